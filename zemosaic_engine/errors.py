@@ -1,0 +1,46 @@
+"""What can go wrong, sorted by what the caller does next.
+
+``SettingsError``: the person fixes the settings or the command. ``SubError``: this sub is
+set aside and the run goes on. ``RunError``: the run gives up. ``Cancelled``: somebody asked
+for it. Every message is one sentence that says what happened, to which file, and what to do.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class ZeMosaicError(Exception):
+    """Base of every error this program raises on purpose."""
+
+
+class SettingsError(ZeMosaicError):
+    """The request cannot be carried out as written: fix the settings and call again."""
+
+
+class RunError(ZeMosaicError):
+    """The run cannot go on."""
+
+
+class Cancelled(ZeMosaicError):
+    """The run was stopped from outside."""
+
+
+class SubError(ZeMosaicError):
+    """One sub cannot be used; the run goes on without it.
+
+    Parameters
+    ----------
+    path : path-like
+        The file that was set aside.
+    reason : str
+        Why, in words that its owner understands, without the file name.
+    """
+
+    def __init__(self, path: str | Path, reason: str) -> None:
+        super().__init__(str(path), reason)
+        self.path = Path(path)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path.name}: {self.reason}"

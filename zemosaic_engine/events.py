@@ -1,0 +1,85 @@
+"""What a run tells whoever watches it.
+
+The engine does not know its observers: it hands typed events to a sink, and the outermost
+adapter (command line, window, host program) turns them into its own grammar.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .errors import Cancelled
+
+Level = Literal["DEBUG", "INFO", "WARN", "ERROR", "SUCCESS"]
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line for the log pane; `text` carries its ``[GRID]`` prefix already."""
+
+    text: str
+    level: Level = "INFO"
+
+
+@dataclass(frozen=True)
+class PhaseStarted:
+    """A named phase of the run begins; `weight` is its expected share of the run's time (0..1)."""
+
+    name: str
+    number: int
+    weight: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """`done` of `total` steps of phase `name` are behind us."""
+
+    name: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class TileCount:
+    """`done` of `total` tiles are stacked."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class SubCount:
+    """`done` of `total` subs have been read."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class TimeLeft:
+    """Expected seconds to the end of the run."""
+
+    seconds: float
+
+
+Event = LogLine | PhaseStarted | Progress | TileCount | SubCount | TimeLeft
+Sink = Callable[[Event], None]
+
+
+@dataclass
+class CancelToken:
+    """A flag that another thread may raise; the run looks at it between steps."""
+
+    _flag: threading.Event = field(default_factory=threading.Event)
+
+    def cancel(self) -> None:
+        """Ask the run to stop at its next check."""
+        self._flag.set()
+
+    def check(self) -> None:
+        """Raise `Cancelled` if somebody asked for it."""
+        if self._flag.is_set():
+            raise Cancelled("The run was stopped before it was finished.")

@@ -1,0 +1,1 @@
+"""Where work runs: threads here; a tile is a pure function of plan, tile and settings."""

@@ -1,0 +1,1 @@
+"""Per-pixel mathematics: `reference` is the definition, `cpu` its fast twin."""

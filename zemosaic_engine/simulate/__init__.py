@@ -1,0 +1,1 @@
+"""Surveys with known truth: a sky, a telescope that breaks it, and the comparison afterwards."""
