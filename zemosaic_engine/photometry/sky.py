@@ -1,0 +1,126 @@
+"""Sky level and sky noise of an image that also holds stars and nebulae."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import Box
+
+_LAG_PX = 5  # beyond the reach of demosaicing and of a Lanczos-3 kernel, so that the two pixels are independent
+_MAX_SAMPLES = 200_000
+CELL_PX = 32
+
+
+def sky_noise(image: NDArray[np.float32], lag: int = _LAG_PX) -> NDArray[np.float64]:
+    """Standard deviation of the sky noise a pixel, per channel.
+
+    From the median absolute difference of pixels `lag` apart: smooth sky and nebulae cancel,
+    stars are outliers, and interpolation, which makes neighbours alike, is left behind.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (H, W, C)
+        In ADU; NaN is ignored.
+
+    Returns
+    -------
+    ndarray of float64, shape (C,)
+        In ADU; NaN where fewer than 32 differences are left.
+    """
+    height, width, channels = image.shape
+    step = max(1, int(np.sqrt(height * width / _MAX_SAMPLES)))
+    noise = np.full(channels, np.nan)
+    for channel in range(channels):
+        plane = image[..., channel]
+        differences = []
+        if width > lag:
+            differences.append((plane[::step, lag:] - plane[::step, :-lag])[:, ::step].ravel())
+        if height > lag:
+            differences.append((plane[lag:, ::step] - plane[:-lag, ::step])[::step].ravel())
+        if not differences:
+            continue
+        both = np.concatenate(differences)
+        both = both[np.isfinite(both)]
+        if both.size >= 32:
+            noise[channel] = 1.4826 * np.median(np.abs(both)) / np.sqrt(2.0)
+    return noise
+
+
+def clipped_median(values: NDArray, clip: float = 3.0) -> tuple[float, float, int]:
+    """Median of the background among `values`, its standard error, and the number of values kept.
+
+    The upper side is clipped harder with each sweep, since stars only add light; the spread
+    is taken from the values below the median. NaN is ignored; no value gives ``(nan, nan, 0)``.
+    """
+    kept = values[np.isfinite(values)].astype(np.float64)
+    if kept.size == 0:
+        return float("nan"), float("nan"), 0
+    for _ in range(8):
+        centre = np.median(kept)
+        below = centre - kept[kept <= centre]
+        spread = 1.4826 * np.median(below)
+        inside = np.abs(kept - centre) <= clip * spread if spread > 0 else np.ones(kept.size, dtype=bool)
+        if inside.all():
+            break
+        kept = kept[inside]
+    centre = float(np.median(kept))
+    return centre, float(1.2533 * kept.std() / np.sqrt(kept.size)), int(kept.size)
+
+
+def cell_medians(image: NDArray[np.float32], origin: Box, cell: int = CELL_PX) -> tuple[NDArray, NDArray, NDArray]:
+    """Star-clipped medians of an image over cells that are fixed on a larger grid.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (h, w, C)
+        The pixels of `origin`; NaN is ignored.
+    origin : Box
+        Where the image sits on the grid on which the cells are fixed.
+    cell : int
+        Side of a cell in pixels.
+
+    Returns
+    -------
+    index : ndarray of int64, shape (n, 2)
+        Row and column of each cell that is at least half filled in every channel.
+    median : ndarray of float64, shape (n, C)
+    error : ndarray of float64, shape (n, C)
+        Standard errors, from the spread below the median.
+    """
+    first_row, first_column = origin.y0 // cell, origin.x0 // cell
+    last_row, last_column = -(-origin.y1 // cell), -(-origin.x1 // cell)
+    rows, columns, channels = last_row - first_row, last_column - first_column, image.shape[2]
+    canvas = np.full((rows * cell, columns * cell, channels), np.nan, dtype=np.float32)
+    canvas[origin.relative_to(Box(first_row * cell, 0, first_column * cell, 0)).slices] = image
+    # Every second pixel of every second row: neighbours share noise, and four times fewer are sorted.
+    thinned = canvas[::2, ::2]
+    half = cell // 2
+    samples = thinned.reshape(rows, half, columns, half, channels).transpose(0, 2, 4, 1, 3)
+    ordered = np.sort(samples.reshape(rows * columns, channels, half * half), axis=-1)  # NaN goes to the end
+    median, error, count = _clipped_from_sorted(ordered)
+    filled = (count >= half * half // 2).all(axis=1)
+    where = np.flatnonzero(filled)
+    index = np.stack([first_row + where // columns, first_column + where % columns], axis=1)
+    return index, median[filled], error[filled]
+
+
+def _clipped_from_sorted(ordered: NDArray[np.float32]) -> tuple[NDArray, NDArray, NDArray]:
+    """Clipped medians along the last axis of sorted samples (NaN last), their errors and finite counts."""
+    count = np.isfinite(ordered).sum(axis=-1)
+
+    def pick(position: NDArray) -> NDArray:
+        place = np.clip(position, 0, ordered.shape[-1] - 1)[..., None]
+        return np.take_along_axis(ordered, place, axis=-1)[..., 0].astype(np.float64)
+
+    low, high = np.zeros_like(count), count.copy()
+    for _ in range(4):
+        middle = pick((low + high) // 2)
+        spread = middle - pick(low + ((high - low) * 16) // 100)
+        low = (ordered < (middle - 3.0 * spread)[..., None]).sum(axis=-1)
+        high = np.minimum((ordered <= (middle + 3.0 * spread)[..., None]).sum(axis=-1), count)
+        high = np.maximum(high, low + 1)
+    span = high - low
+    median = 0.5 * (pick(low + (span - 1) // 2) + pick(low + span // 2))
+    spread = 0.5 * (pick(low + (span * 84) // 100) - pick(low + (span * 16) // 100))
+    return median, 1.2533 * spread / np.sqrt(np.maximum(span, 1)), count

@@ -1,0 +1,274 @@
+"""Stars of an image: where they are, how bright, how wide.
+
+Detection and aperture sums are SEP's (Barbary 2016, JOSS 1(6), 58; after Bertin & Arnouts
+1996, A&AS 117, 393). Apertures grow with the seeing, so that the share of a star's light that
+they hold does not depend on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_MESH_PX = 32
+_MIN_FWHM_PX = 1.2  # narrower than optics allow: hot pixels, cosmic rays
+_MAX_ELONGATION = 1.8
+APERTURE_FWHM = 2.0
+
+
+@dataclass(frozen=True)
+class Stars:
+    """Isolated, unsaturated stars of one image.
+
+    Attributes
+    ----------
+    x, y : ndarray of float64, shape (n,)
+        Windowed positions in pixels, 0-based.
+    flux, flux_error : ndarray of float64, shape (n, C)
+        Aperture sums above the local background and their errors, in ADU.
+    fwhm_px : float
+        Median full width at half maximum; NaN without stars.
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    flux: NDArray[np.float64]
+    flux_error: NDArray[np.float64]
+    fwhm_px: float
+
+    def __len__(self) -> int:
+        return int(self.x.size)
+
+
+def no_stars(channels: int) -> Stars:
+    """The empty table."""
+    empty = np.zeros((0, channels))
+    return Stars(np.zeros(0), np.zeros(0), empty, empty, float("nan"))
+
+
+def detect_stars(
+    image: NDArray[np.float32], *, threshold: float = 6.0, min_snr: float = 10.0, max_stars: int = 2000
+) -> Stars:
+    """Find isolated stars and measure them in every channel through one set of apertures.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (H, W, C)
+        In ADU; NaN is masked, and stars whose aperture touches a NaN or the edge are left out.
+    threshold : float
+        Detection threshold above the background in units of its noise.
+    min_snr : float
+        Stars fainter than this in a channel's aperture are still listed; those below it in
+        the sum of the channels are not.
+    max_stars : int
+        At most this many, the brightest.
+    """
+    channels = image.shape[2]
+    mask = ~np.isfinite(image).all(axis=2)
+    if not _large_enough(mask):
+        return no_stars(channels)
+    planes = [above_background(image[..., c], mask) for c in range(channels)]
+    light = np.mean([plane for plane, _ in planes], axis=0, dtype=np.float32)
+    noise = float(np.sqrt(sum(rms**2 for _, rms in planes)) / channels)
+    x, y, fwhm = _star_positions(light, mask, noise, threshold, min_snr, max_stars)
+    flux, error = np.empty((x.size, channels)), np.empty((x.size, channels))
+    for channel, (plane, rms) in enumerate(planes):
+        flux[:, channel], error[:, channel], _ = _aperture_sums(plane, mask, rms, x, y, fwhm)
+    return Stars(x, y, flux, error, fwhm)
+
+
+def match_fluxes(
+    reference: NDArray[np.float32], target: NDArray[np.float32], *, threshold: float = 5.0
+) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """Fluxes of the stars that two images on one grid share, each in apertures of its own seeing.
+
+    Positions come from the mean of both images in units of their noise, so that neither is
+    favoured at the detection limit.
+
+    Parameters
+    ----------
+    reference, target : ndarray of float32, shape (h, w)
+        In ADU; pixels that are NaN in either are masked in both.
+    threshold : float
+        Detection threshold in units of the mean image's noise.
+
+    Returns
+    -------
+    reference_flux, target_flux, reference_error, target_error : ndarray of float64, shape (n,)
+    """
+    mask = ~(np.isfinite(reference) & np.isfinite(target))
+    empty = np.zeros(0)
+    if not _large_enough(mask):
+        return empty, empty, empty, empty
+    pair = [above_background(image, mask) for image in (reference, target)]
+    if not min(rms for _, rms in pair) > 0.0:
+        return empty, empty, empty, empty
+    light = np.mean([plane / np.float32(rms) for plane, rms in pair], axis=0, dtype=np.float32)
+    x, y, _ = _star_positions(light, mask, np.sqrt(0.5), threshold, 2.0 * threshold, 2000)
+    sums = [_aperture_sums(plane, mask, rms, x, y, _median_width(plane, mask, x, y)) for plane, rms in pair]
+    clean = (sums[0][2] == 0) & (sums[1][2] == 0)
+    return sums[0][0][clean], sums[1][0][clean], sums[0][1][clean], sums[1][1][clean]
+
+
+def starless_pixels(image: NDArray[np.float32], *, threshold: float = 3.0) -> NDArray[np.bool_]:
+    """True for finite pixels away from stars and other compact sources.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (h, w, n)
+        Planes on one grid; a source in any plane is left out, with a margin around it.
+    threshold : float
+        Height of a source above the background in units of its noise.
+    """
+    import sep
+    from scipy.ndimage import binary_dilation
+
+    mask = ~np.isfinite(image).all(axis=2)
+    starless = ~mask
+    if not _large_enough(mask):
+        return starless
+    planes = [above_background(image[..., n], mask) for n in range(image.shape[2])]
+    if not min(rms for _, rms in planes) > 0.0:
+        return starless
+    light = np.mean([plane / np.float32(rms) for plane, rms in planes], axis=0, dtype=np.float32)
+    sep.set_extract_pixstack(5_000_000)
+    _, segments = sep.extract(
+        light, threshold, err=len(planes) ** -0.5, mask=mask, minarea=5, deblend_cont=1.0, segmentation_map=True
+    )
+    return starless & ~binary_dilation(segments > 0, iterations=4)
+
+
+def _large_enough(mask: NDArray[np.bool_]) -> bool:
+    """True if the unmasked part can tell stars from background."""
+    return min(mask.shape) >= _MESH_PX // 2 and mask.size - np.count_nonzero(mask) >= _MESH_PX**2
+
+
+def above_background(plane: NDArray[np.float32], mask: NDArray[np.bool_]) -> tuple[NDArray[np.float32], float]:
+    """The plane with its local background taken off and holes at 0, and the background's noise in ADU."""
+    import sep
+
+    filled = np.where(mask, np.float32(0.0), plane).astype(np.float32, copy=False)
+    background = sep.Background(filled, mask=mask, bw=_MESH_PX, bh=_MESH_PX, fw=3, fh=3)
+    filled -= background.back(dtype=np.float32)
+    filled[mask] = 0.0
+    return filled, float(background.globalrms)
+
+
+def _star_positions(
+    light: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    noise: float,
+    threshold: float,
+    min_snr: float,
+    max_stars: int,
+) -> tuple[NDArray, NDArray, float]:
+    """Positions of isolated sources as wide as a star, brightest first, and their median FWHM."""
+    import sep
+
+    nothing = np.zeros(0), np.zeros(0), float("nan")
+    if not noise > 0.0:
+        return nothing
+    sep.set_extract_pixstack(5_000_000)
+    found = sep.extract(light, threshold, err=noise, mask=mask, minarea=4, deblend_cont=0.005)
+    found = found[(found["flag"] == 0) & (found["a"] <= _MAX_ELONGATION * found["b"])]
+    found = found[np.argsort(-found["flux"])][: 4 * max_stars]
+    if found.size == 0:
+        return nothing
+    x, y = found["x"], found["y"]
+    width = _widths(light, mask, x, y)
+    starlike = width > _MIN_FWHM_PX
+    if not starlike.any():
+        return nothing
+    x, y, width = x[starlike], y[starlike], width[starlike]
+    fwhm = float(np.median(width[: max(20, width.size // 4)]))
+    alike = (width < 1.8 * fwhm) & (width > 0.5 * fwhm)
+    x, y = x[alike], y[alike]
+    radius = _aperture_radius(fwhm)
+    total, _, flag = _aperture_sums(light, mask, noise, x, y, fwhm)
+    faintest = min_snr * noise * np.sqrt(np.pi) * radius
+    keep = (flag == 0) & (total > faintest) & _isolated(x, y, total, radius)
+    return x[keep][:max_stars], y[keep][:max_stars], fwhm
+
+
+def _widths(plane: NDArray[np.float32], mask: NDArray[np.bool_], x: NDArray, y: NDArray) -> NDArray:
+    """FWHM of each source: a Gaussian holds half its light within half its FWHM."""
+    import sep
+
+    half_light, _ = sep.flux_radius(plane, x, y, np.full(x.size, 8.0), 0.5, mask=mask)
+    return 2.0 * half_light
+
+
+def _median_width(plane: NDArray[np.float32], mask: NDArray[np.bool_], x: NDArray, y: NDArray) -> float:
+    """Median FWHM of the sources, from the brighter half, which is listed first."""
+    width = _widths(plane, mask, x, y)[: max(20, x.size // 2)]
+    width = width[np.isfinite(width) & (width > _MIN_FWHM_PX)]
+    return float(np.median(width)) if width.size else 3.0
+
+
+def _aperture_radius(fwhm: float) -> float:
+    return max(3.0, APERTURE_FWHM * fwhm) if np.isfinite(fwhm) else 3.0
+
+
+def _aperture_sums(
+    plane: NDArray[np.float32], mask: NDArray[np.bool_], noise: float, x: NDArray, y: NDArray, fwhm: float
+) -> tuple[NDArray, NDArray, NDArray]:
+    """Sums in circular apertures, their errors, and SEP's flags (0: whole and unmasked)."""
+    import sep
+
+    flux, error, flag = sep.sum_circle(plane, x, y, _aperture_radius(fwhm), err=noise, mask=mask, subpix=5)
+    # Neighbouring pixels of a resampled frame share noise, and photons add theirs: never better than 0.2 %.
+    return flux, np.hypot(error, 0.002 * np.abs(flux)), flag
+
+
+def _isolated(x: NDArray, y: NDArray, flux: NDArray, radius: float) -> NDArray[np.bool_]:
+    """True for stars without a neighbour of 3 % of their flux whose light reaches the aperture."""
+    from scipy.spatial import cKDTree
+
+    alone = np.ones(x.size, dtype=bool)
+    if x.size == 0:
+        return alone
+    pairs = cKDTree(np.stack([x, y], axis=1)).query_pairs(1.6 * radius, output_type="ndarray")
+    for first, second in ((0, 1), (1, 0)):
+        disturbed = flux[pairs[:, second]] > 0.03 * flux[pairs[:, first]]
+        alone[pairs[disturbed, first]] = False
+    return alone
+
+
+def group_by_position(x: NDArray, y: NDArray, image: NDArray, radius_px: float = 2.0) -> NDArray[np.int64]:
+    """Give detections of one star in several images one number.
+
+    Parameters
+    ----------
+    x, y : ndarray, shape (n,)
+        Positions on one common grid, in pixels.
+    image : ndarray of int, shape (n,)
+        The image of each detection.
+    radius_px : float
+        Detections nearer than this belong together.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        A number a star; -1 where an image reports the same star twice (ambiguous) or no other
+        image reports it.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import cKDTree
+
+    if x.size == 0:
+        return np.zeros(0, dtype=np.int64)
+    pairs = cKDTree(np.stack([x, y], axis=1)).query_pairs(radius_px, output_type="ndarray")
+    ties = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(x.size, x.size))
+    _, label = connected_components(ties, directed=False)
+    members = np.bincount(label)
+    order = np.lexsort((image, label))
+    repeated = (np.diff(label[order]) == 0) & (np.diff(image[order]) == 0)
+    ambiguous = np.zeros(members.size, dtype=bool)
+    ambiguous[label[order][1:][repeated]] = True
+    good = (members >= 2) & ~ambiguous
+    number = np.full(members.size, -1, dtype=np.int64)
+    number[good] = np.arange(np.count_nonzero(good))
+    return number[label]
