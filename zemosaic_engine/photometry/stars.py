@@ -8,6 +8,8 @@ they hold does not depend on it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +42,16 @@ class Stars:
 
     def __len__(self) -> int:
         return int(self.x.size)
+
+
+@cache
+def _sep() -> ModuleType:
+    """SEP, with buffers for crowded fields; set once, because the limits are global to the process."""
+    import sep
+
+    sep.set_extract_pixstack(1_000_000)
+    sep.set_sub_object_limit(8192)
+    return sep
 
 
 def no_stars(channels: int) -> Stars:
@@ -122,9 +134,9 @@ def starless_pixels(image: NDArray[np.float32], *, threshold: float = 3.0) -> ND
     threshold : float
         Height of a source above the background in units of its noise.
     """
-    import sep
     from scipy.ndimage import binary_dilation
 
+    sep = _sep()
     mask = ~np.isfinite(image).all(axis=2)
     starless = ~mask
     if not _large_enough(mask):
@@ -133,7 +145,6 @@ def starless_pixels(image: NDArray[np.float32], *, threshold: float = 3.0) -> ND
     if not min(rms for _, rms in planes) > 0.0:
         return starless
     light = np.mean([plane / np.float32(rms) for plane, rms in planes], axis=0, dtype=np.float32)
-    sep.set_extract_pixstack(5_000_000)
     _, segments = sep.extract(
         light, threshold, err=len(planes) ** -0.5, mask=mask, minarea=5, deblend_cont=1.0, segmentation_map=True
     )
@@ -147,7 +158,7 @@ def _large_enough(mask: NDArray[np.bool_]) -> bool:
 
 def above_background(plane: NDArray[np.float32], mask: NDArray[np.bool_]) -> tuple[NDArray[np.float32], float]:
     """The plane with its local background taken off and holes at 0, and the background's noise in ADU."""
-    import sep
+    sep = _sep()
 
     filled = np.where(mask, np.float32(0.0), plane).astype(np.float32, copy=False)
     background = sep.Background(filled, mask=mask, bw=_MESH_PX, bh=_MESH_PX, fw=3, fh=3)
@@ -165,12 +176,11 @@ def _star_positions(
     max_stars: int,
 ) -> tuple[NDArray, NDArray, float]:
     """Positions of isolated sources as wide as a star, brightest first, and their median FWHM."""
-    import sep
+    sep = _sep()
 
     nothing = np.zeros(0), np.zeros(0), float("nan")
     if not noise > 0.0:
         return nothing
-    sep.set_extract_pixstack(5_000_000)
     found = sep.extract(light, threshold, err=noise, mask=mask, minarea=4, deblend_cont=0.005)
     found = found[(found["flag"] == 0) & (found["a"] <= _MAX_ELONGATION * found["b"])]
     found = found[np.argsort(-found["flux"])][: 4 * max_stars]
@@ -194,7 +204,7 @@ def _star_positions(
 
 def _widths(plane: NDArray[np.float32], mask: NDArray[np.bool_], x: NDArray, y: NDArray) -> NDArray:
     """FWHM of each source: a Gaussian holds half its light within half its FWHM."""
-    import sep
+    sep = _sep()
 
     half_light, _ = sep.flux_radius(plane, x, y, np.full(x.size, 8.0), 0.5, mask=mask)
     return 2.0 * half_light
@@ -215,7 +225,7 @@ def _aperture_sums(
     plane: NDArray[np.float32], mask: NDArray[np.bool_], noise: float, x: NDArray, y: NDArray, fwhm: float
 ) -> tuple[NDArray, NDArray, NDArray]:
     """Sums in circular apertures, their errors, and SEP's flags (0: whole and unmasked)."""
-    import sep
+    sep = _sep()
 
     flux, error, flag = sep.sum_circle(plane, x, y, _aperture_radius(fwhm), err=noise, mask=mask, subpix=5)
     # Neighbouring pixels of a resampled frame share noise, and photons add theirs: never better than 0.2 %.
