@@ -125,8 +125,8 @@ def solve_agreement(
         All images, the healthiest first; the first of each connected component is its anchor
         and keeps correction 0.
     prior_sigma : float
-        Standard deviation of a prior on every correction relative to its component's
-        anchor; inf for none. Make it wide: it is there for what nothing else determines.
+        Standard deviation of a prior on every correction relative to the one anchor,
+        ``ranking[0]``; inf for none. Make it wide: it is there for what nothing else determines.
     prior_value : ndarray, shape (n_images,), optional
         Centre of the prior, 0 by default; taken relative to the anchor.
     robust : bool
@@ -140,6 +140,8 @@ def solve_agreement(
     if not (np.isfinite(reports.value).all() and np.isfinite(reports.sigma).all() and (reports.sigma > 0).all()):
         raise ValueError("reports must be finite and their sigmas positive")
     component, anchors = connected_components(reports, n_images, ranking)
+    if np.isfinite(prior_sigma):  # the prior ties every image to the best one
+        component, anchors = np.zeros(n_images, dtype=np.int64), anchors[:1]
     prior = np.zeros(n_images) if prior_value is None else np.asarray(prior_value, dtype=np.float64)
     prior = prior - prior[anchors][component]
     normal_weight = 1.0 / reports.sigma**2
@@ -152,7 +154,9 @@ def solve_agreement(
         pull = residual / reports.sigma
         scatter = max(1e-12, _robust_scatter(pull, reports, n_images, anchors))
         weight = normal_weight / (1.0 + (pull / (_CAUCHY_SCALE * max(scatter, 1e-3))) ** 2)
-        if np.allclose(correction, previous, rtol=0.0, atol=1e-9 * max(1.0, float(np.abs(correction).max(initial=0.0)))):
+        if np.allclose(
+            correction, previous, rtol=0.0, atol=1e-9 * max(1.0, float(np.abs(correction).max(initial=0.0)))
+        ):
             break
     return Agreement(correction, error * max(1.0, scatter), component, anchors, scatter)
 
