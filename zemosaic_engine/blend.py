@@ -1,0 +1,36 @@
+"""How much each tile counts at a pixel where several tiles have data."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def edge_taper(valid: NDArray[np.bool_], width_px: float) -> NDArray[np.float32]:
+    """Weight that falls smoothly from 1 to the edge of valid data and is positive on all of it.
+
+    Parameters
+    ----------
+    valid : ndarray of bool, shape (h, w)
+        Where the tile has data; outside the array it has none.
+    width_px : float
+        Distance from the edge over which the weight rises.
+
+    Returns
+    -------
+    ndarray of float32, shape (h, w)
+        0 where not valid.
+    """
+    from scipy.ndimage import distance_transform_cdt
+
+    # The chessboard distance is exact for the straight edges that tiles have, and integers keep it small.
+    distance = distance_transform_cdt(np.pad(valid, 1), metric="chessboard")[1:-1, 1:-1]
+    rise = np.minimum(distance.astype(np.float32) / np.float32(max(width_px, 1.0) + 1.0), np.float32(1.0))
+    return rise * rise * (np.float32(3.0) - np.float32(2.0) * rise)
+
+
+def erode(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
+    """The mask without its outermost `pixels`; what lies outside the array counts as not set."""
+    from scipy.ndimage import binary_erosion
+
+    return binary_erosion(mask, structure=np.ones((3, 3), dtype=bool), iterations=pixels) if pixels > 0 else mask

@@ -1,0 +1,114 @@
+"""From pair estimates over all overlaps to one gain and offset per tile and channel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .overlaps import OverlapFit
+from .solve import Agreement, Reports, solve_agreement
+
+_GAIN_FLOOR = 1e-4  # relative; keeps a perfect fit from outweighing everything else
+_LEVEL_FLOOR_ADU = 1e-4
+
+
+@dataclass(frozen=True)
+class PairFit:
+    """What one overlap says: per channel, ``reference = gain * target + offset``."""
+
+    reference: int
+    target: int
+    pixels: int
+    fits: tuple[OverlapFit, ...]
+
+
+@dataclass(frozen=True)
+class TileScaling:
+    """``gain * tile + offset`` brings each tile to the reference.
+
+    Attributes
+    ----------
+    gain, gain_error : ndarray, shape (n_tiles, C)
+        The error is relative, from the normal matrix; 0 for the anchors.
+    offset, offset_error : ndarray, shape (n_tiles, C)
+        In ADU.
+    connected : ndarray of bool, shape (n_tiles,)
+        True for tiles tied to the reference by a chain of overlaps in every channel.
+    """
+
+    gain: NDArray[np.float32]
+    gain_error: NDArray[np.float64]
+    offset: NDArray[np.float32]
+    offset_error: NDArray[np.float64]
+    connected: NDArray[np.bool_]
+
+    @property
+    def neutral(self) -> bool:
+        """True if no tile is changed at all."""
+        return bool((self.gain == 1.0).all() and (self.offset == 0.0).all())
+
+
+def neutral_scaling(tiles: int, channels: int) -> TileScaling:
+    """Gain 1 and offset 0 for every tile."""
+    shape = (tiles, channels)
+    return TileScaling(
+        np.ones(shape, np.float32), np.zeros(shape), np.zeros(shape, np.float32), np.zeros(shape), np.ones(tiles, bool)
+    )
+
+
+def solve_tile_scaling(pairs: Sequence[PairFit], ranking: Sequence[int], channels: int) -> TileScaling:
+    """Solve all pair estimates together, exactly, anchored at the reference tile.
+
+    Parameters
+    ----------
+    pairs : sequence of PairFit
+        One an overlap; channels that could not be measured are left out of the solve.
+    ranking : sequence of int
+        All tiles, the reference first, then by health. A group of tiles that no chain of
+        overlaps ties to the reference keeps the level of its healthiest tile.
+    channels : int
+        Number of channels.
+    """
+    count = len(ranking)
+    gain, offset = np.ones((count, channels)), np.zeros((count, channels))
+    gain_error, offset_error = np.zeros((count, channels)), np.zeros((count, channels))
+    connected = np.ones(count, dtype=bool)
+    for channel in range(channels):
+        logs = _solve_gains(pairs, ranking, channel)
+        gain[:, channel], gain_error[:, channel] = np.exp(logs.correction), logs.error
+        levels = _solve_offsets(pairs, ranking, channel, gain[:, channel])
+        offset[:, channel], offset_error[:, channel] = levels.correction, levels.error
+        connected &= levels.component == 0
+    return TileScaling(gain.astype(np.float32), gain_error, offset.astype(np.float32), offset_error, connected)
+
+
+def _solve_gains(pairs: Sequence[PairFit], ranking: Sequence[int], channel: int) -> Agreement:
+    told = [p for p in pairs if np.isfinite(p.fits[channel].gain_error)]
+    logs = [(0.0, -np.log(p.fits[channel].gain)) for p in told]
+    errors = [np.hypot(p.fits[channel].gain_error, _GAIN_FLOOR) for p in told]
+    return solve_agreement(_reports(told, logs, errors), len(ranking), ranking)
+
+
+def _solve_offsets(
+    pairs: Sequence[PairFit], ranking: Sequence[int], channel: int, gain: NDArray[np.float64]
+) -> Agreement:
+    """Offsets at the solved gains, so that the two backgrounds of each overlap meet."""
+    told = [p for p in pairs if p.fits[channel].measured]
+    levels = [
+        (gain[p.reference] * p.fits[channel].level_reference, gain[p.target] * p.fits[channel].level_target)
+        for p in told
+    ]
+    errors = [np.hypot(gain[p.reference] * p.fits[channel].offset_error, _LEVEL_FLOOR_ADU) for p in told]
+    return solve_agreement(_reports(told, levels, errors), len(ranking), ranking)
+
+
+def _reports(pairs: Sequence[PairFit], values: Sequence[tuple[float, float]], errors: Sequence[float]) -> Reports:
+    """Each overlap is a patch that its two tiles report; the error of the difference is shared."""
+    image = np.array([[p.reference, p.target] for p in pairs], dtype=np.int64).reshape(-1)
+    patch = np.repeat(np.arange(len(pairs), dtype=np.int64), 2)
+    value = np.array(values, dtype=np.float64).reshape(-1)
+    sigma = np.repeat(np.asarray(errors, dtype=np.float64) / np.sqrt(2.0), 2)
+    return Reports(image, patch, value, sigma)

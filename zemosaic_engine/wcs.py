@@ -1,0 +1,178 @@
+"""The canvas: one WCS and one shape for a run, planned from the subs that agree with each other."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from astropy import units as u
+from astropy.wcs import WCS, FITSFixedWarning
+from numpy.typing import NDArray
+
+from .errors import RunError, SubError
+from .frames import SubInfo
+
+_SCALE_RANGE = 2.0  # a pixel scale this factor from the median is a wrong solution or another instrument
+_STRAY_SHARE = 0.05  # a far group of subs smaller than this share of the run is a wrong solution
+_MARGIN_PX = 2  # corners are what the canvas is planned from; distorted edges bow out beyond them
+
+
+@dataclass(frozen=True)
+class CanvasPlan:
+    """The pixel grid of the mosaic.
+
+    Attributes
+    ----------
+    wcs : astropy.wcs.WCS
+        Gnomonic, ICRS, north up.
+    shape : tuple of int
+        ``(height, width)``.
+    pixel_scale_arcsec : float
+        Side of a pixel.
+    """
+
+    wcs: WCS
+    shape: tuple[int, int]
+    pixel_scale_arcsec: float
+
+
+def split_by_agreement(
+    infos: Sequence[SubInfo], max_gap_fov: float
+) -> tuple[list[SubInfo], list[SubError]]:
+    """Separate the subs that belong together from those whose header cannot be right.
+
+    Set aside are subs of another number of channels than most, of a pixel scale far from the
+    median, and small groups far from all others on the sky: one wrong plate solution must not
+    blow up the canvas. Larger far groups are islands of one survey and stay.
+
+    Parameters
+    ----------
+    infos : sequence of SubInfo
+        All readable subs.
+    max_gap_fov : float
+        Gap, in fields of view, beyond which a group of subs stands alone.
+    """
+    kept, rejected = _same_channels(list(infos))
+    kept, odd = _same_scale(kept)
+    rejected += odd
+    if len(kept) > 2:
+        kept, odd = _near_others(kept, max_gap_fov)
+        rejected += odd
+    return kept, rejected
+
+
+def _same_channels(infos: list[SubInfo]) -> tuple[list[SubInfo], list[SubError]]:
+    counts = {channels: sum(i.channels == channels for i in infos) for channels in {i.channels for i in infos}}
+    if len(counts) < 2:
+        return infos, []
+    usual = max(counts, key=lambda channels: (counts[channels], channels))
+    odd = [
+        SubError(i.path, f"it has {i.channels} colour channel(s) where most subs have {usual}")
+        for i in infos
+        if i.channels != usual
+    ]
+    return [i for i in infos if i.channels == usual], odd
+
+
+def _same_scale(infos: list[SubInfo]) -> tuple[list[SubInfo], list[SubError]]:
+    if not infos:
+        return [], []
+    usual = float(np.median([i.pixel_scale_arcsec for i in infos]))
+
+    def fits(info: SubInfo) -> bool:
+        return usual / _SCALE_RANGE <= info.pixel_scale_arcsec <= usual * _SCALE_RANGE
+
+    odd = [
+        SubError(
+            i.path,
+            f"its pixel scale of {i.pixel_scale_arcsec:.3g} arcsec is far from the {usual:.3g} arcsec of the others; "
+            "solve it again",
+        )
+        for i in infos
+        if not fits(i)
+    ]
+    return [i for i in infos if fits(i)], odd
+
+
+def _near_others(infos: list[SubInfo], max_gap_fov: float) -> tuple[list[SubInfo], list[SubError]]:
+    """Keep every group of neighbouring subs but the small ones that lie far from the largest."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import cKDTree
+
+    centers = _unit_vectors(np.array([i.center_deg for i in infos]))
+    fov_deg = float(np.median([np.hypot(*i.shape) * i.pixel_scale_arcsec / 3600.0 for i in infos]))
+    reach = 2.0 * np.sin(np.radians(min(max_gap_fov * fov_deg, 180.0)) / 2.0)
+    # A chord links neighbours within one field of view first; far fewer pairs than within the full reach.
+    pairs = cKDTree(centers).query_pairs(reach, output_type="ndarray")
+    ties = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(infos), len(infos)))
+    _, group = connected_components(ties, directed=False)
+    sizes = np.bincount(group)
+    stray = (sizes < max(2.0, _STRAY_SHARE * len(infos))) & (np.arange(sizes.size) != np.argmax(sizes))
+    if sizes.max() < 2:  # every sub stands alone: nothing says who is wrong
+        return infos, []
+    main = centers[group == np.argmax(sizes)].mean(axis=0)
+    main /= np.linalg.norm(main)
+    odd = []
+    for number in np.flatnonzero(stray[group]):
+        distance = np.degrees(np.arccos(np.clip(centers[number] @ main, -1.0, 1.0)))
+        odd.append(
+            SubError(
+                infos[number].path,
+                f"its plate solution lies {distance:.1f} degrees from the other subs, more than {max_gap_fov:g} "
+                "fields of view; solve it again or raise max_gap_fov",
+            )
+        )
+    return [info for info, far in zip(infos, stray[group], strict=True) if not far], odd
+
+
+def _unit_vectors(center_deg: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, 2) of (ra, dec) in degrees as (n, 3) unit vectors."""
+    ra, dec = np.radians(center_deg).T
+    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
+
+
+def plan_canvas(infos: Sequence[SubInfo], pixel_scale_arcsec: float, max_mpx: float) -> CanvasPlan:
+    """Plan one gnomonic canvas over all subs, north up.
+
+    Parameters
+    ----------
+    infos : sequence of SubInfo
+        The subs that agree; at least one.
+    pixel_scale_arcsec : float
+        Pixel scale of the canvas; 0 takes the median of the subs.
+    max_mpx : float
+        Limit of the canvas in megapixels.
+
+    Raises
+    ------
+    RunError
+        If the canvas would be larger than the limit, or the subs do not fit one projection.
+    """
+    from reproject.mosaicking import find_optimal_celestial_wcs
+
+    scale = pixel_scale_arcsec or float(np.median([i.pixel_scale_arcsec for i in infos]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FITSFixedWarning)
+        try:
+            wcs, shape = find_optimal_celestial_wcs(
+                [(i.shape, i.wcs) for i in infos], frame="icrs", resolution=scale * u.arcsec, projection="TAN"
+            )
+        except ValueError as error:
+            raise RunError(
+                f"The subs do not fit one gnomonic canvas ({error}): mosaics of more than a hemisphere need "
+                "to be split, or a plate solution is wrong."
+            ) from error
+    height, width = (int(side) + 2 * _MARGIN_PX for side in shape)
+    if height * width > max_mpx * 1e6:
+        raise RunError(
+            f"The canvas would be {width} x {height} pixels ({height * width / 1e6:.0f} Mpx), above the limit of "
+            f"{max_mpx:g} Mpx: check the plate solutions of subs far from the others, raise pixel_scale_arcsec "
+            f"(now {scale:.3g}), or raise max_canvas_mpx."
+        )
+    wcs.wcs.crpix += _MARGIN_PX
+    wcs.array_shape = (height, width)
+    wcs.wcs.set()
+    return CanvasPlan(wcs, (height, width), scale)
