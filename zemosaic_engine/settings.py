@@ -1,14 +1,26 @@
 """What can be set, declared once: type, unit, range, default and one sentence each.
 
 The command line, settings files, logs and (later) windows are made from this model; each
-stage is handed the settings and never looks for them itself.
+stage is handed the settings and never looks for them itself. `setting_fields` lists the
+settings for whoever builds an option or a form from them; `load_settings_file` and
+`build_settings` turn what a person wrote into a `GridSettings` or a `SettingsError` of one sentence.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import SettingsError
+
+Kind = Literal["bool", "int", "float", "text", "choice", "pair"]
 
 
 def _setting(default: Any, help_text: str, *, group: str, unit: str = "", advanced: bool = False, **limits: Any) -> Any:
@@ -23,47 +35,186 @@ def _setting(default: Any, help_text: str, *, group: str, unit: str = "", advanc
 class GridSettings(BaseModel):
     """Settings of a Grid Mode run. Frozen; unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     # --- input
-    filter: str = _setting("", "Use only the rows of the stack plan with this filter; empty means all rows must share one.", group="input")
-    saturation_adu: float = _setting(0.0, "Pixels at or above this value are saturated and left out; 0 takes it from the header or the data type.", group="input", unit="ADU", ge=0.0, advanced=True)
-    hot_pixels: Literal["auto", "off"] = _setting("auto", "Find hot pixels that stay on the sensor while the sky moves, and leave them out.", group="input", advanced=True)
-    max_gap_fov: float = _setting(3.0, "A sub farther than this from every other group of subs is taken for a wrong plate solution and set aside.", group="input", unit="fields of view", gt=0.0, advanced=True)
+    filter: str = _setting(
+        "",
+        "Use only the rows of the stack plan with this filter; empty means all rows must share one.",
+        group="input",
+    )
+    saturation_adu: float = _setting(
+        0.0,
+        "Pixels at or above this value are saturated and left out; 0 takes it from the header or the data type.",
+        group="input",
+        unit="ADU",
+        ge=0.0,
+        advanced=True,
+    )
+    hot_pixels: Literal["auto", "off"] = _setting(
+        "auto",
+        "Find hot pixels that stay on the sensor while the sky moves, and leave them out.",
+        group="input",
+        advanced=True,
+    )
+    max_gap_fov: float = _setting(
+        3.0,
+        "A sub farther than this from every other group of subs is taken for a wrong plate solution and set aside.",
+        group="input",
+        unit="fields of view",
+        gt=0.0,
+        advanced=True,
+    )
 
     # --- canvas and grid
-    pixel_scale_arcsec: float = _setting(0.0, "Pixel scale of the mosaic; 0 takes the median of the subs.", group="canvas", unit="arcsec/pixel", ge=0.0)
-    grid_size_factor: float = _setting(1.0, "Size of a tile in fields of view of one sub.", group="canvas", unit="fields of view", gt=0.05, le=10.0)
-    batch_overlap_pct: float = _setting(20.0, "Overlap of neighbouring tiles, in percent of a tile.", group="canvas", unit="%", ge=1.0, le=90.0)
-    max_canvas_mpx: float = _setting(1000.0, "A canvas larger than this stops the run before memory is asked for.", group="canvas", unit="megapixels", gt=0.0)
+    pixel_scale_arcsec: float = _setting(
+        0.0,
+        "Pixel scale of the mosaic; 0 takes the median of the subs.",
+        group="canvas",
+        unit="arcsec/pixel",
+        ge=0.0,
+    )
+    grid_size_factor: float = _setting(
+        1.0,
+        "Size of a tile in fields of view of one sub.",
+        group="canvas",
+        unit="fields of view",
+        gt=0.05,
+        le=10.0,
+    )
+    batch_overlap_pct: float = _setting(
+        20.0,
+        "Overlap of neighbouring tiles, in percent of a tile.",
+        group="canvas",
+        unit="%",
+        ge=1.0,
+        le=90.0,
+    )
+    max_canvas_mpx: float = _setting(
+        1000.0,
+        "A canvas larger than this stops the run before memory is asked for.",
+        group="canvas",
+        unit="megapixels",
+        gt=0.0,
+    )
 
     # --- stacking
-    stack_norm_method: Literal["none", "median", "linear_fit"] = _setting("linear_fit", "How the subs of a tile are brought to one level: not at all, by their sky level, or by sky level and star brightness.", group="stacking")
-    stack_weight_method: Literal["none", "noise_variance"] = _setting("noise_variance", "Weight of a sub: equal, or the inverse variance of its sky noise.", group="stacking")
-    stack_reject_algo: Literal["none", "kappa_sigma", "winsorized_sigma_clip"] = _setting("winsorized_sigma_clip", "How trails, cosmic rays and hot pixels are found among the samples of a pixel.", group="stacking")
-    stack_kappa_low: float = _setting(3.5, "Samples this many sigma below the others are left out.", group="stacking", unit="sigma", gt=0.0)
-    stack_kappa_high: float = _setting(3.0, "Samples this many sigma above the others are left out.", group="stacking", unit="sigma", gt=0.0)
-    winsor_limits: tuple[float, float] = _setting((0.05, 0.05), "Share of the lowest and highest samples pulled in for the first estimate of sigma in winsorised clipping.", group="stacking", unit="fraction", advanced=True)
-    stack_final_combine: Literal["mean", "median"] = _setting("mean", "How the samples that remain become one pixel.", group="stacking")
-    resample_kernel: Literal["nearest", "bilinear", "cubic", "lanczos3"] = _setting("lanczos3", "Interpolation that brings a sub onto the canvas.", group="stacking", advanced=True)
-    edge_feather_px: float = _setting(32.0, "The weight of a sub falls to its edge over this distance, so that small differences in sky make no line.", group="stacking", unit="pixels", ge=0.0, advanced=True)
-    apply_radial_weight: bool = _setting(False, "Lower the weight of a sub away from its centre.", group="stacking", advanced=True)
-    radial_feather_fraction: float = _setting(0.8, "Radius at which the radial weight begins to fall, as a share of the half diagonal.", group="stacking", unit="fraction", gt=0.0, le=1.0, advanced=True)
-    radial_shape_power: float = _setting(2.0, "Steepness of the radial weight.", group="stacking", gt=0.0, advanced=True)
+    stack_norm_method: Literal["none", "median", "linear_fit"] = _setting(
+        "linear_fit",
+        "How the subs of a tile are brought to one level: not at all, by their sky level, or by sky level and "
+        "star brightness.",
+        group="stacking",
+    )
+    stack_weight_method: Literal["none", "noise_variance"] = _setting(
+        "noise_variance",
+        "Weight of a sub: equal, or the inverse variance of its sky noise.",
+        group="stacking",
+    )
+    stack_reject_algo: Literal["none", "kappa_sigma", "winsorized_sigma_clip"] = _setting(
+        "winsorized_sigma_clip",
+        "How trails, cosmic rays and hot pixels are found among the samples of a pixel.",
+        group="stacking",
+    )
+    stack_kappa_low: float = _setting(
+        3.5,
+        "Samples this many sigma below the others are left out.",
+        group="stacking",
+        unit="sigma",
+        gt=0.0,
+    )
+    stack_kappa_high: float = _setting(
+        3.0,
+        "Samples this many sigma above the others are left out.",
+        group="stacking",
+        unit="sigma",
+        gt=0.0,
+    )
+    winsor_limits: tuple[float, float] = _setting(
+        (0.05, 0.05),
+        "Share of the lowest and highest samples pulled in for the first estimate of sigma in winsorised clipping.",
+        group="stacking",
+        unit="fraction",
+        advanced=True,
+    )
+    stack_final_combine: Literal["mean", "median"] = _setting(
+        "mean",
+        "How the samples that remain become one pixel.",
+        group="stacking",
+    )
+    resample_kernel: Literal["nearest", "bilinear", "cubic", "lanczos3"] = _setting(
+        "lanczos3",
+        "Interpolation that brings a sub onto the canvas.",
+        group="stacking",
+        advanced=True,
+    )
+    edge_feather_px: float = _setting(
+        32.0,
+        "The weight of a sub falls to its edge over this distance, so that small differences in sky make no line.",
+        group="stacking",
+        unit="pixels",
+        ge=0.0,
+        advanced=True,
+    )
+    apply_radial_weight: bool = _setting(
+        False,
+        "Lower the weight of a sub away from its centre.",
+        group="stacking",
+        advanced=True,
+    )
+    radial_feather_fraction: float = _setting(
+        0.8,
+        "Radius at which the radial weight begins to fall, as a share of the half diagonal.",
+        group="stacking",
+        unit="fraction",
+        gt=0.0,
+        le=1.0,
+        advanced=True,
+    )
+    radial_shape_power: float = _setting(
+        2.0,
+        "Steepness of the radial weight.",
+        group="stacking",
+        gt=0.0,
+        advanced=True,
+    )
 
     # --- photometry
-    grid_rgb_equalize: bool = _setting(True, "Bring the background of each stacked colour tile to a neutral grey before tiles are matched.", group="photometry")
-    photometry: Literal["tiles", "none"] = _setting("tiles", "Bring the tiles to one photometric scale by what is measured where they overlap, or leave them as they are.", group="photometry")
+    grid_rgb_equalize: bool = _setting(
+        True,
+        "Bring the background of each stacked colour tile to a neutral grey before tiles are matched.",
+        group="photometry",
+    )
+    photometry: Literal["tiles", "none"] = _setting(
+        "tiles",
+        "Bring the tiles to one photometric scale by what is measured where they overlap, or leave them as they are.",
+        group="photometry",
+    )
 
     # --- output
-    save_final_as_uint16: bool = _setting(False, "Also write mosaic_grid_viewer.fits, a 16-bit copy for simple viewers.", group="output")
-    legacy_rgb_cube: bool = _setting(False, "Write the viewer file with the colour axis last in memory order (H, W, 3), as older programs expect.", group="output", advanced=True)
+    save_final_as_uint16: bool = _setting(
+        False,
+        "Also write mosaic_grid_viewer.fits, a 16-bit copy for simple viewers.",
+        group="output",
+    )
+    legacy_rgb_cube: bool = _setting(
+        False,
+        "Write the viewer file with the colour axis last in memory order (H, W, 3), as older programs expect.",
+        group="output",
+        advanced=True,
+    )
     preview_max_px: int = _setting(4096, "Longest side of the PNG preview.", group="output", unit="pixels", ge=64)
 
     # --- machine
     device: Literal["auto", "cpu", "cuda"] = _setting("auto", "Where the stacking is computed.", group="machine")
     threads: int = _setting(0, "Threads used; 0 takes all cores.", group="machine", ge=0)
-    memory_gb: float = _setting(0.0, "Memory for subs and samples held at once; 0 takes half of what is free. Beyond it, scratch files in the output folder are used. The result does not depend on it.", group="machine", unit="GB", ge=0.0)
+    memory_gb: float = _setting(
+        0.0,
+        "Memory for subs and samples held at once; 0 takes half of what is free. Beyond it, scratch files in "
+        "the output folder are used. The result does not depend on it.",
+        group="machine",
+        unit="GB",
+        ge=0.0,
+    )
 
     @model_validator(mode="after")
     def _winsor_limits_leave_samples(self) -> GridSettings:
@@ -71,3 +222,192 @@ class GridSettings(BaseModel):
         if not (0.0 <= low < 0.5 and 0.0 <= high < 0.5):
             raise ValueError("winsor_limits are two fractions, each at least 0 and below 0.5")
         return self
+
+
+@dataclass(frozen=True)
+class SettingField:
+    """One setting, as the command line and windows need to know it.
+
+    Attributes
+    ----------
+    name : str
+        Key in settings files; the option of the command line is the same with dashes.
+    kind : str
+        ``"bool"``, ``"int"``, ``"float"``, ``"text"``, ``"choice"`` or ``"pair"`` (two floats).
+    choices : tuple of str
+        Allowed values of a choice, else empty.
+    default : object
+        Value if nobody sets it.
+    unit, help, group : str
+        Unit (empty if none), one sentence, and the heading it belongs under.
+    advanced : bool
+        True if most people never touch it.
+    at_least, above, at_most, below : float or None
+        Limits of a number, None where there is none.
+    """
+
+    name: str
+    kind: Kind
+    choices: tuple[str, ...]
+    default: Any
+    unit: str
+    help: str
+    group: str
+    advanced: bool
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+
+    @property
+    def option(self) -> str:
+        """The option of the command line, ``--batch-overlap-pct``."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def expects(self) -> str:
+        """What a valid value is, in words that finish the sentence "must be ..."."""
+        if self.kind == "choice":
+            return "one of " + ", ".join(self.choices)
+        nouns = {"bool": "true or false", "text": "text", "pair": "two numbers", "int": "a whole number"}
+        limits = [
+            f"{words} {limit:g}"
+            for words, limit in (
+                ("of at least", self.at_least),
+                ("above", self.above),
+                ("of at most", self.at_most),
+                ("below", self.below),
+            )
+            if limit is not None
+        ]
+        unit = f" ({self.unit})" if self.unit else ""
+        return " ".join([nouns.get(self.kind, "a number"), " and ".join(limits)]).strip() + unit
+
+
+def setting_fields() -> list[SettingField]:
+    """Every setting of `GridSettings` in the order of declaration."""
+    fields = []
+    for name, info in GridSettings.model_fields.items():
+        extra = info.json_schema_extra
+        if not isinstance(extra, dict):
+            raise TypeError(f"setting {name} is not declared through _setting")
+        kind, choices = _kind_of(info.annotation)
+        limits = {
+            attribute: getattr(item, short)
+            for item in info.metadata
+            for short, attribute in (("ge", "at_least"), ("gt", "above"), ("le", "at_most"), ("lt", "below"))
+            if hasattr(item, short)
+        }
+        fields.append(
+            SettingField(
+                name,
+                kind,
+                choices,
+                info.default,
+                str(extra["unit"]),
+                info.description or "",
+                str(extra["group"]),
+                bool(extra["advanced"]),
+                **limits,
+            )
+        )
+    return fields
+
+
+def _kind_of(annotation: Any) -> tuple[Kind, tuple[str, ...]]:
+    if get_origin(annotation) is Literal:
+        return "choice", tuple(get_args(annotation))
+    if get_origin(annotation) is tuple:
+        return "pair", ()
+    kinds: dict[Any, Kind] = {bool: "bool", int: "int", float: "float", str: "text"}
+    return kinds[annotation], ()
+
+
+def load_settings_file(path: str | Path) -> dict[str, Any]:
+    """Read the keys of a TOML or JSON settings file; values are checked by `build_settings`.
+
+    Parameters
+    ----------
+    path : path-like
+        File whose name ends in ``.toml`` or ``.json``; keys at the top level, UTF-8.
+
+    Returns
+    -------
+    dict
+        Keys and values as written.
+
+    Raises
+    ------
+    SettingsError
+        The file cannot be read or is not what its name says.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in (".toml", ".json"):
+        raise SettingsError(f"The settings file {path} must end in .toml or .json.")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        values = tomllib.loads(text) if suffix == ".toml" else json.loads(text)
+    except OSError as error:
+        raise SettingsError(f"The settings file {path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:  # of the decoder of UTF-8, TOML or JSON alike
+        raise SettingsError(f"The settings file {path} is not valid {suffix[1:].upper()}: {error}.") from error
+    if not isinstance(values, dict):
+        raise SettingsError(f"The settings file {path} must hold an object of keys and values at its top level.")
+    return values
+
+
+def build_settings(
+    file_values: Mapping[str, Any] | None = None,
+    option_values: Mapping[str, Any] | None = None,
+    *,
+    file_name: str = "the settings file",
+) -> GridSettings:
+    """Settings from a file and from options; an option wins over the file, both over the default.
+
+    Parameters
+    ----------
+    file_values : mapping, optional
+        What `load_settings_file` returned.
+    option_values : mapping, optional
+        Values given on the command line, text or typed, keyed by the setting's name.
+    file_name : str
+        How messages call the file.
+
+    Returns
+    -------
+    GridSettings
+
+    Raises
+    ------
+    SettingsError
+        One sentence that names each wrong key or value and what it must be.
+    """
+    from_file, from_options = dict(file_values or {}), dict(option_values or {})
+    try:
+        return GridSettings(**{**from_file, **from_options})
+    except ValidationError as error:
+        fields = {field.name: field for field in setting_fields()}
+        problems = []
+        for item in error.errors():
+            key = str(item["loc"][0]) if item["loc"] else ""
+            problems.append(_problem(key, item, fields.get(key), key in from_options, file_name))
+        # Each half of a wrong pair has an error of its own; one is enough.
+        raise SettingsError("; ".join(dict.fromkeys(problems)) + ".") from error
+
+
+def _problem(key: str, item: Any, field: SettingField | None, is_option: bool, file_name: str) -> str:
+    if not key:  # a rule about settings together, written by this module
+        return str(item["ctx"]["error"])
+    if field is None:
+        known = list(GridSettings.model_fields)
+        # Programs and people write the same key with dashes or capitals.
+        nearest = difflib.get_close_matches(key.lower().replace("-", "_"), known, n=1, cutoff=0.0)[0]
+        return f"{file_name} has the unknown key {key!r} (the nearest valid one is {nearest!r})"
+    label = field.option if is_option else f"{key} in {file_name}"
+    value = item["input"]
+    hint = ""
+    if field.kind == "choice" and isinstance(value, str):
+        close = difflib.get_close_matches(value, field.choices, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+    return f"{label} is {value!r} but must be {field.expects}{hint}"

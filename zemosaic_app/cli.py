@@ -1,0 +1,308 @@
+"""The command line: ``zemosaic grid | plan | simulate | demo``.
+
+Nothing heavy is imported before a command runs: ``zemosaic --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from zemosaic_app.console import duration_text, open_console, printable, terminal_stream, write_line
+from zemosaic_engine import __version__
+from zemosaic_engine.errors import Cancelled, SettingsError, ZeMosaicError
+from zemosaic_engine.events import CancelToken, LogLine, Sink
+from zemosaic_engine.settings import GridSettings, SettingField, build_settings, load_settings_file, setting_fields
+
+if TYPE_CHECKING:
+    from zemosaic_worker import RunOutcome
+
+DONE, FAILED, WRONG_USAGE, INCOMPLETE, STOPPED = 0, 1, 2, 3, 130
+
+_EXIT_CODES = (
+    "exit codes: 0 done; 1 the run failed; 2 wrong usage or settings; "
+    "3 done, but subs or tiles were left out; 130 stopped"
+)
+_GROUP_TITLES = {
+    "input": "input",
+    "canvas": "canvas and grid",
+    "stacking": "stacking",
+    "photometry": "photometry",
+    "output": "output",
+    "machine": "machine",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name; those of the process if left out.
+
+    Returns
+    -------
+    int
+        0 done, 1 the run failed, 2 wrong usage or settings, 3 done but incomplete, 130 stopped.
+    """
+    args = build_parser().parse_args(argv)
+    if not args.debug:
+        sys.excepthook = _report_unforeseen
+    try:
+        code: int = args.run(args)
+    except SettingsError as error:
+        return _fail(error, WRONG_USAGE, args.debug)
+    except (Cancelled, KeyboardInterrupt) as error:
+        return _fail(error if str(error) else "Stopped.", STOPPED, False)
+    except ZeMosaicError as error:
+        return _fail(error, FAILED, args.debug)
+    except MemoryError:
+        return _fail("Not enough memory; lower --memory-gb or --threads.", FAILED, args.debug)
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        return _fail(f"{error.strerror or error}{where}.", FAILED, args.debug)
+    return code
+
+
+# --- the grammar
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(WRONG_USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole grammar of the command line; the options of ``grid`` come from `GridSettings`."""
+    parser = _Parser(
+        prog="zemosaic",
+        description="Photometrically even colour mosaics from plate-solved subs.",
+        epilog=_EXIT_CODES,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"zemosaic {__version__}")
+    parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS, default=False)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    grid = _add_command(commands, "grid", _run_grid, "make a mosaic of a folder of subs")
+    grid.add_argument("input", type=Path, metavar="INPUT", help="folder with the subs or their stack_plan.csv")
+    grid.add_argument("output", type=Path, metavar="OUTPUT", help="folder for the mosaic; made if missing")
+    grid.add_argument("--tiles", action="store_true", help="INPUT holds finished tiles: only scale and join them")
+    grid.add_argument(
+        "--settings", type=Path, metavar="FILE", help="TOML or JSON file of settings; options win over it"
+    )
+    _add_setting_options(grid)
+
+    plan = _add_command(commands, "plan", _run_plan, "write the stack plan of a folder of subs")
+    plan.add_argument("input", type=Path, metavar="INPUT", help="folder with the subs")
+    plan.add_argument("--output", type=Path, metavar="FILE", help="plan to write [default INPUT/stack_plan.csv]")
+
+    simulate = _add_command(commands, "simulate", _run_simulate, "make a survey of subs with known truth")
+    simulate.add_argument("output", type=Path, metavar="OUT", help="folder for the subs; made if missing")
+    simulate.add_argument("--preset", choices=("tiny", "small", "bench"), default="small", help="size [default small]")
+    simulate.add_argument("--seed", type=int, default=1, metavar="N", help="another number, another sky [default 1]")
+
+    demo = _add_command(commands, "demo", _run_demo, "simulate a small survey, make its mosaic, compare with the truth")
+    demo.add_argument("output", type=Path, metavar="OUT", help="folder for the subs and the mosaic; made if missing")
+    demo.add_argument("--seed", type=int, default=1, metavar="N", help="another number, another sky [default 1]")
+    return parser
+
+
+def _add_command(commands: Any, name: str, run: Any, summary: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=summary, description=summary[0].upper() + summary[1:] + ".", epilog=_EXIT_CODES, allow_abbrev=False
+    )
+    # SUPPRESS keeps a --debug given before the command.
+    parser.add_argument(
+        "--debug", action="store_true", default=argparse.SUPPRESS, help="show DEBUG lines, and tracebacks of errors"
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_setting_options(parser: argparse.ArgumentParser) -> None:
+    groups: dict[str, Any] = {}
+    for field in setting_fields():
+        if field.group not in groups:
+            groups[field.group] = parser.add_argument_group(_GROUP_TITLES[field.group])
+        options: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS, "help": _option_help(field)}
+        if field.kind == "bool":
+            options["action"] = argparse.BooleanOptionalAction
+        elif field.kind == "choice":
+            options["metavar"] = "{" + ",".join(field.choices) + "}"
+        elif field.kind == "pair":
+            options |= {"nargs": 2, "metavar": ("LOW", "HIGH")}
+        else:
+            options["metavar"] = {"int": "N", "float": "X", "text": "TEXT"}[field.kind]
+        groups[field.group].add_argument(field.option, **options)
+
+
+def _option_help(field: SettingField) -> str:
+    default = field.default
+    if field.kind == "bool":
+        default = "on" if default else "off"
+    elif field.kind == "pair":
+        default = " ".join(f"{value:g}" for value in default)
+    elif field.kind == "float":
+        default = f"{default:g}"
+    elif default == "":
+        default = "empty"
+    unit = f"{field.unit}; " if field.unit else ""
+    return f"{field.help} [{unit}default {default}]".replace("%", "%%")
+
+
+def _settings_of(args: argparse.Namespace) -> GridSettings:
+    from_file = load_settings_file(args.settings) if args.settings is not None else {}
+    names = [field.name for field in setting_fields()]
+    from_options = {name: getattr(args, name) for name in names if hasattr(args, name)}
+    return build_settings(from_file, from_options, file_name=str(args.settings))
+
+
+# --- the commands
+
+
+def _run_grid(args: argparse.Namespace) -> int:
+    settings = _settings_of(args)
+    with _watched(args.debug) as (sink, cancel):
+        from zemosaic_worker import run_grid
+
+        outcome = run_grid(args.input, args.output, settings, sink, cancel, tiles_only=args.tiles)
+    _say_what_was_made(outcome)
+    return DONE if outcome.is_complete else INCOMPLETE
+
+
+def _run_plan(args: argparse.Namespace) -> int:
+    with _quiet_libraries():
+        from zemosaic_utils import write_plan
+
+        outcome = write_plan(args.input, args.output)
+    for error in outcome.rejected:
+        _say(f"WARN: set aside: {error}")
+    if outcome.backup is not None:
+        _say(f"The plan that was there is kept as {outcome.backup}")
+    _say(f"{len(outcome.infos)} subs in {outcome.plan}, {len(outcome.rejected)} files set aside")
+    return INCOMPLETE if outcome.rejected else DONE
+
+
+def _run_simulate(args: argparse.Namespace) -> int:
+    with _quiet_libraries():
+        from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
+
+        simulate_survey(args.output, PRESETS[args.preset], args.seed)
+    _say(f"Simulated survey '{args.preset}' (seed {args.seed}) in {args.output}")
+    return DONE
+
+
+def _run_demo(args: argparse.Namespace) -> int:
+    survey, output = args.output / "survey", args.output / "mosaic"
+    with _watched(args.debug) as (sink, cancel):
+        from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
+        from zemosaic_worker import run_grid
+
+        sink(LogLine(f"Simulating a survey in {survey}"))
+        simulate_survey(survey, PRESETS["small"], args.seed)
+        outcome = run_grid(survey, output, GridSettings(), sink, cancel)
+    _say_what_was_made(outcome)
+    return DONE if outcome.is_complete else INCOMPLETE
+
+
+def _say_what_was_made(outcome: RunOutcome) -> None:
+    grid = outcome.grid
+    _say(f"Done in {duration_text(outcome.seconds)}: {grid.subs_used} subs, {grid.tiles} tiles")
+    _say(f"  mosaic    {grid.mosaic}")
+    _say(f"  coverage  {grid.coverage}")
+    _say(f"  picture   {outcome.preview}")
+    _say(f"  log       {outcome.log}")
+    if grid.rejected:
+        _say(f"  {len(grid.rejected)} subs were set aside, see {outcome.rejected_table}")
+    if grid.tiles_left_out:
+        _say(f"  {len(grid.tiles_left_out)} tiles were left out: {', '.join(grid.tiles_left_out)}")
+
+
+# --- what every command needs
+
+
+def _say(text: str) -> None:
+    write_line(terminal_stream(), printable(text))
+
+
+@contextlib.contextmanager
+def _watched(show_debug: bool) -> Iterator[tuple[Sink, CancelToken]]:
+    """A console for a run, and a token that Ctrl-C raises."""
+    cancel = CancelToken()
+    with (
+        open_console(terminal_stream(), show_debug=show_debug) as console,
+        _stop_on_signal(cancel),
+        _quiet_libraries(console),
+    ):
+        yield console, cancel
+
+
+@contextlib.contextmanager
+def _stop_on_signal(cancel: CancelToken) -> Iterator[None]:
+    """The first Ctrl-C (or SIGTERM) asks the run to stop, the second kills the process."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        cancel.cancel()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        # os.write, because the interrupted code may hold the lock of a stream.
+        os.write(2, b"\nStopping after the current step; press Ctrl-C again to kill.\n")
+        if sys.stdout.isatty():
+            os.write(1, b"\x1b[?25h")  # a killed process cannot bring the hidden cursor back
+
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    before = [signal.signal(number, stop) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _quiet_libraries(sink: Sink | None = None) -> Iterator[None]:
+    """Warnings of libraries become DEBUG lines instead of noise between ours."""
+
+    def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any) -> None:
+        if sink is not None:
+            sink(LogLine(f"{Path(filename).name}:{lineno}: {category.__name__}: {message}", "DEBUG"))
+
+    with warnings.catch_warnings():
+        import astropy  # noqa: F401  (its logger takes over showwarning when it is imported)
+
+        warnings.showwarning = show
+        yield
+
+
+def _fail(problem: BaseException | str, code: int, show_traceback: bool) -> int:
+    if show_traceback:
+        traceback.print_exc()
+    print(f"zemosaic: {printable(str(problem))}", file=sys.stderr)
+    return code
+
+
+def _report_unforeseen(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
+    """One line for what nobody foresaw; the process still ends with code 1."""
+    place = traceback.extract_tb(at)[-1]
+    where = f"{Path(place.filename).name}:{place.lineno}"
+    print(
+        f"zemosaic: unforeseen {kind.__name__} at {where}: {printable(str(error))} "
+        "(the log, or the same command with --debug, tells more)",
+        file=sys.stderr,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,188 @@
+"""A run on the console: a live bar on a terminal, plain lines in a pipe."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self, TextIO
+
+from zemosaic_engine.events import Event, Level, LogLine, PhaseStarted, Progress, TimeLeft
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+_PROGRESS_EVERY_S = 5.0
+_STYLES = {"DEBUG": "dim", "INFO": "", "WARN": "yellow", "ERROR": "bold red", "SUCCESS": "green"}
+
+
+class RunConsole(Protocol):
+    """A sink for the events of a run, to be used in a ``with`` block."""
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None: ...
+
+
+def open_console(stream: TextIO, *, show_debug: bool = False) -> RunConsole:
+    """The console that suits `stream`: live on a terminal that can, plain elsewhere."""
+    if stream.isatty() and os.environ.get("TERM") != "dumb":
+        return LiveConsole(stream, show_debug=show_debug)
+    return PlainConsole(stream, show_debug=show_debug)
+
+
+def printable(text: str) -> str:
+    """One line without control characters: file names may hold anything."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def write_line(stream: TextIO, text: str) -> None:
+    """Write one line at once; a reader that went away is no reason to stop."""
+    try:
+        stream.write(text + "\n")
+        stream.flush()
+    except BrokenPipeError:
+        # ``zemosaic grid ... | head``: what follows goes nowhere, also what Python flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def duration_text(seconds: float) -> str:
+    """A duration as people say it, no finer than an estimate deserves.
+
+    Parameters
+    ----------
+    seconds : float
+        Not negative.
+    """
+    if seconds < 9.5:
+        return "a few seconds"
+    if seconds < 85.0:
+        step = 5 if seconds < 30.0 else 10
+        return f"{round(seconds / step) * step} s"
+    minutes = round(seconds / 60.0)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _line(text: str, level: Level) -> str:
+    text = printable(text)
+    return text if level == "INFO" else f"{level}: {text}"
+
+
+class PlainConsole:
+    """Lines for pipes and files: a log line each, progress every few seconds, no control characters.
+
+    Parameters
+    ----------
+    stream : text file
+        Where the lines go.
+    show_debug : bool
+        Show lines of level DEBUG too.
+    now : callable, optional
+        Monotonic clock in seconds; tests hand in their own.
+    """
+
+    def __init__(self, stream: TextIO, *, show_debug: bool = False, now: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
+        self._show_debug = show_debug
+        self._now = now
+        self._last_progress = now()
+        self._left = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        return None
+
+    def __call__(self, event: Event) -> None:
+        """Print what is worth a line."""
+        if isinstance(event, LogLine):
+            if event.level != "DEBUG" or self._show_debug:
+                write_line(self._stream, _line(event.text, event.level))
+        elif isinstance(event, PhaseStarted):
+            write_line(self._stream, f"--- {printable(event.name)}")
+        elif isinstance(event, TimeLeft):
+            self._left = f", about {duration_text(event.seconds)} left"
+        elif isinstance(event, Progress) and self._now() - self._last_progress >= _PROGRESS_EVERY_S:
+            self._last_progress = self._now()
+            percent = 100.0 * event.done / max(event.total, 1)
+            write_line(
+                self._stream, f"    {printable(event.name)}: {event.done}/{event.total} ({percent:.0f} %){self._left}"
+            )
+
+
+class LiveConsole:
+    """A bar for the running phase with the time left of the run; log lines scroll above it.
+
+    Parameters
+    ----------
+    stream : text file
+        A terminal.
+    show_debug : bool
+        Show lines of level DEBUG too.
+    """
+
+    def __init__(self, stream: TextIO, *, show_debug: bool = False) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bars
+
+        self._show_debug = show_debug
+        self._console = Console(file=stream, highlight=False, markup=False, emoji=False)
+        self._bars = Bars(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.fields[count]}", markup=False),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}", markup=False),
+            console=self._console,
+            transient=True,
+            refresh_per_second=4,
+        )
+        self._task: TaskID | None = None
+        self._left = ""
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._bars.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        if isinstance(event, LogLine):
+            if event.level != "DEBUG" or self._show_debug:
+                self._say(_line(event.text, event.level), _STYLES[event.level])
+        elif isinstance(event, PhaseStarted):
+            if self._task is not None:
+                self._bars.remove_task(self._task)
+            self._task = self._bars.add_task(printable(event.name), total=None, count="", left=self._left)
+        elif isinstance(event, TimeLeft):
+            self._left = f"about {duration_text(event.seconds)} left"
+            if self._task is not None:
+                self._bars.update(self._task, left=self._left)
+        elif isinstance(event, Progress) and self._task is not None:
+            count = f"{event.done}/{event.total}"
+            self._bars.update(self._task, completed=event.done, total=event.total, count=count)
+
+    def _say(self, text: str, style: str) -> None:
+        from rich.text import Text
+
+        self._console.print(Text(text, style=style), soft_wrap=True)
+
+
+def terminal_stream() -> TextIO:
+    """Standard output, made safe for characters that its encoding lacks."""
+    stream = sys.stdout
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")
+    return stream

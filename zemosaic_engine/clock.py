@@ -1,0 +1,169 @@
+"""How long the phases of a run took, and an honest estimate of the time left.
+
+A phase announces the share of the run that it expects to be (`PhaseStarted.weight`) and counts
+its steps (`Progress`). What the steps have shown weighs more the farther the phase is; the
+announced shares fill in for what has not begun. Nothing is said before there is something
+to base it on, and a phase that overruns its share pushes the estimate out instead of freezing it.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .events import Event, PhaseStarted, Progress, Sink, TimeLeft
+
+# An estimate from less than this is a guess: it jumps by factors with the first steps.
+_FIRST_FRACTION = 0.05
+_FIRST_SECONDS = 2.0
+# The announced end follows new evidence with this share of the elapsed time as time constant.
+_SMOOTHING_SHARE = 0.1
+_SMOOTHING_MIN_S = 2.0
+_TELL_EVERY_S = 1.0
+
+
+@dataclass(frozen=True)
+class PhaseTime:
+    """Seconds that one phase took."""
+
+    name: str
+    seconds: float
+
+
+class RunClock:
+    """Times the phases of one run and estimates its end from the events that it is shown.
+
+    Parameters
+    ----------
+    now : callable, optional
+        Monotonic clock in seconds; tests hand in their own.
+
+    Notes
+    -----
+    With ``w`` the announced share of a phase and ``r`` the seconds that one unit of share has
+    taken so far, the running phase is expected to take ``f * (elapsed / f) + (1 - f) * w * r``
+    where ``f`` is the fraction of its steps behind us, and the phases that have not begun
+    ``r`` times the share that remains. All methods may be called from any thread.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._lock = threading.Lock()
+        self._start = now()
+        self._finished: list[PhaseTime] = []
+        self._finished_weight = 0.0
+        self._phase: PhaseStarted | None = None
+        self._phase_start = self._start
+        self._fraction = 0.0
+        self._fraction_time = self._start
+        self._end: float | None = None
+        self._end_time = self._start
+        self._told = -math.inf
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the clock was made."""
+        return self._now() - self._start
+
+    def phase_times(self) -> list[PhaseTime]:
+        """Every phase so far in its order, the running one with its time until now."""
+        with self._lock:
+            running = [PhaseTime(self._phase.name, self._now() - self._phase_start)] if self._phase else []
+            return [*self._finished, *running]
+
+    def observe(self, event: Event) -> TimeLeft | None:
+        """Take note of an event; at most once a second, say how long the run still needs.
+
+        Returns
+        -------
+        TimeLeft or None
+            None while there is nothing to base an estimate on, or nothing new to tell.
+        """
+        with self._lock:
+            now = self._now()
+            if isinstance(event, PhaseStarted):
+                self._begin(event, now)
+            elif isinstance(event, Progress) and self._phase and event.name == self._phase.name and event.total > 0:
+                self._fraction = min(max(event.done / event.total, 0.0), 1.0)
+                self._fraction_time = now
+            else:
+                return None
+            self._update(now)
+            if self._end is None or now - self._told < _TELL_EVERY_S:
+                return None
+            self._told = now
+            return TimeLeft(max(self._end - now, 0.0))
+
+    def seconds_left(self) -> float | None:
+        """Expected seconds to the end of the run as of now; None if nobody can know yet."""
+        with self._lock:
+            now = self._now()
+            self._update(now)
+            return None if self._end is None else max(self._end - now, 0.0)
+
+    def _begin(self, phase: PhaseStarted, now: float) -> None:
+        if self._phase is not None:
+            self._finished.append(PhaseTime(self._phase.name, now - self._phase_start))
+            self._finished_weight += self._phase.weight
+        self._phase = phase
+        self._phase_start = self._fraction_time = now
+        self._fraction = 0.0
+
+    def _update(self, now: float) -> None:
+        """Move the announced end towards what is known now."""
+        left = self._raw_seconds_left(now)
+        if left is None:
+            return
+        if self._end is None:
+            self._end = now + left
+        else:
+            constant = max(_SMOOTHING_SHARE * (now - self._start), _SMOOTHING_MIN_S)
+            step = 1.0 - math.exp(-(now - self._end_time) / constant)
+            self._end += step * (now + left - self._end)
+        self._end_time = now
+
+    def _raw_seconds_left(self, now: float) -> float | None:
+        if self._phase is None or now - self._start < _FIRST_SECONDS:
+            return None
+        in_phase = now - self._phase_start
+        shown = None  # what the steps of this phase say it will take
+        if self._fraction >= _FIRST_FRACTION:
+            shown = (self._fraction_time - self._phase_start) / self._fraction
+        expected = None  # what the phases before say it will take
+        if self._finished_weight > 0.0 and self._finished:
+            rate = sum(phase.seconds for phase in self._finished) / self._finished_weight
+            expected = self._phase.weight * rate
+        share = self._fraction
+        # Where only one of the two is known it speaks for both.
+        shown, expected = (expected if shown is None else shown), (shown if expected is None else expected)
+        if shown is None or expected is None:
+            return None
+        total = share * shown + (1.0 - share) * expected
+        # A phase past its expected end is not over: it has at least the steps that are missing.
+        left_in_phase = max(total - in_phase, (1.0 - share) * 0.1 * in_phase)
+        known_weight = self._finished_weight + self._phase.weight
+        rate = (sum(phase.seconds for phase in self._finished) + in_phase + left_in_phase) / max(known_weight, 1e-6)
+        return left_in_phase + max(1.0 - known_weight, 0.0) * rate
+
+
+def with_time_left(sink: Sink, clock: RunClock) -> Sink:
+    """A sink that shows every event to `clock` and passes its estimates on after it.
+
+    Parameters
+    ----------
+    sink : callable
+        Receives every event unchanged, and a `TimeLeft` now and then.
+    clock : RunClock
+        The clock of this run.
+    """
+
+    def tell(event: Event) -> None:
+        sink(event)
+        estimate = clock.observe(event)
+        if estimate is not None:
+            sink(estimate)
+
+    return tell

@@ -1,0 +1,302 @@
+"""What surrounds a run: the folder of subs before it (scan, plan), the pictures after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from zemosaic_engine import fits_files, headers, plan
+from zemosaic_engine.errors import RunError, SettingsError, SubError
+from zemosaic_engine.frames import SubInfo
+
+# --- the folder before a run
+
+
+@dataclass(frozen=True)
+class PlanOutcome:
+    """What `write_plan` found and wrote."""
+
+    plan: Path
+    infos: Sequence[SubInfo]
+    rejected: Sequence[SubError]
+    backup: Path | None
+
+
+def write_plan(input_folder: Path, output: Path | None = None) -> PlanOutcome:
+    """Write the stack plan of a folder of subs from their headers.
+
+    Parameters
+    ----------
+    input_folder : Path
+        Folder of subs; its sub-folders are not searched.
+    output : Path, optional
+        File to write; ``stack_plan.csv`` in the folder if left out. A plan of that name with
+        other contents is kept beside it under a numbered ``.bak`` name.
+
+    Returns
+    -------
+    PlanOutcome
+
+    Raises
+    ------
+    SettingsError
+        The folder does not exist.
+    RunError
+        The folder holds no usable sub, or the plan cannot be written.
+    """
+    if not input_folder.is_dir():
+        raise SettingsError(f"The input folder {input_folder} does not exist.")
+    target = output if output is not None else input_folder / "stack_plan.csv"
+    if target.is_dir():
+        raise SettingsError(f"The plan {target} is a folder; name a file.")
+    infos, rejected = plan.scan_folder(input_folder)
+    if not infos:
+        first = f" ({len(rejected)} files were set aside, the first: {rejected[0]})" if rejected else ""
+        raise RunError(f"No usable sub was found in {input_folder}{first}; no plan was written.")
+    before = target.read_bytes() if target.exists() else None
+    backup = None
+    if before is not None:
+        backup = _free_backup_name(target)
+        backup.write_bytes(before)
+    plan.write_stack_plan(target, infos)
+    if backup is not None and target.read_bytes() == before:
+        backup.unlink()
+        backup = None
+    return PlanOutcome(target, infos, rejected, backup)
+
+
+def _free_backup_name(path: Path) -> Path:
+    number = 1
+    while True:
+        candidate = path.with_name(f"{path.name}.{number}.bak")
+        if not candidate.exists():
+            return candidate
+        number += 1
+
+
+# --- the pictures after a run
+
+# The sky comes out as this grey (of 1), dark but not black, and its noise of this amplitude.
+_SKY_GREY = 0.11
+_SKY_NOISE_GREY = 0.028
+# Brighter than this share of all pixels is white.
+_WHITE_QUANTILE = 0.9995
+# ... but never fewer sigma of the sky than this, or an empty field would be all noise.
+_WHITE_MIN_SIGMA = 60.0
+# Bytes of the mosaic worked on at once, and pixels that the statistics are taken from.
+_STRIP_BYTES = 32_000_000
+_STATISTICS_PIXELS = 1_000_000
+# A hole whose rim is brighter than this (of 1) is the saturated core of a star.
+_BRIGHT_RIM = 0.5
+
+
+def write_preview(mosaic_path: Path, png_path: Path, max_px: int) -> None:
+    """Write a picture of a mosaic for the eye: sky dark grey and neutral, stars in colour.
+
+    Parameters
+    ----------
+    mosaic_path : Path
+        FITS file whose first HDU with an image is (3, H, W) or (H, W); NaN = no data.
+    png_path : Path
+        PNG to write, 8 bits a channel, north up and east left if the WCS is close to upright.
+    max_px : int
+        Longest side; a larger mosaic is averaged over square blocks.
+
+    Notes
+    -----
+    The stretch is the colour-preserving asinh of Lupton et al. (2004, PASP 116, 133). Pixels
+    without data are black; holes with a bright rim are cores of saturated stars and white.
+    Memory is bounded by the picture, not by the mosaic: it is read in strips.
+    """
+    with fits.open(mosaic_path, memmap=True) as hdus:
+        hdu = next(candidate for candidate in hdus if candidate.header.get("NAXIS", 0) >= 2)
+        small = _block_means(hdu.data, max_px)
+        small = _upright(small, hdu.header)
+    picture = stretch(small)
+    _save_png(picture, png_path)
+
+
+def _block_means(data: NDArray[np.floating], max_px: int) -> NDArray[np.float32]:
+    """Means over square blocks, so that no side is longer than `max_px`; (h, w, C) float32."""
+    planes = data if data.ndim == 3 else data[np.newaxis]
+    channels, height, width = planes.shape
+    factor = max(1, -(-max(height, width) // max_px))
+    out_shape = (-(-height // factor), -(-width // factor))
+    result = np.empty((*out_shape, channels), dtype=np.float32)
+    rows = max(1, _STRIP_BYTES // (4 * factor * width))
+    for row in range(0, out_shape[0], rows):
+        last = min(row + rows, out_shape[0])
+        for channel in range(channels):
+            strip = np.asarray(planes[channel, row * factor : last * factor], dtype=np.float32)
+            result[row:last, :, channel] = _reduce_strip(strip, factor, (last - row, out_shape[1]))
+    return result
+
+
+def _reduce_strip(strip: NDArray[np.float32], factor: int, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Mean of the finite pixels of each block; NaN where a block has none."""
+    if factor == 1:
+        return strip
+    padding = ((0, shape[0] * factor - strip.shape[0]), (0, shape[1] * factor - strip.shape[1]))
+    padded = np.pad(strip, padding, constant_values=np.nan)
+    blocks = padded.reshape(shape[0], factor, shape[1], factor)
+    finite = np.isfinite(blocks)
+    count = finite.sum(axis=(1, 3), dtype=np.int32)
+    total = np.where(finite, blocks, np.float32(0)).sum(axis=(1, 3), dtype=np.float32)
+    mean = np.full(shape, np.nan, dtype=np.float32)
+    np.divide(total, count, out=mean, where=count > 0)
+    return mean
+
+
+def _upright(image: NDArray[np.float32], header: fits.Header) -> NDArray[np.float32]:
+    """Turn rows and columns so that north is up and east is left; PNG rows run downwards."""
+    try:
+        matrix = headers.celestial_wcs(header, image.shape[:2]).pixel_scale_matrix
+    except ValueError:
+        # Without a WCS it is shown as FITS viewers show it, first row at the bottom.
+        matrix = np.diag([-1.0, 1.0])
+    east_is_left = matrix[0, 0] <= 0
+    if matrix[1, 1] >= 0:  # north is towards higher rows
+        image = image[::-1]
+    return image if east_is_left else image[:, ::-1]
+
+
+def stretch(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Stretch a mosaic from the statistics of its sky.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (H, W, C)
+        C = 1 or 3, in ADU; NaN = no data.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3) or (H, W)
+        Sky dark grey and neutral, star colours kept, holes inside bright stars white, no data black.
+    """
+    height, width, channels = image.shape
+    picture = np.zeros(image.shape, dtype=np.uint8)
+    curve = _measure_curve(image)
+    if curve is not None:
+        rows = max(1, _STRIP_BYTES // (16 * width * channels))
+        for row in range(0, height, rows):
+            picture[row : row + rows] = curve.apply(image[row : row + rows])
+        missing = ~np.isfinite(image).all(axis=2)
+        picture[_bright_holes(missing, picture)] = 255
+    return picture if channels == 3 else picture[..., 0]
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """Colour-preserving asinh: one factor a pixel, from the mean of its channels above their sky."""
+
+    sky: NDArray[np.float32]
+    softening: float
+    gain: float
+
+    def apply(self, image: NDArray[np.float32]) -> NDArray[np.uint8]:
+        above = image - self.sky
+        ratio = above.mean(axis=2, keepdims=True) / np.float32(self.softening)
+        factor = np.ones_like(ratio)  # asinh(x) / x is 1 to float precision where x is small
+        np.divide(np.arcsinh(ratio), ratio, out=factor, where=np.abs(ratio) > 1e-3)
+        above *= factor * np.float32(self.gain / self.softening)
+        above += np.float32(_SKY_GREY)
+        # Too bright for one channel: lower the three together, or the hue would turn.
+        peak = above.max(axis=2, keepdims=True)
+        np.divide(above, peak, out=above, where=peak > 1.0)
+        above[~np.isfinite(above).all(axis=2)] = 0.0
+        return (np.clip(above, 0.0, 1.0) * np.float32(255.0) + np.float32(0.5)).astype(np.uint8)
+
+
+def _measure_curve(image: NDArray[np.float32]) -> _Curve | None:
+    """The stretch that suits the sky of `image`; None if it holds no data at all."""
+    step = max(1, round((image.shape[0] * image.shape[1] / _STATISTICS_PIXELS) ** 0.5))
+    pixels = image[::step, ::step].reshape(-1, image.shape[2])
+    pixels = pixels[np.isfinite(pixels).all(axis=1)]
+    if not pixels.size:  # data may hide between the sampled pixels
+        pixels = image[np.isfinite(image).all(axis=2)]
+    if not pixels.size:
+        return None
+    sky = np.array([sky_level_and_noise(channel)[0] for channel in pixels.T], dtype=np.float32)
+    brightness = (pixels - sky).mean(axis=1)
+    noise = sky_level_and_noise(brightness)[1]
+    white = max(float(np.quantile(brightness, _WHITE_QUANTILE)), _WHITE_MIN_SIGMA * noise)
+    if white <= 0.0:  # a mosaic of one constant: all of it is sky
+        return _Curve(sky, 1.0, 0.0)
+    noise = max(noise, 1e-4 * white)
+    softening = _softening(white / noise) * noise
+    return _Curve(sky, softening, (1.0 - _SKY_GREY) / float(np.arcsinh(white / softening)))
+
+
+def sky_level_and_noise(values: NDArray[np.float32]) -> tuple[float, float]:
+    """Level and scatter of the sky among pixels that also hold stars and nebula.
+
+    The level is the median after clipping what is brighter than the sky, the scatter comes from
+    the pixels below it alone, where nothing but noise can be.
+
+    Parameters
+    ----------
+    values : ndarray of float32, 1-D
+        Finite pixels, at least one.
+    """
+    level = float(np.median(values))
+    noise = 0.0
+    for _ in range(8):
+        noise = 1.4826 * float(np.median(level - values[values <= level]))
+        clipped = values[values <= level + 2.5 * noise]
+        new_level = float(np.median(clipped))
+        if abs(new_level - level) <= 0.01 * noise:
+            break
+        level = new_level
+    return level, noise
+
+
+def _softening(white_sigma: float) -> float:
+    """Softening in sigma of the sky for which the noise of the sky has its wanted amplitude.
+
+    Solves ``(1 - grey) / (s * asinh(white / s)) = noise grey`` for s by bisection; the left side falls with s.
+    """
+    low, high = 1e-3, white_sigma
+    for _ in range(50):
+        middle = np.sqrt(low * high)
+        if (1.0 - _SKY_GREY) / (middle * np.arcsinh(white_sigma / middle)) > _SKY_NOISE_GREY:
+            low = middle
+        else:
+            high = middle
+    return float(np.sqrt(low * high))
+
+
+def _bright_holes(missing: NDArray[np.bool_], picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Holes in the data whose rim is bright: saturated cores of stars."""
+    from scipy import ndimage
+
+    grey = picture.mean(axis=2, dtype=np.float32) / np.float32(255.0)
+    labels, count = ndimage.label(missing, structure=np.ones((3, 3)))
+    total = np.zeros(count + 1)
+    pixels = np.zeros(count + 1)
+    height, width = missing.shape
+    for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        here = (slice(0, height - dy), slice(max(0, -dx), width - max(0, dx)))
+        there = (slice(dy, height), slice(max(0, dx), width - max(0, -dx)))
+        for hole, rim in ((here, there), (there, here)):
+            touching = missing[hole] & ~missing[rim]
+            number = labels[hole][touching]
+            total += np.bincount(number, weights=grey[rim][touching], minlength=count + 1)
+            pixels += np.bincount(number, minlength=count + 1)
+    bright = total > _BRIGHT_RIM * np.maximum(pixels, 1)
+    bright[0] = False
+    # The dark around the mosaic has stars at its rim too, but it is no hole.
+    edges = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    bright[np.unique(edges)] = False
+    return bright[labels]
+
+
+def _save_png(picture: NDArray[np.uint8], path: Path) -> None:
+    from PIL import Image
+
+    with fits_files.atomic_path(path) as temporary:
+        Image.fromarray(picture).save(temporary, format="PNG")

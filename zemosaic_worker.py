@@ -1,0 +1,281 @@
+"""One run, from a request to a report.
+
+The checks before a run, its log file, the recipe of the mode that was asked for, the pictures and
+tables after it, and what to tell of it. The mathematics is in `grid_mode` and below.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import shutil
+import tempfile
+import threading
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TextIO
+
+import grid_mode
+import zemosaic_utils
+from zemosaic_engine import provenance
+from zemosaic_engine.clock import PhaseTime, RunClock, with_time_left
+from zemosaic_engine.errors import Cancelled, RunError, SettingsError, SubError, ZeMosaicError
+from zemosaic_engine.events import CancelToken, Event, Level, LogLine, PhaseStarted, Sink
+from zemosaic_engine.fits_files import atomic_path
+from zemosaic_engine.frames import SubInfo
+from zemosaic_engine.settings import GridSettings
+
+LOG_NAME = "zemosaic.log"
+PREVIEW_NAME = "mosaic_grid.png"
+REJECTED_NAME = "rejected_subs.csv"
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What a finished run left behind.
+
+    Attributes
+    ----------
+    grid : grid_mode.GridOutcome
+        Files, counts and figures of the mosaic.
+    preview, log, rejected_table : Path
+        The picture, the log and the table of subs that were set aside.
+    phases : sequence of PhaseTime
+        Where the time went.
+    seconds : float
+        Time of the whole run.
+    """
+
+    grid: grid_mode.GridOutcome
+    preview: Path
+    log: Path
+    rejected_table: Path
+    phases: Sequence[PhaseTime]
+    seconds: float
+
+    @property
+    def is_complete(self) -> bool:
+        """True if every sub and every tile is in the mosaic."""
+        return not self.grid.rejected and not self.grid.tiles_left_out
+
+
+def run_grid(
+    input_folder: str | Path,
+    output: str | Path,
+    settings: GridSettings,
+    sink: Sink,
+    cancel: CancelToken,
+    *,
+    tiles_only: bool = False,
+) -> RunOutcome:
+    """Make one mosaic of a folder of subs, with its log, tables and picture.
+
+    Parameters
+    ----------
+    input_folder : path-like
+        Folder with the subs or with their ``stack_plan.csv``.
+    output : path-like
+        Folder to write to; made if missing, neither the input folder nor inside it.
+    settings : GridSettings
+        Settings of the run.
+    sink : callable
+        Receives every event of the run, and `TimeLeft` estimates.
+    cancel : CancelToken
+        Looked at between steps.
+    tiles_only : bool
+        Take the images of the folder as finished tiles: scale and join them only.
+
+    Returns
+    -------
+    RunOutcome
+
+    Raises
+    ------
+    SettingsError
+        The request cannot be carried out as written; nothing was computed.
+    RunError
+        The run had to give up; the log in the output folder says why.
+    Cancelled
+        Somebody stopped it.
+    """
+    input_folder, output = Path(input_folder), Path(output)
+    _check_folders(input_folder, output)
+    clock = RunClock()
+    with RunLog(output / LOG_NAME, sink) as log:
+        tell = with_time_left(log, clock)
+        tell(LogLine(f"[GRID] {provenance.versions_text()}"))
+        tell(LogLine(f"[GRID] Input {input_folder.resolve()}, output {output.resolve()}"))
+        for line in provenance.settings_lines(settings, only_changed=True):
+            tell(LogLine(f"[GRID] Setting {line}"))
+        for line in provenance.settings_lines(settings):
+            tell(LogLine(f"[GRID] All settings: {line}", "DEBUG"))
+        request = grid_mode.prepare_request(input_folder, output, settings, tell, cancel, tiles_only=tiles_only)
+        _check_inputs_survive(request.infos, output)
+        _check_disk_space(request.infos, output, settings)
+        outcome = grid_mode.build_mosaic(request, tell, cancel)
+        write_rejected(output / REJECTED_NAME, outcome.rejected)
+        cancel.check()
+        tell(PhaseStarted("preview", len(clock.phase_times()) + 1, 0.01))
+        zemosaic_utils.write_preview(outcome.mosaic, output / PREVIEW_NAME, settings.preview_max_px)
+        phases, seconds = clock.phase_times(), clock.elapsed_s
+        _tell_costs(tell, phases, seconds)
+    return RunOutcome(outcome, output / PREVIEW_NAME, output / LOG_NAME, output / REJECTED_NAME, phases, seconds)
+
+
+def _tell_costs(tell: Sink, phases: Sequence[PhaseTime], seconds: float) -> None:
+    for phase in phases:
+        share = 100.0 * phase.seconds / max(seconds, 1e-9)
+        tell(LogLine(f"[GRID] Time of phase {phase.name}: {phase.seconds:.1f} s ({share:.0f} %)"))
+    tell(LogLine(f"[GRID] Time of the run: {seconds:.1f} s"))
+    tell(LogLine(f"[GRID] {provenance.peak_memory_text()}"))
+
+
+# --- checks before anything is computed
+
+
+def _check_folders(input_folder: Path, output: Path) -> None:
+    """The input can be read, the output written, and neither would eat the other."""
+    if not input_folder.is_dir():
+        what = "is not a folder" if input_folder.exists() else "does not exist"
+        raise SettingsError(f"The input folder {input_folder} {what}.")
+    inside, outside = output.resolve(), input_folder.resolve()
+    if inside == outside or outside in inside.parents:
+        raise SettingsError(
+            f"The output folder {output} must lie outside the input folder {input_folder}; name another one."
+        )
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        raise SettingsError(f"The output folder {output} cannot be written to: {error.strerror}.") from error
+
+
+def _check_inputs_survive(infos: Sequence[SubInfo], output: Path) -> None:
+    """No input lies where this run puts a file of its own."""
+    folder = output.resolve()
+    for info in infos:
+        path = info.path.resolve()
+        is_tile = path.parent == folder / "tiles" and path.name.startswith("tile_")
+        if is_tile or (path.parent == folder and path.name.startswith("mosaic_grid")):
+            raise SettingsError(f"The run would overwrite its own input {path}; name another output folder.")
+
+
+def _check_disk_space(infos: Sequence[SubInfo], output: Path, settings: GridSettings) -> None:
+    needed = estimate_output_bytes(infos, settings)
+    free = shutil.disk_usage(output).free
+    if needed > free:
+        raise RunError(
+            f"The mosaic needs about {needed / 1e9:.1f} GB in {output}, but only {free / 1e9:.1f} GB are free there."
+        )
+
+
+def estimate_output_bytes(infos: Sequence[SubInfo], settings: GridSettings) -> int:
+    """Roughly what a run will write: mosaic, weight, coverage and tiles.
+
+    Parameters
+    ----------
+    infos : sequence of SubInfo
+        The subs of the run.
+    settings : GridSettings
+        Pixel scale, overlap and the optional files count.
+
+    Returns
+    -------
+    int
+        Bytes, from the area of sky that the subs cover. One sub with a wrong position adds its own
+        area and no more, so that it cannot stop a run by itself.
+    """
+    if not infos:
+        return 0
+    scale = settings.pixel_scale_arcsec or sorted(info.pixel_scale_arcsec for info in infos)[len(infos) // 2]
+    cell_deg = min(min(info.shape) * info.pixel_scale_arcsec for info in infos) / 3600.0 / 4.0
+    cells: set[tuple[int, int]] = set()
+    for info in infos:
+        ra, dec = info.center_deg
+        # Cells of the circle with the area of the field: the field may be rotated.
+        area = info.shape[0] * info.shape[1] * (info.pixel_scale_arcsec / 3600.0) ** 2
+        reach = math.sqrt(area / math.pi) / cell_deg
+        row = dec / cell_deg
+        for y in range(math.floor(row - reach), math.ceil(row + reach) + 1):
+            column = ra * math.cos(math.radians(min(max(y * cell_deg, -90.0), 90.0))) / cell_deg
+            half = math.sqrt(max(reach**2 - (y - row) ** 2, 0.0))
+            cells.update((y, x) for x in range(math.floor(column - half), math.ceil(column + half) + 1))
+    pixels = len(cells) * (cell_deg * 3600.0 / scale) ** 2
+    channels = max(info.channels for info in infos)
+    mosaic = pixels * (4 * channels + 4 * channels + 4 * channels + 4)  # science, WEIGHT, COVERAGE, coverage file
+    if settings.save_final_as_uint16:
+        mosaic += pixels * 2 * channels
+    tiles = pixels * (1.0 + settings.batch_overlap_pct / 100.0) ** 2 * (4 * channels + 4 * channels + 4)
+    return int(mosaic + tiles)
+
+
+# --- the log file
+
+
+class RunLog:
+    """A sink that writes every log line and phase to a file and passes all events on.
+
+    Parameters
+    ----------
+    path : Path
+        The log; what an earlier run left there is replaced.
+    sink : callable
+        Receives every event after it was written.
+
+    Notes
+    -----
+    Each line is ``date time LEVEL text``, flushed at once, so that a run that dies leaves its story.
+    Leaving the ``with`` block by an exception adds the reason as the last line. Events may come from
+    any thread; they are written and passed on one at a time.
+    """
+
+    def __init__(self, path: Path, sink: Sink) -> None:
+        self._sink = sink
+        self._lock = threading.Lock()
+        self._file: TextIO = path.open("w", encoding="utf-8", errors="backslashreplace")
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __call__(self, event: Event) -> None:
+        """Write the event if it is one for readers, and pass it on."""
+        with self._lock:
+            if isinstance(event, LogLine):
+                self._write(event.level, event.text)
+            elif isinstance(event, PhaseStarted):
+                self._write("INFO", f"[GRID] Phase {event.number}: {event.name}")
+            self._sink(event)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if isinstance(error, Cancelled):
+            self._write("WARN", f"[GRID] {error}")
+        elif isinstance(error, ZeMosaicError):
+            self._write("ERROR", f"[GRID] {error}")
+        elif error is not None:
+            # Not foreseen: whoever mends it needs the place.
+            for line in "".join(traceback.format_exception(error)).splitlines():
+                self._write("ERROR", f"[GRID] {line}")
+        self._file.close()
+
+    def _write(self, level: Level, text: str) -> None:
+        # A file name may hold a line break; a line of the log may not.
+        text = "".join(character if character.isprintable() else "?" for character in text)
+        moment = datetime.now().astimezone().isoformat(sep=" ", timespec="milliseconds")
+        self._file.write(f"{moment} {level:<7} {text}\n")
+        self._file.flush()
+
+
+# --- tables
+
+
+def write_rejected(path: Path, rejected: Sequence[SubError]) -> None:
+    """Write the table of subs that were set aside: file and reason; only its header if there are none."""
+    with atomic_path(path) as temporary, Path(temporary).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file_path", "reason"])
+        writer.writerows((str(error.path), error.reason) for error in rejected)
