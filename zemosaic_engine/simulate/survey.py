@@ -1,0 +1,592 @@
+"""The telescope that breaks the true sky into subs, in ways that are written down.
+
+A pixel of a sub, before noise, is
+
+    pedestal + V(u, v) * (gain_c * scene_c + sky_c * (1 + gx * u + gy * v)) + hot pixels + trail
+
+where u, v are pixel offsets from the frame's centre over half its diagonal,
+V = 1 - vignetting * (u**2 + v**2), gain_c = transparency * exposure ratio * throughput_c, and
+scene_c is the true sky on the sub's WCS at its seeing. Every term can be switched off alone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..errors import RunError, SettingsError
+from ..events import PhaseStarted, Progress, Sink
+from .scene import Nebula, Psf, Scene, make_nebula, make_stars, tangent_plane
+
+SATURATION_ADU = 65535
+Sensor = Literal["GRBG", "RGGB", "BGGR", "GBRG", "mono", "rgb"]
+WcsFlavour = Literal["cd", "pc", "crota", "sip"]
+
+
+class Telescope(BaseModel):
+    """One telescope with its camera."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = "S50"
+    shape: tuple[int, int] = Field(default=(1920, 1080), description="Sensor (height, width) in pixels.")
+    scale_arcsec: float = Field(default=2.37, gt=0.0)
+    exposure_s: float = Field(default=10.0, gt=0.0)
+    throughput: tuple[float, float, float] = Field(
+        default=(1.0, 1.0, 1.0), description="R, G, B relative to the scene's ADU."
+    )
+    sensor: Sensor = "GRBG"
+    fwhm_px: float = Field(default=2.8, gt=1.0, description="Median seeing, as a Gaussian fit to the pixels finds it.")
+    mirrored: bool = False
+    wcs_flavour: WcsFlavour = "cd"
+    distortion_px: float = Field(default=1.5, description="Displacement in the corners; only a WCS with SIP has any.")
+
+
+class SurveySpec(BaseModel):
+    """What is observed and everything that goes wrong. Frozen; unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # the sky
+    center_deg: tuple[float, float] = (312.75, 44.37)
+    stars_per_mpx: float = Field(default=800.0, ge=0.0)
+    faintest_adu: float = Field(default=300.0, gt=0.0)
+    brightest_adu: float = Field(default=3.0e6, gt=0.0)
+    nebula: Literal["none", "part", "full-field"] = "part"
+    nebula_adu: float = Field(default=300.0, ge=0.0, description="Brightness exceeded on 1 % of the field.")
+    # the plan
+    panels: tuple[int, int] = Field(default=(2, 2), description="(rows, columns) of pointings.")
+    overlap: float = Field(default=0.2, ge=-1.0, lt=1.0, description="Shared fraction of neighbouring pointings.")
+    subs_per_panel: int = Field(default=4, ge=1)
+    nights: int = Field(default=1, ge=1)
+    telescopes: tuple[Telescope, ...] = Field(
+        default=(Telescope(),), min_length=1, description="Night n uses n modulo these."
+    )
+    mount: Literal["ALTZ", "EQ"] = "ALTZ"
+    filter: str = "LP"
+    position_angle_deg: float = 0.0
+    rotation_deg: float = Field(default=10.0, ge=0.0, description="Field rotation of an alt-az mount over one night.")
+    dither_px: float = Field(default=15.0, ge=0.0, description="Largest random shift along each axis.")
+    # the air
+    transparency_spread: float = Field(
+        default=0.08, ge=0.0, lt=0.5, description="Loss between nights and scatter within."
+    )
+    sky_adu: float = Field(default=1000.0, ge=0.0, description="Sky level in ADU of the first telescope's sub.")
+    sky_spread: float = Field(
+        default=0.25, ge=0.0, description="Scatter of the level between nights (of its logarithm)."
+    )
+    sky_colour: tuple[float, float, float] = (0.95, 1.10, 0.90)
+    sky_colour_spread: float = Field(default=0.08, ge=0.0, description="Scatter of the colour between nights.")
+    gradient: float = Field(
+        default=0.06, ge=0.0, description="Change of sky brightness along the diagonal, as a fraction."
+    )
+    seeing_jitter: float = Field(default=0.05, ge=0.0)
+    psf: Psf = "gaussian"
+    # the camera
+    pedestal_adu: float = Field(default=0.0, ge=0.0)
+    vignetting: float = Field(default=0.03, ge=0.0, lt=1.0, description="Light lost in the corners.")
+    photon_noise: bool = True
+    electrons_per_adu: float = Field(default=1.0, gt=0.0)
+    read_noise_adu: float = Field(default=4.0, ge=0.0)
+    hot_pixel_fraction: float = Field(default=0.0007, ge=0.0, lt=0.1)
+    trail_fraction: float = Field(default=0.08, ge=0.0, le=1.0, description="Share of subs crossed by a satellite.")
+    wcs_error_arcsec: float = Field(default=0.0, ge=0.0, description="Scatter of the written WCS around the true one.")
+
+    def but(self, **changes: Any) -> SurveySpec:
+        """Return the spec with some fields changed; fields of `Telescope` change in every telescope."""
+        of_telescope = {k: v for k, v in changes.items() if k in Telescope.model_fields}
+        data = {**self.model_dump(), **{k: v for k, v in changes.items() if k not in of_telescope}}
+        data["telescopes"] = [
+            {**(t.model_dump() if isinstance(t, Telescope) else t), **of_telescope} for t in data["telescopes"]
+        ]
+        return SurveySpec.model_validate(data)
+
+    def without_effects(self) -> SurveySpec:
+        """The same sky and plan seen by a perfect telescope through perfect air, sky level kept."""
+        return self.but(
+            rotation_deg=0.0,
+            dither_px=0.0,
+            transparency_spread=0.0,
+            sky_spread=0.0,
+            sky_colour=(1.0, 1.0, 1.0),
+            sky_colour_spread=0.0,
+            gradient=0.0,
+            seeing_jitter=0.0,
+            pedestal_adu=0.0,
+            vignetting=0.0,
+            photon_noise=False,
+            read_noise_adu=0.0,
+            hot_pixel_fraction=0.0,
+            trail_fraction=0.0,
+            wcs_error_arcsec=0.0,
+        )
+
+    @property
+    def field_arcmin(self) -> tuple[float, float]:
+        """(width, height) of the part of the sky that any sub can see, with a margin."""
+        first = self.telescopes[0]
+        step = 1.0 - self.overlap
+        spans = [
+            (count - 1) * step * pixels * first.scale_arcsec
+            for count, pixels in zip(self.panels[::-1], first.shape[::-1], strict=True)
+        ]
+        reach = max(math.hypot(*t.shape) * t.scale_arcsec for t in self.telescopes)
+        dither = 2.0 * (self.dither_px + 40.0) * max(t.scale_arcsec for t in self.telescopes)
+        turned = math.radians(self.position_angle_deg)
+        cos, sin = abs(math.cos(turned)), abs(math.sin(turned))
+        width, height = spans[0] * cos + spans[1] * sin, spans[0] * sin + spans[1] * cos
+        return (width + reach + dither) / 60.0, (height + reach + dither) / 60.0
+
+
+_SMALL_SENSOR = Telescope(shape=(960, 540), mirrored=True, wcs_flavour="sip")
+
+PRESETS: dict[str, SurveySpec] = {
+    "tiny": SurveySpec(
+        panels=(2, 2),
+        subs_per_panel=4,
+        nights=2,
+        telescopes=(Telescope(shape=(320, 240)),),
+        stars_per_mpx=2500.0,
+        dither_px=12.0,
+        rotation_deg=6.0,
+    ),
+    "small": SurveySpec(panels=(2, 3), subs_per_panel=8, nights=3, telescopes=(_SMALL_SENSOR,)),
+    "bench": SurveySpec(
+        panels=(3, 3), subs_per_panel=12, nights=3, telescopes=(Telescope(mirrored=True, wcs_flavour="sip"),)
+    ),
+}
+
+
+@dataclass(frozen=True)
+class SurveyTruth:
+    """A simulated survey: where it lies, what was asked for, and what is true.
+
+    Attributes
+    ----------
+    folder : Path
+        Folder of the subs and of ``stack_plan.csv``.
+    spec : SurveySpec
+        What was asked for.
+    seed : int
+        Seed of everything random.
+    scene : Scene
+        The true sky.
+    subs : astropy.table.Table
+        One row a sub: file, panel, night, telescope, date_obs, exposure_s, transparency,
+        gain_r/g/b, sky_r/g/b (ADU), gradient_x, gradient_y, fwhm_px, ra_deg, dec_deg,
+        rotation_deg, trail, wcs_dx_arcsec, wcs_dy_arcsec.
+    """
+
+    folder: Path
+    spec: SurveySpec
+    seed: int
+    scene: Scene
+    subs: Table
+
+    def telescope(self, index: int) -> Telescope:
+        """Telescope of sub `index`."""
+        return self.spec.telescopes[int(self.subs["telescope"][index])]
+
+    def wcs(self, index: int, *, written: bool = False) -> WCS:
+        """True WCS of sub `index`, or the one `written` in its header."""
+        return WCS(_wcs_header(self.telescope(index), self.subs[index], with_error=written))
+
+    def path(self, index: int) -> Path:
+        """File of sub `index`."""
+        return self.folder / str(self.subs["file"][index])
+
+
+def simulate_survey(out: Path, spec: SurveySpec, seed: int = 1, sink: Sink | None = None) -> SurveyTruth:
+    """Write a survey and its truth.
+
+    Parameters
+    ----------
+    out : Path
+        Folder for ``sub_NNNN.fits``, ``stack_plan.csv`` and ``truth/``. It must be new or empty,
+        or hold an earlier simulation, which is replaced.
+    spec : SurveySpec
+        What to simulate; see `PRESETS`.
+    seed : int
+        The same seed and spec give the same files.
+    sink : callable, optional
+        Told about the progress.
+
+    Returns
+    -------
+    SurveyTruth
+
+    Raises
+    ------
+    SettingsError
+        The folder holds other things.
+    RunError
+        The folder cannot be written.
+    """
+    tell = sink if sink is not None else _say_nothing
+    out = Path(out)
+    _clear_folder(out)
+    truth = plan_survey(out, spec, seed)
+    hot = [_hot_pixels(spec, number, seed) for number in range(len(spec.telescopes))]
+    total = len(truth.subs)
+    tell(PhaseStarted("Simulating subs", 1, 1.0))
+
+    def write(index: int) -> None:
+        _write_sub(truth, index, render_sub(truth, index, hot[int(truth.subs["telescope"][index])]))
+
+    try:
+        _write_truth(truth)
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            for done, _ in enumerate(pool.map(write, range(total)), start=1):
+                tell(Progress("Simulating subs", done, total))
+        _write_plan(truth)
+    except OSError as error:
+        raise RunError(f"The simulated survey could not be written to {out}: {error}") from error
+    return truth
+
+
+def load_truth(out: Path) -> SurveyTruth:
+    """The truth of a survey that `simulate_survey` wrote, read back from its folder.
+
+    Raises
+    ------
+    SettingsError
+        The folder holds no simulated survey.
+    """
+    folder = Path(out)
+    if not (folder / "truth" / "spec.json").is_file():
+        raise SettingsError(f"{folder} holds no simulated survey: truth/spec.json is missing.")
+    data = json.loads((folder / "truth" / "spec.json").read_text(encoding="utf-8"))
+    spec = SurveySpec.model_validate(data["spec"])
+    stars = Table.read(folder / "truth" / "stars.ecsv", format="ascii.ecsv")
+    scene = Scene(
+        center_deg=spec.center_deg,
+        pixel_scale_arcsec=spec.telescopes[0].scale_arcsec,
+        ra_deg=np.asarray(stars["ra_deg"], dtype=float),
+        dec_deg=np.asarray(stars["dec_deg"], dtype=float),
+        flux_adu=np.column_stack([np.asarray(stars[f"flux_{c}_adu"], dtype=float) for c in "rgb"]).reshape(-1, 3),
+        nebula=Nebula.from_dict(data["nebula"]),
+    )
+    subs = Table.read(folder / "truth" / "subs.ecsv", format="ascii.ecsv")
+    return SurveyTruth(folder, spec, int(data["seed"]), scene, subs)
+
+
+def make_scene(spec: SurveySpec, seed: int) -> Scene:
+    """The true sky of a survey."""
+    rng = np.random.default_rng([seed, 10])
+    width, height = spec.field_arcmin
+    scale = spec.telescopes[0].scale_arcsec
+    count = round(spec.stars_per_mpx * width * height * 3600.0 / scale**2 / 1.0e6)
+    stars = make_stars(rng, count, spec.center_deg, (width, height), spec.faintest_adu, spec.brightest_adu)
+    nebula = make_nebula(
+        np.random.default_rng([seed, 11]), spec.nebula, spec.nebula_adu, (width, height), 48.0 * scale / 60.0
+    )
+    return Scene(spec.center_deg, scale, *stars, nebula)
+
+
+def plan_survey(out: Path, spec: SurveySpec, seed: int) -> SurveyTruth:
+    """Everything about a survey but its pixels; nothing is written."""
+    nights = _draw_nights(spec, seed)
+    rng = np.random.default_rng([seed, 21])
+    rows = [
+        _draw_sub(spec, nights[night], rng, number, panel, night, fraction)
+        for number, (panel, night, fraction) in enumerate(_visits(spec))
+    ]
+    return SurveyTruth(Path(out), spec, seed, make_scene(spec, seed), Table(rows=rows))
+
+
+def _visits(spec: SurveySpec) -> Iterator[tuple[int, int, float]]:
+    """Panels in the order they are observed: (panel, night, share of the night that is over)."""
+    panels = spec.panels[0] * spec.panels[1]
+    repeats = [len(range(night, spec.subs_per_panel, spec.nights)) for night in range(spec.nights)]
+    for night, repeat in enumerate(repeats):
+        for step in range(panels * repeat):
+            yield step // repeat, night, (step + 0.5) / (panels * repeat)
+
+
+def _draw_nights(spec: SurveySpec, seed: int) -> list[dict[str, Any]]:
+    """What all subs of a night share."""
+    nights = []
+    for number in range(spec.nights):
+        rng = np.random.default_rng([seed, 20, number])
+        colour = np.asarray(spec.sky_colour) * np.exp(spec.sky_colour_spread * rng.normal(size=3))
+        nights.append(
+            {
+                "transparency": 1.0 - spec.transparency_spread * rng.uniform(0.0, 2.0),
+                "sky": spec.sky_adu * math.exp(spec.sky_spread * rng.normal()) * colour,
+                "drift": spec.sky_spread * rng.uniform(-0.5, 0.5),
+                "gradient_angle": rng.uniform(0.0, 2.0 * math.pi),
+                "gradient": spec.gradient * rng.uniform(0.7, 1.3),
+                "rotation": spec.position_angle_deg + spec.rotation_deg * rng.uniform(-0.5, 0.5),
+            }
+        )
+    return nights
+
+
+def _panel_center_arcmin(spec: SurveySpec, panel: int) -> NDArray[np.float64]:
+    """Offset of a pointing from the survey's centre; neighbours follow each other (serpentine)."""
+    rows, columns = spec.panels
+    row, column = divmod(panel, columns)
+    if row % 2:
+        column = columns - 1 - column
+    first = spec.telescopes[0]
+    step = (1.0 - spec.overlap) * first.scale_arcsec / 60.0
+    x = (column - (columns - 1) / 2.0) * step * first.shape[1]
+    y = (row - (rows - 1) / 2.0) * step * first.shape[0]
+    angle = math.radians(spec.position_angle_deg)
+    return np.array([x * math.cos(angle) - y * math.sin(angle), x * math.sin(angle) + y * math.cos(angle)])
+
+
+def _draw_sub(
+    spec: SurveySpec,
+    of_night: dict[str, Any],
+    rng: np.random.Generator,
+    number: int,
+    panel: int,
+    night: int,
+    fraction: float,
+) -> dict[str, Any]:
+    """One row of the table of subs."""
+    which = night % len(spec.telescopes)
+    telescope, first = spec.telescopes[which], spec.telescopes[0]
+    throughput = np.asarray(telescope.throughput) * telescope.exposure_s / first.exposure_s
+    area = (telescope.scale_arcsec / first.scale_arcsec) ** 2
+    transparency = min(1.0, of_night["transparency"] * (1.0 - 0.5 * spec.transparency_spread * abs(rng.normal())))
+    level = 1.0 + of_night["drift"] * (fraction - 0.5) + 0.04 * spec.sky_spread * rng.normal()
+    sky = of_night["sky"] * level * throughput * area
+    # The gradient points to the horizon or the Moon: nearly fixed on an alt-az sensor, so on
+    # the sky it turns with the field.
+    angle = of_night["gradient_angle"] + 0.1 * rng.normal()
+    slope = 0.5 * of_night["gradient"] * (1.0 + 0.1 * rng.normal())
+    offset = _panel_center_arcmin(spec, panel)
+    offset = offset + rng.uniform(-1.0, 1.0, 2) * spec.dither_px * telescope.scale_arcsec / 60.0
+    sky_position = tangent_plane(spec.center_deg).wcs_pix2world(offset[None, :], 0)[0]
+    start = datetime(2025, 8, 20, 21, 0, 0) + timedelta(days=night, seconds=number * (telescope.exposure_s + 2.0))
+    wcs_error = rng.normal(size=2) * spec.wcs_error_arcsec
+    return {
+        "file": f"sub_{number:04d}.fits",
+        "panel": panel,
+        "night": night,
+        "telescope": which,
+        "date_obs": start.isoformat(timespec="milliseconds"),
+        "exposure_s": telescope.exposure_s,
+        "transparency": transparency,
+        **{f"gain_{c}": float(transparency * throughput[k]) for k, c in enumerate("rgb")},
+        **{f"sky_{c}": float(sky[k]) for k, c in enumerate("rgb")},
+        "gradient_x": slope * math.cos(angle),
+        "gradient_y": slope * math.sin(angle),
+        "fwhm_px": telescope.fwhm_px * max(0.7, 1.0 + spec.seeing_jitter * float(rng.normal())),
+        "ra_deg": float(sky_position[0]),
+        "dec_deg": float(sky_position[1]),
+        "rotation_deg": of_night["rotation"] + spec.rotation_deg * (fraction - 0.5),
+        "trail": bool(rng.uniform() < spec.trail_fraction),
+        "wcs_dx_arcsec": float(wcs_error[0]),
+        "wcs_dy_arcsec": float(wcs_error[1]),
+    }
+
+
+def _wcs_header(telescope: Telescope, row: Any, *, with_error: bool) -> fits.Header:
+    """WCS cards of a sub in the dialect of its telescope."""
+    height, width = telescope.shape
+    scale = telescope.scale_arcsec / 3600.0
+    angle = math.radians(float(row["rotation_deg"]))
+    cos, sin = math.cos(angle), math.sin(angle)
+    ra, dec = float(row["ra_deg"]), float(row["dec_deg"])
+    if with_error:
+        ra += float(row["wcs_dx_arcsec"]) / 3600.0 / math.cos(math.radians(dec))
+        dec += float(row["wcs_dy_arcsec"]) / 3600.0
+    # A camera sees east to the left unless a mirror turns it over: then the determinant is positive.
+    cdelt = (scale if telescope.mirrored else -scale, scale)
+    sip = telescope.wcs_flavour == "sip"
+    header = fits.Header()
+    header["WCSAXES"] = 2
+    header["CTYPE1"], header["CTYPE2"] = ("RA---TAN-SIP", "DEC--TAN-SIP") if sip else ("RA---TAN", "DEC--TAN")
+    header["CUNIT1"], header["CUNIT2"] = "deg", "deg"
+    header["CRPIX1"], header["CRPIX2"] = (width + 1) / 2.0, (height + 1) / 2.0
+    header["CRVAL1"], header["CRVAL2"] = ra % 360.0, dec
+    if telescope.wcs_flavour == "pc":
+        header["PC1_1"], header["PC1_2"], header["PC2_1"], header["PC2_2"] = cos, -sin, sin, cos
+        # PC carries the rotation after scaling by CDELT, so unequal signs need the ratio.
+        header["PC1_2"] *= cdelt[1] / cdelt[0]
+        header["PC2_1"] *= cdelt[0] / cdelt[1]
+        header["CDELT1"], header["CDELT2"] = cdelt
+    elif telescope.wcs_flavour == "crota":
+        header["CDELT1"], header["CDELT2"] = cdelt
+        header["CROTA2"] = math.degrees(angle)
+    else:
+        header["CD1_1"], header["CD1_2"] = cdelt[0] * cos, -cdelt[1] * sin
+        header["CD2_1"], header["CD2_2"] = cdelt[0] * sin, cdelt[1] * cos
+    header["RADESYS"] = "ICRS"
+    if sip:
+        _add_sip(header, telescope)
+    return header
+
+
+def _add_sip(header: fits.Header, telescope: Telescope) -> None:
+    """Barrel distortion with a little tilt, `distortion_px` in the corners."""
+    half = math.hypot(*telescope.shape) / 2.0
+    cubic = 0.85 * telescope.distortion_px / half**3
+    tilt = 0.15 * telescope.distortion_px / half**2
+    header["A_ORDER"], header["B_ORDER"] = 3, 3
+    header["A_3_0"], header["A_1_2"], header["A_2_0"] = cubic, cubic, tilt
+    header["B_0_3"], header["B_2_1"], header["B_0_2"] = cubic, cubic, -tilt
+
+
+def _hot_pixels(spec: SurveySpec, number: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Places (flat index) and strengths (ADU) of a sensor's hot pixels, the same in all its subs."""
+    rng = np.random.default_rng([seed, 30, number])
+    height, width = spec.telescopes[number].shape
+    count = round(spec.hot_pixel_fraction * height * width)
+    where = rng.choice(height * width, size=count, replace=False)
+    strength = np.minimum(np.exp(rng.normal(math.log(2500.0), 1.2, count)), 70000.0)
+    return where, strength.astype(np.float32)
+
+
+def render_sub(
+    truth: SurveyTruth, index: int, hot: tuple[NDArray[np.intp], NDArray[np.float32]] | None = None
+) -> NDArray[np.uint16]:
+    """Pixels of one sub, shape (H, W), or (3, H, W) from an RGB camera."""
+    spec, row, telescope = truth.spec, truth.subs[index], truth.telescope(index)
+    rng = np.random.default_rng([truth.seed, 40, index])
+    fwhm = float(row["fwhm_px"])
+    scene = truth.scene.render_planes(truth.wcs(index), telescope.shape, fwhm, psf=spec.psf)
+    planes = _light(spec, telescope, row, scene)
+    pixels = _through_filter_array(planes, telescope.sensor)
+    if row["trail"]:
+        pixels += _trail(rng, telescope.shape)
+    if hot is None:
+        hot = _hot_pixels(spec, int(row["telescope"]), truth.seed)
+    where, strength = hot
+    pixels.reshape(-1, telescope.shape[0] * telescope.shape[1])[:, where] += strength
+    _add_noise(spec, pixels, rng)
+    pixels += np.float32(spec.pedestal_adu + 0.5)
+    return np.clip(pixels, 0.0, SATURATION_ADU, out=pixels).astype(np.uint16)
+
+
+def _light(spec: SurveySpec, telescope: Telescope, row: Any, planes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Turn the scene into what falls on the sensor, in place: air, sky, gradient, vignetting."""
+    height, width = telescope.shape
+    half = math.hypot(height, width) / 2.0
+    u = ((np.arange(width, dtype=np.float32) - (width - 1) / 2.0) / half)[None, :]
+    v = ((np.arange(height, dtype=np.float32) - (height - 1) / 2.0) / half)[:, None]
+    slope = np.float32(1.0) + np.float32(row["gradient_x"]) * u + np.float32(row["gradient_y"]) * v
+    flat = np.float32(1.0) - np.float32(spec.vignetting) * (u * u + v * v)
+    for channel, plane in zip("rgb", planes, strict=True):
+        plane *= np.float32(row[f"gain_{channel}"])
+        plane += np.float32(row[f"sky_{channel}"]) * slope
+        plane *= flat
+    return planes
+
+
+def _through_filter_array(planes: NDArray[np.float32], sensor: Sensor) -> NDArray[np.float32]:
+    """What the camera records of the three colours."""
+    if sensor == "rgb":
+        return planes
+    if sensor == "mono":
+        mono: NDArray[np.float32] = planes.mean(axis=0)
+        return mono
+    mosaic = np.empty(planes.shape[1:], dtype=np.float32)
+    for k, colour in enumerate(sensor):
+        y, x = divmod(k, 2)
+        mosaic[y::2, x::2] = planes["RGB".index(colour), y::2, x::2]
+    return mosaic
+
+
+def _trail(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """A satellite's trail: a straight line right across the frame."""
+    height, width = shape
+    angle = rng.uniform(0.0, math.pi)
+    through_y, through_x = rng.uniform(0.25, 0.75) * height, rng.uniform(0.25, 0.75) * width
+    peak, sigma = math.exp(rng.uniform(math.log(150.0), math.log(4000.0))), rng.uniform(1.2, 2.2)
+    x = np.arange(width, dtype=np.float32)[None, :] - np.float32(through_x)
+    y = np.arange(height, dtype=np.float32)[:, None] - np.float32(through_y)
+    distance = np.float32(math.sin(angle) / sigma) * x - np.float32(math.cos(angle) / sigma) * y
+    return np.float32(peak) * np.exp(np.float32(-0.5) * distance * distance)
+
+
+def _add_noise(spec: SurveySpec, pixels: NDArray[np.float32], rng: np.random.Generator) -> None:
+    """Photon and read noise, in place; below 50 electrons the Poisson law itself, above its Gaussian limit."""
+    if not spec.photon_noise and spec.read_noise_adu == 0.0:
+        return
+    per_adu = np.float32(spec.electrons_per_adu)
+    variance = np.full((), spec.read_noise_adu**2, dtype=np.float32)
+    few = np.zeros(0, dtype=bool)
+    if spec.photon_noise:
+        few = pixels * per_adu < 50.0
+        pixels[few] = rng.poisson(np.maximum(pixels[few] * per_adu, 0.0)).astype(np.float32) / per_adu
+        variance = variance + np.where(few, np.float32(0.0), pixels / per_adu)
+    noise = rng.standard_normal(pixels.shape, dtype=np.float32)
+    noise *= np.sqrt(variance)
+    pixels += noise
+
+
+def _write_sub(truth: SurveyTruth, index: int, pixels: NDArray[np.uint16]) -> None:
+    row, telescope = truth.subs[index], truth.telescope(index)
+    header = fits.Header()
+    header["OBJECT"] = ("Simulated field", "made by ZeMosaic's simulator")
+    header["DATE-OBS"] = (str(row["date_obs"]), "start of exposure (UTC)")
+    header["EXPTIME"] = (float(row["exposure_s"]), "[s] exposure time")
+    header["FILTER"] = truth.spec.filter
+    header["INSTRUME"] = f"Simulated {telescope.name}"
+    header["TELESCOP"] = f"{telescope.name}_{int(row['telescope'])}"
+    header["CREATOR"] = "ZeMosaic simulator"
+    header["GAIN"] = 80
+    if telescope.sensor in ("GRBG", "RGGB", "BGGR", "GBRG"):
+        header["BAYERPAT"] = (telescope.sensor, "colours of the first two rows")
+        header["XBAYROFF"], header["YBAYROFF"] = 0, 0
+    header["RA"] = (float(row["ra_deg"]), "[deg] pointing")
+    header["DEC"] = (float(row["dec_deg"]), "[deg] pointing")
+    header.extend(_wcs_header(telescope, row, with_error=True), end=True)
+    fits.PrimaryHDU(pixels, header).writeto(truth.path(index), overwrite=True)
+
+
+def _write_plan(truth: SurveyTruth) -> None:
+    lines = ["order,batch_id,mount,bortle,filter,exposure,file_path"]
+    lines += [
+        f"{n},night{int(row['night']) + 1},{truth.spec.mount},5,{truth.spec.filter},{row['exposure_s']:g},{row['file']}"
+        for n, row in enumerate(truth.subs, start=1)
+    ]
+    (truth.folder / "stack_plan.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _write_truth(truth: SurveyTruth) -> None:
+    folder = truth.folder / "truth"
+    folder.mkdir(parents=True, exist_ok=True)
+    scene = truth.scene
+    stars = Table({"ra_deg": scene.ra_deg, "dec_deg": scene.dec_deg})
+    for k, channel in enumerate("rgb"):
+        stars[f"flux_{channel}_adu"] = scene.flux_adu[:, k]
+    stars.write(folder / "stars.ecsv", format="ascii.ecsv", overwrite=True)
+    truth.subs.write(folder / "subs.ecsv", format="ascii.ecsv", overwrite=True)
+    data = {"spec": truth.spec.model_dump(mode="json"), "seed": truth.seed, "nebula": scene.nebula.to_dict()}
+    (folder / "spec.json").write_text(json.dumps(data, indent=1), encoding="utf-8")
+
+
+def _clear_folder(out: Path) -> None:
+    """Make way for a survey: only an earlier simulation is ever removed."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise SettingsError(f"{out} is a file: name a folder for the simulated survey.")
+    if not any(out.iterdir()):
+        return
+    if not (out / "truth" / "spec.json").is_file():
+        raise SettingsError(f"{out} is not empty and holds no simulated survey: name a new folder.")
+    for path in out.glob("sub_[0-9][0-9][0-9][0-9].fits"):
+        path.unlink()
+
+
+def _say_nothing(event: object) -> None:
+    """Nobody watches."""
