@@ -97,6 +97,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     grid = _add_command(commands, "grid", _run_grid, "make a mosaic of a folder of subs")
+    grid.usage = "%(prog)s [--tiles] [--settings FILE] [--SETTING VALUE ...] INPUT OUTPUT"
     grid.add_argument("input", type=Path, metavar="INPUT", help="folder with the subs or their stack_plan.csv")
     grid.add_argument("output", type=Path, metavar="OUTPUT", help="folder for the mosaic; made if missing")
     grid.add_argument("--tiles", action="store_true", help="INPUT holds finished tiles: only scale and join them")

@@ -273,15 +273,16 @@ class SettingField:
         limits = [
             f"{words} {limit:g}"
             for words, limit in (
-                ("of at least", self.at_least),
+                ("at least", self.at_least),
                 ("above", self.above),
-                ("of at most", self.at_most),
+                ("at most", self.at_most),
                 ("below", self.below),
             )
             if limit is not None
         ]
         unit = f" ({self.unit})" if self.unit else ""
-        return " ".join([nouns.get(self.kind, "a number"), " and ".join(limits)]).strip() + unit
+        noun = nouns.get(self.kind, "a number")
+        return f"{noun}, {' and '.join(limits)}{unit}" if limits else noun + unit
 
 
 def setting_fields() -> list[SettingField]:
@@ -408,6 +409,6 @@ def _problem(key: str, item: Any, field: SettingField | None, is_option: bool, f
     value = item["input"]
     hint = ""
     if field.kind == "choice" and isinstance(value, str):
-        close = difflib.get_close_matches(value, field.choices, n=1)
+        close = difflib.get_close_matches(value, field.choices, n=1, cutoff=0.4)
         hint = f" (did you mean {close[0]}?)" if close else ""
     return f"{label} is {value!r} but must be {field.expects}{hint}"
