@@ -19,6 +19,8 @@ from .events import Event, PhaseStarted, Progress, Sink, TimeLeft
 # An estimate from less than this is a guess: it jumps by factors with the first steps.
 _FIRST_FRACTION = 0.05
 _FIRST_SECONDS = 2.0
+# From this fraction of its steps on, a phase is judged by its steps alone.
+_TRUSTED_FRACTION = 0.25
 # The announced end follows new evidence with this share of the elapsed time as time constant.
 _SMOOTHING_SHARE = 0.1
 _SMOOTHING_MIN_S = 2.0
@@ -44,9 +46,10 @@ class RunClock:
     Notes
     -----
     With ``w`` the announced share of a phase and ``r`` the seconds that one unit of share has
-    taken so far, the running phase is expected to take ``f * (elapsed / f) + (1 - f) * w * r``
-    where ``f`` is the fraction of its steps behind us, and the phases that have not begun
-    ``r`` times the share that remains. All methods may be called from any thread.
+    taken so far, the running phase is expected to take a mean of ``elapsed / f`` and ``w * r``, where
+    ``f`` is the fraction of its steps behind us and the first has the weight ``min(4 f, 1)``; and
+    the phases that have not begun ``r`` times the share that remains. All methods may be called
+    from any thread.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -141,7 +144,8 @@ class RunClock:
         shown, expected = (expected if shown is None else shown), (shown if expected is None else expected)
         if shown is None or expected is None:
             return None
-        total = share * shown + (1.0 - share) * expected
+        trust = min(share / _TRUSTED_FRACTION, 1.0)
+        total = trust * shown + (1.0 - trust) * expected
         # A phase past its expected end is not over: it has at least the steps that are missing.
         left_in_phase = max(total - in_phase, (1.0 - share) * 0.1 * in_phase)
         known_weight = self._finished_weight + self._phase.weight

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+
+import pytest
+
+from zemosaic_app.console import LiveConsole, PlainConsole, duration_text, open_console, printable
+from zemosaic_engine.events import LogLine, PhaseStarted, Progress, SubCount, TileCount, TimeLeft
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_plain_lines_for_a_pipe_and_a_bar_for_a_terminal(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    assert isinstance(open_console(io.StringIO()), PlainConsole)
+    assert isinstance(open_console(Terminal()), LiveConsole)
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(open_console(Terminal()), PlainConsole)
+
+
+def test_plain_output_is_one_printable_line_a_log_line():
+    stream = io.StringIO()
+    with PlainConsole(stream) as console:
+        console(PhaseStarted("tile stacking", 2, 0.5))
+        console(LogLine("[GRID] an evil\nname\x1b[31m.fit"))
+        console(LogLine("[GRID] careful", "WARN"))
+        console(LogLine("[GRID] detail", "DEBUG"))
+        console(TileCount(1, 2))
+        console(SubCount(1, 2))
+    assert stream.getvalue().splitlines() == [
+        "--- tile stacking",
+        "[GRID] an evil?name?[31m.fit",
+        "WARN: [GRID] careful",
+    ]
+
+
+def test_debug_lines_are_shown_when_asked_for():
+    stream = io.StringIO()
+    with PlainConsole(stream, show_debug=True) as console:
+        console(LogLine("[GRID] detail", "DEBUG"))
+    assert stream.getvalue() == "DEBUG: [GRID] detail\n"
+
+
+def test_progress_comes_every_few_seconds_only():
+    stream, now = io.StringIO(), [0.0]
+    with PlainConsole(stream, now=lambda: now[0]) as console:
+        console(TimeLeft(130.0))
+        for step in range(1, 101):
+            now[0] += 0.2
+            console(Progress("tiles", step, 100))
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 4 or len(lines) == 3
+    assert lines[0].strip() == "tiles: 25/100 (25 %), about 2 min left"
+
+
+def test_a_reader_that_goes_away_does_not_stop_the_run():
+    code = (
+        "import sys\n"
+        "from zemosaic_app.console import PlainConsole\n"
+        "from zemosaic_engine.events import LogLine\n"
+        "console = PlainConsole(sys.stdout)\n"
+        "for number in range(100000):\n"
+        "    console(LogLine(f'[GRID] line {number}'))\n"
+        "sys.stderr.write('finished')\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == "finished"
+        assert process.wait(30) == 0
+
+
+def test_the_live_bar_shows_phase_count_time_left_and_lines_without_markup(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    with LiveConsole(stream) as console:
+        console(PhaseStarted("tile stacking", 2, 0.5))
+        console(Progress("tile stacking", 3, 12))
+        console(TimeLeft(300.0))
+        console(LogLine("[GRID][METRICS] step", "WARN"))
+        console._bars.refresh()
+    text = stream.getvalue()
+    for words in ("tile stacking", "3/12", "about 5 min left", "WARN: [GRID][METRICS] step"):
+        assert words in text
+    assert text.rstrip("\n").endswith(("\x1b[?25h", "\x1b[2K")), "the cursor is shown again"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "a few seconds"),
+        (12.0, "10 s"),
+        (47.0, "50 s"),
+        (89.0, "1 min"),
+        (1500.0, "25 min"),
+        (7500.0, "2 h 05 min"),
+    ],
+)
+def test_durations_are_no_finer_than_an_estimate_deserves(seconds, text):
+    assert duration_text(seconds) == text
+
+
+def test_printable_keeps_letters_of_all_languages():
+    assert printable("Fünf σ, été\t") == "Fünf σ, été?"
