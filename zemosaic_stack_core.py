@@ -187,6 +187,7 @@ def combine(
     settings: GridSettings,
     *,
     weighing: Weighing | None = None,
+    device: Any = None,
     cancel: CancelToken | None = None,
 ) -> Stack:
     """Weigh, reject and combine: all samples of a pixel meet in one rejection.
@@ -199,6 +200,9 @@ def combine(
         ``stack_*`` and ``edge_feather_px`` are used.
     weighing : Weighing, optional
         In place of the one that `settings` ask for.
+    device : array, optional
+        Any array of the device on which to compute, by the kernels' definition; None computes
+        with the CPU kernels. The stack comes back to NumPy either way.
     cancel : CancelToken, optional
         Looked at between bands of rows.
     """
@@ -216,21 +220,83 @@ def combine(
     bands = [(row, min(row + _BAND_ROWS, shape[0])) for row in range(0, shape[0], _BAND_ROWS)]
 
     def combine_band(band: tuple[int, int]) -> None:
-        from zemosaic_engine.kernels import cpu
-
         rows = slice(*band)
-        cpu.combine_rows(
-            samples.buffer, samples.start, samples.boxes, band[0], band[1], shape[1], shape[2],
-            scales.gain, scales.offset, weighing.weight, weighing.noise, samples.edges, settings.edge_feather_px, samples.radial,
-            sky, _REJECT[settings.stack_reject_algo], settings.stack_kappa_low, settings.stack_kappa_high,
-            settings.winsor_limits[0], settings.winsor_limits[1], _COMBINE[settings.stack_final_combine],
-            out.pixels[rows], out.weight[rows], out.coverage[rows], rejected[rows],
-        )  # fmt: skip
+        into = out.pixels[rows], out.weight[rows], out.coverage[rows], rejected[rows]
+        if device is None:
+            _combine_rows_on_cpu(samples, scales, weighing, sky, settings, band, into)
+        else:
+            _combine_rows_on_device(samples, scales, weighing, sky, settings, band, into, device)
 
-    run_all(combine_band, bands, thread_count(settings.threads), cancel or CancelToken())
+    threads = thread_count(settings.threads) if device is None else 1
+    run_all(combine_band, bands, threads, cancel or CancelToken())
     kept, lost = int(out.coverage.sum(dtype=np.int64)), int(rejected.sum(dtype=np.int64))
     share = 100.0 * lost / max(1, kept + lost)
     return Stack(out.pixels, out.weight, out.coverage, share, scales)
+
+
+Into = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint16], NDArray[np.uint16]]
+
+
+def _combine_rows_on_cpu(
+    samples: Samples,
+    scales: Scales,
+    weighing: Weighing,
+    sky: NDArray[np.float32],
+    settings: GridSettings,
+    band: tuple[int, int],
+    into: Into,
+) -> None:
+    """Combine a band of rows with the compiled kernel."""
+    from zemosaic_engine.kernels import cpu
+
+    cpu.combine_rows(
+        samples.buffer, samples.start, samples.boxes, band[0], band[1], samples.shape[1], samples.shape[2],
+        scales.gain, scales.offset, weighing.weight, weighing.noise,
+        samples.edges, settings.edge_feather_px, samples.radial,
+        sky, _REJECT[settings.stack_reject_algo], settings.stack_kappa_low, settings.stack_kappa_high,
+        settings.winsor_limits[0], settings.winsor_limits[1], _COMBINE[settings.stack_final_combine], *into,
+    )  # fmt: skip
+
+
+def _combine_rows_on_device(
+    samples: Samples,
+    scales: Scales,
+    weighing: Weighing,
+    sky: NDArray[np.float32],
+    settings: GridSettings,
+    band: tuple[int, int],
+    into: Into,
+    like: Any,
+) -> None:
+    """Combine a band of rows by the kernels' definition, on the device of `like`."""
+    from zemosaic_engine.kernels import reference
+
+    values, weight = _dense_rows(samples, scales, weighing, settings, band)
+    noise = weighing.noise[:, None, None, :]
+    on_device = [devices.to_device(array, like=like) for array in (values, weight, noise, sky)]
+    combined = reference.combine(*on_device, reference.CombineOptions.from_settings(settings))
+    results = combined.value, combined.inverse_variance, combined.coverage, combined.rejected
+    for target, result in zip(into, results, strict=True):
+        target[...] = devices.to_numpy(result)
+
+
+def _dense_rows(
+    samples: Samples, scales: Scales, weighing: Weighing, settings: GridSettings, band: tuple[int, int]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Scaled samples of a band of rows as one (N, h, w, C) array, NaN where a sub has nothing, and their weights."""
+    from zemosaic_engine.kernels import reference
+
+    count, width, channels = len(samples.start), samples.shape[1], samples.shape[2]
+    values = np.full((count, band[1] - band[0], width, channels), np.nan, dtype=np.float32)
+    for number in range(count):
+        y0, y1, x0, x1 = (int(side) for side in samples.boxes[number])
+        top, bottom = max(y0, band[0]), min(y1, band[1])
+        if top < bottom:
+            rows = samples.crop(number)[top - y0 : bottom - y0]
+            scaled = rows * scales.gain[number] + scales.offset[number]
+            values[number, top - band[0] : bottom - band[0], x0:x1] = scaled
+    taper = reference.sample_taper(samples.edges, settings.edge_feather_px, samples.radial, band, width)
+    return values, taper[..., None] * weighing.weight[:, None, None, :]
 
 
 def _scaled_noise(noise: Sequence[NDArray[np.float64]], gain: NDArray[np.float32]) -> NDArray[np.float32]:

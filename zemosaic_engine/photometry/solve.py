@@ -153,7 +153,7 @@ def solve_agreement(
         correction, error, residual = _solve_once(reports, weight, n_images, anchors, prior, prior_sigma)
         pull = residual / reports.sigma
         scatter = max(1e-12, _robust_scatter(pull, reports, n_images, anchors))
-        weight = normal_weight / (1.0 + (pull / (_CAUCHY_SCALE * max(scatter, 1e-3))) ** 2)
+        weight = normal_weight / (1.0 + (pull / (_CAUCHY_SCALE * max(scatter, 1.0))) ** 2)
         if np.allclose(
             correction, previous, rtol=0.0, atol=1e-9 * max(1.0, float(np.abs(correction).max(initial=0.0)))
         ):

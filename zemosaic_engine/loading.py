@@ -1,0 +1,117 @@
+"""Subs come into memory when a tile asks for them, and stay while there is room."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+
+from .errors import SubError
+from .frames import Frame, SubInfo, load_frame
+from .photometry.stars import Stars, detect_stars
+
+
+@dataclass(frozen=True)
+class LoadedSub:
+    """A frame and its stars, with their places on the canvas."""
+
+    frame: Frame
+    stars: Stars
+
+
+class SubLoader:
+    """Read, demosaic and measure subs on demand; keep the latest within a budget.
+
+    Parameters
+    ----------
+    infos : sequence of SubInfo
+        The subs of the run; numbers below refer to this order.
+    canvas_wcs : astropy.wcs.WCS
+        Grid on which star positions are given.
+    hot_pixels : callable
+        ``hot_pixels(info)`` gives the map of the sub's sensor, or None.
+    budget_bytes : int
+        Pixels kept in memory beyond those in use.
+    on_failure : callable
+        Called once for each sub that turns out to be unusable.
+    on_first_load : callable
+        Called with the number of subs read so far, each time another one is read for the first time.
+    """
+
+    def __init__(
+        self,
+        infos: Sequence[SubInfo],
+        canvas_wcs: WCS,
+        hot_pixels: Callable[[SubInfo], NDArray[np.bool_] | None],
+        budget_bytes: int,
+        on_failure: Callable[[SubError], None],
+        on_first_load: Callable[[int], None],
+    ) -> None:
+        self._infos = infos
+        self._canvas_wcs = canvas_wcs
+        self._hot_pixels = hot_pixels
+        self._budget = budget_bytes
+        self._on_failure = on_failure
+        self._on_first_load = on_first_load
+        self._kept: OrderedDict[int, LoadedSub] = OrderedDict()
+        self._stars: dict[int, Stars] = {}
+        self._failed: dict[int, SubError] = {}
+        self._bytes = 0
+        self._lock = threading.Lock()
+        self._busy = [threading.Lock() for _ in infos]
+
+    @property
+    def failures(self) -> Mapping[int, SubError]:
+        """Subs that could not be used, by number."""
+        return self._failed
+
+    def load(self, number: int) -> LoadedSub:
+        """The sub, from memory or from its file.
+
+        Raises
+        ------
+        SubError
+            If it cannot be used; the same error each time it is asked for.
+        """
+        with self._busy[number]:  # two tiles asking for one sub read it once
+            with self._lock:
+                if number in self._failed:
+                    raise self._failed[number]
+                if number in self._kept:
+                    self._kept.move_to_end(number)
+                    return self._kept[number]
+            try:
+                loaded = self._read(number)
+            except SubError as error:
+                with self._lock:
+                    self._failed[number] = error
+                self._on_failure(error)
+                raise
+            self._keep(number, loaded)
+            return loaded
+
+    def _read(self, number: int) -> LoadedSub:
+        info = self._infos[number]
+        frame = load_frame(info, hot_pixels=self._hot_pixels(info))
+        if number not in self._stars:
+            stars = detect_stars(frame.pixels)
+            x, y = self._canvas_wcs.all_world2pix(*info.wcs.all_pix2world(stars.x, stars.y, 0), 0)
+            with self._lock:
+                self._stars[number] = Stars(np.asarray(x), np.asarray(y), stars.flux, stars.flux_error, stars.fwhm_px)
+                count = len(self._stars)
+            self._on_first_load(count)
+        return LoadedSub(frame, self._stars[number])
+
+    def _keep(self, number: int, loaded: LoadedSub) -> None:
+        """Keep the newest; let the longest unused go until the budget holds."""
+        with self._lock:
+            self._kept[number] = loaded
+            self._bytes += loaded.frame.pixels.nbytes
+            while self._bytes > self._budget and len(self._kept) > 1:
+                _, oldest = self._kept.popitem(last=False)
+                self._bytes -= oldest.frame.pixels.nbytes

@@ -1,0 +1,138 @@
+"""The files that a run leaves: the mosaic with its maps, and tables of what was done to the tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+
+from .canvas import Mosaic
+from .fits_files import atomic_path, write_fits
+from .photometry.sky import clipped_median
+from .photometry.tile_scaling import PairFit, TileScaling
+from .tile_overlaps import Overlap, SeamStep
+from .tiles import Tile
+
+MOSAIC_NAME = "mosaic_grid.fits"
+COVERAGE_NAME = "mosaic_grid_coverage.fits"
+VIEWER_NAME = "mosaic_grid_viewer.fits"
+
+
+def channel_names(channels: int) -> tuple[str, ...]:
+    """Names of the channels in logs and tables."""
+    return ("R", "G", "B") if channels == 3 else ("L",)
+
+
+def _planes(array: NDArray) -> NDArray:
+    """(H, W, C) as FITS wants it: (C, H, W), or (H, W) for one channel, without a copy."""
+    return array[..., 0] if array.shape[2] == 1 else array.transpose(2, 0, 1)
+
+
+def write_mosaic(folder: Path, mosaic: Mosaic, wcs: WCS, cards: fits.Header) -> tuple[Path, Path]:
+    """Write the science mosaic (with WEIGHT and COVERAGE) and the coverage alone; return both paths."""
+    where = wcs.to_header()
+    header = cards.copy()
+    header.update(where)
+    maps = (("WEIGHT", mosaic.weight, "1/adu2", "inverse variance"), ("COVERAGE", mosaic.coverage, "", "number of subs"))
+    extensions = []
+    for name, array, unit, meaning in maps:
+        hdu = fits.ImageHDU(_planes(array), header=where.copy(), name=name)
+        hdu.header["BUNIT"] = (unit, meaning)
+        extensions.append(hdu)
+    science = write_fits(folder / MOSAIC_NAME, [fits.PrimaryHDU(_planes(mosaic.pixels), header=header), *extensions])
+    deepest = mosaic.coverage.max(axis=2)
+    coverage = write_fits(folder / COVERAGE_NAME, [fits.PrimaryHDU(deepest, header=where.copy())])
+    return science, coverage
+
+
+def write_viewer(folder: Path, mosaic: Mosaic, wcs: WCS, cards: fits.Header, *, colour_last: bool) -> Path:
+    """Write a 16-bit copy for simple viewers: sky at a tenth of the range, linear, clipped at its ends.
+
+    Parameters
+    ----------
+    colour_last : bool
+        Write (H, W, 3) in memory order, as older programs expect, instead of (3, H, W).
+    """
+    height, width, channels = mosaic.pixels.shape
+    scaled = np.zeros((height, width, channels), dtype=np.uint16)
+    sample = mosaic.pixels[:: max(1, height // 1000), :: max(1, width // 1000)]
+    sky = [clipped_median(sample[..., channel])[0] for channel in range(channels)]
+    finite = sample[np.isfinite(sample)]
+    top = float(np.quantile(finite, 0.9999)) if finite.size else 1.0
+    span = max(top - float(np.nanmin(sky)), 1e-6) if np.isfinite(sky).any() else 1.0
+    for channel in range(channels):
+        level = (mosaic.pixels[..., channel] - np.float32(sky[channel])) / np.float32(span)
+        level = np.nan_to_num(np.clip(level * np.float32(0.9) + np.float32(0.1), 0.0, 1.0), nan=0.0)
+        scaled[..., channel] = (level * np.float32(65535.0) + np.float32(0.5)).astype(np.uint16)
+    header = cards.copy()
+    data = scaled if colour_last and channels == 3 else _planes(scaled)
+    if not (colour_last and channels == 3):
+        header.update(wcs.to_header())
+    return write_fits(folder / VIEWER_NAME, [fits.PrimaryHDU(np.ascontiguousarray(data), header=header)])
+
+
+def write_tile_table(
+    folder: Path,
+    tiles: Sequence[Tile],
+    scaling: TileScaling,
+    pairs: Sequence[PairFit],
+    subs: Sequence[int],
+) -> Path:
+    """Write ``tile_photometry.ecsv``: one row a tile and channel."""
+    overlap_pixels = np.zeros(len(tiles), dtype=np.int64)
+    for pair in pairs:
+        overlap_pixels[[pair.reference, pair.target]] += pair.pixels
+    rows = []
+    for number, tile in enumerate(tiles):
+        for channel, name in enumerate(channel_names(scaling.gain.shape[1])):
+            before = float(tile.health.background[channel])
+            gain, offset = float(scaling.gain[number, channel]), float(scaling.offset[number, channel])
+            rows.append(
+                (
+                    tile.name, name, subs[number], before, gain * before + offset, gain,
+                    float(scaling.gain_error[number, channel]) * gain, offset,
+                    float(scaling.offset_error[number, channel]), int(overlap_pixels[number]),
+                    bool(scaling.connected[number]),
+                )
+            )  # fmt: skip
+    names = ("tile", "channel", "subs", "median_before", "median_after", "gain", "gain_error", "offset",
+             "offset_error", "overlap_pixels", "connected")  # fmt: skip
+    units = {name: "adu" for name in ("median_before", "median_after", "offset", "offset_error")}
+    return _write_table(folder / "tile_photometry.ecsv", rows, names, units)
+
+
+def write_seam_table(
+    folder: Path,
+    tiles: Sequence[Tile],
+    overlaps: Sequence[Overlap],
+    pixels: Sequence[int],
+    before: Sequence[SeamStep],
+    after: Sequence[SeamStep],
+) -> Path:
+    """Write ``seams.ecsv``: one row an overlap and channel."""
+    rows = [
+        (
+            tiles[overlap.first].name, tiles[overlap.second].name, name, count,
+            float(old.step_adu[channel]), float(new.step_adu[channel]),
+            float(old.sigma[channel]), float(new.sigma[channel]),
+        )
+        for overlap, count, old, new in zip(overlaps, pixels, before, after, strict=True)
+        for channel, name in enumerate(channel_names(old.step_adu.size))
+    ]  # fmt: skip
+    names = ("first", "second", "channel", "pixels", "step_before", "step_after", "sigma_before", "sigma_after")
+    return _write_table(folder / "seams.ecsv", rows, names, {"step_before": "adu", "step_after": "adu"})
+
+
+def _write_table(path: Path, rows: Sequence[tuple], names: Sequence[str], units: dict[str, str]) -> Path:
+    """Write a table as ECSV, whole or not at all."""
+    table = Table(rows=list(rows), names=names) if rows else Table(names=names)
+    for name, unit in units.items():
+        table[name].unit = unit
+    with atomic_path(path) as temporary:
+        table.write(temporary, format="ascii.ecsv", overwrite=True)
+    return path
