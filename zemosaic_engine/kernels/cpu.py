@@ -1,0 +1,226 @@
+"""Compiled twins of `reference`: serial, free of the interpreter's lock, cached on disk.
+
+Callers spread rows, boxes or subs over Python threads; Numba's own parallel layer is not safe to
+enter from several threads at once. No loop over pixels allocates memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+#: How far a resampled value may leave the range of the inner taps, as a share of it.
+UNDERSHOOT = np.float32(0.05)
+OVERSHOOT = np.float32(0.25)
+
+_SETTINGS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
+_jit: Any = numba.njit(**_SETTINGS)
+# Sums may be rearranged, so that vector registers serve; NaN keeps its meaning (not full "fast math").
+_SUMS = {"reassoc", "contract", "nsz"}
+_jit_sums: Any = numba.njit(**_SETTINGS, fastmath=_SUMS)
+# Inlined before optimisation, so that constants of the caller become constants of the loops.
+_jit_inline: Any = numba.njit(**_SETTINGS, fastmath=_SUMS, forceinline=True)
+
+
+# ---------------------------------------------------------------------------- resampling
+
+
+@_jit_inline
+def _phase_weights(table: Any, fraction: float, taps: int, weights: Any) -> None:
+    """Weights of the taps at `fraction` of a pixel, between two rows of the table."""
+    phases = table.shape[0] - 1
+    position = fraction * phases
+    row = min(int(position), phases - 1)
+    t = np.float32(position - row)
+    for k in range(taps):
+        weights[k] = table[row, k] + t * (table[row + 1, k] - table[row, k])
+
+
+@_jit_inline
+def _column_sums(flat: Any, y0: int, begin: int, wy: Any, taps: int, entries: int, sums: Any) -> None:
+    """Weighted sums of the tap rows, one for each tap column and channel as they lie in memory."""
+    for e in range(entries):
+        total = np.float32(0.0)
+        for j in range(taps):
+            total += wy[j] * flat[y0 + j, begin + e]
+        sums[e] = total
+
+
+@_jit_inline
+def _column_ranges(flat: Any, y0: int, begin: int, rows: int, entries: int, low: Any, high: Any) -> None:
+    """Smallest and largest value of each tap column and channel over `rows` rows."""
+    for e in range(entries):
+        value = flat[y0, begin + e]
+        least = value
+        most = value
+        for j in range(1, rows):
+            value = flat[y0 + j, begin + e]
+            least = value if value < least else least
+            most = value if value > most else most
+        low[e] = least
+        high[e] = most
+
+
+@_jit_inline
+def _within(value: float, least: float, most: float) -> Any:
+    """`value`, kept within the range of the inner taps but for a margin."""
+    spread = most - least
+    return min(max(value, least - UNDERSHOOT * spread), most + OVERSHOOT * spread)
+
+
+@_jit
+def _sum_valid_taps(source: Any, y0: int, x0: int, c: int, wy: Any, wx: Any, skip: int) -> Any:
+    """Sum over the taps that are inside and finite, renormalised and kept in their range."""
+    taps = wy.shape[0]
+    total, weight, valid = np.float32(0.0), np.float32(0.0), 0
+    low, high = np.float32(np.inf), np.float32(-np.inf)
+    inner_low, inner_high = np.float32(np.inf), np.float32(-np.inf)
+    for j in range(max(0, -y0), min(taps, source.shape[0] - y0)):
+        for i in range(max(0, -x0), min(taps, source.shape[1] - x0)):
+            value = source[y0 + j, x0 + i, c]
+            if not np.isfinite(value):
+                continue
+            valid += 1
+            weight += wy[j] * wx[i]
+            total += wy[j] * wx[i] * value
+            low, high = min(low, value), max(high, value)
+            if skip <= j < taps - skip and skip <= i < taps - skip:
+                inner_low, inner_high = min(inner_low, value), max(inner_high, value)
+    if valid == taps * taps:
+        return _within(total, inner_low, inner_high)
+    # At half a pixel beyond the border half of the weight remains, but for rounding.
+    if weight < np.float32(0.4999):
+        return np.float32(np.nan)
+    return min(max(total / weight, low), high)
+
+
+@_jit_inline
+def _at_nodes(nodes: Any, k: int, j: int, i: int, v: float, u: float) -> Any:
+    """Coordinate `k` between four nodes."""
+    above = (1.0 - u) * nodes[j, i, k] + u * nodes[j, i + 1, k]
+    below = (1.0 - u) * nodes[j + 1, i, k] + u * nodes[j + 1, i + 1, k]
+    return (1.0 - v) * above + v * below
+
+
+def _make_resampler(fixed_taps: int, fixed_channels: int) -> Any:
+    """Compile the resampler for a number of taps and channels; 0 leaves them to the call.
+
+    Known numbers make the loops over the taps straight vector code: three times as fast.
+    """
+
+    @_jit_sums
+    def resample(
+        source: Any, nodes: Any, step: int, first_row: int, first_column: int, table: Any, inner: int, out: Any
+    ) -> None:
+        channels = fixed_channels if fixed_channels else source.shape[2]
+        taps = fixed_taps if fixed_taps else table.shape[1]
+        inner_taps = 4 if fixed_taps else 2 * inner
+        height, width = source.shape[0], source.shape[1]
+        flat = source.reshape(height, width * channels)
+        # Vector registers hold 8 floats: whole ones are read, what is beyond the taps is not used.
+        entries = (taps * channels + 7) // 8 * 8
+        bounds = (inner_taps * channels + 7) // 8 * 8
+        skip = taps // 2 - inner_taps // 2
+        wx, wy = np.empty(taps, np.float32), np.empty(taps, np.float32)
+        sums, low, high = np.empty(entries, np.float32), np.empty(bounds, np.float32), np.empty(bounds, np.float32)
+        for r in range(out.shape[0]):
+            j = (first_row + r) // step
+            v = (first_row + r - j * step) / step
+            for q in range(out.shape[1]):
+                i = (first_column + q) // step
+                u = (first_column + q - i * step) / step
+                x, y = _at_nodes(nodes, 0, j, i, v, u), _at_nodes(nodes, 1, j, i, v, u)
+                # NaN fails these comparisons too.
+                if not (x >= -0.5 and x < width - 0.5 and y >= -0.5 and y < height - 0.5):
+                    out[r, q, :] = np.nan
+                    continue
+                left, top = int(np.floor(x)), int(np.floor(y))
+                _phase_weights(table, x - left, taps, wx)
+                _phase_weights(table, y - top, taps, wy)
+                x0, y0 = left - taps // 2 + 1, top - taps // 2 + 1
+                begin = x0 * channels
+                whole = x0 >= 0 and y0 >= 0 and begin + entries + 8 <= flat.shape[1] and y0 + taps <= height
+                if whole:
+                    _column_sums(flat, y0, begin, wy, taps, entries, sums)
+                    _column_ranges(flat, y0 + skip, begin + skip * channels, inner_taps, bounds, low, high)
+                near_x, near_y = int(np.floor(x + 0.5)), int(np.floor(y + 0.5))
+                for c in range(channels):
+                    if not np.isfinite(source[near_y, near_x, c]):
+                        out[r, q, c] = np.nan
+                        continue
+                    value = np.float32(np.nan)
+                    if whole:
+                        value = np.float32(0.0)
+                        for k in range(taps):
+                            value += wx[k] * sums[k * channels + c]
+                    # A NaN among the taps makes the sum NaN, and only then is it looked for.
+                    if not np.isfinite(value):
+                        out[r, q, c] = _sum_valid_taps(source, y0, x0, c, wy, wx, skip)
+                        continue
+                    least, most = low[c], high[c]
+                    for k in range(1, inner_taps):
+                        least = min(least, low[k * channels + c])
+                        most = max(most, high[k * channels + c])
+                    out[r, q, c] = _within(value, least, most)
+
+    return resample
+
+
+_resamplers = {(6, 3): _make_resampler(6, 3), (6, 1): _make_resampler(6, 1)}
+_resample_any = _make_resampler(0, 0)
+
+
+@_jit
+def _copy_nearest(source: Any, nodes: Any, step: int, first_row: int, first_column: int, out: Any) -> None:
+    for r in range(out.shape[0]):
+        j = (first_row + r) // step
+        v = (first_row + r - j * step) / step
+        for q in range(out.shape[1]):
+            i = (first_column + q) // step
+            u = (first_column + q - i * step) / step
+            x, y = _at_nodes(nodes, 0, j, i, v, u), _at_nodes(nodes, 1, j, i, v, u)
+            if x >= -0.5 and x < source.shape[1] - 0.5 and y >= -0.5 and y < source.shape[0] - 0.5:
+                out[r, q, :] = source[int(np.floor(y + 0.5)), int(np.floor(x + 0.5)), :]
+            else:
+                out[r, q, :] = np.nan
+
+
+def resample_box(
+    source: Any,
+    nodes: Any,
+    step: int,
+    first_row: int,
+    first_column: int,
+    table: Any,
+    nearest: bool,
+    inner: int,
+    out: Any,
+) -> None:
+    """Fill `out` with the values of `source` where the pixel map sends its pixels.
+
+    Parameters
+    ----------
+    source : float32 (H, W, C), C-contiguous
+        NaN = invalid.
+    nodes : float64 (rows, columns, 2)
+        Source (x, y) at the nodes of the map.
+    step, first_row, first_column : int
+        Distance of the nodes, and row and column of ``out[0, 0]`` counted from the first node.
+    table : float32 (phases + 1, taps)
+        Weights of the taps, from `warp.kernel_table`.
+    nearest : bool
+        Copy the nearest pixel instead.
+    inner : int
+        Taps a side whose range bounds the value.
+    out : float32 (h, w, C), C-contiguous
+        Written whole; NaN outside of the source. See `warp.resample` for the rules.
+    """
+    if nearest:
+        _copy_nearest(source, nodes, step, first_row, first_column, out)
+        return
+    kernel = _resamplers.get((table.shape[1], source.shape[2]), _resample_any)
+    if inner != 2:
+        kernel = _resample_any
+    kernel(source, nodes, step, first_row, first_column, table, inner, out)
