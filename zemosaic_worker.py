@@ -113,25 +113,24 @@ def run_grid(
             tell(LogLine(f"[GRID] Setting {line}"))
         for line in provenance.settings_lines(settings):
             tell(LogLine(f"[GRID] All settings: {line}", "DEBUG"))
+        tell(PhaseStarted("GRID: reading headers", 0, 0.01))
         request = grid_mode.prepare_request(input_folder, output, settings, tell, cancel, tiles_only=tiles_only)
-        _check_inputs_survive(request.infos, output)
-        _check_disk_space(request.infos, output, settings)
-        outcome = grid_mode.build_mosaic(request, tell, cancel)
-        write_rejected(output / REJECTED_NAME, outcome.rejected)
+        rejected: Sequence[SubError] = request.rejected
+        try:
+            _check_inputs_survive(request.infos, output)
+            _check_disk_space(request.infos, output, settings)
+            outcome = grid_mode.build_mosaic(request, tell, cancel)
+            rejected = outcome.rejected
+        finally:
+            # A run that gives up says in the same table what it knew by then.
+            write_rejected(output / REJECTED_NAME, rejected)
         cancel.check()
-        tell(PhaseStarted("preview", len(clock.phase_times()) + 1, 0.01))
+        tell(PhaseStarted("GRID: picture", len(clock.phase_times()), 0.01))
         zemosaic_utils.write_preview(outcome.mosaic, output / PREVIEW_NAME, settings.preview_max_px)
         phases, seconds = clock.phase_times(), clock.elapsed_s
-        _tell_costs(tell, phases, seconds)
+        for line in provenance.cost_lines(clock):
+            tell(LogLine(f"[GRID] {line}"))
     return RunOutcome(outcome, output / PREVIEW_NAME, output / LOG_NAME, output / REJECTED_NAME, phases, seconds)
-
-
-def _tell_costs(tell: Sink, phases: Sequence[PhaseTime], seconds: float) -> None:
-    for phase in phases:
-        share = 100.0 * phase.seconds / max(seconds, 1e-9)
-        tell(LogLine(f"[GRID] Time of phase {phase.name}: {phase.seconds:.1f} s ({share:.0f} %)"))
-    tell(LogLine(f"[GRID] Time of the run: {seconds:.1f} s"))
-    tell(LogLine(f"[GRID] {provenance.peak_memory_text()}"))
 
 
 # --- checks before anything is computed

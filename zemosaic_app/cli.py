@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from zemosaic_app.console import duration_text, open_console, printable, terminal_stream, write_line
 from zemosaic_engine import __version__
 from zemosaic_engine.errors import Cancelled, SettingsError, ZeMosaicError
-from zemosaic_engine.events import CancelToken, LogLine, Sink
+from zemosaic_engine.events import CancelToken, Event, LogLine, Sink
 from zemosaic_engine.settings import GridSettings, SettingField, build_settings, load_settings_file, setting_fields
 
 if TYPE_CHECKING:
@@ -198,22 +198,29 @@ def _run_plan(args: argparse.Namespace) -> int:
 
 
 def _run_simulate(args: argparse.Namespace) -> int:
-    with _quiet_libraries():
-        from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
-
-        simulate_survey(args.output, PRESETS[args.preset], args.seed)
+    with _watched(args.debug) as (sink, cancel):
+        _simulate(args.output, args.preset, args.seed, sink, cancel)
     _say(f"Simulated survey '{args.preset}' (seed {args.seed}) in {args.output}")
     return DONE
+
+
+def _simulate(folder: Path, preset: str, seed: int, sink: Sink, cancel: CancelToken) -> None:
+    from zemosaic_engine.clock import RunClock, with_time_left
+    from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
+
+    def tell(event: Event) -> None:
+        cancel.check()
+        sink(event)
+
+    simulate_survey(folder, PRESETS[preset], seed, with_time_left(tell, RunClock()))
 
 
 def _run_demo(args: argparse.Namespace) -> int:
     survey, output = args.output / "survey", args.output / "mosaic"
     with _watched(args.debug) as (sink, cancel):
-        from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
         from zemosaic_worker import run_grid
 
-        sink(LogLine(f"Simulating a survey in {survey}"))
-        simulate_survey(survey, PRESETS["small"], args.seed)
+        _simulate(survey, "small", args.seed, sink, cancel)
         outcome = run_grid(survey, output, GridSettings(), sink, cancel)
     _say_what_was_made(outcome)
     return DONE if outcome.is_complete else INCOMPLETE

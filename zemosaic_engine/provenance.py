@@ -12,7 +12,9 @@ from datetime import UTC, datetime, timedelta
 from astropy.io import fits
 
 from . import __version__, memory
+from .clock import RunClock
 from .frames import SubInfo
+from .geometry import Box
 from .settings import GridSettings, setting_fields
 
 _LIBRARIES = ("numpy", "astropy", "scipy", "reproject", "numba", "sep")
@@ -61,6 +63,16 @@ def peak_memory_text() -> str:
     return f"Peak memory: {memory.peak_rss_bytes() / 1e9:.2f} GB"
 
 
+def cost_lines(clock: RunClock) -> list[str]:
+    """Time of each phase and of the whole run, and the peak memory, for the end of a log."""
+    seconds = max(clock.elapsed_s, 1e-9)
+    lines = [
+        f"Time of phase {phase.name}: {phase.seconds:.1f} s ({100.0 * phase.seconds / seconds:.0f} %)"
+        for phase in clock.phase_times()
+    ]
+    return [*lines, f"Time of the run: {seconds:.1f} s", peak_memory_text()]
+
+
 def mosaic_cards(
     infos: Sequence[SubInfo], settings: GridSettings, *, tiles: int, ready_made_tiles: bool = False
 ) -> fits.Header:
@@ -102,12 +114,37 @@ def mosaic_cards(
         if names:
             header[keyword] = (", ".join(names)[:40], comment)
     _add_dates(header, infos)
-    header["CREATOR"] = (f"ZeMosaic {__version__}", "program that wrote this file")
-    header["DATE"] = (datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"), "UTC, when this file was written")
+    _add_creator(header)
     header.add_history(_ascii(versions_text()))
     for line in settings_lines(settings):
         header.add_history("setting " + _ascii(line))
     return header
+
+
+def tile_cards(inner: Box, outer: Box, *, source: str = "") -> fits.Header:
+    """Header cards of a tile on disk.
+
+    Parameters
+    ----------
+    inner, outer : Box
+        Its boxes on the canvas; half-open, 0-based. For a ready-made tile, on itself.
+    source : str
+        Name of the file that a ready-made tile came from.
+    """
+    header = fits.Header()
+    header["BUNIT"] = ("adu", "before the scaling to the reference tile")
+    for keyword, box, words in (("INNER", inner, "owned pixels"), ("OUTER", outer, "with overlap")):
+        for side, value in zip(("Y0", "Y1", "X0", "X1"), box, strict=True):
+            header[keyword + side] = (value, f"box on the canvas, {words}")
+    if source:
+        header["SOURCE"] = (_ascii(source)[:60], "")
+    _add_creator(header)
+    return header
+
+
+def _add_creator(header: fits.Header) -> None:
+    header["CREATOR"] = (f"ZeMosaic {__version__}", "program that wrote this file")
+    header["DATE"] = (datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"), "UTC, when this file was written")
 
 
 def _add_exposures(header: fits.Header, infos: Sequence[SubInfo]) -> None:

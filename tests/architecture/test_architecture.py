@@ -1,0 +1,166 @@
+"""The rules of ARCHITECTURE.md, read from the syntax trees; imports inside functions count."""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPES = ("grid_mode", "zemosaic_stack_core", "zemosaic_utils", "zemosaic_worker")
+MODULES = sorted(
+    [*ROOT.glob("zemosaic_*/**/*.py"), *(ROOT / f"{name}.py" for name in RECIPES if (ROOT / f"{name}.py").exists())]
+)
+NAMES = [path.relative_to(ROOT).as_posix() for path in MODULES]
+
+# Which of our own modules a module may import. Arrows run down only.
+MAY_IMPORT = {
+    "zemosaic_engine/*": {"zemosaic_engine"},
+    "zemosaic_stack_core.py": {"zemosaic_engine"},
+    "grid_mode.py": {"zemosaic_engine", "zemosaic_stack_core"},
+    "zemosaic_utils.py": {"zemosaic_engine"},
+    "zemosaic_worker.py": {"zemosaic_engine", "zemosaic_stack_core", "zemosaic_utils", "grid_mode"},
+    "zemosaic_app/*": {"zemosaic_engine", "zemosaic_utils", "zemosaic_worker", "zemosaic_app"},
+}
+OURS = set().union(*MAY_IMPORT.values())
+
+# One door per heavy library: where it may be imported at all.
+DOORS = {
+    "cupy": ["zemosaic_engine/backend.py"],
+    "numba": ["zemosaic_engine/kernels/cpu.py"],
+    "sep": ["zemosaic_engine/photometry/stars.py"],
+    "reproject": ["zemosaic_engine/wcs.py", "zemosaic_engine/canvas.py"],
+    "PIL": ["zemosaic_utils.py"],
+    "rich": ["zemosaic_app/*"],
+    "pydantic": ["zemosaic_engine/settings.py", "zemosaic_engine/simulate/*"],
+    "array_api_compat": ["zemosaic_engine/backend.py", "zemosaic_engine/kernels/reference.py"],
+    "dask": ["zemosaic_engine/executors/*"],
+    "PySide6": ["zemosaic_app/qt/*"],
+    "tkinter": ["zemosaic_app/tk/*"],
+}
+
+# Libraries that `zemosaic --help` must not wait for.
+HEAVY = ("numpy", "astropy", "scipy", "numba", "reproject", "sep", "rich", "PIL")
+
+LONGEST_FUNCTION = 90
+
+
+def parse(name):
+    return ast.parse((ROOT / name).read_text(encoding="utf-8"), filename=name)
+
+
+def imported_modules(tree, name):
+    """Dotted names of every module imported anywhere in `tree`, relative ones resolved."""
+    package = name.removesuffix(".py").split("/")[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if not node.level:
+                yield node.module
+            else:
+                base = package[: len(package) - node.level + 1]
+                yield ".".join([*base, *([node.module] if node.module else [])])
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in (
+            "__import__",
+            "import_module",
+            "importlib.import_module",
+        ):
+            argument = node.args[0]
+            yield argument.value if isinstance(argument, ast.Constant) else "an unknown module"
+
+
+def matches(name, patterns):
+    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+
+
+def wrong_imports(tree, name):
+    allowed = next(modules for pattern, modules in MAY_IMPORT.items() if fnmatch.fnmatch(name, pattern))
+    for module in imported_modules(tree, name):
+        top = module.split(".")[0]
+        if top in OURS | {"an unknown module"} and top not in allowed:
+            yield module
+        if top in DOORS and not matches(name, DOORS[top]):
+            yield module
+
+
+def broad_handlers(tree):
+    """Lines of ``except:``, ``except Exception`` and handlers that do nothing and say nothing of why."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ExceptHandler):
+            names = ast.unparse(node.type) if node.type is not None else "BaseException"
+            if {"Exception", "BaseException"} & set(names.strip("()").replace(",", " ").split()):
+                yield node.lineno
+
+
+def long_functions(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            if length > LONGEST_FUNCTION:
+                yield f"{node.name} ({length} lines)"
+
+
+def test_the_rules_are_applied_to_the_whole_program():
+    assert {"zemosaic_engine/settings.py", "zemosaic_app/cli.py", "zemosaic_worker.py"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_imports_run_down_and_through_the_doors(name):
+    assert not list(wrong_imports(parse(name), name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_broad_except(name):
+    assert not list(broad_handlers(parse(name)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_functions_fit_on_a_screen(name):
+    assert not list(long_functions(parse(name)))
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("zemosaic_engine/plan.py", "import zemosaic_worker"),
+        ("zemosaic_engine/plan.py", "def f():\n    from grid_mode import build_mosaic"),
+        ("zemosaic_engine/photometry/sky.py", "import numba"),
+        ("zemosaic_engine/plan.py", "from .. import zemosaic_app\nimport rich.progress"),
+        ("grid_mode.py", "from zemosaic_utils import write_preview"),
+        ("grid_mode.py", "import importlib\nimportlib.import_module('zemosaic_utils')"),
+        ("zemosaic_app/cli.py", "import grid_mode"),
+    ],
+)
+def test_a_wrong_import_would_be_found(name, code):
+    assert list(wrong_imports(ast.parse(code), name))
+
+
+def test_a_broad_except_and_a_long_function_would_be_found():
+    assert list(broad_handlers(ast.parse("try:\n    f()\nexcept (OSError, Exception):\n    g()")))
+    assert list(broad_handlers(ast.parse("try:\n    f()\nexcept:\n    g()")))
+    assert not list(broad_handlers(ast.parse("try:\n    f()\nexcept OSError:\n    g()")))
+    assert list(long_functions(ast.parse("def f():\n" + "    x = 1\n" * LONGEST_FUNCTION)))
+
+
+def test_the_command_line_starts_light():
+    code = (
+        "import sys\n"
+        "import zemosaic_app.cli as cli\n"
+        "cli.build_parser().format_help()\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_kit_stands_alone():
+    """`grid_mode`, `zemosaic_stack_core` and the engine load no module of the application."""
+    ours = ("zemosaic_utils", "zemosaic_worker", "zemosaic_app")
+    code = f"import sys, grid_mode\nprint([name for name in sys.modules if name.split('.')[0] in {ours!r}])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
