@@ -45,6 +45,8 @@ class Canvas:
     def __init__(self, plan: CanvasPlan, channels: int) -> None:
         self.plan = plan
         self.reprojections = 0
+        #: Pixels, blending shares and weights of all channels go through one call.
+        self.shape_out = (3 * channels, *plan.shape)
         shape = (*plan.shape, channels)
         self._light = np.zeros(shape, dtype=np.float32)
         self._blend = np.zeros(shape, dtype=np.float32)
@@ -98,9 +100,9 @@ class Canvas:
         channels = pixels.shape[2]
         layers = np.concatenate([pixels, np.where(blend > 0, blend, 0), np.where(blend > 0, weight, 0)], axis=2)
         layers = np.ascontiguousarray(layers.transpose(2, 0, 1), dtype=np.float32)
-        landed = np.empty((3 * channels, *self.plan.shape), dtype=np.float32)
+        landed = np.empty(self.shape_out, dtype=np.float32)
         reproject_interp(
-            (layers, wcs), self.plan.wcs, shape_out=self.plan.shape, output_array=landed, return_footprint=False
+            (layers, wcs), self.plan.wcs, shape_out=self.shape_out, output_array=landed, return_footprint=False
         )
         self.reprojections += 1
         for channel in range(channels):

@@ -15,8 +15,8 @@ CELL_PX = 32
 def sky_noise(image: NDArray[np.float32], lag: int = _LAG_PX) -> NDArray[np.float64]:
     """Standard deviation of the sky noise a pixel, per channel.
 
-    From the median absolute difference of pixels `lag` apart: smooth sky and nebulae cancel,
-    stars are outliers, and interpolation, which makes neighbours alike, is left behind.
+    From the differences of pixels `lag` apart: smooth sky and nebulae cancel, stars are
+    outliers and clipped, and interpolation, which makes neighbours alike, is left behind.
 
     Parameters
     ----------
@@ -43,8 +43,22 @@ def sky_noise(image: NDArray[np.float32], lag: int = _LAG_PX) -> NDArray[np.floa
         both = np.concatenate(differences)
         both = both[np.isfinite(both)]
         if both.size >= 32:
-            noise[channel] = 1.4826 * np.median(np.abs(both)) / np.sqrt(2.0)
+            noise[channel] = _clipped_spread(both) / np.sqrt(2.0)
     return noise
+
+
+def _clipped_spread(differences: NDArray) -> float:
+    """Standard deviation of the core of a distribution, what stars add to its wings clipped off."""
+    centred = np.abs(differences - np.median(differences))
+    spread = 1.4826 * float(np.median(centred))
+    for _ in range(5):
+        core = centred[centred <= 2.5 * spread]
+        # 0.9546 is the standard deviation of a unit Gaussian cut at 2.5.
+        narrower = float(np.sqrt(np.mean(np.square(core, dtype=np.float64)))) / 0.9546 if core.size else 0.0
+        if abs(narrower - spread) <= 1e-3 * spread:
+            break
+        spread = narrower
+    return spread
 
 
 def clipped_median(values: NDArray, clip: float = 3.0) -> tuple[float, float, int]:

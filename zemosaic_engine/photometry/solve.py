@@ -179,10 +179,10 @@ def _solve_once(
 
     n_patches = int(reports.patch.max(initial=-1)) + 1
     seen = csr_array((weight, (reports.patch, reports.image)), shape=(n_patches, n_images))
-    patch_weight = np.bincount(reports.patch, weight, n_patches)
+    patch_weight = np.bincount(reports.patch, weight, n_patches).astype(np.float64)
     patch_weight[patch_weight == 0] = 1.0
     patch_mean = np.bincount(reports.patch, weight * reports.value, n_patches) / patch_weight
-    image_weight = np.bincount(reports.image, weight, n_images)
+    image_weight = np.bincount(reports.image, weight, n_images).astype(np.float64)  # int64 where nothing is reported
     normal = diags_array(image_weight) - seen.T @ diags_array(1.0 / patch_weight) @ seen
     right = -(np.bincount(reports.image, weight * reports.value, n_images) - seen.T @ patch_mean)
     stiffness = 0.0 if np.isinf(prior_sigma) else prior_sigma**-2

@@ -304,6 +304,9 @@ def plan_survey(out: Path, spec: SurveySpec, seed: int) -> SurveyTruth:
         _draw_sub(spec, nights[night], rng, number, panel, night, fraction)
         for number, (panel, night, fraction) in enumerate(_visits(spec))
     ]
+    crossed = math.ceil(spec.trail_fraction * len(rows))
+    for number in np.random.default_rng([seed, 22]).permutation(len(rows))[:crossed]:
+        rows[number]["trail"] = True
     return SurveyTruth(Path(out), spec, seed, make_scene(spec, seed), Table(rows=rows))
 
 
@@ -391,7 +394,7 @@ def _draw_sub(
         "ra_deg": float(sky_position[0]),
         "dec_deg": float(sky_position[1]),
         "rotation_deg": of_night["rotation"] + spec.rotation_deg * (fraction - 0.5),
-        "trail": bool(rng.uniform() < spec.trail_fraction),
+        "trail": False,
         "wcs_dx_arcsec": float(wcs_error[0]),
         "wcs_dy_arcsec": float(wcs_error[1]),
     }

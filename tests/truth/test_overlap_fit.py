@@ -1,0 +1,112 @@
+"""Plant a gain and an offset between two images, and get them back."""
+
+import numpy as np
+import pytest
+
+from zemosaic_engine.photometry.overlaps import measure_overlap
+
+SHAPE = (160, 320)
+
+
+def star_field(count, fwhm, seed=0, shape=SHAPE):
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    image = np.zeros(shape)
+    sigma = fwhm / 2.3548
+    for _ in range(count):
+        distance2 = (x - rng.uniform(0, shape[1])) ** 2 + (y - rng.uniform(0, shape[0])) ** 2
+        flux = 10 ** rng.uniform(3.0, 5.0)
+        image += flux / (2 * np.pi * sigma**2) * np.exp(-distance2 / (2 * sigma**2))
+    return image
+
+
+def pair(reference, target, gain, offset, noise=(20.0, 15.0), seed=1):
+    """Reference and target, so that reference = gain * target + offset."""
+    rng = np.random.default_rng(seed)
+    return (
+        (reference + rng.normal(0, noise[0], reference.shape)).astype(np.float32),
+        ((target - offset) / gain + rng.normal(0, noise[1], target.shape)).astype(np.float32),
+    )
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(2.0, 200.0), (1.0, 700.0), (0.5, -300.0)])
+def test_gain_and_offset_come_back_from_stars(gain, offset):
+    sky = star_field(60, 3.0) + 1000.0
+    fit = measure_overlap(*pair(sky, sky, gain, offset))
+    assert fit.stars >= 7
+    assert fit.gain == pytest.approx(gain, rel=0.01)
+    assert fit.level_reference == pytest.approx(1000.0, abs=1.5)
+    assert abs(fit.gain - gain) / gain < 4 * fit.gain_error
+
+
+@pytest.mark.parametrize("noise", [(20.0, 15.0), (10.0, 40.0), (40.0, 10.0)])
+def test_gain_is_unbiased_with_noise_in_both(noise):
+    sky = star_field(60, 3.0) + 1000.0
+    gains = [measure_overlap(*pair(sky, sky, 1.5, 100.0, noise, seed)).gain for seed in range(6)]
+    assert np.mean(gains) == pytest.approx(1.5, rel=0.01)
+
+
+def test_gain_does_not_care_about_seeing():
+    fit = measure_overlap(*pair(star_field(60, 3.0) + 1000.0, star_field(60, 4.5) + 1000.0, 2.0, 200.0))
+    assert fit.gain == pytest.approx(2.0, rel=0.01)
+    assert fit.level_reference == pytest.approx(1000.0, abs=1.5)
+
+
+@pytest.mark.parametrize("noise", [(0.0, 0.0), (5.0, 5.0), (4.0, 12.0)])
+@pytest.mark.parametrize("kind", ["gradient", "nebula"])
+def test_gain_comes_from_diffuse_structure_where_there_are_no_stars(kind, noise):
+    y, x = np.mgrid[:96, :96]
+    sky = {"gradient": 100.0 + 10.0 * x, "nebula": 500.0 + 300.0 * np.sin(x / 12.0) * np.cos(y / 9.0)}[kind]
+    fit = measure_overlap(*pair(sky, sky, 2.0, 200.0, noise))
+    assert fit.gain == pytest.approx(2.0, rel=0.01)
+    assert fit.gain * fit.level_target + fit.offset == pytest.approx(fit.level_reference)
+    assert fit.offset == pytest.approx(200.0, abs=3.0)
+
+
+def test_without_structure_the_gain_stays_and_the_offset_is_found():
+    flat = np.full(SHAPE, 1000.0)
+    fits = [measure_overlap(*pair(flat, flat, 1.0, 250.0, seed=seed)) for seed in range(8)]
+    assert [fit.gain for fit in fits] == [1.0] * 8
+    assert all(np.isinf(fit.gain_error) for fit in fits)
+    assert [fit.offset for fit in fits] == pytest.approx([250.0] * 8, abs=1.0)
+
+
+def test_stars_under_the_mask_do_not_count():
+    sky = star_field(60, 3.0) + 1000.0
+    reference, target = pair(sky, sky, 2.0, 200.0)
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[:, 160:] = True
+    target[:, :160] = 1e6  # what lies outside the mask is wrong, and must not be looked at
+    fit = measure_overlap(reference, target, mask)
+    assert fit.gain == pytest.approx(2.0, rel=0.015)
+    assert fit.pixels == mask.sum()
+
+
+@pytest.mark.parametrize("spoil", ["nan", "mask", "constant reference", "constant target", "few pixels"])
+def test_nothing_to_measure_is_neutral_with_a_reason(spoil):
+    sky = star_field(30, 3.0) + 1000.0
+    reference, target = pair(sky, sky, 2.0, 200.0)
+    mask = np.ones(SHAPE, dtype=bool)
+    if spoil == "nan":
+        target[:] = np.nan
+    elif spoil == "mask":
+        mask[:] = False
+    elif spoil == "constant reference":
+        reference[:] = 7.0
+    elif spoil == "constant target":
+        target[:] = 7.0
+    else:
+        mask[:] = False
+        mask[:3, :3] = True
+    fit = measure_overlap(reference, target, mask)
+    assert (fit.gain, fit.offset) == (1.0, 0.0)
+    assert fit.reason
+    assert not fit.measured
+
+
+def test_a_gradient_difference_is_not_taken_for_a_gain():
+    """Two flat skies whose gradients differ hold no gain; a wrong one must come with a wide error or not at all."""
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    first, second = 1000.0 + 0.05 * x, 1000.0 + 0.05 * y
+    fit = measure_overlap(*pair(first, second, 1.0, 0.0, (10.0, 10.0)))
+    assert fit.gain == 1.0

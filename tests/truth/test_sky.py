@@ -1,0 +1,71 @@
+"""Sky level and noise come back in spite of stars, gradients and holes."""
+
+import numpy as np
+import pytest
+
+from zemosaic_engine.geometry import Box
+from zemosaic_engine.photometry.sky import cell_medians, clipped_median, sky_noise
+
+
+def starry(shape, noise, seed=0, stars=40):
+    rng = np.random.default_rng(seed)
+    image = rng.normal(1000.0, noise, shape)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    for _ in range(stars):
+        distance2 = (x - rng.uniform(0, shape[1])) ** 2 + (y - rng.uniform(0, shape[0])) ** 2
+        image += (10 ** rng.uniform(2, 4)) * np.exp(-distance2 / 4.0)[..., None]
+    return image.astype(np.float32)
+
+
+def test_noise_does_not_see_stars_gradients_or_nan():
+    image = starry((200, 300, 3), 12.0)
+    image += np.linspace(0, 200, 300, dtype=np.float32)[None, :, None]
+    image[50:70, :, 1] = np.nan
+    assert sky_noise(image) == pytest.approx([12.0] * 3, rel=0.04)
+
+
+def test_noise_of_nothing_is_nan():
+    image = np.full((20, 20, 2), np.nan, dtype=np.float32)
+    image[..., 1] = 5.0
+    noise = sky_noise(image)
+    assert np.isnan(noise[0])
+    assert noise[1] == 0.0
+
+
+def test_clipped_median_does_not_see_stars():
+    image = starry((200, 300, 1), 12.0)
+    level, error, count = clipped_median(image)
+    assert level == pytest.approx(1000.0, abs=1.0)
+    assert error == pytest.approx(1.25 * 12.0 / np.sqrt(count), rel=0.15)
+    assert clipped_median(np.array([np.nan]))[2] == 0
+
+
+def test_cells_are_fixed_on_the_larger_grid():
+    """Two overlapping crops of one scene report the same cells with the same medians."""
+    scene = starry((256, 256, 1), 5.0)
+    whole = dict(zip(*_cells(scene, Box(0, 256, 0, 256)), strict=True))
+    part = dict(zip(*_cells(scene[40:220, 70:256], Box(40, 220, 70, 256)), strict=True))
+    inside = [cell for cell in part if 2 <= cell[0] <= 5 and 3 <= cell[1] <= 7]
+    assert len(inside) == 4 * 5
+    assert [part[cell] for cell in inside] == [whole[cell] for cell in inside]
+
+
+def _cells(image, box):
+    index, median, _ = cell_medians(image, box)
+    return [tuple(row) for row in index.tolist()], median[:, 0].tolist()
+
+
+def test_cell_medians_ignore_stars_and_know_their_error():
+    scene = starry((512, 512, 1), 10.0, stars=120)
+    _, median, error = cell_medians(scene, Box(0, 512, 0, 512))
+    assert len(median) == 256
+    pulls = (median[:, 0] - 1000.0) / error[:, 0]
+    assert np.median(np.abs(pulls)) < 1.2
+
+
+def test_half_empty_cells_are_left_out():
+    scene = np.full((64, 64, 1), 3.0, dtype=np.float32)
+    scene[:, :20] = np.nan
+    index, median, _ = cell_medians(scene, Box(0, 64, 0, 64))
+    assert index.tolist() == [[0, 1], [1, 1]]
+    assert (median == 3.0).all()

@@ -1,0 +1,123 @@
+"""Stars are found, measured and matched; what is not a star is left out."""
+
+import numpy as np
+import pytest
+
+from zemosaic_engine.photometry.scales import SampleFacts, solve_scales
+from zemosaic_engine.photometry.stars import Stars, detect_stars, group_by_position, match_fluxes, starless_pixels
+
+SHAPE = (300, 400)
+
+
+def field(x, y, flux, fwhm=2.8, sky=500.0, noise=5.0, seed=0, channels=1):
+    rng = np.random.default_rng(seed)
+    yy, xx = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    sigma = fwhm / 2.3548
+    image = rng.normal(sky, noise, (*SHAPE, channels))
+    for star_x, star_y, star_flux in zip(x, y, flux, strict=True):
+        profile = np.exp(-((xx - star_x) ** 2 + (yy - star_y) ** 2) / (2 * sigma**2)) / (2 * np.pi * sigma**2)
+        image += star_flux * profile[..., None]
+    return image.astype(np.float32)
+
+
+@pytest.fixture
+def catalogue():
+    rng = np.random.default_rng(5)
+    gx, gy = np.meshgrid(np.arange(30, 390, 45), np.arange(30, 290, 45))
+    x, y = (g.ravel() + rng.uniform(-5, 5, g.size) for g in (gx, gy))
+    return x, y, 10 ** rng.uniform(3.3, 5.0, x.size)
+
+
+def test_positions_fluxes_and_widths_come_back(catalogue):
+    x, y, flux = catalogue
+    stars = detect_stars(field(x, y, flux, channels=3))
+    assert len(stars) == x.size
+    nearest = [np.argmin((stars.x - a) ** 2 + (stars.y - b) ** 2) for a, b in zip(x, y, strict=True)]
+    assert np.hypot(stars.x[nearest] - x, stars.y[nearest] - y).max() < 0.15
+    pulls = (stars.flux[nearest] - flux[:, None]) / stars.flux_error[nearest]
+    assert np.std(pulls) == pytest.approx(1.0, abs=0.35)
+    assert np.median(stars.flux[nearest] / flux[:, None]) == pytest.approx(1.0, abs=0.005)
+    assert stars.fwhm_px == pytest.approx(2.8, rel=0.07)
+
+
+def test_hot_pixels_trails_edges_and_saturated_stars_are_not_stars(catalogue):
+    x, y, flux = catalogue
+    image = field(x, y, flux)
+    image[100:103, :, 0] += 300.0  # a trail
+    image[::37, ::41] += 5000.0  # hot pixels
+    hole = int(round(y[12])), int(round(x[12]))
+    image[hole] = np.nan
+    stars = detect_stars(image)
+    on_hole = np.hypot(stars.x - x[12], stars.y - y[12]) < 5
+    assert not on_hole.any()
+    away = [np.min(np.hypot(x - a, y - b)) for a, b in zip(stars.x, stars.y, strict=True)]
+    assert max(away) < 1.0
+
+
+def test_images_without_stars_give_the_empty_table():
+    rng = np.random.default_rng(1)
+    assert len(detect_stars(rng.normal(0, 1, (64, 64, 3)).astype(np.float32))) == 0
+    assert len(detect_stars(np.full((64, 64, 3), np.nan, dtype=np.float32))) == 0
+    assert len(detect_stars(np.full((64, 64, 1), 7.0, dtype=np.float32))) == 0
+    assert len(detect_stars(np.zeros((5, 5, 1), dtype=np.float32))) == 0
+
+
+def test_matched_fluxes_do_not_care_about_seeing(catalogue):
+    x, y, flux = catalogue
+    sharp, soft = field(x, y, flux, fwhm=2.8)[..., 0], field(x, y, 0.5 * flux, fwhm=4.2, seed=9)[..., 0]
+    first, second, _, _ = match_fluxes(sharp, soft)
+    assert first.size >= 20
+    assert np.median(first / second) == pytest.approx(2.0, rel=0.01)
+
+
+def test_starless_pixels_hold_no_star(catalogue):
+    x, y, flux = catalogue
+    image = field(x, y, flux)
+    starless = starless_pixels(image)
+    assert 0.5 < starless.mean() < 0.97
+    assert image[..., 0][starless].max() < 500.0 + 6 * 5.0
+
+
+def test_detections_of_one_star_get_one_number():
+    x = np.array([10.0, 10.4, 50.0, 50.3, 90.0, 50.1])
+    y = np.array([10.0, 10.1, 20.0, 20.2, 30.0, 20.1])
+    image = np.array([0, 1, 0, 1, 1, 1])
+    assert group_by_position(x, y, image).tolist() == [0, 0, -1, -1, -1, -1]
+
+
+def facts_of(catalogue, gain, offset, seed, exposure=10.0, stars=True):
+    """What would be measured on a sub that must be multiplied by `gain` and raised by `offset`."""
+    x, y, flux = catalogue
+    rng = np.random.default_rng(seed)
+    seen = (flux / gain)[:, None]
+    error = 0.01 * seen
+    found = Stars(x + rng.normal(0, 0.1, x.size), y, rng.normal(seen, error), error, 2.8)
+    if not stars:
+        found = Stars(x[:0], y[:0], seen[:0], error[:0], np.nan)
+    cells = np.array([[row, column] for row in range(6) for column in range(8)])
+    level = 800.0 + 20.0 * cells[:, :1]
+    median = rng.normal((level - offset) / gain, 0.5)
+    return SampleFacts(found, cells, median, np.full_like(median, 0.5), np.array([10.0 + seed]), exposure, 1000)
+
+
+def test_scales_of_samples_come_back(catalogue):
+    truth = [(1.0, 0.0), (1.4, 120.0), (0.7, -60.0), (1.1, 15.0)]
+    scales = solve_scales([facts_of(catalogue, g, o, n) for n, (g, o) in enumerate(truth)], "linear_fit", channels=1)
+    assert scales.anchor == 0
+    assert scales.gain[:, 0] == pytest.approx([g for g, _ in truth], rel=0.006)
+    levels = [g * (800 - o) / go + so for (go, o), g, so in zip(truth, scales.gain[:, 0], scales.offset[:, 0], strict=True)]
+    assert levels == pytest.approx([800.0] * 4, abs=6.0)
+
+
+def test_median_normalisation_leaves_gains_alone(catalogue):
+    scales = solve_scales([facts_of(catalogue, 1.0, o, n) for n, o in enumerate((0, 50))], "median", channels=1)
+    assert (scales.gain == 1).all()
+    assert scales.offset[1, 0] == pytest.approx(50.0, abs=1.0)
+
+
+def test_a_sub_without_stars_takes_the_gain_of_its_exposure(catalogue):
+    facts = [facts_of(catalogue, 1.0, 0.0, n) for n in range(3)]
+    facts.append(facts_of(catalogue, 0.5, 0.0, 3, exposure=20.0, stars=False))
+    scales = solve_scales(facts, "linear_fit", channels=1)
+    assert scales.gain[3, 0] == pytest.approx(0.5, rel=0.02)
+    assert scales.gain_error[3, 0] == pytest.approx(0.3, rel=0.1)
