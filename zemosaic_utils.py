@@ -185,7 +185,7 @@ def stretch(image: NDArray[np.float32]) -> NDArray[np.uint8]:
         rows = max(1, _STRIP_BYTES // (16 * width * channels))
         for row in range(0, height, rows):
             picture[row : row + rows] = curve.apply(image[row : row + rows])
-        missing = ~np.isfinite(image).all(axis=2)
+        missing = np.any(~np.isfinite(image), axis=2)
         picture[_bright_holes(missing, picture)] = 255
     return picture if channels == 3 else picture[..., 0]
 
