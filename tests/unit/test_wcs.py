@@ -1,0 +1,117 @@
+"""The canvas is planned from the subs that agree."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.wcs import WCS
+
+from zemosaic_engine.errors import RunError
+from zemosaic_engine.footprints import footprint_of, lay_out_tiles
+from zemosaic_engine.frames import SubInfo
+from zemosaic_engine.warp import pixel_to_sky, sky_to_pixel
+from zemosaic_engine.wcs import plan_canvas, split_by_agreement
+
+SHAPE = (120, 80)
+
+
+def sub(name, ra=100.0, dec=30.0, scale=3.6, rotation=0.0, channels=3, mirrored=False):
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
+    wcs.wcs.crval = ra, dec
+    wcs.wcs.crpix = SHAPE[1] / 2 + 0.5, SHAPE[0] / 2 + 0.5
+    angle, step = np.radians(rotation), scale / 3600
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    wcs.wcs.cd = turn @ np.diag([step if mirrored else -step, step])
+    wcs.wcs.set()
+    return SubInfo(Path(f"{name}.fits"), 0, SHAPE, channels, None, wcs, scale, (ra, dec), 10.0)
+
+
+def names(items):
+    return [item.path.stem for item in items]
+
+
+def test_subs_that_agree_are_all_kept():
+    infos = [sub(f"s{i}", ra=100 + 0.05 * i) for i in range(5)]
+    kept, rejected = split_by_agreement(infos, 3.0)
+    assert kept == infos
+    assert not rejected
+
+
+def test_one_wrong_solution_is_set_aside_with_its_reason():
+    infos = [sub(f"s{i}", ra=100 + 0.05 * i) for i in range(5)] + [sub("lost", ra=250.0, dec=-40.0)]
+    kept, rejected = split_by_agreement(infos, 3.0)
+    assert names(kept) == [f"s{i}" for i in range(5)]
+    assert names(rejected) == ["lost"]
+    assert "degrees from the other subs" in rejected[0].reason
+
+
+def test_an_island_of_the_survey_is_not_a_mistake():
+    infos = [sub(f"a{i}", ra=100 + 0.05 * i) for i in range(6)] + [sub(f"b{i}", ra=104 + 0.05 * i) for i in range(4)]
+    kept, rejected = split_by_agreement(infos, 3.0)
+    assert len(kept) == 10
+    assert not rejected
+
+
+def test_two_far_subs_cannot_tell_who_is_wrong():
+    kept, rejected = split_by_agreement([sub("a"), sub("b", ra=200.0)], 3.0)
+    assert len(kept) == 2
+    assert not rejected
+
+
+def test_other_scales_and_channels_are_set_aside():
+    infos = [sub(f"s{i}") for i in range(4)] + [sub("wide", scale=36.0), sub("mono", channels=1)]
+    kept, rejected = split_by_agreement(infos, 3.0)
+    assert len(kept) == 4
+    assert sorted(names(rejected)) == ["mono", "wide"]
+    assert "36 arcsec" in next(e for e in rejected if e.path.stem == "wide").reason
+
+
+@pytest.mark.parametrize("rotation", [0.0, 33.0, 90.0, 180.0, 271.0])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_the_canvas_holds_every_sub_whatever_its_rotation(rotation, mirrored):
+    infos = [sub("a", rotation=rotation, mirrored=mirrored), sub("b", ra=100.1, dec=30.05, rotation=rotation + 20)]
+    canvas = plan_canvas(infos, 0.0, 100.0)
+    for info in infos:
+        height, width = info.shape
+        corners_x, corners_y = np.array([0, width - 1, 0, width - 1.0]), np.array([0, 0, height - 1, height - 1.0])
+        x, y = sky_to_pixel(canvas.wcs, *pixel_to_sky(info.wcs, corners_x, corners_y))
+        assert (x >= 0).all()
+        assert (y >= 0).all()
+        assert (x <= canvas.shape[1] - 1).all()
+        assert (y <= canvas.shape[0] - 1).all()
+    assert canvas.pixel_scale_arcsec == pytest.approx(3.6)
+    assert canvas.wcs.wcs.cdelt[1] * 3600 == pytest.approx(3.6)
+
+
+def test_a_canvas_above_its_limit_stops_with_a_clear_error():
+    infos = [sub("a"), sub("b", ra=140.0, dec=50.0)]
+    with pytest.raises(RunError, match="above the limit of 10 Mpx.*max_canvas_mpx"):
+        plan_canvas(infos, 0.0, 10.0)
+
+
+def test_footprints_know_their_inside():
+    info = sub("a", rotation=30.0)
+    canvas = plan_canvas([info], 0.0, 10.0)
+    footprint = footprint_of(info, canvas)
+    x, y = sky_to_pixel(canvas.wcs, *pixel_to_sky(info.wcs, np.array([10.0]), np.array([60.0])))
+    inward = footprint.edges @ np.array([x[0], y[0], 1.0])
+    assert sorted(inward) == pytest.approx([10.5, 59.5, 60.5, 69.5], abs=0.02)
+
+
+def test_tiles_know_the_subs_that_touch_them():
+    infos = [sub("left", ra=100.3), sub("middle"), sub("right", ra=99.7), sub("turned", ra=100.0, dec=30.3, rotation=45)]
+    canvas = plan_canvas(infos, 0.0, 100.0)
+    footprints = [footprint_of(info, canvas) for info in infos]
+    tiles = lay_out_tiles(infos, footprints, canvas, 0.5, 20.0)
+    for number, info in enumerate(infos):
+        grid_y, grid_x = np.mgrid[0:canvas.shape[0]:3, 0:canvas.shape[1]:3]
+        x, y = sky_to_pixel(info.wcs, *pixel_to_sky(canvas.wcs, grid_x.ravel().astype(float), grid_y.ravel().astype(float)))
+        inside = (x > 0) & (y > 0) & (x < SHAPE[1] - 1) & (y < SHAPE[0] - 1)
+        for tile in tiles:
+            outer = tile.outer
+            gy, gx = grid_y.ravel()[inside], grid_x.ravel()[inside]
+            hit = ((gy >= outer.y0) & (gy < outer.y1) & (gx >= outer.x0) & (gx < outer.x1)).any()
+            assert not hit or number in tile.subs
+    assert all(tile.subs for tile in tiles)
+    assert sum(len(tile.subs) for tile in tiles) < len(tiles) * len(infos)
