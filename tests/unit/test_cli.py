@@ -1,0 +1,184 @@
+"""The command line as a person or a script meets it: real processes, exit codes, one line a problem."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import zemosaic_app.cli as cli
+from zemosaic_engine.settings import setting_fields
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def zemosaic(*arguments, **options):
+    command = [sys.executable, "-m", "zemosaic_app.cli", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False, **options)
+
+
+def test_version():
+    done = zemosaic("--version")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("zemosaic 0.")
+
+
+def test_help_answers_at_once():
+    best = min(_seconds_of("--help") for _ in range(3))
+    assert best < 0.4
+
+
+def _seconds_of(*arguments):
+    began = time.perf_counter()
+    assert zemosaic(*arguments).returncode == 0
+    return time.perf_counter() - began
+
+
+def test_help_of_grid_explains_every_setting_with_unit_and_default():
+    text = " ".join(zemosaic("grid", "--help", env={**os.environ, "COLUMNS": "200"}).stdout.split())
+    for field in setting_fields():
+        assert field.option in text
+        assert " ".join(field.help.split()) in text
+        if field.unit:
+            assert f"[{field.unit}; default" in text
+    assert "[%; default 20]" in text
+    assert "--no-grid-rgb-equalize" in text
+    assert "130 stopped" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "COMMAND"),
+        (("grid",), "INPUT, OUTPUT"),
+        (("grid", "in", "out", "--frobnicate"), "--frobnicate"),
+        (("simulate", "out", "--preset", "huge"), "huge"),
+        (("grid", "no_such_folder", "out"), "no_such_folder does not exist"),
+        (("grid", "no_such_folder", "out", "--batch-overlap-pct", "200"), "--batch-overlap-pct is '200'"),
+        (("grid", "no_such_folder", "out", "--settings", "none.toml"), "none.toml"),
+        (("plan", "no_such_folder"), "no_such_folder does not exist"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_code_2(arguments, words, tmp_path):
+    done = zemosaic(*arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    assert not (ROOT / "out").exists()
+
+
+def test_debug_shows_the_traceback_before_the_line():
+    done = zemosaic("grid", "no_such_folder", "out", "--debug")
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("zemosaic: ")
+
+
+def test_a_folder_without_a_usable_sub_fails_with_code_1(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.fits").write_text("not a FITS file at all\n")
+    done = zemosaic("grid", tmp_path / "in", tmp_path / "out")
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert (tmp_path / "out" / "zemosaic.log").read_text().splitlines()[-1].split()[3] == "ERROR"
+    assert "a.fits" in (tmp_path / "out" / "rejected_subs.csv").read_text()
+
+
+def test_settings_of_a_file_and_of_options_meet(tmp_path):
+    path = tmp_path / "m.toml"
+    path.write_text("threads = 3\nbatch_overlap_pct = 30\n")
+    arguments = ["grid", "a", "b", "--settings", str(path), "--threads", "2", "--winsor-limits", "0.1", "0.2"]
+    settings = cli._settings_of(cli.build_parser().parse_args([*arguments, "--no-grid-rgb-equalize"]))
+    assert (settings.threads, settings.batch_overlap_pct) == (2, 30.0)
+    assert settings.winsor_limits == (0.1, 0.2)
+    assert settings.grid_rgb_equalize is False
+
+
+def test_what_nobody_foresaw_is_one_line_and_code_1(tmp_path):
+    code = (
+        "import sys, zemosaic_app.cli as cli\n"
+        "cli._run_plan = lambda args: 1 // 0\n"
+        "sys.exit(cli.main(['plan', 'x', *sys.argv[1:]]))"
+    )
+    quiet = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert quiet.returncode == 1
+    assert quiet.stderr.count("\n") == 1
+    assert "ZeroDivisionError" in quiet.stderr
+    loud = subprocess.run(
+        [sys.executable, "-c", code, "--debug"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert loud.returncode == 1
+    assert "Traceback" in loud.stderr
+
+
+# --- runs on a tiny survey
+
+
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli") / "survey"
+    done = zemosaic("simulate", folder, "--preset", "tiny", "--seed", "3")
+    assert done.returncode == 0, done.stderr
+    assert "seed 3" in done.stdout
+    return folder
+
+
+def test_plan_lists_the_subs_in_time_order_and_keeps_an_edited_plan(survey, tmp_path):
+    target = tmp_path / "plan.csv"
+    target.write_text("my own notes\n")
+    done = zemosaic("plan", survey, "--output", target)
+    assert done.returncode == 0, done.stderr
+    assert "16 subs" in done.stdout
+    assert len(target.read_text().splitlines()) == 17
+    assert (tmp_path / "plan.csv.1.bak").read_text() == "my own notes\n"
+    assert zemosaic("plan", survey, "--output", target).returncode == 0
+    assert not (tmp_path / "plan.csv.2.bak").exists(), "the same plan again needs no backup"
+
+
+@pytest.mark.slow
+def test_grid_makes_a_mosaic_in_plain_lines(survey, tmp_path):
+    done = zemosaic("grid", survey, tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert done.stdout.replace("\n", "").isprintable(), "no control characters in a pipe"
+    assert "[GRID][METRICS] Inter-tile median stddev" in done.stdout
+    names = ["mosaic_grid.fits", "mosaic_grid_coverage.fits", "mosaic_grid.png", "rejected_subs.csv", "zemosaic.log"]
+    assert all((tmp_path / "out" / name).exists() for name in names)
+    log = (tmp_path / "out" / "zemosaic.log").read_text()
+    assert "Peak memory" in log.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_run_that_leaves_a_sub_out_ends_with_code_3(survey, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for path in survey.glob("sub_*.fits"):
+        (folder / path.name).symlink_to(path)
+    (folder / "sub_broken.fits").write_bytes(next(survey.glob("sub_*.fits")).read_bytes()[:5000])
+    done = zemosaic("grid", folder, tmp_path / "out")
+    assert done.returncode == 3, done.stderr
+    assert "sub_broken.fits" in (tmp_path / "out" / "rejected_subs.csv").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_ctrl_c_stops_a_run_with_code_130_and_leaves_no_half_files(survey, tmp_path):
+    command = [sys.executable, "-m", "zemosaic_app.cli", "grid", str(survey), str(tmp_path / "out")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("--- GRID: tile stacking"):
+                break
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Stopping" in errors
+    assert "Traceback" not in errors
+    assert "stopped" in (tmp_path / "out" / "zemosaic.log").read_text().splitlines()[-1]
+    assert not (tmp_path / "out" / "mosaic_grid.fits").exists()

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.wcs import WCS
+from PIL import Image
+
+import zemosaic_utils
+from zemosaic_utils import sky_level_and_noise, stretch, write_preview
+
+NOISE = 12.0
+
+
+def sky(shape=(200, 300), levels=(900.0, 1100.0, 700.0), seed=1):
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(0.0, NOISE, (*shape, len(levels)))
+    return (np.array(levels) + noise).astype(np.float32)
+
+
+def add_star(image, x, y, peak, colour=(1.0, 1.0, 1.0), fwhm=3.0):
+    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
+    profile = np.exp(-4.0 * np.log(2.0) * ((columns - x) ** 2 + (rows - y) ** 2) / fwhm**2)
+    image += (peak * profile[..., None] * np.array(colour[: image.shape[2]])).astype(np.float32)
+
+
+def test_the_sky_is_neutral_and_dark_but_not_black_whatever_its_colour():
+    picture = stretch(sky())
+    median = np.median(picture, axis=(0, 1))
+    assert np.ptp(median) <= 1
+    assert 20 <= median.min() <= median.max() <= 45
+    assert (picture.max(axis=2) == 0).mean() < 0.01
+    assert 3.0 < picture[..., 1].std() < 12.0, "noise is visible but quiet"
+
+
+def test_stars_keep_their_colour_and_nothing_large_is_burnt():
+    image = sky()
+    for number, colour in enumerate([(1.0, 0.5, 0.25), (0.25, 0.5, 1.0), (1.0, 1.0, 1.0)]):
+        add_star(image, 50 + 100 * number, 100, 8000.0, colour, fwhm=5.0)
+    picture = stretch(image).astype(int)
+    red, blue, white = (picture[100, 50 + 100 * number] for number in range(3))
+    assert red[0] > 1.5 * red[2]
+    assert blue[2] > 1.5 * blue[0]
+    assert np.ptp(white) < 12
+    assert white.min() > 180
+    assert (picture.min(axis=2) > 250).mean() < 0.005
+
+
+def test_a_nebula_that_fills_the_field_is_not_flat():
+    image = sky()
+    rows, columns = np.mgrid[:200, :300]
+    bump = 6000.0 * np.exp(-(((columns - 150) / 70.0) ** 2) - ((rows - 100) / 50.0) ** 2)
+    image += (bump[..., None] * np.array([1.0, 0.4, 0.3])).astype(np.float32)
+    red = stretch(image)[100, :, 0].astype(int)
+    along = np.convolve(red, np.ones(9) / 9.0, mode="valid")[:140]
+    assert (np.diff(along[::20]) > 3).all(), "it brightens all the way to its centre"
+
+
+def test_no_data_is_black_and_saturated_cores_are_white():
+    image = sky()
+    image[:, :40] = np.nan
+    add_star(image, 150, 100, 60000.0, fwhm=8.0)
+    core = (image > 30000.0).any(axis=2)
+    image[core] = np.nan
+    image[20:24, 200:204] = np.nan  # a hole in the dark stays dark
+    picture = stretch(image)
+    assert core.sum() > 10
+    assert (picture[core] == 255).all()
+    assert (picture[:, :40] == 0).all()
+    assert (picture[20:24, 200:204] == 0).all()
+
+
+def test_a_star_at_the_rim_does_not_whiten_the_outside():
+    image = sky()
+    image[:, :40] = np.nan
+    for y in range(10, 200, 20):
+        add_star(image, 41, y, 60000.0, fwhm=12.0)
+    assert (stretch(image)[:, :38] == 0).all()
+
+
+@pytest.mark.parametrize("value", [0.0, 5.0, np.nan])
+def test_constant_and_empty_mosaics_make_a_picture_too(value):
+    picture = stretch(np.full((30, 40, 3), value, dtype=np.float32))
+    assert np.ptp(picture) == 0
+    assert picture.max() < 60
+
+
+def test_a_mono_mosaic_makes_a_grey_picture():
+    picture = stretch(sky(levels=(500.0,)))
+    assert picture.shape == (200, 300)
+    assert 20 < np.median(picture) < 45
+
+
+def test_sky_level_and_noise_are_blind_to_stars_and_nebula():
+    rng = np.random.default_rng(2)
+    values = rng.normal(1000.0, NOISE, 100_000)
+    values[:20_000] += rng.exponential(500.0, 20_000)
+    level, noise = sky_level_and_noise(values.astype(np.float32))
+    assert level == pytest.approx(1000.0, abs=0.2 * NOISE)
+    assert noise == pytest.approx(NOISE, rel=0.1)
+
+
+def read_png(path):
+    with Image.open(path) as picture:
+        return np.array(picture)
+
+
+def write_mosaic(path, image, cdelt):
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.crval, wcs.wcs.crpix, wcs.wcs.cdelt = [10.0, 20.0], [1.0, 1.0], cdelt
+    planes = image.transpose(2, 0, 1) if image.shape[2] == 3 else image[..., 0]
+    fits.PrimaryHDU(planes, wcs.to_header()).writeto(path, overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("cdelt", "corner"), [((-1e-3, 1e-3), (0, 0)), ((1e-3, 1e-3), (0, -1)), ((-1e-3, -1e-3), (-1, 0))]
+)
+def test_north_is_up_and_east_is_left(tmp_path, cdelt, corner):
+    # A bright block at the high-row, low-column corner of the FITS array.
+    image = sky()
+    image[-20:, :20] += 5000.0
+    write_mosaic(tmp_path / "m.fits", image, cdelt)
+    write_preview(tmp_path / "m.fits", tmp_path / "m.png", 4096)
+    picture = read_png(tmp_path / "m.png")
+    corners = {(row, column): int(picture[row, column].mean()) for row in (0, -1) for column in (0, -1)}
+    assert max(corners, key=corners.__getitem__) == corner
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["m.fits", "m.png"], "no temporary is left"
+
+
+def test_large_mosaics_are_averaged_in_strips(tmp_path, monkeypatch):
+    rng = np.random.default_rng(3)
+    image = rng.normal(100.0, 5.0, (103, 217, 3)).astype(np.float32)
+    image[:50, :3] = np.nan
+    image[60, 70] = np.nan
+    write_mosaic(tmp_path / "m.fits", image, (-1e-3, 1e-3))
+    monkeypatch.setattr(zemosaic_utils, "_STRIP_BYTES", 10_000)
+    with fits.open(tmp_path / "m.fits") as hdus:
+        means = zemosaic_utils._block_means(hdus[0].data, 80)
+    assert means.shape == (35, 73, 3)
+    expected = np.nanmean(image[60:63, 69:72], axis=(0, 1))
+    np.testing.assert_allclose(means[20, 23], expected, rtol=1e-5)
+    np.testing.assert_allclose(means[34, 72], image[102:, 216:].mean(axis=(0, 1)), rtol=1e-5)
+    assert np.isnan(means[:16, 0]).all()
+    write_preview(tmp_path / "m.fits", tmp_path / "m.png", 80)
+    assert read_png(tmp_path / "m.png").shape == (35, 73, 3)
