@@ -15,6 +15,8 @@ import numpy as np
 UNDERSHOOT = np.float32(0.05)
 OVERSHOOT = np.float32(0.25)
 
+# Finite is written ``abs(x) < _INFINITY``: Numba's isfinite subtracts, which rearranging may spoil.
+_INFINITY = np.float32(np.inf)
 _SETTINGS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 _jit: Any = numba.njit(**_SETTINGS)
 # Sums may be rearranged, so that vector registers serve; NaN keeps its meaning (not full "fast math").
@@ -80,7 +82,7 @@ def _sum_valid_taps(source: Any, y0: int, x0: int, c: int, wy: Any, wx: Any, ski
     for j in range(max(0, -y0), min(taps, source.shape[0] - y0)):
         for i in range(max(0, -x0), min(taps, source.shape[1] - x0)):
             value = source[y0 + j, x0 + i, c]
-            if not np.isfinite(value):
+            if not abs(value) < _INFINITY:
                 continue
             valid += 1
             weight += wy[j] * wx[i]
@@ -147,7 +149,7 @@ def _make_resampler(fixed_taps: int, fixed_channels: int) -> Any:
                     _column_ranges(flat, y0 + skip, begin + skip * channels, inner_taps, bounds, low, high)
                 near_x, near_y = int(np.floor(x + 0.5)), int(np.floor(y + 0.5))
                 for c in range(channels):
-                    if not np.isfinite(source[near_y, near_x, c]):
+                    if not abs(source[near_y, near_x, c]) < _INFINITY:
                         out[r, q, c] = np.nan
                         continue
                     value = np.float32(np.nan)
@@ -156,7 +158,7 @@ def _make_resampler(fixed_taps: int, fixed_channels: int) -> Any:
                         for k in range(taps):
                             value += wx[k] * sums[k * channels + c]
                     # A NaN among the taps makes the sum NaN, and only then is it looked for.
-                    if not np.isfinite(value):
+                    if not abs(value) < _INFINITY:
                         out[r, q, c] = _sum_valid_taps(source, y0, x0, c, wy, wx, skip)
                         continue
                     least, most = low[c], high[c]
@@ -224,3 +226,89 @@ def resample_box(
     if inner != 2:
         kernel = _resample_any
     kernel(source, nodes, step, first_row, first_column, table, inner, out)
+
+
+# ---------------------------------------------------------------------------- demosaicing
+
+
+@_jit
+def _interpolate_valid(plane: Any, at: int, offset: Any, weight: Any) -> Any:
+    """Sum over the finite taps, renormalised and kept in their range; NaN with less than half of the weight."""
+    total, remaining = np.float32(0.0), np.float32(0.0)
+    low, high = np.float32(np.inf), np.float32(-np.inf)
+    for k in range(weight.shape[0]):
+        value = plane[at + offset[k]]
+        if abs(value) < _INFINITY:
+            total += weight[k] * value
+            remaining += weight[k]
+            low, high = min(low, value), max(high, value)
+    if remaining < np.float32(0.4999):
+        return np.float32(np.nan)
+    return min(max(total / remaining, low), high)
+
+
+@_jit_inline
+def _interpolate(plane: Any, at: int, offset: Any, weight: Any, taps: int) -> Any:
+    """Sum over the taps; only if one of them is not finite are they looked at one by one."""
+    total = np.float32(0.0)
+    for k in range(taps):
+        total += weight[k] * plane[at + offset[k]]
+    if abs(total) < _INFINITY:
+        return total
+    return _interpolate_valid(plane, at, offset, weight)
+
+
+@_jit
+def demosaic_padded(
+    padded: Any, channels: Any, offsets: Any, weights: Any, share: float, padding: int, out: Any
+) -> None:
+    """Interpolate a Bayer mosaic; see `demosaic.demosaic` for the method and its rules.
+
+    Parameters
+    ----------
+    padded : float32 (H + 2 * padding, W + 2 * padding), C-contiguous
+        Mosaic with mirrored borders of an even number of pixels.
+    channels : int64 (2, 2)
+        Channel of the pixels of the first two rows and columns.
+    offsets : tuple of four int64 arrays
+        Distance in memory of the taps for green (36), and for a colour beside (6), above (6) and
+        diagonal to (36) its pixels.
+    weights : tuple of four float32 arrays
+        Weights of these taps.
+    share : float32
+        Share of the green detail that red and blue borrow.
+    padding : int
+        At least twice the reach of the taps.
+    out : float32 (H, W, 3)
+        Written whole.
+    """
+    height, width = padded.shape
+    mosaic = padded.reshape(height * width)
+    green = np.empty(height * width, np.float32)
+    difference = np.empty(height * width, np.float32)
+    reach = padding // 2
+    for y in range(reach, height - reach):
+        for x in range(reach, width - reach):
+            at = y * width + x
+            green[at] = mosaic[at]
+            if channels[y % 2, x % 2] != 1:
+                green[at] = _interpolate(mosaic, at, offsets[0], weights[0], 36)
+                difference[at] = mosaic[at] - share * green[at]
+    for r in range(out.shape[0]):
+        for q in range(out.shape[1]):
+            y, x = r + padding, q + padding
+            at = y * width + x
+            if not abs(mosaic[at]) < _INFINITY:
+                out[r, q, :] = np.nan
+                continue
+            here = channels[y % 2, x % 2]
+            lent = share * green[at]
+            out[r, q, 1] = green[at]
+            if here == 1:
+                # The colour of this row lies beside, the other one above.
+                in_row = channels[y % 2, (x + 1) % 2]
+                out[r, q, in_row] = lent + _interpolate(difference, at, offsets[1], weights[1], 6)
+                out[r, q, 2 - in_row] = lent + _interpolate(difference, at, offsets[2], weights[2], 6)
+            else:
+                out[r, q, here] = mosaic[at]
+                out[r, q, 2 - here] = lent + _interpolate(difference, at, offsets[3], weights[3], 36)
