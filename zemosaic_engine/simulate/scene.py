@@ -19,6 +19,7 @@ FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 _NODE_STEP_PX = 8
 _FAINTEST_WING_ADU = 0.02
 _MOFFAT_BETA = 3.5
+_GAUSSIAN_FIT_TO_MOFFAT = 1.096  # width of the Gaussian fitted to this Moffat over the Moffat's own
 
 Psf = Literal["gaussian", "moffat"]
 FloatArray = NDArray[np.float64]
@@ -287,7 +288,7 @@ def _draw_gaussians(planes: NDArray[np.float32], xy: FloatArray, flux: FloatArra
 def _draw_moffats(planes: NDArray[np.float32], xy: FloatArray, flux: FloatArray, sigma: float) -> None:
     """Add Moffat stars (wings of real seeing), averaged over 2x2 Gauss-Legendre points a pixel."""
     height, width = planes.shape[1:]
-    alpha = sigma * FWHM_PER_SIGMA / (2.0 * math.sqrt(2.0 ** (1.0 / _MOFFAT_BETA) - 1.0))
+    alpha = sigma * FWHM_PER_SIGMA / _GAUSSIAN_FIT_TO_MOFFAT / (2.0 * math.sqrt(2.0 ** (1.0 / _MOFFAT_BETA) - 1.0))
     norm = (_MOFFAT_BETA - 1.0) / (math.pi * alpha**2)
     faint = np.maximum(flux.max(axis=1, initial=0.0) * norm / (10.0 * _FAINTEST_WING_ADU), 10.0)
     reach = alpha * np.sqrt(faint ** (1.0 / _MOFFAT_BETA))

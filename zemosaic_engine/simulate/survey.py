@@ -248,9 +248,13 @@ def simulate_survey(out: Path, spec: SurveySpec, seed: int = 1, sink: Sink | Non
 
     try:
         _write_truth(truth)
-        with ThreadPoolExecutor(max_workers=2) as pool:
+        pool = ThreadPoolExecutor(max_workers=2)
+        try:
             for done, _ in enumerate(pool.map(write, range(total)), start=1):
                 tell(Progress("Simulating subs", done, total))
+        finally:
+            # A sink that stops the run, or a full disk, must not wait for the subs still queued.
+            pool.shutdown(cancel_futures=True)
         _write_plan(truth)
     except OSError as error:
         raise RunError(f"The simulated survey could not be written to {out}: {error}") from error
