@@ -456,7 +456,7 @@ def _to_icrs(crval: list[float], frame: str, equinox: float) -> tuple[list[float
     icrs = here.icrs
     # A short step to the old north, seen in the new frame, gives the angle between the norths.
     step = here.directional_offset_by(0.0 * u.deg, 0.01 * u.deg).icrs
-    return [float(icrs.ra.deg), float(icrs.dec.deg)], -float(icrs.position_angle(step).wrap_at(180 * u.deg).deg)
+    return [float(icrs.ra.deg), float(icrs.dec.deg)], float(icrs.position_angle(step).wrap_at(180 * u.deg).deg)
 
 
 def _checked(wcs: WCS, shape: tuple[int, int]) -> WCS:
