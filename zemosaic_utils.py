@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +22,15 @@ class PlanOutcome:
     """What `write_plan` found and wrote."""
 
     plan: Path
+    rejected_table: Path | None
     infos: Sequence[SubInfo]
     rejected: Sequence[SubError]
     backup: Path | None
 
 
-def write_plan(input_folder: Path, output: Path | None = None) -> PlanOutcome:
+def write_plan(
+    input_folder: Path, output: Path | None = None, on_file: Callable[[int, int], None] | None = None
+) -> PlanOutcome:
     """Write the stack plan of a folder of subs from their headers.
 
     Parameters
@@ -36,7 +39,10 @@ def write_plan(input_folder: Path, output: Path | None = None) -> PlanOutcome:
         Folder of subs; its sub-folders are not searched.
     output : Path, optional
         File to write; ``stack_plan.csv`` in the folder if left out. A plan of that name with
-        other contents is kept beside it under a numbered ``.bak`` name.
+        other contents is kept beside it under a numbered ``.bak`` name. Files that cannot be used
+        are listed in ``stack_plan_rejected.csv`` beside it.
+    on_file : callable, optional
+        ``on_file(done, total)`` after each file.
 
     Returns
     -------
@@ -54,7 +60,7 @@ def write_plan(input_folder: Path, output: Path | None = None) -> PlanOutcome:
     target = output if output is not None else input_folder / "stack_plan.csv"
     if target.is_dir():
         raise SettingsError(f"The plan {target} is a folder; name a file.")
-    infos, rejected = plan.scan_folder(input_folder)
+    infos, rejected = plan.scan_folder(input_folder, on_file=on_file)
     if not infos:
         first = f" ({len(rejected)} files were set aside, the first: {rejected[0]})" if rejected else ""
         raise RunError(f"No usable sub was found in {input_folder}{first}; no plan was written.")
@@ -67,7 +73,12 @@ def write_plan(input_folder: Path, output: Path | None = None) -> PlanOutcome:
     if backup is not None and target.read_bytes() == before:
         backup.unlink()
         backup = None
-    return PlanOutcome(target, infos, rejected, backup)
+    table = plan.rejected_path(target)
+    if rejected:
+        plan.write_rejected(table, rejected)
+    else:
+        table.unlink(missing_ok=True)  # of an earlier plan
+    return PlanOutcome(target, table if rejected else None, infos, rejected, backup)
 
 
 def _free_backup_name(path: Path) -> Path:

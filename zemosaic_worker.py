@@ -6,7 +6,6 @@ tables after it, and what to tell of it. The mathematics is in `grid_mode` and b
 
 from __future__ import annotations
 
-import csv
 import math
 import shutil
 import tempfile
@@ -21,11 +20,10 @@ from typing import TextIO
 
 import grid_mode
 import zemosaic_utils
-from zemosaic_engine import provenance
+from zemosaic_engine import plan, provenance
 from zemosaic_engine.clock import PhaseTime, RunClock, with_time_left
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError, SubError, ZeMosaicError
 from zemosaic_engine.events import CancelToken, Event, Level, LogLine, PhaseStarted, Sink
-from zemosaic_engine.fits_files import atomic_path
 from zemosaic_engine.frames import SubInfo
 from zemosaic_engine.settings import GridSettings
 
@@ -123,7 +121,7 @@ def run_grid(
             rejected = outcome.rejected
         finally:
             # A run that gives up says in the same table what it knew by then.
-            write_rejected(output / REJECTED_NAME, rejected)
+            plan.write_rejected(output / REJECTED_NAME, rejected)
         cancel.check()
         tell(PhaseStarted("GRID: picture", len(clock.phase_times()), 0.01))
         zemosaic_utils.write_preview(outcome.mosaic, output / PREVIEW_NAME, settings.preview_max_px)
@@ -192,7 +190,7 @@ def estimate_output_bytes(infos: Sequence[SubInfo], settings: GridSettings) -> i
     if not infos:
         return 0
     scale = settings.pixel_scale_arcsec or sorted(info.pixel_scale_arcsec for info in infos)[len(infos) // 2]
-    cell_deg = min(min(info.shape) * info.pixel_scale_arcsec for info in infos) / 3600.0 / 4.0
+    cell_deg = min(min(info.shape) * info.pixel_scale_arcsec for info in infos) / 3600.0 / 8.0
     cells: set[tuple[int, int]] = set()
     for info in infos:
         ra, dec = info.center_deg
@@ -200,10 +198,10 @@ def estimate_output_bytes(infos: Sequence[SubInfo], settings: GridSettings) -> i
         area = info.shape[0] * info.shape[1] * (info.pixel_scale_arcsec / 3600.0) ** 2
         reach = math.sqrt(area / math.pi) / cell_deg
         row = dec / cell_deg
-        for y in range(math.floor(row - reach), math.ceil(row + reach) + 1):
+        for y in range(math.ceil(row - reach), math.floor(row + reach) + 1):
             column = ra * math.cos(math.radians(min(max(y * cell_deg, -90.0), 90.0))) / cell_deg
             half = math.sqrt(max(reach**2 - (y - row) ** 2, 0.0))
-            cells.update((y, x) for x in range(math.floor(column - half), math.ceil(column + half) + 1))
+            cells.update((y, x) for x in range(math.ceil(column - half), math.floor(column + half) + 1))
     pixels = len(cells) * (cell_deg * 3600.0 / scale) ** 2
     channels = max(info.channels for info in infos)
     mosaic = pixels * (4 * channels + 4 * channels + 4 * channels + 4)  # science, WEIGHT, COVERAGE, coverage file
@@ -267,14 +265,3 @@ class RunLog:
         moment = datetime.now().astimezone().isoformat(sep=" ", timespec="milliseconds")
         self._file.write(f"{moment} {level:<7} {text}\n")
         self._file.flush()
-
-
-# --- tables
-
-
-def write_rejected(path: Path, rejected: Sequence[SubError]) -> None:
-    """Write the table of subs that were set aside: file and reason; only its header if there are none."""
-    with atomic_path(path) as temporary, Path(temporary).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["file_path", "reason"])
-        writer.writerows((str(error.path), error.reason) for error in rejected)

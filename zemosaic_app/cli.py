@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from zemosaic_app.console import duration_text, open_console, printable, terminal_stream, write_line
 from zemosaic_engine import __version__
 from zemosaic_engine.errors import Cancelled, SettingsError, ZeMosaicError
-from zemosaic_engine.events import CancelToken, Event, LogLine, Sink
+from zemosaic_engine.events import CancelToken, Event, LogLine, PhaseStarted, Progress, Sink
 from zemosaic_engine.settings import GridSettings, SettingField, build_settings, load_settings_file, setting_fields
 
 if TYPE_CHECKING:
@@ -185,15 +185,23 @@ def _run_grid(args: argparse.Namespace) -> int:
 
 
 def _run_plan(args: argparse.Namespace) -> int:
-    with _quiet_libraries():
+    phase = "reading headers"
+    with _watched(args.debug) as (sink, cancel):
         from zemosaic_utils import write_plan
 
-        outcome = write_plan(args.input, args.output)
+        def on_file(done: int, total: int) -> None:
+            cancel.check()
+            sink(Progress(phase, done, total))
+
+        sink(PhaseStarted(phase, 1, 1.0))
+        outcome = write_plan(args.input, args.output, on_file)
     for error in outcome.rejected:
         _say(f"WARN: set aside: {error}")
     if outcome.backup is not None:
         _say(f"The plan that was there is kept as {outcome.backup}")
-    _say(f"{len(outcome.infos)} subs in {outcome.plan}, {len(outcome.rejected)} files set aside")
+    _say(f"{len(outcome.infos)} subs in {outcome.plan}")
+    if outcome.rejected_table is not None:
+        _say(f"{len(outcome.rejected)} files were set aside, see {outcome.rejected_table}")
     return INCOMPLETE if outcome.rejected else DONE
 
 
@@ -280,12 +288,11 @@ def _stop_on_signal(cancel: CancelToken) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet_libraries(sink: Sink | None = None) -> Iterator[None]:
+def _quiet_libraries(sink: Sink) -> Iterator[None]:
     """Warnings of libraries become DEBUG lines instead of noise between ours."""
 
     def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any) -> None:
-        if sink is not None:
-            sink(LogLine(f"{Path(filename).name}:{lineno}: {category.__name__}: {message}", "DEBUG"))
+        sink(LogLine(f"{Path(filename).name}:{lineno}: {category.__name__}: {message}", "DEBUG"))
 
     with warnings.catch_warnings():
         import astropy  # noqa: F401  (its logger takes over showwarning when it is imported)

@@ -7,7 +7,8 @@ from astropy.wcs import WCS
 from PIL import Image
 
 import zemosaic_utils
-from zemosaic_utils import sky_level_and_noise, stretch, write_preview
+from zemosaic_engine.errors import RunError, SettingsError
+from zemosaic_utils import sky_level_and_noise, stretch, write_plan, write_preview
 
 NOISE = 12.0
 
@@ -144,3 +145,54 @@ def test_large_mosaics_are_averaged_in_strips(tmp_path, monkeypatch):
     assert np.isnan(means[:16, 0]).all()
     write_preview(tmp_path / "m.fits", tmp_path / "m.png", 80)
     assert read_png(tmp_path / "m.png").shape == (35, 73, 3)
+
+
+# --- plans
+
+
+def write_sub(path, date):
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.cdelt = ["RA---TAN", "DEC--TAN"], [10.0, 20.0], [-1e-3, 1e-3]
+    header = wcs.to_header()
+    header["DATE-OBS"], header["EXPTIME"] = date, 10.0
+    fits.PrimaryHDU(np.full((20, 30), 100, np.uint16), header).writeto(path)
+
+
+def test_a_plan_lists_subs_by_time_and_the_others_with_their_reasons(tmp_path):
+    write_sub(tmp_path / "a.fits", "2025-01-02T00:00:00")
+    write_sub(tmp_path / "b.fits", "2025-01-01T00:00:00")
+    (tmp_path / "c.fits").write_text("no FITS file\n")
+    counts = []
+    outcome = write_plan(tmp_path, on_file=lambda done, total: counts.append((done, total)))
+    rows = outcome.plan.read_text().splitlines()
+    assert outcome.plan == tmp_path / "stack_plan.csv"
+    assert ["b.fits" in rows[1], "a.fits" in rows[2], len(rows)] == [True, True, 3]
+    assert outcome.rejected_table is not None
+    assert "c.fits" in outcome.rejected_table.read_text()
+    assert counts[-1] == (3, 3)
+    (tmp_path / "c.fits").unlink()
+    again = write_plan(tmp_path)
+    assert (again.rejected_table, again.backup) == (None, None)
+    assert not outcome.rejected_table.exists()
+
+
+def test_a_plan_that_somebody_edited_is_kept(tmp_path):
+    write_sub(tmp_path / "a.fits", "2025-01-02T00:00:00")
+    (tmp_path / "stack_plan.csv").write_text("mine\n")
+    (tmp_path / "stack_plan.csv.1.bak").write_text("older\n")
+    outcome = write_plan(tmp_path)
+    assert outcome.backup == tmp_path / "stack_plan.csv.2.bak"
+    assert outcome.backup.read_text() == "mine\n"
+    assert (tmp_path / "stack_plan.csv.1.bak").read_text() == "older\n"
+
+
+def test_a_folder_without_subs_gets_no_plan(tmp_path):
+    (tmp_path / "c.fits").write_text("no FITS file\n")
+    with pytest.raises(RunError, match=r"No usable sub .* 1 files were set aside, the first: c\.fits"):
+        write_plan(tmp_path)
+    with pytest.raises(SettingsError, match="does not exist"):
+        write_plan(tmp_path / "none")
+    (tmp_path / "d").mkdir()
+    with pytest.raises(SettingsError, match="is a folder"):
+        write_plan(tmp_path, tmp_path / "d")
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["c.fits", "d"]
