@@ -62,7 +62,7 @@ def write_plan(
         raise SettingsError(f"The plan {target} is a folder; name a file.")
     infos, rejected = plan.scan_folder(input_folder, on_file=on_file)
     if not infos:
-        first = f" ({len(rejected)} files were set aside, the first: {rejected[0]})" if rejected else ""
+        first = f" (files set aside: {len(rejected)}, the first: {rejected[0]})" if rejected else ""
         raise RunError(f"No usable sub was found in {input_folder}{first}; no plan was written.")
     before = target.read_bytes() if target.exists() else None
     backup = None

@@ -188,7 +188,7 @@ def test_a_plan_that_somebody_edited_is_kept(tmp_path):
 
 def test_a_folder_without_subs_gets_no_plan(tmp_path):
     (tmp_path / "c.fits").write_text("no FITS file\n")
-    with pytest.raises(RunError, match=r"No usable sub .* 1 files were set aside, the first: c\.fits"):
+    with pytest.raises(RunError, match=r"No usable sub .*files set aside: 1, the first: c\.fits"):
         write_plan(tmp_path)
     with pytest.raises(SettingsError, match="does not exist"):
         write_plan(tmp_path / "none")
