@@ -24,6 +24,7 @@ from zemosaic_engine.events import CancelToken, Event, LogLine, PhaseStarted, Pr
 from zemosaic_engine.settings import GridSettings, SettingField, build_settings, load_settings_file, setting_fields
 
 if TYPE_CHECKING:
+    from zemosaic_engine.simulate.survey import SurveyTruth
     from zemosaic_worker import RunOutcome
 
 DONE, FAILED, WRONG_USAGE, INCOMPLETE, STOPPED = 0, 1, 2, 3, 130
@@ -212,7 +213,7 @@ def _run_simulate(args: argparse.Namespace) -> int:
     return DONE
 
 
-def _simulate(folder: Path, preset: str, seed: int, sink: Sink, cancel: CancelToken) -> None:
+def _simulate(folder: Path, preset: str, seed: int, sink: Sink, cancel: CancelToken) -> SurveyTruth:
     from zemosaic_engine.clock import RunClock, with_time_left
     from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
 
@@ -220,17 +221,24 @@ def _simulate(folder: Path, preset: str, seed: int, sink: Sink, cancel: CancelTo
         cancel.check()
         sink(event)
 
-    simulate_survey(folder, PRESETS[preset], seed, with_time_left(tell, RunClock()))
+    return simulate_survey(folder, PRESETS[preset], seed, with_time_left(tell, RunClock()))
 
 
 def _run_demo(args: argparse.Namespace) -> int:
     survey, output = args.output / "survey", args.output / "mosaic"
     with _watched(args.debug) as (sink, cancel):
+        from zemosaic_engine.simulate.truth import compare_with_truth
         from zemosaic_worker import run_grid
 
-        _simulate(survey, "small", args.seed, sink, cancel)
+        truth = _simulate(survey, "small", args.seed, sink, cancel)
         outcome = run_grid(survey, output, GridSettings(), sink, cancel)
+        sink(PhaseStarted("comparing with the truth", 1, 1.0))
+        report = compare_with_truth(outcome.grid.mosaic, truth)
+    _say("How far the mosaic is from the simulated sky:")
+    for line in report.text().splitlines():
+        _say(f"  {line}")
     _say_what_was_made(outcome)
+    _say(f"  subs      {survey}")
     return DONE if outcome.is_complete else INCOMPLETE
 
 
