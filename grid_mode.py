@@ -28,7 +28,7 @@ from zemosaic_engine.footprints import Footprint, TileLayout, footprint_of, lay_
 from zemosaic_engine.frames import SubInfo, load_frame
 from zemosaic_engine.geometry import Box
 from zemosaic_engine.host import HostCallback, host_configuration, host_settings
-from zemosaic_engine.hot_pixels import HotPixelMaps
+from zemosaic_engine.hot_pixels import find_hot_pixels, sensor_key
 from zemosaic_engine.loading import SubLoader
 from zemosaic_engine.photometry.scales import SampleFacts
 from zemosaic_engine.photometry.stars import Stars
@@ -216,39 +216,27 @@ def prepare_request(
         If there is no usable sub.
     """
     tell = _Teller(sink)
-    if not tiles_only and plan.is_grid_folder(input_folder):
-        infos, rejected = _infos_of_plan(plan.find_stack_plan(input_folder), settings, tell, cancel)
-    else:
-        infos, rejected = plan.scan_folder(
-            input_folder, saturation_adu=settings.saturation_adu, threads=thread_count(settings.threads)
-        )
+
+    def on_file(done: int, total: int) -> None:
+        cancel.check()
+        tell.sink(SubCount(done, total))
+
+    found_plan = None if tiles_only else plan.find_stack_plan(input_folder)
+    if found_plan is None:
+        infos, rejected = plan.scan_folder(input_folder, saturation_adu=settings.saturation_adu, on_file=on_file)
         infos = plan.select_filter(infos, settings.filter)
-        tell.log(f"[GRID] No stack plan used: {len(infos)} FITS images found in {input_folder}")
+        tell.log(f"[GRID] {len(infos)} usable FITS images in {input_folder}")
+    else:
+        stack_plan = plan.read_stack_plan(found_plan)
+        for note in stack_plan.notes:
+            tell.log(f"[GRID] {note}", "WARN")
+        rows = plan.select_filter(stack_plan.rows, settings.filter)
+        infos, unreadable = plan.read_subs(rows, saturation_adu=settings.saturation_adu, on_file=on_file)
+        rejected = [*stack_plan.missing, *unreadable]
+        tell.log(f"[GRID] {found_plan.name}: {len(rows)} subs, {len(infos)} of them usable")
     for error in rejected:
         tell.set_aside(error)
     return GridRequest(infos, rejected, output, settings, tiles_only)
-
-
-def _infos_of_plan(
-    path: Path, settings: GridSettings, tell: _Teller, cancel: CancelToken
-) -> tuple[list[SubInfo], list[SubError]]:
-    """Header facts of the rows of a stack plan; what the plan says completes what headers say."""
-    stack_plan = plan.read_stack_plan(path)
-    for note in stack_plan.notes:
-        tell.log(f"[GRID] {path.name}: {note}", "WARN")
-    rows = plan.select_filter(stack_plan.rows, settings.filter)
-
-    def read(row: plan.PlanRow) -> SubInfo | SubError:
-        try:
-            return plan.info_of_row(row, saturation_adu=settings.saturation_adu)
-        except SubError as error:
-            return error
-
-    found = run_all(read, rows, thread_count(settings.threads), cancel)
-    infos = [item for item in found if isinstance(item, SubInfo)]
-    rejected = [*stack_plan.missing, *(item for item in found if isinstance(item, SubError))]
-    tell.log(f"[GRID] Stack plan {path.name}: {len(rows)} rows, {len(infos)} readable subs")
-    return infos, rejected
 
 
 def _agreeing(request: GridRequest, tell: _Teller) -> GridRequest:
@@ -334,17 +322,15 @@ def _open_loader(
     request: GridRequest, canvas: CanvasPlan, budget: int, tell: _Teller, cancel: CancelToken
 ) -> SubLoader:
     """Find hot pixels once, then read subs as tiles ask for them."""
-    maps = HotPixelMaps({})
-    if request.settings.hot_pixels == "auto":
-        maps = HotPixelMaps.find(request.infos)
-        for line in maps.lines():
-            tell.log(f"[GRID] {line}")
+    maps = find_hot_pixels(request.infos) if request.settings.hot_pixels == "auto" else {}
+    for sensor, hot in maps.items():
+        tell.log(f"[GRID] Sensor {sensor}: {np.count_nonzero(hot)} hot pixels left out")
     cancel.check()
     total = len(request.infos)
     return SubLoader(
         request.infos,
         canvas.wcs,
-        maps.of,
+        lambda info: maps.get(sensor_key(info)),
         budget,
         tell.set_aside,
         lambda count: tell.sink(SubCount(count, total)),
@@ -446,7 +432,7 @@ def _store_tile(layout: TileLayout, stack: stack_core.Stack, canvas: CanvasPlan,
     path = output / "tiles" / f"{layout.name}.fits"
     path.parent.mkdir(parents=True, exist_ok=True)
     content = TilePixels(stack.pixels, stack.weight, stack.coverage)
-    write_tile(path, content, wcs, provenance.tile_cards(layout.inner, layout.outer))
+    write_tile(path, content, wcs, mosaic_files.tile_cards(layout.inner, layout.outer))
     return Tile(layout.name, path, wcs, layout.outer, layout.inner, True, examine(stack.pixels))
 
 
@@ -455,7 +441,7 @@ def _take_tiles(request: GridRequest, tell: _Teller) -> StackedTiles:
     stacked = StackedTiles()
     for number, info in enumerate(request.infos):
         try:
-            pixels = load_frame(info, demosaic=False).pixels
+            pixels = load_frame(info).pixels
         except SubError as error:
             tell.set_aside(error)
             stacked.rejected.append(error)
@@ -469,7 +455,7 @@ def _take_tiles(request: GridRequest, tell: _Teller) -> StackedTiles:
         path = request.output / "tiles" / f"{name}.fits"
         path.parent.mkdir(parents=True, exist_ok=True)
         box = Box(0, info.shape[0], 0, info.shape[1])
-        write_tile(path, content, info.wcs, provenance.tile_cards(box, box, source=info.path.name))
+        write_tile(path, content, info.wcs, mosaic_files.tile_cards(box, box, source=info.path.name))
         stacked.tiles.append(Tile(name, path, info.wcs, box, box, False, health))
         stacked.subs.append(1)
         stacked.used.add(number)

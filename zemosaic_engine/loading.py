@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .errors import SubError
 from .frames import Frame, SubInfo, load_frame
 from .photometry.stars import Stars, detect_stars
+from .warp import pixel_to_sky, sky_to_pixel
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,10 @@ class SubLoader:
         frame = load_frame(info, hot_pixels=self._hot_pixels(info))
         if number not in self._stars:
             stars = detect_stars(frame.pixels)
-            x, y = self._canvas_wcs.all_world2pix(*info.wcs.all_pix2world(stars.x, stars.y, 0), 0)
+            sky = pixel_to_sky(info.wcs, stars.x, stars.y, like=self._canvas_wcs)
+            x, y = sky_to_pixel(self._canvas_wcs, *sky)
             with self._lock:
-                self._stars[number] = Stars(np.asarray(x), np.asarray(y), stars.flux, stars.flux_error, stars.fwhm_px)
+                self._stars[number] = Stars(x, y, stars.flux, stars.flux_error, stars.fwhm_px)
                 count = len(self._stars)
             self._on_first_load(count)
         return LoadedSub(frame, self._stars[number])

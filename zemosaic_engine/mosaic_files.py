@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .canvas import Mosaic
 from .fits_files import atomic_path, write_fits
+from .geometry import Box
 from .photometry.sky import clipped_median
 from .photometry.tile_scaling import PairFit, TileScaling
 from .tile_overlaps import Overlap, SeamStep
@@ -48,6 +49,21 @@ def write_mosaic(folder: Path, mosaic: Mosaic, wcs: WCS, cards: fits.Header) -> 
     deepest = mosaic.coverage.max(axis=2)
     coverage = write_fits(folder / COVERAGE_NAME, [fits.PrimaryHDU(deepest, header=where.copy())])
     return science, coverage
+
+
+def tile_cards(inner: Box, outer: Box, source: str = "") -> fits.Header:
+    """Header cards of a tile: where it sits on the canvas, 1-based and inclusive as FITS counts."""
+    header = fits.Header()
+    for name, box, meaning in (("I", inner, "inner box"), ("O", outer, "outer box")):
+        header[f"ZM{name}X1"] = (box.x0 + 1, f"{meaning} on the canvas, first column")
+        header[f"ZM{name}X2"] = (box.x1, f"{meaning} on the canvas, last column")
+        header[f"ZM{name}Y1"] = (box.y0 + 1, f"{meaning} on the canvas, first row")
+        header[f"ZM{name}Y2"] = (box.y1, f"{meaning} on the canvas, last row")
+    header["ZMSCALED"] = (False, "tile scaling is in tile_photometry.ecsv, not applied")
+    header["BUNIT"] = "adu"
+    if source:
+        header["ZMSOURCE"] = source.encode("ascii", "replace").decode()[:60]
+    return header
 
 
 def write_viewer(folder: Path, mosaic: Mosaic, wcs: WCS, cards: fits.Header, *, colour_last: bool) -> Path:
