@@ -70,6 +70,12 @@ def duration_text(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def time_left_text(seconds: float) -> str:
+    """How long a run still needs, for people."""
+    text = duration_text(seconds)
+    return f"{text} left" if text.startswith("a ") else f"about {text} left"
+
+
 def _line(text: str, level: Level) -> str:
     text = printable(text)
     return text if level == "INFO" else f"{level}: {text}"
@@ -109,7 +115,7 @@ class PlainConsole:
         elif isinstance(event, PhaseStarted):
             write_line(self._stream, f"--- {printable(event.name)}")
         elif isinstance(event, TimeLeft):
-            self._left = f", about {duration_text(event.seconds)} left"
+            self._left = f", {time_left_text(event.seconds)}"
         elif isinstance(event, Progress) and self._now() - self._last_progress >= _PROGRESS_EVERY_S:
             self._last_progress = self._now()
             percent = 100.0 * event.done / max(event.total, 1)
@@ -166,7 +172,7 @@ class LiveConsole:
                 self._bars.remove_task(self._task)
             self._task = self._bars.add_task(printable(event.name), total=None, count="", left=self._left)
         elif isinstance(event, TimeLeft):
-            self._left = f"about {duration_text(event.seconds)} left"
+            self._left = time_left_text(event.seconds)
             if self._task is not None:
                 self._bars.update(self._task, left=self._left)
         elif isinstance(event, Progress) and self._task is not None:
