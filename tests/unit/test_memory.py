@@ -1,0 +1,111 @@
+"""Free memory, peak memory and the buffer that moves to disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+
+import numpy as np
+import pytest
+
+from zemosaic_engine import memory
+from zemosaic_engine.errors import RunError
+from zemosaic_engine.memory import SampleStore, available_bytes, peak_rss_bytes
+
+
+def test_available_memory_is_plausible():
+    assert 2**26 < available_bytes() < 2**50
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux files")
+def test_a_control_group_limits_the_memory(tmp_path):
+    (tmp_path / "cgroup").write_text("0::/user/job\n")
+    group = tmp_path / "fs" / "user"
+    (group / "job").mkdir(parents=True)
+    (group / "job" / "memory.max").write_text("max\n")
+    (group / "job" / "memory.current").write_text("5\n")
+    (group / "memory.max").write_text("1000000\n")
+    (group / "memory.current").write_text("900000\n")
+    (group / "memory.stat").write_text("anon 1\ninactive_file 50000\n")
+    assert memory._cgroup_available(tmp_path / "fs", tmp_path / "cgroup") == 150_000
+    assert memory._cgroup_available(tmp_path / "nothing", tmp_path / "cgroup") is None
+
+
+def test_old_control_groups_without_a_limit(tmp_path):
+    (tmp_path / "cgroup").write_text("4:memory:/\n3:cpu:/\n")
+    (tmp_path / "fs" / "memory").mkdir(parents=True)
+    (tmp_path / "fs" / "memory" / "memory.limit_in_bytes").write_text("9223372036854771712\n")
+    (tmp_path / "fs" / "memory" / "memory.usage_in_bytes").write_text("5\n")
+    assert memory._cgroup_available(tmp_path / "fs", tmp_path / "cgroup") is None
+    (tmp_path / "fs" / "memory" / "memory.limit_in_bytes").write_text("105\n")
+    assert memory._cgroup_available(tmp_path / "fs", tmp_path / "cgroup") == 100
+
+
+def test_peak_memory_grows_with_what_is_used():
+    before = peak_rss_bytes()
+    block = np.ones(60_000_000, dtype=np.uint8)
+    assert peak_rss_bytes() >= before
+    assert peak_rss_bytes() >= block.nbytes
+
+
+def test_small_buffer_is_memory_and_is_used_again(tmp_path):
+    with SampleStore(4000, tmp_path) as store:
+        first = store.begin(1000)
+        assert not store.on_disk
+        assert store.begin(500).base is first.base
+        assert store.begin(0).size == 0
+    assert store.scratch_bytes == 0
+
+
+def test_large_buffer_is_a_file_that_goes_away(tmp_path):
+    with SampleStore(4000, tmp_path) as store:
+        buffer = store.begin(1001)
+        assert store.on_disk
+        assert buffer.dtype == np.float32
+        buffer[:] = 7.0
+        assert buffer.sum() == 7007.0
+        assert store.scratch_bytes == 4004
+        del buffer
+        assert store.begin(10).size == 10
+        assert not store.on_disk
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_goes_away_after_an_error(tmp_path):
+    def fail():
+        with SampleStore(0, tmp_path) as store:
+            store.begin(10)
+            raise KeyError("anything")
+
+    with pytest.raises(KeyError):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_zeros_are_written_where_space_cannot_be_claimed(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    monkeypatch.setattr(memory, "_ZEROS", 100)
+    with SampleStore(0, tmp_path) as store:
+        assert store.begin(1234).sum() == 0.0
+
+
+def test_full_disk_is_an_error_of_the_run(tmp_path, monkeypatch):
+    def full(descriptor, offset, length):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with SampleStore(0, tmp_path) as store, pytest.raises(RunError, match="No space left") as caught:
+        store.begin(10)
+    assert str(tmp_path) in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_folder_is_an_error_of_the_run(tmp_path):
+    with SampleStore(0, tmp_path / "gone") as store, pytest.raises(RunError, match="gone"):
+        store.begin(10)
+
+
+def test_negative_size_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="-1"):
+        SampleStore(0, tmp_path).begin(-1)
