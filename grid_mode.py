@@ -168,8 +168,7 @@ def build_mosaic(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridO
     tell.phase(3)
     mosaic = _assemble(stacked.tiles, scaling, canvas, request.settings, tell, cancel)
     tell.phase(4)
-    outcome = _write(request, canvas, stacked, scaling, seams, mosaic, tell)
-    return outcome
+    return _write(request, canvas, stacked, scaling, seams, mosaic, tell)
 
 
 class _Teller:
@@ -276,25 +275,41 @@ def _stack_tiles(request: GridRequest, canvas: CanvasPlan, tell: _Teller, cancel
     loader = _open_loader(request, canvas, budget // 2, tell, cancel)
     steps = _Steps(sum(len(layout.subs) for layout in layouts), tell)
     stacked = StackedTiles()
-    for done, layout in enumerate(layouts):
-        with memory.SampleStore(budget // 2, request.output) as store:
-            samples, facts, numbers = _gather(layout, infos, footprints, canvas, loader, store, settings, steps, cancel)
-            if not numbers:
-                tell.log(f"[GRID] {layout.name}: no valid pixels, left out", "WARN")
-                stacked.left_out.append(layout.name)
-                continue
-            scales = stack_core.normalise(samples, facts, settings.stack_norm_method)
-            stack = stack_core.combine(samples, facts, scales, settings, device=device, cancel=cancel)
-        stacked.used.update(numbers)
-        tell.log(_stack_line(layout, numbers, infos, stack))
-        _equalise(layout.name, stack, settings, tell)
-        stacked.tiles.append(_store_tile(layout, stack, canvas, request.output))
-        stacked.subs.append(len(numbers))
-        tell.sink(TileCount(done + 1, len(layouts)))
+    with memory.SampleStore(budget // 2, request.output) as store:
+        for done, layout in enumerate(layouts):
+            gathered = _gather(layout, infos, footprints, canvas, loader, store, settings, steps, cancel)
+            _stack_tile(layout, gathered, request, canvas, device, stacked, tell, cancel)
+            tell.sink(TileCount(done + 1, len(layouts)))
     stacked.rejected.extend(loader.failures.values())
     if not stacked.tiles:
         raise RunError("No tile has a valid pixel: every sub was set aside; rejected_subs.csv gives each reason.")
     return stacked
+
+
+def _stack_tile(
+    layout: TileLayout,
+    gathered: Gathered,
+    request: GridRequest,
+    canvas: CanvasPlan,
+    device: Any,
+    stacked: StackedTiles,
+    tell: _Teller,
+    cancel: CancelToken,
+) -> None:
+    """Stack one tile, make its colours neutral and put it on disk."""
+    samples, facts, numbers = gathered
+    if not numbers:
+        tell.log(f"[GRID] {layout.name}: no valid pixels, left out", "WARN")
+        stacked.left_out.append(layout.name)
+        return
+    settings = request.settings
+    scales = stack_core.normalise(samples, facts, settings.stack_norm_method)
+    stack = stack_core.combine(samples, facts, scales, settings, device=device, cancel=cancel)
+    tell.log(_stack_line(layout, numbers, request.infos, stack))
+    _equalise(layout.name, stack, settings, tell)
+    stacked.tiles.append(_store_tile(layout, stack, canvas, request.output))
+    stacked.subs.append(len(numbers))
+    stacked.used.update(numbers)
 
 
 def _device_array(settings: GridSettings, tell: _Teller) -> Any:
@@ -337,6 +352,9 @@ def _open_loader(
     )
 
 
+Gathered = tuple[stack_core.Samples, list[SampleFacts], list[int]]
+
+
 def _gather(
     layout: TileLayout,
     infos: Sequence[SubInfo],
@@ -347,7 +365,7 @@ def _gather(
     settings: GridSettings,
     steps: _Steps,
     cancel: CancelToken,
-) -> tuple[stack_core.Samples, list[SampleFacts], list[int]]:
+) -> Gathered:
     """Resample every sub of a tile onto its pixels and measure it there."""
     channels = infos[layout.subs[0]].channels
     crops = [footprints[number].box.intersect(layout.outer) for number in layout.subs]
@@ -404,7 +422,9 @@ def _radial(footprints: Sequence[Footprint], origin: Box, settings: GridSettings
 def _stack_line(layout: TileLayout, numbers: Sequence[int], infos: Sequence[SubInfo], stack: stack_core.Stack) -> str:
     """What is told of a stacked tile."""
     anchor = infos[numbers[stack.scales.anchor]].path.name
-    line = f"[GRID] {layout.name}: {len(numbers)} subs, {stack.rejected_pct:.2f} % of samples rejected, scale of {anchor}"
+    line = (
+        f"[GRID] {layout.name}: {len(numbers)} subs, {stack.rejected_pct:.2f} % of samples rejected, scale of {anchor}"
+    )
     if stack.scales.islands > 1:
         line += f"; its subs form {stack.scales.islands} groups without common sky"
     return line
@@ -557,9 +577,7 @@ def _tell_scaling(scaling: TileScaling, tiles: Sequence[Tile], tell: _Teller) ->
         tell.log(f"[GRID] {tile.name}: gain {gains}, offset {offsets} ADU")
     loose = [tile.name for tile, tied in zip(tiles, scaling.connected, strict=True) if not tied]
     if loose:
-        tell.log(
-            f"[GRID] No chain of overlaps ties {', '.join(loose)} to the reference: they keep their level", "WARN"
-        )
+        tell.log(f"[GRID] No chain of overlaps ties {', '.join(loose)} to the reference: they keep their level", "WARN")
     if scaling.neutral and len(tiles) > 1:
         tell.log(
             "[GRID] TILE SCALING WAS INACTIVE: every tile fell back to gain 1 and offset 0, "
@@ -605,7 +623,7 @@ def _blend_weight(
     inner, outer = tile.inner, tile.outer
     shared = 2 * max(inner.y0 - outer.y0, outer.y1 - inner.y1, inner.x0 - outer.x0, inner.x1 - outer.x1, 0)
     width = shared or settings.batch_overlap_pct / 100.0 * min(outer.shape)
-    taper = edge_taper(np.isfinite(pixels).any(axis=2), width)
+    taper = edge_taper(np.asarray(np.isfinite(pixels).any(axis=2)), width)
     # Where the noise could not be measured the weight is 0, but the pixel must not be lost.
     certain = np.where(weight > 0, weight, np.float32(1e-12))
     return np.where(np.isfinite(pixels), taper[..., None] * certain, np.float32(0.0))
@@ -646,9 +664,7 @@ def _metrics(tiles: Sequence[Tile], scaling: TileScaling, seams: Seams, tell: _T
         }
         for state, (levels, steps) in states.items():
             spread = float(np.nanstd(levels)) if np.isfinite(levels).any() else float("nan")
-            tell.log(
-                f"[GRID][METRICS] Inter-tile median stddev (channel {name}): {spread:.2f} ADU ({state} scaling)"
-            )
+            tell.log(f"[GRID][METRICS] Inter-tile median stddev (channel {name}): {spread:.2f} ADU ({state} scaling)")
             metrics[f"inter_tile_stddev_{state}_{name}"] = spread
             adu = _median_size([step.step_adu[channel] for step in steps])
             sigma = _median_size([step.sigma[channel] for step in steps])

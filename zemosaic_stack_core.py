@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from zemosaic_engine import backend as devices
+from zemosaic_engine.errors import SettingsError
 from zemosaic_engine.events import CancelToken
 from zemosaic_engine.executors.threads import run_all, thread_count
 from zemosaic_engine.geometry import Box
@@ -24,7 +24,7 @@ from zemosaic_engine.photometry.overlaps import OverlapFit, measure_overlap
 from zemosaic_engine.photometry.scales import PairGain, SampleFacts, Scales, rank_samples, solve_gains, solve_scales
 from zemosaic_engine.photometry.sky import CELL_PX, cell_medians, clipped_median, sky_noise
 from zemosaic_engine.photometry.stars import detect_stars
-from zemosaic_engine.settings import GridSettings
+from zemosaic_engine.settings import GridSettings, build_settings
 
 logger = logging.getLogger("ZeMosaicWorker.grid_mode")
 
@@ -277,7 +277,7 @@ def _combine_rows_on_device(
     combined = reference.combine(*on_device, reference.CombineOptions.from_settings(settings))
     results = combined.value, combined.inverse_variance, combined.coverage, combined.rejected
     for target, result in zip(into, results, strict=True):
-        target[...] = devices.to_numpy(result)
+        np.asarray(target)[...] = devices.to_numpy(result)
 
 
 def _dense_rows(
@@ -390,10 +390,9 @@ def _stack_settings(config: Mapping[str, Any] | GridSettings | None) -> GridSett
     if isinstance(config, GridSettings):
         return config
     try:
-        return GridSettings(**{"edge_feather_px": 0.0, **(config or {})})
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"stack_config: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        return build_settings({"edge_feather_px": 0.0, **(config or {})}, file_name="stack_config")
+    except SettingsError as error:
+        raise ValueError(str(error)) from error
 
 
 def _as_hwc(image: NDArray) -> NDArray[np.float32]:
@@ -426,7 +425,7 @@ def _given_weighing(weights: Any, facts: Sequence[SampleFacts], scales: Scales) 
     sum of the weights that went into it.
     """
     count, channels = scales.gain.shape
-    given = np.asarray(devices.to_numpy(weights), dtype=np.float64)
+    given = np.asarray(devices.to_numpy(weights) if devices.is_device_array(weights) else weights, dtype=np.float64)
     if given.shape not in ((count,), (count, channels)):
         raise ValueError(f"weights are ({count},) or ({count}, {channels}), not {given.shape}")
     if not (np.isfinite(given).all() and (given >= 0).all() and (given > 0).any()):

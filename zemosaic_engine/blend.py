@@ -27,10 +27,3 @@ def edge_taper(valid: NDArray[np.bool_], width_px: float) -> NDArray[np.float32]
     distance = distance_transform_cdt(np.pad(valid, 1), metric="chessboard")[1:-1, 1:-1]
     rise = np.minimum(distance.astype(np.float32) / np.float32(max(width_px, 1.0) + 1.0), np.float32(1.0))
     return rise * rise * (np.float32(3.0) - np.float32(2.0) * rise)
-
-
-def erode(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
-    """The mask without its outermost `pixels`; what lies outside the array counts as not set."""
-    from scipy.ndimage import binary_erosion
-
-    return binary_erosion(mask, structure=np.ones((3, 3), dtype=bool), iterations=pixels) if pixels > 0 else mask

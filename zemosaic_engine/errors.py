@@ -22,7 +22,7 @@ class RunError(ZeMosaicError):
     """The run cannot go on."""
 
 
-class Cancelled(ZeMosaicError):
+class Cancelled(ZeMosaicError):  # noqa: N818 - it is an outcome, not a mistake
     """The run was stopped from outside."""
 
 

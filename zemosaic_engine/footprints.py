@@ -71,7 +71,11 @@ class TileLayout:
 
 
 def lay_out_tiles(
-    infos: Sequence[SubInfo], footprints: Sequence[Footprint], canvas: CanvasPlan, size_factor: float, overlap_pct: float
+    infos: Sequence[SubInfo],
+    footprints: Sequence[Footprint],
+    canvas: CanvasPlan,
+    size_factor: float,
+    overlap_pct: float,
 ) -> list[TileLayout]:
     """Cut the canvas into tiles and give each the subs whose footprint meets its outer box.
 
@@ -95,10 +99,10 @@ def _touching(cell: TileBoxes, boxes: NDArray[np.int64], footprints: Sequence[Fo
     near = (boxes[:, 0] < outer.y1) & (boxes[:, 1] > outer.y0) & (boxes[:, 2] < outer.x1) & (boxes[:, 3] > outer.x0)
     corners = np.array([[x, y] for y in (outer.y0, outer.y1 - 1) for x in (outer.x0, outer.x1 - 1)], dtype=np.float64)
     touching = []
-    for number in np.flatnonzero(near):
+    for number in np.flatnonzero(near).tolist():
         edges = footprints[number].edges
         # The box misses a convex footprint if all its corners are outside of one of its sides.
         inward = corners @ edges[:, :2].T + edges[:, 2]
         if (inward.max(axis=0) > -2.0).all():
-            touching.append(int(number))
+            touching.append(number)
     return tuple(touching)

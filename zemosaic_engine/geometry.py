@@ -5,6 +5,7 @@ Boxes are half-open ``(y0, y1, x0, x1)``, rows first as in array slices.
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -63,7 +64,7 @@ def cut_evenly(length: int, target: float) -> list[tuple[int, int]]:
     """
     count = max(1, round(length / max(target, 1.0)))
     edges = [math.floor(i * length / count + 0.5) for i in range(count + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))
 
 
 class TileBoxes(NamedTuple):

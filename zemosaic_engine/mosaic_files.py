@@ -39,7 +39,10 @@ def write_mosaic(folder: Path, mosaic: Mosaic, wcs: WCS, cards: fits.Header) -> 
     where = wcs.to_header()
     header = cards.copy()
     header.update(where)
-    maps = (("WEIGHT", mosaic.weight, "1/adu2", "inverse variance"), ("COVERAGE", mosaic.coverage, "", "number of subs"))
+    maps = (
+        ("WEIGHT", mosaic.weight, "1/adu2", "inverse variance"),
+        ("COVERAGE", mosaic.coverage, "", "number of subs"),
+    )
     extensions = []
     for name, array, unit, meaning in maps:
         hdu = fits.ImageHDU(_planes(array), header=where.copy(), name=name)
@@ -118,7 +121,7 @@ def write_tile_table(
             )  # fmt: skip
     names = ("tile", "channel", "subs", "median_before", "median_after", "gain", "gain_error", "offset",
              "offset_error", "overlap_pixels", "connected")  # fmt: skip
-    units = {name: "adu" for name in ("median_before", "median_after", "offset", "offset_error")}
+    units = dict.fromkeys(("median_before", "median_after", "offset", "offset_error"), "adu")
     return _write_table(folder / "tile_photometry.ecsv", rows, names, units)
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .blend import erode
 from .geometry import Box
 from .photometry.overlaps import OverlapFit, measure_overlap
 from .photometry.sky import clipped_median
 from .photometry.tile_scaling import PairFit, TileScaling
 from .tiles import Tile
+from .validity import erode, valid_pixels
 from .warp import footprint_box, pixel_map, resample
 
 _ERODE_PX = 2  # edges of coverage carry half-filled pixels
@@ -88,13 +88,13 @@ def read_overlap(overlap: Overlap, tiles: Sequence[Tile]) -> OverlapPixels:
     if one.on_canvas and other.on_canvas:
         second = other.read(overlap.box)
         pixels = second.pixels
-        covered = (second.coverage > 0).all(axis=2)
+        covered = np.asarray((second.coverage > 0).all(axis=2))
     else:
         second = other.read()
         mapping = pixel_map(other.wcs, one.wcs, overlap.box)
         pixels = resample(second.pixels, mapping, overlap.box)
-        covered = np.isfinite(pixels).all(axis=2)
-    both = (first.coverage > 0).all(axis=2) & covered
+        covered = valid_pixels(pixels)
+    both = np.asarray((first.coverage > 0).all(axis=2)) & covered
     return OverlapPixels(first.pixels, pixels, erode(both, _ERODE_PX))
 
 
@@ -116,8 +116,6 @@ def seam_step(overlap: Overlap, shared: OverlapPixels, tiles: Sequence[Tile], sc
         difference = shared.first[..., channel] * scaling.gain[one, channel] + scaling.offset[one, channel]
         difference -= shared.second[..., channel] * scaling.gain[other, channel] + scaling.offset[other, channel]
         step[channel] = clipped_median(difference[shared.mask])[0]
-    noise = 0.5 * (
-        tiles[one].health.noise * scaling.gain[one] + tiles[other].health.noise * scaling.gain[other]
-    )
+    noise = 0.5 * (tiles[one].health.noise * scaling.gain[one] + tiles[other].health.noise * scaling.gain[other])
     with np.errstate(divide="ignore", invalid="ignore"):
         return SeamStep(step, np.where(noise > 0, step / noise, np.nan))

@@ -38,9 +38,7 @@ class CanvasPlan:
     pixel_scale_arcsec: float
 
 
-def split_by_agreement(
-    infos: Sequence[SubInfo], max_gap_fov: float
-) -> tuple[list[SubInfo], list[SubError]]:
+def split_by_agreement(infos: Sequence[SubInfo], max_gap_fov: float) -> tuple[list[SubInfo], list[SubError]]:
     """Separate the subs that belong together from those whose header cannot be right.
 
     Set aside are subs of another number of channels than most, of a pixel scale far from the

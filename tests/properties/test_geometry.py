@@ -1,5 +1,7 @@
 """Invariants of boxes and of the partition of a canvas."""
 
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,7 +33,7 @@ def test_cuts_are_even_so_that_no_sliver_is_left(length, target):
 @given(st.integers(50, 400), st.floats(20, 100), st.floats(2, 60))
 def test_neighbours_share_the_overlap_asked_for(length, tile, overlap):
     tiles = partition((length, length), (tile, tile), overlap)
-    for first, second in zip(tiles, tiles[1:], strict=False):
+    for first, second in itertools.pairwise(tiles):
         shared = first.outer.intersect(second.outer)
         assert not shared.is_empty
         across = min(shared.height, shared.width)

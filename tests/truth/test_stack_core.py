@@ -22,7 +22,9 @@ def sky_with_stars(seed=0, shape=SHAPE):
     image = np.full(shape, 1000.0)
     for _ in range(25):
         distance2 = (x - rng.uniform(8, shape[1] - 8)) ** 2 + (y - rng.uniform(8, shape[0] - 8)) ** 2
-        image += (10 ** rng.uniform(2.5, 3.7) * np.exp(-distance2 / (2 * 1.2**2)))[..., None] * np.array([1.0, 0.8, 0.6])
+        image += (10 ** rng.uniform(2.5, 3.7) * np.exp(-distance2 / (2 * 1.2**2)))[..., None] * np.array(
+            [1.0, 0.8, 0.6]
+        )
     return image
 
 
@@ -35,7 +37,10 @@ def noisy(truth, count, noise=10.0, gains=None, offsets=None, seed=1):
     rng = np.random.default_rng(seed)
     gains = np.ones(count) if gains is None else gains
     offsets = np.zeros(count) if offsets is None else offsets
-    return [((truth + rng.normal(0, noise, truth.shape) - o) / g).astype(np.float32) for g, o in zip(gains, offsets, strict=True)]
+    return [
+        ((truth + rng.normal(0, noise, truth.shape) - o) / g).astype(np.float32)
+        for g, o in zip(gains, offsets, strict=True)
+    ]
 
 
 # --- stacking

@@ -45,7 +45,7 @@ def test_hot_pixels_trails_edges_and_saturated_stars_are_not_stars(catalogue):
     image = field(x, y, flux)
     image[100:103, :, 0] += 300.0  # a trail
     image[::37, ::41] += 5000.0  # hot pixels
-    hole = int(round(y[12])), int(round(x[12]))
+    hole = round(y[12]), round(x[12])
     image[hole] = np.nan
     stars = detect_stars(image)
     on_hole = np.hypot(stars.x - x[12], stars.y - y[12]) < 5
@@ -105,7 +105,9 @@ def test_scales_of_samples_come_back(catalogue):
     scales = solve_scales([facts_of(catalogue, g, o, n) for n, (g, o) in enumerate(truth)], "linear_fit", channels=1)
     assert scales.anchor == 0
     assert scales.gain[:, 0] == pytest.approx([g for g, _ in truth], rel=0.006)
-    levels = [g * (800 - o) / go + so for (go, o), g, so in zip(truth, scales.gain[:, 0], scales.offset[:, 0], strict=True)]
+    levels = [
+        g * (800 - o) / go + so for (go, o), g, so in zip(truth, scales.gain[:, 0], scales.offset[:, 0], strict=True)
+    ]
     assert levels == pytest.approx([800.0] * 4, abs=6.0)
 
 

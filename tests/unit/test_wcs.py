@@ -86,7 +86,7 @@ def test_the_canvas_holds_every_sub_whatever_its_rotation(rotation, mirrored):
 
 def test_a_canvas_above_its_limit_stops_with_a_clear_error():
     infos = [sub("a"), sub("b", ra=140.0, dec=50.0)]
-    with pytest.raises(RunError, match="above the limit of 10 Mpx.*max_canvas_mpx"):
+    with pytest.raises(RunError, match=r"above the limit of 10 Mpx.*max_canvas_mpx"):
         plan_canvas(infos, 0.0, 10.0)
 
 
@@ -100,13 +100,20 @@ def test_footprints_know_their_inside():
 
 
 def test_tiles_know_the_subs_that_touch_them():
-    infos = [sub("left", ra=100.3), sub("middle"), sub("right", ra=99.7), sub("turned", ra=100.0, dec=30.3, rotation=45)]
+    infos = [
+        sub("left", ra=100.3),
+        sub("middle"),
+        sub("right", ra=99.7),
+        sub("turned", ra=100.0, dec=30.3, rotation=45),
+    ]
     canvas = plan_canvas(infos, 0.0, 100.0)
     footprints = [footprint_of(info, canvas) for info in infos]
     tiles = lay_out_tiles(infos, footprints, canvas, 0.5, 20.0)
     for number, info in enumerate(infos):
-        grid_y, grid_x = np.mgrid[0:canvas.shape[0]:3, 0:canvas.shape[1]:3]
-        x, y = sky_to_pixel(info.wcs, *pixel_to_sky(canvas.wcs, grid_x.ravel().astype(float), grid_y.ravel().astype(float)))
+        grid_y, grid_x = np.mgrid[0 : canvas.shape[0] : 3, 0 : canvas.shape[1] : 3]
+        x, y = sky_to_pixel(
+            info.wcs, *pixel_to_sky(canvas.wcs, grid_x.ravel().astype(float), grid_y.ravel().astype(float))
+        )
         inside = (x > 0) & (y > 0) & (x < SHAPE[1] - 1) & (y < SHAPE[0] - 1)
         for tile in tiles:
             outer = tile.outer

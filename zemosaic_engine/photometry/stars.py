@@ -14,6 +14,8 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
+from ..validity import valid_pixels
+
 _MESH_PX = 32
 _MIN_FWHM_PX = 1.2  # narrower than optics allow: hot pixels, cosmic rays
 _MAX_ELONGATION = 1.8
@@ -78,11 +80,11 @@ def detect_stars(
         At most this many, the brightest.
     """
     channels = image.shape[2]
-    mask = ~np.isfinite(image).all(axis=2)
+    mask = ~valid_pixels(image)
     if not _large_enough(mask):
         return no_stars(channels)
     planes = [above_background(image[..., c], mask) for c in range(channels)]
-    light = np.mean([plane for plane, _ in planes], axis=0, dtype=np.float32)
+    light = np.asarray(np.mean([plane for plane, _ in planes], axis=0, dtype=np.float32))
     noise = float(np.sqrt(sum(rms**2 for _, rms in planes)) / channels)
     x, y, fwhm = _star_positions(light, mask, noise, threshold, min_snr, max_stars)
     flux, error = np.empty((x.size, channels)), np.empty((x.size, channels))
@@ -117,7 +119,7 @@ def match_fluxes(
     pair = [above_background(image, mask) for image in (reference, target)]
     if not min(rms for _, rms in pair) > 0.0:
         return empty, empty, empty, empty
-    light = np.mean([plane / np.float32(rms) for plane, rms in pair], axis=0, dtype=np.float32)
+    light = np.asarray(np.mean([plane / np.float32(rms) for plane, rms in pair], axis=0, dtype=np.float32))
     x, y, _ = _star_positions(light, mask, np.sqrt(0.5), threshold, 2.0 * threshold, 2000)
     sums = [_aperture_sums(plane, mask, rms, x, y, _median_width(plane, mask, x, y)) for plane, rms in pair]
     clean = (sums[0][2] == 0) & (sums[1][2] == 0)
@@ -137,14 +139,14 @@ def starless_pixels(image: NDArray[np.float32], *, threshold: float = 3.0) -> ND
     from scipy.ndimage import binary_dilation
 
     sep = _sep()
-    mask = ~np.isfinite(image).all(axis=2)
+    mask = ~valid_pixels(image)
     starless = ~mask
     if not _large_enough(mask):
         return starless
     planes = [above_background(image[..., n], mask) for n in range(image.shape[2])]
     if not min(rms for _, rms in planes) > 0.0:
         return starless
-    light = np.mean([plane / np.float32(rms) for plane, rms in planes], axis=0, dtype=np.float32)
+    light = np.asarray(np.mean([plane / np.float32(rms) for plane, rms in planes], axis=0, dtype=np.float32))
     _, segments = sep.extract(
         light, threshold, err=len(planes) ** -0.5, mask=mask, minarea=5, deblend_cont=1.0, segmentation_map=True
     )
@@ -153,7 +155,7 @@ def starless_pixels(image: NDArray[np.float32], *, threshold: float = 3.0) -> ND
 
 def _large_enough(mask: NDArray[np.bool_]) -> bool:
     """True if the unmasked part can tell stars from background."""
-    return min(mask.shape) >= _MESH_PX // 2 and mask.size - np.count_nonzero(mask) >= _MESH_PX**2
+    return bool(min(mask.shape) >= _MESH_PX // 2 and mask.size - np.count_nonzero(mask) >= _MESH_PX**2)
 
 
 def above_background(plane: NDArray[np.float32], mask: NDArray[np.bool_]) -> tuple[NDArray[np.float32], float]:
