@@ -160,6 +160,7 @@ PRESETS: dict[str, SurveySpec] = {
         nights=2,
         telescopes=(Telescope(shape=(320, 240)),),
         stars_per_mpx=2500.0,
+        faintest_adu=800.0,
         dither_px=12.0,
         rotation_deg=6.0,
     ),

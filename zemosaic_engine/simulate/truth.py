@@ -391,11 +391,17 @@ class _StarPhotometry:
         expected = aperture_sums(cut_stamps(sky, stars.xy, stars.half)[0], offset, radius, background)
         # A mosaic keeps surface brightness: where its pixels cover less sky, a star covers more of them.
         scale = measured * _relative_pixel_area(mosaic.wcs, mosaic.shape, stars.xy) / expected
-        noise = _aperture_noise(plane - sky, away & np.isfinite(plane), stars.half, radius, inner)
+        valid = away & np.isfinite(plane)
+        noise = _aperture_noise(plane - sky, valid, stars.half, radius, inner)
+        noises = noise * _sigma_map(mosaic, channel, valid, 1.0)[center[:, 1], center[:, 0]].astype(np.float64)
         # A star that its own channel hardly shows, or whose surroundings are no level, tells no scale.
         usable = np.isfinite(scale) & (np.abs(expected / stars.flux[:, channel] - 1.0) < 0.3)
+        if not usable.any():
+            raise SettingsError("No star of this survey can be measured on the mosaic: is it a mosaic of other subs?")
         self.gain = float(np.median(scale[usable][:100]))
-        self._noise_mmag = _MMAG * noise / (self.gain * expected[usable])
+        relative = noises / np.abs(self.gain * expected)
+        usable &= relative <= max(0.1, float(np.sort(relative[usable])[:20][-1]))
+        self._noise_mmag = _MMAG * relative[usable]
         # Linear in the flux, so that noise has no bias as it would have in magnitudes.
         self._error_mmag = _MMAG * (scale[usable] / self.gain - 1.0)
         weight = np.hypot(self._noise_mmag, 5.0) ** -2.0
@@ -411,7 +417,10 @@ class _StarPhotometry:
         means, errors = [], []
         for number in np.unique(self._region):
             mine = (self._region == number) & (self._weight > 0)
-            if np.count_nonzero(mine) >= 3:
+            if np.count_nonzero(mine) >= 4:
+                # Around the region's own median, so that a region far off is measured and not thrown away.
+                away = np.abs(self._error_mmag - np.median(self._error_mmag[mine]))
+                mine &= away < 4.0 * np.hypot(self._noise_mmag, 15.0)
                 weight = self._weight[mine]
                 means.append(float(np.average(self._error_mmag[mine], weights=weight)))
                 errors.append(float(np.sqrt(np.sum((weight * self._noise_mmag[mine]) ** 2)) / np.sum(weight)))
