@@ -12,6 +12,7 @@ import io
 import itertools
 import math
 import os
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -304,6 +305,9 @@ def _read_bytes(path: Path, file: BinaryIO, image: StoredImage) -> NDArray[np.ui
         if not count:
             raise SubError(path, f"it is truncated: only {100.0 * done / image.nbytes:.0f} % of its pixels are there")
         done += count
+    if isinstance(file, gzip.GzipFile):
+        while file.read(1 << 20):  # its checksum stands behind the last byte, and is looked at only there
+            pass
     return data
 
 
@@ -350,19 +354,44 @@ def _shifted_integers(raw: NDArray, zero: float) -> NDArray[np.generic] | None:
 
 # --- tile compression
 
-_TABLE_CARDS = ("NAXIS1", "NAXIS2", "PCOUNT", "GCOUNT", "TFIELDS", "THEAP")
-_TABLE_PREFIXES = (
-    "TTYPE", "TFORM", "TSCAL", "TZERO", "TNULL", "TDIM", "ZIMAGE", "ZCMPTYPE", "ZBITPIX", "ZNAXIS", "ZTILE", "ZNAME",
-    "ZVAL", "ZQUANTIZ", "ZDITHER0", "ZSCALE", "ZZERO", "ZBLANK", "ZMASKCMP",
-)  # fmt: skip
+_TABLE_CARD = re.compile(
+    r"NAXIS[12]|PCOUNT|TFIELDS|THEAP|(TTYPE|TFORM|TSCAL|TZERO|TNULL|TDIM|ZNAXIS|ZTILE|ZNAME|ZVAL)[1-9]\d*"
+    r"|ZIMAGE|ZCMPTYPE|ZBITPIX|ZNAXIS|ZQUANTIZ|ZDITHER0|ZSCALE|ZZERO|ZBLANK|ZMASKCMP"
+)
+_COLUMN_FORMAT = re.compile(r"\d*(?:[PQ]?[LXBIJKAEDCM])(?:\(\d*\))?")
+_METHODS = ("RICE_1", "RICE_ONE", "GZIP_1", "GZIP_2", "HCOMPRESS_1", "PLIO_1", "NOCOMPRESS")
+
+
+def _table_header(path: Path, cards: HeaderCards) -> fits.Header:
+    """The cards that describe the compression and no other, so that astropy has nothing to warn of."""
+    table = {keyword: value for keyword, value in cards.items() if _TABLE_CARD.fullmatch(keyword)}
+    formats = [cards.text(f"TFORM{number}").upper() for number in range(1, cards.integer("TFIELDS") + 1)]
+    texts = [value for value in table.values() if isinstance(value, str)]
+    if (
+        cards.text("ZCMPTYPE") not in _METHODS
+        or not formats
+        or not all(_COLUMN_FORMAT.fullmatch(text) for text in formats)
+        or not all(text.isascii() and text.isprintable() for text in texts)
+        or cards.integer("GCOUNT", 1) != 1
+        or cards.integer("BITPIX", 8) != 8
+    ):
+        raise SubError(path, "the header of its tile compression is damaged or of an unknown kind")
+    return fits.Header([("XTENSION", "BINTABLE"), ("BITPIX", 8), ("NAXIS", 2), *table.items()])
+
+
+def _codec_error() -> type[Exception]:
+    """What astropy's decompression raises; it has no public name."""
+    try:
+        from astropy.io.fits.hdu.compressed._compression import CfitsioException
+    except ImportError:  # astropy < 7
+        from astropy.io.fits._tiled_compression._compression import CfitsioException
+    found: type[Exception] = CfitsioException
+    return found
 
 
 def _decompress(path: Path, image: StoredImage, data: NDArray[np.uint8]) -> NDArray:
     """Pixels of a tile-compressed image, as stored (before BSCALE and BZERO)."""
-    header = fits.Header([("XTENSION", "BINTABLE"), ("BITPIX", 8), ("NAXIS", 2)])
-    for keyword, value in image.header.items():
-        if keyword in _TABLE_CARDS or keyword.startswith(_TABLE_PREFIXES):
-            header[keyword] = value
+    header = _table_header(path, image.header)
     file = io.BytesIO()
     file.write(fits.PrimaryHDU().header.tostring().encode("ascii"))
     file.write(header.tostring().encode("ascii"))
@@ -370,16 +399,17 @@ def _decompress(path: Path, image: StoredImage, data: NDArray[np.uint8]) -> NDAr
     file.write(bytes(-image.nbytes % _BLOCK))
     file.seek(0)
     try:
-        with fits.open(file, memmap=False, do_not_scale_image_data=True) as hdus:
+        with np.errstate(all="ignore"), fits.open(file, memmap=False, do_not_scale_image_data=True) as hdus:
             pixels = np.asarray(hdus[1].data)
-    # What astropy raises on damaged tables and tiles depends on which byte is wrong.
+    # What astropy raises on damaged tables and tiles depends on which byte is wrong; a warning is one
+    # that was asked to be an error.
     except (
         OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, RuntimeError,
-        EOFError, MemoryError, zlib.error, fits.VerifyError,
+        EOFError, MemoryError, Warning, zlib.error, fits.VerifyError, _codec_error(),
     ) as error:  # fmt: skip
         reason = " ".join(str(error).split()) or type(error).__name__
         raise SubError(path, f"its tile compression cannot be undone ({reason})") from error
-    if pixels.size != math.prod(image.shape):
+    if pixels.size != math.prod(image.shape) or pixels.dtype.kind not in "iuf":
         raise SubError(path, "its tile compression is damaged: pixels are missing")
     return pixels.reshape(image.shape)
 
