@@ -235,7 +235,7 @@ def _check_size(path: Path, image: StoredImage) -> None:
         if image.offset + image.nbytes > on_disk * _MAX_DEFLATE_RATIO:
             raise SubError(path, f"its header declares {size} pixels, more than the file can hold")
     elif image.offset + image.nbytes > on_disk:
-        share = 100.0 * max(on_disk - image.offset, 0) / image.nbytes
+        share = 100.0 * max(on_disk - image.offset, 0) / max(image.nbytes, 1)
         raise SubError(path, f"it is truncated: only {share:.0f} % of its {size} pixels are there")
 
 
