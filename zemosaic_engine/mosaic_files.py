@@ -62,7 +62,7 @@ def tile_cards(inner: Box, outer: Box, source: str = "") -> fits.Header:
         header[f"ZM{name}X2"] = (box.x1, f"{meaning} on the canvas, last column")
         header[f"ZM{name}Y1"] = (box.y0 + 1, f"{meaning} on the canvas, first row")
         header[f"ZM{name}Y2"] = (box.y1, f"{meaning} on the canvas, last row")
-    header["ZMSCALED"] = (False, "tile scaling is in tile_photometry.ecsv, not applied")
+    header["ZMSCALED"] = (False, "scaling is not applied, see tile_photometry")
     header["BUNIT"] = "adu"
     if source:
         header["ZMSOURCE"] = source.encode("ascii", "replace").decode()[:60]

@@ -71,7 +71,7 @@ class Tile:
     def read(self, part: Box | None = None) -> TilePixels:
         """Read the tile, or the part of it in `part` (same coordinates as `outer`), from its file."""
         where = (part or self.outer).relative_to(self.outer).slices
-        with fits.open(self.path, memmap=True) as hdus:
+        with fits.open(self.path, memmap=False) as hdus:  # a section reads its rows only
             return TilePixels(
                 _to_hwc(hdus[0].section[(..., *where)]),
                 _to_hwc(hdus["WEIGHT"].section[(..., *where)]),

@@ -19,7 +19,7 @@ _FEW_STARS_ERROR = 0.10  # relative error of one star: blends and variables hide
 _GOOD_GAIN_ERROR = 0.03  # relative; star gains better than this need no help
 _USABLE_GAIN_ERROR = 0.10  # relative; a gain known worse than this is not worth applying
 _GAIN_RANGE = (0.02, 50.0)
-_JACKKNIFE_GROUPS = 16
+_SIDE = 4  # an overlap is looked at in 4 x 4 parts to tell how its level and gain change over it
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,25 @@ def measure_overlap(
     if not (gain_error <= _USABLE_GAIN_ERROR and _GAIN_RANGE[0] < gain < _GAIN_RANGE[1]):
         gain, gain_error = 1.0, float("inf")
     background = starless if np.count_nonzero(starless) >= MIN_PIXELS else common
-    offset, offset_error, _ = clipped_median(reference[background] - gain * target[background])
+    difference = np.where(background, reference - np.float32(gain) * target, np.float32(np.nan))
+    offset, offset_error, _ = clipped_median(difference)
+    offset_error = float(np.hypot(offset_error, _unevenness(difference)))
     level = float(np.median(target[background]))
     return OverlapFit(gain, gain_error, offset, offset_error, level, gain * level + offset, pixels, stars)
+
+
+def _unevenness(difference: NDArray) -> float:
+    """How much a level changes over the overlap beyond its noise: what one offset cannot describe."""
+    levels, errors = [], []
+    for rows in np.array_split(difference, _SIDE, axis=0):
+        for part in np.array_split(rows, _SIDE, axis=1):
+            level, error, count = clipped_median(part)
+            if count >= MIN_PIXELS:
+                levels.append(level)
+                errors.append(error)
+    if len(levels) < 2:
+        return 0.0
+    return float(np.sqrt(max(0.0, np.var(levels, ddof=1) - np.mean(np.square(errors)))))
 
 
 def _star_gain(reference: NDArray, target: NDArray) -> tuple[NDArray[np.bool_], int, float, float]:
@@ -186,8 +202,7 @@ def _block_means(
         np.where(good, fold(image), np.float32(0)).sum(axis=(1, 3), dtype=np.float64)[full] / count[full]
         for image in (target, reference)
     ]
-    side = int(np.sqrt(_JACKKNIFE_GROUPS))
-    grid = (np.arange(rows) * side // rows)[:, None] * side + (np.arange(columns) * side // columns)[None, :]
+    grid = (np.arange(rows) * _SIDE // rows)[:, None] * _SIDE + (np.arange(columns) * _SIDE // columns)[None, :]
     return means[0], means[1], grid[full]
 
 
