@@ -144,3 +144,8 @@ def _cupy() -> Any:
     import cupy
 
     return cupy
+
+
+def device_array() -> Any:
+    """A small array on the CUDA device, for `to_device` to follow; call it after `choose_device`."""
+    return _cupy().zeros(1, dtype=np.float32)

@@ -312,3 +312,376 @@ def demosaic_padded(
             else:
                 out[r, q, here] = mosaic[at]
                 out[r, q, 2 - here] = lent + _interpolate(difference, at, offsets[3], weights[3], 36)
+
+
+# ---------------------------------------------------------------------------- combining
+
+#: Pixels of a row whose samples are gathered together, so that each sub is read in runs.
+_RUN = 32
+#: Least share of its weight that a sample keeps at the edge of its sub: no pixel is lost.
+_LEAST_SHARE = 1e-3
+
+
+@_jit
+def _select(a: Any, low: int, high: int, k: int) -> float:
+    """Value of rank `k` of ``a[low : high + 1]``, partially sorted in place (Hoare's quickselect)."""
+    while low < high:
+        pivot = a[(low + high) // 2]
+        i, j = low, high
+        while i <= j:
+            while a[i] < pivot:
+                i += 1
+            while pivot < a[j]:
+                j -= 1
+            if i <= j:
+                a[i], a[j] = a[j], a[i]
+                i += 1
+                j -= 1
+        if k <= j:
+            high = j
+        elif k >= i:
+            low = i
+        else:
+            break
+    return a[k]
+
+
+@_jit
+def _median(a: Any, n: int) -> float:
+    """Median of ``a[:n]``; afterwards what is left of the middle is not above it, nor is the right below."""
+    upper = _select(a, 0, n - 1, n // 2)
+    if n % 2 == 1:
+        return upper
+    lower = a[0]
+    for i in range(1, n // 2):
+        lower = max(lower, a[i])
+    return 0.5 * (lower + upper)
+
+
+@_jit
+def _model_variance(centre: float, sky: float) -> float:
+    """Variance that differences in seeing and scale add above the sky."""
+    signal = 0.3 * max(centre - sky, 0.0)
+    return signal * signal
+
+
+@_jit
+def _drop(
+    v: Any, w: Any, s: Any, n: int, centre: float, spread: float, share: float, model: float, low: float, high: float
+) -> int:
+    """Remove the samples too far from the centre, keep the order of the others, and tell how many they are.
+
+    A sample's sigma is the larger of `spread` and `share` of its predicted sigma. The nearest to
+    the centre (of several the lowest, of these the first) stays in any case.
+    """
+    kept = 0
+    for i in range(n):
+        away = v[i] - centre
+        limit = high if away > 0.0 else low
+        away = abs(away)
+        # The root is only taken where the cheaper test does not decide.
+        if away <= limit * spread or away <= limit * (share * np.sqrt(s[i] * s[i] + model)):
+            v[kept], w[kept], s[kept] = v[i], w[i], s[i]
+            kept += 1
+    if kept > 0:
+        return kept
+    best = 0
+    for i in range(1, n):
+        nearer = abs(v[i] - centre) - abs(v[best] - centre)
+        if nearer < 0.0 or (nearer == 0.0 and v[i] < v[best]):
+            best = i
+    v[0], w[0], s[0] = v[best], w[best], s[best]
+    return 1
+
+
+@_jit
+def _reject_few(v: Any, w: Any, s: Any, n: int, work: Any, sky: float, low: float, high: float) -> int:
+    """Rejection among 2 to 7 samples, by the predicted sigma; two passes."""
+    for _ in range(2):
+        if n < 2:
+            return n
+        before = n
+        if n == 2:
+            # Trails, cosmic rays and hot pixels only add light: the lower one is believed.
+            bright = 0 if v[0] > v[1] else 1
+            centre = v[1 - bright]
+            sigma = np.sqrt(s[0] * s[0] + s[1] * s[1] + _model_variance(centre, sky))
+            if v[bright] - centre > high * sigma:
+                v[0], w[0], s[0] = v[1 - bright], w[1 - bright], s[1 - bright]
+                n = 1
+        else:
+            work[:n] = v[:n]
+            centre = _median(work, n)
+            n = _drop(v, w, s, n, centre, 0.0, 1.0, _model_variance(centre, sky), low, high)
+        if n == before:
+            return n
+    return n
+
+
+@_jit
+def _reject_kappa_sigma(v: Any, w: Any, s: Any, n: int, work: Any, sky: float, low: float, high: float) -> int:
+    """Clip around the median with sigma from the median absolute deviation; at most 10 passes."""
+    for _ in range(10):
+        work[:n] = v[:n]
+        centre = _median(work, n)
+        for i in range(n):
+            work[i] = abs(v[i] - centre)
+        spread = 1.4826 * _median(work, n)
+        before = n
+        n = _drop(v, w, s, n, centre, spread, 0.5, _model_variance(centre, sky), low, high)
+        if n == before:
+            return n
+    return n
+
+
+@_jit_sums
+def _clipped_deviation(v: Any, n: int, low: float, high: float) -> float:
+    """Standard deviation (n - 1) of ``v[:n]`` pulled in to low..high."""
+    total = 0.0
+    for i in range(n):
+        total += min(max(v[i], low), high)
+    mean = total / n
+    square = 0.0
+    for i in range(n):
+        away = min(max(v[i], low), high) - mean
+        square += away * away
+    return np.sqrt(square / max(n - 1, 1))
+
+
+@_jit
+def _winsorised_sigma(v: Any, n: int, work: Any, centre: float, cut_low: float, cut_high: float) -> float:
+    """Sigma by Huber's winsorising; `work` is `v` as `_median` left it."""
+    below, above = int(np.floor(cut_low * n)), n - 1 - int(np.floor(cut_high * n))
+    lowest = _select(work, 0, n // 2, below) if below <= n // 2 else _select(work, 0, n - 1, below)
+    highest = _select(work, n // 2, n - 1, above) if above >= n // 2 else _select(work, 0, n - 1, above)
+    sigma = _clipped_deviation(v, n, lowest, highest)
+    for _ in range(50):
+        new = 1.134 * _clipped_deviation(v, n, centre - 1.5 * sigma, centre + 1.5 * sigma)
+        done = abs(new - sigma) <= 0.005 * sigma
+        sigma = new
+        if done:
+            break
+    return sigma
+
+
+@_jit
+def _reject_winsorised(
+    v: Any, w: Any, s: Any, n: int, work: Any, sky: float, low: float, high: float, cut_low: float, cut_high: float
+) -> int:
+    """Clip around the median with the winsorised sigma until nothing is clipped."""
+    while True:
+        work[:n] = v[:n]
+        centre = _median(work, n)
+        spread = _winsorised_sigma(v, n, work, centre, cut_low, cut_high)
+        before = n
+        n = _drop(v, w, s, n, centre, spread, 0.5, _model_variance(centre, sky), low, high)
+        if n == before:
+            return n
+
+
+@_jit
+def _edge_share(edges: Any, k: int, x: float, y: float, feather: float, radial: Any) -> float:
+    """Share of its weight that sub `k` has at (x, y): falls to its edges and, if wanted, with the radius."""
+    share = 1.0
+    if feather > 0.0:
+        for e in range(4):
+            distance = edges[k, e, 0] * x + edges[k, e, 1] * y + edges[k, e, 2]
+            share = min(share, distance / feather)
+        share = max(share, _LEAST_SHARE)
+    if radial[k, 4] > 0.0:
+        radius = np.hypot(x - radial[k, 0], y - radial[k, 1])
+        t = (radius - radial[k, 2]) / max(radial[k, 3] - radial[k, 2], 1e-6)
+        if t > 0.0:
+            share *= max(np.cos(0.5 * np.pi * min(t, 1.0)) ** radial[k, 4], _LEAST_SHARE)
+    return share
+
+
+@_jit
+def _gather_run(
+    samples: Any,
+    start: Any,
+    boxes: Any,
+    row: int,
+    first: int,
+    last: int,
+    scale: Any,
+    edges: Any,
+    feather: float,
+    radial: Any,
+    into: Any,
+) -> None:
+    """Collect the valid samples of the pixels first..last of a row, sub after sub."""
+    gain, offset, weight = scale
+    value, share, which, filled = into
+    channels = gain.shape[1]
+    filled[:] = 0
+    for k in range(start.shape[0]):
+        y0, y1, x0, x1 = boxes[k, 0], boxes[k, 1], boxes[k, 2], boxes[k, 3]
+        if row < y0 or row >= y1:
+            continue
+        for x in range(max(first, x0), min(last, x1)):
+            at = start[k] + ((row - y0) * (x1 - x0) + x - x0) * channels
+            taper = -1.0
+            for c in range(channels):
+                scaled = samples[at + c] * gain[k, c] + offset[k, c]
+                if not abs(scaled) < _INFINITY or not weight[k, c] > 0.0:
+                    continue
+                if taper < 0.0:
+                    taper = _edge_share(edges, k, x, row, feather, radial)
+                slot = (x - first) * channels + c
+                n = filled[slot]
+                value[slot, n] = scaled
+                share[slot, n] = taper * weight[k, c]
+                which[slot, n] = k
+                filled[slot] = n + 1
+
+
+@_jit
+def _combine_rows(
+    samples: Any,
+    start: Any,
+    boxes: Any,
+    row0: int,
+    row1: int,
+    scale: Any,
+    sigma: Any,
+    edges: Any,
+    feather: float,
+    radial: Any,
+    sky: Any,
+    reject: int,
+    limits: Any,
+    median: bool,
+    out: Any,
+) -> None:
+    out_value, out_weight, out_coverage, out_rejected = out
+    low, high, cut_low, cut_high = limits
+    width, channels, count = out_value.shape[1], out_value.shape[2], start.shape[0]
+    value = np.empty((_RUN * channels, count), np.float32)
+    share = np.empty((_RUN * channels, count), np.float64)
+    which = np.empty((_RUN * channels, count), np.int32)
+    filled = np.empty(_RUN * channels, np.int64)
+    v, w, s, work = np.empty(count), np.empty(count), np.empty(count), np.empty(count)
+    for row in range(row0, row1):
+        for first in range(0, width, _RUN):
+            last = min(first + _RUN, width)
+            into = (value, share, which, filled)
+            _gather_run(samples, start, boxes, row, first, last, scale, edges, feather, radial, into)
+            for x in range(first, last):
+                for c in range(channels):
+                    slot = (x - first) * channels + c
+                    found = filled[slot]
+                    n = found
+                    for i in range(n):
+                        v[i], w[i], s[i] = value[slot, i], share[slot, i], sigma[which[slot, i], c]
+                    if reject != 0 and n >= 8:
+                        if reject == 1:
+                            n = _reject_kappa_sigma(v, w, s, n, work, sky[c], low, high)
+                        else:
+                            n = _reject_winsorised(v, w, s, n, work, sky[c], low, high, cut_low, cut_high)
+                    elif reject != 0:
+                        n = _reject_few(v, w, s, n, work, sky[c], low, high)
+                    combined, certainty = _weigh_survivors(v, w, s, n, work, median)
+                    r = row - row0
+                    out_value[r, x, c] = combined
+                    out_weight[r, x, c] = certainty
+                    out_coverage[r, x, c] = n
+                    out_rejected[r, x, c] = found - n
+
+
+@_jit
+def _weigh_survivors(v: Any, w: Any, s: Any, n: int, work: Any, median: bool) -> Any:
+    """Mean or median of the samples that remain, and its inverse variance."""
+    if n == 0:
+        return np.nan, 0.0
+    total, weight, variance = 0.0, 0.0, 0.0
+    for i in range(n):
+        total += w[i] * v[i]
+        weight += w[i]
+        variance += w[i] * w[i] * s[i] * s[i]
+    certainty = weight * weight / variance if variance > 0.0 else weight
+    if not median:
+        return total / weight, certainty
+    work[:n] = v[:n]
+    return _median(work, n), certainty / (0.5 * np.pi if n > 2 else 1.0)
+
+
+def combine_rows(
+    samples: Any,
+    start: Any,
+    boxes: Any,
+    row0: int,
+    row1: int,
+    width: int,
+    channels: int,
+    gain: Any,
+    offset: Any,
+    weight: Any,
+    sigma: Any,
+    edges: Any,
+    feather_px: float,
+    radial: Any,
+    sky: Any,
+    reject: int,
+    kappa_low: float,
+    kappa_high: float,
+    winsor_low: float,
+    winsor_high: float,
+    combine: int,
+    out_value: Any,
+    out_weight: Any,
+    out_coverage: Any,
+    out_rejected: Any,
+) -> None:
+    """Combine rows of a tile from the resampled pieces of N subs; the fast twin of `reference.combine`.
+
+    Parameters
+    ----------
+    samples : float32, flat, C-contiguous; may be a memory map
+        Crop i is ``samples[start[i]:start[i] + h * w * C].reshape(h, w, C)``; NaN = invalid.
+    start : int64 (N,)
+        First sample of each crop.
+    boxes : int64 (N, 4)
+        Half-open ``(y0, y1, x0, x1)`` of each crop in the tile.
+    row0, row1, width, channels : int
+        Rows of the tile to compute, its width and number of channels.
+    gain, offset, weight, sigma : float32 (N, C)
+        A sample becomes ``gain * v + offset``; `sigma` is its sky noise after the gain. A weight of 0 leaves it out.
+    edges : float32 (N, 4, 3)
+        Inward distance of (x, y) from each edge of the sub: ``edges[i, e] @ (x, y, 1)``.
+    feather_px : float
+        Distance over which the weight falls to an edge; 0 for not at all.
+    radial : float32 (N, 5)
+        ``(cx, cy, r_start, r_end, power)`` of the radial weight ``cos(pi/2 t) ** power``; power 0 disables it.
+    sky : float32 (C,)
+        Sky level of the combined image, where the predicted noise starts to grow with the signal.
+    reject, combine : int
+        `reference.REJECT` and `reference.COMBINE`.
+    kappa_low, kappa_high, winsor_low, winsor_high : float
+        See `reference.CombineOptions`.
+    out_value, out_weight : float32 (row1 - row0, width, C)
+        Combined value (NaN without samples) and its inverse variance (0 without).
+    out_coverage, out_rejected : uint16, same shape
+        Number of samples used and rejected.
+    """
+    f32 = np.float32
+    scale = tuple(np.ascontiguousarray(a, dtype=f32) for a in (gain, offset, weight))
+    if out_value.shape != (row1 - row0, width, channels):
+        raise ValueError(f"out_value must have shape {(row1 - row0, width, channels)}, not {out_value.shape}")
+    _combine_rows(
+        np.asarray(samples),
+        np.ascontiguousarray(start, dtype=np.int64),
+        np.ascontiguousarray(boxes, dtype=np.int64),
+        int(row0),
+        int(row1),
+        scale,
+        np.ascontiguousarray(sigma, dtype=f32),
+        np.ascontiguousarray(edges, dtype=f32),
+        float(feather_px),
+        np.ascontiguousarray(radial, dtype=f32),
+        np.ascontiguousarray(sky, dtype=f32),
+        int(reject),
+        (float(kappa_low), float(kappa_high), float(winsor_low), float(winsor_high)),
+        combine == 1,
+        (out_value, out_weight, out_coverage, out_rejected),
+    )

@@ -1,0 +1,478 @@
+"""The definition of the per-pixel mathematics, slow and obvious, in array-API code.
+
+Every function takes and returns arrays of one library (NumPy, CuPy, ...) and never leaves it.
+`cpu` holds the fast twins; tests hold the two together, rejection masks included.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from array_api_compat import array_namespace
+from numpy.typing import NDArray
+
+REJECT = {"none": 0, "kappa_sigma": 1, "winsorized_sigma_clip": 2}
+COMBINE = {"mean": 0, "median": 1}
+
+#: Below this number of samples their own scatter tells nothing; the predicted sigma judges.
+FEW_SAMPLES = 8
+#: Share of the light above the sky that differences in seeing and scale may move, as one sigma.
+SIGNAL_SHARE = 0.3
+#: No sample's sigma is taken for less than this share of the predicted one.
+LEAST_SIGMA = 0.5
+#: Least share of its weight that a sample keeps at the edge of its sub: no pixel is lost.
+LEAST_TAPER = 1e-3
+#: How far a resampled value may leave the range of the inner taps, as a share of it.
+UNDERSHOOT, OVERSHOOT = 0.05, 0.25
+
+HALF_WIDTH = {"nearest": 1, "bilinear": 1, "cubic": 2, "lanczos3": 3}
+_HALF = 0.4999  # of the weight; at half a pixel beyond the border half is left, but for rounding
+
+
+# ---------------------------------------------------------------------------- combining
+
+
+class _StackSettings(Protocol):
+    stack_reject_algo: Any
+    stack_kappa_low: float
+    stack_kappa_high: float
+    winsor_limits: tuple[float, float]
+    stack_final_combine: Any
+
+
+@dataclass(frozen=True)
+class CombineOptions:
+    """How samples are rejected and combined.
+
+    Attributes
+    ----------
+    reject : str
+        ``none``, ``kappa_sigma`` or ``winsorized_sigma_clip``.
+    kappa_low, kappa_high : float
+        Sigmas below and above the centre at which a sample is rejected.
+    winsor_low, winsor_high : float
+        Shares of the samples pulled in for the first estimate of the winsorised sigma.
+    combine : str
+        ``mean`` (weighted) or ``median`` (plain).
+    """
+
+    reject: str = "winsorized_sigma_clip"
+    kappa_low: float = 3.5
+    kappa_high: float = 3.0
+    winsor_low: float = 0.05
+    winsor_high: float = 0.05
+    combine: str = "mean"
+
+    def __post_init__(self) -> None:
+        if self.reject not in REJECT or self.combine not in COMBINE:
+            raise ValueError(f"unknown rejection {self.reject!r} or combination {self.combine!r}")
+
+    @classmethod
+    def from_settings(cls, settings: _StackSettings) -> CombineOptions:
+        """The part of the settings that the kernels need."""
+        return cls(
+            settings.stack_reject_algo,
+            settings.stack_kappa_low,
+            settings.stack_kappa_high,
+            *settings.winsor_limits,
+            settings.stack_final_combine,
+        )
+
+
+class Combined(NamedTuple):
+    """What becomes of N samples a pixel; arrays without the first axis, but for `kept`.
+
+    Attributes
+    ----------
+    value : array of float32
+        NaN where there is no valid sample.
+    inverse_variance : array of float32
+        Of `value`, predicted from the sigmas; 0 where it is NaN.
+    coverage, rejected : array of uint16
+        Number of samples used and rejected.
+    kept : array of bool, shape (N, ...)
+        Samples used.
+    """
+
+    value: Any
+    inverse_variance: Any
+    coverage: Any
+    rejected: Any
+    kept: Any
+
+
+def combine(values: Any, weights: Any, sigmas: Any, sky: Any, options: CombineOptions) -> Combined:
+    """Reject and combine N samples per pixel.
+
+    Parameters
+    ----------
+    values : array of float32, shape (N, ...)
+        Samples on one scale; NaN = invalid.
+    weights : array, broadcastable to `values`
+        A sample of weight 0 is invalid.
+    sigmas : array, broadcastable to `values`
+        Standard deviation of each sample's sky noise.
+    sky : array, broadcastable to one sample
+        Level above which differences in seeing and scale add to the predicted noise.
+    options : CombineOptions
+
+    Notes
+    -----
+    Rejection does not look at the weights. The predicted sigma of a sample is
+    ``sqrt(sigma**2 + (0.3 * max(centre - sky, 0))**2)``, so that cores of stars survive.
+
+    2 to 7 samples, with any method: judged around their median by their predicted sigma, in two
+    passes; of two, the lower is believed, since trails, cosmic rays and hot pixels add light.
+    8 or more: around the median until nothing is rejected, ``kappa_sigma`` with 1.4826 times the
+    median absolute deviation (10 passes at most), ``winsorized_sigma_clip`` with the standard
+    deviation of the samples winsorised at 1.5 sigma, iterated to 0.5 % from a start winsorised at
+    quantiles (Huber 1981, "Robust Statistics"), times 1.134; neither is taken for less than half of the
+    predicted sigma. One sample always stays, the nearest to the centre.
+    """
+    xp = array_namespace(values)
+    value = xp.astype(values, xp.float64)
+    weight = xp.astype(xp.broadcast_to(weights, values.shape), xp.float64)
+    sigma = xp.astype(xp.broadcast_to(sigmas, values.shape), xp.float64)
+    valid = xp.isfinite(values) & (weight > 0.0)
+    stack = _Samples(xp, xp.where(valid, value, xp.zeros_like(value)), sigma, xp.astype(sky, xp.float64))
+    kept = valid
+    if options.reject != "none":
+        few = stack.count(valid) < FEW_SAMPLES
+        kept_few = _reject_few(stack, valid & few, options)
+        spread = stack.mad_sigma if options.reject == "kappa_sigma" else _winsorised(stack, options)
+        passes = 10 if options.reject == "kappa_sigma" else values.shape[0]
+        kept = kept_few | _reject_many(stack, valid & ~few, spread, passes, options)
+    return _weigh_survivors(stack, kept, valid, weight, options.combine)
+
+
+class _Samples:
+    """The samples of all pixels, and statistics of those that a mask picks."""
+
+    def __init__(self, xp: Any, value: Any, sigma: Any, sky: Any) -> None:
+        self.xp, self.value, self.sigma, self.sky = xp, value, sigma, sky
+
+    def count(self, mask: Any) -> Any:
+        return self.xp.sum(self.xp.astype(mask, self.xp.int64), axis=0)
+
+    def ranked(self, values: Any, mask: Any) -> Any:
+        """Picked values in rising order, then infinities."""
+        return self.xp.sort(self.where(mask, values, math.inf), axis=0)
+
+    def where(self, mask: Any, values: Any, other: float) -> Any:
+        return self.xp.where(mask, values, self.xp.full_like(values, other))
+
+    def at_rank(self, ranked: Any, rank: Any) -> Any:
+        """The value of rank `rank` (0-based, one for each pixel); 0 where there is no such rank."""
+        xp = self.xp
+        ranks = xp.reshape(xp.arange(ranked.shape[0], device=ranked.device), (-1,) + (1,) * (ranked.ndim - 1))
+        picked = (ranks == xp.expand_dims(rank, axis=0)) & xp.isfinite(ranked)
+        return xp.sum(self.where(picked, ranked, 0.0), axis=0)
+
+    def median(self, values: Any, mask: Any) -> Any:
+        n, ranked = self.count(mask), self.ranked(values, mask)
+        return 0.5 * (self.at_rank(ranked, (n - 1) // 2) + self.at_rank(ranked, n // 2))
+
+    def mad_sigma(self, mask: Any, centre: Any) -> Any:
+        return 1.4826 * self.median(self.xp.abs(self.value - centre), mask)
+
+    def predicted(self, centre: Any) -> Any:
+        """Variance that each sample should have, from its noise and the light at this pixel."""
+        signal = SIGNAL_SHARE * self.xp.maximum(centre - self.sky, self.xp.zeros_like(centre))
+        return self.sigma * self.sigma + signal * signal
+
+    def nearest(self, mask: Any, centre: Any) -> Any:
+        """Mask of the picked sample nearest to the centre: of several the lowest, of these the first."""
+        xp = self.xp
+        away = self.where(mask, xp.abs(self.value - centre), math.inf)
+        best = mask & (away == xp.min(away, axis=0))
+        lowest = self.where(best, self.value, math.inf)
+        best = best & (lowest == xp.min(lowest, axis=0))
+        return best & (xp.cumulative_sum(xp.astype(best, xp.int64), axis=0) == 1)
+
+    def within(self, mask: Any, centre: Any, sigma: Any, options: CombineOptions) -> Any:
+        """Picked samples that are not too far from the centre; one at least."""
+        away = self.value - centre
+        kept = mask & (away <= options.kappa_high * sigma) & (-away <= options.kappa_low * sigma)
+        return kept | (self.nearest(mask, centre) & (self.count(kept) == 0))
+
+
+def _reject_few(stack: _Samples, mask: Any, options: CombineOptions) -> Any:
+    xp = stack.xp
+    for _ in range(2):
+        n = stack.count(mask)
+        centre = stack.median(stack.value, mask)
+        several = stack.within(mask, centre, xp.sqrt(stack.predicted(centre)), options)
+        lower = stack.at_rank(stack.ranked(stack.value, mask), xp.zeros_like(n))
+        signal = SIGNAL_SHARE * xp.maximum(lower - stack.sky, xp.zeros_like(lower))
+        noise = xp.sum(stack.where(mask, stack.sigma * stack.sigma, 0.0), axis=0)
+        pair = mask & (stack.value - lower <= options.kappa_high * xp.sqrt(noise + signal * signal))
+        mask = xp.where(n == 2, pair, xp.where(n > 2, several, mask))
+    return mask
+
+
+def _reject_many(
+    stack: _Samples, mask: Any, spread: Callable[[Any, Any], Any], passes: int, options: CombineOptions
+) -> Any:
+    xp = stack.xp
+    for _ in range(passes):
+        centre = stack.median(stack.value, mask)
+        sigma = xp.maximum(spread(mask, centre), LEAST_SIGMA * xp.sqrt(stack.predicted(centre)))
+        kept = stack.within(mask, centre, sigma, options)
+        if not bool(xp.any(kept != mask)):
+            break
+        mask = kept
+    return mask
+
+
+def _winsorised(stack: _Samples, options: CombineOptions) -> Callable[[Any, Any], Any]:
+    xp = stack.xp
+
+    def deviation(mask: Any, low: Any, high: Any) -> Any:
+        """Standard deviation (n - 1) of the picked samples, pulled in to low..high."""
+        n = xp.astype(stack.count(mask), xp.float64)
+        pulled = xp.minimum(xp.maximum(stack.value, low), high)
+        mean = xp.sum(stack.where(mask, pulled, 0.0), axis=0) / xp.maximum(n, xp.ones_like(n))
+        square = xp.sum(stack.where(mask, (pulled - mean) ** 2, 0.0), axis=0)
+        return xp.sqrt(square / xp.maximum(n - 1.0, xp.ones_like(n)))
+
+    def spread(mask: Any, centre: Any) -> Any:
+        n, ranked = stack.count(mask), stack.ranked(stack.value, mask)
+        share = xp.astype(n, xp.float64)
+        below = xp.astype(xp.floor(options.winsor_low * share), xp.int64)
+        above = n - 1 - xp.astype(xp.floor(options.winsor_high * share), xp.int64)
+        sigma = deviation(mask, stack.at_rank(ranked, below), stack.at_rank(ranked, above))
+        moving = n > 0
+        for _ in range(50):
+            new = 1.134 * deviation(mask, centre - 1.5 * sigma, centre + 1.5 * sigma)
+            settled = xp.abs(new - sigma) <= 0.005 * sigma
+            sigma = xp.where(moving, new, sigma)
+            moving = moving & ~settled
+            if not bool(xp.any(moving)):
+                break
+        return sigma
+
+    return spread
+
+
+def _weigh_survivors(stack: _Samples, kept: Any, valid: Any, weight: Any, how: str) -> Combined:
+    xp = stack.xp
+    n = stack.count(kept)
+    used = stack.where(kept, weight, 0.0)
+    total = xp.sum(used, axis=0)
+    variance = xp.sum(used * used * stack.sigma * stack.sigma, axis=0)
+    some, one = n > 0, xp.ones_like(total)
+    # Sigmas of 0 predict no noise at all; the weights themselves are all that is known then.
+    certainty = xp.where(variance > 0.0, total * total / xp.where(variance > 0.0, variance, one), total)
+    if how == "mean":
+        value = xp.sum(used * stack.value, axis=0) / xp.where(some, total, one)
+    else:
+        value = stack.median(stack.value, kept)
+        certainty = xp.where(n > 2, certainty / (0.5 * math.pi), certainty)
+    return Combined(
+        xp.astype(stack.where(some, value, math.nan), xp.float32),
+        xp.astype(certainty, xp.float32),
+        xp.astype(n, xp.uint16),
+        xp.astype(stack.count(valid) - n, xp.uint16),
+        kept,
+    )
+
+
+def sample_taper(
+    edges: NDArray[np.float32], feather_px: float, radial: NDArray[np.float32], rows: tuple[int, int], width: int
+) -> NDArray[np.float32]:
+    """Share of its weight that each sample has at the pixels of a band of rows.
+
+    Parameters
+    ----------
+    edges : ndarray of float32, shape (N, 4, 3)
+        Inward distance in pixels of (x, y) from each edge of sample i: ``edges[i, e] @ (x, y, 1)``.
+    feather_px : float
+        Distance over which the share falls to an edge; 0 for not at all.
+    radial : ndarray of float32, shape (N, 5)
+        ``(cx, cy, r_start, r_end, power)``: the share falls with ``cos(pi/2 t) ** power`` as t goes
+        from 0 at r_start to 1 at r_end; power 0 disables it.
+    rows : tuple of int
+        First row, and the one after the last.
+    width : int
+        Pixels in a row.
+
+    Returns
+    -------
+    ndarray of float32, shape (N, rows, width)
+        Above 0 everywhere, so that no pixel of the union of footprints is lost.
+    """
+    y, x = (a.astype(np.float64) for a in np.mgrid[rows[0] : rows[1], 0:width])
+    share = np.ones((len(edges), *x.shape))
+    if feather_px > 0.0:
+        at = np.stack([x, y, np.ones_like(x)])
+        distance = np.einsum("nek,kyx->neyx", edges.astype(np.float64), at).min(axis=1)
+        share = np.clip(distance / feather_px, LEAST_TAPER, 1.0)
+    for number, (cx, cy, r_start, r_end, power) in enumerate(radial.astype(np.float64)):
+        if power > 0.0:
+            t = np.clip((np.hypot(x - cx, y - cy) - r_start) / max(r_end - r_start, 1e-6), 0.0, 1.0)
+            share[number] *= np.where(t > 0.0, np.maximum(np.cos(0.5 * np.pi * t) ** power, LEAST_TAPER), 1.0)
+    return share.astype(np.float32)
+
+
+# ---------------------------------------------------------------------------- resampling
+
+
+def kernel_weight(kernel: str, distance: Any) -> Any:
+    """Weight of a tap at `distance` (in kernel units), not normalised.
+
+    ``bilinear``: triangle. ``cubic``: Keys (1981) with a = -1/2, also called Catmull-Rom.
+    ``lanczos3``: sinc windowed by the central lobe of a sinc three times as wide.
+    """
+    xp = array_namespace(distance)
+    x, zero = xp.abs(distance), xp.zeros_like(distance)
+    if kernel == "bilinear":
+        return xp.maximum(1.0 - x, zero)
+    if kernel == "cubic":
+        inner = 1.0 + x * x * (1.5 * x - 2.5)
+        outer = 2.0 + x * (-4.0 + x * (2.5 - 0.5 * x))
+        return xp.where(x < 1.0, inner, xp.where(x < 2.0, outer, zero))
+    if kernel == "lanczos3":
+        angle = math.pi * xp.where(x > 1e-9, x, xp.ones_like(x))
+        value = 3.0 * xp.sin(angle) * xp.sin(angle / 3.0) / (angle * angle)
+        return xp.where(x > 1e-9, xp.where(x < 3.0, value, zero), xp.ones_like(x))
+    raise ValueError(f"unknown resampling kernel {kernel!r}")
+
+
+def resample(pixels: Any, x: Any, y: Any, kernel: str, stretch: float = 1.0) -> Any:
+    """Values of an image at source coordinates; see `warp.resample` for the rules.
+
+    Parameters
+    ----------
+    pixels : array of float32, shape (H, W, C)
+        NaN = invalid.
+    x, y : array of float64, shape (h, w)
+        0-based; NaN = nowhere.
+    kernel : str
+        ``nearest``, ``bilinear``, ``cubic`` or ``lanczos3``.
+    stretch : float
+        Width of the kernel's unit in source pixels.
+
+    Returns
+    -------
+    array of float32, shape (h, w, C)
+    """
+    xp = array_namespace(pixels, x, y)
+    height, width, channels = pixels.shape
+    flat = xp.reshape(pixels, (height * width, channels))
+    inside = (x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5)
+    x, y = (xp.where(inside, a, xp.zeros_like(a)) for a in (x, y))
+
+    def pixel(column: Any, row: Any) -> Any:
+        """Values at whole coordinates, NaN outside."""
+        there = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        index = xp.clip(row, 0, height - 1) * width + xp.clip(column, 0, width - 1)
+        found = xp.reshape(xp.take(flat, xp.reshape(index, (-1,)), axis=0), (*x.shape, channels))
+        return xp.where(xp.expand_dims(there, axis=2), found, xp.full_like(found, math.nan))
+
+    def whole(a: Any) -> Any:
+        return xp.astype(xp.floor(a), xp.int64)
+
+    nearest = pixel(whole(x + 0.5), whole(y + 0.5))
+    valid = xp.expand_dims(inside, axis=2) & xp.isfinite(nearest)
+    value = nearest if kernel == "nearest" else _sum_taps(xp, pixel, x, y, kernel, stretch)
+    return xp.where(valid, xp.astype(value, xp.float32), xp.full_like(nearest, math.nan))
+
+
+def _sum_taps(xp: Any, pixel: Callable[[Any, Any], Any], x: Any, y: Any, kernel: str, stretch: float) -> Any:
+    half = math.ceil(HALF_WIDTH[kernel] * stretch)
+    inner = min(HALF_WIDTH[kernel], 2) * math.ceil(stretch)
+    steps = range(-half + 1, half + 1)
+    left, top = xp.floor(x), xp.floor(y)
+    wx, wy = (xp.stack([kernel_weight(kernel, (k - a) / stretch) for k in steps]) for a in (x - left, y - top))
+    wx, wy = wx / xp.sum(wx, axis=0), wy / xp.sum(wy, axis=0)
+    total = weight = 0.0
+    low, high, inner_low, inner_high = math.inf, -math.inf, math.inf, -math.inf
+    complete: Any = True
+    for j, dy in enumerate(steps):
+        for i, dx in enumerate(steps):
+            tap = xp.astype(pixel(xp.astype(left, xp.int64) + dx, xp.astype(top, xp.int64) + dy), xp.float64)
+            there = xp.isfinite(tap)
+            w = xp.where(there, xp.expand_dims(wy[j, ...] * wx[i, ...], axis=2), xp.zeros_like(tap))
+            total = total + w * xp.where(there, tap, xp.zeros_like(tap))
+            weight = weight + w
+            complete = there & complete
+            lower = xp.where(there, tap, xp.full_like(tap, math.inf))
+            upper = xp.where(there, tap, xp.full_like(tap, -math.inf))
+            low, high = xp.minimum(lower, low * xp.ones_like(tap)), xp.maximum(upper, high * xp.ones_like(tap))
+            if -inner < dy <= inner and -inner < dx <= inner:
+                inner_low = xp.minimum(lower, inner_low * xp.ones_like(tap))
+                inner_high = xp.maximum(upper, inner_high * xp.ones_like(tap))
+    enough = weight >= _HALF
+    zero = xp.zeros_like(total)
+    spread = xp.where(complete, inner_high, zero) - xp.where(complete, inner_low, zero)
+    bounded = xp.minimum(xp.maximum(total, inner_low - UNDERSHOOT * spread), inner_high + OVERSHOOT * spread)
+    rest = xp.minimum(xp.maximum(total / xp.where(enough, weight, xp.ones_like(weight)), low), high)
+    return xp.where(complete, bounded, xp.where(enough, rest, xp.full_like(rest, math.nan)))
+
+
+# ---------------------------------------------------------------------------- demosaicing
+
+
+def demosaic(padded: Any, channels: NDArray[np.int64], taps: Any, share: float, padding: int) -> Any:
+    """Three channels from a Bayer mosaic with mirrored borders; see `demosaic.demosaic` for the rules.
+
+    Parameters
+    ----------
+    padded : array of float32, shape (H + 2 * padding, W + 2 * padding)
+        NaN = invalid.
+    channels : ndarray of int, shape (2, 2)
+        Channel of the pixels of the first two rows and columns.
+    taps : demosaic.BayerTaps
+    share : float
+        Share of the green detail that red and blue borrow.
+    padding : int
+        Even, at least twice the reach of the taps.
+
+    Returns
+    -------
+    array of float32, shape (H, W, 3)
+    """
+    xp = array_namespace(padded)
+    rows = xp.reshape(xp.arange(padded.shape[0], device=padded.device), (-1, 1)) % 2
+    columns = xp.reshape(xp.arange(padded.shape[1], device=padded.device), (1, -1)) % 2
+
+    def sites(channel: int) -> Any:
+        found = xp.zeros(padded.shape, dtype=xp.bool, device=padded.device)
+        for r, c in np.argwhere(channels == channel):
+            found = found | ((rows == int(r)) & (columns == int(c)))
+        return found
+
+    green = xp.where(sites(1), padded, _interpolate(xp, padded, taps.green))
+    planes = [green]
+    for channel in (0, 2):
+        difference = padded - share * green
+        row = int(np.argwhere(channels == channel)[0, 0])
+        beside, above, diagonal = (_interpolate(xp, difference, t) for t in (taps.beside, taps.above, taps.diagonal))
+        between = xp.where(sites(1), xp.where(rows == row, beside, above), diagonal)
+        planes.insert(channel, xp.where(sites(channel), padded, share * green + between))
+    valid = xp.expand_dims(xp.isfinite(padded), axis=2)
+    stacked = xp.stack(planes, axis=-1)
+    out = xp.where(valid, stacked, xp.full_like(stacked, math.nan))
+    return xp.astype(out[padding:-padding, padding:-padding, :], xp.float32)
+
+
+def _interpolate(xp: Any, plane: Any, taps: Any) -> Any:
+    """Sum over the finite taps around every pixel, renormalised and kept in range if some are missing."""
+    total = weight = xp.zeros_like(plane)
+    low, high = xp.full_like(plane, math.inf), xp.full_like(plane, -math.inf)
+    complete = xp.ones(plane.shape, dtype=xp.bool, device=plane.device)
+    for dy, dx, w in zip(*taps, strict=True):
+        tap = xp.roll(plane, (-int(dy), -int(dx)), axis=(0, 1))
+        there = xp.isfinite(tap)
+        total = total + float(w) * xp.where(there, tap, xp.zeros_like(tap))
+        weight = weight + float(w) * xp.astype(there, plane.dtype)
+        complete = complete & there
+        low = xp.minimum(low, xp.where(there, tap, xp.full_like(tap, math.inf)))
+        high = xp.maximum(high, xp.where(there, tap, xp.full_like(tap, -math.inf)))
+    enough = weight >= _HALF
+    partial = xp.minimum(xp.maximum(total / xp.where(enough, weight, xp.ones_like(weight)), low), high)
+    return xp.where(complete, total, xp.where(enough, partial, xp.full_like(partial, math.nan)))
