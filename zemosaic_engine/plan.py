@@ -266,7 +266,10 @@ class _FileFinder:
 
     def _listing(self, folder: Path) -> dict[str, str]:
         if folder not in self._listings:
-            names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+            try:
+                names = [entry.name for entry in folder.iterdir()]
+            except OSError:  # no folder, or not ours to look into: nothing is found in it
+                names = []
             self._listings[folder] = {name.lower(): name for name in names}
         return self._listings[folder]
 
