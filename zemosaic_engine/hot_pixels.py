@@ -149,10 +149,12 @@ def _distinct_pointings(infos: list[SubInfo], seen: NDArray[np.bool_], x: NDArra
 
 
 def _spikes(pixels: NDArray[np.float32], is_bayer: bool) -> NDArray[np.bool_]:
-    """Pixels that stand above their four neighbours of the same colour; invalid ones never do."""
+    """Pixels that stand above their four neighbours of the same colour, or are invalid among valid ones.
+
+    The hottest are saturated in some subs or all, and invalid there.
+    """
     step = 2 if is_bayer else 1
     padded = np.pad(pixels, step, mode="reflect")
-    height, width = pixels.shape
     above, below = padded[: -2 * step, step:-step], padded[2 * step :, step:-step]
     left, right = padded[step:-step, : -2 * step], padded[step:-step, 2 * step :]
     # Median of four: the mean of the middle two, so that one hot neighbour does not hide a pixel.
@@ -162,11 +164,11 @@ def _spikes(pixels: NDArray[np.float32], is_bayer: bool) -> NDArray[np.bool_]:
     middle -= np.maximum(np.maximum(above, below), np.maximum(left, right))
     middle -= np.minimum(np.minimum(above, below), np.minimum(left, right))
     excess = pixels - np.float32(0.5) * middle
-    spikes = np.zeros((height, width), dtype=bool)
+    spikes = np.isnan(pixels) & np.isfinite(middle)
     for y in range(step):
         for x in range(step):
             plane = excess[y::step, x::step]
-            spikes[y::step, x::step] = plane > _MIN_SIGMA * _noise(plane)
+            spikes[y::step, x::step] |= plane > _MIN_SIGMA * _noise(plane)
     return spikes
 
 

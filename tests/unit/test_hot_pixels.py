@@ -72,8 +72,9 @@ DITHER = [(0, 0), (22, 3), (-5, 18), (15, -20), (-24, -8), (30, 25), (-18, 31), 
 @pytest.mark.parametrize("bayer", ["RGGB", None])
 def test_hot_pixels_are_found_and_stars_are_not(tmp_path, bayer):
     hot, stars = hot_ones(), star_field()
-    # Two neighbours of one colour, and one in the corner: neither hides
+    # Two neighbours of one colour, one in the corner, and two that are saturated always or sometimes
     hot += [((100, 100), 3000.0), ((100, 102 if bayer else 101), 3000.0), ((0, 0), 500.0)]
+    hot += [((50, 60), 70000.0), ((51, 151), 65470.0 - 900.0)]
     infos = [
         write_sub(tmp_path / f"{n}.fits", n, shift, stars=stars, hot=hot, bayer=bayer) for n, shift in enumerate(DITHER)
     ]
