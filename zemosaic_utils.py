@@ -94,7 +94,7 @@ def _free_backup_name(path: Path) -> Path:
 
 # The sky comes out as this grey (of 1), dark but not black, and its noise of this amplitude.
 _SKY_GREY = 0.11
-_SKY_NOISE_GREY = 0.028
+_SKY_NOISE_GREY = 0.04
 # Brighter than this share of all pixels is white.
 _WHITE_QUANTILE = 0.9995
 # ... but never fewer sigma of the sky than this, or an empty field would be all noise.

@@ -181,7 +181,7 @@ def _run_grid(args: argparse.Namespace) -> int:
         from zemosaic_worker import run_grid
 
         outcome = run_grid(args.input, args.output, settings, sink, cancel, tiles_only=args.tiles)
-    _say_what_was_made(outcome)
+    _say_what_was_made(outcome, tiles_only=args.tiles)
     return DONE if outcome.is_complete else INCOMPLETE
 
 
@@ -242,15 +242,16 @@ def _run_demo(args: argparse.Namespace) -> int:
     return DONE if outcome.is_complete else INCOMPLETE
 
 
-def _say_what_was_made(outcome: RunOutcome) -> None:
+def _say_what_was_made(outcome: RunOutcome, *, tiles_only: bool = False) -> None:
     grid = outcome.grid
-    _say(f"Done in {duration_text(outcome.seconds)}: {grid.subs_used} subs, {grid.tiles} tiles")
+    subs = "" if tiles_only else f"{grid.subs_used} subs, "
+    _say(f"Done in {duration_text(outcome.seconds)}: {subs}{grid.tiles} tiles")
     _say(f"  mosaic    {grid.mosaic}")
     _say(f"  coverage  {grid.coverage}")
     _say(f"  picture   {outcome.preview}")
     _say(f"  log       {outcome.log}")
     if grid.rejected:
-        _say(f"  {len(grid.rejected)} subs were set aside, see {outcome.rejected_table}")
+        _say(f"  {len(grid.rejected)} files were set aside, see {outcome.rejected_table}")
     if grid.tiles_left_out:
         _say(f"  {len(grid.tiles_left_out)} tiles were left out: {', '.join(grid.tiles_left_out)}")
 

@@ -20,6 +20,7 @@ from astropy.wcs import WCS, NoConvergence
 from numpy.typing import NDArray
 
 from .geometry import Box
+from .kernels.reference import HALF_WIDTH, kernel_weight
 
 Kernel = Literal["nearest", "bilinear", "cubic", "lanczos3"]
 
@@ -32,7 +33,6 @@ _FIRST_STEP = 32
 _TABLE_PHASES = 1024
 #: Beyond this many source pixels per target pixel the kernel is stretched against aliasing.
 _STRETCH_ABOVE = 1.2
-_HALF_WIDTH = {"nearest": 1, "bilinear": 1, "cubic": 2, "lanczos3": 3}
 
 
 @dataclass(frozen=True)
@@ -319,26 +319,6 @@ def footprint_box(src_wcs: WCS, src_shape: tuple[int, int], dst_wcs: WCS, dst_sh
     return Box(0, 0, 0, 0) if box.is_empty else box
 
 
-def kernel_weight(kernel: Kernel, x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weight of a tap at distance `x` (in kernel units), not normalised.
-
-    ``bilinear``: triangle. ``cubic``: Keys (1981) with a = -1/2, also called Catmull-Rom.
-    ``lanczos3``: sinc windowed by the central lobe of a sinc three times as wide.
-    """
-    x = np.abs(np.asarray(x, dtype=np.float64))
-    if kernel == "nearest":
-        return np.where(x <= 0.5, 1.0, 0.0)
-    if kernel == "bilinear":
-        return np.maximum(1.0 - x, 0.0)
-    if kernel == "cubic":
-        inner = 1.0 + x * x * (1.5 * x - 2.5)
-        outer = 2.0 + x * (-4.0 + x * (2.5 - 0.5 * x))
-        return np.where(x < 1.0, inner, np.where(x < 2.0, outer, 0.0))
-    if kernel == "lanczos3":
-        return np.where(x < 3.0, np.sinc(x) * np.sinc(x / 3.0), 0.0)
-    raise ValueError(f"unknown resampling kernel {kernel!r}")
-
-
 def kernel_stretch(scale: float) -> float:
     """How much wider than a source pixel the kernel's unit is, for `scale` source pixels per target pixel."""
     return scale if scale > _STRETCH_ABOVE else 1.0
@@ -354,10 +334,11 @@ def kernel_table(kernel: Kernel, stretch: float) -> NDArray[np.float32]:
         Row p holds the weights of the taps at ``floor(x) - taps // 2 + 1 ...`` for
         ``x - floor(x) = p / phases``; read-only.
     """
-    half = int(np.ceil(_HALF_WIDTH[kernel] * stretch))
+    half = int(np.ceil(HALF_WIDTH[kernel] * stretch))
     phase = np.arange(_TABLE_PHASES + 1)[:, None] / _TABLE_PHASES
     taps = np.arange(-half + 1, half + 1)[None, :]
-    weights = kernel_weight(kernel, (taps - phase) / stretch)
+    # The nearest pixel is copied, so that its table is not looked at.
+    weights = kernel_weight("bilinear" if kernel == "nearest" else kernel, (taps - phase) / stretch)
     weights /= weights.sum(axis=1, keepdims=True)
     table = weights.astype(np.float32)
     table.setflags(write=False)
@@ -406,8 +387,8 @@ def resample(
     box = _inside(pixel_map, box)
     if pixels.ndim != 3 or pixels.dtype != np.float32:
         raise ValueError(f"pixels must be float32 of shape (H, W, C), not {pixels.dtype} of shape {pixels.shape}")
-    if kernel not in _HALF_WIDTH:
-        raise ValueError(f"unknown resampling kernel {kernel!r}; choose one of {', '.join(_HALF_WIDTH)}")
+    if kernel not in HALF_WIDTH:
+        raise ValueError(f"unknown resampling kernel {kernel!r}; choose one of {', '.join(HALF_WIDTH)}")
     shape = (*box.shape, pixels.shape[2])
     if out is None:
         out = np.empty(shape, dtype=np.float32)
@@ -430,4 +411,4 @@ def resample(
 
 def _inner_taps(kernel: Kernel, stretch: float) -> int:
     """Taps a side, counted from the middle, whose range bounds the value."""
-    return min(_HALF_WIDTH[kernel], 2) * int(np.ceil(stretch))
+    return min(HALF_WIDTH[kernel], 2) * int(np.ceil(stretch))

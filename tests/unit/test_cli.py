@@ -86,7 +86,7 @@ def test_a_folder_without_a_usable_sub_fails_with_code_1(tmp_path):
     done = zemosaic("grid", tmp_path / "in", tmp_path / "out")
     assert done.returncode == 1, done.stderr
     assert done.stderr.count("\n") == 1
-    assert (tmp_path / "out" / "zemosaic.log").read_text().splitlines()[-1].split()[3] == "ERROR"
+    assert (tmp_path / "out" / "zemosaic.log").read_text().splitlines()[-1].split()[2] == "ERROR"
     assert "a.fits" in (tmp_path / "out" / "rejected_subs.csv").read_text()
 
 

@@ -11,9 +11,13 @@ from typing import Any
 import numba
 import numpy as np
 
-#: How far a resampled value may leave the range of the inner taps, as a share of it.
-UNDERSHOOT = np.float32(0.05)
-OVERSHOOT = np.float32(0.25)
+from .reference import FEW_SAMPLES, LEAST_SIGMA, LEAST_TAPER, SIGNAL_SHARE
+from .reference import HALF_WEIGHT as _HALF_64
+from .reference import OVERSHOOT as _OVERSHOOT_64
+from .reference import UNDERSHOOT as _UNDERSHOOT_64
+
+# Typed, so that the compiled arithmetic on pixels stays in 32 bits.
+_HALF, _UNDERSHOOT, _OVERSHOOT = np.float32(_HALF_64), np.float32(_UNDERSHOOT_64), np.float32(_OVERSHOOT_64)
 
 # Finite is written ``abs(x) < _INFINITY``: Numba's isfinite subtracts, which rearranging may spoil.
 _INFINITY = np.float32(np.inf)
@@ -69,7 +73,7 @@ def _column_ranges(flat: Any, y0: int, begin: int, rows: int, entries: int, low:
 def _within(value: float, least: float, most: float) -> Any:
     """`value`, kept within the range of the inner taps but for a margin."""
     spread = most - least
-    return min(max(value, least - UNDERSHOOT * spread), most + OVERSHOOT * spread)
+    return min(max(value, least - _UNDERSHOOT * spread), most + _OVERSHOOT * spread)
 
 
 @_jit
@@ -93,7 +97,7 @@ def _sum_valid_taps(source: Any, y0: int, x0: int, c: int, wy: Any, wx: Any, ski
     if valid == taps * taps:
         return _within(total, inner_low, inner_high)
     # At half a pixel beyond the border half of the weight remains, but for rounding.
-    if weight < np.float32(0.4999):
+    if weight < _HALF:
         return np.float32(np.nan)
     return min(max(total / weight, low), high)
 
@@ -242,7 +246,7 @@ def _interpolate_valid(plane: Any, at: int, offset: Any, weight: Any) -> Any:
             total += weight[k] * value
             remaining += weight[k]
             low, high = min(low, value), max(high, value)
-    if remaining < np.float32(0.4999):
+    if remaining < _HALF:
         return np.float32(np.nan)
     return min(max(total / remaining, low), high)
 
@@ -318,50 +322,86 @@ def demosaic_padded(
 
 #: Pixels of a row whose samples are gathered together, so that each sub is read in runs.
 _RUN = 32
-#: Least share of its weight that a sample keeps at the edge of its sub: no pixel is lost.
-_LEAST_SHARE = 1e-3
+
+
+@_jit_inline
+def _sort_key(bits: Any, place: int) -> Any:
+    """One integer that sorts as (float of these bits, place)."""
+    flip = np.uint64(0xFFFFFFFF) if bits >> np.uint32(31) else np.uint64(0x80000000)
+    return ((np.uint64(bits) ^ flip) << np.uint64(32)) | np.uint64(place)
+
+
+#: Exchanges that sort 8 values (Batcher 1968, odd-even merges).
+_NETWORK = (
+    ((0, 1), (2, 3), (4, 5), (6, 7))
+    + ((0, 2), (1, 3), (4, 6), (5, 7), (1, 2), (5, 6))
+    + ((0, 4), (1, 5), (2, 6), (3, 7), (2, 4), (3, 5), (1, 2), (3, 4), (5, 6))
+)
 
 
 @_jit
-def _select(a: Any, low: int, high: int, k: int) -> float:
-    """Value of rank `k` of ``a[low : high + 1]``, partially sorted in place (Hoare's quickselect)."""
+def _sort(keys: Any, spare: Any, n: int) -> None:
+    """Sort ``keys[:n]`` without branches that depend on the values: runs of 8, then merges.
+
+    Both arrays have room for the next multiple of 8.
+    """
+    for i in range(n, (n + 7) // 8 * 8):
+        keys[i] = np.uint64(0xFFFFFFFFFFFFFFFF)
+    for first in range(0, n, 8):
+        for low, high in _NETWORK:
+            a, b = keys[first + low], keys[first + high]
+            keys[first + low] = min(a, b)
+            keys[first + high] = max(a, b)
+    length = 8
+    while length < n:
+        for first in range(0, n, 2 * length):
+            middle, last = min(first + length, n), min(first + 2 * length, n)
+            i, j, at = first, middle, first
+            while i < middle and j < last:
+                left, right = keys[i], keys[j]
+                from_right = right < left
+                spare[at] = right if from_right else left
+                i += not from_right
+                j += from_right
+                at += 1
+            spare[at : at + middle - i] = keys[i:middle]
+            at += middle - i
+            spare[at:last] = keys[j:last]
+        keys[:n] = spare[:n]
+        length *= 2
+
+
+@_jit_inline
+def _median(v: Any, n: int) -> float:
+    """Median of the sorted ``v[:n]``."""
+    return 0.5 * (v[(n - 1) // 2] + v[n // 2])
+
+
+@_jit
+def _deviation_of_rank(v: Any, n: int, centre: float, k: int) -> float:
+    """The k-th smallest (from 0) distance to the median `centre` of the sorted ``v[:n]``, by bisection.
+
+    Distances rise to the left and to the right of the middle; of the k + 1 smallest, some number
+    comes from the left.
+    """
+    middle = (n + 1) // 2
+    low, high = max(0, k + 1 - (n - middle)), min(k + 1, middle)
     while low < high:
-        pivot = a[(low + high) // 2]
-        i, j = low, high
-        while i <= j:
-            while a[i] < pivot:
-                i += 1
-            while pivot < a[j]:
-                j -= 1
-            if i <= j:
-                a[i], a[j] = a[j], a[i]
-                i += 1
-                j -= 1
-        if k <= j:
-            high = j
-        elif k >= i:
-            low = i
+        taken = (low + high) // 2
+        # The next one on the left is nearer than the last one taken on the right: take more from the left.
+        if centre - v[middle - 1 - taken] < v[middle + k - taken] - centre:
+            low = taken + 1
         else:
-            break
-    return a[k]
-
-
-@_jit
-def _median(a: Any, n: int) -> float:
-    """Median of ``a[:n]``; afterwards what is left of the middle is not above it, nor is the right below."""
-    upper = _select(a, 0, n - 1, n // 2)
-    if n % 2 == 1:
-        return upper
-    lower = a[0]
-    for i in range(1, n // 2):
-        lower = max(lower, a[i])
-    return 0.5 * (lower + upper)
+            high = taken
+    left = centre - v[middle - low] if low > 0 else -1.0
+    right = v[middle + k - low] - centre if low < k + 1 else -1.0
+    return max(left, right)
 
 
 @_jit
 def _model_variance(centre: float, sky: float) -> float:
     """Variance that differences in seeing and scale add above the sky."""
-    signal = 0.3 * max(centre - sky, 0.0)
+    signal = SIGNAL_SHARE * max(centre - sky, 0.0)
     return signal * signal
 
 
@@ -369,7 +409,7 @@ def _model_variance(centre: float, sky: float) -> float:
 def _drop(
     v: Any, w: Any, s: Any, n: int, centre: float, spread: float, share: float, model: float, low: float, high: float
 ) -> int:
-    """Remove the samples too far from the centre, keep the order of the others, and tell how many they are.
+    """Remove the samples too far from the centre, keep the others sorted, and tell how many they are.
 
     A sample's sigma is the larger of `spread` and `share` of its predicted sigma. The nearest to
     the centre (of several the lowest, of these the first) stays in any case.
@@ -387,15 +427,14 @@ def _drop(
         return kept
     best = 0
     for i in range(1, n):
-        nearer = abs(v[i] - centre) - abs(v[best] - centre)
-        if nearer < 0.0 or (nearer == 0.0 and v[i] < v[best]):
+        if abs(v[i] - centre) < abs(v[best] - centre):
             best = i
     v[0], w[0], s[0] = v[best], w[best], s[best]
     return 1
 
 
 @_jit
-def _reject_few(v: Any, w: Any, s: Any, n: int, work: Any, sky: float, low: float, high: float) -> int:
+def _reject_few(v: Any, w: Any, s: Any, n: int, sky: float, low: float, high: float) -> int:
     """Rejection among 2 to 7 samples, by the predicted sigma; two passes."""
     for _ in range(2):
         if n < 2:
@@ -403,15 +442,11 @@ def _reject_few(v: Any, w: Any, s: Any, n: int, work: Any, sky: float, low: floa
         before = n
         if n == 2:
             # Trails, cosmic rays and hot pixels only add light: the lower one is believed.
-            bright = 0 if v[0] > v[1] else 1
-            centre = v[1 - bright]
-            sigma = np.sqrt(s[0] * s[0] + s[1] * s[1] + _model_variance(centre, sky))
-            if v[bright] - centre > high * sigma:
-                v[0], w[0], s[0] = v[1 - bright], w[1 - bright], s[1 - bright]
+            sigma = np.sqrt(s[0] * s[0] + s[1] * s[1] + _model_variance(v[0], sky))
+            if v[1] - v[0] > high * sigma:
                 n = 1
         else:
-            work[:n] = v[:n]
-            centre = _median(work, n)
+            centre = _median(v, n)
             n = _drop(v, w, s, n, centre, 0.0, 1.0, _model_variance(centre, sky), low, high)
         if n == before:
             return n
@@ -419,16 +454,14 @@ def _reject_few(v: Any, w: Any, s: Any, n: int, work: Any, sky: float, low: floa
 
 
 @_jit
-def _reject_kappa_sigma(v: Any, w: Any, s: Any, n: int, work: Any, sky: float, low: float, high: float) -> int:
+def _reject_kappa_sigma(v: Any, w: Any, s: Any, n: int, sky: float, low: float, high: float) -> int:
     """Clip around the median with sigma from the median absolute deviation; at most 10 passes."""
     for _ in range(10):
-        work[:n] = v[:n]
-        centre = _median(work, n)
-        for i in range(n):
-            work[i] = abs(v[i] - centre)
-        spread = 1.4826 * _median(work, n)
+        centre = _median(v, n)
+        lower, upper = _deviation_of_rank(v, n, centre, (n - 1) // 2), _deviation_of_rank(v, n, centre, n // 2)
+        spread = 1.4826 * (0.5 * (lower + upper))
         before = n
-        n = _drop(v, w, s, n, centre, spread, 0.5, _model_variance(centre, sky), low, high)
+        n = _drop(v, w, s, n, centre, spread, LEAST_SIGMA, _model_variance(centre, sky), low, high)
         if n == before:
             return n
     return n
@@ -449,12 +482,10 @@ def _clipped_deviation(v: Any, n: int, low: float, high: float) -> float:
 
 
 @_jit
-def _winsorised_sigma(v: Any, n: int, work: Any, centre: float, cut_low: float, cut_high: float) -> float:
-    """Sigma by Huber's winsorising; `work` is `v` as `_median` left it."""
+def _winsorised_sigma(v: Any, n: int, centre: float, cut_low: float, cut_high: float) -> float:
+    """Sigma of the sorted ``v[:n]`` by Huber's winsorising."""
     below, above = int(np.floor(cut_low * n)), n - 1 - int(np.floor(cut_high * n))
-    lowest = _select(work, 0, n // 2, below) if below <= n // 2 else _select(work, 0, n - 1, below)
-    highest = _select(work, n // 2, n - 1, above) if above >= n // 2 else _select(work, 0, n - 1, above)
-    sigma = _clipped_deviation(v, n, lowest, highest)
+    sigma = _clipped_deviation(v, n, v[below], v[above])
     for _ in range(50):
         new = 1.134 * _clipped_deviation(v, n, centre - 1.5 * sigma, centre + 1.5 * sigma)
         done = abs(new - sigma) <= 0.005 * sigma
@@ -466,17 +497,27 @@ def _winsorised_sigma(v: Any, n: int, work: Any, centre: float, cut_low: float, 
 
 @_jit
 def _reject_winsorised(
-    v: Any, w: Any, s: Any, n: int, work: Any, sky: float, low: float, high: float, cut_low: float, cut_high: float
+    v: Any, w: Any, s: Any, n: int, sky: float, low: float, high: float, cut_low: float, cut_high: float
 ) -> int:
     """Clip around the median with the winsorised sigma until nothing is clipped."""
     while True:
-        work[:n] = v[:n]
-        centre = _median(work, n)
-        spread = _winsorised_sigma(v, n, work, centre, cut_low, cut_high)
+        centre = _median(v, n)
+        spread = _winsorised_sigma(v, n, centre, cut_low, cut_high)
         before = n
-        n = _drop(v, w, s, n, centre, spread, 0.5, _model_variance(centre, sky), low, high)
+        n = _drop(v, w, s, n, centre, spread, LEAST_SIGMA, _model_variance(centre, sky), low, high)
         if n == before:
             return n
+
+
+@_jit
+def _reject(v: Any, w: Any, s: Any, n: int, sky: float, how: int, limits: Any) -> int:
+    """Reject among the sorted samples of one pixel; the survivors come first, and are counted."""
+    low, high, cut_low, cut_high = limits
+    if n < FEW_SAMPLES:
+        return _reject_few(v, w, s, n, sky, low, high)
+    if how == 1:
+        return _reject_kappa_sigma(v, w, s, n, sky, low, high)
+    return _reject_winsorised(v, w, s, n, sky, low, high, cut_low, cut_high)
 
 
 @_jit
@@ -487,12 +528,12 @@ def _edge_share(edges: Any, k: int, x: float, y: float, feather: float, radial: 
         for e in range(4):
             distance = edges[k, e, 0] * x + edges[k, e, 1] * y + edges[k, e, 2]
             share = min(share, distance / feather)
-        share = max(share, _LEAST_SHARE)
+        share = max(share, LEAST_TAPER)
     if radial[k, 4] > 0.0:
         radius = np.hypot(x - radial[k, 0], y - radial[k, 1])
         t = (radius - radial[k, 2]) / max(radial[k, 3] - radial[k, 2], 1e-6)
         if t > 0.0:
-            share *= max(np.cos(0.5 * np.pi * min(t, 1.0)) ** radial[k, 4], _LEAST_SHARE)
+            share *= max(np.cos(0.5 * np.pi * min(t, 1.0)) ** radial[k, 4], LEAST_TAPER)
     return share
 
 
@@ -555,42 +596,41 @@ def _combine_rows(
     out: Any,
 ) -> None:
     out_value, out_weight, out_coverage, out_rejected = out
-    low, high, cut_low, cut_high = limits
     width, channels, count = out_value.shape[1], out_value.shape[2], start.shape[0]
     value = np.empty((_RUN * channels, count), np.float32)
+    bits = value.view(np.uint32)
     share = np.empty((_RUN * channels, count), np.float64)
     which = np.empty((_RUN * channels, count), np.int32)
     filled = np.empty(_RUN * channels, np.int64)
-    v, w, s, work = np.empty(count), np.empty(count), np.empty(count), np.empty(count)
+    keys, spare = np.empty(count + 7, np.uint64), np.empty(count + 7, np.uint64)
+    v, w, s = np.empty(count), np.empty(count), np.empty(count)
     for row in range(row0, row1):
         for first in range(0, width, _RUN):
             last = min(first + _RUN, width)
             into = (value, share, which, filled)
             _gather_run(samples, start, boxes, row, first, last, scale, edges, feather, radial, into)
-            for x in range(first, last):
-                for c in range(channels):
-                    slot = (x - first) * channels + c
-                    found = filled[slot]
-                    n = found
-                    for i in range(n):
-                        v[i], w[i], s[i] = value[slot, i], share[slot, i], sigma[which[slot, i], c]
-                    if reject != 0 and n >= 8:
-                        if reject == 1:
-                            n = _reject_kappa_sigma(v, w, s, n, work, sky[c], low, high)
-                        else:
-                            n = _reject_winsorised(v, w, s, n, work, sky[c], low, high, cut_low, cut_high)
-                    elif reject != 0:
-                        n = _reject_few(v, w, s, n, work, sky[c], low, high)
-                    combined, certainty = _weigh_survivors(v, w, s, n, work, median)
-                    r = row - row0
-                    out_value[r, x, c] = combined
-                    out_weight[r, x, c] = certainty
-                    out_coverage[r, x, c] = n
-                    out_rejected[r, x, c] = found - n
+            for slot in range((last - first) * channels):
+                x, c = first + slot // channels, slot % channels
+                found = filled[slot]
+                n = found
+                for i in range(n):
+                    keys[i] = _sort_key(bits[slot, i], i)
+                if reject != 0 or median:
+                    _sort(keys, spare, n)
+                for i in range(n):
+                    place = int(keys[i] & np.uint64(0xFFFFFFFF))
+                    v[i], w[i], s[i] = value[slot, place], share[slot, place], sigma[which[slot, place], c]
+                if reject != 0:
+                    n = _reject(v, w, s, n, sky[c], reject, limits)
+                combined, certainty = _weigh_survivors(v, w, s, n, median)
+                out_value[row - row0, x, c] = combined
+                out_weight[row - row0, x, c] = certainty
+                out_coverage[row - row0, x, c] = n
+                out_rejected[row - row0, x, c] = found - n
 
 
 @_jit
-def _weigh_survivors(v: Any, w: Any, s: Any, n: int, work: Any, median: bool) -> Any:
+def _weigh_survivors(v: Any, w: Any, s: Any, n: int, median: bool) -> Any:
     """Mean or median of the samples that remain, and its inverse variance."""
     if n == 0:
         return np.nan, 0.0
@@ -602,8 +642,7 @@ def _weigh_survivors(v: Any, w: Any, s: Any, n: int, work: Any, median: bool) ->
     certainty = weight * weight / variance if variance > 0.0 else weight
     if not median:
         return total / weight, certainty
-    work[:n] = v[:n]
-    return _median(work, n), certainty / (0.5 * np.pi if n > 2 else 1.0)
+    return _median(v, n), certainty / (0.5 * np.pi if n > 2 else 1.0)
 
 
 def combine_rows(

@@ -30,7 +30,8 @@ LEAST_TAPER = 1e-3
 UNDERSHOOT, OVERSHOOT = 0.05, 0.25
 
 HALF_WIDTH = {"nearest": 1, "bilinear": 1, "cubic": 2, "lanczos3": 3}
-_HALF = 0.4999  # of the weight; at half a pixel beyond the border half is left, but for rounding
+#: Share of the weight that must remain for a value; at half a pixel beyond the border half is left, but for rounding.
+HALF_WEIGHT = 0.4999
 
 
 # ---------------------------------------------------------------------------- combining
@@ -406,7 +407,7 @@ def _sum_taps(xp: Any, pixel: Callable[[Any, Any], Any], x: Any, y: Any, kernel:
             if -inner < dy <= inner and -inner < dx <= inner:
                 inner_low = xp.minimum(lower, inner_low * xp.ones_like(tap))
                 inner_high = xp.maximum(upper, inner_high * xp.ones_like(tap))
-    enough = weight >= _HALF
+    enough = weight >= HALF_WEIGHT
     zero = xp.zeros_like(total)
     spread = xp.where(complete, inner_high, zero) - xp.where(complete, inner_low, zero)
     bounded = xp.minimum(xp.maximum(total, inner_low - UNDERSHOOT * spread), inner_high + OVERSHOOT * spread)
@@ -473,6 +474,6 @@ def _interpolate(xp: Any, plane: Any, taps: Any) -> Any:
         complete = complete & there
         low = xp.minimum(low, xp.where(there, tap, xp.full_like(tap, math.inf)))
         high = xp.maximum(high, xp.where(there, tap, xp.full_like(tap, -math.inf)))
-    enough = weight >= _HALF
+    enough = weight >= HALF_WEIGHT
     partial = xp.minimum(xp.maximum(total / xp.where(enough, weight, xp.ones_like(weight)), low), high)
     return xp.where(complete, total, xp.where(enough, partial, xp.full_like(partial, math.nan)))

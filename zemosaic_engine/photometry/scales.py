@@ -73,7 +73,7 @@ class Scales:
     gain_error : ndarray of float64, shape (N, C)
         Relative; as large as the prior's where nothing was measured.
     anchor : int
-        The sample whose scale is kept.
+        The sample whose scale is kept; its colour is averaged with that of the others.
     islands : int
         Number of groups of samples that share no background with each other; 1 is healthy.
     """
@@ -141,6 +141,16 @@ def solve_offsets(facts: Sequence[SampleFacts], gain: NDArray[np.float64], chann
     return solve_agreement(Reports(image, np.ravel(patch), value, sigma), len(facts), rank_samples(facts))
 
 
+def _common_colour(log_gain: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log gains (N, C) whose colour is the mean of all samples', not that of the one anchor.
+
+    The anchor fixes the scale as a whole; what its channels differ by is mostly the noise of its
+    own star fluxes, and would become the colour of everything.
+    """
+    colour = log_gain - log_gain.mean(axis=1, keepdims=True)
+    return np.asarray(log_gain - colour.mean(axis=0))
+
+
 def solve_scales(facts: Sequence[SampleFacts], method: str, pairs: Sequence[PairGain] = (), *, channels: int) -> Scales:
     """Bring all samples to the scale of the best one.
 
@@ -159,11 +169,11 @@ def solve_scales(facts: Sequence[SampleFacts], method: str, pairs: Sequence[Pair
     gain, offset = np.ones((count, channels)), np.zeros((count, channels))
     gain_error = np.zeros((count, channels))
     anchor, islands = rank_samples(facts)[0] if count else 0, 1
+    if method == "linear_fit" and count > 1:
+        logs = [solve_gains(facts, channel, pairs) for channel in range(channels)]
+        gain = np.exp(_common_colour(np.stack([answer.correction for answer in logs], axis=1)))
+        gain_error = np.stack([answer.error for answer in logs], axis=1)
     for channel in range(channels if method != "none" and count > 1 else 0):
-        if method == "linear_fit":
-            logs = solve_gains(facts, channel, pairs)
-            gain[:, channel] = np.exp(logs.correction)
-            gain_error[:, channel] = logs.error
         levels = solve_offsets(facts, gain[:, channel], channel)
         offset[:, channel] = levels.correction
         islands = max(islands, int(levels.anchors.size))

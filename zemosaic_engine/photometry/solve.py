@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,14 +151,17 @@ def solve_agreement(
     scatter = 1.0
     for _ in range(_ROBUST_SWEEPS if robust else 1):
         previous = correction
-        correction, error, residual = _solve_once(reports, weight, n_images, anchors, prior, prior_sigma)
-        pull = residual / reports.sigma
+        solution = _solve_once(reports, weight, n_images, anchors, prior, prior_sigma)
+        correction = solution.correction
+        pull = solution.residual / reports.sigma
         scatter = max(1e-12, _robust_scatter(pull, reports, n_images, anchors))
-        weight = normal_weight / (1.0 + (pull / (_CAUCHY_SCALE * max(scatter, 1.0))) ** 2)
-        if np.allclose(
-            correction, previous, rtol=0.0, atol=1e-9 * max(1.0, float(np.abs(correction).max(initial=0.0)))
-        ):
+        # A thousandth of a typical sigma is far below the error of any correction.
+        if np.abs(correction - previous).max(initial=0.0) <= 1e-3 * (np.median(reports.sigma) if reports.sigma.size else 1.0):
             break
+        weight = normal_weight / (1.0 + (pull / (_CAUCHY_SCALE * max(scatter, 1.0))) ** 2)
+    error = np.zeros(n_images)
+    if solution.free.size:
+        error[solution.free] = _standard_errors(solution.system)
     return Agreement(correction, error * max(1.0, scatter), component, anchors, scatter)
 
 
@@ -171,10 +175,20 @@ def _robust_scatter(pull: NDArray, reports: Reports, n_images: int, anchors: NDA
     return float(1.4826 * np.median(np.abs(told)) * np.sqrt(told.size / freedom))
 
 
+@dataclass(frozen=True)
+class _Solution:
+    """Corrections, residuals of the reports, and the normal matrix of the unknowns that are free."""
+
+    correction: NDArray
+    residual: NDArray
+    free: NDArray
+    system: Any
+
+
 def _solve_once(
     reports: Reports, weight: NDArray, n_images: int, anchors: NDArray, prior: NDArray, prior_sigma: float
-) -> tuple[NDArray, NDArray, NDArray]:
-    """One weighted least-squares solve; returns corrections, their errors and the residuals."""
+) -> _Solution:
+    """One weighted least-squares solve."""
     from scipy.sparse import csr_array, diags_array
 
     n_patches = int(reports.patch.max(initial=-1)) + 1
@@ -190,29 +204,45 @@ def _solve_once(
     right = right + stiffness * prior
 
     free = np.setdiff1d(np.arange(n_images), anchors)
-    correction, error = np.zeros(n_images), np.zeros(n_images)
+    correction = np.zeros(n_images)
+    system = normal[free][:, free]
     if free.size:
-        correction[free], error[free] = _solve_and_invert(normal[free][:, free], right[free])
+        correction[free] = _solve(system, right[free])
     shifted = correction[reports.image] + reports.value
     patch_value = np.bincount(reports.patch, weight * shifted, n_patches) / patch_weight
-    return correction, error, shifted - patch_value[reports.patch]
+    return _Solution(correction, shifted - patch_value[reports.patch], free, system)
 
 
-def _solve_and_invert(normal: object, right: NDArray) -> tuple[NDArray, NDArray]:
-    """Solve a symmetric positive definite sparse system and give the roots of its inverse's diagonal."""
-    from scipy.linalg import cho_factor, cho_solve
+_DENSE = 2000  # unknowns up to which a dense factorisation is quicker than a sparse one
+
+
+def _solve(system: Any, right: NDArray) -> NDArray:
+    """Solve a symmetric positive definite sparse system."""
+    if right.size <= _DENSE:
+        from scipy.linalg import cho_factor, cho_solve
+
+        return np.asarray(cho_solve(cho_factor(system.toarray(), lower=True), right))
     from scipy.sparse import csc_array
     from scipy.sparse.linalg import splu
 
-    size = right.size
-    if size <= 2000:
-        factor = cho_factor(normal.toarray(), lower=True)  # type: ignore[attr-defined]
-        return cho_solve(factor, right), np.sqrt(np.diag(cho_solve(factor, np.eye(size))))
-    lu = splu(csc_array(normal))
+    return np.asarray(splu(csc_array(system)).solve(right))
+
+
+def _standard_errors(system: Any) -> NDArray:
+    """Roots of the diagonal of the inverse of a symmetric positive definite sparse matrix."""
+    size = system.shape[0]
+    if size <= _DENSE:
+        from scipy.linalg import cho_factor, cho_solve
+
+        return np.sqrt(np.diag(cho_solve(cho_factor(system.toarray(), lower=True), np.eye(size))))
+    from scipy.sparse import csc_array
+    from scipy.sparse.linalg import splu
+
+    lu = splu(csc_array(system))
     variance = np.empty(size)
     for start in range(0, size, 256):
         stop = min(start + 256, size)
         unit = np.zeros((size, stop - start))
         unit[np.arange(start, stop), np.arange(stop - start)] = 1.0
         variance[start:stop] = lu.solve(unit)[np.arange(start, stop), np.arange(stop - start)]
-    return lu.solve(right), np.sqrt(variance)
+    return np.sqrt(variance)
