@@ -182,3 +182,14 @@ def test_ctrl_c_stops_a_run_with_code_130_and_leaves_no_half_files(survey, tmp_p
     assert "Traceback" not in errors
     assert "stopped" in (tmp_path / "out" / "zemosaic.log").read_text().splitlines()[-1]
     assert not (tmp_path / "out" / "mosaic_grid.fits").exists()
+
+
+@pytest.mark.real
+def test_plan_of_real_subs(tmp_path):
+    if "ZEMOSAIC_DATA" not in os.environ:
+        pytest.skip("ZEMOSAIC_DATA names no folder of real subs")
+    done = zemosaic("plan", Path(os.environ["ZEMOSAIC_DATA"]) / "seestar_m94", "--output", tmp_path / "plan.csv")
+    assert done.returncode == 0, done.stderr
+    rows = (tmp_path / "plan.csv").read_text().splitlines()
+    assert len(rows) == 16
+    assert all("IRCUT" in row and ",10," in row for row in rows[1:])
