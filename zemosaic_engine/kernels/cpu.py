@@ -333,9 +333,9 @@ def _sort_key(bits: Any, place: int) -> Any:
 
 #: Exchanges that sort 8 values (Batcher 1968, odd-even merges).
 _NETWORK = (
-    ((0, 1), (2, 3), (4, 5), (6, 7))
-    + ((0, 2), (1, 3), (4, 6), (5, 7), (1, 2), (5, 6))
-    + ((0, 4), (1, 5), (2, 6), (3, 7), (2, 4), (3, 5), (1, 2), (3, 4), (5, 6))
+    *((0, 1), (2, 3), (4, 5), (6, 7)),
+    *((0, 2), (1, 3), (4, 6), (5, 7), (1, 2), (5, 6)),
+    *((0, 4), (1, 5), (2, 6), (3, 7), (2, 4), (3, 5), (1, 2), (3, 4), (5, 6)),
 )
 
 
@@ -345,6 +345,8 @@ def _sort(keys: Any, spare: Any, n: int) -> None:
 
     Both arrays have room for the next multiple of 8.
     """
+    if n < 2:
+        return
     for i in range(n, (n + 7) // 8 * 8):
         keys[i] = np.uint64(0xFFFFFFFFFFFFFFFF)
     for first in range(0, n, 8):

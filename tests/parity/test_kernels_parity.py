@@ -1,0 +1,211 @@
+"""The compiled kernels equal their definition, rejection masks included; the definition runs on any device."""
+
+from __future__ import annotations
+
+import array_api_strict
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from zemosaic_engine.backend import to_device, to_numpy
+from zemosaic_engine.demosaic import COLOUR_SHARE, PADDING, bayer_taps, demosaic, pattern_channels
+from zemosaic_engine.geometry import Box
+from zemosaic_engine.kernels import cpu, reference
+from zemosaic_engine.kernels.reference import COMBINE, REJECT, CombineOptions
+from zemosaic_engine.warp import PixelMap, kernel_stretch, resample
+
+DEVICE = array_api_strict.Device("device1")
+ON_DEVICE = array_api_strict.asarray(np.zeros(1, np.float32), device=DEVICE)
+
+
+def combine_with_kernel(crops, boxes, shape, gain, offset, weight, sigma, edges, feather, radial, sky, options):
+    """Call the compiled kernel on a list of crops."""
+    height, width, channels = shape
+    start = np.concatenate([[0], np.cumsum([c.size for c in crops])])[:-1]
+    out = (
+        np.full(shape, 7.0, np.float32),
+        np.full(shape, 7.0, np.float32),
+        np.full(shape, 7, np.uint16),
+        np.full(shape, 7, np.uint16),
+    )
+    for row0, row1 in ((0, height // 2), (height // 2, height)):
+        cpu.combine_rows(
+            np.concatenate([c.ravel() for c in crops]), start, boxes, row0, row1, width, channels,
+            gain, offset, weight, sigma, edges, feather, radial, sky, REJECT[options.reject],
+            options.kappa_low, options.kappa_high, options.winsor_low, options.winsor_high,
+            COMBINE[options.combine], *(a[row0:row1] for a in out),
+        )  # fmt: skip
+    return out
+
+
+def assert_same(kernel, defined):
+    value, certainty, coverage, rejected = kernel
+    np.testing.assert_array_equal(coverage, to_numpy(defined.coverage))
+    np.testing.assert_array_equal(rejected, to_numpy(defined.rejected))
+    np.testing.assert_allclose(value, to_numpy(defined.value), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(certainty, to_numpy(defined.inverse_variance), rtol=1e-6)
+
+
+def crops_of_subs(rng, count, shape, full):
+    height, width, channels = shape
+    crops, boxes = [], []
+    for _ in range(count):
+        y0, x0 = (0, 0) if full else (rng.integers(0, height // 2), rng.integers(0, width // 2))
+        y1, x1 = (height, width) if full else (rng.integers(y0 + 1, height + 1), rng.integers(x0 + 1, width + 1))
+        crop = rng.normal(1000, 30, (y1 - y0, x1 - x0, channels)).astype(np.float32)
+        crop[rng.random(crop.shape) < 0.05] += 3000
+        crop[rng.random(crop.shape) < 0.02] -= 500
+        crop[rng.random(crop.shape) < 0.1] = np.nan
+        crops.append(crop)
+        boxes.append((y0, y1, x0, x1))
+    return crops, np.array(boxes)
+
+
+@pytest.mark.parametrize("how", list(COMBINE))
+@pytest.mark.parametrize("reject", list(REJECT))
+@pytest.mark.parametrize(("count", "channels", "full"), [
+    (1, 3, True), (2, 3, True), (3, 1, False), (6, 3, True), (7, 3, True), (9, 3, True), (17, 1, True),
+    (40, 3, False), (200, 1, True),
+])  # fmt: skip
+def test_combination_of_crops(count, channels, full, reject, how):
+    rng = np.random.default_rng(count)
+    shape = (9, 41, channels)
+    crops, boxes = crops_of_subs(rng, count, shape, full)
+    gain = rng.uniform(0.5, 2.0, (count, channels)).astype(np.float32)
+    offset = rng.normal(0, 5, (count, channels)).astype(np.float32)
+    weight = rng.uniform(0.1, 1.0, (count, channels)).astype(np.float32)
+    weight[-1] = 0.0 if count > 3 else 1.0
+    for crop, g, o in zip(crops, gain, offset, strict=True):
+        crop -= o
+        crop /= g
+    sigma, sky = 30.0 * gain, np.full(channels, 990, np.float32)
+    edge = np.array([[1, 0, 0.5], [-1, 0, shape[1] - 0.5], [0, 1, 0.5], [0, -1, shape[0] - 0.5]], np.float32)
+    edges = np.tile(edge, (count, 1, 1))
+    radial = np.tile(np.array([20, 4, 10, 22, 2], np.float32), (count, 1))
+    radial[::2, 4] = 0.0
+    options = CombineOptions(reject, 3.5, 3.0, 0.05, 0.1, how)
+    kernel = combine_with_kernel(crops, boxes, shape, gain, offset, weight, sigma, edges, 6.0, radial, sky, options)
+    values = np.full((count, *shape), np.nan, np.float32)
+    for target, crop, (y0, y1, x0, x1), g, o in zip(values, crops, boxes, gain, offset, strict=True):
+        target[y0:y1, x0:x1] = crop * g + o
+    taper = reference.sample_taper(edges, 6.0, radial, (0, shape[0]), shape[1])
+    weights = taper[..., None] * weight[:, None, None, :]
+    defined = reference.combine(values, weights, sigma[:, None, None, :], sky, options)
+    assert_same(kernel, defined)
+    if reject != "none" and count in (9, 40):
+        assert kernel[3].sum() > 10
+        on_device = reference.combine(
+            *(to_device(a, ON_DEVICE) for a in (values, weights, sigma[:, None, None, :], sky)), options
+        )
+        assert on_device.value.device == DEVICE
+        assert_same(kernel, on_device)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_combination_of_any_values(data):
+    """Few distinct values make ties, the hard case for a mask that must be the same."""
+    count = data.draw(st.integers(1, 20) | st.integers(100, 200))
+    value = st.sampled_from([0.0, 1.0, 2.0, 3.5, 100.0, -50.0, 1e6, float("nan")]) | st.floats(-1e6, 1e6, width=32)
+    samples = data.draw(arrays(np.float32, (count, 1, 2, 1), elements=value, fill=st.just(1.0)))
+    sigma = data.draw(arrays(np.float32, (count, 1), elements=st.sampled_from([0.5, 1.0, 3.0]), fill=st.just(1.0)))
+    options = CombineOptions(
+        data.draw(st.sampled_from(list(REJECT))),
+        data.draw(st.sampled_from([0.1, 1.5, 3.5])),
+        data.draw(st.sampled_from([0.1, 1.5, 3.0])),
+        data.draw(st.sampled_from([0.0, 0.05, 0.2, 0.49])),
+        data.draw(st.sampled_from([0.0, 0.05, 0.2, 0.49])),
+        data.draw(st.sampled_from(list(COMBINE))),
+    )
+    one = np.ones((count, 1), np.float32)
+    sky = np.zeros(1, np.float32)
+    kernel = combine_with_kernel(
+        list(samples), np.tile([0, 1, 0, 2], (count, 1)), (1, 2, 1), one, 0 * one, one, sigma,
+        np.zeros((count, 4, 3), np.float32), 0.0, np.zeros((count, 5), np.float32), sky, options,
+    )  # fmt: skip
+    assert_same(kernel, reference.combine(samples, one[:, None, None], sigma[:, None, None], sky, options))
+
+
+def affine_map(box, matrix, shift):
+    """A pixel map with nodes far apart; `matrix` and `shift` take target (x, y) to source (x, y)."""
+    step = 32
+    y0, x0 = step * (box.y0 // step), step * (box.x0 // step)
+    rows, columns = (box.y1 - 1 - y0) // step + 2, (box.x1 - 1 - x0) // step + 2
+    x, y = np.meshgrid(x0 + step * np.arange(columns), y0 + step * np.arange(rows))
+    nodes = np.stack([x, y], axis=-1) @ np.asarray(matrix, float).T + shift
+    return PixelMap(box, step, y0, x0, np.ascontiguousarray(nodes), float(np.sqrt(abs(np.linalg.det(matrix)))), 0.0)
+
+
+MATRICES = {
+    "rotation": ([[0.8013, 0.6017], [-0.5978, 0.7969]], (-10.317, 20.1421)),
+    "mirrored": ([[-1.0, 0.0213], [0.0117, 1.0]], (60.4, 3.7131)),
+    "enlarging": ([[0.5021, 0.1013], [-0.1007, 0.4983]], (4.3211, 6.1173)),
+    "shrinking": ([[1.6123, 0.3037], [-0.3119, 1.5973]], (-20.1, -3.3)),
+}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("matrix", list(MATRICES))
+@pytest.mark.parametrize("kernel", ["nearest", "bilinear", "cubic", "lanczos3"])
+def test_resampling(kernel, matrix, channels):
+    rng = np.random.default_rng(3)
+    pixels = rng.normal(1000, 100, (50, 61, channels)).astype(np.float32)
+    pixels[rng.random(pixels.shape) < 0.02] = np.nan
+    pixels[30:35, 20:26] = np.nan
+    pixels[10, 10] = 60000.0
+    mapped = affine_map(Box(5, 75, 3, 68), *MATRICES[matrix])
+    fast = resample(pixels, mapped, None, kernel)
+    x, y = mapped.evaluate()
+    slow = reference.resample(pixels, x, y, kernel, kernel_stretch(mapped.scale))
+    assert np.isfinite(fast).mean() > 0.2
+    if kernel in ("bilinear", "cubic", "lanczos3"):
+        # A weight that is zero but for rounding decides whether a value next to NaN counts as complete.
+        assert np.mean(np.isnan(fast) != np.isnan(slow)) < 1e-3
+        both = np.isfinite(fast) & np.isfinite(slow)
+        assert np.mean(np.abs(fast - slow)[both] > 0.02 + 1e-5 * np.abs(slow[both])) < 1e-3
+    else:
+        np.testing.assert_array_equal(fast, slow)
+    if matrix == "rotation":
+        strict = [array_api_strict.asarray(a, device=DEVICE) for a in (pixels, x, y)]
+        np.testing.assert_allclose(to_numpy(reference.resample(*strict, kernel)), slow, rtol=1e-6)
+
+
+@pytest.mark.parametrize("pattern", ["RGGB", "BGGR", "GRBG", "GBRG"])
+def test_demosaicing(pattern):
+    rng = np.random.default_rng(4)
+    mosaic = rng.normal(1000, 100, (37, 42)).astype(np.float32)
+    mosaic[rng.random(mosaic.shape) < 0.02] = np.nan
+    mosaic[12:19, 20:24] = np.nan
+    padded = np.pad(mosaic, PADDING, mode="reflect")
+    slow = reference.demosaic(padded, pattern_channels(pattern), bayer_taps(), COLOUR_SHARE, PADDING)
+    fast = demosaic(mosaic, pattern)
+    np.testing.assert_array_equal(np.isnan(fast), np.isnan(slow))
+    np.testing.assert_allclose(fast, slow, rtol=2e-6, atol=1e-2)
+    strict = reference.demosaic(
+        array_api_strict.asarray(padded, device=DEVICE), pattern_channels(pattern), bayer_taps(), COLOUR_SHARE, PADDING
+    )
+    np.testing.assert_allclose(to_numpy(strict), slow, rtol=1e-6)
+
+
+def test_unknown_methods_are_refused():
+    with pytest.raises(ValueError, match="sigma_klip"):
+        CombineOptions(reject="sigma_klip")
+    with pytest.raises(ValueError, match="lanczos4"):
+        reference.kernel_weight("lanczos4", np.zeros(3))
+    with pytest.raises(ValueError, match="out_value"):
+        cpu.combine_rows(
+            np.ones(4, np.float32), [0], [[0, 2, 0, 2]], 0, 2, 2, 1, *[np.ones((1, 1), np.float32)] * 4,
+            np.zeros((1, 4, 3)), 0.0, np.zeros((1, 5)), np.zeros(1), 0, 3.0, 3.0, 0.0, 0.0, 0,
+            np.zeros((1, 2, 1), np.float32), None, None, None,
+        )  # fmt: skip
+
+
+def test_settings_become_options():
+    from zemosaic_engine.settings import GridSettings
+
+    options = CombineOptions.from_settings(
+        GridSettings(stack_reject_algo="kappa_sigma", stack_kappa_low=2.0, winsor_limits=(0.1, 0.2))
+    )
+    assert options == CombineOptions("kappa_sigma", 2.0, 3.0, 0.1, 0.2, "mean")
