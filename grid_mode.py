@@ -22,7 +22,7 @@ from zemosaic_engine.blend import edge_taper
 from zemosaic_engine.canvas import Canvas, Mosaic
 from zemosaic_engine.clock import RunClock, with_time_left
 from zemosaic_engine.errors import RunError, SettingsError, SubError, ZeMosaicError
-from zemosaic_engine.events import CancelToken, Level, LogLine, PhaseStarted, Progress, Sink, SubCount, TileCount
+from zemosaic_engine.events import CancelToken, LogLine, Sink, SubCount, Teller, TileCount
 from zemosaic_engine.executors.threads import run_all, thread_count
 from zemosaic_engine.footprints import Footprint, TileLayout, footprint_of, lay_out_tiles
 from zemosaic_engine.frames import SubInfo, load_frame
@@ -32,17 +32,10 @@ from zemosaic_engine.hot_pixels import find_hot_pixels, sensor_key
 from zemosaic_engine.loading import SubLoader
 from zemosaic_engine.photometry.scales import SampleFacts
 from zemosaic_engine.photometry.stars import Stars
-from zemosaic_engine.photometry.tile_scaling import PairFit, TileScaling, neutral_scaling, solve_tile_scaling
+from zemosaic_engine.photometry.tile_gradients import plane_at, tile_places
+from zemosaic_engine.photometry.tile_scaling import TileScaling
 from zemosaic_engine.settings import GridSettings
-from zemosaic_engine.tile_overlaps import (
-    Overlap,
-    OverlapPixels,
-    SeamStep,
-    find_overlaps,
-    fit_overlap,
-    read_overlap,
-    seam_step,
-)
+from zemosaic_engine.tile_matching import Seams, match_tiles, tell_metrics
 from zemosaic_engine.tiles import Tile, TilePixels, examine, write_tile
 from zemosaic_engine.warp import pixel_map, resample
 from zemosaic_engine.wcs import CanvasPlan, plan_canvas, split_by_agreement
@@ -157,39 +150,18 @@ def build_mosaic(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridO
     Cancelled
         If somebody asked for it.
     """
-    tell = _Teller(sink)
+    tell = Teller(sink, _PHASES)
     tell.phase(0)
     request = _agreeing(request, tell)
     canvas = _plan(request, tell)
     tell.phase(1)
     stacked = _take_tiles(request, tell) if request.tiles_only else _stack_tiles(request, canvas, tell, cancel)
     tell.phase(2)
-    scaling, seams = _scale_tiles(stacked.tiles, request.settings, tell, cancel)
+    scaling, seams = match_tiles(stacked.tiles, request.settings, tell, cancel)
     tell.phase(3)
     mosaic = _assemble(stacked.tiles, scaling, canvas, request.settings, tell, cancel)
     tell.phase(4)
     return _write(request, canvas, stacked, scaling, seams, mosaic, tell)
-
-
-class _Teller:
-    """Short words for the events of this recipe."""
-
-    def __init__(self, sink: Sink) -> None:
-        self.sink = sink
-        self._phase = _PHASES[0][0]
-
-    def log(self, text: str, level: Level = "INFO") -> None:
-        self.sink(LogLine(text, level))
-
-    def phase(self, number: int) -> None:
-        self._phase, weight = _PHASES[number]
-        self.sink(PhaseStarted(self._phase, number + 1, weight))
-
-    def progress(self, done: int, total: int) -> None:
-        self.sink(Progress(self._phase, done, total))
-
-    def set_aside(self, error: SubError) -> None:
-        self.log(f"[GRID] Set aside {error}", "WARN")
 
 
 # --------------------------------------------------------------------------------------------
@@ -214,7 +186,7 @@ def prepare_request(
     RunError
         If there is no usable sub.
     """
-    tell = _Teller(sink)
+    tell = Teller(sink, _PHASES)
 
     def on_file(done: int, total: int) -> None:
         cancel.check()
@@ -238,7 +210,7 @@ def prepare_request(
     return GridRequest(infos, rejected, output, settings, tiles_only)
 
 
-def _agreeing(request: GridRequest, tell: _Teller) -> GridRequest:
+def _agreeing(request: GridRequest, tell: Teller) -> GridRequest:
     """The request without subs whose header cannot be right."""
     kept, odd = split_by_agreement(request.infos, request.settings.max_gap_fov)
     for error in odd:
@@ -251,7 +223,7 @@ def _agreeing(request: GridRequest, tell: _Teller) -> GridRequest:
     return replace(request, infos=kept, rejected=[*request.rejected, *odd])
 
 
-def _plan(request: GridRequest, tell: _Teller) -> CanvasPlan:
+def _plan(request: GridRequest, tell: Teller) -> CanvasPlan:
     """One canvas for the whole run."""
     settings = request.settings
     canvas = plan_canvas(request.infos, settings.pixel_scale_arcsec, settings.max_canvas_mpx)
@@ -264,7 +236,7 @@ def _plan(request: GridRequest, tell: _Teller) -> CanvasPlan:
 # stacking
 
 
-def _stack_tiles(request: GridRequest, canvas: CanvasPlan, tell: _Teller, cancel: CancelToken) -> StackedTiles:
+def _stack_tiles(request: GridRequest, canvas: CanvasPlan, tell: Teller, cancel: CancelToken) -> StackedTiles:
     """Stack the subs of every tile, make its colours neutral and put it on disk."""
     settings, infos = request.settings, request.infos
     footprints = [footprint_of(info, canvas) for info in infos]
@@ -293,7 +265,7 @@ def _stack_tile(
     canvas: CanvasPlan,
     device: Any,
     stacked: StackedTiles,
-    tell: _Teller,
+    tell: Teller,
     cancel: CancelToken,
 ) -> None:
     """Stack one tile, make its colours neutral and put it on disk."""
@@ -312,7 +284,7 @@ def _stack_tile(
     stacked.used.update(numbers)
 
 
-def _device_array(settings: GridSettings, tell: _Teller) -> Any:
+def _device_array(settings: GridSettings, tell: Teller) -> Any:
     """An array on the device that computes the stacks, or None for the CPU kernels."""
     if backend.choose_device(settings.device) == "cpu":
         return None
@@ -323,7 +295,7 @@ def _device_array(settings: GridSettings, tell: _Teller) -> Any:
 class _Steps:
     """Counts resampled subs, from any thread."""
 
-    def __init__(self, total: int, tell: _Teller) -> None:
+    def __init__(self, total: int, tell: Teller) -> None:
         self._lock = threading.Lock()
         self._total, self._done, self._tell = total, 0, tell
 
@@ -333,9 +305,7 @@ class _Steps:
             self._tell.progress(self._done, self._total)
 
 
-def _open_loader(
-    request: GridRequest, canvas: CanvasPlan, budget: int, tell: _Teller, cancel: CancelToken
-) -> SubLoader:
+def _open_loader(request: GridRequest, canvas: CanvasPlan, budget: int, tell: Teller, cancel: CancelToken) -> SubLoader:
     """Find hot pixels once, then read subs as tiles ask for them."""
     maps = find_hot_pixels(request.infos) if request.settings.hot_pixels == "auto" else {}
     for sensor, hot in maps.items():
@@ -430,7 +400,7 @@ def _stack_line(layout: TileLayout, numbers: Sequence[int], infos: Sequence[SubI
     return line
 
 
-def _equalise(name: str, stack: stack_core.Stack, settings: GridSettings, tell: _Teller) -> None:
+def _equalise(name: str, stack: stack_core.Stack, settings: GridSettings, tell: Teller) -> None:
     """RGB median equalisation of a stacked tile, once; its weights follow its gains."""
     if stack.pixels.shape[2] != 3:
         tell.log(f"[GRID] {name}: RGB equalisation skipped, the tile is mono")
@@ -456,7 +426,7 @@ def _store_tile(layout: TileLayout, stack: stack_core.Stack, canvas: CanvasPlan,
     return Tile(layout.name, path, wcs, layout.outer, layout.inner, True, examine(stack.pixels))
 
 
-def _take_tiles(request: GridRequest, tell: _Teller) -> StackedTiles:
+def _take_tiles(request: GridRequest, tell: Teller) -> StackedTiles:
     """Ready-made tiles: images with a WCS, taken as they are, each with a weight from its sky noise."""
     stacked = StackedTiles()
     for number, info in enumerate(request.infos):
@@ -487,106 +457,6 @@ def _take_tiles(request: GridRequest, tell: _Teller) -> StackedTiles:
 
 
 # --------------------------------------------------------------------------------------------
-# photometry between tiles
-
-
-@dataclass(frozen=True)
-class Seams:
-    """The overlaps of a run and the steps over them, before and after scaling."""
-
-    overlaps: list[Overlap]
-    pairs: list[PairFit]
-    before: list[SeamStep]
-    after: list[SeamStep]
-
-
-def _scale_tiles(
-    tiles: Sequence[Tile], settings: GridSettings, tell: _Teller, cancel: CancelToken
-) -> tuple[TileScaling, Seams]:
-    """One gain and offset per tile and channel, from all overlaps together."""
-    channels = tiles[0].health.background.size
-    neutral = neutral_scaling(len(tiles), channels)
-    overlaps = find_overlaps(tiles)
-    ranking = _rank_tiles(tiles, tell)
-    total, done = 2 * len(overlaps), 0
-    pairs, before, after = [], [], []
-    for overlap in overlaps:
-        cancel.check()
-        shared = read_overlap(overlap, tiles)
-        pair = fit_overlap(overlap, shared)
-        _tell_pair(pair, tiles, shared, tell)
-        pairs.append(pair)
-        before.append(seam_step(overlap, shared, tiles, neutral))
-        done += 1
-        tell.progress(done, total)
-    scaling = neutral
-    if settings.photometry == "tiles":
-        scaling = solve_tile_scaling(pairs, ranking, channels)
-        _tell_scaling(scaling, tiles, tell)
-    for overlap in overlaps:
-        cancel.check()
-        after.append(seam_step(overlap, read_overlap(overlap, tiles), tiles, scaling))
-        done += 1
-        tell.progress(done, total)
-    return scaling, Seams(overlaps, pairs, before, after)
-
-
-def _rank_tiles(tiles: Sequence[Tile], tell: _Teller) -> list[int]:
-    """Tiles by health, the reference first: coverage, then low noise; unfit ones last."""
-    fit = [number for number, tile in enumerate(tiles) if not tile.health.problem]
-    unfit = [number for number, tile in enumerate(tiles) if tile.health.problem]
-
-    def merit(number: int) -> float:
-        health = tiles[number].health
-        return -health.coverage / float(np.mean(health.noise))
-
-    for number in unfit:
-        tell.log(f"[GRID] {tiles[number].name} cannot be the reference: {tiles[number].health.problem}", "WARN")
-    if not fit:
-        tell.log("[GRID] No tile is healthy enough to be the reference; the first one is taken", "WARN")
-    ranking = sorted(fit, key=merit) + unfit
-    chosen = tiles[ranking[0]]
-    noise = ", ".join(f"{value:.2f}" for value in chosen.health.noise)
-    tell.log(
-        f"[GRID] Reference tile: {chosen.name} (coverage {100 * chosen.health.coverage:.1f} %, "
-        f"sky noise {noise} ADU, dynamic range {chosen.health.dynamic_range:.0f} ADU)"
-    )
-    return ranking
-
-
-def _tell_pair(pair: PairFit, tiles: Sequence[Tile], shared: OverlapPixels, tell: _Teller) -> None:
-    """One line an overlap: its size and what it says."""
-    names = f"{tiles[pair.reference].name} - {tiles[pair.target].name}"
-    parts = []
-    for name, fit in zip(mosaic_files.channel_names(len(pair.fits)), pair.fits, strict=True):
-        if fit.measured:
-            known = f"± {100 * fit.gain_error:.1f} %" if np.isfinite(fit.gain_error) else "(not determined)"
-            parts.append(f"{name} gain {fit.gain:.4f} {known} offset {fit.offset:.2f}")
-        else:
-            parts.append(f"{name} {fit.reason}")
-    tell.log(f"[GRID] Overlap {names}: {shared.pixels} pixels; {'; '.join(parts)}", "DEBUG")
-    if shared.pixels == 0:
-        tell.log(f"[GRID] Overlap {names}: no valid pixels, scaling disabled for this pair", "DEBUG")
-
-
-def _tell_scaling(scaling: TileScaling, tiles: Sequence[Tile], tell: _Teller) -> None:
-    """Gains and offsets of every tile, tiles without a tie, and whether anything happened at all."""
-    for number, tile in enumerate(tiles):
-        gains = " ".join(f"{value:.5f}" for value in scaling.gain[number])
-        offsets = " ".join(f"{value:.3f}" for value in scaling.offset[number])
-        tell.log(f"[GRID] {tile.name}: gain {gains}, offset {offsets} ADU")
-    loose = [tile.name for tile, tied in zip(tiles, scaling.connected, strict=True) if not tied]
-    if loose:
-        tell.log(f"[GRID] No chain of overlaps ties {', '.join(loose)} to the reference: they keep their level", "WARN")
-    if scaling.neutral and len(tiles) > 1:
-        tell.log(
-            "[GRID] TILE SCALING WAS INACTIVE: every tile fell back to gain 1 and offset 0, "
-            "because no overlap could be measured; expect visible seams",
-            "WARN",
-        )
-
-
-# --------------------------------------------------------------------------------------------
 # assembly and output
 
 
@@ -595,7 +465,7 @@ def _assemble(
     scaling: TileScaling,
     plan_of_canvas: CanvasPlan,
     settings: GridSettings,
-    tell: _Teller,
+    tell: Teller,
     cancel: CancelToken,
 ) -> Mosaic:
     """Scaled tiles come together: pasted where they share the canvas's pixels, reprojected elsewhere."""
@@ -605,6 +475,10 @@ def _assemble(
         content = tile.read()
         gains, offsets = scaling.gain[number], scaling.offset[number]
         pixels = stack_core.apply_tile_photometric_scaling(content.pixels, gains, offsets)
+        if scaling.plane[number].any():
+            height, width = tile.outer.shape
+            places = tile_places(np.arange(width)[None, :], np.arange(height)[:, None], (height, width))
+            pixels += plane_at(scaling.plane[number], *places)
         weight = content.weight / np.square(gains)
         blend = _blend_weight(tile, pixels, weight, settings)
         if tile.on_canvas:
@@ -636,10 +510,10 @@ def _write(
     scaling: TileScaling,
     seams: Seams,
     mosaic: Mosaic,
-    tell: _Teller,
+    tell: Teller,
 ) -> GridOutcome:
     """Mosaic, maps and tables."""
-    metrics = _metrics(stacked.tiles, scaling, seams, tell)
+    metrics = tell_metrics(stacked.tiles, scaling, seams, tell)
     output, settings = request.output, request.settings
     used = [request.infos[number] for number in sorted(stacked.used)]
     cards = provenance.mosaic_cards(used, settings, tiles=len(stacked.tiles), ready_made_tiles=request.tiles_only)
@@ -651,35 +525,6 @@ def _write(
     science, coverage = mosaic_files.write_mosaic(output, mosaic, canvas.wcs, cards)
     rejected = [*request.rejected, *stacked.rejected]
     return GridOutcome(science, coverage, len(stacked.tiles), len(used), rejected, stacked.left_out, metrics)
-
-
-def _metrics(tiles: Sequence[Tile], scaling: TileScaling, seams: Seams, tell: _Teller) -> dict[str, float]:
-    """Inter-tile spread and seam steps, before and after; logged and returned by name."""
-    background = np.array([tile.health.background for tile in tiles])
-    metrics: dict[str, float] = {}
-    for channel, name in enumerate(mosaic_files.channel_names(background.shape[1])):
-        states = {
-            "before": (background[:, channel], seams.before),
-            "after": (background[:, channel] * scaling.gain[:, channel] + scaling.offset[:, channel], seams.after),
-        }
-        for state, (levels, steps) in states.items():
-            spread = float(np.nanstd(levels)) if np.isfinite(levels).any() else float("nan")
-            tell.log(f"[GRID][METRICS] Inter-tile median stddev (channel {name}): {spread:.2f} ADU ({state} scaling)")
-            metrics[f"inter_tile_stddev_{state}_{name}"] = spread
-            adu = _median_size([step.step_adu[channel] for step in steps])
-            sigma = _median_size([step.sigma[channel] for step in steps])
-            tell.log(
-                f"[GRID][METRICS] Seam step (channel {name}): median {adu:.3f} ADU, {sigma:.3f} sigma ({state} scaling)"
-            )
-            metrics[f"seam_step_adu_{state}_{name}"] = adu
-            metrics[f"seam_step_sigma_{state}_{name}"] = sigma
-    return metrics
-
-
-def _median_size(values: Sequence[float]) -> float:
-    """Median of the sizes of the finite values, NaN if there is none."""
-    finite = np.abs([value for value in values if np.isfinite(value)])
-    return float(np.median(finite)) if finite.size else float("nan")
 
 
 # --------------------------------------------------------------------------------------------

@@ -7,11 +7,11 @@ adapter (command line, window, host program) turns them into its own grammar.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .errors import Cancelled
+from .errors import Cancelled, SubError
 
 Level = Literal["DEBUG", "INFO", "WARN", "ERROR", "SUCCESS"]
 
@@ -83,3 +83,37 @@ class CancelToken:
         """Raise `Cancelled` if somebody asked for it."""
         if self._flag.is_set():
             raise Cancelled("The run was stopped before it was finished.")
+
+
+class Teller:
+    """Short words for the events of one recipe.
+
+    Parameters
+    ----------
+    sink : callable
+        Receives the events.
+    phases : sequence of (name, weight)
+        The phases of the recipe in their order, with their expected shares of the run's time.
+    """
+
+    def __init__(self, sink: Sink, phases: Sequence[tuple[str, float]]) -> None:
+        self.sink = sink
+        self._phases = phases
+        self._phase = phases[0][0]
+
+    def log(self, text: str, level: Level = "INFO") -> None:
+        """One line for the log."""
+        self.sink(LogLine(text, level))
+
+    def phase(self, number: int) -> None:
+        """Phase `number` (from 0) begins."""
+        self._phase, weight = self._phases[number]
+        self.sink(PhaseStarted(self._phase, number + 1, weight))
+
+    def progress(self, done: int, total: int) -> None:
+        """`done` of `total` steps of the running phase are behind us."""
+        self.sink(Progress(self._phase, done, total))
+
+    def set_aside(self, error: SubError) -> None:
+        """A sub cannot be used."""
+        self.log(f"[GRID] Set aside {error}", "WARN")

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -169,6 +171,35 @@ def _to_float(text: str) -> float:
 
 # --- celestial WCS
 
+
+class ThreadSafeWCS(WCS):
+    """A WCS that several threads may use at once.
+
+    Astropy evaluates SIP in scratch memory that belongs to the WCS, without Python's lock: two
+    threads on one object get positions that are wrong by pixels, mostly without an error. Here each
+    object is used by one thread at a time. Arrays of pixel positions must not be shared between
+    threads either: astropy shifts them in place and back.
+    """
+
+    def all_pix2world(self, *args: Any, **kwargs: Any) -> Any:
+        """As in `astropy.wcs.WCS`."""
+        with _lock_of(self):
+            return super().all_pix2world(*args, **kwargs)
+
+    def all_world2pix(self, *args: Any, **kwargs: Any) -> Any:
+        """As in `astropy.wcs.WCS`."""
+        with _lock_of(self):
+            return super().all_world2pix(*args, **kwargs)
+
+
+# A lock inside the object would not survive pickling; objects share these few instead.
+_LOCKS = tuple(threading.RLock() for _ in range(64))
+
+
+def _lock_of(wcs: WCS) -> threading.RLock:
+    return _LOCKS[id(wcs) // 64 % len(_LOCKS)]
+
+
 _CELESTIAL_TYPE = re.compile(r"(RA|DEC|GLON|GLAT)-{1,6}([A-Z]{3})(?:-([A-Z]+))?")
 _ZENITHAL = frozenset(("AZP", "SZP", "TAN", "STG", "SIN", "ARC", "ZPN", "ZEA", "AIR", "TPV"))
 _OTHER_PROJECTIONS = frozenset(
@@ -217,7 +248,7 @@ def celestial_wcs(header: Mapping[str, CardValue] | fits.Header, shape: tuple[in
     astropy.wcs.WCS
         World axes are ICRS right ascension and declination in this order, pixel axes x and y.
         FK5 of another equinox than 2000, FK4 and galactic coordinates are rotated to ICRS; FK5 at 2000
-        is taken as ICRS (they differ by 0.03 arcsec at most). No warning is emitted.
+        is taken as ICRS (they differ by 0.03 arcsec at most). No warning is emitted. Threads may share it.
 
     Raises
     ------
@@ -228,7 +259,7 @@ def celestial_wcs(header: Mapping[str, CardValue] | fits.Header, shape: tuple[in
     cards = HeaderCards.from_header(header) if isinstance(header, fits.Header) else HeaderCards(header)
     axes = _find_axes(cards)
     units = [_degrees_per_unit(cards, axis) for axis in (axes.lon, axes.lat)]
-    wcs = WCS(naxis=2)
+    wcs = ThreadSafeWCS(naxis=2)
     crval = [_required(cards, f"CRVAL{axis}") * unit for axis, unit in zip((axes.lon, axes.lat), units, strict=True)]
     if not -90.0 <= crval[1] <= 90.0:
         raise ValueError(f"its plate solution is wrong: the declination of its reference point is {crval[1]:g} degrees")

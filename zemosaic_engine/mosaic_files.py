@@ -16,17 +16,13 @@ from .fits_files import atomic_path, write_fits
 from .geometry import Box
 from .photometry.sky import clipped_median
 from .photometry.tile_scaling import PairFit, TileScaling
+from .tile_matching import channel_names
 from .tile_overlaps import Overlap, SeamStep
 from .tiles import Tile
 
 MOSAIC_NAME = "mosaic_grid.fits"
 COVERAGE_NAME = "mosaic_grid_coverage.fits"
 VIEWER_NAME = "mosaic_grid_viewer.fits"
-
-
-def channel_names(channels: int) -> tuple[str, ...]:
-    """Names of the channels in logs and tables."""
-    return ("R", "G", "B") if channels == 3 else ("L",)
 
 
 def _planes(array: NDArray) -> NDArray:
@@ -116,12 +112,15 @@ def write_tile_table(
                     tile.name, name, subs[number], before, gain * before + offset, gain,
                     float(scaling.gain_error[number, channel]) * gain, offset,
                     float(scaling.offset_error[number, channel]), int(overlap_pixels[number]),
+                    *(float(value) for value in scaling.plane[number, channel]),
                     bool(scaling.connected[number]),
                 )
             )  # fmt: skip
     names = ("tile", "channel", "subs", "median_before", "median_after", "gain", "gain_error", "offset",
-             "offset_error", "overlap_pixels", "connected")  # fmt: skip
-    units = dict.fromkeys(("median_before", "median_after", "offset", "offset_error"), "adu")
+             "offset_error", "overlap_pixels", "plane_constant", "plane_x", "plane_y", "connected")  # fmt: skip
+    units = dict.fromkeys(
+        ("median_before", "median_after", "offset", "offset_error", "plane_constant", "plane_x", "plane_y"), "adu"
+    )
     return _write_table(folder / "tile_photometry.ecsv", rows, names, units)
 
 

@@ -190,6 +190,13 @@ class GridSettings(BaseModel):
         group="photometry",
     )
 
+    tile_gradients: bool = _setting(
+        True,
+        "Also take out the planes by which the skies of scaled tiles differ where they overlap.",
+        group="photometry",
+        advanced=True,
+    )
+
     # --- output
     save_final_as_uint16: bool = _setting(
         False,

@@ -10,13 +10,17 @@ from numpy.typing import NDArray
 
 from .geometry import Box
 from .photometry.overlaps import OverlapFit, measure_overlap
-from .photometry.sky import clipped_median
+from .photometry.sky import cell_medians, clipped_median
+from .photometry.tile_gradients import GradientCells, plane_at, tile_places
 from .photometry.tile_scaling import PairFit, TileScaling
 from .tiles import Tile
 from .validity import erode, valid_pixels
 from .warp import footprint_box, pixel_map, resample
 
 _ERODE_PX = 2  # edges of coverage carry half-filled pixels
+_GRADIENT_CELL_PX = 16  # overlaps may be narrow
+
+Places = tuple[NDArray, NDArray]
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,15 @@ class OverlapPixels:
         In ADU.
     mask : ndarray of bool, shape (h, w)
         True where both have coverage, 2 px inside its edge.
+    first_place, second_place : tuple of ndarray
+        (u, v) of the pixels on each tile, -1..1 from edge to edge; they broadcast to (h, w).
     """
 
     first: NDArray[np.float32]
     second: NDArray[np.float32]
     mask: NDArray[np.bool_]
+    first_place: Places
+    second_place: Places
 
     @property
     def pixels(self) -> int:
@@ -89,13 +97,22 @@ def read_overlap(overlap: Overlap, tiles: Sequence[Tile]) -> OverlapPixels:
         second = other.read(overlap.box)
         pixels = second.pixels
         covered = np.asarray((second.coverage > 0).all(axis=2))
+        place = _places(overlap.box, other)
     else:
         second = other.read()
         mapping = pixel_map(other.wcs, one.wcs, overlap.box)
         pixels = resample(second.pixels, mapping, overlap.box)
         covered = valid_pixels(pixels)
+        place = tile_places(*mapping.evaluate(), other.outer.shape)
     both = np.asarray((first.coverage > 0).all(axis=2)) & covered
-    return OverlapPixels(first.pixels, pixels, erode(both, _ERODE_PX))
+    return OverlapPixels(first.pixels, pixels, erode(both, _ERODE_PX), _places(overlap.box, one), place)
+
+
+def _places(box: Box, tile: Tile) -> Places:
+    """(u, v) of the pixels of a box on the tile's own grid."""
+    inside = box.relative_to(tile.outer)
+    x, y = np.arange(inside.x0, inside.x1)[None, :], np.arange(inside.y0, inside.y1)[:, None]
+    return tile_places(x, y, tile.outer.shape)
 
 
 def fit_overlap(overlap: Overlap, shared: OverlapPixels) -> PairFit:
@@ -110,12 +127,37 @@ def fit_overlap(overlap: Overlap, shared: OverlapPixels) -> PairFit:
 def seam_step(overlap: Overlap, shared: OverlapPixels, tiles: Sequence[Tile], scaling: TileScaling) -> SeamStep:
     """How far apart two tiles are on their overlap once `scaling` is applied."""
     one, other = overlap.first, overlap.second
-    channels = shared.first.shape[2]
-    step = np.full(channels, np.nan)
-    for channel in range(channels):
-        difference = shared.first[..., channel] * scaling.gain[one, channel] + scaling.offset[one, channel]
-        difference -= shared.second[..., channel] * scaling.gain[other, channel] + scaling.offset[other, channel]
-        step[channel] = clipped_median(difference[shared.mask])[0]
+    difference = scaled_difference(overlap, shared, scaling)
+    step = np.array([clipped_median(difference[..., channel])[0] for channel in range(difference.shape[2])])
     noise = 0.5 * (tiles[one].health.noise * scaling.gain[one] + tiles[other].health.noise * scaling.gain[other])
     with np.errstate(divide="ignore", invalid="ignore"):
         return SeamStep(step, np.where(noise > 0, step / noise, np.nan))
+
+
+def scaled_difference(overlap: Overlap, shared: OverlapPixels, scaling: TileScaling) -> NDArray[np.float32]:
+    """First minus second tile on their overlap once `scaling` is applied, (h, w, C); NaN outside the mask."""
+    scaled = [
+        pixels * scaling.gain[tile] + scaling.offset[tile] + plane_at(scaling.plane[tile], *place)
+        for tile, pixels, place in (
+            (overlap.first, shared.first, shared.first_place),
+            (overlap.second, shared.second, shared.second_place),
+        )
+    ]
+    difference = scaled[0] - scaled[1]
+    difference[~shared.mask] = np.nan
+    return difference
+
+
+def gradient_cells(overlap: Overlap, shared: OverlapPixels, scaling: TileScaling) -> GradientCells:
+    """Cell medians of the difference that is left between two scaled tiles, with their places on both."""
+    difference = scaled_difference(overlap, shared, scaling)
+    box = Box(0, difference.shape[0], 0, difference.shape[1])
+    index, median, error = cell_medians(difference, box, _GRADIENT_CELL_PX)
+    middle = np.minimum(index * _GRADIENT_CELL_PX + _GRADIENT_CELL_PX // 2, np.array(box.shape) - 1)
+
+    def at_cells(places: Places) -> NDArray[np.float64]:
+        u, v = (np.broadcast_to(place, box.shape)[middle[:, 0], middle[:, 1]] for place in places)
+        return np.stack([u, v], axis=1)
+
+    first, second = at_cells(shared.first_place), at_cells(shared.second_place)
+    return GradientCells(overlap.first, overlap.second, first, second, median, error)

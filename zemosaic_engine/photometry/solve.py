@@ -156,7 +156,9 @@ def solve_agreement(
         pull = solution.residual / reports.sigma
         scatter = max(1e-12, _robust_scatter(pull, reports, n_images, anchors))
         # A thousandth of a typical sigma is far below the error of any correction.
-        if np.abs(correction - previous).max(initial=0.0) <= 1e-3 * (np.median(reports.sigma) if reports.sigma.size else 1.0):
+        if np.abs(correction - previous).max(initial=0.0) <= 1e-3 * (
+            np.median(reports.sigma) if reports.sigma.size else 1.0
+        ):
             break
         weight = normal_weight / (1.0 + (pull / (_CAUCHY_SCALE * max(scatter, 1.0))) ** 2)
     error = np.zeros(n_images)

@@ -37,6 +37,9 @@ class TileScaling:
         In ADU.
     connected : ndarray of bool, shape (n_tiles,)
         True for tiles tied to the reference by a chain of overlaps in every channel.
+    plane : ndarray of float32, shape (n_tiles, C, 3)
+        What is added after gain and offset: constant and slopes along x and y in ADU from the
+        centre to the edge of the tile; all 0 unless gradients are matched too.
     """
 
     gain: NDArray[np.float32]
@@ -44,6 +47,7 @@ class TileScaling:
     offset: NDArray[np.float32]
     offset_error: NDArray[np.float64]
     connected: NDArray[np.bool_]
+    plane: NDArray[np.float32]
 
     @property
     def neutral(self) -> bool:
@@ -55,7 +59,12 @@ def neutral_scaling(tiles: int, channels: int) -> TileScaling:
     """Gain 1 and offset 0 for every tile."""
     shape = (tiles, channels)
     return TileScaling(
-        np.ones(shape, np.float32), np.zeros(shape), np.zeros(shape, np.float32), np.zeros(shape), np.ones(tiles, bool)
+        np.ones(shape, np.float32),
+        np.zeros(shape),
+        np.zeros(shape, np.float32),
+        np.zeros(shape),
+        np.ones(tiles, bool),
+        np.zeros((*shape, 3), np.float32),
     )
 
 
@@ -85,7 +94,8 @@ def solve_tile_scaling(pairs: Sequence[PairFit], ranking: Sequence[int], channel
         levels = _solve_offsets(pairs, ranking, channel, gain[:, channel])
         offset[:, channel], offset_error[:, channel] = levels.correction, levels.error
         connected &= levels.component == 0
-    return TileScaling(gain.astype(np.float32), gain_error, offset.astype(np.float32), offset_error, connected)
+    plane = np.zeros((count, channels, 3), np.float32)
+    return TileScaling(gain.astype(np.float32), gain_error, offset.astype(np.float32), offset_error, connected, plane)
 
 
 def _solve_gains(pairs: Sequence[PairFit], ranking: Sequence[int], channel: int) -> Agreement:

@@ -1,0 +1,194 @@
+"""Tiles come to one photometric scale: reference, overlaps, one solve, and the proof of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .events import CancelToken, Teller
+from .photometry.tile_gradients import solve_tile_gradients
+from .photometry.tile_scaling import PairFit, TileScaling, neutral_scaling, solve_tile_scaling
+from .settings import GridSettings
+from .tile_overlaps import (
+    Overlap,
+    OverlapPixels,
+    SeamStep,
+    find_overlaps,
+    fit_overlap,
+    gradient_cells,
+    read_overlap,
+    seam_step,
+)
+from .tiles import Tile
+
+
+@dataclass(frozen=True)
+class Seams:
+    """The overlaps of a run and the steps over them, before and after scaling."""
+
+    overlaps: list[Overlap]
+    pairs: list[PairFit]
+    before: list[SeamStep]
+    after: list[SeamStep]
+
+
+def channel_names(channels: int) -> tuple[str, ...]:
+    """Names of the channels in logs and tables."""
+    return ("R", "G", "B") if channels == 3 else ("L",)
+
+
+def match_tiles(
+    tiles: Sequence[Tile], settings: GridSettings, tell: Teller, cancel: CancelToken
+) -> tuple[TileScaling, Seams]:
+    """One gain and offset per tile and channel, from all overlaps together, anchored at a healthy reference.
+
+    Parameters
+    ----------
+    tiles : sequence of Tile
+        All tiles of the run.
+    settings : GridSettings
+        ``photometry`` and ``tile_gradients`` are used.
+    tell, cancel
+        Log lines and progress; looked at between overlaps.
+
+    Returns
+    -------
+    TileScaling
+        Neutral where nothing was asked for or could be measured; never NaN.
+    Seams
+        Steps over every overlap, before and after.
+    """
+    channels = tiles[0].health.background.size
+    neutral = neutral_scaling(len(tiles), channels)
+    overlaps = find_overlaps(tiles)
+    ranking = rank_tiles(tiles, tell)
+    steps = _Steps((3 if settings.tile_gradients else 2) * len(overlaps), tell, cancel)
+    pairs, before = [], []
+    for overlap in overlaps:
+        shared = read_overlap(overlap, tiles)
+        pair = fit_overlap(overlap, shared)
+        _tell_pair(pair, tiles, shared, tell)
+        pairs.append(pair)
+        before.append(seam_step(overlap, shared, tiles, neutral))
+        steps.one()
+    scaling = neutral
+    if settings.photometry == "tiles":
+        scaling = solve_tile_scaling(pairs, ranking, channels)
+        if settings.tile_gradients:
+            scaling = _match_gradients(overlaps, tiles, scaling, ranking[0], steps)
+        _tell_scaling(scaling, tiles, tell)
+    after = []
+    for overlap in overlaps:
+        after.append(seam_step(overlap, read_overlap(overlap, tiles), tiles, scaling))
+        steps.one()
+    return scaling, Seams(overlaps, pairs, before, after)
+
+
+class _Steps:
+    """Progress over all overlaps."""
+
+    def __init__(self, total: int, tell: Teller, cancel: CancelToken) -> None:
+        self._total, self._done, self._tell, self._cancel = total, 0, tell, cancel
+
+    def one(self) -> None:
+        self._cancel.check()
+        self._done += 1
+        self._tell.progress(self._done, self._total)
+
+
+def _match_gradients(
+    overlaps: Sequence[Overlap], tiles: Sequence[Tile], scaling: TileScaling, anchor: int, steps: _Steps
+) -> TileScaling:
+    """The scaling with a plane a tile for what gain and offset leave."""
+    cells = []
+    for overlap in overlaps:
+        cells.append(gradient_cells(overlap, read_overlap(overlap, tiles), scaling))
+        steps.one()
+    channels = scaling.gain.shape[1]
+    return replace(scaling, plane=solve_tile_gradients(cells, len(tiles), anchor, channels))
+
+
+def rank_tiles(tiles: Sequence[Tile], tell: Teller) -> list[int]:
+    """Tiles by health, the reference first: coverage, then low noise; unfit ones last."""
+    fit = [number for number, tile in enumerate(tiles) if not tile.health.problem]
+    unfit = [number for number, tile in enumerate(tiles) if tile.health.problem]
+
+    def merit(number: int) -> float:
+        health = tiles[number].health
+        return -health.coverage / float(np.mean(health.noise))
+
+    for number in unfit:
+        tell.log(f"[GRID] {tiles[number].name} cannot be the reference: {tiles[number].health.problem}", "WARN")
+    if not fit:
+        tell.log("[GRID] No tile is healthy enough to be the reference; the first one is taken", "WARN")
+    ranking = sorted(fit, key=merit) + unfit
+    chosen = tiles[ranking[0]]
+    noise = ", ".join(f"{value:.2f}" for value in chosen.health.noise)
+    tell.log(
+        f"[GRID] Reference tile: {chosen.name} (coverage {100 * chosen.health.coverage:.1f} %, "
+        f"sky noise {noise} ADU, dynamic range {chosen.health.dynamic_range:.0f} ADU)"
+    )
+    return ranking
+
+
+def _tell_pair(pair: PairFit, tiles: Sequence[Tile], shared: OverlapPixels, tell: Teller) -> None:
+    """One line an overlap: its size and what it says."""
+    names = f"{tiles[pair.reference].name} - {tiles[pair.target].name}"
+    parts = []
+    for name, fit in zip(channel_names(len(pair.fits)), pair.fits, strict=True):
+        if fit.measured:
+            known = f"± {100 * fit.gain_error:.1f} %" if np.isfinite(fit.gain_error) else "(not determined)"
+            parts.append(f"{name} gain {fit.gain:.4f} {known} offset {fit.offset:.2f}")
+        else:
+            parts.append(f"{name} {fit.reason}")
+    tell.log(f"[GRID] Overlap {names}: {shared.pixels} pixels; {'; '.join(parts)}", "DEBUG")
+    if shared.pixels == 0:
+        tell.log(f"[GRID] Overlap {names}: no valid pixels, scaling disabled for this pair", "DEBUG")
+
+
+def _tell_scaling(scaling: TileScaling, tiles: Sequence[Tile], tell: Teller) -> None:
+    """Gains and offsets of every tile, tiles without a tie, and whether anything happened at all."""
+    for number, tile in enumerate(tiles):
+        gains = " ".join(f"{value:.5f}" for value in scaling.gain[number])
+        offsets = " ".join(f"{value:.3f}" for value in scaling.offset[number])
+        tell.log(f"[GRID] {tile.name}: gain {gains}, offset {offsets} ADU")
+    loose = [tile.name for tile, tied in zip(tiles, scaling.connected, strict=True) if not tied]
+    if loose:
+        tell.log(f"[GRID] No chain of overlaps ties {', '.join(loose)} to the reference: they keep their level", "WARN")
+    if scaling.neutral and len(tiles) > 1:
+        tell.log(
+            "[GRID] TILE SCALING WAS INACTIVE: every tile fell back to gain 1 and offset 0, "
+            "because no overlap could be measured; expect visible seams",
+            "WARN",
+        )
+
+
+def tell_metrics(tiles: Sequence[Tile], scaling: TileScaling, seams: Seams, tell: Teller) -> dict[str, float]:
+    """Inter-tile spread and seam steps, before and after; logged and returned by name."""
+    background = np.array([tile.health.background for tile in tiles])
+    metrics: dict[str, float] = {}
+    for channel, name in enumerate(channel_names(background.shape[1])):
+        states = {
+            "before": (background[:, channel], seams.before),
+            "after": (background[:, channel] * scaling.gain[:, channel] + scaling.offset[:, channel], seams.after),
+        }
+        for state, (levels, steps) in states.items():
+            spread = float(np.nanstd(levels)) if np.isfinite(levels).any() else float("nan")
+            tell.log(f"[GRID][METRICS] Inter-tile median stddev (channel {name}): {spread:.2f} ADU ({state} scaling)")
+            metrics[f"inter_tile_stddev_{state}_{name}"] = spread
+            adu = _median_size([step.step_adu[channel] for step in steps])
+            sigma = _median_size([step.sigma[channel] for step in steps])
+            tell.log(
+                f"[GRID][METRICS] Seam step (channel {name}): median {adu:.3f} ADU, {sigma:.3f} sigma ({state} scaling)"
+            )
+            metrics[f"seam_step_adu_{state}_{name}"] = adu
+            metrics[f"seam_step_sigma_{state}_{name}"] = sigma
+    return metrics
+
+
+def _median_size(values: Sequence[float]) -> float:
+    """Median of the sizes of the finite values, NaN if there is none."""
+    finite = np.abs([value for value in values if np.isfinite(value)])
+    return float(np.median(finite)) if finite.size else float("nan")
