@@ -1,8 +1,10 @@
 """Headers of every dialect mean what astropy says they mean; broken ones mean what their solver meant."""
 
 import math
+import pickle
 import re
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -97,6 +99,10 @@ def test_dialects_agree_with_astropy(cards):
         (BASE | CD | {"EQUINOX": 0.0}, BASE | CD),
         (BASE | CD | {"RADESYS": "FK5", "EQUINOX": 2000.0}, BASE | CD),
         (
+            BASE | CD | SIP | TPV | {"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP"},
+            BASE | CD | SIP | {"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP"},
+        ),
+        (
             BASE | CD | SIP | {"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN"},
             BASE | CD | SIP | {"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP"},
         ),
@@ -117,6 +123,7 @@ def test_dialects_agree_with_astropy(cards):
         "pc001",
         "equinox-0",
         "fk5-2000",
+        "sip+pv",
         "half-sip",
     ],
 )
@@ -196,6 +203,32 @@ def test_useless_headers_say_why(cards, reason):
         cards = cards | {"CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN"}
     with pytest.raises(ValueError, match=reason):
         celestial_wcs(cards, SHAPE)
+
+
+@pytest.mark.parametrize("kind", ["SIP", "TPV"])
+def test_threads_may_share_a_wcs(kind):
+    """Astropy's own WCS fails this: its distortions are evaluated in memory that the threads share."""
+    distortion = SIP | {"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP"}
+    if kind == "TPV":
+        distortion = TPV | {"CTYPE1": "RA---TPV", "CTYPE2": "DEC--TPV"}
+    wcs = celestial_wcs(BASE | CD | distortion, SHAPE)
+    points = np.random.default_rng(0).uniform(0, 200, (150_000, 2))
+    sky = wcs.all_pix2world(points, 0)
+    back = wcs.all_world2pix(sky[:2000], 0)
+
+    def same(_):
+        here = np.array_equal(wcs.all_pix2world(points.copy(), 0), sky)
+        return here and np.array_equal(wcs.all_world2pix(sky[:2000].copy(), 0), back)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(same, range(16)))
+
+
+def test_wcs_can_be_pickled_and_copied():
+    wcs = celestial_wcs(BASE | CD | SIP | {"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP"}, SHAPE)
+    for other in (pickle.loads(pickle.dumps(wcs)), wcs.deepcopy(), wcs.celestial):
+        assert type(other) is type(wcs)
+        np.testing.assert_allclose(other.all_pix2world(POINTS, 0), wcs.all_pix2world(POINTS, 0), atol=1e-11)
 
 
 def test_pixel_scale_and_centre():
