@@ -30,6 +30,7 @@ from zemosaic_engine.settings import GridSettings
 LOG_NAME = "zemosaic.log"
 PREVIEW_NAME = "mosaic_grid.png"
 REJECTED_NAME = "rejected_subs.csv"
+_EMPTY_CORNERS = 1.25
 
 
 @dataclass(frozen=True)
@@ -204,10 +205,12 @@ def estimate_output_bytes(infos: Sequence[SubInfo], settings: GridSettings) -> i
             cells.update((y, x) for x in range(math.ceil(column - half), math.floor(column + half) + 1))
     pixels = len(cells) * (cell_deg * 3600.0 / scale) ** 2
     channels = max(info.channels for info in infos)
-    mosaic = pixels * (4 * channels + 4 * channels + 4 * channels + 4)  # science, WEIGHT, COVERAGE, coverage file
+    # The canvas is the rectangle around what is covered, and has some empty corners.
+    canvas = _EMPTY_CORNERS * pixels
+    mosaic = canvas * ((4 + 4 + 2) * channels + 2)  # science, WEIGHT, COVERAGE; the coverage file
     if settings.save_final_as_uint16:
-        mosaic += pixels * 2 * channels
-    tiles = pixels * (1.0 + settings.batch_overlap_pct / 100.0) ** 2 * (4 * channels + 4 * channels + 4)
+        mosaic += canvas * 2 * channels
+    tiles = pixels * (1.0 + settings.batch_overlap_pct / 100.0) ** 2 * ((4 + 4 + 2) * channels + 1)
     return int(mosaic + tiles)
 
 

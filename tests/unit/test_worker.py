@@ -178,8 +178,8 @@ def test_a_full_disk_is_told_before_the_start(folders, recipe, monkeypatch):
 
 def test_the_estimate_of_disk_follows_the_area_and_not_the_number_of_subs():
     one = estimate_output_bytes([info()], SETTINGS)
-    # Science, WEIGHT and COVERAGE of 3 channels, and as much again in tiles.
-    assert one == pytest.approx(2e6 * (40 + 1.44 * 28), rel=0.15)
+    # Science, WEIGHT and COVERAGE of 3 channels on a canvas with empty corners, and the same in tiles.
+    assert one == pytest.approx(2e6 * (1.25 * 32 + 1.44 * 31), rel=0.15)
     assert estimate_output_bytes([info()] * 50, SETTINGS) == one
     beside = estimate_output_bytes([info(), info(center=(10.0, 21.0))], SETTINGS)
     assert 1.6 * one < beside < 2.2 * one
