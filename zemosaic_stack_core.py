@@ -28,8 +28,6 @@ from zemosaic_engine.settings import GridSettings, build_settings
 
 logger = logging.getLogger("ZeMosaicWorker.grid_mode")
 
-_REJECT = {"none": 0, "kappa_sigma": 1, "winsorized_sigma_clip": 2}
-_COMBINE = {"mean": 0, "median": 1}
 _WEAK_GAIN_ERROR = 0.05  # relative; worse than this, diffuse structure is asked as well
 _RGB_GAIN_RANGE = (0.1, 10.0)
 _BAND_ROWS = 64
@@ -247,14 +245,14 @@ def _combine_rows_on_cpu(
     into: Into,
 ) -> None:
     """Combine a band of rows with the compiled kernel."""
-    from zemosaic_engine.kernels import cpu
+    from zemosaic_engine.kernels import cpu, reference
 
     cpu.combine_rows(
         samples.buffer, samples.start, samples.boxes, band[0], band[1], samples.shape[1], samples.shape[2],
         scales.gain, scales.offset, weighing.weight, weighing.noise,
         samples.edges, settings.edge_feather_px, samples.radial,
-        sky, _REJECT[settings.stack_reject_algo], settings.stack_kappa_low, settings.stack_kappa_high,
-        settings.winsor_limits[0], settings.winsor_limits[1], _COMBINE[settings.stack_final_combine], *into,
+        sky, reference.REJECT[settings.stack_reject_algo], settings.stack_kappa_low, settings.stack_kappa_high,
+        settings.winsor_limits[0], settings.winsor_limits[1], reference.COMBINE[settings.stack_final_combine], *into,
     )  # fmt: skip
 
 
