@@ -209,3 +209,10 @@ def test_settings_become_options():
         GridSettings(stack_reject_algo="kappa_sigma", stack_kappa_low=2.0, winsor_limits=(0.1, 0.2))
     )
     assert options == CombineOptions("kappa_sigma", 2.0, 3.0, 0.1, 0.2, "mean")
+
+
+@pytest.mark.parametrize(
+    "name", ["FEW_SAMPLES", "SIGNAL_SHARE", "LEAST_SIGMA", "LEAST_TAPER", "UNDERSHOOT", "OVERSHOOT", "HALF_WEIGHT"]
+)
+def test_constants_are_the_same(name):
+    assert getattr(cpu, name) == pytest.approx(getattr(reference, name), rel=1e-7)

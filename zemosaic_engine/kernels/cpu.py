@@ -11,13 +11,14 @@ from typing import Any
 import numba
 import numpy as np
 
-from .reference import FEW_SAMPLES, LEAST_SIGMA, LEAST_TAPER, SIGNAL_SHARE
-from .reference import HALF_WEIGHT as _HALF_64
-from .reference import OVERSHOOT as _OVERSHOOT_64
-from .reference import UNDERSHOOT as _UNDERSHOOT_64
-
-# Typed, so that the compiled arithmetic on pixels stays in 32 bits.
-_HALF, _UNDERSHOOT, _OVERSHOOT = np.float32(_HALF_64), np.float32(_UNDERSHOOT_64), np.float32(_OVERSHOOT_64)
+# Constants of `reference`, repeated and not imported: Numba's cache on disk looks at the date of this
+# file alone, and would go on using old values of another. Typed, so that pixels stay in 32 bits.
+FEW_SAMPLES = 8
+SIGNAL_SHARE = 0.3
+LEAST_SIGMA = 0.8
+LEAST_TAPER = 1e-3
+UNDERSHOOT, OVERSHOOT = np.float32(0.05), np.float32(0.25)
+HALF_WEIGHT = np.float32(0.4999)
 
 # Finite is written ``abs(x) < _INFINITY``: Numba's isfinite subtracts, which rearranging may spoil.
 _INFINITY = np.float32(np.inf)
@@ -73,7 +74,7 @@ def _column_ranges(flat: Any, y0: int, begin: int, rows: int, entries: int, low:
 def _within(value: float, least: float, most: float) -> Any:
     """`value`, kept within the range of the inner taps but for a margin."""
     spread = most - least
-    return min(max(value, least - _UNDERSHOOT * spread), most + _OVERSHOOT * spread)
+    return min(max(value, least - UNDERSHOOT * spread), most + OVERSHOOT * spread)
 
 
 @_jit
@@ -97,7 +98,7 @@ def _sum_valid_taps(source: Any, y0: int, x0: int, c: int, wy: Any, wx: Any, ski
     if valid == taps * taps:
         return _within(total, inner_low, inner_high)
     # At half a pixel beyond the border half of the weight remains, but for rounding.
-    if weight < _HALF:
+    if weight < HALF_WEIGHT:
         return np.float32(np.nan)
     return min(max(total / weight, low), high)
 
@@ -246,7 +247,7 @@ def _interpolate_valid(plane: Any, at: int, offset: Any, weight: Any) -> Any:
             total += weight[k] * value
             remaining += weight[k]
             low, high = min(low, value), max(high, value)
-    if remaining < _HALF:
+    if remaining < HALF_WEIGHT:
         return np.float32(np.nan)
     return min(max(total / remaining, low), high)
 
