@@ -164,3 +164,11 @@ def test_the_kit_stands_alone():
     code = f"import sys, grid_mode\nprint([name for name in sys.modules if name.split('.')[0] in {ours!r}])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.count("/") == 1 and "__init__" not in name])
+def test_architecture_md_knows_every_module(name):
+    """Modules by name; those of sub-packages by the name of their package."""
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    module = Path(name).stem
+    assert f"`{module}`" in text or f"{module} (" in text or f"{module}." in text
