@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from astropy.wcs import WCS
 from reproject import reproject_interp
 
 from zemosaic_engine.geometry import Box
+from zemosaic_engine.memory import SampleStore
 from zemosaic_engine.warp import (
     footprint_box,
     footprint_polygon,
@@ -242,3 +245,65 @@ def test_wrong_calls_are_refused():
         resample(np.zeros((50, 50, 1), np.float32), mapped, None, "lanczos9")
     with pytest.raises(ValueError, match="box with pixels"):
         pixel_map(wcs, wcs, Box(5, 5, 0, 10))
+
+
+def test_old_equinox_is_not_taken_for_icrs():
+    """B1950 coordinates differ from ICRS by most of a degree."""
+    from astropy.coordinates import SkyCoord
+    from astropy.wcs.utils import pixel_to_pixel
+
+    there = SkyCoord(180.0, 40.0, unit="deg", frame="icrs").transform_to("fk4")
+    source = tangent_wcs((100, 100), center=(there.ra.deg, there.dec.deg))
+    source.wcs.radesys, source.wcs.equinox = "FK4", 1950.0
+    source.wcs.set()
+    target = tangent_wcs((100, 100))
+    x, y = pixel_map(source, target, Box(0, 100, 0, 100), src_shape=(100, 100)).evaluate()
+    grid_y, grid_x = np.mgrid[:100, :100].astype(float)
+    true_x, true_y = pixel_to_pixel(target, source, grid_x, grid_y)
+    assert np.hypot(x - true_x, y - true_y).max() < 0.01
+    assert np.hypot(x[50, 50] - 50, y[50, 50] - 50) < 1.0
+
+
+def test_maps_of_one_wcs_in_many_threads_are_the_same():
+    shape = (200, 150)
+    source, target = tangent_wcs(shape, rotation=50, sip=True), tangent_wcs(shape)
+
+    def nodes(_):
+        return pixel_map(source, target, Box(0, 200, 0, 150), 1e-5, src_shape=shape).nodes
+
+    first = nodes(0)
+    with ThreadPoolExecutor(8) as pool:
+        for other in pool.map(nodes, range(40)):
+            np.testing.assert_array_equal(other, first)
+
+
+def test_distortion_that_folds_back_shows_nothing_twice():
+    """Far from the image a strong distortion turns round and would put the sky into the image again."""
+    shape = (200, 200)
+    source, target = tangent_wcs(shape), tangent_wcs((4000, 4000))
+    from astropy.wcs import Sip
+
+    a = np.zeros((4, 4))
+    a[3, 0] = -4e-7
+    source.sip = Sip(a, np.zeros((4, 4)), None, None, source.wcs.crpix)
+    source.wcs.ctype = ["RA---TAN-SIP", "DEC--TAN-SIP"]
+    box = Box(1700, 2300, 0, 4000)
+    out = resample(np.ones((*shape, 1), np.float32), pixel_map(source, target, box, src_shape=shape))
+    columns = np.nonzero(np.isfinite(out[..., 0]).any(axis=0))[0]
+    assert 150 < len(columns) < 250
+    assert abs(columns.mean() - 2000) < 10
+
+
+def test_values_can_be_written_to_a_scratch_file(tmp_path):
+    shape = (60, 60)
+    source, target = tangent_wcs(shape, rotation=5), tangent_wcs(shape)
+    pixels = smooth_sky(source, shape)
+    pixels.setflags(write=False)
+    mapped = pixel_map(source, target, Box(0, 60, 0, 60), src_shape=shape)
+    with SampleStore(0, tmp_path) as store:
+        target_pixels = store.begin(60 * 60 * 3).reshape(60, 60, 3)
+        resample(pixels, mapped, out=target_pixels)
+        np.testing.assert_array_equal(target_pixels, resample(pixels, mapped))
+        del target_pixels
+    with pytest.raises(ValueError, match="out must be"):
+        resample(pixels, mapped, out=np.empty((3, 3, 3), np.float32))
