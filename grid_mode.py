@@ -289,7 +289,7 @@ def _device_array(settings: GridSettings, tell: Teller) -> Any:
     if backend.choose_device(settings.device) == "cpu":
         return None
     tell.log("[GRID] Stacks are combined on the GPU and come back to the CPU before their photometry")
-    return backend.cuda_array()
+    return backend.device_array()
 
 
 class _Steps:

@@ -126,11 +126,6 @@ def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> Device:
     return "cuda"
 
 
-def cuda_array() -> Any:
-    """A small array on the current CUDA device, for `to_device` to follow."""
-    return _cupy().zeros(1)
-
-
 @lru_cache(maxsize=1)
 def cuda_problem() -> str:
     """Why no CUDA device can be used, in words; empty if one can."""

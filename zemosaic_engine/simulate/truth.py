@@ -68,7 +68,8 @@ class TruthReport:
         Share of the union of the subs' footprints (2 px inside their edges, cores of saturated
         stars left out) where the mosaic has no value.
     outliers : int
-        Pixels away from stars more than 8 sigma from the truth: trails and hot pixels that survived.
+        Pixels away from stars more than 8 sigma from the truth, where two subs or more contributed (as far
+        as the file tells): trails and hot pixels that survived.
     """
 
     channels: str
@@ -124,11 +125,12 @@ class TruthReport:
 
 @dataclass(frozen=True)
 class Mosaic:
-    """A mosaic in memory: planes (C, H, W) with NaN where nothing is, weight alike, WCS."""
+    """A mosaic in memory: planes (C, H, W) with NaN where nothing is, weight and coverage alike, WCS."""
 
     planes: NDArray[np.float32]
     weight: NDArray[np.float32] | None
     wcs: WCS
+    coverage: NDArray[np.integer] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -148,7 +150,7 @@ def read_mosaic(path: Path) -> Mosaic:
         with fits.open(path, memmap=False) as hdus:
             data = hdus[0].data
             header = hdus[0].header
-            weight = hdus["WEIGHT"].data if "WEIGHT" in hdus else None
+            weight, coverage = (hdus[name].data if name in hdus else None for name in ("WEIGHT", "COVERAGE"))
     except OSError as error:
         raise SettingsError(f"{path} cannot be read as a mosaic: {error}") from error
     if data is None or data.ndim not in (2, 3) or (data.ndim == 3 and data.shape[0] not in (1, 3)):
@@ -162,7 +164,9 @@ def read_mosaic(path: Path) -> Mosaic:
     planes = np.ascontiguousarray(data.reshape(-1, *data.shape[-2:]), dtype=np.float32)
     if weight is not None:
         weight = np.broadcast_to(weight.reshape(-1, *data.shape[-2:]).astype(np.float32), planes.shape)
-    return Mosaic(planes, weight, wcs)
+    if coverage is not None:
+        coverage = np.broadcast_to(coverage.reshape(-1, *data.shape[-2:]).astype(np.int32), planes.shape)
+    return Mosaic(planes, weight, wcs, coverage)
 
 
 def compare_with_truth(mosaic_path: Path, truth: SurveyTruth) -> TruthReport:
@@ -172,7 +176,7 @@ def compare_with_truth(mosaic_path: Path, truth: SurveyTruth) -> TruthReport:
     ----------
     mosaic_path : Path
         Primary HDU (3, H, W) or (H, W), NaN where nothing is, celestial WCS; extension WEIGHT
-        (inverse variance), if there, tells where the mosaic is noisier.
+        (inverse variance), if there, tells where the mosaic is noisier, extension COVERAGE where one sub is all.
     truth : SurveyTruth
         From `simulate_survey` or `load_truth`.
 
@@ -335,6 +339,8 @@ def _compare_channel(
     noise = max(1.4826 * float(np.median(np.abs(sharp[valid]))), _LEAST_NOISE_ADU)
     sigma = _sigma_map(mosaic, channel, valid, noise)
     outliers = np.abs(np.where(valid, sharp, 0.0)) > _OUTLIER_SIGMA * sigma
+    if mosaic.coverage is not None:  # where one sub is all there is, nothing can tell a trail from the sky
+        outliers &= mosaic.coverage[channel] > 1
     residual[np.abs(np.where(valid, sharp, 0.0)) > 5.0 * sigma] = np.nan
     means = _block_means(residual)
     return {
