@@ -124,27 +124,31 @@ def write_preview(mosaic_path: Path, png_path: Path, max_px: int) -> None:
     without data are black; holes with a bright rim are cores of saturated stars and white.
     Memory is bounded by the picture, not by the mosaic: it is read in strips.
     """
-    with fits.open(mosaic_path, memmap=True) as hdus:
+    with fits.open(mosaic_path, memmap=False) as hdus:
         hdu = next(candidate for candidate in hdus if candidate.header.get("NAXIS", 0) >= 2)
-        small = _block_means(hdu.data, max_px)
+        small = _block_means(hdu.section, max_px)
         small = _upright(small, hdu.header)
     picture = stretch(small)
     _save_png(picture, png_path)
 
 
-def _block_means(data: NDArray[np.floating], max_px: int) -> NDArray[np.float32]:
-    """Means over square blocks, so that no side is longer than `max_px`; (h, w, C) float32."""
-    planes = data if data.ndim == 3 else data[np.newaxis]
-    channels, height, width = planes.shape
+def _block_means(section: fits.hdu.image.Section, max_px: int) -> NDArray[np.float32]:
+    """Means over square blocks, so that no side is longer than `max_px`; (h, w, C) float32.
+
+    Strips are read from the file: a memory map would count as memory of this process, page by page.
+    """
+    *colours, height, width = section.shape
     factor = max(1, -(-max(height, width) // max_px))
     out_shape = (-(-height // factor), -(-width // factor))
+    channels = colours[0] if colours else 1
     result = np.empty((*out_shape, channels), dtype=np.float32)
     rows = max(1, _STRIP_BYTES // (4 * factor * width))
     for row in range(0, out_shape[0], rows):
         last = min(row + rows, out_shape[0])
+        lines = slice(row * factor, min(last * factor, height))
         for channel in range(channels):
-            strip = np.asarray(planes[channel, row * factor : last * factor], dtype=np.float32)
-            result[row:last, :, channel] = _reduce_strip(strip, factor, (last - row, out_shape[1]))
+            strip = section[channel, lines] if colours else section[lines]
+            result[row:last, :, channel] = _reduce_strip(strip.astype(np.float32), factor, (last - row, out_shape[1]))
     return result
 
 
