@@ -422,7 +422,7 @@ def _store_tile(layout: TileLayout, stack: stack_core.Stack, canvas: CanvasPlan,
     path = output / "tiles" / f"{layout.name}.fits"
     path.parent.mkdir(parents=True, exist_ok=True)
     content = TilePixels(stack.pixels, stack.weight, stack.coverage)
-    write_tile(path, content, wcs, mosaic_files.tile_cards(layout.inner, layout.outer))
+    write_tile(path, content, wcs, provenance.tile_cards(layout.inner, layout.outer))
     return Tile(layout.name, path, wcs, layout.outer, layout.inner, True, examine(stack.pixels))
 
 
@@ -445,7 +445,7 @@ def _take_tiles(request: GridRequest, tell: Teller) -> StackedTiles:
         path = request.output / "tiles" / f"{name}.fits"
         path.parent.mkdir(parents=True, exist_ok=True)
         box = Box(0, info.shape[0], 0, info.shape[1])
-        write_tile(path, content, info.wcs, mosaic_files.tile_cards(box, box, source=info.path.name))
+        write_tile(path, content, info.wcs, provenance.tile_cards(box, box, source=info.path.name))
         stacked.tiles.append(Tile(name, path, info.wcs, box, box, False, health))
         stacked.subs.append(1)
         stacked.used.add(number)
@@ -610,7 +610,6 @@ def run_grid_mode(
     except ZeMosaicError as error:
         tell(LogLine(f"[GRID] {error}", "ERROR"))
         raise
-    for phase in clock.phase_times():
-        tell(LogLine(f"[GRID] Time of phase {phase.name}: {phase.seconds:.1f} s"))
-    tell(LogLine(f"[GRID] {provenance.peak_memory_text()}"))
+    for line in provenance.cost_lines(clock):
+        tell(LogLine(f"[GRID] {line}"))
     tell(LogLine("[GRID] Grid/Survey mode completed", "SUCCESS"))

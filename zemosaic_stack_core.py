@@ -271,8 +271,11 @@ def _combine_rows_on_device(
 
     values, weight = _dense_rows(samples, scales, weighing, settings, band)
     noise = weighing.noise[:, None, None, :]
-    on_device = [devices.to_device(array, like=like) for array in (values, weight, noise, sky)]
-    combined = reference.combine(*on_device, reference.CombineOptions.from_settings(settings))
+    there, weight_there, noise_there, sky_there = (
+        devices.to_device(array, like=like) for array in (values, weight, noise, sky)
+    )
+    options = reference.CombineOptions.from_settings(settings)
+    combined = reference.combine(there, weight_there, noise_there, sky_there, options)
     results = combined.value, combined.inverse_variance, combined.coverage, combined.rejected
     for target, result in zip(into, results, strict=True):
         np.asarray(target)[...] = devices.to_numpy(result)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from zemosaic_engine import fits_files, headers, plan
 from zemosaic_engine.errors import RunError, SettingsError, SubError
 from zemosaic_engine.frames import SubInfo
+from zemosaic_engine.validity import bright_holes
 
 # --- the folder before a run
 
@@ -201,7 +202,8 @@ def stretch(image: NDArray[np.float32]) -> NDArray[np.uint8]:
         for row in range(0, height, rows):
             picture[row : row + rows] = curve.apply(image[row : row + rows])
         missing = np.any(~np.isfinite(image), axis=2)
-        picture[_bright_holes(missing, picture)] = 255
+        grey = picture.mean(axis=2, dtype=np.float32) / np.float32(255.0)
+        picture[bright_holes(missing, grey, _BRIGHT_RIM)] = 255
     return picture if channels == 3 else picture[..., 0]
 
 
@@ -294,31 +296,6 @@ def _softening(white_sigma: float) -> float:
         else:
             high = middle
     return float(np.sqrt(low * high))
-
-
-def _bright_holes(missing: NDArray[np.bool_], picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Holes in the data whose rim is bright: saturated cores of stars."""
-    from scipy import ndimage
-
-    grey = picture.mean(axis=2, dtype=np.float32) / np.float32(255.0)
-    labels, count = ndimage.label(missing, structure=np.ones((3, 3)))
-    total = np.zeros(count + 1)
-    pixels = np.zeros(count + 1)
-    height, width = missing.shape
-    for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
-        here = (slice(0, height - dy), slice(max(0, -dx), width - max(0, dx)))
-        there = (slice(dy, height), slice(max(0, dx), width - max(0, -dx)))
-        for hole, rim in ((here, there), (there, here)):
-            touching = missing[hole] & ~missing[rim]
-            number = labels[hole][touching]
-            total += np.bincount(number, weights=grey[rim][touching], minlength=count + 1)
-            pixels += np.bincount(number, minlength=count + 1)
-    bright = total > _BRIGHT_RIM * np.maximum(pixels, 1)
-    bright[0] = False
-    # The dark around the mosaic has stars at its rim too, but it is no hole.
-    edges = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    bright[np.unique(edges)] = False
-    return bright[labels]
 
 
 def _save_png(picture: NDArray[np.uint8], path: Path) -> None:

@@ -23,7 +23,7 @@ import zemosaic_utils
 from zemosaic_engine import plan, provenance
 from zemosaic_engine.clock import PhaseTime, RunClock, with_time_left
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError, SubError, ZeMosaicError
-from zemosaic_engine.events import CancelToken, Event, Level, LogLine, PhaseStarted, Sink
+from zemosaic_engine.events import CancelToken, Event, Level, LogLine, PhaseStarted, Sink, SubSetAside
 from zemosaic_engine.frames import SubInfo
 from zemosaic_engine.settings import GridSettings
 
@@ -113,16 +113,14 @@ def run_grid(
         for line in provenance.settings_lines(settings):
             tell(LogLine(f"[GRID] All settings: {line}", "DEBUG"))
         tell(PhaseStarted("GRID: reading headers", 0, 0.01))
-        request = grid_mode.prepare_request(input_folder, output, settings, tell, cancel, tiles_only=tiles_only)
-        rejected: Sequence[SubError] = request.rejected
         try:
+            request = grid_mode.prepare_request(input_folder, output, settings, tell, cancel, tiles_only=tiles_only)
             _check_inputs_survive(request.infos, output)
             _check_disk_space(request.infos, output, settings)
             outcome = grid_mode.build_mosaic(request, tell, cancel)
-            rejected = outcome.rejected
         finally:
             # A run that gives up says in the same table what it knew by then.
-            plan.write_rejected(output / REJECTED_NAME, rejected)
+            plan.write_rejected(output / REJECTED_NAME, log.set_aside)
         cancel.check()
         tell(PhaseStarted("GRID: picture", len(clock.phase_times()), 0.01))
         zemosaic_utils.write_preview(outcome.mosaic, output / PREVIEW_NAME, settings.preview_max_px)
@@ -227,6 +225,11 @@ class RunLog:
     sink : callable
         Receives every event after it was written.
 
+    Attributes
+    ----------
+    set_aside : list of SubError
+        The subs that were set aside so far.
+
     Notes
     -----
     Each line is ``date time LEVEL text``, flushed at once, so that a run that dies leaves its story.
@@ -235,6 +238,7 @@ class RunLog:
     """
 
     def __init__(self, path: Path, sink: Sink) -> None:
+        self.set_aside: list[SubError] = []
         self._sink = sink
         self._lock = threading.Lock()
         self._file: TextIO = path.open("w", encoding="utf-8", errors="backslashreplace")
@@ -247,6 +251,8 @@ class RunLog:
         with self._lock:
             if isinstance(event, LogLine):
                 self._write(event.level, event.text)
+            elif isinstance(event, SubSetAside):
+                self.set_aside.append(event.error)
             elif isinstance(event, PhaseStarted):
                 self._write("INFO", f"[GRID] Phase {event.number}: {event.name}")
             self._sink(event)

@@ -65,7 +65,14 @@ class TimeLeft:
     seconds: float
 
 
-Event = LogLine | PhaseStarted | Progress | TileCount | SubCount | TimeLeft
+@dataclass(frozen=True)
+class SubSetAside:
+    """A sub is not used, and why; a log line says so too."""
+
+    error: SubError
+
+
+Event = LogLine | PhaseStarted | Progress | TileCount | SubCount | TimeLeft | SubSetAside
 Sink = Callable[[Event], None]
 
 
@@ -116,4 +123,5 @@ class Teller:
 
     def set_aside(self, error: SubError) -> None:
         """A sub cannot be used."""
+        self.sink(SubSetAside(error))
         self.log(f"[GRID] Set aside {error}", "WARN")

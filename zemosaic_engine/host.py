@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from .events import Event, LogLine, PhaseStarted, Progress, SubCount, TileCount, TimeLeft
+from .events import Event, LogLine, PhaseStarted, Progress, SubCount, SubSetAside, TileCount, TimeLeft
 from .settings import GridSettings, build_settings
 
 _LEVELS = {"DEBUG": logging.DEBUG, "INFO": logging.INFO, "WARN": logging.WARNING, "ERROR": logging.ERROR}
@@ -52,6 +52,8 @@ class HostCallback:
                 call(f"MASTER_TILE_COUNT_UPDATE:{done}/{total}", None, "INFO")
             case SubCount(done, total):
                 call(f"RAW_FILE_COUNT_UPDATE:{done}/{total}", None, "INFO")
+            case SubSetAside():
+                pass  # its log line says it
             case TimeLeft(seconds):
                 whole = max(0, round(seconds))
                 call(f"ETA_UPDATE:{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}", None, "ETA_LEVEL")

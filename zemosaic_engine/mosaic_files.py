@@ -13,16 +13,17 @@ from numpy.typing import NDArray
 
 from .canvas import Mosaic
 from .fits_files import atomic_path, write_fits
-from .geometry import Box
 from .photometry.sky import clipped_median
 from .photometry.tile_scaling import PairFit, TileScaling
 from .tile_matching import channel_names
 from .tile_overlaps import Overlap, SeamStep
 from .tiles import Tile
+from .validity import bright_holes
 
 MOSAIC_NAME = "mosaic_grid.fits"
 COVERAGE_NAME = "mosaic_grid_coverage.fits"
 VIEWER_NAME = "mosaic_grid_viewer.fits"
+_BRIGHT_RIM = 0.25  # of the viewer's range; its sky is at a tenth
 
 
 def _planes(array: NDArray) -> NDArray:
@@ -50,21 +51,6 @@ def write_mosaic(folder: Path, mosaic: Mosaic, wcs: WCS, cards: fits.Header) -> 
     return science, coverage
 
 
-def tile_cards(inner: Box, outer: Box, source: str = "") -> fits.Header:
-    """Header cards of a tile: where it sits on the canvas, 1-based and inclusive as FITS counts."""
-    header = fits.Header()
-    for name, box, meaning in (("I", inner, "inner box"), ("O", outer, "outer box")):
-        header[f"ZM{name}X1"] = (box.x0 + 1, f"{meaning} on the canvas, first column")
-        header[f"ZM{name}X2"] = (box.x1, f"{meaning} on the canvas, last column")
-        header[f"ZM{name}Y1"] = (box.y0 + 1, f"{meaning} on the canvas, first row")
-        header[f"ZM{name}Y2"] = (box.y1, f"{meaning} on the canvas, last row")
-    header["ZMSCALED"] = (False, "scaling is not applied, see tile_photometry")
-    header["BUNIT"] = "adu"
-    if source:
-        header["ZMSOURCE"] = source.encode("ascii", "replace").decode()[:60]
-    return header
-
-
 def write_viewer(folder: Path, mosaic: Mosaic, wcs: WCS, cards: fits.Header, *, colour_last: bool) -> Path:
     """Write a 16-bit copy for simple viewers: sky at a tenth of the range, linear, clipped at its ends.
 
@@ -82,7 +68,11 @@ def write_viewer(folder: Path, mosaic: Mosaic, wcs: WCS, cards: fits.Header, *, 
     span = max(top - float(np.nanmin(sky)), 1e-6) if np.isfinite(sky).any() else 1.0
     for channel in range(channels):
         level = (mosaic.pixels[..., channel] - np.float32(sky[channel])) / np.float32(span)
-        level = np.nan_to_num(np.clip(level * np.float32(0.9) + np.float32(0.1), 0.0, 1.0), nan=0.0)
+        level = np.clip(level * np.float32(0.9) + np.float32(0.1), 0.0, 1.0)
+        missing = np.isnan(level)
+        level[missing] = 0.0
+        # Missing because saturated, not because nobody looked: white, as people expect a star to be.
+        level[bright_holes(missing, level, _BRIGHT_RIM)] = 1.0
         scaled[..., channel] = (level * np.float32(65535.0) + np.float32(0.5)).astype(np.uint16)
     header = cards.copy()
     data = scaled if colour_last and channels == 3 else _planes(scaled)

@@ -179,10 +179,13 @@ def tell_metrics(tiles: Sequence[Tile], scaling: TileScaling, seams: Seams, tell
             tell.log(f"[GRID][METRICS] Inter-tile median stddev (channel {name}): {spread:.2f} ADU ({state} scaling)")
             metrics[f"inter_tile_stddev_{state}_{name}"] = spread
             adu = _median_size([step.step_adu[channel] for step in steps])
-            sigma = _median_size([step.sigma[channel] for step in steps])
+            sizes = [step.sigma[channel] for step in steps]
+            sigma, worst = _median_size(sizes), max(np.abs(sizes), default=float("nan"))
             tell.log(
-                f"[GRID][METRICS] Seam step (channel {name}): median {adu:.3f} ADU, {sigma:.3f} sigma ({state} scaling)"
+                f"[GRID][METRICS] Seam step (channel {name}): median {adu:.3f} ADU, {sigma:.3f} sigma, "
+                f"worst {worst:.3f} sigma ({state} scaling)"
             )
+            metrics[f"worst_seam_sigma_{state}_{name}"] = float(worst)
             metrics[f"seam_step_adu_{state}_{name}"] = adu
             metrics[f"seam_step_sigma_{state}_{name}"] = sigma
     return metrics

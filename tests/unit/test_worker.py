@@ -16,7 +16,7 @@ from astropy.wcs import WCS
 import grid_mode
 import zemosaic_worker
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError, SubError
-from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, Progress, TimeLeft
+from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, Progress, SubSetAside, TimeLeft
 from zemosaic_engine.frames import SubInfo
 from zemosaic_engine.settings import GridSettings
 from zemosaic_worker import RunLog, estimate_output_bytes, run_grid
@@ -45,6 +45,8 @@ def recipe(monkeypatch):
         seen: Path | None = None
 
         def prepare(self, input_folder, output, settings, sink, cancel, *, tiles_only=False):
+            for error in self.rejected:
+                sink(SubSetAside(error))
             return grid_mode.GridRequest(self.infos, self.rejected, output, settings, tiles_only)
 
         def build(self, request, sink, cancel):
@@ -57,7 +59,9 @@ def recipe(monkeypatch):
             mosaic = request.output / "mosaic_grid.fits"
             noise = np.random.default_rng(1).normal(100.0, 3.0, (20, 30)).astype(np.float32)
             fits.PrimaryHDU(noise).writeto(mosaic, overwrite=True)
-            rejected = [*request.rejected, SubError("/subs/late.fits", "no valid pixels")]
+            late = SubError("/subs/late.fits", "no valid pixels")
+            sink(SubSetAside(late))
+            rejected = [*request.rejected, late]
             return grid_mode.GridOutcome(mosaic, mosaic, 2, 1, rejected, [], {})
 
     recipe = Recipe()

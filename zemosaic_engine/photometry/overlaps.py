@@ -109,7 +109,8 @@ def measure_overlap(
 
 def _unevenness(difference: NDArray) -> float:
     """How much a level changes over the overlap beyond its noise: what one offset cannot describe."""
-    levels, errors = [], []
+    levels: list[float] = []
+    errors: list[float] = []
     for rows in np.array_split(difference, _SIDE, axis=0):
         for part in np.array_split(rows, _SIDE, axis=1):
             level, error, count = clipped_median(part)
@@ -118,7 +119,7 @@ def _unevenness(difference: NDArray) -> float:
                 errors.append(error)
     if len(levels) < 2:
         return 0.0
-    return float(np.sqrt(max(0.0, np.var(levels, ddof=1) - np.mean(np.square(errors)))))
+    return float(np.sqrt(max(0.0, float(np.var(levels, ddof=1) - np.mean(np.square(errors))))))
 
 
 def _star_gain(reference: NDArray, target: NDArray) -> tuple[NDArray[np.bool_], int, float, float]:
