@@ -7,6 +7,7 @@ words of an existing ZeMosaic, into whose folder this module can be dropped.
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -216,9 +217,11 @@ def _agreeing(request: GridRequest, tell: Teller) -> GridRequest:
     for error in odd:
         tell.set_aside(error)
     if not kept:
+        lost = len(request.rejected) + len(odd)
         raise RunError(
-            f"No usable sub: all {len(request.rejected) + len(odd)} were set aside; the log and "
-            "rejected_subs.csv give each reason."
+            f"No usable sub: all {lost} were set aside; the log and rejected_subs.csv give each reason."
+            if lost
+            else "No sub was found: the input holds no file named .fit, .fits, .fts (also with .gz behind) or .fz."
         )
     return replace(request, infos=kept, rejected=[*request.rejected, *odd])
 
@@ -229,6 +232,13 @@ def _plan(request: GridRequest, tell: Teller) -> CanvasPlan:
     canvas = plan_canvas(request.infos, settings.pixel_scale_arcsec, settings.max_canvas_mpx)
     height, width = canvas.shape
     tell.log(f"[GRID] Canvas {width} x {height} pixels of {canvas.pixel_scale_arcsec:.3f} arcsec")
+    needed = mosaic_files.planned_bytes(canvas.shape, request.infos[0].channels, settings)
+    free = shutil.disk_usage(request.output).free
+    if needed > free:
+        raise RunError(
+            f"The mosaic needs about {needed / 1e9:.1f} GB in {request.output}, but only {free / 1e9:.1f} GB are "
+            "free there; make room or choose another output folder."
+        )
     return canvas
 
 

@@ -6,8 +6,6 @@ tables after it, and what to tell of it. The mathematics is in `grid_mode` and b
 
 from __future__ import annotations
 
-import math
-import shutil
 import tempfile
 import threading
 import traceback
@@ -22,7 +20,7 @@ import grid_mode
 import zemosaic_utils
 from zemosaic_engine import plan, provenance
 from zemosaic_engine.clock import PhaseTime, RunClock, with_time_left
-from zemosaic_engine.errors import Cancelled, RunError, SettingsError, SubError, ZeMosaicError
+from zemosaic_engine.errors import Cancelled, SettingsError, SubError, ZeMosaicError
 from zemosaic_engine.events import CancelToken, Event, Level, LogLine, PhaseStarted, Sink, SubSetAside
 from zemosaic_engine.frames import SubInfo
 from zemosaic_engine.settings import GridSettings
@@ -116,7 +114,6 @@ def run_grid(
         try:
             request = grid_mode.prepare_request(input_folder, output, settings, tell, cancel, tiles_only=tiles_only)
             _check_inputs_survive(request.infos, output)
-            _check_disk_space(request.infos, output, settings)
             outcome = grid_mode.build_mosaic(request, tell, cancel)
         finally:
             # A run that gives up says in the same table what it knew by then.
@@ -159,57 +156,6 @@ def _check_inputs_survive(infos: Sequence[SubInfo], output: Path) -> None:
         is_tile = path.parent == folder / "tiles" and path.name.startswith("tile_")
         if is_tile or (path.parent == folder and path.name.startswith("mosaic_grid")):
             raise SettingsError(f"The run would overwrite its own input {path}; name another output folder.")
-
-
-def _check_disk_space(infos: Sequence[SubInfo], output: Path, settings: GridSettings) -> None:
-    needed = estimate_output_bytes(infos, settings)
-    free = shutil.disk_usage(output).free
-    if needed > free:
-        raise RunError(
-            f"The mosaic needs about {needed / 1e9:.1f} GB in {output}, but only {free / 1e9:.1f} GB are free there."
-        )
-
-
-def estimate_output_bytes(infos: Sequence[SubInfo], settings: GridSettings) -> int:
-    """Roughly what a run will write: mosaic, weight, coverage and tiles.
-
-    Parameters
-    ----------
-    infos : sequence of SubInfo
-        The subs of the run.
-    settings : GridSettings
-        Pixel scale, overlap and the optional files count.
-
-    Returns
-    -------
-    int
-        Bytes, from the area of sky that the subs cover. One sub with a wrong position adds its own
-        area and no more, so that it cannot stop a run by itself.
-    """
-    if not infos:
-        return 0
-    scale = settings.pixel_scale_arcsec or sorted(info.pixel_scale_arcsec for info in infos)[len(infos) // 2]
-    cell_deg = min(min(info.shape) * info.pixel_scale_arcsec for info in infos) / 3600.0 / 8.0
-    cells: set[tuple[int, int]] = set()
-    for info in infos:
-        ra, dec = info.center_deg
-        # Cells of the circle with the area of the field: the field may be rotated.
-        area = info.shape[0] * info.shape[1] * (info.pixel_scale_arcsec / 3600.0) ** 2
-        reach = math.sqrt(area / math.pi) / cell_deg
-        row = dec / cell_deg
-        for y in range(math.ceil(row - reach), math.floor(row + reach) + 1):
-            column = ra * math.cos(math.radians(min(max(y * cell_deg, -90.0), 90.0))) / cell_deg
-            half = math.sqrt(max(reach**2 - (y - row) ** 2, 0.0))
-            cells.update((y, x) for x in range(math.ceil(column - half), math.floor(column + half) + 1))
-    pixels = len(cells) * (cell_deg * 3600.0 / scale) ** 2
-    channels = max(info.channels for info in infos)
-    # The canvas is the rectangle around what is covered, and has some empty corners.
-    canvas = _EMPTY_CORNERS * pixels
-    mosaic = canvas * ((4 + 4 + 2) * channels + 2)  # science, WEIGHT, COVERAGE; the coverage file
-    if settings.save_final_as_uint16:
-        mosaic += canvas * 2 * channels
-    tiles = pixels * (1.0 + settings.batch_overlap_pct / 100.0) ** 2 * ((4 + 4 + 2) * channels + 1)
-    return int(mosaic + tiles)
 
 
 # --- the log file

@@ -15,6 +15,7 @@ from .canvas import Mosaic
 from .fits_files import atomic_path, write_fits
 from .photometry.sky import clipped_median
 from .photometry.tile_scaling import PairFit, TileScaling
+from .settings import GridSettings
 from .tile_matching import channel_names
 from .tile_overlaps import Overlap, SeamStep
 from .tiles import Tile
@@ -29,6 +30,16 @@ _BRIGHT_RIM = 0.25  # of the viewer's range; its sky is at a tenth
 def _planes(array: NDArray) -> NDArray:
     """(H, W, C) as FITS wants it: (C, H, W), or (H, W) for one channel, without a copy."""
     return array[..., 0] if array.shape[2] == 1 else array.transpose(2, 0, 1)
+
+
+def planned_bytes(shape: tuple[int, int], channels: int, settings: GridSettings) -> int:
+    """Bytes that a run will write: mosaic with its maps, coverage, tiles, and the viewer file if asked for."""
+    pixels = shape[0] * shape[1]
+    per_tile_pixel = channels * (4 + 4 + 2) + 1  # pixels, weight, coverage; alpha
+    in_tiles = pixels * (1.0 + settings.batch_overlap_pct / 100.0) ** 2
+    mosaic = pixels * (channels * (4 + 4 + 2) + 2)
+    viewer = pixels * 2 * channels if settings.save_final_as_uint16 else 0
+    return int(mosaic + viewer + in_tiles * per_tile_pixel)
 
 
 def write_mosaic(folder: Path, mosaic: Mosaic, wcs: WCS, cards: fits.Header) -> tuple[Path, Path]:

@@ -29,7 +29,7 @@ _COLUMNS = {
 }
 _NAMES = frozenset(name for names in _COLUMNS.values() for name in names)
 _HOST_ORDER = ("order", "batch_id", "mount", "bortle", "filter", "exposure", "file_path")
-_FITS_NAME = re.compile(r".*\.(fit|fits|fts)(\.gz|\.fz)?", re.IGNORECASE)
+_FITS_NAME = re.compile(r".*(\.(fit|fits|fts)(\.gz)?|\.fz)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -380,7 +380,7 @@ def scan_folder(
 ) -> tuple[list[SubInfo], list[SubError]]:
     """Read the headers of all FITS files of a folder, not of its sub-folders.
 
-    Files are known by their ending: .fit, .fits, .fts in any capitals, also with .gz or .fz behind.
+    Files are known by their ending: .fit, .fits, .fts in any capitals, also with .gz behind, and .fz.
     Hidden files (name beginning with a dot) are passed over.
 
     Parameters

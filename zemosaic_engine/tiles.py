@@ -135,7 +135,7 @@ def examine(pixels: NDArray[np.float32]) -> TileHealth:
 
 def write_tile(path: Path, content: TilePixels, wcs: WCS, cards: fits.Header) -> None:
     """Write a tile: primary image, WEIGHT, COVERAGE and ALPHA (255 where there is data), one WCS."""
-    where = wcs.to_header()
+    where = wcs.to_header(relax=True)  # a ready-made tile may have distortions
     primary = fits.PrimaryHDU(_to_fits(content.pixels), header=cards)
     primary.header.update(where)
     alpha = np.where(np.isfinite(content.pixels).all(axis=2), np.uint8(255), np.uint8(0))

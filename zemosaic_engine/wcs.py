@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from .errors import RunError, SubError
 from .frames import SubInfo
+from .warp import footprint_polygon
 
 _SCALE_RANGE = 2.0  # a pixel scale this factor from the median is a wrong solution or another instrument
 _STRAY_SHARE = 0.05  # a far group of subs smaller than this share of the run is a wrong solution
-_MARGIN_PX = 2  # corners are what the canvas is planned from; distorted edges bow out beyond them
+_MARGIN_PX = 2  # sides are sampled; between two samples a distorted one may bow out a little
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,15 @@ def _near_others(infos: list[SubInfo], max_gap_fov: float) -> tuple[list[SubInfo
     centers = _unit_vectors(np.array([i.center_deg for i in infos]))
     fov_deg = float(np.median([np.hypot(*i.shape) * i.pixel_scale_arcsec / 3600.0 for i in infos]))
     reach = 2.0 * np.sin(np.radians(min(max_gap_fov * fov_deg, 180.0)) / 2.0)
-    # A chord links neighbours within one field of view first; far fewer pairs than within the full reach.
-    pairs = cKDTree(centers).query_pairs(reach, output_type="ndarray")
-    ties = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(infos), len(infos)))
-    _, group = connected_components(ties, directed=False)
+    # Thousands of subs share a pointing: neighbourhoods are looked up between places, not between subs.
+    _, place = np.unique(np.floor(centers / (reach / 8.0)), axis=0, return_inverse=True)
+    place = np.ravel(place)
+    count = np.bincount(place)
+    middles = np.stack([np.bincount(place, centers[:, axis]) / count for axis in range(3)], axis=1)
+    pairs = cKDTree(middles).query_pairs(reach, output_type="ndarray")
+    ties = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count.size, count.size))
+    _, group_of_place = connected_components(ties, directed=False)
+    group = group_of_place[place]
     sizes = np.bincount(group)
     stray = (sizes < max(2.0, _STRAY_SHARE * len(infos))) & (np.arange(sizes.size) != np.argmax(sizes))
     if sizes.max() < 2:  # every sub stands alone: nothing says who is wrong
@@ -155,7 +161,7 @@ def plan_canvas(infos: Sequence[SubInfo], pixel_scale_arcsec: float, max_mpx: fl
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FITSFixedWarning)
         try:
-            wcs, shape = find_optimal_celestial_wcs(
+            wcs, _ = find_optimal_celestial_wcs(
                 [(i.shape, i.wcs) for i in infos], frame="icrs", resolution=scale * u.arcsec, projection="TAN"
             )
         except ValueError as error:
@@ -163,14 +169,17 @@ def plan_canvas(infos: Sequence[SubInfo], pixel_scale_arcsec: float, max_mpx: fl
                 f"The subs do not fit one gnomonic canvas ({error}): mosaics of more than a hemisphere need "
                 "to be split, or a plate solution is wrong."
             ) from error
-    height, width = (int(side) + 2 * _MARGIN_PX for side in shape)
+    outlines = [footprint_polygon(i.wcs, i.shape, wcs) for i in infos]
+    low = np.floor(np.min([o.min(axis=0) for o in outlines if len(o)], axis=0)) - _MARGIN_PX
+    high = np.ceil(np.max([o.max(axis=0) for o in outlines if len(o)], axis=0)) + _MARGIN_PX
+    width, height = (int(side) + 1 for side in high - low)
     if height * width > max_mpx * 1e6:
         raise RunError(
             f"The canvas would be {width} x {height} pixels ({height * width / 1e6:.0f} Mpx), above the limit of "
             f"{max_mpx:g} Mpx: check the plate solutions of subs far from the others, raise pixel_scale_arcsec "
             f"(now {scale:.3g}), or raise max_canvas_mpx."
         )
-    wcs.wcs.crpix += _MARGIN_PX
+    wcs.wcs.crpix -= low
     wcs.array_shape = (height, width)
     wcs.wcs.set()
     return CanvasPlan(wcs, (height, width), scale)

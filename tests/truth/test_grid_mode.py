@@ -14,6 +14,7 @@ from astropy.wcs import WCS
 import grid_mode
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError
 from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, Progress, TileCount
+from zemosaic_engine.mosaic_files import planned_bytes
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, load_truth, simulate_survey
 from zemosaic_engine.simulate.truth import compare_with_truth
@@ -280,6 +281,27 @@ def test_no_usable_sub_is_an_error(survey, tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.fits").write_text("no")
     with pytest.raises(RunError, match="No usable sub: all 1 were set aside"):
+        run(tmp_path / "in", tmp_path / "out")
+
+
+def test_a_full_disk_is_told_before_anything_is_stacked(survey, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000))
+    with pytest.raises(RunError, match=r"needs about .* GB in .* only 0\.0 GB are free"):
+        run(survey, tmp_path / "out")
+    assert not list((tmp_path / "out").rglob("*.fits"))
+
+
+def test_the_planned_bytes_are_those_that_are_written(survey, tiny):
+    output, outcome, _ = tiny
+    written = sum(path.stat().st_size for path in output.rglob("*.fits"))
+    shape = fits.getdata(outcome.coverage).shape
+    planned = planned_bytes(shape, 3, GridSettings(**TINY_TILES, save_final_as_uint16=True))
+    assert written < planned < 1.35 * written
+
+
+def test_an_empty_folder_is_told_as_such(tmp_path):
+    (tmp_path / "in").mkdir()
+    with pytest.raises(RunError, match="holds no file named"):
         run(tmp_path / "in", tmp_path / "out")
 
 

@@ -1,5 +1,7 @@
 """The canvas is planned from the subs that agree."""
 
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ from astropy.wcs import WCS
 from zemosaic_engine.errors import RunError
 from zemosaic_engine.footprints import footprint_of, lay_out_tiles
 from zemosaic_engine.frames import SubInfo
-from zemosaic_engine.warp import pixel_to_sky, sky_to_pixel
+from zemosaic_engine.warp import footprint_polygon, pixel_to_sky, sky_to_pixel
 from zemosaic_engine.wcs import plan_canvas, split_by_agreement
 
 SHAPE = (120, 80)
@@ -122,3 +124,26 @@ def test_tiles_know_the_subs_that_touch_them():
             assert not hit or number in tile.subs
     assert all(tile.subs for tile in tiles)
     assert sum(len(tile.subs) for tile in tiles) < len(tiles) * len(infos)
+
+
+def test_the_canvas_holds_sides_that_distortions_bow_out():
+    from astropy.io import fits
+
+    header = sub("a").wcs.to_header()
+    header.update(CTYPE1="RA---TAN-SIP", CTYPE2="DEC--TAN-SIP", A_ORDER=2, B_ORDER=2, A_0_2=4e-3, B_2_0=-6e-3)
+    info = replace(sub("a"), wcs=WCS(fits.Header(header)))
+    canvas = plan_canvas([info], 0.0, 10.0)
+    outline = footprint_polygon(info.wcs, info.shape, canvas.wcs)
+    assert (outline > -0.5).all()
+    assert (outline < np.array(canvas.shape[::-1]) - 0.5).all()
+
+
+def test_thousands_of_subs_of_one_place_are_compared_quickly():
+    infos = [sub(f"s{i}", ra=100 + 1e-4 * (i % 50)) for i in range(50)] * 200 + [sub("lost", ra=200.0)]
+    tracemalloc.start()
+    kept, rejected = split_by_agreement(infos, 3.0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(kept) == 10_000
+    assert names(rejected) == ["lost"]
+    assert peak < 30e6

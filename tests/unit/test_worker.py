@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from zemosaic_engine.errors import Cancelled, RunError, SettingsError, SubError
 from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, Progress, SubSetAside, TimeLeft
 from zemosaic_engine.frames import SubInfo
 from zemosaic_engine.settings import GridSettings
-from zemosaic_worker import RunLog, estimate_output_bytes, run_grid
+from zemosaic_worker import RunLog, run_grid
 
 SETTINGS = GridSettings()
 
@@ -171,30 +170,6 @@ def test_a_run_never_overwrites_its_input(folders, recipe, name):
     recipe.infos = (info(folders[1] / name),)
     with pytest.raises(SettingsError, match="would overwrite its own input"):
         run_grid(*folders, SETTINGS, lambda event: None, CancelToken())
-
-
-def test_a_full_disk_is_told_before_the_start(folders, recipe, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1000, 999, 1))
-    with pytest.raises(RunError, match=r"needs about .* GB in .* only 0\.0 GB are free"):
-        run_grid(*folders, SETTINGS, print, CancelToken())
-    assert not (folders[1] / "mosaic_grid.fits").exists()
-
-
-def test_the_estimate_of_disk_follows_the_area_and_not_the_number_of_subs():
-    one = estimate_output_bytes([info()], SETTINGS)
-    # Science, WEIGHT and COVERAGE of 3 channels on a canvas with empty corners, and the same in tiles.
-    assert one == pytest.approx(2e6 * (1.25 * 32 + 1.44 * 31), rel=0.15)
-    assert estimate_output_bytes([info()] * 50, SETTINGS) == one
-    beside = estimate_output_bytes([info(), info(center=(10.0, 21.0))], SETTINGS)
-    assert 1.6 * one < beside < 2.2 * one
-    assert estimate_output_bytes([], SETTINGS) == 0
-    assert estimate_output_bytes([info(channels=1)], SETTINGS) < 0.5 * one
-
-
-def test_one_wrong_position_does_not_blow_the_estimate_up():
-    right = [info(center=(10.0 + 0.1 * number, 20.0)) for number in range(10)]
-    wrong = info(center=(200.0, -89.9))
-    assert estimate_output_bytes([*right, wrong], SETTINGS) < 2.0 * estimate_output_bytes(right, SETTINGS)
 
 
 def test_time_left_reaches_the_watcher(folders, recipe, monkeypatch):

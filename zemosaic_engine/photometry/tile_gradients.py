@@ -44,37 +44,60 @@ def solve_tile_gradients(cells: Sequence[GradientCells], tiles: int, anchor: int
     slopes and constants has the width of the differences themselves: there is no reason to
     believe in gradients larger than the steps that they leave.
     """
+    from scipy.sparse import coo_array, csc_array
+    from scipy.sparse.linalg import splu
+
     planes = np.zeros((tiles, channels, 3), dtype=np.float32)
     for channel in range(channels):
-        rows, right, weight = _equations(cells, tiles, channel)
-        if right.size == 0:
+        blocks = [block for pair in cells if (block := _pair_block(pair, channel)) is not None]
+        if not blocks:
             continue
-        width = max(float(np.sqrt(np.mean(np.square(right)))), 1e-9)
-        normal = rows.T @ (weight[:, None] * rows)
-        normal[np.diag_indices_from(normal)] += 1.0 / width**2
-        normal[3 * anchor, 3 * anchor] += 1e6 * normal.max()
-        planes[:, channel] = np.linalg.solve(normal, -rows.T @ (weight * right)).reshape(tiles, 3)
+        places = np.concatenate([b.unknowns for b in blocks])
+        rows = np.concatenate([np.repeat(b.unknowns, 6) for b in blocks])
+        columns = np.concatenate([np.tile(b.unknowns, 6) for b in blocks])
+        values = np.concatenate([b.normal.ravel() for b in blocks])
+        width2 = max(sum(b.squares for b in blocks) / sum(b.cells for b in blocks), 1e-18)
+        stiffness = np.full(3 * tiles, 1.0 / width2)
+        stiffness[3 * anchor] = 1e9 * values.max()
+        diagonal = np.arange(3 * tiles)
+        normal = coo_array(
+            (
+                np.concatenate([values, stiffness]),
+                (np.concatenate([rows, diagonal]), np.concatenate([columns, diagonal])),
+            ),
+            shape=(3 * tiles, 3 * tiles),
+        )
+        right = np.bincount(places, np.concatenate([b.right for b in blocks]), 3 * tiles)
+        planes[:, channel] = splu(csc_array(normal)).solve(-right).reshape(tiles, 3)
         planes[anchor, channel, 0] = 0.0
     return planes
 
 
-def _equations(cells: Sequence[GradientCells], tiles: int, channel: int) -> tuple[NDArray, NDArray, NDArray]:
-    """Rows of ``plane_first(u, v) - plane_second(u, v) = -difference`` and their weights."""
-    rows, right, weight = [], [], []
-    for pair in cells:
-        good = np.isfinite(pair.difference[:, channel]) & (pair.error[:, channel] > 0)
-        block = np.zeros((np.count_nonzero(good), 3 * tiles))
-        for tile, place, sign in ((pair.first, pair.first_place, 1.0), (pair.second, pair.second_place, -1.0)):
-            block[:, 3 * tile] += sign
-            block[:, 3 * tile + 1 : 3 * tile + 3] += sign * place[good]
-        rows.append(block)
-        right.append(pair.difference[good, channel])
-        # Cells differ by more than their noise (higher-order structure): none outweighs the others by much.
-        floor = np.median(pair.error[good, channel]) if good.any() else 1.0
-        weight.append(1.0 / (np.square(pair.error[good, channel]) + floor**2))
-    if not rows:
-        return np.zeros((0, 3 * tiles)), np.zeros(0), np.zeros(0)
-    return np.concatenate(rows), np.concatenate(right), np.concatenate(weight)
+@dataclass(frozen=True)
+class _PairBlock:
+    """What one pair adds to the normal equations of its six unknowns."""
+
+    unknowns: NDArray[np.int64]
+    normal: NDArray[np.float64]
+    right: NDArray[np.float64]
+    squares: float
+    cells: int
+
+
+def _pair_block(pair: GradientCells, channel: int) -> _PairBlock | None:
+    """Equations ``plane_first(u, v) - plane_second(u, v) = -difference``; None without a usable cell."""
+    good = np.isfinite(pair.difference[:, channel]) & (pair.error[:, channel] > 0)
+    if not good.any():
+        return None
+    one = np.ones((np.count_nonzero(good), 1))
+    rows = np.concatenate([one, pair.first_place[good], -one, -pair.second_place[good]], axis=1)
+    difference, error = pair.difference[good, channel], pair.error[good, channel]
+    # Cells differ by more than their noise (higher-order structure): none outweighs the others by much.
+    weight = 1.0 / (np.square(error) + np.median(error) ** 2)
+    unknowns = np.concatenate([3 * pair.first + np.arange(3), 3 * pair.second + np.arange(3)])
+    normal = rows.T @ (weight[:, None] * rows)
+    squares = float(np.sum(np.square(difference)))
+    return _PairBlock(unknowns, normal, rows.T @ (weight * difference), squares, difference.size)
 
 
 def plane_at(plane: NDArray[np.float32], u: NDArray, v: NDArray) -> NDArray[np.float32]:
