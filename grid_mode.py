@@ -202,8 +202,12 @@ def prepare_request(
         stack_plan = plan.read_stack_plan(found_plan)
         for note in stack_plan.notes:
             tell.log(f"[GRID] {note}", "WARN")
-        rows = plan.select_filter(stack_plan.rows, settings.filter)
+        rows = stack_plan.rows
+        if any(row.filter.strip() for row in rows):
+            rows = plan.select_filter(rows, settings.filter)
         infos, unreadable = plan.read_subs(rows, saturation_adu=settings.saturation_adu, on_file=on_file)
+        # What the plan leaves open the headers may tell.
+        infos = plan.select_filter(infos, settings.filter)
         rejected = [*stack_plan.missing, *unreadable]
         tell.log(f"[GRID] {found_plan.name}: {len(rows)} subs, {len(infos)} of them usable")
     for error in rejected:
@@ -285,7 +289,7 @@ def _stack_tile(
         stacked.left_out.append(layout.name)
         return
     settings = request.settings
-    scales = stack_core.normalise(samples, facts, settings.stack_norm_method)
+    scales = stack_core.normalise(samples, facts, settings, cancel)
     stack = stack_core.combine(samples, facts, scales, settings, device=device, cancel=cancel)
     tell.log(_stack_line(layout, numbers, request.infos, stack))
     _equalise(layout.name, stack, settings, tell)

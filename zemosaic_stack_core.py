@@ -31,6 +31,7 @@ logger = logging.getLogger("ZeMosaicWorker.grid_mode")
 _WEAK_GAIN_ERROR = 0.05  # relative; worse than this, diffuse structure is asked as well
 _RGB_GAIN_RANGE = (0.1, 10.0)
 _BAND_ROWS = 64
+_DEVICE_BAND_BYTES = 2**28  # of float64 samples; the definition holds several arrays of this size
 
 
 # --------------------------------------------------------------------------------------------
@@ -118,25 +119,29 @@ def measure_sample(
     return SampleFacts(stars, index, median, error, sky_noise(pixels), exposure_s, valid)
 
 
-def normalise(samples: Samples, facts: Sequence[SampleFacts], method: str) -> Scales:
+def normalise(
+    samples: Samples, facts: Sequence[SampleFacts], settings: GridSettings, cancel: CancelToken | None = None
+) -> Scales:
     """Gain and offset of every sample: from shared stars and background, all samples at once.
 
     Samples that share too few stars for ``linear_fit`` are also compared with the best sample
     through diffuse structure, with noise in both variables.
     """
-    channels = samples.shape[2]
+    channels, method = samples.shape[2], settings.stack_norm_method
     if method != "linear_fit" or len(facts) < 2:
         return solve_scales(facts, method, channels=channels)
     anchor = rank_samples(facts)[0]
-    pairs = []
-    for channel in range(channels):
-        errors = solve_gains(facts, channel).error
-        for weak in np.flatnonzero(errors > _WEAK_GAIN_ERROR):
-            fit = _fit_crops(samples, anchor, int(weak), channel)
-            if np.isfinite(fit.gain_error):
-                error = max(fit.gain_error, 1e-4)
-                pairs.append(PairGain(anchor, int(weak), channel, float(np.log(fit.gain)), error))
-    return solve_scales(facts, method, pairs, channels=channels)
+    errors = np.stack([solve_gains(facts, channel).error for channel in range(channels)], axis=1)
+    weak = [(int(number), int(channel)) for number, channel in np.argwhere(errors > _WEAK_GAIN_ERROR)]
+
+    def compare(case: tuple[int, int]) -> list[PairGain]:
+        fit = _fit_crops(samples, anchor, *case)
+        if not np.isfinite(fit.gain_error):
+            return []
+        return [PairGain(anchor, *case, float(np.log(fit.gain)), max(fit.gain_error, 1e-4))]
+
+    found = run_all(compare, weak, thread_count(settings.threads), cancel or CancelToken())
+    return solve_scales(facts, method, [pair for pairs in found for pair in pairs], channels=channels)
 
 
 def _fit_crops(samples: Samples, reference: int, target: int, channel: int) -> OverlapFit:
@@ -215,7 +220,8 @@ def combine(
         scales,
     )
     rejected = np.zeros(shape, dtype=np.uint16)
-    bands = [(row, min(row + _BAND_ROWS, shape[0])) for row in range(0, shape[0], _BAND_ROWS)]
+    step = _BAND_ROWS if device is None else _device_rows(len(samples.start), shape)
+    bands = [(row, min(row + step, shape[0])) for row in range(0, shape[0], step)]
 
     def combine_band(band: tuple[int, int]) -> None:
         rows = slice(*band)
@@ -279,6 +285,11 @@ def _combine_rows_on_device(
     results = combined.value, combined.inverse_variance, combined.coverage, combined.rejected
     for target, result in zip(into, results, strict=True):
         np.asarray(target)[...] = devices.to_numpy(result)
+
+
+def _device_rows(count: int, shape: tuple[int, int, int]) -> int:
+    """Rows of a band whose dense samples stay within a fixed budget, whatever their number."""
+    return int(np.clip(_DEVICE_BAND_BYTES // (8 * count * shape[1] * shape[2]), 1, _BAND_ROWS))
 
 
 def _dense_rows(
@@ -372,7 +383,7 @@ def stack_core(
     cell = int(min(CELL_PX, max(4, min(arrays[0].shape[:2]) // 4)))
     place = Box(0, arrays[0].shape[0], 0, arrays[0].shape[1])
     facts = [measure_sample(a, place, detect_stars(a), float("nan"), cell) for a in arrays]
-    scales = normalise(samples, facts, settings.stack_norm_method)
+    scales = normalise(samples, facts, settings)
     if backend == "gpu":
         stacked, total, rejected_pct = _combine_on_device(images, facts, scales, settings, weights)
     elif backend == "cpu":

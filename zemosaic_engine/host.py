@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
@@ -28,18 +29,17 @@ class HostCallback:
     def __init__(self, callback: Callable[..., Any] | None, logger: logging.Logger) -> None:
         self._callback = callback
         self._logger = logger
-        self._stage = ""
+        self._lock = threading.Lock()  # events come from the threads of a pool, hosts expect one at a time
 
     def __call__(self, event: Event) -> None:
         """Translate one event."""
-        if isinstance(event, LogLine):
-            self._logger.log(_LEVELS.get(event.level, logging.INFO), event.text)
-        if self._callback is not None:
-            self._tell(event)
+        with self._lock:
+            if isinstance(event, LogLine):
+                self._logger.log(_LEVELS.get(event.level, logging.INFO), event.text)
+            if self._callback is not None:
+                self._tell(self._callback, event)
 
-    def _tell(self, event: Event) -> None:
-        call = self._callback
-        assert call is not None
+    def _tell(self, call: Callable[..., Any], event: Event) -> None:
         match event:
             case LogLine(text, level):
                 call(text, None, level)

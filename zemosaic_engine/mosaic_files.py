@@ -103,6 +103,7 @@ def write_tile_table(
     overlap_pixels = np.zeros(len(tiles), dtype=np.int64)
     for pair in pairs:
         overlap_pixels[[pair.reference, pair.target]] += pair.pixels
+    level_after = scaling.level_after(np.array([tile.health.background for tile in tiles]))
     rows = []
     for number, tile in enumerate(tiles):
         for channel, name in enumerate(channel_names(scaling.gain.shape[1])):
@@ -110,7 +111,7 @@ def write_tile_table(
             gain, offset = float(scaling.gain[number, channel]), float(scaling.offset[number, channel])
             rows.append(
                 (
-                    tile.name, name, subs[number], before, gain * before + offset, gain,
+                    tile.name, name, subs[number], before, float(level_after[number, channel]), gain,
                     float(scaling.gain_error[number, channel]) * gain, offset,
                     float(scaling.offset_error[number, channel]), int(overlap_pixels[number]),
                     *(float(value) for value in scaling.plane[number, channel]),

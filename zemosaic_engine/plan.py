@@ -327,6 +327,8 @@ def select_filter(rows: Sequence[_Row], wanted: str = "") -> list[_Row]:
                 f"with --filter, for example --filter {counts[named[0]][0]}."
             )
         return list(rows)
+    if named == [key]:
+        return list(rows)
     if key not in counts and rows:
         raise SettingsError(f"No sub has the filter {wanted!r} asked for with --filter; there are {listed}.")
     return [row for row in rows if row.filter.strip().casefold() == key]

@@ -172,7 +172,7 @@ def tell_metrics(tiles: Sequence[Tile], scaling: TileScaling, seams: Seams, tell
     for channel, name in enumerate(channel_names(background.shape[1])):
         states = {
             "before": (background[:, channel], seams.before),
-            "after": (background[:, channel] * scaling.gain[:, channel] + scaling.offset[:, channel], seams.after),
+            "after": (scaling.level_after(background)[:, channel], seams.after),
         }
         for state, (levels, steps) in states.items():
             spread = float(np.nanstd(levels)) if np.isfinite(levels).any() else float("nan")

@@ -199,7 +199,7 @@ def _solve_once(
     patch_weight[patch_weight == 0] = 1.0
     patch_mean = np.bincount(reports.patch, weight * reports.value, n_patches) / patch_weight
     image_weight = np.bincount(reports.image, weight, n_images).astype(np.float64)  # int64 where nothing is reported
-    normal = diags_array(image_weight) - seen.T @ diags_array(1.0 / patch_weight) @ seen
+    normal = diags_array(image_weight) - _shared_weight(seen, patch_weight)
     right = -(np.bincount(reports.image, weight * reports.value, n_images) - seen.T @ patch_mean)
     stiffness = 0.0 if np.isinf(prior_sigma) else prior_sigma**-2
     normal = csr_array(normal) + diags_array(np.full(n_images, stiffness))
@@ -215,12 +215,27 @@ def _solve_once(
     return _Solution(correction, shifted - patch_value[reports.patch], free, system)
 
 
+def _shared_weight(seen: Any, patch_weight: NDArray) -> Any:
+    """``seen.T @ diag(1 / patch_weight) @ seen``, by dense products where most images report most patches."""
+    from scipy.sparse import csr_array, diags_array
+
+    if seen.nnz > 0.1 * seen.shape[0] * seen.shape[1]:
+        dense = seen.toarray()
+        return csr_array(dense.T @ (dense / patch_weight[:, None]))
+    return seen.T @ diags_array(1.0 / patch_weight) @ seen
+
+
 _DENSE = 2000  # unknowns up to which a dense factorisation is quicker than a sparse one
+
+
+def _is_dense(system: Any) -> bool:
+    size = system.shape[0]
+    return bool(size <= _DENSE or (size <= 4 * _DENSE and system.nnz > 0.1 * size * size))
 
 
 def _solve(system: Any, right: NDArray) -> NDArray:
     """Solve a symmetric positive definite sparse system."""
-    if right.size <= _DENSE:
+    if _is_dense(system):
         from scipy.linalg import cho_factor, cho_solve
 
         return np.asarray(cho_solve(cho_factor(system.toarray(), lower=True), right))
@@ -233,7 +248,7 @@ def _solve(system: Any, right: NDArray) -> NDArray:
 def _standard_errors(system: Any) -> NDArray:
     """Roots of the diagonal of the inverse of a symmetric positive definite sparse matrix."""
     size = system.shape[0]
-    if size <= _DENSE:
+    if _is_dense(system):
         from scipy.linalg import cho_factor, cho_solve
 
         return np.sqrt(np.diag(cho_solve(cho_factor(system.toarray(), lower=True), np.eye(size))))

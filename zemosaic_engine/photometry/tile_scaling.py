@@ -49,10 +49,14 @@ class TileScaling:
     connected: NDArray[np.bool_]
     plane: NDArray[np.float32]
 
+    def level_after(self, background: NDArray) -> NDArray[np.float64]:
+        """Background levels (n_tiles, C) in ADU once everything is applied; a plane counts at the tile's centre."""
+        return np.asarray(self.gain * background + self.offset + self.plane[..., 0], dtype=np.float64)
+
     @property
     def neutral(self) -> bool:
         """True if no tile is changed at all."""
-        return bool((self.gain == 1.0).all() and (self.offset == 0.0).all())
+        return bool((self.gain == 1.0).all() and (self.offset == 0.0).all() and not self.plane.any())
 
 
 def neutral_scaling(tiles: int, channels: int) -> TileScaling:

@@ -1,0 +1,153 @@
+"""The reference is a healthy tile, and what is said of the scaling is what was done."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from zemosaic_engine.events import CancelToken, LogLine, Teller
+from zemosaic_engine.geometry import Box
+from zemosaic_engine.settings import GridSettings
+from zemosaic_engine.tile_matching import match_tiles, rank_tiles, tell_metrics
+from zemosaic_engine.tiles import Tile, TileHealth, TilePixels, examine, write_tile
+
+PHASES = (("matching", 1.0),)
+
+
+def teller():
+    events = []
+    return Teller(events.append, PHASES), events
+
+
+def text_of(events):
+    return "\n".join(f"{e.level} {e.text}" for e in events if isinstance(e, LogLine))
+
+
+def health(coverage=1.0, noise=5.0, background=100.0, dynamic_range=1000.0):
+    return TileHealth(coverage, np.array([background]), np.array([noise]), dynamic_range)
+
+
+def tile_of(name, state):
+    box = Box(0, 1, 0, 1)
+    return Tile(name, Path(name), WCS(naxis=2), box, box, True, state)
+
+
+def test_the_reference_is_the_healthiest_tile_and_reasons_are_told():
+    tell, events = teller()
+    tiles = [
+        tile_of("empty", health(coverage=0.0)),
+        tile_of("flat", health(dynamic_range=0.0)),
+        tile_of("half", health(coverage=0.5)),
+        tile_of("noisy", health(noise=20.0)),
+        tile_of("good", health()),
+    ]
+    assert rank_tiles(tiles, tell) == [4, 2, 3, 0, 1]
+    said = text_of(events)
+    assert "WARN [GRID] empty cannot be the reference: no valid pixels" in said
+    assert "flat cannot be the reference: no dynamic range" in said
+    assert "INFO [GRID] Reference tile: good (coverage 100.0 %" in said
+
+
+def test_without_a_healthy_tile_the_first_is_taken_loudly():
+    tell, events = teller()
+    assert rank_tiles([tile_of("a", health(coverage=0.0)), tile_of("b", health(coverage=0.0))], tell) == [0, 1]
+    assert "WARN [GRID] No tile is healthy enough" in text_of(events)
+
+
+def wcs_at(x0, y0):
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
+    wcs.wcs.crval = 80.0, 20.0
+    wcs.wcs.crpix = 100.0 - x0, 60.0 - y0
+    wcs.wcs.cdelt = -0.001, 0.001
+    wcs.wcs.set()
+    return wcs
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """Two tiles of one scene on the canvas's grid; the second needs gain 1.25, offset 40 and a plane."""
+
+    def make(spoil=False):
+        rng = np.random.default_rng(1)
+        y, x = np.mgrid[:120, :200]
+        scene = np.full((120, 200), 500.0)
+        for _ in range(60):
+            scene += 10 ** rng.uniform(2.5, 3.6) * np.exp(
+                -((x - rng.uniform(5, 195)) ** 2 + (y - rng.uniform(5, 115)) ** 2) / (2 * 1.3**2)
+            )
+        tiles = []
+        for number, (outer, inner) in enumerate(
+            [(Box(0, 120, 0, 130), Box(0, 120, 0, 100)), (Box(0, 120, 70, 200), Box(0, 120, 100, 200))]
+        ):
+            pixels = scene[outer.slices] + rng.normal(0, 2, outer.shape)
+            if number:
+                pixels = (pixels - 40.0 - 6.0 * np.linspace(-1, 1, 120)[:, None]) / 1.25
+            pixels = pixels[..., None].astype(np.float32)
+            if spoil and number:
+                pixels[:, :60] = np.nan
+            coverage = np.isfinite(pixels).astype(np.uint16)
+            path = tmp_path / f"tile_{number:04d}.fits"
+            wcs = wcs_at(outer.x0, outer.y0)
+            write_tile(path, TilePixels(pixels, coverage.astype(np.float32), coverage), wcs, fits.Header())
+            tiles.append(Tile(path.stem, path, wcs, outer, inner, True, examine(pixels)))
+        return tiles
+
+    return make
+
+
+def test_gain_offset_and_plane_come_back_and_the_figures_are_those_of_the_pixels(pair):
+    tiles = pair()
+    tell, events = teller()
+    scaling, seams = match_tiles(tiles, GridSettings(), tell, CancelToken())
+    other = 1 if scaling.gain[0, 0] == 1.0 else 0
+    assert scaling.gain[other, 0] == pytest.approx(1.25 if other else 0.8, rel=0.01)
+    assert abs(seams.before[0].sigma[0]) > 5
+    assert abs(seams.after[0].sigma[0]) < 0.2
+    slope_difference = scaling.plane[1, 0, 2] - scaling.plane[0, 0, 2] * 1.25 ** (1 - other)
+    assert slope_difference == pytest.approx(6.0 * (1 if other else 0.8), abs=1.0)
+    metrics = tell_metrics(tiles, scaling, seams, tell)
+    assert metrics["inter_tile_stddev_after_L"] < 0.1 * metrics["inter_tile_stddev_before_L"]
+    assert "Inter-tile median stddev (channel L)" in text_of(events)
+
+
+def test_gradients_can_be_left_alone(pair):
+    tell, _ = teller()
+    scaling, _ = match_tiles(pair(), GridSettings(tile_gradients=False), tell, CancelToken())
+    assert not scaling.plane.any()
+
+
+def test_inactive_scaling_is_said_loudly(pair):
+    tell, events = teller()
+    scaling, seams = match_tiles(pair(spoil=True), GridSettings(), tell, CancelToken())
+    assert scaling.neutral
+    said = text_of(events)
+    assert "WARN [GRID] TILE SCALING WAS INACTIVE" in said
+    assert "WARN [GRID] No chain of overlaps ties tile_" in said
+    assert "no valid pixels, scaling disabled" in said
+    assert np.isnan(seams.after[0].step_adu).all()
+    metrics = tell_metrics(pair(spoil=True), scaling, seams, tell)
+    assert np.isnan(metrics["seam_step_sigma_after_L"])
+
+
+def test_tiles_on_other_grids_are_compared_by_their_wcs(pair, tmp_path):
+    tiles = [
+        Tile(t.name, t.path, t.wcs, Box(0, *t.outer.shape[:1], 0, t.outer.width), Box(0, 120, 0, 130), False, t.health)
+        for t in pair()
+    ]
+    tell, _ = teller()
+    scaling, seams = match_tiles(tiles, GridSettings(), tell, CancelToken())
+    assert seams.overlaps[0].box.width == pytest.approx(60, abs=3)
+    assert max(scaling.gain.max(), 1 / scaling.gain.min()) == pytest.approx(1.25, rel=0.01)
+    assert abs(seams.after[0].sigma[0]) < 0.2
+
+
+def test_a_part_of_a_tile_is_read_as_it_was_written(pair):
+    tile = pair()[1]
+    whole, part = tile.read(), tile.read(Box(10, 30, 80, 95))
+    np.testing.assert_array_equal(part.pixels, whole.pixels[10:30, 10:25])
+    np.testing.assert_array_equal(part.coverage, whole.coverage[10:30, 10:25])
+    assert part.coverage.dtype == np.uint16
+    assert part.pixels.dtype.isnative
