@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 import zemosaic_stack_core as stack_core
 from zemosaic_engine import backend, memory, mosaic_files, plan, provenance
 from zemosaic_engine.blend import edge_taper
-from zemosaic_engine.canvas import Canvas, Mosaic
+from zemosaic_engine.canvas import Canvas, Mosaic, canvas_bytes
 from zemosaic_engine.clock import RunClock, with_time_left
 from zemosaic_engine.errors import RunError, SettingsError, SubError, ZeMosaicError
 from zemosaic_engine.events import CancelToken, LogLine, Sink, SubCount, Teller, TileCount
@@ -31,7 +31,7 @@ from zemosaic_engine.geometry import Box
 from zemosaic_engine.host import HostCallback, host_configuration, host_settings
 from zemosaic_engine.hot_pixels import find_hot_pixels, sensor_key
 from zemosaic_engine.loading import SubLoader
-from zemosaic_engine.photometry.scales import SampleFacts
+from zemosaic_engine.photometry.scales import SampleFacts, starless_samples
 from zemosaic_engine.photometry.stars import Stars
 from zemosaic_engine.photometry.tile_gradients import plane_at, tile_places
 from zemosaic_engine.photometry.tile_scaling import TileScaling
@@ -119,6 +119,8 @@ class StackedTiles:
         Tiles without a valid pixel.
     rejected : list of SubError
         Subs whose pixels turned out to be unusable.
+    starless : set of int
+        Those among them that show no stars.
     """
 
     tiles: list[Tile] = field(default_factory=list)
@@ -126,6 +128,7 @@ class StackedTiles:
     used: set[int] = field(default_factory=set)
     left_out: list[str] = field(default_factory=list)
     rejected: list[SubError] = field(default_factory=list)
+    starless: set[int] = field(default_factory=set)
 
 
 # --------------------------------------------------------------------------------------------
@@ -193,6 +196,7 @@ def prepare_request(
         cancel.check()
         tell.sink(SubCount(done, total))
 
+    backend.choose_device(settings.device)  # a device that is not there is better missed now than later
     found_plan = None if tiles_only else plan.find_stack_plan(input_folder)
     if found_plan is None:
         infos, rejected = plan.scan_folder(input_folder, saturation_adu=settings.saturation_adu, on_file=on_file)
@@ -236,14 +240,28 @@ def _plan(request: GridRequest, tell: Teller) -> CanvasPlan:
     canvas = plan_canvas(request.infos, settings.pixel_scale_arcsec, settings.max_canvas_mpx)
     height, width = canvas.shape
     tell.log(f"[GRID] Canvas {width} x {height} pixels of {canvas.pixel_scale_arcsec:.3f} arcsec")
-    needed = mosaic_files.planned_bytes(canvas.shape, request.infos[0].channels, settings)
+    _check_room(request, canvas)
+    return canvas
+
+
+def _check_room(request: GridRequest, canvas: CanvasPlan) -> None:
+    """Stop before anything is asked for that is not there: disk for the files, memory for the canvas."""
+    height, width = canvas.shape
+    channels = request.infos[0].channels
+    needed = mosaic_files.planned_bytes(canvas.shape, channels, request.settings)
     free = shutil.disk_usage(request.output).free
     if needed > free:
         raise RunError(
             f"The mosaic needs about {needed / 1e9:.1f} GB in {request.output}, but only {free / 1e9:.1f} GB are "
             "free there; make room or choose another output folder."
         )
-    return canvas
+    needed, free = canvas_bytes(canvas.shape, channels), memory.available_bytes()
+    if needed > free:
+        raise RunError(
+            f"A canvas of {width} x {height} pixels needs about {needed / 1e9:.1f} GB of memory, but only "
+            f"{free / 1e9:.1f} GB are free: raise pixel_scale_arcsec (now {canvas.pixel_scale_arcsec:.3g}), or close "
+            "other programs."
+        )
 
 
 # --------------------------------------------------------------------------------------------
@@ -283,7 +301,7 @@ def _stack_tile(
     cancel: CancelToken,
 ) -> None:
     """Stack one tile, make its colours neutral and put it on disk."""
-    samples, facts, numbers = gathered
+    samples, facts, numbers = _without_starless(gathered, request.infos, stacked, tell)
     if not numbers:
         tell.log(f"[GRID] {layout.name}: no valid pixels, left out", "WARN")
         stacked.left_out.append(layout.name)
@@ -296,6 +314,27 @@ def _stack_tile(
     stacked.tiles.append(_store_tile(layout, stack, canvas, request.output))
     stacked.subs.append(len(numbers))
     stacked.used.update(numbers)
+
+
+def _without_starless(gathered: Gathered, infos: Sequence[SubInfo], stacked: StackedTiles, tell: Teller) -> Gathered:
+    """Leave out subs that show no stars where the others do, here and from now on; each is named once."""
+    samples, facts, numbers = gathered
+    for place in starless_samples(facts):
+        number = numbers[place]
+        if number not in stacked.starless:
+            usual = int(np.median([f.frame_stars for f in facts]))
+            reason = (
+                f"it shows {facts[place].frame_stars} stars where the others show {usual}: clouds, or no light at all"
+            )
+            error = SubError(infos[number].path, reason)
+            stacked.starless.add(number)
+            stacked.used.discard(number)
+            stacked.rejected.append(error)
+            tell.set_aside(error)
+    kept = [place for place, number in enumerate(numbers) if number not in stacked.starless]
+    if len(kept) == len(numbers):
+        return gathered
+    return samples.only(kept), [facts[place] for place in kept], [numbers[place] for place in kept]
 
 
 def _device_array(settings: GridSettings, tell: Teller) -> Any:
@@ -369,7 +408,8 @@ def _gather(
         resample(loaded.frame.pixels, mapping, crop, kernel=settings.resample_kernel, out=target)
         if not np.isfinite(target).any():
             return None
-        return stack_core.measure_sample(target, crop, _stars_in(loaded.stars, crop), infos[number].exposure_s)
+        stars = _stars_in(loaded.stars, crop)
+        return stack_core.measure_sample(target, crop, stars, infos[number].exposure_s, frame_stars=len(loaded.stars))
 
     measured = run_all(resample_one, range(len(crops)), thread_count(settings.threads), cancel)
     kept = [place for place, facts in enumerate(measured) if facts is not None]

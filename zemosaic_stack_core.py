@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from zemosaic_engine.geometry import Box
 from zemosaic_engine.photometry.overlaps import OverlapFit, measure_overlap
 from zemosaic_engine.photometry.scales import PairGain, SampleFacts, Scales, rank_samples, solve_gains, solve_scales
 from zemosaic_engine.photometry.sky import CELL_PX, cell_medians, clipped_median, sky_noise
-from zemosaic_engine.photometry.stars import detect_stars
+from zemosaic_engine.photometry.stars import Stars, detect_stars
 from zemosaic_engine.settings import GridSettings, build_settings
 
 logger = logging.getLogger("ZeMosaicWorker.grid_mode")
@@ -64,6 +64,16 @@ class Samples:
     radial: NDArray[np.float32]
     shape: tuple[int, int, int]
 
+    def only(self, places: Sequence[int]) -> Samples:
+        """The samples at `places`; the buffer stays."""
+        return replace(
+            self,
+            start=self.start[places],
+            boxes=self.boxes[places],
+            edges=self.edges[places],
+            radial=self.radial[places],
+        )
+
     def crop(self, index: int) -> NDArray[np.float32]:
         """Crop `index` as an (h, w, C) view."""
         y0, y1, x0, x1 = self.boxes[index]
@@ -97,7 +107,13 @@ class Stack:
 
 
 def measure_sample(
-    pixels: NDArray[np.float32], place: Box, stars: Any, exposure_s: float, cell: int = CELL_PX
+    pixels: NDArray[np.float32],
+    place: Box,
+    stars: Stars,
+    exposure_s: float,
+    *,
+    frame_stars: int | None = None,
+    cell: int = CELL_PX,
 ) -> SampleFacts:
     """Measure the sky of one resampled sub at its place in the stack.
 
@@ -111,12 +127,15 @@ def measure_sample(
         Its stars, in pixels of the stack.
     exposure_s : float
         Exposure time, NaN if unknown.
+    frame_stars : int, optional
+        Stars in the whole sub; those given if it fills the stack.
     cell : int
         Side of the background cells in pixels.
     """
     index, median, error = cell_medians(pixels, place, cell)
     valid = int(np.count_nonzero(np.isfinite(pixels[..., 0])))
-    return SampleFacts(stars, index, median, error, sky_noise(pixels), exposure_s, valid)
+    count = len(stars) if frame_stars is None else frame_stars
+    return SampleFacts(stars, index, median, error, sky_noise(pixels), exposure_s, valid, count)
 
 
 def normalise(
@@ -382,7 +401,7 @@ def stack_core(
     samples = _whole_frames(arrays)
     cell = int(min(CELL_PX, max(4, min(arrays[0].shape[:2]) // 4)))
     place = Box(0, arrays[0].shape[0], 0, arrays[0].shape[1])
-    facts = [measure_sample(a, place, detect_stars(a), float("nan"), cell) for a in arrays]
+    facts = [measure_sample(a, place, detect_stars(a), float("nan"), cell=cell) for a in arrays]
     scales = normalise(samples, facts, settings)
     if backend == "gpu":
         stacked, total, rejected_pct = _combine_on_device(images, facts, scales, settings, weights)

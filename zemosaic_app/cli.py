@@ -161,8 +161,8 @@ def _option_help(field: SettingField) -> str:
         default = f"{default:g}"
     elif default == "":
         default = "empty"
-    unit = f"{field.unit}; " if field.unit else ""
-    return f"{field.help} [{unit}default {default}]".replace("%", "%%")
+    facts = [field.unit, field.limits, f"default {default}"]
+    return f"{field.help} [{'; '.join(fact for fact in facts if fact)}]".replace("%", "%%")
 
 
 def _settings_of(args: argparse.Namespace) -> GridSettings:

@@ -31,6 +31,11 @@ class Mosaic:
     coverage: NDArray[np.uint16]
 
 
+def canvas_bytes(shape: tuple[int, int], channels: int) -> int:
+    """Memory that a canvas holds at its worst: its sums, and the masks and temporaries of finishing it."""
+    return shape[0] * shape[1] * channels * (4 + 4 + 4 + 2 + 8)
+
+
 class Canvas:
     """Weighted sums on the pixel grid of a `CanvasPlan`.
 

@@ -99,6 +99,8 @@ class SubLoader:
     def _read(self, number: int) -> LoadedSub:
         info = self._infos[number]
         frame = load_frame(info, hot_pixels=self._hot_pixels(info))
+        if not np.nanmax(frame.pixels) > np.nanmin(frame.pixels):
+            raise SubError(info.path, "all its valid pixels have one value")
         if number not in self._stars:
             stars = detect_stars(frame.pixels)
             sky = pixel_to_sky(info.wcs, stars.x, stars.y, like=self._canvas_wcs)

@@ -29,7 +29,7 @@ _COLUMNS = {
 }
 _NAMES = frozenset(name for names in _COLUMNS.values() for name in names)
 _HOST_ORDER = ("order", "batch_id", "mount", "bortle", "filter", "exposure", "file_path")
-_FITS_NAME = re.compile(r".*(\.(fit|fits|fts)(\.gz)?|\.fz)", re.IGNORECASE)
+_FITS_NAME = re.compile(r".*(\.(fit|fits|fts)(\.gz)?|\.fz)", re.IGNORECASE | re.DOTALL)  # a name may hold a line break
 
 
 @dataclass(frozen=True)
@@ -409,7 +409,7 @@ def scan_folder(
         entries = sorted(entry for entry in folder.iterdir() if _is_fits(entry.name) and not entry.name.startswith("."))
     except OSError as error:
         raise SettingsError(f"The folder {folder} cannot be listed: {error.strerror or error}.") from error
-    rows = [PlanRow(path) for path in entries if not path.is_dir()]
+    rows = [PlanRow(path) for path in entries if path.is_file()]  # a pipe would never end
     infos, rejected = read_subs(rows, saturation_adu=saturation_adu, on_file=on_file)
     return sorted(infos, key=_time_order), rejected
 

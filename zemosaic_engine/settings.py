@@ -91,7 +91,7 @@ class GridSettings(BaseModel):
         le=90.0,
     )
     max_canvas_mpx: float = _setting(
-        1000.0,
+        400.0,
         "A canvas larger than this stops the run before memory is asked for.",
         group="canvas",
         unit="megapixels",
@@ -277,19 +277,20 @@ class SettingField:
         if self.kind == "choice":
             return "one of " + ", ".join(self.choices)
         nouns = {"bool": "true or false", "text": "text", "pair": "two numbers", "int": "a whole number"}
-        limits = [
-            f"{words} {limit:g}"
-            for words, limit in (
-                ("at least", self.at_least),
-                ("above", self.above),
-                ("at most", self.at_most),
-                ("below", self.below),
-            )
-            if limit is not None
-        ]
         unit = f" ({self.unit})" if self.unit else ""
         noun = nouns.get(self.kind, "a number")
-        return f"{noun}, {' and '.join(limits)}{unit}" if limits else noun + unit
+        return f"{noun}, {self.limits}{unit}" if self.limits else noun + unit
+
+    @property
+    def limits(self) -> str:
+        """The range of a number in words, ``at least 0 and at most 1``; empty where there is none."""
+        bounds = (
+            ("at least", self.at_least),
+            ("above", self.above),
+            ("at most", self.at_most),
+            ("below", self.below),
+        )
+        return " and ".join(f"{words} {limit:g}" for words, limit in bounds if limit is not None)
 
 
 def setting_fields() -> list[SettingField]:

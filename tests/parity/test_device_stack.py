@@ -59,7 +59,7 @@ def samples_of(images):
     radial[1] = 20.0, 20.0, 8.0, 30.0, 2.0
     samples = core.Samples(np.concatenate([c.ravel() for c in crops]), start, boxes, edges, radial, SHAPE)
     facts = [
-        SampleFacts(no_stars(3), *cell_medians(c, Box(*map(int, b)), 8), sky_noise(c), np.nan, c.size)
+        SampleFacts(no_stars(3), *cell_medians(c, Box(*map(int, b)), 8), sky_noise(c), np.nan, c.size, 0)
         for c, b in zip(crops, boxes, strict=True)
     ]
     gain = np.array([[1, 1, 1], [1.1, 0.9, 1], [0.8, 1, 1.2]], dtype=np.float32)

@@ -12,6 +12,7 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 import grid_mode
+from zemosaic_engine import memory
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError
 from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, Progress, TileCount
 from zemosaic_engine.mosaic_files import planned_bytes
@@ -148,7 +149,8 @@ def test_every_promised_file_is_there(tiny):
 def test_the_tile_table_tells_what_was_done(tiny):
     table = Table.read(tiny[0] / "tile_photometry.ecsv")
     assert len(table) == 3 * tiny[1].tiles
-    np.testing.assert_allclose(table["gain"] * table["median_before"] + table["offset"], table["median_after"])
+    after = table["gain"] * table["median_before"] + table["offset"] + table["plane_constant"]
+    np.testing.assert_allclose(after, table["median_after"], rtol=1e-5)
     reference = table[(table["gain"] == 1.0) & (table["offset"] == 0.0)]
     assert len(reference) == 3
     assert (table["gain_error"][table["gain"] != 1.0] > 0).all()
@@ -277,6 +279,30 @@ def test_bad_subs_are_set_aside_by_name_and_the_run_goes_on(survey, tmp_path):
     assert fits.getheader(outcome.mosaic)["NCOMBINE"] == 11
 
 
+@pytest.mark.parametrize("kind", ["dark", "thick cloud", "thin cloud", "constant"])
+def test_one_useless_sub_does_not_spoil_the_others(kind, survey, tiny, tmp_path):
+    """A dark frame has the lowest noise of all; it must neither set the scale nor get the weight."""
+    shutil.copytree(survey, tmp_path / "in")
+    victim = sorted((tmp_path / "in").glob("sub_*.fits"))[5]
+    rng = np.random.default_rng(1)
+    with fits.open(victim, mode="update") as hdus:
+        data = hdus[0].data.astype(float)
+        sky = np.median(data)
+        light = {"dark": 0.0, "thick cloud": 0.02, "thin cloud": 0.3, "constant": 0.0}[kind]
+        level, noise = (300.0, 4.0) if kind == "dark" else (sky, 20.0)
+        hdus[0].data[:] = (
+            1234 if kind == "constant" else level + light * (data - sky) + rng.normal(0, noise, data.shape)
+        )
+    outcome, _ = run(tmp_path / "in", tmp_path / "out")
+    named = [error.path.name for error in outcome.rejected]
+    assert named == ([] if kind == "thin cloud" else [victim.name])
+    found = compare_with_truth(outcome.mosaic, load_truth(survey))
+    before = compare_with_truth(tiny[1].mosaic, load_truth(survey))
+    assert found.gain == pytest.approx(before.gain, rel=0.12)
+    assert max(found.noise_adu) < 1.15 * max(before.noise_adu)
+    assert max(found.low_frequency_quadratic_adu) < 1.5 * max(before.low_frequency_quadratic_adu)
+
+
 def test_no_usable_sub_is_an_error(survey, tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.fits").write_text("no")
@@ -289,6 +315,12 @@ def test_a_full_disk_is_told_before_anything_is_stacked(survey, tmp_path, monkey
     with pytest.raises(RunError, match=r"needs about .* GB in .* only 0\.0 GB are free"):
         run(survey, tmp_path / "out")
     assert not list((tmp_path / "out").rglob("*.fits"))
+
+
+def test_a_canvas_beyond_the_memory_stops_before_it_is_asked_for(survey, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1_000_000)
+    with pytest.raises(RunError, match=r"of memory, but only 0\.0 GB are free"):
+        run(survey, tmp_path / "out")
 
 
 def test_the_planned_bytes_are_those_that_are_written(survey, tiny):

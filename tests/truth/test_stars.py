@@ -97,18 +97,20 @@ def facts_of(catalogue, gain, offset, seed, exposure=10.0, stars=True):
     cells = np.array([[row, column] for row in range(6) for column in range(8)])
     level = 800.0 + 20.0 * cells[:, :1]
     median = rng.normal((level - offset) / gain, 0.5)
-    return SampleFacts(found, cells, median, np.full_like(median, 0.5), np.array([10.0 + seed]), exposure, 1000)
+    return SampleFacts(
+        found, cells, median, np.full_like(median, 0.5), np.array([10.0 + seed]), exposure, 1000, len(found)
+    )
 
 
 def test_scales_of_samples_come_back(catalogue):
     truth = [(1.0, 0.0), (1.4, 120.0), (0.7, -60.0), (1.1, 15.0)]
     scales = solve_scales([facts_of(catalogue, g, o, n) for n, (g, o) in enumerate(truth)], "linear_fit", channels=1)
-    assert scales.anchor == 0
-    assert scales.gain[:, 0] == pytest.approx([g for g, _ in truth], rel=0.006)
+    assert scales.anchor == 2  # the clearest: its noise after the gain is the lowest
+    assert scales.gain[:, 0] == pytest.approx([g / 0.7 for g, _ in truth], rel=0.006)
     levels = [
         g * (800 - o) / go + so for (go, o), g, so in zip(truth, scales.gain[:, 0], scales.offset[:, 0], strict=True)
     ]
-    assert levels == pytest.approx([800.0] * 4, abs=6.0)
+    assert levels == pytest.approx([(800.0 + 60.0) / 0.7] * 4, abs=8.0)
 
 
 def test_median_normalisation_leaves_gains_alone(catalogue):

@@ -45,8 +45,8 @@ def test_help_of_grid_explains_every_setting_with_unit_and_default():
         assert field.option in text
         assert " ".join(field.help.split()) in text
         if field.unit:
-            assert f"[{field.unit}; default" in text
-    assert "[%; default 20]" in text
+            assert f"[{field.unit}; " in text
+    assert "[%; at least 1 and at most 90; default 20]" in text
     assert "--no-grid-rgb-equalize" in text
     assert "130 stopped" in text
 

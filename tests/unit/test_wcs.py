@@ -62,11 +62,19 @@ def test_two_far_subs_cannot_tell_who_is_wrong():
 
 
 def test_other_scales_and_channels_are_set_aside():
-    infos = [sub(f"s{i}") for i in range(4)] + [sub("wide", scale=36.0), sub("mono", channels=1)]
+    infos = [sub(f"s{i}") for i in range(4)]
+    infos += [sub("wide", scale=36.0), sub("mono", channels=1), sub("off", scale=3.8), sub("binned", scale=7.2)]
     kept, rejected = split_by_agreement(infos, 3.0)
     assert len(kept) == 4
-    assert sorted(names(rejected)) == ["mono", "wide"]
+    assert sorted(names(rejected)) == ["binned", "mono", "off", "wide"]
     assert "36 arcsec" in next(e for e in rejected if e.path.stem == "wide").reason
+
+
+def test_a_second_telescope_joins_if_its_subs_agree():
+    infos = [sub(f"s{i}") for i in range(6)] + [sub(f"t{i}", scale=6.0) for i in range(3)]
+    kept, rejected = split_by_agreement(infos, 3.0)
+    assert len(kept) == 9
+    assert not rejected
 
 
 @pytest.mark.parametrize("rotation", [0.0, 33.0, 90.0, 180.0, 271.0])

@@ -19,6 +19,9 @@ from .stars import Stars, group_by_position
 _GAIN_PRIOR = 0.3  # natural log; a cloudless sky rarely changes by more, exposure time allowed for
 _STAR_FLOOR = 0.01  # relative; flat-field and sampling errors that every star has
 _MIN_SNR = 5.0
+_ENOUGH_STARS = 10  # in the usual sub; below it nobody can tell clouds from an empty field
+_STARLESS_SHARE = 0.15
+_SURE_GAIN_ERROR = 0.1  # relative
 _CELL_FLOOR = 0.05  # of the sky noise: gradients make neighbouring cells differ
 
 
@@ -40,6 +43,8 @@ class SampleFacts:
         Exposure time; NaN if unknown.
     pixels : int
         Valid pixels in the stack.
+    frame_stars : int
+        Stars in the whole sub, also outside the stack.
     """
 
     stars: Stars
@@ -49,6 +54,7 @@ class SampleFacts:
     noise: NDArray[np.float64]
     exposure_s: float
     pixels: int
+    frame_stars: int
 
 
 @dataclass(frozen=True)
@@ -86,11 +92,32 @@ class Scales:
 
 
 def rank_samples(facts: Sequence[SampleFacts]) -> list[int]:
-    """Samples by how much information they hold, the best first: valid pixels over noise variance."""
-    noise = np.array([np.nanmean(f.noise) if np.isfinite(f.noise).any() else np.inf for f in facts])
-    pixels = np.array([f.pixels for f in facts], dtype=np.float64)
-    merit = np.where(noise > 0, pixels / np.maximum(noise, 1e-30) ** 2, pixels)
-    return [int(i) for i in np.argsort(-merit, kind="stable")]
+    """Samples by how much they tell, the best first: many stars, then valid pixels over noise variance.
+
+    Clouds and dark frames have the lowest noise of all; without the stars they would come first.
+    """
+    stars = np.array([f.frame_stars for f in facts])
+    poor = stars < 0.7 * stars.max(initial=0)
+    merit = _merit(facts, np.ones(len(facts)))
+    return [int(i) for i in np.lexsort((-merit, poor))]
+
+
+def _merit(facts: Sequence[SampleFacts], gain: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Valid pixels over the variance of the sky noise after the gain; unknown noise counts as the usual one."""
+    noise = np.array([np.nanmean(f.noise) if np.isfinite(f.noise).any() else np.nan for f in facts]) * gain
+    known = noise[noise > 0]
+    noise = np.where(noise > 0, noise, np.median(known) if known.size else 1.0)
+    return np.array([f.pixels for f in facts], dtype=np.float64) / noise**2
+
+
+def starless_samples(facts: Sequence[SampleFacts]) -> list[int]:
+    """Samples that show next to no star where the others show many: clouds, dark frames, closed covers.
+
+    Nothing tells their gain, and their low noise would give them the most weight of all.
+    """
+    stars = np.array([f.frame_stars for f in facts])
+    usual = float(np.median(stars)) if stars.size > 2 else 0.0
+    return [int(i) for i in np.flatnonzero(stars < _STARLESS_SHARE * usual)] if usual >= _ENOUGH_STARS else []
 
 
 def solve_gains(facts: Sequence[SampleFacts], channel: int, pairs: Sequence[PairGain] = ()) -> Agreement:
@@ -125,8 +152,9 @@ def solve_gains(facts: Sequence[SampleFacts], channel: int, pairs: Sequence[Pair
     return solve_agreement(reports, len(facts), ranking, prior_sigma=_GAIN_PRIOR, prior_value=prior)
 
 
-def solve_offsets(facts: Sequence[SampleFacts], gain: NDArray[np.float64], channel: int) -> Agreement:
+def solve_offsets(facts: Sequence[SampleFacts], gain: NDArray[np.float64], channel: int, anchor: int) -> Agreement:
     """Offsets of one channel in ADU, from the background of shared cells, with the gains fixed."""
+    ranking = [anchor, *(number for number in rank_samples(facts) if number != anchor)]
     cells = np.concatenate([f.cell_index for f in facts])
     _, patch = np.unique(cells, axis=0, return_inverse=True) if len(cells) else (None, np.zeros(0, dtype=int))
     image = np.concatenate([np.full(len(f.cell_index), i) for i, f in enumerate(facts)]).astype(np.int64)
@@ -138,7 +166,7 @@ def solve_offsets(facts: Sequence[SampleFacts], gain: NDArray[np.float64], chann
         ]
     )
     sigma = np.maximum(sigma, 1e-6 * max(1e-12, float(np.abs(value).max(initial=0.0))))
-    return solve_agreement(Reports(image, np.ravel(patch), value, sigma), len(facts), rank_samples(facts))
+    return solve_agreement(Reports(image, np.ravel(patch), value, sigma), len(facts), ranking)
 
 
 def _common_colour(log_gain: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -171,10 +199,14 @@ def solve_scales(facts: Sequence[SampleFacts], method: str, pairs: Sequence[Pair
     anchor, islands = rank_samples(facts)[0] if count else 0, 1
     if method == "linear_fit" and count > 1:
         logs = [solve_gains(facts, channel, pairs) for channel in range(channels)]
-        gain = np.exp(_common_colour(np.stack([answer.correction for answer in logs], axis=1)))
+        log_gain = np.stack([answer.correction for answer in logs], axis=1)
         gain_error = np.stack([answer.error for answer in logs], axis=1)
+        # Now that the gains are known: the clearest sub fixes the scale, not the darkest.
+        sure = gain_error.max(axis=1) < _SURE_GAIN_ERROR
+        anchor = int(np.argmax(np.where(sure, _merit(facts, np.exp(log_gain.mean(axis=1))), 0.0)))
+        gain = np.exp(_common_colour(log_gain - log_gain[anchor]))
     for channel in range(channels if method != "none" and count > 1 else 0):
-        levels = solve_offsets(facts, gain[:, channel], channel)
+        levels = solve_offsets(facts, gain[:, channel], channel, anchor)
         offset[:, channel] = levels.correction
         islands = max(islands, int(levels.anchors.size))
     return Scales(gain.astype(np.float32), offset.astype(np.float32), gain_error, anchor, islands)
