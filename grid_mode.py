@@ -31,7 +31,7 @@ from zemosaic_engine.geometry import Box
 from zemosaic_engine.host import HostCallback, host_configuration, host_settings
 from zemosaic_engine.hot_pixels import find_hot_pixels, sensor_key
 from zemosaic_engine.loading import SubLoader
-from zemosaic_engine.photometry.scales import SampleFacts, starless_samples
+from zemosaic_engine.photometry.scales import SampleFacts, starless_subs
 from zemosaic_engine.photometry.stars import Stars
 from zemosaic_engine.photometry.tile_gradients import plane_at, tile_places
 from zemosaic_engine.photometry.tile_scaling import TileScaling
@@ -119,8 +119,6 @@ class StackedTiles:
         Tiles without a valid pixel.
     rejected : list of SubError
         Subs whose pixels turned out to be unusable.
-    starless : set of int
-        Those among them that show no stars.
     """
 
     tiles: list[Tile] = field(default_factory=list)
@@ -128,7 +126,6 @@ class StackedTiles:
     used: set[int] = field(default_factory=set)
     left_out: list[str] = field(default_factory=list)
     rejected: list[SubError] = field(default_factory=list)
-    starless: set[int] = field(default_factory=set)
 
 
 # --------------------------------------------------------------------------------------------
@@ -277,8 +274,12 @@ def _stack_tiles(request: GridRequest, canvas: CanvasPlan, tell: Teller, cancel:
     device = _device_array(settings, tell)
     budget = int(settings.memory_gb * 1e9) or memory.available_bytes() // 2
     loader = _open_loader(request, canvas, budget // 2, tell, cancel)
-    steps = _Steps(sum(len(layout.subs) for layout in layouts), tell)
-    stacked = StackedTiles()
+    steps = _Steps(len(infos) + sum(len(layout.subs) for layout in layouts), tell)
+    starless = _starless(infos, loader, settings, steps, cancel)
+    for error in starless.values():
+        tell.set_aside(error)
+    layouts = [replace(layout, subs=tuple(n for n in layout.subs if n not in starless)) for layout in layouts]
+    stacked = StackedTiles(rejected=list(starless.values()))
     with memory.SampleStore(budget // 2, request.output) as store:
         for done, layout in enumerate(layouts):
             gathered = _gather(layout, infos, footprints, canvas, loader, store, settings, steps, cancel)
@@ -301,7 +302,7 @@ def _stack_tile(
     cancel: CancelToken,
 ) -> None:
     """Stack one tile, make its colours neutral and put it on disk."""
-    samples, facts, numbers = _without_starless(gathered, request.infos, stacked, tell)
+    samples, facts, numbers = gathered
     if not numbers:
         tell.log(f"[GRID] {layout.name}: no valid pixels, left out", "WARN")
         stacked.left_out.append(layout.name)
@@ -316,25 +317,30 @@ def _stack_tile(
     stacked.used.update(numbers)
 
 
-def _without_starless(gathered: Gathered, infos: Sequence[SubInfo], stacked: StackedTiles, tell: Teller) -> Gathered:
-    """Leave out subs that show no stars where the others do, here and from now on; each is named once."""
-    samples, facts, numbers = gathered
-    for place in starless_samples(facts):
-        number = numbers[place]
-        if number not in stacked.starless:
-            usual = int(np.median([f.frame_stars for f in facts]))
-            reason = (
-                f"it shows {facts[place].frame_stars} stars where the others show {usual}: clouds, or no light at all"
-            )
-            error = SubError(infos[number].path, reason)
-            stacked.starless.add(number)
-            stacked.used.discard(number)
-            stacked.rejected.append(error)
-            tell.set_aside(error)
-    kept = [place for place, number in enumerate(numbers) if number not in stacked.starless]
-    if len(kept) == len(numbers):
-        return gathered
-    return samples.only(kept), [facts[place] for place in kept], [numbers[place] for place in kept]
+def _starless(
+    infos: Sequence[SubInfo], loader: SubLoader, settings: GridSettings, steps: _Steps, cancel: CancelToken
+) -> dict[int, SubError]:
+    """Subs that show no stars where the others do, by number, with the reason.
+
+    Decided once for the run, before the first tile, so that it does not depend on the tiles.
+    """
+
+    def count(number: int) -> int:
+        try:
+            return len(loader.load(number).stars)
+        except SubError:
+            return -1
+        finally:
+            steps.one()
+
+    counts = run_all(count, range(len(infos)), thread_count(settings.threads), cancel)
+    readable = [number for number, stars in enumerate(counts) if stars >= 0]
+    seen = [counts[number] for number in readable]
+    reason = "it shows {} stars where the usual sub shows {:.0f}: clouds, or no light at all"
+    return {
+        readable[place]: SubError(infos[readable[place]].path, reason.format(seen[place], np.median(seen)))
+        for place in starless_subs(seen)
+    }
 
 
 def _device_array(settings: GridSettings, tell: Teller) -> Any:
@@ -390,7 +396,7 @@ def _gather(
     cancel: CancelToken,
 ) -> Gathered:
     """Resample every sub of a tile onto its pixels and measure it there."""
-    channels = infos[layout.subs[0]].channels
+    channels = infos[0].channels
     crops = [footprints[number].box.intersect(layout.outer) for number in layout.subs]
     start = np.concatenate([[0], np.cumsum([crop.height * crop.width * channels for crop in crops])]).astype(np.int64)
     buffer = store.begin(int(start[-1]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -63,16 +63,6 @@ class Samples:
     edges: NDArray[np.float32]
     radial: NDArray[np.float32]
     shape: tuple[int, int, int]
-
-    def only(self, places: Sequence[int]) -> Samples:
-        """The samples at `places`; the buffer stays."""
-        return replace(
-            self,
-            start=self.start[places],
-            boxes=self.boxes[places],
-            edges=self.edges[places],
-            radial=self.radial[places],
-        )
 
     def crop(self, index: int) -> NDArray[np.float32]:
         """Crop `index` as an (h, w, C) view."""

@@ -16,7 +16,7 @@ from .frames import SubInfo
 from .warp import footprint_polygon
 
 _SAME_SCALE = 0.03  # relative; one telescope's scale changes by far less
-_SCALE_RANGE = 2.5  # other telescopes may join within this factor, if three subs or more agree on their scale
+_SCALE_RANGE = 2.5  # other telescopes may join within this factor, if two or three subs agree on their scale
 _STRAY_SHARE = 0.05  # a far group of subs smaller than this share of the run is a wrong solution
 _MARGIN_PX = 2  # sides are sampled; between two samples a distorted one may bow out a little
 
@@ -44,7 +44,7 @@ def split_by_agreement(infos: Sequence[SubInfo], max_gap_fov: float) -> tuple[li
     """Separate the subs that belong together from those whose header cannot be right.
 
     Set aside are subs of another number of channels than most, of a pixel scale that differs from
-    the median and that fewer than three subs share (a telescope brings more), and small groups far
+    the median and that no two (in larger runs three) subs share (a telescope brings more), and small groups far
     from all others on the sky: one wrong plate solution must not blow up the canvas. Larger far
     groups are islands of one survey and stay.
 
@@ -81,13 +81,14 @@ def _same_scale(infos: list[SubInfo]) -> tuple[list[SubInfo], list[SubError]]:
     if not infos:
         return [], []
     scales = np.array([i.pixel_scale_arcsec for i in infos])
-    usual = float(np.median(scales))
+    usual = float(np.sort(scales)[(scales.size - 1) // 2])  # one that occurs, also when two telescopes tie
+    enough = 2 if len(infos) < 9 else 3
 
     def fits(info: SubInfo) -> bool:
         alike = np.abs(scales / info.pixel_scale_arcsec - 1.0) < _SAME_SCALE
         other_telescope = usual / _SCALE_RANGE < info.pixel_scale_arcsec < usual * _SCALE_RANGE
         near = abs(info.pixel_scale_arcsec / usual - 1.0) < _SAME_SCALE
-        return bool(near or (other_telescope and (alike.sum() >= 3 or len(infos) < 3)))
+        return bool(near or (other_telescope and (alike.sum() >= enough or len(infos) < 3)))
 
     odd = [
         SubError(

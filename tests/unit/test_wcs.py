@@ -70,10 +70,11 @@ def test_other_scales_and_channels_are_set_aside():
     assert "36 arcsec" in next(e for e in rejected if e.path.stem == "wide").reason
 
 
-def test_a_second_telescope_joins_if_its_subs_agree():
-    infos = [sub(f"s{i}") for i in range(6)] + [sub(f"t{i}", scale=6.0) for i in range(3)]
+@pytest.mark.parametrize(("first", "second"), [(6, 3), (2, 2), (2, 4), (20, 3)])
+def test_a_second_telescope_joins_if_its_subs_agree(first, second):
+    infos = [sub(f"s{i}") for i in range(first)] + [sub(f"t{i}", scale=6.0) for i in range(second)]
     kept, rejected = split_by_agreement(infos, 3.0)
-    assert len(kept) == 9
+    assert len(kept) == first + second
     assert not rejected
 
 

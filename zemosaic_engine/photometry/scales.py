@@ -110,14 +110,24 @@ def _merit(facts: Sequence[SampleFacts], gain: NDArray[np.float64]) -> NDArray[n
     return np.array([f.pixels for f in facts], dtype=np.float64) / noise**2
 
 
-def starless_samples(facts: Sequence[SampleFacts]) -> list[int]:
-    """Samples that show next to no star where the others show many: clouds, dark frames, closed covers.
+def starless_subs(stars: Sequence[int]) -> list[int]:
+    """Subs that show next to no star where the others show many: clouds, dark frames, closed covers.
 
     Nothing tells their gain, and their low noise would give them the most weight of all.
+
+    Parameters
+    ----------
+    stars : sequence of int
+        Number of stars of each sub.
+
+    Returns
+    -------
+    list of int
+        Places in `stars`; empty where the usual sub shows too few to judge by.
     """
-    stars = np.array([f.frame_stars for f in facts])
-    usual = float(np.median(stars)) if stars.size > 2 else 0.0
-    return [int(i) for i in np.flatnonzero(stars < _STARLESS_SHARE * usual)] if usual >= _ENOUGH_STARS else []
+    counts = np.asarray(stars)
+    usual = float(np.median(counts)) if counts.size > 2 else 0.0
+    return [int(i) for i in np.flatnonzero(counts < _STARLESS_SHARE * usual)] if usual >= _ENOUGH_STARS else []
 
 
 def solve_gains(facts: Sequence[SampleFacts], channel: int, pairs: Sequence[PairGain] = ()) -> Agreement:
