@@ -7,7 +7,6 @@ words of an existing ZeMosaic, into whose folder this module can be dropped.
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import zemosaic_stack_core as stack_core
-from zemosaic_engine import backend, memory, mosaic_files, plan, provenance
+from zemosaic_engine import backend, memory, mosaic_files, plan, provenance, room
 from zemosaic_engine.blend import edge_taper
 from zemosaic_engine.canvas import Canvas, Mosaic, canvas_bytes
 from zemosaic_engine.clock import RunClock, with_time_left
 from zemosaic_engine.errors import RunError, SettingsError, SubError, ZeMosaicError
 from zemosaic_engine.events import CancelToken, LogLine, Sink, SubCount, Teller, TileCount
 from zemosaic_engine.executors.threads import run_all, thread_count
-from zemosaic_engine.footprints import Footprint, TileLayout, footprint_of, lay_out_tiles
+from zemosaic_engine.footprints import Footprint, TileLayout, footprint_of, lay_out_tiles, sample_bytes
 from zemosaic_engine.frames import SubInfo, load_frame
 from zemosaic_engine.geometry import Box
 from zemosaic_engine.host import HostCallback, host_configuration, host_settings
@@ -237,28 +236,10 @@ def _plan(request: GridRequest, tell: Teller) -> CanvasPlan:
     canvas = plan_canvas(request.infos, settings.pixel_scale_arcsec, settings.max_canvas_mpx)
     height, width = canvas.shape
     tell.log(f"[GRID] Canvas {width} x {height} pixels of {canvas.pixel_scale_arcsec:.3f} arcsec")
-    _check_room(request, canvas)
-    return canvas
-
-
-def _check_room(request: GridRequest, canvas: CanvasPlan) -> None:
-    """Stop before anything is asked for that is not there: disk for the files, memory for the canvas."""
-    height, width = canvas.shape
     channels = request.infos[0].channels
-    needed = mosaic_files.planned_bytes(canvas.shape, channels, request.settings)
-    free = shutil.disk_usage(request.output).free
-    if needed > free:
-        raise RunError(
-            f"The mosaic needs about {needed / 1e9:.1f} GB in {request.output}, but only {free / 1e9:.1f} GB are "
-            "free there; make room or choose another output folder."
-        )
-    needed, free = canvas_bytes(canvas.shape, channels), memory.available_bytes()
-    if needed > free:
-        raise RunError(
-            f"A canvas of {width} x {height} pixels needs about {needed / 1e9:.1f} GB of memory, but only "
-            f"{free / 1e9:.1f} GB are free: raise pixel_scale_arcsec (now {canvas.pixel_scale_arcsec:.3g}), or close "
-            "other programs."
-        )
+    room.for_files(request.output, mosaic_files.planned_bytes(canvas.shape, channels, settings))
+    room.for_canvas(canvas, canvas_bytes(canvas.shape, channels, reprojecting=request.tiles_only))
+    return canvas
 
 
 # --------------------------------------------------------------------------------------------
@@ -274,6 +255,8 @@ def _stack_tiles(request: GridRequest, canvas: CanvasPlan, tell: Teller, cancel:
     device = _device_array(settings, tell)
     budget = int(settings.memory_gb * 1e9) or memory.available_bytes() // 2
     loader = _open_loader(request, canvas, budget // 2, tell, cancel)
+    deepest = max((sample_bytes(layout, footprints, infos[0].channels) for layout in layouts), default=0)
+    room.for_samples(request.output, deepest, budget // 2)
     steps = _Steps(len(infos) + sum(len(layout.subs) for layout in layouts), tell)
     starless = _starless(infos, loader, settings, steps, cancel)
     for error in starless.values():
@@ -546,7 +529,6 @@ def _assemble(
         else:
             canvas.reproject(tile.wcs, pixels, blend, weight)
         tell.progress(number + 1, len(tiles))
-    tell.log(f"[GRID] Assembled {len(tiles)} tiles with {canvas.reprojections} calls of reproject_interp")
     return canvas.finish()
 
 
@@ -583,6 +565,8 @@ def _write(
     if settings.save_final_as_uint16:
         mosaic_files.write_viewer(output, mosaic, canvas.wcs, cards, colour_last=settings.legacy_rgb_cube)
     science, coverage = mosaic_files.write_mosaic(output, mosaic, canvas.wcs, cards)
+    reprojected = sum(not tile.on_canvas for tile in stacked.tiles)
+    tell.log(f"[GRID] {len(stacked.tiles)} tiles in the mosaic, {reprojected} calls of reproject_interp")
     rejected = [*request.rejected, *stacked.rejected]
     return GridOutcome(science, coverage, len(stacked.tiles), len(used), rejected, stacked.left_out, metrics)
 
@@ -641,7 +625,8 @@ def run_grid_mode(
         After the reason was sent as an ERROR line.
     """
     clock = RunClock()
-    tell = with_time_left(HostCallback(progress_callback, logger), clock)
+    host = HostCallback(progress_callback, logger)
+    tell = with_time_left(host, clock)
     try:
         chosen = {
             "stack_norm_method": stack_norm_method,
@@ -666,7 +651,10 @@ def run_grid_mode(
             raise SettingsError(f"The folder {source} holds no stack_plan.csv: Grid Mode cannot run there.")
         output.mkdir(parents=True, exist_ok=True)
         cancel = CancelToken()
-        build_mosaic(prepare_request(source, output, settings, tell, cancel), tell, cancel)
+        try:
+            build_mosaic(prepare_request(source, output, settings, tell, cancel), tell, cancel)
+        finally:
+            plan.write_rejected(output / "rejected_subs.csv", host.set_aside)
     except ZeMosaicError as error:
         tell(LogLine(f"[GRID] {error}", "ERROR"))
         raise

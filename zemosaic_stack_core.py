@@ -389,7 +389,7 @@ def stack_core(
     if any(a.shape != arrays[0].shape for a in arrays):
         raise ValueError(f"stack_core needs images of one shape, not {sorted({a.shape for a in arrays})}")
     samples = _whole_frames(arrays)
-    cell = int(min(CELL_PX, max(4, min(arrays[0].shape[:2]) // 4)))
+    cell = 2 * int(min(CELL_PX // 2, max(2, min(arrays[0].shape[:2]) // 8)))
     place = Box(0, arrays[0].shape[0], 0, arrays[0].shape[1])
     facts = [measure_sample(a, place, detect_stars(a), float("nan"), cell=cell) for a in arrays]
     scales = normalise(samples, facts, settings)

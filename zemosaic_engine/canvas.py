@@ -31,9 +31,13 @@ class Mosaic:
     coverage: NDArray[np.uint16]
 
 
-def canvas_bytes(shape: tuple[int, int], channels: int) -> int:
-    """Memory that a canvas holds at its worst: its sums, and the masks and temporaries of finishing it."""
-    return shape[0] * shape[1] * channels * (4 + 4 + 4 + 2 + 8)
+def canvas_bytes(shape: tuple[int, int], channels: int, *, reprojecting: bool = False) -> int:
+    """Memory that a canvas holds at its worst: its sums, and the masks and temporaries of finishing it.
+
+    Reprojecting adds the layers that land on the whole canvas, and their coordinates.
+    """
+    a_pixel = channels * (4 + 4 + 4 + 2 + 8) + (channels * 3 * 4 + 16 if reprojecting else 0)
+    return shape[0] * shape[1] * a_pixel
 
 
 class Canvas:

@@ -106,3 +106,9 @@ def _touching(cell: TileBoxes, boxes: NDArray[np.int64], footprints: Sequence[Fo
         if (inward.max(axis=0) > -2.0).all():
             touching.append(number)
     return tuple(touching)
+
+
+def sample_bytes(layout: TileLayout, footprints: Sequence[Footprint], channels: int) -> int:
+    """Memory for the float32 samples of a tile, each sub cropped to where it meets the tile."""
+    crops = (footprints[number].box.intersect(layout.outer) for number in layout.subs)
+    return 4 * channels * sum(crop.height * crop.width for crop in crops)

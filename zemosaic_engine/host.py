@@ -9,6 +9,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from .errors import SubError
 from .events import Event, LogLine, PhaseStarted, Progress, SubCount, SubSetAside, TileCount, TimeLeft
 from .settings import GridSettings, build_settings
 
@@ -24,9 +25,15 @@ class HostCallback:
         ``callback(message, progress=None, level="INFO", **kwargs)``; None keeps the log alone.
     logger : logging.Logger
         Gets every line too, because the host drops DEBUG.
+
+    Attributes
+    ----------
+    set_aside : list of SubError
+        The subs that were set aside so far.
     """
 
     def __init__(self, callback: Callable[..., Any] | None, logger: logging.Logger) -> None:
+        self.set_aside: list[SubError] = []
         self._callback = callback
         self._logger = logger
         self._lock = threading.Lock()  # events come from the threads of a pool, hosts expect one at a time
@@ -36,6 +43,8 @@ class HostCallback:
         with self._lock:
             if isinstance(event, LogLine):
                 self._logger.log(_LEVELS.get(event.level, logging.INFO), event.text)
+            elif isinstance(event, SubSetAside):
+                self.set_aside.append(event.error)
             if self._callback is not None:
                 self._tell(self._callback, event)
 
@@ -86,7 +95,7 @@ def host_configuration(zconfig: Any) -> dict[str, Any]:
         found.update(import_module("zemosaic_config").load_config() or {})
     if isinstance(zconfig, Mapping):
         found.update(zconfig)
-    elif zconfig is not None:
+    elif hasattr(zconfig, "__dict__"):
         found.update({name: value for name, value in vars(zconfig).items() if not name.startswith("_")})
     return found
 
@@ -119,4 +128,4 @@ def host_settings(
         values["memory_gb"] = float(configuration["grid_chunk_ram_mb"]) / 1000.0
     wanted = use_gpu if use_gpu is not None else bool(configuration.get("use_gpu_grid", True))
     values["device"] = "auto" if wanted else "cpu"
-    return build_settings(values), notes
+    return build_settings(values, file_name="the host's settings"), notes

@@ -136,6 +136,14 @@ if sys.platform == "win32":
         return int(counters.PeakWorkingSetSize)
 
 
+def size_text(size_bytes: float) -> str:
+    """A size in words, ``1.3 GB``, with a unit in which it is not 0.0."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
+        if size_bytes >= 0.1 * factor:
+            return f"{size_bytes / factor:.1f} {unit}"
+    return f"{size_bytes / 1e3:.1f} kB"
+
+
 class SampleStore:
     """One flat float32 buffer, in memory while it fits the budget, else in a scratch file.
 

@@ -146,6 +146,23 @@ def test_every_promised_file_is_there(tiny):
     assert not [name for name in output.rglob("*") if name.name.startswith(".") or "scratch" in name.name]
 
 
+def test_a_tile_file_knows_its_place_on_the_sky(tiny):
+    """The pixels of every tile file lie where the mosaic shows the same sky."""
+    with fits.open(tiny[0] / "mosaic_grid.fits") as hdus:
+        mosaic, wcs = hdus[0].data[1], WCS(hdus[0].header, naxis=2)
+    compared = 0
+    for path in sorted((tiny[0] / "tiles").glob("tile_*.fits")):
+        tile, tile_wcs = fits.getdata(path)[1], WCS(fits.getheader(path), naxis=2)
+        there = wcs.all_world2pix(*tile_wcs.all_pix2world([0.0], [0.0], 0), 0)
+        x0, y0 = (round(float(v[0])) for v in there)
+        assert [float(v[0]) for v in there] == pytest.approx([x0, y0], abs=1e-3)  # one pixel grid
+        same = mosaic[y0 : y0 + tile.shape[0], x0 : x0 + tile.shape[1]]
+        both = np.isfinite(tile) & np.isfinite(same)
+        assert np.corrcoef(tile[both], same[both])[0, 1] > 0.99
+        compared += 1
+    assert compared == tiny[1].tiles
+
+
 def test_the_tile_table_tells_what_was_done(tiny):
     table = Table.read(tiny[0] / "tile_photometry.ecsv")
     assert len(table) == 3 * tiny[1].tiles
@@ -177,7 +194,7 @@ def test_the_log_tells_the_story(tiny):
                 rf"\[GRID\]\[METRICS\] Inter-tile median stddev \(channel {channel}\): [\d.]+ ADU \({state}", text
             )
             assert re.search(rf"\[GRID\]\[METRICS\] Seam step \(channel {channel}\): median [\d.]+ ADU.*{state}", text)
-    assert "with 0 calls of reproject_interp" in text
+    assert "tiles in the mosaic, 0 calls of reproject_interp" in text
     # Equalised when a tile is made, and before any scaling.
     assert said.index(next(line for line in said if "RGB equalisation" in line)) < said.index(
         next(line for line in said if "Reference tile" in line)
@@ -312,14 +329,14 @@ def test_no_usable_sub_is_an_error(survey, tmp_path):
 
 def test_a_full_disk_is_told_before_anything_is_stacked(survey, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000))
-    with pytest.raises(RunError, match=r"needs about .* GB in .* only 0\.0 GB are free"):
+    with pytest.raises(RunError, match=r"needs about .* MB in .* only 1\.0 kB are free"):
         run(survey, tmp_path / "out")
     assert not list((tmp_path / "out").rglob("*.fits"))
 
 
 def test_a_canvas_beyond_the_memory_stops_before_it_is_asked_for(survey, tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "available_bytes", lambda: 1_000_000)
-    with pytest.raises(RunError, match=r"of memory, but only 0\.0 GB are free"):
+    with pytest.raises(RunError, match=r"of memory, but only 1\.0 MB are free"):
         run(survey, tmp_path / "out")
 
 
@@ -407,7 +424,7 @@ def cut_tiles(folder, wcs_shift=0.0):
 def test_ready_made_tiles_are_scaled_and_joined(tmp_path):
     scene, scale = cut_tiles(tmp_path / "in")
     outcome, events = run(tmp_path / "in", tmp_path / "out", tiles_only=True)
-    assert "with 4 calls of reproject_interp" in "\n".join(lines(events))
+    assert "4 calls of reproject_interp" in "\n".join(lines(events))
     table = Table.read(tmp_path / "out" / "tile_photometry.ecsv")
     gains = np.array([gain for gain, _ in scale])
     np.testing.assert_allclose(table["gain"] / table["gain"][0], gains / gains[0], rtol=0.02)
@@ -485,6 +502,7 @@ def test_the_host_finds_its_files(hosted):
     output, _ = hosted
     assert fits.getdata(output / "mosaic_grid_viewer.fits").shape[-1] == 3
     assert (output / "mosaic_grid.fits").exists()
+    assert (output / "rejected_subs.csv").read_text().splitlines() == ["file_path,reason"]
 
 
 def test_a_folder_without_a_plan_is_not_grid_mode(tmp_path):

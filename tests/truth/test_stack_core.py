@@ -128,6 +128,16 @@ def test_median_normalisation_moves_levels_only(truth):
     assert np.std(difference) < 8.0
 
 
+@pytest.mark.parametrize("side", [1, 2, 3, 5, 9, 20, 23, 29, 31, 33, 64, 127])
+def test_images_of_any_size_are_stacked(side):
+    rng = np.random.default_rng(side)
+    images = [rng.normal(100, 5, (side, side + 3)).astype(np.float32) for _ in range(4)]
+    stacked, _, weight = stack_core(images)
+    assert stacked.shape == weight.shape == (side, side + 3)
+    assert np.isfinite(stacked).all()
+    assert np.median(stacked) == pytest.approx(100, abs=6)
+
+
 def test_wrong_calls_are_named():
     image = np.ones((8, 8), dtype=np.float32)
     with pytest.raises(ValueError, match="at least one"):

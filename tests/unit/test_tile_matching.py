@@ -7,11 +7,14 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
+import grid_mode
 from zemosaic_engine.events import CancelToken, LogLine, Teller
 from zemosaic_engine.geometry import Box
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.tile_matching import match_tiles, rank_tiles, tell_metrics
+from zemosaic_engine.tile_overlaps import find_overlaps, read_overlap
 from zemosaic_engine.tiles import Tile, TileHealth, TilePixels, examine, write_tile
+from zemosaic_engine.wcs import CanvasPlan
 
 PHASES = (("matching", 1.0),)
 
@@ -151,3 +154,26 @@ def test_a_part_of_a_tile_is_read_as_it_was_written(pair):
     np.testing.assert_array_equal(part.coverage, whole.coverage[10:30, 10:25])
     assert part.coverage.dtype == np.uint16
     assert part.pixels.dtype.isnative
+
+
+def test_the_mask_stays_two_pixels_inside_the_coverage_of_both(pair):
+    tiles = pair()
+    overlap = find_overlaps(tiles)[0]
+    assert overlap.box == Box(0, 120, 70, 130)
+    mask = read_overlap(overlap, tiles).mask
+    assert mask.shape == (120, 60)
+    assert mask[2:-2, 2:-2].all()
+    assert mask.sum() == 116 * 56
+
+
+def test_the_assembled_mosaic_has_the_planes_that_were_solved(pair):
+    """Both tiles land on one scene: the strip that both own shows no trace of the planted plane."""
+    tiles = pair()
+    tell, _ = teller()
+    settings = GridSettings()
+    scaling, _ = match_tiles(tiles, settings, tell, CancelToken())
+    plan = CanvasPlan(wcs_at(0, 0), (120, 200), 3.6)
+    mosaic = grid_mode._assemble(tiles, scaling, plan, settings, tell, CancelToken()).pixels[..., 0]
+    top, bottom = np.median(mosaic[:30, 140:]), np.median(mosaic[-30:, 140:])
+    left_top, left_bottom = np.median(mosaic[:30, :60]), np.median(mosaic[-30:, :60])
+    assert (top - left_top) - (bottom - left_bottom) == pytest.approx(0.0, abs=2.5)  # 9 if left, 18 if doubled

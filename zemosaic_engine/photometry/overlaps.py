@@ -18,7 +18,7 @@ MIN_PIXELS = 32
 _FEW_STARS_ERROR = 0.10  # relative error of one star: blends and variables hide where few stars speak
 _GOOD_GAIN_ERROR = 0.03  # relative; star gains better than this need no help
 _USABLE_GAIN_ERROR = 0.10  # relative; a gain known worse than this is not worth applying
-_GAIN_RANGE = (0.02, 50.0)
+_GAIN_RANGE = (1e-4, 1e4)  # beyond it something else than a scale differs
 _SIDE = 4  # an overlap is looked at in 4 x 4 parts to tell how its level and gain change over it
 
 

@@ -94,7 +94,7 @@ def cell_medians(image: NDArray[np.float32], origin: Box, cell: int = CELL_PX) -
     origin : Box
         Where the image sits on the grid on which the cells are fixed.
     cell : int
-        Side of a cell in pixels.
+        Side of a cell in pixels; even.
 
     Returns
     -------
@@ -104,6 +104,8 @@ def cell_medians(image: NDArray[np.float32], origin: Box, cell: int = CELL_PX) -
     error : ndarray of float64, shape (n, C)
         Standard errors, from the spread below the median.
     """
+    if cell < 2 or cell % 2:
+        raise ValueError(f"cells have an even side of 2 pixels or more, not {cell}")
     first_row, first_column = origin.y0 // cell, origin.x0 // cell
     last_row, last_column = -(-origin.y1 // cell), -(-origin.x1 // cell)
     rows, columns, channels = last_row - first_row, last_column - first_column, image.shape[2]
