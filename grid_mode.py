@@ -30,6 +30,7 @@ from zemosaic_engine.geometry import Box
 from zemosaic_engine.host import HostCallback, host_configuration, host_settings
 from zemosaic_engine.hot_pixels import find_hot_pixels, sensor_key
 from zemosaic_engine.loading import SubLoader
+from zemosaic_engine.photometry.calibration import SubCalibration
 from zemosaic_engine.photometry.scales import SampleFacts
 from zemosaic_engine.photometry.stars import Stars
 from zemosaic_engine.photometry.tile_gradients import plane_at, tile_places
@@ -67,6 +68,9 @@ class GridRequest:
         Settings of the run.
     tiles_only : bool
         True if `infos` are images to be scaled and joined as they are.
+    calibrations : mapping of Path to SubCalibration, optional
+        Scales that are known from elsewhere, by the path of the sub (or its file name); nothing
+        is measured or solved then, and a sub without one keeps its own ADU.
     """
 
     infos: Sequence[SubInfo]
@@ -74,6 +78,7 @@ class GridRequest:
     output: Path
     settings: GridSettings
     tiles_only: bool = False
+    calibrations: Mapping[Path | str, SubCalibration] | None = None
 
 
 @dataclass(frozen=True)
