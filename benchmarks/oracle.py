@@ -7,7 +7,6 @@ the canvas the scene of a sub is that of the canvas times the ratio of the two p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,25 +90,22 @@ def true_sub(truth: SurveyTruth, index: int, canvas_scale_arcsec: float) -> True
 
 
 def oracle_calibrations(
-    truth: SurveyTruth, names: Sequence[str], canvas_scale_arcsec: float, *, keep_level: bool = True
-) -> list[SubCalibration]:
-    """Exact calibrations of subs, in the order of their file `names`.
+    truth: SurveyTruth, canvas_scale_arcsec: float, *, keep_level: bool = True
+) -> dict[str, SubCalibration]:
+    """Exact calibrations of all subs, by the names of their files.
 
     Parameters
     ----------
     truth : SurveyTruth
         What was simulated.
-    names : sequence of str
-        File names of the subs as the run orders them.
     canvas_scale_arcsec : float
         Pixel scale of the mosaic, whose surface brightness is kept.
     keep_level : bool
         Put the mean sky of the run back, as any mosaic keeps one; False leaves the bare scene.
     """
-    number = {str(name): index for index, name in enumerate(truth.subs["file"])}
-    subs = [true_sub(truth, number[name], canvas_scale_arcsec) for name in names]
+    subs = [true_sub(truth, index, canvas_scale_arcsec) for index in range(len(truth.subs))]
     level = np.mean([sub.sky / sub.gain for sub in subs], axis=0) if keep_level else np.zeros(3)
-    return [calibration_of(sub, level) for sub in subs]
+    return {str(name): calibration_of(sub, level) for name, sub in zip(truth.subs["file"], subs, strict=True)}
 
 
 def calibration_of(sub: TrueSub, level: FloatArray) -> SubCalibration:

@@ -10,6 +10,7 @@ import pytest
 from benchmarks.measures import LARGE_SCALE_TERMS, large_scale, large_scale_design
 from benchmarks.oracle import oracle_calibrations, true_sub
 from benchmarks.surveys import SURVEYS, quick
+from zemosaic_engine.photometry.calibration import SubCalibration
 from zemosaic_engine.simulate.scene import pixel_scale_arcsec, tangent_plane
 from zemosaic_engine.simulate.survey import SurveyTruth, plan_survey, render_sub
 
@@ -30,8 +31,8 @@ def silent_plan(name: str, pedestal_adu: float = 0.0) -> SurveyTruth:
     return plan_survey(Path("nowhere"), spec, 4)
 
 
-def names(truth: SurveyTruth) -> list[str]:
-    return [str(name) for name in truth.subs["file"]]
+def calibration(truth: SurveyTruth, index: int, scale_arcsec: float, **options) -> SubCalibration:
+    return oracle_calibrations(truth, scale_arcsec, **options)[str(truth.subs["file"][index])]
 
 
 def sensor_pixels(truth: SurveyTruth, index: int) -> np.ndarray:
@@ -46,14 +47,11 @@ def test_the_oracle_gives_back_the_true_scene(name, pedestal):
         shape = truth.telescope(index).shape
         own_scale = pixel_scale_arcsec(truth.wcs(index), shape)
         scene = truth.scene.render(truth.wcs(index), shape, float(truth.subs["fwhm_px"][index]))
-        for calibration in (
-            oracle_calibrations(truth, names(truth), own_scale, keep_level=False)[index],
-            # Any other level is a constant under the scene, the same for all subs.
-            oracle_calibrations(truth, names(truth), own_scale)[index],
-        ):
-            pixels = sensor_pixels(truth, index)
-            unclipped = pixels < 65000.0
-            error = np.where(unclipped, calibration.apply(pixels) - scene, np.nan)
+        pixels = sensor_pixels(truth, index)
+        # Any other level is a constant under the scene, the same for all subs.
+        for keep_level in (True, False):
+            undone = calibration(truth, index, own_scale, keep_level=keep_level).apply(pixels)
+            error = np.where(pixels < 65000.0, undone - scene, np.nan)
             error -= np.nanmedian(error, axis=(0, 1))
             largest = ROUNDING_ADU / float(min(truth.subs[f"gain_{c}"][index] for c in "rgb"))
             assert np.nanmax(np.abs(error)) < 1.2 * largest + 0.05
@@ -62,9 +60,9 @@ def test_the_oracle_gives_back_the_true_scene(name, pedestal):
 def test_without_a_level_the_bare_scene_is_left():
     truth = silent_plan("plain")
     shape = truth.telescope(0).shape
-    calibration = oracle_calibrations(truth, names(truth), pixel_scale_arcsec(truth.wcs(0), shape), keep_level=False)[0]
+    bare = calibration(truth, 0, pixel_scale_arcsec(truth.wcs(0), shape), keep_level=False)
     scene = truth.scene.render(truth.wcs(0), shape, float(truth.subs["fwhm_px"][0]))
-    left = np.median(calibration.apply(sensor_pixels(truth, 0)) - scene, axis=(0, 1))
+    left = np.median(bare.apply(sensor_pixels(truth, 0)) - scene, axis=(0, 1))
     np.testing.assert_allclose(left, 0.0, atol=0.1)
 
 
@@ -88,16 +86,8 @@ def test_telescopes_of_other_pixels_agree_on_surface_brightness():
 def test_the_calibration_undoes_what_the_plain_formula_undoes():
     truth = silent_plan("gradients", 150.0)
     pixels = sensor_pixels(truth, 3)
-    calibration = oracle_calibrations(truth, names(truth), 2.37, keep_level=False)[3]
-    np.testing.assert_allclose(calibration.apply(pixels), true_sub(truth, 3, 2.37).undo(pixels), rtol=1e-5, atol=0.02)
-
-
-def test_calibrations_follow_the_order_of_the_run():
-    truth = silent_plan("plain")
-    turned = oracle_calibrations(truth, names(truth)[::-1], 2.37)[::-1]
-    for one, other in zip(oracle_calibrations(truth, names(truth), 2.37), turned, strict=True):
-        np.testing.assert_array_equal(one.gain, other.gain)
-        np.testing.assert_allclose(one.offset, other.offset)
+    bare = calibration(truth, 3, 2.37, keep_level=False)
+    np.testing.assert_allclose(bare.apply(pixels), true_sub(truth, 3, 2.37).undo(pixels), rtol=1e-5, atol=0.02)
 
 
 def test_large_scale_amplitudes_are_the_rms_of_their_shape():
