@@ -13,16 +13,19 @@ from numpy.typing import NDArray
 
 from .errors import SubError
 from .frames import Frame, SubInfo, load_frame
+from .photometry.calibration import sensor_places
 from .photometry.stars import Stars, detect_stars
 from .warp import pixel_to_sky, sky_to_pixel
 
 
 @dataclass(frozen=True)
 class LoadedSub:
-    """A frame and its stars, with their places on the canvas."""
+    """A frame and its stars, with their places on the canvas, and on the sensor (see `sensor_places`)."""
 
     frame: Frame
     stars: Stars
+    u: NDArray[np.float64]
+    v: NDArray[np.float64]
 
 
 class SubLoader:
@@ -60,7 +63,7 @@ class SubLoader:
         self._on_failure = on_failure
         self._on_first_load = on_first_load
         self._kept: OrderedDict[int, LoadedSub] = OrderedDict()
-        self._stars: dict[int, Stars] = {}
+        self._stars: dict[int, tuple[Stars, NDArray, NDArray]] = {}
         self._failed: dict[int, SubError] = {}
         self._bytes = 0
         self._lock = threading.Lock()
@@ -104,10 +107,11 @@ class SubLoader:
             sky = pixel_to_sky(info.wcs, stars.x, stars.y, like=self._canvas_wcs)
             x, y = sky_to_pixel(self._canvas_wcs, *sky)
             with self._lock:
-                self._stars[number] = Stars(x, y, stars.flux, stars.flux_error, stars.fwhm_px)
+                placed = Stars(x, y, stars.flux, stars.flux_error, stars.fwhm_px)
+                self._stars[number] = (placed, *sensor_places(stars.x, stars.y, info.shape))
                 count = len(self._stars)
             self._on_first_load(count)
-        return LoadedSub(frame, self._stars[number])
+        return LoadedSub(frame, *self._stars[number])
 
     def _keep(self, number: int, loaded: LoadedSub) -> None:
         """Keep the newest; let the longest unused go until the budget holds."""
