@@ -22,17 +22,15 @@ class Records:
     design : scipy.sparse.csr_array, shape (R, n)
     value : ndarray of float64, shape (R,)
     patch : ndarray of int64, shape (R,)
-        Numbered from 0 without gaps.
+        Numbered from 0.
+    weight : ndarray of float64, shape (R,)
+        Inverse variances; 0 leaves a record out.
     """
 
     design: Any
     value: NDArray[np.float64]
     patch: NDArray[np.int64]
-
-    @property
-    def patches(self) -> int:
-        """Number of patches."""
-        return int(self.patch.max(initial=-1)) + 1
+    weight: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,8 @@ class Solved:
     Attributes
     ----------
     x : ndarray of float64, shape (n,)
+    patch_value : ndarray of float64, shape (patches,)
+        S; 0 for patches without weight.
     residual : ndarray of float64, shape (R,)
         ``A x + y - S``.
     covariance : ndarray of float64, shape (n, n)
@@ -51,21 +51,18 @@ class Solved:
     """
 
     x: NDArray[np.float64]
+    patch_value: NDArray[np.float64]
     residual: NDArray[np.float64]
     covariance: NDArray[np.float64]
     freedom: NDArray[np.float64]
 
 
-def solve_eliminated(
-    records: Records, weight: NDArray[np.float64], precision: NDArray[np.float64], pull: NDArray[np.float64]
-) -> Solved:
+def solve_eliminated(records: Records, precision: NDArray[np.float64], pull: NDArray[np.float64]) -> Solved:
     """Solve for x with Gaussian priors.
 
     Parameters
     ----------
     records : Records
-    weight : ndarray of float64, shape (R,)
-        Inverse variances; 0 leaves a record out.
     precision : ndarray of float64, shape (n, n)
         Inverse covariance of the prior on x.
     pull : ndarray of float64, shape (n,)
@@ -74,20 +71,25 @@ def solve_eliminated(
     from scipy.linalg import cho_factor, cho_solve
     from scipy.sparse import csr_array, diags_array
 
-    design, patches = records.design, records.patches
-    total = np.bincount(records.patch, weight, patches)
+    design, weight = records.design, records.weight
+    patches = int(records.patch.max(initial=-1)) + 1
+    total = np.bincount(records.patch, weight, patches).astype(np.float64)
     total[total == 0.0] = 1.0
     member = csr_array((weight, (records.patch, np.arange(weight.size))), shape=(patches, weight.size))
-    coupling = member @ design  # (patches, n)
+    coupling = member @ design
     mean = (member @ records.value) / total
     normal = (design.T @ (diags_array(weight) @ design)) - coupling.T @ (diags_array(1.0 / total) @ coupling)
     right = pull - (design.T @ (weight * records.value) - coupling.T @ mean)
-    factor = cho_factor(normal.toarray() + precision, lower=True)
-    x = cho_solve(factor, right)
-    covariance = cho_solve(factor, np.eye(x.size))
+    whole = normal.toarray() + precision
+    # Unknowns of very different units (a logarithm, ADU): scaled to one, so that rounding treats them alike.
+    unit = 1.0 / np.sqrt(np.diag(whole))
+    factor = cho_factor(whole * unit[:, None] * unit[None, :], lower=True)
+    x = unit * cho_solve(factor, unit * right)
+    covariance = cho_solve(factor, np.eye(x.size)) * unit[:, None] * unit[None, :]
     shifted = design @ x + records.value
     level = (member @ shifted) / total
-    return Solved(x, shifted - level[records.patch], covariance, 1.0 - weight / total[records.patch])
+    freedom = 1.0 - weight / total[records.patch]
+    return Solved(x, level, shifted - level[records.patch], covariance, freedom)
 
 
 def cauchy(pull: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,8 +1,7 @@
 """One photometric scale for all subs of a run: gains from stars, then skies from cells, errors with both.
 
-The steps: leave out subs that are far from their session; gains and what stars say of the
-illumination; skies and what cells say of it; gains again with all that is known of the illumination;
-skies again. Each channel by itself.
+Subs that are far from their session are left out, then each channel is solved by itself
+(`survey_channel`), and the channels are put together on the scale of the reference.
 """
 
 from __future__ import annotations
@@ -13,16 +12,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .calibration import PATTERN_TERMS, SubCalibration
+from .calibration import SubCalibration
 from .measurements import SubMeasurement
-from .pattern_prior import FITTED_TERMS, PatternBelief
 from .sub_health import far_from_session, far_residuals
-from .survey_gains import GainAnswer, StarReports, match_stars, safely_detected, solve_gains
-from .survey_sky import CellReports, SkyAnswer, match_cells, solve_sky
+from .survey_cells import CellReports, match_cells
+from .survey_channel import ChannelAnswer, Run, solve_channel
+from .survey_stars import StarReports, match_stars
 
 _MMAG = 2500.0 / np.log(10.0)
 _FEW_STARS = 7
-_ROUNDS = 2
 
 
 @dataclass(frozen=True)
@@ -84,18 +82,10 @@ class _Problem:
     """The subs that take part, and what they share."""
 
     subs: list[SubMeasurement]
-    session: NDArray[np.int64]
-    camera: NDArray[np.int64]
     cameras: list[str]
     stars: StarReports
     cells: CellReports
-    reference: int
-
-
-@dataclass(frozen=True)
-class _ChannelAnswer:
-    gains: GainAnswer
-    sky: SkyAnswer
+    run: Run
 
 
 def solve_survey(subs: Sequence[SubMeasurement], *, max_deviation: float = 0.0) -> SurveySolution:
@@ -125,23 +115,47 @@ def solve_survey(subs: Sequence[SubMeasurement], *, max_deviation: float = 0.0) 
     return _assemble(subs, reasons, problem, answers)
 
 
-def _worst(answers: Sequence[_ChannelAnswer], place: int) -> float:
+def _worst(answers: Sequence[ChannelAnswer], place: int) -> float:
     """Largest residual of a sub over the channels; NaN if none is known."""
-    values = np.array([answer.sky.residual[place] for answer in answers])
+    values = np.array([answer.residual[place] for answer in answers])
     return float(np.nanmax(values)) if np.isfinite(values).any() else float("nan")
 
 
-def _solve_used(subs: Sequence[SubMeasurement], reasons: Sequence[str]) -> tuple[_Problem, list[_ChannelAnswer]]:
+def _solve_used(subs: Sequence[SubMeasurement], reasons: Sequence[str]) -> tuple[_Problem, list[ChannelAnswer]]:
     problem = _state([m for m, reason in zip(subs, reasons, strict=True) if not reason])
-    return problem, [_solve_channel(problem, channel) for channel in range(problem.subs[0].sky.size)]
+    level = np.array([m.sky for m in problem.subs])
+    channels = range(level.shape[1])
+    return problem, [solve_channel(problem.run, problem.stars, problem.cells, c, level[:, c]) for c in channels]
 
 
 def _state(subs: list[SubMeasurement]) -> _Problem:
     """Number sessions and cameras, match stars and cells, choose the reference."""
     _, session = np.unique([f"{m.camera}|{m.session}|{m.exposure_s:g}" for m in subs], return_inverse=True)
     cameras, camera = np.unique([m.camera for m in subs], return_inverse=True)
-    stars = safely_detected(match_stars(subs), len(subs))
-    return _Problem(subs, session, camera, [str(c) for c in cameras], stars, match_cells(subs), _reference(subs))
+    stars, cells = match_stars(subs), match_cells(subs)
+    run = Run(
+        np.array([m.exposure_s for m in subs]),
+        session,
+        camera,
+        groups_of_subs(stars.sub, stars.star, len(subs)),
+        groups_of_subs(cells.sub, cells.cell, len(subs)),
+        _reference(subs),
+    )
+    return _Problem(subs, [str(c) for c in cameras], stars, cells, run)
+
+
+def groups_of_subs(sub: NDArray[np.int64], patch: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Number of the group of subs that common patches tie together, 0 for the largest, shape (count,)."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    size = count + int(patch.max(initial=-1)) + 1
+    ties = coo_array((np.ones(sub.size), (sub, count + patch)), shape=(size, size))
+    _, label = connected_components(ties, directed=False)
+    _, label, members = np.unique(label[:count], return_inverse=True, return_counts=True)
+    rank = np.empty(members.size, dtype=np.int64)
+    rank[np.argsort(-members, kind="stable")] = np.arange(members.size)
+    return np.asarray(rank[label])
 
 
 def _reference(subs: Sequence[SubMeasurement]) -> int:
@@ -152,25 +166,8 @@ def _reference(subs: Sequence[SubMeasurement]) -> int:
     return int(np.argmax(merit))
 
 
-def _solve_channel(problem: _Problem, channel: int) -> _ChannelAnswer:
-    """Stars and cells speak in turns, each hearing what the other says of the illumination."""
-    exposure = np.array([m.exposure_s for m in problem.subs])
-    level = np.array([m.sky[channel] for m in problem.subs])
-    weak = PatternBelief.weak(len(problem.cameras))
-    before = weak
-    for _ in range(_ROUNDS):
-        gains = solve_gains(problem.stars, channel, exposure, problem.session, problem.camera, before)
-        sky = solve_sky(
-            problem.cells, channel, np.exp(gains.log_gain), gains.error, level,
-            problem.session, problem.camera, gains.belief, problem.reference,
-        )  # fmt: skip
-        # What the cells alone say is what the stars may hear next.
-        before = sky.belief.without(gains.belief, before)
-    return _ChannelAnswer(gains, sky)
-
-
 def _assemble(
-    subs: Sequence[SubMeasurement], reasons: Sequence[str], problem: _Problem, answers: Sequence[_ChannelAnswer]
+    subs: Sequence[SubMeasurement], reasons: Sequence[str], problem: _Problem, answers: Sequence[ChannelAnswer]
 ) -> SurveySolution:
     """Put the channels together, on the scale of the reference."""
     channels, count = len(answers), len(subs)
@@ -178,7 +175,7 @@ def _assemble(
     patterns = _patterns(problem, answers)
     place_of = {int(number): place for place, number in enumerate(used)}
     # One factor for all channels: the colour stays that of the mean of all subs.
-    scale = float(np.exp(-np.mean([a.gains.log_gain[problem.reference] for a in answers])))
+    scale = float(np.exp(-np.mean([a.log_gain[problem.run.reference] for a in answers])))
     calibrations, stars = [], np.zeros((count, channels), dtype=np.int64)
     residual, group = np.full((count, channels), np.nan), np.full(count, -1)
     for number, reason in enumerate(reasons):
@@ -186,9 +183,9 @@ def _assemble(
             calibrations.append(_unused(channels, reason))
             continue
         place = place_of[number]
-        stars[number] = [a.gains.stars[place] for a in answers]
-        residual[number] = [a.sky.residual[place] for a in answers]
-        group[number] = answers[0].sky.group[place]
+        stars[number] = [a.stars[place] for a in answers]
+        residual[number] = [a.residual[place] for a in answers]
+        group[number] = problem.run.sky_group[place]
         calibrations.append(_calibration(problem, answers, patterns, place, scale))
     return SurveySolution(
         calibrations,
@@ -196,48 +193,45 @@ def _assemble(
         stars,
         residual,
         group,
-        int(used[problem.reference]),
-        np.array([scale * a.sky.background for a in answers]),
-        np.array([_MMAG * a.gains.scatter_before for a in answers]),
-        np.array([_MMAG * a.gains.scatter_after for a in answers]),
-        np.array([scale * a.sky.scatter_adu for a in answers]),
-        np.array([a.sky.scatter_sigma for a in answers]),
+        int(used[problem.run.reference]),
+        np.array([scale * a.background for a in answers]),
+        np.array([_MMAG * a.scatter_before for a in answers]),
+        np.array([_MMAG * a.scatter_after for a in answers]),
+        np.array([scale * a.sky_scatter_adu for a in answers]),
+        np.array([a.sky_scatter_sigma for a in answers]),
     )
 
 
-def _patterns(problem: _Problem, answers: Sequence[_ChannelAnswer]) -> list[CameraPattern]:
-    patterns = []
-    for number, camera in enumerate(problem.cameras):
-        coefficients = np.zeros((len(answers), len(PATTERN_TERMS)))
-        error = np.zeros_like(coefficients)
-        for channel, answer in enumerate(answers):
-            coefficients[channel, FITTED_TERMS] = answer.sky.belief.mean[number]
-            error[channel, FITTED_TERMS] = answer.sky.belief.error[number]
-        patterns.append(CameraPattern(camera, coefficients, error))
-    return patterns
+def _patterns(problem: _Problem, answers: Sequence[ChannelAnswer]) -> list[CameraPattern]:
+    return [
+        CameraPattern(
+            camera, np.array([a.pattern[number] for a in answers]), np.array([a.pattern_error[number] for a in answers])
+        )
+        for number, camera in enumerate(problem.cameras)
+    ]
 
 
 def _calibration(
     problem: _Problem,
-    answers: Sequence[_ChannelAnswer],
+    answers: Sequence[ChannelAnswer],
     patterns: Sequence[CameraPattern],
     place: int,
     scale: float,
 ) -> SubCalibration:
     """All channels of one sub."""
-    gain = scale * np.array([np.exp(a.gains.log_gain[place]) for a in answers])
+    gain = scale * np.array([np.exp(a.log_gain[place]) for a in answers])
     noise = problem.subs[place].noise * gain
     weight = np.where(noise > 0, 1.0 / np.square(np.where(noise > 0, noise, 1.0)), 0.0)
-    few = min(int(a.gains.stars[place]) for a in answers)
+    few = min(int(a.stars[place]) for a in answers)
     reason = f"{few} common stars: gain mostly from exposure time and its session" if few < _FEW_STARS else ""
     return SubCalibration(
         gain,
-        np.array([a.gains.error[place] for a in answers]),
-        scale * np.array([a.sky.offset[place] for a in answers]),
-        scale * np.array([a.sky.slope[place] for a in answers]),
-        scale * np.array([a.sky.offset_error[place] for a in answers]),
-        scale * np.array([a.sky.slope_error[place] for a in answers]),
-        patterns[int(problem.camera[place])].coefficients,
+        np.array([a.gain_error[place] for a in answers]),
+        scale * np.array([a.offset[place] for a in answers]),
+        scale * np.array([a.slope[place] for a in answers]),
+        scale * np.array([a.offset_error[place] for a in answers]),
+        scale * np.array([a.slope_error[place] for a in answers]),
+        patterns[int(problem.run.camera[place])].coefficients,
         weight,
         reason=reason,
     )
