@@ -10,13 +10,18 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 import grid_mode
 from benchmarks.measures import MMAG
 from benchmarks.oracle import TrueSub, true_sub
+from benchmarks.posterior import Posterior, fitted_terms, predicted_large_scale
+from zemosaic_engine.frames import SubInfo
+from zemosaic_engine.hot_pixels import sensor_key
+from zemosaic_engine.photometry import survey, survey_channel
+from zemosaic_engine.photometry.calibration import PATTERN_TERMS
 from zemosaic_engine.photometry.survey import SurveySolution
-from zemosaic_engine.simulate.scene import pixel_scale_arcsec
 from zemosaic_engine.simulate.survey import SurveyTruth
 
 FloatArray = NDArray[np.float64]
@@ -32,26 +37,50 @@ class Watch:
     ----------
     solution : SurveySolution or None
         None if the run did not solve anything.
+    level : ndarray, shape (N, C)
+        Sky that was measured on each sub, in its ADU.
+    covariances : list of ndarray
+        One a channel, of all its unknowns, as the last sweep left it.
     seconds : float
     """
 
     solution: SurveySolution | None = None
-    seconds: float = field(default=float("nan"))
+    level: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
+    covariances: list[FloatArray] = field(default_factory=list)
+    seconds: float = float("nan")
 
 
 @contextmanager
 def watched_solve() -> Iterator[Watch]:
     """Look over the shoulder of runs of Grid Mode in this block."""
     watch = Watch()
-    solve = grid_mode.solve_survey
+    solve, solve_channel, solve_once = grid_mode.solve_survey, survey.solve_channel, survey_channel.solve_eliminated
+    last: list[FloatArray] = []
 
-    def timed(*arguments: Any, **options: Any) -> SurveySolution:
+    def noted(*arguments: Any, **options: Any) -> Any:
+        solved = solve_once(*arguments, **options)
+        last[:] = [solved.covariance]
+        return solved
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        answer = solve_channel(*arguments, **options)
+        watch.covariances.extend(last)
+        return answer
+
+    def timed(subs: Sequence[Any], **options: Any) -> SurveySolution:
         began = time.perf_counter()
-        watch.solution = solve(*arguments, **options)
+        watch.solution = solve(subs, **options)
         watch.seconds = time.perf_counter() - began
+        watch.level = np.array([m.sky for m in subs])
+        # Solved anew where a sub was set aside: the last answers count.
+        del watch.covariances[: -watch.level.shape[1]]
         return watch.solution
 
-    with patch.object(grid_mode, "solve_survey", timed):
+    with (
+        patch.object(grid_mode, "solve_survey", timed),
+        patch.object(survey, "solve_channel", counted),
+        patch.object(survey_channel, "solve_eliminated", noted),
+    ):
         yield watch
 
 
@@ -63,86 +92,111 @@ class Differences:
 
     Attributes
     ----------
+    used : list of int
+        Numbers of the subs.
     gain, gain_error : ndarray, shape (N, C)
         Natural logarithm.
     offset, offset_error : ndarray, shape (N, C)
         In ADU of the scene; the gain's error is in it.
-    level : ndarray, shape (N, C)
-        Calibrated sky and nebula of the sub minus the true ones, whatever the gain: ADU of the scene.
     slope, slope_error : ndarray, shape (N, C, 2)
         In ADU of the scene.
     scale : ndarray, shape (C,)
         ADU of the run over those of the scene.
     """
 
+    used: list[int]
     gain: FloatArray
     gain_error: FloatArray
     offset: FloatArray
     offset_error: FloatArray
-    level: FloatArray
     slope: FloatArray
     slope_error: FloatArray
     scale: FloatArray
 
 
-def differences(solution: SurveySolution, subs: Sequence[TrueSub], nebula: FloatArray) -> Differences:
-    """Compare a solution with the truth of its subs, in one order; subs that were set aside are left out.
-
-    Parameters
-    ----------
-    solution : SurveySolution
-    subs : sequence of TrueSub
-    nebula : ndarray, shape (N, C)
-        Mean brightness of the smooth light on each sub, in ADU of the scene.
-    """
+def differences(solution: SurveySolution, subs: Sequence[TrueSub]) -> Differences:
+    """Compare a solution with the truth of its subs, in one order; subs that were set aside are left out."""
     used = [i for i, c in enumerate(solution.calibrations) if c.used]
     chosen = [solution.calibrations[i] for i in used]
-    truth = [subs[i] for i in used]
     gain, gain_error, offset, offset_error, slope, slope_error = (
         np.array([getattr(c, name) for c in chosen])
         for name in ("gain", "gain_error", "offset", "offset_error", "slope", "slope_error")
     )
-    planted = np.array([t.gain for t in truth])
-    sky = np.array([t.sky for t in truth])
-    gradient = np.array([t.gradient for t in truth])
+    planted = np.array([subs[i].gain for i in used])
+    sky = np.array([subs[i].sky for i in used]) / planted
+    gradient = np.array([subs[i].gradient for i in used])
     log_ratio = np.log(gain * planted)
     scale = np.exp(log_ratio.mean(axis=0))
-    mean_scene = nebula[used]
-    level = (gain * (sky + planted * mean_scene) + offset) / scale - mean_scene
-    away = offset / scale + sky / planted
-    true_slope = -(sky / planted)[..., None] * gradient[:, None, :]
+    away = offset / scale + sky
     return Differences(
+        used,
         log_ratio - log_ratio.mean(axis=0),
         gain_error,
         away - away.mean(axis=0),
         offset_error / scale,
-        level - level.mean(axis=0),
-        slope / scale[:, None] - true_slope,
+        slope / scale[:, None] + sky[..., None] * gradient[:, None, :],
         slope_error / scale[:, None],
         scale,
     )
 
 
+def posteriors(watch: Watch, found: Differences, subs: Sequence[TrueSub], cameras: Sequence[int]) -> list[Posterior]:
+    """Errors of the solve with the covariances that it predicts, one a channel."""
+    assert watch.solution is not None
+    terms = fitted_terms()
+    answers = []
+    count = len(found.used)
+    for channel, covariance in enumerate(watch.covariances):
+        gains = np.array([watch.solution.calibrations[i].gain[channel] for i in found.used])
+        # The solve's own ADU are those of the run over the factor that its reference brings.
+        unit = found.scale[channel] / np.exp(np.mean(np.log(gains)))
+        of_cameras = len(terms) * (max(cameras) + 1)
+        kept = np.concatenate([np.arange(4 * count), np.arange(len(covariance) - of_cameras, len(covariance))])
+        factor = np.ones(kept.size)
+        factor[: 4 * count] = np.tile([1.0, 1.0 / unit, 1.0 / unit, 1.0 / unit], count)
+        error = np.zeros(kept.size)
+        error[0 : 4 * count : 4] = found.gain[:, channel]
+        level = watch.level[found.used, channel] * gains / found.scale[channel]
+        error[1 : 4 * count : 4] = found.offset[:, channel] + level * found.gain[:, channel]
+        error[2 : 4 * count : 4] = found.slope[:, channel, 0]
+        error[3 : 4 * count : 4] = found.slope[:, channel, 1]
+        for camera in range(max(cameras) + 1):
+            vignetting = subs[list(cameras).index(camera)].vignetting
+            true = np.array([-vignetting if PATTERN_TERMS[t] in ("u2", "v2") else 0.0 for t in terms])
+            start = 4 * count + len(terms) * camera
+            pattern = watch.solution.patterns[camera].coefficients[channel, list(terms)]
+            error[start : start + len(terms)] = pattern - true
+        answers.append(
+            Posterior(error, covariance[np.ix_(kept, kept)] * factor[:, None] * factor[None, :], count, terms)
+        )
+    return answers
+
+
 def agreement(
-    solution: SurveySolution, names: Sequence[str], truth: SurveyTruth, scale_arcsec: float
-) -> dict[str, Any]:
-    """Errors of gains, and chi-squares per degree of freedom, for the table."""
+    watch: Watch, infos: Sequence[SubInfo], truth: SurveyTruth, scale_arcsec: float
+) -> tuple[dict[str, Any], LargeScalePredictor]:
+    """Errors of gains and chi-squares per degree of freedom, and what predicts the errors of the mosaic."""
+    solution = watch.solution
+    if solution is None:
+        raise RuntimeError("The run did not solve for its subs: photometry=survey was not honoured")
     number = {str(name): index for index, name in enumerate(truth.subs["file"])}
-    subs = [true_sub(truth, number[name], scale_arcsec) for name in names]
-    nebula = np.array([mean_nebula(truth, number[name], scale_arcsec) for name in names])
-    found = differences(solution, subs, nebula)
-    used = [i for i, c in enumerate(solution.calibrations) if c.used]
-    stars = solution.stars[used]
+    order = [number[info.path.name] for info in infos]
+    subs = [true_sub(truth, index, scale_arcsec) for index in order]
+    found = differences(solution, subs)
+    names = [p.camera for p in solution.patterns]
+    cameras = [names.index(sensor_key(infos[i])) for i in found.used]
+    used = [subs[i] for i in found.used]
+    known = posteriors(watch, found, used, cameras)
+    stars = solution.stars[found.used]
     rich = stars.min(axis=1) >= RICH_STARS
     chosen = found.gain[rich] if rich.any() else np.full((1, found.gain.shape[1]), np.nan)
-    return {
-        "subs": len(names),
-        "used": len(used),
+    figures = {
+        "subs": len(infos),
+        "used": len(found.used),
         "stars": float(np.median(stars)),
         "rich_share": float(np.mean(rich)),
         "gain_rms_mmag": (MMAG * np.sqrt(np.mean(chosen**2, axis=0))).tolist(),
         "gain_error_mmag": (MMAG * np.sqrt(np.mean(found.gain_error**2, axis=0))).tolist(),
-        "level_rms_adu": np.sqrt(np.mean(found.level**2, axis=0)).tolist(),
         "slope_rms_adu": np.sqrt(np.mean(found.slope**2, axis=(0, 2))).tolist(),
         "slope_error_adu": np.sqrt(np.mean(found.slope_error**2, axis=(0, 2))).tolist(),
         "pattern": [p.coefficients.tolist() for p in solution.patterns],
@@ -151,8 +205,32 @@ def agreement(
             "gain": chi_square(found.gain, found.gain_error),
             "offset": chi_square(found.offset, found.offset_error),
             "slope": chi_square(found.slope, found.slope_error),
+            "all_gains": [p.chi_square("gains") for p in known],
+            "all_sky": [p.chi_square("sky") for p in known],
+            "everything": [p.chi_square("all") for p in known],
         },
+        "solve_seconds": watch.seconds,
     }
+    maps = [truth.wcs(order[i]) for i in found.used]
+    return figures, LargeScalePredictor(known, used, cameras, maps)
+
+
+@dataclass(frozen=True)
+class LargeScalePredictor:
+    """All that predicts the errors of planes and bowls of a mosaic, channel by channel."""
+
+    posteriors: list[Posterior]
+    subs: list[TrueSub]
+    cameras: list[int]
+    maps: list[WCS]
+
+    def on(self, canvas: WCS, shape: tuple[int, int], xy: FloatArray) -> FloatArray:
+        """Predicted errors, shape (5, C), of a mosaic compared in blocks at `xy`."""
+        columns = [
+            predicted_large_scale(posterior, self.subs, self.cameras, self.maps, canvas, shape, xy, channel)
+            for channel, posterior in enumerate(self.posteriors)
+        ]
+        return np.stack(columns, axis=1)
 
 
 def chi_square(difference: FloatArray, error: FloatArray) -> list[float]:
@@ -161,10 +239,3 @@ def chi_square(difference: FloatArray, error: FloatArray) -> list[float]:
         pulls = np.square(difference / error)
     others = tuple(axis for axis in range(pulls.ndim) if axis != 1)
     return [float(v) for v in np.mean(pulls, axis=others)]
-
-
-def mean_nebula(truth: SurveyTruth, index: int, scale_arcsec: float) -> FloatArray:
-    """Mean of the smooth light over a sub, per pixel of the canvas."""
-    shape, wcs = truth.telescope(index).shape, truth.wcs(index)
-    planes = truth.scene.render_planes(wcs, shape, 2.8, stars=False)
-    return planes.mean(axis=(1, 2), dtype=np.float64) * (scale_arcsec / pixel_scale_arcsec(wcs, shape)) ** 2

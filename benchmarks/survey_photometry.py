@@ -82,13 +82,13 @@ def seam_sigma(run: Run) -> float:
 
 
 def judge(run: Run, truth: SurveyTruth) -> dict[str, Any]:
-    """The figures of one mosaic."""
+    """The figures of one mosaic, and of the solve behind it if there was one."""
     report = compare_with_truth(run.outcome.mosaic, truth)
     mosaic = read_mosaic(run.outcome.mosaic)
     colours = star_colours(mosaic, truth, report)
     blocks = background_blocks(mosaic, truth, report)
     design = large_scale_design(blocks.xy, mosaic.shape)
-    return {
+    found = {
         "seconds": run.seconds,
         "subs_used": run.outcome.subs_used,
         "low_frequency": report.low_frequency_plane_adu,
@@ -104,15 +104,14 @@ def judge(run: Run, truth: SurveyTruth) -> dict[str, Any]:
         "large_scale": large_scale(blocks.error, design).tolist(),
         "outliers": report.outliers,
     }
-
-
-def solved(run: Run, truth: SurveyTruth) -> dict[str, Any]:
-    """How the solve of a run agrees with the truth."""
-    if run.watch.solution is None:
-        raise RuntimeError("The run did not solve for its subs: photometry=survey was not honoured")
-    names = [info.path.name for info in run.request.infos]
-    scale = run.request.settings.pixel_scale_arcsec
-    return {**agreement(run.watch.solution, names, truth, scale), "solve_seconds": run.watch.seconds}
+    if run.watch.solution is not None:
+        scale = run.request.settings.pixel_scale_arcsec
+        figures, predictor = agreement(run.watch, run.request.infos, truth, scale)
+        # The noise of the blocks themselves is in every amplitude as well.
+        noise = np.array(report.block_noise_adu) / np.sqrt(len(blocks.xy))
+        predicted = np.hypot(predictor.on(mosaic.wcs, mosaic.shape, blocks.xy), noise)
+        found["agreement"] = {**figures, "large_scale_error": predicted.tolist()}
+    return found
 
 
 def measure(name: str, survey: Survey, seed: int, out: Path, modes: Sequence[str]) -> dict[str, Any]:
@@ -126,8 +125,8 @@ def measure(name: str, survey: Survey, seed: int, out: Path, modes: Sequence[str
         photometry = "survey" if mode == "oracle" else mode
         run = run_pipeline(folder, target, oracle=truth if mode == "oracle" else None, photometry=photometry)
         found[mode] = judge(run, truth)
-        if mode == "survey":
-            found["agreement"] = solved(run, truth)
+        if "agreement" in found[mode]:
+            found["agreement"] = found[mode].pop("agreement")
         (out / f"{mode}.log").write_text("\n".join(run.lines) + "\n", encoding="utf-8")
         print(tables.line(name, seed, mode, found[mode]), flush=True)
     return found

@@ -116,7 +116,7 @@ def _gains(surveys: Mapping[str, Seeds]) -> str:
     )
 
 
-_CHI_SQUARES = ("gain", "offset", "level", "slope", "all_gains", "all_sky")
+_CHI_SQUARES = ("gain", "offset", "slope", "all_gains", "all_sky", "everything")
 
 
 def _errors(surveys: Mapping[str, Seeds]) -> str:
@@ -129,8 +129,10 @@ def _errors(surveys: Mapping[str, Seeds]) -> str:
         for key in _CHI_SQUARES:
             values = [np.nanmean(a["chi_square"][key]) for a in known if key in a["chi_square"]]
             cells.append(f"{np.mean(values):.2f}" if values else "-")
-        rows.append([name, *cells])
-    head = ["survey", "gains", "offsets", "levels", "slopes", "gains, full covariance", "skies, full covariance"]
+        whole = [np.nanmean(a["chi_square"]["everything"]) for a in known]
+        rows.append([name, *cells, _verdict(_CHI_SQUARE[0] <= np.mean(whole) <= _CHI_SQUARE[1])])
+    head = ["survey", "gains", "offsets", "slopes"]
+    head += ["gains, correlations in it", "skies and pattern", "all together", ""]
     title = (
         f"Chi-square per degree of freedom of (true - measured) / error (needed {_CHI_SQUARE[0]} to {_CHI_SQUARE[1]})"
     )
