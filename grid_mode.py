@@ -30,11 +30,15 @@ from zemosaic_engine.geometry import Box
 from zemosaic_engine.host import HostCallback, host_configuration, host_settings
 from zemosaic_engine.hot_pixels import find_hot_pixels, sensor_key
 from zemosaic_engine.loading import SubLoader
+from zemosaic_engine.photometry.calibration import SubCalibration
 from zemosaic_engine.photometry.scales import SampleFacts, starless_subs
+from zemosaic_engine.photometry.sky import clipped_median
 from zemosaic_engine.photometry.stars import Stars
+from zemosaic_engine.photometry.survey import solve_survey
 from zemosaic_engine.photometry.tile_gradients import plane_at, tile_places
 from zemosaic_engine.photometry.tile_scaling import TileScaling
 from zemosaic_engine.settings import GridSettings
+from zemosaic_engine.survey_photometry import measure_subs, tell_solution, write_survey
 from zemosaic_engine.tile_matching import Seams, match_tiles, tell_metrics
 from zemosaic_engine.tiles import Tile, TilePixels, examine, write_tile
 from zemosaic_engine.warp import pixel_map, resample
@@ -67,6 +71,9 @@ class GridRequest:
         Settings of the run.
     tiles_only : bool
         True if `infos` are images to be scaled and joined as they are.
+    calibrations : mapping of Path to SubCalibration, optional
+        Scales that are known from elsewhere, by the path of the sub (or its file name); nothing
+        is measured or solved then, and a sub without one keeps its own ADU.
     """
 
     infos: Sequence[SubInfo]
@@ -74,6 +81,7 @@ class GridRequest:
     output: Path
     settings: GridSettings
     tiles_only: bool = False
+    calibrations: Mapping[Path | str, SubCalibration] | None = None
 
 
 @dataclass(frozen=True)
@@ -157,11 +165,20 @@ def build_mosaic(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridO
     tell.phase(1)
     stacked = _take_tiles(request, tell) if request.tiles_only else _stack_tiles(request, canvas, tell, cancel)
     tell.phase(2)
-    scaling, seams = match_tiles(stacked.tiles, request.settings, tell, cancel)
+    scaling, seams = match_tiles(stacked.tiles, _matching_of(request), tell, cancel)
     tell.phase(3)
     mosaic = _assemble(stacked.tiles, scaling, canvas, request.settings, tell, cancel)
     tell.phase(4)
     return _write(request, canvas, stacked, scaling, seams, mosaic, tell)
+
+
+def _matching_of(request: GridRequest) -> GridSettings:
+    """Ready-made tiles were not calibrated sub by sub: they are matched as tiles."""
+    if request.tiles_only and request.settings.photometry == "survey":
+        return request.settings.model_copy(update={"photometry": "tiles"})
+    if request.calibrations is not None:
+        return request.settings.model_copy(update={"photometry": "survey"})
+    return request.settings
 
 
 # --------------------------------------------------------------------------------------------
@@ -258,15 +275,13 @@ def _stack_tiles(request: GridRequest, canvas: CanvasPlan, tell: Teller, cancel:
     deepest = max((sample_bytes(layout, footprints, infos[0].channels) for layout in layouts), default=0)
     room.for_samples(request.output, deepest, budget // 2)
     steps = _Steps(len(infos) + sum(len(layout.subs) for layout in layouts), tell)
-    starless = _starless(infos, loader, settings, steps, cancel)
-    for error in starless.values():
-        tell.set_aside(error)
-    layouts = [replace(layout, subs=tuple(n for n in layout.subs if n not in starless)) for layout in layouts]
-    stacked = StackedTiles(rejected=list(starless.values()))
+    survey = _calibrate(request, canvas, loader, steps, tell, cancel)
+    layouts = _without(layouts, survey.set_aside)
+    stacked = StackedTiles(rejected=list(survey.errors))
     with memory.SampleStore(budget // 2, request.output) as store:
         for done, layout in enumerate(layouts):
-            gathered = _gather(layout, infos, footprints, canvas, loader, store, settings, steps, cancel)
-            _stack_tile(layout, gathered, request, canvas, device, stacked, tell, cancel)
+            gathered = _gather(layout, infos, footprints, canvas, loader, store, settings, survey, steps, cancel)
+            _stack_tile(layout, gathered, request, canvas, device, survey, stacked, tell, cancel)
             tell.sink(TileCount(done + 1, len(layouts)))
     stacked.rejected.extend(loader.failures.values())
     if not stacked.tiles:
@@ -280,6 +295,7 @@ def _stack_tile(
     request: GridRequest,
     canvas: CanvasPlan,
     device: Any,
+    survey: Survey,
     stacked: StackedTiles,
     tell: Teller,
     cancel: CancelToken,
@@ -291,10 +307,12 @@ def _stack_tile(
         stacked.left_out.append(layout.name)
         return
     settings = request.settings
+    if survey.calibrated:  # the samples are on one scale since they were resampled
+        settings = settings.model_copy(update={"stack_norm_method": "none"})
     scales = stack_core.normalise(samples, facts, settings, cancel)
     stack = stack_core.combine(samples, facts, scales, settings, device=device, cancel=cancel)
-    tell.log(_stack_line(layout, numbers, request.infos, stack))
-    _equalise(layout.name, stack, settings, tell)
+    tell.log(_stack_line(layout, numbers, request.infos, stack, survey))
+    _equalise(layout.name, stack, settings, survey, tell)
     stacked.tiles.append(_store_tile(layout, stack, canvas, request.output))
     stacked.subs.append(len(numbers))
     stacked.used.update(numbers)
@@ -332,6 +350,92 @@ def _device_array(settings: GridSettings, tell: Teller) -> Any:
         return None
     tell.log("[GRID] Stacks are combined on the GPU and come back to the CPU before their photometry")
     return backend.device_array()
+
+
+@dataclass
+class Survey:
+    """What survey photometry says of the subs of a run, by number.
+
+    Attributes
+    ----------
+    calibrations : list of SubCalibration or None
+        Empty where subs are not calibrated one by one.
+    errors : list of SubError
+        Subs that it sets aside.
+    set_aside : set of int
+        Their numbers.
+    background : ndarray of float64, shape (C,), or None
+        Sky of the run on the common scale, from which the RGB equalisation of all tiles is made.
+    """
+
+    calibrations: list[SubCalibration | None] = field(default_factory=list)
+    errors: list[SubError] = field(default_factory=list)
+    set_aside: set[int] = field(default_factory=set)
+    background: NDArray[np.float64] | None = None
+    zero_points: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def calibrated(self) -> bool:
+        """True if subs come to one scale before they are stacked."""
+        return bool(self.calibrations)
+
+    def calibration(self, number: int) -> SubCalibration | None:
+        """Of one sub; None leaves it as it is."""
+        return self.calibrations[number] if self.calibrations else None
+
+    def neutral(self, stack: stack_core.Stack) -> tuple[list[float], float]:
+        """RGB gains for all tiles of the run and the level they lead to; without a background, of the first tile."""
+        if self.background is None:
+            self.background = np.array([clipped_median(stack.pixels[..., channel])[0] for channel in range(3)])
+        *gains, level = stack_core.neutral_gains(self.background)
+        return gains, level
+
+
+def _calibrate(
+    request: GridRequest, canvas: CanvasPlan, loader: SubLoader, steps: _Steps, tell: Teller, cancel: CancelToken
+) -> Survey:
+    """Look at every sub once: bring all to one scale, or take the scales that were given, or just leave out clouds."""
+    settings, infos = request.settings, request.infos
+    if request.calibrations is not None:
+        given = {Path(key).name: value for key, value in request.calibrations.items()}
+        return _survey_of([given.get(info.path.name) for info in infos], infos, tell)
+    if settings.photometry != "survey":
+        starless = _starless(infos, loader, settings, steps, cancel)
+        for error in starless.values():
+            tell.set_aside(error)
+        return Survey(errors=list(starless.values()), set_aside=set(starless))
+    measured = measure_subs(infos, canvas, loader, settings, steps.one, cancel)
+    readable = [number for number, m in enumerate(measured) if m is not None]
+    if not readable:
+        return Survey()
+    solution = solve_survey([m for m in measured if m is not None], max_deviation=settings.sub_max_deviation)
+    tell_solution(solution, [infos[n] for n in readable], tell)
+    calibrations: list[SubCalibration | None] = [None] * len(infos)
+    for number, calibration in zip(readable, solution.calibrations, strict=True):
+        calibrations[number] = calibration
+    write_survey(request.output, solution, [infos[n] for n in readable], [m for m in measured if m is not None])
+    survey = _survey_of(calibrations, infos, tell)
+    survey.background = solution.background
+    return survey
+
+
+def _survey_of(calibrations: list[SubCalibration | None], infos: Sequence[SubInfo], tell: Teller) -> Survey:
+    """Tell and note the subs that are not to be used."""
+    survey = Survey(calibrations)
+    for number, calibration in enumerate(calibrations):
+        if calibration is not None and not calibration.used:
+            error = SubError(infos[number].path, calibration.reason)
+            tell.set_aside(error)
+            survey.errors.append(error)
+            survey.set_aside.add(number)
+    return survey
+
+
+def _without(layouts: Sequence[TileLayout], set_aside: set[int]) -> list[TileLayout]:
+    """The tiles without some subs; a tile that had no others keeps an empty list and is told of as left out."""
+    if not set_aside:
+        return list(layouts)
+    return [replace(layout, subs=tuple(n for n in layout.subs if n not in set_aside)) for layout in layouts]
 
 
 class _Steps:
@@ -375,6 +479,7 @@ def _gather(
     loader: SubLoader,
     store: memory.SampleStore,
     settings: GridSettings,
+    survey: Survey,
     steps: _Steps,
     cancel: CancelToken,
 ) -> Gathered:
@@ -394,7 +499,8 @@ def _gather(
             steps.one()
         target = buffer[start[place] : start[place + 1]].reshape(*crop.shape, channels)
         mapping = pixel_map(infos[number].wcs, canvas.wcs, crop, src_shape=infos[number].shape)
-        resample(loaded.frame.pixels, mapping, crop, kernel=settings.resample_kernel, out=target)
+        scale = survey.calibration(number)
+        resample(loaded.frame.pixels, mapping, crop, settings.resample_kernel, target, scale)
         if not np.isfinite(target).any():
             return None
         stars = _stars_in(loaded.stars, crop)
@@ -432,26 +538,35 @@ def _radial(footprints: Sequence[Footprint], origin: Box, settings: GridSettings
     return radial
 
 
-def _stack_line(layout: TileLayout, numbers: Sequence[int], infos: Sequence[SubInfo], stack: stack_core.Stack) -> str:
+def _stack_line(
+    layout: TileLayout, numbers: Sequence[int], infos: Sequence[SubInfo], stack: stack_core.Stack, survey: Survey
+) -> str:
     """What is told of a stacked tile."""
-    anchor = infos[numbers[stack.scales.anchor]].path.name
+    anchor = "the run" if survey.calibrated else infos[numbers[stack.scales.anchor]].path.name
     line = (
         f"[GRID] {layout.name}: {len(numbers)} subs, {stack.rejected_pct:.2f} % of samples rejected, scale of {anchor}"
     )
-    if stack.scales.islands > 1:
+    if not survey.calibrated and stack.scales.islands > 1:
         line += f"; its subs form {stack.scales.islands} groups without common sky"
     return line
 
 
-def _equalise(name: str, stack: stack_core.Stack, settings: GridSettings, tell: Teller) -> None:
-    """RGB median equalisation of a stacked tile, once; its weights follow its gains."""
+def _equalise(name: str, stack: stack_core.Stack, settings: GridSettings, survey: Survey, tell: Teller) -> None:
+    """RGB median equalisation of a stacked tile, once; its weights follow its gains.
+
+    Tiles that share one scale share one equalisation too, or their colours would part again.
+    """
     if stack.pixels.shape[2] != 3:
         tell.log(f"[GRID] {name}: RGB equalisation skipped, the tile is mono")
         return
     if not settings.grid_rgb_equalize:
         tell.log(f"[GRID] {name}: RGB equalisation switched off")
         return
-    *gains, level = stack_core.equalize_rgb_medians_inplace(stack.pixels, stack.coverage)
+    if survey.calibrated:
+        gains, level = survey.neutral(stack)
+        stack.pixels[...] *= np.array(gains, dtype=np.float32)
+    else:
+        *gains, level = stack_core.equalize_rgb_medians_inplace(stack.pixels, stack.coverage)
     stack.weight[...] /= np.square(np.array(gains, dtype=np.float32))
     red, green, blue = gains
     tell.log(f"[GRID] {name}: RGB equalisation gains {red:.4f} {green:.4f} {blue:.4f}, background {level:.2f} ADU")

@@ -544,15 +544,21 @@ def equalize_rgb_medians_inplace(
     if coverage is not None:
         covered = np.asarray(coverage) > 0
         valid &= covered.all(axis=2) if covered.ndim == 3 else covered
-    levels = [clipped_median(img[..., channel][valid])[0] for channel in range(3)]
+    *gains, target = neutral_gains([clipped_median(img[..., channel][valid])[0] for channel in range(3)])
+    if np.isfinite(target):
+        img *= np.array(gains, dtype=np.float32)
+    return gains[0], gains[1], gains[2], target
+
+
+def neutral_gains(levels: Sequence[float] | NDArray[np.float64]) -> tuple[float, float, float, float]:
+    """Gains that bring three background levels to the middle one, and that level; 1 and NaN where they cannot."""
     target = float(np.median(levels))
     low, high = _RGB_GAIN_RANGE
     if not all(level > 0.0 and low <= target / level <= high for level in levels):
         logger.info("[GRID] RGB equalisation skipped: background levels %s cannot be brought together", levels)
         return 1.0, 1.0, 1.0, float("nan")
-    gains = [target / level for level in levels]
-    img *= np.array(gains, dtype=np.float32)
-    return gains[0], gains[1], gains[2], target
+    red, green, blue = (target / float(level) for level in levels)
+    return red, green, blue, target
 
 
 def compute_tile_photometric_scaling(

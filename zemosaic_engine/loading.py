@@ -13,16 +13,24 @@ from numpy.typing import NDArray
 
 from .errors import SubError
 from .frames import Frame, SubInfo, load_frame
-from .photometry.stars import Stars, detect_stars
+from .photometry.calibration import sensor_places
+from .photometry.stars import NARROW_APERTURE_FWHM, Stars, detect_stars
 from .warp import pixel_to_sky, sky_to_pixel
+
+_DIFFERENCE_PX = 4.0
 
 
 @dataclass(frozen=True)
 class LoadedSub:
-    """A frame and its stars, with their places on the canvas."""
+    """A frame and its stars, with their places and fluxes on the canvas, and their places on the sensor.
+
+    `u` and `v` are as `photometry.calibration.sensor_places`.
+    """
 
     frame: Frame
     stars: Stars
+    u: NDArray[np.float64]
+    v: NDArray[np.float64]
 
 
 class SubLoader:
@@ -60,7 +68,7 @@ class SubLoader:
         self._on_failure = on_failure
         self._on_first_load = on_first_load
         self._kept: OrderedDict[int, LoadedSub] = OrderedDict()
-        self._stars: dict[int, Stars] = {}
+        self._stars: dict[int, tuple[Stars, NDArray, NDArray]] = {}
         self._failed: dict[int, SubError] = {}
         self._bytes = 0
         self._lock = threading.Lock()
@@ -102,14 +110,29 @@ class SubLoader:
         if not np.nanmax(frame.pixels) > np.nanmin(frame.pixels):
             raise SubError(info.path, "all its valid pixels have one value")
         if number not in self._stars:
-            stars = detect_stars(frame.pixels)
-            sky = pixel_to_sky(info.wcs, stars.x, stars.y, like=self._canvas_wcs)
-            x, y = sky_to_pixel(self._canvas_wcs, *sky)
+            stars = detect_stars(frame.pixels, aperture_fwhm=NARROW_APERTURE_FWHM)
+            x, y = self._on_canvas(info, stars.x, stars.y)
+            # Resampling keeps surface brightness: a star's sum grows with the pixels that its light comes to cover.
+            area = self._canvas_pixels_per_pixel(info, stars)[:, None]
             with self._lock:
-                self._stars[number] = Stars(x, y, stars.flux, stars.flux_error, stars.fwhm_px)
+                placed = Stars(x, y, stars.flux * area, stars.flux_error * area, stars.fwhm_px)
+                self._stars[number] = (placed, *sensor_places(stars.x, stars.y, info.shape))
                 count = len(self._stars)
             self._on_first_load(count)
-        return LoadedSub(frame, self._stars[number])
+        return LoadedSub(frame, *self._stars[number])
+
+    def _on_canvas(self, info: SubInfo, x: NDArray, y: NDArray) -> tuple[NDArray, NDArray]:
+        """Where pixels of a sub lie on the canvas."""
+        return sky_to_pixel(self._canvas_wcs, *pixel_to_sky(info.wcs, x, y, like=self._canvas_wcs))
+
+    def _canvas_pixels_per_pixel(self, info: SubInfo, stars: Stars) -> NDArray[np.float64]:
+        """Area of a sub's pixel on the canvas at each star, from differences over a few pixels."""
+        sides = []
+        for step_x, step_y in ((_DIFFERENCE_PX, 0.0), (0.0, _DIFFERENCE_PX)):
+            there = self._on_canvas(info, stars.x + step_x, stars.y + step_y)
+            back = self._on_canvas(info, stars.x - step_x, stars.y - step_y)
+            sides.append([(a - b) / (2.0 * _DIFFERENCE_PX) for a, b in zip(there, back, strict=True)])
+        return np.asarray(np.abs(sides[0][0] * sides[1][1] - sides[0][1] * sides[1][0]))
 
     def _keep(self, number: int, loaded: LoadedSub) -> None:
         """Keep the newest; let the longest unused go until the budget holds."""

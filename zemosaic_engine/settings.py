@@ -184,15 +184,31 @@ class GridSettings(BaseModel):
         "Bring the background of each stacked colour tile to a neutral grey before tiles are matched.",
         group="photometry",
     )
-    photometry: Literal["tiles", "none"] = _setting(
-        "tiles",
-        "Bring the tiles to one photometric scale by what is measured where they overlap, or leave them as they are.",
+    photometry: Literal["survey", "tiles", "none"] = _setting(
+        "survey",
+        "Bring every sub to one photometric scale before stacking, or only the stacked tiles by what is measured "
+        "where they overlap, or leave them as they are.",
         group="photometry",
     )
-
+    sub_max_deviation: float = _setting(
+        8.0,
+        "A sub whose noise, star width, number of stars or sky residual is this much worse than its session's is "
+        "set aside; 0 uses all.",
+        group="photometry",
+        unit="robust sigma",
+        ge=0.0,
+        advanced=True,
+    )
+    reference_catalogue: str = _setting(
+        "",
+        "File (CSV, FITS or ECSV) of stars with ra, dec and magnitudes, from which zero points are fitted.",
+        group="photometry",
+        advanced=True,
+    )
     tile_gradients: bool = _setting(
         True,
-        "Also take out the planes by which the skies of scaled tiles differ where they overlap.",
+        "Also take out the planes by which the skies of scaled tiles differ where they overlap; survey photometry "
+        "leaves none and does not use this.",
         group="photometry",
         advanced=True,
     )

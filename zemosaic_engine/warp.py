@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from .geometry import Box
 from .kernels.reference import HALF_WIDTH, kernel_weight
+from .photometry.calibration import SubCalibration
 
 Kernel = Literal["nearest", "bilinear", "cubic", "lanczos3"]
 
@@ -33,6 +34,7 @@ _FIRST_STEP = 32
 _TABLE_PHASES = 1024
 #: Beyond this many source pixels per target pixel the kernel is stretched against aliasing.
 _STRETCH_ABOVE = 1.2
+_AS_IT_IS = np.zeros((0, 11))
 
 
 @dataclass(frozen=True)
@@ -351,6 +353,7 @@ def resample(
     box: Box | None = None,
     kernel: Kernel = "lanczos3",
     out: NDArray[np.float32] | None = None,
+    calibration: SubCalibration | None = None,
 ) -> NDArray[np.float32]:
     """Values of a source image at the pixels of a box of the target grid.
 
@@ -367,6 +370,8 @@ def resample(
         are more than 1.2 times as large as the source's, against aliasing.
     out : ndarray of float32, shape (h, w, C), C-contiguous, optional
         Written to instead of a new array.
+    calibration : SubCalibration, optional
+        Brings every value to the scale of the run, by where on the source it was seen.
 
     Returns
     -------
@@ -405,6 +410,7 @@ def resample(
         kernel == "nearest",
         _inner_taps(kernel, stretch),
         out,
+        _AS_IT_IS if calibration is None else calibration.coefficients,
     )
     return out
 

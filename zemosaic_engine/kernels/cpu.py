@@ -111,6 +111,19 @@ def _at_nodes(nodes: Any, k: int, j: int, i: int, v: float, u: float) -> Any:
     return (1.0 - v) * above + v * below
 
 
+@_jit_inline
+def _calibrate(pixel: Any, x: float, y: float, width: int, height: int, calibration: Any) -> None:
+    """Bring the channels of one resampled pixel, seen at (x, y) of the source, to the scale of the run."""
+    half = 0.5 * np.sqrt(float(width * width + height * height))
+    u, v = (x - 0.5 * (width - 1)) / half, (y - 0.5 * (height - 1)) / half
+    uu, uv, vv = u * u, u * v, v * v
+    r4 = (uu + vv) * (uu + vv)
+    for c in range(calibration.shape[0]):
+        k = calibration[c]
+        light = 1.0 + k[5] * u + k[6] * v + k[7] * uu + k[8] * uv + k[9] * vv + k[10] * r4
+        pixel[c] = np.float32((pixel[c] - k[1]) * (k[0] / light) + (k[2] + k[3] * u + k[4] * v))
+
+
 def _make_resampler(fixed_taps: int, fixed_channels: int) -> Any:
     """Compile the resampler for a number of taps and channels; 0 leaves them to the call.
 
@@ -119,7 +132,8 @@ def _make_resampler(fixed_taps: int, fixed_channels: int) -> Any:
 
     @_jit_sums
     def resample(
-        source: Any, nodes: Any, step: int, first_row: int, first_column: int, table: Any, inner: int, out: Any
+        source: Any, nodes: Any, step: int, first_row: int, first_column: int, table: Any, inner: int, out: Any,
+        calibration: Any
     ) -> None:
         channels = fixed_channels if fixed_channels else source.shape[2]
         taps = fixed_taps if fixed_taps else table.shape[1]
@@ -171,6 +185,7 @@ def _make_resampler(fixed_taps: int, fixed_channels: int) -> Any:
                         least = min(least, low[k * channels + c])
                         most = max(most, high[k * channels + c])
                     out[r, q, c] = _within(value, least, most)
+                _calibrate(out[r, q], x, y, width, height, calibration)
 
     return resample
 
@@ -180,7 +195,10 @@ _resample_any = _make_resampler(0, 0)
 
 
 @_jit
-def _copy_nearest(source: Any, nodes: Any, step: int, first_row: int, first_column: int, out: Any) -> None:
+def _copy_nearest(
+    source: Any, nodes: Any, step: int, first_row: int, first_column: int, out: Any, calibration: Any
+) -> None:
+    height, width = source.shape[0], source.shape[1]
     for r in range(out.shape[0]):
         j = (first_row + r) // step
         v = (first_row + r - j * step) / step
@@ -188,8 +206,9 @@ def _copy_nearest(source: Any, nodes: Any, step: int, first_row: int, first_colu
             i = (first_column + q) // step
             u = (first_column + q - i * step) / step
             x, y = _at_nodes(nodes, 0, j, i, v, u), _at_nodes(nodes, 1, j, i, v, u)
-            if x >= -0.5 and x < source.shape[1] - 0.5 and y >= -0.5 and y < source.shape[0] - 0.5:
+            if x >= -0.5 and x < width - 0.5 and y >= -0.5 and y < height - 0.5:
                 out[r, q, :] = source[int(np.floor(y + 0.5)), int(np.floor(x + 0.5)), :]
+                _calibrate(out[r, q], x, y, width, height, calibration)
             else:
                 out[r, q, :] = np.nan
 
@@ -204,6 +223,7 @@ def resample_box(
     nearest: bool,
     inner: int,
     out: Any,
+    calibration: Any,
 ) -> None:
     """Fill `out` with the values of `source` where the pixel map sends its pixels.
 
@@ -223,14 +243,16 @@ def resample_box(
         Taps a side whose range bounds the value.
     out : float32 (h, w, C), C-contiguous
         Written whole; NaN outside of the source. See `warp.resample` for the rules.
+    calibration : float64 (C, 11)
+        ``SubCalibration.coefficients``, applied to every value; (0, 11) leaves them as they are.
     """
     if nearest:
-        _copy_nearest(source, nodes, step, first_row, first_column, out)
+        _copy_nearest(source, nodes, step, first_row, first_column, out, calibration)
         return
     kernel = _resamplers.get((table.shape[1], source.shape[2]), _resample_any)
     if inner != 2:
         kernel = _resample_any
-    kernel(source, nodes, step, first_row, first_column, table, inner, out)
+    kernel(source, nodes, step, first_row, first_column, table, inner, out, calibration)
 
 
 # ---------------------------------------------------------------------------- demosaicing

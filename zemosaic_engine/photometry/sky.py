@@ -116,14 +116,14 @@ def cell_medians(image: NDArray[np.float32], origin: Box, cell: int = CELL_PX) -
     half = cell // 2
     samples = thinned.reshape(rows, half, columns, half, channels).transpose(0, 2, 4, 1, 3)
     ordered = np.sort(samples.reshape(rows * columns, channels, half * half), axis=-1)  # NaN goes to the end
-    median, error, count = _clipped_from_sorted(ordered)
+    median, error, count = clipped_medians_sorted(ordered)
     filled = (count >= half * half // 2).all(axis=1)
     where = np.flatnonzero(filled)
     index = np.stack([first_row + where // columns, first_column + where % columns], axis=1)
     return index, median[filled], error[filled]
 
 
-def _clipped_from_sorted(ordered: NDArray[np.float32]) -> tuple[NDArray, NDArray, NDArray]:
+def clipped_medians_sorted(ordered: NDArray[np.float32]) -> tuple[NDArray, NDArray, NDArray]:
     """Clipped medians along the last axis of sorted samples (NaN last), their errors and finite counts."""
     count = np.isfinite(ordered).sum(axis=-1)
 

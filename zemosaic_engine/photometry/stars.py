@@ -20,6 +20,8 @@ _MESH_PX = 32
 _MIN_FWHM_PX = 1.2  # narrower than optics allow: hot pixels, cosmic rays
 _MAX_ELONGATION = 1.8
 APERTURE_FWHM = 2.0
+#: Where noise matters more than the wings: 99 % of a Gaussian star, and a sixth of a percent for each percent of FWHM.
+NARROW_APERTURE_FWHM = 1.35
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,12 @@ def no_stars(channels: int) -> Stars:
 
 
 def detect_stars(
-    image: NDArray[np.float32], *, threshold: float = 6.0, min_snr: float = 10.0, max_stars: int = 2000
+    image: NDArray[np.float32],
+    *,
+    threshold: float = 6.0,
+    min_snr: float = 10.0,
+    max_stars: int = 2000,
+    aperture_fwhm: float = APERTURE_FWHM,
 ) -> Stars:
     """Find isolated stars and measure them in every channel through one set of apertures.
 
@@ -78,6 +85,8 @@ def detect_stars(
         the sum of the channels are not.
     max_stars : int
         At most this many, the brightest.
+    aperture_fwhm : float
+        Radius of the apertures in units of the median FWHM.
     """
     channels = image.shape[2]
     mask = ~valid_pixels(image)
@@ -86,10 +95,10 @@ def detect_stars(
     planes = [above_background(image[..., c], mask) for c in range(channels)]
     light = np.asarray(np.mean([plane for plane, _ in planes], axis=0, dtype=np.float32))
     noise = float(np.sqrt(sum(rms**2 for _, rms in planes)) / channels)
-    x, y, fwhm = _star_positions(light, mask, noise, threshold, min_snr, max_stars)
+    x, y, fwhm = _star_positions(light, mask, noise, threshold, min_snr, max_stars, aperture_fwhm)
     flux, error = np.empty((x.size, channels)), np.empty((x.size, channels))
     for channel, (plane, rms) in enumerate(planes):
-        flux[:, channel], error[:, channel], _ = _aperture_sums(plane, mask, rms, x, y, fwhm)
+        flux[:, channel], error[:, channel], _ = _aperture_sums(plane, mask, rms, x, y, fwhm, aperture_fwhm)
     return Stars(x, y, flux, error, fwhm)
 
 
@@ -176,6 +185,7 @@ def _star_positions(
     threshold: float,
     min_snr: float,
     max_stars: int,
+    aperture_fwhm: float = APERTURE_FWHM,
 ) -> tuple[NDArray, NDArray, float]:
     """Positions of isolated sources as wide as a star, brightest first, and their median FWHM."""
     sep = _sep()
@@ -197,10 +207,10 @@ def _star_positions(
     fwhm = float(np.median(width[: max(20, width.size // 4)]))
     alike = (width < 1.8 * fwhm) & (width > 0.5 * fwhm)
     x, y = x[alike], y[alike]
-    radius = _aperture_radius(fwhm)
-    total, _, flag = _aperture_sums(light, mask, noise, x, y, fwhm)
+    radius = _aperture_radius(fwhm, aperture_fwhm)
+    total, _, flag = _aperture_sums(light, mask, noise, x, y, fwhm, aperture_fwhm)
     faintest = min_snr * noise * np.sqrt(np.pi) * radius
-    keep = (flag == 0) & (total > faintest) & _isolated(x, y, total, radius)
+    keep = (flag == 0) & (total > faintest) & _isolated(x, y, total, max(radius, 2.0 * fwhm))
     return x[keep][:max_stars], y[keep][:max_stars], fwhm
 
 
@@ -219,17 +229,23 @@ def _median_width(plane: NDArray[np.float32], mask: NDArray[np.bool_], x: NDArra
     return float(np.median(width)) if width.size else 3.0
 
 
-def _aperture_radius(fwhm: float) -> float:
-    return max(3.0, APERTURE_FWHM * fwhm) if np.isfinite(fwhm) else 3.0
+def _aperture_radius(fwhm: float, aperture_fwhm: float) -> float:
+    return max(3.0, aperture_fwhm * fwhm) if np.isfinite(fwhm) else 3.0
 
 
 def _aperture_sums(
-    plane: NDArray[np.float32], mask: NDArray[np.bool_], noise: float, x: NDArray, y: NDArray, fwhm: float
+    plane: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    noise: float,
+    x: NDArray,
+    y: NDArray,
+    fwhm: float,
+    aperture_fwhm: float = APERTURE_FWHM,
 ) -> tuple[NDArray, NDArray, NDArray]:
     """Sums in circular apertures, their errors, and SEP's flags (0: whole and unmasked)."""
     sep = _sep()
 
-    flux, error, flag = sep.sum_circle(plane, x, y, _aperture_radius(fwhm), err=noise, mask=mask, subpix=5)
+    flux, error, flag = sep.sum_circle(plane, x, y, _aperture_radius(fwhm, aperture_fwhm), err=noise, mask=mask, subpix=5)
     # Neighbouring pixels of a resampled frame share noise, and photons add theirs: never better than 0.2 %.
     return flux, np.hypot(error, 0.002 * np.abs(flux)), flag
 

@@ -1,0 +1,122 @@
+"""What the simulator did to every sub, and how to undo it: the limit for any photometry.
+
+A pixel of a sub is ``pedestal + V(u, v) * (gain * scene + sky * (1 + gx * u + gy * v))``, see
+`zemosaic_engine.simulate.survey`. Subs are resampled with their surface brightness kept, so on
+the canvas the scene of a sub is that of the canvas times the ratio of the two pixels' areas.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zemosaic_engine.photometry.calibration import PATTERN_TERMS, SubCalibration
+from zemosaic_engine.simulate.scene import pixel_scale_arcsec
+from zemosaic_engine.simulate.survey import SurveyTruth
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TrueSub:
+    """What happened to one sub.
+
+    Attributes
+    ----------
+    gain : ndarray, shape (3,)
+        ADU of the sub over ADU of the scene on a pixel of the canvas.
+    sky : ndarray, shape (3,)
+        Sky at the frame's centre, before vignetting, in ADU of the sub.
+    gradient : ndarray, shape (2,)
+        Relative change of the sky along u and v.
+    vignetting : float
+        Light lost where ``u**2 + v**2`` is 1, in the corners.
+    pedestal_adu : float
+        Added after the light.
+    shape : tuple of int
+        ``(height, width)`` of the sensor.
+    """
+
+    gain: FloatArray
+    sky: FloatArray
+    gradient: FloatArray
+    vignetting: float
+    pedestal_adu: float
+    shape: tuple[int, int]
+
+    def places(self) -> tuple[FloatArray, FloatArray]:
+        """(u, v) of the pixels, shapes (1, W) and (H, 1): offsets from the centre over half the diagonal."""
+        return places(self.shape)
+
+    def sky_over_gain(self, u: FloatArray, v: FloatArray) -> FloatArray:
+        """Sky at (u, v) in ADU of the scene, shape (..., 3)."""
+        slope = 1.0 + self.gradient[0] * np.asarray(u) + self.gradient[1] * np.asarray(v)
+        return np.asarray(slope[..., None] * (self.sky / self.gain))
+
+    def flat(self, u: FloatArray, v: FloatArray) -> FloatArray:
+        """Share of the light that reaches (u, v)."""
+        return np.asarray(1.0 - self.vignetting * (np.asarray(u) ** 2 + np.asarray(v) ** 2))
+
+    def undo(self, pixels: NDArray[np.floating]) -> FloatArray:
+        """The scene from a sub's pixels (H, W, 3), in ADU of the scene on a pixel of the canvas."""
+        u, v = self.places()
+        light = (np.asarray(pixels, dtype=np.float64) - self.pedestal_adu) / self.flat(u, v)[..., None]
+        return np.asarray(light / self.gain - self.sky_over_gain(u, v))
+
+
+def places(shape: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
+    """(u, v) of the pixels of a sensor, shapes (1, W) and (H, 1)."""
+    height, width = shape
+    half = float(np.hypot(height, width)) / 2.0
+    u: FloatArray = ((np.arange(width) - (width - 1) / 2.0) / half)[None, :]
+    v: FloatArray = ((np.arange(height) - (height - 1) / 2.0) / half)[:, None]
+    return u, v
+
+
+def true_sub(truth: SurveyTruth, index: int, canvas_scale_arcsec: float) -> TrueSub:
+    """The truth of sub `index` for a canvas of that pixel scale."""
+    row, telescope = truth.subs[index], truth.telescope(index)
+    area = (pixel_scale_arcsec(truth.wcs(index), telescope.shape) / canvas_scale_arcsec) ** 2
+    return TrueSub(
+        gain=area * np.array([float(row[f"gain_{c}"]) for c in "rgb"]),
+        sky=np.array([float(row[f"sky_{c}"]) for c in "rgb"]),
+        gradient=np.array([float(row["gradient_x"]), float(row["gradient_y"])]),
+        vignetting=truth.spec.vignetting,
+        pedestal_adu=truth.spec.pedestal_adu,
+        shape=telescope.shape,
+    )
+
+
+def oracle_calibrations(
+    truth: SurveyTruth, canvas_scale_arcsec: float, *, keep_level: bool = True
+) -> dict[str, SubCalibration]:
+    """Exact calibrations of all subs, by the names of their files.
+
+    Parameters
+    ----------
+    truth : SurveyTruth
+        What was simulated.
+    canvas_scale_arcsec : float
+        Pixel scale of the mosaic, whose surface brightness is kept.
+    keep_level : bool
+        Put the mean sky of the run back, as any mosaic keeps one; False leaves the bare scene.
+    """
+    subs = [true_sub(truth, index, canvas_scale_arcsec) for index in range(len(truth.subs))]
+    level = np.mean([sub.sky / sub.gain for sub in subs], axis=0) if keep_level else np.zeros(3)
+    return {str(name): calibration_of(sub, level) for name, sub in zip(truth.subs["file"], subs, strict=True)}
+
+
+def calibration_of(sub: TrueSub, level: FloatArray) -> SubCalibration:
+    """What undoes `sub` but for a `level` (3,) that is left under the scene."""
+    sky = sub.sky / sub.gain
+    terms = {"u2": -sub.vignetting, "v2": -sub.vignetting}
+    pattern = np.array([terms.get(term, 0.0) for term in PATTERN_TERMS])
+    return SubCalibration.exact(
+        gain=1.0 / sub.gain,
+        offset=level - sky,
+        slope=-sky[:, None] * sub.gradient,
+        pattern=np.tile(pattern, (3, 1)),
+        pedestal=np.full(3, sub.pedestal_adu),
+    )

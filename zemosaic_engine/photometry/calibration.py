@@ -1,0 +1,135 @@
+"""What brings the pixels of one sub to the scale of the whole run: a few numbers per channel.
+
+A pixel of a sub is taken for ``pedestal + V(u, v) * (scene / gain + sky)``, where u and v are
+its offsets from the sensor's centre over half the diagonal and V is the illumination that all
+subs of a camera share. Calibrated it is
+
+    (value - pedestal) * gain / V(u, v) + offset + slope_u * u + slope_v * v
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Terms of the illumination pattern beside its constant 1, in the order of its coefficients.
+PATTERN_TERMS = ("u", "v", "u2", "uv", "v2", "r4")
+#: Columns of `SubCalibration.coefficients` before those of the pattern.
+_LEADING = 5
+
+
+def sensor_places(x: NDArray, y: NDArray, shape: tuple[int, int]) -> tuple[NDArray, NDArray]:
+    """(u, v) of pixels of a sub: from the centre of the sensor, over half its diagonal.
+
+    Parameters
+    ----------
+    x, y : ndarray
+        0-based pixel coordinates.
+    shape : tuple of int
+        ``(height, width)`` of the sub.
+    """
+    height, width = shape
+    half = np.hypot(height, width) / 2.0
+    return (x - (width - 1) / 2.0) / half, (y - (height - 1) / 2.0) / half
+
+
+def pattern_terms(u: NDArray, v: NDArray) -> NDArray[np.float64]:
+    """The terms of `PATTERN_TERMS` at places of the sensor, shape (..., 6)."""
+    u, v = np.broadcast_arrays(np.asarray(u, dtype=np.float64), np.asarray(v, dtype=np.float64))
+    return np.stack([u, v, u * u, u * v, v * v, (u * u + v * v) ** 2], axis=-1)
+
+
+@dataclass(frozen=True)
+class SubCalibration:
+    """How one sub comes to the common scale; every array has one row or number a channel.
+
+    Attributes
+    ----------
+    gain : ndarray of float64, shape (C,)
+        Factor from the sub's ADU to those of the run; positive.
+    gain_error : ndarray of float64, shape (C,)
+        Relative standard error.
+    offset : ndarray of float64, shape (C,)
+        In ADU of the run, added after the gain.
+    offset_error : ndarray of float64, shape (C,)
+        Standard error with the error of the gain in it: what the sub's own level is uncertain by.
+    slope : ndarray of float64, shape (C, 2)
+        Along u and v, in ADU of the run.
+    slope_error : ndarray of float64, shape (C, 2)
+    pattern : ndarray of float64, shape (C, k), k <= 6
+        Coefficients of `PATTERN_TERMS` in ``V = 1 + sum(coefficient * term)``; missing ones are 0.
+    weight : ndarray of float64, shape (C,), or None
+        Inverse variance of the sky noise a pixel after the gain; None to measure it when stacking.
+    used : bool
+        False for a sub that is set aside.
+    reason : str
+        Why it is set aside, or what is special about its numbers; may be empty.
+    pedestal : ndarray of float64, shape (C,), or None
+        Electronic offset in ADU of the sub, taken off before the gain; None for 0.
+    """
+
+    gain: NDArray[np.float64]
+    gain_error: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    slope: NDArray[np.float64]
+    offset_error: NDArray[np.float64]
+    slope_error: NDArray[np.float64]
+    pattern: NDArray[np.float64]
+    weight: NDArray[np.float64] | None = None
+    used: bool = True
+    reason: str = ""
+    pedestal: NDArray[np.float64] | None = None
+
+    @classmethod
+    def exact(
+        cls,
+        gain: NDArray,
+        offset: NDArray,
+        slope: NDArray,
+        pattern: NDArray,
+        *,
+        pedestal: NDArray | None = None,
+    ) -> SubCalibration:
+        """A calibration that is known without error, as in a simulation."""
+        gain, offset, slope, pattern = (np.asarray(a, dtype=np.float64) for a in (gain, offset, slope, pattern))
+        none = np.zeros_like(gain)
+        return cls(gain, none, offset, slope, none, np.zeros_like(slope), pattern, pedestal=pedestal)
+
+    @property
+    def channels(self) -> int:
+        """Number of colour channels."""
+        return int(self.gain.size)
+
+    @property
+    def coefficients(self) -> NDArray[np.float64]:
+        """All that a kernel needs, shape (C, 11): gain, pedestal, offset, two slopes, six of the pattern."""
+        table = np.zeros((self.channels, _LEADING + len(PATTERN_TERMS)))
+        table[:, 0] = self.gain
+        table[:, 1] = 0.0 if self.pedestal is None else self.pedestal
+        table[:, 2] = self.offset
+        table[:, 3:5] = self.slope
+        table[:, _LEADING : _LEADING + self.pattern.shape[1]] = self.pattern
+        return table
+
+    def illumination(self, u: NDArray, v: NDArray) -> NDArray[np.float64]:
+        """V at places of the sensor, shape (..., C)."""
+        terms = pattern_terms(u, v)[..., : self.pattern.shape[1]]
+        return np.asarray(1.0 + terms @ self.pattern.T)
+
+    def at(self, u: NDArray, v: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Factor and background at places of the sensor, each (..., C): calibrated = value * factor + background."""
+        factor = self.gain / self.illumination(u, v)
+        places = np.stack(np.broadcast_arrays(np.asarray(u, np.float64), np.asarray(v, np.float64)), axis=-1)
+        background = self.offset + places @ self.slope.T
+        if self.pedestal is not None:
+            background = background - self.pedestal * factor
+        return factor, background
+
+    def apply(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """A whole sub, (H, W, C) in ADU, on the scale of the run; NaN stays NaN."""
+        height, width = pixels.shape[:2]
+        u, v = sensor_places(np.arange(width)[None, :], np.arange(height)[:, None], (height, width))
+        factor, background = self.at(u, v)
+        return np.asarray(pixels * factor + background, dtype=np.float32)
