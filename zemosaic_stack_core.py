@@ -30,6 +30,7 @@ logger = logging.getLogger("ZeMosaicWorker.grid_mode")
 
 _WEAK_GAIN_ERROR = 0.05  # relative; worse than this, diffuse structure is asked as well
 _RGB_GAIN_RANGE = (0.1, 10.0)
+_GUESSED_WEIGHT = 1e-3
 _BAND_ROWS = 64
 _DEVICE_BAND_BYTES = 2**28  # of float64 samples; the definition holds several arrays of this size
 
@@ -184,12 +185,15 @@ def weigh(facts: Sequence[SampleFacts], scales: Scales, settings: GridSettings) 
     """Weights by the configured method: equal, or the inverse variance of the sky noise.
 
     The noise is that of the sky, not the scatter of the picture: a bright star must not cost
-    a good sub its weight.
+    a good sub its weight. A sample whose gain is a guess (no star where the others have some: a
+    cloud, a dark frame) counts only where there is nothing else.
     """
     noise = _scaled_noise([f.noise for f in facts], scales.gain)
-    if settings.stack_weight_method == "none":
-        return Weighing(np.ones_like(noise), noise)
-    return Weighing((1.0 / np.square(noise, dtype=np.float64)).astype(np.float32), noise)
+    weight = np.ones_like(noise)
+    if settings.stack_weight_method == "noise_variance":
+        weight = (1.0 / np.square(noise, dtype=np.float64)).astype(np.float32)
+    weight[scales.guessed] *= np.float32(_GUESSED_WEIGHT)
+    return Weighing(weight, noise)
 
 
 def combine(

@@ -269,3 +269,16 @@ def test_applying_leaves_the_input_alone_and_tells_its_ranges(truth, caplog):
 def test_a_tile_of_nothing_can_be_scaled():
     tile = np.full((4, 4, 3), np.nan, dtype=np.float32)
     assert np.isnan(apply_tile_photometric_scaling(tile, np.ones(3), np.zeros(3))).all()
+
+
+def test_an_image_without_stars_counts_only_where_nothing_else_is(truth):
+    """A dark frame among few stars: its gain is a guess, and its low noise must not make it the strongest."""
+    images = noisy(truth, 5)
+    dark = np.random.default_rng(7).normal(300, 2, SHAPE).astype(np.float32)
+    for image in images:
+        image[:20] = np.nan
+    stacked, _, _ = stack_core([*images, dark], stack_config={"stack_reject_algo": "none"})
+    good, _, _ = stack_core(images, stack_config={"stack_reject_algo": "none"})
+    slope, _ = np.polyfit(good[30:].ravel(), stacked[30:].ravel(), 1)
+    assert slope == pytest.approx(1.0, abs=0.02)
+    assert np.isfinite(stacked[:20]).all()

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -26,17 +25,6 @@ def test_version():
     done = zemosaic("--version")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("zemosaic 0.")
-
-
-def test_help_answers_at_once():
-    best = min(_seconds_of("--help") for _ in range(5))
-    assert best < 0.4
-
-
-def _seconds_of(*arguments):
-    began = time.perf_counter()
-    assert zemosaic(*arguments).returncode == 0
-    return time.perf_counter() - began
 
 
 def test_help_of_grid_explains_every_setting_with_unit_and_default():

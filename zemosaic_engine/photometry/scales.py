@@ -22,6 +22,7 @@ _MIN_SNR = 5.0
 _ENOUGH_STARS = 10  # in the usual sub; below it nobody can tell clouds from an empty field
 _STARLESS_SHARE = 0.15
 _SURE_GAIN_ERROR = 0.1  # relative
+_GUESSED_GAIN_ERROR = 0.2  # relative; as good as the prior alone
 _CELL_FLOOR = 0.05  # of the sky noise: gradients make neighbouring cells differ
 
 
@@ -89,6 +90,12 @@ class Scales:
     gain_error: NDArray[np.float64]
     anchor: int
     islands: int
+
+    @property
+    def guessed(self) -> NDArray[np.bool_]:
+        """True for samples whose gain nothing determines, (N,), where that of most others is determined."""
+        unknown = self.gain_error.max(axis=1) > _GUESSED_GAIN_ERROR
+        return unknown if unknown.mean() < 0.4 else np.zeros_like(unknown)
 
 
 def rank_samples(facts: Sequence[SampleFacts]) -> list[int]:
