@@ -262,9 +262,9 @@ def _stack_tiles(request: GridRequest, canvas: CanvasPlan, tell: Teller, cancel:
     device = _device_array(settings, tell)
     budget = int(settings.memory_gb * 1e9) or memory.available_bytes() // 2
     loader = _open_loader(request, canvas, budget // 2, tell, cancel)
-    survey = _calibrate(request, canvas, loader, sum(len(layout.subs) for layout in layouts), tell, cancel)
-    layouts = _without(layouts, survey.set_aside)
     steps = _Steps(sum(len(layout.subs) for layout in layouts), tell)
+    survey = _calibrate(request, canvas, loader, steps, tell, cancel)
+    layouts = _without(layouts, survey.set_aside, steps)
     stacked = StackedTiles(rejected=list(survey.errors))
     with memory.SampleStore(budget // 2, request.output) as store:
         for done, layout in enumerate(layouts):
@@ -353,7 +353,7 @@ class Survey:
 
 
 def _calibrate(
-    request: GridRequest, canvas: CanvasPlan, loader: SubLoader, samples: int, tell: Teller, cancel: CancelToken
+    request: GridRequest, canvas: CanvasPlan, loader: SubLoader, steps: _Steps, tell: Teller, cancel: CancelToken
 ) -> Survey:
     """Bring all subs to one scale at once, or take the scales that were given."""
     settings, infos = request.settings, request.infos
@@ -362,7 +362,7 @@ def _calibrate(
         return _survey_of([given.get(info.path.name) for info in infos], infos, tell)
     if settings.photometry != "survey":
         return Survey()
-    steps = _Steps(len(infos) + samples, tell)
+    steps.expect(len(infos))
     measured = measure_subs(infos, canvas, loader, settings, steps.one, cancel)
     readable = [number for number, m in enumerate(measured) if m is not None]
     if not readable:
@@ -390,19 +390,24 @@ def _survey_of(calibrations: list[SubCalibration | None], infos: Sequence[SubInf
     return survey
 
 
-def _without(layouts: Sequence[TileLayout], set_aside: set[int]) -> list[TileLayout]:
+def _without(layouts: Sequence[TileLayout], set_aside: set[int], steps: _Steps) -> list[TileLayout]:
     """The tiles without some subs; a tile that had no others keeps an empty list and is told of as left out."""
-    if not set_aside:
-        return list(layouts)
-    return [replace(layout, subs=tuple(n for n in layout.subs if n not in set_aside)) for layout in layouts]
+    kept = [replace(layout, subs=tuple(n for n in layout.subs if n not in set_aside)) for layout in layouts]
+    steps.expect(sum(len(layout.subs) for layout in kept) - sum(len(layout.subs) for layout in layouts))
+    return kept
 
 
 class _Steps:
-    """Counts resampled subs, from any thread."""
+    """Counts measured and resampled subs, from any thread."""
 
     def __init__(self, total: int, tell: Teller) -> None:
         self._lock = threading.Lock()
         self._total, self._done, self._tell = total, 0, tell
+
+    def expect(self, more: int) -> None:
+        """Change the number of steps before the end is near."""
+        with self._lock:
+            self._total += more
 
     def one(self) -> None:
         with self._lock:
