@@ -212,7 +212,7 @@ def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _verdict(good: bool, known: bool = True) -> str:
+def _verdict(good: bool, known: bool | np.bool_ = True) -> str:
     if not known:
         return ""
     return "met" if good else "**missed**"
