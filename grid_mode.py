@@ -274,9 +274,9 @@ def _stack_tiles(request: GridRequest, canvas: CanvasPlan, tell: Teller, cancel:
     loader = _open_loader(request, canvas, budget // 2, tell, cancel)
     deepest = max((sample_bytes(layout, footprints, infos[0].channels) for layout in layouts), default=0)
     room.for_samples(request.output, deepest, budget // 2)
-    steps = _Steps(len(infos) + sum(len(layout.subs) for layout in layouts), tell)
+    steps = _Steps(sum(len(layout.subs) for layout in layouts), tell)
     survey = _calibrate(request, canvas, loader, steps, tell, cancel)
-    layouts = _without(layouts, survey.set_aside)
+    layouts = _without(layouts, survey.set_aside, steps)
     stacked = StackedTiles(rejected=list(survey.errors))
     with memory.SampleStore(budget // 2, request.output) as store:
         for done, layout in enumerate(layouts):
@@ -400,10 +400,12 @@ def _calibrate(
         given = {Path(key).name: value for key, value in request.calibrations.items()}
         return _survey_of([given.get(info.path.name) for info in infos], infos, tell)
     if settings.photometry != "survey":
+        steps.expect(len(infos))
         starless = _starless(infos, loader, settings, steps, cancel)
         for error in starless.values():
             tell.set_aside(error)
         return Survey(errors=list(starless.values()), set_aside=set(starless))
+    steps.expect(len(infos))
     measured = measure_subs(infos, canvas, loader, settings, steps.one, cancel)
     readable = [number for number, m in enumerate(measured) if m is not None]
     if not readable:
@@ -431,19 +433,24 @@ def _survey_of(calibrations: list[SubCalibration | None], infos: Sequence[SubInf
     return survey
 
 
-def _without(layouts: Sequence[TileLayout], set_aside: set[int]) -> list[TileLayout]:
+def _without(layouts: Sequence[TileLayout], set_aside: set[int], steps: _Steps) -> list[TileLayout]:
     """The tiles without some subs; a tile that had no others keeps an empty list and is told of as left out."""
-    if not set_aside:
-        return list(layouts)
-    return [replace(layout, subs=tuple(n for n in layout.subs if n not in set_aside)) for layout in layouts]
+    kept = [replace(layout, subs=tuple(n for n in layout.subs if n not in set_aside)) for layout in layouts]
+    steps.expect(sum(len(layout.subs) for layout in kept) - sum(len(layout.subs) for layout in layouts))
+    return kept
 
 
 class _Steps:
-    """Counts resampled subs, from any thread."""
+    """Counts measured and resampled subs, from any thread."""
 
     def __init__(self, total: int, tell: Teller) -> None:
         self._lock = threading.Lock()
         self._total, self._done, self._tell = total, 0, tell
+
+    def expect(self, more: int) -> None:
+        """Change the number of steps before the end is near."""
+        with self._lock:
+            self._total += more
 
     def one(self) -> None:
         with self._lock:

@@ -20,13 +20,15 @@ from benchmarks.posterior import Posterior, fitted_terms, predicted_large_scale
 from zemosaic_engine.frames import SubInfo
 from zemosaic_engine.hot_pixels import sensor_key
 from zemosaic_engine.photometry import survey, survey_channel
-from zemosaic_engine.photometry.calibration import PATTERN_TERMS
+from zemosaic_engine.photometry.calibration import PATTERN_TERMS, SubCalibration
+from zemosaic_engine.photometry.measurements import SubMeasurement
 from zemosaic_engine.photometry.survey import SurveySolution
 from zemosaic_engine.simulate.survey import SurveyTruth
 
 FloatArray = NDArray[np.float64]
 
 RICH_STARS = 30
+_SHARED_CELLS = 20
 
 
 @dataclass
@@ -37,15 +39,15 @@ class Watch:
     ----------
     solution : SurveySolution or None
         None if the run did not solve anything.
-    level : ndarray, shape (N, C)
-        Sky that was measured on each sub, in its ADU.
+    subs : list of SubMeasurement
+        What was measured on each sub.
     covariances : list of ndarray
         One a channel, of all its unknowns, as the last sweep left it.
     seconds : float
     """
 
     solution: SurveySolution | None = None
-    level: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
+    subs: list[SubMeasurement] = field(default_factory=list)
     covariances: list[FloatArray] = field(default_factory=list)
     seconds: float = float("nan")
 
@@ -67,13 +69,13 @@ def watched_solve() -> Iterator[Watch]:
         watch.covariances.extend(last)
         return answer
 
-    def timed(subs: Sequence[Any], **options: Any) -> SurveySolution:
+    def timed(subs: Sequence[SubMeasurement], **options: Any) -> SurveySolution:
         began = time.perf_counter()
         watch.solution = solve(subs, **options)
         watch.seconds = time.perf_counter() - began
-        watch.level = np.array([m.sky for m in subs])
+        watch.subs = list(subs)
         # Solved anew where a sub was set aside: the last answers count.
-        del watch.covariances[: -watch.level.shape[1]]
+        del watch.covariances[: -subs[0].sky.size]
         return watch.solution
 
     with (
@@ -156,7 +158,7 @@ def posteriors(watch: Watch, found: Differences, subs: Sequence[TrueSub], camera
         factor[: 4 * count] = np.tile([1.0, 1.0 / unit, 1.0 / unit, 1.0 / unit], count)
         error = np.zeros(kept.size)
         error[0 : 4 * count : 4] = found.gain[:, channel]
-        level = watch.level[found.used, channel] * gains / found.scale[channel]
+        level = np.array([watch.subs[i].sky[channel] for i in found.used]) * gains / found.scale[channel]
         error[1 : 4 * count : 4] = found.offset[:, channel] + level * found.gain[:, channel]
         error[2 : 4 * count : 4] = found.slope[:, channel, 0]
         error[3 : 4 * count : 4] = found.slope[:, channel, 1]
@@ -209,6 +211,7 @@ def agreement(
             "all_sky": [p.chi_square("sky") for p in known],
             "everything": [p.chi_square("all") for p in known],
         },
+        "sub_steps": sub_steps(watch),
         "solve_seconds": watch.seconds,
     }
     maps = [truth.wcs(order[i]) for i in found.used]
@@ -231,6 +234,39 @@ class LargeScalePredictor:
             for channel, posterior in enumerate(self.posteriors)
         ]
         return np.stack(columns, axis=1)
+
+
+def sub_steps(watch: Watch) -> list[float]:
+    """Median step between two calibrated subs over the cells that they share, per channel.
+
+    In sigma of a sub's sky noise a pixel. All pairs count that share twenty cells and are not of one
+    session: those would agree even if nothing were done. Without a second session, all pairs count.
+    """
+    solution = watch.solution
+    if solution is None:
+        return []
+    steps = []
+    sessions = len({m.session for m in watch.subs})
+    pairs = zip(watch.subs, solution.calibrations, strict=True)
+    leveled = [_calibrated_cells(m, c) if c.used else None for m, c in pairs]
+    for first, one in enumerate(watch.subs):
+        for second in range(first + 1, len(watch.subs)):
+            other = watch.subs[second]
+            a, b = leveled[first], leveled[second]
+            if a is None or b is None or (sessions > 1 and one.session == other.session):
+                continue
+            _, mine, theirs = np.intersect1d(one.cells.index, other.cells.index, return_indices=True)
+            if mine.size >= _SHARED_CELLS:
+                gains = solution.calibrations[first].gain, solution.calibrations[second].gain
+                noise = 0.5 * (one.noise * gains[0] + other.noise * gains[1])
+                steps.append(np.abs(np.median(a[mine] - b[theirs], axis=0)) / noise)
+    return [float(v) for v in np.median(steps, axis=0)] if steps else []
+
+
+def _calibrated_cells(measured: SubMeasurement, calibration: SubCalibration) -> FloatArray:
+    """Levels of a sub's cells on the scale of the run, shape (n, C)."""
+    factor, background = calibration.at(measured.cells.u, measured.cells.v)
+    return np.asarray(measured.cells.level * factor + background)
 
 
 def chi_square(difference: FloatArray, error: FloatArray) -> list[float]:

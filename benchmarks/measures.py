@@ -86,7 +86,7 @@ def _lonely_stars(
     usable = 2.0 * most * flux.max(axis=1) / (2.0 * math.pi * sigma**2) < 0.6 * SATURATION_ADU
     center = np.floor(xy + 0.5).astype(int)
     usable &= np.all((center >= half) & (center < np.array(mosaic.shape[::-1]) - half), axis=1)
-    finite = np.isfinite(mosaic.planes).all(axis=0)
+    finite = np.asarray(np.isfinite(mosaic.planes).all(axis=0))
     neighbours = cKDTree(xy).query_ball_point(xy, 4.0 * fwhm)
     chosen: list[int] = []
     for number in np.argsort(-brightness):
@@ -155,7 +155,7 @@ def background_blocks(mosaic: Mosaic, truth: SurveyTruth, report: TruthReport) -
     fwhm = float(np.mean(report.fwhm_px))
     smooth = truth.scene.render_planes(mosaic.wcs, mosaic.shape, fwhm, stars=False)
     points = truth.scene.render_planes(mosaic.wcs, mosaic.shape, fwhm, nebula=False)
-    masked = binary_dilation((points > 3.0).any(axis=0), iterations=3)
+    masked = binary_dilation(np.asarray((points > 3.0).any(axis=0)), iterations=3)
     rows, columns = (side // BLOCK_PX for side in mosaic.shape)
     means = []
     for channel, plane in enumerate(mosaic.planes):

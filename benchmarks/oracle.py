@@ -8,6 +8,7 @@ the canvas the scene of a sub is that of the canvas times the ratio of the two p
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,8 +71,8 @@ def places(shape: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
     """(u, v) of the pixels of a sensor, shapes (1, W) and (H, 1)."""
     height, width = shape
     half = float(np.hypot(height, width)) / 2.0
-    u: FloatArray = ((np.arange(width) - (width - 1) / 2.0) / half)[None, :]
-    v: FloatArray = ((np.arange(height) - (height - 1) / 2.0) / half)[:, None]
+    u = ((np.arange(width, dtype=np.float64) - (width - 1) / 2.0) / half)[None, :]
+    v = ((np.arange(height, dtype=np.float64) - (height - 1) / 2.0) / half)[:, None]
     return u, v
 
 
@@ -91,7 +92,7 @@ def true_sub(truth: SurveyTruth, index: int, canvas_scale_arcsec: float) -> True
 
 def oracle_calibrations(
     truth: SurveyTruth, canvas_scale_arcsec: float, *, keep_level: bool = True
-) -> dict[str, SubCalibration]:
+) -> dict[Path | str, SubCalibration]:
     """Exact calibrations of all subs, by the names of their files.
 
     Parameters

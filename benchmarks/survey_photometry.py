@@ -25,7 +25,7 @@ import numpy as np
 
 import grid_mode
 from benchmarks import tables
-from benchmarks.agreement import Watch, agreement, watched_solve
+from benchmarks.agreement import Watch, agreement, sub_steps, watched_solve
 from benchmarks.measures import background_blocks, large_scale, large_scale_design, star_colours
 from benchmarks.oracle import oracle_calibrations
 from benchmarks.surveys import SURVEYS, Survey, quick
@@ -145,6 +145,8 @@ def measure_real(folder: Path, out: Path) -> dict[str, dict[str, float]]:
             found.setdefault(name, {})[mode] = seam_sigma(run)
             found[name][f"{mode} before"] = max(before)
             found[name][f"{mode} seconds"] = run.seconds
+            if run.watch.solution is not None:
+                found[name]["between subs"] = max(sub_steps(run.watch), default=float("nan"))
             (out / f"{name}_{mode}.log").write_text("\n".join(run.lines) + "\n", encoding="utf-8")
             print(f"{name} {mode}: median seam {max(before):.3f} -> {seam_sigma(run):.3f} sigma, {run.seconds:.0f} s")
     return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +14,14 @@ from .events import CancelToken, Teller
 from .executors.threads import run_all, thread_count
 from .fits_files import atomic_path, write_fits
 from .frames import SubInfo
+from .geometry import Box
 from .hot_pixels import sensor_key
 from .loading import SubLoader
-from .photometry.measurements import StarFluxes, SubMeasurement, measure_cells, sky_of
 from .photometry.calibration import PATTERN_TERMS, pattern_terms, sensor_places
+from .photometry.measurements import StarFluxes, SubMeasurement, measure_cells, sky_of
 from .photometry.survey import SurveySolution
 from .settings import GridSettings
 from .tile_matching import channel_names
-from .geometry import Box
 from .warp import pixel_map
 from .wcs import CanvasPlan
 
@@ -85,8 +84,8 @@ def tell_solution(solution: SurveySolution, infos: Sequence[SubInfo], tell: Tell
     if groups > 1:
         sizes = np.bincount(solution.group[solution.group >= 0])
         tell.log(
-            f"[GRID] The subs form {groups} groups without common sky ({', '.join(map(str, sizes))} subs): each has its "
-            "own level, brought to the mean of all",
+            f"[GRID] The subs form {groups} groups without common sky ({', '.join(map(str, sizes))} subs): "
+            "each keeps a level of its own, brought to that of the reference",
             "WARN",
         )
     for info, calibration in zip(infos, solution.calibrations, strict=True):
@@ -97,7 +96,7 @@ def tell_solution(solution: SurveySolution, infos: Sequence[SubInfo], tell: Tell
             corner = pattern_terms(*np.sqrt([0.5, 0.5]))
             light = float(pattern.coefficients[channel] @ corner)
             tell.log(f"[GRID] Illumination of {pattern.camera} (channel {name}): {100 * light:+.2f} % in the corners")
-    metrics = {}
+    metrics: dict[str, float] = {}
     for channel, name in enumerate(names):
         before, after = solution.zero_point_before_mmag[channel], solution.zero_point_after_mmag[channel]
         error = 1085.7 * float(np.sqrt(np.mean([c.gain_error[channel] ** 2 for c in used])))

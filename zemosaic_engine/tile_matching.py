@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .events import CancelToken, Teller
 from .photometry.tile_gradients import solve_tile_gradients
@@ -22,6 +23,8 @@ from .tile_overlaps import (
     seam_step,
 )
 from .tiles import Tile
+
+_CERTAIN_SIGMA = 2.0
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ def match_tiles(
     neutral = neutral_scaling(len(tiles), channels)
     overlaps = find_overlaps(tiles)
     ranking = rank_tiles(tiles, tell)
-    steps = _Steps((3 if settings.tile_gradients else 2) * len(overlaps), tell, cancel)
+    with_planes = settings.photometry == "tiles" and settings.tile_gradients
+    steps = _Steps((3 if with_planes else 2) * len(overlaps), tell, cancel)
     pairs, before = [], []
     for overlap in overlaps:
         shared = read_overlap(overlap, tiles)
@@ -76,9 +80,11 @@ def match_tiles(
     scaling = neutral
     if settings.photometry == "tiles":
         scaling = solve_tile_scaling(pairs, ranking, channels)
-        if settings.tile_gradients:
+        if with_planes:
             scaling = _match_gradients(overlaps, tiles, scaling, ranking[0], steps)
         _tell_scaling(scaling, tiles, tell)
+    elif settings.photometry == "survey":
+        scaling = _verify(pairs, ranking, tiles, tell)
     after = []
     for overlap in overlaps:
         after.append(seam_step(overlap, read_overlap(overlap, tiles), tiles, scaling))
@@ -96,6 +102,50 @@ class _Steps:
         self._cancel.check()
         self._done += 1
         self._tell.progress(self._done, self._total)
+
+
+def _verify(pairs: Sequence[PairFit], ranking: Sequence[int], tiles: Sequence[Tile], tell: Teller) -> TileScaling:
+    """Tiles of calibrated subs are on one scale already: say so, and correct only what is certain to be wrong."""
+    channels = tiles[0].health.background.size
+    pairs = [_with_noise(pair, tiles) for pair in pairs]
+    measured = solve_tile_scaling(pairs, ranking, channels)
+    kept = solve_tile_scaling(pairs, ranking, channels, least_sigma=_CERTAIN_SIGMA)
+    levels = solve_tile_scaling(pairs, ranking, channels, gain=kept.gain)
+    for channel, name in enumerate(channel_names(channels)):
+        gains = np.log(measured.gain[:, channel].astype(np.float64))
+        offsets = levels.offset[:, channel].astype(np.float64)
+        changed = [
+            tile.name
+            for number, tile in enumerate(tiles)
+            if kept.gain[number, channel] != 1.0 or kept.offset[number, channel] != 0.0
+        ]
+        far = _within(gains, measured.gain_error[:, channel], 100.0, "%")
+        apart = _within(offsets, levels.offset_error[:, channel], 1.0, "ADU")
+        tell.log(
+            f"[GRID] Verification (channel {name}): gains of tiles {far} from 1, offsets {apart} from 0; "
+            + (f"applied to {', '.join(changed)}" if changed else "nothing to correct")
+        )
+    return kept
+
+
+def _with_noise(pair: PairFit, tiles: Sequence[Tile]) -> PairFit:
+    """The pair with offset errors as if the noise of both tiles were independent.
+
+    They hold the same samples where they overlap, and agree better than two measurements of the sky would.
+    """
+    noise = np.hypot(tiles[pair.reference].health.noise, tiles[pair.target].health.noise)
+    error = np.nan_to_num(noise) / np.sqrt(max(1, pair.pixels))
+    fits = [replace(f, offset_error=float(np.hypot(f.offset_error, e))) for f, e in zip(pair.fits, error, strict=True)]
+    return replace(pair, fits=tuple(fits))
+
+
+def _within(value: NDArray[np.float64], error: NDArray[np.float64], scale: float, unit: str) -> str:
+    """The largest of some deviations, and how many errors the most significant one is."""
+    known = error > 0
+    if not known.any():
+        return f"0 {unit}"
+    sigma = float(np.max(np.abs(value[known]) / error[known]))
+    return f"at most {scale * np.max(np.abs(value[known])):.3f} {unit} ({sigma:.1f} sigma)"
 
 
 def _match_gradients(

@@ -53,7 +53,7 @@ def test_an_unknown_key_is_named_with_the_nearest_valid_one(key, nearest):
         ("threads", 2.5, "a whole number"),
         ("grid_rgb_equalize", "perhaps", "true or false"),
         ("stack_reject_algo", "kappa", "did you mean kappa_sigma?"),
-        ("photometry", "x", "one of tiles, none"),
+        ("photometry", "x", "one of survey, tiles, none"),
         ("winsor_limits", [0.1], "two numbers"),
         ("filter", 3, "text"),
     ],

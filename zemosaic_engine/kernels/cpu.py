@@ -132,8 +132,15 @@ def _make_resampler(fixed_taps: int, fixed_channels: int) -> Any:
 
     @_jit_sums
     def resample(
-        source: Any, nodes: Any, step: int, first_row: int, first_column: int, table: Any, inner: int, out: Any,
-        calibration: Any
+        source: Any,
+        nodes: Any,
+        step: int,
+        first_row: int,
+        first_column: int,
+        table: Any,
+        inner: int,
+        out: Any,
+        calibration: Any,
     ) -> None:
         channels = fixed_channels if fixed_channels else source.shape[2]
         taps = fixed_taps if fixed_taps else table.shape[1]

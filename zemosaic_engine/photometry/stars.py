@@ -245,7 +245,9 @@ def _aperture_sums(
     """Sums in circular apertures, their errors, and SEP's flags (0: whole and unmasked)."""
     sep = _sep()
 
-    flux, error, flag = sep.sum_circle(plane, x, y, _aperture_radius(fwhm, aperture_fwhm), err=noise, mask=mask, subpix=5)
+    flux, error, flag = sep.sum_circle(
+        plane, x, y, _aperture_radius(fwhm, aperture_fwhm), err=noise, mask=mask, subpix=5
+    )
     # Neighbouring pixels of a resampled frame share noise, and photons add theirs: never better than 0.2 %.
     return flux, np.hypot(error, 0.002 * np.abs(flux)), flag
 

@@ -134,7 +134,7 @@ class _Columns:
         self.slope = (4 * sub + 2, 4 * sub + 3)
         self.pattern = slice(self.pattern_start, self.total)
 
-    def of_session(self, session: NDArray, which: int) -> NDArray[np.int64]:
+    def of_session(self, session: NDArray, which: int | NDArray) -> NDArray[np.int64]:
         """Columns of the mean transparency (0) or the mean gradient (1, 2) of sessions."""
         return np.asarray(self.session_start + 3 * session + which)
 

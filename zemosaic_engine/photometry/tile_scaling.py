@@ -72,7 +72,14 @@ def neutral_scaling(tiles: int, channels: int) -> TileScaling:
     )
 
 
-def solve_tile_scaling(pairs: Sequence[PairFit], ranking: Sequence[int], channels: int) -> TileScaling:
+def solve_tile_scaling(
+    pairs: Sequence[PairFit],
+    ranking: Sequence[int],
+    channels: int,
+    *,
+    least_sigma: float = 0.0,
+    gain: NDArray[np.float32] | None = None,
+) -> TileScaling:
     """Solve all pair estimates together, exactly, anchored at the reference tile.
 
     Plain least squares on purpose: where tiles hold gradients the estimates around a loop do
@@ -87,19 +94,27 @@ def solve_tile_scaling(pairs: Sequence[PairFit], ranking: Sequence[int], channel
         overlaps ties to the reference keeps the level of its healthiest tile.
     channels : int
         Number of channels.
+    least_sigma : float
+        A gain or offset that is not this many of its errors from 1 or 0 is left at it: applied, it
+        would add its noise and nothing else. Offsets are solved at the gains that remain.
+    gain : ndarray, shape (n_tiles, C), optional
+        Gains to solve the offsets at, in place of the solved ones.
     """
     count = len(ranking)
-    gain, offset = np.ones((count, channels)), np.zeros((count, channels))
+    gains, offset = np.ones((count, channels)), np.zeros((count, channels))
     gain_error, offset_error = np.zeros((count, channels)), np.zeros((count, channels))
     connected = np.ones(count, dtype=bool)
     for channel in range(channels):
         logs = _solve_gains(pairs, ranking, channel)
-        gain[:, channel], gain_error[:, channel] = np.exp(logs.correction), logs.error
-        levels = _solve_offsets(pairs, ranking, channel, gain[:, channel])
-        offset[:, channel], offset_error[:, channel] = levels.correction, levels.error
+        told = np.abs(logs.correction) >= least_sigma * logs.error
+        gain_error[:, channel] = logs.error
+        gains[:, channel] = np.exp(np.where(told, logs.correction, 0.0)) if gain is None else gain[:, channel]
+        levels = _solve_offsets(pairs, ranking, channel, gains[:, channel])
+        told = np.abs(levels.correction) >= least_sigma * levels.error
+        offset[:, channel], offset_error[:, channel] = np.where(told, levels.correction, 0.0), levels.error
         connected &= levels.component == 0
     plane = np.zeros((count, channels, 3), np.float32)
-    return TileScaling(gain.astype(np.float32), gain_error, offset.astype(np.float32), offset_error, connected, plane)
+    return TileScaling(gains.astype(np.float32), gain_error, offset.astype(np.float32), offset_error, connected, plane)
 
 
 def _solve_gains(pairs: Sequence[PairFit], ranking: Sequence[int], channel: int) -> Agreement:
