@@ -17,6 +17,7 @@ from zemosaic_engine.tiles import Tile, TileHealth, TilePixels, examine, write_t
 from zemosaic_engine.wcs import CanvasPlan
 
 PHASES = (("matching", 1.0),)
+TILES = GridSettings(photometry="tiles")
 
 
 def teller():
@@ -104,7 +105,7 @@ def pair(tmp_path):
 def test_gain_offset_and_plane_come_back_and_the_figures_are_those_of_the_pixels(pair):
     tiles = pair()
     tell, events = teller()
-    scaling, seams = match_tiles(tiles, GridSettings(), tell, CancelToken())
+    scaling, seams = match_tiles(tiles, TILES, tell, CancelToken())
     other = 1 if scaling.gain[0, 0] == 1.0 else 0
     assert scaling.gain[other, 0] == pytest.approx(1.25 if other else 0.8, rel=0.01)
     assert abs(seams.before[0].sigma[0]) > 5
@@ -118,13 +119,13 @@ def test_gain_offset_and_plane_come_back_and_the_figures_are_those_of_the_pixels
 
 def test_gradients_can_be_left_alone(pair):
     tell, _ = teller()
-    scaling, _ = match_tiles(pair(), GridSettings(tile_gradients=False), tell, CancelToken())
+    scaling, _ = match_tiles(pair(), GridSettings(photometry="tiles", tile_gradients=False), tell, CancelToken())
     assert not scaling.plane.any()
 
 
 def test_inactive_scaling_is_said_loudly(pair):
     tell, events = teller()
-    scaling, seams = match_tiles(pair(spoil=True), GridSettings(), tell, CancelToken())
+    scaling, seams = match_tiles(pair(spoil=True), TILES, tell, CancelToken())
     assert scaling.neutral
     said = text_of(events)
     assert "WARN [GRID] TILE SCALING WAS INACTIVE" in said
@@ -141,7 +142,7 @@ def test_tiles_on_other_grids_are_compared_by_their_wcs(pair, tmp_path):
         for t in pair()
     ]
     tell, _ = teller()
-    scaling, seams = match_tiles(tiles, GridSettings(), tell, CancelToken())
+    scaling, seams = match_tiles(tiles, TILES, tell, CancelToken())
     assert seams.overlaps[0].box.width == pytest.approx(60, abs=3)
     assert max(scaling.gain.max(), 1 / scaling.gain.min()) == pytest.approx(1.25, rel=0.01)
     assert abs(seams.after[0].sigma[0]) < 0.2
@@ -170,7 +171,7 @@ def test_the_assembled_mosaic_has_the_planes_that_were_solved(pair):
     """Both tiles land on one scene: the strip that both own shows no trace of the planted plane."""
     tiles = pair()
     tell, _ = teller()
-    settings = GridSettings()
+    settings = TILES
     scaling, _ = match_tiles(tiles, settings, tell, CancelToken())
     plan = CanvasPlan(wcs_at(0, 0), (120, 200), 3.6)
     mosaic = grid_mode._assemble(tiles, scaling, plan, settings, tell, CancelToken()).pixels[..., 0]
