@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import tables
 from benchmarks.measures import LARGE_SCALE_TERMS, large_scale, large_scale_design
-from benchmarks.oracle import oracle_calibrations, true_sub
+from benchmarks.oracle import oracle_calibrations, places, true_sub
+from benchmarks.posterior import Posterior, fitted_terms, predicted_large_scale
 from benchmarks.surveys import SURVEYS, quick
 from zemosaic_engine.photometry.calibration import SubCalibration
 from zemosaic_engine.simulate.scene import pixel_scale_arcsec, tangent_plane
@@ -101,3 +103,85 @@ def test_large_scale_amplitudes_are_the_rms_of_their_shape():
     assert found[2, 0] == pytest.approx(3.0 * bowl.std(), rel=0.01)
     assert abs(found[0, 1]) == pytest.approx(2.0 * u.std(), rel=0.01)
     assert np.abs(found[2:, 1]).max() < 1e-9
+
+
+def test_chi_square_of_honest_errors_is_one_whatever_their_correlations():
+    rng = np.random.default_rng(5)
+    subs, terms = 12, fitted_terms()
+    size = 4 * subs + len(terms)
+    mixing = rng.normal(size=(size, size)) * np.exp(rng.normal(0.0, 2.0, size))
+    # One gain and one level that all subs share are free: the solve must not be judged by them.
+    common = np.zeros((size, 2))
+    common[0 : 4 * subs : 4, 0] = common[1 : 4 * subs : 4, 1] = 1e3
+    found = {part: [] for part in ("gains", "sky", "all")}
+    for _ in range(40):
+        error = mixing @ rng.normal(size=size) + common @ rng.normal(size=2)
+        posterior = Posterior(error, mixing @ mixing.T, subs, terms)
+        for part, values in found.items():
+            values.append(posterior.chi_square(part))
+    for values in found.values():
+        assert np.mean(values) == pytest.approx(1.0, abs=0.1)
+    twice = Posterior(2.0 * error, mixing @ mixing.T, subs, terms)
+    assert twice.chi_square("all") == pytest.approx(4.0 * posterior.chi_square("all"))
+
+
+def test_planes_and_bowls_are_as_large_as_predicted():
+    """Calibrations that are wrong as their covariance says leave what is predicted in the mosaic."""
+    truth = silent_plan("chain")
+    chosen = list(range(0, len(truth.subs), 5))
+    subs = [true_sub(truth, i, 2.37) for i in chosen]
+    maps = [truth.wcs(i) for i in chosen]
+    canvas = tangent_plane(truth.spec.center_deg)
+    canvas.wcs.cdelt = [-2.37 / 3600.0, 2.37 / 3600.0]
+    shape = (500, 2200)
+    canvas.wcs.crpix = [shape[1] / 2.0, shape[0] / 2.0]
+    xy = np.stack(np.meshgrid(np.arange(8.0, shape[1], 32.0), np.arange(8.0, shape[0], 32.0)), axis=-1).reshape(-1, 2)
+    sky = canvas.wcs_pix2world(xy, 0)
+    terms = fitted_terms()
+    scatter = np.concatenate([np.tile([0.004, 2.0, 3.0, 3.0], len(subs)), np.full(len(terms), 0.002)])
+    posterior = Posterior(np.zeros(scatter.size), np.diag(scatter**2), len(subs), terms)
+    predicted = predicted_large_scale(posterior, subs, [0] * len(subs), maps, canvas, shape, xy, 1)
+
+    rng = np.random.default_rng(8)
+    amplitudes = []
+    for _ in range(150):
+        error = scatter * rng.normal(size=scatter.size)
+        total, weights = np.zeros(len(xy)), np.zeros(len(xy))
+        for number, (sub, mapping) in enumerate(zip(subs, maps, strict=True)):
+            x, y = mapping.wcs_world2pix(sky, 0).T
+            u = np.interp(x, np.arange(sub.shape[1]), places(sub.shape)[0][0], left=np.nan, right=np.nan)
+            v = np.interp(y, np.arange(sub.shape[0]), places(sub.shape)[1][:, 0], left=np.nan, right=np.nan)
+            of_gain, of_level, along_u, along_v = error[4 * number : 4 * number + 4]
+            centre = sub.sky[1] / sub.gain[1]
+            level = sub.sky_over_gain(u, v)[:, 1]
+            r2 = u**2 + v**2
+            wrong_flat = sub.flat(u, v) + np.stack([u**2, u * v, v**2, r2**2], axis=1) @ error[4 * len(subs) :]
+            calibrated = level * sub.flat(u, v) / wrong_flat * np.exp(of_gain)
+            left = calibrated - centre * of_gain + of_level + along_u * u + along_v * v - level
+            edge = np.minimum(np.minimum(x, sub.shape[1] - 1 - x), np.minimum(y, sub.shape[0] - 1 - y))
+            weight = np.clip(edge / 32.0, 0.0, 1.0) * sub.gain[1] ** 2 / sub.sky[1]
+            total += np.where(weight > 0, weight * np.nan_to_num(left), 0.0)
+            weights += weight
+        filled = weights > 0
+        design = large_scale_design(xy[filled], shape)
+        amplitudes.append(large_scale(total[filled] / weights[filled], design))
+    np.testing.assert_allclose(np.std(amplitudes, axis=0), predicted, rtol=0.25)
+
+
+def test_tables_come_from_results_and_go_between_their_marks(tmp_path):
+    figures = {
+        "low_frequency": [2.0, 2.0, 2.0], "block_noise": [1.9, 1.9, 1.9], "region": [3.0, 3.0, 3.0],
+        "star": [8.0, 8.0, 8.0], "colour": [3.0, 4.0], "colour_noise": [3.0, 3.0], "seam_sigma": 0.001,
+        "seconds": 20.0, "large_scale": np.ones((5, 3)).tolist(),
+    }  # fmt: skip
+    worse = {**figures, "low_frequency": [4.0, 4.0, 4.0]}
+    text = tables.render({"surveys": {"plain": {"1": {"survey": worse, "oracle": figures}}}})
+    assert "| plain | 4.00 | - | 2.00 | 1.90 | 2.00 (2.00) | 1.5 | **missed** |" in text
+    document = tmp_path / "table.md"
+    document.write_text("before\n<!-- tables: begin -->\nold\n<!-- tables: end -->\nafter\n")
+    tables.renew(document, text)
+    written = document.read_text()
+    assert written.startswith("before\n")
+    assert written.endswith("after\n")
+    assert "old" not in written
+    assert text in written

@@ -17,6 +17,7 @@ from .measurements import SubMeasurement
 from .sub_health import far_from_session, far_residuals
 from .survey_cells import CellReports, match_cells
 from .survey_channel import ChannelAnswer, Run, solve_channel
+from .survey_colour import exchange
 from .survey_stars import StarReports, match_stars
 
 _MMAG = 2500.0 / np.log(10.0)
@@ -124,8 +125,12 @@ def _worst(answers: Sequence[ChannelAnswer], place: int) -> float:
 def _solve_used(subs: Sequence[SubMeasurement], reasons: Sequence[str]) -> tuple[_Problem, list[ChannelAnswer]]:
     problem = _state([m for m, reason in zip(subs, reasons, strict=True) if not reason])
     level = np.array([m.sky for m in problem.subs])
-    channels = range(level.shape[1])
-    return problem, [solve_channel(problem.run, problem.stars, problem.cells, c, level[:, c]) for c in channels]
+    run, stars, cells, channels = problem.run, problem.stars, problem.cells, range(level.shape[1])
+    answers = [solve_channel(run, stars, cells, c, level[:, c]) for c in channels]
+    if len(answers) > 1:
+        messages, _ = exchange([a.log_gain for a in answers], [a.gain_covariance for a in answers], run.session)
+        answers = [solve_channel(run, stars, cells, c, level[:, c], messages[c]) for c in channels]
+    return problem, answers
 
 
 def _state(subs: list[SubMeasurement]) -> _Problem:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from .calibration import PATTERN_TERMS
 from .elimination import Records, Solved, solve_eliminated
 from .survey_cells import CellRecords, CellReports
+from .survey_colour import GainMessage, no_message
 from .survey_stars import StarRecords, StarReports
 
 #: Columns of `PATTERN_TERMS` that are solved for: u2, uv, v2, r4. A tilt is left out: the gradients of the skies
@@ -70,6 +71,7 @@ class ChannelAnswer:
     ----------
     log_gain, gain_error : ndarray of float64, shape (N,)
         Relative to the mean of the largest group of subs that stars tie together.
+    gain_covariance : ndarray of float64, shape (N, N)
     offset, offset_error : ndarray of float64, shape (N,)
         In ADU, the gain's error in it; the mean of each group that cells tie together is a convention.
     slope, slope_error : ndarray of float64, shape (N, 2)
@@ -87,6 +89,7 @@ class ChannelAnswer:
 
     log_gain: NDArray[np.float64]
     gain_error: NDArray[np.float64]
+    gain_covariance: NDArray[np.float64]
     offset: NDArray[np.float64]
     offset_error: NDArray[np.float64]
     slope: NDArray[np.float64]
@@ -103,7 +106,12 @@ class ChannelAnswer:
 
 
 def solve_channel(
-    run: Run, stars: StarReports, cells: CellReports, channel: int, level: NDArray[np.float64]
+    run: Run,
+    stars: StarReports,
+    cells: CellReports,
+    channel: int,
+    level: NDArray[np.float64],
+    message: GainMessage | None = None,
 ) -> ChannelAnswer:
     """Solve one channel.
 
@@ -115,8 +123,10 @@ def solve_channel(
     channel : int
     level : ndarray of float64, shape (N,)
         Sky of each sub in its own ADU; NaN where unknown.
+    message : GainMessage, optional
+        What other channels know of the gains.
     """
-    return _Channel(run, StarRecords(stars, channel), CellRecords(cells, channel), level).solve()
+    return _Channel(run, StarRecords(stars, channel), CellRecords(cells, channel), level, message).solve()
 
 
 class _Columns:
@@ -147,8 +157,11 @@ class _Columns:
 class _Channel:
     """The state of the iteration: what is linearised is linearised around it."""
 
-    def __init__(self, run: Run, stars: StarRecords, cells: CellRecords, level: NDArray) -> None:
+    def __init__(
+        self, run: Run, stars: StarRecords, cells: CellRecords, level: NDArray, message: GainMessage | None
+    ) -> None:
         self.run, self.stars, self.cells = run, stars, cells
+        self.message = no_message(run.subs) if message is None else message
         self.columns = _Columns(run)
         self.level = np.where(np.isfinite(level), level, 0.0)
         self.base = _log_exposure(run.exposure_s)
@@ -250,6 +263,8 @@ class _Channel:
             precision[np.ix_(members, members)] += 1.0 / members.size
             pull[members] += float(np.mean(level[run.reference] - level[group]))
         # The scale of the run is a convention too: the mean gain of the main group is 1.
+        precision[np.ix_(columns.gain, columns.gain)] += self.message.precision
+        pull[columns.gain] += self.message.pull - self.message.precision @ self.log_gain
         members = columns.gain[run.star_group == 0]
         hold = _HELD / members.size**2
         precision[np.ix_(members, members)] += hold
@@ -317,6 +332,7 @@ class _Channel:
         return ChannelAnswer(
             self.log_gain - common,
             gain_error,
+            solved.covariance[np.ix_(columns.gain, columns.gain)],
             self.offset * factor,
             offset_error * factor,
             self.slope * factor,
