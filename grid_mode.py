@@ -269,6 +269,7 @@ def _stack_tiles(request: GridRequest, canvas: CanvasPlan, tell: Teller, cancel:
     footprints = [footprint_of(info, canvas) for info in infos]
     layouts = lay_out_tiles(infos, footprints, canvas, settings.grid_size_factor, settings.batch_overlap_pct)
     tell.log(f"[GRID] {len(infos)} subs on {len(layouts)} tiles")
+    mosaic_files.clear_tiles(request.output)
     device = _device_array(settings, tell)
     budget = int(settings.memory_gb * 1e9) or memory.available_bytes() // 2
     loader = _open_loader(request, canvas, budget // 2, tell, cancel)
@@ -285,7 +286,10 @@ def _stack_tiles(request: GridRequest, canvas: CanvasPlan, tell: Teller, cancel:
             tell.sink(TileCount(done + 1, len(layouts)))
     stacked.rejected.extend(loader.failures.values())
     if not stacked.tiles:
-        raise RunError("No tile has a valid pixel: every sub was set aside; rejected_subs.csv gives each reason.")
+        raise RunError(
+            "No tile has a valid pixel: every sub was set aside (rejected_subs.csv gives the reasons), or all pixels "
+            "are invalid, for example above saturation_adu."
+        )
     return stacked
 
 
@@ -318,13 +322,10 @@ def _stack_tile(
     stacked.used.update(numbers)
 
 
-def _starless(
+def _count_stars(
     infos: Sequence[SubInfo], loader: SubLoader, settings: GridSettings, steps: _Steps, cancel: CancelToken
-) -> dict[int, SubError]:
-    """Subs that show no stars where the others do, by number, with the reason.
-
-    Decided once for the run, before the first tile, so that it does not depend on the tiles.
-    """
+) -> dict[int, int]:
+    """Number of stars of each sub that can be read, by the number of the sub."""
 
     def count(number: int) -> int:
         try:
@@ -335,13 +336,23 @@ def _starless(
             steps.one()
 
     counts = run_all(count, range(len(infos)), thread_count(settings.threads), cancel)
-    readable = [number for number, stars in enumerate(counts) if stars >= 0]
-    seen = [counts[number] for number in readable]
+    return {number: stars for number, stars in enumerate(counts) if stars >= 0}
+
+
+def _starless(counts: Mapping[int, int], infos: Sequence[SubInfo], tell: Teller) -> dict[int, SubError]:
+    """Subs that show no stars where the others do, by number, with the reason, told.
+
+    Decided once for the run, before the first tile, so that it does not depend on the tiles.
+    """
+    numbers, stars = list(counts), list(counts.values())
     reason = "it shows {} stars where the usual sub shows {:.0f}: clouds, or no light at all"
-    return {
-        readable[place]: SubError(infos[readable[place]].path, reason.format(seen[place], np.median(seen)))
-        for place in starless_subs(seen)
+    found = {
+        numbers[place]: SubError(infos[numbers[place]].path, reason.format(stars[place], np.median(stars)))
+        for place in starless_subs(stars)
     }
+    for error in found.values():
+        tell.set_aside(error)
+    return found
 
 
 def _device_array(settings: GridSettings, tell: Teller) -> Any:
@@ -399,25 +410,26 @@ def _calibrate(
     if request.calibrations is not None:
         given = {Path(key).name: value for key, value in request.calibrations.items()}
         return _survey_of([given.get(info.path.name) for info in infos], infos, tell)
-    if settings.photometry != "survey":
-        steps.expect(len(infos))
-        starless = _starless(infos, loader, settings, steps, cancel)
-        for error in starless.values():
-            tell.set_aside(error)
-        return Survey(errors=list(starless.values()), set_aside=set(starless))
     steps.expect(len(infos))
-    measured = measure_subs(infos, canvas, loader, settings, steps.one, cancel)
-    readable = [number for number, m in enumerate(measured) if m is not None]
-    if not readable:
-        return Survey()
-    solution = solve_survey([m for m in measured if m is not None], max_deviation=settings.sub_max_deviation)
-    tell_solution(solution, [infos[n] for n in readable], tell)
+    if settings.photometry != "survey":
+        starless = _starless(_count_stars(infos, loader, settings, steps, cancel), infos, tell)
+        return Survey(errors=list(starless.values()), set_aside=set(starless))
+    found = {n: m for n, m in enumerate(measure_subs(infos, canvas, loader, settings, steps.one, cancel)) if m}
+    starless = _starless({number: int(m.stars.x.size) for number, m in found.items()}, infos, tell)
+    measured = {number: m for number, m in found.items() if number not in starless}
+    if not measured:
+        return Survey(errors=list(starless.values()), set_aside=set(starless))
+    used = [infos[number] for number in measured]
+    solution = solve_survey(list(measured.values()), max_deviation=settings.sub_max_deviation)
+    tell_solution(solution, used, tell)
+    write_survey(request.output, solution, used, list(measured.values()))
     calibrations: list[SubCalibration | None] = [None] * len(infos)
-    for number, calibration in zip(readable, solution.calibrations, strict=True):
+    for number, calibration in zip(measured, solution.calibrations, strict=True):
         calibrations[number] = calibration
-    write_survey(request.output, solution, [infos[n] for n in readable], [m for m in measured if m is not None])
     survey = _survey_of(calibrations, infos, tell)
     survey.background = solution.background
+    survey.errors.extend(starless.values())
+    survey.set_aside.update(starless)
     return survey
 
 
@@ -584,8 +596,7 @@ def _store_tile(layout: TileLayout, stack: stack_core.Stack, canvas: CanvasPlan,
     wcs = canvas.wcs.deepcopy()
     wcs.wcs.crpix -= (layout.outer.x0, layout.outer.y0)
     wcs.wcs.set()
-    path = output / "tiles" / f"{layout.name}.fits"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = mosaic_files.tile_path(output, layout.name)
     content = TilePixels(stack.pixels, stack.weight, stack.coverage)
     write_tile(path, content, wcs, provenance.tile_cards(layout.inner, layout.outer))
     return Tile(layout.name, path, wcs, layout.outer, layout.inner, True, examine(stack.pixels))
@@ -594,6 +605,7 @@ def _store_tile(layout: TileLayout, stack: stack_core.Stack, canvas: CanvasPlan,
 def _take_tiles(request: GridRequest, tell: Teller) -> StackedTiles:
     """Ready-made tiles: images with a WCS, taken as they are, each with a weight from its sky noise."""
     stacked = StackedTiles()
+    mosaic_files.clear_tiles(request.output)
     for number, info in enumerate(request.infos):
         try:
             pixels = load_frame(info).pixels
@@ -607,8 +619,7 @@ def _take_tiles(request: GridRequest, tell: Teller) -> StackedTiles:
         finite = np.isfinite(pixels)
         content = TilePixels(pixels, np.where(finite, certainty, np.float32(0.0)), finite.astype(np.uint16))
         name = f"tile_{len(stacked.tiles):04d}"
-        path = request.output / "tiles" / f"{name}.fits"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = mosaic_files.tile_path(request.output, name)
         box = Box(0, info.shape[0], 0, info.shape[1])
         write_tile(path, content, info.wcs, provenance.tile_cards(box, box, source=info.path.name))
         stacked.tiles.append(Tile(name, path, info.wcs, box, box, False, health))

@@ -32,6 +32,17 @@ def _planes(array: NDArray) -> NDArray:
     return array[..., 0] if array.shape[2] == 1 else array.transpose(2, 0, 1)
 
 
+def tile_path(folder: Path, name: str) -> Path:
+    """The file of a tile in the output `folder`."""
+    return folder / "tiles" / f"{name}.fits"
+
+
+def clear_tiles(folder: Path) -> None:
+    """Remove the tiles of an earlier run, which may have had other boxes and more of them."""
+    for path in tile_path(folder, "tile").parent.glob("tile_[0-9][0-9][0-9][0-9].fits"):
+        path.unlink()
+
+
 def planned_bytes(shape: tuple[int, int], channels: int, settings: GridSettings) -> int:
     """Bytes that a run will write: mosaic with its maps, coverage, tiles, and the viewer file if asked for."""
     pixels = shape[0] * shape[1]

@@ -258,6 +258,13 @@ def test_the_result_depends_neither_on_threads_nor_on_memory(survey, tiny, tmp_p
             np.testing.assert_array_equal(one.data, other.data)
 
 
+def test_tiles_of_an_earlier_run_do_not_stay(survey, tmp_path):
+    first, _ = run(survey, tmp_path, grid_size_factor=0.5)
+    second, _ = run(survey, tmp_path, grid_size_factor=2.0)
+    assert second.tiles < first.tiles
+    assert len(list((tmp_path / "tiles").iterdir())) == second.tiles
+
+
 def test_scaling_can_be_switched_off(survey, tmp_path):
     outcome, _ = run(survey, tmp_path, photometry="none")
     table = Table.read(tmp_path / "tile_photometry.ecsv")
