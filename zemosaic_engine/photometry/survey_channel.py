@@ -1,8 +1,9 @@
 """One channel of a run: gains, skies and illumination of all its subs, in one solve.
 
-Stars and cells of sky speak together, with one patch each for the true star and the true sky. Two
+Stars and cells of sky speak together, with one patch each for the true star and the true sky. Three
 scatters are learned from the data (type-II maximum likelihood): of the transparency of the subs around their
-session, and of the gradients of their skies around the session's (on the sensor, relative to the sky's level).
+session, of the gradients of their skies around the session's (on the sensor, relative to the sky's level), and
+of the levels of their skies around a straight drift through the night.
 They are what a sub without stars falls back to, and they keep what overlaps are
 nearly blind to, a drift or a bowl over the whole mosaic, from being made up.
 """
@@ -28,6 +29,9 @@ _CONVERGED = 5e-5  # of the log gains
 _PATTERN_WIDTH = 0.1  # of the light in the corners: stronger vignetting is flat-fielded by everybody
 _SESSION_WIDTH = 0.3  # natural log of transparency between sessions, exposure time allowed for
 _GRADIENT_WIDTH, _LEAST_GRADIENT_WIDTH = 0.03, 0.003  # of a session, relative to its sky, from centre to corner
+_LEVEL_SCATTER, _LEAST_LEVEL_SCATTER = 0.02, 0.002  # of the sky's level around its drift, relative to it
+_LEVEL_WIDTH, _DRIFT_WIDTH = 10.0, 1.0  # of a session's level and drift, relative to the sky: all but free
+_OF_SESSION = 5
 _HELD = 1e8  # inverse variance of what is a convention
 _GUESSES = 4.0  # subs whose worth a guess of a scatter has
 _GAIN_SCATTER, _LEAST_GAIN_SCATTER = 0.05, 0.003
@@ -130,14 +134,14 @@ def solve_channel(
 
 
 class _Columns:
-    """Where the unknowns sit: four a sub, three a session, some a camera."""
+    """Where the unknowns sit: four a sub, five a session, some a camera."""
 
     def __init__(self, run: Run) -> None:
         self.subs = run.subs
         self.sessions = int(run.session.max(initial=-1)) + 1
         self.cameras = int(run.camera.max(initial=-1)) + 1
         self.session_start = 4 * self.subs
-        self.pattern_start = self.session_start + 3 * self.sessions
+        self.pattern_start = self.session_start + _OF_SESSION * self.sessions
         self.total = self.pattern_start + self.cameras * len(FITTED_TERMS)
         sub = np.arange(self.subs)
         self.gain, self.offset = 4 * sub, 4 * sub + 1
@@ -145,8 +149,8 @@ class _Columns:
         self.pattern = slice(self.pattern_start, self.total)
 
     def of_session(self, session: NDArray, which: int | NDArray) -> NDArray[np.int64]:
-        """Columns of the mean transparency (0) or the mean gradient (1, 2) of sessions."""
-        return np.asarray(self.session_start + 3 * session + which)
+        """Columns of the mean transparency (0), the mean gradient (1, 2), the sky and its drift (3, 4) of sessions."""
+        return np.asarray(self.session_start + _OF_SESSION * session + which)
 
     def of_pattern(self, camera: NDArray) -> NDArray[np.int64]:
         """Columns of the pattern of cameras, shape (n, k)."""
@@ -171,7 +175,7 @@ class _Channel:
         self.pattern = np.zeros((self.columns.cameras, len(PATTERN_TERMS)))
         self.structure: NDArray[np.float64] | None = None
         self.gain_scatter, self.slope_scatter = _GAIN_SCATTER, _SLOPE_SCATTER
-        self.gradient_width = _GRADIENT_WIDTH
+        self.gradient_width, self.level_scatter = _GRADIENT_WIDTH, _LEVEL_SCATTER
 
     def solve(self) -> ChannelAnswer:
         for _ in range(_SWEEPS):
@@ -255,6 +259,15 @@ class _Channel:
             np.add.at(pull, shared, -narrow * unit * centre)
             means = columns.of_session(every, which)
             precision[means, means] += width**-2
+        rows, where = self._level_rows()
+        np.add.at(
+            precision,
+            (where[:, :, None], where[:, None, :]),
+            rows[:, :, None] * rows[:, None, :] / self.level_scatter**2,
+        )
+        for which, width in ((3, _LEVEL_WIDTH), (4, _DRIFT_WIDTH)):
+            means = columns.of_session(every, which)
+            precision[means, means] += width**-2
         level = self.level * np.exp(self.log_gain)
         for number in range(int(run.sky_group.max(initial=-1)) + 1):
             group = run.sky_group == number
@@ -272,6 +285,18 @@ class _Channel:
         precision[columns.pattern, columns.pattern] += np.eye(columns.total - columns.pattern_start) / _PATTERN_WIDTH**2
         pull[columns.pattern] -= self.pattern[:, FITTED_TERMS].ravel() / _PATTERN_WIDTH**2
         return precision, pull
+
+    def _level_rows(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """What each sub says of its session's sky: ``offset / usual sky - level - drift * time``, and the columns.
+
+        A night's sky changes slowly. Overlaps are blind to a plane over the whole mosaic, but a plane would
+        make the skies of a night jump from pointing to pointing.
+        """
+        columns, run = self.columns, self.run
+        usual = np.array([np.median(self._scaled_level()[run.session == s]) for s in range(columns.sessions)])
+        rows = np.stack([1.0 / usual[run.session], -np.ones(run.subs), -_time_in_session(run.session)], axis=1)
+        sessions = [columns.of_session(run.session, which) for which in (3, 4)]
+        return rows, np.stack([columns.offset, *sessions], axis=1)
 
     # --- after a solve
 
@@ -311,6 +336,11 @@ class _Channel:
         total, number = sum(b[0] for b in both), sum(b[1] for b in both)
         guess = _GUESSES * _SLOPE_SCATTER**2
         self.slope_scatter = max(_LEAST_SLOPE_SCATTER, float(np.sqrt((total + guess) / (number + _GUESSES))))
+        rows, where = self._level_rows()
+        left = (rows * solved.x[where]).sum(axis=1)
+        unknown = np.einsum("ni,nij,nj->n", rows, covariance[where[:, :, None], where[:, None, :]], rows)
+        total = float(np.sum(left**2 + unknown)) + _GUESSES * _LEVEL_SCATTER**2
+        self.level_scatter = max(_LEAST_LEVEL_SCATTER, float(np.sqrt(total / (self.run.subs + _GUESSES))))
         means = columns.of_session(np.arange(columns.sessions)[:, None], np.array([1, 2])).ravel()
         total = float(np.sum(solved.x[means] ** 2 + covariance[means, means])) + _GUESSES * _GRADIENT_WIDTH**2
         self.gradient_width = max(_LEAST_GRADIENT_WIDTH, float(np.sqrt(total / (means.size + _GUESSES))))
@@ -369,3 +399,12 @@ def _log_exposure(exposure_s: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.zeros(exposure_s.size)
     logs = np.log(exposure_s)
     return np.asarray(logs - logs.mean())
+
+
+def _time_in_session(session: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Place of each sub in its session, -1..1, in the order of the run, which is that of time."""
+    time = np.zeros(session.size)
+    for number in np.unique(session):
+        members = np.flatnonzero(session == number)
+        time[members] = np.linspace(-1.0, 1.0, members.size) if members.size > 1 else 0.0
+    return time
