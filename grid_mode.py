@@ -55,6 +55,9 @@ _PHASES = (
 )
 
 
+_MOST_SURVEY_SUBS = 800  # four unknowns each: a dense matrix of 3200 is a matter of seconds, one of 20000 is not
+
+
 @dataclass(frozen=True)
 class GridRequest:
     """What is to be made.
@@ -160,7 +163,7 @@ def build_mosaic(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridO
     """
     tell = Teller(sink, _PHASES)
     tell.phase(0)
-    request = _agreeing(request, tell)
+    request = _affordable(_agreeing(request, tell), tell)
     canvas = _plan(request, tell)
     tell.phase(1)
     stacked = _take_tiles(request, tell) if request.tiles_only else _stack_tiles(request, canvas, tell, cancel)
@@ -170,6 +173,20 @@ def build_mosaic(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridO
     mosaic = _assemble(stacked.tiles, scaling, canvas, request.settings, tell, cancel)
     tell.phase(4)
     return _write(request, canvas, stacked, scaling, seams, mosaic, tell)
+
+
+def _affordable(request: GridRequest, tell: Teller) -> GridRequest:
+    """Survey photometry solves all subs at once, densely; beyond a number of subs tiles are matched instead."""
+    subs, limit = len(request.infos), _MOST_SURVEY_SUBS
+    asked = request.settings.photometry == "survey" and request.calibrations is None and not request.tiles_only
+    if not asked or subs <= limit:
+        return request
+    tell.log(
+        f"[GRID] {subs} subs are more than the {limit} that survey photometry can solve together: photometry = tiles "
+        "is used; gradients of single subs may remain visible",
+        "WARN",
+    )
+    return replace(request, settings=request.settings.model_copy(update={"photometry": "tiles"}))
 
 
 def _matching_of(request: GridRequest) -> GridSettings:

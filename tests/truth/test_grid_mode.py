@@ -400,6 +400,14 @@ def test_several_filters_are_named_with_the_option_that_chooses(survey, tmp_path
     assert outcome.subs_used == 8
 
 
+def test_more_subs_than_can_be_solved_together_are_matched_as_tiles_and_that_is_said(survey, tmp_path, monkeypatch):
+    monkeypatch.setattr(grid_mode, "_MOST_SURVEY_SUBS", 5)
+    outcome, events = run(survey, tmp_path, photometry="survey")
+    assert any("photometry = tiles is used" in line for line in lines(events, "WARN"))
+    assert not (tmp_path / "sub_photometry.ecsv").exists()
+    assert outcome.subs_used == 16
+
+
 def test_islands_keep_their_level_and_are_named(tmp_path):
     spec = PRESETS["tiny"].but(panels=(1, 2), subs_per_panel=4, overlap=-1.0, nights=1, rotation_deg=0.0)
     simulate_survey(tmp_path / "in", spec, seed=8)
