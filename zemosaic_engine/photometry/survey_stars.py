@@ -20,6 +20,8 @@ from .stars import group_by_position
 _LEAST_SNR = 6.0  # in its channel, for the logarithm of a flux to be nearly Gaussian
 _SAFE_SNR = 13.0  # in all channels: safely above the limit of detection, so that noise does not choose the stars
 _LEAST_FLOOR, _MOST_FLOOR = 1e-3, 0.05
+_FACTORS = (0.7, 5.0)  # of the errors
+_FEW, _CLASSES = 40, 12  # records that tell of their noise, classes of brightness they are put into
 _BRIGHT_SNR = 40.0
 _NO_RESIDUAL = 0.05  # freedom below which a record merely fits itself
 
@@ -113,13 +115,13 @@ class StarRecords:
         self._log_flux = np.log(reports.flux[:, channel])
         self._error = reports.error[:, channel]
         self._expected = reports.flux[:, channel].copy()
-        self._floor, self._wide = 0.01, 1.0
+        self._factor, self._floor, self._wide = 1.0, 0.01, 1.0
         self._robust = np.ones(self.sub.size)
 
     @property
     def relative(self) -> NDArray[np.float64]:
         """Relative error of each flux, from the flux that is expected: noise must not choose its own weight."""
-        return np.minimum(self._error / self._expected, 1.0)
+        return np.minimum(self._factor * self._error / self._expected, 1.0)
 
     @property
     def told(self) -> NDArray[np.bool_]:
@@ -139,8 +141,8 @@ class StarRecords:
     def learn(self, residual: NDArray, freedom: NDArray) -> None:
         """Weights from the residuals of the last solve."""
         freedom = np.where(self.told, freedom, 0.0)
+        self._factor, self._floor = _noise_of(residual, self._error / self._expected, freedom)
         relative = self.relative
-        self._floor = _floor_of(residual, relative, freedom)
         sigma = np.hypot(relative, self._floor)
         self._wide = float(np.clip(spread_of(residual / sigma, freedom), 0.7, 5.0))
         self._robust = cauchy(residual / (sigma * self._wide * np.sqrt(np.maximum(freedom, _NO_RESIDUAL))))
@@ -158,11 +160,27 @@ class StarRecords:
         return float(1.4826 * np.median(np.abs(away[several])))
 
 
-def _floor_of(residual: NDArray, relative: NDArray, freedom: NDArray) -> float:
-    """Relative error that even bright stars have, from what they scatter beyond their noise."""
-    told = freedom > _NO_RESIDUAL
-    if np.count_nonzero(told) < 20:
-        return 0.01
-    bright = told & (relative <= np.quantile(relative[told], 0.3))
-    seen = 1.4826 * np.median(np.abs(residual[bright]) / np.sqrt(freedom[bright]))
-    return float(np.clip(np.sqrt(max(0.0, seen**2 - np.median(relative[bright]) ** 2)), _LEAST_FLOOR, _MOST_FLOOR))
+def _noise_of(residual: NDArray, relative: NDArray, freedom: NDArray) -> tuple[float, float]:
+    """Factor on the errors and floor under them that the scatter of the stars shows, from faint to bright.
+
+    Demosaicing makes the noise of neighbouring pixels alike, which the errors do not know; and even the
+    brightest stars repeat only to some fraction of a percent.
+    """
+    from scipy.optimize import nnls
+
+    told = np.flatnonzero(freedom > _NO_RESIDUAL)
+    if told.size < _FEW:
+        return 1.0, 0.01
+    told = told[np.argsort(relative[told], kind="stable")]
+    unit = np.abs(residual[told]) / np.sqrt(freedom[told])
+    parts = np.array_split(np.arange(told.size), min(_CLASSES, told.size // 20))
+    variance = np.array([(1.4826 * np.median(unit[part])) ** 2 for part in parts])
+    design = np.array([[np.median(relative[told][part]) ** 2, 1.0] for part in parts])
+    expected = np.maximum(variance, 1e-12)
+    for _ in range(3):
+        # A variance is known in proportion to itself.
+        weight = np.sqrt([part.size for part in parts]) / expected
+        found, _ = nnls(design * weight[:, None], variance * weight)
+        expected = np.maximum(design @ found, 1e-12)
+    factor, floor = np.sqrt(found)
+    return float(np.clip(factor, *_FACTORS)), float(np.clip(floor, _LEAST_FLOOR, _MOST_FLOOR))
