@@ -85,6 +85,7 @@ def match_tiles(
         _tell_scaling(scaling, tiles, tell)
     elif settings.photometry == "survey":
         scaling = _verify(pairs, ranking, tiles, tell)
+        _tell_numbers(scaling, tiles, tell)
     after = []
     for overlap in overlaps:
         after.append(seam_step(overlap, read_overlap(overlap, tiles), tiles, scaling))
@@ -200,10 +201,7 @@ def _tell_pair(pair: PairFit, tiles: Sequence[Tile], shared: OverlapPixels, tell
 
 def _tell_scaling(scaling: TileScaling, tiles: Sequence[Tile], tell: Teller) -> None:
     """Gains and offsets of every tile, tiles without a tie, and whether anything happened at all."""
-    for number, tile in enumerate(tiles):
-        gains = " ".join(f"{value:.5f}" for value in scaling.gain[number])
-        offsets = " ".join(f"{value:.3f}" for value in scaling.offset[number])
-        tell.log(f"[GRID] {tile.name}: gain {gains}, offset {offsets} ADU")
+    _tell_numbers(scaling, tiles, tell)
     loose = [tile.name for tile, tied in zip(tiles, scaling.connected, strict=True) if not tied]
     if loose:
         tell.log(f"[GRID] No chain of overlaps ties {', '.join(loose)} to the reference: they keep their level", "WARN")
@@ -213,6 +211,14 @@ def _tell_scaling(scaling: TileScaling, tiles: Sequence[Tile], tell: Teller) -> 
             "because no overlap could be measured; expect visible seams",
             "WARN",
         )
+
+
+def _tell_numbers(scaling: TileScaling, tiles: Sequence[Tile], tell: Teller) -> None:
+    """One line a tile: what it is multiplied by and what is added."""
+    for number, tile in enumerate(tiles):
+        gains = " ".join(f"{value:.5f}" for value in scaling.gain[number])
+        offsets = " ".join(f"{value:.3f}" for value in scaling.offset[number])
+        tell.log(f"[GRID] {tile.name}: gain {gains}, offset {offsets} ADU")
 
 
 def tell_metrics(tiles: Sequence[Tile], scaling: TileScaling, seams: Seams, tell: Teller) -> dict[str, float]:
