@@ -367,7 +367,11 @@ def _calibrate(
     readable = [number for number, m in enumerate(measured) if m is not None]
     if not readable:
         return Survey()
-    solution = solve_survey([m for m in measured if m is not None], max_deviation=settings.sub_max_deviation)
+    solution = solve_survey(
+        [m for m in measured if m is not None],
+        max_deviation=settings.sub_max_deviation,
+        threads=settings.threads,
+    )
     tell_solution(solution, [infos[n] for n in readable], tell)
     calibrations: list[SubCalibration | None] = [None] * len(infos)
     for number, calibration in zip(readable, solution.calibrations, strict=True):

@@ -33,11 +33,6 @@ class GainMessage:
     pull: NDArray[np.float64]
 
 
-def no_message(subs: int) -> GainMessage:
-    """Nothing is known."""
-    return GainMessage(np.zeros((subs, subs)), np.zeros(subs))
-
-
 def exchange(
     log_gain: Sequence[NDArray[np.float64]], covariance: Sequence[NDArray[np.float64]], session: NDArray[np.int64]
 ) -> tuple[list[GainMessage], float]:

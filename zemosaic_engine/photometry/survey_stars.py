@@ -21,6 +21,7 @@ _LEAST_SNR = 6.0  # in its channel, for the logarithm of a flux to be nearly Gau
 _SAFE_SNR = 13.0  # in all channels: safely above the limit of detection, so that noise does not choose the stars
 _LEAST_FLOOR, _MOST_FLOOR = 1e-3, 0.05
 _BRIGHT_SNR = 40.0
+_ROUNDS = 5
 _NO_RESIDUAL = 0.05  # freedom below which a record merely fits itself
 
 
@@ -78,7 +79,7 @@ def _safely_detected(reports: StarReports, subs: int) -> StarReports:
     value = np.log(light)
     gain = np.zeros(subs)
     # Alternating medians are good to a few percent, which is enough to tell bright stars from faint ones.
-    for _ in range(10):
+    for _ in range(_ROUNDS):
         level = group_medians(value + gain[reports.sub], reports.star)
         gain = group_medians(level[reports.star] - value, reports.sub, subs)
     expected = np.exp(level[reports.star] - gain[reports.sub])
