@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy.io import fits
 from numpy.typing import NDArray
 
 import zemosaic_stack_core as stack_core
@@ -37,9 +38,10 @@ from zemosaic_engine.photometry.stars import Stars
 from zemosaic_engine.photometry.survey import solve_survey
 from zemosaic_engine.photometry.tile_gradients import plane_at, tile_places
 from zemosaic_engine.photometry.tile_scaling import TileScaling
+from zemosaic_engine.reference_catalogue import read_catalogue, zero_point_cards, zero_points
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.survey_photometry import measure_subs, tell_solution, write_survey
-from zemosaic_engine.tile_matching import Seams, match_tiles, tell_metrics
+from zemosaic_engine.tile_matching import Seams, channel_names, match_tiles, tell_metrics
 from zemosaic_engine.tiles import Tile, TilePixels, examine, write_tile
 from zemosaic_engine.warp import pixel_map, resample
 from zemosaic_engine.wcs import CanvasPlan, plan_canvas, split_by_agreement
@@ -161,6 +163,8 @@ def build_mosaic(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridO
     tell = Teller(sink, _PHASES)
     tell.phase(0)
     request = _agreeing(request, tell)
+    if request.settings.reference_catalogue:  # a wrong one must stop the run before the work
+        read_catalogue(Path(request.settings.reference_catalogue), channel_names(request.infos[0].channels))
     canvas = _plan(request, tell)
     tell.phase(1)
     stacked = _take_tiles(request, tell) if request.tiles_only else _stack_tiles(request, canvas, tell, cancel)
@@ -642,6 +646,7 @@ def _write(
     output, settings = request.output, request.settings
     used = [request.infos[number] for number in sorted(stacked.used)]
     cards = provenance.mosaic_cards(used, settings, tiles=len(stacked.tiles), ready_made_tiles=request.tiles_only)
+    cards.update(_absolute_scale(settings, mosaic, canvas, tell))
     mosaic_files.write_tile_table(output, stacked.tiles, scaling, seams.pairs, stacked.subs)
     pixels = [pair.pixels for pair in seams.pairs]
     mosaic_files.write_seam_table(output, stacked.tiles, seams.overlaps, pixels, seams.before, seams.after)
@@ -650,6 +655,22 @@ def _write(
     science, coverage = mosaic_files.write_mosaic(output, mosaic, canvas.wcs, cards)
     rejected = [*request.rejected, *stacked.rejected]
     return GridOutcome(science, coverage, len(stacked.tiles), len(used), rejected, stacked.left_out, metrics)
+
+
+def _absolute_scale(settings: GridSettings, mosaic: Mosaic, canvas: CanvasPlan, tell: Teller) -> fits.Header:
+    """Zero points from the user's catalogue of stars; no cards without one."""
+    if not settings.reference_catalogue:
+        return fits.Header()
+    channels = channel_names(mosaic.pixels.shape[2])
+    catalogue = read_catalogue(Path(settings.reference_catalogue), channels)
+    points = zero_points(mosaic.pixels, canvas.wcs, catalogue)
+    for point, name in zip(points, channels, strict=True):
+        if np.isfinite(point.value):
+            known = f"{point.value:.4f} +- {point.error:.4f} mag, from {point.stars} stars of the catalogue"
+            tell.log(f"[GRID] Zero point (channel {name}): {known}")
+        else:
+            tell.log(f"[GRID] Zero point (channel {name}): unknown, {point.stars} catalogue stars are too few", "WARN")
+    return zero_point_cards(points, channels)
 
 
 # --------------------------------------------------------------------------------------------

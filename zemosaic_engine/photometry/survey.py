@@ -26,7 +26,7 @@ from .survey_stars import StarReports, match_stars
 _MMAG = 2500.0 / np.log(10.0)
 _FEW_STARS = 7
 _MANY = 300  # subs up to which the whole system is inverted
-_MOST_CELLS = 600_000
+_MOST_CELLS = 450_000
 
 
 @dataclass(frozen=True)
