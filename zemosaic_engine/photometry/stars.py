@@ -20,8 +20,8 @@ _MESH_PX = 32
 _MIN_FWHM_PX = 1.2  # narrower than optics allow: hot pixels, cosmic rays
 _MAX_ELONGATION = 1.8
 APERTURE_FWHM = 2.0
-#: Where noise matters more than the wings: 99 % of a Gaussian star, and a sixth of a percent for each percent of FWHM.
-NARROW_APERTURE_FWHM = 1.35
+#: Where noise matters more than the wings; narrower ones lose light to the demosaicing of undersampled stars.
+NARROW_APERTURE_FWHM = 1.7
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_COLOUR_GUESS, _LEAST_COLOUR, _GUESSES = 0.01, 0.001, 4.0
+_COLOUR_GUESS, _LEAST_COLOUR, _GUESSES = 0.004, 0.0005, 2.0
 _SESSION_COLOUR_WIDTH = 0.3
 _SWEEPS = 20
 

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .calibration import pattern_terms
-from .elimination import cauchy, spread_of
+from .elimination import cauchy
 from .measurements import SubMeasurement
 from .stars import group_by_position
 
 _LEAST_SNR = 6.0  # in its channel, for the logarithm of a flux to be nearly Gaussian
 _SAFE_SNR = 13.0  # in all channels: safely above the limit of detection, so that noise does not choose the stars
 _LEAST_FLOOR, _MOST_FLOOR = 1e-3, 0.05
+_SCALES = 0.8, 3.0
 _BRIGHT_SNR = 40.0
 _ROUNDS = 5
 _NO_RESIDUAL = 0.05  # freedom below which a record merely fits itself
@@ -114,7 +115,7 @@ class StarRecords:
         self._log_flux = np.log(reports.flux[:, channel])
         self._error = reports.error[:, channel]
         self._expected = reports.flux[:, channel].copy()
-        self._floor, self._wide = 0.01, 1.0
+        self._floor, self._scale = 0.01, 1.0
         self._robust = np.ones(self.sub.size)
 
     @property
@@ -134,17 +135,16 @@ class StarRecords:
     @property
     def weight(self) -> NDArray[np.float64]:
         """Inverse variances, 0 for what does not count."""
-        sigma = np.hypot(self.relative, self._floor) * self._wide
+        sigma = np.hypot(self._scale * self.relative, self._floor)
         return np.where(self.told, self._robust, 0.0) / sigma**2
 
     def learn(self, residual: NDArray, freedom: NDArray) -> None:
         """Weights from the residuals of the last solve."""
         freedom = np.where(self.told, freedom, 0.0)
         relative = self.relative
-        self._floor = _floor_of(residual, relative, freedom)
-        sigma = np.hypot(relative, self._floor)
-        self._wide = float(np.clip(spread_of(residual / sigma, freedom), 0.7, 5.0))
-        self._robust = cauchy(residual / (sigma * self._wide * np.sqrt(np.maximum(freedom, _NO_RESIDUAL))))
+        self._scale, self._floor = _error_model(residual, relative, freedom, self._floor)
+        sigma = np.hypot(self._scale * relative, self._floor)
+        self._robust = cauchy(residual / (sigma * np.sqrt(np.maximum(freedom, _NO_RESIDUAL))))
         self._expected = np.exp(self._log_flux - np.clip(residual, -2.0, 2.0))
 
     def scatter(self, log_gain: NDArray, light: NDArray) -> float:
@@ -159,11 +159,20 @@ class StarRecords:
         return float(1.4826 * np.median(np.abs(away[several])))
 
 
-def _floor_of(residual: NDArray, relative: NDArray, freedom: NDArray) -> float:
-    """Relative error that even bright stars have, from what they scatter beyond their noise."""
+def _error_model(residual: NDArray, relative: NDArray, freedom: NDArray, floor: float) -> tuple[float, float]:
+    """What the errors of fluxes are to be multiplied by, and the relative error that even bright stars have.
+
+    The first shows in the fainter half (photons of the stars, neighbours), the second in the brightest third.
+    """
     told = freedom > _NO_RESIDUAL
     if np.count_nonzero(told) < 20:
-        return 0.01
-    bright = told & (relative <= np.quantile(relative[told], 0.3))
-    seen = 1.4826 * np.median(np.abs(residual[bright]) / np.sqrt(freedom[bright]))
-    return float(np.clip(np.sqrt(max(0.0, seen**2 - np.median(relative[bright]) ** 2)), _LEAST_FLOOR, _MOST_FLOOR))
+        return 1.0, 0.01
+    size = np.abs(residual[told]) / np.sqrt(freedom[told])
+    relative = relative[told]
+    bright, faint = relative <= np.quantile(relative, 0.3), relative >= np.quantile(relative, 0.5)
+    seen_bright, seen_faint = (1.4826 * float(np.median(size[part])) for part in (bright, faint))
+    noise_bright, noise_faint = (float(np.median(relative[part])) for part in (bright, faint))
+    scale = np.sqrt(max(0.0, seen_faint**2 - floor**2)) / noise_faint
+    scale = float(np.clip(scale, *_SCALES))
+    floor = float(np.sqrt(max(0.0, seen_bright**2 - (scale * noise_bright) ** 2)))
+    return scale, float(np.clip(floor, _LEAST_FLOOR, _MOST_FLOOR))
