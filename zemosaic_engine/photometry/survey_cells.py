@@ -120,12 +120,18 @@ def _averaged(reports: CellReports, large: NDArray[np.int64]) -> CellReports:
 class CellRecords:
     """The cells of one channel as records of the common solve, with weights that learn from what is left."""
 
-    def __init__(self, reports: CellReports, channel: int) -> None:
+    def __init__(self, reports: CellReports, channel: int, camera: NDArray[np.int64]) -> None:
+        self._camera = camera[reports.sub].astype(np.int16)
         self.sub, self.cell, self.place = reports.sub, reports.cell, reports.place
         self._level = np.ascontiguousarray(reports.level[:, channel])
         self._error = np.ascontiguousarray(reports.error[:, channel])
         self._robust = np.ones(self.sub.size, dtype=np.float32)
-        self.wide = 1.0
+        self._wide = np.ones(int(camera.max(initial=0)) + 1)
+
+    @property
+    def wide(self) -> float:
+        """Scatter of the cells in units of their formal errors, the mean of the cameras."""
+        return float(self._wide[self._camera].mean()) if self.sub.size else 1.0
 
     def value(self, log_gain: NDArray, light: NDArray) -> NDArray[np.float64]:
         """Levels on the common scale, before offset and slope."""
@@ -137,13 +143,17 @@ class CellRecords:
 
     def weight(self, log_gain: NDArray) -> NDArray[np.float64]:
         """Inverse variances."""
-        return self._robust / (self.sigma(log_gain) * self.wide) ** 2
+        return self._robust / (self.sigma(log_gain) * self._wide[self._camera]) ** 2
 
     def learn(self, residual: NDArray, freedom: NDArray, log_gain: NDArray) -> None:
         """Weights from the residuals of the last solve."""
         sigma = self.sigma(log_gain)
-        self.wide = float(np.clip(spread_of(residual / sigma, freedom), 0.5, 20.0))
-        unit = sigma * self.wide * np.sqrt(np.maximum(freedom, _NO_RESIDUAL))
+        for camera in range(self._wide.size):
+            # Demosaicing and sampling make what a median is worth differ from camera to camera.
+            mine = slice(None) if self._wide.size == 1 else self._camera == camera
+            seen = spread_of(residual[mine] / sigma[mine], freedom[mine])
+            self._wide[camera] = np.clip(seen, 0.5, 20.0)
+        unit = sigma * self._wide[self._camera] * np.sqrt(np.maximum(freedom, _NO_RESIDUAL))
         self._robust = cauchy(residual / unit).astype(np.float32)
 
     def scatter(self, residual: NDArray, freedom: NDArray) -> float:
@@ -158,7 +168,8 @@ class CellRecords:
     ) -> NDArray[np.float64]:
         """Robust scatter of each sub's residuals in units of their errors; NaN without cells."""
         told = freedom > _NO_RESIDUAL
-        pull = np.abs(residual[told]) / (self.sigma(log_gain)[told] * self.wide * np.sqrt(freedom[told]))
+        unit = self.sigma(log_gain)[told] * self._wide[self._camera[told]] * np.sqrt(freedom[told])
+        pull = np.abs(residual[told]) / unit
         order = np.lexsort((pull, self.sub[told]))
         each = np.bincount(self.sub[told], minlength=count)
         out = np.full(count, np.nan)

@@ -134,7 +134,7 @@ def solve_channel(
     message : GainMessage, optional
         What other channels know of the gains.
     """
-    return _Channel(run, StarRecords(stars, channel), CellRecords(cells, channel), level, message).solve()
+    return _Channel(run, StarRecords(stars, channel), CellRecords(cells, channel, run.camera), level, message).solve()
 
 
 class _Channel:
