@@ -42,7 +42,7 @@ class Watch:
     subs : list of SubMeasurement
         What was measured on each sub.
     covariances : list of ndarray
-        One a channel, of all its unknowns, as the last sweep left it.
+        One a channel, of all its unknowns, as the last sweep left it; none where the run is too large for it.
     seconds : float
     """
 
@@ -61,7 +61,7 @@ def watched_solve() -> Iterator[Watch]:
 
     def noted(*arguments: Any, **options: Any) -> Any:
         solved = solve_once(*arguments, **options)
-        last[:] = [solved.covariance]
+        last[:] = [] if solved.covariance is None else [solved.covariance]
         return solved
 
     def counted(*arguments: Any, **options: Any) -> Any:
