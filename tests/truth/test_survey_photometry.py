@@ -307,11 +307,11 @@ def run(source, output, **settings):
 
 @pytest.fixture(scope="module")
 def full_field(tmp_path_factory):
-    """A nebula over the whole field, as bright as a third of the sky, made into a mosaic."""
+    """A nebula over the whole field, as bright as the sky, made into a mosaic."""
     from zemosaic_engine.simulate.survey import PRESETS, load_truth, simulate_survey
 
     folder = tmp_path_factory.mktemp("nebula")
-    spec = PRESETS["tiny"].but(nebula="full-field", nebula_adu=400.0, gradient=0.04)
+    spec = PRESETS["tiny"].but(nebula="full-field", nebula_adu=1000.0, gradient=0.04)
     simulate_survey(folder / "in", spec, seed=2)
     outcome, _ = run(folder / "in", folder / "out", grid_rgb_equalize=False)
     return outcome, load_truth(folder / "in")

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 SUB_UNKNOWNS = 4
 SESSION_UNKNOWNS = 5
-_PRECISE = 1e-6  # of the right-hand side
 _MOST_STEPS = 300
 _SAME_SKY = 0.5  # share of a sub's patches that it has in common with the leader of its group
 
@@ -186,11 +185,7 @@ class Solved:
 
 
 def solve_eliminated(records: Records, prior: Prior) -> Solved:
-    """Solve for all unknowns at once and invert the system for their covariance.
-
-    Unknowns of very different units (a logarithm, ADU) are scaled to one, so that rounding treats them alike.
-    """
-    from scipy.linalg import cho_factor, cho_solve
+    """Solve for all unknowns at once and invert the system for their covariance."""
     from scipy.sparse import csr_array, diags_array
 
     layout, weight = records.layout, records.weight.astype(np.float64)
@@ -201,10 +196,10 @@ def solve_eliminated(records: Records, prior: Prior) -> Solved:
     normal = (design.T @ (diags_array(weight) @ design)) - coupling.T @ (diags_array(1.0 / total) @ coupling)
     right = prior.pull - (design.T @ (weight * records.value) - coupling.T @ mean)
     whole = normal.toarray() + prior.dense(layout)
-    unit = 1.0 / np.sqrt(np.diag(whole))
-    factor = cho_factor(whole * unit[:, None] * unit[None, :], lower=True)
-    x = unit * cho_solve(factor, unit * right)
-    covariance = cho_solve(factor, np.eye(x.size)) * unit[:, None] * unit[None, :]
+    covariance = _inverse(whole)
+    x = covariance @ right
+    # One step of refinement: a product with an inverse is less exact than a solve.
+    x += covariance @ (right - whole @ x)
     shifted = design @ x + records.value
     level = (member @ shifted) / total
     freedom = 1.0 - weight / total[records.patch]
@@ -259,8 +254,39 @@ def group_subs(sub: NDArray[np.int32], patch: NDArray[np.int32], count: int) -> 
     return group
 
 
+@dataclass(frozen=True)
+class Mates:
+    """Groups of subs that see the same sky, and which records fall on one patch from one group.
+
+    Attributes
+    ----------
+    group : ndarray of int64, shape (N,)
+        From `group_subs`.
+    pair : ndarray of int32, shape (R,)
+        Number of the pair of patch and group of every record.
+    patch_of, group_of : ndarray of int32, shape (pairs,)
+    """
+
+    group: NDArray[np.int64]
+    pair: NDArray[np.int32]
+    patch_of: NDArray[np.int32]
+    group_of: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, group: NDArray[np.int64], sub: NDArray[np.integer], patch: NDArray[np.integer]) -> Mates:
+        """Of records by their sub and patch; they may keep it while only their values and weights change."""
+        groups = int(group.max(initial=0)) + 1
+        key, pair = np.unique(patch.astype(np.int64) * groups + group[sub], return_inverse=True)
+        return cls(group, *(a.astype(np.int32) for a in (pair, key // groups, key % groups)))
+
+
 def solve_many(
-    records: Records, prior: Prior, group: NDArray[np.int64], modes: NDArray[np.float64], start: NDArray[np.float64]
+    records: Records,
+    prior: Prior,
+    mates: Mates,
+    modes: NDArray[np.float64],
+    start: NDArray[np.float64],
+    precise: float,
 ) -> Solved:
     """As `solve_eliminated`, for thousands of subs.
 
@@ -268,15 +294,17 @@ def solve_many(
     ----------
     records : Records
     prior : Prior
-    group : ndarray of int64, shape (N,)
-        From `group_subs`.
+    mates : Mates
+        Of the same records.
     modes : ndarray of float64, shape (n, m)
         Directions that involve all subs and that records are nearly blind to, such as a tilt of the whole sky.
     start : ndarray of float64, shape (n,)
         Where to begin; the last solution saves time.
+    precise : float
+        Of the right-hand side, what may be left.
     """
-    system = _ManySystem(records, prior, group, modes)
-    x = system.solve(start)
+    system = _ManySystem(records, prior, mates, modes)
+    x = system.solve(start, precise)
     shifted = system.product(x) + records.value
     _, level = system.back(shifted)
     freedom = 1.0 - records.weight / system.total[records.patch]
@@ -286,7 +314,7 @@ def solve_many(
 class _ManySystem:
     """The normal equations as an operator, with a preconditioner of two levels."""
 
-    def __init__(self, records: Records, prior: Prior, group: NDArray[np.int64], modes: NDArray[np.float64]) -> None:
+    def __init__(self, records: Records, prior: Prior, mates: Mates, modes: NDArray[np.float64]) -> None:
         from ..kernels import cpu
 
         self._kernels = cpu
@@ -294,7 +322,7 @@ class _ManySystem:
         self.total = records.total_weight()
         self._camera = self.layout.camera.astype(np.int32)
         self._value = np.empty(records.sub.size)
-        self._lift = self._lifting(group)
+        self._lift = self._lifting(mates.group)
         entries = records.local.shape[1]
         gram = np.empty((self.layout.subs, entries, entries))
         own = np.empty((self.layout.subs, SUB_UNKNOWNS, SUB_UNKNOWNS))
@@ -303,7 +331,7 @@ class _ManySystem:
         own[:, np.arange(SUB_UNKNOWNS), np.arange(SUB_UNKNOWNS)] += diagonal + 1e-12
         self._local = np.linalg.inv(own)
         self._modes = modes
-        self._coarse = self._coarse_inverse(group, gram)
+        self._coarse = self._coarse_inverse(mates, gram)
 
     def product(self, x: NDArray) -> NDArray[np.float64]:
         """``A @ x``; the array is used again by the next call."""
@@ -331,14 +359,14 @@ class _ManySystem:
             out[columns] += weight * x[columns].sum()
         return np.asarray(out)
 
-    def solve(self, start: NDArray) -> NDArray[np.float64]:
+    def solve(self, start: NDArray, precise: float) -> NDArray[np.float64]:
         """Conjugate gradients (Hestenes and Stiefel 1952), preconditioned."""
         right = self.prior.pull - self.back(self.records.value)[0]
         x = start.copy()
         left = right - self.normal(x)
         toward = self._precondition(left)
         direction, strength = toward.copy(), _dot(left, toward)
-        target = _PRECISE**2 * _dot(right, self._precondition(right))
+        target = precise**2 * _dot(right, self._precondition(right))
         for _ in range(_MOST_STEPS):
             if strength <= target:
                 break
@@ -369,23 +397,20 @@ class _ManySystem:
         shape = (layout.total, SUB_UNKNOWNS * groups + beyond)
         return csr_array((np.ones(layout.total), (np.arange(layout.total), columns)), shape=shape)
 
-    def _coarse_inverse(self, group: NDArray, gram: NDArray) -> NDArray[np.float64]:
+    def _coarse_inverse(self, mates: Mates, gram: NDArray) -> NDArray[np.float64]:
         """Inverse of the normal matrix of groups, sessions, cameras and modes."""
-        whole = self._coarse_normal(group, gram)
+        whole = self._coarse_normal(mates, gram)
         images = np.stack([self.normal(np.ascontiguousarray(mode)) for mode in self._modes.T], axis=1)
         across = self._lift.T @ images
         whole = np.block([[whole, across], [across.T, self._modes.T @ images]])
-        unit = 1.0 / np.sqrt(np.maximum(np.diag(whole), 1e-30))
-        inverse = np.linalg.inv(whole * unit[:, None] * unit[None, :] + 1e-10 * np.eye(unit.size))
-        inverse *= unit[:, None] * unit[None, :]
-        return np.asarray(0.5 * (inverse + inverse.T))
+        return _inverse(whole, ridge=1e-10)
 
-    def _coarse_normal(self, group: NDArray, gram: NDArray) -> NDArray[np.float64]:
+    def _coarse_normal(self, mates: Mates, gram: NDArray) -> NDArray[np.float64]:
         """The normal matrix of groups, sessions and cameras."""
         from scipy.sparse import csr_array, diags_array
 
         layout, r, p, k = self.layout, self.records, SUB_UNKNOWNS, self.layout.terms
-        groups, size = int(group.max()) + 1, self._lift.shape[1]
+        group, size = mates.group, self._lift.shape[1]
         first_pattern = size - layout.cameras * k
         columns = np.concatenate(
             [p * group[:, None] + np.arange(p), first_pattern + layout.camera[:, None] * k + np.arange(k)], axis=1
@@ -393,11 +418,10 @@ class _ManySystem:
         whole = np.zeros((size, size))
         np.add.at(whole, (columns[:, :, None], columns[:, None, :]), gram)
         # Sums over a patch by group and by camera: what the elimination takes off.
-        key = r.patch.astype(np.int64) * groups + group[r.sub]
-        pair, where = np.unique(key, return_inverse=True)
+        pairs = mates.patch_of.size
         parts = [
             csr_array(
-                (np.bincount(where, r.weight * r.local[:, j], pair.size), (pair // groups, p * (pair % groups) + j)),
+                (np.bincount(mates.pair, r.weight * r.local[:, j], pairs), (mates.patch_of, p * mates.group_of + j)),
                 shape=(self.total.size, size),
             )
             for j in range(p)
@@ -439,6 +463,28 @@ class _ManySystem:
             self._coarse[session[:, :, None], session[:, None, :]],
             self._coarse[pattern, pattern],
         )
+
+
+def _inverse(matrix: NDArray[np.float64], ridge: float = 0.0) -> NDArray[np.float64]:
+    """Inverse of a symmetric positive matrix.
+
+    Unknowns of very different units (a logarithm, ADU) are scaled to one first, so that rounding, and the `ridge` on
+    the scaled diagonal, treat them alike.
+    """
+    from scipy.linalg.lapack import dpotrf, dpotri
+
+    unit = 1.0 / np.sqrt(np.maximum(np.diag(matrix), 1e-30))
+    scaled = matrix * unit[:, None] * unit[None, :]
+    scaled[np.diag_indices_from(scaled)] += ridge
+    factor, failed = dpotrf(scaled, lower=True, overwrite_a=True)
+    if failed == 0:
+        inverse, failed = dpotri(factor, lower=True, overwrite_c=True)
+    if failed:
+        raise np.linalg.LinAlgError(f"the normal matrix is not positive definite (LAPACK says {failed})")
+    inverse = np.tril(inverse)
+    inverse += np.tril(inverse, -1).T
+    inverse *= unit[:, None] * unit[None, :]
+    return np.asarray(inverse)
 
 
 def _dot(a: NDArray, b: NDArray) -> float:

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..events import CancelToken
-from ..executors.threads import run_all, thread_count
+from ..executors.threads import run_all, single_threaded_algebra, thread_count
 from .calibration import SubCalibration
 from .elimination import group_subs
 from .measurements import SubMeasurement
 from .sub_health import far_from_session, far_residuals
 from .survey_cells import CellReports, coarsened, match_cells
 from .survey_channel import ChannelAnswer, Run, solve_channel
-from .survey_colour import exchange
+from .survey_colour import GainMessage, exchange
 from .survey_stars import StarReports, match_stars
 
 _MMAG = 2500.0 / np.log(10.0)
@@ -68,6 +68,9 @@ class SurveySolution:
         Scatter of bright stars from sub to sub with gains from exposure time alone, and with these.
     sky_residual_adu, sky_residual_sigma : ndarray of float64, shape (C,)
         Robust scatter of cells around the solution, in ADU and in units of their formal errors.
+    covariance : list of ndarray, each (n, n)
+        One a channel, of all its unknowns as `elimination.Layout` has them, in ADU of its own solve; empty for runs
+        that are too large for it.
     """
 
     calibrations: list[SubCalibration]
@@ -81,6 +84,7 @@ class SurveySolution:
     zero_point_after_mmag: NDArray[np.float64]
     sky_residual_adu: NDArray[np.float64]
     sky_residual_sigma: NDArray[np.float64]
+    covariance: list[NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,13 @@ class _Problem:
     run: Run
 
 
-def solve_survey(subs: Sequence[SubMeasurement], *, max_deviation: float = 0.0, threads: int = 0) -> SurveySolution:
+def solve_survey(
+    subs: Sequence[SubMeasurement],
+    *,
+    max_deviation: float = 0.0,
+    threads: int = 0,
+    cancel: CancelToken | None = None,
+) -> SurveySolution:
     """Bring all subs of a run to one photometric scale.
 
     Parameters
@@ -105,21 +115,29 @@ def solve_survey(subs: Sequence[SubMeasurement], *, max_deviation: float = 0.0, 
         A sub whose noise, seeing, number of stars or residual is worse than its session's by more than
         this many robust sigma is not used; 0 uses all.
     threads : int
-        For runs of many subs; 0 takes all cores. The result does not depend on it.
+        0 takes all cores. The result does not depend on it.
+    cancel : CancelToken, optional
+        Looked at between the steps of the solve.
 
     Returns
     -------
     SurveySolution
     """
+    with single_threaded_algebra():
+        return _solve(subs, max_deviation, thread_count(threads), cancel or CancelToken())
+
+
+def _solve(subs: Sequence[SubMeasurement], max_deviation: float, threads: int, cancel: CancelToken) -> SurveySolution:
+    """Solve, leave out what turns out to be far from the others, and solve again."""
     reasons = far_from_session(subs, max_deviation)
-    problem, answers = _solve_used(subs, reasons, threads)
+    problem, answers = _solve_used(subs, reasons, threads, cancel)
     if max_deviation > 0.0:
         used = [i for i, reason in enumerate(reasons) if not reason]
         late = far_residuals([_worst(answers, place) for place in range(len(used))], max_deviation)
         if any(late):
             for number, reason in zip(used, late, strict=True):
                 reasons[number] = reason
-            problem, answers = _solve_used(subs, reasons, threads)
+            problem, answers = _solve_used(subs, reasons, threads, cancel)
     return _assemble(subs, reasons, problem, answers)
 
 
@@ -130,18 +148,19 @@ def _worst(answers: Sequence[ChannelAnswer], place: int) -> float:
 
 
 def _solve_used(
-    subs: Sequence[SubMeasurement], reasons: Sequence[str], threads: int
+    subs: Sequence[SubMeasurement], reasons: Sequence[str], threads: int, cancel: CancelToken
 ) -> tuple[_Problem, list[ChannelAnswer]]:
     problem = _state([m for m, reason in zip(subs, reasons, strict=True) if not reason])
     level = np.array([m.sky for m in problem.subs])
-    run, stars, cells, channels = problem.run, problem.stars, problem.cells, range(level.shape[1])
-    # Where the whole system is inverted, the linear algebra has threads of its own.
-    side_by_side = thread_count(threads) if run.sky_mates is not None else 1
-    answers = run_all(lambda c: solve_channel(run, stars, cells, c, level[:, c]), channels, side_by_side, CancelToken())
+
+    def solve(channel: int, message: GainMessage | None = None) -> ChannelAnswer:
+        return solve_channel(problem.run, problem.stars, problem.cells, channel, level[:, channel], message, cancel)
+
+    answers = run_all(solve, range(level.shape[1]), threads, cancel)
     known = [a.gain_covariance for a in answers if a.gain_covariance is not None]
     if len(answers) > 1 and len(known) == len(answers):
-        messages, _ = exchange([a.log_gain for a in answers], known, run.session)
-        answers = [solve_channel(run, stars, cells, c, level[:, c], messages[c]) for c in channels]
+        messages, _ = exchange([a.log_gain for a in answers], known, problem.run.session)
+        answers = run_all(lambda item: solve(*item), list(enumerate(messages)), threads, cancel)
     return problem, answers
 
 
@@ -238,6 +257,7 @@ def _assemble(
         np.array([_MMAG * a.scatter_after for a in answers]),
         np.array([scale * a.sky_scatter_adu for a in answers]),
         np.array([a.sky_scatter_sigma for a in answers]),
+        [a.covariance for a in answers if a.covariance is not None],
     )
 
 

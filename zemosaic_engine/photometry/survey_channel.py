@@ -10,14 +10,26 @@ nearly blind to, a drift or a bowl over the whole mosaic, from being made up.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..events import CancelToken
 from .calibration import PATTERN_TERMS
-from .elimination import SESSION_UNKNOWNS, Layout, Prior, Records, Solved, Spread, solve_eliminated, solve_many
+from .elimination import (
+    SESSION_UNKNOWNS,
+    SUB_UNKNOWNS,
+    Layout,
+    Mates,
+    Prior,
+    Records,
+    Solved,
+    Spread,
+    solve_eliminated,
+    solve_many,
+)
 from .survey_cells import CellRecords, CellReports
 from .survey_colour import GainMessage
 from .survey_stars import StarRecords, StarReports, group_medians
@@ -25,7 +37,8 @@ from .survey_stars import StarRecords, StarReports, group_medians
 #: Columns of `PATTERN_TERMS` that are solved for: u2, uv, v2, r4. A tilt is left out: the gradients of the skies
 #: and the transparencies of the pointings would hide it, and it would let the whole mosaic drift.
 FITTED_TERMS = (2, 3, 4, 5)
-_SWEEPS, _SWEEPS_OF_MANY = 12, 4
+_SWEEPS = 12
+_PRECISE_OF_MANY = (1e-3, 1e-4, 1e-5, 1e-6)  # of the right-hand side, sweep by sweep
 _CONVERGED = 5e-5  # of the log gains
 _PATTERN_WIDTH = 0.1  # of the light in the corners: stronger vignetting is flat-fielded by everybody
 _SESSION_WIDTH = 0.3  # natural log of transparency between sessions, exposure time allowed for
@@ -82,8 +95,8 @@ class ChannelAnswer:
     ----------
     log_gain, gain_error : ndarray of float64, shape (N,)
         Relative to the mean of the largest group of subs that stars tie together.
-    gain_covariance : ndarray of float64, shape (N, N), or None
-        Where it was computed whole.
+    covariance : ndarray of float64, shape (n, n), or None
+        Of all unknowns as `elimination.Layout` has them, where it was computed whole.
     offset, offset_error : ndarray of float64, shape (N,)
         In ADU, the gain's error in it; the mean of each group that cells tie together is a convention.
     slope, slope_error : ndarray of float64, shape (N, 2)
@@ -101,7 +114,7 @@ class ChannelAnswer:
 
     log_gain: NDArray[np.float64]
     gain_error: NDArray[np.float64]
-    gain_covariance: NDArray[np.float64] | None
+    covariance: NDArray[np.float64] | None
     offset: NDArray[np.float64]
     offset_error: NDArray[np.float64]
     slope: NDArray[np.float64]
@@ -116,6 +129,14 @@ class ChannelAnswer:
     sky_scatter_sigma: float
     background: float
 
+    @property
+    def gain_covariance(self) -> NDArray[np.float64] | None:
+        """Covariance of the log gains, shape (N, N), where it is known."""
+        if self.covariance is None:
+            return None
+        gains = SUB_UNKNOWNS * np.arange(self.log_gain.size)
+        return np.asarray(self.covariance[np.ix_(gains, gains)])
+
 
 def solve_channel(
     run: Run,
@@ -124,6 +145,7 @@ def solve_channel(
     channel: int,
     level: NDArray[np.float64],
     message: GainMessage | None = None,
+    cancel: CancelToken | None = None,
 ) -> ChannelAnswer:
     """Solve one channel.
 
@@ -137,8 +159,11 @@ def solve_channel(
         Sky of each sub in its own ADU; NaN where unknown.
     message : GainMessage, optional
         What other channels know of the gains.
+    cancel : CancelToken, optional
+        Looked at between sweeps.
     """
-    return _Channel(run, StarRecords(stars, channel), CellRecords(cells, channel, run.camera), level, message).solve()
+    state = _Channel(run, StarRecords(stars, channel), CellRecords(cells, channel, run.camera), level, message)
+    return state.solve(cancel or CancelToken())
 
 
 class _Channel:
@@ -163,17 +188,26 @@ class _Channel:
         self.gain_scatter, self.slope_scatter = _GAIN_SCATTER, _SLOPE_SCATTER
         self.gradient_width, self.level_scatter = _GRADIENT_WIDTH, _LEVEL_SCATTER
 
-    def solve(self) -> ChannelAnswer:
-        for _ in range(_SWEEPS if self.run.sky_mates is None else _SWEEPS_OF_MANY):
-            records, prior = self._records(), self._prior()
-            if self.run.sky_mates is None:
-                solved = solve_eliminated(records, prior)
-            else:
-                solved = solve_many(records, prior, self.run.sky_mates, self._modes(), self._present())
+    def solve(self, cancel: CancelToken) -> ChannelAnswer:
+        solve = self._solver()
+        for _ in range(_SWEEPS if self.run.sky_mates is None else len(_PRECISE_OF_MANY)):
+            cancel.check()
+            solved = solve(self._records(), self._prior())
             changed = self._take(solved)
             if changed < _CONVERGED:
                 break
         return self._answer(solved)
+
+    def _solver(self) -> Callable[[Records, Prior], Solved]:
+        """How one system is solved: whole, or for many subs step by step, from where the last one ended."""
+        if self.run.sky_mates is None:
+            return solve_eliminated
+        records = self._records()
+        mates = Mates.of(self.run.sky_mates, records.sub, records.patch)
+        modes = self._modes()
+        # While the weights still move, digits would be wasted.
+        precise = iter(_PRECISE_OF_MANY)
+        return lambda records, prior: solve_many(records, prior, mates, modes, self._present(), next(precise))
 
     def _present(self) -> NDArray[np.float64]:
         """The unknowns as they are: gains and pattern are solved as changes."""
@@ -355,7 +389,9 @@ class _Channel:
         gains = learned(0, _TRANSPARENCY, self.log_gain + self.base, np.ones(self.run.subs))
         self.gain_scatter = _scatter(gains, _GAIN_SCATTER, _LEAST_GAIN_SCATTER)
         sky = self._scaled_level()
-        slopes = [learned(2 + k, which, self.slope[:, k] / sky, sky) for k, which in enumerate((_GRADIENT_U, _GRADIENT_V))]
+        slopes = [
+            learned(2 + k, which, self.slope[:, k] / sky, sky) for k, which in enumerate((_GRADIENT_U, _GRADIENT_V))
+        ]
         self.slope_scatter = _scatter(np.concatenate(slopes), _SLOPE_SCATTER, _LEAST_SLOPE_SCATTER)
         self.level_scatter = _scatter(self._level_squares(solved), _LEVEL_SCATTER, _LEAST_LEVEL_SCATTER)
         axes = [_GRADIENT_U, _GRADIENT_V]
@@ -389,7 +425,7 @@ class _Channel:
         return ChannelAnswer(
             self.log_gain - common,
             gain_error,
-            self._gain_covariance(solved),
+            solved.covariance,
             self.offset * factor,
             self._offset_error(spread) * factor,
             self.slope * factor,
@@ -404,12 +440,6 @@ class _Channel:
             self.cells.wide,
             float(np.median(level)) * factor,
         )
-
-    def _gain_covariance(self, solved: Solved) -> NDArray[np.float64] | None:
-        if solved.covariance is None:
-            return None
-        gains = self.layout.of_sub(0)
-        return np.asarray(solved.covariance[np.ix_(gains, gains)])
 
     def _offset_error(self, spread: Spread) -> NDArray[np.float64]:
         """What is solved is the offset at the sub's level; where the gain is wrong, the offset makes up for it."""
