@@ -6,6 +6,7 @@ adapter (command line, window, host program) turns them into its own grammar.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
