@@ -13,7 +13,6 @@ import numpy as np
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-import grid_mode
 from benchmarks.measures import MMAG
 from benchmarks.oracle import TrueSub, true_sub
 from benchmarks.posterior import Posterior, fitted_terms, predicted_large_scale
@@ -23,6 +22,7 @@ from zemosaic_engine.photometry.calibration import PATTERN_TERMS, SubCalibration
 from zemosaic_engine.photometry.measurements import SubMeasurement
 from zemosaic_engine.photometry.survey import SurveySolution
 from zemosaic_engine.simulate.survey import SurveyTruth
+from zemosaic_engine.stacking import survey as stacking_survey
 
 FloatArray = NDArray[np.float64]
 
@@ -52,7 +52,7 @@ class Watch:
 def watched_solve() -> Iterator[Watch]:
     """Look over the shoulder of runs of Grid Mode in this block."""
     watch = Watch()
-    solve = grid_mode.solve_survey
+    solve = stacking_survey.solve_survey
 
     def timed(subs: Sequence[SubMeasurement], **options: Any) -> SurveySolution:
         began = time.perf_counter()
@@ -61,7 +61,7 @@ def watched_solve() -> Iterator[Watch]:
         watch.subs = list(subs)
         return watch.solution
 
-    with patch.object(grid_mode, "solve_survey", timed):
+    with patch.object(stacking_survey, "solve_survey", timed):
         yield watch
 
 

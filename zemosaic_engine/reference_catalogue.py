@@ -12,7 +12,10 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from .errors import SettingsError
+from .events import Teller
 from .photometry.stars import detect_stars
+from .settings import GridSettings
+from .tile_matching import channel_names
 from .warp import sky_to_pixel
 
 _RA = ("ra", "raj2000", "ra_deg", "ra_icrs", "_raj2000", "alpha")
@@ -62,6 +65,44 @@ class ZeroPoint:
     value: float
     error: float
     stars: int
+
+
+def chosen_catalogue(settings: GridSettings, channels: int) -> Catalogue | None:
+    """The catalogue that the user gave; None if none was given.
+
+    Raises
+    ------
+    SettingsError
+        If it cannot be used: better before the work than after it.
+    """
+    if not settings.reference_catalogue:
+        return None
+    return read_catalogue(Path(settings.reference_catalogue), channel_names(channels))
+
+
+def tie_to_catalogue(pixels: NDArray[np.float32], wcs: WCS, catalogue: Catalogue | None, tell: Teller) -> fits.Header:
+    """Header cards with the zero point of every channel of a mosaic, and a log line for each; none without a catalogue.
+
+    Parameters
+    ----------
+    pixels : ndarray of float32, shape (H, W, C)
+        In ADU; NaN where missing.
+    wcs : astropy.wcs.WCS
+    catalogue : Catalogue or None
+    tell : Teller
+    """
+    if catalogue is None:
+        return fits.Header()
+    names = tuple(catalogue.magnitude)
+    points = zero_points(pixels, wcs, catalogue)
+    for point, name in zip(points, names, strict=True):
+        if np.isfinite(point.value):
+            known = f"{point.value:.4f} +- {point.error:.4f} mag, from {point.stars} stars of the catalogue"
+            tell.log(f"[GRID][METRICS] Zero point on the catalogue (channel {name}): {known}")
+        else:
+            few = f"unknown, {point.stars} catalogue stars in the mosaic are too few"
+            tell.log(f"[GRID] Zero point on the catalogue (channel {name}): {few}", "WARN")
+    return zero_point_cards(points, names)
 
 
 def read_catalogue(path: Path, channels: tuple[str, ...]) -> Catalogue:

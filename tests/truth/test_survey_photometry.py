@@ -313,8 +313,15 @@ def full_field(tmp_path_factory):
     folder = tmp_path_factory.mktemp("nebula")
     spec = PRESETS["tiny"].but(nebula="full-field", nebula_adu=1000.0, gradient=0.04)
     simulate_survey(folder / "in", spec, seed=2)
-    outcome, _ = run(folder / "in", folder / "out", grid_rgb_equalize=False)
-    return outcome, load_truth(folder / "in")
+    truth = load_truth(folder / "in")
+    stars = {"RA": truth.scene.ra_deg, "Dec": truth.scene.dec_deg}
+    for channel, name in enumerate("RGB"):
+        stars[f"mag_{name}"] = 20.0 + channel - 2.5 * np.log10(truth.scene.flux_adu[:, channel])
+    Table(stars).write(folder / "stars.csv", format="ascii.csv")
+    catalogue = str(folder / "stars.csv")
+    outcome, events = run(folder / "in", folder / "out", grid_rgb_equalize=False, reference_catalogue=catalogue)
+    assert sum("Zero point on the catalogue" in getattr(event, "text", "") for event in events) == 3
+    return outcome, truth
 
 
 def test_light_over_the_whole_field_is_kept(full_field):
@@ -354,27 +361,31 @@ def test_a_run_leaves_its_table_and_its_illumination(full_field):
         assert hdus[1].data[:, 20, 15] == pytest.approx(1.0, abs=0.01)
 
 
-def test_a_catalogue_gives_the_absolute_scale(full_field, tmp_path):
-    from zemosaic_engine.errors import SettingsError
-    from zemosaic_engine.reference_catalogue import read_catalogue, zero_point_cards, zero_points
-    from zemosaic_engine.simulate.truth import compare_with_truth, read_mosaic
+def test_a_catalogue_gives_the_absolute_scale(full_field):
+    from zemosaic_engine.simulate.truth import compare_with_truth
 
     outcome, truth = full_field
-    scene, mosaic = truth.scene, read_mosaic(outcome.mosaic)
-    stars = {"RA": scene.ra_deg, "Dec": scene.dec_deg}
+    report, header = compare_with_truth(outcome.mosaic, truth), fits.getheader(outcome.mosaic)
     for channel, name in enumerate("RGB"):
-        stars[f"mag_{name}"] = 20.0 + channel - 2.5 * np.log10(scene.flux_adu[:, channel])
-    Table(stars).write(tmp_path / "stars.csv", format="ascii.csv")
-    catalogue = read_catalogue(tmp_path / "stars.csv", ("R", "G", "B"))
-    points = zero_points(np.ascontiguousarray(mosaic.planes.transpose(1, 2, 0)), mosaic.wcs, catalogue)
-    report = compare_with_truth(outcome.mosaic, truth)
-    for channel, point in enumerate(points):
         expected = 20.0 + channel + 2.5 * np.log10(report.gain[channel])
-        assert point.stars >= 10
-        assert abs(point.value - expected) < max(4 * point.error, 0.02)
-    cards = zero_point_cards(points, ("R", "G", "B"))
-    assert cards["ZMZPG"] == points[1].value
-    assert cards["ZMZNG"] == points[1].stars
-    (tmp_path / "wrong.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(SettingsError, match="no column of magnitudes"):
-        read_catalogue(tmp_path / "wrong.csv", ("L",))
+        assert header[f"ZMZN{name}"] >= 10
+        assert abs(header[f"ZMZP{name}"] - expected) < max(4 * header[f"ZMZE{name}"], 0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("wrong.csv", "a,b\n1,2\n", "no column of magnitudes"),
+        ("stars.txt", "ra,dec,mag\n1,2,3\n", "must end in"),
+        ("missing.csv", None, "cannot be read"),
+    ],
+)
+def test_a_catalogue_that_cannot_be_used_stops_the_run_before_the_work(full_field, tmp_path, name, content, message):
+    from zemosaic_engine.errors import SettingsError
+
+    outcome, _ = full_field
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(SettingsError, match=message):
+        run(outcome.mosaic.parent.parent / "in", tmp_path / "out", reference_catalogue=str(tmp_path / name))
+    assert not (tmp_path / "out" / "mosaic_grid.fits").exists()

@@ -311,9 +311,9 @@ class _Channel:
             np.add.at(pull, shared, -narrow * unit * centre)
             means = layout.of_session(np.arange(layout.sessions), which)
             add(means, means, np.asarray(width**-2))
-        row, where = self._level_rows()
+        parts, place = self._level_rows()
         for i, j in np.ndindex(3, 3):
-            add(where[:, i], where[:, j], row[:, i] * row[:, j] / self.level_scatter**2)
+            add(place[:, i], place[:, j], parts[:, i] * parts[:, j] / self.level_scatter**2)
         for which, width in ((_LEVEL, _LEVEL_WIDTH), (_DRIFT, _DRIFT_WIDTH)):
             means = layout.of_session(np.arange(layout.sessions), which)
             add(means, means, np.asarray(width**-2))
