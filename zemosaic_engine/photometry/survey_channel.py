@@ -27,6 +27,7 @@ from .elimination import (
     Records,
     Solved,
     Spread,
+    cauchy,
     solve_eliminated,
     solve_many,
 )
@@ -187,6 +188,7 @@ class _Channel:
         self.structure: NDArray[np.float64] | None = None
         self.gain_scatter, self.slope_scatter = _GAIN_SCATTER, _SLOPE_SCATTER
         self.gradient_width, self.level_scatter = _GRADIENT_WIDTH, _LEVEL_SCATTER
+        self.steady = np.ones(run.subs)  # how far each sub's sky counts for its night's: a cloud's counts for little
 
     def solve(self, cancel: CancelToken) -> ChannelAnswer:
         solve = self._solver()
@@ -313,7 +315,7 @@ class _Channel:
             add(means, means, np.asarray(width**-2))
         parts, place = self._level_rows()
         for i, j in np.ndindex(3, 3):
-            add(place[:, i], place[:, j], parts[:, i] * parts[:, j] / self.level_scatter**2)
+            add(place[:, i], place[:, j], parts[:, i] * parts[:, j] * self.steady / self.level_scatter**2)
         for which, width in ((_LEVEL, _LEVEL_WIDTH), (_DRIFT, _DRIFT_WIDTH)):
             means = layout.of_session(np.arange(layout.sessions), which)
             add(means, means, np.asarray(width**-2))
@@ -399,15 +401,20 @@ class _Channel:
         self.gradient_width = _scatter(gradients.ravel(), _GRADIENT_WIDTH, _LEAST_GRADIENT_WIDTH)
 
     def _level_squares(self, solved: Solved) -> NDArray[np.float64]:
-        """Square of each sub's distance from the drift of its session's sky, and what is not known of it."""
+        """Square of each sub's distance from the drift of its session's sky, and what is not known of it.
+
+        Learns on the way whose sky is no part of that drift.
+        """
         rows, where = self._level_rows()
         spread, session = solved.spread, self.run.session
         both = np.zeros((self.run.subs, 3, 3))
         both[:, 0, 0] = spread.of_subs[:, 1, 1]
         both[:, 0, 1:] = both[:, 1:, 0] = spread.with_session[:, 1, [_LEVEL, _DRIFT]]
         both[:, 1:, 1:] = spread.of_sessions[:, [[_LEVEL], [_DRIFT]], [_LEVEL, _DRIFT]][session]
-        unknown = np.einsum("ni,nij,nj->n", rows, both, rows)
-        return np.asarray((rows * solved.x[where]).sum(axis=1) ** 2 + np.maximum(unknown, 0.0))
+        unknown = np.maximum(np.einsum("ni,nij,nj->n", rows, both, rows), 0.0)
+        away = (rows * solved.x[where]).sum(axis=1)
+        self.steady = cauchy(away / self.level_scatter)
+        return np.asarray(self.steady * (away**2 + unknown))
 
     def _answer(self, solved: Solved) -> ChannelAnswer:
         run, first, spread = self.run, self.stars.sub.size, solved.spread
