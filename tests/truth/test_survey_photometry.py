@@ -1,5 +1,7 @@
 """Planted gains, skies, gradients and vignetting come back, with errors that are what they say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -230,6 +232,25 @@ def test_larger_cells_hold_the_same_sky():
     scene = flat / made.gain[fewer.sub, 0]
     for cell in np.unique(fewer.cell)[:50]:
         assert np.ptp(scene[fewer.cell == cell]) < 8 * CELL_NOISE
+
+
+def test_what_two_cameras_see_differently_is_in_the_errors():
+    """Apertures that collect 3 mmag more, cells 0.02 of the noise brighter: hidden from any solve, so expected."""
+    made = MadeUp(5, panels=3, subs_per_panel=6)
+    for number, sub in enumerate(made.subs):
+        if sub.session == "n1":
+            stars = replace(sub.stars, flux=sub.stars.flux * 1.003)
+            cells = replace(sub.cells, level=sub.cells.level + 0.02 * sub.noise)
+            made.subs[number] = replace(sub, stars=stars, cells=cells, camera="other")
+    apart = np.array([1.0 if sub.camera == "other" else -1.0 for sub in made.subs]) / (len(made.subs) / 2)
+    solution = solve_survey(made.subs)
+    (gain, offset, _), _ = made.errors(solution)
+    level = np.array([sub.sky * c.gain for sub, c in zip(made.subs, solution.calibrations, strict=True)])
+    for kind, away in ((0, gain), (1, offset + level * gain)):
+        columns = 4 * np.arange(len(made.subs)) + kind
+        predicted = np.sqrt(apart @ solution.covariance[0][np.ix_(columns, columns)] @ apart)
+        assert abs(apart @ away[:, 0]) < 2.5 * predicted
+    assert 0.002 < abs(apart @ gain[:, 0]) < 0.004
 
 
 def test_a_sub_of_clouds_is_set_aside_and_a_normal_one_is_not():

@@ -18,6 +18,7 @@ from .calibration import SubCalibration
 from .elimination import group_subs
 from .measurements import SubMeasurement
 from .sub_health import far_from_session, far_residuals
+from .survey_cameras import with_camera_biases
 from .survey_cells import CellReports, coarsened, match_cells
 from .survey_channel import ChannelAnswer, Run, solve_channel
 from .survey_colour import GainMessage, exchange
@@ -161,7 +162,11 @@ def _solve_used(
     if len(answers) > 1 and len(known) == len(answers):
         messages, _ = exchange([a.log_gain for a in answers], known, problem.run.session)
         answers = run_all(lambda item: solve(*item), list(enumerate(messages)), threads, cancel)
-    return problem, answers
+    noise = np.array([m.noise for m in problem.subs])
+    return problem, [
+        with_camera_biases(answer, problem.run, level[:, channel], noise[:, channel])
+        for channel, answer in enumerate(answers)
+    ]
 
 
 def _state(subs: list[SubMeasurement]) -> _Problem:
