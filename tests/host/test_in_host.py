@@ -122,7 +122,7 @@ def test_settings_on_the_hosts_disk_are_followed(run, request):
     dec = "Dec" in request.node.name
     assert f"grid_size_factor = {1.25 if dec else 0.8}" in history
     assert "batch_overlap_pct = 25" in history
-    assert "threads = 2" in history
+    assert "device = cpu" in history
 
 
 def test_outputs_are_those_that_its_users_expect(run, survey):
