@@ -1,4 +1,4 @@
-"""The command line: ``zemosaic grid | plan | simulate | demo``.
+"""The command line: ``zemosaic grid | plan | compare | simulate | demo | patch``.
 
 Nothing heavy is imported before a command runs: ``zemosaic --help`` answers at once.
 """
@@ -111,6 +111,13 @@ def build_parser() -> argparse.ArgumentParser:
     plan.add_argument("input", type=Path, metavar="INPUT", help="folder with the subs")
     plan.add_argument("--output", type=Path, metavar="FILE", help="plan to write [default INPUT/stack_plan.csv]")
 
+    compare = _add_command(commands, "compare", _run_compare, "set two mosaics of one field side by side")
+    compare.add_argument("first", type=Path, metavar="A.fits", help="a mosaic; the other is brought to its grid")
+    compare.add_argument("second", type=Path, metavar="B.fits", help="another mosaic of the same sky")
+    compare.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder for comparison.txt, .json and .png; made if missing"
+    )
+
     simulate = _add_command(commands, "simulate", _run_simulate, "make a survey of subs with known truth")
     simulate.add_argument("output", type=Path, metavar="OUT", help="folder for the subs; made if missing")
     simulate.add_argument("--preset", choices=("tiny", "small", "bench"), default="small", help="size [default small]")
@@ -119,6 +126,22 @@ def build_parser() -> argparse.ArgumentParser:
     demo = _add_command(commands, "demo", _run_demo, "simulate a small survey, make its mosaic, compare with the truth")
     demo.add_argument("output", type=Path, metavar="OUT", help="folder for the subs and the mosaic; made if missing")
     demo.add_argument("--seed", type=int, default=1, metavar="N", help="another number, another sky [default 1]")
+
+    patch = _add_command(commands, "patch", _run_patch, "put Grid Mode into the folder of an existing ZeMosaic")
+    patch.add_argument("folder", type=Path, metavar="DIR", help="folder of that ZeMosaic, with its zemosaic_worker.py")
+    patch.add_argument("--revert", action="store_true", help="take it out again and restore every byte")
+    patch.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    patch.add_argument(
+        "--python",
+        type=Path,
+        metavar="FILE",
+        help="Python of that ZeMosaic [default: that of a venv there, or this one]",
+    )
+    patch.add_argument(
+        "--keep-changed",
+        action="store_true",
+        help="files changed since they were put in: back them up (with --revert: leave them) instead of stopping",
+    )
     return parser
 
 
@@ -206,6 +229,18 @@ def _run_plan(args: argparse.Namespace) -> int:
     return INCOMPLETE if outcome.rejected else DONE
 
 
+def _run_compare(args: argparse.Namespace) -> int:
+    with _watched(args.debug) as (sink, cancel):
+        from zemosaic_compare import PICTURE_NAME, compare
+
+        comparison = compare(args.first, args.second, args.output, sink, cancel)
+    for line in comparison.text().splitlines():
+        _say(line)
+    if args.output is not None:
+        _say(f"Picture: {args.output / PICTURE_NAME}")
+    return DONE
+
+
 def _run_simulate(args: argparse.Namespace) -> int:
     with _watched(args.debug) as (sink, cancel):
         _simulate(args.output, args.preset, args.seed, sink, cancel)
@@ -240,6 +275,34 @@ def _run_demo(args: argparse.Namespace) -> int:
     _say_what_was_made(outcome)
     _say(f"  subs      {survey}")
     return DONE if outcome.is_complete else INCOMPLETE
+
+
+def _run_patch(args: argparse.Namespace) -> int:
+    import zemosaic_patch
+
+    how = {"dry_run": args.dry_run, "adopt": args.keep_changed}
+    would = "would be " if args.dry_run else ""
+    if args.revert:
+        outcome = zemosaic_patch.revert(args.folder, _say, **how)
+        for note in outcome.notes:
+            _say(f"WARN: {note}")
+        restored, removed = outcome.count("restore"), outcome.count("remove")
+        _say(f"Grid Mode {would}taken out of {outcome.host}: {restored} files restored, {removed} removed")
+        return DONE
+    python = zemosaic_patch.host_python(zemosaic_patch.find_host(args.folder), args.python)
+    environment = zemosaic_patch.check_environment(python)
+    outcome = zemosaic_patch.patch(args.folder, _say, **how)
+    written = outcome.count("add", "replace", "upgrade")
+    _say(f"Grid Mode {would}put into {outcome.host}: {written} files written, {outcome.count('keep')} were up to date")
+    advice = environment.advice()
+    if not advice and not args.dry_run:
+        problem = zemosaic_patch.import_problem(outcome.host, python)
+        advice = [f"{python} cannot import it there: {problem}"] if problem else []
+    for line in advice or [f"{python} has all that it needs"]:
+        _say(f"WARN: {line}" if advice else line)
+    if not args.dry_run:
+        _say(f"To undo: zemosaic patch {args.folder} --revert")
+    return INCOMPLETE if advice else DONE
 
 
 def _say_what_was_made(outcome: RunOutcome, *, tiles_only: bool = False) -> None:
