@@ -70,7 +70,7 @@ def build_mosaic(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridO
     request = _affordable(agreeing(request, tell), tell)
     canvas = _plan(request, tell)
     tell.phase(1)
-    stacked = take_tiles(request, tell) if request.tiles_only else stack_tiles(request, canvas, tell, cancel)
+    stacked = take_tiles(request, tell, cancel) if request.tiles_only else stack_tiles(request, canvas, tell, cancel)
     tell.phase(2)
     scaling, seams = match_tiles(stacked.tiles, _matching_of(request), tell, cancel)
     tell.phase(3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,10 +37,11 @@ def tile_path(folder: Path, name: str) -> Path:
     return folder / "tiles" / f"{name}.fits"
 
 
-def clear_tiles(folder: Path) -> None:
-    """Remove the tiles of an earlier run, which may have had other boxes and more of them."""
+def clear_tiles(folder: Path, keep: Container[str] = ()) -> None:
+    """Remove the tiles of an earlier run, which may have had other boxes and more of them, but those named `keep`."""
     for path in tile_path(folder, "tile").parent.glob("tile_[0-9][0-9][0-9][0-9].fits"):
-        path.unlink()
+        if path.stem not in keep:
+            path.unlink()
 
 
 def planned_bytes(shape: tuple[int, int], channels: int, settings: GridSettings) -> int:

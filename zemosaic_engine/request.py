@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .errors import RunError, SubError
 from .events import Teller
 from .frames import SubInfo
 from .photometry.calibration import SubCalibration
+from .resume.checkpoints import Checkpoints
 from .settings import GridSettings
 from .wcs import split_by_agreement
 
@@ -33,6 +34,9 @@ class GridRequest:
     calibrations : mapping of Path to SubCalibration, optional
         Scales that are known from elsewhere, by the path of the sub (or its file name); nothing
         is measured or solved then, and a sub without one keeps its own ADU.
+    checkpoints : Checkpoints
+        What an earlier run with this output has done, and where this one keeps what it does; by default nothing
+        is kept.
     """
 
     infos: Sequence[SubInfo]
@@ -41,6 +45,7 @@ class GridRequest:
     settings: GridSettings
     tiles_only: bool = False
     calibrations: Mapping[Path | str, SubCalibration] | None = None
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)
 
 
 @dataclass(frozen=True)
