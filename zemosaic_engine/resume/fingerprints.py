@@ -37,6 +37,7 @@ def _feed(digest: _Hash, value: Any) -> None:
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         _feed(digest, {field.name: getattr(value, field.name) for field in dataclasses.fields(value)})
     elif isinstance(value, Mapping):
+        digest.update(b"mapping ")
         _feed(digest, sorted(value.items()))
     elif isinstance(value, list | tuple):
         digest.update(f"{len(value)} of ".encode())

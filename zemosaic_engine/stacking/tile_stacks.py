@@ -12,6 +12,7 @@ from astropy.wcs import WCS
 from .. import backend, memory, mosaic_files, provenance, room
 from ..errors import RunError, SubError
 from ..events import CancelToken, Steps, SubCount, Teller, TileCount
+from ..executors.threads import run_all, run_interruptibly
 from ..footprints import TileLayout, footprint_of, lay_out_tiles, sample_bytes
 from ..frames import SubInfo, load_frame
 from ..geometry import Box
@@ -57,7 +58,7 @@ class StackedTiles:
 def stack_tiles(request: GridRequest, canvas: CanvasPlan, tell: Teller, cancel: CancelToken) -> StackedTiles:
     """Stack the subs of every tile, make its colours neutral and put it on disk; what an earlier run did is used."""
     settings, infos = request.settings, request.infos
-    footprints = [footprint_of(info, canvas) for info in infos]
+    footprints = run_all(lambda info: footprint_of(info, canvas), infos, 1, cancel)
     layouts = lay_out_tiles(infos, footprints, canvas, settings.grid_size_factor, settings.batch_overlap_pct)
     tell.log(f"[GRID] {len(infos)} subs on {len(layouts)} tiles")
     device = _device_array(settings, tell)
@@ -108,7 +109,8 @@ def _stack_tile(
     content = TilePixels(stack.pixels, stack.weight, stack.coverage)
     cards = provenance.tile_cards(layout.inner, layout.outer)
     write_tile(path, content, _tile_wcs(layout, canvas), cards, cancel.check)
-    return StackedTile([layout.subs.index(number) for number in numbers], examine(stack.pixels), file_digest(path))
+    health = run_interruptibly(lambda: examine(stack.pixels), cancel)
+    return StackedTile([layout.subs.index(number) for number in numbers], health, file_digest(path))
 
 
 def _together(
