@@ -74,13 +74,14 @@ def stack_tiles(request: GridRequest, canvas: CanvasPlan, tell: Teller, cancel: 
     mosaic_files.clear_tiles(request.output, keep=done)
     missing = [layout for layout in layouts if layout.name not in done]
     steps.expect(-sum(len(layout.subs) for layout in layouts if layout.name in done))
+    if done:
+        tell.sink(TileCount(len(done), len(layouts)))
     with memory.SampleStore(budget // 2, request.output) as store:
         for layout in missing:
-            tell.sink(TileCount(len(done), len(layouts)))
             gathered = gather(layout, infos, footprints, canvas, loader, store, settings, survey, steps, cancel)
             done[layout.name] = _stack_tile(layout, gathered, request, canvas, device, survey, tell, cancel)
             past.keep_tile(layout, survey, done[layout.name], loader.failures)
-    tell.sink(TileCount(len(done), len(layouts)))
+            tell.sink(TileCount(len(done), len(layouts)))
     return _together(layouts, done, canvas, request, [*survey.errors, *loader.failures.values()], tell)
 
 
