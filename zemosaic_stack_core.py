@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,336 +16,29 @@ from numpy.typing import NDArray
 
 from zemosaic_engine import backend as devices
 from zemosaic_engine.errors import SettingsError
-from zemosaic_engine.events import CancelToken
-from zemosaic_engine.executors.threads import run_all, thread_count
 from zemosaic_engine.geometry import Box
-from zemosaic_engine.photometry.overlaps import OverlapFit, measure_overlap
-from zemosaic_engine.photometry.scales import PairGain, SampleFacts, Scales, rank_samples, solve_gains, solve_scales
-from zemosaic_engine.photometry.sky import CELL_PX, cell_medians, clipped_median, sky_noise
-from zemosaic_engine.photometry.stars import Stars, detect_stars
+from zemosaic_engine.photometry.apply import apply_tile_photometric_scaling
+from zemosaic_engine.photometry.neutral import equalize_rgb_medians_inplace
+from zemosaic_engine.photometry.overlaps import measure_overlap
+from zemosaic_engine.photometry.scales import SampleFacts, Scales
+from zemosaic_engine.photometry.sky import CELL_PX
+from zemosaic_engine.photometry.stars import detect_stars
 from zemosaic_engine.settings import GridSettings, build_settings
+from zemosaic_engine.stacking.combine import Weighing, combine, normalise, scaled_noise, sky_of_stack, weigh
+from zemosaic_engine.stacking.samples import Samples, measure_sample
+
+__all__ = [
+    "apply_tile_photometric_scaling",
+    "compute_tile_photometric_scaling",
+    "equalize_rgb_medians_inplace",
+    "stack_core",
+]
 
 logger = logging.getLogger("ZeMosaicWorker.grid_mode")
-
-_WEAK_GAIN_ERROR = 0.05  # relative; worse than this, diffuse structure is asked as well
-_RGB_GAIN_RANGE = (0.1, 10.0)
-_GUESSED_WEIGHT = 1e-3
-_BAND_ROWS = 64
-_DEVICE_BAND_BYTES = 2**28  # of float64 samples; the definition holds several arrays of this size
 
 
 # --------------------------------------------------------------------------------------------
 # stacking
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Resampled pieces of subs in one flat buffer, each with its place in the stack.
-
-    Attributes
-    ----------
-    buffer : ndarray of float32, shape (n,)
-        Crop ``i`` is ``buffer[start[i]:].reshape(h, w, C)``; may be mapped from a scratch file.
-    start : ndarray of int64, shape (N,)
-    boxes : ndarray of int64, shape (N, 4)
-        Half-open ``(y0, y1, x0, x1)`` of each crop in the stack.
-    edges : ndarray of float32, shape (N, 4, 3)
-        Inward distance in pixels of a point from each edge of its sub: ``a*x + b*y + c``.
-    radial : ndarray of float32, shape (N, 5)
-        ``(cx, cy, r_start, r_end, power)`` of the radial weight; power 0 disables it.
-    shape : tuple of int
-        ``(height, width, channels)`` of the stack.
-    """
-
-    buffer: NDArray[np.float32]
-    start: NDArray[np.int64]
-    boxes: NDArray[np.int64]
-    edges: NDArray[np.float32]
-    radial: NDArray[np.float32]
-    shape: tuple[int, int, int]
-
-    def crop(self, index: int) -> NDArray[np.float32]:
-        """Crop `index` as an (h, w, C) view."""
-        y0, y1, x0, x1 = self.boxes[index]
-        size = (y1 - y0) * (x1 - x0) * self.shape[2]
-        return self.buffer[self.start[index] : self.start[index] + size].reshape(y1 - y0, x1 - x0, self.shape[2])
-
-
-@dataclass(frozen=True)
-class Stack:
-    """The result of stacking.
-
-    Attributes
-    ----------
-    pixels : ndarray of float32, shape (H, W, C)
-        In ADU of the anchor sample; NaN where no sample is valid.
-    weight : ndarray of float32, shape (H, W, C)
-        Inverse variance of `pixels`, 0 where NaN.
-    coverage : ndarray of uint16, shape (H, W, C)
-        Number of samples that contributed.
-    rejected_pct : float
-        Share of the valid samples that were rejected, in percent.
-    scales : Scales
-        How the samples were brought to one scale.
-    """
-
-    pixels: NDArray[np.float32]
-    weight: NDArray[np.float32]
-    coverage: NDArray[np.uint16]
-    rejected_pct: float
-    scales: Scales = field(repr=False)
-
-
-def measure_sample(
-    pixels: NDArray[np.float32],
-    place: Box,
-    stars: Stars,
-    exposure_s: float,
-    *,
-    frame_stars: int | None = None,
-    cell: int = CELL_PX,
-) -> SampleFacts:
-    """Measure the sky of one resampled sub at its place in the stack.
-
-    Parameters
-    ----------
-    pixels : ndarray of float32, shape (h, w, C)
-        The sub on the stack's pixel grid.
-    place : Box
-        Where `pixels` sit in the stack.
-    stars : Stars
-        Its stars, in pixels of the stack.
-    exposure_s : float
-        Exposure time, NaN if unknown.
-    frame_stars : int, optional
-        Stars in the whole sub; those given if it fills the stack.
-    cell : int
-        Side of the background cells in pixels.
-    """
-    index, median, error = cell_medians(pixels, place, cell)
-    valid = int(np.count_nonzero(np.isfinite(pixels[..., 0])))
-    count = len(stars) if frame_stars is None else frame_stars
-    return SampleFacts(stars, index, median, error, sky_noise(pixels), exposure_s, valid, count)
-
-
-def normalise(
-    samples: Samples, facts: Sequence[SampleFacts], settings: GridSettings, cancel: CancelToken | None = None
-) -> Scales:
-    """Gain and offset of every sample: from shared stars and background, all samples at once.
-
-    Samples that share too few stars for ``linear_fit`` are also compared with the best sample
-    through diffuse structure, with noise in both variables.
-    """
-    channels, method = samples.shape[2], settings.stack_norm_method
-    if method != "linear_fit" or len(facts) < 2:
-        return solve_scales(facts, method, channels=channels)
-    anchor = rank_samples(facts)[0]
-    errors = np.stack([solve_gains(facts, channel).error for channel in range(channels)], axis=1)
-    weak = [(int(number), int(channel)) for number, channel in np.argwhere(errors > _WEAK_GAIN_ERROR)]
-
-    def compare(case: tuple[int, int]) -> list[PairGain]:
-        fit = _fit_crops(samples, anchor, *case)
-        if not np.isfinite(fit.gain_error):
-            return []
-        return [PairGain(anchor, *case, float(np.log(fit.gain)), max(fit.gain_error, 1e-4))]
-
-    found = run_all(compare, weak, thread_count(settings.threads), cancel or CancelToken())
-    return solve_scales(facts, method, [pair for pairs in found for pair in pairs], channels=channels)
-
-
-def _fit_crops(samples: Samples, reference: int, target: int, channel: int) -> OverlapFit:
-    """Overlap fit of two crops of one stack."""
-    first, second = Box(*map(int, samples.boxes[reference])), Box(*map(int, samples.boxes[target]))
-    common = first.intersect(second)
-    if common.is_empty:
-        return OverlapFit(reason="the samples do not overlap")
-    return measure_overlap(
-        samples.crop(reference)[common.relative_to(first).slices][..., channel],
-        samples.crop(target)[common.relative_to(second).slices][..., channel],
-    )
-
-
-@dataclass(frozen=True)
-class Weighing:
-    """Weight and predicted noise of each sample and channel.
-
-    Attributes
-    ----------
-    weight : ndarray of float32, shape (N, C)
-    noise : ndarray of float32, shape (N, C)
-        Standard deviation of the sky noise after the gain, in ADU of the anchor.
-    """
-
-    weight: NDArray[np.float32]
-    noise: NDArray[np.float32]
-
-
-def weigh(facts: Sequence[SampleFacts], scales: Scales, settings: GridSettings) -> Weighing:
-    """Weights by the configured method: equal, or the inverse variance of the sky noise.
-
-    The noise is that of the sky, not the scatter of the picture: a bright star must not cost
-    a good sub its weight. A sample whose gain is a guess (no star where the others have some: a
-    cloud, a dark frame) counts only where there is nothing else.
-    """
-    noise = _scaled_noise([f.noise for f in facts], scales.gain)
-    weight = np.ones_like(noise)
-    if settings.stack_weight_method == "noise_variance":
-        weight = (1.0 / np.square(noise, dtype=np.float64)).astype(np.float32)
-    weight[scales.guessed] *= np.float32(_GUESSED_WEIGHT)
-    return Weighing(weight, noise)
-
-
-def combine(
-    samples: Samples,
-    facts: Sequence[SampleFacts],
-    scales: Scales,
-    settings: GridSettings,
-    *,
-    weighing: Weighing | None = None,
-    device: Any = None,
-    cancel: CancelToken | None = None,
-) -> Stack:
-    """Weigh, reject and combine: all samples of a pixel meet in one rejection.
-
-    Parameters
-    ----------
-    samples, facts, scales
-        The samples, what was measured on them, and their scales.
-    settings : GridSettings
-        ``stack_*`` and ``edge_feather_px`` are used.
-    weighing : Weighing, optional
-        In place of the one that `settings` ask for.
-    device : array, optional
-        Any array of the device on which to compute, by the kernels' definition; None computes
-        with the CPU kernels. The stack comes back to NumPy either way.
-    cancel : CancelToken, optional
-        Looked at between bands of rows.
-    """
-    weighing = weighing or weigh(facts, scales, settings)
-    sky = _background_of(facts, scales)
-    shape = samples.shape
-    out = Stack(
-        np.full(shape, np.nan, dtype=np.float32),
-        np.zeros(shape, dtype=np.float32),
-        np.zeros(shape, dtype=np.uint16),
-        0.0,
-        scales,
-    )
-    rejected = np.zeros(shape, dtype=np.uint16)
-    step = _BAND_ROWS if device is None else _device_rows(len(samples.start), shape)
-    bands = [(row, min(row + step, shape[0])) for row in range(0, shape[0], step)]
-
-    def combine_band(band: tuple[int, int]) -> None:
-        rows = slice(*band)
-        into = out.pixels[rows], out.weight[rows], out.coverage[rows], rejected[rows]
-        if device is None:
-            _combine_rows_on_cpu(samples, scales, weighing, sky, settings, band, into)
-        else:
-            _combine_rows_on_device(samples, scales, weighing, sky, settings, band, into, device)
-
-    threads = thread_count(settings.threads) if device is None else 1
-    run_all(combine_band, bands, threads, cancel or CancelToken())
-    kept, lost = int(out.coverage.sum(dtype=np.int64)), int(rejected.sum(dtype=np.int64))
-    share = 100.0 * lost / max(1, kept + lost)
-    return Stack(out.pixels, out.weight, out.coverage, share, scales)
-
-
-Into = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint16], NDArray[np.uint16]]
-
-
-def _combine_rows_on_cpu(
-    samples: Samples,
-    scales: Scales,
-    weighing: Weighing,
-    sky: NDArray[np.float32],
-    settings: GridSettings,
-    band: tuple[int, int],
-    into: Into,
-) -> None:
-    """Combine a band of rows with the compiled kernel."""
-    from zemosaic_engine.kernels import cpu, reference
-
-    cpu.combine_rows(
-        samples.buffer, samples.start, samples.boxes, band[0], band[1], samples.shape[1], samples.shape[2],
-        scales.gain, scales.offset, weighing.weight, weighing.noise,
-        samples.edges, settings.edge_feather_px, samples.radial,
-        sky, reference.REJECT[settings.stack_reject_algo], settings.stack_kappa_low, settings.stack_kappa_high,
-        settings.winsor_limits[0], settings.winsor_limits[1], reference.COMBINE[settings.stack_final_combine], *into,
-    )  # fmt: skip
-
-
-def _combine_rows_on_device(
-    samples: Samples,
-    scales: Scales,
-    weighing: Weighing,
-    sky: NDArray[np.float32],
-    settings: GridSettings,
-    band: tuple[int, int],
-    into: Into,
-    like: Any,
-) -> None:
-    """Combine a band of rows by the kernels' definition, on the device of `like`."""
-    from zemosaic_engine.kernels import reference
-
-    values, weight = _dense_rows(samples, scales, weighing, settings, band)
-    noise = weighing.noise[:, None, None, :]
-    there, weight_there, noise_there, sky_there = (
-        devices.to_device(array, like=like) for array in (values, weight, noise, sky)
-    )
-    options = reference.CombineOptions.from_settings(settings)
-    combined = reference.combine(there, weight_there, noise_there, sky_there, options)
-    results = combined.value, combined.inverse_variance, combined.coverage, combined.rejected
-    for target, result in zip(into, results, strict=True):
-        np.asarray(target)[...] = devices.to_numpy(result)
-
-
-def _device_rows(count: int, shape: tuple[int, int, int]) -> int:
-    """Rows of a band whose dense samples stay within a fixed budget, whatever their number."""
-    return int(np.clip(_DEVICE_BAND_BYTES // (8 * count * shape[1] * shape[2]), 1, _BAND_ROWS))
-
-
-def _dense_rows(
-    samples: Samples, scales: Scales, weighing: Weighing, settings: GridSettings, band: tuple[int, int]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Scaled samples of a band of rows as one (N, h, w, C) array, NaN where a sub has nothing, and their weights."""
-    from zemosaic_engine.kernels import reference
-
-    count, width, channels = len(samples.start), samples.shape[1], samples.shape[2]
-    values = np.full((count, band[1] - band[0], width, channels), np.nan, dtype=np.float32)
-    for number in range(count):
-        y0, y1, x0, x1 = (int(side) for side in samples.boxes[number])
-        top, bottom = max(y0, band[0]), min(y1, band[1])
-        if top < bottom:
-            rows = samples.crop(number)[top - y0 : bottom - y0]
-            scaled = rows * scales.gain[number] + scales.offset[number]
-            values[number, top - band[0] : bottom - band[0], x0:x1] = scaled
-    taper = reference.sample_taper(samples.edges, settings.edge_feather_px, samples.radial, band, width)
-    return values, taper[..., None] * weighing.weight[:, None, None, :]
-
-
-def _scaled_noise(noise: Sequence[NDArray[np.float64]], gain: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Sky noise after the gain; samples too small to tell theirs get the median of the others."""
-    scaled = np.array(noise, dtype=np.float64) * gain
-    scaled[~(scaled > 0.0)] = np.nan
-    for channel in range(scaled.shape[1]):
-        column = scaled[:, channel]
-        known = column[np.isfinite(column)]
-        column[~np.isfinite(column)] = np.median(known) if known.size else 1.0
-    return scaled.astype(np.float32)
-
-
-def _background_of(facts: Sequence[SampleFacts], scales: Scales) -> NDArray[np.float32]:
-    """Sky level of the stack on the common scale, the median over all cells of all samples."""
-    channels = scales.gain.shape[1]
-    sky = np.zeros(channels, dtype=np.float32)
-    for channel in range(channels):
-        levels = [
-            gain[channel] * f.cell_median[:, channel] + offset[channel]
-            for f, gain, offset in zip(facts, scales.gain, scales.offset, strict=True)
-        ]
-        together = np.concatenate(levels) if levels else np.zeros(0)
-        sky[channel] = np.median(together) if together.size else 0.0
-    return sky
 
 
 def stack_core(
@@ -456,7 +148,7 @@ def _given_weighing(weights: Any, facts: Sequence[SampleFacts], scales: Scales) 
     if not (np.isfinite(given).all() and (given >= 0).all() and (given > 0).any()):
         raise ValueError("weights must be finite and not negative, and one must be positive")
     given = np.broadcast_to(given.reshape(count, -1), (count, channels))
-    measured = _scaled_noise([f.noise for f in facts], scales.gain)
+    measured = scaled_noise([f.noise for f in facts], scales.gain)
     scale = float(np.median((np.sqrt(given) * measured)[given > 0]))
     noise = scale / np.sqrt(np.maximum(given, given.max() * 1e-24))
     return Weighing(np.ascontiguousarray(given, dtype=np.float32), noise.astype(np.float32)), scale**2
@@ -503,7 +195,7 @@ def _combine_on_device(
         values,
         weight,
         on_device(weighing.noise[:, None, None, :]),
-        on_device(_background_of(facts, scales)),
+        on_device(sky_of_stack(facts, scales)),
         reference.CombineOptions.from_settings(settings),
     )
     total = xp.sum(xp.where(combined.kept, weight, xp.zeros_like(weight)), axis=0)
@@ -513,56 +205,6 @@ def _combine_on_device(
 
 # --------------------------------------------------------------------------------------------
 # photometry of stacked tiles
-
-
-def equalize_rgb_medians_inplace(
-    img: NDArray[np.float32], coverage: NDArray | None = None
-) -> tuple[float, float, float, float]:
-    """Make the background of a stacked colour tile neutral, in place, by one gain a channel.
-
-    Parameters
-    ----------
-    img : ndarray of float32, shape (H, W, 3)
-        In ADU; NaN stays NaN.
-    coverage : ndarray, shape (H, W) or (H, W, 3), optional
-        Only pixels with coverage count.
-
-    Returns
-    -------
-    gain_r, gain_g, gain_b, target : float
-        The gains applied, and the background level in ADU that all channels have now: the
-        middle one of the three. Gains are 1 (and the level is NaN) where a background is
-        missing or not positive.
-
-    Raises
-    ------
-    TypeError
-        For a device array: bring it to NumPy first.
-    ValueError
-        If `img` is not a colour image.
-    """
-    devices.require_numpy(img, "img")
-    if img.ndim != 3 or img.shape[2] != 3:
-        raise ValueError(f"RGB equalisation needs an (H, W, 3) image, not {img.shape}")
-    valid = np.isfinite(img).all(axis=2)
-    if coverage is not None:
-        covered = np.asarray(coverage) > 0
-        valid &= covered.all(axis=2) if covered.ndim == 3 else covered
-    *gains, target = neutral_gains([clipped_median(img[..., channel][valid])[0] for channel in range(3)])
-    if np.isfinite(target):
-        img *= np.array(gains, dtype=np.float32)
-    return gains[0], gains[1], gains[2], target
-
-
-def neutral_gains(levels: Sequence[float] | NDArray[np.float64]) -> tuple[float, float, float, float]:
-    """Gains that bring three background levels to the middle one, and that level; 1 and NaN where they cannot."""
-    target = float(np.median(levels))
-    low, high = _RGB_GAIN_RANGE
-    if not all(level > 0.0 and low <= target / level <= high for level in levels):
-        logger.info("[GRID] RGB equalisation skipped: background levels %s cannot be brought together", levels)
-        return 1.0, 1.0, 1.0, float("nan")
-    red, green, blue = (target / float(level) for level in levels)
-    return red, green, blue, target
 
 
 def compute_tile_photometric_scaling(
@@ -625,54 +267,3 @@ def _mask_planes(mask: NDArray | None, shape: tuple[int, ...]) -> list[NDArray[n
     if allowed.shape == shape:
         return [allowed[..., channel] for channel in range(shape[2])]
     raise ValueError(f"mask {allowed.shape} does not fit tiles of {shape}")
-
-
-def apply_tile_photometric_scaling(
-    tile: NDArray[np.float32], gains: NDArray[np.float32], offsets: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """``gain * tile + offset`` per channel, as a new float32 array; NaN stays NaN.
-
-    Parameters
-    ----------
-    tile : ndarray of float32, shape (H, W, C) or (H, W)
-        In ADU; not changed.
-    gains, offsets : array_like, shape (C,)
-        Finite; as from `compute_tile_photometric_scaling`.
-
-    Raises
-    ------
-    TypeError
-        For device arrays.
-    ValueError
-        If the numbers do not fit the channels or are not finite.
-    """
-    devices.require_numpy(tile, "tile")
-    gain, offset = (np.atleast_1d(np.asarray(values, dtype=np.float32)) for values in (gains, offsets))
-    channels = 1 if tile.ndim == 2 else tile.shape[2]
-    if gain.shape != (channels,) or offset.shape != (channels,):
-        raise ValueError(f"{channels} gains and offsets are needed, not {gain.shape} and {offset.shape}")
-    if not (np.isfinite(gain).all() and np.isfinite(offset).all()):
-        raise ValueError("gains and offsets must be finite")
-    if tile.ndim == 2:
-        gain, offset = gain[0], offset[0]
-    scaled = tile.astype(np.float32, copy=True)
-    scaled *= gain
-    scaled += offset
-    if logger.isEnabledFor(logging.DEBUG):
-        _log_ranges(tile, scaled, gain, offset)
-    return scaled
-
-
-def _log_ranges(before: NDArray, after: NDArray, gain: NDArray, offset: NDArray) -> None:
-    """DEBUG line with min/median/max before and after."""
-
-    def text(image: NDArray) -> str:
-        finite = image[np.isfinite(image)]
-        if finite.size == 0:
-            return "no valid pixels"
-        return f"{finite.min():.2f}/{np.median(finite):.2f}/{finite.max():.2f}"
-
-    logger.debug(
-        "[GRID] Scaling: min/median/max %s -> %s ADU, gains %s, offsets %s ADU",
-        text(before), text(after), np.round(np.atleast_1d(gain), 5), np.round(np.atleast_1d(offset), 3),
-    )  # fmt: skip

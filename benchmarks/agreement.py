@@ -13,7 +13,6 @@ import numpy as np
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-import grid_mode
 from benchmarks.measures import MMAG
 from benchmarks.oracle import TrueSub, true_sub
 from benchmarks.posterior import Posterior, fitted_terms, predicted_large_scale
@@ -24,6 +23,7 @@ from zemosaic_engine.photometry.calibration import PATTERN_TERMS, SubCalibration
 from zemosaic_engine.photometry.measurements import SubMeasurement
 from zemosaic_engine.photometry.survey import SurveySolution
 from zemosaic_engine.simulate.survey import SurveyTruth
+from zemosaic_engine.stacking import survey as stacking_survey
 
 FloatArray = NDArray[np.float64]
 
@@ -56,7 +56,11 @@ class Watch:
 def watched_solve() -> Iterator[Watch]:
     """Look over the shoulder of runs of Grid Mode in this block."""
     watch = Watch()
-    solve, solve_channel, solve_once = grid_mode.solve_survey, survey.solve_channel, survey_channel.solve_eliminated
+    solve, solve_channel, solve_once = (
+        stacking_survey.solve_survey,
+        survey.solve_channel,
+        survey_channel.solve_eliminated,
+    )
     last: list[FloatArray] = []
 
     def noted(*arguments: Any, **options: Any) -> Any:
@@ -79,7 +83,7 @@ def watched_solve() -> Iterator[Watch]:
         return watch.solution
 
     with (
-        patch.object(grid_mode, "solve_survey", timed),
+        patch.object(stacking_survey, "solve_survey", timed),
         patch.object(survey, "solve_channel", counted),
         patch.object(survey_channel, "solve_eliminated", noted),
     ):

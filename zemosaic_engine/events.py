@@ -125,3 +125,33 @@ class Teller:
         """A sub cannot be used."""
         self.sink(SubSetAside(error))
         self.log(f"[GRID] Set aside {error}", "WARN")
+
+
+class Steps:
+    """Progress of the running phase, counted from any thread.
+
+    Parameters
+    ----------
+    total : int
+        Steps that are expected.
+    tell : Teller
+        Is told of every step.
+    cancel : CancelToken
+        Looked at before every step.
+    """
+
+    def __init__(self, total: int, tell: Teller, cancel: CancelToken) -> None:
+        self._lock = threading.Lock()
+        self._total, self._done, self._tell, self._cancel = total, 0, tell, cancel
+
+    def expect(self, more: int) -> None:
+        """Change the number of steps before the end is near."""
+        with self._lock:
+            self._total += more
+
+    def one(self) -> None:
+        """One more step is done."""
+        self._cancel.check()
+        with self._lock:
+            self._done += 1
+            self._tell.progress(self._done, self._total)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .events import CancelToken, Teller
+from .events import CancelToken, Steps, Teller
 from .photometry.tile_gradients import solve_tile_gradients
 from .photometry.tile_scaling import PairFit, TileScaling, neutral_scaling, solve_tile_scaling
 from .settings import GridSettings
@@ -68,7 +68,7 @@ def match_tiles(
     overlaps = find_overlaps(tiles)
     ranking = rank_tiles(tiles, tell)
     with_planes = settings.photometry == "tiles" and settings.tile_gradients
-    steps = _Steps((3 if with_planes else 2) * len(overlaps), tell, cancel)
+    steps = Steps((3 if with_planes else 2) * len(overlaps), tell, cancel)
     pairs, before = [], []
     for overlap in overlaps:
         shared = read_overlap(overlap, tiles)
@@ -91,18 +91,6 @@ def match_tiles(
         after.append(seam_step(overlap, read_overlap(overlap, tiles), tiles, scaling))
         steps.one()
     return scaling, Seams(overlaps, pairs, before, after)
-
-
-class _Steps:
-    """Progress over all overlaps."""
-
-    def __init__(self, total: int, tell: Teller, cancel: CancelToken) -> None:
-        self._total, self._done, self._tell, self._cancel = total, 0, tell, cancel
-
-    def one(self) -> None:
-        self._cancel.check()
-        self._done += 1
-        self._tell.progress(self._done, self._total)
 
 
 def _verify(pairs: Sequence[PairFit], ranking: Sequence[int], tiles: Sequence[Tile], tell: Teller) -> TileScaling:
@@ -150,7 +138,7 @@ def _within(value: NDArray[np.float64], error: NDArray[np.float64], scale: float
 
 
 def _match_gradients(
-    overlaps: Sequence[Overlap], tiles: Sequence[Tile], scaling: TileScaling, anchor: int, steps: _Steps
+    overlaps: Sequence[Overlap], tiles: Sequence[Tile], scaling: TileScaling, anchor: int, steps: Steps
 ) -> TileScaling:
     """The scaling with a plane a tile for what gain and offset leave."""
     cells = []

@@ -7,7 +7,7 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-import grid_mode
+from zemosaic_engine.assembly import assemble
 from zemosaic_engine.events import CancelToken, LogLine, Teller
 from zemosaic_engine.geometry import Box
 from zemosaic_engine.settings import GridSettings
@@ -174,7 +174,7 @@ def test_the_assembled_mosaic_has_the_planes_that_were_solved(pair):
     settings = TILES
     scaling, _ = match_tiles(tiles, settings, tell, CancelToken())
     plan = CanvasPlan(wcs_at(0, 0), (120, 200), 3.6)
-    mosaic = grid_mode._assemble(tiles, scaling, plan, settings, tell, CancelToken()).pixels[..., 0]
+    mosaic = assemble(tiles, scaling, plan, settings, tell, CancelToken()).pixels[..., 0]
     top, bottom = np.median(mosaic[:30, 140:]), np.median(mosaic[-30:, 140:])
     left_top, left_bottom = np.median(mosaic[:30, :60]), np.median(mosaic[-30:, :60])
     assert (top - left_top) - (bottom - left_bottom) == pytest.approx(0.0, abs=2.5)  # 9 if left, 18 if doubled

@@ -1,0 +1,85 @@
+"""What a run is asked for: its subs, found and checked, its settings, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .errors import RunError, SubError
+from .events import Teller
+from .frames import SubInfo
+from .photometry.calibration import SubCalibration
+from .settings import GridSettings
+from .wcs import split_by_agreement
+
+
+@dataclass(frozen=True)
+class GridRequest:
+    """What is to be made.
+
+    Attributes
+    ----------
+    infos : sequence of SubInfo
+        The subs, or ready-made tiles if `tiles_only`.
+    rejected : sequence of SubError
+        What could not be used so far, already reported.
+    output : Path
+        Folder for the mosaic and its tables.
+    settings : GridSettings
+        Settings of the run.
+    tiles_only : bool
+        True if `infos` are images to be scaled and joined as they are.
+    calibrations : mapping of Path to SubCalibration, optional
+        Scales that are known from elsewhere, by the path of the sub (or its file name); nothing
+        is measured or solved then, and a sub without one keeps its own ADU.
+    """
+
+    infos: Sequence[SubInfo]
+    rejected: Sequence[SubError]
+    output: Path
+    settings: GridSettings
+    tiles_only: bool = False
+    calibrations: Mapping[Path | str, SubCalibration] | None = None
+
+
+@dataclass(frozen=True)
+class GridOutcome:
+    """What was made.
+
+    Attributes
+    ----------
+    mosaic, coverage : Path
+        The science mosaic and its coverage.
+    tiles, subs_used : int
+        Counts.
+    rejected : sequence of SubError
+        Subs that were set aside, with reasons.
+    tiles_left_out : sequence of str
+        Tiles without a valid pixel.
+    metrics : mapping
+        Inter-tile spread and seam steps per channel, before and after scaling.
+    """
+
+    mosaic: Path
+    coverage: Path
+    tiles: int
+    subs_used: int
+    rejected: Sequence[SubError]
+    tiles_left_out: Sequence[str]
+    metrics: Mapping[str, float]
+
+
+def agreeing(request: GridRequest, tell: Teller) -> GridRequest:
+    """The request without subs whose header cannot be right."""
+    kept, odd = split_by_agreement(request.infos, request.settings.max_gap_fov)
+    for error in odd:
+        tell.set_aside(error)
+    if not kept:
+        lost = len(request.rejected) + len(odd)
+        raise RunError(
+            f"No usable sub: all {lost} were set aside; the log and rejected_subs.csv give each reason."
+            if lost
+            else "No sub was found: the input holds no file named .fit, .fits, .fts (also with .gz behind) or .fz."
+        )
+    return replace(request, infos=kept, rejected=[*request.rejected, *odd])

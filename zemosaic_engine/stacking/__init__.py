@@ -1,0 +1,1 @@
+"""A tile is stacked: its subs are resampled, calibrated, and the samples of each pixel combined."""

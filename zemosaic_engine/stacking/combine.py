@@ -1,0 +1,269 @@
+"""N aligned samples per pixel become one: normalise, weigh, reject, combine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import backend as devices
+from ..events import CancelToken
+from ..executors.threads import run_all, thread_count
+from ..geometry import Box
+from ..photometry.overlaps import OverlapFit, measure_overlap
+from ..photometry.scales import PairGain, SampleFacts, Scales, rank_samples, solve_gains, solve_scales
+from ..settings import GridSettings
+from .samples import Samples
+
+_WEAK_GAIN_ERROR = 0.05  # relative; worse than this, diffuse structure is asked as well
+_GUESSED_WEIGHT = 1e-3
+_BAND_ROWS = 64
+_DEVICE_BAND_BYTES = 2**28  # of float64 samples; the definition holds several arrays of this size
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The result of stacking.
+
+    Attributes
+    ----------
+    pixels : ndarray of float32, shape (H, W, C)
+        In ADU of the anchor sample; NaN where no sample is valid.
+    weight : ndarray of float32, shape (H, W, C)
+        Inverse variance of `pixels`, 0 where NaN.
+    coverage : ndarray of uint16, shape (H, W, C)
+        Number of samples that contributed.
+    rejected_pct : float
+        Share of the valid samples that were rejected, in percent.
+    scales : Scales
+        How the samples were brought to one scale.
+    """
+
+    pixels: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    coverage: NDArray[np.uint16]
+    rejected_pct: float
+    scales: Scales = field(repr=False)
+
+
+def normalise(
+    samples: Samples, facts: Sequence[SampleFacts], settings: GridSettings, cancel: CancelToken | None = None
+) -> Scales:
+    """Gain and offset of every sample: from shared stars and background, all samples at once.
+
+    Samples that share too few stars for ``linear_fit`` are also compared with the best sample
+    through diffuse structure, with noise in both variables.
+    """
+    channels, method = samples.shape[2], settings.stack_norm_method
+    if method != "linear_fit" or len(facts) < 2:
+        return solve_scales(facts, method, channels=channels)
+    anchor = rank_samples(facts)[0]
+    errors = np.stack([solve_gains(facts, channel).error for channel in range(channels)], axis=1)
+    weak = [(int(number), int(channel)) for number, channel in np.argwhere(errors > _WEAK_GAIN_ERROR)]
+
+    def compare(case: tuple[int, int]) -> list[PairGain]:
+        fit = _fit_crops(samples, anchor, *case)
+        if not np.isfinite(fit.gain_error):
+            return []
+        return [PairGain(anchor, *case, float(np.log(fit.gain)), max(fit.gain_error, 1e-4))]
+
+    found = run_all(compare, weak, thread_count(settings.threads), cancel or CancelToken())
+    return solve_scales(facts, method, [pair for pairs in found for pair in pairs], channels=channels)
+
+
+def _fit_crops(samples: Samples, reference: int, target: int, channel: int) -> OverlapFit:
+    """Overlap fit of two crops of one stack."""
+    first, second = Box(*map(int, samples.boxes[reference])), Box(*map(int, samples.boxes[target]))
+    common = first.intersect(second)
+    if common.is_empty:
+        return OverlapFit(reason="the samples do not overlap")
+    return measure_overlap(
+        samples.crop(reference)[common.relative_to(first).slices][..., channel],
+        samples.crop(target)[common.relative_to(second).slices][..., channel],
+    )
+
+
+@dataclass(frozen=True)
+class Weighing:
+    """Weight and predicted noise of each sample and channel.
+
+    Attributes
+    ----------
+    weight : ndarray of float32, shape (N, C)
+    noise : ndarray of float32, shape (N, C)
+        Standard deviation of the sky noise after the gain, in ADU of the anchor.
+    """
+
+    weight: NDArray[np.float32]
+    noise: NDArray[np.float32]
+
+
+def weigh(facts: Sequence[SampleFacts], scales: Scales, settings: GridSettings) -> Weighing:
+    """Weights by the configured method: equal, or the inverse variance of the sky noise.
+
+    The noise is that of the sky, not the scatter of the picture: a bright star must not cost
+    a good sub its weight. A sample whose gain is a guess (no star where the others have some: a
+    cloud, a dark frame) counts only where there is nothing else.
+    """
+    noise = scaled_noise([f.noise for f in facts], scales.gain)
+    weight = np.ones_like(noise)
+    if settings.stack_weight_method == "noise_variance":
+        weight = (1.0 / np.square(noise, dtype=np.float64)).astype(np.float32)
+    weight[scales.guessed] *= np.float32(_GUESSED_WEIGHT)
+    return Weighing(weight, noise)
+
+
+def combine(
+    samples: Samples,
+    facts: Sequence[SampleFacts],
+    scales: Scales,
+    settings: GridSettings,
+    *,
+    weighing: Weighing | None = None,
+    device: Any = None,
+    cancel: CancelToken | None = None,
+) -> Stack:
+    """Weigh, reject and combine: all samples of a pixel meet in one rejection.
+
+    Parameters
+    ----------
+    samples, facts, scales
+        The samples, what was measured on them, and their scales.
+    settings : GridSettings
+        ``stack_*`` and ``edge_feather_px`` are used.
+    weighing : Weighing, optional
+        In place of the one that `settings` ask for.
+    device : array, optional
+        Any array of the device on which to compute, by the kernels' definition; None computes
+        with the CPU kernels. The stack comes back to NumPy either way.
+    cancel : CancelToken, optional
+        Looked at between bands of rows.
+    """
+    weighing = weighing or weigh(facts, scales, settings)
+    sky = sky_of_stack(facts, scales)
+    shape = samples.shape
+    out = Stack(
+        np.full(shape, np.nan, dtype=np.float32),
+        np.zeros(shape, dtype=np.float32),
+        np.zeros(shape, dtype=np.uint16),
+        0.0,
+        scales,
+    )
+    rejected = np.zeros(shape, dtype=np.uint16)
+    step = _BAND_ROWS if device is None else _device_rows(len(samples.start), shape)
+    bands = [(row, min(row + step, shape[0])) for row in range(0, shape[0], step)]
+
+    def combine_band(band: tuple[int, int]) -> None:
+        rows = slice(*band)
+        into = out.pixels[rows], out.weight[rows], out.coverage[rows], rejected[rows]
+        if device is None:
+            _combine_rows_on_cpu(samples, scales, weighing, sky, settings, band, into)
+        else:
+            _combine_rows_on_device(samples, scales, weighing, sky, settings, band, into, device)
+
+    threads = thread_count(settings.threads) if device is None else 1
+    run_all(combine_band, bands, threads, cancel or CancelToken())
+    kept, lost = int(out.coverage.sum(dtype=np.int64)), int(rejected.sum(dtype=np.int64))
+    share = 100.0 * lost / max(1, kept + lost)
+    return Stack(out.pixels, out.weight, out.coverage, share, scales)
+
+
+Into = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint16], NDArray[np.uint16]]
+
+
+def _combine_rows_on_cpu(
+    samples: Samples,
+    scales: Scales,
+    weighing: Weighing,
+    sky: NDArray[np.float32],
+    settings: GridSettings,
+    band: tuple[int, int],
+    into: Into,
+) -> None:
+    """Combine a band of rows with the compiled kernel."""
+    from zemosaic_engine.kernels import cpu, reference
+
+    cpu.combine_rows(
+        samples.buffer, samples.start, samples.boxes, band[0], band[1], samples.shape[1], samples.shape[2],
+        scales.gain, scales.offset, weighing.weight, weighing.noise,
+        samples.edges, settings.edge_feather_px, samples.radial,
+        sky, reference.REJECT[settings.stack_reject_algo], settings.stack_kappa_low, settings.stack_kappa_high,
+        settings.winsor_limits[0], settings.winsor_limits[1], reference.COMBINE[settings.stack_final_combine], *into,
+    )  # fmt: skip
+
+
+def _combine_rows_on_device(
+    samples: Samples,
+    scales: Scales,
+    weighing: Weighing,
+    sky: NDArray[np.float32],
+    settings: GridSettings,
+    band: tuple[int, int],
+    into: Into,
+    like: Any,
+) -> None:
+    """Combine a band of rows by the kernels' definition, on the device of `like`."""
+    from zemosaic_engine.kernels import reference
+
+    values, weight = _dense_rows(samples, scales, weighing, settings, band)
+    noise = weighing.noise[:, None, None, :]
+    there, weight_there, noise_there, sky_there = (
+        devices.to_device(array, like=like) for array in (values, weight, noise, sky)
+    )
+    options = reference.CombineOptions.from_settings(settings)
+    combined = reference.combine(there, weight_there, noise_there, sky_there, options)
+    results = combined.value, combined.inverse_variance, combined.coverage, combined.rejected
+    for target, result in zip(into, results, strict=True):
+        np.asarray(target)[...] = devices.to_numpy(result)
+
+
+def _device_rows(count: int, shape: tuple[int, int, int]) -> int:
+    """Rows of a band whose dense samples stay within a fixed budget, whatever their number."""
+    return int(np.clip(_DEVICE_BAND_BYTES // (8 * count * shape[1] * shape[2]), 1, _BAND_ROWS))
+
+
+def _dense_rows(
+    samples: Samples, scales: Scales, weighing: Weighing, settings: GridSettings, band: tuple[int, int]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Scaled samples of a band of rows as one (N, h, w, C) array, NaN where a sub has nothing, and their weights."""
+    from zemosaic_engine.kernels import reference
+
+    count, width, channels = len(samples.start), samples.shape[1], samples.shape[2]
+    values = np.full((count, band[1] - band[0], width, channels), np.nan, dtype=np.float32)
+    for number in range(count):
+        y0, y1, x0, x1 = (int(side) for side in samples.boxes[number])
+        top, bottom = max(y0, band[0]), min(y1, band[1])
+        if top < bottom:
+            rows = samples.crop(number)[top - y0 : bottom - y0]
+            scaled = rows * scales.gain[number] + scales.offset[number]
+            values[number, top - band[0] : bottom - band[0], x0:x1] = scaled
+    taper = reference.sample_taper(samples.edges, settings.edge_feather_px, samples.radial, band, width)
+    return values, taper[..., None] * weighing.weight[:, None, None, :]
+
+
+def scaled_noise(noise: Sequence[NDArray[np.float64]], gain: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sky noise after the gain; samples too small to tell theirs get the median of the others."""
+    scaled = np.array(noise, dtype=np.float64) * gain
+    scaled[~(scaled > 0.0)] = np.nan
+    for channel in range(scaled.shape[1]):
+        column = scaled[:, channel]
+        known = column[np.isfinite(column)]
+        column[~np.isfinite(column)] = np.median(known) if known.size else 1.0
+    return scaled.astype(np.float32)
+
+
+def sky_of_stack(facts: Sequence[SampleFacts], scales: Scales) -> NDArray[np.float32]:
+    """Sky level of the stack on the common scale, the median over all cells of all samples."""
+    channels = scales.gain.shape[1]
+    sky = np.zeros(channels, dtype=np.float32)
+    for channel in range(channels):
+        levels = [
+            gain[channel] * f.cell_median[:, channel] + offset[channel]
+            for f, gain, offset in zip(facts, scales.gain, scales.offset, strict=True)
+        ]
+        together = np.concatenate(levels) if levels else np.zeros(0)
+        sky[channel] = np.median(together) if together.size else 0.0
+    return sky

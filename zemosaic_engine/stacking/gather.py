@@ -1,0 +1,93 @@
+"""Every sub of a tile is resampled onto the tile's pixels, calibrated on the way, and measured there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import SubError
+from ..events import CancelToken, Steps
+from ..executors.threads import run_all, thread_count
+from ..footprints import Footprint, TileLayout
+from ..frames import SubInfo
+from ..geometry import Box
+from ..loading import SubLoader
+from ..memory import SampleStore
+from ..photometry.scales import SampleFacts
+from ..photometry.stars import Stars
+from ..settings import GridSettings
+from ..warp import pixel_map, resample
+from ..wcs import CanvasPlan
+from .samples import Samples, measure_sample
+from .survey import Survey
+
+Gathered = tuple[Samples, list[SampleFacts], list[int]]
+
+
+def gather(
+    layout: TileLayout,
+    infos: Sequence[SubInfo],
+    footprints: Sequence[Footprint],
+    canvas: CanvasPlan,
+    loader: SubLoader,
+    store: SampleStore,
+    settings: GridSettings,
+    survey: Survey,
+    steps: Steps,
+    cancel: CancelToken,
+) -> Gathered:
+    """Resample every sub of a tile onto its pixels and measure it there."""
+    channels = infos[0].channels
+    crops = [footprints[number].box.intersect(layout.outer) for number in layout.subs]
+    start = np.concatenate([[0], np.cumsum([crop.height * crop.width * channels for crop in crops])]).astype(np.int64)
+    buffer = store.begin(int(start[-1]))
+
+    def resample_one(place: int) -> SampleFacts | None:
+        number, crop = layout.subs[place], crops[place]
+        try:
+            loaded = loader.load(number)
+        except SubError:
+            return None
+        finally:
+            steps.one()
+        target = buffer[start[place] : start[place + 1]].reshape(*crop.shape, channels)
+        mapping = pixel_map(infos[number].wcs, canvas.wcs, crop, src_shape=infos[number].shape)
+        scale = survey.calibration(number)
+        resample(loaded.frame.pixels, mapping, crop, settings.resample_kernel, target, scale)
+        if not np.isfinite(target).any():
+            return None
+        stars = _stars_in(loaded.stars, crop)
+        return measure_sample(target, crop, stars, infos[number].exposure_s, frame_stars=len(loaded.stars))
+
+    measured = run_all(resample_one, range(len(crops)), thread_count(settings.threads), cancel)
+    kept = [place for place, facts in enumerate(measured) if facts is not None]
+    numbers = [layout.subs[place] for place in kept]
+    samples = Samples(
+        buffer,
+        start[kept],
+        np.array([crops[place].relative_to(layout.outer) for place in kept], dtype=np.int64).reshape(-1, 4),
+        np.array([footprints[n].edges_in(layout.outer) for n in numbers], dtype=np.float32).reshape(-1, 4, 3),
+        _radial([footprints[n] for n in numbers], layout.outer, settings),
+        (*layout.outer.shape, channels),
+    )
+    return samples, [facts for facts in measured if facts is not None], numbers
+
+
+def _stars_in(stars: Stars, box: Box) -> Stars:
+    """The stars whose centre lies in the box."""
+    inside = (stars.x >= box.x0) & (stars.x < box.x1) & (stars.y >= box.y0) & (stars.y < box.y1)
+    return Stars(stars.x[inside], stars.y[inside], stars.flux[inside], stars.flux_error[inside], stars.fwhm_px)
+
+
+def _radial(footprints: Sequence[Footprint], origin: Box, settings: GridSettings) -> NDArray[np.float32]:
+    """Radial weight of each sub in tile pixels; all zero where it is not asked for."""
+    radial = np.zeros((len(footprints), 5), dtype=np.float32)
+    if settings.apply_radial_weight:
+        for row, footprint in zip(radial, footprints, strict=True):
+            if np.isfinite(footprint.half_diagonal):
+                x, y = footprint.center - (origin.x0, origin.y0)
+                start = settings.radial_feather_fraction * footprint.half_diagonal
+                row[:] = x, y, start, footprint.half_diagonal, settings.radial_shape_power
+    return radial

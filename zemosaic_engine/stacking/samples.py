@@ -1,0 +1,78 @@
+"""Samples of a tile: the subs resampled onto its pixels, and what is measured on each of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import Box
+from ..photometry.scales import SampleFacts
+from ..photometry.sky import CELL_PX, cell_medians, sky_noise
+from ..photometry.stars import Stars
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Resampled pieces of subs in one flat buffer, each with its place in the stack.
+
+    Attributes
+    ----------
+    buffer : ndarray of float32, shape (n,)
+        Crop ``i`` is ``buffer[start[i]:].reshape(h, w, C)``; may be mapped from a scratch file.
+    start : ndarray of int64, shape (N,)
+    boxes : ndarray of int64, shape (N, 4)
+        Half-open ``(y0, y1, x0, x1)`` of each crop in the stack.
+    edges : ndarray of float32, shape (N, 4, 3)
+        Inward distance in pixels of a point from each edge of its sub: ``a*x + b*y + c``.
+    radial : ndarray of float32, shape (N, 5)
+        ``(cx, cy, r_start, r_end, power)`` of the radial weight; power 0 disables it.
+    shape : tuple of int
+        ``(height, width, channels)`` of the stack.
+    """
+
+    buffer: NDArray[np.float32]
+    start: NDArray[np.int64]
+    boxes: NDArray[np.int64]
+    edges: NDArray[np.float32]
+    radial: NDArray[np.float32]
+    shape: tuple[int, int, int]
+
+    def crop(self, index: int) -> NDArray[np.float32]:
+        """Crop `index` as an (h, w, C) view."""
+        y0, y1, x0, x1 = self.boxes[index]
+        size = (y1 - y0) * (x1 - x0) * self.shape[2]
+        return self.buffer[self.start[index] : self.start[index] + size].reshape(y1 - y0, x1 - x0, self.shape[2])
+
+
+def measure_sample(
+    pixels: NDArray[np.float32],
+    place: Box,
+    stars: Stars,
+    exposure_s: float,
+    *,
+    frame_stars: int | None = None,
+    cell: int = CELL_PX,
+) -> SampleFacts:
+    """Measure the sky of one resampled sub at its place in the stack.
+
+    Parameters
+    ----------
+    pixels : ndarray of float32, shape (h, w, C)
+        The sub on the stack's pixel grid.
+    place : Box
+        Where `pixels` sit in the stack.
+    stars : Stars
+        Its stars, in pixels of the stack.
+    exposure_s : float
+        Exposure time, NaN if unknown.
+    frame_stars : int, optional
+        Stars in the whole sub; those given if it fills the stack.
+    cell : int
+        Side of the background cells in pixels.
+    """
+    index, median, error = cell_medians(pixels, place, cell)
+    valid = int(np.count_nonzero(np.isfinite(pixels[..., 0])))
+    count = len(stars) if frame_stars is None else frame_stars
+    return SampleFacts(stars, index, median, error, sky_noise(pixels), exposure_s, valid, count)

@@ -1,0 +1,141 @@
+"""Before the first tile: every sub is looked at once, and brought to the scale of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import SubError
+from ..events import CancelToken, Steps, Teller
+from ..executors.threads import run_all, thread_count
+from ..frames import SubInfo
+from ..loading import SubLoader
+from ..photometry.calibration import SubCalibration
+from ..photometry.neutral import neutral_gains
+from ..photometry.scales import starless_subs
+from ..photometry.sky import clipped_median
+from ..photometry.survey import solve_survey
+from ..request import GridRequest
+from ..settings import GridSettings
+from ..survey_photometry import measure_subs, tell_solution, write_survey
+from ..wcs import CanvasPlan
+from .combine import Stack
+
+
+@dataclass
+class Survey:
+    """What survey photometry says of the subs of a run, by number.
+
+    Attributes
+    ----------
+    calibrations : list of SubCalibration or None
+        Empty where subs are not calibrated one by one.
+    errors : list of SubError
+        Subs that it sets aside.
+    set_aside : set of int
+        Their numbers.
+    background : ndarray of float64, shape (C,), or None
+        Sky of the run on the common scale, from which the RGB equalisation of all tiles is made.
+    """
+
+    calibrations: list[SubCalibration | None] = field(default_factory=list)
+    errors: list[SubError] = field(default_factory=list)
+    set_aside: set[int] = field(default_factory=set)
+    background: NDArray[np.float64] | None = None
+    zero_points: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def calibrated(self) -> bool:
+        """True if subs come to one scale before they are stacked."""
+        return bool(self.calibrations)
+
+    def calibration(self, number: int) -> SubCalibration | None:
+        """Of one sub; None leaves it as it is."""
+        return self.calibrations[number] if self.calibrations else None
+
+    def neutral(self, stack: Stack) -> tuple[list[float], float]:
+        """RGB gains for all tiles of the run and the level they lead to; without a background, of the first tile."""
+        if self.background is None:
+            self.background = np.array([clipped_median(stack.pixels[..., channel])[0] for channel in range(3)])
+        *gains, level = neutral_gains(self.background)
+        return gains, level
+
+
+def calibrate(
+    request: GridRequest, canvas: CanvasPlan, loader: SubLoader, steps: Steps, tell: Teller, cancel: CancelToken
+) -> Survey:
+    """Look at every sub once: bring all to one scale, or take the scales that were given, or just leave out clouds."""
+    settings, infos = request.settings, request.infos
+    if request.calibrations is not None:
+        given = {Path(key).name: value for key, value in request.calibrations.items()}
+        return _survey_of([given.get(info.path.name) for info in infos], infos, tell)
+    steps.expect(len(infos))
+    if settings.photometry != "survey":
+        starless = _starless(_count_stars(infos, loader, settings, steps, cancel), infos, tell)
+        return Survey(errors=list(starless.values()), set_aside=set(starless))
+    found = {n: m for n, m in enumerate(measure_subs(infos, canvas, loader, settings, steps.one, cancel)) if m}
+    starless = _starless({number: int(m.stars.x.size) for number, m in found.items()}, infos, tell)
+    measured = {number: m for number, m in found.items() if number not in starless}
+    if not measured:
+        return Survey(errors=list(starless.values()), set_aside=set(starless))
+    used = [infos[number] for number in measured]
+    solution = solve_survey(list(measured.values()), max_deviation=settings.sub_max_deviation)
+    tell_solution(solution, used, tell)
+    write_survey(request.output, solution, used, list(measured.values()))
+    calibrations: list[SubCalibration | None] = [None] * len(infos)
+    for number, calibration in zip(measured, solution.calibrations, strict=True):
+        calibrations[number] = calibration
+    survey = _survey_of(calibrations, infos, tell)
+    survey.background = solution.background
+    survey.errors.extend(starless.values())
+    survey.set_aside.update(starless)
+    return survey
+
+
+def _survey_of(calibrations: list[SubCalibration | None], infos: Sequence[SubInfo], tell: Teller) -> Survey:
+    """Tell and note the subs that are not to be used."""
+    survey = Survey(calibrations)
+    for number, calibration in enumerate(calibrations):
+        if calibration is not None and not calibration.used:
+            error = SubError(infos[number].path, calibration.reason)
+            tell.set_aside(error)
+            survey.errors.append(error)
+            survey.set_aside.add(number)
+    return survey
+
+
+def _count_stars(
+    infos: Sequence[SubInfo], loader: SubLoader, settings: GridSettings, steps: Steps, cancel: CancelToken
+) -> dict[int, int]:
+    """Number of stars of each sub that can be read, by the number of the sub."""
+
+    def count(number: int) -> int:
+        try:
+            return len(loader.load(number).stars)
+        except SubError:
+            return -1
+        finally:
+            steps.one()
+
+    counts = run_all(count, range(len(infos)), thread_count(settings.threads), cancel)
+    return {number: stars for number, stars in enumerate(counts) if stars >= 0}
+
+
+def _starless(counts: Mapping[int, int], infos: Sequence[SubInfo], tell: Teller) -> dict[int, SubError]:
+    """Subs that show no stars where the others do, by number, with the reason, told.
+
+    Decided once for the run, before the first tile, so that it does not depend on the tiles.
+    """
+    numbers, stars = list(counts), list(counts.values())
+    reason = "it shows {} stars where the usual sub shows {:.0f}: clouds, or no light at all"
+    found = {
+        numbers[place]: SubError(infos[numbers[place]].path, reason.format(stars[place], np.median(stars)))
+        for place in starless_subs(stars)
+    }
+    for error in found.values():
+        tell.set_aside(error)
+    return found

@@ -1,0 +1,217 @@
+"""The tiles of a run, one after another: stacked, made neutral, put on disk; or taken ready-made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import backend, memory, mosaic_files, provenance, room
+from ..errors import RunError, SubError
+from ..events import CancelToken, Steps, SubCount, Teller, TileCount
+from ..footprints import TileLayout, footprint_of, lay_out_tiles, sample_bytes
+from ..frames import SubInfo, load_frame
+from ..geometry import Box
+from ..hot_pixels import find_hot_pixels, sensor_key
+from ..loading import SubLoader
+from ..photometry.neutral import equalize_rgb_medians_inplace
+from ..request import GridRequest
+from ..settings import GridSettings
+from ..tiles import Tile, TilePixels, examine, write_tile
+from ..wcs import CanvasPlan
+from .combine import Stack, combine, normalise
+from .gather import Gathered, gather
+from .survey import Survey, calibrate
+
+
+@dataclass(frozen=True)
+class StackedTiles:
+    """Tiles on disk, with what the assembly and the tables need to know of them.
+
+    Attributes
+    ----------
+    tiles : list of Tile
+    subs : list of int
+        Number of subs in each tile.
+    used : set of int
+        The subs that are in any tile.
+    left_out : list of str
+        Tiles without a valid pixel.
+    rejected : list of SubError
+        Subs whose pixels turned out to be unusable.
+    """
+
+    tiles: list[Tile] = field(default_factory=list)
+    subs: list[int] = field(default_factory=list)
+    used: set[int] = field(default_factory=set)
+    left_out: list[str] = field(default_factory=list)
+    rejected: list[SubError] = field(default_factory=list)
+
+
+def stack_tiles(request: GridRequest, canvas: CanvasPlan, tell: Teller, cancel: CancelToken) -> StackedTiles:
+    """Stack the subs of every tile, make its colours neutral and put it on disk."""
+    settings, infos = request.settings, request.infos
+    footprints = [footprint_of(info, canvas) for info in infos]
+    layouts = lay_out_tiles(infos, footprints, canvas, settings.grid_size_factor, settings.batch_overlap_pct)
+    tell.log(f"[GRID] {len(infos)} subs on {len(layouts)} tiles")
+    mosaic_files.clear_tiles(request.output)
+    device = _device_array(settings, tell)
+    budget = int(settings.memory_gb * 1e9) or memory.available_bytes() // 2
+    loader = _open_loader(request, canvas, budget // 2, tell, cancel)
+    deepest = max((sample_bytes(layout, footprints, infos[0].channels) for layout in layouts), default=0)
+    room.for_samples(request.output, deepest, budget // 2)
+    steps = Steps(sum(len(layout.subs) for layout in layouts), tell, cancel)
+    survey = calibrate(request, canvas, loader, steps, tell, cancel)
+    layouts = _without(layouts, survey.set_aside, steps)
+    stacked = StackedTiles(rejected=list(survey.errors))
+    with memory.SampleStore(budget // 2, request.output) as store:
+        for done, layout in enumerate(layouts):
+            gathered = gather(layout, infos, footprints, canvas, loader, store, settings, survey, steps, cancel)
+            _stack_tile(layout, gathered, request, canvas, device, survey, stacked, tell, cancel)
+            tell.sink(TileCount(done + 1, len(layouts)))
+    stacked.rejected.extend(loader.failures.values())
+    if not stacked.tiles:
+        raise RunError(
+            "No tile has a valid pixel: every sub was set aside (rejected_subs.csv gives the reasons), or all pixels "
+            "are invalid, for example above saturation_adu."
+        )
+    return stacked
+
+
+def _stack_tile(
+    layout: TileLayout,
+    gathered: Gathered,
+    request: GridRequest,
+    canvas: CanvasPlan,
+    device: Any,
+    survey: Survey,
+    stacked: StackedTiles,
+    tell: Teller,
+    cancel: CancelToken,
+) -> None:
+    """Stack one tile, make its colours neutral and put it on disk."""
+    samples, facts, numbers = gathered
+    if not numbers:
+        tell.log(f"[GRID] {layout.name}: no valid pixels, left out", "WARN")
+        stacked.left_out.append(layout.name)
+        return
+    settings = request.settings
+    if survey.calibrated:  # the samples are on one scale since they were resampled
+        settings = settings.model_copy(update={"stack_norm_method": "none"})
+    scales = normalise(samples, facts, settings, cancel)
+    stack = combine(samples, facts, scales, settings, device=device, cancel=cancel)
+    tell.log(_stack_line(layout, numbers, request.infos, stack, survey))
+    _equalise(layout.name, stack, settings, survey, tell)
+    stacked.tiles.append(_store_tile(layout, stack, canvas, request.output))
+    stacked.subs.append(len(numbers))
+    stacked.used.update(numbers)
+
+
+def _device_array(settings: GridSettings, tell: Teller) -> Any:
+    """An array on the device that computes the stacks, or None for the CPU kernels."""
+    if backend.choose_device(settings.device) == "cpu":
+        return None
+    tell.log("[GRID] Stacks are combined on the GPU and come back to the CPU before their photometry")
+    return backend.device_array()
+
+
+def _without(layouts: Sequence[TileLayout], set_aside: set[int], steps: Steps) -> list[TileLayout]:
+    """The tiles without some subs; a tile that had no others keeps an empty list and is told of as left out."""
+    kept = [replace(layout, subs=tuple(n for n in layout.subs if n not in set_aside)) for layout in layouts]
+    steps.expect(sum(len(layout.subs) for layout in kept) - sum(len(layout.subs) for layout in layouts))
+    return kept
+
+
+def _open_loader(request: GridRequest, canvas: CanvasPlan, budget: int, tell: Teller, cancel: CancelToken) -> SubLoader:
+    """Find hot pixels once, then read subs as tiles ask for them."""
+    maps = find_hot_pixels(request.infos) if request.settings.hot_pixels == "auto" else {}
+    for sensor, hot in maps.items():
+        tell.log(f"[GRID] Sensor {sensor}: {np.count_nonzero(hot)} hot pixels left out")
+    cancel.check()
+    total = len(request.infos)
+    return SubLoader(
+        request.infos,
+        canvas.wcs,
+        lambda info: maps.get(sensor_key(info)),
+        budget,
+        tell.set_aside,
+        lambda count: tell.sink(SubCount(count, total)),
+    )
+
+
+def _stack_line(
+    layout: TileLayout, numbers: Sequence[int], infos: Sequence[SubInfo], stack: Stack, survey: Survey
+) -> str:
+    """What is told of a stacked tile."""
+    anchor = "the run" if survey.calibrated else infos[numbers[stack.scales.anchor]].path.name
+    line = (
+        f"[GRID] {layout.name}: {len(numbers)} subs, {stack.rejected_pct:.2f} % of samples rejected, scale of {anchor}"
+    )
+    if not survey.calibrated and stack.scales.islands > 1:
+        line += f"; its subs form {stack.scales.islands} groups without common sky"
+    return line
+
+
+def _equalise(name: str, stack: Stack, settings: GridSettings, survey: Survey, tell: Teller) -> None:
+    """RGB median equalisation of a stacked tile, once; its weights follow its gains.
+
+    Tiles that share one scale share one equalisation too, or their colours would part again.
+    """
+    if stack.pixels.shape[2] != 3:
+        tell.log(f"[GRID] {name}: RGB equalisation skipped, the tile is mono")
+        return
+    if not settings.grid_rgb_equalize:
+        tell.log(f"[GRID] {name}: RGB equalisation switched off")
+        return
+    if survey.calibrated:
+        gains, level = survey.neutral(stack)
+        stack.pixels[...] *= np.array(gains, dtype=np.float32)
+    else:
+        *gains, level = equalize_rgb_medians_inplace(stack.pixels, stack.coverage)
+    stack.weight[...] /= np.square(np.array(gains, dtype=np.float32))
+    red, green, blue = gains
+    tell.log(f"[GRID] {name}: RGB equalisation gains {red:.4f} {green:.4f} {blue:.4f}, background {level:.2f} ADU")
+
+
+def _store_tile(layout: TileLayout, stack: Stack, canvas: CanvasPlan, output: Path) -> Tile:
+    """Write a stacked tile and keep only its address and health in memory."""
+    wcs = canvas.wcs.deepcopy()
+    wcs.wcs.crpix -= (layout.outer.x0, layout.outer.y0)
+    wcs.wcs.set()
+    path = mosaic_files.tile_path(output, layout.name)
+    content = TilePixels(stack.pixels, stack.weight, stack.coverage)
+    write_tile(path, content, wcs, provenance.tile_cards(layout.inner, layout.outer))
+    return Tile(layout.name, path, wcs, layout.outer, layout.inner, True, examine(stack.pixels))
+
+
+def take_tiles(request: GridRequest, tell: Teller) -> StackedTiles:
+    """Ready-made tiles: images with a WCS, taken as they are, each with a weight from its sky noise."""
+    stacked = StackedTiles()
+    mosaic_files.clear_tiles(request.output)
+    for number, info in enumerate(request.infos):
+        try:
+            pixels = load_frame(info).pixels
+        except SubError as error:
+            tell.set_aside(error)
+            stacked.rejected.append(error)
+            continue
+        health = examine(pixels)
+        with np.errstate(divide="ignore"):
+            certainty = np.nan_to_num(1.0 / health.noise**2, nan=1.0, posinf=1.0).astype(np.float32)
+        finite = np.isfinite(pixels)
+        content = TilePixels(pixels, np.where(finite, certainty, np.float32(0.0)), finite.astype(np.uint16))
+        name = f"tile_{len(stacked.tiles):04d}"
+        path = mosaic_files.tile_path(request.output, name)
+        box = Box(0, info.shape[0], 0, info.shape[1])
+        write_tile(path, content, info.wcs, provenance.tile_cards(box, box, source=info.path.name))
+        stacked.tiles.append(Tile(name, path, info.wcs, box, box, False, health))
+        stacked.subs.append(1)
+        stacked.used.add(number)
+        tell.log(f"[GRID] {name}: ready-made, {info.path.name}")
+        tell.progress(number + 1, len(request.infos))
+    if not stacked.tiles:
+        raise RunError("No tile has a valid pixel; rejected_subs.csv gives each reason.")
+    return stacked
