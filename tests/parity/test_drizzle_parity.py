@@ -158,6 +158,6 @@ def test_wrong_calls_are_refused():
         drizzle.drop(picture(1).astype(float), falls, Box(0, 9, 0, 9), 1.0)
     with pytest.raises(ValueError, match="3 channels"):
         drizzle.drop(picture(1, 1), falls, Box(0, 9, 0, 9), 1.0, "GRBG")
+    empty = np.empty((3, 3, 3), np.float32)
     with pytest.raises(ValueError, match="two arrays"):
-        empty = np.empty((3, 3, 3), np.float32)
         drizzle.drop(picture(1), falls, Box(0, 9, 0, 9), 1.0, None, (empty, empty))

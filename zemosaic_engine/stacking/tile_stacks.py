@@ -23,7 +23,7 @@ from ..settings import GridSettings
 from ..tiles import Tile, TilePixels, examine, write_tile
 from ..wcs import CanvasPlan
 from .combine import Stack, combine, normalise
-from .gather import Gathered, gather
+from .gather import Gathered, gather, planes_of
 from .survey import Survey, calibrate
 
 
@@ -61,7 +61,8 @@ def stack_tiles(request: GridRequest, canvas: CanvasPlan, tell: Teller, cancel: 
     device = _device_array(settings, tell)
     budget = int(settings.memory_gb * 1e9) or memory.available_bytes() // 2
     loader = _open_loader(request, canvas, budget // 2, tell, cancel)
-    deepest = max((sample_bytes(layout, footprints, infos[0].channels) for layout in layouts), default=0)
+    planes, channels = planes_of(settings), infos[0].channels
+    deepest = max((sample_bytes(layout, footprints, channels, planes) for layout in layouts), default=0)
     room.for_samples(request.output, deepest, budget // 2)
     steps = Steps(sum(len(layout.subs) for layout in layouts), tell, cancel)
     survey = calibrate(request, canvas, loader, steps, tell, cancel)
