@@ -22,10 +22,12 @@ from .demosaic import pattern_channels
 from .geometry import Box
 from .photometry.calibration import SubCalibration
 from .photometry.sky import sky_noise
+from .validity import erode
 from .warp import PixelMap, pixel_map
 
 _AS_IT_IS = np.zeros((0, 11))
 _ALL_CHANNELS = np.full((2, 2), -1, dtype=np.int64)
+_GAP_PX, _EDGE_PX = 3, 2
 _NOISE_LAG_PX = 3  # of a colour's own lattice: six pixels of the sub
 
 
@@ -134,3 +136,39 @@ def sample_noise(pixels: NDArray[np.float32], bayer: str | None = None) -> NDArr
         own = pixels[row::2, column::2, channel, None]
         variance[channel].append(float(sky_noise(own, _NOISE_LAG_PX)[0]) ** 2)
     return np.sqrt([np.mean(values) for values in variance])
+
+
+def filled_share(subs: int, scale: float, pixfrac: float, bayer: str | None = None) -> float:
+    """Share of the canvas that drops of a number of subs fill, of the rarest colour, dithers left to chance.
+
+    Parameters
+    ----------
+    subs : int
+        Subs that cover a pixel.
+    scale : float
+        Side of a sub's pixel in pixels of the canvas.
+    pixfrac : float
+        Side of a drop in pixels of a sub.
+    bayer : str, optional
+        With it, one pixel in four has the rarest colour.
+    """
+    spacing = scale * (1.0 if bayer is None else 2.0)
+    touched = min(1.0, ((1.0 + pixfrac * scale) / spacing) ** 2)
+    return 1.0 - (1.0 - touched) ** subs
+
+
+def gap_shares(coverage: NDArray[np.uint16]) -> NDArray[np.float64]:
+    """Share of the covered area of a stack without a sample, per channel.
+
+    Parameters
+    ----------
+    coverage : ndarray of int, shape (h, w, C)
+        Samples of each pixel. The covered area is where any channel has some, small gaps closed, 2 px
+        inside its edge.
+    """
+    from scipy.ndimage import binary_closing
+
+    covered = np.pad((coverage > 0).any(axis=2), _GAP_PX)
+    closed = binary_closing(covered, np.ones((3, 3), bool), iterations=_GAP_PX)[_GAP_PX:-_GAP_PX, _GAP_PX:-_GAP_PX]
+    inner = erode(closed, _EDGE_PX)
+    return np.asarray((coverage[inner] == 0).mean(axis=0)) if inner.any() else np.zeros(coverage.shape[2])

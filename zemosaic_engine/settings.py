@@ -177,7 +177,7 @@ class GridSettings(BaseModel):
         advanced=True,
     )
     drizzle_pixfrac: float = _setting(
-        0.8,
+        1.0,
         "Side of the drops of drizzle in pixels of a sub: smaller is sharper and wants more subs. pixel_scale_arcsec "
         "gives a finer canvas.",
         group="stacking",
