@@ -65,7 +65,14 @@ def build_mosaic(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridO
     Cancelled
         If somebody asked for it.
     """
+    from zemosaic_engine.kernels.compiled import first_compile_told
+
     tell = Teller(sink, _PHASES)
+    with first_compile_told(lambda text: tell.log(f"[GRID] {text}")):
+        return _build(request, tell, cancel)
+
+
+def _build(request: GridRequest, tell: Teller, cancel: CancelToken) -> GridOutcome:
     tell.phase(0)
     request = _affordable(agreeing(request, tell), tell)
     canvas = _plan(request, tell)

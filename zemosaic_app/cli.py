@@ -1,4 +1,4 @@
-"""The command line: ``zemosaic grid | plan | simulate | demo | patch``.
+"""The command line: ``zemosaic grid | plan | compare | simulate | demo | patch``.
 
 Nothing heavy is imported before a command runs: ``zemosaic --help`` answers at once.
 """
@@ -111,6 +111,13 @@ def build_parser() -> argparse.ArgumentParser:
     plan.add_argument("input", type=Path, metavar="INPUT", help="folder with the subs")
     plan.add_argument("--output", type=Path, metavar="FILE", help="plan to write [default INPUT/stack_plan.csv]")
 
+    compare = _add_command(commands, "compare", _run_compare, "set two mosaics of one field side by side")
+    compare.add_argument("first", type=Path, metavar="A.fits", help="a mosaic; the other is brought to its grid")
+    compare.add_argument("second", type=Path, metavar="B.fits", help="another mosaic of the same sky")
+    compare.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder for comparison.txt, .json and .png; made if missing"
+    )
+
     simulate = _add_command(commands, "simulate", _run_simulate, "make a survey of subs with known truth")
     simulate.add_argument("output", type=Path, metavar="OUT", help="folder for the subs; made if missing")
     simulate.add_argument("--preset", choices=("tiny", "small", "bench"), default="small", help="size [default small]")
@@ -220,6 +227,18 @@ def _run_plan(args: argparse.Namespace) -> int:
     if outcome.rejected_table is not None:
         _say(f"{len(outcome.rejected)} files were set aside, see {outcome.rejected_table}")
     return INCOMPLETE if outcome.rejected else DONE
+
+
+def _run_compare(args: argparse.Namespace) -> int:
+    with _watched(args.debug) as (sink, cancel):
+        from zemosaic_compare import PICTURE_NAME, compare
+
+        comparison = compare(args.first, args.second, args.output, sink, cancel)
+    for line in comparison.text().splitlines():
+        _say(line)
+    if args.output is not None:
+        _say(f"Picture: {args.output / PICTURE_NAME}")
+    return DONE
 
 
 def _run_simulate(args: argparse.Namespace) -> int:
