@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,12 +126,22 @@ def write_preview(mosaic_path: Path, png_path: Path, max_px: int) -> None:
     without data are black; holes with a bright rim are cores of saturated stars and white.
     Memory is bounded by the picture, not by the mosaic: it is read in strips.
     """
+    write_picture(make_preview(mosaic_path, max_px), png_path)
+
+
+def make_preview(mosaic_path: Path, max_px: int) -> bytes:
+    """The PNG of `write_preview`, in memory."""
     with fits.open(mosaic_path, memmap=False) as hdus:
         hdu = next(candidate for candidate in hdus if candidate.header.get("NAXIS", 0) >= 2)
         small = _block_means(hdu.section, max_px)
         small = _upright(small, hdu.header)
-    picture = stretch(small)
-    _save_png(picture, png_path)
+    return _png_of(stretch(small))
+
+
+def write_picture(picture: bytes, path: Path) -> None:
+    """Write the bytes of a picture, whole or not at all."""
+    with fits_files.atomic_path(path) as temporary:
+        temporary.write_bytes(picture)
 
 
 _LABEL_PX = 24
@@ -173,7 +184,7 @@ def write_comparison(
         "B, on the scale and sky of A, same stretch",
         f"A - B, black to white: -{reach:.3g} to {reach:.3g} ADU",
     )
-    _save_png(_side_by_side(panels, labels, across=across), png_path)
+    write_picture(_png_of(_side_by_side(panels, labels, across=across)), png_path)
 
 
 def _shrunk(planes: NDArray[np.float32], max_px: int) -> NDArray[np.float32]:
@@ -389,8 +400,9 @@ def _softening(white_sigma: float) -> float:
     return float(np.sqrt(low * high))
 
 
-def _save_png(picture: NDArray[np.uint8], path: Path) -> None:
+def _png_of(picture: NDArray[np.uint8]) -> bytes:
     from PIL import Image
 
-    with fits_files.atomic_path(path) as temporary:
-        Image.fromarray(picture).save(temporary, format="PNG")
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, format="PNG")
+    return file.getvalue()

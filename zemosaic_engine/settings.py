@@ -181,6 +181,7 @@ class GridSettings(BaseModel):
         "Side of the drops of drizzle in pixels of a sub: smaller is sharper and wants more subs. pixel_scale_arcsec "
         "gives a finer canvas.",
         group="stacking",
+        stage="stack",
         unit="pixels of a sub",
         gt=0.0,
         le=1.0,
