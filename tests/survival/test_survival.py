@@ -10,6 +10,7 @@ import signal
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -40,8 +41,8 @@ def parts(output):
 
 @pytest.mark.slow
 def test_killed_runs_end_in_the_same_bytes(survey, tmp_path):
-    *_, report = kill_runs(survey, tmp_path, kills=6, seed=random.randrange(10**6))
-    assert report.kills == 6
+    *_, report = kill_runs(survey, tmp_path, kills=4, seed=random.randrange(10**6))
+    assert report.kills == 4
     assert not report.wrong
 
 
@@ -87,7 +88,8 @@ def test_a_disk_that_fills_ends_the_run_and_with_room_it_goes_on(survey, referen
             "final save": isinstance(event, PhaseStarted) and "final save" in event.name,
         }
         if began[full_at] and not ballast.exists():
-            ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - 20_000))
+            with suppress(OSError):  # the run writes too
+                ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - 20_000))
 
     with pytest.raises(RunError, match="No space left on device"):
         runs(output, sink=fill)
@@ -153,7 +155,7 @@ def test_ctrl_c_at_any_moment_ends_a_process_in_two_seconds(survey, tmp_path):
 @pytest.mark.slow
 def test_a_cancel_from_another_thread_at_any_moment_is_heard_in_two_seconds(reference, runs, tmp_path):
     choice, waits = random.Random(), []
-    for number in range(8):
+    for number in range(5):
         cancel, moment = CancelToken(), []
 
         def stop(cancel=cancel, moment=moment):
