@@ -77,10 +77,17 @@ def build_mosaic(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridO
     Cancelled
         If somebody asked for it.
     """
+    from zemosaic_engine.kernels.compiled import first_compile_told
+
     tell = Teller(sink, _PHASES)
+    with first_compile_told(lambda text: tell.log(f"[GRID] {text}")):
+        return _build(request, tell, cancel)
+
+
+def _build(request: GridRequest, tell: Teller, cancel: CancelToken) -> GridOutcome:
     tell.phase(0)
     if request.canvas is None:
-        request = plan_request(request, sink, cancel)
+        request = plan_request(request, tell.sink, cancel)
     canvas = cast(CanvasPlan, request.canvas)
     catalogue = chosen_catalogue(request.settings, request.infos[0].channels)
     tell.phase(1)
