@@ -18,7 +18,7 @@ from .calibration import SubCalibration
 from .elimination import group_subs
 from .measurements import SubMeasurement
 from .sub_health import far_from_session, far_residuals
-from .survey_cameras import with_camera_biases
+from .survey_biases import with_biases
 from .survey_cells import CellReports, coarsened, match_cells
 from .survey_channel import ChannelAnswer, Run, solve_channel
 from .survey_colour import GainMessage, exchange
@@ -172,8 +172,7 @@ def _solve_used(
         answers = run_all(lambda item: solve(*item), list(enumerate(messages)), threads, cancel)
     noise = np.array([m.noise for m in problem.subs])
     return problem, [
-        with_camera_biases(answer, problem.run, level[:, channel], noise[:, channel])
-        for channel, answer in enumerate(answers)
+        with_biases(answer, problem.run, level[:, channel], noise[:, channel]) for channel, answer in enumerate(answers)
     ]
 
 
