@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
+import grid_mode
 from benchmarks.survival import science
+from zemosaic_engine.events import CancelToken
+from zemosaic_engine.settings import GridSettings
+from zemosaic_worker import RunOrder, run
 
 ALL = (16, 1, 4)
 
@@ -145,3 +149,28 @@ def test_a_state_folder_that_is_a_ruin_stops_no_run(runs, finished, reference):
     (state / "unknown").write_text("?")
     assert runs(finished) == science(reference)
     assert not list((state / "measurements").glob("0000000*"))
+
+
+# --- by other doors
+
+
+def test_the_worker_recognises_the_mode_and_finds_the_same_work(survey, finished, reference):
+    texts = []
+    order = RunOrder(survey, finished, GridSettings())
+    outcome = run(order, lambda event: texts.append(getattr(event, "text", "")), CancelToken())
+    assert outcome.report.mode == "grid"
+    assert "[GRID] 4 of 4 tiles were stacked by an earlier run" in texts
+    assert science(finished) == science(reference)
+
+
+@pytest.mark.slow
+def test_a_host_goes_on_where_it_was_too(survey, tmp_path):
+    def make():
+        messages = []
+        grid_mode.run_grid_mode(survey, tmp_path / "out", lambda message, *_, **__: messages.append(message))
+        return messages
+
+    assert not any("earlier run" in message for message in make())
+    before = science(tmp_path / "out")
+    assert any("4 of 4 tiles were stacked by an earlier run" in message for message in make())
+    assert science(tmp_path / "out") == before
