@@ -81,7 +81,13 @@ class CudaOnHost:
         self._used, self._lock = 0, threading.Lock()
         self.launches, self.peak, self.options = 0, 0, ()
         self.cuda = SimpleNamespace(
-            runtime=SimpleNamespace(memGetInfo=self._info), memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError)
+            runtime=SimpleNamespace(
+                memGetInfo=self._info,
+                getDeviceCount=lambda: 1,
+                getDeviceProperties=lambda number: {"name": b"on the host"},
+                CUDARuntimeError=RuntimeError,
+            ),
+            memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
         )
 
     def _info(self):

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from cuda_on_host import COMPILER, CudaOnHost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+import zemosaic_worker
+from zemosaic_engine import backend
 from zemosaic_engine.errors import RunError
+from zemosaic_engine.events import CancelToken, LogLine
 from zemosaic_engine.geometry import Box
 from zemosaic_engine.kernels import combining, cuda, reference
 from zemosaic_engine.kernels.reference import COMBINE, REJECT, CombineOptions, Dropped
 from zemosaic_engine.photometry.calibration import SubCalibration
+from zemosaic_engine.photometry.scales import SampleFacts, Scales
+from zemosaic_engine.photometry.stars import no_stars
+from zemosaic_engine.settings import GridSettings
+from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
+from zemosaic_engine.stacking.combine import combine
+from zemosaic_engine.stacking.samples import Drops, Samples
 from zemosaic_engine.warp import PixelMap, kernel_stretch, resample
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler")
@@ -178,6 +190,73 @@ def test_products_and_sums_are_not_contracted(gpu):
     assert "--fmad=false" in gpu._library.options
 
 
+def test_nvidias_compiler_accepts_the_source():
+    """Where its library is installed (pip install nvidia-cuda-nvrtc-cu12); it needs no GPU."""
+    nvrtc = pytest.importorskip("nvidia.cuda_nvrtc")
+    folder = Path(next(iter(nvrtc.__path__))) / "lib"
+    library = ctypes.CDLL(str(next(folder.glob("libnvrtc.so*"))))
+    program, size = ctypes.c_void_p(), ctypes.c_size_t()
+    source = cuda._SOURCE.read_bytes()
+    assert library.nvrtcCreateProgram(ctypes.byref(program), source, b"pixels.cu", 0, None, None) == 0
+    options = [option.encode() for option in (*cuda._OPTIONS, "--gpu-architecture=compute_75")]
+    failed = library.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*options))
+    library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    log = ctypes.create_string_buffer(size.value)
+    library.nvrtcGetProgramLog(program, log)
+    assert not failed, log.value.decode()
+    library.nvrtcGetPTXSize(program, ctypes.byref(size))
+    machine_code = ctypes.create_string_buffer(size.value)
+    library.nvrtcGetPTX(program, machine_code)
+    for name in (b"combine_band", b"resample_rows"):
+        assert b".visible .entry " + name in machine_code.value
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kernel", ["lanczos3", "drizzle"])
+def test_a_run_on_the_gpu_makes_the_mosaic_of_the_cpu(tmp_path, monkeypatch, kernel):
+    """Whole, with photometry, on a device too small for a tile at once."""
+    simulate_survey(tmp_path / "subs", PRESETS["tiny"], seed=1)
+    library, lines = CudaOnHost(tmp_path, capacity=20_000_000), []
+    monkeypatch.setattr(backend, "_cupy", lambda: library)
+    backend.cuda_problem.cache_clear()
+    try:
+        for device in ("cuda", "cpu"):
+            settings = GridSettings(device=device, resample_kernel=kernel)
+            zemosaic_worker.run_grid(tmp_path / "subs", tmp_path / device, settings, lines.append, CancelToken())
+    finally:
+        backend.cuda_problem.cache_clear()
+    assert any("combined on the GPU on the host" in event.text for event in lines if isinstance(event, LogLine))
+    assert library.launches > 20
+    there, here = (fits.open(tmp_path / device / "mosaic_grid.fits") for device in ("cuda", "cpu"))
+    with there, here:
+        same = there["COVERAGE"].data == here["COVERAGE"].data
+        # Values resampled in another order of sums differ in their last digit: a sample at its limit may fall beyond.
+        assert same.mean() > 1 - 1e-4
+        difference = np.abs(there[0].data - here[0].data)[same & np.isfinite(here[0].data)]
+        assert np.quantile(difference, 0.999) < 0.01
+        np.testing.assert_array_equal(np.isnan(there[0].data), np.isnan(here[0].data))
+
+
+def test_a_tile_stacked_on_the_gpu_comes_back_as_numpy_and_equal(gpu):
+    rng = np.random.default_rng(4)
+    flat, start, boxes, scale, radial, dropped = crops_of_subs(rng, 9, (40, 56, 3), drops=True)
+    facts = [
+        SampleFacts(no_stars(3), np.zeros((0, 2), np.int64), np.zeros((0, 3)), np.zeros((0, 3)), np.full(3, 30.0),
+                    float("nan"), 1, 0)
+        for _ in boxes
+    ]  # fmt: skip
+    drops = Drops(dropped[0], dropped[1], np.full((9, 3), 45.0))
+    samples = Samples(flat, start, boxes, scale[4], radial, (40, 56, 3), drops)
+    scales = Scales(scale[0], scale[1], np.zeros((9, 3)), 0, 1)
+    settings = GridSettings(threads=1)
+    there = combine(samples, facts, scales, settings, device=gpu)
+    here = combine(samples, facts, scales, settings)
+    for name in ("pixels", "weight", "coverage"):
+        assert isinstance(getattr(there, name), np.ndarray)
+        np.testing.assert_allclose(getattr(there, name), getattr(here, name), rtol=1e-6)
+    assert there.rejected_pct == here.rejected_pct > 1
+
+
 # ------------------------------------------------------------------------- memory
 
 
@@ -216,7 +295,7 @@ def test_running_out_of_memory_halves_the_work_and_goes_on(tmp_path):
 
 def test_a_device_without_room_for_one_row_is_refused(tmp_path):
     gpu = cuda.Gpu(CudaOnHost(tmp_path, capacity=3000, told_free=10**9), lambda text: None)
-    with pytest.raises(RunError, match="no room for one row of the stacking.*choose device = cpu"):
+    with pytest.raises(RunError, match=r"no room for one row of the stacking.*choose device = cpu"):
         combine_all(gpu, np.random.default_rng(1))
 
 

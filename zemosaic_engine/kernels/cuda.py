@@ -44,6 +44,11 @@ class Gpu:
         self._most_rows: dict[str, int] = {}
 
     @property
+    def name(self) -> str:
+        """What the device calls itself."""
+        return str(self._library.cuda.runtime.getDeviceProperties(0)["name"].decode())
+
+    @property
     def free_bytes(self) -> int:
         """Free memory of the device, with what the library's pool holds unused."""
         free, _ = self._library.cuda.runtime.memGetInfo()
@@ -165,8 +170,8 @@ class Gpu:
                     self._library.get_default_memory_pool().free_all_blocks()
                     if end - done == 1:
                         raise RunError(
-                            f"The GPU has no room for one row of the {what}, {(fixed + a_row) / 1e6:.0f} MB: close other "
-                            "programs that use it, or choose device = cpu."
+                            f"The GPU has no room for one row of the {what}, {(fixed + a_row) / 1e6:.0f} MB: close "
+                            "other programs that use it, or choose device = cpu."
                         ) from error
                     step = self._most_rows[what] = (end - done) // 2
                     self._tell(
