@@ -112,7 +112,14 @@ def _touching(cell: TileBoxes, boxes: NDArray[np.int64], footprints: Sequence[Fo
     return tuple(touching)
 
 
+def placed(layout: TileLayout, infos: Sequence[SubInfo], footprints: Sequence[Footprint]) -> list[Footprint]:
+    """Footprints of the subs of a tile on the grid of its boxes; `footprints` are those on the canvas."""
+    if layout.grid is None:
+        return [footprints[number] for number in layout.subs]
+    return [footprint_of(infos[number], layout.grid) for number in layout.subs]
+
+
 def sample_bytes(layout: TileLayout, footprints: Sequence[Footprint], channels: int) -> int:
-    """Memory for the float32 samples of a tile, each sub cropped to where it meets the tile."""
-    crops = (footprints[number].box.intersect(layout.outer) for number in layout.subs)
+    """Memory for the float32 samples of a tile, each of its placed subs cropped to where it meets the tile."""
+    crops = (footprint.box.intersect(layout.outer) for footprint in footprints)
     return 4 * channels * sum(crop.height * crop.width for crop in crops)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from ..errors import SubError
 from ..events import CancelToken, Steps
 from ..executors.threads import run_all, thread_count
-from ..footprints import Footprint, TileLayout
+from ..footprints import Footprint, TileLayout, placed
 from ..frames import SubInfo
 from ..geometry import Box
 from ..loading import SubLoader
@@ -18,7 +19,7 @@ from ..memory import SampleStore
 from ..photometry.scales import SampleFacts
 from ..photometry.stars import Stars
 from ..settings import GridSettings
-from ..warp import pixel_map, resample
+from ..warp import pixel_map, pixel_to_sky, resample, sky_to_pixel
 from ..wcs import CanvasPlan
 from .samples import Samples, measure_sample
 from .survey import Survey
@@ -40,7 +41,9 @@ def gather(
 ) -> Gathered:
     """Resample every sub of a tile onto its pixels and measure it there."""
     channels = infos[0].channels
-    crops = [footprints[number].box.intersect(layout.outer) for number in layout.subs]
+    grid = layout.grid or canvas
+    places = placed(layout, infos, footprints)
+    crops = [footprint.box.intersect(layout.outer) for footprint in places]
     start = np.concatenate([[0], np.cumsum([crop.height * crop.width * channels for crop in crops])]).astype(np.int64)
     buffer = store.begin(int(start[-1]))
 
@@ -53,12 +56,12 @@ def gather(
         finally:
             steps.one()
         target = buffer[start[place] : start[place + 1]].reshape(*crop.shape, channels)
-        mapping = pixel_map(infos[number].wcs, canvas.wcs, crop, src_shape=infos[number].shape)
+        mapping = pixel_map(infos[number].wcs, grid.wcs, crop, src_shape=infos[number].shape)
         scale = survey.calibration(number)
         resample(loaded.frame.pixels, mapping, crop, settings.resample_kernel, target, scale)
         if not np.isfinite(target).any():
             return None
-        stars = _stars_in(loaded.stars, crop)
+        stars = _stars_in(_on_grid(loaded.stars, canvas, layout.grid), crop)
         return measure_sample(target, crop, stars, infos[number].exposure_s, frame_stars=len(loaded.stars))
 
     measured = run_all(resample_one, range(len(crops)), thread_count(settings.threads), cancel)
@@ -68,11 +71,19 @@ def gather(
         buffer,
         start[kept],
         np.array([crops[place].relative_to(layout.outer) for place in kept], dtype=np.int64).reshape(-1, 4),
-        np.array([footprints[n].edges_in(layout.outer) for n in numbers], dtype=np.float32).reshape(-1, 4, 3),
-        _radial([footprints[n] for n in numbers], layout.outer, settings),
+        np.array([places[n].edges_in(layout.outer) for n in kept], dtype=np.float32).reshape(-1, 4, 3),
+        _radial([places[n] for n in kept], layout.outer, settings),
         (*layout.outer.shape, channels),
     )
     return samples, [facts for facts in measured if facts is not None], numbers
+
+
+def _on_grid(stars: Stars, canvas: CanvasPlan, grid: CanvasPlan | None) -> Stars:
+    """Stars of the canvas at their places on the grid of a tile; their fluxes are those on pixels of one size."""
+    if grid is None:
+        return stars
+    x, y = sky_to_pixel(grid.wcs, *pixel_to_sky(canvas.wcs, stars.x, stars.y, like=grid.wcs))
+    return replace(stars, x=x, y=y)
 
 
 def _stars_in(stars: Stars, box: Box) -> Stars:
