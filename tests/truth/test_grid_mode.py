@@ -12,7 +12,7 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 import grid_mode
-from zemosaic_engine import memory
+from zemosaic_engine import memory, preparation
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError
 from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, Progress, TileCount
 from zemosaic_engine.mosaic_files import planned_bytes
@@ -401,7 +401,7 @@ def test_several_filters_are_named_with_the_option_that_chooses(survey, tmp_path
 
 
 def test_more_subs_than_can_be_solved_together_are_matched_as_tiles_and_that_is_said(survey, tmp_path, monkeypatch):
-    monkeypatch.setattr(grid_mode, "_MOST_SURVEY_SUBS", 5)
+    monkeypatch.setattr(preparation, "_MOST_SURVEY_SUBS", 5)
     outcome, events = run(survey, tmp_path, photometry="survey")
     assert any("photometry = tiles is used" in line for line in lines(events, "WARN"))
     assert not (tmp_path / "sub_photometry.ecsv").exists()
