@@ -15,7 +15,6 @@ import numpy as np
 from zemosaic_engine.assembly import assemble
 from zemosaic_engine.canvas import Mosaic
 from zemosaic_engine.delivery import deliver
-from zemosaic_engine.errors import SettingsError
 from zemosaic_engine.events import CancelToken, Event, LogLine, Sink, Teller
 from zemosaic_engine.executors.threads import run_interruptibly
 from zemosaic_engine.photometry.coverage_renorm import coverage_renorm
@@ -24,6 +23,7 @@ from zemosaic_engine.photometry.sky import clipped_median, sky_noise
 from zemosaic_engine.photometry.stars import starless_pixels
 from zemosaic_engine.pointings import lay_out_pointings
 from zemosaic_engine.preparation import plan_request
+from zemosaic_engine.reference_catalogue import chosen_catalogue, tie_to_catalogue
 from zemosaic_engine.request import GridOutcome, GridRequest
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.stacking.tile_stacks import stack_tiles
@@ -47,16 +47,11 @@ def plan_classic(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridR
     Raises
     ------
     SettingsError
-        If there is no room for its files, or a setting asks for what only Grid Mode does.
+        If there is no room for its files, or the reference catalogue cannot be used.
     RunError
         If no sub is left, or the canvas is too large.
     """
     settings = request.settings
-    if settings.reference_catalogue:
-        raise SettingsError(
-            "reference_catalogue gives zero points to survey photometry, which the classic flow has not: drop it, or "
-            "use zemosaic grid."
-        )
     if settings.photometry == "survey":  # subs are brought together within each pointing, pointings as tiles
         settings = settings.model_copy(update={"photometry": "tiles"})
     return plan_request(replace(request, settings=settings), in_classic_words(sink), cancel, reprojecting=True)
@@ -81,9 +76,17 @@ def build_mosaic(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridO
     Cancelled
         If somebody asked for it.
     """
+    from zemosaic_engine.kernels.compiled import first_compile_told
+
     tell = Teller(in_classic_words(sink), _PHASES)
+    with first_compile_told(lambda text: tell.log(f"[GRID] {text}")):
+        return _build(request, tell, cancel)
+
+
+def _build(request: GridRequest, tell: Teller, cancel: CancelToken) -> GridOutcome:
     tell.phase(0)
     settings, canvas = request.settings, cast(CanvasPlan, request.canvas)
+    catalogue = chosen_catalogue(settings, request.infos[0].channels)
     layouts = run_interruptibly(
         lambda: lay_out_pointings(
             request.infos, settings.pointing_radius_fov, canvas.pixel_scale_arcsec, settings.max_canvas_mpx
@@ -101,7 +104,8 @@ def build_mosaic(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridO
     run_interruptibly(lambda: _apply_phase5_post_stack_pipeline(mosaic, settings, tell), cancel)
     run_interruptibly(lambda: _apply_two_pass_coverage_renorm_if_requested(mosaic, settings, tell), cancel)
     tell.phase(5)
-    return deliver(request, canvas, stacked, scaling, seams, mosaic, tell, cancel)
+    tied = run_interruptibly(lambda: tie_to_catalogue(mosaic.pixels, canvas.wcs, catalogue, tell), cancel)
+    return deliver(request, canvas, stacked, scaling, seams, mosaic, tied, tell, cancel)
 
 
 def in_classic_words(sink: Sink) -> Sink:

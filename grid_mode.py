@@ -21,6 +21,7 @@ from zemosaic_engine.events import CancelToken, LogLine, Sink, Teller
 from zemosaic_engine.executors.threads import run_interruptibly
 from zemosaic_engine.host import HostCallback, host_configuration, host_settings, telemetry_interval_s
 from zemosaic_engine.preparation import plan_request, prepare_request
+from zemosaic_engine.reference_catalogue import chosen_catalogue, tie_to_catalogue
 from zemosaic_engine.request import GridOutcome, GridRequest
 from zemosaic_engine.resume.checkpoints import Checkpoints
 from zemosaic_engine.resume.run_folder import RunFolder
@@ -74,11 +75,19 @@ def build_mosaic(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridO
     Cancelled
         If somebody asked for it.
     """
+    from zemosaic_engine.kernels.compiled import first_compile_told
+
     tell = Teller(sink, _PHASES)
+    with first_compile_told(lambda text: tell.log(f"[GRID] {text}")):
+        return _build(request, tell, cancel)
+
+
+def _build(request: GridRequest, tell: Teller, cancel: CancelToken) -> GridOutcome:
     tell.phase(0)
     if request.canvas is None:
-        request = plan_request(request, sink, cancel)
+        request = plan_request(request, tell.sink, cancel)
     canvas = cast(CanvasPlan, request.canvas)
+    catalogue = chosen_catalogue(request.settings, request.infos[0].channels)
     tell.phase(1)
     stacked = take_tiles(request, tell, cancel) if request.tiles_only else stack_tiles(request, canvas, tell, cancel)
     tell.phase(2)
@@ -87,7 +96,8 @@ def build_mosaic(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridO
     tell.phase(3)
     mosaic = run_interruptibly(lambda: assemble(tiles, scaling, canvas, settings, tell, cancel), cancel)
     tell.phase(4)
-    return deliver(request, canvas, stacked, scaling, seams, mosaic, tell, cancel)
+    tied = run_interruptibly(lambda: tie_to_catalogue(mosaic.pixels, canvas.wcs, catalogue, tell), cancel)
+    return deliver(request, canvas, stacked, scaling, seams, mosaic, tied, tell, cancel)
 
 
 def _matching_of(request: GridRequest) -> GridSettings:

@@ -277,19 +277,13 @@ def _check_settings(order: RunOrder) -> None:
             "legacy_rgb_cube is the axis order of the viewer file, which is written with save_final_as_uint16 only: "
             "set both or none."
         )
-    if settings.reference_catalogue:
-        if order.tiles_only or settings.photometry != "survey":
-            raise SettingsError(
-                "reference_catalogue gives zero points to survey photometry, which --tiles and photometry = "
-                f"{settings.photometry} leave out: drop the catalogue, or use photometry = survey on subs."
-            )
-        if not Path(settings.reference_catalogue).is_file():
-            raise SettingsError(f"The reference catalogue {settings.reference_catalogue} is not there.")
-    free = memory.available_bytes()
-    if settings.memory_gb * 1e9 > free:
+    if settings.reference_catalogue and not Path(settings.reference_catalogue).is_file():
+        raise SettingsError(f"The reference catalogue {settings.reference_catalogue} is not there.")
+    there = memory.physical_bytes()
+    if there and settings.memory_gb * 1e9 > there:
         raise SettingsError(
-            f"memory_gb = {settings.memory_gb:g} is more than is free on this computer ({memory.size_text(free)}); "
-            "lower it, or leave it at 0."
+            f"memory_gb = {settings.memory_gb:g} is more than this computer has ({memory.size_text(there)}); lower it, "
+            "or leave it at 0."
         )
 
 

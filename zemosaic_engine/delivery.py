@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from astropy.io import fits
+
 from . import mosaic_files, provenance
 from .canvas import Mosaic
 from .events import CancelToken, Teller
@@ -19,14 +21,19 @@ def deliver(
     scaling: TileScaling,
     seams: Seams,
     mosaic: Mosaic,
+    tied: fits.Header,
     tell: Teller,
     cancel: CancelToken,
 ) -> GridOutcome:
-    """Write the mosaic with its maps and tables, and say what was made."""
+    """Write the mosaic with its maps and tables, and say what was made.
+
+    `tied` are the cards that `tie_to_catalogue` gives the header.
+    """
     metrics = tell_metrics(stacked.tiles, scaling, seams, tell)
     output, settings = request.output, request.settings
     used = [request.infos[number] for number in sorted(stacked.used)]
     cards = provenance.mosaic_cards(used, settings, tiles=len(stacked.tiles), ready_made_tiles=request.tiles_only)
+    cards.update(tied)
     mosaic_files.write_tile_table(output, stacked.tiles, scaling, seams.pairs, stacked.subs)
     pixels = [pair.pixels for pair in seams.pairs]
     mosaic_files.write_seam_table(output, stacked.tiles, seams.overlaps, pixels, seams.before, seams.after)

@@ -119,7 +119,7 @@ def placed(layout: TileLayout, infos: Sequence[SubInfo], footprints: Sequence[Fo
     return [footprint_of(infos[number], layout.grid) for number in layout.subs]
 
 
-def sample_bytes(layout: TileLayout, footprints: Sequence[Footprint], channels: int) -> int:
-    """Memory for the float32 samples of a tile, each of its placed subs cropped to where it meets the tile."""
-    crops = (footprint.box.intersect(layout.outer) for footprint in footprints)
-    return 4 * channels * sum(crop.height * crop.width for crop in crops)
+def sample_bytes(layout: TileLayout, placed_subs: Sequence[Footprint], channels: int, planes: int = 1) -> int:
+    """Memory for the samples of a tile, `planes` float32 each, each of its subs cropped to where it meets the tile."""
+    crops = (footprint.box.intersect(layout.outer) for footprint in placed_subs)
+    return 4 * planes * channels * sum(crop.height * crop.width for crop in crops)

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from . import backend, mosaic_files, plan, room
 from .canvas import canvas_bytes
+from .errors import SettingsError
 from .events import CancelToken, Sink, SubCount, Teller
 from .executors.threads import run_interruptibly
+from .reference_catalogue import chosen_catalogue
 from .request import GridRequest, agreeing
+from .resume.lost_inputs import raise_if_lost
 from .settings import GridSettings
 from .wcs import CanvasPlan, plan_canvas
-
-_MOST_SURVEY_SUBS = 800  # four unknowns each: a dense matrix of 3200 is a matter of seconds, one of 20000 is not
 
 
 def prepare_request(
@@ -30,9 +31,9 @@ def prepare_request(
     Raises
     ------
     SettingsError
-        If the rows have several filters and none was chosen.
+        If the folder holds nothing that is called like a sub, or the rows have several filters and none was chosen.
     RunError
-        If there is no usable sub.
+        If the folder went away while its headers were read.
     """
     tell = Teller(sink, ())
 
@@ -44,6 +45,8 @@ def prepare_request(
     found_plan = None if tiles_only else plan.find_stack_plan(input_folder)
     if found_plan is None:
         infos, rejected = plan.scan_folder(input_folder, saturation_adu=settings.saturation_adu, on_file=on_file)
+        if not infos and not rejected:
+            raise SettingsError(plan.no_sub_text(input_folder))
         infos = plan.select_filter(infos, settings.filter)
         tell.log(f"[GRID] {len(infos)} usable FITS images in {input_folder}")
     else:
@@ -58,7 +61,9 @@ def prepare_request(
         infos = plan.select_filter(infos, settings.filter)
         rejected = [*stack_plan.missing, *unreadable]
         tell.log(f"[GRID] {found_plan.name}: {len(rows)} subs, {len(infos)} of them usable")
+    paths = [*(info.path for info in infos), *(error.path for error in rejected)]
     for error in rejected:
+        raise_if_lost(error, paths)
         tell.set_aside(error)
     return GridRequest(infos, rejected, output, settings, tiles_only)
 
@@ -82,24 +87,11 @@ def plan_request(request: GridRequest, sink: Sink, cancel: CancelToken, *, repro
         If no sub is left, or the canvas is too large for the settings or for the memory.
     """
     tell = Teller(sink, ())
-    request = _affordable(run_interruptibly(lambda: agreeing(request, tell), cancel), tell)
+    request = run_interruptibly(lambda: agreeing(request, tell), cancel)
+    chosen_catalogue(request.settings, request.infos[0].channels)  # one that cannot be used is better missed now
     return replace(
         request, canvas=run_interruptibly(lambda: _plan(request, tell, reprojecting or request.tiles_only), cancel)
     )
-
-
-def _affordable(request: GridRequest, tell: Teller) -> GridRequest:
-    """Survey photometry solves all subs at once, densely; beyond a number of subs tiles are matched instead."""
-    subs, limit = len(request.infos), _MOST_SURVEY_SUBS
-    asked = request.settings.photometry == "survey" and request.calibrations is None and not request.tiles_only
-    if not asked or subs <= limit:
-        return request
-    tell.log(
-        f"[GRID] {subs} subs are more than the {limit} that survey photometry can solve together: photometry = tiles "
-        "is used; gradients of single subs may remain visible",
-        "WARN",
-    )
-    return replace(request, settings=request.settings.model_copy(update={"photometry": "tiles"}))
 
 
 def _plan(request: GridRequest, tell: Teller, reprojecting: bool) -> CanvasPlan:

@@ -49,7 +49,8 @@ OURS = set().union(*MAY_IMPORT.values())
 # One door per heavy library: where it may be imported at all.
 DOORS = {
     "cupy": ["zemosaic_engine/backend.py"],
-    "numba": ["zemosaic_engine/kernels/cpu.py"],
+    "numba": ["zemosaic_engine/kernels/compiled.py"],
+    "threadpoolctl": ["zemosaic_engine/executors/threads.py"],
     "sep": ["zemosaic_engine/photometry/stars.py"],
     "reproject": ["zemosaic_engine/wcs.py", "zemosaic_engine/canvas.py"],
     "PIL": ["zemosaic_utils.py"],

@@ -126,15 +126,9 @@ def test_the_same_run_again_takes_the_master_tiles_and_gives_the_same_pixels(fin
     )
 
 
-def test_what_only_grid_mode_does_is_refused(subs, tmp_path):
-    catalogue = tmp_path / "stars.csv"
-    catalogue.write_text("ra,dec,mag\n")
-    for order in (
-        RunOrder(subs, tmp_path / "out", GridSettings(reference_catalogue=str(catalogue)), "classic"),
-        RunOrder(subs, tmp_path / "out", GridSettings(), "classic", tiles_only=True),
-    ):
-        with pytest.raises(SettingsError):
-            run(order, lambda event: None, CancelToken())
+def test_finished_tiles_are_refused(subs, tmp_path):
+    with pytest.raises(SettingsError, match="zemosaic grid"):
+        run(RunOrder(subs, tmp_path / "out", GridSettings(), "classic", tiles_only=True), print, CancelToken())
     assert not (tmp_path / "out").exists()
 
 

@@ -208,7 +208,11 @@ def test_the_input_must_be_a_folder(tmp_path):
 def test_a_folder_without_subs_is_taken_for_the_wrong_one(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "notes.txt").write_text("no sub")
-    with pytest.raises(SettingsError, match="is it the right folder"):
+    with pytest.raises(SettingsError, match="is it the right one"):
+        run_grid(tmp_path / "in", tmp_path / "out", SETTINGS, lambda event: None, CancelToken())
+    (tmp_path / "in" / "lights").mkdir()
+    write_image(tmp_path / "in" / "lights" / "a.fits")
+    with pytest.raises(SettingsError, match="its folder lights does"):
         run_grid(tmp_path / "in", tmp_path / "out", SETTINGS, lambda event: None, CancelToken())
     assert not (tmp_path / "out").exists()
 
@@ -232,7 +236,6 @@ def test_the_output_must_be_a_folder(folders):
     ("settings", "words"),
     [
         ({"legacy_rgb_cube": True}, "save_final_as_uint16"),
-        ({"reference_catalogue": "stars.csv", "photometry": "tiles"}, "reference_catalogue"),
         ({"reference_catalogue": "no_such_stars.csv"}, "is not there"),
         ({"memory_gb": 1e6}, "memory_gb"),
     ],

@@ -4,8 +4,8 @@
 
     hot pixels   <- contents of the subs they are found in
     measurement  <- content and header of the sub, hot pixels of its sensor, canvas, settings of measuring
-    solution     <- measurements of the subs that take part, settings of the solution, reference catalogue
-    tile         <- subs with their hot pixels, their calibrations, boxes, canvas, settings up to stacking
+    solution     <- measurements of the subs that take part, settings of the solution
+    tile         <- subs with their hot pixels, their calibrations, boxes, canvas, settings of measuring and stacking
 
 Matching, assembly and files are made anew each time: they take a small share of a run.
 """
@@ -14,13 +14,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from pathlib import Path
-from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import SettingsError, SubError
+from ..errors import SubError
 from ..footprints import TileLayout
 from ..frames import SubInfo
 from ..hot_pixels import sensor_key
@@ -28,9 +26,7 @@ from ..photometry.calibration import SubCalibration
 from ..request import GridRequest
 from ..settings import GridSettings, Stage, setting_fields
 from ..wcs import CanvasPlan
-from .fingerprints import file_digest, fingerprint
-
-_ORDER = get_args(Stage)
+from .fingerprints import fingerprint
 
 
 class Dependencies:
@@ -79,7 +75,7 @@ class Dependencies:
 
     def measurement(self, number: int, *what: object) -> str:
         """Of what is measured on a sub, with `what` matters beside sub, canvas and settings."""
-        settings = settings_until("measure", self._settings)
+        settings = settings_of(self._settings, "measure")
         key = self._checkpoints.key("measurement", self.sub(number), self._canvas, settings, *what)
         self._measurements[number] = key
         return key
@@ -87,9 +83,7 @@ class Dependencies:
     def solution(self, numbers: Sequence[int]) -> str:
         """Of the solution for the subs `numbers`, for which `measurement` was called."""
         measured = [self._measurements[number] for number in numbers]
-        catalogue = self._settings.reference_catalogue
-        content = _catalogue_digest(Path(catalogue)) if catalogue else ""
-        return self._checkpoints.key("solution", measured, content, settings_until("solve", self._settings))
+        return self._checkpoints.key("solution", measured, settings_of(self._settings, "solve"))
 
     def tile(
         self,
@@ -111,7 +105,7 @@ class Dependencies:
         subs = [self.sub(number) for number in layout.subs]
         grid = "" if layout.grid is None else fingerprint(layout.grid.wcs, layout.grid.shape)
         boxes = (layout.name, list(layout.inner), list(layout.outer), grid)
-        settings = settings_until("stack", self._settings)
+        settings = settings_of(self._settings, "measure", "stack")
         return self._checkpoints.key("tile", subs, list(calibrations), background, boxes, self._canvas, settings)
 
     def _content(self, info: SubInfo) -> str:
@@ -121,17 +115,9 @@ class Dependencies:
             raise SubError(info.path, f"it cannot be read: {error.strerror or error}") from error
 
 
-def settings_until(stage: Stage, settings: GridSettings) -> dict[str, object]:
-    """The settings that a stage depends on, by name: its own and those of the stages before it.
+def settings_of(settings: GridSettings, *stages: Stage) -> dict[str, object]:
+    """The settings whose first stage is one of `stages`, by name.
 
-    Those of the stage "plan" are not among them: they act through the subs and the canvas.
+    What is made from the results of an earlier stage depends on its settings through them.
     """
-    wanted = _ORDER[1 : _ORDER.index(stage) + 1]
-    return {field.name: getattr(settings, field.name) for field in setting_fields() if field.stage in wanted}
-
-
-def _catalogue_digest(path: Path) -> str:
-    try:
-        return file_digest(path)
-    except OSError as error:
-        raise SettingsError(f"The reference catalogue {path} cannot be read: {error.strerror or error}.") from error
+    return {field.name: getattr(settings, field.name) for field in setting_fields() if field.stage in stages}

@@ -1,4 +1,4 @@
-"""Every sub of a tile is resampled onto the tile's pixels, calibrated on the way, and measured there."""
+"""Every sub of a tile comes onto the tile's pixels, calibrated on the way, and is measured there."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..drizzle import drop, drop_map, sample_noise
 from ..errors import SubError
 from ..events import CancelToken, Steps
 from ..executors.threads import run_all, thread_count
@@ -19,10 +20,13 @@ from ..memory import SampleStore
 from ..photometry.scales import SampleFacts
 from ..photometry.stars import Stars
 from ..settings import GridSettings
-from ..warp import pixel_map, pixel_to_sky, resample, sky_to_pixel
+from ..warp import Kernel, pixel_map, pixel_to_sky, resample, sky_to_pixel
 from ..wcs import CanvasPlan
-from .samples import Samples, measure_sample
+from .samples import Drops, Samples, measure_sample
 from .survey import Survey
+
+#: Whose samples are judged for drops: an interpolated sample lies where its pixel is, a drop beside it.
+_JUDGE: Kernel = "lanczos3"
 
 Gathered = tuple[Samples, list[SampleFacts], list[int]]
 
@@ -39,13 +43,15 @@ def gather(
     steps: Steps,
     cancel: CancelToken,
 ) -> Gathered:
-    """Resample every sub of a tile onto its pixels and measure it there."""
+    """Resample every sub of a tile onto its pixels and measure it there; drop it there too if drizzle is asked for."""
     channels = infos[0].channels
     grid = layout.grid or canvas
     places = placed(layout, infos, footprints)
     crops = [footprint.box.intersect(layout.outer) for footprint in places]
     start = np.concatenate([[0], np.cumsum([crop.height * crop.width * channels for crop in crops])]).astype(np.int64)
-    buffer = store.begin(int(start[-1]))
+    buffer, *dropped = np.split(store.begin(planes_of(settings) * int(start[-1])), planes_of(settings))
+    drops = Drops(dropped[0], dropped[1], np.zeros((len(crops), channels))) if dropped else None
+    kernel = _JUDGE if settings.resample_kernel == "drizzle" else settings.resample_kernel
 
     def resample_one(place: int) -> SampleFacts | None:
         number, crop = layout.subs[place], crops[place]
@@ -55,12 +61,19 @@ def gather(
             return None
         finally:
             steps.one()
-        target = buffer[start[place] : start[place + 1]].reshape(*crop.shape, channels)
+        here = slice(start[place], start[place + 1])
+        target = buffer[here].reshape(*crop.shape, channels)
         mapping = pixel_map(infos[number].wcs, grid.wcs, crop, src_shape=infos[number].shape)
         scale = survey.calibration(number)
-        resample(loaded.frame.pixels, mapping, crop, settings.resample_kernel, target, scale)
+        resample(loaded.frame.pixels, mapping, crop, kernel, target, scale)
         if not np.isfinite(target).any():
             return None
+        if drops is not None:
+            falls = drop_map(infos[number].wcs, infos[number].shape, grid.wcs, grid.shape)
+            into = drops.values[here].reshape(target.shape), drops.shares[here].reshape(target.shape)
+            drop(loaded.frame.pixels, falls, crop, settings.drizzle_pixfrac, infos[number].bayer, into, scale)
+            noise = sample_noise(loaded.frame.pixels, infos[number].bayer)
+            drops.noise[place] = noise if scale is None else noise * scale.gain
         stars = _stars_in(_on_grid(loaded.stars, canvas, layout.grid), crop)
         return measure_sample(target, crop, stars, infos[number].exposure_s, frame_stars=len(loaded.stars))
 
@@ -74,8 +87,14 @@ def gather(
         np.array([places[n].edges_in(layout.outer) for n in kept], dtype=np.float32).reshape(-1, 4, 3),
         _radial([places[n] for n in kept], layout.outer, settings),
         (*layout.outer.shape, channels),
+        None if drops is None else replace(drops, noise=drops.noise[kept]),
     )
     return samples, [facts for facts in measured if facts is not None], numbers
+
+
+def planes_of(settings: GridSettings) -> int:
+    """Numbers that are held of each sample: its value, and of a drop its value and share beside it."""
+    return 3 if settings.resample_kernel == "drizzle" else 1
 
 
 def _on_grid(stars: Stars, canvas: CanvasPlan, grid: CanvasPlan | None) -> Stars:

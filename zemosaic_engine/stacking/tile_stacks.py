@@ -10,6 +10,7 @@ import numpy as np
 from astropy.wcs import WCS
 
 from .. import backend, memory, mosaic_files, provenance, room
+from ..drizzle import filled_share, gap_shares
 from ..errors import RunError, SubError
 from ..events import CancelToken, Steps, SubCount, Teller, TileCount
 from ..executors.threads import run_all, run_interruptibly
@@ -23,12 +24,16 @@ from ..request import GridRequest
 from ..resume.fingerprints import file_digest
 from ..resume.lost_inputs import raise_if_lost
 from ..settings import GridSettings
+from ..tile_matching import channel_names
 from ..tiles import Tile, TilePixels, examine, write_tile
 from ..wcs import CanvasPlan
 from .combine import Stack, combine, normalise
-from .gather import Gathered, gather
+from .gather import Gathered, gather, planes_of
 from .past import Past, StackedTile
 from .survey import Survey, calibrate
+
+_LEAST_FILLED = 0.5  # of the pixels; below it drizzle makes a grid of dots
+_SOME_GAPS = 1e-3
 
 
 @dataclass(frozen=True)
@@ -82,9 +87,13 @@ def stack_tiles(
     device = _device_array(settings, tell)
     budget = int(settings.memory_gb * 1e9) or memory.available_bytes() // 2
     past = Past(request, canvas, tell)
+    planes, channels = planes_of(settings), infos[0].channels
+    if settings.resample_kernel == "drizzle":
+        _check_drops(infos, max((len(layout.subs) for layout in layouts), default=0), canvas, settings)
     loader = _open_loader(request, canvas, budget // 2, past, tell, cancel)
-    channels = infos[0].channels
-    deepest = max((sample_bytes(tile, placed(tile, infos, footprints), channels) for tile in layouts), default=0)
+    deepest = max(
+        (sample_bytes(layout, placed(layout, infos, footprints), channels, planes) for layout in layouts), default=0
+    )
     room.for_samples(request.output, deepest, budget // 2)
     steps = Steps(sum(len(layout.subs) for layout in layouts), tell, cancel)
     survey = calibrate(request, canvas, loader, past, steps, tell, cancel)
@@ -124,6 +133,8 @@ def _stack_tile(
     scales = normalise(samples, facts, settings, cancel)
     stack = combine(samples, facts, scales, settings, device=device, cancel=cancel)
     tell.log(_stack_line(layout, numbers, request.infos, stack, survey))
+    if settings.resample_kernel == "drizzle":
+        _tell_gaps(layout.name, stack, settings, tell)
     _equalise(layout.name, stack, settings, survey, tell)
     path = mosaic_files.tile_path(request.output, layout.name)
     content = TilePixels(stack.pixels, stack.weight, stack.coverage)
@@ -167,6 +178,30 @@ def _device_array(settings: GridSettings, tell: Teller) -> Any:
         return None
     tell.log("[GRID] Stacks are combined on the GPU and come back to the CPU before their photometry")
     return backend.device_array()
+
+
+def _check_drops(infos: Sequence[SubInfo], subs: int, canvas: CanvasPlan, settings: GridSettings) -> None:
+    """Raise `RunError` if not even where all subs of the deepest tile meet their drops would fill half the pixels."""
+    scale = float(np.median([info.pixel_scale_arcsec for info in infos])) / canvas.pixel_scale_arcsec
+    filled = filled_share(subs, scale, settings.drizzle_pixfrac, infos[0].bayer)
+    if filled < _LEAST_FILLED:
+        raise RunError(
+            f"Drizzle would leave {100 - 100 * filled:.0f} % of the pixels empty: {subs} subs in the deepest tile are "
+            f"too few for drizzle_pixfrac {settings.drizzle_pixfrac:g} on a canvas of {canvas.pixel_scale_arcsec:.3g} "
+            "arcsec a pixel; raise drizzle_pixfrac or pixel_scale_arcsec, or choose resample_kernel = lanczos3."
+        )
+
+
+def _tell_gaps(name: str, stack: Stack, settings: GridSettings, tell: Teller) -> None:
+    """Warn of a tile where drops left gaps."""
+    gaps = gap_shares(stack.coverage)
+    if gaps.max() > _SOME_GAPS:
+        named = ", ".join(f"{c} {100 * gap:.1f} %" for c, gap in zip(channel_names(gaps.size), gaps, strict=True))
+        tell.log(
+            f"[GRID] {name}: drizzle left pixels without a sample ({named}): the subs are too few for drizzle_pixfrac "
+            f"{settings.drizzle_pixfrac:g} on this canvas; raise it or pixel_scale_arcsec, or add subs",
+            "WARN",
+        )
 
 
 def _without(layouts: Sequence[TileLayout], set_aside: set[int], steps: Steps) -> list[TileLayout]:
