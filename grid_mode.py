@@ -210,7 +210,9 @@ def _build_in(folder: RunFolder, source: Path, settings: GridSettings, tell: Sin
     try:
         request = prepare_request(source, folder.path, settings, tell, cancel)
         request = replace(request, checkpoints=open_checkpoints(folder, tell))
+        earlier = mosaic_files.EarlierResults(folder.path)
         build_mosaic(request, tell, cancel)
+        earlier.remove_those_left()
         request.checkpoints.keep_only_used()
     finally:
         plan.write_rejected(folder.path / "rejected_subs.csv", host.set_aside)

@@ -7,6 +7,7 @@ from astropy.io import fits
 from . import mosaic_files, provenance
 from .canvas import Mosaic
 from .events import CancelToken, Teller
+from .executors.threads import run_interruptibly
 from .photometry.tile_scaling import TileScaling
 from .request import GridOutcome, GridRequest
 from .stacking.tile_stacks import StackedTiles
@@ -38,7 +39,10 @@ def deliver(
     pixels = [pair.pixels for pair in seams.pairs]
     mosaic_files.write_seam_table(output, stacked.tiles, seams.overlaps, pixels, seams.before, seams.after)
     if settings.save_final_as_uint16:
-        mosaic_files.write_viewer(output, mosaic, canvas.wcs, cards, colour_last=settings.legacy_rgb_cube)
+        run_interruptibly(
+            lambda: mosaic_files.write_viewer(output, mosaic, canvas.wcs, cards, colour_last=settings.legacy_rgb_cube),
+            cancel,
+        )
     science, coverage = mosaic_files.write_mosaic(output, mosaic, canvas.wcs, cards, cancel.check)
     reprojected = sum(not tile.on_canvas for tile in stacked.tiles)
     tell.log(f"[GRID] {len(stacked.tiles)} tiles in the mosaic, {reprojected} calls of reproject_interp")

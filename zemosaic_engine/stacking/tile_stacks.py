@@ -86,11 +86,11 @@ def stack_tiles(
     tell.log(f"[GRID] {len(infos)} subs on {len(layouts)} tiles")
     device = _device_array(settings, tell)
     budget = int(settings.memory_gb * 1e9) or memory.available_bytes() // 2
-    past = Past(request, canvas, tell)
+    past = Past(request, canvas, tell, cancel)
     planes, channels = planes_of(settings), infos[0].channels
     if settings.resample_kernel == "drizzle":
         _check_drops(infos, max((len(layout.subs) for layout in layouts), default=0), canvas, settings)
-    loader = _open_loader(request, canvas, budget // 2, past, tell, cancel)
+    loader = _open_loader(request, canvas, budget // 2, past, tell)
     deepest = max(
         (sample_bytes(layout, placed(layout, infos, footprints), channels, planes) for layout in layouts), default=0
     )
@@ -211,11 +211,9 @@ def _without(layouts: Sequence[TileLayout], set_aside: set[int], steps: Steps) -
     return kept
 
 
-def _open_loader(
-    request: GridRequest, canvas: CanvasPlan, budget: int, past: Past, tell: Teller, cancel: CancelToken
-) -> SubLoader:
+def _open_loader(request: GridRequest, canvas: CanvasPlan, budget: int, past: Past, tell: Teller) -> SubLoader:
     """Find hot pixels once, then read subs as tiles ask for them."""
-    maps = past.hot_pixels(cancel) if request.settings.hot_pixels == "auto" else {}
+    maps = past.hot_pixels() if request.settings.hot_pixels == "auto" else {}
     for sensor, hot in maps.items():
         tell.log(f"[GRID] Sensor {sensor}: {np.count_nonzero(hot)} hot pixels left out")
     total = len(request.infos)
