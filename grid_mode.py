@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from zemosaic_engine import plan, provenance
+from zemosaic_engine import mosaic_files, plan, provenance
 from zemosaic_engine.assembly import assemble
 from zemosaic_engine.clock import RunClock, with_time_left
 from zemosaic_engine.delivery import deliver
