@@ -13,7 +13,7 @@ from ..drizzle import filled_share, gap_shares
 from ..errors import RunError, SubError
 from ..events import CancelToken, Steps, SubCount, Teller, TileCount
 from ..executors.threads import run_all, run_interruptibly
-from ..footprints import TileLayout, footprint_of, lay_out_tiles, sample_bytes
+from ..footprints import TileLayout, footprint_of, lay_out_tiles, placed, sample_bytes
 from ..frames import SubInfo, load_frame
 from ..geometry import Box
 from ..hot_pixels import sensor_key
@@ -60,11 +60,29 @@ class StackedTiles:
     rejected: list[SubError] = field(default_factory=list)
 
 
-def stack_tiles(request: GridRequest, canvas: CanvasPlan, tell: Teller, cancel: CancelToken) -> StackedTiles:
-    """Stack the subs of every tile, make its colours neutral and put it on disk; what an earlier run did is used."""
+def stack_tiles(
+    request: GridRequest,
+    canvas: CanvasPlan,
+    tell: Teller,
+    cancel: CancelToken,
+    layouts: Sequence[TileLayout] | None = None,
+) -> StackedTiles:
+    """Stack the subs of every tile, make its colours neutral and put it on disk; what an earlier run did is used.
+
+    Parameters
+    ----------
+    request : GridRequest
+    canvas : CanvasPlan
+        Of the run.
+    tell, cancel
+        Log lines and progress; looked at between steps.
+    layouts : sequence of TileLayout, optional
+        The tiles; by default the cells of the canvas that `lay_out_tiles` makes.
+    """
     settings, infos = request.settings, request.infos
     footprints = run_all(lambda info: footprint_of(info, canvas), infos, 1, cancel)
-    layouts = lay_out_tiles(infos, footprints, canvas, settings.grid_size_factor, settings.batch_overlap_pct)
+    if layouts is None:
+        layouts = lay_out_tiles(infos, footprints, canvas, settings.grid_size_factor, settings.batch_overlap_pct)
     tell.log(f"[GRID] {len(infos)} subs on {len(layouts)} tiles")
     gpu = _gpu(settings, tell)
     budget = int(settings.memory_gb * 1e9) or memory.available_bytes() // 2
@@ -73,7 +91,9 @@ def stack_tiles(request: GridRequest, canvas: CanvasPlan, tell: Teller, cancel: 
     if settings.resample_kernel == "drizzle":
         _check_drops(infos, max((len(layout.subs) for layout in layouts), default=0), canvas, settings)
     loader = _open_loader(request, canvas, budget // 2, past, tell)
-    deepest = max((sample_bytes(layout, footprints, channels, planes) for layout in layouts), default=0)
+    deepest = max(
+        (sample_bytes(layout, placed(layout, infos, footprints), channels, planes) for layout in layouts), default=0
+    )
     room.for_samples(request.output, deepest, budget // 2)
     steps = Steps(sum(len(layout.subs) for layout in layouts), tell, cancel)
     survey = calibrate(request, canvas, loader, past, steps, tell, cancel)
@@ -141,7 +161,7 @@ def _together(
             stacked.left_out.append(layout.name)
             continue
         path, wcs = mosaic_files.tile_path(request.output, layout.name), _tile_wcs(layout, canvas)
-        stacked.tiles.append(Tile(layout.name, path, wcs, layout.outer, layout.inner, True, tile.health))
+        stacked.tiles.append(Tile(layout.name, path, wcs, layout.outer, layout.inner, layout.grid is None, tile.health))
         stacked.subs.append(len(tile.places))
         stacked.used.update(layout.subs[place] for place in tile.places)
     if not stacked.tiles:
@@ -243,7 +263,7 @@ def _equalise(name: str, stack: Stack, settings: GridSettings, survey: Survey, t
 
 
 def _tile_wcs(layout: TileLayout, canvas: CanvasPlan) -> WCS:
-    wcs = canvas.wcs.deepcopy()
+    wcs = (layout.grid or canvas).wcs.deepcopy()
     wcs.wcs.crpix -= (layout.outer.x0, layout.outer.y0)
     wcs.wcs.set()
     return wcs
