@@ -194,16 +194,12 @@ def _seams(surveys: Mapping[str, Seeds]) -> str:
     for name, seeds in surveys.items():
         values = [_mean(seeds, mode, "seam_sigma", ".4f") for mode in ("survey", "tiles", "oracle")]
         seam = [s["survey"]["seam_sigma"] for s in seeds.values() if "survey" in s]
-        times = [_mean(seeds, mode, "seconds", ".0f") for mode in ("survey", "tiles", "oracle")]
-        solve = [s["agreement"].get("solve_seconds") for s in seeds.values() if "agreement" in s]
-        known = [value for value in solve if value is not None]
         steps = [max(s["agreement"]["sub_steps"]) for s in seeds.values() if s.get("agreement", {}).get("sub_steps")]
         verdict = _verdict(bool(seam) and max([*seam, *steps]) < _MOST_SEAM)
         values.insert(0, f"{np.mean(steps):.3f}" if steps else "-")
-        rows.append([name, *values, f"{_MOST_SEAM:g}", verdict, *times, f"{np.mean(known):.1f}" if known else "-"])
+        rows.append([name, *values, f"{_MOST_SEAM:g}", verdict])
     head = ["survey", "between subs", "between tiles: survey", "tiles", "oracle", "needed", ""]
-    head += ["run: survey (s)", "tiles (s)", "oracle (s)", "solve (s)"]
-    return _titled("Median seam step after all scaling (sigma of the sky noise a pixel), and times", head, rows)
+    return _titled("Median seam step after all scaling (sigma of the sky noise a pixel)", head, rows)
 
 
 def _real(real: Mapping[str, Mapping[str, float]]) -> str:
@@ -212,9 +208,9 @@ def _real(real: Mapping[str, Mapping[str, float]]) -> str:
         keys = ("between subs", "survey before", "survey", "tiles before", "tiles")
         cells = [f"{found[key]:.3f}" if key in found else "-" for key in keys]
         good = max(found["survey"], found.get("between subs", 0.0)) < _MOST_SEAM_REAL
-        rows.append([name, *cells, f"{_MOST_SEAM_REAL:g}", _verdict(good), f"{found['survey seconds']:.0f}"])
+        rows.append([name, *cells, f"{_MOST_SEAM_REAL:g}", _verdict(good)])
     head = ["data", "between subs", "between tiles: survey, before tile scaling", "after"]
-    head += ["tiles: before", "after", "needed", "", "run (s)"]
+    head += ["tiles: before", "after", "needed", ""]
     return _titled("Median seam step on real data (sigma of the sky)", head, rows)
 
 
