@@ -15,6 +15,7 @@ from ..executors.threads import run_all, thread_count
 from ..footprints import Footprint, TileLayout, placed
 from ..frames import SubInfo
 from ..geometry import Box
+from ..kernels.cuda import Gpu
 from ..loading import SubLoader
 from ..memory import SampleStore
 from ..photometry.scales import SampleFacts
@@ -42,6 +43,7 @@ def gather(
     survey: Survey,
     steps: Steps,
     cancel: CancelToken,
+    gpu: Gpu | None = None,
 ) -> Gathered:
     """Resample every sub of a tile onto its pixels and measure it there; drop it there too if drizzle is asked for."""
     channels = infos[0].channels
@@ -65,7 +67,7 @@ def gather(
         target = buffer[here].reshape(*crop.shape, channels)
         mapping = pixel_map(infos[number].wcs, grid.wcs, crop, src_shape=infos[number].shape)
         scale = survey.calibration(number)
-        resample(loaded.frame.pixels, mapping, crop, kernel, target, scale)
+        resample(loaded.frame.pixels, mapping, crop, kernel, target, scale, gpu=gpu)
         if not np.isfinite(target).any():
             return None
         if drops is not None:

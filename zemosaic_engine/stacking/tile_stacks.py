@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from astropy.wcs import WCS
@@ -18,6 +17,7 @@ from ..footprints import TileLayout, footprint_of, lay_out_tiles, placed, sample
 from ..frames import SubInfo, load_frame
 from ..geometry import Box
 from ..hot_pixels import sensor_key
+from ..kernels.cuda import Gpu
 from ..loading import SubLoader
 from ..photometry.neutral import equalize_rgb_medians_inplace
 from ..request import GridRequest
@@ -84,7 +84,7 @@ def stack_tiles(
     if layouts is None:
         layouts = lay_out_tiles(infos, footprints, canvas, settings.grid_size_factor, settings.batch_overlap_pct)
     tell.log(f"[GRID] {len(infos)} subs on {len(layouts)} tiles")
-    device = _device_array(settings, tell)
+    gpu = _gpu(settings, tell)
     budget = int(settings.memory_gb * 1e9) or memory.available_bytes() // 2
     past = Past(request, canvas, tell, cancel)
     planes, channels = planes_of(settings), infos[0].channels
@@ -106,8 +106,8 @@ def stack_tiles(
         tell.sink(TileCount(len(done), len(layouts)))
     with memory.SampleStore(budget // 2, request.output) as store:
         for layout in missing:
-            gathered = gather(layout, infos, footprints, canvas, loader, store, settings, survey, steps, cancel)
-            done[layout.name] = _stack_tile(layout, gathered, request, canvas, device, survey, tell, cancel)
+            gathered = gather(layout, infos, footprints, canvas, loader, store, settings, survey, steps, cancel, gpu)
+            done[layout.name] = _stack_tile(layout, gathered, request, canvas, gpu, survey, tell, cancel)
             past.keep_tile(layout, survey, done[layout.name], loader.failures)
             tell.sink(TileCount(len(done), len(layouts)))
     return _together(layouts, done, canvas, request, [*survey.errors, *loader.failures.values()], tell)
@@ -118,7 +118,7 @@ def _stack_tile(
     gathered: Gathered,
     request: GridRequest,
     canvas: CanvasPlan,
-    device: Any,
+    gpu: Gpu | None,
     survey: Survey,
     tell: Teller,
     cancel: CancelToken,
@@ -131,7 +131,7 @@ def _stack_tile(
     if survey.calibrated:  # the samples are on one scale since they were resampled
         settings = settings.model_copy(update={"stack_norm_method": "none"})
     scales = normalise(samples, facts, settings, cancel)
-    stack = combine(samples, facts, scales, settings, device=device, cancel=cancel)
+    stack = combine(samples, facts, scales, settings, device=gpu, cancel=cancel)
     tell.log(_stack_line(layout, numbers, request.infos, stack, survey))
     if settings.resample_kernel == "drizzle":
         _tell_gaps(layout.name, stack, settings, tell)
@@ -172,12 +172,13 @@ def _together(
     return stacked
 
 
-def _device_array(settings: GridSettings, tell: Teller) -> Any:
-    """An array on the device that computes the stacks, or None for the CPU kernels."""
+def _gpu(settings: GridSettings, tell: Teller) -> Gpu | None:
+    """The device that resamples and stacks; None for the CPU kernels."""
     if backend.choose_device(settings.device) == "cpu":
         return None
-    tell.log("[GRID] Stacks are combined on the GPU and come back to the CPU before their photometry")
-    return backend.device_array()
+    gpu = Gpu(backend.cuda_library(), lambda text: tell.log(f"[GRID] {text}", "WARN"))
+    tell.log(f"[GRID] Subs are resampled and stacks combined on the GPU {gpu.name}; tiles come back to the CPU")
+    return gpu
 
 
 def _check_drops(infos: Sequence[SubInfo], subs: int, canvas: CanvasPlan, settings: GridSettings) -> None:
