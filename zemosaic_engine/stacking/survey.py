@@ -97,7 +97,7 @@ def calibrate(
     used = [infos[number] for number in measured]
     solution = past.solution(list(measured), lambda: _solve(measured, settings, cancel))
     tell_solution(solution, used, tell)
-    write_survey(request.output, solution, used, list(measured.values()))
+    run_interruptibly(lambda: write_survey(request.output, solution, used, list(measured.values())), cancel)
     calibrations: list[SubCalibration | None] = [None] * len(infos)
     for number, calibration in zip(measured, solution.calibrations, strict=True):
         calibrations[number] = calibration

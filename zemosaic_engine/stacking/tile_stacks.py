@@ -64,7 +64,9 @@ def stack_tiles(request: GridRequest, canvas: CanvasPlan, tell: Teller, cancel: 
     """Stack the subs of every tile, make its colours neutral and put it on disk; what an earlier run did is used."""
     settings, infos = request.settings, request.infos
     footprints = run_all(lambda info: footprint_of(info, canvas), infos, 1, cancel)
-    layouts = lay_out_tiles(infos, footprints, canvas, settings.grid_size_factor, settings.batch_overlap_pct)
+    layouts = run_interruptibly(
+        lambda: lay_out_tiles(infos, footprints, canvas, settings.grid_size_factor, settings.batch_overlap_pct), cancel
+    )
     tell.log(f"[GRID] {len(infos)} subs on {len(layouts)} tiles")
     device = _device_array(settings, tell)
     budget = int(settings.memory_gb * 1e9) or memory.available_bytes() // 2
@@ -88,9 +90,10 @@ def stack_tiles(request: GridRequest, canvas: CanvasPlan, tell: Teller, cancel: 
         for layout in missing:
             gathered = gather(layout, infos, footprints, canvas, loader, store, settings, survey, steps, cancel)
             done[layout.name] = _stack_tile(layout, gathered, request, canvas, device, survey, tell, cancel)
-            past.keep_tile(layout, survey, done[layout.name], loader.failures)
+            past.keep_tile(layout, done[layout.name], loader.failures)
             tell.sink(TileCount(len(done), len(layouts)))
-    return _together(layouts, done, canvas, request, [*survey.errors, *loader.failures.values()], tell)
+    rejected = [*survey.errors, *loader.failures.values()]
+    return run_interruptibly(lambda: _together(layouts, done, canvas, request, rejected, tell), cancel)
 
 
 def _stack_tile(
