@@ -103,7 +103,8 @@ class Dependencies:
             From which its colours are made neutral.
         """
         subs = [self.sub(number) for number in layout.subs]
-        boxes = (layout.name, list(layout.inner), list(layout.outer))
+        grid = "" if layout.grid is None else fingerprint(layout.grid.wcs, layout.grid.shape)
+        boxes = (layout.name, list(layout.inner), list(layout.outer), grid)
         settings = settings_of(self._settings, "measure", "stack")
         return self._checkpoints.key("tile", subs, list(calibrations), background, boxes, self._canvas, settings)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from astropy.wcs import WCS
@@ -14,10 +13,11 @@ from ..drizzle import filled_share, gap_shares
 from ..errors import RunError, SubError
 from ..events import CancelToken, Steps, SubCount, Teller, TileCount
 from ..executors.threads import run_all, run_interruptibly
-from ..footprints import TileLayout, footprint_of, lay_out_tiles, sample_bytes
+from ..footprints import TileLayout, footprint_of, lay_out_tiles, placed, sample_bytes
 from ..frames import SubInfo, load_frame
 from ..geometry import Box
 from ..hot_pixels import sensor_key
+from ..kernels.cuda import Gpu
 from ..loading import SubLoader
 from ..photometry.neutral import equalize_rgb_medians_inplace
 from ..request import GridRequest
@@ -60,22 +60,41 @@ class StackedTiles:
     rejected: list[SubError] = field(default_factory=list)
 
 
-def stack_tiles(request: GridRequest, canvas: CanvasPlan, tell: Teller, cancel: CancelToken) -> StackedTiles:
-    """Stack the subs of every tile, make its colours neutral and put it on disk; what an earlier run did is used."""
+def stack_tiles(
+    request: GridRequest,
+    canvas: CanvasPlan,
+    tell: Teller,
+    cancel: CancelToken,
+    layouts: Sequence[TileLayout] | None = None,
+) -> StackedTiles:
+    """Stack the subs of every tile, make its colours neutral and put it on disk; what an earlier run did is used.
+
+    Parameters
+    ----------
+    request : GridRequest
+    canvas : CanvasPlan
+        Of the run.
+    tell, cancel
+        Log lines and progress; looked at between steps.
+    layouts : sequence of TileLayout, optional
+        The tiles; by default the cells of the canvas that `lay_out_tiles` makes.
+    """
     settings, infos = request.settings, request.infos
     footprints = run_all(lambda info: footprint_of(info, canvas), infos, 1, cancel)
-    layouts = run_interruptibly(
-        lambda: lay_out_tiles(infos, footprints, canvas, settings.grid_size_factor, settings.batch_overlap_pct), cancel
-    )
+    if layouts is None:
+        factor, overlap_pct = settings.grid_size_factor, settings.batch_overlap_pct
+        layouts = run_interruptibly(lambda: lay_out_tiles(infos, footprints, canvas, factor, overlap_pct), cancel)
     tell.log(f"[GRID] {len(infos)} subs on {len(layouts)} tiles")
-    device = _device_array(settings, tell)
+    gpu = _gpu(settings, tell)
     budget = int(settings.memory_gb * 1e9) or memory.available_bytes() // 2
     past = Past(request, canvas, tell, cancel)
     planes, channels = planes_of(settings), infos[0].channels
     if settings.resample_kernel == "drizzle":
         _check_drops(infos, max((len(layout.subs) for layout in layouts), default=0), canvas, settings)
     loader = _open_loader(request, canvas, budget // 2, past, tell)
-    deepest = max((sample_bytes(layout, footprints, channels, planes) for layout in layouts), default=0)
+    deepest = max(
+        (sample_bytes(layout, placed(layout, infos, footprints), channels, planes) for layout in layouts), default=0
+    )
     room.for_samples(request.output, deepest, budget // 2)
     steps = Steps(sum(len(layout.subs) for layout in layouts), tell, cancel)
     survey = calibrate(request, canvas, loader, past, steps, tell, cancel)
@@ -88,8 +107,8 @@ def stack_tiles(request: GridRequest, canvas: CanvasPlan, tell: Teller, cancel: 
         tell.sink(TileCount(len(done), len(layouts)))
     with memory.SampleStore(budget // 2, request.output) as store:
         for layout in missing:
-            gathered = gather(layout, infos, footprints, canvas, loader, store, settings, survey, steps, cancel)
-            done[layout.name] = _stack_tile(layout, gathered, request, canvas, device, survey, tell, cancel)
+            gathered = gather(layout, infos, footprints, canvas, loader, store, settings, survey, steps, cancel, gpu)
+            done[layout.name] = _stack_tile(layout, gathered, request, canvas, gpu, survey, tell, cancel)
             past.keep_tile(layout, done[layout.name], loader.failures)
             tell.sink(TileCount(len(done), len(layouts)))
     rejected = [*survey.errors, *loader.failures.values()]
@@ -101,7 +120,7 @@ def _stack_tile(
     gathered: Gathered,
     request: GridRequest,
     canvas: CanvasPlan,
-    device: Any,
+    gpu: Gpu | None,
     survey: Survey,
     tell: Teller,
     cancel: CancelToken,
@@ -114,7 +133,7 @@ def _stack_tile(
     if survey.calibrated:  # the samples are on one scale since they were resampled
         settings = settings.model_copy(update={"stack_norm_method": "none"})
     scales = normalise(samples, facts, settings, cancel)
-    stack = combine(samples, facts, scales, settings, device=device, cancel=cancel)
+    stack = combine(samples, facts, scales, settings, device=gpu, cancel=cancel)
     tell.log(_stack_line(layout, numbers, request.infos, stack, survey))
     if settings.resample_kernel == "drizzle":
         _tell_gaps(layout.name, stack, settings, tell)
@@ -144,7 +163,7 @@ def _together(
             stacked.left_out.append(layout.name)
             continue
         path, wcs = mosaic_files.tile_path(request.output, layout.name), _tile_wcs(layout, canvas)
-        stacked.tiles.append(Tile(layout.name, path, wcs, layout.outer, layout.inner, True, tile.health))
+        stacked.tiles.append(Tile(layout.name, path, wcs, layout.outer, layout.inner, layout.grid is None, tile.health))
         stacked.subs.append(len(tile.places))
         stacked.used.update(layout.subs[place] for place in tile.places)
     if not stacked.tiles:
@@ -155,12 +174,13 @@ def _together(
     return stacked
 
 
-def _device_array(settings: GridSettings, tell: Teller) -> Any:
-    """An array on the device that computes the stacks, or None for the CPU kernels."""
+def _gpu(settings: GridSettings, tell: Teller) -> Gpu | None:
+    """The device that resamples and stacks; None for the CPU kernels."""
     if backend.choose_device(settings.device) == "cpu":
         return None
-    tell.log("[GRID] Stacks are combined on the GPU and come back to the CPU before their photometry")
-    return backend.device_array()
+    gpu = Gpu(backend.cuda_library(), lambda text: tell.log(f"[GRID] {text}", "WARN"))
+    tell.log(f"[GRID] Subs are resampled and stacks combined on the GPU {gpu.name}; tiles come back to the CPU")
+    return gpu
 
 
 def _check_drops(infos: Sequence[SubInfo], subs: int, canvas: CanvasPlan, settings: GridSettings) -> None:
@@ -245,7 +265,7 @@ def _equalise(name: str, stack: Stack, settings: GridSettings, survey: Survey, t
 
 
 def _tile_wcs(layout: TileLayout, canvas: CanvasPlan) -> WCS:
-    wcs = canvas.wcs.deepcopy()
+    wcs = (layout.grid or canvas).wcs.deepcopy()
     wcs.wcs.crpix -= (layout.outer.x0, layout.outer.y0)
     wcs.wcs.set()
     return wcs
