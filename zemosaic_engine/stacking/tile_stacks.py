@@ -82,7 +82,8 @@ def stack_tiles(
     settings, infos = request.settings, request.infos
     footprints = run_all(lambda info: footprint_of(info, canvas), infos, 1, cancel)
     if layouts is None:
-        layouts = lay_out_tiles(infos, footprints, canvas, settings.grid_size_factor, settings.batch_overlap_pct)
+        factor, overlap_pct = settings.grid_size_factor, settings.batch_overlap_pct
+        layouts = run_interruptibly(lambda: lay_out_tiles(infos, footprints, canvas, factor, overlap_pct), cancel)
     tell.log(f"[GRID] {len(infos)} subs on {len(layouts)} tiles")
     gpu = _gpu(settings, tell)
     budget = int(settings.memory_gb * 1e9) or memory.available_bytes() // 2
@@ -108,9 +109,10 @@ def stack_tiles(
         for layout in missing:
             gathered = gather(layout, infos, footprints, canvas, loader, store, settings, survey, steps, cancel, gpu)
             done[layout.name] = _stack_tile(layout, gathered, request, canvas, gpu, survey, tell, cancel)
-            past.keep_tile(layout, survey, done[layout.name], loader.failures)
+            past.keep_tile(layout, done[layout.name], loader.failures)
             tell.sink(TileCount(len(done), len(layouts)))
-    return _together(layouts, done, canvas, request, [*survey.errors, *loader.failures.values()], tell)
+    rejected = [*survey.errors, *loader.failures.values()]
+    return run_interruptibly(lambda: _together(layouts, done, canvas, request, rejected, tell), cancel)
 
 
 def _stack_tile(
