@@ -34,6 +34,7 @@ from zemosaic_engine.run_report import REPORT_NAME, Outcome, RunReport, SetAside
 from zemosaic_engine.settings import GridSettings, setting_fields
 
 LOG_NAME = "zemosaic.log"
+EARLIER_LOG_NAME = "zemosaic.earlier.log"
 PREVIEW_NAME = "mosaic_grid.png"
 REJECTED_NAME = "rejected_subs.csv"
 
@@ -436,9 +437,11 @@ class RunLog:
         self._file: IO[bytes] | None = None
 
     def open(self, path: Path) -> None:
-        """Write to this file from now on; what an earlier run left there is replaced."""
+        """Write to this file from now on; what an earlier run left there is kept beside it, until the next run."""
         with self._lock:
             try:
+                if path.exists():
+                    path.replace(path.with_name(EARLIER_LOG_NAME))
                 self._file = path.open("wb", buffering=0)
             except OSError as error:
                 raise RunError(f"The log {path} cannot be written: {error.strerror or error}.") from error
