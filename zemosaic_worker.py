@@ -117,12 +117,9 @@ def recognise_mode(input_folder: Path) -> str:
     return "grid" if grid_mode.detect_grid_mode(input_folder) else "classic"
 
 
-def _recipe_of(mode: str, input_folder: Path) -> Recipe:
+def _recipe_of(mode: str) -> Recipe:
     if mode not in RECIPES:
-        raise SettingsError(
-            f"The folder {input_folder} holds no stack_plan.csv, which would ask for Grid Mode, and the {mode} mode is "
-            f"not there: write a plan with zemosaic plan {input_folder}, or use zemosaic grid."
-        )
+        raise SettingsError(f"There is no mode {mode}: name one of {', '.join(RECIPES)}.")
     return RECIPES[mode]
 
 
@@ -194,7 +191,7 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
     mode = order.mode or (recognise_mode(order.input) if order.input.is_dir() else "grid")
     _check_folders(order.input, order.output)
     _check_settings(order)
-    recipe = _recipe_of(mode, order.input)
+    recipe = _recipe_of(mode)
     clock = RunClock(lambda: time.monotonic() - cancel.paused_s)
     with _Story(order, mode, clock, sink, cancel) as story:
         tell = with_time_left(story.log, clock)
