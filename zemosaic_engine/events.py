@@ -7,11 +7,14 @@ adapter (command line, window, host program) turns them into its own grammar.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from .errors import Cancelled, SubError
+
+_LOOK_EVERY_S = 0.05
 
 Level = Literal["DEBUG", "INFO", "WARN", "ERROR", "SUCCESS"]
 
@@ -76,19 +79,53 @@ Event = LogLine | PhaseStarted | Progress | TileCount | SubCount | TimeLeft | Su
 Sink = Callable[[Event], None]
 
 
-@dataclass
 class CancelToken:
-    """A flag that another thread may raise; the run looks at it between steps."""
+    """What another thread asks of a run: to stop, or to pause. The run looks at it between steps.
 
-    _flag: threading.Event = field(default_factory=threading.Event)
+    Plain flags and no locks: a handler of a signal may call every method in the middle of any other.
+    """
+
+    def __init__(self) -> None:
+        self._cancelled = False
+        self._paused_at: float | None = None
+        self._paused_s = 0.0
+
+    @property
+    def is_cancelled(self) -> bool:
+        """True once somebody asked the run to stop."""
+        return self._cancelled
+
+    @property
+    def is_paused(self) -> bool:
+        """True between `pause` and `resume`."""
+        return self._paused_at is not None
+
+    @property
+    def paused_s(self) -> float:
+        """Seconds that the run was asked to pause, so far."""
+        since = self._paused_at
+        return self._paused_s + (time.monotonic() - since if since is not None else 0.0)
 
     def cancel(self) -> None:
-        """Ask the run to stop at its next check."""
-        self._flag.set()
+        """Ask the run to stop at its next check; a paused one stops too."""
+        self._cancelled = True
+
+    def pause(self) -> None:
+        """Ask the run to wait at its next check."""
+        if self._paused_at is None:
+            self._paused_at = time.monotonic()
+
+    def resume(self) -> None:
+        """Let a paused run go on."""
+        since, self._paused_at = self._paused_at, None
+        if since is not None:
+            self._paused_s += time.monotonic() - since
 
     def check(self) -> None:
-        """Raise `Cancelled` if somebody asked for it."""
-        if self._flag.is_set():
+        """Wait while the run is paused; raise `Cancelled` if somebody asked for it."""
+        while self.is_paused and not self._cancelled:
+            time.sleep(_LOOK_EVERY_S)
+        if self._cancelled:
             raise Cancelled("The run was stopped before it was finished.")
 
 

@@ -7,6 +7,7 @@ table header of nothing but the cards that describe the compression.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import itertools
@@ -14,7 +15,7 @@ import math
 import os
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from . import fits_streams
 from .errors import RunError, SubError
 from .headers import HeaderCards
 
@@ -448,6 +450,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         with temporary.open("r+b") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
+        _sync_folder(path.parent)
     except OSError as error:
         raise RunError(
             f"{path} cannot be written: {error.strerror or error}. Free some space there or choose another folder."
@@ -457,15 +460,35 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             temporary.unlink()
 
 
-def write_fits(path: str | Path, hdus: Sequence[fits.PrimaryHDU | fits.ImageHDU | fits.BinTableHDU]) -> Path:
-    """Write HDUs to a FITS file under a temporary name, then rename it; each gets CHECKSUM and DATASUM.
+def _sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to disk, so that a rename outlives a power cut; Windows does it by itself."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems know no such thing
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def write_fits(
+    path: str | Path, hdus: Sequence[fits.PrimaryHDU | fits.ImageHDU], check: Callable[[], None] | None = None
+) -> Path:
+    """Write images to a FITS file under a temporary name, then rename it; each gets CHECKSUM and DATASUM.
+
+    The same images and cards give the same bytes, whenever they are written.
 
     Parameters
     ----------
     path : path-like
         The file to make; an older one is replaced.
     hdus : sequence of astropy HDUs
-        The primary HDU first.
+        Images, the primary HDU first; their data may be views in any memory order.
+    check : callable, optional
+        Called often, at least for every 8 MB; it may raise to stop.
 
     Returns
     -------
@@ -478,5 +501,9 @@ def write_fits(path: str | Path, hdus: Sequence[fits.PrimaryHDU | fits.ImageHDU 
         If the disk is full or the folder cannot be written; nothing is left behind.
     """
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        fits.HDUList(list(hdus)).writeto(file, checksum=True)
+        for number, hdu in enumerate(hdus):
+            cards = hdu.header.copy()
+            if number == 0 and len(hdus) > 1:
+                cards.set("EXTEND", True, after=f"NAXIS{cards['NAXIS']}" if cards["NAXIS"] else "NAXIS")
+            fits_streams.write_image(file, cards, hdu.data, check or (lambda: None))
     return Path(path)

@@ -38,7 +38,7 @@ def versions_text() -> str:
     return f"ZeMosaic {__version__} ({libraries}; {platform.system()} {platform.machine()})"
 
 
-def settings_lines(settings: GridSettings, *, only_changed: bool = False) -> list[str]:
+def settings_lines(settings: GridSettings, *, only_changed: bool = False, of_result: bool = False) -> list[str]:
     """Each setting as ``name = value unit``, in the order of declaration.
 
     Parameters
@@ -47,11 +47,13 @@ def settings_lines(settings: GridSettings, *, only_changed: bool = False) -> lis
         The settings of the run.
     only_changed : bool
         Leave out what has its default.
+    of_result : bool
+        Leave out what no pixel depends on, such as the number of threads.
     """
     lines = []
     for field in setting_fields():
         value = getattr(settings, field.name)
-        if only_changed and value == field.default:
+        if (only_changed and value == field.default) or (of_result and field.stage == "none"):
             continue
         shown = value if value != "" else "(empty)"
         lines.append(f"{field.name} = {shown} {field.unit}".rstrip())
@@ -83,7 +85,7 @@ def mosaic_cards(
     infos : sequence of SubInfo
         The subs that went into the mosaic (not those set aside).
     settings : GridSettings
-        The settings of the run; each becomes a HISTORY card.
+        The settings of the run; each that a pixel depends on becomes a HISTORY card.
     tiles : int
         Number of tiles in the mosaic.
     ready_made_tiles : bool
@@ -93,8 +95,9 @@ def mosaic_cards(
     -------
     astropy.io.fits.Header
         Cards without WCS and structure: EXPTIME and XPOSURE (total, seconds), NCOMBINE, FILTER,
-        INSTRUME, DATE-OBS, DATE-BEG, DATE-END, TIMESYS, BUNIT, CREATOR, DATE, HISTORY.
-        A card whose value no sub tells is absent.
+        INSTRUME, DATE-OBS, DATE-BEG, DATE-END, TIMESYS, BUNIT, CREATOR, HISTORY.
+        A card whose value no sub tells is absent. None tells when the file was written, so that the same
+        run gives the same bytes.
 
     Notes
     -----
@@ -116,7 +119,7 @@ def mosaic_cards(
     _add_dates(header, infos)
     _add_creator(header)
     header.add_history(_ascii(versions_text()))
-    for line in settings_lines(settings):
+    for line in settings_lines(settings, of_result=True):
         header.add_history("setting " + _ascii(line))
     return header
 
@@ -144,7 +147,6 @@ def tile_cards(inner: Box, outer: Box, *, source: str = "") -> fits.Header:
 
 def _add_creator(header: fits.Header) -> None:
     header["CREATOR"] = (f"ZeMosaic {__version__}", "program that wrote this file")
-    header["DATE"] = (datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"), "UTC, when this file was written")
 
 
 def _add_exposures(header: fits.Header, infos: Sequence[SubInfo]) -> None:

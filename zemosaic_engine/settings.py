@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, cast, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -23,11 +23,25 @@ from .errors import SettingsError
 Kind = Literal["bool", "int", "float", "text", "choice", "pair"]
 
 
-def _setting(default: Any, help_text: str, *, group: str, unit: str = "", advanced: bool = False, **limits: Any) -> Any:
+#: The first stage of a run whose results depend on a setting. "plan": it acts through the list of subs and the
+#: canvas alone; "none": no pixel and no table depends on it.
+Stage = Literal["plan", "measure", "solve", "stack", "join", "none"]
+
+
+def _setting(
+    default: Any,
+    help_text: str,
+    *,
+    group: str,
+    unit: str = "",
+    advanced: bool = False,
+    stage: Stage = "measure",
+    **limits: Any,
+) -> Any:
     return Field(
         default,
         description=help_text,
-        json_schema_extra={"group": group, "unit": unit, "advanced": advanced},
+        json_schema_extra={"group": group, "unit": unit, "advanced": advanced, "stage": stage},
         **limits,
     )
 
@@ -42,6 +56,7 @@ class GridSettings(BaseModel):
         "",
         "Use only the rows of the stack plan with this filter; empty means all rows must share one.",
         group="input",
+        stage="plan",
     )
     saturation_adu: float = _setting(
         0.0,
@@ -61,6 +76,7 @@ class GridSettings(BaseModel):
         3.0,
         "A sub farther than this from every other group of subs is taken for a wrong plate solution and set aside.",
         group="input",
+        stage="plan",
         unit="fields of view",
         gt=0.0,
         advanced=True,
@@ -71,6 +87,7 @@ class GridSettings(BaseModel):
         0.0,
         "Pixel scale of the mosaic; 0 takes the median of the subs.",
         group="canvas",
+        stage="plan",
         unit="arcsec/pixel",
         ge=0.0,
     )
@@ -78,6 +95,7 @@ class GridSettings(BaseModel):
         1.0,
         "Size of a tile in fields of view of one sub.",
         group="canvas",
+        stage="stack",
         unit="fields of view",
         gt=0.05,
         le=10.0,
@@ -86,6 +104,7 @@ class GridSettings(BaseModel):
         20.0,
         "Overlap of neighbouring tiles, in percent of a tile.",
         group="canvas",
+        stage="stack",
         unit="%",
         ge=1.0,
         le=90.0,
@@ -94,6 +113,7 @@ class GridSettings(BaseModel):
         400.0,
         "A canvas larger than this stops the run before memory is asked for.",
         group="canvas",
+        stage="plan",
         unit="megapixels",
         gt=0.0,
     )
@@ -104,21 +124,25 @@ class GridSettings(BaseModel):
         "How the subs of a tile are brought to one level: not at all, by their sky level, or by sky level and "
         "star brightness.",
         group="stacking",
+        stage="stack",
     )
     stack_weight_method: Literal["none", "noise_variance"] = _setting(
         "noise_variance",
         "Weight of a sub: equal, or the inverse variance of its sky noise.",
         group="stacking",
+        stage="stack",
     )
     stack_reject_algo: Literal["none", "kappa_sigma", "winsorized_sigma_clip"] = _setting(
         "winsorized_sigma_clip",
         "How trails, cosmic rays and hot pixels are found among the samples of a pixel.",
         group="stacking",
+        stage="stack",
     )
     stack_kappa_low: float = _setting(
         3.5,
         "Samples this many sigma below the others are left out.",
         group="stacking",
+        stage="stack",
         unit="sigma",
         gt=0.0,
     )
@@ -126,6 +150,7 @@ class GridSettings(BaseModel):
         3.0,
         "Samples this many sigma above the others are left out.",
         group="stacking",
+        stage="stack",
         unit="sigma",
         gt=0.0,
     )
@@ -133,6 +158,7 @@ class GridSettings(BaseModel):
         (0.05, 0.05),
         "Share of the lowest and highest samples pulled in for the first estimate of sigma in winsorised clipping.",
         group="stacking",
+        stage="stack",
         unit="fraction",
         advanced=True,
     )
@@ -140,17 +166,20 @@ class GridSettings(BaseModel):
         "mean",
         "How the samples that remain become one pixel.",
         group="stacking",
+        stage="stack",
     )
     resample_kernel: Literal["nearest", "bilinear", "cubic", "lanczos3"] = _setting(
         "lanczos3",
         "Interpolation that brings a sub onto the canvas.",
         group="stacking",
+        stage="stack",
         advanced=True,
     )
     edge_feather_px: float = _setting(
         32.0,
         "The weight of a sub falls to its edge over this distance, so that small differences in sky make no line.",
         group="stacking",
+        stage="stack",
         unit="pixels",
         ge=0.0,
         advanced=True,
@@ -159,12 +188,14 @@ class GridSettings(BaseModel):
         False,
         "Lower the weight of a sub away from its centre.",
         group="stacking",
+        stage="stack",
         advanced=True,
     )
     radial_feather_fraction: float = _setting(
         0.8,
         "Radius at which the radial weight begins to fall, as a share of the half diagonal.",
         group="stacking",
+        stage="stack",
         unit="fraction",
         gt=0.0,
         le=1.0,
@@ -174,6 +205,7 @@ class GridSettings(BaseModel):
         2.0,
         "Steepness of the radial weight.",
         group="stacking",
+        stage="stack",
         gt=0.0,
         advanced=True,
     )
@@ -183,18 +215,21 @@ class GridSettings(BaseModel):
         True,
         "Bring the background of each stacked colour tile to a neutral grey before tiles are matched.",
         group="photometry",
+        stage="stack",
     )
     photometry: Literal["survey", "tiles", "none"] = _setting(
         "survey",
         "Bring every sub to one photometric scale before stacking, or only the stacked tiles by what is measured "
         "where they overlap, or leave them as they are.",
         group="photometry",
+        stage="stack",
     )
     sub_max_deviation: float = _setting(
         8.0,
         "A sub whose noise, star width, number of stars or sky residual is this much worse than its session's is "
         "set aside; 0 uses all.",
         group="photometry",
+        stage="solve",
         unit="robust sigma",
         ge=0.0,
         advanced=True,
@@ -203,6 +238,7 @@ class GridSettings(BaseModel):
         "",
         "File (CSV, FITS or ECSV) of stars with ra, dec and magnitudes, from which zero points are fitted.",
         group="photometry",
+        stage="solve",
         advanced=True,
     )
     tile_gradients: bool = _setting(
@@ -210,6 +246,7 @@ class GridSettings(BaseModel):
         "Also take out the planes by which the skies of scaled tiles differ where they overlap; survey photometry "
         "leaves none and does not use this.",
         group="photometry",
+        stage="join",
         advanced=True,
     )
 
@@ -218,23 +255,30 @@ class GridSettings(BaseModel):
         False,
         "Also write mosaic_grid_viewer.fits, a 16-bit copy for simple viewers.",
         group="output",
+        stage="join",
     )
     legacy_rgb_cube: bool = _setting(
         False,
         "Write the viewer file with the colour axis last in memory order (H, W, 3), as older programs expect.",
         group="output",
+        stage="join",
         advanced=True,
     )
-    preview_max_px: int = _setting(4096, "Longest side of the PNG preview.", group="output", unit="pixels", ge=64)
+    preview_max_px: int = _setting(
+        4096, "Longest side of the PNG preview.", group="output", stage="none", unit="pixels", ge=64
+    )
 
     # --- machine
-    device: Literal["auto", "cpu", "cuda"] = _setting("auto", "Where the stacking is computed.", group="machine")
-    threads: int = _setting(0, "Threads used; 0 takes all cores.", group="machine", ge=0)
+    device: Literal["auto", "cpu", "cuda"] = _setting(
+        "auto", "Where the stacking is computed.", group="machine", stage="stack"
+    )
+    threads: int = _setting(0, "Threads used; 0 takes all cores.", group="machine", stage="none", ge=0)
     memory_gb: float = _setting(
         0.0,
         "Memory for subs and samples held at once; 0 takes half of what is free. Beyond it, scratch files in "
         "the output folder are used. The result does not depend on it.",
         group="machine",
+        stage="none",
         unit="GB",
         ge=0.0,
     )
@@ -265,6 +309,9 @@ class SettingField:
         Unit (empty if none), one sentence, and the heading it belongs under.
     advanced : bool
         True if most people never touch it.
+    stage : str
+        The first stage of a run whose results depend on it: ``"plan"`` (through the list of subs and the canvas
+        alone), ``"measure"``, ``"solve"``, ``"stack"``, ``"join"``, or ``"none"``.
     at_least, above, at_most, below : float or None
         Limits of a number, None where there is none.
     """
@@ -277,6 +324,7 @@ class SettingField:
     help: str
     group: str
     advanced: bool
+    stage: Stage
     at_least: float | None = None
     above: float | None = None
     at_most: float | None = None
@@ -333,6 +381,7 @@ def setting_fields() -> list[SettingField]:
                 info.description or "",
                 str(extra["group"]),
                 bool(extra["advanced"]),
+                cast(Stage, extra["stage"]),
                 **limits,
             )
         )

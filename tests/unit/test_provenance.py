@@ -68,7 +68,8 @@ def test_every_setting_is_in_the_history(tmp_path):
     header = written(provenance.mosaic_cards([info()], GridSettings(filter="Hα β"), tiles=1), tmp_path)
     history = "\n".join(header["HISTORY"])
     for field in setting_fields():
-        assert f"setting {field.name} = " in history
+        of_result = field.stage != "none"  # threads, for one: the same mosaic has the same bytes
+        assert (f"setting {field.name} = " in history) is of_result
     assert "setting filter = H? ?" in history
     assert "setting batch_overlap_pct = 20.0 %" in history
     assert "numpy " in history

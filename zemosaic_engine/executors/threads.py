@@ -1,16 +1,27 @@
-"""Work on threads: the kernels release the GIL, and a daemonic host process may start no processes."""
+"""Work on threads: the kernels release the GIL, and a daemonic host process may start no processes.
+
+Whoever cancels a run waits two seconds at most. Between items the threads look at the token; an item
+that takes longer than that (a first compilation, a large solve) is left to its daemon thread, and
+its result to nobody. Items may therefore touch nothing but memory and files that are whole or not there.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from typing import TypeVar
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Generic, TypeVar
 
 from ..events import CancelToken
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_LOOK_EVERY_S = 0.1
+_GRACE_S = 0.8  # for the items under way when a run is cancelled; then they are left behind
+_left_behind: list[threading.Thread] = []
 
 
 def thread_count(wanted: int) -> int:
@@ -27,21 +38,86 @@ def run_all(
 ) -> list[Result]:
     """Call `function` on every item and return the results in the order of the items.
 
-    The first exception stops what has not begun and is raised here, as is `Cancelled`.
+    The first exception stops what has not begun and is raised here once the items under way are
+    done. `Cancelled` is raised without waiting for them longer than a second.
     """
+    crew = _Crew(function, list(items), cancel)
+    return crew.run(max(threads, 1))
 
-    def step(item: Item) -> Result:
-        cancel.check()
-        return function(item)
 
-    if threads <= 1:
-        return [step(item) for item in items]
-    with ThreadPoolExecutor(threads, thread_name_prefix="zemosaic") as pool:
-        futures = [pool.submit(step, item) for item in items]
-        done, pending = wait(futures, return_when=FIRST_EXCEPTION)
-        for future in pending:
-            future.cancel()
-        failed = next((f for f in futures if f in done and not f.cancelled() and f.exception()), None)
-        if failed is not None:
-            failed.result()
-        return [future.result() for future in futures]
+def run_interruptibly(function: Callable[[], Result], cancel: CancelToken) -> Result:
+    """The result of a long pure computation, or `Cancelled` as soon as somebody asked for it."""
+    return run_all(lambda _: function(), (None,), 1, cancel)[0]
+
+
+def work_left_behind() -> bool:
+    """True while a computation of a cancelled run goes on, its result unwanted.
+
+    A program that ends now should leave by ``os._exit``: the interpreter's own end does not go well
+    with threads that are in the middle of compiled code.
+    """
+    _left_behind[:] = [thread for thread in _left_behind if thread.is_alive()]
+    return bool(_left_behind)
+
+
+class _Crew(Generic[Item, Result]):
+    """Threads that take items off one list."""
+
+    def __init__(self, function: Callable[[Item], Result], items: Sequence[Item], cancel: CancelToken) -> None:
+        self._function, self._items, self._cancel = function, items, cancel
+        self._results: dict[int, Result] = {}
+        self._failures: dict[int, BaseException] = {}
+        self._next = 0
+        self._lock = threading.Lock()
+
+    def run(self, threads: int) -> list[Result]:
+        crew = [
+            threading.Thread(target=self._work, name=f"zemosaic_{number}", daemon=True)
+            for number in range(min(threads, len(self._items)))
+        ]
+        for thread in crew:
+            thread.start()
+        for thread in crew:
+            while thread.is_alive():
+                thread.join(_LOOK_EVERY_S)
+                if self._cancel.is_cancelled:
+                    self._leave(crew)
+        if self._failures:
+            raise self._failures[min(self._failures)]
+        return [self._results[number] for number in range(len(self._items))]
+
+    def _leave(self, crew: Sequence[threading.Thread]) -> None:
+        """Wait a little for the items under way, then do without them."""
+        deadline = time.monotonic() + _GRACE_S
+        for thread in crew:
+            thread.join(max(deadline - time.monotonic(), 0.0))
+        _left_behind.extend(thread for thread in crew if thread.is_alive())
+        self._cancel.check()
+
+    def _take(self) -> int | None:
+        with self._lock:
+            if self._failures or self._next >= len(self._items):
+                return None
+            self._next += 1
+            return self._next - 1
+
+    def _work(self) -> None:
+        while (number := self._take()) is not None:
+            with _Keeping(self._failures, number):
+                self._cancel.check()
+                self._results[number] = self._function(self._items[number])
+
+
+class _Keeping:
+    """Keeps whatever is raised inside, for the thread that asked for the work."""
+
+    def __init__(self, failures: dict[int, BaseException], number: int) -> None:
+        self._failures, self._number = failures, number
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
+        if error is not None:
+            self._failures[self._number] = error
+        return True

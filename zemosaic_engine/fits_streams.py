@@ -1,0 +1,132 @@
+"""Images written to FITS piece by piece: no copy of them in memory, and somebody may stop it at any piece.
+
+Checksums follow the FITS Standard 4.0, section 4.4.2.7 and appendix J: the ones' complement sum of all
+32-bit words of the HDU is -0.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import IO
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+_BLOCK = 2880
+_PIECE_BYTES = 8 * 1024**2
+_SYNC_BYTES = 64 * 1024**2  # brought to disk on the way, or the sync at the end would take long in one piece
+_STORED = {"u1": 8, "i2": 16, "i4": 32, "i8": 64, "f4": -32, "f8": -64}
+_NO_CHECKSUM = "0" * 16
+
+
+def write_image(file: IO[bytes], cards: fits.Header, pixels: NDArray | None, check: Callable[[], None]) -> None:
+    """Write one image HDU at the end of a file.
+
+    Parameters
+    ----------
+    file : binary file
+        Open for writing, at its end, which is a whole number of blocks.
+    cards : astropy.io.fits.Header
+        Header of the HDU as astropy makes it for these pixels; CHECKSUM and DATASUM are added to it.
+    pixels : ndarray or None
+        Of at most three axes, in any memory order; unsigned integers are stored by BZERO.
+    check : callable
+        Called before every piece; it may raise.
+    """
+    cards = _with_storage(cards, pixels)
+    start = file.tell()
+    file.write(_header_bytes(cards))
+    total, size = 0, 0
+    for piece in _pieces(pixels) if pixels is not None else ():
+        check()
+        file.write(piece)
+        total = add_words(total, piece)
+        if size // _SYNC_BYTES != (size + len(piece)) // _SYNC_BYTES:
+            file.flush()
+            os.fsync(file.fileno())
+        size += len(piece)
+    file.write(bytes(-size % _BLOCK))
+    end = file.tell()
+    cards["DATASUM"] = (str(total), "of the data unit")
+    cards["CHECKSUM"] = (_NO_CHECKSUM, "of the HDU")
+    cards["CHECKSUM"] = encode_checksum(add_words(total, _header_bytes(cards)))
+    file.seek(start)
+    file.write(_header_bytes(cards))
+    file.seek(end)
+
+
+def _with_storage(cards: fits.Header, pixels: NDArray | None) -> fits.Header:
+    """The cards with how the pixels are stored, and room for the checksums."""
+    cards = cards.copy()
+    if pixels is not None and pixels.dtype.kind == "u" and pixels.dtype.itemsize > 1:
+        place = f"NAXIS{pixels.ndim}"
+        for keyword, value in (("BZERO", 2 ** (8 * pixels.dtype.itemsize - 1)), ("BSCALE", 1)):
+            cards.set(keyword, value, after=place if keyword not in cards else None)
+    if pixels is not None:
+        stored = pixels.dtype.str[1:].replace("u", "i") if pixels.dtype.itemsize > 1 else "u1"
+        cards["BITPIX"] = _STORED[stored]
+    cards.remove("CHECKSUM", ignore_missing=True)
+    cards.remove("DATASUM", ignore_missing=True)
+    cards.append(("CHECKSUM", _NO_CHECKSUM, "of the HDU"), end=True)
+    cards.append(("DATASUM", "0", "of the data unit"), end=True)
+    return cards
+
+
+def _header_bytes(cards: fits.Header) -> bytes:
+    return cards.tostring().encode("ascii")
+
+
+def _pieces(pixels: NDArray) -> Iterator[bytes]:
+    """The pixels as stored, big-endian, in pieces of whole 32-bit words but for the last."""
+    left_over = b""
+    for plane in pixels if pixels.ndim == 3 else [np.atleast_2d(pixels)]:
+        rows = max(1, _PIECE_BYTES // max(plane[:1].nbytes, 1))
+        for row in range(0, plane.shape[0], rows):
+            data = left_over + _stored_bytes(plane[row : row + rows])
+            whole = len(data) - len(data) % 4
+            left_over = data[whole:]
+            yield data[:whole]
+    if left_over:
+        yield left_over
+
+
+def _stored_bytes(part: NDArray) -> bytes:
+    size = part.dtype.itemsize
+    if part.dtype.kind == "u" and size > 1:  # subtracting half the range flips the top bit and nothing else
+        part = part ^ part.dtype.type(1 << (8 * size - 1))
+    return np.ascontiguousarray(part).astype(part.dtype.newbyteorder(">"), copy=False).tobytes()
+
+
+# --- checksums
+
+
+def add_words(total: int, data: bytes) -> int:
+    """Ones' complement sum of `total` and the 32-bit words of `data`, which is filled up with zeros."""
+    if len(data) % 4:
+        data = data + bytes(-len(data) % 4)
+    total += int(np.frombuffer(data, dtype=">u4").sum(dtype=np.uint64))
+    while total >> 32:
+        total = (total & 0xFFFFFFFF) + (total >> 32)
+    return total
+
+
+def encode_checksum(total: int) -> str:
+    """The 16 letters and digits that bring the sum of an HDU whose CHECKSUM is all '0' to -0."""
+    complement = ~total & 0xFFFFFFFF
+    letters = [[0] * 4 for _ in range(4)]
+    for column, shift in enumerate((24, 16, 8, 0)):
+        byte = (complement >> shift) & 0xFF
+        quotient, remainder = divmod(byte, 4)
+        four = [quotient + 48 + remainder, quotient + 48, quotient + 48, quotient + 48]
+        # Punctuation is not allowed: move a pair apart until both are letters or digits.
+        while any(not chr(letter).isalnum() for letter in four):
+            for first in (0, 2):
+                if not (chr(four[first]).isalnum() and chr(four[first + 1]).isalnum()):
+                    four[first] += 1
+                    four[first + 1] -= 1
+        for row in range(4):
+            letters[row][column] = four[row]
+    text = "".join(chr(letter) for row in letters for letter in row)
+    return text[-1:] + text[:-1]
