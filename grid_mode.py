@@ -18,7 +18,7 @@ from zemosaic_engine.canvas import Mosaic, canvas_bytes
 from zemosaic_engine.clock import RunClock, with_time_left
 from zemosaic_engine.errors import SettingsError, ZeMosaicError
 from zemosaic_engine.events import CancelToken, LogLine, Sink, SubCount, Teller
-from zemosaic_engine.host import HostCallback, host_configuration, host_settings
+from zemosaic_engine.host import HostCallback, host_configuration, host_settings, telemetry_interval_s
 from zemosaic_engine.photometry.tile_scaling import TileScaling
 from zemosaic_engine.request import GridOutcome, GridRequest, agreeing
 from zemosaic_engine.settings import GridSettings
@@ -259,7 +259,12 @@ def run_grid_mode(
             "legacy_rgb_cube": legacy_rgb_cube,
             "grid_rgb_equalize": grid_rgb_equalize,
         }
-        settings, notes = host_settings(chosen, host_configuration(zconfig), use_gpu)
+        configuration = host_configuration(zconfig)
+        interval_s = telemetry_interval_s(configuration)
+        if interval_s is not None:
+            host.report_resources(interval_s)
+        # The older hosts, which do not hand over their configuration, divide the field by the factor.
+        settings, notes = host_settings(chosen, configuration, use_gpu, divides_field=zconfig is None)
         for note in notes:
             tell(LogLine(f"[GRID] {note}", "WARN"))
         source, output = Path(input_folder), Path(output_folder)

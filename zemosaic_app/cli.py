@@ -1,4 +1,4 @@
-"""The command line: ``zemosaic grid | plan | simulate | demo``.
+"""The command line: ``zemosaic grid | plan | simulate | demo | patch``.
 
 Nothing heavy is imported before a command runs: ``zemosaic --help`` answers at once.
 """
@@ -119,6 +119,22 @@ def build_parser() -> argparse.ArgumentParser:
     demo = _add_command(commands, "demo", _run_demo, "simulate a small survey, make its mosaic, compare with the truth")
     demo.add_argument("output", type=Path, metavar="OUT", help="folder for the subs and the mosaic; made if missing")
     demo.add_argument("--seed", type=int, default=1, metavar="N", help="another number, another sky [default 1]")
+
+    patch = _add_command(commands, "patch", _run_patch, "put Grid Mode into the folder of an existing ZeMosaic")
+    patch.add_argument("folder", type=Path, metavar="DIR", help="folder of that ZeMosaic, with its zemosaic_worker.py")
+    patch.add_argument("--revert", action="store_true", help="take it out again and restore every byte")
+    patch.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    patch.add_argument(
+        "--python",
+        type=Path,
+        metavar="FILE",
+        help="Python of that ZeMosaic [default: that of a venv there, or this one]",
+    )
+    patch.add_argument(
+        "--keep-changed",
+        action="store_true",
+        help="files changed since they were put in: back them up (with --revert: leave them) instead of stopping",
+    )
     return parser
 
 
@@ -240,6 +256,34 @@ def _run_demo(args: argparse.Namespace) -> int:
     _say_what_was_made(outcome)
     _say(f"  subs      {survey}")
     return DONE if outcome.is_complete else INCOMPLETE
+
+
+def _run_patch(args: argparse.Namespace) -> int:
+    import zemosaic_patch
+
+    how = {"dry_run": args.dry_run, "adopt": args.keep_changed}
+    would = "would be " if args.dry_run else ""
+    if args.revert:
+        outcome = zemosaic_patch.revert(args.folder, _say, **how)
+        for note in outcome.notes:
+            _say(f"WARN: {note}")
+        restored, removed = outcome.count("restore"), outcome.count("remove")
+        _say(f"Grid Mode {would}taken out of {outcome.host}: {restored} files restored, {removed} removed")
+        return DONE
+    python = zemosaic_patch.host_python(zemosaic_patch.find_host(args.folder), args.python)
+    environment = zemosaic_patch.check_environment(python)
+    outcome = zemosaic_patch.patch(args.folder, _say, **how)
+    written = outcome.count("add", "replace", "upgrade")
+    _say(f"Grid Mode {would}put into {outcome.host}: {written} files written, {outcome.count('keep')} were up to date")
+    advice = environment.advice()
+    if not advice and not args.dry_run:
+        problem = zemosaic_patch.import_problem(outcome.host, python)
+        advice = [f"{python} cannot import it there: {problem}"] if problem else []
+    for line in advice or [f"{python} has all that it needs"]:
+        _say(f"WARN: {line}" if advice else line)
+    if not args.dry_run:
+        _say(f"To undo: zemosaic patch {args.folder} --revert")
+    return INCOMPLETE if advice else DONE
 
 
 def _say_what_was_made(outcome: RunOutcome, *, tiles_only: bool = False) -> None:

@@ -99,6 +99,16 @@ def peak_rss_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def rss_bytes() -> int:
+    """Resident memory of this process now, in bytes; its peak where the system tells only that."""
+    if sys.platform == "win32":
+        return _windows_resident()
+    for line in _lines(Path("/proc/self/status")):
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    return peak_rss_bytes()
+
+
 if sys.platform == "win32":
     import ctypes
     from ctypes import wintypes
@@ -128,12 +138,17 @@ if sys.platform == "win32":
         return int(status.AvailPhys)
 
     def _windows_peak() -> int:
+        return int(_windows_counters().PeakWorkingSetSize)
+
+    def _windows_resident() -> int:
+        return int(_windows_counters().WorkingSetSize)
+
+    def _windows_counters() -> _ProcessMemory:
         counters = _ProcessMemory(cb=ctypes.sizeof(_ProcessMemory))
         ctypes.windll.kernel32.GetCurrentProcess.restype = wintypes.HANDLE
         process = wintypes.HANDLE(ctypes.windll.kernel32.GetCurrentProcess())
-        if not ctypes.windll.psapi.GetProcessMemoryInfo(process, ctypes.byref(counters), counters.cb):
-            return 0
-        return int(counters.PeakWorkingSetSize)
+        ctypes.windll.psapi.GetProcessMemoryInfo(process, ctypes.byref(counters), counters.cb)  # else zeros
+        return counters
 
 
 def size_text(size_bytes: float) -> str:

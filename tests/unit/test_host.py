@@ -8,7 +8,7 @@ import pytest
 
 from zemosaic_engine.errors import SettingsError
 from zemosaic_engine.events import LogLine, PhaseStarted, Progress, SubCount, TileCount, TimeLeft
-from zemosaic_engine.host import HostCallback, host_configuration, host_settings
+from zemosaic_engine.host import HostCallback, host_configuration, host_settings, telemetry_interval_s
 
 CHOSEN = {
     "stack_norm_method": "linear_fit",
@@ -101,3 +101,68 @@ def test_configuration_comes_from_mappings_and_objects(tmp_path, monkeypatch):
     (tmp_path / "zemosaic_config.py").write_text("def load_config():\n    return {'grid_workers': 5, 'a': 1}\n")
     monkeypatch.syspath_prepend(tmp_path)
     assert host_configuration({"grid_workers": 7}) == {"grid_workers": 7, "a": 1}
+
+
+def test_the_monitor_of_the_host_is_told_at_its_interval():
+    calls = []
+    tell = HostCallback(lambda *args, **kwargs: calls.append((args, kwargs)), logging.getLogger("host-test"))
+    tell(TileCount(1, 4))
+    assert len(calls) == 1  # nobody asked for reports
+    tell.report_resources(3600.0)
+    for event in (PhaseStarted("GRID: setup", 1, 0.1), TileCount(2, 4), TimeLeft(12.0)):
+        tell(event)
+    reports = [kwargs for args, kwargs in calls if args == ("STATS_UPDATE", None, "INFO")]
+    assert len(reports) == 1
+    assert reports[0]["phase_name"] == "GRID: setup"
+    assert reports[0]["ram_used_mb"] > 10.0
+    tell.report_resources(0.0)
+    tell(TileCount(3, 4))
+    assert calls[-1][1]["tiles_done"] == 3
+
+
+@pytest.mark.parametrize(
+    ("configuration", "expected"),
+    [
+        ({}, None),
+        ({"enable_resource_telemetry": False, "resource_telemetry_interval_sec": 2}, None),
+        ({"enable_resource_telemetry": True}, 1.5),
+        ({"enable_resource_telemetry": True, "resource_telemetry_interval_sec": "4"}, 4.0),
+        ({"enable_resource_telemetry": True, "resource_telemetry_interval_sec": 0.01}, 0.2),
+    ],
+)
+def test_the_interval_of_reports(configuration, expected):
+    assert telemetry_interval_s(configuration) == expected
+
+
+def test_older_hosts_divide_the_field_by_the_factor():
+    assert host_settings(CHOSEN, {"grid_size_factor": 2.0}, None)[0].grid_size_factor == 2.0
+    assert host_settings(CHOSEN, {"grid_size_factor": 2.0}, None, divides_field=True)[0].grid_size_factor == 0.5
+
+
+def test_numbers_beyond_what_is_possible_are_brought_into_range_and_said():
+    settings, notes = host_settings(CHOSEN, {"batch_overlap_pct": 0, "grid_size_factor": 50}, None)
+    assert (settings.batch_overlap_pct, settings.grid_size_factor) == (1.0, 10.0)
+    assert notes == [
+        "batch_overlap_pct = 0 is outside of what is possible here; 1 is used",
+        "grid_size_factor = 50 is outside of what is possible here; 10 is used",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("configuration", "expected"),
+    [
+        ({}, True),
+        ({"grid_rgb_equalize": False}, False),
+        ({"poststack_equalize_rgb": False}, False),
+        ({"grid_rgb_equalize": True, "poststack_equalize_rgb": False}, True),
+    ],
+)
+def test_the_switch_of_the_rgb_equalisation_on_disk(configuration, expected):
+    assert host_settings({**CHOSEN, "grid_rgb_equalize": True}, configuration, None)[0].grid_rgb_equalize is expected
+    assert host_settings({**CHOSEN, "grid_rgb_equalize": False}, configuration, None)[0].grid_rgb_equalize is False
+
+
+def test_a_background_extraction_that_is_not_done_is_said():
+    notes = host_settings(CHOSEN, {"final_mosaic_dbe_enabled": True}, None)[1]
+    assert notes
+    assert notes[0].startswith("final_mosaic_dbe_enabled is not followed")

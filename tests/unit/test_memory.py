@@ -109,3 +109,11 @@ def test_missing_folder_is_an_error_of_the_run(tmp_path):
 def test_negative_size_is_refused(tmp_path):
     with pytest.raises(ValueError, match="-1"):
         SampleStore(0, tmp_path).begin(-1)
+
+
+def test_resident_memory_follows_what_is_held():
+    before = memory.rss_bytes()
+    held = np.ones(40_000_000, dtype=np.uint8)
+    assert memory.rss_bytes() - before > 30_000_000
+    assert held[-1] == 1
+    assert memory.rss_bytes() <= memory.peak_rss_bytes()
