@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
+
+from .compiled import jit as _jit
+from .compiled import jit_inline as _jit_inline
+from .compiled import jit_sums as _jit_sums
 
 # Constants of `reference`, repeated and not imported: Numba's cache on disk looks at the date of this
 # file alone, and would go on using old values of another. Typed, so that pixels stay in 32 bits.
@@ -22,13 +25,6 @@ HALF_WEIGHT = np.float32(0.4999)
 
 # Finite is written ``abs(x) < _INFINITY``: Numba's isfinite subtracts, which rearranging may spoil.
 _INFINITY = np.float32(np.inf)
-_SETTINGS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
-_jit: Any = numba.njit(**_SETTINGS)
-# Sums may be rearranged, so that vector registers serve; NaN keeps its meaning (not full "fast math").
-_SUMS = {"reassoc", "contract", "nsz"}
-_jit_sums: Any = numba.njit(**_SETTINGS, fastmath=_SUMS)
-# Inlined before optimisation, so that constants of the caller become constants of the loops.
-_jit_inline: Any = numba.njit(**_SETTINGS, fastmath=_SUMS, forceinline=True)
 
 
 # ---------------------------------------------------------------------------- resampling
