@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-RECIPES = ("grid_mode", "zemosaic_stack_core", "zemosaic_utils", "zemosaic_worker")
+RECIPES = ("grid_mode", "zemosaic_stack_core", "zemosaic_utils", "zemosaic_worker", "zemosaic_patch")
 MODULES = sorted(
     [*ROOT.glob("zemosaic_*/**/*.py"), *(ROOT / f"{name}.py" for name in RECIPES if (ROOT / f"{name}.py").exists())]
 )
@@ -24,14 +24,15 @@ MAY_IMPORT = {
     "grid_mode.py": {"zemosaic_engine", "zemosaic_stack_core"},
     "zemosaic_utils.py": {"zemosaic_engine"},
     "zemosaic_worker.py": {"zemosaic_engine", "zemosaic_stack_core", "zemosaic_utils", "grid_mode"},
-    "zemosaic_app/*": {"zemosaic_engine", "zemosaic_utils", "zemosaic_worker", "zemosaic_app"},
+    "zemosaic_patch.py": {"zemosaic_engine"},
+    "zemosaic_app/*": {"zemosaic_engine", "zemosaic_utils", "zemosaic_worker", "zemosaic_patch", "zemosaic_app"},
 }
 OURS = set().union(*MAY_IMPORT.values())
 
 # One door per heavy library: where it may be imported at all.
 DOORS = {
     "cupy": ["zemosaic_engine/backend.py"],
-    "numba": ["zemosaic_engine/kernels/compiled.py"],
+    "numba": ["zemosaic_engine/kernels/compiled.py", "zemosaic_engine/kernels/lanes.py"],
     "sep": ["zemosaic_engine/photometry/stars.py"],
     "reproject": ["zemosaic_engine/wcs.py", "zemosaic_engine/canvas.py"],
     "PIL": ["zemosaic_utils.py"],

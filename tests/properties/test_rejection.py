@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from zemosaic_engine.kernels import cpu
+from zemosaic_engine.kernels import combining
 from zemosaic_engine.kernels.reference import COMBINE, REJECT, CombineOptions
 
 NOISE, SKY = 30.0, 1000.0
@@ -26,7 +26,7 @@ def stack(samples, *, weight=None, sigma=None, reject="winsorized_sigma_clip", c
         np.empty((1, width, 1), np.uint16),
         np.empty((1, width, 1), np.uint16),
     )
-    cpu.combine_rows(
+    combining.combine_rows(
         samples.ravel(), np.arange(count) * width, np.tile([0, 1, 0, width], (count, 1)), 0, 1, width, 1, one, 0 * one,
         one if weight is None else np.asarray(weight, np.float32).reshape(count, 1),
         NOISE * one if sigma is None else np.asarray(sigma, np.float32).reshape(count, 1),

@@ -56,7 +56,7 @@ _FOLDER = cache_folder()
 if _FOLDER is not None and _FOLDER != _SOURCES / "__pycache__":
     # Numba reads this where a function is decorated; other packages in the process keep their own by the
     # name of their module.
-    numba.config.CACHE_DIR = str(_FOLDER)
+    numba.config.CACHE_DIR = str(_FOLDER)  # type: ignore[attr-defined]
 
 _SETTINGS: dict[str, Any] = {"nogil": True, "cache": _FOLDER is not None, "error_model": "numpy"}
 #: Sums may be rearranged, so that vector registers serve; NaN keeps its meaning (not full "fast math").

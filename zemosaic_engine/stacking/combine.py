@@ -184,9 +184,9 @@ def _combine_rows_on_cpu(
     into: Into,
 ) -> None:
     """Combine a band of rows with the compiled kernel."""
-    from zemosaic_engine.kernels import cpu, reference
+    from zemosaic_engine.kernels import combining, reference
 
-    cpu.combine_rows(
+    combining.combine_rows(
         samples.buffer, samples.start, samples.boxes, band[0], band[1], samples.shape[1], samples.shape[2],
         scales.gain, scales.offset, weighing.weight, weighing.noise,
         samples.edges, settings.edge_feather_px, samples.radial,

@@ -1,0 +1,468 @@
+"""Rejection and combination of the samples of a pixel: the fast twin of `reference.combine`.
+
+A row of `LANES` pixels goes through every step together. Medians come from a sorting network over
+the samples, which needs no branches; a rejected sample becomes +inf and sorts behind the others.
+Serial, and free of the interpreter's lock: callers spread bands of rows over threads. The result of
+a pixel does not depend on where the bands begin.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .compiled import jit, jit_inline
+from .lanes import LANES, clipped_moments, collect_colour, collect_mono, exchange, outliers, weighted_sums
+
+# Constants of `reference`, repeated and not imported: Numba's cache on disk looks at the date of this
+# file alone, and would go on using old values of another.
+FEW_SAMPLES = 8
+SIGNAL_SHARE = 0.3
+LEAST_SIGMA = 0.8
+LEAST_TAPER = 1e-3
+_KAPPA_PASSES = 10
+_HUBER_PASSES = 50
+
+_INFINITY = np.float32(np.inf)
+_NO_SHARES = np.zeros(0, np.float32)
+
+
+@jit
+def _sort(rows: Any, count: int) -> None:
+    """Sort the samples of every pixel by merge exchange (Batcher; Knuth, volume 3, algorithm 5.2.2 M)."""
+    if count < 2:
+        return
+    top = 1
+    while 2 * top < count:
+        top *= 2
+    p = top
+    while p > 0:
+        q, r, d = top, 0, p
+        while True:
+            for i in range(count - d):
+                if i & p == r:
+                    exchange(rows, i, i + d)
+            if q == p:
+                break
+            d, q, r = q - p, q // 2, p
+        p //= 2
+
+
+@jit_inline
+def _median(rows: Any, n: int, lane: int) -> float:
+    """Median of the first `n` sorted samples of a pixel."""
+    return 0.5 * (float(rows[(n - 1) // 2, lane]) + float(rows[n // 2, lane]))
+
+
+@jit
+def _deviation_of_rank(rows: Any, lane: int, n: int, centre: float, k: int) -> float:
+    """The k-th smallest (from 0) distance to the median `centre` of `n` sorted samples, by bisection.
+
+    Distances rise to the left and to the right of the middle; of the k + 1 smallest, some number
+    comes from the left.
+    """
+    middle = (n + 1) // 2
+    low, high = max(0, k + 1 - (n - middle)), min(k + 1, middle)
+    while low < high:
+        taken = (low + high) // 2
+        # The next one on the left is nearer than the last one taken on the right: take more from the left.
+        if centre - rows[middle - 1 - taken, lane] < rows[middle + k - taken, lane] - centre:
+            low = taken + 1
+        else:
+            high = taken
+    left = centre - rows[middle - low, lane] if low > 0 else -1.0
+    right = rows[middle + k - low, lane] - centre if low < k + 1 else -1.0
+    return max(left, right)
+
+
+@jit_inline
+def _model_variance(centre: float, sky: float) -> float:
+    """Variance that differences in seeing and scale add above the sky."""
+    signal = SIGNAL_SHARE * max(centre - sky, 0.0)
+    return signal * signal
+
+
+@jit
+def _median_deviations(rows: Any, n: Any, active: Any, centre: Any, spread: Any) -> None:
+    """Sigma of the active pixels from the median absolute deviation."""
+    for lane in range(LANES):
+        if active[lane]:
+            k, middle = n[lane], centre[lane]
+            lower = _deviation_of_rank(rows, lane, k, middle, (k - 1) // 2)
+            upper = _deviation_of_rank(rows, lane, k, middle, k // 2)
+            spread[lane] = 1.4826 * (0.5 * (lower + upper))
+
+
+@jit
+def _winsorised_sigmas(
+    rows: Any, count: int, n: Any, active: Any, centre: Any, cut_low: float, cut_high: float, work: Any, spread: Any
+) -> None:
+    """Sigma of the active pixels by Huber's winsorising."""
+    low, high, sums, squares = work
+    for lane in range(LANES):
+        low[lane], high[lane] = centre[lane], centre[lane]
+        if active[lane]:
+            low[lane] = rows[int(np.floor(cut_low * n[lane])), lane]
+            high[lane] = rows[n[lane] - 1 - int(np.floor(cut_high * n[lane])), lane]
+    going = 0
+    for step in range(_HUBER_PASSES + 1):
+        clipped_moments(rows, count, low, high, centre, sums, squares)
+        for lane in range(LANES):
+            k = n[lane]
+            if not active[lane] or (step > 0 and not going >> lane & 1):
+                continue
+            variance = (squares[lane] - sums[lane] * sums[lane] / k) / max(k - 1, 1)
+            sigma = np.sqrt(max(variance, 0.0))
+            if step == 0:
+                going |= 1 << lane
+            else:
+                sigma *= 1.134
+                if abs(sigma - spread[lane]) <= 0.005 * spread[lane]:
+                    going &= ~(1 << lane)
+            spread[lane] = sigma
+            low[lane], high[lane] = centre[lane] - 1.5 * sigma, centre[lane] + 1.5 * sigma
+        if going == 0:
+            break
+
+
+@jit
+def _keep_nearest(rows: Any, value: Any, drops: Any, count: int, n: int, lane: int, centre: float) -> None:
+    """Of samples that would all go the nearest to the centre stays; of several the lowest, then the first."""
+    best = 0
+    for i in range(1, n):
+        if abs(rows[i, lane] - centre) < abs(rows[best, lane] - centre):
+            best = i
+    for j in range(count):
+        if value[j, lane] == rows[best, lane]:
+            drops[j] &= ~(1 << lane)
+            return
+
+
+@jit
+def _drop(
+    value: Any, sigma: Any, rows: Any, count: int, n: Any, active: Any, limits: Any, sky: float, work: Any, drops: Any
+) -> None:
+    """One pass of clipping; pixels that lost nothing are no longer active.
+
+    A sample's sigma is the larger of the pixel's spread and `LEAST_SIGMA` of its predicted sigma.
+    """
+    low, high = limits
+    centre, spread, below, above, lost = work
+    for lane in range(LANES):
+        # A pixel that is done has no limits.
+        below[lane] = low * spread[lane] if active[lane] else np.inf
+        above[lane] = high * spread[lane] if active[lane] else np.inf
+        lost[lane] = 0
+    for j in range(count):
+        far: Any = outliers(value, j, centre, below, above)
+        if far != 0:
+            for lane in range(LANES):
+                if far >> lane & 1:
+                    away = value[j, lane] - centre[lane]
+                    limit = high if away > 0.0 else low
+                    predicted = np.sqrt(sigma[j] * sigma[j] + _model_variance(centre[lane], sky))
+                    if abs(away) <= limit * (LEAST_SIGMA * predicted):
+                        far &= ~(1 << lane)
+                    else:
+                        lost[lane] += 1
+        drops[j] = far
+    for lane in range(LANES):
+        if lost[lane] > 0 and lost[lane] == n[lane]:
+            _keep_nearest(rows, value, drops, count, n[lane], lane, centre[lane])
+            lost[lane] -= 1
+        n[lane] -= lost[lane]
+        active[lane] = active[lane] and lost[lane] > 0
+    for j in range(count):
+        far = drops[j]
+        for lane in range(LANES):
+            if far == 0:
+                break
+            if far >> lane & 1:
+                value[j, lane] = _INFINITY
+                far &= ~(1 << lane)
+
+
+@jit
+def _reject_few(value: Any, sigma: Any, count: int, n: int, lane: int, sky: float, low: float, high: float) -> int:
+    """Rejection among 2 to 7 samples of a pixel, by the predicted sigma; two passes."""
+    v, s, at = np.empty(FEW_SAMPLES), np.empty(FEW_SAMPLES), np.empty(FEW_SAMPLES, np.int64)
+    for _ in range(2):
+        if n < 2:
+            return n
+        k = 0
+        for j in range(count):  # in order of value, then of place
+            if value[j, lane] < _INFINITY:
+                i = k
+                while i > 0 and v[i - 1] > value[j, lane]:
+                    v[i], s[i], at[i] = v[i - 1], s[i - 1], at[i - 1]
+                    i -= 1
+                v[i], s[i], at[i] = value[j, lane], sigma[j], j
+                k += 1
+        lost = 0
+        if n == 2:
+            # Trails, cosmic rays and hot pixels only add light: the lower one is believed.
+            if v[1] - v[0] > high * np.sqrt(s[0] * s[0] + s[1] * s[1] + _model_variance(v[0], sky)):
+                value[at[1], lane] = _INFINITY
+                lost = 1
+        else:
+            centre, best = 0.5 * (v[(n - 1) // 2] + v[n // 2]), 0
+            model = _model_variance(centre, sky)
+            for i in range(n):
+                away = v[i] - centre
+                if abs(away) < abs(v[best] - centre):
+                    best = i
+                if abs(away) > (high if away > 0.0 else low) * np.sqrt(s[i] * s[i] + model):
+                    value[at[i], lane] = _INFINITY
+                    lost += 1
+            if lost == n:
+                value[at[best], lane] = v[best]
+                lost -= 1
+        if lost == 0:
+            return n
+        n -= lost
+    return n
+
+
+@jit
+def _reject(
+    value: Any, sigma: Any, count: int, n: Any, sky: float, how: int, limits: Any, rows: Any, work: Any, drops: Any
+) -> None:
+    """Make the rejected samples of a row of pixels +inf, and count those that remain."""
+    low, high, cut_low, cut_high = limits
+    centre, spread, a, b, c, d, lost, active = work
+    going = False
+    for lane in range(LANES):
+        active[lane] = n[lane] >= FEW_SAMPLES
+        going = going or active[lane]
+        if not active[lane]:
+            n[lane] = _reject_few(value, sigma, count, n[lane], lane, sky, low, high)
+    passes = 0
+    while going and not (how == 1 and passes == _KAPPA_PASSES):
+        passes += 1
+        rows[:count] = value[:count]
+        _sort(rows, count)
+        for lane in range(LANES):
+            centre[lane] = _median(rows, n[lane], lane) if active[lane] else 0.0
+        if how == 1:
+            _median_deviations(rows, n, active, centre, spread)
+        else:
+            _winsorised_sigmas(rows, count, n, active, centre, cut_low, cut_high, (a, b, c, d), spread)
+        _drop(value, sigma, rows, count, n, active, (low, high), sky, (centre, spread, a, b, lost), drops)
+        going = False
+        for lane in range(LANES):
+            going = going or active[lane]
+
+
+@jit
+def _edge_share(edges: Any, k: int, x: float, y: float, feather: float, radial: Any) -> float:
+    """Share of its weight that sub `k` has at (x, y): falls to its edges and, if wanted, with the radius."""
+    share = 1.0
+    if feather > 0.0:
+        for e in range(4):
+            distance = edges[k, e, 0] * x + edges[k, e, 1] * y + edges[k, e, 2]
+            share = min(share, distance / feather)
+        share = max(share, LEAST_TAPER)
+    if radial[k, 4] > 0.0:
+        radius = np.hypot(x - radial[k, 0], y - radial[k, 1])
+        t = (radius - radial[k, 2]) / max(radial[k, 3] - radial[k, 2], 1e-6)
+        if t > 0.0:
+            share *= max(np.cos(0.5 * np.pi * min(t, 1.0)) ** radial[k, 4], LEAST_TAPER)
+    return share
+
+
+@jit
+def _collect(
+    samples: Any,
+    start: Any,
+    boxes: Any,
+    row: int,
+    first: int,
+    last: int,
+    scale: Any,
+    taper: Any,
+    shares: Any,
+    into: Any,
+) -> int:
+    """Lay the samples of the pixels first..last of a row side by side, one row of lanes a sub; count the subs."""
+    gain, offset, weight, sigma = scale
+    edges, feather, radial = taper
+    value, share, noise, n = into
+    channels, count = gain.shape[1], 0
+    n[:] = 0
+    for k in range(start.shape[0]):
+        y0, y1, x0, x1 = boxes[k, 0], boxes[k, 1], boxes[k, 2], boxes[k, 3]
+        if row < y0 or row >= y1 or x1 <= first or x0 >= last:
+            continue
+        # The distance to the nearest edge is largest inside: far from the edges at both ends, far between.
+        whole = not radial[k, 4] > 0.0
+        for x in (first, last - 1):
+            whole = whole and _edge_share(edges, k, x, row, feather, radial) == 1.0
+        for c in range(channels):
+            noise[c, count] = sigma[k, c]
+        if whole and x0 <= first and first + LANES <= x1 and shares.shape[0] == 0 and channels in (1, 3):
+            at = start[k] + ((row - y0) * (x1 - x0) + first - x0) * channels
+            for c in range(channels):
+                if weight[k, c] > 0.0:
+                    scaled = gain[k, c], offset[k, c], weight[k, c]
+                    if channels == 3:
+                        collect_colour(samples, at + c, *scaled, value[c], share[c], count, n[c])
+                    else:
+                        collect_mono(samples, at + c, *scaled, value[c], share[c], count, n[c])
+                else:
+                    value[c, count, :] = _INFINITY
+                    share[c, count, :] = np.float32(0.0)
+            count += 1
+            continue
+        for c in range(channels):
+            value[c, count, :] = _INFINITY
+            share[c, count, :] = np.float32(0.0)
+        begin, end = max(first, x0), min(last, x1)
+        at = start[k] + ((row - y0) * (x1 - x0) + begin - x0) * channels
+        for lane in range(begin - first, end - first):
+            part = 1.0 if whole else _edge_share(edges, k, first + lane, row, feather, radial)
+            for c in range(channels):
+                scaled = samples[at] * gain[k, c] + offset[k, c]
+                own = weight[k, c] if shares.shape[0] == 0 else weight[k, c] * shares[at]
+                at += 1
+                if abs(scaled) < _INFINITY and own > 0.0:
+                    value[c, count, lane] = scaled
+                    share[c, count, lane] = part * own
+                    n[c, lane] += 1
+        count += 1
+    return count
+
+
+@jit
+def _combine_rows(
+    samples: Any,
+    start: Any,
+    boxes: Any,
+    row0: int,
+    row1: int,
+    scale: Any,
+    taper: Any,
+    sky: Any,
+    reject: int,
+    limits: Any,
+    median: bool,
+    shares: Any,
+    out: Any,
+) -> None:
+    out_value, out_weight, out_coverage, out_rejected = out
+    width, channels, most = out_value.shape[1], out_value.shape[2], start.shape[0]
+    value, share = np.empty((channels, most, LANES), np.float32), np.empty((channels, most, LANES), np.float32)
+    noise, n = np.empty((channels, most), np.float32), np.empty((channels, LANES), np.int64)
+    rows, drops = np.empty((most, LANES), np.float32), np.empty(most, np.int64)
+    centre, spread, a, b, c3, d = (np.empty(LANES), np.empty(LANES), np.empty(LANES), np.empty(LANES),
+                                   np.empty(LANES), np.empty(LANES))  # fmt: skip
+    found, active = np.empty(LANES, np.int64), np.empty(LANES, np.bool_)
+    lost = np.empty(LANES, np.int64)
+    work = (centre, spread, a, b, c3, d, lost, active)
+    for row in range(row0, row1):
+        for first in range(0, width, LANES):
+            last = min(first + LANES, width)
+            count = _collect(samples, start, boxes, row, first, last, scale, taper, shares, (value, share, noise, n))
+            for c in range(channels):
+                found[:] = n[c]
+                if reject != 0:
+                    _reject(value[c], noise[c], count, n[c], sky[c], reject, limits, rows, work, drops)
+                weighted_sums(value[c], share[c], noise[c], count, a, b, d)
+                if median:
+                    rows[:count] = value[c, :count]
+                    _sort(rows, count)
+                for lane in range(last - first):
+                    x, k = first + lane, n[c, lane]
+                    combined, certainty = np.nan, 0.0
+                    if k > 0:
+                        certainty = b[lane] * b[lane] / d[lane] if d[lane] > 0.0 else b[lane]
+                        combined = a[lane] / b[lane]
+                        if median:
+                            combined = _median(rows, k, lane)
+                            certainty /= 0.5 * np.pi if k > 2 else 1.0
+                    out_value[row - row0, x, c] = combined
+                    out_weight[row - row0, x, c] = certainty
+                    out_coverage[row - row0, x, c] = k
+                    out_rejected[row - row0, x, c] = found[lane] - k
+
+
+def combine_rows(
+    samples: Any,
+    start: Any,
+    boxes: Any,
+    row0: int,
+    row1: int,
+    width: int,
+    channels: int,
+    gain: Any,
+    offset: Any,
+    weight: Any,
+    sigma: Any,
+    edges: Any,
+    feather_px: float,
+    radial: Any,
+    sky: Any,
+    reject: int,
+    kappa_low: float,
+    kappa_high: float,
+    winsor_low: float,
+    winsor_high: float,
+    combine: int,
+    out_value: Any,
+    out_weight: Any,
+    out_coverage: Any,
+    out_rejected: Any,
+    shares: Any = None,
+) -> None:
+    """Combine rows of a tile from the resampled pieces of N subs; the fast twin of `reference.combine`.
+
+    Parameters
+    ----------
+    samples : float32, flat, C-contiguous; may be a memory map
+        Crop i is ``samples[start[i]:start[i] + h * w * C].reshape(h, w, C)``; NaN = invalid.
+    start : int64 (N,)
+        First sample of each crop.
+    boxes : int64 (N, 4)
+        Half-open ``(y0, y1, x0, x1)`` of each crop in the tile.
+    row0, row1, width, channels : int
+        Rows of the tile to compute, its width and number of channels.
+    gain, offset, weight, sigma : float32 (N, C)
+        A sample becomes ``gain * v + offset``; `sigma` is its sky noise after the gain. A weight of 0 leaves it out.
+    edges : float32 (N, 4, 3)
+        Inward distance of (x, y) from each edge of the sub: ``edges[i, e] @ (x, y, 1)``.
+    feather_px : float
+        Distance over which the weight falls to an edge; 0 for not at all.
+    radial : float32 (N, 5)
+        ``(cx, cy, r_start, r_end, power)`` of the radial weight ``cos(pi/2 t) ** power``; power 0 disables it.
+    sky : float32 (C,)
+        Sky level of the combined image, where the predicted noise starts to grow with the signal.
+    reject, combine : int
+        `reference.REJECT` and `reference.COMBINE`.
+    kappa_low, kappa_high, winsor_low, winsor_high : float
+        See `reference.CombineOptions`.
+    out_value, out_weight : float32 (row1 - row0, width, C)
+        Combined value (NaN without samples) and its inverse variance (0 without).
+    out_coverage, out_rejected : uint16, same shape
+        Number of samples used and rejected.
+    shares : float32, like `samples`, optional
+        Factor on the weight of each single sample; 0 leaves it out.
+    """
+    f32 = np.float32
+    scale = tuple(np.ascontiguousarray(a, dtype=f32) for a in (gain, offset, weight, sigma))
+    if out_value.shape != (row1 - row0, width, channels):
+        raise ValueError(f"out_value must have shape {(row1 - row0, width, channels)}, not {out_value.shape}")
+    _combine_rows(
+        np.asarray(samples),
+        np.ascontiguousarray(start, dtype=np.int64),
+        np.ascontiguousarray(boxes, dtype=np.int64),
+        int(row0),
+        int(row1),
+        scale,
+        (np.ascontiguousarray(edges, dtype=f32), float(feather_px), np.ascontiguousarray(radial, dtype=f32)),
+        np.ascontiguousarray(sky, dtype=f32),
+        int(reject),
+        (float(kappa_low), float(kappa_high), float(winsor_low), float(winsor_high)),
+        combine == 1,
+        _NO_SHARES if shares is None else np.asarray(shares),
+        (out_value, out_weight, out_coverage, out_rejected),
+    )
