@@ -210,3 +210,141 @@ def _make_collector(channels: int) -> Any:
 #: goes to a row of values (+inf where it is not finite), `weight` to a row of shares (0 there), and the finite
 #: ones are counted.
 collect_mono, collect_colour = _make_collector(1), _make_collector(3)
+
+
+#: Taps of Lanczos-3 along one axis.
+TAPS = 6
+_INNER = 4  # whose range bounds the value
+
+
+@intrinsic
+def lanczos_pixel(
+    typing: Any, source: Any, at: Any, stride: Any, table: Any, row_x: Any, t_x: Any, row_y: Any, t_y: Any,
+    undershoot: Any, overshoot: Any, calibration: Any, u: Any, v: Any, target: Any, where: Any,
+) -> Any:  # fmt: skip
+    """One resampled and calibrated pixel of three colours; returns the bits of those that are not finite.
+
+    `source` is flat with four numbers a pixel, `at` the first of the first tap, `stride` the numbers of a
+    row; `table` holds 8 weights a phase; `calibration` is float64 (11, 4).
+    """
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        (
+            source, at, stride, table, row_x, t_x, row_y, t_y, under, over, coefficients, u, v, target, where,
+        ) = given  # fmt: skip
+        f32, f64 = ir.FloatType(), ir.DoubleType()
+        four = _Colours(builder)
+        pixels = context.make_array(signature.args[0])(context, builder, source).data
+        weights = context.make_array(signature.args[3])(context, builder, table).data
+        wx, wy = (_phase_weights(builder, weights, row, t) for row, t in ((row_x, t_x), (row_y, t_y)))
+        total = low = high = None
+        for j in range(TAPS):
+            place = builder.gep(pixels, [builder.add(at, builder.mul(stride, ir.Constant(stride.type, j)))])
+            row = _load(builder, builder.bitcast(place, ir.VectorType(f32, 4 * TAPS).as_pointer()))
+            weighted = builder.fmul(row, _shuffled(builder, wy, [j] * (4 * TAPS)), flags=_FUSE)
+            total = weighted if total is None else builder.fadd(total, weighted, flags=_FUSE)
+            if 1 <= j <= _INNER:
+                inner = _shuffled(builder, row, range(4, 4 + 4 * _INNER))
+                low = inner if low is None else four.smaller(low, inner)
+                high = inner if high is None else four.larger(high, inner)
+        total = builder.fmul(total, _shuffled(builder, wx, [k // 4 for k in range(4 * TAPS)]))
+        value = four.folded(total, TAPS, lambda a, b: builder.fadd(a, b))
+        bad = four.bits_of_not_finite(value)
+        least, most = four.folded(low, _INNER, four.smaller), four.folded(high, _INNER, four.larger)
+        spread = builder.fsub(most, least)
+        value = four.larger(value, builder.fsub(least, builder.fmul(four.same(under), spread)))
+        value = four.smaller(value, builder.fadd(most, builder.fmul(four.same(over), spread)))
+        data = context.make_array(signature.args[10])(context, builder, coefficients).data
+        value = builder.fptrunc(
+            _calibrated(builder, four, data, builder.fpext(value, ir.VectorType(f64, 4)), u, v), ir.VectorType(f32, 4)
+        )
+        place = builder.gep(context.make_array(signature.args[13])(context, builder, target).data, [where])
+        colours = _shuffled(builder, value, range(3))
+        builder.store(colours, builder.bitcast(place, ir.VectorType(f32, 3).as_pointer()), align=4)
+        return bad
+
+    f32, f64, i64 = types.float32, types.float64, types.int64
+    return i64(
+        source, i64, i64, table, i64, f32, i64, f32, f32, f32, calibration, f64, f64, target, i64
+    ), code  # fmt: skip
+
+
+def _shuffled(builder: Any, vector: Any, places: Any) -> Any:
+    places = list(places)
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), len(places)), places)
+    return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), mask)
+
+
+def _phase_weights(builder: Any, table: Any, row: Any, t: Any) -> Any:
+    """Weights of eight taps between two rows of the table."""
+    eight = ir.VectorType(ir.FloatType(), 8)
+    place = builder.gep(table, [builder.mul(row, ir.Constant(row.type, 8))])
+    here = _load(builder, builder.bitcast(place, eight.as_pointer()))
+    place = builder.gep(place, [ir.Constant(row.type, 8)])
+    there = _load(builder, builder.bitcast(place, eight.as_pointer()))
+    one = builder.insert_element(ir.Constant(eight, ir.Undefined), t, ir.Constant(ir.IntType(32), 0))
+    step = builder.fmul(_shuffled(builder, one, [0] * 8), builder.fsub(there, here), flags=_FUSE)
+    return builder.fadd(here, step, flags=_FUSE)
+
+
+def _calibrated(builder: Any, four: _Colours, table: Any, value: Any, u: Any, v: Any) -> Any:
+    """``(value - pedestal) * (gain / light) + offset + slopes``, see `SubCalibration`."""
+    kind = ir.VectorType(ir.DoubleType(), 4)
+
+    def column(number: int) -> Any:
+        place = builder.gep(table, [ir.Constant(_I64, 4 * number)])
+        return _load(builder, builder.bitcast(place, kind.as_pointer()))
+
+    def plus(total: Any, number: int, factor: Any) -> Any:
+        term = builder.fmul(column(number), four.same(factor), flags=_FUSE)
+        return builder.fadd(total, term, flags=_FUSE)
+
+    uu, uv, vv = builder.fmul(u, u), builder.fmul(u, v), builder.fmul(v, v)
+    r2 = builder.fadd(uu, vv)
+    light = ir.Constant(kind, [1.0] * 4)
+    for number, factor in ((5, u), (6, v), (7, uu), (8, uv), (9, vv), (10, builder.fmul(r2, r2))):
+        light = plus(light, number, factor)
+    background = plus(plus(column(2), 3, u), 4, v)
+    scaled = builder.fmul(builder.fsub(value, column(1)), builder.fdiv(column(0), light), flags=_FUSE)
+    return builder.fadd(scaled, background, flags=_FUSE)
+
+
+class _Colours:
+    """Steps on the four numbers of a pixel."""
+
+    def __init__(self, builder: Any) -> None:
+        self._builder = builder
+
+    def same(self, value: Any) -> Any:
+        kind = ir.VectorType(value.type, 4)
+        one = self._builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+        return _shuffled(self._builder, one, [0] * 4)
+
+    def smaller(self, a: Any, b: Any) -> Any:
+        return self._builder.select(self._builder.fcmp_ordered("<", a, b), a, b)
+
+    def larger(self, a: Any, b: Any) -> Any:
+        return self._builder.select(self._builder.fcmp_ordered(">", a, b), a, b)
+
+    def bits_of_not_finite(self, value: Any) -> Any:
+        """Which of the first three numbers are NaN or infinite, lowest bit first."""
+        kind = ir.VectorType(ir.IntType(32), 4)
+        exponent = ir.Constant(kind, [0x7F800000] * 4)
+        found = self._builder.and_(self._builder.bitcast(value, kind), exponent)
+        marks = self._builder.select(
+            self._builder.icmp_unsigned("==", found, exponent),
+            ir.Constant(kind, [1, 2, 4, 0]),
+            ir.Constant(kind, [0, 0, 0, 0]),
+        )
+        one, two, four = (
+            self._builder.extract_element(marks, ir.Constant(ir.IntType(32), place)) for place in range(3)
+        )
+        return self._builder.zext(self._builder.or_(self._builder.or_(one, two), four), _I64)
+
+    def folded(self, vector: Any, pixels: int, joined: Any) -> Any:
+        """The numbers of several pixels joined to those of one."""
+        parts = [_shuffled(self._builder, vector, range(4 * k, 4 * k + 4)) for k in range(pixels)]
+        while len(parts) > 1:
+            pairs = [joined(a, b) for a, b in zip(parts[::2], parts[1::2], strict=False)]
+            parts = pairs + parts[2 * len(pairs) :]
+        return parts[0]
