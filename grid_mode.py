@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from zemosaic_engine import backend, mosaic_files, plan, provenance, room
 from zemosaic_engine.assembly import assemble
@@ -18,15 +18,27 @@ from zemosaic_engine.canvas import Mosaic, canvas_bytes
 from zemosaic_engine.clock import RunClock, with_time_left
 from zemosaic_engine.errors import SettingsError, ZeMosaicError
 from zemosaic_engine.events import CancelToken, LogLine, Sink, SubCount, Teller
+from zemosaic_engine.executors.threads import run_interruptibly
 from zemosaic_engine.host import HostCallback, host_configuration, host_settings, telemetry_interval_s
 from zemosaic_engine.photometry.tile_scaling import TileScaling
 from zemosaic_engine.request import GridOutcome, GridRequest, agreeing
+from zemosaic_engine.resume.checkpoints import Checkpoints
+from zemosaic_engine.resume.run_folder import RunFolder
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.stacking.tile_stacks import StackedTiles, stack_tiles, take_tiles
 from zemosaic_engine.tile_matching import Seams, match_tiles, tell_metrics
 from zemosaic_engine.wcs import CanvasPlan, plan_canvas
 
-__all__ = ["GridOutcome", "GridRequest", "build_mosaic", "detect_grid_mode", "prepare_request", "run_grid_mode"]
+__all__ = [
+    "GridOutcome",
+    "GridRequest",
+    "build_mosaic",
+    "detect_grid_mode",
+    "open_checkpoints",
+    "plan_request",
+    "prepare_request",
+    "run_grid_mode",
+]
 
 logger = logging.getLogger("ZeMosaicWorker.grid_mode")
 
@@ -67,16 +79,18 @@ def build_mosaic(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridO
     """
     tell = Teller(sink, _PHASES)
     tell.phase(0)
-    request = _affordable(agreeing(request, tell), tell)
-    canvas = _plan(request, tell)
+    if request.canvas is None:
+        request = plan_request(request, sink, cancel)
+    canvas = cast(CanvasPlan, request.canvas)
     tell.phase(1)
-    stacked = take_tiles(request, tell) if request.tiles_only else stack_tiles(request, canvas, tell, cancel)
+    stacked = take_tiles(request, tell, cancel) if request.tiles_only else stack_tiles(request, canvas, tell, cancel)
     tell.phase(2)
-    scaling, seams = match_tiles(stacked.tiles, _matching_of(request), tell, cancel)
+    tiles, settings = stacked.tiles, request.settings
+    scaling, seams = run_interruptibly(lambda: match_tiles(tiles, _matching_of(request), tell, cancel), cancel)
     tell.phase(3)
-    mosaic = assemble(stacked.tiles, scaling, canvas, request.settings, tell, cancel)
+    mosaic = run_interruptibly(lambda: assemble(tiles, scaling, canvas, settings, tell, cancel), cancel)
     tell.phase(4)
-    return _write(request, canvas, stacked, scaling, seams, mosaic, tell)
+    return _write(request, canvas, stacked, scaling, seams, mosaic, tell, cancel)
 
 
 def prepare_request(
@@ -149,14 +163,30 @@ def _matching_of(request: GridRequest) -> GridSettings:
     return request.settings
 
 
+def plan_request(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridRequest:
+    """The request with its canvas and without subs whose header cannot be right; nothing is written.
+
+    Raises
+    ------
+    SettingsError
+        If there is no room for its files.
+    RunError
+        If no sub is left, or the canvas is too large for the settings or for the memory.
+    """
+    tell = Teller(sink, _PHASES)
+    request = _affordable(run_interruptibly(lambda: agreeing(request, tell), cancel), tell)
+    return replace(request, canvas=run_interruptibly(lambda: _plan(request, tell), cancel))
+
+
 def _plan(request: GridRequest, tell: Teller) -> CanvasPlan:
-    """One canvas for the whole run."""
+    """One canvas for the whole run, for which there is room."""
     settings = request.settings
     canvas = plan_canvas(request.infos, settings.pixel_scale_arcsec, settings.max_canvas_mpx)
     height, width = canvas.shape
     tell.log(f"[GRID] Canvas {width} x {height} pixels of {canvas.pixel_scale_arcsec:.3f} arcsec")
     channels = request.infos[0].channels
-    room.for_files(request.output, mosaic_files.planned_bytes(canvas.shape, channels, settings))
+    needed = mosaic_files.planned_bytes(canvas.shape, channels, len(request.infos), settings)
+    tell.log(f"[GRID] {room.for_files(request.output, needed)}")
     room.for_canvas(canvas, canvas_bytes(canvas.shape, channels, reprojecting=request.tiles_only))
     return canvas
 
@@ -169,6 +199,7 @@ def _write(
     seams: Seams,
     mosaic: Mosaic,
     tell: Teller,
+    cancel: CancelToken,
 ) -> GridOutcome:
     """Mosaic, maps and tables."""
     metrics = tell_metrics(stacked.tiles, scaling, seams, tell)
@@ -180,11 +211,21 @@ def _write(
     mosaic_files.write_seam_table(output, stacked.tiles, seams.overlaps, pixels, seams.before, seams.after)
     if settings.save_final_as_uint16:
         mosaic_files.write_viewer(output, mosaic, canvas.wcs, cards, colour_last=settings.legacy_rgb_cube)
-    science, coverage = mosaic_files.write_mosaic(output, mosaic, canvas.wcs, cards)
+    science, coverage = mosaic_files.write_mosaic(output, mosaic, canvas.wcs, cards, cancel.check)
     reprojected = sum(not tile.on_canvas for tile in stacked.tiles)
     tell.log(f"[GRID] {len(stacked.tiles)} tiles in the mosaic, {reprojected} calls of reproject_interp")
     rejected = [*request.rejected, *stacked.rejected]
-    return GridOutcome(science, coverage, len(stacked.tiles), len(used), rejected, stacked.left_out, metrics)
+    return GridOutcome(
+        science,
+        coverage,
+        len(stacked.tiles),
+        len(used),
+        rejected,
+        stacked.left_out,
+        metrics,
+        [info.path for info in used],
+        dict(zip([tile.name for tile in stacked.tiles], stacked.subs, strict=True)),
+    )
 
 
 # --------------------------------------------------------------------------------------------
@@ -270,15 +311,30 @@ def run_grid_mode(
         source, output = Path(input_folder), Path(output_folder)
         if not detect_grid_mode(source):
             raise SettingsError(f"The folder {source} holds no stack_plan.csv: Grid Mode cannot run there.")
-        output.mkdir(parents=True, exist_ok=True)
-        cancel = CancelToken()
-        try:
-            build_mosaic(prepare_request(source, output, settings, tell, cancel), tell, cancel)
-        finally:
-            plan.write_rejected(output / "rejected_subs.csv", host.set_aside)
+        with RunFolder(output) as folder:
+            _build_in(folder, source, settings, tell, host)
     except ZeMosaicError as error:
         tell(LogLine(f"[GRID] {error}", "ERROR"))
         raise
     for line in provenance.cost_lines(clock):
         tell(LogLine(f"[GRID] {line}"))
     tell(LogLine("[GRID] Grid/Survey mode completed", "SUCCESS"))
+
+
+def _build_in(folder: RunFolder, source: Path, settings: GridSettings, tell: Sink, host: HostCallback) -> None:
+    """The run itself, in its folder; the table of subs that were set aside is written however it ends."""
+    if folder.note:
+        tell(LogLine(f"[GRID] {folder.note}", "WARN"))
+    cancel = CancelToken()
+    try:
+        request = prepare_request(source, folder.path, settings, tell, cancel)
+        request = replace(request, checkpoints=open_checkpoints(folder, tell))
+        build_mosaic(request, tell, cancel)
+        request.checkpoints.keep_only_used()
+    finally:
+        plan.write_rejected(folder.path / "rejected_subs.csv", host.set_aside)
+
+
+def open_checkpoints(folder: RunFolder, sink: Sink) -> Checkpoints:
+    """What earlier runs did in an output folder, damage told in the log."""
+    return Checkpoints(folder.state, lambda text: sink(LogLine(f"[GRID] {text}", "WARN")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,12 +126,108 @@ def write_preview(mosaic_path: Path, png_path: Path, max_px: int) -> None:
     without data are black; holes with a bright rim are cores of saturated stars and white.
     Memory is bounded by the picture, not by the mosaic: it is read in strips.
     """
+    write_picture(make_preview(mosaic_path, max_px), png_path)
+
+
+def make_preview(mosaic_path: Path, max_px: int) -> bytes:
+    """The PNG of `write_preview`, in memory."""
     with fits.open(mosaic_path, memmap=False) as hdus:
         hdu = next(candidate for candidate in hdus if candidate.header.get("NAXIS", 0) >= 2)
         small = _block_means(hdu.section, max_px)
         small = _upright(small, hdu.header)
-    picture = stretch(small)
-    _save_png(picture, png_path)
+    return _png_of(stretch(small))
+
+
+def write_picture(picture: bytes, path: Path) -> None:
+    """Write the bytes of a picture, whole or not at all."""
+    with fits_files.atomic_path(path) as temporary:
+        temporary.write_bytes(picture)
+
+
+_LABEL_PX = 24
+_GAP_PX = 8
+# Differences of this many sigma, or those that 99 % stay below if that is more, are at the ends of the scale.
+_DIFFERENCE_SIGMA = 3.0
+_DIFFERENCE_QUANTILE = 0.99
+
+
+def write_comparison(
+    first: NDArray[np.float32], second: NDArray[np.float32], header: fits.Header, png_path: Path, max_px: int = 3600
+) -> None:
+    """Write a picture of two mosaics and their difference, the first two with one stretch.
+
+    Parameters
+    ----------
+    first, second : ndarray of float32, shape (C, H, W)
+        On one grid and one scale, in ADU; NaN = no data.
+    header : astropy.io.fits.Header
+        With the WCS of the grid; north is turned up.
+    png_path : Path
+        PNG to write.
+    max_px : int
+        Longest side of the picture.
+
+    Notes
+    -----
+    The difference, first minus second, is linear and signed: mid grey where they agree, each channel
+    for itself.
+    """
+    height, width = first.shape[1:]
+    across = width < height  # side by side, or one above the other: whatever is nearer to a square
+    small = [_upright(_shrunk(planes, max(max_px // 3, 64)), header) for planes in (first, second)]
+    curve = _measure_curve(small[0])
+    panels = [_as_rgb(_stretched(image, curve)) for image in small]
+    shown, reach = _signed(small[0] - small[1])
+    panels.append(_as_rgb(shown))
+    labels = (
+        "A",
+        "B, on the scale and sky of A, same stretch",
+        f"A - B, black to white: -{reach:.3g} to {reach:.3g} ADU",
+    )
+    write_picture(_png_of(_side_by_side(panels, labels, across=across)), png_path)
+
+
+def _shrunk(planes: NDArray[np.float32], max_px: int) -> NDArray[np.float32]:
+    """(C, H, W) as means over square blocks, (h, w, C)."""
+    channels, height, width = planes.shape
+    factor = max(1, -(-max(height, width) // max_px))
+    shape = (-(-height // factor), -(-width // factor))
+    small = np.empty((*shape, channels), dtype=np.float32)
+    for channel in range(channels):
+        small[..., channel] = _reduce_strip(planes[channel], factor, shape)
+    return small
+
+
+def _signed(difference: NDArray[np.float32]) -> tuple[NDArray[np.uint8], float]:
+    """Linear around mid grey, and what its ends stand for; black where one of the two has nothing."""
+    sizes = np.abs(difference[np.isfinite(difference)])
+    if not sizes.size:
+        return np.zeros(difference.shape, dtype=np.uint8), 0.0
+    reach = max(_DIFFERENCE_SIGMA * 1.4826 * float(np.median(sizes)), float(np.quantile(sizes, _DIFFERENCE_QUANTILE)))
+    shown = np.clip(0.5 + 0.5 * difference / np.float32(reach or 1.0), 0.0, 1.0)
+    shown[~np.isfinite(difference).all(axis=2)] = 0.0
+    return (shown * np.float32(255.0) + np.float32(0.5)).astype(np.uint8), reach
+
+
+def _as_rgb(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return picture if picture.shape[2] == 3 else np.repeat(picture, 3, axis=2)
+
+
+def _side_by_side(panels: Sequence[NDArray[np.uint8]], labels: Sequence[str], *, across: bool) -> NDArray[np.uint8]:
+    """Panels of one shape, each with its label above it."""
+    from PIL import Image, ImageDraw
+
+    height, width = panels[0].shape[:2]
+    step_x, step_y = (width + _GAP_PX if across else 0), (0 if across else height + _LABEL_PX)
+    sheet = Image.new(
+        "RGB", (width + step_x * (len(panels) - 1), height + _LABEL_PX + step_y * (len(panels) - 1)), (40, 40, 40)
+    )
+    draw = ImageDraw.Draw(sheet)
+    for number, (panel, label) in enumerate(zip(panels, labels, strict=True)):
+        left, top = number * step_x, number * step_y
+        draw.text((left + 6, top + 6), label, fill=(230, 230, 230))
+        sheet.paste(Image.fromarray(panel), (left, top + _LABEL_PX))
+    return np.asarray(sheet)
 
 
 def _block_means(section: fits.hdu.image.Section, max_px: int) -> NDArray[np.float32]:
@@ -194,9 +291,14 @@ def stretch(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     ndarray of uint8, shape (H, W, 3) or (H, W)
         Sky dark grey and neutral, star colours kept, holes inside bright stars white, no data black.
     """
+    picture = _stretched(image, _measure_curve(image))
+    return picture if image.shape[2] == 3 else picture[..., 0]
+
+
+def _stretched(image: NDArray[np.float32], curve: _Curve | None) -> NDArray[np.uint8]:
+    """The image through a curve, (H, W, C); black without one."""
     height, width, channels = image.shape
     picture = np.zeros(image.shape, dtype=np.uint8)
-    curve = _measure_curve(image)
     if curve is not None:
         rows = max(1, _STRIP_BYTES // (16 * width * channels))
         for row in range(0, height, rows):
@@ -204,7 +306,7 @@ def stretch(image: NDArray[np.float32]) -> NDArray[np.uint8]:
         missing = np.any(~np.isfinite(image), axis=2)
         grey = picture.mean(axis=2, dtype=np.float32) / np.float32(255.0)
         picture[bright_holes(missing, grey, _BRIGHT_RIM)] = 255
-    return picture if channels == 3 else picture[..., 0]
+    return picture
 
 
 @dataclass(frozen=True)
@@ -298,8 +400,9 @@ def _softening(white_sigma: float) -> float:
     return float(np.sqrt(low * high))
 
 
-def _save_png(picture: NDArray[np.uint8], path: Path) -> None:
+def _png_of(picture: NDArray[np.uint8]) -> bytes:
     from PIL import Image
 
-    with fits_files.atomic_path(path) as temporary:
-        Image.fromarray(picture).save(temporary, format="PNG")
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, format="PNG")
+    return file.getvalue()

@@ -1,34 +1,120 @@
 """One run, from a request to a report.
 
-The checks before a run, its log file, the recipe of the mode that was asked for, the pictures and
-tables after it, and what to tell of it. The mathematics is in `grid_mode` and below.
+The worker recognises the mode of a folder, checks the request before anything is touched, holds the output
+folder for this run alone, hands the recipe of the mode what earlier runs did, and tells what came of it: events
+while it runs, `RunOutcome` and ``run_report.json`` at its end. The mathematics is in the recipes and below.
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
+import time
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TextIO
+from typing import IO
 
 import grid_mode
 import zemosaic_utils
-from zemosaic_engine import plan, provenance
+from zemosaic_engine import __version__, memory, plan, provenance, room
 from zemosaic_engine.clock import PhaseTime, RunClock, with_time_left
-from zemosaic_engine.errors import Cancelled, SettingsError, SubError, ZeMosaicError
+from zemosaic_engine.errors import Cancelled, RunError, SettingsError, SubError, ZeMosaicError
 from zemosaic_engine.events import CancelToken, Event, Level, LogLine, PhaseStarted, Sink, SubSetAside
+from zemosaic_engine.executors.threads import run_interruptibly
 from zemosaic_engine.frames import SubInfo
-from zemosaic_engine.settings import GridSettings
+from zemosaic_engine.resume.run_folder import STATE_NAME, RunFolder
+from zemosaic_engine.run_report import REPORT_NAME, Outcome, RunReport, SetAside, TileFacts
+from zemosaic_engine.settings import GridSettings, setting_fields
 
 LOG_NAME = "zemosaic.log"
 PREVIEW_NAME = "mosaic_grid.png"
 REJECTED_NAME = "rejected_subs.csv"
-_EMPTY_CORNERS = 1.25
+
+
+# --------------------------------------------------------------------------------------------
+# modes
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the mosaic of one mode is made; the worker does all that surrounds it.
+
+    Attributes
+    ----------
+    prepare : callable
+        ``prepare(order, tell, cancel)`` finds the subs and reads their headers, writes nothing, and raises
+        `SettingsError` where the request cannot be carried out (no room, for one).
+    build : callable
+        ``build(request, tell, cancel)`` makes the mosaic in ``request.output`` with ``request.checkpoints``.
+    """
+
+    prepare: Callable[[RunOrder, Sink, CancelToken], grid_mode.GridRequest]
+    build: Callable[[grid_mode.GridRequest, Sink, CancelToken], grid_mode.GridOutcome]
+
+
+@dataclass(frozen=True)
+class RunOrder:
+    """What is asked for.
+
+    Attributes
+    ----------
+    input, output : Path
+        Folder with the subs or with their ``stack_plan.csv``; folder to write to, made if missing, neither
+        the input nor inside it.
+    settings : GridSettings
+    mode : str
+        Name of a recipe; empty takes the mode that the input folder asks for.
+    tiles_only : bool
+        Take the images of the folder as finished tiles: scale and join them only.
+    fresh : bool
+        Use nothing that earlier runs did.
+    """
+
+    input: Path
+    output: Path
+    settings: GridSettings
+    mode: str = ""
+    tiles_only: bool = False
+    fresh: bool = False
+
+
+def _prepare_grid(order: RunOrder, tell: Sink, cancel: CancelToken) -> grid_mode.GridRequest:
+    found = grid_mode.prepare_request(
+        order.input, order.output, order.settings, tell, cancel, tiles_only=order.tiles_only
+    )
+    return grid_mode.plan_request(found, tell, cancel)
+
+
+def _build_grid(request: grid_mode.GridRequest, tell: Sink, cancel: CancelToken) -> grid_mode.GridOutcome:
+    return grid_mode.build_mosaic(request, tell, cancel)
+
+
+#: The recipe of each mode. A mode without one cannot run, and no other takes its place.
+RECIPES: dict[str, Recipe] = {"grid": Recipe(_prepare_grid, _build_grid)}
+
+
+def recognise_mode(input_folder: Path) -> str:
+    """``"grid"`` if the folder holds a ``stack_plan.csv``, else ``"classic"``."""
+    return "grid" if grid_mode.detect_grid_mode(input_folder) else "classic"
+
+
+def _recipe_of(mode: str, input_folder: Path) -> Recipe:
+    if mode not in RECIPES:
+        raise SettingsError(
+            f"The folder {input_folder} holds no stack_plan.csv, which would ask for Grid Mode, and the {mode} mode is "
+            f"not there: write a plan with zemosaic plan {input_folder}, or use zemosaic grid."
+        )
+    return RECIPES[mode]
+
+
+# --------------------------------------------------------------------------------------------
+# the run
 
 
 @dataclass(frozen=True)
@@ -39,12 +125,14 @@ class RunOutcome:
     ----------
     grid : grid_mode.GridOutcome
         Files, counts and figures of the mosaic.
-    preview, log, rejected_table : Path
-        The picture, the log and the table of subs that were set aside.
+    preview, log, rejected_table, report_path : Path
+        The picture, the log, the table of subs that were set aside and the report.
     phases : sequence of PhaseTime
         Where the time went.
     seconds : float
         Time of the whole run.
+    report : RunReport
+        The same and more, as ``run_report.json`` has it.
     """
 
     grid: grid_mode.GridOutcome
@@ -53,11 +141,70 @@ class RunOutcome:
     rejected_table: Path
     phases: Sequence[PhaseTime]
     seconds: float
+    report: RunReport
+    report_path: Path
 
     @property
     def is_complete(self) -> bool:
         """True if every sub and every tile is in the mosaic."""
         return not self.grid.rejected and not self.grid.tiles_left_out
+
+
+def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
+    """Make one mosaic, with its log, tables, picture and report.
+
+    Where an earlier run with the same output was killed, failed or had other settings or subs, all of its
+    work that still holds is used.
+
+    Parameters
+    ----------
+    order : RunOrder
+        What is asked for.
+    sink : callable
+        Receives every event of the run, and `TimeLeft` estimates.
+    cancel : CancelToken
+        Looked at between steps, by which the run can be paused too. A cancelled run ends within two seconds.
+
+    Returns
+    -------
+    RunOutcome
+
+    Raises
+    ------
+    SettingsError
+        The request cannot be carried out as written; nothing was computed, and no file touched.
+    RunError
+        The run had to give up; log and report in the output folder say why.
+    Cancelled
+        Somebody stopped it.
+    """
+    mode = order.mode or (recognise_mode(order.input) if order.input.is_dir() else "grid")
+    _check_folders(order.input, order.output)
+    _check_settings(order)
+    recipe = _recipe_of(mode, order.input)
+    clock = RunClock(lambda: time.monotonic() - cancel.paused_s)
+    with _Story(order, mode, clock, sink, cancel) as story:
+        tell = with_time_left(story.log, clock)
+        _tell_beginning(order, tell)
+        request = recipe.prepare(order, tell, cancel)
+        _check_inputs_survive(request.infos, order.output)
+        checkpoints = grid_mode.open_checkpoints(story.open(), tell)
+        request = replace(request, checkpoints=checkpoints)
+        outcome = recipe.build(request, tell, cancel)
+        tell(PhaseStarted("picture", len(clock.phase_times()), 0.01))
+        preview = order.output / PREVIEW_NAME
+        zemosaic_utils.write_picture(
+            run_interruptibly(
+                lambda: zemosaic_utils.make_preview(outcome.mosaic, order.settings.preview_max_px), cancel
+            ),
+            preview,
+        )
+        checkpoints.keep_only_used()
+        for line in provenance.cost_lines(clock):
+            tell(LogLine(f"[GRID] {line}"))
+        report = story.finish(outcome, preview)
+    log, rejected, told = (order.output / name for name in (LOG_NAME, REJECTED_NAME, REPORT_NAME))
+    return RunOutcome(outcome, preview, log, rejected, report.phases, report.seconds, report, told)
 
 
 def run_grid(
@@ -68,70 +215,28 @@ def run_grid(
     cancel: CancelToken,
     *,
     tiles_only: bool = False,
+    fresh: bool = False,
 ) -> RunOutcome:
-    """Make one mosaic of a folder of subs, with its log, tables and picture.
-
-    Parameters
-    ----------
-    input_folder : path-like
-        Folder with the subs or with their ``stack_plan.csv``.
-    output : path-like
-        Folder to write to; made if missing, neither the input folder nor inside it.
-    settings : GridSettings
-        Settings of the run.
-    sink : callable
-        Receives every event of the run, and `TimeLeft` estimates.
-    cancel : CancelToken
-        Looked at between steps.
-    tiles_only : bool
-        Take the images of the folder as finished tiles: scale and join them only.
-
-    Returns
-    -------
-    RunOutcome
-
-    Raises
-    ------
-    SettingsError
-        The request cannot be carried out as written; nothing was computed.
-    RunError
-        The run had to give up; the log in the output folder says why.
-    Cancelled
-        Somebody stopped it.
-    """
-    input_folder, output = Path(input_folder), Path(output)
-    _check_folders(input_folder, output)
-    clock = RunClock()
-    with RunLog(output / LOG_NAME, sink) as log:
-        tell = with_time_left(log, clock)
-        tell(LogLine(f"[GRID] {provenance.versions_text()}"))
-        tell(LogLine(f"[GRID] Input {input_folder.resolve()}, output {output.resolve()}"))
-        for line in provenance.settings_lines(settings, only_changed=True):
-            tell(LogLine(f"[GRID] Setting {line}"))
-        for line in provenance.settings_lines(settings):
-            tell(LogLine(f"[GRID] All settings: {line}", "DEBUG"))
-        tell(PhaseStarted("GRID: reading headers", 0, 0.01))
-        try:
-            request = grid_mode.prepare_request(input_folder, output, settings, tell, cancel, tiles_only=tiles_only)
-            _check_inputs_survive(request.infos, output)
-            outcome = grid_mode.build_mosaic(request, tell, cancel)
-        finally:
-            # A run that gives up says in the same table what it knew by then.
-            plan.write_rejected(output / REJECTED_NAME, log.set_aside)
-        cancel.check()
-        tell(PhaseStarted("GRID: picture", len(clock.phase_times()), 0.01))
-        zemosaic_utils.write_preview(outcome.mosaic, output / PREVIEW_NAME, settings.preview_max_px)
-        phases, seconds = clock.phase_times(), clock.elapsed_s
-        for line in provenance.cost_lines(clock):
-            tell(LogLine(f"[GRID] {line}"))
-    return RunOutcome(outcome, output / PREVIEW_NAME, output / LOG_NAME, output / REJECTED_NAME, phases, seconds)
+    """`run` in Grid Mode, whether the folder holds a plan or not."""
+    return run(RunOrder(Path(input_folder), Path(output), settings, "grid", tiles_only, fresh), sink, cancel)
 
 
-# --- checks before anything is computed
+def _tell_beginning(order: RunOrder, tell: Sink) -> None:
+    tell(LogLine(f"[GRID] {provenance.versions_text()}"))
+    tell(LogLine(f"[GRID] Input {order.input.resolve()}, output {order.output.resolve()}"))
+    for line in provenance.settings_lines(order.settings, only_changed=True):
+        tell(LogLine(f"[GRID] Setting {line}"))
+    for line in provenance.settings_lines(order.settings):
+        tell(LogLine(f"[GRID] All settings: {line}", "DEBUG"))
+    tell(PhaseStarted("reading headers", 0, 0.01))
+
+
+# --------------------------------------------------------------------------------------------
+# checks before anything is computed
 
 
 def _check_folders(input_folder: Path, output: Path) -> None:
-    """The input can be read, the output written, and neither would eat the other."""
+    """The input can be read, the output written, and neither would eat the other; nothing is touched."""
     if not input_folder.is_dir():
         what = "is not a folder" if input_folder.exists() else "does not exist"
         raise SettingsError(f"The input folder {input_folder} {what}.")
@@ -141,11 +246,39 @@ def _check_folders(input_folder: Path, output: Path) -> None:
             f"The output folder {output} must lie outside the input folder {input_folder}; name another one."
         )
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output):
+        if output.exists() and not output.is_dir():
+            raise NotADirectoryError(0, "it is a file")
+        here = room.existing_folder(output)
+        if not os.access(here, os.W_OK | os.X_OK):
+            raise PermissionError(0, "it is read-only, or belongs to somebody else")
+        with tempfile.TemporaryFile(dir=here):
             pass
     except OSError as error:
         raise SettingsError(f"The output folder {output} cannot be written to: {error.strerror}.") from error
+
+
+def _check_settings(order: RunOrder) -> None:
+    """No two settings contradict each other, and what they name is there."""
+    settings = order.settings
+    if settings.legacy_rgb_cube and not settings.save_final_as_uint16:
+        raise SettingsError(
+            "legacy_rgb_cube is the axis order of the viewer file, which is written with save_final_as_uint16 only: "
+            "set both or none."
+        )
+    if settings.reference_catalogue:
+        if order.tiles_only or settings.photometry != "survey":
+            raise SettingsError(
+                "reference_catalogue gives zero points to survey photometry, which --tiles and photometry = "
+                f"{settings.photometry} leave out: drop the catalogue, or use photometry = survey on subs."
+            )
+        if not Path(settings.reference_catalogue).is_file():
+            raise SettingsError(f"The reference catalogue {settings.reference_catalogue} is not there.")
+    free = memory.available_bytes()
+    if settings.memory_gb * 1e9 > free:
+        raise SettingsError(
+            f"memory_gb = {settings.memory_gb:g} is more than is free on this computer ({memory.size_text(free)}); "
+            "lower it, or leave it at 0."
+        )
 
 
 def _check_inputs_survive(infos: Sequence[SubInfo], output: Path) -> None:
@@ -158,7 +291,110 @@ def _check_inputs_survive(infos: Sequence[SubInfo], output: Path) -> None:
             raise SettingsError(f"The run would overwrite its own input {path}; name another output folder.")
 
 
-# --- the log file
+# --------------------------------------------------------------------------------------------
+# what is told of the run
+
+
+class _Story:
+    """Holds the output folder of a run and writes its log, its table of subs set aside and its report.
+
+    Nothing is touched before `open`, and nothing at all if the request turns out to be wrong before it. In
+    every other case, also when a run fails before `open`, the story is on disk after the ``with`` block.
+    """
+
+    def __init__(self, order: RunOrder, mode: str, clock: RunClock, sink: Sink, cancel: CancelToken) -> None:
+        self.log = RunLog(sink)
+        self._order, self._clock, self._cancel = order, clock, cancel
+        self._folder = RunFolder(order.output)
+        self._is_held = self._is_open = self._is_finished = False
+        values = {field.name: getattr(order.settings, field.name) for field in setting_fields()}
+        versions = {"zemosaic": __version__, **provenance.library_versions()}
+        input_name, output_name = str(order.input.resolve()), str(order.output.resolve())
+        self._report = RunReport(mode, "running", input_name, output_name, _now(), values, versions)
+
+    def __enter__(self) -> _Story:
+        if (self._order.output / STATE_NAME).is_dir():
+            self._hold()  # two runs do not both read thousands of headers before one of them gives up
+        return self
+
+    def open(self) -> RunFolder:
+        """The output folder, made and held by this run; from here on what happens is on disk."""
+        self._hold()
+        if self._folder.note:
+            self.log(LogLine(f"[GRID] {self._folder.note}", "WARN"))
+        if self._order.fresh:
+            self._folder.start_over()
+        self.log.open(self._order.output / LOG_NAME)
+        self._is_open = True
+        self._report.write(self._order.output)
+        return self._folder
+
+    def finish(self, outcome: grid_mode.GridOutcome, preview: Path) -> RunReport:
+        """Table and report of a run that is done."""
+        output = self._order.output
+        rejected = plan.write_rejected(output / REJECTED_NAME, self.log.set_aside)
+        files = {"mosaic": outcome.mosaic, "coverage": outcome.coverage, "picture": preview, "rejected": rejected}
+        self._report = replace(
+            self._report,
+            subs_used=[str(path) for path in outcome.used],
+            tiles=[TileFacts(name, subs) for name, subs in outcome.subs_of_tiles.items()],
+            tiles_left_out=outcome.tiles_left_out,
+            metrics=outcome.metrics,
+            files={name: str(path.absolute()) for name, path in files.items()},
+        )
+        self._write_report("done", "")
+        self._is_finished = True
+        return self._report
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        try:
+            if error is not None and not self._is_finished:
+                self._tell_failure(error)
+        finally:
+            self.log.close()
+            if self._is_held:
+                self._folder.__exit__(kind, error, at)
+
+    def _tell_failure(self, error: BaseException) -> None:
+        if not self._is_open and isinstance(error, SettingsError):
+            return
+        try:
+            if not self._is_open:
+                self.open()
+        except ZeMosaicError:
+            return  # another run holds the folder, or it cannot be written: the error that is on its way says more
+        self.log.failed(error)
+        # What is wrong is told already; that its table or report cannot be written either adds nothing.
+        with suppress(RunError):
+            plan.write_rejected(self._order.output / REJECTED_NAME, self.log.set_aside)
+        with suppress(RunError):
+            told = str(error) if isinstance(error, ZeMosaicError) else f"{type(error).__name__}: {error}"
+            self._write_report("cancelled" if isinstance(error, Cancelled | KeyboardInterrupt) else "failed", told)
+
+    def _write_report(self, outcome: Outcome, reason: str) -> None:
+        log = self._order.output.absolute() / LOG_NAME
+        self._report = replace(
+            self._report,
+            outcome=outcome,
+            reason=reason,
+            ended=_now(),
+            seconds=self._clock.elapsed_s + self._cancel.paused_s,
+            paused_seconds=self._cancel.paused_s,
+            phases=self._clock.phase_times(),
+            subs_set_aside=[SetAside(str(error.path), error.reason) for error in self.log.set_aside],
+            files={**self._report.files, "log": str(log)},
+            peak_memory_bytes=memory.peak_rss_bytes(),
+        )
+        self._report.write(self._order.output)
+
+    def _hold(self) -> None:
+        if not self._is_held:
+            self._folder.__enter__()
+            self._is_held = True
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 class RunLog:
@@ -166,8 +402,6 @@ class RunLog:
 
     Parameters
     ----------
-    path : Path
-        The log; what an earlier run left there is replaced.
     sink : callable
         Receives every event after it was written.
 
@@ -178,23 +412,37 @@ class RunLog:
 
     Notes
     -----
-    Each line is ``date time LEVEL text``, flushed at once, so that a run that dies leaves its story.
-    Leaving the ``with`` block by an exception adds the reason as the last line. Events may come from
-    any thread; they are written and passed on one at a time.
+    Each line is ``date time LEVEL text``, on disk at once, so that a run that dies leaves its story. Lines from
+    before `open` are kept until then. A line for which the disk has no room is left out, and the next one that
+    can be written says how many: a log is no reason to end a run. Events may come from any thread; they are
+    written and passed on one at a time.
     """
 
-    def __init__(self, path: Path, sink: Sink) -> None:
+    def __init__(self, sink: Sink) -> None:
         self.set_aside: list[SubError] = []
         self._sink = sink
         self._lock = threading.Lock()
-        self._file: TextIO = path.open("w", encoding="utf-8", errors="backslashreplace")
+        self._waiting: list[bytes] = []
+        self._lost = 0
+        self._is_over = False
+        self._file: IO[bytes] | None = None
 
-    def __enter__(self) -> RunLog:
-        return self
+    def open(self, path: Path) -> None:
+        """Write to this file from now on; what an earlier run left there is replaced."""
+        with self._lock:
+            try:
+                self._file = path.open("wb", buffering=0)
+            except OSError as error:
+                raise RunError(f"The log {path} cannot be written: {error.strerror or error}.") from error
+            waiting, self._waiting = self._waiting, []
+            for line in waiting:
+                self._put(line)
 
     def __call__(self, event: Event) -> None:
         """Write the event if it is one for readers, and pass it on."""
         with self._lock:
+            if self._is_over:
+                return
             if isinstance(event, LogLine):
                 self._write(event.level, event.text)
             elif isinstance(event, SubSetAside):
@@ -203,20 +451,40 @@ class RunLog:
                 self._write("INFO", f"[GRID] Phase {event.number}: {event.name}")
             self._sink(event)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if isinstance(error, Cancelled):
-            self._write("WARN", f"[GRID] {error}")
-        elif isinstance(error, ZeMosaicError):
-            self._write("ERROR", f"[GRID] {error}")
-        elif error is not None:
-            # Not foreseen: whoever mends it needs the place.
-            for line in "".join(traceback.format_exception(error)).splitlines():
-                self._write("ERROR", f"[GRID] {line}")
-        self._file.close()
+    def failed(self, error: BaseException) -> None:
+        """Write why the run ended; the watcher learns it from the exception."""
+        with self._lock:
+            if isinstance(error, Cancelled):
+                self._write("WARN", f"[GRID] {error}")
+            elif isinstance(error, ZeMosaicError):
+                self._write("ERROR", f"[GRID] {error}")
+            else:  # not foreseen: whoever mends it needs the place
+                for line in "".join(traceback.format_exception(error)).splitlines():
+                    self._write("ERROR", f"[GRID] {line}")
+
+    def close(self) -> None:
+        """Close the file; what a computation that was left behind says later, nobody hears."""
+        with self._lock:
+            self._is_over = True
+            if self._file is not None:
+                self._file.close()
+                self._file = None
 
     def _write(self, level: Level, text: str) -> None:
         # A file name may hold a line break; a line of the log may not.
         text = "".join(character if character.isprintable() else "?" for character in text)
         moment = datetime.now().astimezone().isoformat(sep=" ", timespec="milliseconds")
-        self._file.write(f"{moment} {level:<7} {text}\n")
-        self._file.flush()
+        self._put(f"{moment} {level:<7} {text}\n".encode("utf-8", "backslashreplace"))
+
+    def _put(self, line: bytes) -> None:
+        if self._file is None:
+            self._waiting.append(line)
+            return
+        try:
+            if self._lost:
+                note = f"... {self._lost} lines are missing here: the disk was full\n".encode()
+                self._file.write(note)
+                self._lost = 0
+            self._file.write(line)
+        except OSError:
+            self._lost += 1

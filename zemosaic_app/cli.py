@@ -1,4 +1,4 @@
-"""The command line: ``zemosaic grid | plan | simulate | demo | patch``.
+"""The command line: ``zemosaic run | grid | plan | compare | simulate | demo | patch``.
 
 Nothing heavy is imported before a command runs: ``zemosaic --help`` answers at once.
 """
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         return _fail(error, WRONG_USAGE, args.debug)
     except (Cancelled, KeyboardInterrupt) as error:
-        return _fail(error if str(error) else "Stopped.", STOPPED, False)
+        return _leave(_fail(error if str(error) else "Stopped.", STOPPED, False))
     except ZeMosaicError as error:
         return _fail(error, FAILED, args.debug)
     except MemoryError:
@@ -98,18 +98,24 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     grid = _add_command(commands, "grid", _run_grid, "make a mosaic of a folder of subs")
-    grid.usage = "%(prog)s [--tiles] [--settings FILE] [--SETTING VALUE ...] INPUT OUTPUT"
-    grid.add_argument("input", type=Path, metavar="INPUT", help="folder with the subs or their stack_plan.csv")
-    grid.add_argument("output", type=Path, metavar="OUTPUT", help="folder for the mosaic; made if missing")
+    grid.usage = "%(prog)s [--tiles] [--fresh] [--settings FILE] [--SETTING VALUE ...] INPUT OUTPUT"
     grid.add_argument("--tiles", action="store_true", help="INPUT holds finished tiles: only scale and join them")
-    grid.add_argument(
-        "--settings", type=Path, metavar="FILE", help="TOML or JSON file of settings; options win over it"
-    )
-    _add_setting_options(grid)
+    _add_run_arguments(grid)
+
+    run = _add_command(commands, "run", _run_any, "make a mosaic in the mode that the folder asks for")
+    run.usage = "%(prog)s [--fresh] [--settings FILE] [--SETTING VALUE ...] INPUT OUTPUT"
+    _add_run_arguments(run)
 
     plan = _add_command(commands, "plan", _run_plan, "write the stack plan of a folder of subs")
     plan.add_argument("input", type=Path, metavar="INPUT", help="folder with the subs")
     plan.add_argument("--output", type=Path, metavar="FILE", help="plan to write [default INPUT/stack_plan.csv]")
+
+    compare = _add_command(commands, "compare", _run_compare, "set two mosaics of one field side by side")
+    compare.add_argument("first", type=Path, metavar="A.fits", help="a mosaic; the other is brought to its grid")
+    compare.add_argument("second", type=Path, metavar="B.fits", help="another mosaic of the same sky")
+    compare.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder for comparison.txt, .json and .png; made if missing"
+    )
 
     simulate = _add_command(commands, "simulate", _run_simulate, "make a survey of subs with known truth")
     simulate.add_argument("output", type=Path, metavar="OUT", help="folder for the subs; made if missing")
@@ -148,6 +154,16 @@ def _add_command(commands: Any, name: str, run: Any, summary: str) -> argparse.A
     )
     parser.set_defaults(run=run)
     return parser
+
+
+def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", type=Path, metavar="INPUT", help="folder with the subs or their stack_plan.csv")
+    parser.add_argument("output", type=Path, metavar="OUTPUT", help="folder for the mosaic; made if missing")
+    parser.add_argument("--fresh", action="store_true", help="start over: use nothing that an earlier run did")
+    parser.add_argument(
+        "--settings", type=Path, metavar="FILE", help="TOML or JSON file of settings; options win over it"
+    )
+    _add_setting_options(parser)
 
 
 def _add_setting_options(parser: argparse.ArgumentParser) -> None:
@@ -196,8 +212,18 @@ def _run_grid(args: argparse.Namespace) -> int:
     with _watched(args.debug) as (sink, cancel):
         from zemosaic_worker import run_grid
 
-        outcome = run_grid(args.input, args.output, settings, sink, cancel, tiles_only=args.tiles)
+        outcome = run_grid(args.input, args.output, settings, sink, cancel, tiles_only=args.tiles, fresh=args.fresh)
     _say_what_was_made(outcome, tiles_only=args.tiles)
+    return DONE if outcome.is_complete else INCOMPLETE
+
+
+def _run_any(args: argparse.Namespace) -> int:
+    settings = _settings_of(args)
+    with _watched(args.debug) as (sink, cancel):
+        from zemosaic_worker import RunOrder, run
+
+        outcome = run(RunOrder(args.input, args.output, settings, fresh=args.fresh), sink, cancel)
+    _say_what_was_made(outcome)
     return DONE if outcome.is_complete else INCOMPLETE
 
 
@@ -220,6 +246,18 @@ def _run_plan(args: argparse.Namespace) -> int:
     if outcome.rejected_table is not None:
         _say(f"{len(outcome.rejected)} files were set aside, see {outcome.rejected_table}")
     return INCOMPLETE if outcome.rejected else DONE
+
+
+def _run_compare(args: argparse.Namespace) -> int:
+    with _watched(args.debug) as (sink, cancel):
+        from zemosaic_compare import PICTURE_NAME, compare
+
+        comparison = compare(args.first, args.second, args.output, sink, cancel)
+    for line in comparison.text().splitlines():
+        _say(line)
+    if args.output is not None:
+        _say(f"Picture: {args.output / PICTURE_NAME}")
+    return DONE
 
 
 def _run_simulate(args: argparse.Namespace) -> int:
@@ -294,6 +332,7 @@ def _say_what_was_made(outcome: RunOutcome, *, tiles_only: bool = False) -> None
     _say(f"  coverage  {grid.coverage}")
     _say(f"  picture   {outcome.preview}")
     _say(f"  log       {outcome.log}")
+    _say(f"  report    {outcome.report_path}")
     if grid.rejected:
         _say(f"  {len(grid.rejected)} files were set aside, see {outcome.rejected_table}")
     if grid.tiles_left_out:
@@ -352,6 +391,17 @@ def _quiet_libraries(sink: Sink) -> Iterator[None]:
 
         warnings.showwarning = show
         yield
+
+
+def _leave(code: int) -> int:
+    """End the process at once if a computation that nobody waits for would keep it."""
+    from zemosaic_engine.executors.threads import work_left_behind
+
+    if work_left_behind():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def _fail(problem: BaseException | str, code: int, show_traceback: bool) -> int:

@@ -420,7 +420,7 @@ def _decompress(path: Path, image: StoredImage, data: NDArray[np.uint8]) -> NDAr
 
 
 @contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path, *, sync: bool = True) -> Iterator[Path]:
     """Write a file whole or not at all.
 
     Gives the body a temporary name in the same folder (which is made if it is missing) with the
@@ -431,6 +431,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     ----------
     path : path-like
         The file to make.
+    sync : bool
+        False leaves it to the system when the file comes to disk: for files whose checksum is kept elsewhere and
+        that are made again if a power cut took them.
 
     Yields
     ------
@@ -447,10 +450,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        with temporary.open("r+b") as written:
-            os.fsync(written.fileno())
+        if sync:
+            with temporary.open("r+b") as written:
+                os.fsync(written.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        if sync:
+            _sync_folder(path.parent)
     except OSError as error:
         raise RunError(
             f"{path} cannot be written: {error.strerror or error}. Free some space there or choose another folder."
@@ -475,7 +480,11 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_fits(
-    path: str | Path, hdus: Sequence[fits.PrimaryHDU | fits.ImageHDU], check: Callable[[], None] | None = None
+    path: str | Path,
+    hdus: Sequence[fits.PrimaryHDU | fits.ImageHDU],
+    check: Callable[[], None] | None = None,
+    *,
+    sync: bool = True,
 ) -> Path:
     """Write images to a FITS file under a temporary name, then rename it; each gets CHECKSUM and DATASUM.
 
@@ -489,6 +498,8 @@ def write_fits(
         Images, the primary HDU first; their data may be views in any memory order.
     check : callable, optional
         Called often, at least for every 8 MB; it may raise to stop.
+    sync : bool
+        As in `atomic_path`.
 
     Returns
     -------
@@ -500,10 +511,10 @@ def write_fits(
     RunError
         If the disk is full or the folder cannot be written; nothing is left behind.
     """
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
+    with atomic_path(path, sync=sync) as temporary, temporary.open("wb") as file:
         for number, hdu in enumerate(hdus):
             cards = hdu.header.copy()
             if number == 0 and len(hdus) > 1:
                 cards.set("EXTEND", True, after=f"NAXIS{cards['NAXIS']}" if cards["NAXIS"] else "NAXIS")
-            fits_streams.write_image(file, cards, hdu.data, check or (lambda: None))
+            fits_streams.write_image(file, cards, hdu.data, check or (lambda: None), sync=sync)
     return Path(path)

@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 _BLOCK = 2880
 _PIECE_BYTES = 8 * 1024**2
-_SYNC_BYTES = 64 * 1024**2  # brought to disk on the way, or the sync at the end would take long in one piece
+_SYNC_BYTES = 64 * 1024**2
 _STORED = {"u1": 8, "i2": 16, "i4": 32, "i8": 64, "f4": -32, "f8": -64}
 _NO_CHECKSUM = "0" * 16
 
 
-def write_image(file: IO[bytes], cards: fits.Header, pixels: NDArray | None, check: Callable[[], None]) -> None:
+def write_image(
+    file: IO[bytes], cards: fits.Header, pixels: NDArray | None, check: Callable[[], None], *, sync: bool = True
+) -> None:
     """Write one image HDU at the end of a file.
 
     Parameters
@@ -34,6 +36,8 @@ def write_image(file: IO[bytes], cards: fits.Header, pixels: NDArray | None, che
         Of at most three axes, in any memory order; unsigned integers are stored by BZERO.
     check : callable
         Called before every piece; it may raise.
+    sync : bool
+        Bring what is written to disk on the way, or the sync at the end would take long in one piece.
     """
     cards = _with_storage(cards, pixels)
     start = file.tell()
@@ -43,7 +47,7 @@ def write_image(file: IO[bytes], cards: fits.Header, pixels: NDArray | None, che
         check()
         file.write(piece)
         total = add_words(total, piece)
-        if size // _SYNC_BYTES != (size + len(piece)) // _SYNC_BYTES:
+        if sync and size // _SYNC_BYTES != (size + len(piece)) // _SYNC_BYTES:
             file.flush()
             os.fsync(file.fileno())
         size += len(piece)

@@ -42,18 +42,18 @@ def find_hot_pixels(infos: Sequence[SubInfo]) -> dict[str, NDArray[np.bool_]]:
         Map of each sensor by `sensor_key`, in the stored array's pixels. A sensor that was not pointed to five
         places is not in it. Subs that cannot be read are passed over; loading them says why.
     """
+    found = {key: hot_pixels_of(chosen)[0] for key, chosen in choose_subs(infos).items()}
+    return {key: hot for key, hot in found.items() if hot is not None}
+
+
+def choose_subs(infos: Sequence[SubInfo]) -> dict[str, list[SubInfo]]:
+    """The subs of each sensor, by `sensor_key`, in which its hot pixels are looked for; five at least."""
     groups: dict[str, list[SubInfo]] = {}
     for info in infos:
         if info.channels == 1 or info.bayer is not None:
             groups.setdefault(sensor_key(info), []).append(info)
-    maps = {}
-    for key, group in groups.items():
-        chosen = _spread(group)
-        if len(chosen) >= _MIN_POINTINGS:
-            found = _stays_on_sensor(chosen)
-            if found is not None:
-                maps[key] = found
-    return maps
+    chosen = {key: _spread(group) for key, group in groups.items()}
+    return {key: subs for key, subs in chosen.items() if len(subs) >= _MIN_POINTINGS}
 
 
 def _spread(group: list[SubInfo]) -> list[SubInfo]:
@@ -108,8 +108,16 @@ def _chord(pixels: float, info: SubInfo) -> float:
     return math.radians(pixels * info.pixel_scale_arcsec / 3600.0)
 
 
-def _stays_on_sensor(chosen: list[SubInfo]) -> NDArray[np.bool_] | None:
-    """Pixels that stand out in enough pointings; None if too few subs could be read."""
+def hot_pixels_of(chosen: Sequence[SubInfo]) -> tuple[NDArray[np.bool_] | None, bool]:
+    """Hot pixels of one sensor in the subs of `choose_subs`.
+
+    Returns
+    -------
+    hot : ndarray of bool, shape (H, W), or None
+        None if fewer than five of the subs could be read.
+    all_read : bool
+        True if every one of them could.
+    """
     readable, spikes = [], []
     for info in chosen:
         try:
@@ -119,7 +127,7 @@ def _stays_on_sensor(chosen: list[SubInfo]) -> NDArray[np.bool_] | None:
         readable.append(info)
         spikes.append(_spikes(pixels, info.bayer is not None))
     if len(readable) < _MIN_POINTINGS:
-        return None
+        return None, False
     needed = max(_MIN_POINTINGS, math.ceil(_MIN_SHARE * len(readable)))
     counts = np.sum(spikes, axis=0, dtype=np.uint8)
     y, x = np.nonzero(counts >= needed)
@@ -127,7 +135,7 @@ def _stays_on_sensor(chosen: list[SubInfo]) -> NDArray[np.bool_] | None:
     hot = np.zeros(readable[0].shape, dtype=bool)
     enough = _distinct_pointings(readable, seen, x, y) >= needed
     hot[y[enough], x[enough]] = True
-    return hot
+    return hot, len(readable) == len(chosen)
 
 
 def _distinct_pointings(infos: list[SubInfo], seen: NDArray[np.bool_], x: NDArray, y: NDArray) -> NDArray[np.intp]:

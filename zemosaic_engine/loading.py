@@ -15,6 +15,7 @@ from .errors import SubError
 from .frames import Frame, SubInfo, load_frame
 from .photometry.calibration import sensor_places
 from .photometry.stars import NARROW_APERTURE_FWHM, Stars, detect_stars
+from .resume.lost_inputs import raise_if_lost
 from .warp import pixel_to_sky, sky_to_pixel
 
 _DIFFERENCE_PX = 4.0
@@ -86,6 +87,8 @@ class SubLoader:
         ------
         SubError
             If it cannot be used; the same error each time it is asked for.
+        RunError
+            If it cannot be read because the whole folder of subs is gone.
         """
         with self._busy[number]:  # two tiles asking for one sub read it once
             with self._lock:
@@ -98,6 +101,7 @@ class SubLoader:
                 loaded = self._read(number)
             except SubError as error:
                 with self._lock:
+                    raise_if_lost(error, [info.path for info in self._infos])
                     self._failed[number] = error
                 self._on_failure(error)
                 raise

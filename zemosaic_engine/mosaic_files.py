@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from .validity import bright_holes
 MOSAIC_NAME = "mosaic_grid.fits"
 COVERAGE_NAME = "mosaic_grid_coverage.fits"
 VIEWER_NAME = "mosaic_grid_viewer.fits"
+_STATE_BYTES_A_SUB = 120_000  # a measurement: some 500 cells and as many stars
 _BRIGHT_RIM = 0.25  # of the viewer's range; its sky is at a tenth
 
 
@@ -37,24 +38,30 @@ def tile_path(folder: Path, name: str) -> Path:
     return folder / "tiles" / f"{name}.fits"
 
 
-def clear_tiles(folder: Path) -> None:
-    """Remove the tiles of an earlier run, which may have had other boxes and more of them."""
+def clear_tiles(folder: Path, keep: Container[str] = ()) -> None:
+    """Remove the tiles of an earlier run, which may have had other boxes and more of them, but those named `keep`."""
     for path in tile_path(folder, "tile").parent.glob("tile_[0-9][0-9][0-9][0-9].fits"):
-        path.unlink()
+        if path.stem not in keep:
+            path.unlink()
 
 
-def planned_bytes(shape: tuple[int, int], channels: int, settings: GridSettings) -> int:
-    """Bytes that a run will write: mosaic with its maps, coverage, tiles, and the viewer file if asked for."""
+def planned_bytes(shape: tuple[int, int], channels: int, subs: int, settings: GridSettings) -> int:
+    """Bytes that a run will write: mosaic with its maps, coverage, tiles, state, and the viewer file if asked for."""
     pixels = shape[0] * shape[1]
     per_tile_pixel = channels * (4 + 4 + 2) + 1  # pixels, weight, coverage; alpha
     in_tiles = pixels * (1.0 + settings.batch_overlap_pct / 100.0) ** 2
     mosaic = pixels * (channels * (4 + 4 + 2) + 2)
     viewer = pixels * 2 * channels if settings.save_final_as_uint16 else 0
-    return int(mosaic + viewer + in_tiles * per_tile_pixel)
+    return int(mosaic + viewer + in_tiles * per_tile_pixel) + subs * _STATE_BYTES_A_SUB
 
 
-def write_mosaic(folder: Path, mosaic: Mosaic, wcs: WCS, cards: fits.Header) -> tuple[Path, Path]:
-    """Write the science mosaic (with WEIGHT and COVERAGE) and the coverage alone; return both paths."""
+def write_mosaic(
+    folder: Path, mosaic: Mosaic, wcs: WCS, cards: fits.Header, check: Callable[[], None] | None = None
+) -> tuple[Path, Path]:
+    """Write the science mosaic (with WEIGHT and COVERAGE) and the coverage alone; return both paths.
+
+    `check` is called often and may raise to stop.
+    """
     where = wcs.to_header()
     header = cards.copy()
     header.update(where)
@@ -67,9 +74,11 @@ def write_mosaic(folder: Path, mosaic: Mosaic, wcs: WCS, cards: fits.Header) -> 
         hdu = fits.ImageHDU(_planes(array), header=where.copy(), name=name)
         hdu.header["BUNIT"] = (unit, meaning)
         extensions.append(hdu)
-    science = write_fits(folder / MOSAIC_NAME, [fits.PrimaryHDU(_planes(mosaic.pixels), header=header), *extensions])
+    science = write_fits(
+        folder / MOSAIC_NAME, [fits.PrimaryHDU(_planes(mosaic.pixels), header=header), *extensions], check
+    )
     deepest = mosaic.coverage.max(axis=2)
-    coverage = write_fits(folder / COVERAGE_NAME, [fits.PrimaryHDU(deepest, header=where.copy())])
+    coverage = write_fits(folder / COVERAGE_NAME, [fits.PrimaryHDU(deepest, header=where.copy())], check)
     return science, coverage
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .errors import RunError, SubError
+from .errors import RunError, SettingsError, SubError
 from .events import Teller
 from .frames import SubInfo
 from .photometry.calibration import SubCalibration
+from .resume.checkpoints import Checkpoints
 from .settings import GridSettings
-from .wcs import split_by_agreement
+from .wcs import CanvasPlan, split_by_agreement
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class GridRequest:
     calibrations : mapping of Path to SubCalibration, optional
         Scales that are known from elsewhere, by the path of the sub (or its file name); nothing
         is measured or solved then, and a sub without one keeps its own ADU.
+    canvas : CanvasPlan, optional
+        The canvas of the run, from `grid_mode.plan_request`; planned when the run begins if it is not there.
+    checkpoints : Checkpoints
+        What an earlier run with this output has done, and where this one keeps what it does; by default nothing
+        is kept.
     """
 
     infos: Sequence[SubInfo]
@@ -41,6 +47,8 @@ class GridRequest:
     settings: GridSettings
     tiles_only: bool = False
     calibrations: Mapping[Path | str, SubCalibration] | None = None
+    canvas: CanvasPlan | None = None
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,10 @@ class GridOutcome:
         Tiles without a valid pixel.
     metrics : mapping
         Inter-tile spread and seam steps per channel, before and after scaling.
+    used : sequence of Path
+        The subs that are in the mosaic.
+    subs_of_tiles : mapping of str to int
+        Number of subs of each tile, by its name.
     """
 
     mosaic: Path
@@ -68,6 +80,8 @@ class GridOutcome:
     rejected: Sequence[SubError]
     tiles_left_out: Sequence[str]
     metrics: Mapping[str, float]
+    used: Sequence[Path] = ()
+    subs_of_tiles: Mapping[str, int] = field(default_factory=dict)
 
 
 def agreeing(request: GridRequest, tell: Teller) -> GridRequest:
@@ -77,9 +91,10 @@ def agreeing(request: GridRequest, tell: Teller) -> GridRequest:
         tell.set_aside(error)
     if not kept:
         lost = len(request.rejected) + len(odd)
-        raise RunError(
-            f"No usable sub: all {lost} were set aside; the log and rejected_subs.csv give each reason."
-            if lost
-            else "No sub was found: the input holds no file named .fit, .fits, .fts (also with .gz behind) or .fz."
-        )
+        if not lost:
+            raise SettingsError(
+                "No sub was found: the input holds no file named .fit, .fits, .fts (also with .gz behind) or .fz; "
+                "is it the right folder?"
+            )
+        raise RunError(f"No usable sub: all {lost} were set aside; the log and rejected_subs.csv give each reason.")
     return replace(request, infos=kept, rejected=[*request.rejected, *odd])

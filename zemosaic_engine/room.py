@@ -6,19 +6,36 @@ import shutil
 from pathlib import Path
 
 from . import memory
-from .errors import RunError
+from .errors import RunError, SettingsError
 from .memory import size_text
 from .wcs import CanvasPlan
 
 
-def for_files(output: Path, needed: int) -> None:
-    """Raise `RunError` if the files of a run, `needed` bytes, do not fit the disk of `output`."""
-    free = shutil.disk_usage(output).free
+def for_files(output: Path, needed: int) -> str:
+    """How much room the files of a run, `needed` bytes, take and how much there is, in a sentence.
+
+    `output` need not exist; the tiles of an earlier run in it are counted as room, because new ones take their
+    places.
+
+    Raises
+    ------
+    SettingsError
+        If they do not fit the disk.
+    """
+    free = shutil.disk_usage(existing_folder(output)).free
+    free += sum(path.stat().st_size for path in (output / "tiles").glob("tile_*.fits"))
     if needed > free:
-        raise RunError(
+        raise SettingsError(
             f"The mosaic needs about {size_text(needed)} in {output}, but only {size_text(free)} are free there; "
             "make room or choose another output folder."
         )
+    return f"The run needs about {size_text(needed)} in the output folder; {size_text(free)} are free there"
+
+
+def existing_folder(path: Path) -> Path:
+    """The folder itself, or the nearest one above it that exists."""
+    path = path.absolute()
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 
 def for_canvas(canvas: CanvasPlan, needed: int) -> None:

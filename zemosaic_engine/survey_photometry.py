@@ -43,13 +43,17 @@ def measure_subs(
     settings: GridSettings,
     one_done: Callable[[], None],
     cancel: CancelToken,
+    kept: Callable[[int, int, Callable[[], SubMeasurement]], SubMeasurement],
 ) -> list[SubMeasurement | None]:
-    """Measure every sub once; None for those that the loader could not use."""
+    """Measure every sub once; None for those that the loader could not use.
+
+    ``kept(number, cell_px, measure)`` gives the measurement that an earlier run made, or makes it.
+    """
     cell = cell_side_px(infos, canvas)
 
     def measure(number: int) -> SubMeasurement | None:
         try:
-            return _measure(infos[number], loader, number, canvas, cell)
+            return kept(number, cell, lambda: _measure(infos[number], loader, number, canvas, cell))
         except SubError:
             return None
         finally:

@@ -6,6 +6,7 @@ the mosaic; parts of them are mapped when an overlap is measured.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,14 +134,24 @@ def examine(pixels: NDArray[np.float32]) -> TileHealth:
     return TileHealth(float(finite.all(axis=2).mean()), background, sky_noise(pixels), spread)
 
 
-def write_tile(path: Path, content: TilePixels, wcs: WCS, cards: fits.Header) -> None:
-    """Write a tile: primary image, WEIGHT, COVERAGE and ALPHA (255 where there is data), one WCS."""
+def write_tile(
+    path: Path, content: TilePixels, wcs: WCS, cards: fits.Header, check: Callable[[], None] | None = None
+) -> None:
+    """Write a tile: primary image, WEIGHT, COVERAGE and ALPHA (255 where there is data), one WCS.
+
+    `check` is called often and may raise to stop. A tile that a power cut takes is stacked again.
+    """
     where = wcs.to_header(relax=True)  # a ready-made tile may have distortions
     primary = fits.PrimaryHDU(_to_fits(content.pixels), header=cards)
     primary.header.update(where)
     alpha = np.where(np.isfinite(content.pixels).all(axis=2), np.uint8(255), np.uint8(0))
     layers = (("WEIGHT", _to_fits(content.weight)), ("COVERAGE", _to_fits(content.coverage)), ("ALPHA", alpha))
-    write_fits(path, [primary, *(fits.ImageHDU(data, header=where.copy(), name=name) for name, data in layers)])
+    write_fits(
+        path,
+        [primary, *(fits.ImageHDU(data, header=where.copy(), name=name) for name, data in layers)],
+        check,
+        sync=False,
+    )
 
 
 def _to_fits(array: NDArray) -> NDArray:

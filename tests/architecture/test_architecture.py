@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-RECIPES = ("grid_mode", "zemosaic_stack_core", "zemosaic_utils", "zemosaic_worker", "zemosaic_patch")
+RECIPES = (
+    "grid_mode",
+    "zemosaic_stack_core",
+    "zemosaic_utils",
+    "zemosaic_worker",
+    "zemosaic_patch",
+    "zemosaic_compare",
+)
 MODULES = sorted(
     [*ROOT.glob("zemosaic_*/**/*.py"), *(ROOT / f"{name}.py" for name in RECIPES if (ROOT / f"{name}.py").exists())]
 )
@@ -25,7 +32,15 @@ MAY_IMPORT = {
     "zemosaic_utils.py": {"zemosaic_engine"},
     "zemosaic_worker.py": {"zemosaic_engine", "zemosaic_stack_core", "zemosaic_utils", "grid_mode"},
     "zemosaic_patch.py": {"zemosaic_engine"},
-    "zemosaic_app/*": {"zemosaic_engine", "zemosaic_utils", "zemosaic_worker", "zemosaic_patch", "zemosaic_app"},
+    "zemosaic_compare.py": {"zemosaic_engine", "zemosaic_utils"},
+    "zemosaic_app/*": {
+        "zemosaic_engine",
+        "zemosaic_utils",
+        "zemosaic_worker",
+        "zemosaic_patch",
+        "zemosaic_compare",
+        "zemosaic_app",
+    },
 }
 OURS = set().union(*MAY_IMPORT.values())
 

@@ -364,7 +364,7 @@ def test_no_usable_sub_is_an_error(survey, tmp_path):
 
 def test_a_full_disk_is_told_before_anything_is_stacked(survey, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000))
-    with pytest.raises(RunError, match=r"needs about .* MB in .* only 1\.0 kB are free"):
+    with pytest.raises(SettingsError, match=r"needs about .* MB in .* only 1\.0 kB are free"):
         run(survey, tmp_path / "out")
     assert not list((tmp_path / "out").rglob("*.fits"))
 
@@ -379,13 +379,13 @@ def test_the_planned_bytes_are_those_that_are_written(survey, tiny):
     output, outcome, _ = tiny
     written = sum(path.stat().st_size for path in output.rglob("*.fits"))
     shape = fits.getdata(outcome.coverage).shape
-    planned = planned_bytes(shape, 3, GridSettings(**TINY_TILES, save_final_as_uint16=True))
+    planned = planned_bytes(shape, 3, 0, GridSettings(**TINY_TILES, save_final_as_uint16=True))
     assert written < planned < 1.35 * written
 
 
 def test_an_empty_folder_is_told_as_such(tmp_path):
     (tmp_path / "in").mkdir()
-    with pytest.raises(RunError, match="holds no file named"):
+    with pytest.raises(SettingsError, match="holds no file named"):
         run(tmp_path / "in", tmp_path / "out")
 
 

@@ -1,77 +1,58 @@
-"""What the worker adds to a recipe: checks before, log and tables beside, picture after."""
+"""What the worker adds to a recipe: checks before, log, tables and report beside, picture after."""
 
 from __future__ import annotations
 
 import csv
+import json
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
-from astropy.wcs import WCS
 
-import grid_mode
 import zemosaic_worker
-from zemosaic_engine.errors import Cancelled, RunError, SettingsError, SubError
-from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, Progress, SubSetAside, TimeLeft
-from zemosaic_engine.frames import SubInfo
+from zemosaic_engine.errors import Cancelled, RunError, SettingsError
+from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, TimeLeft
+from zemosaic_engine.resume.run_folder import RunFolder
+from zemosaic_engine.run_report import RunReport
 from zemosaic_engine.settings import GridSettings
-from zemosaic_worker import RunLog, run_grid
+from zemosaic_worker import RunLog, RunOrder, recognise_mode, run, run_grid
 
 SETTINGS = GridSettings()
 
 
-def info(path="sub.fits", center=(10.0, 20.0), shape=(1000, 2000), channels=3):
-    return SubInfo(Path(path), 0, shape, channels, None, WCS(naxis=2), 2.0, center, 10.0)
+def write_image(path, ra_deg=10.0, shape=(120, 160), ctype=("RA---TAN", "DEC--TAN")):
+    """A small image of noise and a few stars with a WCS."""
+    rng = np.random.default_rng(int(ra_deg * 1000))
+    pixels = rng.normal(100.0, 3.0, shape).astype(np.float32)
+    for y, x in rng.integers(5, min(shape) - 5, (20, 2)):
+        pixels[y - 1 : y + 2, x - 1 : x + 2] += 500.0
+    header = fits.Header({"CTYPE1": ctype[0], "CTYPE2": ctype[1], "CRVAL1": ra_deg, "CRVAL2": 20.0, "EXPTIME": 10.0})
+    header.update({"CRPIX1": 80.5, "CRPIX2": 60.5, "CDELT1": -2 / 3600, "CDELT2": 2 / 3600})
+    fits.PrimaryHDU(pixels, header).writeto(path)
 
 
 @pytest.fixture
 def folders(tmp_path):
+    """Two overlapping images for a run of a second, and a place for what it makes."""
     (tmp_path / "in").mkdir()
+    write_image(tmp_path / "in" / "a.fits", 10.0)
+    write_image(tmp_path / "in" / "b.fits", 10.04)
     return tmp_path / "in", tmp_path / "out"
 
 
-@pytest.fixture
-def recipe(monkeypatch):
-    """A recipe that makes a tiny mosaic at once; tests change its parts."""
-
-    class Recipe:
-        infos = (info(),)
-        rejected = (SubError("/subs/early, odd.fits", "no celestial WCS"),)
-        failure: BaseException | None = None
-        seen: Path | None = None
-
-        def prepare(self, input_folder, output, settings, sink, cancel, *, tiles_only=False):
-            for error in self.rejected:
-                sink(SubSetAside(error))
-            return grid_mode.GridRequest(self.infos, self.rejected, output, settings, tiles_only)
-
-        def build(self, request, sink, cancel):
-            sink(PhaseStarted("GRID: setup", 1, 0.5))
-            sink(LogLine("[GRID] Canvas 30 x 20 pixels"))
-            sink(LogLine("[GRID] some detail", "DEBUG"))
-            cancel.check()
-            if self.failure is not None:
-                raise self.failure
-            mosaic = request.output / "mosaic_grid.fits"
-            noise = np.random.default_rng(1).normal(100.0, 3.0, (20, 30)).astype(np.float32)
-            fits.PrimaryHDU(noise).writeto(mosaic, overwrite=True)
-            late = SubError("/subs/late.fits", "no valid pixels")
-            sink(SubSetAside(late))
-            rejected = [*request.rejected, late]
-            return grid_mode.GridOutcome(mosaic, mosaic, 2, 1, rejected, [], {})
-
-    recipe = Recipe()
-    monkeypatch.setattr(grid_mode, "prepare_request", recipe.prepare)
-    monkeypatch.setattr(grid_mode, "build_mosaic", recipe.build)
-    return recipe
+def tiles(folders, sink=lambda event: None, cancel=None, **settings):
+    return run_grid(*folders, GridSettings(**settings), sink, cancel or CancelToken(), tiles_only=True)
 
 
 def log_lines(output):
     return (output / "zemosaic.log").read_text(encoding="utf-8").splitlines()
+
+
+def report_of(output):
+    return json.loads((output / "run_report.json").read_text())
 
 
 def rejected_names(output):
@@ -79,19 +60,37 @@ def rejected_names(output):
         return [Path(row["file_path"]).name for row in csv.DictReader(file)]
 
 
-def test_a_run_leaves_log_table_and_picture(folders, recipe):
+# --- a run that is done
+
+
+def test_a_run_leaves_log_table_picture_and_report(folders):
+    (folders[0] / "early, odd.fits").write_text("no FITS file")
     events = []
-    outcome = run_grid(*folders, SETTINGS, events.append, CancelToken())
+    outcome = tiles(folders, events.append, threads=2)
     assert outcome.preview.read_bytes().startswith(b"\x89PNG")
-    assert rejected_names(folders[1]) == ["early, odd.fits", "late.fits"]
+    assert rejected_names(folders[1]) == ["early, odd.fits"]
     assert not outcome.is_complete
-    assert [phase.name for phase in outcome.phases] == ["GRID: reading headers", "GRID: setup", "GRID: picture"]
-    assert sum(phase.seconds for phase in outcome.phases) <= outcome.seconds
-    assert any(isinstance(event, LogLine) and event.text == "[GRID] Canvas 30 x 20 pixels" for event in events)
+    names = [phase.name for phase in outcome.phases]
+    assert (names[0], names[-1]) == ("reading headers", "picture")
+    assert any(isinstance(event, LogLine) and "[GRID] Canvas" in event.text for event in events)
+    report = report_of(folders[1])
+    assert (report["schema"], report["outcome"], report["complete"], report["mode"]) == (1, "done", False, "grid")
+    assert report["reason"] == ""
+    assert [Path(name).name for name in report["subs_used"]] == ["a.fits", "b.fits"]
+    assert Path(report["subs_set_aside"][0]["file"]).name == "early, odd.fits"
+    assert "text file" in report["subs_set_aside"][0]["reason"]
+    assert report["tiles"] == [{"name": "tile_0000", "subs": 1}, {"name": "tile_0001", "subs": 1}]
+    assert report["settings"]["threads"] == 2
+    assert {"zemosaic", "python", "numpy"} <= set(report["versions"])
+    assert report["peak_memory_bytes"] > 1e7
+    assert [phase["name"] for phase in report["phases"]] == names
+    assert sum(phase["seconds"] for phase in report["phases"]) <= report["seconds"] + 1e-6
+    assert all(Path(path).is_file() for path in report["files"].values())
+    assert any(name.startswith("seam") for name in report["metrics"])
 
 
-def test_the_log_tells_versions_settings_phases_costs_and_ends_with_the_memory(folders, recipe):
-    run_grid(*folders, GridSettings(threads=2), lambda event: None, CancelToken())
+def test_the_log_tells_versions_settings_phases_costs_and_ends_with_the_memory(folders):
+    tiles(folders, threads=2)
     lines = log_lines(folders[1])
     text = "\n".join(lines)
     assert "ZeMosaic 0." in lines[0]
@@ -99,8 +98,8 @@ def test_the_log_tells_versions_settings_phases_costs_and_ends_with_the_memory(f
     assert "Setting threads = 2" in text
     assert "All settings: batch_overlap_pct = 20.0 %" in text
     assert "Phase 1: GRID: setup" in text
-    assert "DEBUG   [GRID] some detail" in text
     assert "Time of phase GRID: setup: " in text
+    assert "are free there" in text
     assert "Time of the run: " in lines[-2]
     assert "Peak memory: " in lines[-1]
     for line in lines:
@@ -111,40 +110,98 @@ def test_the_log_tells_versions_settings_phases_costs_and_ends_with_the_memory(f
         assert prefix.startswith("[GRID]")
 
 
-def test_a_run_without_losses_is_complete(folders, recipe):
-    recipe.rejected = ()
-    outcome = run_grid(*folders, SETTINGS, lambda event: None, CancelToken())
-    assert not replace(outcome.grid, rejected=[]).rejected
-    assert replace(outcome, grid=replace(outcome.grid, rejected=[])).is_complete
-    assert not replace(outcome, grid=replace(outcome.grid, rejected=[], tiles_left_out=["tile_0001"])).is_complete
+def test_a_run_without_losses_is_complete_and_the_watcher_hears_the_time_left(folders):
+    events = []
+
+    def slow(event):
+        events.append(event)
+        if isinstance(event, PhaseStarted):
+            time.sleep(1.2)  # estimates begin after two seconds
+
+    assert tiles(folders, slow).is_complete
+    assert any(isinstance(event, TimeLeft) for event in events)
 
 
-def test_a_run_that_gives_up_says_why_in_the_log_and_keeps_the_table(folders, recipe):
-    recipe.failure = RunError("The canvas would be too large.")
-    with pytest.raises(RunError):
-        run_grid(*folders, SETTINGS, lambda event: None, CancelToken())
-    assert log_lines(folders[1])[-1].endswith("ERROR   [GRID] The canvas would be too large.")
-    assert rejected_names(folders[1]) == ["early, odd.fits"]
+def test_a_folder_with_a_plan_is_run_in_grid_mode_and_one_without_is_not(folders):
+    assert recognise_mode(folders[0]) == "classic"
+    if "classic" not in zemosaic_worker.RECIPES:
+        with pytest.raises(SettingsError, match=r"holds no stack_plan\.csv"):
+            run(RunOrder(*folders, SETTINGS), print, CancelToken())
+        assert not folders[1].exists()
+    (folders[0] / "stack_plan.csv").write_text("file_path\na.fits\nb.fits\n")
+    assert recognise_mode(folders[0]) == "grid"
 
 
-def test_what_nobody_foresaw_leaves_its_traceback_in_the_log(folders, recipe):
-    recipe.failure = ZeroDivisionError("oops")
+# --- runs that end otherwise
+
+
+def test_a_run_that_gives_up_says_why_in_log_and_report_and_keeps_the_table(folders):
+    (folders[0] / "odd.fits").write_text("no FITS file")
+    with pytest.raises(RunError, match="max_canvas_mpx"):
+        tiles(folders, max_canvas_mpx=0.01)
+    assert "ERROR   [GRID]" in log_lines(folders[1])[-1]
+    assert rejected_names(folders[1]) == ["odd.fits"]
+    report = report_of(folders[1])
+    assert report["outcome"] == "failed"
+    assert "max_canvas_mpx" in report["reason"]
+    assert [phase["name"] for phase in report["phases"]] == ["reading headers"]
+
+
+def test_what_nobody_foresaw_leaves_its_traceback_in_the_log(folders):
+    def watcher(event):
+        if isinstance(event, PhaseStarted) and "stacking" in event.name:
+            raise ZeroDivisionError("oops")
+
     with pytest.raises(ZeroDivisionError):
-        run_grid(*folders, SETTINGS, lambda event: None, CancelToken())
-    assert any("in build" in line for line in log_lines(folders[1]))
+        tiles(folders, watcher)
+    assert any("in watcher" in line for line in log_lines(folders[1]))
     assert log_lines(folders[1])[-1].endswith("ZeroDivisionError: oops")
+    assert report_of(folders[1])["reason"] == "ZeroDivisionError: oops"
+    assert report_of(folders[1])["outcome"] == "failed"
 
 
-def test_a_stopped_run_says_so(folders, recipe):
+def test_a_stopped_run_says_so(folders):
     cancel = CancelToken()
-    cancel.cancel()
+
+    def watcher(event):
+        if isinstance(event, PhaseStarted) and "assembly" in event.name:
+            cancel.cancel()
+
     with pytest.raises(Cancelled):
-        run_grid(*folders, SETTINGS, lambda event: None, cancel)
+        tiles(folders, watcher, cancel)
     assert "WARN" in log_lines(folders[1])[-1]
     assert "stopped" in log_lines(folders[1])[-1]
+    assert report_of(folders[1])["outcome"] == "cancelled"
+    assert not (folders[1] / "mosaic_grid.fits").exists()
 
 
-def test_the_input_must_be_a_folder(tmp_path, recipe):
+def test_a_paused_run_goes_on_and_the_report_knows(folders):
+    cancel = CancelToken()
+
+    def watcher(event):
+        if isinstance(event, PhaseStarted) and "assembly" in event.name:
+            cancel.pause()
+            threading.Timer(1.0, cancel.resume).start()
+
+    outcome = tiles(folders, watcher, cancel)
+    assert 0.9 < outcome.report.paused_seconds < 5.0
+    assert outcome.report.seconds > sum(phase.seconds for phase in outcome.phases) + 0.9
+
+
+def test_the_report_is_standard_json_whatever_was_measured(tmp_path):
+    report = RunReport("grid", "done", "a", "b", "now", {"x": (1.0, 2.0)}, {}, metrics={"seam": float("nan")})
+    report.write(tmp_path)
+    assert report_of(tmp_path)["metrics"] == {"seam": None}
+
+
+# --- requests that are wrong: nothing is touched
+
+
+def tree(folder):
+    return sorted((path.name, path.stat().st_mtime_ns) for path in folder.rglob("*"))
+
+
+def test_the_input_must_be_a_folder(tmp_path):
     with pytest.raises(SettingsError, match="does not exist"):
         run_grid(tmp_path / "none", tmp_path / "out", SETTINGS, print, CancelToken())
     (tmp_path / "file").touch()
@@ -153,47 +210,85 @@ def test_the_input_must_be_a_folder(tmp_path, recipe):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_without_subs_is_taken_for_the_wrong_one(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "notes.txt").write_text("no sub")
+    with pytest.raises(SettingsError, match="is it the right folder"):
+        run_grid(tmp_path / "in", tmp_path / "out", SETTINGS, lambda event: None, CancelToken())
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("inside", [".", "mosaic", "a/b", "../in"])
-def test_the_output_must_not_lie_in_the_input(folders, recipe, inside):
+def test_the_output_must_not_lie_in_the_input(folders, inside):
+    before = tree(folders[0])
     with pytest.raises(SettingsError, match="must lie outside the input folder"):
         run_grid(folders[0], folders[0] / inside, SETTINGS, print, CancelToken())
-    assert not list(folders[0].iterdir())
+    assert tree(folders[0]) == before
 
 
-def test_the_output_must_be_writable(folders, recipe):
+def test_the_output_must_be_a_folder(folders):
     folders[1].write_text("a file, not a folder")
-    with pytest.raises(SettingsError, match="cannot be written to"):
+    with pytest.raises(SettingsError, match="cannot be written to: it is a file"):
         run_grid(*folders, SETTINGS, print, CancelToken())
+    assert folders[1].read_text() == "a file, not a folder"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"legacy_rgb_cube": True}, "save_final_as_uint16"),
+        ({"reference_catalogue": "stars.csv", "photometry": "tiles"}, "reference_catalogue"),
+        ({"reference_catalogue": "no_such_stars.csv"}, "is not there"),
+        ({"memory_gb": 1e6}, "memory_gb"),
+    ],
+)
+def test_settings_must_not_contradict_each_other_or_the_world(folders, settings, words):
+    with pytest.raises(SettingsError, match=words):
+        run_grid(*folders, GridSettings(**settings), print, CancelToken())
+    assert not folders[1].exists()
 
 
 @pytest.mark.parametrize("name", ["tiles/tile_0003.fits", "mosaic_grid.fits"])
-def test_a_run_never_overwrites_its_input(folders, recipe, name):
-    recipe.infos = (info(folders[1] / name),)
+def test_a_run_never_overwrites_its_input(folders, name):
+    source = folders[1] / name
+    source.parent.mkdir(parents=True)
+    write_image(source)
+    (folders[0] / "stack_plan.csv").write_text(f"file_path\n{source}\n")
+    before = tree(folders[1])
     with pytest.raises(SettingsError, match="would overwrite its own input"):
         run_grid(*folders, SETTINGS, lambda event: None, CancelToken())
+    assert tree(folders[1]) == before
 
 
-def test_time_left_reaches_the_watcher(folders, recipe, monkeypatch):
-    def build(request, sink, cancel):
-        clock_time[0] += 10.0
-        sink(PhaseStarted("GRID: setup", 1, 1.0))
-        clock_time[0] += 10.0
-        sink(Progress("GRID: setup", 5, 10))
-        raise RunError("enough")
+def test_a_wrong_request_leaves_an_earlier_run_as_it_is(folders):
+    tiles(folders)
+    before = tree(folders[1])
+    with pytest.raises(SettingsError):
+        tiles(folders, legacy_rgb_cube=True)
+    with pytest.raises(SettingsError, match="No sub has the filter"):
+        tiles(folders, filter="Ha")
+    after = tree(folders[1])
+    assert [entry for entry in after if entry[0] != "lock"] == [entry for entry in before if entry[0] != "lock"]
 
-    clock_time = [0.0]
-    monkeypatch.setattr(grid_mode, "build_mosaic", build)
-    clock = zemosaic_worker.RunClock
-    monkeypatch.setattr(zemosaic_worker, "RunClock", lambda: clock(lambda: clock_time[0]))
-    events = []
-    with pytest.raises(RunError):
-        run_grid(*folders, SETTINGS, events.append, CancelToken())
-    assert any(isinstance(event, TimeLeft) for event in events)
+
+def test_a_second_run_is_turned_away_and_the_first_goes_on(folders):
+    tiles(folders)
+    log = (folders[1] / "zemosaic.log").read_bytes()
+    with RunFolder(folders[1]):
+        with pytest.raises(SettingsError, match=r"Another run .*is at work"):
+            tiles(folders)
+        assert (folders[1] / "zemosaic.log").read_bytes() == log
+    assert tiles(folders).is_complete
+
+
+# --- the log
 
 
 def test_a_log_line_is_one_line_whatever_a_file_is_called(tmp_path):
-    with RunLog(tmp_path / "z.log", lambda event: None) as log:
-        log(LogLine("[GRID] Set aside bad\nname\x1b[0m.fits: ünreadable \udcff"))
+    log = RunLog(lambda event: None)
+    log(LogLine("[GRID] Set aside bad\nname\x1b[0m.fits: ünreadable \udcff"))
+    log.open(tmp_path / "z.log")
+    log.close()
     assert len((tmp_path / "z.log").read_bytes().splitlines()) == 1
     assert "bad?name?[0m.fits: ünreadable" in (tmp_path / "z.log").read_text(encoding="utf-8")
 
@@ -207,14 +302,16 @@ def test_lines_of_many_threads_do_not_mix(tmp_path):
         time.sleep(0.0005)  # another thread would come in here
         inside[0] -= 1
 
-    with RunLog(tmp_path / "z.log", sink) as log:
-        threads = [
-            threading.Thread(target=lambda: [log(LogLine("[GRID] " + "x" * 200)) for _ in range(50)]) for _ in range(4)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+    log = RunLog(sink)
+    log.open(tmp_path / "z.log")
+    threads = [
+        threading.Thread(target=lambda: [log(LogLine("[GRID] " + "x" * 200)) for _ in range(50)]) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    log.close()
     lines = (tmp_path / "z.log").read_text().splitlines()
     assert len(lines) == 200
     assert {line.split("[GRID] ")[1] for line in lines} == {"x" * 200}

@@ -342,14 +342,14 @@ def _compare_channel(
     if mosaic.coverage is not None:  # where one sub is all there is, nothing can tell a trail from the sky
         outliers &= mosaic.coverage[channel] > 1
     residual[np.abs(np.where(valid, sharp, 0.0)) > 5.0 * sigma] = np.nan
-    means = _block_means(residual)
+    means = block_means(residual)
     return {
         "gain": gain,
         "offset_adu": offset / gain,
         "noise_adu": noise / gain,
-        "low_frequency_plane_adu": _rms_after_polynomial(means, 1) / gain,
-        "low_frequency_quadratic_adu": _rms_after_polynomial(means, 2) / gain,
-        "block_noise_adu": _block_noise(means) / gain,
+        "low_frequency_plane_adu": rms_after_polynomial(means, 1) / gain,
+        "low_frequency_quadratic_adu": rms_after_polynomial(means, 2) / gain,
+        "block_noise_adu": block_noise(means) / gain,
         "outliers": outliers,
         **photometry.scatter(),
     }
@@ -440,16 +440,21 @@ class _StarPhotometry:
 
 
 def _relative_pixel_area(wcs: WCS, shape: tuple[int, int], xy: FloatArray) -> FloatArray:
-    """Area of the pixel at each place over that at the centre of the canvas, by finite differences."""
-    points = np.vstack([xy, [[(shape[1] - 1) / 2.0, (shape[0] - 1) / 2.0]]])
+    """Area of the pixel at each place over that at the centre of the canvas."""
+    area = pixel_area_arcsec2(wcs, np.vstack([xy, [[(shape[1] - 1) / 2.0, (shape[0] - 1) / 2.0]]]))
+    return area[:-1] / area[-1]
+
+
+def pixel_area_arcsec2(wcs: WCS, xy: FloatArray) -> FloatArray:
+    """Area on the sky of the pixel at each place (n, 2), by finite differences."""
     sides = []
-    here = np.radians(wcs.all_pix2world(points, 0))
+    here = np.radians(wcs.all_pix2world(xy, 0))
     for step in ([1.0, 0.0], [0.0, 1.0]):
-        there = np.radians(wcs.all_pix2world(points + step, 0))
+        there = np.radians(wcs.all_pix2world(xy + step, 0))
         turn = np.remainder(there[:, 0] - here[:, 0] + math.pi, 2.0 * math.pi) - math.pi
         sides.append((turn * np.cos(here[:, 1]), there[:, 1] - here[:, 1]))
-    area = np.abs(sides[0][0] * sides[1][1] - sides[0][1] * sides[1][0])
-    return area[:-1] / area[-1]
+    area: FloatArray = np.abs(sides[0][0] * sides[1][1] - sides[0][1] * sides[1][0])
+    return area * math.degrees(3600.0) ** 2
 
 
 def _aperture_noise(image: NDArray[np.float32], valid: Mask, half: int, radius: float, inner: float) -> float:
@@ -489,7 +494,7 @@ def _block_medians(image: NDArray[np.float32]) -> NDArray[np.float32]:
     return spread
 
 
-def _block_means(image: NDArray[np.float32]) -> FloatArray:
+def block_means(image: NDArray[np.float32]) -> FloatArray:
     """Mean of every block of which half is valid, NaN elsewhere."""
     blocks = _blocks(image)
     valid = np.isfinite(blocks)
@@ -499,7 +504,7 @@ def _block_means(image: NDArray[np.float32]) -> FloatArray:
     return means
 
 
-def _rms_after_polynomial(means: FloatArray, degree: int) -> float:
+def rms_after_polynomial(means: FloatArray, degree: int) -> float:
     """RMS of block means after a least-squares polynomial of the position."""
     rows, columns = np.nonzero(np.isfinite(means))
     u, v = 2.0 * columns / means.shape[1] - 1.0, 2.0 * rows / means.shape[0] - 1.0
@@ -509,7 +514,7 @@ def _rms_after_polynomial(means: FloatArray, degree: int) -> float:
     return float(np.sqrt(np.mean(left**2)))
 
 
-def _block_noise(means: FloatArray) -> float:
+def block_noise(means: FloatArray) -> float:
     """Noise of block means from second differences along the rows, blind to what is smooth."""
     second = means[:, 2:] - 2.0 * means[:, 1:-1] + means[:, :-2]
     second = second[np.isfinite(second)]

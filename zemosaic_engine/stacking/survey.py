@@ -11,19 +11,21 @@ from numpy.typing import NDArray
 
 from ..errors import SubError
 from ..events import CancelToken, Steps, Teller
-from ..executors.threads import run_all, thread_count
+from ..executors.threads import run_all, run_interruptibly, thread_count
 from ..frames import SubInfo
 from ..loading import SubLoader
 from ..photometry.calibration import SubCalibration
+from ..photometry.measurements import SubMeasurement
 from ..photometry.neutral import neutral_gains
 from ..photometry.scales import starless_subs
 from ..photometry.sky import clipped_median
-from ..photometry.survey import solve_survey
+from ..photometry.survey import SurveySolution, solve_survey
 from ..request import GridRequest
 from ..settings import GridSettings
 from ..survey_photometry import measure_subs, tell_solution, write_survey
 from ..wcs import CanvasPlan
 from .combine import Stack
+from .past import Past
 
 
 @dataclass
@@ -66,7 +68,13 @@ class Survey:
 
 
 def calibrate(
-    request: GridRequest, canvas: CanvasPlan, loader: SubLoader, steps: Steps, tell: Teller, cancel: CancelToken
+    request: GridRequest,
+    canvas: CanvasPlan,
+    loader: SubLoader,
+    past: Past,
+    steps: Steps,
+    tell: Teller,
+    cancel: CancelToken,
 ) -> Survey:
     """Look at every sub once: bring all to one scale, or take the scales that were given, or just leave out clouds."""
     settings, infos = request.settings, request.infos
@@ -75,15 +83,19 @@ def calibrate(
         return _survey_of([given.get(info.path.name) for info in infos], infos, tell)
     steps.expect(len(infos))
     if settings.photometry != "survey":
-        starless = _starless(_count_stars(infos, loader, settings, steps, cancel), infos, tell)
+        counts = _count_stars(infos, loader, past, settings, steps, cancel)
+        past.tell_measured()
+        starless = _starless(counts, infos, tell)
         return Survey(errors=list(starless.values()), set_aside=set(starless))
-    found = {n: m for n, m in enumerate(measure_subs(infos, canvas, loader, settings, steps.one, cancel)) if m}
+    all_measured = measure_subs(infos, canvas, loader, settings, steps.one, cancel, past.measurement)
+    past.tell_measured()
+    found = {number: m for number, m in enumerate(all_measured) if m}
     starless = _starless({number: int(m.stars.x.size) for number, m in found.items()}, infos, tell)
     measured = {number: m for number, m in found.items() if number not in starless}
     if not measured:
         return Survey(errors=list(starless.values()), set_aside=set(starless))
     used = [infos[number] for number in measured]
-    solution = solve_survey(list(measured.values()), max_deviation=settings.sub_max_deviation)
+    solution = past.solution(list(measured), lambda: run_interruptibly(lambda: _solve(measured, settings), cancel))
     tell_solution(solution, used, tell)
     write_survey(request.output, solution, used, list(measured.values()))
     calibrations: list[SubCalibration | None] = [None] * len(infos)
@@ -94,6 +106,10 @@ def calibrate(
     survey.errors.extend(starless.values())
     survey.set_aside.update(starless)
     return survey
+
+
+def _solve(measured: Mapping[int, SubMeasurement], settings: GridSettings) -> SurveySolution:
+    return solve_survey(list(measured.values()), max_deviation=settings.sub_max_deviation)
 
 
 def _survey_of(calibrations: list[SubCalibration | None], infos: Sequence[SubInfo], tell: Teller) -> Survey:
@@ -109,13 +125,18 @@ def _survey_of(calibrations: list[SubCalibration | None], infos: Sequence[SubInf
 
 
 def _count_stars(
-    infos: Sequence[SubInfo], loader: SubLoader, settings: GridSettings, steps: Steps, cancel: CancelToken
+    infos: Sequence[SubInfo],
+    loader: SubLoader,
+    past: Past,
+    settings: GridSettings,
+    steps: Steps,
+    cancel: CancelToken,
 ) -> dict[int, int]:
     """Number of stars of each sub that can be read, by the number of the sub."""
 
     def count(number: int) -> int:
         try:
-            return len(loader.load(number).stars)
+            return past.star_count(number, lambda: len(loader.load(number).stars))
         except SubError:
             return -1
         finally:

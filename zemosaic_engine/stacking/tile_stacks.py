@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy.wcs import WCS
 
 from .. import backend, memory, mosaic_files, provenance, room
 from ..errors import RunError, SubError
 from ..events import CancelToken, Steps, SubCount, Teller, TileCount
+from ..executors.threads import run_all, run_interruptibly
 from ..footprints import TileLayout, footprint_of, lay_out_tiles, sample_bytes
 from ..frames import SubInfo, load_frame
 from ..geometry import Box
-from ..hot_pixels import find_hot_pixels, sensor_key
+from ..hot_pixels import sensor_key
 from ..loading import SubLoader
 from ..photometry.neutral import equalize_rgb_medians_inplace
 from ..request import GridRequest
+from ..resume.fingerprints import file_digest
+from ..resume.lost_inputs import raise_if_lost
 from ..settings import GridSettings
 from ..tiles import Tile, TilePixels, examine, write_tile
 from ..wcs import CanvasPlan
 from .combine import Stack, combine, normalise
 from .gather import Gathered, gather
+from .past import Past, StackedTile
 from .survey import Survey, calibrate
 
 
@@ -52,33 +56,33 @@ class StackedTiles:
 
 
 def stack_tiles(request: GridRequest, canvas: CanvasPlan, tell: Teller, cancel: CancelToken) -> StackedTiles:
-    """Stack the subs of every tile, make its colours neutral and put it on disk."""
+    """Stack the subs of every tile, make its colours neutral and put it on disk; what an earlier run did is used."""
     settings, infos = request.settings, request.infos
-    footprints = [footprint_of(info, canvas) for info in infos]
+    footprints = run_all(lambda info: footprint_of(info, canvas), infos, 1, cancel)
     layouts = lay_out_tiles(infos, footprints, canvas, settings.grid_size_factor, settings.batch_overlap_pct)
     tell.log(f"[GRID] {len(infos)} subs on {len(layouts)} tiles")
-    mosaic_files.clear_tiles(request.output)
     device = _device_array(settings, tell)
     budget = int(settings.memory_gb * 1e9) or memory.available_bytes() // 2
-    loader = _open_loader(request, canvas, budget // 2, tell, cancel)
+    past = Past(request, canvas, tell)
+    loader = _open_loader(request, canvas, budget // 2, past, tell, cancel)
     deepest = max((sample_bytes(layout, footprints, infos[0].channels) for layout in layouts), default=0)
     room.for_samples(request.output, deepest, budget // 2)
     steps = Steps(sum(len(layout.subs) for layout in layouts), tell, cancel)
-    survey = calibrate(request, canvas, loader, steps, tell, cancel)
+    survey = calibrate(request, canvas, loader, past, steps, tell, cancel)
     layouts = _without(layouts, survey.set_aside, steps)
-    stacked = StackedTiles(rejected=list(survey.errors))
+    done = past.tiles(layouts, survey)
+    mosaic_files.clear_tiles(request.output, keep=done)
+    missing = [layout for layout in layouts if layout.name not in done]
+    steps.expect(-sum(len(layout.subs) for layout in layouts if layout.name in done))
+    if done:
+        tell.sink(TileCount(len(done), len(layouts)))
     with memory.SampleStore(budget // 2, request.output) as store:
-        for done, layout in enumerate(layouts):
+        for layout in missing:
             gathered = gather(layout, infos, footprints, canvas, loader, store, settings, survey, steps, cancel)
-            _stack_tile(layout, gathered, request, canvas, device, survey, stacked, tell, cancel)
-            tell.sink(TileCount(done + 1, len(layouts)))
-    stacked.rejected.extend(loader.failures.values())
-    if not stacked.tiles:
-        raise RunError(
-            "No tile has a valid pixel: every sub was set aside (rejected_subs.csv gives the reasons), or all pixels "
-            "are invalid, for example above saturation_adu."
-        )
-    return stacked
+            done[layout.name] = _stack_tile(layout, gathered, request, canvas, device, survey, tell, cancel)
+            past.keep_tile(layout, survey, done[layout.name], loader.failures)
+            tell.sink(TileCount(len(done), len(layouts)))
+    return _together(layouts, done, canvas, request, [*survey.errors, *loader.failures.values()], tell)
 
 
 def _stack_tile(
@@ -88,16 +92,13 @@ def _stack_tile(
     canvas: CanvasPlan,
     device: Any,
     survey: Survey,
-    stacked: StackedTiles,
     tell: Teller,
     cancel: CancelToken,
-) -> None:
+) -> StackedTile:
     """Stack one tile, make its colours neutral and put it on disk."""
     samples, facts, numbers = gathered
     if not numbers:
-        tell.log(f"[GRID] {layout.name}: no valid pixels, left out", "WARN")
-        stacked.left_out.append(layout.name)
-        return
+        return StackedTile([], None, "")
     settings = request.settings
     if survey.calibrated:  # the samples are on one scale since they were resampled
         settings = settings.model_copy(update={"stack_norm_method": "none"})
@@ -105,9 +106,40 @@ def _stack_tile(
     stack = combine(samples, facts, scales, settings, device=device, cancel=cancel)
     tell.log(_stack_line(layout, numbers, request.infos, stack, survey))
     _equalise(layout.name, stack, settings, survey, tell)
-    stacked.tiles.append(_store_tile(layout, stack, canvas, request.output))
-    stacked.subs.append(len(numbers))
-    stacked.used.update(numbers)
+    path = mosaic_files.tile_path(request.output, layout.name)
+    content = TilePixels(stack.pixels, stack.weight, stack.coverage)
+    cards = provenance.tile_cards(layout.inner, layout.outer)
+    write_tile(path, content, _tile_wcs(layout, canvas), cards, cancel.check)
+    health = run_interruptibly(lambda: examine(stack.pixels), cancel)
+    return StackedTile([layout.subs.index(number) for number in numbers], health, file_digest(path))
+
+
+def _together(
+    layouts: Sequence[TileLayout],
+    done: Mapping[str, StackedTile],
+    canvas: CanvasPlan,
+    request: GridRequest,
+    rejected: Sequence[SubError],
+    tell: Teller,
+) -> StackedTiles:
+    """The tiles on disk in the order of their layouts."""
+    stacked = StackedTiles(rejected=list(rejected))
+    for layout in layouts:
+        tile = done[layout.name]
+        if tile.health is None:
+            tell.log(f"[GRID] {layout.name}: no valid pixels, left out", "WARN")
+            stacked.left_out.append(layout.name)
+            continue
+        path, wcs = mosaic_files.tile_path(request.output, layout.name), _tile_wcs(layout, canvas)
+        stacked.tiles.append(Tile(layout.name, path, wcs, layout.outer, layout.inner, True, tile.health))
+        stacked.subs.append(len(tile.places))
+        stacked.used.update(layout.subs[place] for place in tile.places)
+    if not stacked.tiles:
+        raise RunError(
+            "No tile has a valid pixel: every sub was set aside (rejected_subs.csv gives the reasons), or all pixels "
+            "are invalid, for example above saturation_adu."
+        )
+    return stacked
 
 
 def _device_array(settings: GridSettings, tell: Teller) -> Any:
@@ -125,12 +157,13 @@ def _without(layouts: Sequence[TileLayout], set_aside: set[int], steps: Steps) -
     return kept
 
 
-def _open_loader(request: GridRequest, canvas: CanvasPlan, budget: int, tell: Teller, cancel: CancelToken) -> SubLoader:
+def _open_loader(
+    request: GridRequest, canvas: CanvasPlan, budget: int, past: Past, tell: Teller, cancel: CancelToken
+) -> SubLoader:
     """Find hot pixels once, then read subs as tiles ask for them."""
-    maps = find_hot_pixels(request.infos) if request.settings.hot_pixels == "auto" else {}
+    maps = past.hot_pixels(cancel) if request.settings.hot_pixels == "auto" else {}
     for sensor, hot in maps.items():
         tell.log(f"[GRID] Sensor {sensor}: {np.count_nonzero(hot)} hot pixels left out")
-    cancel.check()
     total = len(request.infos)
     return SubLoader(
         request.infos,
@@ -176,25 +209,23 @@ def _equalise(name: str, stack: Stack, settings: GridSettings, survey: Survey, t
     tell.log(f"[GRID] {name}: RGB equalisation gains {red:.4f} {green:.4f} {blue:.4f}, background {level:.2f} ADU")
 
 
-def _store_tile(layout: TileLayout, stack: Stack, canvas: CanvasPlan, output: Path) -> Tile:
-    """Write a stacked tile and keep only its address and health in memory."""
+def _tile_wcs(layout: TileLayout, canvas: CanvasPlan) -> WCS:
     wcs = canvas.wcs.deepcopy()
     wcs.wcs.crpix -= (layout.outer.x0, layout.outer.y0)
     wcs.wcs.set()
-    path = mosaic_files.tile_path(output, layout.name)
-    content = TilePixels(stack.pixels, stack.weight, stack.coverage)
-    write_tile(path, content, wcs, provenance.tile_cards(layout.inner, layout.outer))
-    return Tile(layout.name, path, wcs, layout.outer, layout.inner, True, examine(stack.pixels))
+    return wcs
 
 
-def take_tiles(request: GridRequest, tell: Teller) -> StackedTiles:
+def take_tiles(request: GridRequest, tell: Teller, cancel: CancelToken) -> StackedTiles:
     """Ready-made tiles: images with a WCS, taken as they are, each with a weight from its sky noise."""
     stacked = StackedTiles()
     mosaic_files.clear_tiles(request.output)
     for number, info in enumerate(request.infos):
+        cancel.check()
         try:
             pixels = load_frame(info).pixels
         except SubError as error:
+            raise_if_lost(error, [info.path for info in request.infos])
             tell.set_aside(error)
             stacked.rejected.append(error)
             continue
@@ -206,7 +237,7 @@ def take_tiles(request: GridRequest, tell: Teller) -> StackedTiles:
         name = f"tile_{len(stacked.tiles):04d}"
         path = mosaic_files.tile_path(request.output, name)
         box = Box(0, info.shape[0], 0, info.shape[1])
-        write_tile(path, content, info.wcs, provenance.tile_cards(box, box, source=info.path.name))
+        write_tile(path, content, info.wcs, provenance.tile_cards(box, box, source=info.path.name), cancel.check)
         stacked.tiles.append(Tile(name, path, info.wcs, box, box, False, health))
         stacked.subs.append(1)
         stacked.used.add(number)

@@ -1,0 +1,1 @@
+"""Two mosaics of one sky, measured alike and set against each other."""

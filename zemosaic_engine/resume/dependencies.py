@@ -1,0 +1,136 @@
+"""What each piece of a run's work depends on, as the key under which it is kept.
+
+::
+
+    hot pixels   <- contents of the subs they are found in
+    measurement  <- content and header of the sub, hot pixels of its sensor, canvas, settings of measuring
+    solution     <- measurements of the subs that take part, settings of the solution, reference catalogue
+    tile         <- subs with their hot pixels, their calibrations, boxes, canvas, settings up to stacking
+
+Matching, assembly and files are made anew each time: they take a small share of a run.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import SettingsError, SubError
+from ..footprints import TileLayout
+from ..frames import SubInfo
+from ..hot_pixels import sensor_key
+from ..photometry.calibration import SubCalibration
+from ..request import GridRequest
+from ..settings import GridSettings, Stage, setting_fields
+from ..wcs import CanvasPlan
+from .fingerprints import file_digest, fingerprint
+
+_ORDER = get_args(Stage)
+
+
+class Dependencies:
+    """Keys of the work of one run.
+
+    Parameters
+    ----------
+    request : GridRequest
+    canvas : CanvasPlan
+    """
+
+    def __init__(self, request: GridRequest, canvas: CanvasPlan) -> None:
+        self._infos = request.infos
+        self._settings = request.settings
+        self._checkpoints = request.checkpoints
+        self._canvas = fingerprint(canvas.wcs, canvas.shape)
+        self._hot: dict[str, str] = {}
+        self._subs: dict[int, str] = {}
+        self._measurements: dict[int, str] = {}
+        self._lock = threading.Lock()
+
+    def hot_pixels(self, chosen: Sequence[SubInfo]) -> str:
+        """Of the hot pixels that are found in the subs `chosen`."""
+        return self._checkpoints.key("hot pixels", [self._content(info) for info in chosen])
+
+    def know_hot_pixels(self, sensor: str, hot: NDArray[np.bool_]) -> None:
+        """Whatever is made of subs of this sensor depends on its hot pixels."""
+        self._hot[sensor] = fingerprint(np.packbits(hot), hot.shape)
+
+    def sub(self, number: int) -> str:
+        """Of a sub as it comes into memory.
+
+        Raises
+        ------
+        SubError
+            If its file cannot be read.
+        """
+        with self._lock:
+            if number in self._subs:
+                return self._subs[number]
+        info = self._infos[number]
+        told = (info.hdu, info.exposure_s, info.filter, info.mount, info.session, info.camera, info.saturation_adu)
+        key = fingerprint(self._content(info), told, self._hot.get(sensor_key(info), ""))
+        with self._lock:
+            return self._subs.setdefault(number, key)
+
+    def measurement(self, number: int, *what: object) -> str:
+        """Of what is measured on a sub, with `what` matters beside sub, canvas and settings."""
+        settings = settings_until("measure", self._settings)
+        key = self._checkpoints.key("measurement", self.sub(number), self._canvas, settings, *what)
+        self._measurements[number] = key
+        return key
+
+    def solution(self, numbers: Sequence[int]) -> str:
+        """Of the solution for the subs `numbers`, for which `measurement` was called."""
+        measured = [self._measurements[number] for number in numbers]
+        catalogue = self._settings.reference_catalogue
+        content = _catalogue_digest(Path(catalogue)) if catalogue else ""
+        return self._checkpoints.key("solution", measured, content, settings_until("solve", self._settings))
+
+    def tile(
+        self,
+        layout: TileLayout,
+        calibrations: Sequence[SubCalibration | None],
+        background: NDArray[np.float64] | None,
+    ) -> str:
+        """Of a stacked tile.
+
+        Parameters
+        ----------
+        layout : TileLayout
+            Its name, boxes and subs.
+        calibrations : sequence of SubCalibration or None
+            Of its subs.
+        background : ndarray or None
+            From which its colours are made neutral.
+        """
+        subs = [self.sub(number) for number in layout.subs]
+        boxes = (layout.name, list(layout.inner), list(layout.outer))
+        settings = settings_until("stack", self._settings)
+        return self._checkpoints.key("tile", subs, list(calibrations), background, boxes, self._canvas, settings)
+
+    def _content(self, info: SubInfo) -> str:
+        try:
+            return self._checkpoints.subs.digest(info.path)
+        except OSError as error:
+            raise SubError(info.path, f"it cannot be read: {error.strerror or error}") from error
+
+
+def settings_until(stage: Stage, settings: GridSettings) -> dict[str, object]:
+    """The settings that a stage depends on, by name: its own and those of the stages before it.
+
+    Those of the stage "plan" are not among them: they act through the subs and the canvas.
+    """
+    wanted = _ORDER[1 : _ORDER.index(stage) + 1]
+    return {field.name: getattr(settings, field.name) for field in setting_fields() if field.stage in wanted}
+
+
+def _catalogue_digest(path: Path) -> str:
+    try:
+        return file_digest(path)
+    except OSError as error:
+        raise SettingsError(f"The reference catalogue {path} cannot be read: {error.strerror or error}.") from error

@@ -1,0 +1,47 @@
+"""A bad sub is set aside; a folder of subs that is gone ends the run, or half a mosaic would pass for a whole one."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import RunError, SubError
+
+_OF_NETWORKS = {
+    getattr(errno, name)
+    for name in ("ESTALE", "ENOTCONN", "ETIMEDOUT", "EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "EREMOTEIO")
+    if hasattr(errno, name)
+}
+_OTHERS = 3
+
+
+def raise_if_lost(error: SubError, paths: Sequence[Path]) -> None:
+    """Raise `RunError` if the reason why a sub cannot be read is that its whole folder cannot.
+
+    Parameters
+    ----------
+    error : SubError
+        What was wrong with one sub; only those that come from an `OSError` are looked into.
+    paths : sequence of Path
+        The subs of the run. If the others of the folder, three at most, can no longer be opened either, the
+        folder is lost: a share that went away, a disk that was pulled out.
+    """
+    cause = error.__cause__
+    if not isinstance(cause, OSError):
+        return
+    folder = error.path.parent
+    others = [path for path in paths if path.parent == folder and path != error.path][:_OTHERS]
+    if cause.errno in _OF_NETWORKS or not folder.is_dir() or (others and not any(map(_can_be_opened, others))):
+        raise RunError(
+            f"The folder {folder} can no longer be read ({cause.strerror or cause}): bring it back and give the same "
+            "command again, it goes on where it was."
+        ) from error
+
+
+def _can_be_opened(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return bool(file.read(1))
+    except OSError:
+        return False

@@ -1,0 +1,131 @@
+"""The output folder of a run: one run at a time, what a killed one left behind, and where its state is."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import platform
+import shutil
+import sys
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from ..errors import RunError, SettingsError
+
+STATE_NAME = ".zemosaic"
+_LOCK_NAME = "lock"
+_BUSY = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
+
+
+class RunFolder:
+    """An output folder, held by this run alone inside the ``with`` block.
+
+    The operating system holds the lock and lets go of it when the process ends, however it ends: there are
+    no stale locks. The file beside it only tells who holds it.
+
+    Parameters
+    ----------
+    path : Path
+        The output folder; made on entry if it is missing.
+
+    Attributes
+    ----------
+    state : Path
+        Folder for the state of the run, inside `path`.
+    note : str
+        Why there is no lock, where the file system knows none; else empty.
+
+    Raises
+    ------
+    SettingsError
+        On entry, if another run holds the folder.
+    RunError
+        On entry, if the folder cannot be made or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.state = path / STATE_NAME
+        self.note = ""
+        self._lock: IO[bytes] | None = None
+
+    def __enter__(self) -> RunFolder:
+        try:
+            self.state.mkdir(parents=True, exist_ok=True)
+            self._take_lock()
+            self._sweep()
+        except OSError as error:
+            self._let_go()
+            raise RunError(f"The output folder {self.path} cannot be written to: {error.strerror or error}.") from error
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._let_go()
+
+    def start_over(self) -> None:
+        """Forget all that earlier runs did; their results stay until new ones take their places."""
+        for entry in self.state.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry.name != _LOCK_NAME:
+                entry.unlink()
+
+    def _take_lock(self) -> None:
+        lock = (self.state / _LOCK_NAME).open("a+b")
+        try:
+            _lock_file(lock)
+        except OSError as error:
+            if error.errno in _BUSY:
+                holder = _holder(lock)
+                lock.close()
+                raise SettingsError(
+                    f"Another run{holder} is at work in {self.path}; wait for its end or name another output folder."
+                ) from error
+            self.note = f"{self.path} is on a file system without locks ({error.strerror}): start no second run there"
+        self._lock = lock
+        lock.truncate(0)
+        facts = {"process": os.getpid(), "host": platform.node(), "since": datetime.now().isoformat(timespec="seconds")}
+        lock.write(json.dumps(facts).encode())
+        lock.flush()
+
+    def _let_go(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _sweep(self) -> None:
+        """Remove what killed runs were about to write; nobody else writes here now."""
+        for folder in (self.path, self.path / "tiles", *self.state.iterdir()):
+            for pattern in (".*.part", ".*.part.*"):
+                for path in folder.glob(pattern) if folder.is_dir() else ():
+                    path.unlink(missing_ok=True)
+
+
+def _holder(lock: IO[bytes]) -> str:
+    """Who holds a lock, for a sentence; empty if the file does not tell."""
+    try:
+        lock.seek(0)
+        facts = json.loads(lock.read())
+        return f" (process {facts['process']} on {facts['host']}, since {facts['since']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    _FAR = 1 << 30  # beyond what is written: Windows keeps others from reading bytes that are locked
+
+    def _lock_file(file: IO[bytes]) -> None:
+        file.seek(_FAR)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        file.seek(0)
+
+else:
+    import fcntl
+
+    def _lock_file(file: IO[bytes]) -> None:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
