@@ -12,7 +12,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from .errors import SubError
-from .frames import Frame, SubInfo, load_frame
+from .frames import Frame, InvalidValues, SubInfo, load_frame
 from .photometry.calibration import sensor_places
 from .photometry.stars import NARROW_APERTURE_FWHM, Stars, detect_stars
 from .resume.lost_inputs import raise_if_lost
@@ -64,10 +64,12 @@ class SubLoader:
     ) -> None:
         self._infos = infos
         self._canvas_wcs = canvas_wcs
-        self._hot_pixels = hot_pixels
+        self.hot_pixels = hot_pixels
         self._budget = budget_bytes
         self._on_failure = on_failure
         self._on_first_load = on_first_load
+        #: Which values of each sub are invalid, by number, as far as subs were read.
+        self.rules: dict[int, InvalidValues] = {}
         self._kept: OrderedDict[int, LoadedSub] = OrderedDict()
         self._stars: dict[int, tuple[Stars, NDArray, NDArray]] = {}
         self._failed: dict[int, SubError] = {}
@@ -110,7 +112,8 @@ class SubLoader:
 
     def _read(self, number: int) -> LoadedSub:
         info = self._infos[number]
-        frame = load_frame(info, hot_pixels=self._hot_pixels(info))
+        frame = load_frame(info, hot_pixels=self.hot_pixels(info))
+        self.rules[number] = frame.rules
         top, bottom = float(np.nanmax(frame.pixels)), float(np.nanmin(frame.pixels))
         if top - bottom <= 1e-5 * abs(top):  # interpolation makes one value wobble in its last digits
             raise SubError(info.path, "all its valid pixels have one value")

@@ -141,7 +141,7 @@ def _keep_nearest(rows: Any, value: Any, drops: Any, count: int, n: int, lane: i
 
 @jit
 def _drop(
-    value: Any, sigma: Any, rows: Any, count: int, n: Any, active: Any, limits: Any, sky: float, work: Any, drops: Any
+    value: Any, sigma: Any, rows: Any, count: int, n: Any, active: Any, limits: Any, sky: Any, work: Any, drops: Any
 ) -> None:
     """One pass of clipping; pixels that lost nothing are no longer active.
 
@@ -161,7 +161,7 @@ def _drop(
                 if far >> lane & 1:
                     away = value[j, lane] - centre[lane]
                     limit = high if away > 0.0 else low
-                    predicted = np.sqrt(sigma[j] * sigma[j] + _model_variance(centre[lane], sky))
+                    predicted = np.sqrt(sigma[j] * sigma[j] + _model_variance(centre[lane], sky[lane]))
                     if abs(away) <= limit * (LEAST_SIGMA * predicted):
                         far &= ~(1 << lane)
                     else:
@@ -226,7 +226,7 @@ def _reject_few(value: Any, sigma: Any, count: int, n: int, lane: int, sky: floa
 
 @jit
 def _reject(
-    value: Any, sigma: Any, count: int, n: Any, sky: float, how: int, limits: Any, rows: Any, work: Any, drops: Any
+    value: Any, sigma: Any, count: int, n: Any, sky: Any, how: int, limits: Any, rows: Any, work: Any, drops: Any
 ) -> None:
     """Make the rejected samples of a row of pixels +inf, and count those that remain."""
     low, high, cut_low, cut_high = limits
@@ -236,7 +236,7 @@ def _reject(
         active[lane] = n[lane] >= FEW_SAMPLES
         going = going or active[lane]
         if not active[lane]:
-            n[lane] = _reject_few(value, sigma, count, n[lane], lane, sky, low, high)
+            n[lane] = _reject_few(value, sigma, count, n[lane], lane, sky[lane], low, high)
     passes = 0
     while going and not (how == 1 and passes == _KAPPA_PASSES):
         passes += 1
@@ -272,6 +272,22 @@ def _edge_share(edges: Any, k: int, x: float, y: float, feather: float, radial: 
 
 
 @jit
+def _sky_of_run(level: Any, step: int, row: int, first: int, c: int, into: Any) -> None:
+    """Sky at the pixels of a row, linear between the middles of cells and constant beyond."""
+    rows, columns = level.shape[0], level.shape[1]
+    y = min(max((row + 0.5) / step - 0.5, 0.0), rows - 1.0)
+    j = min(int(y), max(rows - 2, 0))
+    below = min(j + 1, rows - 1)
+    for lane in range(LANES):
+        x = min(max((first + lane + 0.5) / step - 0.5, 0.0), columns - 1.0)
+        i = min(int(x), max(columns - 2, 0))
+        right = min(i + 1, columns - 1)
+        upper = level[j, i, c] + (x - i) * (level[j, right, c] - level[j, i, c])
+        lower = level[below, i, c] + (x - i) * (level[below, right, c] - level[below, i, c])
+        into[lane] = upper + (y - j) * (lower - upper)
+
+
+@jit
 def _collect(
     samples: Any,
     start: Any,
@@ -281,6 +297,7 @@ def _collect(
     last: int,
     scale: Any,
     taper: Any,
+    origin: Any,
     shares: Any,
     into: Any,
 ) -> int:
@@ -297,7 +314,7 @@ def _collect(
         # The distance to the nearest edge is largest inside: far from the edges at both ends, far between.
         whole = not radial[k, 4] > 0.0
         for x in (first, last - 1):
-            whole = whole and _edge_share(edges, k, x, row, feather, radial) == 1.0
+            whole = whole and _edge_share(edges, k, origin[1] + x, origin[0] + row, feather, radial) == 1.0
         for c in range(channels):
             noise[c, count] = sigma[k, c]
         if whole and x0 <= first and first + LANES <= x1 and shares.shape[0] == 0 and channels in (1, 3):
@@ -320,7 +337,7 @@ def _collect(
         begin, end = max(first, x0), min(last, x1)
         at = start[k] + ((row - y0) * (x1 - x0) + begin - x0) * channels
         for lane in range(begin - first, end - first):
-            part = 1.0 if whole else _edge_share(edges, k, first + lane, row, feather, radial)
+            part = 1.0 if whole else _edge_share(edges, k, origin[1] + first + lane, origin[0] + row, feather, radial)
             for c in range(channels):
                 scaled = samples[at] * gain[k, c] + offset[k, c]
                 own = weight[k, c] if shares.shape[0] == 0 else weight[k, c] * shares[at]
@@ -343,6 +360,7 @@ def _combine_rows(
     scale: Any,
     taper: Any,
     sky: Any,
+    origin: Any,
     reject: int,
     limits: Any,
     median: bool,
@@ -357,16 +375,19 @@ def _combine_rows(
     centre, spread, a, b, c3, d = (np.empty(LANES), np.empty(LANES), np.empty(LANES), np.empty(LANES),
                                    np.empty(LANES), np.empty(LANES))  # fmt: skip
     found, active = np.empty(LANES, np.int64), np.empty(LANES, np.bool_)
-    lost = np.empty(LANES, np.int64)
+    lost, levels = np.empty(LANES, np.int64), np.empty(LANES)
     work = (centre, spread, a, b, c3, d, lost, active)
     for row in range(row0, row1):
         for first in range(0, width, LANES):
             last = min(first + LANES, width)
-            count = _collect(samples, start, boxes, row, first, last, scale, taper, shares, (value, share, noise, n))
+            count = _collect(
+                samples, start, boxes, row, first, last, scale, taper, origin, shares, (value, share, noise, n)
+            )
             for c in range(channels):
                 found[:] = n[c]
+                _sky_of_run(sky[0], sky[1], origin[0] + row, origin[1] + first, c, levels)
                 if reject != 0:
-                    _reject(value[c], noise[c], count, n[c], sky[c], reject, limits, rows, work, drops)
+                    _reject(value[c], noise[c], count, n[c], levels, reject, limits, rows, work, drops)
                 weighted_sums(value[c], share[c], noise[c], count, a, b, d)
                 if median:
                     rows[:count] = value[c, :count]
@@ -413,6 +434,9 @@ def combine_rows(
     out_coverage: Any,
     out_rejected: Any,
     shares: Any = None,
+    *,
+    sky_step: int = 1,
+    origin: tuple[int, int] = (0, 0),
 ) -> None:
     """Combine rows of a tile from the resampled pieces of N subs; the fast twin of `reference.combine`.
 
@@ -428,14 +452,15 @@ def combine_rows(
         Rows of the tile to compute, its width and number of channels.
     gain, offset, weight, sigma : float32 (N, C)
         A sample becomes ``gain * v + offset``; `sigma` is its sky noise after the gain. A weight of 0 leaves it out.
-    edges : float32 (N, 4, 3)
+    edges : float64 (N, 4, 3)
         Inward distance of (x, y) from each edge of the sub: ``edges[i, e] @ (x, y, 1)``.
     feather_px : float
         Distance over which the weight falls to an edge; 0 for not at all.
     radial : float32 (N, 5)
         ``(cx, cy, r_start, r_end, power)`` of the radial weight ``cos(pi/2 t) ** power``; power 0 disables it.
-    sky : float32 (C,)
-        Sky level of the combined image, where the predicted noise starts to grow with the signal.
+    sky : float32 (C,), or (rows, columns, C)
+        Sky level of the combined image, where the predicted noise starts to grow with the signal; or levels at
+        the middles of cells of `sky_step` pixels, linear in between.
     reject, combine : int
         `reference.REJECT` and `reference.COMBINE`.
     kappa_low, kappa_high, winsor_low, winsor_high : float
@@ -446,6 +471,10 @@ def combine_rows(
         Number of samples used and rejected.
     shares : float32, like `samples`, optional
         Factor on the weight of each single sample; 0 leaves it out.
+    sky_step : int
+        See `sky`.
+    origin : tuple of int
+        Row and column of the tile's first pixel where `edges`, `radial` and `sky` are counted.
     """
     f32 = np.float32
     scale = tuple(np.ascontiguousarray(a, dtype=f32) for a in (gain, offset, weight, sigma))
@@ -458,8 +487,13 @@ def combine_rows(
         int(row0),
         int(row1),
         scale,
-        (np.ascontiguousarray(edges, dtype=f32), float(feather_px), np.ascontiguousarray(radial, dtype=f32)),
-        np.ascontiguousarray(sky, dtype=f32),
+        (
+            np.ascontiguousarray(edges, dtype=np.float64),
+            float(feather_px),
+            np.ascontiguousarray(radial, dtype=np.float64),
+        ),
+        (np.ascontiguousarray(np.reshape(sky, (1, 1, -1)) if np.ndim(sky) == 1 else sky, dtype=f32), int(sky_step)),
+        (int(origin[0]), int(origin[1])),
         int(reject),
         (float(kappa_low), float(kappa_high), float(winsor_low), float(winsor_high)),
         combine == 1,

@@ -248,7 +248,7 @@ def lanczos_pixel(
                 low = inner if low is None else four.smaller(low, inner)
                 high = inner if high is None else four.larger(high, inner)
         total = builder.fmul(total, _shuffled(builder, wx, [k // 4 for k in range(4 * TAPS)]))
-        value = four.folded(total, TAPS, lambda a, b: builder.fadd(a, b))
+        value = four.folded(total, TAPS, builder.fadd)
         bad = four.bits_of_not_finite(value)
         least, most = four.folded(low, _INNER, four.smaller), four.folded(high, _INNER, four.larger)
         spread = builder.fsub(most, least)

@@ -96,6 +96,7 @@ class Dependencies:
         layout: TileLayout,
         calibrations: Sequence[SubCalibration | None],
         background: NDArray[np.float64] | None,
+        sky: object,
     ) -> str:
         """Of a stacked tile.
 
@@ -107,11 +108,13 @@ class Dependencies:
             Of its subs.
         background : ndarray or None
             From which its colours are made neutral.
+        sky : SkyMap or None
+            Where predicted noise starts to grow with the signal.
         """
         subs = [self.sub(number) for number in layout.subs]
         boxes = (layout.name, list(layout.inner), list(layout.outer))
         settings = settings_until("stack", self._settings)
-        return self._checkpoints.key("tile", subs, list(calibrations), background, boxes, self._canvas, settings)
+        return self._checkpoints.key("tile", subs, list(calibrations), background, sky, boxes, self._canvas, settings)
 
     def _content(self, info: SubInfo) -> str:
         try:

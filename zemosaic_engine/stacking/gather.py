@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import SubError
 from ..events import CancelToken, Steps
@@ -20,7 +19,7 @@ from ..photometry.stars import Stars
 from ..settings import GridSettings
 from ..warp import pixel_map, resample
 from ..wcs import CanvasPlan
-from .samples import Samples, measure_sample
+from .samples import Samples, measure_sample, radial_weights
 from .survey import Survey
 
 Gathered = tuple[Samples, list[SampleFacts], list[int]]
@@ -68,8 +67,8 @@ def gather(
         buffer,
         start[kept],
         np.array([crops[place].relative_to(layout.outer) for place in kept], dtype=np.int64).reshape(-1, 4),
-        np.array([footprints[n].edges_in(layout.outer) for n in numbers], dtype=np.float32).reshape(-1, 4, 3),
-        _radial([footprints[n] for n in numbers], layout.outer, settings),
+        np.array([footprints[n].edges_in(layout.outer) for n in numbers]).reshape(-1, 4, 3),
+        radial_weights([footprints[n] for n in numbers], settings, layout.outer),
         (*layout.outer.shape, channels),
     )
     return samples, [facts for facts in measured if facts is not None], numbers
@@ -79,15 +78,3 @@ def _stars_in(stars: Stars, box: Box) -> Stars:
     """The stars whose centre lies in the box."""
     inside = (stars.x >= box.x0) & (stars.x < box.x1) & (stars.y >= box.y0) & (stars.y < box.y1)
     return Stars(stars.x[inside], stars.y[inside], stars.flux[inside], stars.flux_error[inside], stars.fwhm_px)
-
-
-def _radial(footprints: Sequence[Footprint], origin: Box, settings: GridSettings) -> NDArray[np.float32]:
-    """Radial weight of each sub in tile pixels; all zero where it is not asked for."""
-    radial = np.zeros((len(footprints), 5), dtype=np.float32)
-    if settings.apply_radial_weight:
-        for row, footprint in zip(radial, footprints, strict=True):
-            if np.isfinite(footprint.half_diagonal):
-                x, y = footprint.center - (origin.x0, origin.y0)
-                start = settings.radial_feather_fraction * footprint.half_diagonal
-                row[:] = x, y, start, footprint.half_diagonal, settings.radial_shape_power
-    return radial

@@ -7,28 +7,24 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from astropy.wcs import WCS
 
 from .. import backend, memory, mosaic_files, provenance, room
 from ..errors import RunError, SubError
 from ..events import CancelToken, Steps, SubCount, Teller, TileCount
-from ..executors.threads import run_all, run_interruptibly
+from ..executors.threads import run_all
 from ..footprints import TileLayout, footprint_of, lay_out_tiles, sample_bytes
-from ..frames import SubInfo, load_frame
+from ..frames import load_frame
 from ..geometry import Box
 from ..hot_pixels import sensor_key
 from ..loading import SubLoader
-from ..photometry.neutral import equalize_rgb_medians_inplace
 from ..request import GridRequest
-from ..resume.fingerprints import file_digest
 from ..resume.lost_inputs import raise_if_lost
 from ..settings import GridSettings
 from ..tiles import Tile, TilePixels, examine, write_tile
 from ..wcs import CanvasPlan
-from .combine import Stack, combine, normalise
-from .gather import Gathered, gather
 from .past import Past, StackedTile
-from .survey import Survey, calibrate
+from .survey import calibrate
+from .tile_stacker import TileStacker, stacks_blocks, tile_wcs
 
 
 @dataclass(frozen=True)
@@ -64,9 +60,12 @@ def stack_tiles(request: GridRequest, canvas: CanvasPlan, tell: Teller, cancel: 
     device = _device_array(settings, tell)
     budget = int(settings.memory_gb * 1e9) or memory.available_bytes() // 2
     past = Past(request, canvas, tell)
-    loader = _open_loader(request, canvas, budget // 2, past, tell, cancel)
-    deepest = max((sample_bytes(layout, footprints, infos[0].channels) for layout in layouts), default=0)
-    room.for_samples(request.output, deepest, budget // 2)
+    by_blocks = device is None and stacks_blocks(request, canvas)
+    # Blocks decode the parts that they need: whole subs are measured and let go.
+    loader = _open_loader(request, canvas, 0 if by_blocks else budget // 2, past, tell, cancel)
+    if not by_blocks:
+        deepest = max((sample_bytes(layout, footprints, infos[0].channels) for layout in layouts), default=0)
+        room.for_samples(request.output, deepest, budget // 2)
     steps = Steps(sum(len(layout.subs) for layout in layouts), tell, cancel)
     survey = calibrate(request, canvas, loader, past, steps, tell, cancel)
     layouts = _without(layouts, survey.set_aside, steps)
@@ -76,42 +75,14 @@ def stack_tiles(request: GridRequest, canvas: CanvasPlan, tell: Teller, cancel: 
     steps.expect(-sum(len(layout.subs) for layout in layouts if layout.name in done))
     if done:
         tell.sink(TileCount(len(done), len(layouts)))
-    with memory.SampleStore(budget // 2, request.output) as store:
+    with TileStacker(request, canvas, footprints, loader, survey, device, budget, steps, tell, cancel) as stacker:
         for layout in missing:
-            gathered = gather(layout, infos, footprints, canvas, loader, store, settings, survey, steps, cancel)
-            done[layout.name] = _stack_tile(layout, gathered, request, canvas, device, survey, tell, cancel)
-            past.keep_tile(layout, survey, done[layout.name], loader.failures)
+            earlier = [other for other in layouts if other.name in done and done[other.name].places]
+            done[layout.name] = stacker.stack(layout, earlier, done)
+            past.keep_tile(layout, survey, done[layout.name], stacker.failures)
             tell.sink(TileCount(len(done), len(layouts)))
-    return _together(layouts, done, canvas, request, [*survey.errors, *loader.failures.values()], tell)
-
-
-def _stack_tile(
-    layout: TileLayout,
-    gathered: Gathered,
-    request: GridRequest,
-    canvas: CanvasPlan,
-    device: Any,
-    survey: Survey,
-    tell: Teller,
-    cancel: CancelToken,
-) -> StackedTile:
-    """Stack one tile, make its colours neutral and put it on disk."""
-    samples, facts, numbers = gathered
-    if not numbers:
-        return StackedTile([], None, "")
-    settings = request.settings
-    if survey.calibrated:  # the samples are on one scale since they were resampled
-        settings = settings.model_copy(update={"stack_norm_method": "none"})
-    scales = normalise(samples, facts, settings, cancel)
-    stack = combine(samples, facts, scales, settings, device=device, cancel=cancel)
-    tell.log(_stack_line(layout, numbers, request.infos, stack, survey))
-    _equalise(layout.name, stack, settings, survey, tell)
-    path = mosaic_files.tile_path(request.output, layout.name)
-    content = TilePixels(stack.pixels, stack.weight, stack.coverage)
-    cards = provenance.tile_cards(layout.inner, layout.outer)
-    write_tile(path, content, _tile_wcs(layout, canvas), cards, cancel.check)
-    health = run_interruptibly(lambda: examine(stack.pixels), cancel)
-    return StackedTile([layout.subs.index(number) for number in numbers], health, file_digest(path))
+        failed = stacker.failures
+    return _together(layouts, done, canvas, request, [*survey.errors, *failed.values()], tell)
 
 
 def _together(
@@ -130,7 +101,7 @@ def _together(
             tell.log(f"[GRID] {layout.name}: no valid pixels, left out", "WARN")
             stacked.left_out.append(layout.name)
             continue
-        path, wcs = mosaic_files.tile_path(request.output, layout.name), _tile_wcs(layout, canvas)
+        path, wcs = mosaic_files.tile_path(request.output, layout.name), tile_wcs(layout, canvas)
         stacked.tiles.append(Tile(layout.name, path, wcs, layout.outer, layout.inner, True, tile.health))
         stacked.subs.append(len(tile.places))
         stacked.used.update(layout.subs[place] for place in tile.places)
@@ -173,47 +144,6 @@ def _open_loader(
         tell.set_aside,
         lambda count: tell.sink(SubCount(count, total)),
     )
-
-
-def _stack_line(
-    layout: TileLayout, numbers: Sequence[int], infos: Sequence[SubInfo], stack: Stack, survey: Survey
-) -> str:
-    """What is told of a stacked tile."""
-    anchor = "the run" if survey.calibrated else infos[numbers[stack.scales.anchor]].path.name
-    line = (
-        f"[GRID] {layout.name}: {len(numbers)} subs, {stack.rejected_pct:.2f} % of samples rejected, scale of {anchor}"
-    )
-    if not survey.calibrated and stack.scales.islands > 1:
-        line += f"; its subs form {stack.scales.islands} groups without common sky"
-    return line
-
-
-def _equalise(name: str, stack: Stack, settings: GridSettings, survey: Survey, tell: Teller) -> None:
-    """RGB median equalisation of a stacked tile, once; its weights follow its gains.
-
-    Tiles that share one scale share one equalisation too, or their colours would part again.
-    """
-    if stack.pixels.shape[2] != 3:
-        tell.log(f"[GRID] {name}: RGB equalisation skipped, the tile is mono")
-        return
-    if not settings.grid_rgb_equalize:
-        tell.log(f"[GRID] {name}: RGB equalisation switched off")
-        return
-    if survey.calibrated:
-        gains, level = survey.neutral(stack)
-        stack.pixels[...] *= np.array(gains, dtype=np.float32)
-    else:
-        *gains, level = equalize_rgb_medians_inplace(stack.pixels, stack.coverage)
-    stack.weight[...] /= np.square(np.array(gains, dtype=np.float32))
-    red, green, blue = gains
-    tell.log(f"[GRID] {name}: RGB equalisation gains {red:.4f} {green:.4f} {blue:.4f}, background {level:.2f} ADU")
-
-
-def _tile_wcs(layout: TileLayout, canvas: CanvasPlan) -> WCS:
-    wcs = canvas.wcs.deepcopy()
-    wcs.wcs.crpix -= (layout.outer.x0, layout.outer.y0)
-    wcs.wcs.set()
-    return wcs
 
 
 def take_tiles(request: GridRequest, tell: Teller, cancel: CancelToken) -> StackedTiles:
