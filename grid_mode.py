@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+from astropy.io import fits
+
 from zemosaic_engine import backend, mosaic_files, plan, provenance, room
 from zemosaic_engine.assembly import assemble
 from zemosaic_engine.canvas import Mosaic, canvas_bytes
@@ -21,6 +23,7 @@ from zemosaic_engine.events import CancelToken, LogLine, Sink, SubCount, Teller
 from zemosaic_engine.executors.threads import run_interruptibly
 from zemosaic_engine.host import HostCallback, host_configuration, host_settings, telemetry_interval_s
 from zemosaic_engine.photometry.tile_scaling import TileScaling
+from zemosaic_engine.reference_catalogue import chosen_catalogue, tie_to_catalogue
 from zemosaic_engine.request import GridOutcome, GridRequest, agreeing
 from zemosaic_engine.resume.checkpoints import Checkpoints
 from zemosaic_engine.resume.run_folder import RunFolder
@@ -49,9 +52,6 @@ _PHASES = (
     ("GRID: assembly", 0.06),
     ("GRID: final save", 0.06),
 )
-
-_MOST_SURVEY_SUBS = 800  # four unknowns each: a dense matrix of 3200 is a matter of seconds, one of 20000 is not
-# four unknowns each: a dense matrix of 3200 is a matter of seconds, one of 20000 is not
 
 
 # --------------------------------------------------------------------------------------------
@@ -82,6 +82,7 @@ def build_mosaic(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridO
     if request.canvas is None:
         request = plan_request(request, sink, cancel)
     canvas = cast(CanvasPlan, request.canvas)
+    catalogue = chosen_catalogue(request.settings, request.infos[0].channels)
     tell.phase(1)
     stacked = take_tiles(request, tell, cancel) if request.tiles_only else stack_tiles(request, canvas, tell, cancel)
     tell.phase(2)
@@ -90,7 +91,8 @@ def build_mosaic(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridO
     tell.phase(3)
     mosaic = run_interruptibly(lambda: assemble(tiles, scaling, canvas, settings, tell, cancel), cancel)
     tell.phase(4)
-    return _write(request, canvas, stacked, scaling, seams, mosaic, tell, cancel)
+    tied = run_interruptibly(lambda: tie_to_catalogue(mosaic.pixels, canvas.wcs, catalogue, tell), cancel)
+    return _write(request, canvas, stacked, scaling, seams, mosaic, tied, tell, cancel)
 
 
 def prepare_request(
@@ -140,20 +142,6 @@ def prepare_request(
     return GridRequest(infos, rejected, output, settings, tiles_only)
 
 
-def _affordable(request: GridRequest, tell: Teller) -> GridRequest:
-    """Survey photometry solves all subs at once, densely; beyond a number of subs tiles are matched instead."""
-    subs, limit = len(request.infos), _MOST_SURVEY_SUBS
-    asked = request.settings.photometry == "survey" and request.calibrations is None and not request.tiles_only
-    if not asked or subs <= limit:
-        return request
-    tell.log(
-        f"[GRID] {subs} subs are more than the {limit} that survey photometry can solve together: photometry = tiles "
-        "is used; gradients of single subs may remain visible",
-        "WARN",
-    )
-    return replace(request, settings=request.settings.model_copy(update={"photometry": "tiles"}))
-
-
 def _matching_of(request: GridRequest) -> GridSettings:
     """Ready-made tiles were not calibrated sub by sub: they are matched as tiles."""
     if request.tiles_only and request.settings.photometry == "survey":
@@ -174,7 +162,8 @@ def plan_request(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridR
         If no sub is left, or the canvas is too large for the settings or for the memory.
     """
     tell = Teller(sink, _PHASES)
-    request = _affordable(run_interruptibly(lambda: agreeing(request, tell), cancel), tell)
+    request = run_interruptibly(lambda: agreeing(request, tell), cancel)
+    chosen_catalogue(request.settings, request.infos[0].channels)  # one that cannot be used is better missed now
     return replace(request, canvas=run_interruptibly(lambda: _plan(request, tell), cancel))
 
 
@@ -198,6 +187,7 @@ def _write(
     scaling: TileScaling,
     seams: Seams,
     mosaic: Mosaic,
+    tied: fits.Header,
     tell: Teller,
     cancel: CancelToken,
 ) -> GridOutcome:
@@ -206,6 +196,7 @@ def _write(
     output, settings = request.output, request.settings
     used = [request.infos[number] for number in sorted(stacked.used)]
     cards = provenance.mosaic_cards(used, settings, tiles=len(stacked.tiles), ready_made_tiles=request.tiles_only)
+    cards.update(tied)
     mosaic_files.write_tile_table(output, stacked.tiles, scaling, seams.pairs, stacked.subs)
     pixels = [pair.pixels for pair in seams.pairs]
     mosaic_files.write_seam_table(output, stacked.tiles, seams.overlaps, pixels, seams.before, seams.after)

@@ -265,14 +265,8 @@ def _check_settings(order: RunOrder) -> None:
             "legacy_rgb_cube is the axis order of the viewer file, which is written with save_final_as_uint16 only: "
             "set both or none."
         )
-    if settings.reference_catalogue:
-        if order.tiles_only or settings.photometry != "survey":
-            raise SettingsError(
-                "reference_catalogue gives zero points to survey photometry, which --tiles and photometry = "
-                f"{settings.photometry} leave out: drop the catalogue, or use photometry = survey on subs."
-            )
-        if not Path(settings.reference_catalogue).is_file():
-            raise SettingsError(f"The reference catalogue {settings.reference_catalogue} is not there.")
+    if settings.reference_catalogue and not Path(settings.reference_catalogue).is_file():
+        raise SettingsError(f"The reference catalogue {settings.reference_catalogue} is not there.")
     free = memory.available_bytes()
     if settings.memory_gb * 1e9 > free:
         raise SettingsError(

@@ -18,7 +18,6 @@ from benchmarks.oracle import TrueSub, true_sub
 from benchmarks.posterior import Posterior, fitted_terms, predicted_large_scale
 from zemosaic_engine.frames import SubInfo
 from zemosaic_engine.hot_pixels import sensor_key
-from zemosaic_engine.photometry import survey, survey_channel
 from zemosaic_engine.photometry.calibration import PATTERN_TERMS, SubCalibration
 from zemosaic_engine.photometry.measurements import SubMeasurement
 from zemosaic_engine.photometry.survey import SurveySolution
@@ -41,14 +40,11 @@ class Watch:
         None if the run did not solve anything.
     subs : list of SubMeasurement
         What was measured on each sub.
-    covariances : list of ndarray
-        One a channel, of all its unknowns, as the last sweep left it.
     seconds : float
     """
 
     solution: SurveySolution | None = None
     subs: list[SubMeasurement] = field(default_factory=list)
-    covariances: list[FloatArray] = field(default_factory=list)
     seconds: float = float("nan")
 
 
@@ -56,37 +52,16 @@ class Watch:
 def watched_solve() -> Iterator[Watch]:
     """Look over the shoulder of runs of Grid Mode in this block."""
     watch = Watch()
-    solve, solve_channel, solve_once = (
-        stacking_survey.solve_survey,
-        survey.solve_channel,
-        survey_channel.solve_eliminated,
-    )
-    last: list[FloatArray] = []
-
-    def noted(*arguments: Any, **options: Any) -> Any:
-        solved = solve_once(*arguments, **options)
-        last[:] = [solved.covariance]
-        return solved
-
-    def counted(*arguments: Any, **options: Any) -> Any:
-        answer = solve_channel(*arguments, **options)
-        watch.covariances.extend(last)
-        return answer
+    solve = stacking_survey.solve_survey
 
     def timed(subs: Sequence[SubMeasurement], **options: Any) -> SurveySolution:
         began = time.perf_counter()
         watch.solution = solve(subs, **options)
         watch.seconds = time.perf_counter() - began
         watch.subs = list(subs)
-        # Solved anew where a sub was set aside: the last answers count.
-        del watch.covariances[: -subs[0].sky.size]
         return watch.solution
 
-    with (
-        patch.object(stacking_survey, "solve_survey", timed),
-        patch.object(survey, "solve_channel", counted),
-        patch.object(survey_channel, "solve_eliminated", noted),
-    ):
+    with patch.object(stacking_survey, "solve_survey", timed):
         yield watch
 
 
@@ -152,7 +127,7 @@ def posteriors(watch: Watch, found: Differences, subs: Sequence[TrueSub], camera
     terms = fitted_terms()
     answers = []
     count = len(found.used)
-    for channel, covariance in enumerate(watch.covariances):
+    for channel, covariance in enumerate(watch.solution.covariance):
         gains = np.array([watch.solution.calibrations[i].gain[channel] for i in found.used])
         # The solve's own ADU are those of the run over the factor that its reference brings.
         unit = found.scale[channel] / np.exp(np.mean(np.log(gains)))

@@ -144,10 +144,13 @@ class Blocks:
         Centres of the blocks on the canvas.
     error : ndarray, shape (n, C)
         Mosaic over its gain, minus the true sky; ADU of a sub at transparency 1.
+    extended : ndarray, shape (n, C)
+        True extended light, in the same ADU.
     """
 
     xy: FloatArray
     error: FloatArray
+    extended: FloatArray
 
 
 def background_blocks(mosaic: Mosaic, truth: SurveyTruth, report: TruthReport) -> Blocks:
@@ -156,20 +159,37 @@ def background_blocks(mosaic: Mosaic, truth: SurveyTruth, report: TruthReport) -
     smooth = truth.scene.render_planes(mosaic.wcs, mosaic.shape, fwhm, stars=False)
     points = truth.scene.render_planes(mosaic.wcs, mosaic.shape, fwhm, nebula=False)
     masked = binary_dilation(np.asarray((points > 3.0).any(axis=0)), iterations=3)
-    rows, columns = (side // BLOCK_PX for side in mosaic.shape)
-    means = []
+    columns = mosaic.shape[1] // BLOCK_PX
+    means, true = [], []
     for channel, plane in enumerate(mosaic.planes):
         left = np.where(masked, np.nan, plane / report.gain[channel] - smooth[channel] - points[channel])
-        cut = left[: rows * BLOCK_PX, : columns * BLOCK_PX].reshape(rows, BLOCK_PX, columns, BLOCK_PX)
-        blocks = cut.transpose(0, 2, 1, 3).reshape(rows * columns, -1)
-        number = np.isfinite(blocks).sum(axis=1)
-        mean = np.where(np.isfinite(blocks), blocks, 0.0).sum(axis=1, dtype=np.float64) / np.maximum(number, 1)
-        means.append(np.where(number >= BLOCK_PX**2 // 2, mean, np.nan))
+        means.append(_block_means(left))
+        true.append(_block_means(np.where(np.isfinite(left), smooth[channel], np.nan)))
     error = np.stack(means, axis=1)
     filled = np.flatnonzero(np.isfinite(error).all(axis=1))
     middle = (BLOCK_PX - 1) / 2.0
     xy = np.column_stack([filled % columns, filled // columns]) * BLOCK_PX + middle
-    return Blocks(xy.astype(np.float64), error[filled])
+    return Blocks(xy.astype(np.float64), error[filled], np.stack(true, axis=1)[filled])
+
+
+def _block_means(plane: FloatArray) -> FloatArray:
+    """Means of blocks of 16 px, row by row; NaN where less than half is finite."""
+    rows, columns = (side // BLOCK_PX for side in plane.shape)
+    cut = plane[: rows * BLOCK_PX, : columns * BLOCK_PX].reshape(rows, BLOCK_PX, columns, BLOCK_PX)
+    blocks = cut.transpose(0, 2, 1, 3).reshape(rows * columns, -1)
+    number = np.isfinite(blocks).sum(axis=1)
+    mean = np.where(np.isfinite(blocks), blocks, 0.0).sum(axis=1, dtype=np.float64) / np.maximum(number, 1)
+    return np.where(number >= BLOCK_PX**2 // 2, mean, np.nan)
+
+
+def extended_light(blocks: Blocks, shape: tuple[int, int]) -> FloatArray:
+    """Flux of the mosaic's extended light over the true one, per channel, one plane free; stars set the scale."""
+    planes = large_scale_design(blocks.xy, shape)[:, :3]
+    slopes = [
+        np.linalg.lstsq(np.column_stack([planes, true]), error, rcond=None)[0][-1]
+        for error, true in zip(blocks.error.T, blocks.extended.T, strict=True)
+    ]
+    return 1.0 + np.array(slopes)
 
 
 LARGE_SCALE_TERMS = ("x", "y", "x2", "xy", "y2")

@@ -26,7 +26,7 @@ import numpy as np
 import grid_mode
 from benchmarks import tables
 from benchmarks.agreement import Watch, agreement, sub_steps, watched_solve
-from benchmarks.measures import background_blocks, large_scale, large_scale_design, star_colours
+from benchmarks.measures import background_blocks, extended_light, large_scale, large_scale_design, star_colours
 from benchmarks.oracle import oracle_calibrations
 from benchmarks.surveys import SURVEYS, Survey, quick
 from zemosaic_engine.events import CancelToken, LogLine
@@ -102,6 +102,7 @@ def judge(run: Run, truth: SurveyTruth) -> dict[str, Any]:
         "colour_noise": colours.region_noise,
         "seam_sigma": seam_sigma(run),
         "large_scale": large_scale(blocks.error, design).tolist(),
+        "extended": extended_light(blocks, mosaic.shape).tolist(),
         "outliers": report.outliers,
     }
     if run.watch.solution is not None:

@@ -42,7 +42,7 @@ def assemble(
         if tile.on_canvas:
             canvas.paste(tile.outer, tile.inner, pixels, blend, weight, content.coverage)
         else:
-            canvas.reproject(tile.wcs, pixels, blend, weight)
+            canvas.reproject(tile.wcs, pixels, blend, weight, content.coverage)
         tell.progress(number + 1, len(tiles))
     return canvas.finish()
 

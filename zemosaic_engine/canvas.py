@@ -9,6 +9,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from .geometry import Box
+from .warp import footprint_box
 from .wcs import CanvasPlan
 
 
@@ -34,9 +35,9 @@ class Mosaic:
 def canvas_bytes(shape: tuple[int, int], channels: int, *, reprojecting: bool = False) -> int:
     """Memory that a canvas holds at its worst: its sums, and the masks and temporaries of finishing it.
 
-    Reprojecting adds the layers that land on the whole canvas, and their coordinates.
+    Reprojecting adds the layers that land on it, at the worst on all of it, and their coordinates.
     """
-    a_pixel = channels * (4 + 4 + 4 + 2 + 8) + (channels * 3 * 4 + 16 if reprojecting else 0)
+    a_pixel = channels * (4 + 4 + 4 + 2 + 8) + (channels * 4 * 4 + 16 if reprojecting else 0)
     return shape[0] * shape[1] * a_pixel
 
 
@@ -46,7 +47,7 @@ class Canvas:
     Parameters
     ----------
     plan : CanvasPlan
-        Its WCS and shape are what every reprojection is given, the same objects each time.
+        Every reprojection is given its WCS, cut to the part that a tile can reach.
     channels : int
         1 or 3.
     """
@@ -54,8 +55,6 @@ class Canvas:
     def __init__(self, plan: CanvasPlan, channels: int) -> None:
         self.plan = plan
         self.reprojections = 0
-        #: Pixels, blending shares and weights of all channels go through one call.
-        self.shape_out = (3 * channels, *plan.shape)
         shape = (*plan.shape, channels)
         self._light = np.zeros(shape, dtype=np.float32)
         self._blend = np.zeros(shape, dtype=np.float32)
@@ -91,37 +90,48 @@ class Canvas:
         self._coverage[inner.slices] = coverage[inner.relative_to(box).slices]
 
     def reproject(
-        self, wcs: WCS, pixels: NDArray[np.float32], blend: NDArray[np.float32], weight: NDArray[np.float32]
+        self,
+        wcs: WCS,
+        pixels: NDArray[np.float32],
+        blend: NDArray[np.float32],
+        weight: NDArray[np.float32],
+        coverage: NDArray[np.uint16],
     ) -> None:
         """Add a tile that has a pixel grid of its own, through one call of ``reproject_interp``.
 
         Such tiles are independent exposures: their variances combine as those of a weighted
-        mean do, and each adds one to the coverage.
+        mean do, and their coverages add up.
 
         Parameters
         ----------
         wcs : astropy.wcs.WCS
             WCS of the tile.
         pixels, blend, weight : ndarray of float32, shape (h, w, C)
+        coverage : ndarray of uint16, shape (h, w, C)
         """
         from reproject import reproject_interp
 
         channels = pixels.shape[2]
-        layers = np.concatenate([pixels, np.where(blend > 0, blend, 0), np.where(blend > 0, weight, 0)], axis=2)
+        seen = [np.where(blend > 0, layer, np.float32(0.0)) for layer in (blend, weight, coverage)]
+        layers = np.concatenate([pixels, *seen], axis=2)
         layers = np.ascontiguousarray(layers.transpose(2, 0, 1), dtype=np.float32)
-        landed = np.empty(self.shape_out, dtype=np.float32)
-        reproject_interp(
-            (layers, wcs), self.plan.wcs, shape_out=self.shape_out, output_array=landed, return_footprint=False
-        )
+        box = footprint_box(wcs, pixels.shape[:2], self.plan.wcs, self.plan.shape)
         self.reprojections += 1
+        if box.is_empty:
+            return
+        # The part of the one canvas that the tile can reach, not a canvas of its own.
+        target, shape_out = self.plan.wcs[box.slices], (len(layers), *box.shape)
+        landed = np.empty(shape_out, dtype=np.float32)
+        reproject_interp((layers, wcs), target, shape_out=shape_out, output_array=landed, return_footprint=False)
         for channel in range(channels):
-            value, share, certainty = landed[channel], landed[channels + channel], landed[2 * channels + channel]
+            value, share, certainty, depth = (landed[part * channels + channel] for part in range(4))
             here = np.isfinite(value) & (share > 0)
             share, certainty = share[here], np.maximum(certainty[here], np.float32(1e-30))
-            self._light[here, channel] += value[here] * share
-            self._blend[here, channel] += share
-            self._weight[here, channel] += share * share / certainty
-            self._coverage[here, channel] += 1
+            self._light[box.slices][here, channel] += value[here] * share
+            self._blend[box.slices][here, channel] += share
+            self._weight[box.slices][here, channel] += share * share / certainty
+            # Interpolated at its edges; a pixel that has light has at least one sub.
+            self._coverage[box.slices][here, channel] += np.maximum(np.rint(depth[here]), 1.0).astype(np.uint16)
 
     def finish(self) -> Mosaic:
         """Divide the sums; the canvas gives its memory to the mosaic and is empty afterwards."""

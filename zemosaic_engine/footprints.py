@@ -71,12 +71,16 @@ def footprint_of(info: SubInfo, canvas: CanvasPlan) -> Footprint:
 
 @dataclass(frozen=True)
 class TileLayout:
-    """A tile before it is stacked: its boxes on the canvas, and the subs that touch it."""
+    """A tile before it is stacked: its boxes, and the subs that touch it.
+
+    The boxes are on the canvas, or on `grid` where the tile has a pixel grid of its own.
+    """
 
     name: str
     inner: Box
     outer: Box
     subs: tuple[int, ...]
+    grid: CanvasPlan | None = None
 
 
 def lay_out_tiles(

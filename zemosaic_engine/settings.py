@@ -238,7 +238,7 @@ class GridSettings(BaseModel):
         "",
         "File (CSV, FITS or ECSV) of stars with ra, dec and magnitudes, from which zero points are fitted.",
         group="photometry",
-        stage="solve",
+        stage="join",
         advanced=True,
     )
     tile_gradients: bool = _setting(

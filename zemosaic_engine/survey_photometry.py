@@ -19,6 +19,7 @@ from .hot_pixels import sensor_key
 from .loading import SubLoader
 from .photometry.calibration import PATTERN_TERMS, pattern_terms, sensor_places
 from .photometry.measurements import StarFluxes, SubMeasurement, measure_cells, sky_of
+from .photometry.stars import starless_pixels
 from .photometry.survey import SurveySolution
 from .settings import GridSettings
 from .tile_matching import channel_names
@@ -69,7 +70,9 @@ def _measure(info: SubInfo, loader: SubLoader, number: int, canvas: CanvasPlan, 
     # The other way round than for resampling: where on the canvas does each pixel of the sub lie?
     there = pixel_map(canvas.wcs, info.wcs, whole, max_error_px=0.05, src_shape=canvas.shape)
     x, y = there.evaluate()
-    cells = measure_cells(pixels, x, y, cell, -(-canvas.shape[1] // cell))
+    # Wings of stars lift a median by as much as the seeing and the noise of the sub let them.
+    dark = np.where(starless_pixels(pixels)[..., None], pixels, np.float32(np.nan))
+    cells = measure_cells(dark, x, y, cell, -(-canvas.shape[1] // cell))
     sky, noise = sky_of(pixels, cells)
     fluxes = StarFluxes(stars.x, stars.y, loaded.u, loaded.v, stars.flux, stars.flux_error)
     camera = sensor_key(info)

@@ -108,7 +108,7 @@ def _near_others(infos: list[SubInfo], max_gap_fov: float) -> tuple[list[SubInfo
     from scipy.sparse.csgraph import connected_components
     from scipy.spatial import cKDTree
 
-    centers = _unit_vectors(np.array([i.center_deg for i in infos]))
+    centers = unit_vectors(np.array([i.center_deg for i in infos]))
     fov_deg = float(np.median([np.hypot(*i.shape) * i.pixel_scale_arcsec / 3600.0 for i in infos]))
     reach = 2.0 * np.sin(np.radians(min(max_gap_fov * fov_deg, 180.0)) / 2.0)
     # Thousands of subs share a pointing: neighbourhoods are looked up between places, not between subs.
@@ -139,7 +139,7 @@ def _near_others(infos: list[SubInfo], max_gap_fov: float) -> tuple[list[SubInfo
     return [info for info, far in zip(infos, stray[group], strict=True) if not far], odd
 
 
-def _unit_vectors(center_deg: NDArray[np.float64]) -> NDArray[np.float64]:
+def unit_vectors(center_deg: NDArray[np.float64]) -> NDArray[np.float64]:
     """(n, 2) of (ra, dec) in degrees as (n, 3) unit vectors."""
     ra, dec = np.radians(center_deg).T
     return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)

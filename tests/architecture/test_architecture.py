@@ -48,6 +48,7 @@ OURS = set().union(*MAY_IMPORT.values())
 DOORS = {
     "cupy": ["zemosaic_engine/backend.py"],
     "numba": ["zemosaic_engine/kernels/compiled.py", "zemosaic_engine/kernels/lanes.py"],
+    "threadpoolctl": ["zemosaic_engine/executors/threads.py"],
     "sep": ["zemosaic_engine/photometry/stars.py"],
     "reproject": ["zemosaic_engine/wcs.py", "zemosaic_engine/canvas.py"],
     "PIL": ["zemosaic_utils.py"],

@@ -58,12 +58,13 @@ def test_paste_equals_reproject_interp_on_a_shared_grid(scene):
     wcs.wcs.crpix -= box.x0, box.y0
     wcs.wcs.set()
     pasted.paste(box, box, pixels, weight, weight, finite.astype(np.uint16))
-    reprojected.reproject(wcs, pixels, weight, weight)
+    reprojected.reproject(wcs, pixels, weight, weight, finite.astype(np.uint16) * 7)
     one, other = pasted.finish(), reprojected.finish()
     # reproject_interp may lose the pixels that touch a hole; elsewhere it must be the same.
     both = erode(np.isfinite(one.pixels).all(axis=2), 1)
     np.testing.assert_allclose(other.pixels[both], one.pixels[both], rtol=1e-5)
     assert (np.isfinite(other.pixels) <= np.isfinite(one.pixels)).all()
+    assert (other.coverage[both] == 7).all()
     assert reprojected.reprojections == 1
 
 
@@ -74,10 +75,10 @@ def test_independent_tiles_add_their_weights(scene):
     flat = np.full((*shape, 1), 5.0, dtype=np.float32)
     for certainty in (4.0, 1.0):
         weight = np.full_like(flat, certainty)
-        canvas.reproject(plan.wcs, flat, weight, weight)
+        canvas.reproject(plan.wcs, flat, weight, weight, np.full(flat.shape, 3, dtype=np.uint16))
     mosaic = canvas.finish()
     np.testing.assert_allclose(mosaic.weight, 5.0, rtol=1e-5)
-    assert (mosaic.coverage == 2).all()
+    assert (mosaic.coverage == 6).all()
 
 
 def test_the_taper_is_positive_on_every_valid_pixel_and_smooth():

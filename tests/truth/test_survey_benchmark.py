@@ -173,9 +173,16 @@ def test_tables_come_from_results_and_go_between_their_marks(tmp_path):
         "low_frequency": [2.0, 2.0, 2.0], "block_noise": [1.9, 1.9, 1.9], "region": [3.0, 3.0, 3.0],
         "star": [8.0, 8.0, 8.0], "colour": [3.0, 4.0], "colour_noise": [3.0, 3.0], "seam_sigma": 0.001,
         "seconds": 20.0, "large_scale": np.ones((5, 3)).tolist(),
+        "extended": [1.0, 1.0, 1.0],
     }  # fmt: skip
     worse = {**figures, "low_frequency": [4.0, 4.0, 4.0]}
-    text = tables.render({"surveys": {"plain": {"1": {"survey": worse, "oracle": figures}}}})
+    dimmer = {**figures, "extended": [0.98, 1.0, 1.0]}
+    found = {
+        "plain": {"1": {"survey": worse, "oracle": figures}},
+        "nebula": {"1": {"survey": dimmer, "oracle": figures}},
+    }
+    text = tables.render({"surveys": found})
+    assert "| nebula | 0.9800 1.0000 1.0000 | - | 1.0000 1.0000 1.0000 | 2.00 % | 1 % | **missed** |" in text
     assert "| plain | 4.00 | - | 2.00 | 1.90 | 2.00 (2.00) | 1.5 | **missed** |" in text
     document = tmp_path / "table.md"
     document.write_text("before\n<!-- tables: begin -->\nold\n<!-- tables: end -->\nafter\n")

@@ -237,7 +237,6 @@ def test_the_output_must_be_a_folder(folders):
     ("settings", "words"),
     [
         ({"legacy_rgb_cube": True}, "save_final_as_uint16"),
-        ({"reference_catalogue": "stars.csv", "photometry": "tiles"}, "reference_catalogue"),
         ({"reference_catalogue": "no_such_stars.csv"}, "is not there"),
         ({"memory_gb": 1e6}, "memory_gb"),
     ],

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -31,6 +32,19 @@ def thread_count(wanted: int) -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@contextmanager
+def single_threaded_algebra() -> Iterator[None]:
+    """Linear algebra on one thread in this block.
+
+    Where several threads already work, those of a BLAS wait for cores and for each other, and cost tenfold; and
+    its sums would depend in their last digits on how many cores there are.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 def run_all(

@@ -252,3 +252,110 @@ def resample_box(
     if inner != 2:
         kernel = _resample_any
     kernel(source, nodes, step, first_row, first_column, table, inner, out, calibration)
+
+
+# ---------------------------------------------------------------------------- sparse least squares
+
+
+# Known numbers make the loops over the entries straight code.
+_OF_SUB, _OF_CAMERA = 4, 4
+
+
+@_jit
+def design_product(local: Any, sub: Any, camera: Any, of_sub: Any, of_camera: Any, out: Any) -> None:
+    """``A @ x`` of `photometry.elimination`: rows have four entries of their sub, then four of its camera.
+
+    Parameters
+    ----------
+    local : float32 (R, 8)
+    sub : int32 (R,)
+    camera : int32 (N,)
+        Camera of each sub.
+    of_sub : float64 (N, 4)
+    of_camera : float64 (cameras, 4)
+    out : float64 (R,)
+    """
+    for r in range(local.shape[0]):
+        i = sub[r]
+        total = 0.0
+        for j in range(_OF_SUB):
+            total += local[r, j] * of_sub[i, j]
+        for j in range(_OF_CAMERA):
+            total += local[r, _OF_SUB + j] * of_camera[camera[i], j]
+        out[r] = total
+
+
+@_jit
+def eliminated_sums(
+    local: Any, sub: Any, camera: Any, patch: Any, weight: Any, total: Any, value: Any, level: Any,
+    of_sub: Any, of_camera: Any,
+) -> None:  # fmt: skip
+    """``A' W (value - its weighted mean over the patch)``, and these means in `level`.
+
+    Parameters
+    ----------
+    local, sub, camera
+        As for `design_product`.
+    patch : int32 (R,)
+    weight : float32 (R,)
+    total : float64 (patches,)
+        Sums of the weights, 1 where there is none.
+    value : float64 (R,)
+    level : float64 (patches,)
+        Written whole.
+    of_sub, of_camera : float64
+        Written whole.
+    """
+    level[:] = 0.0
+    of_sub[:] = 0.0
+    of_camera[:] = 0.0
+    for r in range(local.shape[0]):
+        level[patch[r]] += weight[r] * value[r]
+    for s in range(level.shape[0]):
+        level[s] /= total[s]
+    for r in range(local.shape[0]):
+        i = sub[r]
+        left = weight[r] * (value[r] - level[patch[r]])
+        for j in range(_OF_SUB):
+            of_sub[i, j] += left * local[r, j]
+        for j in range(_OF_CAMERA):
+            of_camera[camera[i], j] += left * local[r, _OF_SUB + j]
+
+
+@_jit
+def normal_blocks(local: Any, sub: Any, patch: Any, weight: Any, total: Any, gram: Any, own: Any) -> None:
+    """Per sub ``sum w a a'`` (all entries) in `gram`, and ``sum w (1 - w / total) a a'`` of its own entries in `own`.
+
+    Parameters
+    ----------
+    local, sub, patch, weight, total
+        As for `eliminated_sums`.
+    gram : float64 (N, p + k, p + k)
+        Written whole.
+    own : float64 (N, p, p)
+        Written whole.
+    """
+    gram[:] = 0.0
+    own[:] = 0.0
+    entries, p = gram.shape[1], own.shape[1]
+    for r in range(local.shape[0]):
+        i = sub[r]
+        w = float(weight[r])
+        if w == 0.0:
+            continue
+        kept = w * (1.0 - w / total[patch[r]])
+        for j in range(entries):
+            wj = w * local[r, j]
+            for m in range(j, entries):
+                gram[i, j, m] += wj * local[r, m]
+        for j in range(p):
+            wj = kept * local[r, j]
+            for m in range(j, p):
+                own[i, j, m] += wj * local[r, m]
+    for i in range(gram.shape[0]):
+        for j in range(entries):
+            for m in range(j):
+                gram[i, j, m] = gram[i, m, j]
+        for j in range(p):
+            for m in range(j):
+                own[i, j, m] = own[i, m, j]

@@ -1,7 +1,12 @@
 """Least squares in which every patch of sky has a value of its own that nobody asks for.
 
 Record r says ``A[r] @ x + y[r] = S[patch[r]] + noise``. The patches' values S are eliminated
-analytically; what is left is a system for the unknowns x alone, solved exactly.
+analytically; what is left is a system for the unknowns x alone. A record has entries for four unknowns of its sub
+and some of its sub's camera; sessions of subs have unknowns too, which only the prior ties to the subs.
+
+`solve_eliminated` inverts the whole system. `solve_many` does the same for thousands of subs by conjugate gradients
+with two levels: the blocks of the subs, and groups of subs that see the same sky, whose common shifts are what
+single subs are slow to find. Its errors are those of the two levels put together.
 """
 
 from __future__ import annotations
@@ -12,6 +17,56 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+SUB_UNKNOWNS = 4
+SESSION_UNKNOWNS = 5
+_MOST_STEPS = 300
+_SAME_SKY = 0.5  # share of a sub's patches that it has in common with the leader of its group
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the unknowns sit: four a sub, five a session, k a camera.
+
+    Attributes
+    ----------
+    session, camera : ndarray of int64, shape (N,)
+    sessions, cameras, terms : int
+    """
+
+    session: NDArray[np.int64]
+    camera: NDArray[np.int64]
+    sessions: int
+    cameras: int
+    terms: int
+
+    @property
+    def subs(self) -> int:
+        """Number of subs."""
+        return int(self.session.size)
+
+    @property
+    def session_start(self) -> int:
+        """Column of the first unknown of a session."""
+        return SUB_UNKNOWNS * self.subs
+
+    @property
+    def pattern_start(self) -> int:
+        """Column of the first unknown of a camera."""
+        return self.session_start + SESSION_UNKNOWNS * self.sessions
+
+    @property
+    def total(self) -> int:
+        """Number of unknowns."""
+        return self.pattern_start + self.cameras * self.terms
+
+    def of_sub(self, which: int) -> NDArray[np.int64]:
+        """Columns of one kind of unknown of all subs."""
+        return SUB_UNKNOWNS * np.arange(self.subs) + which
+
+    def of_session(self, session: NDArray[np.int64], which: int) -> NDArray[np.int64]:
+        """Columns of one kind of unknown of sessions."""
+        return np.asarray(self.session_start + SESSION_UNKNOWNS * session + which)
+
 
 @dataclass(frozen=True)
 class Records:
@@ -19,18 +74,88 @@ class Records:
 
     Attributes
     ----------
-    design : scipy.sparse.csr_array, shape (R, n)
+    layout : Layout
+    sub : ndarray of int32, shape (R,)
+    local : ndarray of float32, shape (R, 4 + k)
+        Entries for the unknowns of the sub, then of its camera.
     value : ndarray of float64, shape (R,)
-    patch : ndarray of int64, shape (R,)
+    patch : ndarray of int32, shape (R,)
         Numbered from 0.
-    weight : ndarray of float64, shape (R,)
+    weight : ndarray of float32, shape (R,)
         Inverse variances; 0 leaves a record out.
     """
 
-    design: Any
+    layout: Layout
+    sub: NDArray[np.int32]
+    local: NDArray[np.float32]
     value: NDArray[np.float64]
-    patch: NDArray[np.int64]
-    weight: NDArray[np.float64]
+    patch: NDArray[np.int32]
+    weight: NDArray[np.float32]
+
+    @property
+    def patches(self) -> int:
+        """Number of patches."""
+        return int(self.patch.max(initial=-1)) + 1
+
+    def total_weight(self) -> NDArray[np.float64]:
+        """Sum of the weights of every patch, 1 where there is none."""
+        total = np.bincount(self.patch, self.weight, self.patches).astype(np.float64)
+        total[total == 0.0] = 1.0
+        return total
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A Gaussian prior on the unknowns.
+
+    Attributes
+    ----------
+    precision : scipy.sparse.csr_array, shape (n, n)
+        Inverse covariance.
+    pull : ndarray of float64, shape (n,)
+        `precision` times the prior's mean, everything else of the prior included.
+    ties : list of tuple
+        ``(columns, weight)``: the sum over these columns has this inverse variance more.
+    of_gains : ndarray of float64, shape (N, N), or None
+        More precision, of the first unknown of every sub.
+    """
+
+    precision: Any
+    pull: NDArray[np.float64]
+    ties: list[tuple[NDArray[np.int64], float]]
+    of_gains: NDArray[np.float64] | None = None
+
+    def dense(self, layout: Layout) -> NDArray[np.float64]:
+        """All of the precision as one matrix."""
+        whole = np.asarray(self.precision.toarray())
+        for columns, weight in self.ties:
+            whole[np.ix_(columns, columns)] += weight
+        if self.of_gains is not None:
+            gains = layout.of_sub(0)
+            whole[np.ix_(gains, gains)] += self.of_gains
+        return whole
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How well the unknowns are known.
+
+    Attributes
+    ----------
+    of_subs : ndarray of float64, shape (N, 4, 4)
+        Covariance of the unknowns of each sub.
+    with_session : ndarray of float64, shape (N, 4, 5)
+        Covariance of the unknowns of each sub with those of its session.
+    of_sessions : ndarray of float64, shape (sessions, 5, 5)
+        Covariance of the unknowns of each session.
+    of_pattern : ndarray of float64, shape (cameras, k)
+        Variances.
+    """
+
+    of_subs: NDArray[np.float64]
+    with_session: NDArray[np.float64]
+    of_sessions: NDArray[np.float64]
+    of_pattern: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -44,52 +169,330 @@ class Solved:
         S; 0 for patches without weight.
     residual : ndarray of float64, shape (R,)
         ``A x + y - S``.
-    covariance : ndarray of float64, shape (n, n)
-        Inverse of the normal matrix.
     freedom : ndarray of float64, shape (R,)
         1 minus the share of its own weight that a record has in its patch: what its residual keeps.
+    spread : Spread
+    covariance : ndarray of float64, shape (n, n), or None
+        Inverse of the normal matrix, where it was computed whole.
     """
 
     x: NDArray[np.float64]
     patch_value: NDArray[np.float64]
     residual: NDArray[np.float64]
-    covariance: NDArray[np.float64]
     freedom: NDArray[np.float64]
+    spread: Spread
+    covariance: NDArray[np.float64] | None
 
 
-def solve_eliminated(records: Records, precision: NDArray[np.float64], pull: NDArray[np.float64]) -> Solved:
-    """Solve for x with Gaussian priors.
+def solve_eliminated(records: Records, prior: Prior) -> Solved:
+    """Solve for all unknowns at once and invert the system for their covariance."""
+    from scipy.sparse import csr_array, diags_array
+
+    layout, weight = records.layout, records.weight.astype(np.float64)
+    design, total = _design(records), records.total_weight()
+    member = csr_array((weight, (records.patch, np.arange(weight.size))), shape=(total.size, weight.size))
+    coupling = member @ design
+    mean = (member @ records.value) / total
+    normal = (design.T @ (diags_array(weight) @ design)) - coupling.T @ (diags_array(1.0 / total) @ coupling)
+    right = prior.pull - (design.T @ (weight * records.value) - coupling.T @ mean)
+    whole = normal.toarray() + prior.dense(layout)
+    covariance = _inverse(whole)
+    x = covariance @ right
+    # One step of refinement: a product with an inverse is less exact than a solve.
+    x += covariance @ (right - whole @ x)
+    shifted = design @ x + records.value
+    level = (member @ shifted) / total
+    freedom = 1.0 - weight / total[records.patch]
+    return Solved(x, level, shifted - level[records.patch], freedom, _spread_from(covariance, layout), covariance)
+
+
+def _design(records: Records) -> Any:
+    """The design as a sparse matrix."""
+    from scipy.sparse import csr_array
+
+    layout, rows, entries = records.layout, records.sub.size, records.local.shape[1]
+    pattern = layout.pattern_start + layout.camera[records.sub][:, None] * layout.terms + np.arange(layout.terms)
+    columns = np.concatenate([SUB_UNKNOWNS * records.sub[:, None] + np.arange(SUB_UNKNOWNS), pattern], axis=1)
+    pointer = np.arange(rows + 1) * entries
+    values = records.local.astype(np.float64).ravel()
+    return csr_array((values, columns.ravel(), pointer), shape=(rows, layout.total))
+
+
+def _spread_from(covariance: NDArray, layout: Layout) -> Spread:
+    sub = SUB_UNKNOWNS * np.arange(layout.subs)[:, None] + np.arange(SUB_UNKNOWNS)
+    session = np.arange(layout.session_start, layout.pattern_start).reshape(-1, SESSION_UNKNOWNS)
+    return Spread(
+        covariance[sub[:, :, None], sub[:, None, :]],
+        covariance[sub[:, :, None], session[layout.session][:, None, :]],
+        covariance[session[:, :, None], session[:, None, :]],
+        np.diag(covariance)[layout.pattern_start :].reshape(layout.cameras, layout.terms),
+    )
+
+
+# --- many subs
+
+
+def group_subs(sub: NDArray[np.int32], patch: NDArray[np.int32], count: int) -> NDArray[np.int64]:
+    """Number of a group for every sub: subs that have most of their patches in common with its leader."""
+    from scipy.sparse import csr_array
+
+    patches = int(patch.max(initial=-1)) + 1
+    seen = csr_array((np.ones(sub.size, np.float32), (sub, patch)), shape=(count, patches))
+    number = np.diff(seen.indptr)
+    group = np.full(count, -1, dtype=np.int64)
+    groups = 0
+    for leader in np.argsort(-number, kind="stable"):
+        if group[leader] >= 0:
+            continue
+        mask = np.zeros(patches, dtype=np.float32)
+        mask[seen.indices[seen.indptr[leader] : seen.indptr[leader + 1]]] = 1.0
+        common = seen @ mask
+        members = (group < 0) & (common >= _SAME_SKY * np.maximum(number, 1))
+        members[leader] = True
+        group[members] = groups
+        groups += 1
+    return group
+
+
+@dataclass(frozen=True)
+class Mates:
+    """Groups of subs that see the same sky, and which records fall on one patch from one group.
+
+    Attributes
+    ----------
+    group : ndarray of int64, shape (N,)
+        From `group_subs`.
+    pair : ndarray of int32, shape (R,)
+        Number of the pair of patch and group of every record.
+    patch_of, group_of : ndarray of int32, shape (pairs,)
+    """
+
+    group: NDArray[np.int64]
+    pair: NDArray[np.int32]
+    patch_of: NDArray[np.int32]
+    group_of: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, group: NDArray[np.int64], sub: NDArray[np.integer], patch: NDArray[np.integer]) -> Mates:
+        """Of records by their sub and patch; they may keep it while only their values and weights change."""
+        groups = int(group.max(initial=0)) + 1
+        key, pair = np.unique(patch.astype(np.int64) * groups + group[sub], return_inverse=True)
+        return cls(group, *(a.astype(np.int32) for a in (pair, key // groups, key % groups)))
+
+
+def solve_many(
+    records: Records,
+    prior: Prior,
+    mates: Mates,
+    modes: NDArray[np.float64],
+    start: NDArray[np.float64],
+    precise: float,
+) -> Solved:
+    """As `solve_eliminated`, for thousands of subs.
 
     Parameters
     ----------
     records : Records
-    precision : ndarray of float64, shape (n, n)
-        Inverse covariance of the prior on x.
-    pull : ndarray of float64, shape (n,)
-        `precision` times the prior's mean.
+    prior : Prior
+    mates : Mates
+        Of the same records.
+    modes : ndarray of float64, shape (n, m)
+        Directions that involve all subs and that records are nearly blind to, such as a tilt of the whole sky.
+    start : ndarray of float64, shape (n,)
+        Where to begin; the last solution saves time.
+    precise : float
+        Of the right-hand side, what may be left.
     """
-    from scipy.linalg import cho_factor, cho_solve
-    from scipy.sparse import csr_array, diags_array
+    system = _ManySystem(records, prior, mates, modes)
+    x = system.solve(start, precise)
+    shifted = system.product(x) + records.value
+    _, level = system.back(shifted)
+    freedom = 1.0 - records.weight / system.total[records.patch]
+    return Solved(x, level, shifted - level[records.patch], freedom, system.spread(), None)
 
-    design, weight = records.design, records.weight
-    patches = int(records.patch.max(initial=-1)) + 1
-    total = np.bincount(records.patch, weight, patches).astype(np.float64)
-    total[total == 0.0] = 1.0
-    member = csr_array((weight, (records.patch, np.arange(weight.size))), shape=(patches, weight.size))
-    coupling = member @ design
-    mean = (member @ records.value) / total
-    normal = (design.T @ (diags_array(weight) @ design)) - coupling.T @ (diags_array(1.0 / total) @ coupling)
-    right = pull - (design.T @ (weight * records.value) - coupling.T @ mean)
-    whole = normal.toarray() + precision
-    # Unknowns of very different units (a logarithm, ADU): scaled to one, so that rounding treats them alike.
-    unit = 1.0 / np.sqrt(np.diag(whole))
-    factor = cho_factor(whole * unit[:, None] * unit[None, :], lower=True)
-    x = unit * cho_solve(factor, unit * right)
-    covariance = cho_solve(factor, np.eye(x.size)) * unit[:, None] * unit[None, :]
-    shifted = design @ x + records.value
-    level = (member @ shifted) / total
-    freedom = 1.0 - weight / total[records.patch]
-    return Solved(x, level, shifted - level[records.patch], covariance, freedom)
+
+class _ManySystem:
+    """The normal equations as an operator, with a preconditioner of two levels."""
+
+    def __init__(self, records: Records, prior: Prior, mates: Mates, modes: NDArray[np.float64]) -> None:
+        from ..kernels import cpu
+
+        self._kernels = cpu
+        self.records, self.prior, self.layout = records, prior, records.layout
+        self.total = records.total_weight()
+        self._camera = self.layout.camera.astype(np.int32)
+        self._value = np.empty(records.sub.size)
+        self._lift = self._lifting(mates.group)
+        entries = records.local.shape[1]
+        gram = np.empty((self.layout.subs, entries, entries))
+        own = np.empty((self.layout.subs, SUB_UNKNOWNS, SUB_UNKNOWNS))
+        cpu.normal_blocks(records.local, records.sub, records.patch, records.weight, self.total, gram, own)
+        diagonal = prior.precision.diagonal()[: self.layout.session_start].reshape(-1, SUB_UNKNOWNS)
+        own[:, np.arange(SUB_UNKNOWNS), np.arange(SUB_UNKNOWNS)] += diagonal + 1e-12
+        self._local = np.linalg.inv(own)
+        self._modes = modes
+        self._coarse = self._coarse_inverse(mates, gram)
+
+    def product(self, x: NDArray) -> NDArray[np.float64]:
+        """``A @ x``; the array is used again by the next call."""
+        layout, r = self.layout, self.records
+        of_sub = x[: layout.session_start].reshape(-1, SUB_UNKNOWNS)
+        of_camera = x[layout.pattern_start :].reshape(layout.cameras, layout.terms)
+        self._kernels.design_product(r.local, r.sub, self._camera, of_sub, of_camera, self._value)
+        return self._value
+
+    def back(self, value: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """``A' W`` of what is left of `value` beside its patch means, and these means."""
+        layout, r = self.layout, self.records
+        out, level = np.zeros(layout.total), np.empty(self.total.size)
+        of_sub = out[: layout.session_start].reshape(-1, SUB_UNKNOWNS)
+        of_camera = out[layout.pattern_start :].reshape(layout.cameras, layout.terms)
+        self._kernels.eliminated_sums(
+            r.local, r.sub, self._camera, r.patch, r.weight, self.total, value, level, of_sub, of_camera
+        )
+        return out, level
+
+    def normal(self, x: NDArray) -> NDArray[np.float64]:
+        """The normal matrix times x."""
+        out = self.back(self.product(x))[0] + self.prior.precision @ x
+        for columns, weight in self.prior.ties:
+            out[columns] += weight * x[columns].sum()
+        return np.asarray(out)
+
+    def solve(self, start: NDArray, precise: float) -> NDArray[np.float64]:
+        """Conjugate gradients (Hestenes and Stiefel 1952), preconditioned."""
+        right = self.prior.pull - self.back(self.records.value)[0]
+        x = start.copy()
+        left = right - self.normal(x)
+        toward = self._precondition(left)
+        direction, strength = toward.copy(), _dot(left, toward)
+        target = precise**2 * _dot(right, self._precondition(right))
+        for _ in range(_MOST_STEPS):
+            if strength <= target:
+                break
+            image = self.normal(direction)
+            step = strength / _dot(direction, image)
+            x += step * direction
+            left -= step * image
+            toward = self._precondition(left)
+            strength, before = _dot(left, toward), strength
+            direction = toward + (strength / before) * direction
+        return x
+
+    def _precondition(self, left: NDArray) -> NDArray[np.float64]:
+        known = self._coarse @ np.concatenate([self._lift.T @ left, self._modes.T @ left])
+        out = self._lift @ known[: self._lift.shape[1]] + self._modes @ known[self._lift.shape[1] :]
+        sub = left[: self.layout.session_start].reshape(-1, SUB_UNKNOWNS, 1)
+        out[: self.layout.session_start] += (self._local @ sub).ravel()
+        return np.asarray(out)
+
+    def _lifting(self, group: NDArray) -> Any:
+        """From unknowns of groups, sessions and cameras to all unknowns."""
+        from scipy.sparse import csr_array
+
+        layout = self.layout
+        groups, beyond = int(group.max()) + 1, layout.total - layout.session_start
+        of_sub = (SUB_UNKNOWNS * group[:, None] + np.arange(SUB_UNKNOWNS)).ravel()
+        columns = np.concatenate([of_sub, SUB_UNKNOWNS * groups + np.arange(beyond)])
+        shape = (layout.total, SUB_UNKNOWNS * groups + beyond)
+        return csr_array((np.ones(layout.total), (np.arange(layout.total), columns)), shape=shape)
+
+    def _coarse_inverse(self, mates: Mates, gram: NDArray) -> NDArray[np.float64]:
+        """Inverse of the normal matrix of groups, sessions, cameras and modes."""
+        whole = self._coarse_normal(mates, gram)
+        images = np.stack([self.normal(np.ascontiguousarray(mode)) for mode in self._modes.T], axis=1)
+        across = self._lift.T @ images
+        whole = np.block([[whole, across], [across.T, self._modes.T @ images]])
+        return _inverse(whole, ridge=1e-10)
+
+    def _coarse_normal(self, mates: Mates, gram: NDArray) -> NDArray[np.float64]:
+        """The normal matrix of groups, sessions and cameras."""
+        from scipy.sparse import csr_array, diags_array
+
+        layout, r, p, k = self.layout, self.records, SUB_UNKNOWNS, self.layout.terms
+        group, size = mates.group, self._lift.shape[1]
+        first_pattern = size - layout.cameras * k
+        columns = np.concatenate(
+            [p * group[:, None] + np.arange(p), first_pattern + layout.camera[:, None] * k + np.arange(k)], axis=1
+        )
+        whole = np.zeros((size, size))
+        np.add.at(whole, (columns[:, :, None], columns[:, None, :]), gram)
+        # Sums over a patch by group and by camera: what the elimination takes off.
+        pairs = mates.patch_of.size
+        parts = [
+            csr_array(
+                (np.bincount(mates.pair, r.weight * r.local[:, j], pairs), (mates.patch_of, p * mates.group_of + j)),
+                shape=(self.total.size, size),
+            )
+            for j in range(p)
+        ]
+        camera = layout.camera[r.sub]
+        for number in range(layout.cameras):
+            mine = r.weight if layout.cameras == 1 else np.where(camera == number, r.weight, np.float32(0.0))
+            for j in range(k):
+                sums = np.bincount(r.patch, mine * r.local[:, p + j], self.total.size)
+                column = np.full(self.total.size, first_pattern + number * k + j)
+                parts.append(csr_array((sums, (np.arange(self.total.size), column)), shape=(self.total.size, size)))
+        sums = sum(parts[1:], parts[0])
+        whole -= (sums.T @ (diags_array(1.0 / self.total) @ sums)).toarray()
+        whole += (self._lift.T @ (self.prior.precision @ self._lift)).toarray()
+        for tied, weight in self.prior.ties:
+            vector = np.zeros(layout.total)
+            vector[tied] = 1.0
+            lifted = self._lift.T @ vector
+            whole += weight * np.outer(lifted, lifted)
+        return np.asarray(whole)
+
+    def spread(self) -> Spread:
+        """Errors of both levels together."""
+        layout, p = self.layout, SUB_UNKNOWNS
+        place = self._lift.indices
+        sub = place[: layout.session_start].reshape(-1, p)
+        session = place[layout.session_start : layout.pattern_start].reshape(-1, SESSION_UNKNOWNS)
+        pattern = place[layout.pattern_start :].reshape(layout.cameras, layout.terms)
+        mine = session[layout.session][:, None, :]
+        modes = self._modes[: layout.session_start].reshape(layout.subs, p, -1)
+        beyond = np.arange(self._lift.shape[1], self._coarse.shape[0])
+        with_modes = self._coarse[sub[:, :, None], beyond[None, None, :]]
+        crossed = np.einsum("njm,nkm->njk", with_modes, modes)
+        of_modes = np.einsum("njm,ml,nkl->njk", modes, self._coarse[np.ix_(beyond, beyond)], modes)
+        session_modes = np.einsum("njm,nskm->njk", modes, self._coarse[mine[..., None], beyond])
+        return Spread(
+            self._local + self._coarse[sub[:, :, None], sub[:, None, :]] + crossed + crossed.swapaxes(1, 2) + of_modes,
+            self._coarse[sub[:, :, None], mine] + session_modes,
+            self._coarse[session[:, :, None], session[:, None, :]],
+            self._coarse[pattern, pattern],
+        )
+
+
+def _inverse(matrix: NDArray[np.float64], ridge: float = 0.0) -> NDArray[np.float64]:
+    """Inverse of a symmetric positive matrix.
+
+    Unknowns of very different units (a logarithm, ADU) are scaled to one first, so that rounding, and the `ridge` on
+    the scaled diagonal, treat them alike.
+    """
+    from scipy.linalg.lapack import dpotrf, dpotri
+
+    unit = 1.0 / np.sqrt(np.maximum(np.diag(matrix), 1e-30))
+    scaled = matrix * unit[:, None] * unit[None, :]
+    scaled[np.diag_indices_from(scaled)] += ridge
+    factor, failed = dpotrf(scaled, lower=True, overwrite_a=True)
+    if failed == 0:
+        inverse, failed = dpotri(factor, lower=True, overwrite_c=True)
+    if failed:
+        raise np.linalg.LinAlgError(f"the normal matrix is not positive definite (LAPACK says {failed})")
+    inverse = np.tril(inverse)
+    inverse += np.tril(inverse, -1).T
+    inverse *= unit[:, None] * unit[None, :]
+    return np.asarray(inverse)
+
+
+def _dot(a: NDArray, b: NDArray) -> float:
+    """Scalar product without BLAS, whose threads cost more than they save on vectors of this length."""
+    return float(np.add.reduce(a * b))
+
+
+# --- robust weights
 
 
 def cauchy(pull: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,16 +12,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..events import CancelToken
+from ..executors.threads import run_all, single_threaded_algebra, thread_count
 from .calibration import SubCalibration
+from .elimination import group_subs
 from .measurements import SubMeasurement
 from .sub_health import far_from_session, far_residuals
-from .survey_cells import CellReports, match_cells
+from .survey_cameras import with_camera_biases
+from .survey_cells import CellReports, coarsened, match_cells
 from .survey_channel import ChannelAnswer, Run, solve_channel
-from .survey_colour import exchange
+from .survey_colour import GainMessage, exchange
 from .survey_stars import StarReports, match_stars
 
 _MMAG = 2500.0 / np.log(10.0)
 _FEW_STARS = 7
+_MANY = 300  # subs up to which the whole system is inverted
+_MOST_CELLS = 450_000
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,9 @@ class SurveySolution:
         Scatter of bright stars from sub to sub with gains from exposure time alone, and with these.
     sky_residual_adu, sky_residual_sigma : ndarray of float64, shape (C,)
         Robust scatter of cells around the solution, in ADU and in units of their formal errors.
+    covariance : list of ndarray, each (n, n)
+        One a channel, of all its unknowns as `elimination.Layout` has them, in ADU of its own solve; empty for runs
+        that are too large for it.
     """
 
     calibrations: list[SubCalibration]
@@ -76,6 +85,7 @@ class SurveySolution:
     zero_point_after_mmag: NDArray[np.float64]
     sky_residual_adu: NDArray[np.float64]
     sky_residual_sigma: NDArray[np.float64]
+    covariance: list[NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,13 @@ class _Problem:
     run: Run
 
 
-def solve_survey(subs: Sequence[SubMeasurement], *, max_deviation: float = 0.0) -> SurveySolution:
+def solve_survey(
+    subs: Sequence[SubMeasurement],
+    *,
+    max_deviation: float = 0.0,
+    threads: int = 0,
+    cancel: CancelToken | None = None,
+) -> SurveySolution:
     """Bring all subs of a run to one photometric scale.
 
     Parameters
@@ -99,20 +115,30 @@ def solve_survey(subs: Sequence[SubMeasurement], *, max_deviation: float = 0.0) 
     max_deviation : float
         A sub whose noise, seeing, number of stars or residual is worse than its session's by more than
         this many robust sigma is not used; 0 uses all.
+    threads : int
+        0 takes all cores. The result does not depend on it.
+    cancel : CancelToken, optional
+        Looked at between the steps of the solve.
 
     Returns
     -------
     SurveySolution
     """
+    with single_threaded_algebra():
+        return _solve(subs, max_deviation, thread_count(threads), cancel or CancelToken())
+
+
+def _solve(subs: Sequence[SubMeasurement], max_deviation: float, threads: int, cancel: CancelToken) -> SurveySolution:
+    """Solve, leave out what turns out to be far from the others, and solve again."""
     reasons = far_from_session(subs, max_deviation)
-    problem, answers = _solve_used(subs, reasons)
+    problem, answers = _solve_used(subs, reasons, threads, cancel)
     if max_deviation > 0.0:
         used = [i for i, reason in enumerate(reasons) if not reason]
         late = far_residuals([_worst(answers, place) for place in range(len(used))], max_deviation)
         if any(late):
             for number, reason in zip(used, late, strict=True):
                 reasons[number] = reason
-            problem, answers = _solve_used(subs, reasons)
+            problem, answers = _solve_used(subs, reasons, threads, cancel)
     return _assemble(subs, reasons, problem, answers)
 
 
@@ -122,15 +148,25 @@ def _worst(answers: Sequence[ChannelAnswer], place: int) -> float:
     return float(np.nanmax(values)) if np.isfinite(values).any() else float("nan")
 
 
-def _solve_used(subs: Sequence[SubMeasurement], reasons: Sequence[str]) -> tuple[_Problem, list[ChannelAnswer]]:
+def _solve_used(
+    subs: Sequence[SubMeasurement], reasons: Sequence[str], threads: int, cancel: CancelToken
+) -> tuple[_Problem, list[ChannelAnswer]]:
     problem = _state([m for m, reason in zip(subs, reasons, strict=True) if not reason])
     level = np.array([m.sky for m in problem.subs])
-    run, stars, cells, channels = problem.run, problem.stars, problem.cells, range(level.shape[1])
-    answers = [solve_channel(run, stars, cells, c, level[:, c]) for c in channels]
-    if len(answers) > 1:
-        messages, _ = exchange([a.log_gain for a in answers], [a.gain_covariance for a in answers], run.session)
-        answers = [solve_channel(run, stars, cells, c, level[:, c], messages[c]) for c in channels]
-    return problem, answers
+
+    def solve(channel: int, message: GainMessage | None = None) -> ChannelAnswer:
+        return solve_channel(problem.run, problem.stars, problem.cells, channel, level[:, channel], message, cancel)
+
+    answers = run_all(solve, range(level.shape[1]), threads, cancel)
+    known = [a.gain_covariance for a in answers if a.gain_covariance is not None]
+    if len(answers) > 1 and len(known) == len(answers):
+        messages, _ = exchange([a.log_gain for a in answers], known, problem.run.session)
+        answers = run_all(lambda item: solve(*item), list(enumerate(messages)), threads, cancel)
+    noise = np.array([m.noise for m in problem.subs])
+    return problem, [
+        with_camera_biases(answer, problem.run, level[:, channel], noise[:, channel])
+        for channel, answer in enumerate(answers)
+    ]
 
 
 def _state(subs: list[SubMeasurement]) -> _Problem:
@@ -138,6 +174,9 @@ def _state(subs: list[SubMeasurement]) -> _Problem:
     _, session = np.unique([f"{m.camera}|{m.session}|{m.exposure_s:g}" for m in subs], return_inverse=True)
     cameras, camera = np.unique([m.camera for m in subs], return_inverse=True)
     stars, cells = match_stars(subs), match_cells(subs)
+    mates = group_subs(cells.sub, cells.cell, len(subs)) if len(subs) > _MANY else None
+    if mates is not None:
+        cells = coarsened(cells, mates, _MOST_CELLS)
     run = Run(
         np.array([m.exposure_s for m in subs]),
         session,
@@ -145,11 +184,30 @@ def _state(subs: list[SubMeasurement]) -> _Problem:
         groups_of_subs(stars.sub, stars.star, len(subs)),
         groups_of_subs(cells.sub, cells.cell, len(subs)),
         _reference(subs),
+        mates,
+        _places(subs),
     )
     return _Problem(subs, [str(c) for c in cameras], stars, cells, run)
 
 
-def groups_of_subs(sub: NDArray[np.int64], patch: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+def _places(subs: Sequence[SubMeasurement]) -> NDArray[np.float64]:
+    """How each sub lies on the canvas, over the size of the run, from where its stars are; 0 where they do not tell."""
+    places = np.zeros((len(subs), 2, 3))
+    for place, sub in zip(places, subs, strict=True):
+        if sub.stars.x.size >= _FEW_STARS:
+            design = np.stack([np.ones(sub.stars.u.size), sub.stars.u, sub.stars.v], axis=1)
+            good = np.isfinite(sub.stars.x) & np.isfinite(sub.stars.y)
+            both = np.stack([sub.stars.x, sub.stars.y], axis=1)
+            place[:] = np.linalg.lstsq(design[good], both[good], rcond=None)[0].T
+    known = places.any(axis=(1, 2))
+    if known.any():
+        middle = places[known, :, 0].mean(axis=0)
+        places[known, :, 0] -= middle
+        places /= max(1.0, float(np.abs(places[:, :, 0]).max()))
+    return places
+
+
+def groups_of_subs(sub: NDArray[np.integer], patch: NDArray[np.integer], count: int) -> NDArray[np.int64]:
     """Number of the group of subs that common patches tie together, 0 for the largest, shape (count,)."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -204,6 +262,7 @@ def _assemble(
         np.array([_MMAG * a.scatter_after for a in answers]),
         np.array([scale * a.sky_scatter_adu for a in answers]),
         np.array([a.sky_scatter_sigma for a in answers]),
+        [a.covariance for a in answers if a.covariance is not None],
     )
 
 

@@ -7,13 +7,12 @@ level of the sub itself, whose noise would pull its gain down.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .calibration import pattern_terms
 from .elimination import cauchy, spread_of
 from .measurements import SubMeasurement
 
@@ -27,50 +26,112 @@ class CellReports:
 
     Attributes
     ----------
-    sub, cell : ndarray of int64, shape (R,)
-    place : ndarray of float64, shape (R, 2)
+    sub, cell : ndarray of int32, shape (R,)
+    place : ndarray of float32, shape (R, 2)
         (u, v) on the sensor.
-    terms : ndarray of float64, shape (R, k)
-        Terms of the illumination there.
-    level, error : ndarray of float64, shape (R, C)
+    level, error : ndarray of float32, shape (R, C)
         In ADU of the sub.
     """
 
-    sub: NDArray[np.int64]
-    cell: NDArray[np.int64]
-    place: NDArray[np.float64]
-    terms: NDArray[np.float64]
-    level: NDArray[np.float64]
-    error: NDArray[np.float64]
+    sub: NDArray[np.int32]
+    cell: NDArray[np.int32]
+    place: NDArray[np.float32]
+    level: NDArray[np.float32]
+    error: NDArray[np.float32]
 
 
 def match_cells(subs: Sequence[SubMeasurement]) -> CellReports:
     """Cells that two subs or more report, numbered from 0."""
-    sub = np.concatenate([np.full(m.cells.index.size, i) for i, m in enumerate(subs)]).astype(np.int64)
     index = np.concatenate([m.cells.index for m in subs])
     _, cell, count = np.unique(index, return_inverse=True, return_counts=True)
     shared = count[cell] >= 2
-    _, cell = np.unique(index[shared], return_inverse=True)
-    place = np.stack([np.concatenate([m.cells.u for m in subs]), np.concatenate([m.cells.v for m in subs])], axis=1)
-    place = place[shared]
+    # Patches that nobody shares leave no gap.
+    number = np.cumsum(count >= 2) - 1
+
+    def joined(part: Callable[[SubMeasurement], NDArray]) -> NDArray[np.float32]:
+        return np.concatenate([part(m).astype(np.float32) for m in subs])[shared]
+
     return CellReports(
-        sub[shared],
-        cell.astype(np.int64),
-        place,
-        pattern_terms(place[:, 0], place[:, 1]),
-        np.concatenate([m.cells.level for m in subs])[shared],
-        np.concatenate([m.cells.error for m in subs])[shared],
+        np.repeat(np.arange(len(subs), dtype=np.int32), [m.cells.index.size for m in subs])[shared],
+        number[cell[shared]].astype(np.int32),
+        np.stack([joined(lambda m: m.cells.u), joined(lambda m: m.cells.v)], axis=1),
+        joined(lambda m: m.cells.level),
+        joined(lambda m: m.cells.error),
     )
+
+
+def coarsened(reports: CellReports, group: NDArray[np.int64], most: int) -> CellReports:
+    """Fewer and larger cells, so that some `most` reports are left.
+
+    A large cell is what a square on the sensor of the sub with the most cells of its group holds of cells that no
+    other group has claimed; a sub reports it where it has all of them, so that all still compare the same sky.
+
+    Parameters
+    ----------
+    reports : CellReports
+    group : ndarray of int64, shape (N,)
+        From `elimination.group_subs`.
+    most : int
+    """
+    if reports.sub.size <= most:
+        return reports
+    cells, count = int(reports.cell.max()) + 1, np.bincount(reports.sub, minlength=group.size)
+    first = np.cumsum(count) - count
+    large = np.full(cells, -1, dtype=np.int64)
+    factor, named = np.sqrt(reports.sub.size / most), 0
+    for number in range(int(group.max()) + 1):
+        members = np.flatnonzero(group == number)
+        leader = members[np.argmax(count[members])]
+        mine = slice(first[leader], first[leader] + count[leader])
+        cell, place = reports.cell[mine].astype(np.int64), reports.place[mine].astype(np.float64)
+        if not cell.size:
+            continue
+        side = factor * np.sqrt(np.prod(np.ptp(place, axis=0)) / cell.size) + 1e-9
+        square = np.floor((place - place.min(axis=0)) / side).astype(np.int64)
+        free = large[cell] < 0
+        _, label = np.unique(square[free, 0] * 100_000 + square[free, 1], return_inverse=True)
+        large[cell[free]] = named + label
+        named += int(label.max(initial=-1)) + 1
+    return _averaged(reports, large)
+
+
+def _averaged(reports: CellReports, large: NDArray[np.int64]) -> CellReports:
+    """Means over the large cells that a sub has whole."""
+    known = large[reports.cell] >= 0
+    cells = int(large.max(initial=-1)) + 1
+    whole = np.bincount(large[large >= 0], minlength=cells)
+    key = reports.sub[known].astype(np.int64) * cells + large[reports.cell[known]]
+    pair, where, number = np.unique(key, return_inverse=True, return_counts=True)
+    kept = number == whole[pair % cells]
+
+    def mean(values: NDArray) -> NDArray[np.float32]:
+        columns = [np.bincount(where, column, pair.size) / number for column in values.T]
+        return np.stack(columns, axis=1)[kept].astype(np.float32)
+
+    level, place = mean(reports.level[known]), mean(reports.place[known])
+    error = np.sqrt(mean(np.square(reports.error[known])) / number[kept, None]).astype(np.float32)
+    _, cell, seen = np.unique(pair[kept] % cells, return_inverse=True, return_counts=True)
+    shared = seen[cell] >= 2
+    name = np.cumsum(seen >= 2) - 1
+    sub = (pair[kept] // cells).astype(np.int32)
+    return CellReports(sub[shared], name[cell[shared]].astype(np.int32), place[shared], level[shared], error[shared])
 
 
 class CellRecords:
     """The cells of one channel as records of the common solve, with weights that learn from what is left."""
 
-    def __init__(self, reports: CellReports, channel: int) -> None:
-        self.sub, self.cell, self.place, self.terms = reports.sub, reports.cell, reports.place, reports.terms
-        self._level, self._error = reports.level[:, channel], reports.error[:, channel]
-        self._robust = np.ones(self.sub.size)
-        self.wide = 1.0
+    def __init__(self, reports: CellReports, channel: int, camera: NDArray[np.int64]) -> None:
+        self._camera = camera[reports.sub].astype(np.int16)
+        self.sub, self.cell, self.place = reports.sub, reports.cell, reports.place
+        self._level = np.ascontiguousarray(reports.level[:, channel])
+        self._error = np.ascontiguousarray(reports.error[:, channel])
+        self._robust = np.ones(self.sub.size, dtype=np.float32)
+        self._wide = np.ones(int(camera.max(initial=0)) + 1)
+
+    @property
+    def wide(self) -> float:
+        """Scatter of the cells in units of their formal errors, the mean of the cameras."""
+        return float(self._wide[self._camera].mean()) if self.sub.size else 1.0
 
     def value(self, log_gain: NDArray, light: NDArray) -> NDArray[np.float64]:
         """Levels on the common scale, before offset and slope."""
@@ -82,13 +143,18 @@ class CellRecords:
 
     def weight(self, log_gain: NDArray) -> NDArray[np.float64]:
         """Inverse variances."""
-        return self._robust / (self.sigma(log_gain) * self.wide) ** 2
+        return self._robust / (self.sigma(log_gain) * self._wide[self._camera]) ** 2
 
     def learn(self, residual: NDArray, freedom: NDArray, log_gain: NDArray) -> None:
         """Weights from the residuals of the last solve."""
         sigma = self.sigma(log_gain)
-        self.wide = float(np.clip(spread_of(residual / sigma, freedom), 0.5, 20.0))
-        self._robust = cauchy(residual / (sigma * self.wide * np.sqrt(np.maximum(freedom, _NO_RESIDUAL))))
+        for camera in range(self._wide.size):
+            # Demosaicing and sampling make what a median is worth differ from camera to camera.
+            mine = slice(None) if self._wide.size == 1 else self._camera == camera
+            seen = spread_of(residual[mine] / sigma[mine], freedom[mine])
+            self._wide[camera] = np.clip(seen, 0.5, 20.0)
+        unit = sigma * self._wide[self._camera] * np.sqrt(np.maximum(freedom, _NO_RESIDUAL))
+        self._robust = cauchy(residual / unit).astype(np.float32)
 
     def scatter(self, residual: NDArray, freedom: NDArray) -> float:
         """Robust scatter of the residuals in ADU; NaN without any."""
@@ -102,7 +168,8 @@ class CellRecords:
     ) -> NDArray[np.float64]:
         """Robust scatter of each sub's residuals in units of their errors; NaN without cells."""
         told = freedom > _NO_RESIDUAL
-        pull = np.abs(residual[told]) / (self.sigma(log_gain)[told] * self.wide * np.sqrt(freedom[told]))
+        unit = self.sigma(log_gain)[told] * self._wide[self._camera[told]] * np.sqrt(freedom[told])
+        pull = np.abs(residual[told]) / unit
         order = np.lexsort((pull, self.sub[told]))
         each = np.bincount(self.sub[told], minlength=count)
         out = np.full(count, np.nan)

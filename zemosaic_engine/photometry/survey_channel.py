@@ -10,28 +10,43 @@ nearly blind to, a drift or a bowl over the whole mosaic, from being made up.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..events import CancelToken
 from .calibration import PATTERN_TERMS
-from .elimination import Records, Solved, solve_eliminated
+from .elimination import (
+    SESSION_UNKNOWNS,
+    SUB_UNKNOWNS,
+    Layout,
+    Mates,
+    Prior,
+    Records,
+    Solved,
+    Spread,
+    cauchy,
+    solve_eliminated,
+    solve_many,
+)
 from .survey_cells import CellRecords, CellReports
-from .survey_colour import GainMessage, no_message
-from .survey_stars import StarRecords, StarReports
+from .survey_colour import GainMessage
+from .survey_stars import StarRecords, StarReports, group_medians
 
 #: Columns of `PATTERN_TERMS` that are solved for: u2, uv, v2, r4. A tilt is left out: the gradients of the skies
 #: and the transparencies of the pointings would hide it, and it would let the whole mosaic drift.
 FITTED_TERMS = (2, 3, 4, 5)
 _SWEEPS = 12
+_PRECISE_OF_MANY = (1e-3, 1e-4, 1e-5, 1e-6)  # of the right-hand side, sweep by sweep
 _CONVERGED = 5e-5  # of the log gains
 _PATTERN_WIDTH = 0.1  # of the light in the corners: stronger vignetting is flat-fielded by everybody
 _SESSION_WIDTH = 0.3  # natural log of transparency between sessions, exposure time allowed for
 _GRADIENT_WIDTH, _LEAST_GRADIENT_WIDTH = 0.03, 0.003  # of a session, relative to its sky, from centre to corner
 _LEVEL_SCATTER, _LEAST_LEVEL_SCATTER = 0.02, 0.002  # of the sky's level around its drift, relative to it
 _LEVEL_WIDTH, _DRIFT_WIDTH = 10.0, 1.0  # of a session's level and drift, relative to the sky: all but free
-_OF_SESSION = 5
+_TRANSPARENCY, _GRADIENT_U, _GRADIENT_V, _LEVEL, _DRIFT = range(SESSION_UNKNOWNS)
 _HELD = 1e8  # inverse variance of what is a convention
 _GUESSES = 4.0  # subs whose worth a guess of a scatter has
 _GAIN_SCATTER, _LEAST_GAIN_SCATTER = 0.05, 0.003
@@ -52,6 +67,10 @@ class Run:
         Groups of subs that stars, or cells of sky, tie together; 0 is the largest.
     reference : int
         The sub whose sky level is kept.
+    sky_mates : ndarray of int64, shape (N,), or None
+        For runs of many subs, groups of those that see the same sky; None solves all at once.
+    places : ndarray of float64, shape (N, 2, 3)
+        Canvas (x, y) = ``places @ (1, u, v)`` of each sub, over the size of the run; 0 where unknown.
     """
 
     exposure_s: NDArray[np.float64]
@@ -60,6 +79,8 @@ class Run:
     star_group: NDArray[np.int64]
     sky_group: NDArray[np.int64]
     reference: int
+    sky_mates: NDArray[np.int64] | None
+    places: NDArray[np.float64]
 
     @property
     def subs(self) -> int:
@@ -75,7 +96,8 @@ class ChannelAnswer:
     ----------
     log_gain, gain_error : ndarray of float64, shape (N,)
         Relative to the mean of the largest group of subs that stars tie together.
-    gain_covariance : ndarray of float64, shape (N, N)
+    covariance : ndarray of float64, shape (n, n), or None
+        Of all unknowns as `elimination.Layout` has them, where it was computed whole.
     offset, offset_error : ndarray of float64, shape (N,)
         In ADU, the gain's error in it; the mean of each group that cells tie together is a convention.
     slope, slope_error : ndarray of float64, shape (N, 2)
@@ -93,7 +115,7 @@ class ChannelAnswer:
 
     log_gain: NDArray[np.float64]
     gain_error: NDArray[np.float64]
-    gain_covariance: NDArray[np.float64]
+    covariance: NDArray[np.float64] | None
     offset: NDArray[np.float64]
     offset_error: NDArray[np.float64]
     slope: NDArray[np.float64]
@@ -108,6 +130,14 @@ class ChannelAnswer:
     sky_scatter_sigma: float
     background: float
 
+    @property
+    def gain_covariance(self) -> NDArray[np.float64] | None:
+        """Covariance of the log gains, shape (N, N), where it is known."""
+        if self.covariance is None:
+            return None
+        gains = SUB_UNKNOWNS * np.arange(self.log_gain.size)
+        return np.asarray(self.covariance[np.ix_(gains, gains)])
+
 
 def solve_channel(
     run: Run,
@@ -116,6 +146,7 @@ def solve_channel(
     channel: int,
     level: NDArray[np.float64],
     message: GainMessage | None = None,
+    cancel: CancelToken | None = None,
 ) -> ChannelAnswer:
     """Solve one channel.
 
@@ -129,33 +160,11 @@ def solve_channel(
         Sky of each sub in its own ADU; NaN where unknown.
     message : GainMessage, optional
         What other channels know of the gains.
+    cancel : CancelToken, optional
+        Looked at between sweeps.
     """
-    return _Channel(run, StarRecords(stars, channel), CellRecords(cells, channel), level, message).solve()
-
-
-class _Columns:
-    """Where the unknowns sit: four a sub, five a session, some a camera."""
-
-    def __init__(self, run: Run) -> None:
-        self.subs = run.subs
-        self.sessions = int(run.session.max(initial=-1)) + 1
-        self.cameras = int(run.camera.max(initial=-1)) + 1
-        self.session_start = 4 * self.subs
-        self.pattern_start = self.session_start + _OF_SESSION * self.sessions
-        self.total = self.pattern_start + self.cameras * len(FITTED_TERMS)
-        sub = np.arange(self.subs)
-        self.gain, self.offset = 4 * sub, 4 * sub + 1
-        self.slope = (4 * sub + 2, 4 * sub + 3)
-        self.pattern = slice(self.pattern_start, self.total)
-
-    def of_session(self, session: NDArray, which: int | NDArray) -> NDArray[np.int64]:
-        """Columns of the mean transparency (0), the mean gradient (1, 2), the sky and its drift (3, 4) of sessions."""
-        return np.asarray(self.session_start + _OF_SESSION * session + which)
-
-    def of_pattern(self, camera: NDArray) -> NDArray[np.int64]:
-        """Columns of the pattern of cameras, shape (n, k)."""
-        size = len(FITTED_TERMS)
-        return np.asarray(self.pattern_start + camera[:, None] * size + np.arange(size))
+    state = _Channel(run, StarRecords(stars, channel), CellRecords(cells, channel, run.camera), level, message)
+    return state.solve(cancel or CancelToken())
 
 
 class _Channel:
@@ -165,28 +174,79 @@ class _Channel:
         self, run: Run, stars: StarRecords, cells: CellRecords, level: NDArray, message: GainMessage | None
     ) -> None:
         self.run, self.stars, self.cells = run, stars, cells
-        self.message = no_message(run.subs) if message is None else message
-        self.columns = _Columns(run)
+        self.message = message
+        sessions, cameras = int(run.session.max(initial=-1)) + 1, int(run.camera.max(initial=-1)) + 1
+        self.layout = Layout(run.session, run.camera, sessions, cameras, len(FITTED_TERMS))
         self.level = np.where(np.isfinite(level), level, 0.0)
         self.base = _log_exposure(run.exposure_s)
         self.log_gain = -self.base
         self.offset = np.zeros(run.subs)
         self.slope = np.zeros((run.subs, 2))
-        self.pattern = np.zeros((self.columns.cameras, len(PATTERN_TERMS)))
+        self.sessions = np.zeros((sessions, SESSION_UNKNOWNS))
+        self._stars = int(stars.star.max(initial=-1)) + 1
+        self.pattern = np.zeros((cameras, len(PATTERN_TERMS)))
         self.structure: NDArray[np.float64] | None = None
         self.gain_scatter, self.slope_scatter = _GAIN_SCATTER, _SLOPE_SCATTER
         self.gradient_width, self.level_scatter = _GRADIENT_WIDTH, _LEVEL_SCATTER
+        self.steady = np.ones(run.subs)  # how far each sub's sky counts for its night's: a cloud's counts for little
 
-    def solve(self) -> ChannelAnswer:
-        for _ in range(_SWEEPS):
-            solved = solve_eliminated(self._records(), *self._prior())
+    def solve(self, cancel: CancelToken) -> ChannelAnswer:
+        solve = self._solver()
+        for _ in range(_SWEEPS if self.run.sky_mates is None else len(_PRECISE_OF_MANY)):
+            cancel.check()
+            solved = solve(self._records(), self._prior())
             changed = self._take(solved)
             if changed < _CONVERGED:
                 break
         return self._answer(solved)
 
+    def _solver(self) -> Callable[[Records, Prior], Solved]:
+        """How one system is solved: whole, or for many subs step by step, from where the last one ended."""
+        if self.run.sky_mates is None:
+            return solve_eliminated
+        records = self._records()
+        mates = Mates.of(self.run.sky_mates, records.sub, records.patch)
+        modes = self._modes()
+        # While the weights still move, digits would be wasted.
+        precise = iter(_PRECISE_OF_MANY)
+        return lambda records, prior: solve_many(records, prior, mates, modes, self._present(), next(precise))
+
+    def _present(self) -> NDArray[np.float64]:
+        """The unknowns as they are: gains and pattern are solved as changes."""
+        x = np.zeros(self.layout.total)
+        x[self.layout.of_sub(1)] = self.offset
+        x[self.layout.of_sub(2)], x[self.layout.of_sub(3)] = self.slope.T
+        between = slice(self.layout.session_start, self.layout.pattern_start)
+        x[between] = self.sessions.ravel()
+        return x
+
+    def _modes(self) -> NDArray[np.float64]:
+        """Planes and bowls of the whole sky, and of the gains, as unknowns of the subs."""
+        layout, places = self.layout, self.run.places
+        (x, x_u, x_v), (y, y_u, y_v) = places[:, 0].T, places[:, 1].T
+        modes = np.zeros((layout.total, 7))
+        shapes = (
+            (x, x_u, x_v),
+            (y, y_u, y_v),
+            (x * x, 2.0 * x * x_u, 2.0 * x * x_v),
+            (x * y, x * y_u + y * x_u, x * y_v + y * x_v),
+            (y * y, 2.0 * y * y_u, 2.0 * y * y_v),
+        )
+        for column, parts in enumerate(shapes):
+            for kind, part in enumerate(parts):
+                modes[layout.of_sub(1 + kind), column] = part
+        for column, part in ((5, x), (6, y)):
+            modes[layout.of_sub(0), column] = part
+        return modes
+
     def _light(self, sub: NDArray, terms: NDArray) -> NDArray[np.float64]:
-        return np.asarray(1.0 + (terms * self.pattern[self.run.camera[sub]]).sum(axis=1))
+        return np.asarray(1.0 + np.einsum("rk,rk->r", terms, self.pattern[self.run.camera[sub]]))
+
+    def _light_on(self, cells: CellRecords) -> NDArray[np.float64]:
+        light, camera = np.ones(cells.sub.size), self.run.camera[cells.sub]
+        for number, term in zip(FITTED_TERMS, _fitted_terms(cells.place), strict=True):
+            light += term * self.pattern[:, number][camera]
+        return light
 
     def _scaled_level(self) -> NDArray[np.float64]:
         """Sky of each sub on the common scale, kept away from 0 where something is relative to it."""
@@ -198,93 +258,77 @@ class _Channel:
 
     def _records(self) -> Records:
         """Stars and cells as rows of one system; patches of the stars come first."""
-        from scipy.sparse import csr_array, vstack
-
-        stars, cells, columns, size = self.stars, self.cells, self.columns, len(FITTED_TERMS)
+        stars, cells = self.stars, self.cells
+        first, rows = stars.sub.size, stars.sub.size + cells.sub.size
+        local, value = np.zeros((rows, 4 + len(FITTED_TERMS)), dtype=np.float32), np.empty(rows)
         light = self._light(stars.sub, stars.terms)
-        entries = np.concatenate([np.ones((stars.sub.size, 1)), -stars.terms[:, FITTED_TERMS] / light[:, None]], axis=1)
-        where = np.concatenate(
-            [columns.gain[stars.sub][:, None], columns.of_pattern(self.run.camera[stars.sub])], axis=1
-        )
-        shape = (stars.sub.size, columns.total)
-        upper = csr_array((entries.ravel(), where.ravel(), np.arange(shape[0] + 1) * (1 + size)), shape=shape)
-        star_value = stars.value(self.log_gain, light)
+        local[:first, 0] = 1.0
+        local[:first, 4:] = -stars.terms[:, FITTED_TERMS] / light[:, None]
+        value[:first] = stars.value(self.log_gain, light)
 
-        light = self._light(cells.sub, cells.terms)
-        cell_value = cells.value(self.log_gain, light)
-        level = (self.level * np.exp(self.log_gain))[cells.sub]
-        # Structure as the solution has it; before there is one, the gains are left to the stars.
-        smooth = cell_value if self.structure is None else self.structure
-        lever = np.zeros(cells.sub.size) if self.structure is None else self.structure - level
-        entries = np.concatenate(
-            [
-                lever[:, None],
-                np.ones((cells.sub.size, 1)),
-                cells.place,
-                -cells.terms[:, FITTED_TERMS] * (smooth / light)[:, None],
-            ],
-            axis=1,
-        )
-        where = np.concatenate(
-            [4 * cells.sub[:, None] + np.arange(4), columns.of_pattern(self.run.camera[cells.sub])], axis=1
-        )
-        shape = (cells.sub.size, columns.total)
-        lower = csr_array((entries.ravel(), where.ravel(), np.arange(shape[0] + 1) * (4 + size)), shape=shape)
-        return Records(
-            csr_array(vstack([upper, lower])),
-            np.concatenate([star_value, cell_value]),
-            np.concatenate([stars.star, int(stars.star.max(initial=-1)) + 1 + cells.cell]),
-            np.concatenate([stars.weight, cells.weight(self.log_gain)]),
-        )
+        light = self._light_on(cells)
+        value[first:] = cells.value(self.log_gain, light)
+        if self.structure is None:
+            smooth = value[first:]
+        else:
+            # Structure as the solution has it; before there is one, the gains are left to the stars.
+            smooth = self.structure
+            local[first:, 0] = smooth - (self.level * np.exp(self.log_gain))[cells.sub]
+        local[first:, 1] = 1.0
+        local[first:, 2:4] = cells.place
+        smooth = -smooth / light
+        for column, term in enumerate(_fitted_terms(cells.place)):
+            local[first:, 4 + column] = term * smooth
+        patch = np.concatenate([stars.star, self._stars + cells.cell]).astype(np.int32)
+        weight = np.concatenate([stars.weight, cells.weight(self.log_gain)]).astype(np.float32)
+        sub = np.concatenate([stars.sub, cells.sub]).astype(np.int32)
+        return Records(self.layout, sub, local, value, patch, weight)
 
-    def _prior(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _prior(self) -> Prior:
         """Sessions, the pattern, and the conventions; gains are changes of the present ones, offsets of levels."""
-        columns, run = self.columns, self.run
-        precision, pull = np.zeros((columns.total, columns.total)), np.zeros(columns.total)
-        every = np.arange(columns.sessions)
-        sky = self._scaled_level()
-        parts = [(columns.gain, 0, self.gain_scatter, np.ones(run.subs), -self.base - self.log_gain, _SESSION_WIDTH)]
-        for axis in (0, 1):
-            centre, width = np.zeros(run.subs), self.gradient_width
-            parts.append((columns.slope[axis], 1 + axis, self.slope_scatter, sky, centre, width))
-        for mine, which, scatter, unit, centre, width in parts:
+        from scipy.sparse import coo_array, csr_array
+
+        layout, run = self.layout, self.run
+        rows, columns, entries = [], [], []
+        pull = np.zeros(layout.total)
+
+        def add(row: NDArray, column: NDArray, entry: NDArray) -> None:
+            rows.append(row)
+            columns.append(column)
+            entries.append(np.broadcast_to(entry, row.shape))
+
+        sky, one = self._scaled_level(), np.ones(run.subs)
+        kinds = [(0, _TRANSPARENCY, self.gain_scatter, one, -self.base - self.log_gain, _SESSION_WIDTH)]
+        for kind, which in ((2, _GRADIENT_U), (3, _GRADIENT_V)):
+            kinds.append((kind, which, self.slope_scatter, sky, np.zeros(run.subs), self.gradient_width))
+        for kind, which, scatter, unit, centre, width in kinds:
             # (x - centre) / unit = mean of the session + scatter
-            shared = columns.of_session(run.session, which)
+            mine, shared = layout.of_sub(kind), layout.of_session(run.session, which)
             narrow = 1.0 / (scatter * unit) ** 2
-            precision[mine, mine] += narrow
-            np.add.at(precision, (shared, shared), narrow * unit**2)
-            precision[mine, shared] -= narrow * unit
-            precision[shared, mine] -= narrow * unit
+            add(mine, mine, narrow)
+            add(shared, shared, narrow * unit**2)
+            add(mine, shared, -narrow * unit)
+            add(shared, mine, -narrow * unit)
             pull[mine] += narrow * centre
             np.add.at(pull, shared, -narrow * unit * centre)
-            means = columns.of_session(every, which)
-            precision[means, means] += width**-2
-        rows, where = self._level_rows()
-        np.add.at(
-            precision,
-            (where[:, :, None], where[:, None, :]),
-            rows[:, :, None] * rows[:, None, :] / self.level_scatter**2,
-        )
-        for which, width in ((3, _LEVEL_WIDTH), (4, _DRIFT_WIDTH)):
-            means = columns.of_session(every, which)
-            precision[means, means] += width**-2
-        level = self.level * np.exp(self.log_gain)
-        for number in range(int(run.sky_group.max(initial=-1)) + 1):
-            group = run.sky_group == number
-            members = columns.offset[group]
-            # Overlaps are blind to the mean level of a group, so that any weight fixes it exactly.
-            precision[np.ix_(members, members)] += 1.0 / members.size
-            pull[members] += float(np.mean(level[run.reference] - level[group]))
-        # The scale of the run is a convention too: the mean gain of the main group is 1.
-        precision[np.ix_(columns.gain, columns.gain)] += self.message.precision
-        pull[columns.gain] += self.message.pull - self.message.precision @ self.log_gain
-        members = columns.gain[run.star_group == 0]
-        hold = _HELD / members.size**2
-        precision[np.ix_(members, members)] += hold
-        pull[members] -= hold * members.size * float(self.log_gain[run.star_group == 0].mean())
-        precision[columns.pattern, columns.pattern] += np.eye(columns.total - columns.pattern_start) / _PATTERN_WIDTH**2
-        pull[columns.pattern] -= self.pattern[:, FITTED_TERMS].ravel() / _PATTERN_WIDTH**2
-        return precision, pull
+            means = layout.of_session(np.arange(layout.sessions), which)
+            add(means, means, np.asarray(width**-2))
+        parts, place = self._level_rows()
+        for i, j in np.ndindex(3, 3):
+            add(place[:, i], place[:, j], parts[:, i] * parts[:, j] * self.steady / self.level_scatter**2)
+        for which, width in ((_LEVEL, _LEVEL_WIDTH), (_DRIFT, _DRIFT_WIDTH)):
+            means = layout.of_session(np.arange(layout.sessions), which)
+            add(means, means, np.asarray(width**-2))
+        pattern = np.arange(layout.pattern_start, layout.total)
+        add(pattern, pattern, np.asarray(_PATTERN_WIDTH**-2))
+        pull[pattern] -= self.pattern[:, FITTED_TERMS].ravel() / _PATTERN_WIDTH**2
+        of_gains = None
+        if self.message is not None:
+            of_gains = self.message.precision
+            pull[layout.of_sub(0)] += self.message.pull - of_gains @ self.log_gain
+        where = (np.concatenate(rows), np.concatenate(columns))
+        precision = csr_array(coo_array((np.concatenate(entries), where), shape=(layout.total, layout.total)))
+        return Prior(precision, pull, self._conventions(pull), of_gains)
 
     def _level_rows(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """What each sub says of its session's sky: ``offset / usual sky - level - drift * time``, and the columns.
@@ -292,67 +336,93 @@ class _Channel:
         A night's sky changes slowly. Overlaps are blind to a plane over the whole mosaic, but a plane would
         make the skies of a night jump from pointing to pointing.
         """
-        columns, run = self.columns, self.run
-        usual = np.array([np.median(self._scaled_level()[run.session == s]) for s in range(columns.sessions)])
-        rows = np.stack([1.0 / usual[run.session], -np.ones(run.subs), -_time_in_session(run.session)], axis=1)
-        sessions = [columns.of_session(run.session, which) for which in (3, 4)]
-        return rows, np.stack([columns.offset, *sessions], axis=1)
+        layout, session = self.layout, self.run.session
+        usual = group_medians(self._scaled_level(), session)
+        rows = np.stack([1.0 / usual[session], -np.ones(self.run.subs), -_time_in_session(session)], axis=1)
+        sessions = [layout.of_session(session, which) for which in (_LEVEL, _DRIFT)]
+        return rows, np.stack([layout.of_sub(1), *sessions], axis=1)
+
+    def _conventions(self, pull: NDArray[np.float64]) -> list[tuple[NDArray[np.int64], float]]:
+        """What overlaps are blind to, so that any weight fixes it: the mean level of a group, the scale of the run."""
+        run, ties = self.run, []
+        level = self.level * np.exp(self.log_gain)
+        for number in range(int(run.sky_group.max(initial=-1)) + 1):
+            group = run.sky_group == number
+            members = self.layout.of_sub(1)[group]
+            ties.append((members, 1.0 / members.size))
+            pull[members] += float(np.mean(level[run.reference] - level[group]))
+        main = run.star_group == 0
+        members = self.layout.of_sub(0)[main]
+        hold = _HELD / members.size**2
+        ties.append((members, hold))
+        pull[members] -= hold * members.size * float(self.log_gain[main].mean())
+        return ties
 
     # --- after a solve
 
     def _take(self, solved: Solved) -> float:
         """Move to the solution; return how far the gains went."""
-        columns, first = self.columns, self.stars.sub.size
-        change = solved.x[columns.gain]
+        layout, first = self.layout, self.stars.sub.size
+        change = solved.x[layout.of_sub(0)]
         level = self.level * np.exp(self.log_gain)
-        self.pattern[:, FITTED_TERMS] += solved.x[columns.pattern].reshape(columns.cameras, -1)
-        self.slope = np.stack([solved.x[column] for column in columns.slope], axis=1)
+        self.pattern[:, FITTED_TERMS] += solved.x[layout.pattern_start :].reshape(layout.cameras, -1)
+        self.slope = np.stack([solved.x[layout.of_sub(k)] for k in (2, 3)], axis=1)
+        self.sessions = solved.x[layout.session_start : layout.pattern_start].reshape(-1, SESSION_UNKNOWNS)
         # What was solved is the offset at the level of the sub, which does not move with its gain.
-        self.offset = solved.x[columns.offset] - level * change
+        self.offset = solved.x[layout.of_sub(1)] - level * change
         self.log_gain = self.log_gain + change
-        stars = int(self.stars.star.max(initial=-1)) + 1
-        sky = solved.patch_value[stars:][self.cells.cell]
-        self.structure = sky - self.offset[self.cells.sub] - (self.cells.place * self.slope[self.cells.sub]).sum(axis=1)
+        cells = self.cells
+        slope = np.einsum("rk,rk->r", cells.place, self.slope[cells.sub])
+        self.structure = solved.patch_value[self._stars + cells.cell] - self.offset[cells.sub] - slope
         self.stars.learn(solved.residual[:first], solved.freedom[:first])
-        self.cells.learn(solved.residual[first:], solved.freedom[first:], self.log_gain)
+        cells.learn(solved.residual[first:], solved.freedom[first:], self.log_gain)
         self._learn_scatters(solved)
         return float(np.abs(change).max(initial=0.0))
 
     def _learn_scatters(self, solved: Solved) -> None:
         """Scatters around the sessions: what the subs show, and what is not known of them."""
-        covariance, columns, session = solved.covariance, self.columns, self.run.session
+        spread, session = solved.spread, self.run.session
 
-        def learned(mine: NDArray, which: int, around: NDArray, unit: NDArray) -> tuple[float, int]:
-            shared = columns.of_session(session, which)
-            unknown = covariance[mine, mine] / unit**2 + covariance[shared, shared]
-            unknown = unknown - 2.0 * covariance[mine, shared] / unit
-            return float(np.sum((around - solved.x[shared]) ** 2 + unknown)), around.size
+        def learned(kind: int, which: int, around: NDArray, unit: NDArray) -> NDArray[np.float64]:
+            unknown = spread.of_subs[:, kind, kind] / unit**2 + spread.of_sessions[session, which, which]
+            unknown = np.maximum(unknown - 2.0 * spread.with_session[:, kind, which] / unit, 0.0)
+            return np.asarray((around - self.sessions[session, which]) ** 2 + unknown)
 
-        total, number = learned(columns.gain, 0, self.log_gain + self.base, np.ones(self.run.subs))
-        guess = _GUESSES * _GAIN_SCATTER**2
-        self.gain_scatter = max(_LEAST_GAIN_SCATTER, float(np.sqrt((total + guess) / (number + _GUESSES))))
+        gains = learned(0, _TRANSPARENCY, self.log_gain + self.base, np.ones(self.run.subs))
+        self.gain_scatter = _scatter(gains, _GAIN_SCATTER, _LEAST_GAIN_SCATTER)
         sky = self._scaled_level()
-        both = [learned(columns.slope[axis], 1 + axis, self.slope[:, axis] / sky, sky) for axis in (0, 1)]
-        total, number = sum(b[0] for b in both), sum(b[1] for b in both)
-        guess = _GUESSES * _SLOPE_SCATTER**2
-        self.slope_scatter = max(_LEAST_SLOPE_SCATTER, float(np.sqrt((total + guess) / (number + _GUESSES))))
+        slopes = [
+            learned(2 + k, which, self.slope[:, k] / sky, sky) for k, which in enumerate((_GRADIENT_U, _GRADIENT_V))
+        ]
+        self.slope_scatter = _scatter(np.concatenate(slopes), _SLOPE_SCATTER, _LEAST_SLOPE_SCATTER)
+        self.level_scatter = _scatter(self._level_squares(solved), _LEVEL_SCATTER, _LEAST_LEVEL_SCATTER)
+        axes = [_GRADIENT_U, _GRADIENT_V]
+        gradients = self.sessions[:, axes] ** 2 + spread.of_sessions[:, axes, axes]
+        self.gradient_width = _scatter(gradients.ravel(), _GRADIENT_WIDTH, _LEAST_GRADIENT_WIDTH)
+
+    def _level_squares(self, solved: Solved) -> NDArray[np.float64]:
+        """Square of each sub's distance from the drift of its session's sky, and what is not known of it.
+
+        Learns on the way whose sky is no part of that drift.
+        """
         rows, where = self._level_rows()
-        left = (rows * solved.x[where]).sum(axis=1)
-        unknown = np.einsum("ni,nij,nj->n", rows, covariance[where[:, :, None], where[:, None, :]], rows)
-        total = float(np.sum(left**2 + unknown)) + _GUESSES * _LEVEL_SCATTER**2
-        self.level_scatter = max(_LEAST_LEVEL_SCATTER, float(np.sqrt(total / (self.run.subs + _GUESSES))))
-        means = columns.of_session(np.arange(columns.sessions)[:, None], np.array([1, 2])).ravel()
-        total = float(np.sum(solved.x[means] ** 2 + covariance[means, means])) + _GUESSES * _GRADIENT_WIDTH**2
-        self.gradient_width = max(_LEAST_GRADIENT_WIDTH, float(np.sqrt(total / (means.size + _GUESSES))))
+        spread, session = solved.spread, self.run.session
+        both = np.zeros((self.run.subs, 3, 3))
+        both[:, 0, 0] = spread.of_subs[:, 1, 1]
+        both[:, 0, 1:] = both[:, 1:, 0] = spread.with_session[:, 1, [_LEVEL, _DRIFT]]
+        both[:, 1:, 1:] = spread.of_sessions[:, [[_LEVEL], [_DRIFT]], [_LEVEL, _DRIFT]][session]
+        unknown = np.maximum(np.einsum("ni,nij,nj->n", rows, both, rows), 0.0)
+        away = (rows * solved.x[where]).sum(axis=1)
+        self.steady = cauchy(away / self.level_scatter)
+        return np.asarray(self.steady * (away**2 + unknown))
 
     def _answer(self, solved: Solved) -> ChannelAnswer:
-        columns, run, first = self.columns, self.run, self.stars.sub.size
+        run, first, spread = self.run, self.stars.sub.size, solved.spread
         main = run.star_group == 0
-        gain_error, offset_error = self._errors(solved.covariance, main)
-        variance = np.diag(solved.covariance)
-        slope_error = np.sqrt(np.stack([variance[column] for column in columns.slope], axis=1))
+        gain_error = np.sqrt(spread.of_subs[:, 0, 0])
+        slope_error = np.sqrt(spread.of_subs[:, (2, 3), (2, 3)])
         pattern_error = np.zeros_like(self.pattern)
-        pattern_error[:, FITTED_TERMS] = np.sqrt(variance[columns.pattern]).reshape(columns.cameras, -1)
+        pattern_error[:, FITTED_TERMS] = np.sqrt(spread.of_pattern)
         # The common factor that the convention of the gains takes out changes all ADU alike.
         common = float(self.log_gain[main].mean())
         factor = float(np.exp(-common))
@@ -362,9 +432,9 @@ class _Channel:
         return ChannelAnswer(
             self.log_gain - common,
             gain_error,
-            solved.covariance[np.ix_(columns.gain, columns.gain)],
+            solved.covariance,
             self.offset * factor,
-            offset_error * factor,
+            self._offset_error(spread) * factor,
             self.slope * factor,
             np.hypot(slope_error, np.abs(self.slope) * gain_error[:, None]) * factor,
             self.pattern,
@@ -378,18 +448,27 @@ class _Channel:
             float(np.median(level)) * factor,
         )
 
-    def _errors(self, covariance: NDArray, main: NDArray[np.bool_]) -> tuple[NDArray, NDArray]:
-        """Errors of gains relative to the mean of the main group, and of offsets with the gains' in them."""
-        columns = self.columns
-        gains = covariance[np.ix_(columns.gain, columns.gain)]
-        average = np.where(main, 1.0 / np.count_nonzero(main), 0.0)
-        shared = gains @ average
-        of_gain = np.diag(gains) - 2.0 * shared + average @ shared
-        crossed = covariance[np.ix_(columns.offset, columns.gain)]
-        crossed = np.diag(crossed) - crossed @ average
+    def _offset_error(self, spread: Spread) -> NDArray[np.float64]:
+        """What is solved is the offset at the sub's level; where the gain is wrong, the offset makes up for it."""
         level = self.level * np.exp(self.log_gain)
-        of_offset = np.diag(covariance)[columns.offset] - 2.0 * level * crossed + level**2 * of_gain
-        return np.sqrt(np.maximum(of_gain, 0.0)), np.sqrt(np.maximum(of_offset, 0.0))
+        blocks = spread.of_subs
+        variance = blocks[:, 1, 1] - 2.0 * level * blocks[:, 0, 1] + level**2 * blocks[:, 0, 0]
+        return np.sqrt(np.maximum(variance, 0.0))
+
+
+def _scatter(squares: NDArray[np.float64], guess: float, least: float) -> float:
+    """Scatter from squares around the mean, with a guess of it that has the worth of a few."""
+    total = float(np.sum(squares)) + _GUESSES * guess**2
+    return max(least, float(np.sqrt(total / (squares.size + _GUESSES))))
+
+
+def _fitted_terms(place: NDArray[np.float32]) -> Iterator[NDArray[np.float64]]:
+    """Terms of the illumination at many places, one after the other to save memory."""
+    u, v = place[:, 0].astype(np.float64), place[:, 1].astype(np.float64)
+    yield u * u
+    yield u * v
+    yield v * v
+    yield (u * u + v * v) ** 2
 
 
 def _log_exposure(exposure_s: NDArray[np.float64]) -> NDArray[np.float64]:

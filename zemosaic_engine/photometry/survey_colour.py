@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_COLOUR_GUESS, _LEAST_COLOUR, _GUESSES = 0.01, 0.001, 4.0
+_COLOUR_GUESS, _LEAST_COLOUR, _GUESSES = 0.004, 0.0005, 2.0
 _SESSION_COLOUR_WIDTH = 0.3
 _SWEEPS = 20
 
@@ -31,11 +31,6 @@ class GainMessage:
 
     precision: NDArray[np.float64]
     pull: NDArray[np.float64]
-
-
-def no_message(subs: int) -> GainMessage:
-    """Nothing is known."""
-    return GainMessage(np.zeros((subs, subs)), np.zeros(subs))
 
 
 def exchange(

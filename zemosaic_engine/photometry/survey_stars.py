@@ -23,6 +23,7 @@ _LEAST_FLOOR, _MOST_FLOOR = 1e-3, 0.05
 _FACTORS = (0.7, 5.0)  # of the errors
 _FEW, _CLASSES = 40, 12  # records that tell of their noise, classes of brightness they are put into
 _BRIGHT_SNR = 40.0
+_ROUNDS = 5
 _NO_RESIDUAL = 0.05  # freedom below which a record merely fits itself
 
 
@@ -80,7 +81,7 @@ def _safely_detected(reports: StarReports, subs: int) -> StarReports:
     value = np.log(light)
     gain = np.zeros(subs)
     # Alternating medians are good to a few percent, which is enough to tell bright stars from faint ones.
-    for _ in range(10):
+    for _ in range(_ROUNDS):
         level = group_medians(value + gain[reports.sub], reports.star)
         gain = group_medians(level[reports.star] - value, reports.sub, subs)
     expected = np.exp(level[reports.star] - gain[reports.sub])

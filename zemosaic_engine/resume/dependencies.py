@@ -4,7 +4,7 @@
 
     hot pixels   <- contents of the subs they are found in
     measurement  <- content and header of the sub, hot pixels of its sensor, canvas, settings of measuring
-    solution     <- measurements of the subs that take part, settings of the solution, reference catalogue
+    solution     <- measurements of the subs that take part, settings of the solution
     tile         <- subs with their hot pixels, their calibrations, boxes, canvas, settings up to stacking
 
 Matching, assembly and files are made anew each time: they take a small share of a run.
@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import SettingsError, SubError
+from ..errors import SubError
 from ..footprints import TileLayout
 from ..frames import SubInfo
 from ..hot_pixels import sensor_key
@@ -28,7 +27,7 @@ from ..photometry.calibration import SubCalibration
 from ..request import GridRequest
 from ..settings import GridSettings, Stage, setting_fields
 from ..wcs import CanvasPlan
-from .fingerprints import file_digest, fingerprint
+from .fingerprints import fingerprint
 
 _ORDER = get_args(Stage)
 
@@ -87,9 +86,7 @@ class Dependencies:
     def solution(self, numbers: Sequence[int]) -> str:
         """Of the solution for the subs `numbers`, for which `measurement` was called."""
         measured = [self._measurements[number] for number in numbers]
-        catalogue = self._settings.reference_catalogue
-        content = _catalogue_digest(Path(catalogue)) if catalogue else ""
-        return self._checkpoints.key("solution", measured, content, settings_until("solve", self._settings))
+        return self._checkpoints.key("solution", measured, settings_until("solve", self._settings))
 
     def tile(
         self,
@@ -130,10 +127,3 @@ def settings_until(stage: Stage, settings: GridSettings) -> dict[str, object]:
     """
     wanted = _ORDER[1 : _ORDER.index(stage) + 1]
     return {field.name: getattr(settings, field.name) for field in setting_fields() if field.stage in wanted}
-
-
-def _catalogue_digest(path: Path) -> str:
-    try:
-        return file_digest(path)
-    except OSError as error:
-        raise SettingsError(f"The reference catalogue {path} cannot be read: {error.strerror or error}.") from error

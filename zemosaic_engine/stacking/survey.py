@@ -104,7 +104,9 @@ def calibrate(
     if not measured:
         return Survey(errors=list(starless.values()), set_aside=set(starless))
     used = [infos[number] for number in measured]
-    solution = past.solution(list(measured), lambda: run_interruptibly(lambda: _solve(measured, settings), cancel))
+    solution = past.solution(
+        list(measured), lambda: run_interruptibly(lambda: _solve(measured, settings, cancel), cancel)
+    )
     tell_solution(solution, used, tell)
     write_survey(request.output, solution, used, list(measured.values()))
     calibrations: list[SubCalibration | None] = [None] * len(infos)
@@ -118,8 +120,12 @@ def calibrate(
     return survey
 
 
-def _solve(measured: Mapping[int, SubMeasurement], settings: GridSettings) -> SurveySolution:
-    return solve_survey(list(measured.values()), max_deviation=settings.sub_max_deviation)
+def _solve(measured: Mapping[int, SubMeasurement], settings: GridSettings, cancel: CancelToken) -> SurveySolution:
+    def solve() -> SurveySolution:
+        subs = list(measured.values())
+        return solve_survey(subs, max_deviation=settings.sub_max_deviation, threads=settings.threads, cancel=cancel)
+
+    return run_interruptibly(solve, cancel)
 
 
 def _survey_of(calibrations: list[SubCalibration | None], infos: Sequence[SubInfo], tell: Teller) -> Survey:

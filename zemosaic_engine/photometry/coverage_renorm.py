@@ -1,0 +1,176 @@
+"""Brightness that follows the coverage of a mosaic is found and taken out by one smooth gain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+SIGMA_PX = 50.0
+GAIN_RANGE = (0.85, 1.18)
+_BLOCK_PX = 8
+_FIT_BLOCKS = 4  # blocks are compared this far apart, beyond the correlation of neighbours
+_CERTAIN_SIGMA = 5.0
+_LEAST_PAIRS = 50
+_GROUPS = 8  # a side: parts of the canvas that are left out in turn
+
+
+@dataclass(frozen=True)
+class CoverageRenorm:
+    """A gain that undoes what follows the coverage.
+
+    Attributes
+    ----------
+    gain : ndarray of float32, shape (H, W)
+        Factor for all channels, 1 everywhere if nothing certain was found.
+    strength, error : float
+        Exponent of the law brightness ~ (blurred coverage) ** strength; NaN where nothing could tell.
+    applied : bool
+        True if `gain` is not 1 everywhere.
+    """
+
+    gain: NDArray[np.float32]
+    strength: float
+    error: float
+    applied: bool
+
+
+def coverage_renorm(
+    pixels: NDArray[np.float32],
+    coverage: NDArray,
+    starless: NDArray[np.bool_],
+    *,
+    sigma_px: float = SIGMA_PX,
+    gain_range: tuple[float, float] = GAIN_RANGE,
+) -> CoverageRenorm:
+    """Find how the background of a mosaic follows its blurred coverage, and the gain that takes it out.
+
+    Parameters
+    ----------
+    pixels : ndarray of float32, shape (H, W, C)
+        In ADU, background included; NaN where nothing is.
+    coverage : ndarray, shape (H, W)
+        Number of subs.
+    starless : ndarray of bool, shape (H, W)
+        Pixels that show the background.
+    sigma_px : float
+        The coverage is blurred by a Gaussian of this width within the footprint.
+    gain_range : tuple of float
+        The gain stays within it.
+
+    Notes
+    -----
+    A mean of subs does not depend on their number, so that nothing is divided by the coverage without
+    evidence: the exponent is fitted to the differences of blocks a few blocks apart, robustly, where
+    nebulae are noise unless they happen to lie as the coverage does; its error is a jackknife over parts of the
+    canvas. Below five sigma, and where the coverage is even, the mosaic stays as it is.
+    """
+    shape = pixels.shape[:2]
+    valid = np.isfinite(pixels).all(axis=2) & (coverage > 0)
+    blurred = _blurred_blocks(coverage, valid, sigma_px)
+    level = _block_levels(pixels, valid & starless)
+    even = CoverageRenorm(np.ones(shape, dtype=np.float32), float("nan"), float("nan"), False)
+    strength, error = _fit(level, blurred)
+    if not np.isfinite(strength):
+        return even
+    if not abs(strength) > _CERTAIN_SIGMA * error:
+        return CoverageRenorm(even.gain, strength, error, False)
+    known = np.isfinite(blurred)
+    usual = float(np.exp(np.median(np.log(blurred[known]))))
+    gains = np.where(known, (np.where(known, blurred, usual) / usual) ** -strength, 1.0)
+    gain = _spread(np.clip(gains, *gain_range), shape)
+    return CoverageRenorm(gain, strength, error, True)
+
+
+def _in_blocks(image: NDArray, fill: float) -> NDArray:
+    """(rows, columns, block * block), the last blocks padded with `fill`."""
+    rows, columns = (-(-side // _BLOCK_PX) for side in image.shape)
+    padding = ((0, rows * _BLOCK_PX - image.shape[0]), (0, columns * _BLOCK_PX - image.shape[1]))
+    padded = np.pad(image, padding, constant_values=fill)
+    cut = padded.reshape(rows, _BLOCK_PX, columns, _BLOCK_PX).transpose(0, 2, 1, 3)
+    return cut.reshape(rows, columns, -1)
+
+
+def _blurred_blocks(coverage: NDArray, valid: NDArray[np.bool_], sigma_px: float) -> FloatArray:
+    """Coverage of blocks, blurred within the footprint; NaN outside of it."""
+    from scipy.ndimage import gaussian_filter
+
+    inside = _in_blocks(valid, False).mean(axis=2, dtype=np.float64)
+    depth = _in_blocks(np.where(valid, coverage, 0).astype(np.float32), 0.0).mean(axis=2, dtype=np.float64)
+    share = gaussian_filter(inside, sigma_px / _BLOCK_PX, mode="constant")
+    total = gaussian_filter(depth, sigma_px / _BLOCK_PX, mode="constant")
+    return np.where(inside > 0, total / np.maximum(share, 1e-9), np.nan)
+
+
+def _block_levels(pixels: NDArray[np.float32], usable: NDArray[np.bool_]) -> FloatArray:
+    """Logarithm of the mean background of each block, averaged over the channels; NaN where half is missing."""
+    levels = []
+    for channel in range(pixels.shape[2]):
+        blocks = _in_blocks(np.where(usable, pixels[..., channel], np.float32(np.nan)), np.nan)
+        number = np.isfinite(blocks).sum(axis=2)
+        mean = np.nansum(blocks, axis=2, dtype=np.float64) / np.maximum(number, 1)
+        levels.append(np.where((number >= _BLOCK_PX**2 // 2) & (mean > 0), mean, np.nan))
+    return np.asarray(np.log(np.stack(levels)).mean(axis=0))
+
+
+def _fit(level: FloatArray, blurred: FloatArray) -> tuple[float, float]:
+    """Exponent and its error from differences between blocks; NaN where too few or the coverage is even."""
+    slopes, steps, part = [], [], []
+    rows, columns = level.shape
+    row, column = np.indices(level.shape)
+    group = (row * _GROUPS // rows) * _GROUPS + column * _GROUPS // columns
+    depth = np.log(blurred)
+    for axis in (0, 1):
+        there = [slice(None), slice(None)]
+        here = [slice(None), slice(None)]
+        there[axis], here[axis] = slice(_FIT_BLOCKS, None), slice(None, -_FIT_BLOCKS)
+        difference = level[tuple(there)] - level[tuple(here)]
+        step = depth[tuple(there)] - depth[tuple(here)]
+        good = np.isfinite(difference) & np.isfinite(step)
+        slopes.append(difference[good])
+        steps.append(step[good])
+        part.append(group[tuple(here)][good])
+    y, x, where = np.concatenate(slopes), np.concatenate(steps), np.concatenate(part)
+    if y.size < _LEAST_PAIRS or float(np.sqrt(np.mean(x**2))) < 1e-3:
+        return float("nan"), float("nan")
+    weight = _robust_weights(y, x)
+    # Sums of each part: the jackknife leaves them out in turn.
+    xy, xx = (np.bincount(where, weight * x * values, minlength=_GROUPS**2) for values in (y, x))
+    strength = xy.sum() / xx.sum()
+    without = (xy.sum() - xy) / np.maximum(xx.sum() - xx, 1e-12)
+    counted = xx > 0
+    number = np.count_nonzero(counted)
+    spread = without[counted] - without[counted].mean()
+    error = float(np.sqrt((number - 1) / number * np.sum(spread**2)))
+    return float(strength), error
+
+
+def _robust_weights(y: FloatArray, x: FloatArray) -> FloatArray:
+    """Cauchy weights about a line through the origin."""
+    strength, weight = 0.0, np.ones_like(y)
+    for _ in range(30):
+        left = y - strength * x
+        scale = max(1.4826 * float(np.median(np.abs(left))), 1e-9)
+        weight = 1.0 / (1.0 + (left / (2.385 * scale)) ** 2)
+        moved = float(np.sum(weight * x * y) / np.sum(weight * x * x))
+        if abs(moved - strength) < 1e-9:
+            break
+        strength = moved
+    return weight
+
+
+def _spread(blocks: FloatArray, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Block values interpolated linearly to the pixels."""
+    result = blocks
+    for axis in (0, 1):
+        place = (np.arange(shape[axis]) + 0.5) / _BLOCK_PX - 0.5
+        low = np.clip(np.floor(place).astype(np.intp), 0, blocks.shape[axis] - 1)
+        high = np.minimum(low + 1, blocks.shape[axis] - 1)
+        share = np.clip(place - low, 0.0, 1.0).astype(np.float32)
+        share = share[:, None] if axis == 0 else share[None, :]
+        result = np.take(result, low, axis=axis) * (1 - share) + np.take(result, high, axis=axis) * share
+        result = result.astype(np.float32)
+    return np.asarray(result, dtype=np.float32)
