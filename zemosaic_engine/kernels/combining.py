@@ -459,8 +459,8 @@ def combine_rows(
     radial : float32 (N, 5)
         ``(cx, cy, r_start, r_end, power)`` of the radial weight ``cos(pi/2 t) ** power``; power 0 disables it.
     sky : float32 (C,), or (rows, columns, C)
-        Sky level of the combined image, where the predicted noise starts to grow with the signal; or levels at
-        the middles of cells of `sky_step` pixels, linear in between.
+        Level where the predicted noise starts to grow with the signal, or those in the middles of cells of
+        `sky_step` pixels, linear in between.
     reject, combine : int
         `reference.REJECT` and `reference.COMBINE`.
     kappa_low, kappa_high, winsor_low, winsor_high : float
@@ -471,15 +471,15 @@ def combine_rows(
         Number of samples used and rejected.
     shares : float32, like `samples`, optional
         Factor on the weight of each single sample; 0 leaves it out.
-    sky_step : int
-        See `sky`.
     origin : tuple of int
         Row and column of the tile's first pixel where `edges`, `radial` and `sky` are counted.
     """
     f32 = np.float32
     scale = tuple(np.ascontiguousarray(a, dtype=f32) for a in (gain, offset, weight, sigma))
-    if out_value.shape != (row1 - row0, width, channels):
-        raise ValueError(f"out_value must have shape {(row1 - row0, width, channels)}, not {out_value.shape}")
+    shape = (row1 - row0, width, channels)
+    if out_value.shape != shape:
+        raise ValueError(f"out_value must have shape {shape}, not {out_value.shape}")
+    levels = np.reshape(sky, (1, 1, -1)) if np.ndim(sky) == 1 else sky
     _combine_rows(
         np.asarray(samples),
         np.ascontiguousarray(start, dtype=np.int64),
@@ -492,7 +492,7 @@ def combine_rows(
             float(feather_px),
             np.ascontiguousarray(radial, dtype=np.float64),
         ),
-        (np.ascontiguousarray(np.reshape(sky, (1, 1, -1)) if np.ndim(sky) == 1 else sky, dtype=f32), int(sky_step)),
+        (np.ascontiguousarray(levels, dtype=f32), int(sky_step)),
         (int(origin[0]), int(origin[1])),
         int(reject),
         (float(kappa_low), float(kappa_high), float(winsor_low), float(winsor_high)),
