@@ -26,6 +26,7 @@ from zemosaic_engine.photometry.tile_scaling import TileScaling
 from zemosaic_engine.reference_catalogue import chosen_catalogue, tie_to_catalogue
 from zemosaic_engine.request import GridOutcome, GridRequest, agreeing
 from zemosaic_engine.resume.checkpoints import Checkpoints
+from zemosaic_engine.resume.lost_inputs import raise_if_lost
 from zemosaic_engine.resume.run_folder import RunFolder
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.stacking.tile_stacks import StackedTiles, stack_tiles, take_tiles
@@ -77,10 +78,17 @@ def build_mosaic(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridO
     Cancelled
         If somebody asked for it.
     """
+    from zemosaic_engine.kernels.compiled import first_compile_told
+
     tell = Teller(sink, _PHASES)
+    with first_compile_told(lambda text: tell.log(f"[GRID] {text}")):
+        return _build(request, tell, cancel)
+
+
+def _build(request: GridRequest, tell: Teller, cancel: CancelToken) -> GridOutcome:
     tell.phase(0)
     if request.canvas is None:
-        request = plan_request(request, sink, cancel)
+        request = plan_request(request, tell.sink, cancel)
     canvas = cast(CanvasPlan, request.canvas)
     catalogue = chosen_catalogue(request.settings, request.infos[0].channels)
     tell.phase(1)
@@ -109,9 +117,9 @@ def prepare_request(
     Raises
     ------
     SettingsError
-        If the rows have several filters and none was chosen.
+        If the folder holds nothing that is called like a sub, or the rows have several filters and none was chosen.
     RunError
-        If there is no usable sub.
+        If the folder went away while its headers were read.
     """
     tell = Teller(sink, _PHASES)
 
@@ -123,6 +131,8 @@ def prepare_request(
     found_plan = None if tiles_only else plan.find_stack_plan(input_folder)
     if found_plan is None:
         infos, rejected = plan.scan_folder(input_folder, saturation_adu=settings.saturation_adu, on_file=on_file)
+        if not infos and not rejected:
+            raise SettingsError(plan.no_sub_text(input_folder))
         infos = plan.select_filter(infos, settings.filter)
         tell.log(f"[GRID] {len(infos)} usable FITS images in {input_folder}")
     else:
@@ -137,7 +147,9 @@ def prepare_request(
         infos = plan.select_filter(infos, settings.filter)
         rejected = [*stack_plan.missing, *unreadable]
         tell.log(f"[GRID] {found_plan.name}: {len(rows)} subs, {len(infos)} of them usable")
+    paths = [*(info.path for info in infos), *(error.path for error in rejected)]
     for error in rejected:
+        raise_if_lost(error, paths)
         tell.set_aside(error)
     return GridRequest(infos, rejected, output, settings, tiles_only)
 

@@ -267,11 +267,11 @@ def _check_settings(order: RunOrder) -> None:
         )
     if settings.reference_catalogue and not Path(settings.reference_catalogue).is_file():
         raise SettingsError(f"The reference catalogue {settings.reference_catalogue} is not there.")
-    free = memory.available_bytes()
-    if settings.memory_gb * 1e9 > free:
+    there = memory.physical_bytes()
+    if there and settings.memory_gb * 1e9 > there:
         raise SettingsError(
-            f"memory_gb = {settings.memory_gb:g} is more than is free on this computer ({memory.size_text(free)}); "
-            "lower it, or leave it at 0."
+            f"memory_gb = {settings.memory_gb:g} is more than this computer has ({memory.size_text(there)}); lower it, "
+            "or leave it at 0."
         )
 
 

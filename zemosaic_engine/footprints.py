@@ -121,7 +121,7 @@ def _touching(cell: TileBoxes, boxes: NDArray[np.int64], footprints: Sequence[Fo
     return tuple(touching)
 
 
-def sample_bytes(layout: TileLayout, footprints: Sequence[Footprint], channels: int) -> int:
-    """Memory for the float32 samples of a tile, each sub cropped to where it meets the tile."""
+def sample_bytes(layout: TileLayout, footprints: Sequence[Footprint], channels: int, planes: int = 1) -> int:
+    """Memory for the samples of a tile, `planes` float32 each, each sub cropped to where it meets the tile."""
     crops = (footprints[number].box.intersect(layout.outer) for number in layout.subs)
-    return 4 * channels * sum(crop.height * crop.width for crop in crops)
+    return 4 * planes * channels * sum(crop.height * crop.width for crop in crops)

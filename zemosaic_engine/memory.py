@@ -30,11 +30,17 @@ def available_bytes() -> int:
     known = [value for value in (_meminfo_available(), _cgroup_available()) if value is not None]
     if known:
         return min(known)
+    return physical_bytes() // 2 or _SAFE_GUESS
+
+
+def physical_bytes() -> int:
+    """Memory of this computer in bytes; 0 where the system does not say."""
+    if sys.platform == "win32":
+        return _windows_physical()
     try:
-        physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return max(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), 0)
     except (ValueError, OSError):
-        return _SAFE_GUESS
-    return physical // 2 if physical > 0 else _SAFE_GUESS
+        return 0
 
 
 def _meminfo_available(path: Path = Path("/proc/meminfo")) -> int | None:
@@ -131,11 +137,17 @@ if sys.platform == "win32":
             ),
         )
 
-    def _windows_available() -> int:
+    def _windows_status() -> _MemoryStatus | None:
         status = _MemoryStatus(dwLength=ctypes.sizeof(_MemoryStatus))
-        if not ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
-            return _SAFE_GUESS
-        return int(status.AvailPhys)
+        return status if ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)) else None
+
+    def _windows_available() -> int:
+        status = _windows_status()
+        return _SAFE_GUESS if status is None else int(status.AvailPhys)
+
+    def _windows_physical() -> int:
+        status = _windows_status()
+        return 0 if status is None else int(status.TotalPhys)
 
     def _windows_peak() -> int:
         return int(_windows_counters().PeakWorkingSetSize)

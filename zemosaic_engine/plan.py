@@ -414,6 +414,20 @@ def scan_folder(
     return sorted(infos, key=_time_order), rejected
 
 
+def no_sub_text(folder: Path) -> str:
+    """What to say of a folder in which no file is called like a sub."""
+    try:
+        below = sorted(
+            entry.name
+            for entry in folder.iterdir()
+            if entry.is_dir() and any(_is_fits(f.name) for f in entry.iterdir())
+        )
+    except OSError:
+        below = []
+    hint = f"; its folder {below[0]} does" if below else "; is it the right one?"
+    return f"The folder {folder} holds no file named .fit, .fits, .fts (also with .gz behind) or .fz{hint}"
+
+
 def _time_order(info: SubInfo) -> tuple[bool, str, str]:
     return not info.date_obs, info.date_obs, info.path.name
 

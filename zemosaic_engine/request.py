@@ -92,9 +92,6 @@ def agreeing(request: GridRequest, tell: Teller) -> GridRequest:
     if not kept:
         lost = len(request.rejected) + len(odd)
         if not lost:
-            raise SettingsError(
-                "No sub was found: the input holds no file named .fit, .fits, .fts (also with .gz behind) or .fz; "
-                "is it the right folder?"
-            )
+            raise SettingsError("The run has no sub at all: name a folder or a plan that holds some.")
         raise RunError(f"No usable sub: all {lost} were set aside; the log and rejected_subs.csv give each reason.")
     return replace(request, infos=kept, rejected=[*request.rejected, *odd])

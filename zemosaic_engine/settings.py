@@ -168,11 +168,23 @@ class GridSettings(BaseModel):
         group="stacking",
         stage="stack",
     )
-    resample_kernel: Literal["nearest", "bilinear", "cubic", "lanczos3"] = _setting(
+    resample_kernel: Literal["nearest", "bilinear", "cubic", "lanczos3", "drizzle"] = _setting(
         "lanczos3",
-        "Interpolation that brings a sub onto the canvas.",
+        "How a sub comes onto the canvas: by interpolation, or by drizzle, which drops the samples of each colour "
+        "there without demosaicing and wants many dithered subs.",
         group="stacking",
         stage="stack",
+        advanced=True,
+    )
+    drizzle_pixfrac: float = _setting(
+        1.0,
+        "Side of the drops of drizzle in pixels of a sub: smaller is sharper and wants more subs. pixel_scale_arcsec "
+        "gives a finer canvas.",
+        group="stacking",
+        stage="stack",
+        unit="pixels of a sub",
+        gt=0.0,
+        le=1.0,
         advanced=True,
     )
     edge_feather_px: float = _setting(

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from zemosaic_engine.backend import to_device, to_numpy
 from zemosaic_engine.demosaic import COLOUR_SHARE, PADDING, bayer_taps, demosaic, pattern_channels
 from zemosaic_engine.geometry import Box
-from zemosaic_engine.kernels import combining, cpu, reference
+from zemosaic_engine.kernels import combining, cpu, demosaicing, drops, reference, resampling
 from zemosaic_engine.kernels.reference import COMBINE, REJECT, CombineOptions
 from zemosaic_engine.warp import PixelMap, kernel_stretch, resample
 
@@ -20,7 +20,9 @@ DEVICE = array_api_strict.Device("device1")
 ON_DEVICE = array_api_strict.asarray(np.zeros(1, np.float32), device=DEVICE)
 
 
-def combine_with_kernel(crops, boxes, shape, gain, offset, weight, sigma, edges, feather, radial, sky, options):
+def combine_with_kernel(
+    crops, boxes, shape, gain, offset, weight, sigma, edges, feather, radial, sky, options, dropped=None
+):
     """Call the compiled kernel on a list of crops."""
     height, width, channels = shape
     start = np.concatenate([[0], np.cumsum([c.size for c in crops])])[:-1]
@@ -35,7 +37,7 @@ def combine_with_kernel(crops, boxes, shape, gain, offset, weight, sigma, edges,
             np.concatenate([c.ravel() for c in crops]), start, boxes, row0, row1, width, channels,
             gain, offset, weight, sigma, edges, feather, radial, sky, REJECT[options.reject],
             options.kappa_low, options.kappa_high, options.winsor_low, options.winsor_high,
-            COMBINE[options.combine], *(a[row0:row1] for a in out),
+            COMBINE[options.combine], *(a[row0:row1] for a in out), dropped,
         )  # fmt: skip
     return out
 
@@ -211,9 +213,55 @@ def test_settings_become_options():
     assert options == CombineOptions("kappa_sigma", 2.0, 3.0, 0.1, 0.2, "mean")
 
 
-@pytest.mark.parametrize(
-    "name", ["FEW_SAMPLES", "SIGNAL_SHARE", "LEAST_SIGMA", "LEAST_TAPER", "UNDERSHOOT", "OVERSHOOT", "HALF_WEIGHT"]
-)
-def test_constants_are_the_same(name):
-    module = cpu if hasattr(cpu, name) else combining
-    assert getattr(module, name) == pytest.approx(getattr(reference, name), rel=1e-7)
+@pytest.mark.parametrize("twin", [combining, cpu, demosaicing, drops, resampling])
+def test_constants_are_the_same(twin):
+    """Twins repeat the constants of the definition; each has some."""
+    shared = [name for name in vars(reference) if name.isupper() and isinstance(getattr(reference, name), float | int)]
+    repeated = [name for name in shared if hasattr(twin, name)]
+    assert repeated
+    for name in repeated:
+        assert getattr(twin, name) == pytest.approx(getattr(reference, name), rel=1e-7)
+
+
+@pytest.mark.parametrize("how", list(COMBINE))
+@pytest.mark.parametrize("reject", list(REJECT))
+@pytest.mark.parametrize("count", [1, 2, 5, 12, 60])
+def test_combination_of_drops(count, reject, how):
+    """Samples judge, what was dropped beside the survivors is combined; hot drops go, lonely ones stay."""
+    rng = np.random.default_rng(count)
+    shape = (7, 40, 3)
+    crops, boxes = crops_of_subs(rng, count, shape, full=True)
+    judges = np.stack(crops)
+    values = (np.nan_to_num(judges, nan=1000.0) + rng.normal(0, 40, judges.shape)).astype(np.float32)
+    values[rng.random(values.shape) < 0.05] += 900
+    shares = rng.uniform(0, 2, values.shape).astype(np.float32)
+    shares[rng.random(values.shape) < 0.4] = 0.0
+    values[shares == 0] = np.nan
+    gain = rng.uniform(0.5, 2.0, (count, 3)).astype(np.float32)
+    offset = rng.normal(0, 5, (count, 3)).astype(np.float32)
+    sigma, weight = 30.0 * gain, 1.0 / gain**2
+    drop_sigma, sky = 45.0 * gain, np.full(3, 990, np.float32)
+    options = CombineOptions(reject, 3.5, 3.0, 0.05, 0.1, how)
+    onto = (
+        (judges - offset[:, None, None]) / gain[:, None, None],
+        (values - offset[:, None, None]) / gain[:, None, None],
+    )
+    far = np.tile(np.array([0, 0, 1e6], np.float32), (count, 4, 1))
+    kernel = combine_with_kernel(
+        list(onto[0].astype(np.float32)), boxes, shape, gain, offset, weight, sigma, far, 0.0,
+        np.zeros((count, 5), np.float32), sky, options,
+        dropped=(onto[1].astype(np.float32).ravel(), shares.ravel(), drop_sigma),
+    )  # fmt: skip
+    scaled = [a.astype(np.float32) * gain[:, None, None] + offset[:, None, None] for a in onto]
+    dense = (scaled[0], weight[:, None, None], sigma[:, None, None], sky)
+    defined = reference.combine(*dense, options, reference.Dropped(scaled[1], shares, drop_sigma[:, None, None]))
+    assert_same(kernel, defined)
+    strict = [
+        to_device(np.ascontiguousarray(a), ON_DEVICE) for a in (*dense, scaled[1], shares, drop_sigma[:, None, None])
+    ]
+    assert_same(kernel, reference.combine(*strict[:4], options, reference.Dropped(*strict[4:])))
+    dropped_there = (shares > 0) & np.isfinite(judges)
+    np.testing.assert_array_equal(kernel[2].astype(int) + kernel[3], dropped_there.sum(axis=0))
+    np.testing.assert_array_equal(np.isnan(kernel[0]), kernel[2] == 0)
+    if count == 60 and reject != "none":
+        assert np.nanmax(kernel[0]) < 1300

@@ -213,7 +213,11 @@ def test_the_input_must_be_a_folder(tmp_path):
 def test_a_folder_without_subs_is_taken_for_the_wrong_one(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "notes.txt").write_text("no sub")
-    with pytest.raises(SettingsError, match="is it the right folder"):
+    with pytest.raises(SettingsError, match="is it the right one"):
+        run_grid(tmp_path / "in", tmp_path / "out", SETTINGS, lambda event: None, CancelToken())
+    (tmp_path / "in" / "lights").mkdir()
+    write_image(tmp_path / "in" / "lights" / "a.fits")
+    with pytest.raises(SettingsError, match="its folder lights does"):
         run_grid(tmp_path / "in", tmp_path / "out", SETTINGS, lambda event: None, CancelToken())
     assert not (tmp_path / "out").exists()
 

@@ -1,1 +1,1 @@
-"""Per-pixel mathematics: `reference` is the definition, `cpu` its fast twin."""
+"""Per-pixel mathematics: `reference` is the definition; `cpu`, `drops` and `combining` its fast twins."""

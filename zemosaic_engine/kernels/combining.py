@@ -19,13 +19,14 @@ from .lanes import LANES, clipped_moments, collect_colour, collect_mono, exchang
 # file alone, and would go on using old values of another.
 FEW_SAMPLES = 8
 SIGNAL_SHARE = 0.3
+DROP_SHARE = 3.0
 LEAST_SIGMA = 0.8
 LEAST_TAPER = 1e-3
 _KAPPA_PASSES = 10
 _HUBER_PASSES = 50
 
 _INFINITY = np.float32(np.inf)
-_NO_SHARES = np.zeros(0, np.float32)
+_NOTHING_DROPPED = (np.zeros(0, np.float32), np.zeros(0, np.float32), np.zeros((0, 0), np.float32))
 
 
 @jit
@@ -255,6 +256,48 @@ def _reject(
 
 
 @jit
+def _count_carried(value: Any, share: Any, count: int, found: Any) -> None:
+    """How many samples of each pixel carry something to combine."""
+    found[:] = 0
+    for j in range(count):
+        for lane in range(LANES):
+            found[lane] += value[j, lane] < _INFINITY and share[j, lane] > 0.0
+
+
+@jit
+def _is_near(away: float, noise: float, signal: float, bounds: Any) -> bool:
+    limit = bounds[1] if away > 0.0 else bounds[0]
+    return abs(away) <= limit * np.sqrt(noise * noise + signal * signal)
+
+
+@jit
+def _take_carried(
+    value: Any, carried: Any, share: Any, noise: Any, count: int, n: Any, sky: Any, bounds: Any, rows: Any
+) -> None:
+    """Put what the surviving samples carry in their place, and count it.
+
+    Left out is what carries no weight, and what is too far from the median of the survivors, unless all are.
+    """
+    rows[:count] = value[:count]
+    _sort(rows, count)
+    for lane in range(LANES):
+        centre = _median(rows, n[lane], lane) if n[lane] > 0 else 0.0
+        signal = DROP_SHARE * max(centre - sky[lane], 0.0)
+        near = 0
+        for j in range(count):
+            if value[j, lane] < _INFINITY and share[j, lane] > 0.0:
+                near += _is_near(carried[j, lane] - centre, float(noise[j]), signal, bounds)
+        n[lane] = 0
+        for j in range(count):
+            if value[j, lane] < _INFINITY:
+                taken = share[j, lane] > 0.0 and (
+                    near == 0 or _is_near(carried[j, lane] - centre, float(noise[j]), signal, bounds)
+                )
+                value[j, lane] = carried[j, lane] if taken else _INFINITY
+                n[lane] += taken
+
+
+@jit
 def _edge_share(edges: Any, k: int, x: float, y: float, feather: float, radial: Any) -> float:
     """Share of its weight that sub `k` has at (x, y): falls to its edges and, if wanted, with the radius."""
     share = 1.0
@@ -298,13 +341,13 @@ def _collect(
     scale: Any,
     taper: Any,
     origin: Any,
-    shares: Any,
+    dropped: Any,
     into: Any,
 ) -> int:
     """Lay the samples of the pixels first..last of a row side by side, one row of lanes a sub; count the subs."""
     gain, offset, weight, sigma = scale
     edges, feather, radial = taper
-    value, share, noise, n = into
+    value, share, noise, n, carried, drop_noise = into
     channels, count = gain.shape[1], 0
     n[:] = 0
     for k in range(start.shape[0]):
@@ -317,7 +360,9 @@ def _collect(
             whole = whole and _edge_share(edges, k, origin[1] + x, origin[0] + row, feather, radial) == 1.0
         for c in range(channels):
             noise[c, count] = sigma[k, c]
-        if whole and x0 <= first and first + LANES <= x1 and shares.shape[0] == 0 and channels in (1, 3):
+            if dropped[0].shape[0] > 0:
+                drop_noise[c, count] = dropped[2][k, c]
+        if whole and x0 <= first and first + LANES <= x1 and dropped[0].shape[0] == 0 and channels in (1, 3):
             at = start[k] + ((row - y0) * (x1 - x0) + first - x0) * channels
             for c in range(channels):
                 if weight[k, c] > 0.0:
@@ -340,12 +385,14 @@ def _collect(
             part = 1.0 if whole else _edge_share(edges, k, origin[1] + first + lane, origin[0] + row, feather, radial)
             for c in range(channels):
                 scaled = samples[at] * gain[k, c] + offset[k, c]
-                own = weight[k, c] if shares.shape[0] == 0 else weight[k, c] * shares[at]
-                at += 1
-                if abs(scaled) < _INFINITY and own > 0.0:
+                if abs(scaled) < _INFINITY and weight[k, c] > 0.0:
                     value[c, count, lane] = scaled
-                    share[c, count, lane] = part * own
+                    share[c, count, lane] = part * weight[k, c]
+                    if dropped[0].shape[0] > 0:
+                        carried[c, count, lane] = dropped[0][at] * gain[k, c] + offset[k, c]
+                        share[c, count, lane] *= dropped[1][at]
                     n[c, lane] += 1
+                at += 1
         count += 1
     return count
 
@@ -364,7 +411,7 @@ def _combine_rows(
     reject: int,
     limits: Any,
     median: bool,
-    shares: Any,
+    dropped: Any,
     out: Any,
 ) -> None:
     out_value, out_weight, out_coverage, out_rejected = out
@@ -374,21 +421,30 @@ def _combine_rows(
     rows, drops = np.empty((most, LANES), np.float32), np.empty(most, np.int64)
     centre, spread, a, b, c3, d = (np.empty(LANES), np.empty(LANES), np.empty(LANES), np.empty(LANES),
                                    np.empty(LANES), np.empty(LANES))  # fmt: skip
+    carries = dropped[0].shape[0] > 0
+    carried = np.empty((channels, most if carries else 0, LANES), np.float32)
+    drop_noise = np.empty((channels, most if carries else 0), np.float32)
+    into = (value, share, noise, n, carried, drop_noise)
     found, active = np.empty(LANES, np.int64), np.empty(LANES, np.bool_)
     lost, levels = np.empty(LANES, np.int64), np.empty(LANES)
     work = (centre, spread, a, b, c3, d, lost, active)
     for row in range(row0, row1):
         for first in range(0, width, LANES):
             last = min(first + LANES, width)
-            count = _collect(
-                samples, start, boxes, row, first, last, scale, taper, origin, shares, (value, share, noise, n)
-            )
+            count = _collect(samples, start, boxes, row, first, last, scale, taper, origin, dropped, into)
             for c in range(channels):
                 found[:] = n[c]
+                if carries:
+                    _count_carried(value[c], share[c], count, found)
                 _sky_of_run(sky[0], sky[1], origin[0] + row, origin[1] + first, c, levels)
                 if reject != 0:
                     _reject(value[c], noise[c], count, n[c], levels, reject, limits, rows, work, drops)
-                weighted_sums(value[c], share[c], noise[c], count, a, b, d)
+                sigma = noise[c]
+                if carries:
+                    bounds = (limits[0], limits[1]) if reject != 0 else (np.inf, np.inf)
+                    _take_carried(value[c], carried[c], share[c], drop_noise[c], count, n[c], levels, bounds, rows)
+                    sigma = drop_noise[c]
+                weighted_sums(value[c], share[c], sigma, count, a, b, d)
                 if median:
                     rows[:count] = value[c, :count]
                     _sort(rows, count)
@@ -433,7 +489,7 @@ def combine_rows(
     out_weight: Any,
     out_coverage: Any,
     out_rejected: Any,
-    shares: Any = None,
+    dropped: Any = None,
     *,
     sky_step: int = 1,
     origin: tuple[int, int] = (0, 0),
@@ -444,10 +500,8 @@ def combine_rows(
     ----------
     samples : float32, flat, C-contiguous; may be a memory map
         Crop i is ``samples[start[i]:start[i] + h * w * C].reshape(h, w, C)``; NaN = invalid.
-    start : int64 (N,)
-        First sample of each crop.
-    boxes : int64 (N, 4)
-        Half-open ``(y0, y1, x0, x1)`` of each crop in the tile.
+    start, boxes : int64 (N,), (N, 4)
+        First sample of each crop, and its half-open ``(y0, y1, x0, x1)`` in the tile.
     row0, row1, width, channels : int
         Rows of the tile to compute, its width and number of channels.
     gain, offset, weight, sigma : float32 (N, C)
@@ -465,12 +519,12 @@ def combine_rows(
         `reference.REJECT` and `reference.COMBINE`.
     kappa_low, kappa_high, winsor_low, winsor_high : float
         See `reference.CombineOptions`.
-    out_value, out_weight : float32 (row1 - row0, width, C)
-        Combined value (NaN without samples) and its inverse variance (0 without).
-    out_coverage, out_rejected : uint16, same shape
-        Number of samples used and rejected.
-    shares : float32, like `samples`, optional
-        Factor on the weight of each single sample; 0 leaves it out.
+    out_value, out_weight, out_coverage, out_rejected : float32 and uint16 (row1 - row0, width, C)
+        Combined value (NaN without samples), its inverse variance (0 without), samples used and rejected.
+    dropped : tuple, optional
+        ``(values, shares, sigma)``, the first two like `samples`, the last float32 (N, C): what is combined in
+        the place of the samples that survive, the factor on the weight of each (0 where the sub has
+        nothing), and its noise. The samples then only judge.
     origin : tuple of int
         Row and column of the tile's first pixel where `edges`, `radial` and `sky` are counted.
     """
@@ -497,6 +551,6 @@ def combine_rows(
         int(reject),
         (float(kappa_low), float(kappa_high), float(winsor_low), float(winsor_high)),
         combine == 1,
-        _NO_SHARES if shares is None else np.asarray(shares),
+        _NOTHING_DROPPED if dropped is None else tuple(np.asarray(array) for array in dropped),
         (out_value, out_weight, out_coverage, out_rejected),
     )

@@ -5,7 +5,7 @@
     hot pixels   <- contents of the subs they are found in
     measurement  <- content and header of the sub, hot pixels of its sensor, canvas, settings of measuring
     solution     <- measurements of the subs that take part, settings of the solution
-    tile         <- subs with their hot pixels, their calibrations, boxes, canvas, settings up to stacking
+    tile         <- subs with their hot pixels, their calibrations, boxes, canvas, settings of measuring and stacking
 
 Matching, assembly and files are made anew each time: they take a small share of a run.
 """
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +27,6 @@ from ..request import GridRequest
 from ..settings import GridSettings, Stage, setting_fields
 from ..wcs import CanvasPlan
 from .fingerprints import fingerprint
-
-_ORDER = get_args(Stage)
 
 
 class Dependencies:
@@ -78,7 +75,7 @@ class Dependencies:
 
     def measurement(self, number: int, *what: object) -> str:
         """Of what is measured on a sub, with `what` matters beside sub, canvas and settings."""
-        settings = settings_until("measure", self._settings)
+        settings = settings_of(self._settings, "measure")
         key = self._checkpoints.key("measurement", self.sub(number), self._canvas, settings, *what)
         self._measurements[number] = key
         return key
@@ -86,7 +83,7 @@ class Dependencies:
     def solution(self, numbers: Sequence[int]) -> str:
         """Of the solution for the subs `numbers`, for which `measurement` was called."""
         measured = [self._measurements[number] for number in numbers]
-        return self._checkpoints.key("solution", measured, settings_until("solve", self._settings))
+        return self._checkpoints.key("solution", measured, settings_of(self._settings, "solve"))
 
     def tile(
         self,
@@ -110,7 +107,7 @@ class Dependencies:
         """
         subs = [self.sub(number) for number in layout.subs]
         boxes = (layout.name, list(layout.inner), list(layout.outer))
-        settings = settings_until("stack", self._settings)
+        settings = settings_of(self._settings, "measure", "stack")
         return self._checkpoints.key("tile", subs, list(calibrations), background, sky, boxes, self._canvas, settings)
 
     def _content(self, info: SubInfo) -> str:
@@ -120,10 +117,9 @@ class Dependencies:
             raise SubError(info.path, f"it cannot be read: {error.strerror or error}") from error
 
 
-def settings_until(stage: Stage, settings: GridSettings) -> dict[str, object]:
-    """The settings that a stage depends on, by name: its own and those of the stages before it.
+def settings_of(settings: GridSettings, *stages: Stage) -> dict[str, object]:
+    """The settings whose first stage is one of `stages`, by name.
 
-    Those of the stage "plan" are not among them: they act through the subs and the canvas.
+    What is made from the results of an earlier stage depends on its settings through them.
     """
-    wanted = _ORDER[1 : _ORDER.index(stage) + 1]
-    return {field.name: getattr(settings, field.name) for field in setting_fields() if field.stage in wanted}
+    return {field.name: getattr(settings, field.name) for field in setting_fields() if field.stage in stages}

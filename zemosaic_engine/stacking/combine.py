@@ -192,6 +192,7 @@ def _combine_rows_on_cpu(
         samples.edges, settings.edge_feather_px, samples.radial,
         sky, reference.REJECT[settings.stack_reject_algo], settings.stack_kappa_low, settings.stack_kappa_high,
         settings.winsor_limits[0], settings.winsor_limits[1], reference.COMBINE[settings.stack_final_combine], *into,
+        _drops_on_scale(samples, scales),
     )  # fmt: skip
 
 
@@ -208,13 +209,15 @@ def _combine_rows_on_device(
     """Combine a band of rows by the kernels' definition, on the device of `like`."""
     from zemosaic_engine.kernels import reference
 
-    values, weight = _dense_rows(samples, scales, weighing, settings, band)
+    values, weight, dropped = _dense_rows(samples, scales, weighing, settings, band)
     noise = weighing.noise[:, None, None, :]
     there, weight_there, noise_there, sky_there = (
         devices.to_device(array, like=like) for array in (values, weight, noise, sky)
     )
     options = reference.CombineOptions.from_settings(settings)
-    combined = reference.combine(there, weight_there, noise_there, sky_there, options)
+    if dropped is not None:
+        dropped = reference.Dropped(*(devices.to_device(array, like=like) for array in dropped))
+    combined = reference.combine(there, weight_there, noise_there, sky_there, options, dropped)
     results = combined.value, combined.inverse_variance, combined.coverage, combined.rejected
     for target, result in zip(into, results, strict=True):
         np.asarray(target)[...] = devices.to_numpy(result)
@@ -225,23 +228,44 @@ def _device_rows(count: int, shape: tuple[int, int, int]) -> int:
     return int(np.clip(_DEVICE_BAND_BYTES // (8 * count * shape[1] * shape[2]), 1, _BAND_ROWS))
 
 
+def _drops_on_scale(
+    samples: Samples, scales: Scales
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]] | None:
+    """What was dropped, with its noise on the scale of the stack; None without."""
+    drops = samples.dropped
+    return None if drops is None else (drops.values, drops.shares, scaled_noise(list(drops.noise), scales.gain))
+
+
 def _dense_rows(
     samples: Samples, scales: Scales, weighing: Weighing, settings: GridSettings, band: tuple[int, int]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Scaled samples of a band of rows as one (N, h, w, C) array, NaN where a sub has nothing, and their weights."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32], tuple[NDArray, NDArray, NDArray] | None]:
+    """A band of rows as (N, h, w, C) arrays: scaled samples, NaN where a sub has nothing, their weights, drops."""
     from zemosaic_engine.kernels import reference
 
+    values = _dense(samples, samples.buffer, band, np.nan)
+    gain, offset = scales.gain[:, None, None, :], scales.offset[:, None, None, :]
+    values = values * gain + offset
+    taper = reference.sample_taper(samples.edges, settings.edge_feather_px, samples.radial, band, samples.shape[1])
+    weight = taper[..., None] * weighing.weight[:, None, None, :]
+    on_scale = _drops_on_scale(samples, scales)
+    if on_scale is None:
+        return values, weight, None
+    dropped = _dense(samples, on_scale[0], band, np.nan) * gain + offset
+    return values, weight, (dropped, _dense(samples, on_scale[1], band, 0.0), on_scale[2][:, None, None, :])
+
+
+def _dense(samples: Samples, flat: NDArray[np.float32], band: tuple[int, int], missing: float) -> NDArray[np.float32]:
+    """A band of rows of every crop of a flat buffer at its place, (N, h, w, C)."""
     count, width, channels = len(samples.start), samples.shape[1], samples.shape[2]
-    values = np.full((count, band[1] - band[0], width, channels), np.nan, dtype=np.float32)
+    dense = np.full((count, band[1] - band[0], width, channels), missing, dtype=np.float32)
     for number in range(count):
         y0, y1, x0, x1 = (int(side) for side in samples.boxes[number])
         top, bottom = max(y0, band[0]), min(y1, band[1])
         if top < bottom:
-            rows = samples.crop(number)[top - y0 : bottom - y0]
-            scaled = rows * scales.gain[number] + scales.offset[number]
-            values[number, top - band[0] : bottom - band[0], x0:x1] = scaled
-    taper = reference.sample_taper(samples.edges, settings.edge_feather_px, samples.radial, band, width)
-    return values, taper[..., None] * weighing.weight[:, None, None, :]
+            dense[number, top - band[0] : bottom - band[0], x0:x1] = samples.crop_of(flat, number)[
+                top - y0 : bottom - y0
+            ]
+    return dense
 
 
 def scaled_noise(noise: Sequence[NDArray[np.float64]], gain: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,11 +1,13 @@
-"""Every sub of a tile is resampled onto the tile's pixels, calibrated on the way, and measured there."""
+"""Every sub of a tile comes onto the tile's pixels, calibrated on the way, and is measured there."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from ..drizzle import drop, drop_map, sample_noise
 from ..errors import SubError
 from ..events import CancelToken, Steps
 from ..executors.threads import run_all, thread_count
@@ -17,10 +19,13 @@ from ..memory import SampleStore
 from ..photometry.scales import SampleFacts
 from ..photometry.stars import Stars
 from ..settings import GridSettings
-from ..warp import pixel_map, resample
+from ..warp import Kernel, pixel_map, resample
 from ..wcs import CanvasPlan
-from .samples import Samples, measure_sample, radial_weights
+from .samples import Drops, Samples, measure_sample, radial_weights
 from .survey import Survey
+
+#: Whose samples are judged for drops: an interpolated sample lies where its pixel is, a drop beside it.
+_JUDGE: Kernel = "lanczos3"
 
 Gathered = tuple[Samples, list[SampleFacts], list[int]]
 
@@ -37,11 +42,13 @@ def gather(
     steps: Steps,
     cancel: CancelToken,
 ) -> Gathered:
-    """Resample every sub of a tile onto its pixels and measure it there."""
+    """Resample every sub of a tile onto its pixels and measure it there; drop it there too if drizzle is asked for."""
     channels = infos[0].channels
     crops = [footprints[number].box.intersect(layout.outer) for number in layout.subs]
     start = np.concatenate([[0], np.cumsum([crop.height * crop.width * channels for crop in crops])]).astype(np.int64)
-    buffer = store.begin(int(start[-1]))
+    buffer, *dropped = np.split(store.begin(planes_of(settings) * int(start[-1])), planes_of(settings))
+    drops = Drops(dropped[0], dropped[1], np.zeros((len(crops), channels))) if dropped else None
+    kernel = _JUDGE if settings.resample_kernel == "drizzle" else settings.resample_kernel
 
     def resample_one(place: int) -> SampleFacts | None:
         number, crop = layout.subs[place], crops[place]
@@ -51,12 +58,19 @@ def gather(
             return None
         finally:
             steps.one()
-        target = buffer[start[place] : start[place + 1]].reshape(*crop.shape, channels)
+        here = slice(start[place], start[place + 1])
+        target = buffer[here].reshape(*crop.shape, channels)
         mapping = pixel_map(infos[number].wcs, canvas.wcs, crop, src_shape=infos[number].shape)
         scale = survey.calibration(number)
-        resample(loaded.frame.pixels, mapping, crop, settings.resample_kernel, target, scale)
+        resample(loaded.frame.pixels, mapping, crop, kernel, target, scale)
         if not np.isfinite(target).any():
             return None
+        if drops is not None:
+            falls = drop_map(infos[number].wcs, infos[number].shape, canvas.wcs, canvas.shape)
+            into = drops.values[here].reshape(target.shape), drops.shares[here].reshape(target.shape)
+            drop(loaded.frame.pixels, falls, crop, settings.drizzle_pixfrac, infos[number].bayer, into, scale)
+            noise = sample_noise(loaded.frame.pixels, infos[number].bayer)
+            drops.noise[place] = noise if scale is None else noise * scale.gain
         stars = _stars_in(loaded.stars, crop)
         return measure_sample(target, crop, stars, infos[number].exposure_s, frame_stars=len(loaded.stars))
 
@@ -70,8 +84,14 @@ def gather(
         np.array([footprints[n].edges_in(layout.outer) for n in numbers]).reshape(-1, 4, 3),
         radial_weights([footprints[n] for n in numbers], settings, layout.outer),
         (*layout.outer.shape, channels),
+        None if drops is None else replace(drops, noise=drops.noise[kept]),
     )
     return samples, [facts for facts in measured if facts is not None], numbers
+
+
+def planes_of(settings: GridSettings) -> int:
+    """Numbers that are held of each sample: its value, and of a drop its value and share beside it."""
+    return 3 if settings.resample_kernel == "drizzle" else 1
 
 
 def _stars_in(stars: Stars, box: Box) -> Stars:

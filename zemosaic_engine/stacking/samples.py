@@ -17,6 +17,23 @@ from ..settings import GridSettings
 
 
 @dataclass(frozen=True)
+class Drops:
+    """What subs dropped onto the pixels of a stack.
+
+    Attributes
+    ----------
+    values, shares : ndarray of float32, shape (n,)
+        As ``Samples.buffer``: mean of the drops in each pixel, and the sum of their shares (0 for none).
+    noise : ndarray of float64, shape (N, C)
+        Noise of a drop of each sub, in ADU, before the gain of the stack.
+    """
+
+    values: NDArray[np.float32]
+    shares: NDArray[np.float32]
+    noise: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Samples:
     """Resampled pieces of subs in one flat buffer, each with its place in the stack.
 
@@ -33,6 +50,8 @@ class Samples:
         ``(cx, cy, r_start, r_end, power)`` of the radial weight; power 0 disables it.
     shape : tuple of int
         ``(height, width, channels)`` of the stack.
+    dropped : Drops or None
+        What drizzle dropped beside them; the samples then only judge which of it is used.
     """
 
     buffer: NDArray[np.float32]
@@ -41,12 +60,17 @@ class Samples:
     edges: NDArray[np.float64]
     radial: NDArray[np.float64]
     shape: tuple[int, int, int]
+    dropped: Drops | None = None
 
     def crop(self, index: int) -> NDArray[np.float32]:
         """Crop `index` as an (h, w, C) view."""
+        return self.crop_of(self.buffer, index)
+
+    def crop_of(self, flat: NDArray[np.float32], index: int) -> NDArray[np.float32]:
+        """Crop `index` of another buffer of the same order."""
         y0, y1, x0, x1 = self.boxes[index]
         size = (y1 - y0) * (x1 - x0) * self.shape[2]
-        return self.buffer[self.start[index] : self.start[index] + size].reshape(y1 - y0, x1 - x0, self.shape[2])
+        return flat[self.start[index] : self.start[index] + size].reshape(y1 - y0, x1 - x0, self.shape[2])
 
 
 def measure_sample(

@@ -104,9 +104,7 @@ def calibrate(
     if not measured:
         return Survey(errors=list(starless.values()), set_aside=set(starless))
     used = [infos[number] for number in measured]
-    solution = past.solution(
-        list(measured), lambda: run_interruptibly(lambda: _solve(measured, settings, cancel), cancel)
-    )
+    solution = past.solution(list(measured), lambda: _solve(measured, settings, cancel))
     tell_solution(solution, used, tell)
     write_survey(request.output, solution, used, list(measured.values()))
     calibrations: list[SubCalibration | None] = [None] * len(infos)

@@ -9,6 +9,7 @@ import numpy as np
 from astropy.wcs import WCS
 
 from .. import memory, mosaic_files, provenance
+from ..drizzle import gap_shares
 from ..errors import SubError
 from ..events import CancelToken, Steps, Teller
 from ..executors.threads import run_interruptibly
@@ -21,6 +22,7 @@ from ..request import GridRequest
 from ..resume.fingerprints import file_digest
 from ..settings import GridSettings
 from ..sub_parts import SubParts
+from ..tile_matching import channel_names
 from ..tiles import TilePixels, examine, read_part, write_tile
 from ..wcs import CanvasPlan
 from .blocks import BlockStacker, serves
@@ -29,6 +31,8 @@ from .gather import gather
 from .past import StackedTile
 from .sky_map import flat_sky
 from .survey import Survey
+
+_SOME_GAPS = 1e-3
 
 
 def stacks_blocks(request: GridRequest, canvas: CanvasPlan) -> bool:
@@ -138,6 +142,8 @@ class TileStacker:
         scales = normalise(samples, facts, settings, self._cancel)
         stack = combine(samples, facts, scales, settings, device=self._device, cancel=self._cancel)
         self._tell.log(_stack_line(layout, numbers, request.infos, stack, survey))
+        if settings.resample_kernel == "drizzle":
+            _tell_gaps(layout.name, stack, settings, self._tell)
         _equalise(layout.name, stack, settings, survey, self._tell)
         return stack, numbers
 
@@ -212,6 +218,18 @@ def _equalise(name: str, stack: Stack, settings: GridSettings, survey: Survey, t
     stack.weight[...] /= np.square(np.array(gains, dtype=np.float32))
     red, green, blue = gains
     tell.log(f"[GRID] {name}: RGB equalisation gains {red:.4f} {green:.4f} {blue:.4f}, background {level:.2f} ADU")
+
+
+def _tell_gaps(name: str, stack: Stack, settings: GridSettings, tell: Teller) -> None:
+    """Warn of a tile where drops left gaps."""
+    gaps = gap_shares(stack.coverage)
+    if gaps.max() > _SOME_GAPS:
+        named = ", ".join(f"{c} {100 * gap:.1f} %" for c, gap in zip(channel_names(gaps.size), gaps, strict=True))
+        tell.log(
+            f"[GRID] {name}: drizzle left pixels without a sample ({named}): the subs are too few for drizzle_pixfrac "
+            f"{settings.drizzle_pixfrac:g} on this canvas; raise it or pixel_scale_arcsec, or add subs",
+            "WARN",
+        )
 
 
 def tile_wcs(layout: TileLayout, canvas: CanvasPlan) -> WCS:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from .. import backend, memory, mosaic_files, provenance, room
+from ..drizzle import filled_share
 from ..errors import RunError, SubError
 from ..events import CancelToken, Steps, SubCount, Teller, TileCount
 from ..executors.threads import run_all
 from ..footprints import TileLayout, footprint_of, lay_out_tiles, sample_bytes
-from ..frames import load_frame
+from ..frames import SubInfo, load_frame
 from ..geometry import Box
 from ..hot_pixels import sensor_key
 from ..loading import SubLoader
@@ -22,9 +23,12 @@ from ..resume.lost_inputs import raise_if_lost
 from ..settings import GridSettings
 from ..tiles import Tile, TilePixels, examine, write_tile
 from ..wcs import CanvasPlan
+from .gather import planes_of
 from .past import Past, StackedTile
 from .survey import calibrate
 from .tile_stacker import TileStacker, stacks_blocks, tile_wcs
+
+_LEAST_FILLED = 0.5  # of the pixels; below it drizzle makes a grid of dots
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,11 @@ def stack_tiles(request: GridRequest, canvas: CanvasPlan, tell: Teller, cancel: 
     by_blocks = device is None and stacks_blocks(request, canvas)
     # Blocks decode the parts that they need: whole subs are measured and let go.
     loader = _open_loader(request, canvas, 0 if by_blocks else budget // 2, past, tell, cancel)
+    if settings.resample_kernel == "drizzle":
+        _check_drops(infos, max((len(layout.subs) for layout in layouts), default=0), canvas, settings)
     if not by_blocks:
-        deepest = max((sample_bytes(layout, footprints, infos[0].channels) for layout in layouts), default=0)
+        planes, channels = planes_of(settings), infos[0].channels
+        deepest = max((sample_bytes(layout, footprints, channels, planes) for layout in layouts), default=0)
         room.for_samples(request.output, deepest, budget // 2)
     steps = Steps(sum(len(layout.subs) for layout in layouts), tell, cancel)
     survey = calibrate(request, canvas, loader, past, steps, tell, cancel)
@@ -144,6 +151,18 @@ def _open_loader(
         tell.set_aside,
         lambda count: tell.sink(SubCount(count, total)),
     )
+
+
+def _check_drops(infos: Sequence[SubInfo], subs: int, canvas: CanvasPlan, settings: GridSettings) -> None:
+    """Raise `RunError` if not even where all subs of the deepest tile meet their drops would fill half the pixels."""
+    scale = float(np.median([info.pixel_scale_arcsec for info in infos])) / canvas.pixel_scale_arcsec
+    filled = filled_share(subs, scale, settings.drizzle_pixfrac, infos[0].bayer)
+    if filled < _LEAST_FILLED:
+        raise RunError(
+            f"Drizzle would leave {100 - 100 * filled:.0f} % of the pixels empty: {subs} subs in the deepest tile are "
+            f"too few for drizzle_pixfrac {settings.drizzle_pixfrac:g} on a canvas of {canvas.pixel_scale_arcsec:.3g} "
+            "arcsec a pixel; raise drizzle_pixfrac or pixel_scale_arcsec, or choose resample_kernel = lanczos3."
+        )
 
 
 def take_tiles(request: GridRequest, tell: Teller, cancel: CancelToken) -> StackedTiles:
