@@ -17,7 +17,7 @@ from astropy.wcs import WCS
 from zemosaic_engine.footprints import Footprint, footprint_of, lay_out_tiles
 from zemosaic_engine.frames import SubInfo
 from zemosaic_engine.geometry import partition
-from zemosaic_engine.hot_pixels import _spread
+from zemosaic_engine.hot_pixels import choose_subs
 from zemosaic_engine.photometry.overlaps import OverlapFit
 from zemosaic_engine.photometry.tile_scaling import PairFit, solve_tile_scaling
 from zemosaic_engine.tile_overlaps import find_overlaps
@@ -85,13 +85,13 @@ def main() -> None:
     factor = np.sqrt(canvas.shape[0] * canvas.shape[1] / arguments.tiles / np.prod(SHAPE))
     layouts = timed("tile layout", lambda: lay_out_tiles(kept, footprints, canvas, float(factor), 20.0))
     print(f"  {len(layouts)} tiles, {sum(len(layout.subs) for layout in layouts)} pieces of subs")
-    timed("hot pixels: choice of pointings", lambda: _spread(kept))
+    timed("hot pixels: choice of subs", lambda: choose_subs(kept))
     tiles = made_up_tiles(round(np.sqrt(arguments.tiles)))
     overlaps = timed(f"overlaps of {len(tiles)} tiles", lambda: find_overlaps(tiles))
     print(f"  {len(overlaps)} overlaps")
-    fit = OverlapFit()
+    fit = OverlapFit(gain_error=0.01, offset_error=1.0, pixels=5000, stars=10)
     pairs = [PairFit(o.first, o.second, 5000, (fit, fit, fit)) for o in overlaps]
-    timed("solve of tile scales", lambda: solve_tile_scaling(pairs, range(len(tiles)), 3))
+    timed("solve of tile scales", lambda: solve_tile_scaling(pairs, list(range(len(tiles))), 3))
 
 
 if __name__ == "__main__":

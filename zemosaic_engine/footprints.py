@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .frames import SubInfo
 from .geometry import Box, TileBoxes, partition
-from .warp import footprint_box, footprint_polygon
+from .warp import box_around, footprint_polygon
 from .wcs import CanvasPlan
 
 _SIDES = 4
@@ -54,8 +54,8 @@ class Footprint:
 
 def footprint_of(info: SubInfo, canvas: CanvasPlan) -> Footprint:
     """Footprint of a sub on the canvas."""
-    box = footprint_box(info.wcs, info.shape, canvas.wcs, canvas.shape)
     outline = footprint_polygon(info.wcs, info.shape, canvas.wcs)
+    box = box_around(outline, canvas.shape)
     if len(outline) % _SIDES or not len(outline):  # parts of it have no place on the projection
         edges = np.tile([0.0, 0.0, float(_FAR_AWAY)], (_SIDES, 1))
         return Footprint(box, edges, np.array([np.nan, np.nan]), float("nan"))

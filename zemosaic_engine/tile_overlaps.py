@@ -15,7 +15,8 @@ from .photometry.tile_gradients import GradientCells, plane_at, tile_places
 from .photometry.tile_scaling import PairFit, TileScaling
 from .tiles import Tile
 from .validity import erode, valid_pixels
-from .warp import footprint_box, pixel_map, resample
+from .warp import footprint_box, pixel_map, pixel_to_sky, resample
+from .wcs import unit_vectors
 
 _ERODE_PX = 2  # edges of coverage carry half-filled pixels
 _GRADIENT_CELL_PX = 16  # overlaps may be narrow
@@ -75,18 +76,44 @@ class SeamStep:
 
 
 def find_overlaps(tiles: Sequence[Tile]) -> list[Overlap]:
-    """Every pair of tiles whose outer boxes, mapped by WCS where they differ, meet."""
+    """Every pair of tiles whose outer boxes, mapped by WCS where they differ, meet; in the order of the tiles."""
     overlaps = []
-    for first, one in enumerate(tiles):
-        for second in range(first + 1, len(tiles)):
-            other = tiles[second]
-            if one.on_canvas and other.on_canvas:
-                box = one.outer.intersect(other.outer)
-            else:
-                box = footprint_box(other.wcs, other.outer.shape, one.wcs, one.outer.shape)
-            if not box.is_empty:
-                overlaps.append(Overlap(first, second, box))
+    for first, second in _neighbours(tiles):
+        one, other = tiles[first], tiles[second]
+        if one.on_canvas and other.on_canvas:
+            box = one.outer.intersect(other.outer)
+        else:
+            box = footprint_box(other.wcs, other.outer.shape, one.wcs, one.outer.shape)
+        if not box.is_empty:
+            overlaps.append(Overlap(first, second, box))
     return overlaps
+
+
+def _neighbours(tiles: Sequence[Tile]) -> list[tuple[int, int]]:
+    """Pairs of tiles near enough to meet, by a tree of their middles: thousands of tiles are no millions of pairs."""
+    from scipy.spatial import cKDTree
+
+    if all(tile.on_canvas for tile in tiles):
+        boxes = np.array([tile.outer for tile in tiles], dtype=np.float64).reshape(-1, 4)
+        middles = boxes.reshape(-1, 2, 2).mean(axis=2)
+        reach = 0.5 * np.hypot(boxes[:, 1] - boxes[:, 0], boxes[:, 3] - boxes[:, 2])
+    else:
+        middles, reach = _places_on_sky(tiles)
+    near = cKDTree(middles).query_ball_point(middles, reach + reach.max(initial=0.0))
+    return sorted((first, second) for first, found in enumerate(near) for second in found if second > first)
+
+
+def _places_on_sky(tiles: Sequence[Tile]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Unit vector to the middle of each tile, and how far its corners are from there."""
+    middles, reach = [], []
+    for tile in tiles:
+        height, width = tile.outer.shape
+        x, y = np.array([0.5, 0.0, 1.0, 0.0, 1.0]) * width - 0.5, np.array([0.5, 0.0, 0.0, 1.0, 1.0]) * height - 0.5
+        here = unit_vectors(np.stack(pixel_to_sky(tile.wcs, x, y), axis=1))
+        middles.append(here[0])
+        # A quarter more for sides that distortions bow out.
+        reach.append(1.25 * np.linalg.norm(here[1:] - here[0], axis=1).max())
+    return np.array(middles).reshape(-1, 3), np.array(reach)
 
 
 def read_overlap(overlap: Overlap, tiles: Sequence[Tile]) -> OverlapPixels:

@@ -337,7 +337,11 @@ def footprint_box(src_wcs: WCS, src_shape: tuple[int, int], dst_wcs: WCS, dst_sh
     Box
         Inside the target grid; ``Box(0, 0, 0, 0)`` if the source misses it.
     """
-    outline = footprint_polygon(src_wcs, src_shape, dst_wcs)
+    return box_around(footprint_polygon(src_wcs, src_shape, dst_wcs), dst_shape)
+
+
+def box_around(outline: NDArray[np.float64], dst_shape: tuple[int, int]) -> Box:
+    """Box on the target grid around an outline from `footprint_polygon`, a pixel wider; empty if they do not meet."""
     if not len(outline):
         return Box(0, 0, 0, 0)
     # Huge coordinates (far off the grid) must not overflow an int.

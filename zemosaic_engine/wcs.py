@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from astropy import units as u
-from astropy.wcs import WCS, FITSFixedWarning
+from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from .errors import RunError, SubError
@@ -18,6 +16,10 @@ from .warp import footprint_polygon
 _SAME_SCALE = 0.03  # relative; one telescope's scale changes by far less
 _SCALE_RANGE = 2.5  # other telescopes may join within this factor, if two or three subs agree on their scale
 _STRAY_SHARE = 0.05  # a far group of subs smaller than this share of the run is a wrong solution
+_TOO_WIDE = (
+    "The subs do not fit one gnomonic canvas: mosaics of more than a hemisphere need to be split, or a plate solution "
+    "is wrong."
+)
 _MARGIN_PX = 2  # sides are sampled; between two samples a distorted one may bow out a little
 
 
@@ -84,11 +86,14 @@ def _same_scale(infos: list[SubInfo]) -> tuple[list[SubInfo], list[SubError]]:
     usual = float(np.sort(scales)[(scales.size - 1) // 2])  # one that occurs, also when two telescopes tie
     enough = 2 if len(infos) < 9 else 3
 
+    ordered = np.sort(scales)
+
     def fits(info: SubInfo) -> bool:
-        alike = np.abs(scales / info.pixel_scale_arcsec - 1.0) < _SAME_SCALE
+        own = info.pixel_scale_arcsec
+        low, high = np.searchsorted(ordered, [own * (1.0 - _SAME_SCALE), own * (1.0 + _SAME_SCALE)])
         other_telescope = usual / _SCALE_RANGE < info.pixel_scale_arcsec < usual * _SCALE_RANGE
         near = abs(info.pixel_scale_arcsec / usual - 1.0) < _SAME_SCALE
-        return bool(near or (other_telescope and (alike.sum() >= enough or len(infos) < 3)))
+        return bool(near or (other_telescope and (high - low >= enough or len(infos) < 3)))
 
     odd = [
         SubError(
@@ -162,23 +167,13 @@ def plan_canvas(infos: Sequence[SubInfo], pixel_scale_arcsec: float, max_mpx: fl
     RunError
         If the canvas would be larger than the limit, or the subs do not fit one projection.
     """
-    from reproject.mosaicking import find_optimal_celestial_wcs
-
     scale = pixel_scale_arcsec or float(np.median([i.pixel_scale_arcsec for i in infos]))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FITSFixedWarning)
-        try:
-            wcs, _ = find_optimal_celestial_wcs(
-                [(i.shape, i.wcs) for i in infos], frame="icrs", resolution=scale * u.arcsec, projection="TAN"
-            )
-        except ValueError as error:
-            raise RunError(
-                f"The subs do not fit one gnomonic canvas ({error}): mosaics of more than a hemisphere need "
-                "to be split, or a plate solution is wrong."
-            ) from error
+    wcs = _gnomonic(infos, scale)
     outlines = [footprint_polygon(i.wcs, i.shape, wcs) for i in infos]
-    low = np.floor(np.min([o.min(axis=0) for o in outlines if len(o)], axis=0)) - _MARGIN_PX
-    high = np.ceil(np.max([o.max(axis=0) for o in outlines if len(o)], axis=0)) + _MARGIN_PX
+    if any(len(outline) < len(outlines[0]) for outline in outlines) or not len(outlines[0]):
+        raise RunError(_TOO_WIDE)
+    low = np.floor(np.min([o.min(axis=0) for o in outlines], axis=0)) - _MARGIN_PX
+    high = np.ceil(np.max([o.max(axis=0) for o in outlines], axis=0)) + _MARGIN_PX
     width, height = (int(side) + 1 for side in high - low)
     if height * width > max_mpx * 1e6:
         raise RunError(
@@ -190,3 +185,22 @@ def plan_canvas(infos: Sequence[SubInfo], pixel_scale_arcsec: float, max_mpx: fl
     wcs.array_shape = (height, width)
     wcs.wcs.set()
     return CanvasPlan(wcs, (height, width), scale)
+
+
+def _gnomonic(infos: Sequence[SubInfo], scale_arcsec: float) -> WCS:
+    """North up, tangent at the mean direction of the subs; its pixel (0, 0) is not placed yet."""
+    middle = unit_vectors(np.array([i.center_deg for i in infos])).mean(axis=0)
+    if np.linalg.norm(middle) < 1e-6:
+        raise RunError(_TOO_WIDE)
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.radesys = "ICRS"
+    wcs.wcs.cunit = ["deg", "deg"]
+    wcs.wcs.crval = [
+        float(np.degrees(np.arctan2(middle[1], middle[0]))) % 360.0,
+        float(np.degrees(np.arctan2(middle[2], np.hypot(middle[0], middle[1])))),
+    ]
+    wcs.wcs.cdelt = [-scale_arcsec / 3600.0, scale_arcsec / 3600.0]
+    wcs.wcs.crpix = [1.0, 1.0]
+    wcs.wcs.set()
+    return wcs

@@ -1,0 +1,44 @@
+"""How long the program takes to start, each in a fresh process: median and range of some runs.
+
+python -m benchmarks.startup [--runs 7]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+
+CASES = {
+    "python alone": [sys.executable, "-c", "pass"],
+    "zemosaic --help (limit 0.4 s)": [sys.executable, "-m", "zemosaic_app.cli", "--help"],
+    "import grid_mode (limit 1 s)": [sys.executable, "-c", "import grid_mode"],
+    "kernels from the cache": [
+        sys.executable,
+        "-c",
+        "from zemosaic_engine.kernels import combining, cpu, drops",
+    ],
+}
+
+
+def seconds(command: list[str]) -> float:
+    """Wall time of one process."""
+    begin = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - begin
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=7)
+    runs = parser.parse_args().runs
+    for name, command in CASES.items():
+        seconds(command)  # the first one fills the caches of the disk
+        times = [seconds(command) for _ in range(runs)]
+        print(f"{name:32s} {statistics.median(times):.2f} s   ({min(times):.2f} to {max(times):.2f})", flush=True)
+
+
+if __name__ == "__main__":
+    main()
