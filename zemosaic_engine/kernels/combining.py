@@ -515,8 +515,7 @@ def combine_rows(
     sky : float32 (C,), or (rows, columns, C)
         Level where the predicted noise starts to grow with the signal, or those in the middles of cells of
         `sky_step` pixels, linear in between.
-    reject, combine : int
-        `reference.REJECT` and `reference.COMBINE`.
+    reject, combine : int, of `reference.REJECT` and `reference.COMBINE`
     kappa_low, kappa_high, winsor_low, winsor_high : float
         See `reference.CombineOptions`.
     out_value, out_weight, out_coverage, out_rejected : float32 and uint16 (row1 - row0, width, C)
