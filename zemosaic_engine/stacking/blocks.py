@@ -19,7 +19,7 @@ from ..executors.threads import run_all, thread_count
 from ..footprints import Footprint
 from ..frames import SubInfo
 from ..geometry import Box, cut_evenly
-from ..kernels import combining, reference, resampling
+from ..kernels import reference
 from ..photometry.calibration import SubCalibration
 from ..photometry.sky import sky_noise
 from ..settings import GridSettings
@@ -177,6 +177,8 @@ class BlockStacker:
         if part.is_empty:
             out[...] = np.nan
             return 0
+        from ..kernels import resampling
+
         pixels, origin = self._parts.read(sub.number, part)
         return int(
             resampling.resample_part(
@@ -241,6 +243,8 @@ class BlockStacker:
         sky: SkyMap,
         out: tuple[NDArray, NDArray, NDArray, NDArray],
     ) -> None:
+        from ..kernels import combining
+
         settings, count = self._settings, len(there)
         noise = np.array([sub.noise for sub, _ in there], dtype=np.float32).reshape(count, _COLOURS)
         weight = np.ones_like(noise)

@@ -155,7 +155,8 @@ class TileStacker:
         fresh, held = without(layout.outer, [other.outer for other in earlier])
         if not survey.background_known:
             fresh, held = [layout.outer], []
-        subs = self._blocks.prepare(layout.subs, self._cancel)
+        readable = [number for number in layout.subs if number not in self._loader.failures]
+        subs = self._blocks.prepare(readable, self._cancel)
         sky = survey.sky or flat_sky(np.zeros(3) if survey.background is None else survey.background)
         stack, used = self._blocks.stack(layout.outer, fresh, subs, sky, self._cancel)
         for number in set(self._parts.failures) - before:
