@@ -213,7 +213,10 @@ def _write(
     pixels = [pair.pixels for pair in seams.pairs]
     mosaic_files.write_seam_table(output, stacked.tiles, seams.overlaps, pixels, seams.before, seams.after)
     if settings.save_final_as_uint16:
-        mosaic_files.write_viewer(output, mosaic, canvas.wcs, cards, colour_last=settings.legacy_rgb_cube)
+        run_interruptibly(
+            lambda: mosaic_files.write_viewer(output, mosaic, canvas.wcs, cards, colour_last=settings.legacy_rgb_cube),
+            cancel,
+        )
     science, coverage = mosaic_files.write_mosaic(output, mosaic, canvas.wcs, cards, cancel.check)
     reprojected = sum(not tile.on_canvas for tile in stacked.tiles)
     tell.log(f"[GRID] {len(stacked.tiles)} tiles in the mosaic, {reprojected} calls of reproject_interp")
@@ -332,7 +335,9 @@ def _build_in(folder: RunFolder, source: Path, settings: GridSettings, tell: Sin
     try:
         request = prepare_request(source, folder.path, settings, tell, cancel)
         request = replace(request, checkpoints=open_checkpoints(folder, tell))
+        earlier = mosaic_files.EarlierResults(folder.path)
         build_mosaic(request, tell, cancel)
+        earlier.remove_those_left()
         request.checkpoints.keep_only_used()
     finally:
         plan.write_rejected(folder.path / "rejected_subs.csv", host.set_aside)

@@ -22,7 +22,7 @@ from typing import IO
 
 import grid_mode
 import zemosaic_utils
-from zemosaic_engine import __version__, memory, plan, provenance, room
+from zemosaic_engine import __version__, memory, mosaic_files, plan, provenance, room
 from zemosaic_engine.clock import PhaseTime, RunClock, with_time_left
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError, SubError, ZeMosaicError
 from zemosaic_engine.events import CancelToken, Event, Level, LogLine, PhaseStarted, Sink, SubSetAside
@@ -190,6 +190,7 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
         _check_inputs_survive(request.infos, order.output)
         checkpoints = grid_mode.open_checkpoints(story.open(), tell)
         request = replace(request, checkpoints=checkpoints)
+        earlier = mosaic_files.EarlierResults(order.output)
         outcome = recipe.build(request, tell, cancel)
         tell(PhaseStarted("picture", len(clock.phase_times()), 0.01))
         preview = order.output / PREVIEW_NAME
@@ -199,6 +200,7 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
             ),
             preview,
         )
+        earlier.remove_those_left()
         checkpoints.keep_only_used()
         for line in provenance.cost_lines(clock):
             tell(LogLine(f"[GRID] {line}"))

@@ -3,6 +3,7 @@
 ::
 
     python -m benchmarks.survival kills --number 50
+    python -m benchmarks.survival kills --number 10 --photometry tiles     any option of zemosaic grid
     python -m benchmarks.survival cancels --number 30
 
 Both start the command line as a person would, on a simulated survey, and end with exit code 1 if anything
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,9 +55,13 @@ def finish(survey: Path, output: Path, *options: str) -> float:
     return time.monotonic() - began
 
 
-def start_and_signal(survey: Path, output: Path, after_s: float, number: int) -> tuple[bool, float, int]:
+def start_and_signal(
+    survey: Path, output: Path, after_s: float, number: int, options: Sequence[str] = ()
+) -> tuple[bool, float, int]:
     """Start a run, signal it after a time; whether it was still at work, seconds until it ended, its exit code."""
-    with subprocess.Popen(command(survey, output), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        command(survey, output, *options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
         try:
             process.wait(after_s)
             return False, 0.0, process.returncode
@@ -86,13 +91,13 @@ class KillReport:
     wrong: list[str] = field(default_factory=list)
 
 
-def kill_runs(survey: Path, work: Path, kills: int, seed: int) -> Iterator[KillReport]:
+def kill_runs(survey: Path, work: Path, kills: int, seed: int, options: Sequence[str] = ()) -> Iterator[KillReport]:
     """Kill runs at random moments, one to four times each, finish them and compare; the report so far, each time."""
     choice = random.Random(seed)
     # The first one compiles; the second tells how long a run takes.
-    finish(survey, work / "reference", "--threads", "1")
+    finish(survey, work / "reference", "--threads", "1", *options)
     wanted = science(work / "reference")
-    usual_s = finish(survey, work / "again")
+    usual_s = finish(survey, work / "again", *options)
     report = KillReport()
     if science(work / "again") != wanted:
         report.wrong.append("two runs that nobody interrupted")
@@ -100,9 +105,10 @@ def kill_runs(survey: Path, work: Path, kills: int, seed: int) -> Iterator[KillR
         output = work / f"killed_{report.ends}"
         in_a_row = min(choice.randint(1, 4), kills - report.kills)
         for _ in range(in_a_row):
-            was_at_work, _, _ = start_and_signal(survey, output, choice.uniform(0.05, 1.0) * usual_s, signal.SIGKILL)
+            after_s = choice.uniform(0.05, 1.0) * usual_s
+            was_at_work, _, _ = start_and_signal(survey, output, after_s, signal.SIGKILL, options)
             report.kills += was_at_work
-        finish(survey, output)
+        finish(survey, output, *options)
         report.ends += 1
         found = science(output)
         report.wrong += [
@@ -119,15 +125,18 @@ class CancelReport:
     codes: list[int] = field(default_factory=list)
 
 
-def cancel_runs(survey: Path, work: Path, cancels: int, seed: int) -> Iterator[CancelReport]:
+def cancel_runs(
+    survey: Path, work: Path, cancels: int, seed: int, options: Sequence[str] = ()
+) -> Iterator[CancelReport]:
     """Interrupt runs at random moments after their start; the report so far, each time."""
     choice = random.Random(seed)
-    usual_s = finish(survey, work / "reference")
+    usual_s = finish(survey, work / "reference", *options)
     report = CancelReport()
     for number in range(cancels):
         # Not before the handler of the signal is there: until then it is the interpreter's.
         after_s = choice.uniform(min(1.0, 0.3 * usual_s), usual_s)
-        was_at_work, seconds, code = start_and_signal(survey, work / f"stopped_{number}", after_s, signal.SIGINT)
+        output = work / f"stopped_{number}"
+        was_at_work, seconds, code = start_and_signal(survey, output, after_s, signal.SIGINT, options)
         if was_at_work:
             report.seconds.append(seconds)
             if code not in (130, -signal.SIGINT):
@@ -142,17 +151,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--number", type=int, default=50, help="how many")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="tiny", help="size of the survey")
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"), help="of the moments")
-    options = parser.parse_args(arguments)
+    options, of_run = parser.parse_known_args(arguments)
     print(f"seed {options.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="zemosaic-survival-") as folder:
         work = Path(folder)
         simulate_survey(work / "survey", PRESETS[options.preset], seed=1)
         if options.what == "kills":
-            for report in kill_runs(work / "survey", work, options.number, options.seed):
+            for report in kill_runs(work / "survey", work, options.number, options.seed, of_run):
                 print(f"{report.kills} kills, {report.ends} ends, {len(report.wrong)} files differ", flush=True)
             print("\n".join(report.wrong))
             return 1 if report.wrong else 0
-        for stops in cancel_runs(work / "survey", work, options.number, options.seed):
+        for stops in cancel_runs(work / "survey", work, options.number, options.seed, of_run):
             longest = max(stops.seconds, default=0.0)
             print(f"{len(stops.seconds)} stops, the longest took {longest:.2f} s", flush=True)
         print(f"exit codes that should be 130: {stops.codes}")

@@ -64,7 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         return _fail(error, WRONG_USAGE, args.debug)
     except (Cancelled, KeyboardInterrupt) as error:
-        return _leave(_fail(error if str(error) else "Stopped.", STOPPED, False))
+        again = " The same command goes on where it was." if args.goes_on else ""
+        return _leave(_fail((str(error) or "Stopped.") + again, STOPPED, False))
     except ZeMosaicError as error:
         return _fail(error, FAILED, args.debug)
     except MemoryError:
@@ -152,7 +153,7 @@ def _add_command(commands: Any, name: str, run: Any, summary: str) -> argparse.A
     parser.add_argument(
         "--debug", action="store_true", default=argparse.SUPPRESS, help="show DEBUG lines, and tracebacks of errors"
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, goes_on=False)
     return parser
 
 
@@ -163,6 +164,7 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--settings", type=Path, metavar="FILE", help="TOML or JSON file of settings; options win over it"
     )
+    parser.set_defaults(goes_on=True)
     _add_setting_options(parser)
 
 

@@ -24,6 +24,8 @@ from .validity import bright_holes
 MOSAIC_NAME = "mosaic_grid.fits"
 COVERAGE_NAME = "mosaic_grid_coverage.fits"
 VIEWER_NAME = "mosaic_grid_viewer.fits"
+#: Results that a run writes only where its settings ask for them.
+_NOT_OF_EVERY_RUN = (VIEWER_NAME, "sub_photometry.ecsv", "illumination.fits", "tile_photometry.ecsv", "seams.ecsv")
 _STATE_BYTES_A_SUB = 120_000  # a measurement: some 500 cells and as many stars
 _BRIGHT_RIM = 0.25  # of the viewer's range; its sky is at a tenth
 
@@ -43,6 +45,29 @@ def clear_tiles(folder: Path, keep: Container[str] = ()) -> None:
     for path in tile_path(folder, "tile").parent.glob("tile_[0-9][0-9][0-9][0-9].fits"):
         if path.stem not in keep:
             path.unlink()
+
+
+class EarlierResults:
+    """Results of an earlier run in the output `folder`, of which some may not belong to this one.
+
+    A survey's table, say, beside a mosaic that was made without. They stay until this run is done, because it may
+    fail; those that it has not written anew by then go.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._found = {path: _identity(path) for name in _NOT_OF_EVERY_RUN if (path := folder / name).is_file()}
+
+    def remove_those_left(self) -> None:
+        """Remove those that were not written since."""
+        for path, identity in self._found.items():
+            if path.is_file() and _identity(path) == identity:
+                path.unlink()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """What changes when a file is written anew and renamed to its place."""
+    stat = path.stat()
+    return stat.st_ino, stat.st_mtime_ns
 
 
 def planned_bytes(shape: tuple[int, int], channels: int, subs: int, settings: GridSettings) -> int:

@@ -10,6 +10,7 @@ import pytest
 
 import grid_mode
 from benchmarks.survival import science
+from zemosaic_engine.errors import RunError
 from zemosaic_engine.events import CancelToken
 from zemosaic_engine.settings import GridSettings
 from zemosaic_worker import RunOrder, run
@@ -48,10 +49,6 @@ def test_other_threads_and_memory_redo_nothing_and_change_no_byte(runs, finished
 def test_changed_settings_redo_what_depends_on_them(runs, finished, tmp_path, settings, reused):
     found = runs(finished, **settings)
     assert runs.reused() == reused
-    if settings.get("photometry") == "tiles":  # tables of the survey are results of the earlier run
-        found = {
-            name: digest for name, digest in found.items() if name not in ("sub_photometry.ecsv", "illumination.fits")
-        }
     assert found == runs(tmp_path / "new", **settings)
     assert runs.reused() == (0, 0, 0)
 
@@ -94,6 +91,20 @@ def test_copied_and_touched_subs_are_the_same_subs(runs, survey, finished, refer
         os.utime(sub)
     assert runs(finished, survey=subs) == science(reference)
     assert runs.reused() == ALL
+
+
+@pytest.mark.slow
+def test_results_that_belong_to_other_settings_go_when_the_run_is_done_and_not_before(runs, finished):
+    (finished / "my_notes.ecsv").write_text("mine")
+    runs(finished, save_final_as_uint16=True)
+    with pytest.raises(RunError):
+        runs(finished, photometry="tiles", max_canvas_mpx=0.01)
+    names = ["mosaic_grid_viewer.fits", "sub_photometry.ecsv", "illumination.fits"]
+    assert all((finished / name).exists() for name in names)
+    runs(finished, photometry="tiles")
+    assert not any((finished / name).exists() for name in names)
+    assert (finished / "seams.ecsv").exists()
+    assert (finished / "my_notes.ecsv").exists()
 
 
 @pytest.mark.slow

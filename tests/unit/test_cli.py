@@ -166,6 +166,7 @@ def test_ctrl_c_stops_a_run_with_code_130_and_leaves_no_half_files(survey, tmp_p
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Stopping" in errors
+    assert "The same command goes on where it was." in errors
     assert "Traceback" not in errors
     assert "stopped" in (tmp_path / "out" / "zemosaic.log").read_text().splitlines()[-1]
     assert not (tmp_path / "out" / "mosaic_grid.fits").exists()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import SubError
 from ..events import CancelToken, Teller
-from ..executors.threads import run_interruptibly
+from ..executors.threads import run_all, run_interruptibly, thread_count
 from ..footprints import TileLayout
 from ..frames import SubInfo
 from ..hot_pixels import choose_subs, hot_pixels_of
@@ -74,20 +74,21 @@ class Past:
     canvas : CanvasPlan
     tell : Teller
         Is told how much was done before.
+    cancel : CancelToken
     """
 
-    def __init__(self, request: GridRequest, canvas: CanvasPlan, tell: Teller) -> None:
-        self._request, self._tell = request, tell
+    def __init__(self, request: GridRequest, canvas: CanvasPlan, tell: Teller, cancel: CancelToken) -> None:
+        self._request, self._tell, self._cancel = request, tell, cancel
         self._checkpoints = request.checkpoints
         self._keys = Dependencies(request, canvas)
         self._lock = threading.Lock()
         self._found = 0
 
-    def hot_pixels(self, cancel: CancelToken) -> dict[str, NDArray[np.bool_]]:
+    def hot_pixels(self) -> dict[str, NDArray[np.bool_]]:
         """Hot pixels of each sensor, by its key."""
         maps = {}
         for sensor, chosen in choose_subs(self._request.infos).items():
-            hot = self._hot_pixels_of(chosen, cancel)
+            hot = self._hot_pixels_of(chosen)
             if hot is not None:
                 maps[sensor] = hot
                 self._keys.know_hot_pixels(sensor, hot)
@@ -121,12 +122,14 @@ class Past:
 
     def tiles(self, layouts: Sequence[TileLayout], survey: Survey) -> dict[str, StackedTile]:
         """The tiles that need not be stacked again, by name; their files are whole."""
-        found = {}
-        for layout in layouts:
+
+        def look(layout: TileLayout) -> StackedTile | None:
             key = self._tile_key(layout, survey)
             tile = self._checkpoints.get("tiles", key, StackedTile) if key else None
-            if tile is not None and self._is_whole(layout.name, tile):
-                found[layout.name] = tile
+            return tile if tile is not None and self._is_whole(layout.name, tile) else None
+
+        looked = run_all(look, layouts, thread_count(self._request.settings.threads), self._cancel)
+        found = {layout.name: tile for layout, tile in zip(layouts, looked, strict=True) if tile is not None}
         if found:
             self._tell.log(f"[GRID] {len(found)} of {len(layouts)} tiles were stacked by an earlier run")
         return found
@@ -137,7 +140,7 @@ class Past:
         if key and not set(unread) & set(layout.subs):
             self._checkpoints.put("tiles", key, tile)
 
-    def _hot_pixels_of(self, chosen: Sequence[SubInfo], cancel: CancelToken) -> NDArray[np.bool_] | None:
+    def _hot_pixels_of(self, chosen: Sequence[SubInfo]) -> NDArray[np.bool_] | None:
         try:
             key = self._keys.hot_pixels(chosen) if self._checkpoints.keeps else ""
         except SubError:
@@ -145,7 +148,7 @@ class Past:
         found = self._checkpoints.get("hot_pixels", key, _HotPixels) if key else None
         if found is not None:
             return found.hot
-        hot, all_read = run_interruptibly(lambda: hot_pixels_of(chosen), cancel)
+        hot, all_read = run_interruptibly(lambda: hot_pixels_of(chosen), self._cancel)
         if key and all_read:
             self._checkpoints.put("hot_pixels", key, _HotPixels(hot))
         return hot

@@ -63,10 +63,10 @@ def stack_tiles(request: GridRequest, canvas: CanvasPlan, tell: Teller, cancel: 
     tell.log(f"[GRID] {len(infos)} subs on {len(layouts)} tiles")
     device = _device_array(settings, tell)
     budget = int(settings.memory_gb * 1e9) or memory.available_bytes() // 2
-    past = Past(request, canvas, tell)
+    past = Past(request, canvas, tell, cancel)
     by_blocks = device is None and stacks_blocks(request, canvas)
     # Blocks decode the parts that they need: whole subs are measured and let go.
-    loader = _open_loader(request, canvas, 0 if by_blocks else budget // 2, past, tell, cancel)
+    loader = _open_loader(request, canvas, 0 if by_blocks else budget // 2, past, tell)
     if settings.resample_kernel == "drizzle":
         _check_drops(infos, max((len(layout.subs) for layout in layouts), default=0), canvas, settings)
     if not by_blocks:
@@ -135,11 +135,9 @@ def _without(layouts: Sequence[TileLayout], set_aside: set[int], steps: Steps) -
     return kept
 
 
-def _open_loader(
-    request: GridRequest, canvas: CanvasPlan, budget: int, past: Past, tell: Teller, cancel: CancelToken
-) -> SubLoader:
+def _open_loader(request: GridRequest, canvas: CanvasPlan, budget: int, past: Past, tell: Teller) -> SubLoader:
     """Find hot pixels once, then read subs as tiles ask for them."""
-    maps = past.hot_pixels(cancel) if request.settings.hot_pixels == "auto" else {}
+    maps = past.hot_pixels() if request.settings.hot_pixels == "auto" else {}
     for sensor, hot in maps.items():
         tell.log(f"[GRID] Sensor {sensor}: {np.count_nonzero(hot)} hot pixels left out")
     total = len(request.infos)
