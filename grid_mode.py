@@ -12,26 +12,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from astropy.io import fits
-
-from zemosaic_engine import backend, mosaic_files, plan, provenance, room
+from zemosaic_engine import mosaic_files, plan, provenance
 from zemosaic_engine.assembly import assemble
-from zemosaic_engine.canvas import Mosaic, canvas_bytes
 from zemosaic_engine.clock import RunClock, with_time_left
+from zemosaic_engine.delivery import deliver
 from zemosaic_engine.errors import SettingsError, ZeMosaicError
-from zemosaic_engine.events import CancelToken, LogLine, Sink, SubCount, Teller
+from zemosaic_engine.events import CancelToken, LogLine, Sink, Teller
 from zemosaic_engine.executors.threads import run_interruptibly
 from zemosaic_engine.host import HostCallback, host_configuration, host_settings, telemetry_interval_s
-from zemosaic_engine.photometry.tile_scaling import TileScaling
+from zemosaic_engine.preparation import plan_request, prepare_request
 from zemosaic_engine.reference_catalogue import chosen_catalogue, tie_to_catalogue
-from zemosaic_engine.request import GridOutcome, GridRequest, agreeing
+from zemosaic_engine.request import GridOutcome, GridRequest
 from zemosaic_engine.resume.checkpoints import Checkpoints
-from zemosaic_engine.resume.lost_inputs import raise_if_lost
 from zemosaic_engine.resume.run_folder import RunFolder
 from zemosaic_engine.settings import GridSettings
-from zemosaic_engine.stacking.tile_stacks import StackedTiles, stack_tiles, take_tiles
-from zemosaic_engine.tile_matching import Seams, match_tiles, tell_metrics
-from zemosaic_engine.wcs import CanvasPlan, plan_canvas
+from zemosaic_engine.stacking.tile_stacks import stack_tiles, take_tiles
+from zemosaic_engine.tile_matching import match_tiles
+from zemosaic_engine.wcs import CanvasPlan
 
 __all__ = [
     "GridOutcome",
@@ -100,58 +97,7 @@ def _build(request: GridRequest, tell: Teller, cancel: CancelToken) -> GridOutco
     mosaic = run_interruptibly(lambda: assemble(tiles, scaling, canvas, settings, tell, cancel), cancel)
     tell.phase(4)
     tied = run_interruptibly(lambda: tie_to_catalogue(mosaic.pixels, canvas.wcs, catalogue, tell), cancel)
-    return _write(request, canvas, stacked, scaling, seams, mosaic, tied, tell, cancel)
-
-
-def prepare_request(
-    input_folder: Path,
-    output: Path,
-    settings: GridSettings,
-    sink: Sink,
-    cancel: CancelToken,
-    *,
-    tiles_only: bool = False,
-) -> GridRequest:
-    """Find the subs of a folder, by its ``stack_plan.csv`` or by looking, and read their headers.
-
-    Raises
-    ------
-    SettingsError
-        If the folder holds nothing that is called like a sub, or the rows have several filters and none was chosen.
-    RunError
-        If the folder went away while its headers were read.
-    """
-    tell = Teller(sink, _PHASES)
-
-    def on_file(done: int, total: int) -> None:
-        cancel.check()
-        tell.sink(SubCount(done, total))
-
-    backend.choose_device(settings.device)  # a device that is not there is better missed now than later
-    found_plan = None if tiles_only else plan.find_stack_plan(input_folder)
-    if found_plan is None:
-        infos, rejected = plan.scan_folder(input_folder, saturation_adu=settings.saturation_adu, on_file=on_file)
-        if not infos and not rejected:
-            raise SettingsError(plan.no_sub_text(input_folder))
-        infos = plan.select_filter(infos, settings.filter)
-        tell.log(f"[GRID] {len(infos)} usable FITS images in {input_folder}")
-    else:
-        stack_plan = plan.read_stack_plan(found_plan)
-        for note in stack_plan.notes:
-            tell.log(f"[GRID] {note}", "WARN")
-        rows = stack_plan.rows
-        if any(row.filter.strip() for row in rows):
-            rows = plan.select_filter(rows, settings.filter)
-        infos, unreadable = plan.read_subs(rows, saturation_adu=settings.saturation_adu, on_file=on_file)
-        # What the plan leaves open the headers may tell.
-        infos = plan.select_filter(infos, settings.filter)
-        rejected = [*stack_plan.missing, *unreadable]
-        tell.log(f"[GRID] {found_plan.name}: {len(rows)} subs, {len(infos)} of them usable")
-    paths = [*(info.path for info in infos), *(error.path for error in rejected)]
-    for error in rejected:
-        raise_if_lost(error, paths)
-        tell.set_aside(error)
-    return GridRequest(infos, rejected, output, settings, tiles_only)
+    return deliver(request, canvas, stacked, scaling, seams, mosaic, tied, tell, cancel)
 
 
 def _matching_of(request: GridRequest) -> GridSettings:
@@ -161,77 +107,6 @@ def _matching_of(request: GridRequest) -> GridSettings:
     if request.calibrations is not None:
         return request.settings.model_copy(update={"photometry": "survey"})
     return request.settings
-
-
-def plan_request(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridRequest:
-    """The request with its canvas and without subs whose header cannot be right; nothing is written.
-
-    Raises
-    ------
-    SettingsError
-        If there is no room for its files.
-    RunError
-        If no sub is left, or the canvas is too large for the settings or for the memory.
-    """
-    tell = Teller(sink, _PHASES)
-    request = run_interruptibly(lambda: agreeing(request, tell), cancel)
-    chosen_catalogue(request.settings, request.infos[0].channels)  # one that cannot be used is better missed now
-    return replace(request, canvas=run_interruptibly(lambda: _plan(request, tell), cancel))
-
-
-def _plan(request: GridRequest, tell: Teller) -> CanvasPlan:
-    """One canvas for the whole run, for which there is room."""
-    settings = request.settings
-    canvas = plan_canvas(request.infos, settings.pixel_scale_arcsec, settings.max_canvas_mpx)
-    height, width = canvas.shape
-    tell.log(f"[GRID] Canvas {width} x {height} pixels of {canvas.pixel_scale_arcsec:.3f} arcsec")
-    channels = request.infos[0].channels
-    needed = mosaic_files.planned_bytes(canvas.shape, channels, len(request.infos), settings)
-    tell.log(f"[GRID] {room.for_files(request.output, needed)}")
-    room.for_canvas(canvas, canvas_bytes(canvas.shape, channels, reprojecting=request.tiles_only))
-    return canvas
-
-
-def _write(
-    request: GridRequest,
-    canvas: CanvasPlan,
-    stacked: StackedTiles,
-    scaling: TileScaling,
-    seams: Seams,
-    mosaic: Mosaic,
-    tied: fits.Header,
-    tell: Teller,
-    cancel: CancelToken,
-) -> GridOutcome:
-    """Mosaic, maps and tables."""
-    metrics = tell_metrics(stacked.tiles, scaling, seams, tell)
-    output, settings = request.output, request.settings
-    used = [request.infos[number] for number in sorted(stacked.used)]
-    cards = provenance.mosaic_cards(used, settings, tiles=len(stacked.tiles), ready_made_tiles=request.tiles_only)
-    cards.update(tied)
-    mosaic_files.write_tile_table(output, stacked.tiles, scaling, seams.pairs, stacked.subs)
-    pixels = [pair.pixels for pair in seams.pairs]
-    mosaic_files.write_seam_table(output, stacked.tiles, seams.overlaps, pixels, seams.before, seams.after)
-    if settings.save_final_as_uint16:
-        run_interruptibly(
-            lambda: mosaic_files.write_viewer(output, mosaic, canvas.wcs, cards, colour_last=settings.legacy_rgb_cube),
-            cancel,
-        )
-    science, coverage = mosaic_files.write_mosaic(output, mosaic, canvas.wcs, cards, cancel.check)
-    reprojected = sum(not tile.on_canvas for tile in stacked.tiles)
-    tell.log(f"[GRID] {len(stacked.tiles)} tiles in the mosaic, {reprojected} calls of reproject_interp")
-    rejected = [*request.rejected, *stacked.rejected]
-    return GridOutcome(
-        science,
-        coverage,
-        len(stacked.tiles),
-        len(used),
-        rejected,
-        stacked.left_out,
-        metrics,
-        [info.path for info in used],
-        dict(zip([tile.name for tile in stacked.tiles], stacked.subs, strict=True)),
-    )
 
 
 # --------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+import classic_mode
 import grid_mode
 import zemosaic_utils
 from zemosaic_engine import __version__, memory, mosaic_files, plan, provenance, room
@@ -95,8 +96,19 @@ def _build_grid(request: grid_mode.GridRequest, tell: Sink, cancel: CancelToken)
     return grid_mode.build_mosaic(request, tell, cancel)
 
 
+def _prepare_classic(order: RunOrder, tell: Sink, cancel: CancelToken) -> grid_mode.GridRequest:
+    if order.tiles_only:
+        raise SettingsError("The classic flow makes its tiles of subs; finished tiles are joined by zemosaic grid.")
+    words = classic_mode.in_classic_words(tell)
+    found = grid_mode.prepare_request(order.input, order.output, order.settings, words, cancel)
+    return classic_mode.plan_classic(found, tell, cancel)
+
+
 #: The recipe of each mode. A mode without one cannot run, and no other takes its place.
-RECIPES: dict[str, Recipe] = {"grid": Recipe(_prepare_grid, _build_grid)}
+RECIPES: dict[str, Recipe] = {
+    "grid": Recipe(_prepare_grid, _build_grid),
+    "classic": Recipe(_prepare_classic, classic_mode.build_mosaic),
+}
 
 
 def recognise_mode(input_folder: Path) -> str:

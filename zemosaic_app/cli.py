@@ -1,4 +1,4 @@
-"""The command line: ``zemosaic run | grid | plan | compare | simulate | demo | patch``.
+"""The command line: ``zemosaic run | grid | classic | plan | compare | simulate | demo | patch``.
 
 Nothing heavy is imported before a command runs: ``zemosaic --help`` answers at once.
 """
@@ -38,6 +38,7 @@ _GROUP_TITLES = {
     "canvas": "canvas and grid",
     "stacking": "stacking",
     "photometry": "photometry",
+    "classic": "classic flow",
     "output": "output",
     "machine": "machine",
 }
@@ -101,7 +102,11 @@ def build_parser() -> argparse.ArgumentParser:
     grid = _add_command(commands, "grid", _run_grid, "make a mosaic of a folder of subs")
     grid.usage = "%(prog)s [--tiles] [--fresh] [--settings FILE] [--SETTING VALUE ...] INPUT OUTPUT"
     grid.add_argument("--tiles", action="store_true", help="INPUT holds finished tiles: only scale and join them")
-    _add_run_arguments(grid)
+    _add_run_arguments(grid, without="classic")
+
+    classic = _add_command(commands, "classic", _run_classic, "make a mosaic of one master tile a pointing")
+    classic.usage = "%(prog)s [--fresh] [--settings FILE] [--SETTING VALUE ...] INPUT OUTPUT"
+    _add_run_arguments(classic)
 
     run = _add_command(commands, "run", _run_any, "make a mosaic in the mode that the folder asks for")
     run.usage = "%(prog)s [--fresh] [--settings FILE] [--SETTING VALUE ...] INPUT OUTPUT"
@@ -157,7 +162,7 @@ def _add_command(commands: Any, name: str, run: Any, summary: str) -> argparse.A
     return parser
 
 
-def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_run_arguments(parser: argparse.ArgumentParser, without: str = "") -> None:
     parser.add_argument("input", type=Path, metavar="INPUT", help="folder with the subs or their stack_plan.csv")
     parser.add_argument("output", type=Path, metavar="OUTPUT", help="folder for the mosaic; made if missing")
     parser.add_argument("--fresh", action="store_true", help="start over: use nothing that an earlier run did")
@@ -165,12 +170,13 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
         "--settings", type=Path, metavar="FILE", help="TOML or JSON file of settings; options win over it"
     )
     parser.set_defaults(goes_on=True)
-    _add_setting_options(parser)
+    _add_setting_options(parser, without)
 
 
-def _add_setting_options(parser: argparse.ArgumentParser) -> None:
+def _add_setting_options(parser: argparse.ArgumentParser, without: str) -> None:
+    """An option for each setting, but those of the group `without`."""
     groups: dict[str, Any] = {}
-    for field in setting_fields():
+    for field in (field for field in setting_fields() if field.group != without):
         if field.group not in groups:
             groups[field.group] = parser.add_argument_group(_GROUP_TITLES[field.group])
         options: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS, "help": _option_help(field)}
@@ -219,12 +225,20 @@ def _run_grid(args: argparse.Namespace) -> int:
     return DONE if outcome.is_complete else INCOMPLETE
 
 
+def _run_classic(args: argparse.Namespace) -> int:
+    return _run_order(args, "classic")
+
+
 def _run_any(args: argparse.Namespace) -> int:
+    return _run_order(args, "")
+
+
+def _run_order(args: argparse.Namespace, mode: str) -> int:
     settings = _settings_of(args)
     with _watched(args.debug) as (sink, cancel):
         from zemosaic_worker import RunOrder, run
 
-        outcome = run(RunOrder(args.input, args.output, settings, fresh=args.fresh), sink, cancel)
+        outcome = run(RunOrder(args.input, args.output, settings, mode, fresh=args.fresh), sink, cancel)
     _say_what_was_made(outcome)
     return DONE if outcome.is_complete else INCOMPLETE
 

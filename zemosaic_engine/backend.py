@@ -146,6 +146,6 @@ def _cupy() -> Any:
     return cupy
 
 
-def device_array() -> Any:
-    """A small array on the CUDA device, for `to_device` to follow; call it after `choose_device`."""
-    return _cupy().zeros(1, dtype=np.float32)
+def cuda_library() -> Any:
+    """CuPy, for `kernels.cuda`; call it after `choose_device`."""
+    return _cupy()

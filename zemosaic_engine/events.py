@@ -137,13 +137,13 @@ class Teller:
     sink : callable
         Receives the events.
     phases : sequence of (name, weight)
-        The phases of the recipe in their order, with their expected shares of the run's time.
+        The phases of the recipe in their order, with their expected shares of the run's time; empty for log lines only.
     """
 
     def __init__(self, sink: Sink, phases: Sequence[tuple[str, float]]) -> None:
         self.sink = sink
         self._phases = phases
-        self._phase = phases[0][0]
+        self._phase = phases[0][0] if phases else ""
 
     def log(self, text: str, level: Level = "INFO") -> None:
         """One line for the log."""

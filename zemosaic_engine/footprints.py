@@ -121,7 +121,14 @@ def _touching(cell: TileBoxes, boxes: NDArray[np.int64], footprints: Sequence[Fo
     return tuple(touching)
 
 
-def sample_bytes(layout: TileLayout, footprints: Sequence[Footprint], channels: int, planes: int = 1) -> int:
-    """Memory for the samples of a tile, `planes` float32 each, each sub cropped to where it meets the tile."""
-    crops = (footprints[number].box.intersect(layout.outer) for number in layout.subs)
+def placed(layout: TileLayout, infos: Sequence[SubInfo], footprints: Sequence[Footprint]) -> list[Footprint]:
+    """Footprints of the subs of a tile on the grid of its boxes; `footprints` are those on the canvas."""
+    if layout.grid is None:
+        return [footprints[number] for number in layout.subs]
+    return [footprint_of(infos[number], layout.grid) for number in layout.subs]
+
+
+def sample_bytes(layout: TileLayout, placed_subs: Sequence[Footprint], channels: int, planes: int = 1) -> int:
+    """Memory for the samples of a tile, `planes` float32 each, each of its subs cropped to where it meets the tile."""
+    crops = (footprint.box.intersect(layout.outer) for footprint in placed_subs)
     return 4 * planes * channels * sum(crop.height * crop.width for crop in crops)

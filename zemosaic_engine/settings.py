@@ -262,6 +262,23 @@ class GridSettings(BaseModel):
         advanced=True,
     )
 
+    # --- classic flow
+    pointing_radius_fov: float = _setting(
+        0.3,
+        "Classic flow: subs whose centres lie this near to the middle of a group become one master tile.",
+        group="classic",
+        stage="plan",
+        unit="fields of view",
+        gt=0.0,
+        le=5.0,
+    )
+    coverage_renorm: bool = _setting(
+        True,
+        "Classic flow: take out brightness that follows the blurred coverage, where it is certain to.",
+        group="classic",
+        stage="join",
+    )
+
     # --- output
     save_final_as_uint16: bool = _setting(
         False,

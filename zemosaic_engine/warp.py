@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from astropy.wcs import WCS, NoConvergence
@@ -22,6 +22,9 @@ from numpy.typing import NDArray
 from .geometry import Box
 from .kernels.reference import HALF_WIDTH, kernel_weight
 from .photometry.calibration import SubCalibration
+
+if TYPE_CHECKING:
+    from .kernels.cuda import Gpu
 
 Kernel = Literal["nearest", "bilinear", "cubic", "lanczos3"]
 
@@ -384,6 +387,8 @@ def resample(
     kernel: Kernel = "lanczos3",
     out: NDArray[np.float32] | None = None,
     calibration: SubCalibration | None = None,
+    *,
+    gpu: Gpu | None = None,
 ) -> NDArray[np.float32]:
     """Values of a source image at the pixels of a box of the target grid.
 
@@ -402,6 +407,8 @@ def resample(
         Written to instead of a new array.
     calibration : SubCalibration, optional
         Brings every value to the scale of the run, by where on the source it was seen.
+    gpu : Gpu, optional
+        Device that computes; the result comes back to NumPy.
 
     Returns
     -------
@@ -430,7 +437,7 @@ def resample(
     elif out.shape != shape or out.dtype != np.float32:
         raise ValueError(f"out must be float32 of shape {shape}, not {out.dtype} of shape {out.shape}")
     stretch = kernel_stretch(pixel_map.scale)
-    cpu.resample_box(
+    (cpu if gpu is None else gpu).resample_box(
         np.ascontiguousarray(pixels),
         pixel_map.nodes,
         pixel_map.step,

@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = (
+    "classic_mode",
     "grid_mode",
     "zemosaic_stack_core",
     "zemosaic_utils",
@@ -29,8 +30,9 @@ MAY_IMPORT = {
     "zemosaic_engine/*": {"zemosaic_engine"},
     "zemosaic_stack_core.py": {"zemosaic_engine"},
     "grid_mode.py": {"zemosaic_engine", "zemosaic_stack_core"},
+    "classic_mode.py": {"zemosaic_engine"},
     "zemosaic_utils.py": {"zemosaic_engine"},
-    "zemosaic_worker.py": {"zemosaic_engine", "zemosaic_stack_core", "zemosaic_utils", "grid_mode"},
+    "zemosaic_worker.py": {"zemosaic_engine", "zemosaic_stack_core", "zemosaic_utils", "grid_mode", "classic_mode"},
     "zemosaic_patch.py": {"zemosaic_engine"},
     "zemosaic_compare.py": {"zemosaic_engine", "zemosaic_utils"},
     "zemosaic_app/*": {

@@ -106,7 +106,8 @@ class Dependencies:
             Where predicted noise starts to grow with the signal.
         """
         subs = [self.sub(number) for number in layout.subs]
-        boxes = (layout.name, list(layout.inner), list(layout.outer))
+        grid = "" if layout.grid is None else fingerprint(layout.grid.wcs, layout.grid.shape)
+        boxes = (layout.name, list(layout.inner), list(layout.outer), grid)
         settings = settings_of(self._settings, "measure", "stack")
         return self._checkpoints.key("tile", subs, list(calibrations), background, sky, boxes, self._canvas, settings)
 

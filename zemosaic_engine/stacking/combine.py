@@ -13,6 +13,7 @@ from .. import backend as devices
 from ..events import CancelToken
 from ..executors.threads import run_all, thread_count
 from ..geometry import Box
+from ..kernels.cuda import Gpu
 from ..photometry.overlaps import OverlapFit, measure_overlap
 from ..photometry.scales import PairGain, SampleFacts, Scales, rank_samples, solve_gains, solve_scales
 from ..settings import GridSettings
@@ -21,6 +22,7 @@ from .samples import Samples
 _WEAK_GAIN_ERROR = 0.05  # relative; worse than this, diffuse structure is asked as well
 _GUESSED_WEIGHT = 1e-3
 _BAND_ROWS = 64
+_GPU_ROWS = 1024  # between looks at the cancel token; the GPU cuts them as its memory asks for
 _DEVICE_BAND_BYTES = 2**28  # of float64 samples; the definition holds several arrays of this size
 
 
@@ -136,9 +138,9 @@ def combine(
         ``stack_*`` and ``edge_feather_px`` are used.
     weighing : Weighing, optional
         In place of the one that `settings` ask for.
-    device : array, optional
-        Any array of the device on which to compute, by the kernels' definition; None computes
-        with the CPU kernels. The stack comes back to NumPy either way.
+    device : Gpu or array, optional
+        Where to compute: on a CUDA device by its kernels, or by the kernels' definition on the device of
+        any array; None computes with the CPU kernels. The stack comes back to NumPy in any case.
     cancel : CancelToken, optional
         Looked at between bands of rows.
     """
@@ -153,14 +155,15 @@ def combine(
         scales,
     )
     rejected = np.zeros(shape, dtype=np.uint16)
-    step = _BAND_ROWS if device is None else _device_rows(len(samples.start), shape)
+    defined = device is not None and not isinstance(device, Gpu)
+    step = _device_rows(len(samples.start), shape) if defined else _BAND_ROWS if device is None else _GPU_ROWS
     bands = [(row, min(row + step, shape[0])) for row in range(0, shape[0], step)]
 
     def combine_band(band: tuple[int, int]) -> None:
         rows = slice(*band)
         into = out.pixels[rows], out.weight[rows], out.coverage[rows], rejected[rows]
-        if device is None:
-            _combine_rows_on_cpu(samples, scales, weighing, sky, settings, band, into)
+        if not defined:
+            _combine_rows_compiled(samples, scales, weighing, sky, settings, band, into, device)
         else:
             _combine_rows_on_device(samples, scales, weighing, sky, settings, band, into, device)
 
@@ -174,7 +177,7 @@ def combine(
 Into = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint16], NDArray[np.uint16]]
 
 
-def _combine_rows_on_cpu(
+def _combine_rows_compiled(
     samples: Samples,
     scales: Scales,
     weighing: Weighing,
@@ -182,11 +185,12 @@ def _combine_rows_on_cpu(
     settings: GridSettings,
     band: tuple[int, int],
     into: Into,
+    gpu: Gpu | None,
 ) -> None:
-    """Combine a band of rows with the compiled kernel."""
+    """Combine a band of rows with the compiled kernel of the CPU or the GPU."""
     from zemosaic_engine.kernels import combining, reference
 
-    combining.combine_rows(
+    (combining if gpu is None else gpu).combine_rows(
         samples.buffer, samples.start, samples.boxes, band[0], band[1], samples.shape[1], samples.shape[2],
         scales.gain, scales.offset, weighing.weight, weighing.noise,
         samples.edges, settings.edge_feather_px, samples.radial,

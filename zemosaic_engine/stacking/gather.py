@@ -11,15 +11,16 @@ from ..drizzle import drop, drop_map, sample_noise
 from ..errors import SubError
 from ..events import CancelToken, Steps
 from ..executors.threads import run_all, thread_count
-from ..footprints import Footprint, TileLayout
+from ..footprints import Footprint, TileLayout, placed
 from ..frames import SubInfo
 from ..geometry import Box
+from ..kernels.cuda import Gpu
 from ..loading import SubLoader
 from ..memory import SampleStore
 from ..photometry.scales import SampleFacts
 from ..photometry.stars import Stars
 from ..settings import GridSettings
-from ..warp import Kernel, pixel_map, resample
+from ..warp import Kernel, pixel_map, pixel_to_sky, resample, sky_to_pixel
 from ..wcs import CanvasPlan
 from .samples import Drops, Samples, measure_sample, radial_weights
 from .survey import Survey
@@ -41,10 +42,13 @@ def gather(
     survey: Survey,
     steps: Steps,
     cancel: CancelToken,
+    gpu: Gpu | None = None,
 ) -> Gathered:
     """Resample every sub of a tile onto its pixels and measure it there; drop it there too if drizzle is asked for."""
     channels = infos[0].channels
-    crops = [footprints[number].box.intersect(layout.outer) for number in layout.subs]
+    grid = layout.grid or canvas
+    places = placed(layout, infos, footprints)
+    crops = [footprint.box.intersect(layout.outer) for footprint in places]
     start = np.concatenate([[0], np.cumsum([crop.height * crop.width * channels for crop in crops])]).astype(np.int64)
     buffer, *dropped = np.split(store.begin(planes_of(settings) * int(start[-1])), planes_of(settings))
     drops = Drops(dropped[0], dropped[1], np.zeros((len(crops), channels))) if dropped else None
@@ -60,18 +64,18 @@ def gather(
             steps.one()
         here = slice(start[place], start[place + 1])
         target = buffer[here].reshape(*crop.shape, channels)
-        mapping = pixel_map(infos[number].wcs, canvas.wcs, crop, src_shape=infos[number].shape)
+        mapping = pixel_map(infos[number].wcs, grid.wcs, crop, src_shape=infos[number].shape)
         scale = survey.calibration(number)
-        resample(loaded.frame.pixels, mapping, crop, kernel, target, scale)
+        resample(loaded.frame.pixels, mapping, crop, kernel, target, scale, gpu=gpu)
         if not np.isfinite(target).any():
             return None
         if drops is not None:
-            falls = drop_map(infos[number].wcs, infos[number].shape, canvas.wcs, canvas.shape)
+            falls = drop_map(infos[number].wcs, infos[number].shape, grid.wcs, grid.shape)
             into = drops.values[here].reshape(target.shape), drops.shares[here].reshape(target.shape)
             drop(loaded.frame.pixels, falls, crop, settings.drizzle_pixfrac, infos[number].bayer, into, scale)
             noise = sample_noise(loaded.frame.pixels, infos[number].bayer)
             drops.noise[place] = noise if scale is None else noise * scale.gain
-        stars = _stars_in(loaded.stars, crop)
+        stars = _stars_in(_on_grid(loaded.stars, canvas, layout.grid), crop)
         return measure_sample(target, crop, stars, infos[number].exposure_s, frame_stars=len(loaded.stars))
 
     measured = run_all(resample_one, range(len(crops)), thread_count(settings.threads), cancel)
@@ -81,8 +85,8 @@ def gather(
         buffer,
         start[kept],
         np.array([crops[place].relative_to(layout.outer) for place in kept], dtype=np.int64).reshape(-1, 4),
-        np.array([footprints[n].edges_in(layout.outer) for n in numbers]).reshape(-1, 4, 3),
-        radial_weights([footprints[n] for n in numbers], settings, layout.outer),
+        np.array([places[n].edges_in(layout.outer) for n in kept]).reshape(-1, 4, 3),
+        radial_weights([places[n] for n in kept], settings, layout.outer),
         (*layout.outer.shape, channels),
         None if drops is None else replace(drops, noise=drops.noise[kept]),
     )
@@ -92,6 +96,14 @@ def gather(
 def planes_of(settings: GridSettings) -> int:
     """Numbers that are held of each sample: its value, and of a drop its value and share beside it."""
     return 3 if settings.resample_kernel == "drizzle" else 1
+
+
+def _on_grid(stars: Stars, canvas: CanvasPlan, grid: CanvasPlan | None) -> Stars:
+    """Stars of the canvas at their places on the grid of a tile; their fluxes are those on pixels of one size."""
+    if grid is None:
+        return stars
+    x, y = sky_to_pixel(grid.wcs, *pixel_to_sky(canvas.wcs, stars.x, stars.y, like=grid.wcs))
+    return replace(stars, x=x, y=y)
 
 
 def _stars_in(stars: Stars, box: Box) -> Stars:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from astropy.wcs import WCS
@@ -16,6 +15,7 @@ from ..executors.threads import run_interruptibly
 from ..footprints import Footprint, TileLayout
 from ..frames import SubInfo
 from ..geometry import Box, without
+from ..kernels.cuda import Gpu
 from ..loading import SubLoader
 from ..photometry.neutral import equalize_rgb_medians_inplace
 from ..request import GridRequest
@@ -35,10 +35,11 @@ from .survey import Survey
 _SOME_GAPS = 1e-3
 
 
-def stacks_blocks(request: GridRequest, canvas: CanvasPlan) -> bool:
-    """True if the tiles of a run can be stacked block by block: colour subs that are calibrated one by one."""
+def stacks_blocks(request: GridRequest, canvas: CanvasPlan, layouts: Sequence[TileLayout]) -> bool:
+    """True if tiles can be stacked block by block: cells of the canvas, colour subs that are calibrated one by one."""
     calibrated = request.settings.photometry == "survey" or request.calibrations is not None
-    return calibrated and serves(request.infos, request.settings, canvas)
+    on_canvas = all(layout.grid is None for layout in layouts)
+    return calibrated and on_canvas and serves(request.infos, request.settings, canvas)
 
 
 class TileStacker:
@@ -58,8 +59,10 @@ class TileStacker:
         Whole subs.
     survey : Survey
         Their calibrations.
-    device : array or None
-        An array of the device that combines; None for the CPU.
+    gpu : Gpu or None
+        The device that resamples and stacks; None for the CPU.
+    by_blocks : bool
+        What `stacks_blocks` says.
     budget : int
         Bytes for subs and samples.
     steps : Steps
@@ -75,18 +78,19 @@ class TileStacker:
         footprints: Sequence[Footprint],
         loader: SubLoader,
         survey: Survey,
-        device: Any,
+        gpu: Gpu | None,
+        by_blocks: bool,
         budget: int,
         steps: Steps,
         tell: Teller,
         cancel: CancelToken,
     ) -> None:
         self._request, self._canvas, self._footprints = request, canvas, footprints
-        self._loader, self._survey, self._device = loader, survey, device
+        self._loader, self._survey, self._gpu = loader, survey, gpu
         self._steps, self._tell, self._cancel = steps, tell, cancel
         self._store = memory.SampleStore(budget // 2, request.output)
         self._parts = SubParts(request.infos, loader.hot_pixels, request.output, loader.rules)
-        self._by_blocks = survey.calibrated and device is None and stacks_blocks(request, canvas)
+        self._by_blocks = by_blocks and survey.calibrated
         calibrations = {n: c for n, c in enumerate(survey.calibrations) if c is not None}
         self._blocks = BlockStacker(
             request.infos, footprints, canvas, self._parts, calibrations, request.settings, budget // 2
@@ -133,14 +137,14 @@ class TileStacker:
         request, survey, settings = self._request, self._survey, self._request.settings
         samples, facts, numbers = gather(
             layout, request.infos, self._footprints, self._canvas, self._loader, self._store, settings, survey,
-            self._steps, self._cancel,
+            self._steps, self._cancel, self._gpu,
         )  # fmt: skip
         if not numbers:
             return None, []
         if survey.calibrated:  # the samples are on one scale since they were resampled
             settings = settings.model_copy(update={"stack_norm_method": "none"})
         scales = normalise(samples, facts, settings, self._cancel)
-        stack = combine(samples, facts, scales, settings, device=self._device, cancel=self._cancel)
+        stack = combine(samples, facts, scales, settings, device=self._gpu, cancel=self._cancel)
         self._tell.log(_stack_line(layout, numbers, request.infos, stack, survey))
         if settings.resample_kernel == "drizzle":
             _tell_gaps(layout.name, stack, settings, self._tell)
@@ -235,7 +239,7 @@ def _tell_gaps(name: str, stack: Stack, settings: GridSettings, tell: Teller) ->
 
 def tile_wcs(layout: TileLayout, canvas: CanvasPlan) -> WCS:
     """WCS of the pixels of a tile."""
-    wcs = canvas.wcs.deepcopy()
+    wcs = (layout.grid or canvas).wcs.deepcopy()
     wcs.wcs.crpix -= (layout.outer.x0, layout.outer.y0)
     wcs.wcs.set()
     return wcs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -13,10 +12,11 @@ from ..drizzle import filled_share
 from ..errors import RunError, SubError
 from ..events import CancelToken, Steps, SubCount, Teller, TileCount
 from ..executors.threads import run_all
-from ..footprints import TileLayout, footprint_of, lay_out_tiles, sample_bytes
+from ..footprints import TileLayout, footprint_of, lay_out_tiles, placed, sample_bytes
 from ..frames import SubInfo, load_frame
 from ..geometry import Box
 from ..hot_pixels import sensor_key
+from ..kernels.cuda import Gpu
 from ..loading import SubLoader
 from ..request import GridRequest
 from ..resume.lost_inputs import raise_if_lost
@@ -55,23 +55,43 @@ class StackedTiles:
     rejected: list[SubError] = field(default_factory=list)
 
 
-def stack_tiles(request: GridRequest, canvas: CanvasPlan, tell: Teller, cancel: CancelToken) -> StackedTiles:
-    """Stack the subs of every tile, make its colours neutral and put it on disk; what an earlier run did is used."""
+def stack_tiles(
+    request: GridRequest,
+    canvas: CanvasPlan,
+    tell: Teller,
+    cancel: CancelToken,
+    layouts: Sequence[TileLayout] | None = None,
+) -> StackedTiles:
+    """Stack the subs of every tile, make its colours neutral and put it on disk; what an earlier run did is used.
+
+    Parameters
+    ----------
+    request : GridRequest
+    canvas : CanvasPlan
+        Of the run.
+    tell, cancel
+        Log lines and progress; looked at between steps.
+    layouts : sequence of TileLayout, optional
+        The tiles; by default the cells of the canvas that `lay_out_tiles` makes.
+    """
     settings, infos = request.settings, request.infos
     footprints = run_all(lambda info: footprint_of(info, canvas), infos, 1, cancel)
-    layouts = lay_out_tiles(infos, footprints, canvas, settings.grid_size_factor, settings.batch_overlap_pct)
+    if layouts is None:
+        layouts = lay_out_tiles(infos, footprints, canvas, settings.grid_size_factor, settings.batch_overlap_pct)
     tell.log(f"[GRID] {len(infos)} subs on {len(layouts)} tiles")
-    device = _device_array(settings, tell)
+    gpu = _gpu(settings, tell)
     budget = int(settings.memory_gb * 1e9) or memory.available_bytes() // 2
     past = Past(request, canvas, tell, cancel)
-    by_blocks = device is None and stacks_blocks(request, canvas)
+    by_blocks = gpu is None and stacks_blocks(request, canvas, layouts)
     # Blocks decode the parts that they need: whole subs are measured and let go.
     loader = _open_loader(request, canvas, 0 if by_blocks else budget // 2, past, tell)
     if settings.resample_kernel == "drizzle":
         _check_drops(infos, max((len(layout.subs) for layout in layouts), default=0), canvas, settings)
     if not by_blocks:
         planes, channels = planes_of(settings), infos[0].channels
-        deepest = max((sample_bytes(layout, footprints, channels, planes) for layout in layouts), default=0)
+        deepest = max(
+            (sample_bytes(layout, placed(layout, infos, footprints), channels, planes) for layout in layouts), default=0
+        )
         room.for_samples(request.output, deepest, budget // 2)
     steps = Steps(sum(len(layout.subs) for layout in layouts), tell, cancel)
     survey = calibrate(request, canvas, loader, past, steps, tell, cancel)
@@ -82,7 +102,9 @@ def stack_tiles(request: GridRequest, canvas: CanvasPlan, tell: Teller, cancel: 
     steps.expect(-sum(len(layout.subs) for layout in layouts if layout.name in done))
     if done:
         tell.sink(TileCount(len(done), len(layouts)))
-    with TileStacker(request, canvas, footprints, loader, survey, device, budget, steps, tell, cancel) as stacker:
+    with TileStacker(
+        request, canvas, footprints, loader, survey, gpu, by_blocks, budget, steps, tell, cancel
+    ) as stacker:
         for layout in missing:
             earlier = [other for other in layouts if other.name in done and done[other.name].places]
             done[layout.name] = stacker.stack(layout, earlier, done)
@@ -109,7 +131,7 @@ def _together(
             stacked.left_out.append(layout.name)
             continue
         path, wcs = mosaic_files.tile_path(request.output, layout.name), tile_wcs(layout, canvas)
-        stacked.tiles.append(Tile(layout.name, path, wcs, layout.outer, layout.inner, True, tile.health))
+        stacked.tiles.append(Tile(layout.name, path, wcs, layout.outer, layout.inner, layout.grid is None, tile.health))
         stacked.subs.append(len(tile.places))
         stacked.used.update(layout.subs[place] for place in tile.places)
     if not stacked.tiles:
@@ -120,12 +142,13 @@ def _together(
     return stacked
 
 
-def _device_array(settings: GridSettings, tell: Teller) -> Any:
-    """An array on the device that computes the stacks, or None for the CPU kernels."""
+def _gpu(settings: GridSettings, tell: Teller) -> Gpu | None:
+    """The device that resamples and stacks; None for the CPU kernels."""
     if backend.choose_device(settings.device) == "cpu":
         return None
-    tell.log("[GRID] Stacks are combined on the GPU and come back to the CPU before their photometry")
-    return backend.device_array()
+    gpu = Gpu(backend.cuda_library(), lambda text: tell.log(f"[GRID] {text}", "WARN"))
+    tell.log(f"[GRID] Subs are resampled and stacks combined on the GPU {gpu.name}; tiles come back to the CPU")
+    return gpu
 
 
 def _without(layouts: Sequence[TileLayout], set_aside: set[int], steps: Steps) -> list[TileLayout]:

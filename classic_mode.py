@@ -1,0 +1,165 @@
+"""Pointings become master tiles, master tiles a mosaic: the flow that Grid Mode is compared with.
+
+Subs are grouped by where they point; each group is stacked on a pixel grid of its own, the master tiles are brought
+to one scale by what they share, and reprojected onto the canvas. Then comes Phase 5: colours, black level, and
+what follows the coverage. Every mechanism is the one that Grid Mode uses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+import numpy as np
+
+from zemosaic_engine.assembly import assemble
+from zemosaic_engine.canvas import Mosaic
+from zemosaic_engine.delivery import deliver
+from zemosaic_engine.events import CancelToken, Event, LogLine, Sink, Teller
+from zemosaic_engine.executors.threads import run_interruptibly
+from zemosaic_engine.photometry.coverage_renorm import coverage_renorm
+from zemosaic_engine.photometry.neutral import equalize_rgb_medians_inplace
+from zemosaic_engine.photometry.sky import clipped_median, sky_noise
+from zemosaic_engine.photometry.stars import starless_pixels
+from zemosaic_engine.pointings import lay_out_pointings
+from zemosaic_engine.preparation import plan_request
+from zemosaic_engine.reference_catalogue import chosen_catalogue, tie_to_catalogue
+from zemosaic_engine.request import GridOutcome, GridRequest
+from zemosaic_engine.settings import GridSettings
+from zemosaic_engine.stacking.tile_stacks import stack_tiles
+from zemosaic_engine.tile_matching import match_tiles
+from zemosaic_engine.wcs import CanvasPlan
+
+_PHASES = (
+    ("CLASSIC: setup", 0.05),
+    ("CLASSIC: master tiles", 0.65),
+    ("CLASSIC: photometry", 0.10),
+    ("CLASSIC: assembly", 0.10),
+    ("CLASSIC: phase 5", 0.05),
+    ("CLASSIC: final save", 0.05),
+)
+_BLACK_SIGMA = 5.0  # the noise of the sky reaches this far down
+
+
+def plan_classic(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridRequest:
+    """The request with its canvas, and with the settings that the classic flow takes; nothing is written.
+
+    Raises
+    ------
+    SettingsError
+        If there is no room for its files, or the reference catalogue cannot be used.
+    RunError
+        If no sub is left, or the canvas is too large.
+    """
+    settings = request.settings
+    if settings.photometry == "survey":  # subs are brought together within each pointing, pointings as tiles
+        settings = settings.model_copy(update={"photometry": "tiles"})
+    return plan_request(replace(request, settings=settings), in_classic_words(sink), cancel, reprojecting=True)
+
+
+def build_mosaic(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridOutcome:
+    """Make one mosaic of master tiles.
+
+    Parameters
+    ----------
+    request : GridRequest
+        With its canvas, from `plan_classic`.
+    sink : callable
+        Receives the events of the run.
+    cancel : CancelToken
+        Looked at between steps.
+
+    Raises
+    ------
+    RunError
+        If no sub is usable, a master tile is above the limit of a canvas, or a file cannot be written.
+    Cancelled
+        If somebody asked for it.
+    """
+    from zemosaic_engine.kernels.compiled import first_compile_told
+
+    tell = Teller(in_classic_words(sink), _PHASES)
+    with first_compile_told(lambda text: tell.log(f"[GRID] {text}")):
+        return _build(request, tell, cancel)
+
+
+def _build(request: GridRequest, tell: Teller, cancel: CancelToken) -> GridOutcome:
+    tell.phase(0)
+    settings, canvas = request.settings, cast(CanvasPlan, request.canvas)
+    catalogue = chosen_catalogue(settings, request.infos[0].channels)
+    layouts = run_interruptibly(
+        lambda: lay_out_pointings(
+            request.infos, settings.pointing_radius_fov, canvas.pixel_scale_arcsec, settings.max_canvas_mpx
+        ),
+        cancel,
+    )
+    tell.phase(1)
+    stacked = stack_tiles(request, canvas, tell, cancel, layouts)
+    tell.phase(2)
+    tiles = stacked.tiles
+    scaling, seams = run_interruptibly(lambda: match_tiles(tiles, settings, tell, cancel), cancel)
+    tell.phase(3)
+    mosaic = run_interruptibly(lambda: assemble(tiles, scaling, canvas, settings, tell, cancel), cancel)
+    tell.phase(4)
+    run_interruptibly(lambda: _apply_phase5_post_stack_pipeline(mosaic, settings, tell), cancel)
+    run_interruptibly(lambda: _apply_two_pass_coverage_renorm_if_requested(mosaic, settings, tell), cancel)
+    tell.phase(5)
+    tied = run_interruptibly(lambda: tie_to_catalogue(mosaic.pixels, canvas.wcs, catalogue, tell), cancel)
+    return deliver(request, canvas, stacked, scaling, seams, mosaic, tied, tell, cancel)
+
+
+def in_classic_words(sink: Sink) -> Sink:
+    """A sink for the shared mechanisms, whose log lines then name this flow."""
+
+    def tell(event: Event) -> None:
+        sink(replace(event, text=event.text.replace("[GRID]", "[CLASSIC]")) if isinstance(event, LogLine) else event)
+
+    return tell
+
+
+# --------------------------------------------------------------------------------------------
+# Phase 5
+
+
+def _apply_phase5_post_stack_pipeline(mosaic: Mosaic, settings: GridSettings, tell: Teller) -> None:
+    """Colours and black level of the mosaic, in place.
+
+    Master tiles are neutral each for itself; their matching follows the reference tile, so that the whole is
+    made neutral once more. The black level is one number for all channels, and 0 for a sky that is
+    brighter than its noise: nothing of a linear image is cut off.
+    """
+    if mosaic.pixels.shape[2] == 3 and settings.grid_rgb_equalize:
+        *gains, level = equalize_rgb_medians_inplace(mosaic.pixels, mosaic.coverage)
+        mosaic.weight[...] /= np.square(np.array(gains, dtype=np.float32))
+        red, green, blue = gains
+        tell.log(f"[GRID] Phase 5: RGB equalisation gains {red:.4f} {green:.4f} {blue:.4f}, background {level:.2f} ADU")
+    noise = sky_noise(mosaic.pixels)
+    lowest = [
+        clipped_median(mosaic.pixels[..., channel])[0] - _BLACK_SIGMA * float(np.nan_to_num(noise[channel]))
+        for channel in range(mosaic.pixels.shape[2])
+    ]
+    lift = max(0.0, -float(np.nanmin(lowest)))
+    if lift > 0.0:
+        mosaic.pixels[...] += np.float32(lift)
+        tell.log(
+            f"[GRID] Phase 5: black level raised by {lift:.2f} ADU in all channels, so that the sky stays positive"
+        )
+    else:
+        tell.log("[GRID] Phase 5: black level needs no change")
+
+
+def _apply_two_pass_coverage_renorm_if_requested(mosaic: Mosaic, settings: GridSettings, tell: Teller) -> None:
+    """What follows the blurred coverage goes out by one smooth gain, in place, if it is certain to be there."""
+    if not settings.coverage_renorm:
+        tell.log("[GRID] Phase 5: renormalisation by the coverage switched off")
+        return
+    found = coverage_renorm(mosaic.pixels, mosaic.coverage.max(axis=2), starless_pixels(mosaic.pixels))
+    law = f"brightness ~ coverage ^ ({found.strength:+.4f} ± {found.error:.4f})"
+    if not found.applied:
+        what = "the coverage is even" if np.isnan(found.strength) else f"nothing certain ({law})"
+        tell.log(f"[GRID] Phase 5: no renormalisation by the coverage, {what}")
+        return
+    mosaic.pixels[...] *= found.gain[..., None]
+    mosaic.weight[...] /= np.square(found.gain)[..., None]
+    low, high = float(found.gain.min()), float(found.gain.max())
+    tell.log(f"[GRID] Phase 5: renormalised by the coverage, {law}, gain {low:.3f} to {high:.3f}")

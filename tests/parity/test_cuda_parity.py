@@ -1,0 +1,308 @@
+"""The CUDA source, built by a C++ compiler, equals the definition and the CPU kernels, masks included."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from cuda_on_host import COMPILER, CudaOnHost
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+import zemosaic_worker
+from zemosaic_engine import backend
+from zemosaic_engine.errors import RunError
+from zemosaic_engine.events import CancelToken, LogLine
+from zemosaic_engine.geometry import Box
+from zemosaic_engine.kernels import combining, cuda, reference
+from zemosaic_engine.kernels.reference import COMBINE, REJECT, CombineOptions, Dropped
+from zemosaic_engine.photometry.calibration import SubCalibration
+from zemosaic_engine.photometry.scales import SampleFacts, Scales
+from zemosaic_engine.photometry.stars import no_stars
+from zemosaic_engine.settings import GridSettings
+from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
+from zemosaic_engine.stacking.combine import combine
+from zemosaic_engine.stacking.samples import Drops, Samples
+from zemosaic_engine.warp import PixelMap, kernel_stretch, resample
+
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler")
+
+
+@pytest.fixture(scope="module")
+def gpu(tmp_path_factory):
+    return cuda.Gpu(CudaOnHost(tmp_path_factory.mktemp("cuda")), pytest.fail)
+
+
+def outputs(shape):
+    return (
+        np.full(shape, 7.0, np.float32), np.full(shape, 7.0, np.float32), np.full(shape, 7, np.uint16),
+        np.full(shape, 7, np.uint16),
+    )  # fmt: skip
+
+
+def assert_same(got, expected, exact=True):
+    np.testing.assert_array_equal(got[2], expected[2])
+    np.testing.assert_array_equal(got[3], expected[3])
+    np.testing.assert_allclose(got[0], expected[0], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(got[1], expected[1], rtol=1e-6)
+
+
+def crops_of_subs(rng, count, shape, drops=False):
+    """Flat buffers of crops with trails, holes and, if wanted, drops; and what goes with them."""
+    height, width, channels = shape
+    boxes = []
+    for _ in range(count):
+        y0, x0 = rng.integers(0, max(1, height // 2)), rng.integers(0, max(1, width // 2))
+        boxes.append((y0, rng.integers(y0 + 1, height + 1), x0, rng.integers(x0 + 1, width + 1)))
+    boxes = np.array(boxes, dtype=np.int64)
+    sizes = (boxes[:, 1] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 2]) * channels
+    start = np.concatenate([[0], np.cumsum(sizes)])
+    flat = rng.normal(1000, 30, start[-1]).astype(np.float32)
+    flat[rng.random(flat.size) < 0.05] += 3000
+    flat[rng.random(flat.size) < 0.02] -= 500
+    values = (flat + rng.normal(0, 40, flat.size)).astype(np.float32)
+    flat[rng.random(flat.size) < 0.1] = np.nan
+    values[rng.random(flat.size) < 0.05] += 900
+    shares = rng.uniform(0, 2, flat.size).astype(np.float32)
+    shares[rng.random(flat.size) < 0.4] = 0.0
+    values[shares == 0] = np.nan
+    gain = rng.uniform(0.5, 2.0, (count, channels)).astype(np.float32)
+    offset = rng.normal(0, 5, (count, channels)).astype(np.float32)
+    weight = rng.uniform(0.1, 1.0, (count, channels)).astype(np.float32)
+    weight[count // 2] = 0.0
+    edge = np.array([[1, 0, 0.5], [-0.6, 0.8, width], [0, 1, 0.5], [0, -1, height - 0.5]], np.float32)
+    radial = np.tile(np.array([20, 4, 5, 18, 1.7], np.float32), (count, 1))
+    radial[::2, 4] = 0.0
+    scale = (gain, offset, weight, 30.0 * gain, np.tile(edge, (count, 1, 1)))
+    return flat, start[:-1], boxes, scale, radial, (values, shares, 45.0 * gain) if drops else None
+
+
+@pytest.mark.parametrize("drops", [False, True])
+@pytest.mark.parametrize("how", list(COMBINE))
+@pytest.mark.parametrize("reject", list(REJECT))
+@pytest.mark.parametrize(("count", "channels"), [(1, 3), (2, 3), (5, 1), (9, 3), (40, 3), (200, 1)])
+def test_combination_of_crops_equals_the_cpu_kernel(gpu, count, channels, reject, how, drops):
+    rng = np.random.default_rng(count)
+    shape = (11, 37, channels)
+    flat, start, boxes, scale, radial, dropped = crops_of_subs(rng, count, shape, drops)
+    sky = np.full(channels, 990, np.float32)
+    got, expected = outputs(shape), outputs(shape)
+    for twin, out in ((gpu, got), (combining, expected)):
+        for row0, row1 in ((0, 4), (4, shape[0])):
+            twin.combine_rows(
+                flat, start, boxes, row0, row1, shape[1], channels, *scale, 6.0, radial, sky, REJECT[reject], 3.5, 3.0,
+                0.05, 0.1, COMBINE[how], *(a[row0:row1] for a in out), dropped,
+            )  # fmt: skip
+    assert_same(got, expected)
+    assert count < 9 or reject == "none" or got[3].sum() > 10
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_combination_of_any_values_equals_the_definition(gpu, data):
+    """Few distinct values make ties, the hard case for a mask that must be the same."""
+    count = data.draw(st.integers(1, 30) | st.integers(100, 200))
+    value = st.sampled_from([0.0, 1.0, 2.0, 3.5, 100.0, -50.0, 1e6, float("nan")]) | st.floats(-1e6, 1e6, width=32)
+    samples = data.draw(arrays(np.float32, (count, 1, 2, 1), elements=value, fill=st.just(1.0)))
+    sigma = data.draw(arrays(np.float32, (count, 1), elements=st.sampled_from([0.5, 1.0, 3.0]), fill=st.just(1.0)))
+    kappas = [data.draw(st.sampled_from([0.1, 1.5, 3.5])) for _ in range(2)]
+    cuts = [data.draw(st.sampled_from([0.0, 0.05, 0.2, 0.49])) for _ in range(2)]
+    reject, how = data.draw(st.sampled_from(list(REJECT))), data.draw(st.sampled_from(list(COMBINE)))
+    one, sky, got = np.ones((count, 1), np.float32), np.zeros(1, np.float32), outputs((1, 2, 1))
+    shares = data.draw(arrays(np.float32, samples.shape, elements=st.sampled_from([0.0, 0.5, 2.0]), fill=st.just(1.0)))
+    drops = (samples[::-1].copy(), np.where(np.isnan(samples[::-1]), np.float32(0), shares), 2 * sigma)
+    drops = drops if data.draw(st.booleans()) else None
+    gpu.combine_rows(
+        samples.ravel(), 2 * np.arange(count), np.tile([0, 1, 0, 2], (count, 1)), 0, 1, 2, 1, one, 0 * one, one, sigma,
+        np.zeros((count, 4, 3), np.float32), 0.0, np.zeros((count, 5), np.float32), sky, REJECT[reject], *kappas, *cuts,
+        COMBINE[how], *got, None if drops is None else (drops[0].ravel(), drops[1].ravel(), drops[2]),
+    )  # fmt: skip
+    defined = reference.combine(
+        samples, one[:, None, None], sigma[:, None, None], sky, CombineOptions(reject, *kappas, *cuts, how),
+        None if drops is None else Dropped(drops[0], drops[1], drops[2][:, None, None]),
+    )  # fmt: skip
+    assert_same(got, (defined.value, defined.inverse_variance, defined.coverage, defined.rejected))
+
+
+def affine_map(box, matrix, shift):
+    step = 32
+    y0, x0 = step * (box.y0 // step), step * (box.x0 // step)
+    rows, columns = (box.y1 - 1 - y0) // step + 2, (box.x1 - 1 - x0) // step + 2
+    x, y = np.meshgrid(x0 + step * np.arange(columns), y0 + step * np.arange(rows))
+    nodes = np.stack([x, y], axis=-1) @ np.asarray(matrix, float).T + shift
+    nodes[0, 0] += data_of_a_bent_node
+    return PixelMap(box, step, y0, x0, np.ascontiguousarray(nodes), float(np.sqrt(abs(np.linalg.det(matrix)))), 0.0)
+
+
+data_of_a_bent_node = (3.0, -2.0)  # the map of a cell is bilinear, not linear
+
+MATRICES = {
+    "rotation": ([[0.8013, 0.6017], [-0.5978, 0.7969]], (-10.317, 20.1421)),
+    "mirrored": ([[-1.0, 0.0213], [0.0117, 1.0]], (60.4, 3.7131)),
+    "shrinking": ([[1.6123, 0.3037], [-0.3119, 1.5973]], (-20.1, -3.3)),
+}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("matrix", list(MATRICES))
+@pytest.mark.parametrize("kernel", ["nearest", "bilinear", "cubic", "lanczos3"])
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_resampling_equals_the_cpu_kernel_and_the_definition(gpu, kernel, matrix, channels, calibrated):
+    rng = np.random.default_rng(3)
+    pixels = rng.normal(1000, 100, (50, 61, channels)).astype(np.float32)
+    pixels[rng.random(pixels.shape) < 0.02] = np.nan
+    pixels[30:35, 20:26] = np.nan
+    pixels[10, 10] = 60000.0
+    calibration = SubCalibration.exact(
+        rng.uniform(0.8, 1.2, channels), rng.normal(0, 50, channels), rng.normal(0, 30, (channels, 2)),
+        rng.normal(0, 0.05, (channels, 6)), pedestal=np.full(channels, 64.0),
+    ) if calibrated else None  # fmt: skip
+    mapped = affine_map(Box(5, 75, 3, 68), *MATRICES[matrix])
+    there = resample(pixels, mapped, None, kernel, None, calibration, gpu=gpu)
+    here = resample(pixels, mapped, None, kernel, None, calibration)
+    # A weight that is zero but for rounding decides whether a value next to NaN counts as complete.
+    assert np.mean(np.isnan(there) != np.isnan(here)) < 1e-3
+    both = np.isfinite(there) & np.isfinite(here)
+    assert both.mean() > 0.2
+    assert np.mean(np.abs(there - here)[both] > 0.02 + 1e-5 * np.abs(here[both])) < 1e-3
+    if not calibrated:
+        slow = reference.resample(pixels, *mapped.evaluate(), kernel, kernel_stretch(mapped.scale))
+        assert np.mean(np.isnan(there) != np.isnan(slow)) < 1e-3
+        both = np.isfinite(there) & np.isfinite(slow)
+        assert np.mean(np.abs(there - slow)[both] > 0.02 + 1e-5 * np.abs(slow[both])) < 1e-3
+
+
+def test_constants_are_those_of_the_definition():
+    source = cuda._SOURCE.read_text(encoding="utf-8")
+    told = {name: float(value.rstrip("f")) for name, value in re.findall(r"#define (\w+) ([\d.e-]+f?)\n", source)}
+    shared = [name for name in told if hasattr(reference, name)]
+    assert len(shared) == 8
+    for name in shared:
+        assert told[name] == getattr(reference, name)
+
+
+def test_products_and_sums_are_not_contracted(gpu):
+    assert "--fmad=false" in gpu._library.options
+
+
+def test_nvidias_compiler_accepts_the_source():
+    """Where its library is installed (pip install nvidia-cuda-nvrtc-cu12); it needs no GPU."""
+    nvrtc = pytest.importorskip("nvidia.cuda_nvrtc")
+    folder = Path(next(iter(nvrtc.__path__))) / "lib"
+    library = ctypes.CDLL(str(next(folder.glob("libnvrtc.so*"))))
+    program, size = ctypes.c_void_p(), ctypes.c_size_t()
+    source = cuda._SOURCE.read_bytes()
+    assert library.nvrtcCreateProgram(ctypes.byref(program), source, b"pixels.cu", 0, None, None) == 0
+    options = [option.encode() for option in (*cuda._OPTIONS, "--gpu-architecture=compute_75")]
+    failed = library.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*options))
+    library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    log = ctypes.create_string_buffer(size.value)
+    library.nvrtcGetProgramLog(program, log)
+    assert not failed, log.value.decode()
+    library.nvrtcGetPTXSize(program, ctypes.byref(size))
+    machine_code = ctypes.create_string_buffer(size.value)
+    library.nvrtcGetPTX(program, machine_code)
+    for name in (b"combine_band", b"resample_rows"):
+        assert b".visible .entry " + name in machine_code.value
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kernel", ["lanczos3", "drizzle"])
+def test_a_run_on_the_gpu_makes_the_mosaic_of_the_cpu(tmp_path, monkeypatch, kernel):
+    """Whole, with photometry, on a device too small for a tile at once."""
+    simulate_survey(tmp_path / "subs", PRESETS["tiny"], seed=1)
+    library, lines = CudaOnHost(tmp_path, capacity=20_000_000), []
+    monkeypatch.setattr(backend, "_cupy", lambda: library)
+    backend.cuda_problem.cache_clear()
+    try:
+        for device in ("cuda", "cpu"):
+            settings = GridSettings(device=device, resample_kernel=kernel)
+            zemosaic_worker.run_grid(tmp_path / "subs", tmp_path / device, settings, lines.append, CancelToken())
+    finally:
+        backend.cuda_problem.cache_clear()
+    assert any("combined on the GPU on the host" in event.text for event in lines if isinstance(event, LogLine))
+    assert library.launches > 20
+    there, here = (fits.open(tmp_path / device / "mosaic_grid.fits") for device in ("cuda", "cpu"))
+    with there, here:
+        same = there["COVERAGE"].data == here["COVERAGE"].data
+        # Values resampled in another order of sums differ in their last digit: a sample at its limit may fall beyond.
+        assert same.mean() > 1 - 1e-4
+        difference = np.abs(there[0].data - here[0].data)[same & np.isfinite(here[0].data)]
+        assert np.quantile(difference, 0.999) < 0.01
+        np.testing.assert_array_equal(np.isnan(there[0].data), np.isnan(here[0].data))
+
+
+def test_a_tile_stacked_on_the_gpu_comes_back_as_numpy_and_equal(gpu):
+    rng = np.random.default_rng(4)
+    flat, start, boxes, scale, radial, dropped = crops_of_subs(rng, 9, (40, 56, 3), drops=True)
+    facts = [
+        SampleFacts(no_stars(3), np.zeros((0, 2), np.int64), np.zeros((0, 3)), np.zeros((0, 3)), np.full(3, 30.0),
+                    float("nan"), 1, 0)
+        for _ in boxes
+    ]  # fmt: skip
+    drops = Drops(dropped[0], dropped[1], np.full((9, 3), 45.0))
+    samples = Samples(flat, start, boxes, scale[4], radial, (40, 56, 3), drops)
+    scales = Scales(scale[0], scale[1], np.zeros((9, 3)), 0, 1)
+    settings = GridSettings(threads=1)
+    there = combine(samples, facts, scales, settings, device=gpu)
+    here = combine(samples, facts, scales, settings)
+    for name in ("pixels", "weight", "coverage"):
+        assert isinstance(getattr(there, name), np.ndarray)
+        np.testing.assert_allclose(getattr(there, name), getattr(here, name), rtol=1e-6)
+    assert there.rejected_pct == here.rejected_pct > 1
+
+
+# ------------------------------------------------------------------------- memory
+
+
+def combine_all(twin, rng, shape=(40, 30, 3), count=25):
+    flat, start, boxes, scale, radial, _ = crops_of_subs(rng, count, shape)
+    out = outputs(shape)
+    twin.combine_rows(
+        flat, start, boxes, 0, shape[0], shape[1], shape[2], *scale, 6.0, radial, np.full(shape[2], 990, np.float32), 2,
+        3.5, 3.0, 0.05, 0.1, 0, *out,
+    )  # fmt: skip
+    return out
+
+
+@pytest.mark.parametrize("capacity", [60_000, 200_000, 10**9])
+def test_bands_are_planned_by_free_memory(tmp_path, capacity):
+    library = CudaOnHost(tmp_path, capacity)
+    got = combine_all(cuda.Gpu(library, pytest.fail), np.random.default_rng(1))
+    assert_same(got, combine_all(combining, np.random.default_rng(1)))
+    assert library.peak <= capacity
+    assert (library.launches == 1) == (capacity == 10**9)
+    assert library._used == 0
+
+
+def test_running_out_of_memory_halves_the_work_and_goes_on(tmp_path):
+    """Others have taken what the device says is free."""
+    library, told = CudaOnHost(tmp_path, capacity=150_000, told_free=10**9), []
+    gpu = cuda.Gpu(library, told.append)
+    got = combine_all(gpu, np.random.default_rng(1))
+    assert_same(got, combine_all(combining, np.random.default_rng(1)))
+    assert told[0] == "The GPU ran out of memory while stacking 40 rows; it goes on with 20 at once"
+    assert 2 <= len(told) <= 5
+    before = len(told)
+    combine_all(gpu, np.random.default_rng(2))  # what fits is remembered
+    assert len(told) == before
+
+
+def test_a_device_without_room_for_one_row_is_refused(tmp_path):
+    gpu = cuda.Gpu(CudaOnHost(tmp_path, capacity=3000, told_free=10**9), lambda text: None)
+    with pytest.raises(RunError, match=r"no room for one row of the stacking.*choose device = cpu"):
+        combine_all(gpu, np.random.default_rng(1))
+
+
+def test_resampling_in_bands_is_resampling(tmp_path):
+    pixels = np.random.default_rng(3).normal(1000, 100, (50, 61, 3)).astype(np.float32)
+    mapped = affine_map(Box(5, 75, 3, 68), *MATRICES["rotation"])
+    library = CudaOnHost(tmp_path, capacity=110_000)
+    there = resample(pixels, mapped, gpu=cuda.Gpu(library, pytest.fail))
+    assert library.launches > 1
+    np.testing.assert_allclose(there, resample(pixels, mapped), rtol=2e-5, atol=0.02)

@@ -1,0 +1,212 @@
+"""Kernels on a GPU with the signatures of `cpu.resample_box` and `combining.combine_rows`.
+
+Work is cut into bands of rows by the free memory of the device. Where an allocation fails all the
+same (other programs use the device too), the band is halved, said so, and the work goes on.
+Results come back to NumPy before these functions return.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import RunError
+
+_SOURCE = Path(__file__).with_name("pixels.cuh")
+#: As the other twins round; contraction would change masks of rejection at their limits.
+_OPTIONS = ("--std=c++14", "--fmad=false")
+_BLOCK = 128
+#: Share of the free memory that is planned with; the rest is for the library's own and for what is not known.
+_USABLE = 0.7
+_FLOAT, _KEY, _COUNT = 4, 8, 2
+
+
+class Gpu:
+    """One CUDA device.
+
+    Parameters
+    ----------
+    library : module
+        CuPy, from `backend.cuda_library`.
+    tell : callable
+        Gets a sentence when the memory of the device runs out and the work goes on in smaller pieces.
+    """
+
+    def __init__(self, library: Any, tell: Callable[[str], None]) -> None:
+        self._library, self._tell = library, tell
+        self._module = library.RawModule(code=_SOURCE.read_text(encoding="utf-8"), options=_OPTIONS)
+        self._lock = threading.Lock()  # one piece of work at a time: its memory was planned alone
+        self._most_rows: dict[str, int] = {}
+
+    @property
+    def name(self) -> str:
+        """What the device calls itself."""
+        return str(self._library.cuda.runtime.getDeviceProperties(0)["name"].decode())
+
+    @property
+    def free_bytes(self) -> int:
+        """Free memory of the device, with what the library's pool holds unused."""
+        free, _ = self._library.cuda.runtime.memGetInfo()
+        return int(free) + int(self._library.get_default_memory_pool().free_bytes())
+
+    def resample_box(
+        self,
+        source: Any,
+        nodes: Any,
+        step: int,
+        first_row: int,
+        first_column: int,
+        table: Any,
+        nearest: bool,
+        inner: int,
+        out: Any,
+        calibration: Any,
+    ) -> None:
+        """As `cpu.resample_box`.
+
+        Raises
+        ------
+        RunError
+            If the device has no room for the source and one row.
+        """
+        height, width, channels = source.shape
+        fixed = source.nbytes + nodes.nbytes + table.nbytes
+        a_row = _FLOAT * out.shape[1] * channels
+
+        def rows_of(begin: int, end: int) -> None:
+            there = self._library.empty((end - begin, out.shape[1], channels), dtype=np.float32)
+            self._launch(
+                "resample_rows", (end - begin) * out.shape[1],
+                self._put(source, np.float32), height, width, channels, self._put(nodes, np.float64), nodes.shape[1],
+                step, first_row + begin, first_column, self._put(table, np.float32), table.shape[0] - 1,
+                table.shape[1], int(nearest), inner, end - begin, out.shape[1], int(len(calibration) > 0),
+                self._put(calibration if len(calibration) else np.zeros((1, 11)), np.float64), there,
+            )  # fmt: skip
+            out[begin:end] = self._library.asnumpy(there)
+
+        self._in_bands("resampling", out.shape[0], fixed, a_row, rows_of)
+
+    def combine_rows(
+        self,
+        samples: Any,
+        start: Any,
+        boxes: Any,
+        row0: int,
+        row1: int,
+        width: int,
+        channels: int,
+        gain: Any,
+        offset: Any,
+        weight: Any,
+        sigma: Any,
+        edges: Any,
+        feather_px: float,
+        radial: Any,
+        sky: Any,
+        reject: int,
+        kappa_low: float,
+        kappa_high: float,
+        winsor_low: float,
+        winsor_high: float,
+        combine: int,
+        out_value: Any,
+        out_weight: Any,
+        out_coverage: Any,
+        out_rejected: Any,
+        dropped: Any = None,
+    ) -> None:
+        """As `combining.combine_rows`.
+
+        Raises
+        ------
+        RunError
+            If the device has no room for the samples of one row.
+        """
+        boxes = np.asarray(boxes, dtype=np.int64).reshape(-1, 4)
+        count = len(boxes)
+        crops = _FLOAT * channels * int((boxes[:, 3] - boxes[:, 2]).sum()) * (1 if dropped is None else 3)
+        a_row = width * channels * (_KEY * count + 2 * _FLOAT + 2 * _COUNT) + crops
+        outs = (out_value, out_weight, out_coverage, out_rejected)
+        per_sub = [self._plain(a, np.float32) for a in (gain, offset, weight, sigma, edges, radial, sky)]
+
+        def rows_of(begin: int, end: int) -> None:
+            top, bottom = row0 + begin, row0 + end
+            flat, places, cut = _rows_of_crops(samples, start, boxes, channels, top, bottom)
+            drops = [_rows_of_crops(a, start, boxes, channels, top, bottom)[0] for a in dropped[:2]] if dropped else []
+            drop_sigma = self._plain(dropped[2], np.float32) if dropped else np.zeros(1, np.float32)
+            there = [self._library.empty((end - begin, width, channels), dtype=a.dtype) for a in outs]
+            keys = self._library.empty(max(1, count) * (end - begin) * width * channels, dtype=np.uint64)
+            g, o, w, s, e, r, k = (self._put(a, np.float32) for a in per_sub)
+            nothing = self._put(np.zeros(1, np.float32), np.float32)
+            values, shares = (self._put(a, np.float32) for a in drops) if dropped else (nothing, nothing)
+            self._launch(
+                "combine_band", (end - begin) * width * channels,
+                self._put(flat, np.float32), self._put(places, np.int64), self._put(cut, np.int64), count, top,
+                end - begin, width, channels, g, o, w, s, e, float(feather_px), r, k, reject, float(kappa_low),
+                float(kappa_high), float(winsor_low), float(winsor_high), combine, int(dropped is not None), values,
+                shares, self._put(drop_sigma, np.float32), keys, *there,
+            )  # fmt: skip
+            for target, result in zip(outs, there, strict=True):
+                target[begin:end] = self._library.asnumpy(result)
+
+        self._in_bands("stacking", row1 - row0, 0, a_row, rows_of)
+
+    def _in_bands(self, what: str, rows: int, fixed: int, a_row: int, work: Callable[[int, int], None]) -> None:
+        """Call `work` on bands of rows that fit the device; halve them, for good, where they turn out not to."""
+        with self._lock:
+            fits = int((_USABLE * self.free_bytes - fixed) // max(1, a_row))
+            step = max(1, min(rows, fits, self._most_rows.get(what, rows)))
+            done = 0
+            while done < rows:
+                end = min(done + step, rows)
+                try:
+                    work(done, end)
+                except self._library.cuda.memory.OutOfMemoryError as error:
+                    self._library.get_default_memory_pool().free_all_blocks()
+                    if end - done == 1:
+                        raise RunError(
+                            f"The GPU has no room for one row of the {what}, {(fixed + a_row) / 1e6:.0f} MB: close "
+                            "other programs that use it, or choose device = cpu."
+                        ) from error
+                    step = self._most_rows[what] = (end - done) // 2
+                    self._tell(
+                        f"The GPU ran out of memory while {what} {end - done} rows; it goes on with {step} at once"
+                    )
+                    continue
+                done = end
+
+    def _launch(self, name: str, threads: int, *arguments: Any) -> None:
+        """Run a kernel; whole numbers and floats are passed as the 64 bits that it takes."""
+        typed = [np.int64(a) if isinstance(a, int | np.integer) else np.float64(a) if isinstance(a, float) else a
+                 for a in arguments]  # fmt: skip
+        blocks = -(-threads // _BLOCK)
+        self._module.get_function(name)((blocks,), (_BLOCK,), tuple(typed))
+
+    def _put(self, array: Any, kind: Any) -> Any:
+        return self._library.asarray(self._plain(array, kind))
+
+    @staticmethod
+    def _plain(array: Any, kind: Any) -> NDArray:
+        return np.ascontiguousarray(array, dtype=kind)
+
+
+def _rows_of_crops(
+    flat: Any, start: Any, boxes: NDArray[np.int64], channels: int, top: int, bottom: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+    """The rows top..bottom of all crops, one behind the other, with their starts and boxes."""
+    cut = boxes.copy()
+    cut[:, 0], cut[:, 1] = np.maximum(boxes[:, 0], top), np.minimum(boxes[:, 1], bottom)
+    cut[:, 1] = np.maximum(cut[:, 1], cut[:, 0])
+    across = (boxes[:, 3] - boxes[:, 2]) * channels
+    sizes = (cut[:, 1] - cut[:, 0]) * across
+    places = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    rows = np.empty(max(1, int(places[-1])), dtype=np.float32)
+    begins = np.asarray(start, dtype=np.int64) + (cut[:, 0] - boxes[:, 0]) * across
+    for number, begin in enumerate(begins.tolist()):
+        rows[places[number] : places[number + 1]] = flat[begin : begin + int(sizes[number])]
+    return rows, places[:-1], cut

@@ -1,0 +1,399 @@
+/* The CUDA twins of `reference`: one thread a pixel for resampling, one a pixel and channel for combining.
+
+   Plain C with the few words of CUDA that a header can stand in for, so that any C++ compiler can build it
+   and the tests can hold it against the definition on a machine without a GPU. To be compiled without
+   contraction of products and sums: the masks of rejection must be those of the other twins.
+
+   A sample of a pixel is one integer: its value as a number that sorts as it does, then the number of its sub.
+   Sigma and weight are looked up by that number; rejection only moves these integers. */
+
+typedef unsigned long long sample_key;
+
+/* Constants of `reference`; a test compares them. */
+#define FEW_SAMPLES 8
+#define SIGNAL_SHARE 0.3
+#define DROP_SHARE 3.0
+#define LEAST_SIGMA 0.8
+#define LEAST_TAPER 1e-3
+#define UNDERSHOOT 0.05f
+#define OVERSHOOT 0.25f
+#define HALF_WEIGHT 0.4999f
+
+#define HALF_PI 1.57079632679489661923
+#define NAN_FLOAT __uint_as_float(0x7fc00000u)
+
+__device__ bool is_finite(double value) { return fabs(value) < (double)__uint_as_float(0x7f800000u); }
+
+/* ------------------------------------------------------------------------- samples */
+
+struct Samples {
+    sample_key *keys; /* of this pixel, `stride` apart */
+    long long stride;
+    const float *sigma; /* (N, C) */
+    int channels, c;
+};
+
+__device__ sample_key key_of(float value, int sub) {
+    unsigned int bits = __float_as_uint(value);
+    bits ^= (bits >> 31) ? 0xffffffffu : 0x80000000u;
+    return ((sample_key)bits << 32) | (unsigned int)sub;
+}
+
+__device__ double value_at(const Samples *p, int i) {
+    unsigned int bits = (unsigned int)(p->keys[i * p->stride] >> 32);
+    bits ^= (bits >> 31) ? 0x80000000u : 0xffffffffu;
+    return (double)__uint_as_float(bits);
+}
+
+__device__ int sub_at(const Samples *p, int i) { return (int)(unsigned int)p->keys[i * p->stride]; }
+
+__device__ double sigma_at(const Samples *p, int i) {
+    return (double)p->sigma[(long long)sub_at(p, i) * p->channels + p->c];
+}
+
+/* Sift the first of keys[root..n) down its heap. */
+__device__ void sift(const Samples *p, int root, int n) {
+    sample_key moved = p->keys[root * p->stride];
+    for (int child = 2 * root + 1; child < n; child = 2 * root + 1) {
+        if (child + 1 < n && p->keys[(child + 1) * p->stride] > p->keys[child * p->stride]) child++;
+        if (p->keys[child * p->stride] <= moved) break;
+        p->keys[root * p->stride] = p->keys[child * p->stride];
+        root = child;
+    }
+    p->keys[root * p->stride] = moved;
+}
+
+__device__ void sort_samples(const Samples *p, int n) {
+    if (n <= 24) { /* by insertion */
+        for (int i = 1; i < n; i++) {
+            sample_key moved = p->keys[i * p->stride];
+            int at = i;
+            for (; at > 0 && p->keys[(at - 1) * p->stride] > moved; at--)
+                p->keys[at * p->stride] = p->keys[(at - 1) * p->stride];
+            p->keys[at * p->stride] = moved;
+        }
+        return;
+    }
+    for (int root = n / 2 - 1; root >= 0; root--) sift(p, root, n);
+    for (int last = n - 1; last > 0; last--) {
+        sample_key largest = p->keys[0];
+        p->keys[0] = p->keys[last * p->stride];
+        p->keys[last * p->stride] = largest;
+        sift(p, 0, last);
+    }
+}
+
+/* ------------------------------------------------------------------------- rejection */
+
+__device__ double median_of(const Samples *p, int n) { return 0.5 * (value_at(p, (n - 1) / 2) + value_at(p, n / 2)); }
+
+/* The k-th smallest distance to the median of sorted samples, by bisection: distances rise from the middle outward. */
+__device__ double deviation_of_rank(const Samples *p, int n, double centre, int k) {
+    int middle = (n + 1) / 2;
+    int low = k + 1 - (n - middle) > 0 ? k + 1 - (n - middle) : 0;
+    int high = k + 1 < middle ? k + 1 : middle;
+    while (low < high) {
+        int taken = (low + high) / 2;
+        if (centre - value_at(p, middle - 1 - taken) < value_at(p, middle + k - taken) - centre)
+            low = taken + 1;
+        else
+            high = taken;
+    }
+    double left = low > 0 ? centre - value_at(p, middle - low) : -1.0;
+    double right = low < k + 1 ? value_at(p, middle + k - low) - centre : -1.0;
+    return left > right ? left : right;
+}
+
+__device__ double model_variance(double centre, double sky, double share) {
+    double signal = share * (centre > sky ? centre - sky : 0.0);
+    return signal * signal;
+}
+
+/* Remove the samples too far from the centre; the nearest stays in any case. */
+__device__ int drop_far(const Samples *p, int n, double centre, double spread, double share, double model, double low,
+                        double high) {
+    int kept = 0;
+    for (int i = 0; i < n; i++) {
+        double away = value_at(p, i) - centre, limit = away > 0.0 ? high : low, sigma = sigma_at(p, i);
+        away = fabs(away);
+        if (away <= limit * spread || away <= limit * (share * sqrt(sigma * sigma + model)))
+            p->keys[kept++ * p->stride] = p->keys[i * p->stride];
+    }
+    if (kept > 0) return kept;
+    int best = 0;
+    for (int i = 1; i < n; i++)
+        if (fabs(value_at(p, i) - centre) < fabs(value_at(p, best) - centre)) best = i;
+    p->keys[0] = p->keys[best * p->stride];
+    return 1;
+}
+
+__device__ int reject_few(const Samples *p, int n, double sky, double low, double high) {
+    for (int pass = 0; pass < 2 && n >= 2; pass++) {
+        int before = n;
+        if (n == 2) { /* trails, cosmic rays and hot pixels only add light: the lower one is believed */
+            double a = sigma_at(p, 0), b = sigma_at(p, 1), first = value_at(p, 0);
+            if (value_at(p, 1) - first > high * sqrt(a * a + b * b + model_variance(first, sky, SIGNAL_SHARE))) n = 1;
+        } else {
+            double centre = median_of(p, n);
+            n = drop_far(p, n, centre, 0.0, 1.0, model_variance(centre, sky, SIGNAL_SHARE), low, high);
+        }
+        if (n == before) break;
+    }
+    return n;
+}
+
+__device__ double clipped_deviation(const Samples *p, int n, double low, double high) {
+    double total = 0.0, square = 0.0;
+    for (int i = 0; i < n; i++) {
+        double value = value_at(p, i);
+        total += value < low ? low : value > high ? high : value;
+    }
+    double mean = total / n;
+    for (int i = 0; i < n; i++) {
+        double value = value_at(p, i);
+        double away = (value < low ? low : value > high ? high : value) - mean;
+        square += away * away;
+    }
+    return sqrt(square / (n > 1 ? n - 1 : 1));
+}
+
+__device__ double winsorised_sigma(const Samples *p, int n, double centre, double cut_low, double cut_high) {
+    int below = (int)floor(cut_low * n), above = n - 1 - (int)floor(cut_high * n);
+    double sigma = clipped_deviation(p, n, value_at(p, below), value_at(p, above));
+    for (int pass = 0; pass < 50; pass++) {
+        double changed = 1.134 * clipped_deviation(p, n, centre - 1.5 * sigma, centre + 1.5 * sigma);
+        bool done = fabs(changed - sigma) <= 0.005 * sigma;
+        sigma = changed;
+        if (done) break;
+    }
+    return sigma;
+}
+
+struct Rejection {
+    int how; /* 0 none, 1 kappa-sigma, 2 winsorised */
+    double low, high, cut_low, cut_high;
+};
+
+__device__ int reject_samples(const Samples *p, int n, double sky, const Rejection *r) {
+    if (n < FEW_SAMPLES) return reject_few(p, n, sky, r->low, r->high);
+    for (int pass = 0; r->how == 2 || pass < 10; pass++) {
+        double centre = median_of(p, n), spread;
+        if (r->how == 1) {
+            double lower = deviation_of_rank(p, n, centre, (n - 1) / 2);
+            spread = 1.4826 * (0.5 * (lower + deviation_of_rank(p, n, centre, n / 2)));
+        } else
+            spread = winsorised_sigma(p, n, centre, r->cut_low, r->cut_high);
+        int before = n;
+        n = drop_far(p, n, centre, spread, LEAST_SIGMA, model_variance(centre, sky, SIGNAL_SHARE), r->low, r->high);
+        if (n == before) break;
+    }
+    return n;
+}
+
+/* ------------------------------------------------------------------------- combining */
+
+struct Subs {
+    const float *samples;
+    const long long *start, *boxes; /* (N,), (N, 4): y0 y1 x0 x1 */
+    int count, channels;
+    const float *gain, *offset, *weight, *sigma; /* (N, C) */
+    const float *edges;                          /* (N, 4, 3) */
+    double feather;
+    const float *radial;                                   /* (N, 5) */
+    const float *dropped, *dropped_share, *dropped_sigma; /* null without drizzle */
+};
+
+/* Place of a sub's sample in the buffers; -1 outside of its crop. */
+__device__ long long place_of(const Subs *s, int k, int row, int x, int c) {
+    const long long *box = s->boxes + 4 * (long long)k;
+    if (row < box[0] || row >= box[1] || x < box[2] || x >= box[3]) return -1;
+    return s->start[k] + ((row - box[0]) * (box[3] - box[2]) + x - box[2]) * s->channels + c;
+}
+
+/* Share of its weight that a sub has at a pixel: falls to its edges and, if wanted, with the radius. */
+__device__ double edge_share(const Subs *s, int k, int row, int x) {
+    double share = 1.0;
+    if (s->feather > 0.0) {
+        for (int e = 0; e < 4; e++) {
+            const float *edge = s->edges + 12 * (long long)k + 3 * e;
+            double distance = ((double)edge[0] * x + (double)edge[1] * row + (double)edge[2]) / s->feather;
+            if (distance < share) share = distance;
+        }
+        if (share < LEAST_TAPER) share = LEAST_TAPER;
+    }
+    const float *radial = s->radial + 5 * (long long)k;
+    if (radial[4] > 0.0f) {
+        double width = (double)radial[3] - (double)radial[2];
+        double t = (hypot((double)x - radial[0], (double)row - radial[1]) - radial[2]) / (width > 1e-6 ? width : 1e-6);
+        if (t > 0.0) {
+            double fall = pow(cos(HALF_PI * (t < 1.0 ? t : 1.0)), (double)radial[4]);
+            share *= fall > LEAST_TAPER ? fall : LEAST_TAPER;
+        }
+    }
+    return share;
+}
+
+/* The drops of the surviving samples in their place; without those too far from the survivors' median, unless all are. */
+__device__ int take_dropped(const Subs *s, const Samples *p, int n, int row, int x, double sky, const Rejection *r,
+                            bool sort) {
+    if (n == 0) return 0;
+    double centre = median_of(p, n), model = model_variance(centre, sky, DROP_SHARE);
+    int near = 0, there = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        int kept = 0;
+        for (int i = 0; i < n; i++) {
+            int k = sub_at(p, i);
+            long long at = place_of(s, k, row, x, p->c), one = (long long)k * s->channels + p->c;
+            if (!(s->dropped_share[at] > 0.0f)) continue;
+            float value = s->dropped[at] * s->gain[one] + s->offset[one];
+            double away = (double)value - centre, noise = (double)s->dropped_sigma[one];
+            bool is_near = r->how == 0 || fabs(away) <= (away > 0.0 ? r->high : r->low) * sqrt(noise * noise + model);
+            if (pass == 0) {
+                there++;
+                near += is_near;
+            } else if (is_near || near == 0)
+                p->keys[kept++ * p->stride] = key_of(value, k);
+        }
+        if (pass == 1) there = kept;
+    }
+    if (sort) sort_samples(p, there);
+    return there;
+}
+
+__device__ void weigh_survivors(const Subs *s, const Samples *p, int n, int row, int x, bool median, float *value,
+                                float *certainty) {
+    *value = NAN_FLOAT;
+    *certainty = 0.0f;
+    if (n == 0) return;
+    double total = 0.0, weights = 0.0, variance = 0.0;
+    for (int i = 0; i < n; i++) {
+        int k = sub_at(p, i);
+        double w = edge_share(s, k, row, x) * (double)s->weight[(long long)k * s->channels + p->c];
+        if (s->dropped) w *= (double)s->dropped_share[place_of(s, k, row, x, p->c)];
+        double sigma = sigma_at(p, i);
+        total += w * value_at(p, i);
+        weights += w;
+        variance += w * w * sigma * sigma;
+    }
+    double known = variance > 0.0 ? weights * weights / variance : weights;
+    *value = (float)(median ? median_of(p, n) : total / weights);
+    *certainty = (float)(median && n > 2 ? known / HALF_PI : known);
+}
+
+extern "C" __global__ void combine_band(
+    const float *samples, const long long *start, const long long *boxes, long long count, long long row0,
+    long long rows, long long width, long long channels, const float *gain, const float *offset, const float *weight,
+    const float *sigma, const float *edges, double feather, const float *radial, const float *sky, long long how,
+    double low, double high, double cut_low, double cut_high, long long median, long long drizzled,
+    const float *dropped, const float *dropped_share, const float *dropped_sigma, sample_key *keys, float *out_value,
+    float *out_weight, unsigned short *out_coverage, unsigned short *out_rejected) {
+    long long threads = rows * width * channels, t = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (t >= threads) return;
+    int c = (int)(t % channels), x = (int)(t / channels % width), row = (int)(row0 + t / channels / width);
+    Subs s = {samples, start, boxes, (int)count, (int)channels, gain, offset, weight, sigma, edges, feather, radial,
+              drizzled ? dropped : 0, dropped_share, dropped_sigma};
+    Samples p = {keys + t, threads, sigma, (int)channels, c};
+    Rejection r = {(int)how, low, high, cut_low, cut_high};
+    int n = 0, found = 0;
+    for (int k = 0; k < s.count; k++) {
+        long long at = place_of(&s, k, row, x, c), one = (long long)k * channels + c;
+        if (at < 0) continue;
+        float value = samples[at] * gain[one] + offset[one];
+        if (!is_finite(value) || !(weight[one] > 0.0f)) continue;
+        p.keys[n++ * p.stride] = key_of(value, k);
+        found += drizzled ? dropped_share[at] > 0.0f : 1;
+    }
+    if (how || median) sort_samples(&p, n);
+    if (how) n = reject_samples(&p, n, (double)sky[c], &r);
+    if (drizzled) {
+        n = take_dropped(&s, &p, n, row, x, (double)sky[c], &r, median != 0);
+        p.sigma = dropped_sigma;
+    }
+    weigh_survivors(&s, &p, n, row, x, median != 0, out_value + t, out_weight + t);
+    out_coverage[t] = (unsigned short)n;
+    out_rejected[t] = (unsigned short)(found - n);
+}
+
+/* ------------------------------------------------------------------------- resampling */
+
+__device__ double at_nodes(const double *nodes, long long columns, long long j, long long i, double v, double u, int k) {
+    const double *here = nodes + 2 * (j * columns + i) + k, *below = here + 2 * columns;
+    return (1.0 - v) * ((1.0 - u) * here[0] + u * here[2]) + v * ((1.0 - u) * below[0] + u * below[2]);
+}
+
+/* Weight of a tap at a fraction of a pixel, between two rows of the table. */
+__device__ float tap_weight(const float *table, long long phases, int taps, double fraction, int tap) {
+    double position = fraction * phases;
+    long long row = (long long)position < phases - 1 ? (long long)position : phases - 1;
+    float t = (float)(position - row), first = table[row * taps + tap];
+    return first + t * (table[(row + 1) * taps + tap] - first);
+}
+
+__device__ float clamped(float value, float low, float high) { return value < low ? low : value > high ? high : value; }
+
+/* Sum over the taps that are inside and finite; see `warp.resample` for the rules. */
+__device__ float sum_taps(const float *source, long long height, long long width, int channels, int c, double x,
+                          double y, const float *table, long long phases, int taps, int inner) {
+    long long x0 = (long long)floor(x) - taps / 2 + 1, y0 = (long long)floor(y) - taps / 2 + 1;
+    double fx = x - floor(x), fy = y - floor(y);
+    int skip = taps / 2 - inner, valid = 0;
+    float total = 0.0f, weight = 0.0f, least = __uint_as_float(0x7f800000u), most = -least;
+    float inner_least = least, inner_most = most;
+    for (int j = 0; j < taps; j++) {
+        if (y0 + j < 0 || y0 + j >= height) continue;
+        float wy = tap_weight(table, phases, taps, fy, j);
+        for (int i = 0; i < taps; i++) {
+            if (x0 + i < 0 || x0 + i >= width) continue;
+            float value = source[((y0 + j) * width + x0 + i) * channels + c];
+            if (!is_finite(value)) continue;
+            float w = wy * tap_weight(table, phases, taps, fx, i);
+            valid++;
+            weight += w;
+            total += w * value;
+            if (value < least) least = value;
+            if (value > most) most = value;
+            if (j >= skip && j < taps - skip && i >= skip && i < taps - skip) {
+                if (value < inner_least) inner_least = value;
+                if (value > inner_most) inner_most = value;
+            }
+        }
+    }
+    if (valid == taps * taps) {
+        float spread = inner_most - inner_least;
+        return clamped(total, inner_least - UNDERSHOOT * spread, inner_most + OVERSHOOT * spread);
+    }
+    return weight < HALF_WEIGHT ? NAN_FLOAT : clamped(total / weight, least, most);
+}
+
+/* One value of the source at (x, y) on the scale of the run; k is a row of the calibration's coefficients. */
+__device__ float calibrated(float value, double x, double y, long long height, long long width, const double *k) {
+    double half = 0.5 * sqrt((double)(width * width + height * height));
+    double u = (x - 0.5 * (width - 1)) / half, v = (y - 0.5 * (height - 1)) / half, uu = u * u, vv = v * v;
+    double light = 1.0 + k[5] * u + k[6] * v + k[7] * uu + k[8] * (u * v) + k[9] * vv + k[10] * ((uu + vv) * (uu + vv));
+    return (float)(((double)value - k[1]) * (k[0] / light) + (k[2] + k[3] * u + k[4] * v));
+}
+
+extern "C" __global__ void resample_rows(const float *source, long long height, long long width, long long channels,
+                                         const double *nodes, long long columns, long long step, long long first_row,
+                                         long long first_column, const float *table, long long phases, long long taps,
+                                         long long nearest, long long inner, long long rows, long long out_width,
+                                         long long calibrating, const double *calibration, float *out) {
+    long long t = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (t >= rows * out_width) return;
+    long long r = first_row + t / out_width, q = first_column + t % out_width, j = r / step, i = q / step;
+    double v = (double)(r - j * step) / step, u = (double)(q - i * step) / step;
+    double x = at_nodes(nodes, columns, j, i, v, u, 0), y = at_nodes(nodes, columns, j, i, v, u, 1);
+    bool inside = x >= -0.5 && x < width - 0.5 && y >= -0.5 && y < height - 0.5; /* NaN is not */
+    for (int c = 0; c < channels; c++) {
+        float value = NAN_FLOAT;
+        if (inside) {
+            value = source[((long long)floor(y + 0.5) * width + (long long)floor(x + 0.5)) * channels + c];
+            if (!is_finite(value))
+                value = NAN_FLOAT;
+            else if (!nearest)
+                value = sum_taps(source, height, width, (int)channels, c, x, y, table, phases, (int)taps, (int)inner);
+            if (calibrating) value = calibrated(value, x, y, height, width, calibration + 11 * c);
+        }
+        out[t * channels + c] = value;
+    }
+}
