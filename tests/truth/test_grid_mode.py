@@ -17,7 +17,7 @@ from zemosaic_engine.errors import Cancelled, RunError, SettingsError
 from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, Progress, TileCount
 from zemosaic_engine.mosaic_files import planned_bytes
 from zemosaic_engine.settings import GridSettings
-from zemosaic_engine.simulate.survey import PRESETS, load_truth, simulate_survey
+from zemosaic_engine.simulate.survey import PRESETS, load_truth, render_sub, simulate_survey
 from zemosaic_engine.simulate.truth import compare_with_truth
 
 TINY_TILES = {"grid_size_factor": 0.8, "threads": 2}
@@ -331,6 +331,14 @@ def test_bad_subs_are_set_aside_by_name_and_the_run_goes_on(survey, tmp_path):
     assert fits.getheader(outcome.mosaic)["NCOMBINE"] == 11
 
 
+def through_a_cloud(survey, number, share):
+    """Pixels of a sub that a cloud lets a share of the stars' light through, and all of the sky's."""
+    truth = load_truth(survey)
+    for colour in "rgb":
+        truth.subs[f"gain_{colour}"][number] *= share
+    return render_sub(truth, number)
+
+
 @pytest.mark.parametrize("kind", ["dark", "thick cloud", "thin cloud", "constant"])
 def test_one_useless_sub_does_not_spoil_the_others(kind, survey, tiny, tmp_path):
     """A dark frame has the lowest noise of all; it must neither set the scale nor get the weight."""
@@ -338,16 +346,19 @@ def test_one_useless_sub_does_not_spoil_the_others(kind, survey, tiny, tmp_path)
     victim = sorted((tmp_path / "in").glob("sub_*.fits"))[5]
     rng = np.random.default_rng(1)
     with fits.open(victim, mode="update") as hdus:
-        data = hdus[0].data.astype(float)
-        sky = np.median(data)
-        light = {"dark": 0.0, "thick cloud": 0.02, "thin cloud": 0.3, "constant": 0.0}[kind]
-        level, noise = (300.0, 4.0) if kind == "dark" else (sky, 20.0)
-        hdus[0].data[:] = (
-            1234 if kind == "constant" else level + light * (data - sky) + rng.normal(0, noise, data.shape)
-        )
+        if kind.endswith("cloud"):
+            hdus[0].data[:] = through_a_cloud(survey, 5, {"thick cloud": 0.02, "thin cloud": 0.3}[kind])
+        else:
+            hdus[0].data[:] = 1234 if kind == "constant" else rng.normal(300.0, 4.0, hdus[0].data.shape)
     outcome, _ = run(tmp_path / "in", tmp_path / "out")
     named = [error.path.name for error in outcome.rejected]
     assert named == ([] if kind == "thin cloud" else [victim.name])
+    table = Table.read(tmp_path / "out" / "sub_photometry.ecsv")
+    rows = {str(row["file"]): row for row in table}
+    assert len(rows) == (15 if kind == "constant" else 16)
+    if kind in ("dark", "thick cloud"):
+        assert not rows[victim.name]["used"]
+        assert "stars where the usual sub shows" in rows[victim.name]["reason"]
     found = compare_with_truth(outcome.mosaic, load_truth(survey))
     before = compare_with_truth(tiny[1].mosaic, load_truth(survey))
     assert found.gain == pytest.approx(before.gain, rel=0.12)

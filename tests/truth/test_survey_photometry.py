@@ -19,7 +19,7 @@ from zemosaic_engine.warp import PixelMap, pixel_map, resample
 
 WIDTH, HEIGHT, CELL = 400, 300, 20
 HALF = np.hypot(WIDTH, HEIGHT) / 2
-STAR_NOISE, STAR_FLOOR, CELL_NOISE = 60.0, 0.005, 1.5
+STAR_NOISE, STAR_FLOOR, CELL_NOISE, REPEATED = 60.0, 0.005, 1.5, 0.0007
 
 
 class MadeUp:
@@ -50,8 +50,9 @@ class MadeUp:
             centre = centre + rng.uniform(-8, 8, 2)
             angle = 0.15 * night + 0.02 * rng.normal()
             turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-            places = self._stars(rng, centre, turn, gain, flux, vignetting, channels)
-            cells = self._cells(rng, centre, turn, gain, sky, gradient, vignetting, channels)
+            seen = gain * np.exp(REPEATED * rng.normal())  # no sub repeats its fluxes better
+            places = self._stars(rng, centre, turn, seen, flux, vignetting, channels)
+            cells = self._cells(rng, centre, turn, seen, sky, gradient, vignetting, channels)
             noise = np.full(channels, np.sqrt(sky))
             self.subs.append(
                 SubMeasurement(places, cells, np.median(cells.level, axis=0), noise, 2.8, exposure, "cam", f"n{night}")

@@ -315,9 +315,9 @@ class _ManySystem:
     """The normal equations as an operator, with a preconditioner of two levels."""
 
     def __init__(self, records: Records, prior: Prior, mates: Mates, modes: NDArray[np.float64]) -> None:
-        from ..kernels import cpu
+        from ..kernels import least_squares
 
-        self._kernels = cpu
+        self._kernels = least_squares
         self.records, self.prior, self.layout = records, prior, records.layout
         self.total = records.total_weight()
         self._camera = self.layout.camera.astype(np.int32)
@@ -326,7 +326,7 @@ class _ManySystem:
         entries = records.local.shape[1]
         gram = np.empty((self.layout.subs, entries, entries))
         own = np.empty((self.layout.subs, SUB_UNKNOWNS, SUB_UNKNOWNS))
-        cpu.normal_blocks(records.local, records.sub, records.patch, records.weight, self.total, gram, own)
+        least_squares.normal_blocks(records.local, records.sub, records.patch, records.weight, self.total, gram, own)
         diagonal = prior.precision.diagonal()[: self.layout.session_start].reshape(-1, SUB_UNKNOWNS)
         own[:, np.arange(SUB_UNKNOWNS), np.arange(SUB_UNKNOWNS)] += diagonal + 1e-12
         self._local = np.linalg.inv(own)

@@ -6,7 +6,7 @@ Subs that are far from their session are left out, then each channel is solved b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from .calibration import SubCalibration
 from .elimination import group_subs
 from .measurements import SubMeasurement
 from .sub_health import far_from_session, far_residuals
-from .survey_cameras import with_camera_biases
+from .survey_biases import with_biases
 from .survey_cells import CellReports, coarsened, match_cells
 from .survey_channel import ChannelAnswer, Run, solve_channel
 from .survey_colour import GainMessage, exchange
@@ -102,6 +102,7 @@ class _Problem:
 def solve_survey(
     subs: Sequence[SubMeasurement],
     *,
+    left_out: Mapping[int, str] | None = None,
     max_deviation: float = 0.0,
     threads: int = 0,
     cancel: CancelToken | None = None,
@@ -111,7 +112,9 @@ def solve_survey(
     Parameters
     ----------
     subs : sequence of SubMeasurement
-        At least one.
+        At least one that is not left out.
+    left_out : mapping of int to str, optional
+        Numbers of subs that are not to be used, and why.
     max_deviation : float
         A sub whose noise, seeing, number of stars or residual is worse than its session's by more than
         this many robust sigma is not used; 0 uses all.
@@ -125,12 +128,17 @@ def solve_survey(
     SurveySolution
     """
     with single_threaded_algebra():
-        return _solve(subs, max_deviation, thread_count(threads), cancel or CancelToken())
+        reasons = [(left_out or {}).get(number, "") for number in range(len(subs))]
+        return _solve(subs, reasons, max_deviation, thread_count(threads), cancel or CancelToken())
 
 
-def _solve(subs: Sequence[SubMeasurement], max_deviation: float, threads: int, cancel: CancelToken) -> SurveySolution:
+def _solve(
+    subs: Sequence[SubMeasurement], reasons: list[str], max_deviation: float, threads: int, cancel: CancelToken
+) -> SurveySolution:
     """Solve, leave out what turns out to be far from the others, and solve again."""
-    reasons = far_from_session(subs, max_deviation)
+    kept = [number for number, reason in enumerate(reasons) if not reason]
+    for number, reason in zip(kept, far_from_session([subs[i] for i in kept], max_deviation), strict=True):
+        reasons[number] = reason
     problem, answers = _solve_used(subs, reasons, threads, cancel)
     if max_deviation > 0.0:
         used = [i for i, reason in enumerate(reasons) if not reason]
@@ -164,8 +172,7 @@ def _solve_used(
         answers = run_all(lambda item: solve(*item), list(enumerate(messages)), threads, cancel)
     noise = np.array([m.noise for m in problem.subs])
     return problem, [
-        with_camera_biases(answer, problem.run, level[:, channel], noise[:, channel])
-        for channel, answer in enumerate(answers)
+        with_biases(answer, problem.run, level[:, channel], noise[:, channel]) for channel, answer in enumerate(answers)
     ]
 
 

@@ -46,6 +46,8 @@ _SESSION_WIDTH = 0.3  # natural log of transparency between sessions, exposure t
 _GRADIENT_WIDTH, _LEAST_GRADIENT_WIDTH = 0.03, 0.003  # of a session, relative to its sky, from centre to corner
 _LEVEL_SCATTER, _LEAST_LEVEL_SCATTER = 0.02, 0.002  # of the sky's level around its drift, relative to it
 _LEVEL_WIDTH, _DRIFT_WIDTH = 10.0, 1.0  # of a session's level and drift, relative to the sky: all but free
+_OF_ANOTHER_SKY = 6.0  # robust sigma from the drift of its session, beyond which a sky is no part of it
+_LINE_SWEEPS = 5  # of a robust line through the skies of a session
 _TRANSPARENCY, _GRADIENT_U, _GRADIENT_V, _LEVEL, _DRIFT = range(SESSION_UNKNOWNS)
 _HELD = 1e8  # inverse variance of what is a convention
 _GUESSES = 4.0  # subs whose worth a guess of a scatter has
@@ -376,6 +378,7 @@ class _Channel:
         self.structure = solved.patch_value[self._stars + cells.cell] - self.offset[cells.sub] - slope
         self.stars.learn(solved.residual[:first], solved.freedom[:first])
         cells.learn(solved.residual[first:], solved.freedom[first:], self.log_gain)
+        self.steady = self._steadiness()
         self._learn_scatters(solved)
         return float(np.abs(change).max(initial=0.0))
 
@@ -401,10 +404,7 @@ class _Channel:
         self.gradient_width = _scatter(gradients.ravel(), _GRADIENT_WIDTH, _LEAST_GRADIENT_WIDTH)
 
     def _level_squares(self, solved: Solved) -> NDArray[np.float64]:
-        """Square of each sub's distance from the drift of its session's sky, and what is not known of it.
-
-        Learns on the way whose sky is no part of that drift.
-        """
+        """Square of each sub's distance from the drift of its session's sky, and what is not known of it."""
         rows, where = self._level_rows()
         spread, session = solved.spread, self.run.session
         both = np.zeros((self.run.subs, 3, 3))
@@ -413,8 +413,28 @@ class _Channel:
         both[:, 1:, 1:] = spread.of_sessions[:, [[_LEVEL], [_DRIFT]], [_LEVEL, _DRIFT]][session]
         unknown = np.maximum(np.einsum("ni,nij,nj->n", rows, both, rows), 0.0)
         away = (rows * solved.x[where]).sum(axis=1)
-        self.steady = cauchy(away / self.level_scatter)
-        return np.asarray(self.steady * (away**2 + unknown))
+        return np.asarray(self.steady * (away**2 + unknown))[self.steady > 0.0]
+
+    def _steadiness(self) -> NDArray[np.float64]:
+        """How far each sub's sky counts for the drift of its session, 0 to 1.
+
+        By a robust line of its own, not by the last solution: one cloud may have dragged that away from all others.
+        """
+        session, time = self.run.session, _time_in_session(self.run.session)
+        value = self.offset / group_medians(self._scaled_level(), session)[session]
+        steady = np.ones(self.run.subs)
+        for number in np.unique(session):
+            mine = session == number
+            line = np.stack([np.ones(np.count_nonzero(mine)), time[mine]], axis=1)
+            away = value[mine] - np.median(value[mine])
+            for _ in range(_LINE_SWEEPS):
+                pull = away / max(self.level_scatter, 1.4826 * float(np.median(np.abs(away))))
+                weight = np.where(np.abs(pull) < _OF_ANOTHER_SKY, cauchy(pull), 0.0)
+                root = np.sqrt(weight)
+                fitted = np.linalg.lstsq(line * root[:, None], value[mine] * root, rcond=None)[0]
+                away = value[mine] - line @ fitted
+            steady[mine] = weight
+        return steady
 
     def _answer(self, solved: Solved) -> ChannelAnswer:
         run, first, spread = self.run, self.stars.sub.size, solved.spread

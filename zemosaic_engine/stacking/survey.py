@@ -94,34 +94,34 @@ def calibrate(
     if settings.photometry != "survey":
         counts = _count_stars(infos, loader, past, settings, steps, cancel)
         past.tell_measured()
-        starless = _starless(counts, infos, tell)
-        return Survey(errors=list(starless.values()), set_aside=set(starless))
+        return _without_starless(_starless(counts, infos), tell)
     all_measured = measure_subs(infos, canvas, loader, settings, steps.one, cancel, past.measurement)
     past.tell_measured()
     found = {number: m for number, m in enumerate(all_measured) if m}
-    starless = _starless({number: int(m.stars.x.size) for number, m in found.items()}, infos, tell)
-    measured = {number: m for number, m in found.items() if number not in starless}
-    if not measured:
-        return Survey(errors=list(starless.values()), set_aside=set(starless))
-    used = [infos[number] for number in measured]
-    solution = past.solution(list(measured), lambda: _solve(measured, settings, cancel))
-    tell_solution(solution, used, tell)
-    write_survey(request.output, solution, used, list(measured.values()))
+    starless = _starless({number: int(m.stars.x.size) for number, m in found.items()}, infos)
+    if len(starless) == len(found):
+        return _without_starless(starless, tell)
+    measured, looked_at = list(found.values()), [infos[number] for number in found]
+    left_out = {place: starless[number].reason for place, number in enumerate(found) if number in starless}
+    solution = past.solution(list(found), lambda: _solve(measured, left_out, settings, cancel))
+    tell_solution(solution, looked_at, tell)
+    write_survey(request.output, solution, looked_at, measured)
     calibrations: list[SubCalibration | None] = [None] * len(infos)
-    for number, calibration in zip(measured, solution.calibrations, strict=True):
+    for number, calibration in zip(found, solution.calibrations, strict=True):
         calibrations[number] = calibration
     survey = _survey_of(calibrations, infos, tell)
     survey.background = solution.background
-    survey.sky = sky_map(measured, calibrations, cell_side_px(infos, canvas), canvas.shape)
-    survey.errors.extend(starless.values())
-    survey.set_aside.update(starless)
+    survey.sky = sky_map(found, calibrations, cell_side_px(infos, canvas), canvas.shape)
     return survey
 
 
-def _solve(measured: Mapping[int, SubMeasurement], settings: GridSettings, cancel: CancelToken) -> SurveySolution:
+def _solve(
+    measured: Sequence[SubMeasurement], left_out: Mapping[int, str], settings: GridSettings, cancel: CancelToken
+) -> SurveySolution:
+    deviation, threads = settings.sub_max_deviation, settings.threads
+
     def solve() -> SurveySolution:
-        subs = list(measured.values())
-        return solve_survey(subs, max_deviation=settings.sub_max_deviation, threads=settings.threads, cancel=cancel)
+        return solve_survey(measured, left_out=left_out, max_deviation=deviation, threads=threads, cancel=cancel)
 
     return run_interruptibly(solve, cancel)
 
@@ -160,17 +160,21 @@ def _count_stars(
     return {number: stars for number, stars in enumerate(counts) if stars >= 0}
 
 
-def _starless(counts: Mapping[int, int], infos: Sequence[SubInfo], tell: Teller) -> dict[int, SubError]:
-    """Subs that show no stars where the others do, by number, with the reason, told.
+def _starless(counts: Mapping[int, int], infos: Sequence[SubInfo]) -> dict[int, SubError]:
+    """Subs that show no stars where the others do, by number, with the reason.
 
     Decided once for the run, before the first tile, so that it does not depend on the tiles.
     """
     numbers, stars = list(counts), list(counts.values())
     reason = "it shows {} stars where the usual sub shows {:.0f}: clouds, or no light at all"
-    found = {
+    return {
         numbers[place]: SubError(infos[numbers[place]].path, reason.format(stars[place], np.median(stars)))
         for place in starless_subs(stars)
     }
-    for error in found.values():
+
+
+def _without_starless(starless: Mapping[int, SubError], tell: Teller) -> Survey:
+    """Nothing but these subs left out, told."""
+    for error in starless.values():
         tell.set_aside(error)
-    return found
+    return Survey(errors=list(starless.values()), set_aside=set(starless))

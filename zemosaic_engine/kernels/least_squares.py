@@ -1,0 +1,136 @@
+"""Compiled sums of the least squares of `photometry.elimination`: serial, free of the interpreter's lock.
+
+A record has four entries for the unknowns of its sub and four for those of the sub's camera. Records of one sub
+mostly follow each other: what belongs to the sub stays in registers while they do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .compiled import jit, jit_inline
+
+
+@jit
+def design_product(local: Any, sub: Any, camera: Any, of_sub: Any, of_camera: Any, out: Any) -> None:
+    """``A @ x``.
+
+    Parameters
+    ----------
+    local : float32 (R, 8)
+    sub : int32 (R,)
+    camera : int32 (N,)
+        Camera of each sub.
+    of_sub : float64 (N, 4)
+    of_camera : float64 (cameras, 4)
+    out : float64 (R,)
+    """
+    current = -1
+    x0 = x1 = x2 = x3 = c0 = c1 = c2 = c3 = 0.0
+    for r in range(local.shape[0]):
+        i = sub[r]
+        if i != current:
+            current, k = i, camera[i]
+            x0, x1, x2, x3 = of_sub[i, 0], of_sub[i, 1], of_sub[i, 2], of_sub[i, 3]
+            c0, c1, c2, c3 = of_camera[k, 0], of_camera[k, 1], of_camera[k, 2], of_camera[k, 3]
+        mine = local[r, 0] * x0 + local[r, 1] * x1 + local[r, 2] * x2 + local[r, 3] * x3
+        out[r] = mine + (local[r, 4] * c0 + local[r, 5] * c1 + local[r, 6] * c2 + local[r, 7] * c3)
+
+
+@jit_inline
+def _add(to: Any, row: int, a: float, b: float, c: float, d: float) -> None:
+    to[row, 0] += a
+    to[row, 1] += b
+    to[row, 2] += c
+    to[row, 3] += d
+
+
+@jit
+def eliminated_sums(
+    local: Any, sub: Any, camera: Any, patch: Any, weight: Any, total: Any, value: Any, level: Any,
+    of_sub: Any, of_camera: Any,
+) -> None:  # fmt: skip
+    """``A' W (value - its weighted mean over the patch)``, and these means in `level`.
+
+    Parameters
+    ----------
+    local, sub, camera
+        As for `design_product`.
+    patch : int32 (R,)
+    weight : float32 (R,)
+    total : float64 (patches,)
+        Sums of the weights, 1 where there is none.
+    value : float64 (R,)
+    level : float64 (patches,)
+        Written whole.
+    of_sub, of_camera : float64
+        Written whole.
+    """
+    level[:] = 0.0
+    of_sub[:] = 0.0
+    of_camera[:] = 0.0
+    for r in range(local.shape[0]):
+        level[patch[r]] += weight[r] * value[r]
+    for s in range(level.shape[0]):
+        level[s] /= total[s]
+    current = -1
+    x0 = x1 = x2 = x3 = c0 = c1 = c2 = c3 = 0.0
+    for r in range(local.shape[0]):
+        i = sub[r]
+        if i != current:
+            if current >= 0:
+                _add(of_sub, current, x0, x1, x2, x3)
+                _add(of_camera, camera[current], c0, c1, c2, c3)
+            current = i
+            x0 = x1 = x2 = x3 = c0 = c1 = c2 = c3 = 0.0
+        left = weight[r] * (value[r] - level[patch[r]])
+        x0 += left * local[r, 0]
+        x1 += left * local[r, 1]
+        x2 += left * local[r, 2]
+        x3 += left * local[r, 3]
+        c0 += left * local[r, 4]
+        c1 += left * local[r, 5]
+        c2 += left * local[r, 6]
+        c3 += left * local[r, 7]
+    if current >= 0:
+        _add(of_sub, current, x0, x1, x2, x3)
+        _add(of_camera, camera[current], c0, c1, c2, c3)
+
+
+@jit
+def normal_blocks(local: Any, sub: Any, patch: Any, weight: Any, total: Any, gram: Any, own: Any) -> None:
+    """Per sub ``sum w a a'`` (all entries) in `gram`, and ``sum w (1 - w / total) a a'`` of its own entries in `own`.
+
+    Parameters
+    ----------
+    local, sub, patch, weight, total
+        As for `eliminated_sums`.
+    gram : float64 (N, p + k, p + k)
+        Written whole.
+    own : float64 (N, p, p)
+        Written whole.
+    """
+    gram[:] = 0.0
+    own[:] = 0.0
+    entries, p = gram.shape[1], own.shape[1]
+    for r in range(local.shape[0]):
+        i = sub[r]
+        w = float(weight[r])
+        if w == 0.0:
+            continue
+        kept = w * (1.0 - w / total[patch[r]])
+        for j in range(entries):
+            wj = w * local[r, j]
+            for m in range(j, entries):
+                gram[i, j, m] += wj * local[r, m]
+        for j in range(p):
+            wj = kept * local[r, j]
+            for m in range(j, p):
+                own[i, j, m] += wj * local[r, m]
+    for i in range(gram.shape[0]):
+        for j in range(entries):
+            for m in range(j):
+                gram[i, j, m] = gram[i, m, j]
+        for j in range(p):
+            for m in range(j):
+                own[i, j, m] = own[i, m, j]
