@@ -105,7 +105,7 @@ def calibrate(
     left_out = {place: starless[number].reason for place, number in enumerate(found) if number in starless}
     solution = past.solution(list(found), lambda: _solve(measured, left_out, settings, cancel))
     tell_solution(solution, looked_at, tell)
-    write_survey(request.output, solution, looked_at, measured)
+    run_interruptibly(lambda: write_survey(request.output, solution, looked_at, measured), cancel)
     calibrations: list[SubCalibration | None] = [None] * len(infos)
     for number, calibration in zip(found, solution.calibrations, strict=True):
         calibrations[number] = calibration

@@ -11,7 +11,7 @@ from .. import backend, memory, mosaic_files, provenance, room
 from ..drizzle import filled_share
 from ..errors import RunError, SubError
 from ..events import CancelToken, Steps, SubCount, Teller, TileCount
-from ..executors.threads import run_all
+from ..executors.threads import run_all, run_interruptibly
 from ..footprints import TileLayout, footprint_of, lay_out_tiles, placed, sample_bytes
 from ..frames import SubInfo, load_frame
 from ..geometry import Box
@@ -77,7 +77,8 @@ def stack_tiles(
     settings, infos = request.settings, request.infos
     footprints = run_all(lambda info: footprint_of(info, canvas), infos, 1, cancel)
     if layouts is None:
-        layouts = lay_out_tiles(infos, footprints, canvas, settings.grid_size_factor, settings.batch_overlap_pct)
+        factor, overlap_pct = settings.grid_size_factor, settings.batch_overlap_pct
+        layouts = run_interruptibly(lambda: lay_out_tiles(infos, footprints, canvas, factor, overlap_pct), cancel)
     tell.log(f"[GRID] {len(infos)} subs on {len(layouts)} tiles")
     gpu = _gpu(settings, tell)
     budget = int(settings.memory_gb * 1e9) or memory.available_bytes() // 2
@@ -108,10 +109,10 @@ def stack_tiles(
         for layout in missing:
             earlier = [other for other in layouts if other.name in done and done[other.name].places]
             done[layout.name] = stacker.stack(layout, earlier, done)
-            past.keep_tile(layout, survey, done[layout.name], stacker.failures)
+            past.keep_tile(layout, done[layout.name], stacker.failures)
             tell.sink(TileCount(len(done), len(layouts)))
-        failed = stacker.failures
-    return _together(layouts, done, canvas, request, [*survey.errors, *failed.values()], tell)
+        rejected = [*survey.errors, *stacker.failures.values()]
+    return run_interruptibly(lambda: _together(layouts, done, canvas, request, rejected, tell), cancel)
 
 
 def _together(
