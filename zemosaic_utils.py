@@ -341,6 +341,7 @@ class Curve:
         return Curve(self.sky + np.float32(darker * self.softening), softening, gain)
 
     def apply(self, image: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """The image (H, W, C) with the same shape in 8 bits; black where a channel is NaN."""
         above = image - self.sky
         ratio = _brightness(above) / np.float32(self.softening)
         factor = np.ones_like(ratio)  # asinh(x) / x is 1 to float precision where x is small

@@ -124,7 +124,7 @@ class Engine:
 
 
 def _environment() -> dict[str, str]:
-    """This process's, with the folder that this program lies in on the module path."""
+    """That of this process, with the folder that this program lies in on the module path."""
     ours = str(Path(next(iter(zemosaic_app.__path__))).parent)
     paths = [ours, *filter(None, [os.environ.get("PYTHONPATH", "")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONIOENCODING": "utf-8"}

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
+from zemosaic_app.durations import rounded_duration
 from zemosaic_engine.settings import SettingField
 
 #: Code and own name of each language that there is.
@@ -45,15 +46,7 @@ class Texts:
 
     def duration(self, seconds: float) -> str:
         """A duration as people say it, no finer than an estimate deserves."""
-        if seconds < 9.5:
-            return self("duration.few")
-        if seconds < 85.0:
-            step = 5 if seconds < 30.0 else 10
-            return self("duration.seconds", n=round(seconds / step) * step)
-        minutes = round(seconds / 60.0)
-        if minutes < 90:
-            return self("duration.minutes", n=minutes)
-        return self("duration.hours", hours=minutes // 60, minutes=f"{minutes % 60:02d}")
+        return rounded_duration(seconds, self)
 
 
 def read_entries(language: str) -> dict[str, str]:
