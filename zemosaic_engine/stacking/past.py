@@ -176,7 +176,7 @@ class Past:
             return ""
         calibrations = [survey.calibration(number) for number in layout.subs]
         try:
-            return self._keys.tile(layout, calibrations, survey.background)
+            return self._keys.tile(layout, calibrations, survey.background, survey.sky)
         except SubError:
             return ""
 
