@@ -175,8 +175,8 @@ def run_swarp(planes: Path, folder: Path) -> tuple[Cost, Mosaic]:
     for letter in "RGB":
         options = {
             "IMAGEOUT_NAME": f"{letter}.fits", "WEIGHTOUT_NAME": f"{letter}_weight.fits", "COMBINE_TYPE": "CLIPPED",
-            "RESAMPLING_TYPE": "LANCZOS3", "SUBTRACT_BACK": "Y", "NTHREADS": str(os.cpu_count()), "VERBOSE_TYPE": "QUIET",
-            "WRITE_XML": "N", "DELETE_TMPFILES": "Y", "FSCALASTRO_TYPE": "NONE", "MEM_MAX": "1024",
+            "RESAMPLING_TYPE": "LANCZOS3", "SUBTRACT_BACK": "Y", "NTHREADS": str(os.cpu_count()),
+            "VERBOSE_TYPE": "QUIET", "WRITE_XML": "N", "DELETE_TMPFILES": "Y", "FSCALASTRO_TYPE": "NONE", "MEM_MAX": "1024",
             "COMBINE_BUFSIZE": "1024",
         }  # fmt: skip
         files = [str(path) for path in sorted(planes.glob(f"*_{letter}.fits"))]
