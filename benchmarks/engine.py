@@ -46,6 +46,12 @@ _DEEP = (250, 500, 1000, 2000)
 _DIFFERENT = 8  # simulated subs of the deep run; the others are hard links to them
 
 
+_SWARP = {
+    "COMBINE_TYPE": "CLIPPED", "RESAMPLING_TYPE": "LANCZOS3", "SUBTRACT_BACK": "Y", "VERBOSE_TYPE": "QUIET",
+    "WRITE_XML": "N", "DELETE_TMPFILES": "Y", "FSCALASTRO_TYPE": "NONE", "MEM_MAX": "1024", "COMBINE_BUFSIZE": "1024",
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Cost:
     """What a command took: seconds on the clock and of the processors, and peak resident bytes."""
@@ -174,12 +180,8 @@ def run_swarp(planes: Path, folder: Path) -> tuple[Cost, Mosaic]:
     program = shutil.which("SWarp") or shutil.which("swarp")
     costs = []
     for letter in "RGB":
-        options = {
-            "IMAGEOUT_NAME": f"{letter}.fits", "WEIGHTOUT_NAME": f"{letter}_weight.fits", "COMBINE_TYPE": "CLIPPED",
-            "RESAMPLING_TYPE": "LANCZOS3", "SUBTRACT_BACK": "Y", "NTHREADS": str(os.cpu_count()),
-            "VERBOSE_TYPE": "QUIET", "WRITE_XML": "N", "DELETE_TMPFILES": "Y", "FSCALASTRO_TYPE": "NONE", "MEM_MAX": "1024",
-            "COMBINE_BUFSIZE": "1024",
-        }  # fmt: skip
+        named = {"IMAGEOUT_NAME": f"{letter}.fits", "WEIGHTOUT_NAME": f"{letter}_weight.fits"}
+        options = {**named, **_SWARP, "NTHREADS": str(os.cpu_count())}
         files = [str(path) for path in sorted(planes.glob(f"*_{letter}.fits"))]
         if letter != "R":  # on the pixels of the first
             header = fits.getheader(folder / "R.fits")
