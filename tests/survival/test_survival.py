@@ -107,11 +107,13 @@ def test_a_disk_that_fills_ends_the_run_and_with_room_it_goes_on(survey, referen
 
 @pytest.mark.slow
 @pytest.mark.parametrize("left", ["nothing", "an empty folder"])
-def test_a_lost_share_ends_the_run_and_when_it_is_back_it_goes_on(survey, reference, runs, tmp_path, left):
+@pytest.mark.parametrize("lost_at", ["measuring", "stacking"])
+def test_a_lost_share_ends_the_run_and_when_it_is_back_it_goes_on(survey, reference, runs, tmp_path, left, lost_at):
     share, away = Path(shutil.copytree(survey, tmp_path / "share")), tmp_path / "away"
 
     def lose(event):
-        if isinstance(event, Progress) and event.done == 5 and not away.exists():
+        measured, stacked = isinstance(event, Progress) and event.done == 5, isinstance(event, TileCount)
+        if (measured if lost_at == "measuring" else stacked) and not away.exists():
             share.rename(away)
             if left == "an empty folder":
                 share.mkdir()
