@@ -34,6 +34,7 @@ from zemosaic_engine.run_report import REPORT_NAME, Outcome, RunReport, SetAside
 from zemosaic_engine.settings import GridSettings, setting_fields
 
 LOG_NAME = "zemosaic.log"
+EARLIER_LOG_NAME = "zemosaic.earlier.log"
 PREVIEW_NAME = "mosaic_grid.png"
 REJECTED_NAME = "rejected_subs.csv"
 
@@ -116,12 +117,9 @@ def recognise_mode(input_folder: Path) -> str:
     return "grid" if grid_mode.detect_grid_mode(input_folder) else "classic"
 
 
-def _recipe_of(mode: str, input_folder: Path) -> Recipe:
+def _recipe_of(mode: str) -> Recipe:
     if mode not in RECIPES:
-        raise SettingsError(
-            f"The folder {input_folder} holds no stack_plan.csv, which would ask for Grid Mode, and the {mode} mode is "
-            f"not there: write a plan with zemosaic plan {input_folder}, or use zemosaic grid."
-        )
+        raise SettingsError(f"There is no mode {mode}: name one of {', '.join(RECIPES)}.")
     return RECIPES[mode]
 
 
@@ -193,7 +191,7 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
     mode = order.mode or (recognise_mode(order.input) if order.input.is_dir() else "grid")
     _check_folders(order.input, order.output)
     _check_settings(order)
-    recipe = _recipe_of(mode, order.input)
+    recipe = _recipe_of(mode)
     clock = RunClock(lambda: time.monotonic() - cancel.paused_s)
     with _Story(order, mode, clock, sink, cancel) as story:
         tell = with_time_left(story.log, clock)
@@ -333,6 +331,7 @@ class _Story:
         if self._order.fresh:
             self._folder.start_over()
         self.log.open(self._order.output / LOG_NAME)
+        self._folder.keep_reserve()
         self._is_open = True
         self._report.write(self._order.output)
         return self._folder
@@ -371,6 +370,7 @@ class _Story:
                 self.open()
         except ZeMosaicError:
             return  # another run holds the folder, or it cannot be written: the error that is on its way says more
+        self._folder.free_reserve()
         self.log.failed(error)
         # What is wrong is told already; that its table or report cannot be written either adds nothing.
         with suppress(RunError):
@@ -421,30 +421,28 @@ class RunLog:
     Notes
     -----
     Each line is ``date time LEVEL text``, on disk at once, so that a run that dies leaves its story. Lines from
-    before `open` are kept until then. A line for which the disk has no room is left out, and the next one that
-    can be written says how many: a log is no reason to end a run. Events may come from any thread; they are
-    written and passed on one at a time.
+    before `open` are kept until then, and those for which the disk has no room until it has: a log is no reason
+    to end a run. Events may come from any thread; they are written and passed on one at a time.
     """
 
     def __init__(self, sink: Sink) -> None:
         self.set_aside: list[SubError] = []
         self._sink = sink
         self._lock = threading.Lock()
-        self._waiting: list[bytes] = []
-        self._lost = 0
+        self._pending = bytearray()
         self._is_over = False
         self._file: IO[bytes] | None = None
 
     def open(self, path: Path) -> None:
-        """Write to this file from now on; what an earlier run left there is replaced."""
+        """Write to this file from now on; what an earlier run left there is kept beside it, until the next run."""
         with self._lock:
             try:
+                if path.exists():
+                    path.replace(path.with_name(EARLIER_LOG_NAME))
                 self._file = path.open("wb", buffering=0)
             except OSError as error:
                 raise RunError(f"The log {path} cannot be written: {error.strerror or error}.") from error
-            waiting, self._waiting = self._waiting, []
-            for line in waiting:
-                self._put(line)
+            self._put(b"")
 
     def __call__(self, event: Event) -> None:
         """Write the event if it is one for readers, and pass it on."""
@@ -485,14 +483,9 @@ class RunLog:
         self._put(f"{moment} {level:<7} {text}\n".encode("utf-8", "backslashreplace"))
 
     def _put(self, line: bytes) -> None:
+        self._pending += line
         if self._file is None:
-            self._waiting.append(line)
             return
-        try:
-            if self._lost:
-                note = f"... {self._lost} lines are missing here: the disk was full\n".encode()
-                self._file.write(note)
-                self._lost = 0
-            self._file.write(line)
-        except OSError:
-            self._lost += 1
+        with suppress(OSError):  # no room now: it is tried again with the next line
+            while self._pending:
+                del self._pending[: self._file.write(self._pending)]

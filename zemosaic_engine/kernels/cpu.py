@@ -1,4 +1,4 @@
-"""Compiled twins of `reference` for resampling and demosaicing: serial, free of the interpreter's lock.
+"""Compiled twin of `reference` for resampling with any kernel: serial, free of the interpreter's lock.
 
 Callers spread rows, boxes or subs over Python threads; Numba's own parallel layer is not safe to
 enter from several threads at once. No loop over pixels allocates memory.
@@ -189,7 +189,7 @@ def _make_resampler(fixed_taps: int, fixed_channels: int) -> Any:
     return resample
 
 
-_resamplers = {(6, 3): _make_resampler(6, 3), (6, 1): _make_resampler(6, 1)}
+_resamplers = {(taps, channels): _make_resampler(taps, channels) for taps in (4, 6) for channels in (1, 3)}
 _resample_any = _make_resampler(0, 0)
 
 
@@ -252,89 +252,3 @@ def resample_box(
     if inner != 2:
         kernel = _resample_any
     kernel(source, nodes, step, first_row, first_column, table, inner, out, calibration)
-
-
-# ---------------------------------------------------------------------------- demosaicing
-
-
-@_jit
-def _interpolate_valid(plane: Any, at: int, offset: Any, weight: Any) -> Any:
-    """Sum over the finite taps, renormalised and kept in their range; NaN with less than half of the weight."""
-    total, remaining = np.float32(0.0), np.float32(0.0)
-    low, high = np.float32(np.inf), np.float32(-np.inf)
-    for k in range(weight.shape[0]):
-        value = plane[at + offset[k]]
-        if abs(value) < _INFINITY:
-            total += weight[k] * value
-            remaining += weight[k]
-            low, high = min(low, value), max(high, value)
-    if remaining < HALF_WEIGHT:
-        return np.float32(np.nan)
-    return min(max(total / remaining, low), high)
-
-
-@_jit_inline
-def _interpolate(plane: Any, at: int, offset: Any, weight: Any, taps: int) -> Any:
-    """Sum over the taps; only if one of them is not finite are they looked at one by one."""
-    total = np.float32(0.0)
-    for k in range(taps):
-        total += weight[k] * plane[at + offset[k]]
-    if abs(total) < _INFINITY:
-        return total
-    return _interpolate_valid(plane, at, offset, weight)
-
-
-@_jit
-def demosaic_padded(
-    padded: Any, channels: Any, offsets: Any, weights: Any, share: float, padding: int, out: Any
-) -> None:
-    """Interpolate a Bayer mosaic; see `demosaic.demosaic` for the method and its rules.
-
-    Parameters
-    ----------
-    padded : float32 (H + 2 * padding, W + 2 * padding), C-contiguous
-        Mosaic with mirrored borders of an even number of pixels.
-    channels : int64 (2, 2)
-        Channel of the pixels of the first two rows and columns.
-    offsets : tuple of four int64 arrays
-        Distance in memory of the taps for green (36), and for a colour beside (6), above (6) and
-        diagonal to (36) its pixels.
-    weights : tuple of four float32 arrays
-        Weights of these taps.
-    share : float32
-        Share of the green detail that red and blue borrow.
-    padding : int
-        At least twice the reach of the taps.
-    out : float32 (H, W, 3)
-        Written whole.
-    """
-    height, width = padded.shape
-    mosaic = padded.reshape(height * width)
-    green = np.empty(height * width, np.float32)
-    difference = np.empty(height * width, np.float32)
-    reach = padding // 2
-    for y in range(reach, height - reach):
-        for x in range(reach, width - reach):
-            at = y * width + x
-            green[at] = mosaic[at]
-            if channels[y % 2, x % 2] != 1:
-                green[at] = _interpolate(mosaic, at, offsets[0], weights[0], 36)
-                difference[at] = mosaic[at] - share * green[at]
-    for r in range(out.shape[0]):
-        for q in range(out.shape[1]):
-            y, x = r + padding, q + padding
-            at = y * width + x
-            if not abs(mosaic[at]) < _INFINITY:
-                out[r, q, :] = np.nan
-                continue
-            here = channels[y % 2, x % 2]
-            lent = share * green[at]
-            out[r, q, 1] = green[at]
-            if here == 1:
-                # The colour of this row lies beside, the other one above.
-                in_row = channels[y % 2, (x + 1) % 2]
-                out[r, q, in_row] = lent + _interpolate(difference, at, offsets[1], weights[1], 6)
-                out[r, q, 2 - in_row] = lent + _interpolate(difference, at, offsets[2], weights[2], 6)
-            else:
-                out[r, q, here] = mosaic[at]
-                out[r, q, 2 - here] = lent + _interpolate(difference, at, offsets[3], weights[3], 36)
