@@ -19,7 +19,7 @@ from zemosaic_engine.warp import PixelMap, pixel_map, resample
 
 WIDTH, HEIGHT, CELL = 400, 300, 20
 HALF = np.hypot(WIDTH, HEIGHT) / 2
-STAR_NOISE, STAR_FLOOR, CELL_NOISE, REPEATED = 60.0, 0.005, 1.5, 0.0007
+STAR_NOISE, STAR_FLOOR, CELL_NOISE, REPEATED = 60.0, 0.005, 1.5, 0.0005
 
 
 class MadeUp:

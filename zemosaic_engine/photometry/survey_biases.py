@@ -19,7 +19,7 @@ from .elimination import SUB_UNKNOWNS
 from .survey_channel import ChannelAnswer, Run
 from .survey_stars import group_medians
 
-_REPEATED = 0.0007  # natural logarithm, of each sub
+_REPEATED = 0.0005  # natural logarithm, of each sub
 #: Measured on simulated surveys with two cameras of different sampling, seeing and depth: 1 to 4 mmag between their
 #: gains, 0.01 to 0.04 of a pixel's sky noise between their levels.
 _GAIN_BIAS = 0.002  # natural logarithm, of each camera
