@@ -6,9 +6,9 @@ Nothing heavy is imported before a command runs: ``zemosaic --help`` answers at 
 from __future__ import annotations
 
 import argparse
-import re
 import contextlib
 import os
+import re
 import signal
 import sys
 import traceback

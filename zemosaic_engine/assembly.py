@@ -20,7 +20,6 @@ from .settings import GridSettings
 from .tiles import Tile, TilePixels
 from .wcs import CanvasPlan
 
-
 _BAND_ROWS = 256
 
 
