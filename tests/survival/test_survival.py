@@ -95,7 +95,8 @@ def test_a_disk_that_fills_ends_the_run_and_with_room_it_goes_on(survey, referen
         runs(output, sink=fill)
     assert not (output / "mosaic_grid.fits").exists()
     assert not parts(output)
-    assert "No space left" in (output / "zemosaic.log").read_text()
+    assert "No space left" in (output / "zemosaic.log").read_text().splitlines()[-1]
+    assert "No space left" in report_of(output)["reason"]
     ballast.unlink()
     assert runs(output) == science(reference)
     if full_at != "measuring":
