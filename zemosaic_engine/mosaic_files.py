@@ -216,7 +216,7 @@ def write_sub_table(folder: Path, infos: Sequence[SubInfo]) -> Path:
                 round(info.pixel_scale_arcsec, 6), *(round(float(value), 7) for value in np.stack(corners, 1).ravel()),
             )
         )  # fmt: skip
-    units = {name: "deg" for name in names[10:]} | {"exposure": "s", "pixel_scale": "arcsec"}
+    units = dict.fromkeys(names[10:], "deg") | {"exposure": "s", "pixel_scale": "arcsec"}
     return _write_table(folder / SUBS_NAME, rows, names, units)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-WIDTH, HEIGHT = 880, 270
+WIDTH, HEIGHT = 1120, 270
 _LEFT, _RIGHT, _TOP, _BOTTOM = 72, 12, 12, 46
 # Points further from the median than this many robust sigma sit at the edge of a chart of many.
 _FAR_SIGMA = 12.0
@@ -30,11 +30,14 @@ class Series:
         Name in legend and tips; CSS classes.
     y : ndarray of float64, shape (N,)
         One value a row of the chart's table; NaN = none.
+    shift_px : float
+        Sideways, so that points of one row do not hide one another.
     """
 
     name: str
     look: str
     y: NDArray[np.float64]
+    shift_px: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,15 @@ class Chart:
 
 
 def make_chart(
-    key: str, title: str, unit: str, table: str, axis: Axis, series: Sequence[Series], *, note: str = ""
+    key: str,
+    title: str,
+    unit: str,
+    table: str,
+    axis: Axis,
+    series: Sequence[Series],
+    *,
+    note: str = "",
+    all_in: bool = False,
 ) -> Chart:
     """Place the points of some series over one axis.
 
@@ -97,9 +108,11 @@ def make_chart(
         At least one value must be finite.
     note : str
         A sentence below the chart.
+    all_in : bool
+        Show the farthest point in its place, however flat it presses the others.
     """
     values = np.concatenate([one.y for one in series])
-    low, high = _limits(values)
+    low, high = _limits(values, all_in=all_in)
     ticks = nice_ticks(low, high)
     left, top, right, bottom = _LEFT, _TOP, WIDTH - _RIGHT, HEIGHT - _BOTTOM
     x = left + axis.places * (right - left)
@@ -109,7 +122,7 @@ def make_chart(
         beyond += int(np.count_nonzero((one.y < low) | (one.y > high)))
         y = bottom - (shown - low) / (high - low) * (bottom - top)
         rows = np.flatnonzero(np.isfinite(one.y))
-        dots = "".join(f"M{x[row]:.1f} {y[row]:.1f}h0" for row in rows)
+        dots = "".join(f"M{x[row] + one.shift_px:.1f} {y[row]:.1f}h0" for row in rows)
         paths.append({"name": one.name, "look": one.look, "d": dots})
         tips.append({"name": one.name, "rows": rows.tolist(), "y": [short(value) for value in one.y[rows]]})
     places = [(bottom - (value - low) / (high - low) * (bottom - top), text) for value, text in ticks]
@@ -121,11 +134,11 @@ def make_chart(
     )  # fmt: skip
 
 
-def _limits(values: NDArray[np.float64]) -> tuple[float, float]:
+def _limits(values: NDArray[np.float64], *, all_in: bool) -> tuple[float, float]:
     """Ends of an axis with a little air; far points of many do not press the others flat."""
     values = values[np.isfinite(values)]
     low, high = float(values.min()), float(values.max())
-    if values.size >= _MANY:
+    if values.size >= _MANY and not all_in:
         middle = float(np.median(values))
         reach = _FAR_SIGMA * 1.4826 * float(np.median(np.abs(values - middle)))
         if reach > 0:
@@ -187,7 +200,7 @@ def time_axis(dates: Sequence[str], sessions: Sequence[str]) -> tuple[Axis, NDAr
     lengths = np.array([float(moments[number == one].max()) - start for one, start in enumerate(starts)])
     lengths = np.maximum(lengths, max(lengths.max() * 0.02, 60.0))
     gap = _GAP_SHARE * lengths.sum()
-    begins = np.concatenate([[0.0], np.cumsum(lengths + gap)[:-1]])
+    begins = np.concatenate([np.zeros(1), np.cumsum(lengths + gap)[:-1]])
     total = float(begins[-1] + lengths[-1])
     margin = 0.01
     place = np.array([begins[one] + moment - starts[one] for one, moment in zip(number, moments, strict=True)])
@@ -206,7 +219,7 @@ def time_axis(dates: Sequence[str], sessions: Sequence[str]) -> tuple[Axis, NDAr
             if at * (WIDTH - _LEFT - _RIGHT) > end:
                 ticks.append((at, name or "no date"))
                 end = at * (WIDTH - _LEFT - _RIGHT) + _LABEL_PX
-        title = "time, by session (date of the evening; the days between are cut out)"
+        title = "time, by session (the hours between them are cut out)"
     places = np.array([scaled(float(value)) for value in place])
     return Axis(places, ticks, title, borders), number
 
@@ -215,9 +228,7 @@ def _clock_ticks(start: float, length: float) -> list[tuple[float, str]]:
     """Seconds after the start of round clock times, and their texts."""
     step = next((s for s in (60, 300, 600, 900, 1800, 3600, 7200, 14400) if length / s <= 9), 86400)
     first = math.ceil(start / step) * step
-    moments = [first + number * step for number in range(int((start + length - first) // step) + 1)]
-    if not moments:
-        moments = [start]
+    moments = [float(first + number * step) for number in range(int((start + length - first) // step) + 1)] or [start]
     return [(moment - start, f"{datetime.fromtimestamp(moment, UTC):%H:%M}") for moment in moments]
 
 
@@ -228,5 +239,3 @@ def _moment(text: str) -> float:
     except ValueError:
         return math.nan
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-

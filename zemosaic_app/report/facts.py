@@ -55,9 +55,10 @@ class Facts:
     @cached_property
     def sub_photometry(self) -> Table | Absent:
         """One row a sub that could be measured."""
-        if self.run.get("settings", {}).get("photometry") != "survey" and not (
-            self.folder / "sub_photometry.ecsv"
-        ).is_file():
+        if (
+            self.run.get("settings", {}).get("photometry") != "survey"
+            and not (self.folder / "sub_photometry.ecsv").is_file()
+        ):
             return Absent("The photometry of this run measures no subs, only tiles (setting photometry).")
         return self._table("sub_photometry.ecsv")
 

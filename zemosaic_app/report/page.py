@@ -20,6 +20,7 @@ from .facts import Absent, Facts, read_facts
 from .sections import (
     Subs,
     gather_subs,
+    header_facts,
     phase_bars,
     seam_section,
     session_table,
@@ -101,7 +102,7 @@ def _contents(facts: Facts) -> dict[str, Any]:
                                 "coverage_colours": zemosaic_utils.COVERAGE_COLOURS,
                                 "step_classes": [name for _, name in sky.STEP_CLASSES]}  # fmt: skip
     contents |= _sky_contents(facts, frame, subs)
-    contents["subs"] = subs
+    contents["headers"] = header_facts(facts)
     contents["measured"] = facts.sub_photometry
     contents["sub_charts"], contents["sessions"] = [], facts.sub_photometry
     if not isinstance(subs, Absent):
@@ -133,7 +134,7 @@ def _contents(facts: Facts) -> dict[str, Any]:
 
 def _sky_contents(facts: Facts, frame: sky.SkyFrame | Absent, subs: Subs | Absent) -> dict[str, Any]:
     """Footprints, tiles, seams and the graticule."""
-    empty = {"outlines": [], "tiles": [], "seams": facts.seams, "graticule": "", "sky_labels": [], "label_tiles": False}
+    empty: dict[str, Any] = {"outlines": [], "tiles": [], "graticule": "", "sky_labels": [], "label_tiles": False}
     if isinstance(frame, Absent):
         return empty | {"seams": facts.seams if isinstance(facts.seams, Absent) else sky.seam_lines([], facts.seams)}
     outlines = []

@@ -172,6 +172,24 @@ def zero_points(facts: Facts, subs: Subs) -> tuple[dict[str, NDArray[np.float64]
     return points, "mag", "Relative to the mosaic (no reference catalogue): lower where less light came through."
 
 
+def header_facts(facts: Facts) -> list[tuple[str, str]]:
+    """What the headers of the subs say in common: cameras, mounts, filters, and the time exposed."""
+    if isinstance(facts.subs, Absent):
+        return []
+    found = []
+    for title, column in (("camera", "camera"), ("mount", "mount"), ("filter", "filter")):
+        values = sorted({_text(value) for value in facts.subs[column]} - {""})
+        if values:
+            shown = ", ".join(values[:4]) + (f" and {len(values) - 4} more" if len(values) > 4 else "")
+            found.append((title, shown))
+    exposure = np.ma.filled(np.ma.asarray(facts.subs["exposure"], dtype=np.float64), np.nan)
+    exposure = exposure[np.isfinite(exposure)]
+    if exposure.size:
+        text = f"{exposure.sum() / 3600.0:.2f} h in {len(facts.subs)} subs of {np.median(exposure):g} s (median)"
+        found.append(("exposure", text))
+    return found
+
+
 def session_table(subs: Subs) -> TableView:
     """FWHM, sky and noise of each session: medians, and the range of the middle 80 %."""
     fwhm, unit = subs.column("fwhm"), "px"
@@ -199,22 +217,35 @@ def _median(values: NDArray[np.float64], digits: int) -> str:
     return f"{np.median(values):.{digits}f}" if values.size else "\u2013"
 
 
+def _before_and_after(values: Mapping[tuple[str, str], NDArray[np.float64]]) -> list[Series]:
+    """Series of (channel, "before" or "after"), the channels side by side where there is room."""
+    channels = list(dict.fromkeys(channel for channel, _ in values))
+    room = 7.0 if all(column.size <= 60 for column in values.values()) else 0.0
+    series = []
+    for (channel, word), column in values.items():
+        look = f"c{channel} {'ring' if word == 'before' else 'dot'}"
+        shift = room * (channels.index(channel) - (len(channels) - 1) / 2)
+        if np.isfinite(column).any():
+            series.append(Series(f"{channel} {word}", look, column, shift))
+    return series
+
+
 def tile_section(tiles: Table) -> tuple[list[Chart], TableView, list[str]]:
     """Medians of tiles before and after scaling, as chart and table; and the names of the tiles."""
     names = list(dict.fromkeys(str(name) for name in tiles["tile"]))
     place = {name: number for number, name in enumerate(names)}
-    series = []
-    for word, look in (("before", "ring"), ("after", "dot")):
+    values = {}
+    for word in ("before", "after"):
         for channel in dict.fromkeys(str(name) for name in tiles["channel"]):
             y = np.full(len(names), np.nan)
             mine = tiles[tiles["channel"] == channel]
             y[[place[str(name)] for name in mine["tile"]]] = np.asarray(mine[f"median_{word}"], dtype=np.float64)
-            if np.isfinite(y).any():
-                series.append(Series(f"{channel} {word}", f"c{channel} {look}", y))
+            values[channel, word] = y
     charts = []
+    series = _before_and_after(values)
     if series:
-        axis = number_axis(len(names), "tile")
-        charts.append(make_chart("tiles", "Sky of each tile, before and after scaling", "ADU", "tiles", axis, series))
+        title = "Sky of each tile, before and after scaling"
+        charts.append(make_chart("tiles", title, "ADU", "tiles", number_axis(len(names), "tile"), series, all_in=True))
     columns = ("tile", "channel", "subs", "before, ADU", "after, ADU", "gain", "offset, ADU", "overlap pixels")
     rows = [
         [str(row["tile"]), str(row["channel"]), str(row["subs"]), f"{row['median_before']:.2f}",
@@ -230,18 +261,15 @@ def seam_section(seams: Sequence[Mapping[str, Any]]) -> tuple[list[Chart], Table
     channels = list(dict.fromkeys(channel[0] for seam in seams for channel in seam["channels"]))
     charts = []
     for key, unit, start in (("seams_adu", "ADU", 1), ("seams_sigma", "\u03c3", 3)):
-        series = []
-        for word, look, column in (("before", "ring", start), ("after", "dot", start + 1)):
-            for name in channels:
-                y = np.array([
-                    next((one[column] for one in seam["channels"] if one[0] == name and one[column] is not None), np.nan)
-                    for seam in seams
-                ], dtype=np.float64)  # fmt: skip
-                if np.isfinite(y).any():
-                    series.append(Series(f"{name} {word}", f"c{name} {look}", y))
+        values = {
+            (name, word): _steps_of(seams, name, start + number)
+            for number, word in enumerate(("before", "after"))
+            for name in channels
+        }
+        series = _before_and_after(values)
         if series:
             title = "Steps over seams" if unit == "ADU" else "Steps over seams, in sigma of the noise of a pixel"
-            charts.append(make_chart(key, title, unit, "seams", axis, series))
+            charts.append(make_chart(key, title, unit, "seams", axis, series, all_in=True))
     rows = [
         (abs(one[4] or 0.0), [f"{seam['first']} \u2013 {seam['second']}", one[0], str(seam["pixels"]),
                               *(_step(value) for value in one[1:])])
@@ -250,6 +278,12 @@ def seam_section(seams: Sequence[Mapping[str, Any]]) -> tuple[list[Chart], Table
     rows.sort(key=lambda pair: -pair[0])
     columns = ("overlap", "channel", "pixels", "before, ADU", "after, ADU", "before, \u03c3", "after, \u03c3")
     return charts, cut_table(columns, [row for _, row in rows], "seams.ecsv", 5)
+
+
+def _steps_of(seams: Sequence[Mapping[str, Any]], name: str, column: int) -> NDArray[np.float64]:
+    """One figure of one channel, of every seam; NaN where it could not be measured."""
+    found = ({one[0]: one[column] for one in seam["channels"]}.get(name) for seam in seams)
+    return np.array([np.nan if value is None else value for value in found], dtype=np.float64)
 
 
 def _step(value: float | None) -> str:
@@ -267,9 +301,10 @@ def set_aside_section(facts: Facts) -> tuple[TableView, list[tuple[str, int]]] |
 
 def phase_bars(run: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Name, seconds and share of each phase; phases of one name together."""
-    seconds: Counter[str] = Counter()
+    seconds: dict[str, float] = {}
     for phase in run.get("phases", []):
-        seconds[str(phase["name"])] += float(phase["seconds"] or 0.0)
+        name = str(phase["name"])
+        seconds[name] = seconds.get(name, 0.0) + float(phase["seconds"] or 0.0)
     whole = sum(seconds.values()) or 1.0
     longest = max(seconds.values(), default=1.0) or 1.0
     return [

@@ -24,6 +24,7 @@ STEP_CLASSES = ((0.01, "< 0.01"), (0.03, "0.01\u20130.03"), (0.1, "0.03\u20130.1
 #: Spacings of the lines of right ascension and declination, in degrees.
 _SPACINGS = (1 / 60, 2 / 60, 5 / 60, 10 / 60, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0)
 _SESSION_LOOKS = 8
+_LINE_POINTS = 600
 _TOUCHING_PX = 1.5
 
 
@@ -84,7 +85,7 @@ def find_frame(facts: Facts) -> SkyFrame | Absent:
     low, high = places.min(axis=0), places.max(axis=0)
     wcs.wcs.crpix = wcs.wcs.crpix - low + 2.0
     wcs.wcs.set()
-    width, height = (int(math.ceil(side)) + 4 for side in high - low)
+    width, height = (math.ceil(side) + 4 for side in high - low)
     return SkyFrame(wcs, (height, width))
 
 
@@ -103,12 +104,22 @@ def path_of(polygons: Sequence[NDArray[np.float64]], digits: int) -> str:
     return "".join(pieces)
 
 
+def _digits(frame: SkyFrame) -> int:
+    """Decimals of a place that can be seen."""
+    return 0 if max(frame.shape) > 3000 else 1
+
+
+def _thinned(count: int) -> NDArray[np.int64]:
+    """Some points of many, the first and the last among them."""
+    return np.unique(np.linspace(0, count - 1, 25).astype(np.int64))
+
+
 def sub_outlines(frame: SkyFrame, subs: Table, session: NDArray[np.int64], names: Sequence[str]) -> list[dict]:
     """The footprints of each session as one path, with the rows of its subs in their order."""
     ra, dec = _corners(subs)
     corners = frame.of_sky(ra.ravel(), dec.ravel()).reshape(-1, 4, 2)
     found = np.isfinite(corners).all(axis=(1, 2))
-    digits = 0 if max(frame.shape) > 1500 else 1
+    digits = _digits(frame)
     groups = []
     for number, name in enumerate(names):
         rows = np.flatnonzero((session == number) & found)
@@ -161,7 +172,8 @@ def seam_lines(tiles: Sequence[TilePlace], seams: Table) -> list[dict[str, Any]]
     -------
     list of dict
         ``first``, ``second``; ``edge`` the line of the overlap graph and ``border`` that of the seam, each
-        (x1, y1, x2, y2) or empty where the place of a tile is not known; ``pixels``; per channel the steps; ``before`` and ``after``, the classes of the largest.
+        (x1, y1, x2, y2) or empty where the place of a tile is not known; ``pixels``; per channel the steps;
+        ``before`` and ``after``, the classes of the largest.
     """
     by_name = {tile.name: tile for tile in tiles}
     found: dict[tuple[str, str], dict[str, Any]] = {}
@@ -212,6 +224,7 @@ def graticule(frame: SkyFrame) -> tuple[str, list[dict[str, Any]]]:
     ra = (ra - middle + 180.0) % 360.0 - 180.0
     if max(abs(float(dec.min())), abs(float(dec.max()))) > 88.0 or np.ptp(ra) > 180.0:
         return "", []  # around a pole lines of right ascension meet
+    digits = _digits(frame)
     pieces: list[str] = []
     labels: list[dict[str, Any]] = []
     for is_ra, values, others, zero in ((True, ra, dec, middle), (False, dec, ra, 0.0)):
@@ -219,15 +232,18 @@ def graticule(frame: SkyFrame) -> tuple[str, list[dict[str, Any]]]:
         spacing = next((one for one in _SPACINGS if span / one <= 5), _SPACINGS[-1])
         first = math.ceil((values.min() + zero) / spacing)
         last = math.floor((values.max() + zero) / spacing)
-        run = np.linspace(float(others.min()), float(others.max()), 60)
+        run = np.linspace(float(others.min()), float(others.max()), _LINE_POINTS)
         for number in range(first, last + 1):
             at = number * spacing
-            line = (np.full(60, at), run) if is_ra else (run + middle, np.full(60, at))
+            level = np.full(_LINE_POINTS, at)
+            line = (level, run) if is_ra else (run + middle, level)
             places = frame.of_sky(*line)
             inside = (places >= 0).all(axis=1) & (places[:, 0] <= width) & (places[:, 1] <= height)
             points = places[inside]
             if len(points) > 1:
-                pieces.append("M" + "L".join(f"{x:.0f} {y:.0f}" for x, y in points))
+                pieces.append(
+                    "M" + "L".join(f"{x:.{digits}f} {y:.{digits}f}" for x, y in points[_thinned(len(points))])
+                )
                 labels.append(_label(points, is_ra, at, spacing, frame.shape))
     return "".join(pieces), [label for label in labels if label]
 
