@@ -123,14 +123,14 @@ def _whole_frames(arrays: Sequence[NDArray[np.float32]]) -> Samples:
     """Samples that each fill the stack."""
     count, shape = len(arrays), arrays[0].shape
     size = int(np.prod(shape))
-    far = np.zeros((count, 4, 3), dtype=np.float32)
+    far = np.zeros((count, 4, 3))
     far[:, :, 2] = 1e9
     return Samples(
         np.concatenate([a.ravel() for a in arrays]),
         np.arange(count, dtype=np.int64) * size,
         np.tile(np.array([0, shape[0], 0, shape[1]], dtype=np.int64), (count, 1)),
         far,
-        np.zeros((count, 5), dtype=np.float32),
+        np.zeros((count, 5)),
         (shape[0], shape[1], shape[2]),
     )
 

@@ -133,7 +133,7 @@ def make_preview(mosaic_path: Path, max_px: int) -> bytes:
     """The PNG of `write_preview`, in memory."""
     with fits.open(mosaic_path, memmap=False) as hdus:
         hdu = next(candidate for candidate in hdus if candidate.header.get("NAXIS", 0) >= 2)
-        small = _block_means(hdu.section, max_px)
+        small = block_means(hdu.section, shrinking_factor(hdu.shape[-2:], max_px))
         small = _upright(small, hdu.header)
     return _png_of(stretch(small))
 
@@ -198,7 +198,7 @@ def make_coverage_picture(path: Path, max_px: int) -> Thumbnail:
 
     with fits.open(path, memmap=False) as hdus:
         hdu = next(candidate for candidate in hdus if candidate.header.get("NAXIS", 0) >= 2)
-        small = _upright(_block_means(hdu.section, max_px), hdu.header)[..., 0]
+        small = _upright(block_means(hdu.section, max_px), hdu.header)[..., 0]
     small = np.nan_to_num(small)
     top = max(float(small.max(initial=0.0)), 1.0)
     index = np.where(small > 0, 1 + np.floor(small / top * 254.0), 0).astype(np.uint8)
@@ -243,8 +243,8 @@ def write_comparison(
     height, width = first.shape[1:]
     across = width < height  # side by side, or one above the other: whatever is nearer to a square
     small = [_upright(_shrunk(planes, max(max_px // 3, 64)), header) for planes in (first, second)]
-    curve = _measure_curve(small[0])
-    panels = [_as_rgb(_stretched(image, curve)) for image in small]
+    curve = measure_curve(small[0])
+    panels = [_as_rgb(through_curve(image, curve)) for image in small]
     shown, reach = _signed(small[0] - small[1])
     panels.append(_as_rgb(shown))
     labels = (
@@ -258,7 +258,7 @@ def write_comparison(
 def _shrunk(planes: NDArray[np.float32], max_px: int) -> NDArray[np.float32]:
     """(C, H, W) as means over square blocks, (h, w, C)."""
     channels, height, width = planes.shape
-    factor = max(1, -(-max(height, width) // max_px))
+    factor = shrinking_factor((height, width), max_px)
     shape = (-(-height // factor), -(-width // factor))
     small = np.empty((*shape, channels), dtype=np.float32)
     for channel in range(channels):
@@ -298,13 +298,17 @@ def _side_by_side(panels: Sequence[NDArray[np.uint8]], labels: Sequence[str], *,
     return np.asarray(sheet)
 
 
-def _block_means(section: fits.hdu.image.Section, max_px: int) -> NDArray[np.float32]:
-    """Means over square blocks, so that no side is longer than `max_px`; (h, w, C) float32.
+def shrinking_factor(shape: Sequence[int], max_px: int) -> int:
+    """The side of square blocks of pixels that bring ``(height, width)`` below `max_px`."""
+    return max(1, -(-max(shape) // max_px))
+
+
+def block_means(section: fits.hdu.image.Section, factor: int) -> NDArray[np.float32]:
+    """Means over square blocks of `factor` pixels of an image in a file; (h, w, C) float32, NaN where a block has none.
 
     Strips are read from the file: a memory map would count as memory of this process, page by page.
     """
     *colours, height, width = section.shape
-    factor = max(1, -(-max(height, width) // max_px))
     out_shape = (-(-height // factor), -(-width // factor))
     channels = colours[0] if colours else 1
     result = np.empty((*out_shape, channels), dtype=np.float32)
@@ -359,12 +363,12 @@ def stretch(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     ndarray of uint8, shape (H, W, 3) or (H, W)
         Sky dark grey and neutral, star colours kept, holes inside bright stars white, no data black.
     """
-    picture = _stretched(image, _measure_curve(image))
+    picture = through_curve(image, measure_curve(image))
     return picture if image.shape[2] == 3 else picture[..., 0]
 
 
-def _stretched(image: NDArray[np.float32], curve: _Curve | None) -> NDArray[np.uint8]:
-    """The image through a curve, (H, W, C); black without one."""
+def through_curve(image: NDArray[np.float32], curve: Curve | None) -> NDArray[np.uint8]:
+    """The image (H, W, C) through a curve, as `stretch` does it; black without one."""
     height, width, channels = image.shape
     picture = np.zeros(image.shape, dtype=np.uint8)
     if curve is not None:
@@ -378,14 +382,34 @@ def _stretched(image: NDArray[np.float32], curve: _Curve | None) -> NDArray[np.u
 
 
 @dataclass(frozen=True)
-class _Curve:
+class Curve:
     """Colour-preserving asinh: one factor a pixel, from the brightness of its channels above their sky."""
 
     sky: NDArray[np.float32]
     softening: float
     gain: float
 
+    def adjusted(self, *, darker: float = 0.0, brighter: float = 0.0, harder: float = 0.0) -> Curve:
+        """The curve as a person wants it; 0 changes nothing.
+
+        Parameters
+        ----------
+        darker : float
+            Takes this many times the softening (a few sigma of the sky) from every channel.
+        brighter : float
+            White is reached at ``2**-brighter`` of the brightness.
+        harder : float
+            Divides the softening by ``2**harder``: faint light comes up, bright light is pressed together.
+        """
+        if self.gain <= 0.0:
+            return self
+        white = self.softening * float(np.sinh((1.0 - _SKY_GREY) / self.gain)) * 2.0**-brighter
+        softening = self.softening * 2.0**-harder
+        gain = (1.0 - _SKY_GREY) / float(np.arcsinh(white / softening))
+        return Curve(self.sky + np.float32(darker * self.softening), softening, gain)
+
     def apply(self, image: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """The image (H, W, C) with the same shape in 8 bits; black where a channel is NaN."""
         above = image - self.sky
         ratio = _brightness(above) / np.float32(self.softening)
         factor = np.ones_like(ratio)  # asinh(x) / x is 1 to float precision where x is small
@@ -410,7 +434,7 @@ def _brightness(above: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.sqrt(np.sqrt(fourth_powers.sum(axis=-1, keepdims=True, dtype=np.float32)))
 
 
-def _measure_curve(image: NDArray[np.float32]) -> _Curve | None:
+def measure_curve(image: NDArray[np.float32]) -> Curve | None:
     """The stretch that suits the sky of `image`; None if it holds no data at all."""
     step = max(1, round((image.shape[0] * image.shape[1] / _STATISTICS_PIXELS) ** 0.5))
     pixels = image[::step, ::step].reshape(-1, image.shape[2])
@@ -424,10 +448,10 @@ def _measure_curve(image: NDArray[np.float32]) -> _Curve | None:
     noise = float(np.median([sky_level_and_noise(channel)[1] for channel in (pixels - sky).T]))
     white = max(float(np.quantile(brightness, _WHITE_QUANTILE)), _WHITE_MIN_SIGMA * noise)
     if white <= 0.0:  # a mosaic of one constant: all of it is sky
-        return _Curve(sky, 1.0, 0.0)
+        return Curve(sky, 1.0, 0.0)
     noise = max(noise, 1e-4 * white)
     softening = _softening(white / noise) * noise
-    return _Curve(sky, softening, (1.0 - _SKY_GREY) / float(np.arcsinh(white / softening)))
+    return Curve(sky, softening, (1.0 - _SKY_GREY) / float(np.arcsinh(white / softening)))
 
 
 def sky_level_and_noise(values: NDArray[np.float32]) -> tuple[float, float]:

@@ -35,6 +35,7 @@ from zemosaic_engine.run_report import REPORT_NAME, Outcome, RunReport, SetAside
 from zemosaic_engine.settings import GridSettings, setting_fields
 
 LOG_NAME = "zemosaic.log"
+EARLIER_LOG_NAME = "zemosaic.earlier.log"
 PREVIEW_NAME = "mosaic_grid.png"
 REJECTED_NAME = "rejected_subs.csv"
 
@@ -117,12 +118,9 @@ def recognise_mode(input_folder: Path) -> str:
     return "grid" if grid_mode.detect_grid_mode(input_folder) else "classic"
 
 
-def _recipe_of(mode: str, input_folder: Path) -> Recipe:
+def _recipe_of(mode: str) -> Recipe:
     if mode not in RECIPES:
-        raise SettingsError(
-            f"The folder {input_folder} holds no stack_plan.csv, which would ask for Grid Mode, and the {mode} mode is "
-            f"not there: write a plan with zemosaic plan {input_folder}, or use zemosaic grid."
-        )
+        raise SettingsError(f"There is no mode {mode}: name one of {', '.join(RECIPES)}.")
     return RECIPES[mode]
 
 
@@ -194,7 +192,7 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
     mode = order.mode or (recognise_mode(order.input) if order.input.is_dir() else "grid")
     _check_folders(order.input, order.output)
     _check_settings(order)
-    recipe = _recipe_of(mode, order.input)
+    recipe = _recipe_of(mode)
     clock = RunClock(lambda: time.monotonic() - cancel.paused_s)
     with _Story(order, mode, clock, sink, cancel) as story:
         tell = with_time_left(story.log, clock)
@@ -438,9 +436,11 @@ class RunLog:
         self._file: IO[bytes] | None = None
 
     def open(self, path: Path) -> None:
-        """Write to this file from now on; what an earlier run left there is replaced."""
+        """Write to this file from now on; what an earlier run left there is kept beside it, until the next run."""
         with self._lock:
             try:
+                if path.exists():
+                    path.replace(path.with_name(EARLIER_LOG_NAME))
                 self._file = path.open("wb", buffering=0)
             except OSError as error:
                 raise RunError(f"The log {path} cannot be written: {error.strerror or error}.") from error

@@ -3,7 +3,8 @@
 ::
 
     python -m benchmarks.survival kills --number 50
-    python -m benchmarks.survival kills --number 10 --photometry tiles     any option of zemosaic grid
+    python -m benchmarks.survival kills --number 10 --mode classic
+    python -m benchmarks.survival kills --number 10 --photometry tiles     any option of the mode
     python -m benchmarks.survival cancels --number 30
 
 Both start the command line as a person would, on a simulated survey, and end with exit code 1 if anything
@@ -29,12 +30,21 @@ from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
 
 ALLOWED_S = 2.0
 # What tells of a run and not of the sky: times, process numbers.
-_OF_THE_RUN = ("zemosaic.log", "run_report.json", "report.html")
+_OF_THE_RUN = ("zemosaic.log", "zemosaic.earlier.log", "run_report.json", "report.html")
 
 
-def command(survey: Path, output: Path, *options: str) -> list[str]:
-    """The command that makes a mosaic."""
-    return [sys.executable, "-m", "zemosaic_app.cli", "grid", str(survey), str(output), *options]
+@dataclass(frozen=True)
+class Job:
+    """What is run again and again: a mode of the program on a survey, with options."""
+
+    survey: Path
+    mode: str = "grid"
+    options: Sequence[str] = ()
+
+    def command(self, output: Path, *options: str) -> list[str]:
+        """The command that makes the mosaic."""
+        words = [self.mode, str(self.survey), str(output), *self.options, *options]
+        return [sys.executable, "-m", "zemosaic_app.cli", *words]
 
 
 def science(output: Path) -> dict[str, str]:
@@ -48,20 +58,16 @@ def science(output: Path) -> dict[str, str]:
     }
 
 
-def finish(survey: Path, output: Path, *options: str) -> float:
+def finish(job: Job, output: Path, *options: str) -> float:
     """Run to the end; the seconds that it took."""
     began = time.monotonic()
-    subprocess.run(command(survey, output, *options), check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(job.command(output, *options), check=True, stdout=subprocess.DEVNULL)
     return time.monotonic() - began
 
 
-def start_and_signal(
-    survey: Path, output: Path, after_s: float, number: int, options: Sequence[str] = ()
-) -> tuple[bool, float, int]:
+def start_and_signal(job: Job, output: Path, after_s: float, number: int) -> tuple[bool, float, int]:
     """Start a run, signal it after a time; whether it was still at work, seconds until it ended, its exit code."""
-    with subprocess.Popen(
-        command(survey, output, *options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
+    with subprocess.Popen(job.command(output), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             process.wait(after_s)
             return False, 0.0, process.returncode
@@ -91,13 +97,13 @@ class KillReport:
     wrong: list[str] = field(default_factory=list)
 
 
-def kill_runs(survey: Path, work: Path, kills: int, seed: int, options: Sequence[str] = ()) -> Iterator[KillReport]:
+def kill_runs(job: Job, work: Path, kills: int, seed: int) -> Iterator[KillReport]:
     """Kill runs at random moments, one to four times each, finish them and compare; the report so far, each time."""
     choice = random.Random(seed)
     # The first one compiles; the second tells how long a run takes.
-    finish(survey, work / "reference", "--threads", "1", *options)
+    finish(job, work / "reference", "--threads", "1")
     wanted = science(work / "reference")
-    usual_s = finish(survey, work / "again", *options)
+    usual_s = finish(job, work / "again")
     report = KillReport()
     if science(work / "again") != wanted:
         report.wrong.append("two runs that nobody interrupted")
@@ -106,9 +112,9 @@ def kill_runs(survey: Path, work: Path, kills: int, seed: int, options: Sequence
         in_a_row = min(choice.randint(1, 4), kills - report.kills)
         for _ in range(in_a_row):
             after_s = choice.uniform(0.05, 1.0) * usual_s
-            was_at_work, _, _ = start_and_signal(survey, output, after_s, signal.SIGKILL, options)
+            was_at_work, _, _ = start_and_signal(job, output, after_s, signal.SIGKILL)
             report.kills += was_at_work
-        finish(survey, output, *options)
+        finish(job, output)
         report.ends += 1
         found = science(output)
         report.wrong += [
@@ -125,18 +131,16 @@ class CancelReport:
     codes: list[int] = field(default_factory=list)
 
 
-def cancel_runs(
-    survey: Path, work: Path, cancels: int, seed: int, options: Sequence[str] = ()
-) -> Iterator[CancelReport]:
+def cancel_runs(job: Job, work: Path, cancels: int, seed: int) -> Iterator[CancelReport]:
     """Interrupt runs at random moments after their start; the report so far, each time."""
     choice = random.Random(seed)
-    usual_s = finish(survey, work / "reference", *options)
+    usual_s = finish(job, work / "reference")
     report = CancelReport()
     for number in range(cancels):
         # Not before the handler of the signal is there: until then it is the interpreter's.
         after_s = choice.uniform(min(1.0, 0.3 * usual_s), usual_s)
         output = work / f"stopped_{number}"
-        was_at_work, seconds, code = start_and_signal(survey, output, after_s, signal.SIGINT, options)
+        was_at_work, seconds, code = start_and_signal(job, output, after_s, signal.SIGINT)
         if was_at_work:
             report.seconds.append(seconds)
             if code not in (130, -signal.SIGINT):
@@ -150,18 +154,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("what", choices=("kills", "cancels"))
     parser.add_argument("--number", type=int, default=50, help="how many")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="tiny", help="size of the survey")
+    parser.add_argument("--mode", choices=("grid", "classic"), default="grid", help="which mode")
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"), help="of the moments")
     options, of_run = parser.parse_known_args(arguments)
     print(f"seed {options.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="zemosaic-survival-") as folder:
         work = Path(folder)
         simulate_survey(work / "survey", PRESETS[options.preset], seed=1)
+        job = Job(work / "survey", options.mode, of_run)
         if options.what == "kills":
-            for report in kill_runs(work / "survey", work, options.number, options.seed, of_run):
+            for report in kill_runs(job, work, options.number, options.seed):
                 print(f"{report.kills} kills, {report.ends} ends, {len(report.wrong)} files differ", flush=True)
             print("\n".join(report.wrong))
             return 1 if report.wrong else 0
-        for stops in cancel_runs(work / "survey", work, options.number, options.seed, of_run):
+        for stops in cancel_runs(job, work, options.number, options.seed):
             longest = max(stops.seconds, default=0.0)
             print(f"{len(stops.seconds)} stops, the longest took {longest:.2f} s", flush=True)
         print(f"exit codes that should be 130: {stops.codes}")

@@ -352,6 +352,8 @@ def _run_patch(args: argparse.Namespace) -> int:
         advice = [f"{python} cannot import it there: {problem}"] if problem else []
     for line in advice or [f"{python} has all that it needs"]:
         _say(f"WARN: {line}" if advice else line)
+    if args.python is None and python == Path(sys.executable):
+        _say("That is the Python of this command; if that ZeMosaic runs with another one, name it with --python")
     if not args.dry_run:
         _say(f"To undo: zemosaic patch {args.folder} --revert")
     return INCOMPLETE if advice else DONE

@@ -9,12 +9,20 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
+from zemosaic_app.durations import rounded_duration
 from zemosaic_engine.events import Event, Level, LogLine, PhaseStarted, Progress, TimeLeft
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
 _PROGRESS_EVERY_S = 5.0
+# The console speaks English, as the log does.
+_DURATIONS = {
+    "duration.few": "a few seconds",
+    "duration.seconds": "{n} s",
+    "duration.minutes": "{n} min",
+    "duration.hours": "{hours} h {minutes} min",
+}
 _STYLES = {"DEBUG": "dim", "INFO": "", "WARN": "yellow", "ERROR": "bold red", "SUCCESS": "green"}
 
 
@@ -61,13 +69,11 @@ def duration_text(seconds: float) -> str:
     seconds : float
         Not negative.
     """
-    if seconds < 9.5:
-        return "a few seconds"
-    if seconds < 85.0:
-        step = 5 if seconds < 30.0 else 10
-        return f"{round(seconds / step) * step} s"
-    minutes = round(seconds / 60.0)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+    return rounded_duration(seconds, _english)
+
+
+def _english(key: str, **values: object) -> str:
+    return _DURATIONS[key].format(**values)
 
 
 def time_left_text(seconds: float) -> str:

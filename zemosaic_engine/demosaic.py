@@ -97,6 +97,23 @@ def bayer_taps() -> BayerTaps:
     return BayerTaps(*(_taps(dy, dx, weight) for weight in (green, beside, above, diagonal)))
 
 
+class _PlaneTaps(NamedTuple):
+    """The four interpolations, with taps counted in planes of sites."""
+
+    taps: tuple[NDArray[np.int64], ...]
+    weights: tuple[NDArray[np.float32], ...]
+
+
+@lru_cache(maxsize=1)
+def _plane_taps() -> _PlaneTaps:
+    found = []
+    for each in bayer_taps():
+        rows = np.array([0, 0, 1, 1])[None, :] + each.dy[:, None]
+        columns = np.array([0, 1, 0, 1])[None, :] + each.dx[:, None]
+        found.append(np.stack([rows % 2 * 2 + columns % 2, rows // 2, columns // 2], axis=2))
+    return _PlaneTaps(tuple(found), tuple(each.weight for each in bayer_taps()))
+
+
 def demosaic(mosaic: NDArray[np.float32], pattern: str) -> NDArray[np.float32]:
     """Three channels from a Bayer mosaic.
 
@@ -120,17 +137,42 @@ def demosaic(mosaic: NDArray[np.float32], pattern: str) -> NDArray[np.float32]:
     ValueError
         Unknown pattern, or an array of another type or shape.
     """
-    from .kernels import cpu
-
-    channels = pattern_channels(pattern)
+    pattern_channels(pattern)
     if mosaic.ndim != 2 or mosaic.dtype != np.float32 or min(mosaic.shape) < 2:
         raise ValueError(
             f"a mosaic must be a float32 array of at least 2 x 2 pixels, not {mosaic.dtype} of shape {mosaic.shape}"
         )
-    padded = np.pad(mosaic, PADDING, mode="reflect")
     out = np.empty((*mosaic.shape, 3), dtype=np.float32)
-    taps = bayer_taps()
-    offsets = tuple(t.dy * padded.shape[1] + t.dx for t in taps)
-    weights = tuple(t.weight for t in taps)
-    cpu.demosaic_padded(padded, channels, offsets, weights, np.float32(COLOUR_SHARE), PADDING, out)
+    demosaic_padded(np.pad(mosaic, PADDING, mode="reflect"), pattern, out)
     return out
+
+
+def demosaic_padded(padded: NDArray[np.float32], pattern: str, out: NDArray[np.float32]) -> None:
+    """Demosaic a part of a sub whose surroundings are known.
+
+    Parameters
+    ----------
+    padded : ndarray of float32, shape (H + 2 * PADDING, W + 2 * PADDING)
+        The part with `PADDING` pixels around it, mirrored at the borders of the sub.
+    pattern : str
+        Colours of the first two rows and columns of `padded`.
+    out : ndarray of float32, shape (H, W, 3 or more)
+        Its first three channels are written; each pixel as `demosaic` gives it for the whole sub.
+    """
+    from .kernels import demosaicing
+
+    height, width = padded.shape
+    planes = np.zeros((4, (height + 1) // 2, (width + 1) // 2), dtype=np.float32)
+    for site in range(4):
+        part = padded[site // 2 :: 2, site % 2 :: 2]
+        planes[site, : part.shape[0], : part.shape[1]] = part
+    taps = _plane_taps()
+    demosaicing.demosaic_planes(
+        planes,
+        pattern_channels(pattern).ravel(),
+        taps.taps,
+        taps.weights,
+        np.float32(COLOUR_SHARE),
+        PADDING // 2,
+        out,
+    )

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import IO, BinaryIO, cast
 
 import numpy as np
 from astropy.io import fits
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from . import fits_streams
 from .errors import RunError, SubError
+from .geometry import Box
 from .headers import HeaderCards
 
 _BLOCK = 2880
@@ -296,6 +297,69 @@ def read_image(path: str | Path, hdu: int) -> NDArray[np.generic]:
     else:
         raw = data.view(_RAW_TYPES[image.bitpix]).reshape(image.shape)
     return _physical(raw, image)
+
+
+def is_mappable(path: str | Path, image: StoredImage) -> bool:
+    """True if any rows of the image can be read without the others: two axes, and not compressed in any way."""
+    if image.is_compressed or len(image.shape) != 2:
+        return False
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(2) != _GZIP_MAGIC
+    except OSError as error:
+        raise SubError(path, f"it cannot be read: {error.strerror or error}") from error
+
+
+def read_rows(path: str | Path, image: StoredImage, first: int, last: int) -> NDArray[np.generic]:
+    """Rows `first` to `last` of an image that `is_mappable`, as `read_image` gives them.
+
+    Raises
+    ------
+    SubError
+        If the file is gone or has become shorter.
+    """
+    stored = np.dtype(_RAW_TYPES[image.bitpix])
+    raw = np.empty((last - first, image.shape[1]), dtype=stored)
+    try:
+        with Path(path).open("rb", buffering=0) as file:
+            _read_into(path, file, image.offset + first * raw.strides[0], raw)
+    except OSError as error:
+        raise SubError(path, f"it cannot be read: {error.strerror or error}") from error
+    return _physical(raw, image)
+
+
+def _read_into(path: str | Path, file: IO[bytes], offset: int, raw: NDArray) -> None:
+    file.seek(offset)
+    view, done = raw.reshape(-1).view(np.uint8).data, 0
+    while done < raw.nbytes:
+        count = file.readinto(view[done:])  # type: ignore[attr-defined]
+        if not count:
+            raise SubError(path, "it is truncated, or became shorter while it was in use")
+        done += count
+
+
+def read_box(path: str | Path, hdu: int, box: Box) -> NDArray[np.generic]:
+    """A part of an uncompressed image of two or three axes, (h, w) or (C, h, w), as `read_image` gives it.
+
+    Raises
+    ------
+    SubError
+        If it cannot be read.
+    """
+    image = find_image(path, hdu)
+    stored = np.dtype(_RAW_TYPES[image.bitpix])
+    *planes, height, width = image.shape
+    out = np.empty((*planes, *box.shape), dtype=stored)
+    rows = np.empty((box.height, width), dtype=stored)
+    try:
+        with Path(path).open("rb", buffering=0) as file:
+            for number, plane in enumerate(out.reshape(-1, *box.shape)):
+                start = image.offset + (number * height + box.y0) * rows.strides[0]
+                _read_into(path, file, start, rows)
+                plane[...] = rows[:, box.x0 : box.x1]
+    except OSError as error:
+        raise SubError(path, f"it cannot be read: {error.strerror or error}") from error
+    return _physical(out, image)
 
 
 def _read_bytes(path: Path, file: BinaryIO, image: StoredImage) -> NDArray[np.uint8]:

@@ -36,6 +36,15 @@ class Footprint:
     center: NDArray[np.float64]
     half_diagonal: float
 
+    def meets(self, box: Box) -> bool:
+        """False if `box` misses the footprint, its slanted sides considered."""
+        if self.box.intersect(box).is_empty:
+            return False
+        corners = np.array([[x, y] for y in (box.y0, box.y1 - 1) for x in (box.x0, box.x1 - 1)], dtype=np.float64)
+        # It misses a convex footprint if all its corners are outside of one of its sides.
+        inward = corners @ self.edges[:, :2].T + self.edges[:, 2]
+        return bool((inward.max(axis=0) > -2.0).all())
+
     def edges_in(self, box: Box) -> NDArray[np.float64]:
         """The edges for coordinates counted from the corner of `box`."""
         moved = self.edges.copy()

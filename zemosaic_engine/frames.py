@@ -71,6 +71,22 @@ class SubInfo:
 
 
 @dataclass(frozen=True)
+class InvalidValues:
+    """Which stored values of a sub are not valid; a matter of the whole sub, so that its parts agree.
+
+    Attributes
+    ----------
+    saturation_adu : float
+        Values at or above; inf for none.
+    zeros : tuple of bool
+        Whether exact zeros are, for each colour of the pattern or of the image.
+    """
+
+    saturation_adu: float
+    zeros: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
 class Frame:
     """A sub in memory: demosaiced, invalid pixels NaN.
 
@@ -80,10 +96,13 @@ class Frame:
         Header facts; ``info.wcs`` is the WCS of `pixels`.
     pixels : ndarray of float32, shape (H, W, C), C-contiguous
         In ADU; NaN where saturated, blank or otherwise invalid.
+    rules : InvalidValues
+        Which stored values were found to be invalid.
     """
 
     info: SubInfo
     pixels: NDArray[np.float32]
+    rules: InvalidValues
 
     @property
     def name(self) -> str:
@@ -327,7 +346,7 @@ def load_frame(info: SubInfo, *, hot_pixels: NDArray[np.bool_] | None = None) ->
     ValueError
         If the shape of `hot_pixels` is not that of the sub.
     """
-    pixels = read_stored_pixels(info)
+    pixels, rules = read_with_rules(info)
     if hot_pixels is not None:
         if hot_pixels.shape != info.shape:
             raise ValueError(f"hot_pixels has the shape {hot_pixels.shape}, the sub {info.shape}")
@@ -340,7 +359,7 @@ def load_frame(info: SubInfo, *, hot_pixels: NDArray[np.bool_] | None = None) ->
         pixels = demosaic(pixels, info.bayer)
     elif pixels.ndim == 2:
         pixels = pixels[:, :, np.newaxis]
-    return Frame(info, np.ascontiguousarray(pixels))
+    return Frame(info, np.ascontiguousarray(pixels), rules)
 
 
 def read_stored_pixels(info: SubInfo) -> NDArray[np.float32]:
@@ -350,19 +369,35 @@ def read_stored_pixels(info: SubInfo) -> NDArray[np.float32]:
     -------
     ndarray of float32, shape (H, W) or (H, W, 3)
     """
+    return read_with_rules(info)[0]
+
+
+def read_with_rules(info: SubInfo) -> tuple[NDArray[np.float32], InvalidValues]:
+    """Pixels as `read_stored_pixels` gives them, and what was found to be invalid in this sub."""
     raw = read_image(info.path, info.hdu)
     is_integer = raw.dtype.kind in "iu"
     pixels = _channels_last(raw, info).astype(np.float32, copy=False)
-    pixels[~np.isfinite(pixels)] = np.nan
+    if not is_integer:
+        pixels[~np.isfinite(pixels)] = np.nan
     top = float(np.fmax.reduce(pixels, axis=None))
     if math.isnan(top):
         raise SubError(info.path, "it has no valid pixel")
     saturation = min(info.saturation_adu, top if _is_plateau(pixels, top, is_integer) else math.inf)
-    if top >= saturation:
-        pixels[pixels >= np.float32(saturation)] = np.nan
-    for plane in _colour_planes(pixels, info.bayer):
-        _leave_out_false_zeros(plane, info.path, is_integer)
-    return pixels
+    mark_invalid(pixels, InvalidValues(saturation, ()), info.bayer)
+    planes = list(_colour_planes(pixels, info.bayer))
+    rules = InvalidValues(saturation, tuple(_has_false_zeros(plane, info.path, is_integer) for plane in planes))
+    mark_invalid(pixels, rules, info.bayer)
+    return pixels, rules
+
+
+def mark_invalid(pixels: NDArray[np.float32], rules: InvalidValues, bayer: str | None) -> None:
+    """Make what the rules of a sub say NaN, in place; a part of a sub begins at an even row and column."""
+    if math.isfinite(rules.saturation_adu):
+        pixels[pixels >= np.float32(rules.saturation_adu)] = np.nan
+    if any(rules.zeros):
+        for plane, is_false in zip(_colour_planes(pixels, bayer), rules.zeros, strict=True):
+            if is_false:
+                plane[plane == 0.0] = np.nan
 
 
 def _channels_last(raw: NDArray, info: SubInfo) -> NDArray:
@@ -410,19 +445,18 @@ def _colour_planes(pixels: NDArray[np.float32], bayer: str | None) -> Iterator[N
 _FAR_ABOVE_ZERO = 5.0  # sigma of the sky
 
 
-def _leave_out_false_zeros(plane: NDArray[np.float32], path: Path, is_integer: bool) -> None:
-    """Make exact zeros NaN where they cannot be noise of the sky."""
-    zeros = plane == 0.0
-    count = int(np.count_nonzero(zeros))
+def _has_false_zeros(plane: NDArray[np.float32], path: Path, is_integer: bool) -> bool:
+    """True if exact zeros cannot be noise of the sky."""
+    count = int(np.count_nonzero(plane == 0.0))
     if count == 0:
-        return
+        return False
     step = max(1, math.isqrt(plane.size // 65536))
     sample = plane[::step, ::step]
     sample = sample[np.isfinite(sample) & (sample != 0.0)]
     if sample.size:
         low, sky = np.quantile(sample, (0.16, 0.5))
         if sky - _FAR_ABOVE_ZERO * (sky - low) > 0.0:
-            plane[zeros] = np.nan
-            return
+            return True
     if is_integer and 2 * count > plane.size:
         raise SubError(path, f"it is black: {100.0 * count / plane.size:.0f} % of its pixels are 0")
+    return False

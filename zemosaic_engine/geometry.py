@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -55,6 +56,30 @@ class Box(NamedTuple):
     def relative_to(self, origin: Box) -> Box:
         """The same pixels counted from the corner of `origin`."""
         return Box(self.y0 - origin.y0, self.y1 - origin.y0, self.x0 - origin.x0, self.x1 - origin.x0)
+
+
+def without(box: Box, others: Sequence[Box]) -> tuple[list[Box], list[tuple[Box, int]]]:
+    """Cut a box along the sides of others into what no other holds, and what one does, with its place in `others`.
+
+    Of several that hold a part the first is named. Neighbouring free parts of a row are joined.
+    """
+    common = [box.intersect(other) for other in others]
+    meeting = [part for part in common if not part.is_empty]
+    rows = sorted({box.y0, box.y1, *(y for part in meeting for y in (part.y0, part.y1))})
+    columns = sorted({box.x0, box.x1, *(x for part in meeting for x in (part.x0, part.x1))})
+    free: list[Box] = []
+    held: list[tuple[Box, int]] = []
+    for y0, y1 in itertools.pairwise(rows):
+        for x0, x1 in itertools.pairwise(columns):
+            part = Box(y0, y1, x0, x1)
+            owner = next((k for k, other in enumerate(common) if other.intersect(part) == part), None)
+            if owner is not None:
+                held.append((part, owner))
+            elif free and (free[-1].y0, free[-1].y1, free[-1].x1) == (y0, y1, x0):
+                free[-1] = Box(y0, y1, free[-1].x0, x1)
+            else:
+                free.append(part)
+    return free, held
 
 
 def cut_evenly(length: int, target: float) -> list[tuple[int, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
@@ -12,7 +13,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from . import memory
-from .errors import SubError
+from .errors import SettingsError, SubError
 from .events import Event, LogLine, PhaseStarted, Progress, SubCount, SubSetAside, TileCount, TimeLeft
 from .settings import GridSettings, build_settings
 
@@ -149,7 +150,22 @@ def telemetry_interval_s(configuration: Mapping[str, Any]) -> float | None:
     """Seconds between two reports to the host's monitor; None if it wants none."""
     if not configuration.get("enable_resource_telemetry"):
         return None
-    return max(_LEAST_INTERVAL_S, float(configuration.get("resource_telemetry_interval_sec") or _USUAL_INTERVAL_S))
+    wanted = _number(configuration, "resource_telemetry_interval_sec")
+    return max(_LEAST_INTERVAL_S, wanted) if wanted else _USUAL_INTERVAL_S
+
+
+def _number(configuration: Mapping[str, Any], name: str) -> float:
+    """A number of the host's settings; 0 if it has none of that name."""
+    value = configuration.get(name)
+    if value is None or value == "":
+        return 0.0
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise SettingsError(f"The host's setting {name} is {value!r}, which is no number; correct it there.")
+    return number
 
 
 def host_settings(
@@ -185,8 +201,8 @@ def host_settings(
             notes.append(f"{name} = {given} is not available here; {ours} is used")
         values[name] = ours
     for name, (least, most) in _RANGES.items():
-        if configuration.get(name) is not None:
-            number = float(configuration[name])
+        number = _number(configuration, name)
+        if configuration.get(name) not in (None, ""):
             if name == "grid_size_factor" and divides_field and number > 0.0:
                 number = 1.0 / number
             values[name] = min(max(number, least), most)
@@ -201,12 +217,10 @@ def host_settings(
             "final_mosaic_dbe_enabled is not followed here: gradients are taken out sub by sub, and the light of "
             "nebulae is left as it is"
         )
-    if configuration.get("grid_workers"):
-        values["threads"] = int(configuration["grid_workers"])
-    if configuration.get("grid_chunk_ram_gb"):
-        values["memory_gb"] = float(configuration["grid_chunk_ram_gb"])
-    elif configuration.get("grid_chunk_ram_mb"):
-        values["memory_gb"] = float(configuration["grid_chunk_ram_mb"]) / 1000.0
+    # Numbers below 0 mean "as you like" there, as 0 does.
+    values["threads"] = max(0, int(_number(configuration, "grid_workers")))
+    ram_gb = _number(configuration, "grid_chunk_ram_gb") or _number(configuration, "grid_chunk_ram_mb") / 1000.0
+    values["memory_gb"] = max(0.0, ram_gb)
     wanted = use_gpu if use_gpu is not None else bool(configuration.get("use_gpu_grid", True))
     values["device"] = "auto" if wanted else "cpu"
     return build_settings(values, file_name="the host's settings"), notes

@@ -5,16 +5,16 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from .errors import SubError
-from .frames import Frame, SubInfo, load_frame
+from .frames import Frame, InvalidValues, SubInfo, load_frame
 from .photometry.calibration import sensor_places
-from .photometry.stars import NARROW_APERTURE_FWHM, Stars, detect_stars
+from .photometry.stars import NARROW_APERTURE_FWHM, Light, Stars, detect_stars, light_of
 from .resume.lost_inputs import raise_if_lost
 from .warp import pixel_to_sky, sky_to_pixel
 
@@ -25,13 +25,15 @@ _DIFFERENCE_PX = 4.0
 class LoadedSub:
     """A frame and its stars, with their places and fluxes on the canvas, and their places on the sensor.
 
-    `u` and `v` are as `photometry.calibration.sensor_places`.
+    `u` and `v` are as `photometry.calibration.sensor_places`. `light` is what the stars were found in, and None
+    where that was another time; who keeps the sub lets go of it.
     """
 
     frame: Frame
     stars: Stars
     u: NDArray[np.float64]
     v: NDArray[np.float64]
+    light: Light | None = None
 
 
 class SubLoader:
@@ -64,10 +66,12 @@ class SubLoader:
     ) -> None:
         self._infos = infos
         self._canvas_wcs = canvas_wcs
-        self._hot_pixels = hot_pixels
+        self.hot_pixels = hot_pixels
         self._budget = budget_bytes
         self._on_failure = on_failure
         self._on_first_load = on_first_load
+        #: Which values of each sub are invalid, by number, as far as subs were read.
+        self.rules: dict[int, InvalidValues] = {}
         self._kept: OrderedDict[int, LoadedSub] = OrderedDict()
         self._stars: dict[int, tuple[Stars, NDArray, NDArray]] = {}
         self._failed: dict[int, SubError] = {}
@@ -110,12 +114,15 @@ class SubLoader:
 
     def _read(self, number: int) -> LoadedSub:
         info = self._infos[number]
-        frame = load_frame(info, hot_pixels=self._hot_pixels(info))
-        top, bottom = float(np.nanmax(frame.pixels)), float(np.nanmin(frame.pixels))
+        frame = load_frame(info, hot_pixels=self.hot_pixels(info))
+        self.rules[number] = frame.rules
+        top, bottom = (float(edge.reduce(frame.pixels, axis=None)) for edge in (np.fmax, np.fmin))
         if top - bottom <= 1e-5 * abs(top):  # interpolation makes one value wobble in its last digits
             raise SubError(info.path, "all its valid pixels have one value")
+        light = None
         if number not in self._stars:
-            stars = detect_stars(frame.pixels, aperture_fwhm=NARROW_APERTURE_FWHM)
+            light = light_of(frame.pixels)
+            stars = detect_stars(frame.pixels, light=light, aperture_fwhm=NARROW_APERTURE_FWHM)
             x, y = self._on_canvas(info, stars.x, stars.y)
             # Resampling keeps surface brightness: a star's sum grows with the pixels that its light comes to cover.
             area = self._canvas_pixels_per_pixel(info, stars)[:, None]
@@ -124,7 +131,7 @@ class SubLoader:
                 self._stars[number] = (placed, *sensor_places(stars.x, stars.y, info.shape))
                 count = len(self._stars)
             self._on_first_load(count)
-        return LoadedSub(frame, *self._stars[number])
+        return LoadedSub(frame, *self._stars[number], light)
 
     def _on_canvas(self, info: SubInfo, x: NDArray, y: NDArray) -> tuple[NDArray, NDArray]:
         """Where pixels of a sub lie on the canvas."""
@@ -142,7 +149,7 @@ class SubLoader:
     def _keep(self, number: int, loaded: LoadedSub) -> None:
         """Keep the newest; let the longest unused go until the budget holds."""
         with self._lock:
-            self._kept[number] = loaded
+            self._kept[number] = replace(loaded, light=None)
             self._bytes += loaded.frame.pixels.nbytes
             while self._bytes > self._budget and len(self._kept) > 1:
                 _, oldest = self._kept.popitem(last=False)

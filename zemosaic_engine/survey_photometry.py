@@ -68,11 +68,10 @@ def _measure(info: SubInfo, loader: SubLoader, number: int, canvas: CanvasPlan, 
     pixels, stars = loaded.frame.pixels, loaded.stars
     whole = Box(0, info.shape[0], 0, info.shape[1])
     # The other way round than for resampling: where on the canvas does each pixel of the sub lie?
-    there = pixel_map(canvas.wcs, info.wcs, whole, max_error_px=0.05, src_shape=canvas.shape)
-    x, y = there.evaluate()
+    places = pixel_map(canvas.wcs, info.wcs, whole, max_error_px=0.05, src_shape=canvas.shape)
     # Wings of stars lift a median by as much as the seeing and the noise of the sub let them.
-    dark = np.where(starless_pixels(pixels)[..., None], pixels, np.float32(np.nan))
-    cells = measure_cells(dark, x, y, cell, -(-canvas.shape[1] // cell))
+    starless = starless_pixels(pixels, light=loaded.light)
+    cells = measure_cells(pixels, starless, places, cell, -(-canvas.shape[1] // cell))
     sky, noise = sky_of(pixels, cells)
     fluxes = StarFluxes(stars.x, stars.y, loaded.u, loaded.v, stars.flux, stars.flux_error)
     camera = sensor_key(info)

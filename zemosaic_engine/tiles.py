@@ -15,7 +15,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from .fits_files import write_fits
+from .fits_files import read_box, write_fits
 from .geometry import Box
 from .photometry.sky import clipped_median, sky_noise
 
@@ -71,24 +71,13 @@ class Tile:
 
     def read(self, part: Box | None = None) -> TilePixels:
         """Read the tile, or the part of it in `part` (same coordinates as `outer`), from its file."""
-        where = (part or self.outer).relative_to(self.outer).slices
-        with fits.open(self.path) as hdus:
-            return TilePixels(
-                _section(self.path, hdus[0], where),
-                _section(self.path, hdus["WEIGHT"], where),
-                _section(self.path, hdus["COVERAGE"], where).astype(np.uint16),
-            )
+        return read_part(self.path, (part or self.outer).relative_to(self.outer))
 
 
-def _section(path: Path, hdu: fits.PrimaryHDU | fits.ImageHDU, where: tuple[slice, slice]) -> NDArray:
-    """Part of an image as (h, w, C), mapped from its file; the row-by-row sections of astropy are slow."""
-    header = hdu.header
-    stored = {-32: ">f4", 16: ">i2"}[header["BITPIX"]]
-    shape = tuple(header[f"NAXIS{axis}"] for axis in range(header["NAXIS"], 0, -1))
-    raw = np.memmap(path, dtype=stored, mode="r", offset=hdu.fileinfo()["datLoc"], shape=shape)[(..., *where)]
-    values = _to_hwc(raw)
-    zero = header.get("BZERO", 0)
-    return values + np.float32(zero) if zero else values
+def read_part(path: Path, part: Box) -> TilePixels:
+    """Read the pixels in `part`, counted from its first pixel, of a tile's file; a map would count as memory."""
+    pixels, weight, coverage = (_to_hwc(read_box(path, hdu, part)) for hdu in range(3))
+    return TilePixels(pixels.astype(np.float32, copy=False), weight.astype(np.float32, copy=False), coverage)
 
 
 @dataclass(frozen=True)
@@ -159,7 +148,6 @@ def _to_fits(array: NDArray) -> NDArray:
     return array[..., 0] if array.shape[2] == 1 else np.ascontiguousarray(array.transpose(2, 0, 1))
 
 
-def _to_hwc(array: NDArray) -> NDArray[np.float32]:
-    """A FITS array as contiguous float32 (h, w, C) in native byte order."""
-    moved = array[..., None] if array.ndim == 2 else array.transpose(1, 2, 0)
-    return np.ascontiguousarray(moved, dtype=np.float32)
+def _to_hwc(array: NDArray) -> NDArray:
+    """A FITS array as contiguous (h, w, C)."""
+    return np.ascontiguousarray(array[..., None] if array.ndim == 2 else array.transpose(1, 2, 0))

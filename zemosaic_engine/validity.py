@@ -8,7 +8,10 @@ from numpy.typing import NDArray
 
 def valid_pixels(image: NDArray) -> NDArray[np.bool_]:
     """True where every channel of an (h, w, C) image is finite."""
-    return np.asarray(np.isfinite(image).all(axis=2))
+    valid = np.isfinite(image[..., 0])
+    for channel in range(1, image.shape[2]):
+        valid &= np.isfinite(image[..., channel])
+    return valid
 
 
 def erode(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:

@@ -83,14 +83,40 @@ class PixelMap:
             NaN where a node of the cell is undefined.
         """
         box = _inside(self, box)
-        rows = np.arange(box.y0, box.y1) - self.node_y0
-        columns = np.arange(box.x0, box.x1) - self.node_x0
+        return self.at(np.arange(box.y0, box.y1) - self.node_y0, np.arange(box.x0, box.x1) - self.node_x0)
+
+    def at(
+        self, rows: NDArray[np.int64], columns: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Source (x, y) of every pixel of some rows and columns, counted from the first node."""
         j, i = rows // self.step, columns // self.step
         v, u = ((rows % self.step) / self.step)[:, None, None], ((columns % self.step) / self.step)[None, :, None]
         above = self.nodes[j][:, i] * (1.0 - u) + self.nodes[j][:, i + 1] * u
         below = self.nodes[j + 1][:, i] * (1.0 - u) + self.nodes[j + 1][:, i + 1] * u
         both = above * (1.0 - v) + below * v
         return both[..., 0], both[..., 1]
+
+
+def source_box(pixel_map: PixelMap, box: Box, shape: tuple[int, int], reach: int) -> Box:
+    """Pixels of a source image that the pixels of `box` look at, `reach` pixels around included; may be empty.
+
+    The map is linear along both axes between nodes, so that its extremes lie on nodes and on the border
+    of the box.
+    """
+    box = _inside(pixel_map, box)
+    step = pixel_map.step
+    inner_rows = np.arange(-(-(box.y0 + 1) // step) * step, box.y1 - 1, step)
+    inner_columns = np.arange(-(-(box.x0 + 1) // step) * step, box.x1 - 1, step)
+    rows = np.unique(np.concatenate([[box.y0], inner_rows, [box.y1 - 1]])) - pixel_map.node_y0
+    columns = np.unique(np.concatenate([[box.x0], inner_columns, [box.x1 - 1]])) - pixel_map.node_x0
+    x, y = pixel_map.at(rows, columns)
+    if not np.isfinite(x).any():
+        return Box(0, 0, 0, 0)
+    height, width = shape
+    y0, y1 = np.clip([np.nanmin(y) - reach, np.nanmax(y) + reach + 1], -1e6, 1e6)
+    x0, x1 = np.clip([np.nanmin(x) - reach, np.nanmax(x) + reach + 1], -1e6, 1e6)
+    whole = Box(int(np.floor(y0)), int(np.ceil(y1)), int(np.floor(x0)), int(np.ceil(x1)))
+    return whole.intersect(Box(0, height, 0, width))
 
 
 def _inside(pixel_map: PixelMap, box: Box | None) -> Box:

@@ -49,7 +49,7 @@ OURS = set().union(*MAY_IMPORT.values())
 # One door per heavy library: where it may be imported at all.
 DOORS = {
     "cupy": ["zemosaic_engine/backend.py"],
-    "numba": ["zemosaic_engine/kernels/compiled.py"],
+    "numba": ["zemosaic_engine/kernels/compiled.py", "zemosaic_engine/kernels/lanes.py"],
     "threadpoolctl": ["zemosaic_engine/executors/threads.py"],
     "sep": ["zemosaic_engine/photometry/stars.py"],
     "reproject": ["zemosaic_engine/canvas.py"],

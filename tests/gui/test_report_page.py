@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-sys.path.insert(0, str(Path(__file__).parent))
-import chromium
-
+from benchmarks import chromium
 from zemosaic_app.report import run_and_report, write_report
 from zemosaic_engine.events import CancelToken
 from zemosaic_engine.settings import GridSettings

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from zemosaic_engine.backend import to_device, to_numpy
 from zemosaic_engine.demosaic import COLOUR_SHARE, PADDING, bayer_taps, demosaic, pattern_channels
 from zemosaic_engine.geometry import Box
-from zemosaic_engine.kernels import combining, cpu, drops, reference
+from zemosaic_engine.kernels import combining, cpu, demosaicing, drops, reference, resampling
 from zemosaic_engine.kernels.reference import COMBINE, REJECT, CombineOptions
 from zemosaic_engine.warp import PixelMap, kernel_stretch, resample
 
@@ -213,7 +213,7 @@ def test_settings_become_options():
     assert options == CombineOptions("kappa_sigma", 2.0, 3.0, 0.1, 0.2, "mean")
 
 
-@pytest.mark.parametrize("twin", [combining, cpu, drops])
+@pytest.mark.parametrize("twin", [combining, cpu, demosaicing, drops, resampling])
 def test_constants_are_the_same(twin):
     """Twins repeat the constants of the definition; each has some."""
     shared = [name for name in vars(reference) if name.isupper() and isinstance(getattr(reference, name), float | int)]

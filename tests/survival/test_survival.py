@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.survival import ALLOWED_S, cancel_runs, command, kill_runs, science
+from benchmarks.survival import ALLOWED_S, Job, cancel_runs, kill_runs, science
 from zemosaic_engine.errors import Cancelled, RunError
 from zemosaic_engine.events import CancelToken, PhaseStarted, Progress, TileCount
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and mounts of P
 
 def start(survey, output, *options):
     return subprocess.Popen(
-        command(survey, output, *options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        Job(survey).command(output, *options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
@@ -41,7 +41,7 @@ def parts(output):
 
 @pytest.mark.slow
 def test_killed_runs_end_in_the_same_bytes(survey, tmp_path):
-    *_, report = kill_runs(survey, tmp_path, kills=4, seed=random.randrange(10**6))
+    *_, report = kill_runs(Job(survey), tmp_path, kills=4, seed=random.randrange(10**6))
     assert report.kills == 4
     assert not report.wrong
 
@@ -68,7 +68,7 @@ def test_a_killed_run_is_said_to_be_running_and_its_tiles_are_used(survey, refer
 def test_a_disk_that_is_too_small_is_said_before_anything_is_done(survey, small_disk):
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(36_000_000))
-    done = subprocess.run(command(survey, small_disk / "out"), capture_output=True, text=True, check=False)
+    done = subprocess.run(Job(survey).command(small_disk / "out"), capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "needs about" in done.stderr
     assert "are free there" in done.stderr
@@ -146,7 +146,7 @@ def test_of_two_runs_at_once_one_is_done_and_the_other_turned_away(survey, refer
 
 @pytest.mark.slow
 def test_ctrl_c_at_any_moment_ends_a_process_in_two_seconds(survey, tmp_path):
-    *_, report = cancel_runs(survey, tmp_path, cancels=5, seed=random.randrange(10**6))
+    *_, report = cancel_runs(Job(survey), tmp_path, cancels=5, seed=random.randrange(10**6))
     assert report.seconds
     assert not report.codes
     assert max(report.seconds) < ALLOWED_S
@@ -180,7 +180,11 @@ def test_a_cancel_does_not_wait_for_the_first_compilation(survey, tmp_path):
     (tmp_path / "cache").mkdir()
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     with subprocess.Popen(
-        command(survey, tmp_path / "out"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        Job(survey).command(tmp_path / "out"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
     ) as process:
         for line in process.stdout:
             if line.startswith("--- GRID: tile stacking"):
@@ -197,7 +201,7 @@ def test_a_cancel_does_not_wait_for_the_first_compilation(survey, tmp_path):
 
 
 def test_a_read_only_output_is_said_before_anything_is_done(survey, read_only_disk):
-    done = subprocess.run(command(survey, read_only_disk / "out"), capture_output=True, text=True, check=False)
+    done = subprocess.run(Job(survey).command(read_only_disk / "out"), capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "cannot be written to" in done.stderr
     assert done.stderr.count("\n") == 1
@@ -206,6 +210,6 @@ def test_a_read_only_output_is_said_before_anything_is_done(survey, read_only_di
 @pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="nothing is read-only to root")
 def test_a_folder_without_permission_is_said_before_anything_is_done(survey, tmp_path):
     (tmp_path / "locked").mkdir(mode=0o555)
-    done = subprocess.run(command(survey, tmp_path / "locked" / "out"), capture_output=True, text=True, check=False)
+    done = subprocess.run(Job(survey).command(tmp_path / "locked" / "out"), capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "cannot be written to" in done.stderr

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,17 +111,19 @@ def test_the_flow_speaks_for_itself_and_reports_like_grid_mode(finished):
 
 
 @pytest.mark.slow
-def test_the_same_run_again_takes_the_master_tiles_and_gives_the_same_pixels(finished, subs):
+def test_the_same_run_again_takes_the_master_tiles_and_gives_the_same_pixels(finished, subs, tmp_path):
     outcome, _ = finished
     before = outcome.grid.mosaic.read_bytes()
+    output = tmp_path / "out"
+    shutil.copytree(outcome.grid.mosaic.parent, output)
     events: list = []
-    again = run(RunOrder(subs, outcome.grid.mosaic.parent, GridSettings(), "classic"), events.append, CancelToken())
+    again = run(RunOrder(subs, output, GridSettings(), "classic"), events.append, CancelToken())
     lines = [event.text for event in events if isinstance(event, LogLine)]
     assert f"[CLASSIC] {PANELS} of {PANELS} tiles were stacked by an earlier run" in lines
     assert again.grid.mosaic.read_bytes() == before
     larger = GridSettings(pointing_radius_fov=5.0)
     events.clear()
-    together = run(RunOrder(subs, outcome.grid.mosaic.parent, larger, "classic"), events.append, CancelToken())
+    together = run(RunOrder(subs, output, larger, "classic"), events.append, CancelToken())
     assert together.grid.tiles == 1
     assert not any(
         "tiles were stacked by an earlier run" in event.text for event in events if isinstance(event, LogLine)
@@ -154,6 +158,25 @@ def test_the_command_and_the_mode_of_a_folder_without_a_plan(subs, tmp_path):
     one, other = (fits.getdata(tmp_path / name / "mosaic_grid.fits") for name in ("classic", "run"))
     np.testing.assert_array_equal(one, other)
     assert zemosaic("classic", folder, folder / "inside").returncode == 2
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(finished, subs, tmp_path):
+    whole, _ = finished
+    output = tmp_path / "out"
+    command = [sys.executable, "-m", "zemosaic_app.cli", "classic", str(subs), str(output)]
+    killed = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200.0
+    while not (output / "tiles" / "tile_0001.fits").exists() and time.monotonic() < deadline:
+        assert killed.poll() is None
+        time.sleep(0.02)
+    killed.kill()
+    killed.wait()
+    assert not (output / "mosaic_grid.fits").exists()
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "tiles were stacked by an earlier run" in done.stdout
+    assert (output / "mosaic_grid.fits").read_bytes() == whole.grid.mosaic.read_bytes()
 
 
 # --- Phase 5

@@ -87,9 +87,9 @@ def test_stars_have_no_colour_fringes(surveys):
         apart[kernel] = np.median([np.hypot(f.dx - green.dx, f.dy - green.dy) for f in (fits_of[0], fits_of[2])])
     # Eight subs a pixel are two of each red and blue: chance moves their centres more than the interpolated ones.
     assert apart["drizzle"] < 0.06
-    mean = np.median(profiles["drizzle"] / profiles["drizzle"].max(axis=(2, 3), keepdims=True), axis=1)
-    assert np.abs(mean[0] - mean[1]).max() < 0.05
-    assert np.abs(mean[2] - mean[1]).max() < 0.05
+    # Each star over its own light; the usual star in each channel, in units of the green peak.
+    mean = np.median(profiles["drizzle"] / profiles["drizzle"].sum(axis=(2, 3), keepdims=True), axis=1)
+    assert np.abs(mean[[0, 2]] - mean[1]).max() < 0.07 * mean[1].max()
 
 
 def bright_stars(mosaic, truth, count=60, half=6):

@@ -15,7 +15,7 @@ from zemosaic_engine.photometry.measurements import SkyCells, StarFluxes, SubMea
 from zemosaic_engine.photometry.sub_health import far_from_session
 from zemosaic_engine.photometry.survey import solve_survey
 from zemosaic_engine.photometry.survey_cells import coarsened, match_cells
-from zemosaic_engine.warp import pixel_map, resample
+from zemosaic_engine.warp import PixelMap, pixel_map, resample
 
 WIDTH, HEIGHT, CELL = 400, 300, 20
 HALF = np.hypot(WIDTH, HEIGHT) / 2
@@ -275,7 +275,9 @@ def test_cells_compare_the_same_sky_on_their_place_of_the_sensor():
     canvas_x, canvas_y = x + 37.3, y + 11.8
     pixels = (500 + 0.5 * canvas_x + 0.2 * canvas_y + rng.normal(0, 3, x.shape))[..., None].astype(np.float32)
     pixels[50:80, 60:90] = np.nan
-    cells = measure_cells(pixels, canvas_x, canvas_y, 20, 100)
+    nodes = np.stack(np.meshgrid(np.arange(0, 321, 20) + 37.3, np.arange(0, 221, 20) + 11.8), axis=-1)
+    places = PixelMap(Box(0, 200, 0, 300), 20, 0, 0, nodes, 1.0, 0.0)
+    cells = measure_cells(pixels, np.ones((200, 300), dtype=bool), places, 20, 100)
     column, row = cells.index % 100, cells.index // 100
     assert column.min() == 2
     assert row.min() == 1

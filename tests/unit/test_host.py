@@ -166,3 +166,23 @@ def test_a_background_extraction_that_is_not_done_is_said():
     notes = host_settings(CHOSEN, {"final_mosaic_dbe_enabled": True}, None)[1]
     assert notes
     assert notes[0].startswith("final_mosaic_dbe_enabled is not followed")
+
+
+def test_a_setting_of_the_host_that_is_no_number_is_named():
+    for name in ("grid_size_factor", "grid_workers", "grid_chunk_ram_gb"):
+        with pytest.raises(SettingsError, match=f"{name} is 'many', which is no number"):
+            host_settings(CHOSEN, {name: "many"}, None)
+    with pytest.raises(SettingsError, match="resource_telemetry_interval_sec"):
+        telemetry_interval_s({"enable_resource_telemetry": True, "resource_telemetry_interval_sec": "often"})
+
+
+def test_numbers_as_text_and_below_zero_are_understood():
+    configuration = {
+        "grid_workers": -1,
+        "grid_chunk_ram_gb": "",
+        "grid_chunk_ram_mb": "2500",
+        "batch_overlap_pct": "30",
+    }
+    settings, notes = host_settings(CHOSEN, configuration, None)
+    assert (settings.threads, settings.memory_gb, settings.batch_overlap_pct) == (0, 2.5, 30.0)
+    assert notes == []

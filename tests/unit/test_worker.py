@@ -142,6 +142,15 @@ def test_a_run_that_gives_up_says_why_in_log_and_report_and_keeps_the_table(fold
     assert [phase["name"] for phase in report["phases"]] == ["reading headers"]
 
 
+def test_the_log_of_the_run_before_is_kept(folders):
+    with pytest.raises(RunError):
+        tiles(folders, max_canvas_mpx=0.01)
+    told = (folders[1] / "zemosaic.log").read_bytes()
+    tiles(folders)
+    assert (folders[1] / "zemosaic.earlier.log").read_bytes() == told
+    assert "max_canvas_mpx = 0.01" not in (folders[1] / "zemosaic.log").read_text()
+
+
 def test_what_nobody_foresaw_leaves_its_traceback_in_the_log(folders):
     def watcher(event):
         if isinstance(event, PhaseStarted) and "stacking" in event.name:

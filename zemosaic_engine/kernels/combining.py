@@ -1,7 +1,9 @@
-"""Compiled twin of `reference.combine`: serial, free of the interpreter's lock; callers spread rows over threads.
+"""Rejection and combination of the samples of a pixel: the fast twin of `reference.combine`.
 
-Samples are gathered in runs of pixels, sub after sub, and sorted as integers, so that no branch
-depends on what they hold. No loop over pixels allocates memory.
+A row of `LANES` pixels goes through every step together. Medians come from a sorting network over
+the samples, which needs no branches; a rejected sample becomes +inf and sorts behind the others.
+Serial, and free of the interpreter's lock: callers spread bands of rows over threads. The result of
+a pixel does not depend on where the bands begin.
 """
 
 from __future__ import annotations
@@ -10,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .compiled import jit as _jit
-from .compiled import jit_inline as _jit_inline
-from .compiled import jit_sums as _jit_sums
+from .compiled import jit, jit_inline
+from .lanes import LANES, clipped_moments, collect_colour, collect_mono, exchange, outliers, weighted_sums
 
 # Constants of `reference`, repeated and not imported: Numba's cache on disk looks at the date of this
 # file alone, and would go on using old values of another.
@@ -21,73 +22,43 @@ SIGNAL_SHARE = 0.3
 DROP_SHARE = 3.0
 LEAST_SIGMA = 0.8
 LEAST_TAPER = 1e-3
+_KAPPA_PASSES = 10
+_HUBER_PASSES = 50
 
-# Finite is written ``abs(x) < _INFINITY``: Numba's isfinite subtracts, which rearranging may spoil.
 _INFINITY = np.float32(np.inf)
-
-#: Pixels of a row whose samples are gathered together, so that each sub is read in runs.
-_RUN = 32
 _NOTHING_DROPPED = (np.zeros(0, np.float32), np.zeros(0, np.float32), np.zeros((0, 0), np.float32))
 
 
-@_jit_inline
-def _sort_key(bits: Any, place: int) -> Any:
-    """One integer that sorts as (float of these bits, place)."""
-    flip = np.uint64(0xFFFFFFFF) if bits >> np.uint32(31) else np.uint64(0x80000000)
-    return ((np.uint64(bits) ^ flip) << np.uint64(32)) | np.uint64(place)
-
-
-#: Exchanges that sort 8 values (Batcher 1968, odd-even merges).
-_NETWORK = (
-    *((0, 1), (2, 3), (4, 5), (6, 7)),
-    *((0, 2), (1, 3), (4, 6), (5, 7), (1, 2), (5, 6)),
-    *((0, 4), (1, 5), (2, 6), (3, 7), (2, 4), (3, 5), (1, 2), (3, 4), (5, 6)),
-)
-
-
-@_jit
-def _sort(keys: Any, spare: Any, n: int) -> None:
-    """Sort ``keys[:n]`` without branches that depend on the values: runs of 8, then merges.
-
-    Both arrays have room for the next multiple of 8.
-    """
-    if n < 2:
+@jit
+def _sort(rows: Any, count: int) -> None:
+    """Sort the samples of every pixel by merge exchange (Batcher; Knuth, volume 3, algorithm 5.2.2 M)."""
+    if count < 2:
         return
-    for i in range(n, (n + 7) // 8 * 8):
-        keys[i] = np.uint64(0xFFFFFFFFFFFFFFFF)
-    for first in range(0, n, 8):
-        for low, high in _NETWORK:
-            a, b = keys[first + low], keys[first + high]
-            keys[first + low] = min(a, b)
-            keys[first + high] = max(a, b)
-    length = 8
-    while length < n:
-        for first in range(0, n, 2 * length):
-            middle, last = min(first + length, n), min(first + 2 * length, n)
-            i, j, at = first, middle, first
-            while i < middle and j < last:
-                left, right = keys[i], keys[j]
-                from_right = right < left
-                spare[at] = right if from_right else left
-                i += not from_right
-                j += from_right
-                at += 1
-            spare[at : at + middle - i] = keys[i:middle]
-            at += middle - i
-            spare[at:last] = keys[j:last]
-        keys[:n] = spare[:n]
-        length *= 2
+    top = 1
+    while 2 * top < count:
+        top *= 2
+    p = top
+    while p > 0:
+        q, r, d = top, 0, p
+        while True:
+            for i in range(count - d):
+                if i & p == r:
+                    exchange(rows, i, i + d)
+            if q == p:
+                break
+            d, q, r = q - p, q // 2, p
+        p //= 2
 
 
-@_jit_inline
-def _median(v: Any, n: int) -> float:
-    """Median of the sorted ``v[:n]``."""
-    return 0.5 * (v[(n - 1) // 2] + v[n // 2])
+@jit_inline
+def _median(rows: Any, n: int, lane: int) -> float:
+    """Median of the first `n` sorted samples of a pixel."""
+    return 0.5 * (float(rows[(n - 1) // 2, lane]) + float(rows[n // 2, lane]))
 
 
-@_jit
-def _deviation_of_rank(v: Any, n: int, centre: float, k: int) -> float:
-    """The k-th smallest (from 0) distance to the median `centre` of the sorted ``v[:n]``, by bisection.
+@jit
+def _deviation_of_rank(rows: Any, lane: int, n: int, centre: float, k: int) -> float:
+    """The k-th smallest (from 0) distance to the median `centre` of `n` sorted samples, by bisection.
 
     Distances rise to the left and to the right of the middle; of the k + 1 smallest, some number
     comes from the left.
@@ -97,138 +68,236 @@ def _deviation_of_rank(v: Any, n: int, centre: float, k: int) -> float:
     while low < high:
         taken = (low + high) // 2
         # The next one on the left is nearer than the last one taken on the right: take more from the left.
-        if centre - v[middle - 1 - taken] < v[middle + k - taken] - centre:
+        if centre - rows[middle - 1 - taken, lane] < rows[middle + k - taken, lane] - centre:
             low = taken + 1
         else:
             high = taken
-    left = centre - v[middle - low] if low > 0 else -1.0
-    right = v[middle + k - low] - centre if low < k + 1 else -1.0
+    left = centre - rows[middle - low, lane] if low > 0 else -1.0
+    right = rows[middle + k - low, lane] - centre if low < k + 1 else -1.0
     return max(left, right)
 
 
-@_jit
+@jit_inline
 def _model_variance(centre: float, sky: float) -> float:
     """Variance that differences in seeing and scale add above the sky."""
     signal = SIGNAL_SHARE * max(centre - sky, 0.0)
     return signal * signal
 
 
-@_jit
-def _drop(
-    v: Any, w: Any, s: Any, n: int, centre: float, spread: float, share: float, model: float, low: float, high: float
-) -> int:
-    """Remove the samples too far from the centre, keep the others sorted, and tell how many they are.
+@jit
+def _median_deviations(rows: Any, n: Any, active: Any, centre: Any, spread: Any) -> None:
+    """Sigma of the active pixels from the median absolute deviation."""
+    for lane in range(LANES):
+        if active[lane]:
+            k, middle = n[lane], centre[lane]
+            lower = _deviation_of_rank(rows, lane, k, middle, (k - 1) // 2)
+            upper = _deviation_of_rank(rows, lane, k, middle, k // 2)
+            spread[lane] = 1.4826 * (0.5 * (lower + upper))
 
-    A sample's sigma is the larger of `spread` and `share` of its predicted sigma. The nearest to
-    the centre (of several the lowest, of these the first) stays in any case.
-    """
-    kept = 0
-    for i in range(n):
-        away = v[i] - centre
-        limit = high if away > 0.0 else low
-        away = abs(away)
-        # The root is only taken where the cheaper test does not decide.
-        if away <= limit * spread or away <= limit * (share * np.sqrt(s[i] * s[i] + model)):
-            v[kept], w[kept], s[kept] = v[i], w[i], s[i]
-            kept += 1
-    if kept > 0:
-        return kept
+
+@jit
+def _winsorised_sigmas(
+    rows: Any, count: int, n: Any, active: Any, centre: Any, cut_low: float, cut_high: float, work: Any, spread: Any
+) -> None:
+    """Sigma of the active pixels by Huber's winsorising."""
+    low, high, sums, squares = work
+    for lane in range(LANES):
+        low[lane], high[lane] = centre[lane], centre[lane]
+        if active[lane]:
+            low[lane] = rows[int(np.floor(cut_low * n[lane])), lane]
+            high[lane] = rows[n[lane] - 1 - int(np.floor(cut_high * n[lane])), lane]
+    going = 0
+    for step in range(_HUBER_PASSES + 1):
+        clipped_moments(rows, count, low, high, centre, sums, squares)
+        for lane in range(LANES):
+            k = n[lane]
+            if not active[lane] or (step > 0 and not going >> lane & 1):
+                continue
+            variance = (squares[lane] - sums[lane] * sums[lane] / k) / max(k - 1, 1)
+            sigma = np.sqrt(max(variance, 0.0))
+            if step == 0:
+                going |= 1 << lane
+            else:
+                sigma *= 1.134
+                if abs(sigma - spread[lane]) <= 0.005 * spread[lane]:
+                    going &= ~(1 << lane)
+            spread[lane] = sigma
+            low[lane], high[lane] = centre[lane] - 1.5 * sigma, centre[lane] + 1.5 * sigma
+        if going == 0:
+            break
+
+
+@jit
+def _keep_nearest(rows: Any, value: Any, drops: Any, count: int, n: int, lane: int, centre: float) -> None:
+    """Of samples that would all go the nearest to the centre stays; of several the lowest, then the first."""
     best = 0
     for i in range(1, n):
-        if abs(v[i] - centre) < abs(v[best] - centre):
+        if abs(rows[i, lane] - centre) < abs(rows[best, lane] - centre):
             best = i
-    v[0], w[0], s[0] = v[best], w[best], s[best]
-    return 1
+    for j in range(count):
+        if value[j, lane] == rows[best, lane]:
+            drops[j] &= ~(1 << lane)
+            return
 
 
-@_jit
-def _reject_few(v: Any, w: Any, s: Any, n: int, sky: float, low: float, high: float) -> int:
-    """Rejection among 2 to 7 samples, by the predicted sigma; two passes."""
+@jit
+def _drop(
+    value: Any, sigma: Any, rows: Any, count: int, n: Any, active: Any, limits: Any, sky: Any, work: Any, drops: Any
+) -> None:
+    """One pass of clipping; pixels that lost nothing are no longer active.
+
+    A sample's sigma is the larger of the pixel's spread and `LEAST_SIGMA` of its predicted sigma.
+    """
+    low, high = limits
+    centre, spread, below, above, lost = work
+    for lane in range(LANES):
+        # A pixel that is done has no limits.
+        below[lane] = low * spread[lane] if active[lane] else np.inf
+        above[lane] = high * spread[lane] if active[lane] else np.inf
+        lost[lane] = 0
+    for j in range(count):
+        far: Any = outliers(value, j, centre, below, above)
+        if far != 0:
+            for lane in range(LANES):
+                if far >> lane & 1:
+                    away = value[j, lane] - centre[lane]
+                    limit = high if away > 0.0 else low
+                    predicted = np.sqrt(sigma[j] * sigma[j] + _model_variance(centre[lane], sky[lane]))
+                    if abs(away) <= limit * (LEAST_SIGMA * predicted):
+                        far &= ~(1 << lane)
+                    else:
+                        lost[lane] += 1
+        drops[j] = far
+    for lane in range(LANES):
+        if lost[lane] > 0 and lost[lane] == n[lane]:
+            _keep_nearest(rows, value, drops, count, n[lane], lane, centre[lane])
+            lost[lane] -= 1
+        n[lane] -= lost[lane]
+        active[lane] = active[lane] and lost[lane] > 0
+    for j in range(count):
+        far = drops[j]
+        for lane in range(LANES):
+            if far == 0:
+                break
+            if far >> lane & 1:
+                value[j, lane] = _INFINITY
+                far &= ~(1 << lane)
+
+
+@jit
+def _reject_few(value: Any, sigma: Any, count: int, n: int, lane: int, sky: float, low: float, high: float) -> int:
+    """Rejection among 2 to 7 samples of a pixel, by the predicted sigma; two passes."""
+    v, s, at = np.empty(FEW_SAMPLES), np.empty(FEW_SAMPLES), np.empty(FEW_SAMPLES, np.int64)
     for _ in range(2):
         if n < 2:
             return n
-        before = n
+        k = 0
+        for j in range(count):  # in order of value, then of place
+            if value[j, lane] < _INFINITY:
+                i = k
+                while i > 0 and v[i - 1] > value[j, lane]:
+                    v[i], s[i], at[i] = v[i - 1], s[i - 1], at[i - 1]
+                    i -= 1
+                v[i], s[i], at[i] = value[j, lane], sigma[j], j
+                k += 1
+        lost = 0
         if n == 2:
             # Trails, cosmic rays and hot pixels only add light: the lower one is believed.
-            sigma = np.sqrt(s[0] * s[0] + s[1] * s[1] + _model_variance(v[0], sky))
-            if v[1] - v[0] > high * sigma:
-                n = 1
+            if v[1] - v[0] > high * np.sqrt(s[0] * s[0] + s[1] * s[1] + _model_variance(v[0], sky)):
+                value[at[1], lane] = _INFINITY
+                lost = 1
         else:
-            centre = _median(v, n)
-            n = _drop(v, w, s, n, centre, 0.0, 1.0, _model_variance(centre, sky), low, high)
-        if n == before:
+            centre, best = 0.5 * (v[(n - 1) // 2] + v[n // 2]), 0
+            model = _model_variance(centre, sky)
+            for i in range(n):
+                away = v[i] - centre
+                if abs(away) < abs(v[best] - centre):
+                    best = i
+                if abs(away) > (high if away > 0.0 else low) * np.sqrt(s[i] * s[i] + model):
+                    value[at[i], lane] = _INFINITY
+                    lost += 1
+            if lost == n:
+                value[at[best], lane] = v[best]
+                lost -= 1
+        if lost == 0:
             return n
+        n -= lost
     return n
 
 
-@_jit
-def _reject_kappa_sigma(v: Any, w: Any, s: Any, n: int, sky: float, low: float, high: float) -> int:
-    """Clip around the median with sigma from the median absolute deviation; at most 10 passes."""
-    for _ in range(10):
-        centre = _median(v, n)
-        lower, upper = _deviation_of_rank(v, n, centre, (n - 1) // 2), _deviation_of_rank(v, n, centre, n // 2)
-        spread = 1.4826 * (0.5 * (lower + upper))
-        before = n
-        n = _drop(v, w, s, n, centre, spread, LEAST_SIGMA, _model_variance(centre, sky), low, high)
-        if n == before:
-            return n
-    return n
-
-
-@_jit_sums
-def _clipped_deviation(v: Any, n: int, low: float, high: float) -> float:
-    """Standard deviation (n - 1) of ``v[:n]`` pulled in to low..high."""
-    total = 0.0
-    for i in range(n):
-        total += min(max(v[i], low), high)
-    mean = total / n
-    square = 0.0
-    for i in range(n):
-        away = min(max(v[i], low), high) - mean
-        square += away * away
-    return np.sqrt(square / max(n - 1, 1))
-
-
-@_jit
-def _winsorised_sigma(v: Any, n: int, centre: float, cut_low: float, cut_high: float) -> float:
-    """Sigma of the sorted ``v[:n]`` by Huber's winsorising."""
-    below, above = int(np.floor(cut_low * n)), n - 1 - int(np.floor(cut_high * n))
-    sigma = _clipped_deviation(v, n, v[below], v[above])
-    for _ in range(50):
-        new = 1.134 * _clipped_deviation(v, n, centre - 1.5 * sigma, centre + 1.5 * sigma)
-        done = abs(new - sigma) <= 0.005 * sigma
-        sigma = new
-        if done:
-            break
-    return sigma
-
-
-@_jit
-def _reject_winsorised(
-    v: Any, w: Any, s: Any, n: int, sky: float, low: float, high: float, cut_low: float, cut_high: float
-) -> int:
-    """Clip around the median with the winsorised sigma until nothing is clipped."""
-    while True:
-        centre = _median(v, n)
-        spread = _winsorised_sigma(v, n, centre, cut_low, cut_high)
-        before = n
-        n = _drop(v, w, s, n, centre, spread, LEAST_SIGMA, _model_variance(centre, sky), low, high)
-        if n == before:
-            return n
-
-
-@_jit
-def _reject(v: Any, w: Any, s: Any, n: int, sky: float, how: int, limits: Any) -> int:
-    """Reject among the sorted samples of one pixel; the survivors come first, and are counted."""
+@jit
+def _reject(
+    value: Any, sigma: Any, count: int, n: Any, sky: Any, how: int, limits: Any, rows: Any, work: Any, drops: Any
+) -> None:
+    """Make the rejected samples of a row of pixels +inf, and count those that remain."""
     low, high, cut_low, cut_high = limits
-    if n < FEW_SAMPLES:
-        return _reject_few(v, w, s, n, sky, low, high)
-    if how == 1:
-        return _reject_kappa_sigma(v, w, s, n, sky, low, high)
-    return _reject_winsorised(v, w, s, n, sky, low, high, cut_low, cut_high)
+    centre, spread, a, b, c, d, lost, active = work
+    going = False
+    for lane in range(LANES):
+        active[lane] = n[lane] >= FEW_SAMPLES
+        going = going or active[lane]
+        if not active[lane]:
+            n[lane] = _reject_few(value, sigma, count, n[lane], lane, sky[lane], low, high)
+    passes = 0
+    while going and not (how == 1 and passes == _KAPPA_PASSES):
+        passes += 1
+        rows[:count] = value[:count]
+        _sort(rows, count)
+        for lane in range(LANES):
+            centre[lane] = _median(rows, n[lane], lane) if active[lane] else 0.0
+        if how == 1:
+            _median_deviations(rows, n, active, centre, spread)
+        else:
+            _winsorised_sigmas(rows, count, n, active, centre, cut_low, cut_high, (a, b, c, d), spread)
+        _drop(value, sigma, rows, count, n, active, (low, high), sky, (centre, spread, a, b, lost), drops)
+        going = False
+        for lane in range(LANES):
+            going = going or active[lane]
 
 
-@_jit
+@jit
+def _count_carried(value: Any, share: Any, count: int, found: Any) -> None:
+    """How many samples of each pixel carry something to combine."""
+    found[:] = 0
+    for j in range(count):
+        for lane in range(LANES):
+            found[lane] += value[j, lane] < _INFINITY and share[j, lane] > 0.0
+
+
+@jit
+def _is_near(away: float, noise: float, signal: float, bounds: Any) -> bool:
+    limit = bounds[1] if away > 0.0 else bounds[0]
+    return abs(away) <= limit * np.sqrt(noise * noise + signal * signal)
+
+
+@jit
+def _take_carried(
+    value: Any, carried: Any, share: Any, noise: Any, count: int, n: Any, sky: Any, bounds: Any, rows: Any
+) -> None:
+    """Put what the surviving samples carry in their place, and count it.
+
+    Left out is what carries no weight, and what is too far from the median of the survivors, unless all are.
+    """
+    rows[:count] = value[:count]
+    _sort(rows, count)
+    for lane in range(LANES):
+        centre = _median(rows, n[lane], lane) if n[lane] > 0 else 0.0
+        signal = DROP_SHARE * max(centre - sky[lane], 0.0)
+        near = 0
+        for j in range(count):
+            if value[j, lane] < _INFINITY and share[j, lane] > 0.0:
+                near += _is_near(carried[j, lane] - centre, float(noise[j]), signal, bounds)
+        n[lane] = 0
+        for j in range(count):
+            if value[j, lane] < _INFINITY:
+                taken = share[j, lane] > 0.0 and (
+                    near == 0 or _is_near(carried[j, lane] - centre, float(noise[j]), signal, bounds)
+                )
+                value[j, lane] = carried[j, lane] if taken else _INFINITY
+                n[lane] += taken
+
+
+@jit
 def _edge_share(edges: Any, k: int, x: float, y: float, feather: float, radial: Any) -> float:
     """Share of its weight that sub `k` has at (x, y): falls to its edges and, if wanted, with the radius."""
     share = 1.0
@@ -245,8 +314,24 @@ def _edge_share(edges: Any, k: int, x: float, y: float, feather: float, radial: 
     return share
 
 
-@_jit
-def _gather_run(
+@jit
+def _sky_of_run(level: Any, step: int, row: int, first: int, c: int, into: Any) -> None:
+    """Sky at the pixels of a row, linear between the middles of cells and constant beyond."""
+    rows, columns = level.shape[0], level.shape[1]
+    y = min(max((row + 0.5) / step - 0.5, 0.0), rows - 1.0)
+    j = min(int(y), max(rows - 2, 0))
+    below = min(j + 1, rows - 1)
+    for lane in range(LANES):
+        x = min(max((first + lane + 0.5) / step - 0.5, 0.0), columns - 1.0)
+        i = min(int(x), max(columns - 2, 0))
+        right = min(i + 1, columns - 1)
+        upper = level[j, i, c] + (x - i) * (level[j, right, c] - level[j, i, c])
+        lower = level[below, i, c] + (x - i) * (level[below, right, c] - level[below, i, c])
+        into[lane] = upper + (y - j) * (lower - upper)
+
+
+@jit
+def _collect(
     samples: Any,
     start: Any,
     boxes: Any,
@@ -254,42 +339,65 @@ def _gather_run(
     first: int,
     last: int,
     scale: Any,
-    edges: Any,
-    feather: float,
-    radial: Any,
+    taper: Any,
+    origin: Any,
     dropped: Any,
     into: Any,
-) -> None:
-    """Collect the valid samples of the pixels first..last of a row, sub after sub."""
-    gain, offset, weight = scale
-    value, share, which, filled, carried = into
-    channels = gain.shape[1]
-    filled[:] = 0
+) -> int:
+    """Lay the samples of the pixels first..last of a row side by side, one row of lanes a sub; count the subs."""
+    gain, offset, weight, sigma = scale
+    edges, feather, radial = taper
+    value, share, noise, n, carried, drop_noise = into
+    channels, count = gain.shape[1], 0
+    n[:] = 0
     for k in range(start.shape[0]):
         y0, y1, x0, x1 = boxes[k, 0], boxes[k, 1], boxes[k, 2], boxes[k, 3]
-        if row < y0 or row >= y1:
+        if row < y0 or row >= y1 or x1 <= first or x0 >= last:
             continue
-        for x in range(max(first, x0), min(last, x1)):
-            at = start[k] + ((row - y0) * (x1 - x0) + x - x0) * channels
-            taper = -1.0
+        # The distance to the nearest edge is largest inside: far from the edges at both ends, far between.
+        whole = not radial[k, 4] > 0.0
+        for x in (first, last - 1):
+            whole = whole and _edge_share(edges, k, origin[1] + x, origin[0] + row, feather, radial) == 1.0
+        for c in range(channels):
+            noise[c, count] = sigma[k, c]
+            if dropped[0].shape[0] > 0:
+                drop_noise[c, count] = dropped[2][k, c]
+        if whole and x0 <= first and first + LANES <= x1 and dropped[0].shape[0] == 0 and channels in (1, 3):
+            at = start[k] + ((row - y0) * (x1 - x0) + first - x0) * channels
             for c in range(channels):
-                scaled = samples[at + c] * gain[k, c] + offset[k, c]
-                if not abs(scaled) < _INFINITY or not weight[k, c] > 0.0:
-                    continue
-                if taper < 0.0:
-                    taper = _edge_share(edges, k, x, row, feather, radial)
-                slot = (x - first) * channels + c
-                n = filled[slot]
-                value[slot, n] = scaled
-                share[slot, n] = taper * weight[k, c]
-                which[slot, n] = k
-                if dropped[0].shape[0] > 0:
-                    carried[slot, n] = dropped[0][at + c] * gain[k, c] + offset[k, c]
-                    share[slot, n] *= dropped[1][at + c]
-                filled[slot] = n + 1
+                if weight[k, c] > 0.0:
+                    scaled = gain[k, c], offset[k, c], weight[k, c]
+                    if channels == 3:
+                        collect_colour(samples, at + c, *scaled, value[c], share[c], count, n[c])
+                    else:
+                        collect_mono(samples, at + c, *scaled, value[c], share[c], count, n[c])
+                else:
+                    value[c, count, :] = _INFINITY
+                    share[c, count, :] = np.float32(0.0)
+            count += 1
+            continue
+        for c in range(channels):
+            value[c, count, :] = _INFINITY
+            share[c, count, :] = np.float32(0.0)
+        begin, end = max(first, x0), min(last, x1)
+        at = start[k] + ((row - y0) * (x1 - x0) + begin - x0) * channels
+        for lane in range(begin - first, end - first):
+            part = 1.0 if whole else _edge_share(edges, k, origin[1] + first + lane, origin[0] + row, feather, radial)
+            for c in range(channels):
+                scaled = samples[at] * gain[k, c] + offset[k, c]
+                if abs(scaled) < _INFINITY and weight[k, c] > 0.0:
+                    value[c, count, lane] = scaled
+                    share[c, count, lane] = part * weight[k, c]
+                    if dropped[0].shape[0] > 0:
+                        carried[c, count, lane] = dropped[0][at] * gain[k, c] + offset[k, c]
+                        share[c, count, lane] *= dropped[1][at]
+                    n[c, lane] += 1
+                at += 1
+        count += 1
+    return count
 
 
-@_jit
+@jit
 def _combine_rows(
     samples: Any,
     start: Any,
@@ -297,11 +405,9 @@ def _combine_rows(
     row0: int,
     row1: int,
     scale: Any,
-    sigma: Any,
-    edges: Any,
-    feather: float,
-    radial: Any,
+    taper: Any,
     sky: Any,
+    origin: Any,
     reject: int,
     limits: Any,
     median: bool,
@@ -309,109 +415,52 @@ def _combine_rows(
     out: Any,
 ) -> None:
     out_value, out_weight, out_coverage, out_rejected = out
-    width, channels, count = out_value.shape[1], out_value.shape[2], start.shape[0]
-    value = np.empty((_RUN * channels, count), np.float32)
-    bits = value.view(np.uint32)
-    share = np.empty((_RUN * channels, count), np.float64)
-    which = np.empty((_RUN * channels, count), np.int32)
-    filled = np.empty(_RUN * channels, np.int64)
+    width, channels, most = out_value.shape[1], out_value.shape[2], start.shape[0]
+    value, share = np.empty((channels, most, LANES), np.float32), np.empty((channels, most, LANES), np.float32)
+    noise, n = np.empty((channels, most), np.float32), np.empty((channels, LANES), np.int64)
+    rows, drops = np.empty((most, LANES), np.float32), np.empty(most, np.int64)
+    centre, spread, a, b, c3, d = (np.empty(LANES), np.empty(LANES), np.empty(LANES), np.empty(LANES),
+                                   np.empty(LANES), np.empty(LANES))  # fmt: skip
     carries = dropped[0].shape[0] > 0
-    carried = np.empty((_RUN * channels, count if carries else 0), np.float32)
-    keys, spare = np.empty(count + 7, np.uint64), np.empty(count + 7, np.uint64)
-    v, w, s = np.empty(count), np.empty(count), np.empty(count)
+    carried = np.empty((channels, most if carries else 0, LANES), np.float32)
+    drop_noise = np.empty((channels, most if carries else 0), np.float32)
+    into = (value, share, noise, n, carried, drop_noise)
+    found, active = np.empty(LANES, np.int64), np.empty(LANES, np.bool_)
+    lost, levels = np.empty(LANES, np.int64), np.empty(LANES)
+    work = (centre, spread, a, b, c3, d, lost, active)
     for row in range(row0, row1):
-        for first in range(0, width, _RUN):
-            last = min(first + _RUN, width)
-            into = (value, share, which, filled, carried)
-            _gather_run(samples, start, boxes, row, first, last, scale, edges, feather, radial, dropped, into)
-            for slot in range((last - first) * channels):
-                x, c = first + slot // channels, slot % channels
-                found = filled[slot]
-                n = found
-                for i in range(n):
-                    keys[i] = _sort_key(bits[slot, i], i)
-                if reject != 0 or median:
-                    _sort(keys, spare, n)
-                for i in range(n):
-                    place = int(keys[i] & np.uint64(0xFFFFFFFF))
-                    v[i], w[i], s[i] = value[slot, place], share[slot, place], sigma[which[slot, place], c]
-                    if carries:  # rejection does not look at the weights: it carries the places along
-                        w[i] = place
-                if reject != 0:
-                    n = _reject(v, w, s, n, sky[c], reject, limits)
+        for first in range(0, width, LANES):
+            last = min(first + LANES, width)
+            count = _collect(samples, start, boxes, row, first, last, scale, taper, origin, dropped, into)
+            for c in range(channels):
+                found[:] = n[c]
                 if carries:
-                    drops = (carried[slot], share[slot], which[slot], dropped[2][:, c])
-                    bounds = (limits[0], limits[1]) if reject != 0 else (_INFINITY, _INFINITY)
-                    n = _take_carried(v, w, s, n, drops, sky[c], bounds, median)
-                    found = _count_positive(share[slot], found)
-                combined, certainty = _weigh_survivors(v, w, s, n, median)
-                out_value[row - row0, x, c] = combined
-                out_weight[row - row0, x, c] = certainty
-                out_coverage[row - row0, x, c] = n
-                out_rejected[row - row0, x, c] = found - n
-
-
-@_jit
-def _count_positive(share: Any, n: int) -> int:
-    count = 0
-    for i in range(n):
-        count += share[i] > 0.0
-    return count
-
-
-@_jit
-def _take_carried(v: Any, w: Any, s: Any, n: int, drops: Any, sky: float, bounds: Any, sort: bool) -> int:
-    """Put the drops that the surviving samples carry in their place; tell how many there are.
-
-    Left out are those of subs that dropped nothing, and those too far from the median of the
-    survivors, unless all are.
-    """
-    carried, share, which, sigma = drops
-    if n == 0:
-        return 0
-    centre = _median(v, n)
-    signal = DROP_SHARE * max(centre - sky, 0.0)
-    near = 0
-    for i in range(n):
-        place = int(w[i])
-        near += share[place] > 0.0 and _is_near(carried[place] - centre, sigma[which[place]], signal, bounds)
-    kept = 0
-    for i in range(n):
-        place = int(w[i])
-        noise = float(sigma[which[place]])
-        if share[place] > 0.0 and (near == 0 or _is_near(carried[place] - centre, noise, signal, bounds)):
-            v[kept], w[kept], s[kept] = carried[place], share[place], noise
-            kept += 1
-    if sort:  # only a median asks for it; by insertion, few as they are
-        for i in range(1, kept):
-            at, value, weight, noise = i, v[i], w[i], s[i]
-            while at > 0 and v[at - 1] > value:
-                v[at], w[at], s[at] = v[at - 1], w[at - 1], s[at - 1]
-                at -= 1
-            v[at], w[at], s[at] = value, weight, noise
-    return kept
-
-
-@_jit
-def _is_near(away: float, noise: float, signal: float, bounds: Any) -> bool:
-    limit = bounds[1] if away > 0.0 else bounds[0]
-    return abs(away) <= limit * np.sqrt(noise * noise + signal * signal)
-
-
-@_jit
-def _weigh_survivors(v: Any, w: Any, s: Any, n: int, median: bool) -> Any:
-    """Mean or median of the samples that remain, and its inverse variance."""
-    if n == 0:
-        return np.nan, 0.0
-    total, weight, variance = 0.0, 0.0, 0.0
-    for i in range(n):
-        total += w[i] * v[i]
-        weight += w[i]
-        variance += w[i] * w[i] * s[i] * s[i]
-    certainty = weight * weight / variance if variance > 0.0 else weight
-    if not median:
-        return total / weight, certainty
-    return _median(v, n), certainty / (0.5 * np.pi if n > 2 else 1.0)
+                    _count_carried(value[c], share[c], count, found)
+                _sky_of_run(sky[0], sky[1], origin[0] + row, origin[1] + first, c, levels)
+                if reject != 0:
+                    _reject(value[c], noise[c], count, n[c], levels, reject, limits, rows, work, drops)
+                sigma = noise[c]
+                if carries:
+                    bounds = (limits[0], limits[1]) if reject != 0 else (np.inf, np.inf)
+                    _take_carried(value[c], carried[c], share[c], drop_noise[c], count, n[c], levels, bounds, rows)
+                    sigma = drop_noise[c]
+                weighted_sums(value[c], share[c], sigma, count, a, b, d)
+                if median:
+                    rows[:count] = value[c, :count]
+                    _sort(rows, count)
+                for lane in range(last - first):
+                    x, k = first + lane, n[c, lane]
+                    combined, certainty = np.nan, 0.0
+                    if k > 0:
+                        certainty = b[lane] * b[lane] / d[lane] if d[lane] > 0.0 else b[lane]
+                        combined = a[lane] / b[lane]
+                        if median:
+                            combined = _median(rows, k, lane)
+                            certainty /= 0.5 * np.pi if k > 2 else 1.0
+                    out_value[row - row0, x, c] = combined
+                    out_weight[row - row0, x, c] = certainty
+                    out_coverage[row - row0, x, c] = k
+                    out_rejected[row - row0, x, c] = found[lane] - k
 
 
 def combine_rows(
@@ -441,6 +490,9 @@ def combine_rows(
     out_coverage: Any,
     out_rejected: Any,
     dropped: Any = None,
+    *,
+    sky_step: int = 1,
+    origin: tuple[int, int] = (0, 0),
 ) -> None:
     """Combine rows of a tile from the resampled pieces of N subs; the fast twin of `reference.combine`.
 
@@ -448,39 +500,39 @@ def combine_rows(
     ----------
     samples : float32, flat, C-contiguous; may be a memory map
         Crop i is ``samples[start[i]:start[i] + h * w * C].reshape(h, w, C)``; NaN = invalid.
-    start : int64 (N,)
-        First sample of each crop.
-    boxes : int64 (N, 4)
-        Half-open ``(y0, y1, x0, x1)`` of each crop in the tile.
+    start, boxes : int64 (N,), (N, 4)
+        First sample of each crop, and its half-open ``(y0, y1, x0, x1)`` in the tile.
     row0, row1, width, channels : int
         Rows of the tile to compute, its width and number of channels.
     gain, offset, weight, sigma : float32 (N, C)
         A sample becomes ``gain * v + offset``; `sigma` is its sky noise after the gain. A weight of 0 leaves it out.
-    edges : float32 (N, 4, 3)
+    edges : float64 (N, 4, 3)
         Inward distance of (x, y) from each edge of the sub: ``edges[i, e] @ (x, y, 1)``.
     feather_px : float
         Distance over which the weight falls to an edge; 0 for not at all.
     radial : float32 (N, 5)
         ``(cx, cy, r_start, r_end, power)`` of the radial weight ``cos(pi/2 t) ** power``; power 0 disables it.
-    sky : float32 (C,)
-        Sky level of the combined image, where the predicted noise starts to grow with the signal.
-    reject, combine : int
-        `reference.REJECT` and `reference.COMBINE`.
+    sky : float32 (C,), or (rows, columns, C)
+        Level where the predicted noise starts to grow with the signal, or those in the middles of cells of
+        `sky_step` pixels, linear in between.
+    reject, combine : int, of `reference.REJECT` and `reference.COMBINE`
     kappa_low, kappa_high, winsor_low, winsor_high : float
         See `reference.CombineOptions`.
-    out_value, out_weight : float32 (row1 - row0, width, C)
-        Combined value (NaN without samples) and its inverse variance (0 without).
-    out_coverage, out_rejected : uint16, same shape
-        Number of samples used and rejected.
+    out_value, out_weight, out_coverage, out_rejected : float32 and uint16 (row1 - row0, width, C)
+        Combined value (NaN without samples), its inverse variance (0 without), samples used and rejected.
     dropped : tuple, optional
         ``(values, shares, sigma)``, the first two like `samples`, the last float32 (N, C): what is combined in
         the place of the samples that survive, the factor on the weight of each (0 where the sub has
         nothing), and its noise. The samples then only judge.
+    origin : tuple of int
+        Row and column of the tile's first pixel where `edges`, `radial` and `sky` are counted.
     """
     f32 = np.float32
-    scale = tuple(np.ascontiguousarray(a, dtype=f32) for a in (gain, offset, weight))
-    if out_value.shape != (row1 - row0, width, channels):
-        raise ValueError(f"out_value must have shape {(row1 - row0, width, channels)}, not {out_value.shape}")
+    scale = tuple(np.ascontiguousarray(a, dtype=f32) for a in (gain, offset, weight, sigma))
+    shape = (row1 - row0, width, channels)
+    if out_value.shape != shape:
+        raise ValueError(f"out_value must have shape {shape}, not {out_value.shape}")
+    levels = np.reshape(sky, (1, 1, -1)) if np.ndim(sky) == 1 else sky
     _combine_rows(
         np.asarray(samples),
         np.ascontiguousarray(start, dtype=np.int64),
@@ -488,11 +540,13 @@ def combine_rows(
         int(row0),
         int(row1),
         scale,
-        np.ascontiguousarray(sigma, dtype=f32),
-        np.ascontiguousarray(edges, dtype=f32),
-        float(feather_px),
-        np.ascontiguousarray(radial, dtype=f32),
-        np.ascontiguousarray(sky, dtype=f32),
+        (
+            np.ascontiguousarray(edges, dtype=np.float64),
+            float(feather_px),
+            np.ascontiguousarray(radial, dtype=np.float64),
+        ),
+        (np.ascontiguousarray(levels, dtype=f32), int(sky_step)),
+        (int(origin[0]), int(origin[1])),
         int(reject),
         (float(kappa_low), float(kappa_high), float(winsor_low), float(winsor_high)),
         combine == 1,

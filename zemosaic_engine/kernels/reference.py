@@ -333,7 +333,7 @@ def _weigh_survivors(stack: _Samples, kept: Any, valid: Any, weight: Any, how: s
 
 
 def sample_taper(
-    edges: NDArray[np.float32], feather_px: float, radial: NDArray[np.float32], rows: tuple[int, int], width: int
+    edges: NDArray[np.floating], feather_px: float, radial: NDArray[np.floating], rows: tuple[int, int], width: int
 ) -> NDArray[np.float32]:
     """Share of its weight that each sample has at the pixels of a band of rows.
 

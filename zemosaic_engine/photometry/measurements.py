@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .calibration import sensor_places
 from .sky import clipped_medians_sorted, sky_noise
+
+if TYPE_CHECKING:
+    from ..warp import PixelMap
 
 _THINNED = 2  # every second pixel of every second row holds nearly all that a demosaiced frame knows
 _LEAST_FILLED = 0.9  # of a cell: those cut by the border of the sub see another part of the sky
@@ -88,7 +92,7 @@ class SubMeasurement:
 
 
 def measure_cells(
-    pixels: NDArray[np.float32], canvas_x: NDArray, canvas_y: NDArray, cell_px: int, columns: int
+    pixels: NDArray[np.float32], counted: NDArray[np.bool_], places: PixelMap, cell_px: int, columns: int
 ) -> SkyCells:
     """Medians of a sub over the cells of the canvas, from its own pixels, nothing resampled.
 
@@ -99,8 +103,10 @@ def measure_cells(
     ----------
     pixels : ndarray of float32, shape (H, W, C)
         In ADU; NaN is ignored.
-    canvas_x, canvas_y : ndarray, shape (H, W)
-        Where each pixel lies on the canvas; NaN = nowhere.
+    counted : ndarray of bool, shape (H, W)
+        False where a pixel is to be ignored too.
+    places : PixelMap
+        Where each pixel of the sub lies on the canvas.
     cell_px : int
         Side of a cell in canvas pixels.
     columns : int
@@ -111,35 +117,33 @@ def measure_cells(
     SkyCells
         Cells that are nearly whole inside the sub and at least half valid in every channel.
     """
+    from ..kernels import cells
+
     height, width, channels = pixels.shape
-    y, x = np.mgrid[0:height:_THINNED, 0:width:_THINNED]
-    u, v = sensor_places(x.ravel(), y.ravel(), (height, width))
-    row = np.floor((canvas_y[::_THINNED, ::_THINNED].ravel() + 0.5) / cell_px)
-    column = np.floor((canvas_x[::_THINNED, ::_THINNED].ravel() + 0.5) / cell_px)
-    values = pixels[::_THINNED, ::_THINNED].reshape(-1, channels)
-    with np.errstate(invalid="ignore"):
-        there = (row >= 0) & (column >= 0) & (column < columns)
-    number = np.where(there, row * columns + column, -1).astype(np.int64)
-    order = np.argsort(number, kind="stable")
-    order = order[np.searchsorted(number[order], 0) :]
-    index, first, count = np.unique(number[order], return_index=True, return_counts=True)
+    number = np.empty((-(-height // _THINNED), -(-width // _THINNED)), dtype=np.int64)
+    cells.cell_numbers(places.nodes, places.step, _THINNED, cell_px, columns, number)
+    inside = number[number >= 0]
+    first_number = int(inside.min(initial=0)) if inside.size else 0
+    count = np.bincount(inside - first_number) if inside.size else np.zeros(0, dtype=np.int64)
+    index = np.flatnonzero(count)
+    if index.size:
+        # A whole cell holds as many pixels of the sub as the fullest ones do.
+        index = index[count[index] >= _LEAST_FILLED * np.quantile(count[index], 0.9)]
     if index.size == 0:
         empty = np.zeros((0, channels))
         return SkyCells(index, np.zeros(0), np.zeros(0), empty, empty)
-    # A whole cell holds as many pixels of the sub as the fullest ones do.
-    whole = count >= _LEAST_FILLED * np.quantile(count, 0.9)
-    index, first, count = index[whole], first[whole], count[whole]
-    members = np.minimum(first[:, None] + np.arange(count.max())[None, :], order.size - 1)
-    beyond = np.arange(count.max())[None, :] >= count[:, None]
-    members = order[members]
-    gathered = values[members]
-    gathered[beyond] = np.nan
-    median, error, valid = clipped_medians_sorted(np.sort(gathered.transpose(0, 2, 1), axis=-1))
-    inside = np.where(beyond, 0.0, 1.0)
-    place = [(p[members] * inside).sum(axis=1) / count for p in (u, v)]
-    good = (valid >= 0.5 * count[:, None]).all(axis=1) & np.isfinite(median).all(axis=1)
+    place = np.full(count.size, -1, dtype=np.int64)
+    place[index] = np.arange(index.size)
+    values = np.full((index.size, channels, int(count[index].max())), np.nan, dtype=np.float32)
+    sums, filled = np.zeros((index.size, 2)), np.zeros(index.size, dtype=np.int64)
+    cells.collect_cells(pixels, counted, _THINNED, place, first_number, values, sums, (number, filled))
+    values.sort(axis=-1)
+    median, error, valid = clipped_medians_sorted(values)
+    x, y = (sums / filled[:, None]).T
+    u, v = sensor_places(x, y, (height, width))
+    good = (valid >= 0.5 * filled[:, None]).all(axis=1) & np.isfinite(median).all(axis=1)
     error = np.maximum(error, 1e-6 * np.maximum(1.0, np.abs(median)))
-    return SkyCells(index[good], place[0][good], place[1][good], median[good], error[good])
+    return SkyCells(index[good] + first_number, u[good], v[good], median[good], error[good])
 
 
 def sky_of(pixels: NDArray[np.float32], cells: SkyCells) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

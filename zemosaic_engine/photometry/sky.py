@@ -125,20 +125,11 @@ def cell_medians(image: NDArray[np.float32], origin: Box, cell: int = CELL_PX) -
 
 def clipped_medians_sorted(ordered: NDArray[np.float32]) -> tuple[NDArray, NDArray, NDArray]:
     """Clipped medians along the last axis of sorted samples (NaN last), their errors and finite counts."""
-    count = np.isfinite(ordered).sum(axis=-1)
+    from ..kernels import cells
 
-    def pick(position: NDArray) -> NDArray:
-        place = np.clip(position, 0, ordered.shape[-1] - 1)[..., None]
-        return np.take_along_axis(ordered, place, axis=-1)[..., 0].astype(np.float64)
-
-    low, high = np.zeros_like(count), count.copy()
-    for _ in range(4):
-        middle = pick((low + high) // 2)
-        spread = middle - pick(low + ((high - low) * 16) // 100)
-        low = (ordered < (middle - 3.0 * spread)[..., None]).sum(axis=-1)
-        high = np.minimum((ordered <= (middle + 3.0 * spread)[..., None]).sum(axis=-1), count)
-        high = np.maximum(high, low + 1)
-    span = high - low
-    median = 0.5 * (pick(low + (span - 1) // 2) + pick(low + span // 2))
-    spread = 0.5 * (pick(low + (span * 84) // 100) - pick(low + (span * 16) // 100))
-    return median, 1.2533 * spread / np.sqrt(np.maximum(span, 1)), count
+    rows = np.ascontiguousarray(ordered).reshape(-1, ordered.shape[-1])
+    median, error = np.empty(len(rows)), np.empty(len(rows))
+    count = np.empty(len(rows), dtype=np.int64)
+    cells.clipped_medians(rows, median, error, count)
+    shape = ordered.shape[:-1]
+    return median.reshape(shape), error.reshape(shape), count.reshape(shape)

@@ -7,6 +7,7 @@ they hold does not depend on it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -64,9 +65,38 @@ def no_stars(channels: int) -> Stars:
     return Stars(np.zeros(0), np.zeros(0), empty, empty, float("nan"))
 
 
+@dataclass(frozen=True)
+class Light:
+    """An image above its background.
+
+    Attributes
+    ----------
+    planes : list of ndarray of float32, each (H, W)
+        The channels with the local background taken off, 0 where masked.
+    rms : list of float
+        Noise of their backgrounds in ADU.
+    mask : ndarray of bool, shape (H, W)
+        True where a channel is not valid.
+    """
+
+    planes: list[NDArray[np.float32]]
+    rms: list[float]
+    mask: NDArray[np.bool_]
+
+
+def light_of(image: NDArray[np.float32]) -> Light | None:
+    """An (H, W, C) image above its background; None if it is too small to tell stars from background."""
+    mask = ~valid_pixels(image)
+    if not _large_enough(mask):
+        return None
+    found = [above_background(image[..., c], mask) for c in range(image.shape[2])]
+    return Light([plane for plane, _ in found], [rms for _, rms in found], mask)
+
+
 def detect_stars(
     image: NDArray[np.float32],
     *,
+    light: Light | None = None,
     threshold: float = 6.0,
     min_snr: float = 10.0,
     max_stars: int = 2000,
@@ -78,6 +108,8 @@ def detect_stars(
     ----------
     image : ndarray of float32, shape (H, W, C)
         In ADU; NaN is masked, and stars whose aperture touches a NaN or the edge are left out.
+    light : Light, optional
+        What `light_of` gives for it, if it is at hand.
     threshold : float
         Detection threshold above the background in units of its noise.
     min_snr : float
@@ -89,15 +121,15 @@ def detect_stars(
         Radius of the apertures in units of the median FWHM.
     """
     channels = image.shape[2]
-    mask = ~valid_pixels(image)
-    if not _large_enough(mask):
+    light = light or light_of(image)
+    if light is None:
         return no_stars(channels)
-    planes = [above_background(image[..., c], mask) for c in range(channels)]
-    light = np.asarray(np.mean([plane for plane, _ in planes], axis=0, dtype=np.float32))
-    noise = float(np.sqrt(sum(rms**2 for _, rms in planes)) / channels)
-    x, y, fwhm = _star_positions(light, mask, noise, threshold, min_snr, max_stars, aperture_fwhm)
+    mask = light.mask
+    mean = _mean_plane(light.planes, [1.0] * channels)
+    noise = float(np.sqrt(sum(rms**2 for rms in light.rms)) / channels)
+    x, y, fwhm = _star_positions(mean, mask, noise, threshold, min_snr, max_stars, aperture_fwhm)
     flux, error = np.empty((x.size, channels)), np.empty((x.size, channels))
-    for channel, (plane, rms) in enumerate(planes):
+    for channel, (plane, rms) in enumerate(zip(light.planes, light.rms, strict=True)):
         flux[:, channel], error[:, channel], _ = _aperture_sums(plane, mask, rms, x, y, fwhm, aperture_fwhm)
     return Stars(x, y, flux, error, fwhm)
 
@@ -128,38 +160,55 @@ def match_fluxes(
     pair = [above_background(image, mask) for image in (reference, target)]
     if not min(rms for _, rms in pair) > 0.0:
         return empty, empty, empty, empty
-    light = np.asarray(np.mean([plane / np.float32(rms) for plane, rms in pair], axis=0, dtype=np.float32))
+    light = _mean_plane([plane for plane, _ in pair], [rms for _, rms in pair])
     x, y, _ = _star_positions(light, mask, np.sqrt(0.5), threshold, 2.0 * threshold, 2000)
     sums = [_aperture_sums(plane, mask, rms, x, y, _median_width(plane, mask, x, y)) for plane, rms in pair]
     clean = (sums[0][2] == 0) & (sums[1][2] == 0)
     return sums[0][0][clean], sums[1][0][clean], sums[0][1][clean], sums[1][1][clean]
 
 
-def starless_pixels(image: NDArray[np.float32], *, threshold: float = 3.0) -> NDArray[np.bool_]:
+def starless_pixels(
+    image: NDArray[np.float32], *, light: Light | None = None, threshold: float = 3.0
+) -> NDArray[np.bool_]:
     """True for finite pixels away from stars and other compact sources.
 
     Parameters
     ----------
     image : ndarray of float32, shape (h, w, n)
         Planes on one grid; a source in any plane is left out, with a margin around it.
+    light : Light, optional
+        What `light_of` gives for it, if it is at hand.
     threshold : float
         Height of a source above the background in units of its noise.
     """
     from scipy.ndimage import binary_dilation
 
-    sep = _sep()
-    mask = ~valid_pixels(image)
-    starless = ~mask
-    if not _large_enough(mask):
+    light = light or light_of(image)
+    if light is None:
+        return valid_pixels(image)
+    starless = ~light.mask
+    if not min(light.rms) > 0.0:
         return starless
-    planes = [above_background(image[..., n], mask) for n in range(image.shape[2])]
-    if not min(rms for _, rms in planes) > 0.0:
-        return starless
-    light = np.asarray(np.mean([plane / np.float32(rms) for plane, rms in planes], axis=0, dtype=np.float32))
-    _, segments = sep.extract(
-        light, threshold, err=len(planes) ** -0.5, mask=mask, minarea=5, deblend_cont=1.0, segmentation_map=True
+    mean = _mean_plane(light.planes, light.rms)
+    _, segments = _sep().extract(
+        mean,
+        threshold,
+        err=len(light.planes) ** -0.5,
+        mask=light.mask,
+        minarea=5,
+        deblend_cont=1.0,
+        segmentation_map=True,
     )
     return starless & ~binary_dilation(segments > 0, iterations=4)
+
+
+def _mean_plane(planes: Sequence[NDArray[np.float32]], units: Sequence[float]) -> NDArray[np.float32]:
+    """Mean of planes, each in units of its own."""
+    total = planes[0] / np.float32(units[0])
+    for plane, unit in zip(planes[1:], units[1:], strict=True):
+        total += plane / np.float32(unit) if unit != 1.0 else plane
+    total /= np.float32(len(planes))
+    return total
 
 
 def _large_enough(mask: NDArray[np.bool_]) -> bool:

@@ -90,6 +90,7 @@ class Dependencies:
         layout: TileLayout,
         calibrations: Sequence[SubCalibration | None],
         background: NDArray[np.float64] | None,
+        sky: object,
     ) -> str:
         """Of a stacked tile.
 
@@ -101,12 +102,14 @@ class Dependencies:
             Of its subs.
         background : ndarray or None
             From which its colours are made neutral.
+        sky : SkyMap or None
+            Where predicted noise starts to grow with the signal.
         """
         subs = [self.sub(number) for number in layout.subs]
         grid = "" if layout.grid is None else fingerprint(layout.grid.wcs, layout.grid.shape)
         boxes = (layout.name, list(layout.inner), list(layout.outer), grid)
         settings = settings_of(self._settings, "measure", "stack")
-        return self._checkpoints.key("tile", subs, list(calibrations), background, boxes, self._canvas, settings)
+        return self._checkpoints.key("tile", subs, list(calibrations), background, sky, boxes, self._canvas, settings)
 
     def _content(self, info: SubInfo) -> str:
         try:

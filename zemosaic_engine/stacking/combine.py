@@ -40,15 +40,15 @@ class Stack:
         Number of samples that contributed.
     rejected_pct : float
         Share of the valid samples that were rejected, in percent.
-    scales : Scales
-        How the samples were brought to one scale.
+    scales : Scales or None
+        How the samples were brought to one scale; None if they came on it.
     """
 
     pixels: NDArray[np.float32]
     weight: NDArray[np.float32]
     coverage: NDArray[np.uint16]
     rejected_pct: float
-    scales: Scales = field(repr=False)
+    scales: Scales | None = field(repr=False)
 
 
 def normalise(

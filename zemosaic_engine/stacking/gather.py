@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..drizzle import drop, drop_map, sample_noise
 from ..errors import SubError
@@ -23,7 +22,7 @@ from ..photometry.stars import Stars
 from ..settings import GridSettings
 from ..warp import Kernel, pixel_map, pixel_to_sky, resample, sky_to_pixel
 from ..wcs import CanvasPlan
-from .samples import Drops, Samples, measure_sample
+from .samples import Drops, Samples, measure_sample, radial_weights
 from .survey import Survey
 
 #: Whose samples are judged for drops: an interpolated sample lies where its pixel is, a drop beside it.
@@ -86,8 +85,8 @@ def gather(
         buffer,
         start[kept],
         np.array([crops[place].relative_to(layout.outer) for place in kept], dtype=np.int64).reshape(-1, 4),
-        np.array([places[n].edges_in(layout.outer) for n in kept], dtype=np.float32).reshape(-1, 4, 3),
-        _radial([places[n] for n in kept], layout.outer, settings),
+        np.array([places[n].edges_in(layout.outer) for n in kept]).reshape(-1, 4, 3),
+        radial_weights([places[n] for n in kept], settings, layout.outer),
         (*layout.outer.shape, channels),
         None if drops is None else replace(drops, noise=drops.noise[kept]),
     )
@@ -111,15 +110,3 @@ def _stars_in(stars: Stars, box: Box) -> Stars:
     """The stars whose centre lies in the box."""
     inside = (stars.x >= box.x0) & (stars.x < box.x1) & (stars.y >= box.y0) & (stars.y < box.y1)
     return Stars(stars.x[inside], stars.y[inside], stars.flux[inside], stars.flux_error[inside], stars.fwhm_px)
-
-
-def _radial(footprints: Sequence[Footprint], origin: Box, settings: GridSettings) -> NDArray[np.float32]:
-    """Radial weight of each sub in tile pixels; all zero where it is not asked for."""
-    radial = np.zeros((len(footprints), 5), dtype=np.float32)
-    if settings.apply_radial_weight:
-        for row, footprint in zip(radial, footprints, strict=True):
-            if np.isfinite(footprint.half_diagonal):
-                x, y = footprint.center - (origin.x0, origin.y0)
-                start = settings.radial_feather_fraction * footprint.half_diagonal
-                row[:] = x, y, start, footprint.half_diagonal, settings.radial_shape_power
-    return radial

@@ -82,6 +82,7 @@ class Past:
         self._checkpoints = request.checkpoints
         self._keys = Dependencies(request, canvas)
         self._lock = threading.Lock()
+        self._tile_keys: dict[str, str] = {}
         self._found = 0
 
     def hot_pixels(self) -> dict[str, NDArray[np.bool_]]:
@@ -124,7 +125,7 @@ class Past:
         """The tiles that need not be stacked again, by name; their files are whole."""
 
         def look(layout: TileLayout) -> StackedTile | None:
-            key = self._tile_key(layout, survey)
+            key = self._tile_keys[layout.name] = self._tile_key(layout, survey)
             tile = self._checkpoints.get("tiles", key, StackedTile) if key else None
             return tile if tile is not None and self._is_whole(layout.name, tile) else None
 
@@ -134,9 +135,9 @@ class Past:
             self._tell.log(f"[GRID] {len(found)} of {len(layouts)} tiles were stacked by an earlier run")
         return found
 
-    def keep_tile(self, layout: TileLayout, survey: Survey, tile: StackedTile, unread: Iterable[int]) -> None:
-        """Note a tile that is on disk now, unless one of its subs could not be read."""
-        key = self._tile_key(layout, survey)
+    def keep_tile(self, layout: TileLayout, tile: StackedTile, unread: Iterable[int]) -> None:
+        """Note a tile that `tiles` did not find and that is on disk now, unless one of its subs could not be read."""
+        key = self._tile_keys[layout.name]
         if key and not set(unread) & set(layout.subs):
             self._checkpoints.put("tiles", key, tile)
 
@@ -175,7 +176,7 @@ class Past:
             return ""
         calibrations = [survey.calibration(number) for number in layout.subs]
         try:
-            return self._keys.tile(layout, calibrations, survey.background)
+            return self._keys.tile(layout, calibrations, survey.background, survey.sky)
         except SubError:
             return ""
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..footprints import Footprint
 from ..geometry import Box
 from ..photometry.scales import SampleFacts
 from ..photometry.sky import CELL_PX, cell_medians, sky_noise
 from ..photometry.stars import Stars
+from ..settings import GridSettings
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,9 @@ class Samples:
     start : ndarray of int64, shape (N,)
     boxes : ndarray of int64, shape (N, 4)
         Half-open ``(y0, y1, x0, x1)`` of each crop in the stack.
-    edges : ndarray of float32, shape (N, 4, 3)
+    edges : ndarray of float64, shape (N, 4, 3)
         Inward distance in pixels of a point from each edge of its sub: ``a*x + b*y + c``.
-    radial : ndarray of float32, shape (N, 5)
+    radial : ndarray of float64, shape (N, 5)
         ``(cx, cy, r_start, r_end, power)`` of the radial weight; power 0 disables it.
     shape : tuple of int
         ``(height, width, channels)`` of the stack.
@@ -54,8 +57,8 @@ class Samples:
     buffer: NDArray[np.float32]
     start: NDArray[np.int64]
     boxes: NDArray[np.int64]
-    edges: NDArray[np.float32]
-    radial: NDArray[np.float32]
+    edges: NDArray[np.float64]
+    radial: NDArray[np.float64]
     shape: tuple[int, int, int]
     dropped: Drops | None = None
 
@@ -100,3 +103,18 @@ def measure_sample(
     valid = int(np.count_nonzero(np.isfinite(pixels[..., 0])))
     count = len(stars) if frame_stars is None else frame_stars
     return SampleFacts(stars, index, median, error, sky_noise(pixels), exposure_s, valid, count)
+
+
+def radial_weights(
+    footprints: Sequence[Footprint], settings: GridSettings, origin: Box | None = None
+) -> NDArray[np.float64]:
+    """Radial weight of each sub as in `Samples`, counted from the corner of `origin`; all zero if not asked for."""
+    radial = np.zeros((len(footprints), 5))
+    corner = (0, 0) if origin is None else (origin.x0, origin.y0)
+    if settings.apply_radial_weight:
+        for row, footprint in zip(radial, footprints, strict=True):
+            if np.isfinite(footprint.half_diagonal):
+                x, y = footprint.center - corner
+                start = settings.radial_feather_fraction * footprint.half_diagonal
+                row[:] = x, y, start, footprint.half_diagonal, settings.radial_shape_power
+    return radial

@@ -22,10 +22,11 @@ from ..photometry.sky import clipped_median
 from ..photometry.survey import SurveySolution, solve_survey
 from ..request import GridRequest
 from ..settings import GridSettings
-from ..survey_photometry import measure_subs, tell_solution, write_survey
+from ..survey_photometry import cell_side_px, measure_subs, tell_solution, write_survey
 from ..wcs import CanvasPlan
 from .combine import Stack
 from .past import Past
+from .sky_map import SkyMap, sky_map
 
 
 @dataclass
@@ -42,6 +43,8 @@ class Survey:
         Their numbers.
     background : ndarray of float64, shape (C,), or None
         Sky of the run on the common scale, from which the RGB equalisation of all tiles is made.
+    sky : SkyMap or None
+        The same over the canvas, where it was measured.
     """
 
     calibrations: list[SubCalibration | None] = field(default_factory=list)
@@ -49,11 +52,17 @@ class Survey:
     set_aside: set[int] = field(default_factory=set)
     background: NDArray[np.float64] | None = None
     zero_points: Mapping[str, float] = field(default_factory=dict)
+    sky: SkyMap | None = None
 
     @property
     def calibrated(self) -> bool:
         """True if subs come to one scale before they are stacked."""
         return bool(self.calibrations)
+
+    @property
+    def background_known(self) -> bool:
+        """False as long as the colours of all tiles wait for the first one."""
+        return self.background is not None
 
     def calibration(self, number: int) -> SubCalibration | None:
         """Of one sub; None leaves it as it is."""
@@ -96,12 +105,13 @@ def calibrate(
     left_out = {place: starless[number].reason for place, number in enumerate(found) if number in starless}
     solution = past.solution(list(found), lambda: _solve(measured, left_out, settings, cancel))
     tell_solution(solution, looked_at, tell)
-    write_survey(request.output, solution, looked_at, measured)
+    run_interruptibly(lambda: write_survey(request.output, solution, looked_at, measured), cancel)
     calibrations: list[SubCalibration | None] = [None] * len(infos)
     for number, calibration in zip(found, solution.calibrations, strict=True):
         calibrations[number] = calibration
     survey = _survey_of(calibrations, infos, tell)
     survey.background = solution.background
+    survey.sky = sky_map(found, calibrations, cell_side_px(infos, canvas), canvas.shape)
     return survey
 
 

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from astropy.wcs import WCS
 
 from .. import backend, memory, mosaic_files, provenance, room
-from ..drizzle import filled_share, gap_shares
+from ..drizzle import filled_share
 from ..errors import RunError, SubError
 from ..events import CancelToken, Steps, SubCount, Teller, TileCount
 from ..executors.threads import run_all, run_interruptibly
@@ -19,21 +18,17 @@ from ..geometry import Box
 from ..hot_pixels import sensor_key
 from ..kernels.cuda import Gpu
 from ..loading import SubLoader
-from ..photometry.neutral import equalize_rgb_medians_inplace
 from ..request import GridRequest
-from ..resume.fingerprints import file_digest
 from ..resume.lost_inputs import raise_if_lost
 from ..settings import GridSettings
-from ..tile_matching import channel_names
 from ..tiles import Tile, TilePixels, examine, write_tile
 from ..wcs import CanvasPlan
-from .combine import Stack, combine, normalise
-from .gather import Gathered, gather, planes_of
+from .gather import planes_of
 from .past import Past, StackedTile
-from .survey import Survey, calibrate
+from .survey import calibrate
+from .tile_stacker import TileStacker, stacks_blocks, tile_wcs
 
 _LEAST_FILLED = 0.5  # of the pixels; below it drizzle makes a grid of dots
-_SOME_GAPS = 1e-3
 
 
 @dataclass(frozen=True)
@@ -82,19 +77,23 @@ def stack_tiles(
     settings, infos = request.settings, request.infos
     footprints = run_all(lambda info: footprint_of(info, canvas), infos, 1, cancel)
     if layouts is None:
-        layouts = lay_out_tiles(infos, footprints, canvas, settings.grid_size_factor, settings.batch_overlap_pct)
+        factor, overlap_pct = settings.grid_size_factor, settings.batch_overlap_pct
+        layouts = run_interruptibly(lambda: lay_out_tiles(infos, footprints, canvas, factor, overlap_pct), cancel)
     tell.log(f"[GRID] {len(infos)} subs on {len(layouts)} tiles")
     gpu = _gpu(settings, tell)
     budget = int(settings.memory_gb * 1e9) or memory.available_bytes() // 2
     past = Past(request, canvas, tell, cancel)
-    planes, channels = planes_of(settings), infos[0].channels
+    by_blocks = gpu is None and stacks_blocks(request, canvas, layouts)
+    # Blocks decode the parts that they need: whole subs are measured and let go.
+    loader = _open_loader(request, canvas, 0 if by_blocks else budget // 2, past, tell)
     if settings.resample_kernel == "drizzle":
         _check_drops(infos, max((len(layout.subs) for layout in layouts), default=0), canvas, settings)
-    loader = _open_loader(request, canvas, budget // 2, past, tell)
-    deepest = max(
-        (sample_bytes(layout, placed(layout, infos, footprints), channels, planes) for layout in layouts), default=0
-    )
-    room.for_samples(request.output, deepest, budget // 2)
+    if not by_blocks:
+        planes, channels = planes_of(settings), infos[0].channels
+        deepest = max(
+            (sample_bytes(layout, placed(layout, infos, footprints), channels, planes) for layout in layouts), default=0
+        )
+        room.for_samples(request.output, deepest, budget // 2)
     steps = Steps(sum(len(layout.subs) for layout in layouts), tell, cancel)
     survey = calibrate(request, canvas, loader, past, steps, tell, cancel)
     layouts = _without(layouts, survey.set_aside, steps)
@@ -104,44 +103,16 @@ def stack_tiles(
     steps.expect(-sum(len(layout.subs) for layout in layouts if layout.name in done))
     if done:
         tell.sink(TileCount(len(done), len(layouts)))
-    with memory.SampleStore(budget // 2, request.output) as store:
+    with TileStacker(
+        request, canvas, footprints, loader, survey, gpu, by_blocks, budget, steps, tell, cancel
+    ) as stacker:
         for layout in missing:
-            gathered = gather(layout, infos, footprints, canvas, loader, store, settings, survey, steps, cancel, gpu)
-            done[layout.name] = _stack_tile(layout, gathered, request, canvas, gpu, survey, tell, cancel)
-            past.keep_tile(layout, survey, done[layout.name], loader.failures)
+            earlier = [other for other in layouts if other.name in done and done[other.name].places]
+            done[layout.name] = stacker.stack(layout, earlier, done)
+            past.keep_tile(layout, done[layout.name], stacker.failures)
             tell.sink(TileCount(len(done), len(layouts)))
-    return _together(layouts, done, canvas, request, [*survey.errors, *loader.failures.values()], tell)
-
-
-def _stack_tile(
-    layout: TileLayout,
-    gathered: Gathered,
-    request: GridRequest,
-    canvas: CanvasPlan,
-    gpu: Gpu | None,
-    survey: Survey,
-    tell: Teller,
-    cancel: CancelToken,
-) -> StackedTile:
-    """Stack one tile, make its colours neutral and put it on disk."""
-    samples, facts, numbers = gathered
-    if not numbers:
-        return StackedTile([], None, "")
-    settings = request.settings
-    if survey.calibrated:  # the samples are on one scale since they were resampled
-        settings = settings.model_copy(update={"stack_norm_method": "none"})
-    scales = normalise(samples, facts, settings, cancel)
-    stack = combine(samples, facts, scales, settings, device=gpu, cancel=cancel)
-    tell.log(_stack_line(layout, numbers, request.infos, stack, survey))
-    if settings.resample_kernel == "drizzle":
-        _tell_gaps(layout.name, stack, settings, tell)
-    _equalise(layout.name, stack, settings, survey, tell)
-    path = mosaic_files.tile_path(request.output, layout.name)
-    content = TilePixels(stack.pixels, stack.weight, stack.coverage)
-    cards = provenance.tile_cards(layout.inner, layout.outer)
-    write_tile(path, content, _tile_wcs(layout, canvas), cards, cancel.check)
-    health = run_interruptibly(lambda: examine(stack.pixels), cancel)
-    return StackedTile([layout.subs.index(number) for number in numbers], health, file_digest(path))
+        rejected = [*survey.errors, *stacker.failures.values()]
+    return run_interruptibly(lambda: _together(layouts, done, canvas, request, rejected, tell), cancel)
 
 
 def _together(
@@ -160,7 +131,7 @@ def _together(
             tell.log(f"[GRID] {layout.name}: no valid pixels, left out", "WARN")
             stacked.left_out.append(layout.name)
             continue
-        path, wcs = mosaic_files.tile_path(request.output, layout.name), _tile_wcs(layout, canvas)
+        path, wcs = mosaic_files.tile_path(request.output, layout.name), tile_wcs(layout, canvas)
         stacked.tiles.append(Tile(layout.name, path, wcs, layout.outer, layout.inner, layout.grid is None, tile.health))
         stacked.subs.append(len(tile.places))
         stacked.used.update(layout.subs[place] for place in tile.places)
@@ -179,30 +150,6 @@ def _gpu(settings: GridSettings, tell: Teller) -> Gpu | None:
     gpu = Gpu(backend.cuda_library(), lambda text: tell.log(f"[GRID] {text}", "WARN"))
     tell.log(f"[GRID] Subs are resampled and stacks combined on the GPU {gpu.name}; tiles come back to the CPU")
     return gpu
-
-
-def _check_drops(infos: Sequence[SubInfo], subs: int, canvas: CanvasPlan, settings: GridSettings) -> None:
-    """Raise `RunError` if not even where all subs of the deepest tile meet their drops would fill half the pixels."""
-    scale = float(np.median([info.pixel_scale_arcsec for info in infos])) / canvas.pixel_scale_arcsec
-    filled = filled_share(subs, scale, settings.drizzle_pixfrac, infos[0].bayer)
-    if filled < _LEAST_FILLED:
-        raise RunError(
-            f"Drizzle would leave {100 - 100 * filled:.0f} % of the pixels empty: {subs} subs in the deepest tile are "
-            f"too few for drizzle_pixfrac {settings.drizzle_pixfrac:g} on a canvas of {canvas.pixel_scale_arcsec:.3g} "
-            "arcsec a pixel; raise drizzle_pixfrac or pixel_scale_arcsec, or choose resample_kernel = lanczos3."
-        )
-
-
-def _tell_gaps(name: str, stack: Stack, settings: GridSettings, tell: Teller) -> None:
-    """Warn of a tile where drops left gaps."""
-    gaps = gap_shares(stack.coverage)
-    if gaps.max() > _SOME_GAPS:
-        named = ", ".join(f"{c} {100 * gap:.1f} %" for c, gap in zip(channel_names(gaps.size), gaps, strict=True))
-        tell.log(
-            f"[GRID] {name}: drizzle left pixels without a sample ({named}): the subs are too few for drizzle_pixfrac "
-            f"{settings.drizzle_pixfrac:g} on this canvas; raise it or pixel_scale_arcsec, or add subs",
-            "WARN",
-        )
 
 
 def _without(layouts: Sequence[TileLayout], set_aside: set[int], steps: Steps) -> list[TileLayout]:
@@ -228,45 +175,16 @@ def _open_loader(request: GridRequest, canvas: CanvasPlan, budget: int, past: Pa
     )
 
 
-def _stack_line(
-    layout: TileLayout, numbers: Sequence[int], infos: Sequence[SubInfo], stack: Stack, survey: Survey
-) -> str:
-    """What is told of a stacked tile."""
-    anchor = "the run" if survey.calibrated else infos[numbers[stack.scales.anchor]].path.name
-    line = (
-        f"[GRID] {layout.name}: {len(numbers)} subs, {stack.rejected_pct:.2f} % of samples rejected, scale of {anchor}"
-    )
-    if not survey.calibrated and stack.scales.islands > 1:
-        line += f"; its subs form {stack.scales.islands} groups without common sky"
-    return line
-
-
-def _equalise(name: str, stack: Stack, settings: GridSettings, survey: Survey, tell: Teller) -> None:
-    """RGB median equalisation of a stacked tile, once; its weights follow its gains.
-
-    Tiles that share one scale share one equalisation too, or their colours would part again.
-    """
-    if stack.pixels.shape[2] != 3:
-        tell.log(f"[GRID] {name}: RGB equalisation skipped, the tile is mono")
-        return
-    if not settings.grid_rgb_equalize:
-        tell.log(f"[GRID] {name}: RGB equalisation switched off")
-        return
-    if survey.calibrated:
-        gains, level = survey.neutral(stack)
-        stack.pixels[...] *= np.array(gains, dtype=np.float32)
-    else:
-        *gains, level = equalize_rgb_medians_inplace(stack.pixels, stack.coverage)
-    stack.weight[...] /= np.square(np.array(gains, dtype=np.float32))
-    red, green, blue = gains
-    tell.log(f"[GRID] {name}: RGB equalisation gains {red:.4f} {green:.4f} {blue:.4f}, background {level:.2f} ADU")
-
-
-def _tile_wcs(layout: TileLayout, canvas: CanvasPlan) -> WCS:
-    wcs = (layout.grid or canvas).wcs.deepcopy()
-    wcs.wcs.crpix -= (layout.outer.x0, layout.outer.y0)
-    wcs.wcs.set()
-    return wcs
+def _check_drops(infos: Sequence[SubInfo], subs: int, canvas: CanvasPlan, settings: GridSettings) -> None:
+    """Raise `RunError` if not even where all subs of the deepest tile meet their drops would fill half the pixels."""
+    scale = float(np.median([info.pixel_scale_arcsec for info in infos])) / canvas.pixel_scale_arcsec
+    filled = filled_share(subs, scale, settings.drizzle_pixfrac, infos[0].bayer)
+    if filled < _LEAST_FILLED:
+        raise RunError(
+            f"Drizzle would leave {100 - 100 * filled:.0f} % of the pixels empty: {subs} subs in the deepest tile are "
+            f"too few for drizzle_pixfrac {settings.drizzle_pixfrac:g} on a canvas of {canvas.pixel_scale_arcsec:.3g} "
+            "arcsec a pixel; raise drizzle_pixfrac or pixel_scale_arcsec, or choose resample_kernel = lanczos3."
+        )
 
 
 def take_tiles(request: GridRequest, tell: Teller, cancel: CancelToken) -> StackedTiles:

@@ -1,0 +1,436 @@
+"""What the windows show and do, tested without any toolkit."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from zemosaic_app.presenter import summary
+from zemosaic_app.presenter.config import Presets, Remembered
+from zemosaic_app.presenter.engine import Engine
+from zemosaic_app.presenter.folder_look import look_into
+from zemosaic_app.presenter.form import Form
+from zemosaic_app.presenter.messages import FolderContents, JobEnded, MemoryInUse, decode, encode
+from zemosaic_app.presenter.mosaic_preview import Look, MosaicPreview, sky_text
+from zemosaic_app.presenter.presenter import Presenter
+from zemosaic_app.presenter.texts import load_texts
+from zemosaic_app.presenter.view_state import LogFilter, ViewState, parse_metric
+from zemosaic_engine.errors import SettingsError, SubError
+from zemosaic_engine.events import LogLine, PhaseStarted, Progress, SubCount, SubSetAside, TileCount, TimeLeft
+from zemosaic_engine.settings import GridSettings, load_settings_file
+from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
+
+
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("presenter") / "subs"
+    simulate_survey(folder, PRESETS["tiny"], seed=1)
+    return folder
+
+
+@pytest.fixture
+def presenter(tmp_path):
+    made = Presenter(tmp_path / "config", "en")
+    yield made
+    made.close()
+
+
+def polled(presenter, until, seconds=60.0):
+    """Poll as a window does until something is true."""
+    end = time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < end, f"still {presenter.view.doing}, {presenter.view.reason}"
+        presenter.poll()
+        time.sleep(0.02)
+
+
+# --- the pipe
+
+EMPTY = {key: [] for key in ("set_aside", "canvas_shape", "footprints", "tiles")}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        LogLine("[GRID] a \udcff file, à l'heure\nand a line", "WARN"),
+        PhaseStarted("GRID: setup", 1, 0.1),
+        Progress("GRID: setup", 1, 2),
+        TileCount(1, 4),
+        SubCount(3, 9),
+        TimeLeft(12.5),
+        MemoryInUse(5),
+        JobEnded("crashed", "why", "a\nb"),
+        FolderContents("/x", "grid", 2, {"": 2}, **EMPTY),
+    ],
+)
+def test_messages_come_out_as_they_went_in(message):
+    line = encode(message)
+    assert line.count(b"\n") == 1
+    assert decode(line) == message
+
+
+def test_a_sub_set_aside_comes_through():
+    told = decode(encode(SubSetAside(SubError("/a/b.fits", "no WCS")))).error
+    assert (str(told.path), told.reason) == ("/a/b.fits", "no WCS")
+
+
+# --- the form
+
+
+def test_the_form_takes_what_the_model_takes():
+    form = Form(load_texts("en"))
+    assert form.enter("batch_overlap_pct", " 25,5 ") == ""
+    assert form.enter("winsor_limits", "0.1, 0.2") == ""
+    assert form.enter("save_final_as_uint16", True) == ""
+    assert form.changed() == {"batch_overlap_pct": 25.5, "winsor_limits": (0.1, 0.2), "save_final_as_uint16": True}
+    assert form.settings().batch_overlap_pct == 25.5
+
+
+@pytest.mark.parametrize(
+    ("name", "entered", "allowed"),
+    [
+        ("batch_overlap_pct", "95", "at most 90"),
+        ("threads", "1.5", "at least 0"),
+        ("winsor_limits", "0.1", "two numbers"),
+    ],
+)
+def test_the_form_says_what_is_allowed(name, entered, allowed):
+    form = Form(load_texts("en"))
+    assert allowed in form.enter(name, entered)
+    with pytest.raises(SettingsError, match=allowed):
+        form.settings()
+    assert (
+        form.enter(name, str(GridSettings().threads) if name == "threads" else "0.1 0.1" if "w" in name else "9") == ""
+    )
+    assert form.settings()
+
+
+# --- what is remembered
+
+
+def test_presets_are_settings_files(tmp_path):
+    presets = Presets(tmp_path / "presets")
+    assert presets.names() == []
+    for name in ("Nébuleuse / été", "..", "a"):
+        presets.save(name, {"threads": 3})
+    assert presets.names() == ["..", "a", "Nébuleuse / été"]
+    assert load_settings_file(presets.path("a")) == presets.load("a") == {"threads": 3}
+    assert {path.parent for path in map(presets.path, presets.names())} == {tmp_path / "presets"}
+    presets.delete("a")
+    assert presets.names() == ["..", "Nébuleuse / été"]
+    with pytest.raises(SettingsError, match="name"):
+        presets.save(" ", {})
+
+
+def test_a_preset_with_wrong_settings_is_refused_and_named(tmp_path):
+    presets = Presets(tmp_path)
+    presets.save("old", {"no_such": 1})
+    with pytest.raises(SettingsError, match=r"old\.json has the unknown key"):
+        presets.load("old")
+
+
+def test_the_window_is_remembered_and_damage_is_harmless(tmp_path):
+    Remembered(tmp_path).keep(language="fr")
+    assert Remembered(tmp_path).get("language") == "fr"
+    (tmp_path / "window.json").write_text("{")
+    assert Remembered(tmp_path).get("language") == ""
+
+
+# --- events become what is shown
+
+
+def test_events_become_a_state():
+    now = [0.0]
+    view, texts = ViewState(now=lambda: now[0]), load_texts("en")
+    view.begin("running")
+    for message in (
+        PhaseStarted("a", 1, 0.5),
+        Progress("a", 1, 2),
+        TileCount(1, 4),
+        MemoryInUse(7),
+        TimeLeft(60.0),
+        SubSetAside(SubError("x/bad.fits", "no WCS")),
+    ):
+        view.apply(message)
+    assert (view.phase, view.fraction, view.tiles, view.memory_bytes) == ("a", 0.25, (1, 4), 7)
+    assert view.set_aside == [("bad.fits", "no WCS")]
+    now[0] = 30.0
+    assert view.time_left(texts) == "about 30 s left"
+    view.pause()
+    assert view.time_left(texts) == "paused"
+    now[0] = 500.0
+    view.resume()
+    assert view.time_left(texts) == "about 30 s left"
+    view.apply(PhaseStarted("b", 2, 0.5))
+    assert view.fraction == pytest.approx(0.5)
+    view.apply(JobEnded("done"))
+    assert (view.doing, view.ending, view.fraction, view.time_left(texts)) == ("nothing", "done", 1.0, "")
+
+
+def test_no_time_is_told_before_anybody_can_know():
+    view = ViewState()
+    view.begin("running")
+    assert view.time_left(load_texts("en")) == ""
+
+
+def test_progress_never_goes_back():
+    view = ViewState()
+    view.begin("running")
+    view.apply(PhaseStarted("a", 1, 0.5))
+    seen = []
+    for done, total in ((5, 10), (6, 30), (30, 30)):
+        view.apply(Progress("a", done, total))
+        seen.append(view.fraction)
+    assert seen == [0.25, 0.25, 0.5]
+
+
+def test_a_crash_is_in_the_log_with_its_cause():
+    view = ViewState()
+    view.begin("running")
+    view.apply(JobEnded("crashed", "ended by SIGSEGV", "Fatal Python error\nCurrent thread"))
+    assert [entry.text for entry in view.lines(LogFilter("ERROR"))] == [
+        "ended by SIGSEGV",
+        "Fatal Python error",
+        "Current thread",
+    ]
+
+
+def test_the_log_is_filtered_and_continued():
+    view = ViewState()
+    for text, level in (("one", "INFO"), ("detail", "DEBUG"), ("Two", "WARN"), ("two again", "INFO")):
+        view.apply(LogLine(text, level))
+    assert [entry.text for entry in view.lines(LogFilter("DEBUG"))] == ["one", "detail", "Two", "two again"]
+    assert [entry.text for entry in view.lines(LogFilter("INFO", "TWO"))] == ["Two", "two again"]
+    assert [entry.text for entry in view.lines(LogFilter("INFO"), after=3)] == ["two again"]
+
+
+@pytest.mark.parametrize(
+    ("text", "row"),
+    [
+        (
+            "[GRID][METRICS] Seam step (channel R): median 0.015 ADU, 0.001 sigma, worst 0.002 sigma (after scaling)",
+            ("Seam step", "R", "after", "median 0.015 ADU, 0.001 sigma, worst 0.002 sigma"),
+        ),
+        ("[CLASSIC][METRICS] Sky residual: 6 ADU (of 7)", ("Sky residual", "", "", "6 ADU (of 7)")),
+        ("[GRID] Seam step: 1", None),
+    ],
+)
+def test_metrics_lines_are_rows(text, row):
+    found = parse_metric(text)
+    assert row == (None if found is None else (found.figure, found.channel, found.when, found.value))
+
+
+# --- what is in a folder
+
+
+def test_a_folder_is_looked_into(survey):
+    found = look_into(survey, GridSettings())
+    assert (found.subs, len(found.footprints), found.problem) == (16, 16, "")
+    assert sum(found.sessions.values()) == 16
+    assert len(found.tiles) == 4
+    height, width = found.canvas_shape
+    owned = np.zeros((height, width), dtype=int)
+    for _, (y0, y1, x0, x1), _ in found.tiles:
+        owned[y0:y1, x0:x1] += 1
+    assert (owned == 1).all()
+    corners = np.array(found.footprints).reshape(-1, 2)
+    assert (corners > -1.0).all()
+    assert (corners < [width, height]).all()
+
+
+def test_other_settings_plan_other_tiles(survey):
+    assert len(look_into(survey, GridSettings(grid_size_factor=0.5)).tiles) > 4
+    classic = look_into(survey, GridSettings(), "classic")
+    assert len(classic.tiles) > 1
+    assert all(outer[1] > 0 and outer[3] > 0 for _, _, outer in classic.tiles)
+
+
+def test_what_cannot_be_planned_is_told(survey, tmp_path):
+    assert "limit of 0.1 Mpx" in look_into(survey, GridSettings(max_canvas_mpx=0.1)).problem
+    assert "holds no file" in look_into(tmp_path, GridSettings()).problem
+    (tmp_path / "a.fits").write_bytes(b"no")
+    found = look_into(tmp_path, GridSettings())
+    assert (found.subs, found.set_aside[0][0]) == (0, "a.fits")
+    with pytest.raises(SettingsError, match="does not exist"):
+        look_into(tmp_path / "no", GridSettings())
+
+
+# --- the engine's process
+
+
+def test_the_presenter_looks_without_waiting(presenter, survey):
+    began = time.monotonic()
+    presenter.choose_input(survey)
+    presenter.poll()
+    assert time.monotonic() - began < 1.0
+    assert presenter.output == survey.parent / "subs_mosaic"
+    polled(presenter, lambda: presenter.view.contents is not None and presenter.view.doing == "nothing")
+    assert presenter.view.contents.subs == 16
+    assert not presenter.output.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_the_death_of_the_engine_is_told(presenter, survey, tmp_path, number):
+    presenter.choose_input(survey)
+    presenter.output = tmp_path / "out"
+    presenter.start()
+    os.kill(presenter.engine_pid, number)
+    polled(presenter, lambda: not presenter.is_running)
+    assert presenter.view.ending == "crashed"
+    assert number.name in presenter.view.reason
+
+
+def test_a_wrong_request_is_refused(presenter, survey):
+    with pytest.raises(SettingsError, match="subs first"):
+        presenter.start()
+    presenter.choose_input(survey)
+    presenter.output = survey / "inside"
+    presenter.start()
+    polled(presenter, lambda: not presenter.is_running)
+    assert presenter.view.ending == "refused"
+    assert "must lie outside" in presenter.view.reason
+
+
+def test_an_exception_nobody_foresaw_is_a_crash_with_its_cause():
+    engine = Engine({"job": "no such job"})
+    end = time.monotonic() + 60.0
+    while engine.is_at_work and time.monotonic() < end:
+        time.sleep(0.02)
+        for message in engine.take():
+            if isinstance(message, JobEnded):
+                ended = message
+    engine.close()
+    assert ended.ending == "crashed"
+    assert "KeyError: 'no such job'" in ended.reason
+    assert "engine_process.py" in ended.details
+
+
+def test_an_engine_whose_window_is_gone_ends(survey, tmp_path):
+    engine = Engine(
+        {"job": "run", "input": str(survey), "output": str(tmp_path), "settings": {}, "mode": "grid", "fresh": False}
+    )
+    engine.close()
+    assert engine._process.poll() is not None
+
+
+@pytest.mark.slow
+def test_a_run_is_cancelled_resumed_and_shown(presenter, survey, tmp_path):
+    presenter.choose_input(survey)
+    presenter.output = tmp_path / "out"
+    presenter.start()
+    polled(presenter, lambda: presenter.view.phase == "GRID: tile stacking", 120.0)
+    presenter.pause()
+    presenter.resume()
+    presenter.cancel()
+    polled(presenter, lambda: not presenter.is_running)
+    assert presenter.view.ending == "cancelled"
+    assert presenter.can_go_on
+    presenter.start()
+    grown = set()
+    polled(presenter, lambda: grown.add(presenter.preview.version) or not presenter.is_running, 300.0)
+    assert presenter.view.ending == "done"
+    assert presenter.view.memory_bytes > 1e7
+    assert presenter.view.tiles == (4, 4)
+    polled(presenter, lambda: not presenter._is_reading)
+    assert len(grown) > 1
+    assert not presenter.can_go_on
+    report = presenter.report()
+    assert [seam.channel for seam in summary.seams(report)] == ["R", "G", "B"]
+    assert dict(summary.facts(report, presenter.texts))["Subs in the mosaic"] == "16"
+    assert {metric.when for metric in presenter.view.metrics} == {"", "before", "after"}
+    assert presenter.result("mosaic").name == "mosaic_grid.fits"
+
+
+# --- the picture
+
+
+def write_tile(folder, name, box, value):
+    from zemosaic_engine.geometry import Box
+    from zemosaic_engine.provenance import tile_cards
+    from zemosaic_engine.tiles import TilePixels
+    from zemosaic_engine.tiles import write_tile as write
+    from zemosaic_engine.wcs import WCS
+
+    outer = Box(*box)
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.crval, wcs.wcs.cdelt = [10.0, 20.0], [-0.001, 0.001]
+    wcs.wcs.crpix = [1.0 - outer.x0, 1.0 - outer.y0]
+    wcs.wcs.set()
+    shape = (*outer.shape, 3)
+    rng = np.random.default_rng(1)
+    pixels = (value + rng.normal(0, 1, shape)).astype(np.float32)
+    content = TilePixels(pixels, np.ones(shape, np.float32), np.full(shape, 5, np.uint16))
+    write(folder / "tiles" / f"{name}.fits", content, wcs, tile_cards(outer, outer))
+
+
+def test_the_mosaic_grows_from_the_tiles_on_disk(tmp_path):
+    (tmp_path / "tiles").mkdir()
+    preview = MosaicPreview(tmp_path)
+    assert not preview.grow(0.0)
+    assert preview.is_empty
+    assert preview.picture(Look()).shape == (0, 0, 3)
+    write_tile(tmp_path, "tile_0000", (0, 40, 0, 50), 100.0)
+    assert preview.grow(0.0)
+    assert not preview.grow(0.0)
+    write_tile(tmp_path, "tile_0001", (30, 80, 40, 90), 200.0)
+    assert preview.grow(0.0)
+    width, height = preview.size
+    assert (width, height) == (91, 81)
+    low, high = preview.spot(10.5, height - 10.5), preview.spot(60.5, height - 60.5)
+    assert np.allclose(low.values, 100.0, atol=6.0)
+    assert np.allclose(high.values, 200.0, atol=6.0)
+    assert (high.coverage, high.weight, high.block) == (5.0, 1.0, 1)
+    assert low.sky == "00h39m57.4s +20°00'36\""
+    assert preview.spot(-1, 0) is None
+    for layer in ("image", "coverage", "weight"):
+        assert preview.picture(Look(layer)).shape == (height, width, 3)
+
+
+def test_the_stretch_answers_to_its_controls(tmp_path):
+    (tmp_path / "tiles").mkdir()
+    write_tile(tmp_path, "tile_0000", (0, 60, 0, 60), 100.0)
+    preview = MosaicPreview(tmp_path)
+    preview.grow(0.0)
+
+    def mean(**look):
+        return preview.picture(Look(**look)).mean()
+
+    assert mean(darker=1.0) < mean() < mean(darker=-1.0)
+    assert preview.picture(Look(brighter=1.0)).std() > preview.picture(Look()).std()
+
+
+def test_tiles_of_an_earlier_run_are_not_shown(tmp_path):
+    (tmp_path / "tiles").mkdir()
+    write_tile(tmp_path, "tile_0000", (0, 40, 0, 50), 100.0)
+    assert not MosaicPreview(tmp_path).grow(time.time() + 10.0)
+
+
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [((0.0, 0.0), "00h00m00.0s +00°00'00\""), ((359.99999, -0.5), "00h00m00.0s -00°30'00\""), ((float("nan"), 0), "")],
+)
+def test_places_on_the_sky(place, text):
+    assert sky_text(*place) == text
+
+
+def test_runs_that_did_not_end_go_on(tmp_path):
+    (tmp_path / ".zemosaic").mkdir()
+    assert not summary.can_go_on(tmp_path)
+    for outcome, goes_on in (("cancelled", True), ("running", True), ("done", False)):
+        (tmp_path / "run_report.json").write_text(json.dumps({"outcome": outcome}))
+        assert summary.can_go_on(tmp_path) is goes_on
+
+
+def test_the_presenter_loads_no_toolkit():
+    code = (
+        "import sys, zemosaic_app.presenter.presenter\n"
+        "print([n for n in sys.modules if n.split('.')[0] in ('PySide6', 'tkinter', '_tkinter')])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -1,0 +1,100 @@
+"""Every text of the windows is there in every language."""
+
+import ast
+import string
+from pathlib import Path
+
+import pytest
+
+import classic_mode
+import grid_mode
+from zemosaic_app.presenter.form import form_groups
+from zemosaic_app.presenter.texts import LANGUAGES, load_texts, read_entries
+from zemosaic_engine.settings import setting_fields
+
+APP = Path(__file__).resolve().parents[2] / "zemosaic_app"
+ENTRIES = {code: read_entries(code) for code in LANGUAGES}
+
+
+def used_keys(tree):
+    """Keys that a module asks for: constants in calls of a Texts, called ``texts``, ``self._texts``, ``text`` ..."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1].strip("_") in ("texts", "t"):
+            for argument in node.args[:1]:
+                if isinstance(argument, ast.Constant):
+                    yield argument.value
+                elif isinstance(argument, ast.JoinedStr):
+                    yield argument.values[0].value + "*"
+                else:
+                    yield from (
+                        n.value for n in ast.walk(argument) if isinstance(n, ast.Constant) and "." in str(n.value)
+                    )
+
+
+def in_braces(text):
+    return sorted(name for _, name, _, _ in string.Formatter().parse(text) if name)
+
+
+def test_the_languages_have_the_same_keys():
+    helps = {f"help.{field.name}" for field in setting_fields()}
+    assert set(ENTRIES["fr"]) - helps == set(ENTRIES["en"])
+    assert helps <= set(ENTRIES["fr"])
+
+
+def test_translations_fill_in_the_same_words():
+    for key, text in ENTRIES["en"].items():
+        assert in_braces(ENTRIES["fr"][key]) == in_braces(text), key
+
+
+def test_sentences_are_translated():
+    """Single words may be the same in both; sentences cannot."""
+    same = {key for key, text in ENTRIES["en"].items() if text == ENTRIES["fr"][key] and len(text.split()) > 2}
+    assert same <= {"mosaic.spot", "duration.hours"}
+
+
+@pytest.mark.parametrize("path", sorted(APP.rglob("*.py")), ids=lambda path: path.relative_to(APP).as_posix())
+def test_every_key_that_is_used_is_there(path):
+    for key in used_keys(ast.parse(path.read_text(encoding="utf-8"))):
+        if key.endswith("*"):
+            assert any(known.startswith(key[:-1]) for known in ENTRIES["fr"]), key
+        else:
+            assert key in ENTRIES["en"], key
+
+
+def test_a_missing_key_would_be_found():
+    assert list(used_keys(ast.parse("self.texts('a.b')\ntexts(f'c.{name}')\nt('x.y' if z else 'd.e')"))) == [
+        "a.b",
+        "c.*",
+        "x.y",
+        "d.e",
+    ]
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_words_of_the_engine_have_a_text(code):
+    entries = ENTRIES[code]
+    for name, _ in (*grid_mode._PHASES, *classic_mode._PHASES):
+        assert f"phase.{name}" in entries
+    for field in setting_fields():
+        assert f"label.{field.name}" in entries
+        assert not field.unit or f"unit.{field.unit}" in entries
+        assert all(f"choice.{choice}" in entries for choice in field.choices)
+
+
+def test_the_form_speaks_french():
+    fields = [field for group in form_groups(load_texts("fr")) for field in (*group.basic, *group.advanced)]
+    assert {field.name for field in fields} == {field.name for field in setting_fields()}
+    overlap = next(field for field in fields if field.name == "batch_overlap_pct")
+    assert (overlap.label, overlap.limits) == ("Recouvrement", "au moins 1, au plus 90")
+    assert not {field.help for field in fields} & {field.help for field in setting_fields()}
+
+
+def test_an_unknown_language_is_english():
+    assert load_texts("xx")("run.start") == "Start"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(3, "quelques secondes"), (22, "20 s"), (600, "10 min"), (7300, "2 h 02 min")]
+)
+def test_durations_are_no_finer_than_they_deserve(seconds, text):
+    assert load_texts("fr").duration(seconds) == text

@@ -1,0 +1,140 @@
+"""The engine of a window: a process of its own, started for one job, heard without waiting."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import zemosaic_app
+
+from .messages import JobEnded, Message, decode
+
+_DETAIL_LINES = 60
+_LAST_WISH_S = 5.0
+_MOST_AT_ONCE = 2000
+
+
+class Engine:
+    """One job in a process of its own.
+
+    The window's process never computes: whatever the engine does to memory, locks or the interpreter, the window goes
+    on drawing, and the death of the engine is an event among others.
+
+    Parameters
+    ----------
+    order : mapping
+        ``job`` is ``"run"`` (with ``input``, ``output``, ``settings``, ``mode``, ``fresh``) or ``"look"`` (with
+        ``input``, ``settings``, ``mode``).
+    """
+
+    def __init__(self, order: Mapping[str, Any]) -> None:
+        self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        # -P: a folder that happens to be the current one must not lend its modules.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "zemosaic_app.presenter.engine_process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            env=_environment(),
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self._send(json.dumps(dict(order)))
+
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        return self._process.pid
+
+    @property
+    def is_at_work(self) -> bool:
+        """True until the process has ended and everything that it said was taken."""
+        return self._reader.is_alive() or not self._messages.empty()
+
+    def take(self) -> list[Message]:
+        """What the engine said since the last call, in its order; never waits."""
+        taken: list[Message] = []
+        with contextlib.suppress(queue.Empty):
+            while len(taken) < _MOST_AT_ONCE:
+                taken.append(self._messages.get_nowait())
+        return taken
+
+    def pause(self) -> None:
+        """Ask the run to wait at its next step."""
+        self._send("pause")
+
+    def resume(self) -> None:
+        """Let a paused run go on."""
+        self._send("resume")
+
+    def cancel(self) -> None:
+        """Ask the job to stop; it ends within two seconds."""
+        self._send("cancel")
+
+    def close(self) -> None:
+        """End the process, kindly first; returns when it is gone."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(_LAST_WISH_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join(_LAST_WISH_S)
+
+    def _send(self, word: str) -> None:
+        assert self._process.stdin is not None
+        # A process that died hears nothing; how it died is told by the reader.
+        with contextlib.suppress(OSError, ValueError):
+            self._process.stdin.write(word.encode("utf-8") + b"\n")
+            self._process.stdin.flush()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        told_the_end = False
+        with self._process.stdout as stream:
+            for line in stream:
+                if not line.endswith(b"\n"):
+                    break  # it died in the middle of a line
+                message = decode(line)
+                told_the_end = told_the_end or isinstance(message, JobEnded)
+                self._messages.put(message)
+        code = self._process.wait()
+        if not told_the_end:
+            self._messages.put(self._crash(code))
+        self._said.close()
+
+    def _crash(self, code: int) -> JobEnded:
+        self._said.seek(0)
+        lines = [line for line in self._said.read().decode("utf-8", "replace").splitlines() if line.strip()]
+        return JobEnded("crashed", _cause(code, lines), "\n".join(lines[-_DETAIL_LINES:]))
+
+
+def _environment() -> dict[str, str]:
+    """That of this process, with the folder that this program lies in on the module path."""
+    ours = str(Path(next(iter(zemosaic_app.__path__))).parent)
+    paths = [ours, *filter(None, [os.environ.get("PYTHONPATH", "")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONIOENCODING": "utf-8"}
+
+
+def _cause(code: int, lines: list[str]) -> str:
+    """Why a process ended, as far as the system and its last words tell."""
+    if code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+        hint = "; the system does that when memory runs out" if name == "SIGKILL" else ""
+        return f"The engine's process was ended by {name}{hint}."
+    said = lines[-1] if lines else "it said nothing"
+    return f"The engine's process ended with code {code}: {said}"

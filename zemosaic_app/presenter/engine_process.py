@@ -1,0 +1,150 @@
+"""The process in which a window's engine works: an order comes in, messages go out, one JSON object a line.
+
+Standard input carries the order and then words (``pause``, ``resume``, ``cancel``); its end means that the window
+is gone, and the run is cancelled. The messages go to what was standard output; libraries that print write to
+standard error, whose end tells the cause if the process dies.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from zemosaic_engine.errors import Cancelled, SettingsError, ZeMosaicError
+from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, SubCount
+from zemosaic_engine.settings import build_settings
+
+from .messages import JobEnded, MemoryInUse, Message, encode
+
+_MEMORY_EVERY_S = 1.0
+
+
+class _Pipe:
+    """The way to the window; events come from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._number = os.dup(1)
+        os.dup2(2, 1)
+
+    def tell(self, message: Message) -> None:
+        """Send one message; a window that is gone hears nothing, and the end of standard input tells so."""
+        line = encode(message)
+        with self._lock:
+            try:
+                while line:
+                    line = line[os.write(self._number, line) :]
+            except BrokenPipeError:
+                return
+
+
+class _Words:
+    """Lines of standard input, read past Python's buffers: their locks do not survive the end of the process."""
+
+    def __init__(self) -> None:
+        self._waiting = b""
+
+    def next(self) -> str | None:
+        """The next line; None at the end."""
+        while b"\n" not in self._waiting:
+            piece = os.read(0, 65536)
+            if not piece:
+                return None
+            self._waiting += piece
+        line, self._waiting = self._waiting.split(b"\n", 1)
+        return line.decode("utf-8")
+
+
+def main() -> None:
+    """Carry out one order and end the process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the window; it tells us
+    faulthandler.enable()
+    pipe, words, cancel = _Pipe(), _Words(), CancelToken()
+    order = json.loads(words.next() or "{}")
+    threading.Thread(target=_listen, args=(words, cancel), daemon=True).start()
+    threading.Thread(target=_tell_memory, args=(pipe.tell,), daemon=True).start()
+    _quiet_libraries(pipe.tell)
+    pipe.tell(_carry_out(order, pipe.tell, cancel))
+    sys.stderr.flush()
+    os._exit(0)  # a cancelled computation that nobody waits for would keep the process
+
+
+def _listen(words: _Words, cancel: CancelToken) -> None:
+    while (word := words.next()) is not None:
+        if word == "pause":
+            cancel.pause()
+        elif word == "resume":
+            cancel.resume()
+        elif word == "cancel":
+            cancel.cancel()
+    cancel.cancel()
+
+
+def _tell_memory(tell: Callable[[Message], None]) -> None:
+    from zemosaic_engine import memory
+
+    pause = threading.Event()
+    while True:
+        tell(MemoryInUse(memory.rss_bytes()))
+        pause.wait(_MEMORY_EVERY_S)
+
+
+def _quiet_libraries(tell: Callable[[Message], None]) -> None:
+    """Warnings of libraries become DEBUG lines instead of noise between ours."""
+    import astropy  # noqa: F401  (its logger takes over showwarning when it is imported)
+
+    def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any) -> None:
+        tell(LogLine(f"{Path(filename).name}:{lineno}: {category.__name__}: {message}", "DEBUG"))
+
+    warnings.showwarning = show
+
+
+def _carry_out(order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelToken) -> JobEnded:
+    jobs = {"run": _run, "look": _look}
+    try:
+        return jobs[order["job"]](order, tell, cancel)
+    except SettingsError as error:
+        return JobEnded("refused", str(error))
+    except Cancelled as error:
+        return JobEnded("cancelled", str(error))
+    except ZeMosaicError as error:
+        return JobEnded("failed", str(error))
+    except MemoryError:
+        return JobEnded("failed", "Not enough memory; lower memory_gb or threads.")
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        return JobEnded("failed", f"{error.strerror or error}{where}.")
+
+
+def _run(order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelToken) -> JobEnded:
+    from zemosaic_app.report import run_and_report
+    from zemosaic_worker import RunOrder
+
+    settings = build_settings(order["settings"])
+    wanted = RunOrder(Path(order["input"]), Path(order["output"]), settings, order["mode"], fresh=order["fresh"])
+    outcome = run_and_report(wanted, tell, cancel)
+    return JobEnded("done" if outcome.is_complete else "incomplete")
+
+
+def _look(order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelToken) -> JobEnded:
+    from .folder_look import look_into
+
+    def on_file(done: int, total: int) -> None:
+        cancel.check()
+        tell(SubCount(done, total))
+
+    tell(PhaseStarted("reading headers", 0, 1.0))
+    tell(look_into(Path(order["input"]), build_settings(order["settings"]), order["mode"], on_file))
+    return JobEnded("done")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""What an input folder holds: subs, filters, sessions, footprints and the tiles that a run would make."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from astropy.wcs import WCS
+
+from zemosaic_engine import plan
+from zemosaic_engine.errors import RunError, SettingsError, SubError, ZeMosaicError
+from zemosaic_engine.footprints import TileLayout, footprint_of, lay_out_tiles
+from zemosaic_engine.frames import SubInfo
+from zemosaic_engine.pointings import lay_out_pointings
+from zemosaic_engine.settings import GridSettings
+from zemosaic_engine.warp import footprint_polygon
+from zemosaic_engine.wcs import CanvasPlan, plan_canvas, split_by_agreement
+from zemosaic_worker import recognise_mode
+
+from .messages import FolderContents
+
+_CORNERS = 4
+
+
+def look_into(
+    folder: Path, settings: GridSettings, mode: str = "", on_file: Callable[[int, int], None] | None = None
+) -> FolderContents:
+    """Read the headers of a folder and plan its mosaic; nothing is written.
+
+    Parameters
+    ----------
+    folder : Path
+        The input folder of a run.
+    settings : GridSettings
+        Filter, pixel scale and the size of tiles count.
+    mode : str
+        ``"grid"`` or ``"classic"``; empty takes the mode that the folder asks for.
+    on_file : callable, optional
+        ``on_file(done, total)`` after each file; it may raise to stop.
+
+    Raises
+    ------
+    SettingsError
+        The folder is not there, or its plan cannot be read.
+    """
+    if not folder.is_dir():
+        raise SettingsError(f"The input folder {folder} does not exist.")
+    infos, rejected = _read_headers(folder, settings, on_file)
+    contents = FolderContents(
+        str(folder),
+        recognise_mode(folder),
+        len(infos),
+        _counted(info.filter for info in infos),
+        _counted(info.session for info in infos),
+        _counted(info.camera for info in infos),
+        math.fsum(info.exposure_s for info in infos if math.isfinite(info.exposure_s)),
+        [(error.path.name, error.reason) for error in rejected],
+    )
+    if not infos:
+        return replace(contents, problem=plan.no_sub_text(folder) if not rejected else "No file can be used.")
+    try:
+        return _with_plan(contents, infos, settings, mode or contents.mode)
+    except ZeMosaicError as error:  # a filter has to be chosen, the canvas is too large ...: for people to mend
+        return replace(contents, problem=str(error))
+
+
+def _read_headers(
+    folder: Path, settings: GridSettings, on_file: Callable[[int, int], None] | None
+) -> tuple[list[SubInfo], list[SubError]]:
+    found = plan.find_stack_plan(folder)
+    if found is None:
+        return plan.scan_folder(folder, saturation_adu=settings.saturation_adu, on_file=on_file)
+    stack_plan = plan.read_stack_plan(found)
+    infos, unreadable = plan.read_subs(stack_plan.rows, saturation_adu=settings.saturation_adu, on_file=on_file)
+    return infos, [*stack_plan.missing, *unreadable]
+
+
+def _counted(names: object) -> dict[str, int]:
+    return dict(sorted(Counter(names).items()))  # type: ignore[call-overload]
+
+
+def _with_plan(contents: FolderContents, infos: Sequence[SubInfo], settings: GridSettings, mode: str) -> FolderContents:
+    chosen = plan.select_filter(infos, settings.filter)
+    kept, odd = split_by_agreement(chosen, settings.max_gap_fov)
+    if not kept:
+        raise RunError("No usable sub: their headers contradict each other.")
+    canvas = plan_canvas(kept, settings.pixel_scale_arcsec, settings.max_canvas_mpx)
+    return replace(
+        contents,
+        set_aside=[*contents.set_aside, *((error.path.name, error.reason) for error in odd)],
+        canvas_shape=canvas.shape,
+        canvas_header=canvas.wcs.to_header(relax=True).tostring(),
+        pixel_scale_arcsec=canvas.pixel_scale_arcsec,
+        footprints=[_corners(info, canvas) for info in kept],
+        tiles=[_planned(layout, canvas) for layout in _layouts(kept, canvas, settings, mode)],
+    )
+
+
+def _layouts(infos: Sequence[SubInfo], canvas: CanvasPlan, settings: GridSettings, mode: str) -> Sequence[TileLayout]:
+    if mode == "classic":
+        return lay_out_pointings(
+            infos, settings.pointing_radius_fov, canvas.pixel_scale_arcsec, settings.max_canvas_mpx
+        )
+    footprints = [footprint_of(info, canvas) for info in infos]
+    return lay_out_tiles(infos, footprints, canvas, settings.grid_size_factor, settings.batch_overlap_pct)
+
+
+def _corners(info: SubInfo, canvas: CanvasPlan) -> list[list[float]]:
+    outline = footprint_polygon(info.wcs, info.shape, canvas.wcs)
+    corners = outline[:: max(1, len(outline) // _CORNERS)]
+    return [[round(float(x), 1), round(float(y), 1)] for x, y in corners]
+
+
+def _planned(layout: TileLayout, canvas: CanvasPlan) -> tuple[str, list[int], list[int]]:
+    if layout.grid is None:
+        return layout.name, list(layout.inner), list(layout.outer)
+    box = place_on(canvas.wcs, layout.grid.wcs, layout.grid.shape)
+    return layout.name, box, box
+
+
+def place_on(canvas: WCS, wcs: WCS, shape: tuple[int, int]) -> list[int]:
+    """The box ``(y0, y1, x0, x1)`` of an image that lies upright on the canvas, by its middle and its size."""
+    height, width = shape
+    middle = wcs.pixel_to_world_values((width - 1) / 2.0, (height - 1) / 2.0)
+    x, y = (float(np.asarray(value)) for value in canvas.world_to_pixel_values(*middle))
+    y0, x0 = round(y - (height - 1) / 2.0), round(x - (width - 1) / 2.0)
+    return [y0, y0 + height, x0, x0 + width]

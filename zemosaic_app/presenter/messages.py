@@ -1,0 +1,111 @@
+"""What goes through the pipe between a window and the process of its engine: one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from zemosaic_engine.errors import SubError
+from zemosaic_engine.events import Event, LogLine, PhaseStarted, Progress, SubCount, SubSetAside, TileCount, TimeLeft
+
+Ending = Literal["done", "incomplete", "refused", "failed", "cancelled", "crashed"]
+
+
+@dataclass(frozen=True)
+class MemoryInUse:
+    """Bytes that the engine's process holds now."""
+
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class JobEnded:
+    """The engine's process did what it was asked for, or not.
+
+    Attributes
+    ----------
+    ending : str
+        ``"refused"`` if the request could not be carried out as written, ``"crashed"`` if the process died.
+    reason : str
+        One sentence; empty if it is done.
+    details : str
+        What a crashed process said last; empty else.
+    """
+
+    ending: Ending
+    reason: str = ""
+    details: str = ""
+
+
+@dataclass(frozen=True)
+class FolderContents:
+    """What was found in an input folder; coordinates are pixels (x, y) of the planned canvas, first row south.
+
+    Attributes
+    ----------
+    folder, mode : str
+        The folder, and the mode that it asks for.
+    subs : int
+        Files that can be used, of all filters.
+    filters, sessions, cameras : mapping of str to int
+        Number of subs by name; the empty name is that of subs that do not tell.
+    exposure_s : float
+        Total exposure, as far as the headers tell.
+    set_aside : sequence of (name, reason)
+        Files that cannot be used.
+    problem : str
+        Why no canvas could be planned; empty if there is one.
+    canvas_shape : sequence of int
+        ``(height, width)``; empty without a canvas.
+    canvas_header : str
+        Its FITS header.
+    pixel_scale_arcsec : float
+    footprints : sequence of polygons
+        Corners of each sub that will be stacked.
+    tiles : sequence of (name, inner, outer)
+        Planned tiles with their boxes ``(y0, y1, x0, x1)``.
+    """
+
+    folder: str
+    mode: str
+    subs: int = 0
+    filters: Mapping[str, int] = field(default_factory=dict)
+    sessions: Mapping[str, int] = field(default_factory=dict)
+    cameras: Mapping[str, int] = field(default_factory=dict)
+    exposure_s: float = 0.0
+    set_aside: Sequence[tuple[str, str]] = ()
+    problem: str = ""
+    canvas_shape: Sequence[int] = ()
+    canvas_header: str = ""
+    pixel_scale_arcsec: float = 0.0
+    footprints: Sequence[Sequence[Sequence[float]]] = ()
+    tiles: Sequence[tuple[str, Sequence[int], Sequence[int]]] = ()
+
+
+Message = Event | MemoryInUse | JobEnded | FolderContents
+
+_KINDS: dict[str, type] = {
+    kind.__name__: kind
+    for kind in (LogLine, PhaseStarted, Progress, TileCount, SubCount, TimeLeft, MemoryInUse, JobEnded, FolderContents)
+}
+
+
+def encode(message: Message) -> bytes:
+    """One line; file names that are no text survive, as JSON escapes them."""
+    if isinstance(message, SubSetAside):
+        facts: dict[str, Any] = {"path": str(message.error.path), "reason": message.error.reason}
+    else:
+        facts = asdict(message)
+    return json.dumps({"kind": type(message).__name__, **facts}).encode("ascii") + b"\n"
+
+
+def decode(line: bytes) -> Message:
+    """What `encode` made a line of."""
+    facts = json.loads(line)
+    kind = facts.pop("kind")
+    if kind == "SubSetAside":
+        return SubSetAside(SubError(facts["path"], facts["reason"]))
+    message: Message = _KINDS[kind](**facts)
+    return message

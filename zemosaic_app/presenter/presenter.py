@@ -1,0 +1,279 @@
+"""Between a window and the engine: what was chosen, what is going on, what may be done now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zemosaic_engine.errors import SettingsError
+
+from . import summary
+from .config import Presets, Remembered, config_folder
+from .engine import Engine
+from .form import Form
+from .mosaic_preview import MosaicPreview
+from .texts import Texts, load_texts
+from .view_state import ViewState
+
+MODES = ("grid", "classic")
+# Settings that move the planned tiles on the map.
+_SHAPING = ("filter", "max_gap_fov", "pixel_scale_arcsec", "grid_size_factor", "batch_overlap_pct", "max_canvas_mpx")
+_SHAPING_CLASSIC = (*_SHAPING, "pointing_radius_fov")
+_LOOK_AFTER_S = 0.7
+_GROW_EVERY_S = 1.0
+
+
+@dataclass(frozen=True)
+class Changed:
+    """What a window has to draw again after `Presenter.poll`."""
+
+    state: bool = False
+    preview: bool = False
+    ended: bool = False
+    contents: bool = False
+
+
+class Presenter:
+    """What a window shows and does. All methods return at once; call `poll` about ten times a second.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Where presets and the state of the window are kept; the user's own by default.
+    language : str
+        Code of a language; the remembered one or that of the system if empty.
+
+    Attributes
+    ----------
+    input, output : Path or None
+        The folders that were chosen.
+    mode : str
+        ``"grid"`` or ``"classic"``.
+    fresh : bool
+        Use nothing that earlier runs did.
+    """
+
+    def __init__(self, folder: Path | None = None, language: str = "") -> None:
+        folder = folder if folder is not None else config_folder()
+        self.remembered = Remembered(folder)
+        self.presets = Presets(folder / "presets")
+        self.texts: Texts = load_texts(language or self.remembered.get("language"))
+        self.form = Form(self.texts)
+        self.view = ViewState()
+        self.preview: MosaicPreview | None = None
+        self.input: Path | None = None
+        self.output: Path | None = None
+        self.mode = self.remembered.get("mode") if self.remembered.get("mode") in MODES else "grid"
+        self.fresh = False
+        self._engine: Engine | None = None
+        self._leaving: list[Engine] = []
+        self._look_at: float | None = None
+        self._began_s = 0.0
+        self._readers = ThreadPoolExecutor(1, "preview")
+        self._reading: Future[Any] | None = None
+        self._grow_at = 0.0
+        self._drawn = 0
+
+    # --- what is chosen
+
+    def choose_input(self, folder: Path) -> None:
+        """Take an input folder, propose an output folder beside it, and look what is in it."""
+        proposed = None if self.input is None else self._proposed_output(self.input)
+        self.input = folder
+        if self.output is None or self.output == proposed:
+            self.output = self._proposed_output(folder)
+        self.view.contents = None
+        self._look_at = 0.0
+
+    @staticmethod
+    def _proposed_output(folder: Path) -> Path:
+        return folder.parent / f"{folder.name}_mosaic"
+
+    def choose_mode(self, mode: str) -> None:
+        """``"grid"`` or ``"classic"``."""
+        self.mode = mode
+        self._look_again()
+
+    def choose_language(self, code: str) -> None:
+        """Speak another language, now and at the next start."""
+        self.texts = load_texts(code)
+        self.form.use(self.texts)
+        self.remembered.keep(language=code)
+
+    def enter(self, name: str, entered: str | bool) -> str:
+        """Take what was entered for a setting; empty, or what is wrong with it."""
+        before = self.form.value(name)
+        problem = self.form.enter(name, entered)
+        if not problem and name in _SHAPING_CLASSIC and self.form.value(name) != before:
+            self._look_again()
+        return problem
+
+    def use_settings(self, values: Mapping[str, Any]) -> None:
+        """Take the settings of a preset, or the defaults if there are none."""
+        self.form.fill(values)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        if self.input is not None and not self.is_running:
+            self._look_at = time.monotonic() + _LOOK_AFTER_S
+
+    # --- what may be done
+
+    @property
+    def is_running(self) -> bool:
+        """True while a run is at work, also a paused or stopping one."""
+        return self.view.doing in ("running", "paused", "stopping")
+
+    @property
+    def engine_pid(self) -> int | None:
+        """Number of the engine's process; None while none is at work."""
+        return self._engine.pid if self._engine is not None else None
+
+    @property
+    def can_go_on(self) -> bool:
+        """True if the next run takes up what an earlier one left."""
+        return self.output is not None and not self.fresh and summary.can_go_on(self.output)
+
+    def start(self) -> None:
+        """Start a run, or go on with an earlier one; `SettingsError` if something is missing."""
+        if self.is_running:
+            return
+        if self.input is None or not self.input.is_dir():
+            raise SettingsError(self.texts("problem.no_input"))
+        if self.output is None:
+            raise SettingsError(self.texts("problem.no_output"))
+        self.form.settings()
+        self._leave_engine()
+        self._look_at = None
+        self.remembered.keep(input=str(self.input), output=str(self.output), mode=self.mode)
+        contents = self.view.contents
+        is_known = contents is not None and contents.folder == str(self.input) and contents.canvas_shape
+        shape, header = (contents.canvas_shape, contents.canvas_header) if is_known and contents else ((), "")
+        self.preview = MosaicPreview(self.output, shape, header)
+        self._drawn = 0
+        self._began_s = 0.0 if self.can_go_on else time.time() - 1.0
+        self.view.begin("running")
+        self._engine = Engine(
+            {
+                "job": "run",
+                "input": str(self.input),
+                "output": str(self.output),
+                "settings": self.form.changed(),
+                "mode": self.mode,
+                "fresh": self.fresh,
+            }
+        )
+
+    def pause(self) -> None:
+        """Let the run wait."""
+        if self._engine is not None and self.view.doing == "running":
+            self._engine.pause()
+            self.view.pause()
+
+    def resume(self) -> None:
+        """Let a paused run go on."""
+        if self._engine is not None and self.view.doing == "paused":
+            self._engine.resume()
+            self.view.resume()
+
+    def cancel(self) -> None:
+        """Stop the run; windows ask before."""
+        if self._engine is not None and self.is_running:
+            self._engine.cancel()
+            self.view.doing = "stopping"
+
+    def report(self) -> dict[str, Any]:
+        """``run_report.json`` of the last run; empty if there is none."""
+        return summary.read_report(self.output) if self.output is not None else {}
+
+    def result(self, what: str) -> Path | None:
+        """Where the ``mosaic``, the ``picture``, the ``folder`` or the ``report`` is; None if it is not there."""
+        if self.output is None:
+            return None
+        if what == "folder":
+            return self.output if self.output.is_dir() else None
+        if what == "report":
+            page = self.output / summary.HTML_REPORT_NAME
+            path = page if page.is_file() else self.output / summary.REPORT_NAME
+        else:
+            path = Path(self.report().get("files", {}).get(what, ""))
+        return path if path.is_file() else None
+
+    # --- what goes on
+
+    def poll(self) -> Changed:
+        """Take in what the engine said, look into a folder if it is time to, read tiles that are new."""
+        if self._look_at is not None and time.monotonic() >= self._look_at and not self.is_running:
+            self._look()
+        self._let_leave()
+        messages = self._engine.take() if self._engine is not None else []
+        was_running, contents = self.is_running, self.view.contents
+        for message in messages:
+            self.view.apply(message)
+        ended = was_running and not self.is_running
+        if self._engine is not None and not self._engine.is_at_work:
+            self._engine.close()
+            self._engine = None
+        self._read_preview(ended)
+        drawn, self._drawn = self._drawn, self.preview.version if self.preview is not None else 0
+        return Changed(bool(messages), drawn != self._drawn, ended, contents is not self.view.contents)
+
+    def close(self) -> None:
+        """End what is at work, remembering the folders; waits for the engine to be gone."""
+        for engine in [*self._leaving, *([self._engine] if self._engine is not None else [])]:
+            engine.cancel()
+            engine.close()
+        self._leaving, self._engine = [], None
+        self._readers.shutdown(cancel_futures=True)
+
+    def _look(self) -> None:
+        self._look_at = None
+        if self.input is None or self.form.problems:
+            return
+        self._leave_engine()
+        self.view.begin("looking")
+        settings = self.form.changed()
+        self._engine = Engine({"job": "look", "input": str(self.input), "settings": settings, "mode": self.mode})
+
+    def _leave_engine(self) -> None:
+        """What is looking now need not end; it is asked to, and nobody waits."""
+        if self._engine is not None:
+            self._engine.cancel()
+            self._leaving.append(self._engine)
+            self._engine = None
+
+    def _let_leave(self) -> None:
+        for engine in self._leaving:
+            engine.take()  # nobody wants to hear it
+        gone = [engine for engine in self._leaving if not engine.is_at_work]
+        for engine in gone:
+            engine.close()
+        self._leaving = [engine for engine in self._leaving if engine not in gone]
+
+    def _read_preview(self, ended: bool) -> None:
+        """Have new tiles read beside the window, one reading at a time; the mosaic when it is there."""
+        preview = self.preview
+        if preview is None:
+            return
+        if ended and self.view.ending in ("done", "incomplete"):
+            mosaic = self.result("mosaic")
+            if mosaic is not None:
+                self._reading = self._readers.submit(_finish, preview, mosaic)
+        elif self.view.doing == "running" and time.monotonic() >= self._grow_at and not self._is_reading:
+            self._grow_at = time.monotonic() + _GROW_EVERY_S
+            self._reading = self._readers.submit(preview.grow, self._began_s)
+
+    @property
+    def _is_reading(self) -> bool:
+        return self._reading is not None and not self._reading.done()
+
+
+def _finish(preview: MosaicPreview, mosaic: Path) -> None:
+    try:
+        preview.finish(mosaic)
+    except OSError:  # taken away since it was written: the tiles stay in view
+        return

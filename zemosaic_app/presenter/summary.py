@@ -1,0 +1,98 @@
+"""What came of a run, from its ``run_report.json``, and what may be opened."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zemosaic_engine.errors import SettingsError
+from zemosaic_engine.memory import size_text
+from zemosaic_engine.resume.run_folder import STATE_NAME
+from zemosaic_engine.run_report import REPORT_NAME
+
+from .texts import Texts
+
+HTML_REPORT_NAME = "report.html"
+
+
+@dataclass(frozen=True)
+class Seam:
+    """Steps over the overlaps of one channel, in ADU and in sigma of the sky noise; "-" where none was measured."""
+
+    channel: str
+    before_adu: str
+    before_sigma: str
+    after_adu: str
+    after_sigma: str
+    worst_sigma: str
+
+
+def read_report(output: Path) -> dict[str, Any]:
+    """The report of the last run with this output; empty if there is none that can be read."""
+    try:
+        told = json.loads((output / REPORT_NAME).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def can_go_on(output: Path) -> bool:
+    """True if an earlier run with this output did not come to its end and left work that the next one uses."""
+    return (output / STATE_NAME).is_dir() and read_report(output).get("outcome") in ("running", "failed", "cancelled")
+
+
+def seams(report: Mapping[str, Any]) -> list[Seam]:
+    """The seam figures of each channel."""
+    metrics = report.get("metrics", {})
+    channels = [name.rsplit("_", 1)[1] for name in metrics if name.startswith("seam_step_adu_after_")]
+
+    def figure(name: str, channel: str) -> str:
+        value = metrics.get(f"{name}_{channel}")
+        return "-" if value is None else f"{value:.3f}"
+
+    return [
+        Seam(
+            channel,
+            figure("seam_step_adu_before", channel),
+            figure("seam_step_sigma_before", channel),
+            figure("seam_step_adu_after", channel),
+            figure("seam_step_sigma_after", channel),
+            figure("worst_seam_sigma_after", channel),
+        )
+        for channel in channels
+    ]
+
+
+def facts(report: Mapping[str, Any], texts: Texts) -> list[tuple[str, str]]:
+    """Names and values of what people ask first."""
+    if not report:
+        return []
+    aside, left_out = report.get("subs_set_aside", []), report.get("tiles_left_out", [])
+    return [
+        (texts("summary.time"), texts.duration(float(report.get("seconds") or 0.0))),
+        (texts("summary.subs"), str(len(report.get("subs_used", [])))),
+        (texts("summary.set_aside"), str(len(aside))),
+        (texts("summary.tiles"), str(len(report.get("tiles", [])))),
+        *([(texts("summary.left_out"), ", ".join(left_out))] if left_out else []),
+        (texts("summary.memory"), size_text(float(report.get("peak_memory_bytes") or 0.0))),
+    ]
+
+
+def open_with_system(path: Path) -> None:
+    """Open a file or a folder with the program that the system has for it."""
+    if not path.exists():
+        raise SettingsError(f"{path} is not there.")
+    if sys.platform == "win32":
+        os.startfile(path)
+        return
+    command = "open" if sys.platform == "darwin" else "xdg-open"
+    try:
+        subprocess.Popen([command, str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be opened: {command} is not there.") from error

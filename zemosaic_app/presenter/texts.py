@@ -1,0 +1,68 @@
+"""The texts of the windows, one file a language; what the engine says in its log stays English."""
+
+from __future__ import annotations
+
+import locale
+import os
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+from zemosaic_app.durations import rounded_duration
+from zemosaic_engine.settings import SettingField
+
+#: Code and own name of each language that there is.
+LANGUAGES = {"en": "English", "fr": "Français"}
+
+
+class Texts:
+    """The texts of one language.
+
+    Parameters
+    ----------
+    language : str
+        Its code.
+    entries : mapping of str to str
+        Texts by key, ``"run.start"``; words in braces are filled in.
+    """
+
+    def __init__(self, language: str, entries: Mapping[str, str]) -> None:
+        self.language = language
+        self._entries = entries
+
+    def __call__(self, key: str, **values: Any) -> str:
+        """The text of a key with its values filled in; `KeyError` for a key that no language has."""
+        text = self._entries[key]
+        return text.format(**values) if values else text
+
+    def name_of(self, prefix: str, word: str) -> str:
+        """The text for a word of the engine (a unit, a phase ...); the word itself if it is new here."""
+        return self._entries.get(f"{prefix}.{word}", word)
+
+    def help_of(self, field: SettingField) -> str:
+        """The sentence of a setting. In English it is that of the settings model, which is its one place."""
+        return field.help if self.language == "en" else self(f"help.{field.name}")
+
+    def duration(self, seconds: float) -> str:
+        """A duration as people say it, no finer than an estimate deserves."""
+        return rounded_duration(seconds, self)
+
+
+def read_entries(language: str) -> dict[str, str]:
+    """Every text of a language by its key."""
+    text = (resources.files(__package__) / "texts" / f"{language}.toml").read_text(encoding="utf-8")
+    return {f"{group}.{key}": value for group, entries in tomllib.loads(text).items() for key, value in entries.items()}
+
+
+def load_texts(language: str = "") -> Texts:
+    """The texts of a language; of the system's if none is named, English if that is not there."""
+    code = language or system_language()
+    code = code if code in LANGUAGES else "en"
+    return Texts(code, read_entries(code))
+
+
+def system_language() -> str:
+    """Two letters of the language that the system is set to."""
+    named = next((os.environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(name)), "")
+    return (named or locale.getlocale()[0] or "en")[:2].lower()

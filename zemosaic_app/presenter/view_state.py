@@ -1,0 +1,204 @@
+"""Events of a run become what a window shows."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from zemosaic_engine.events import Level, LogLine, PhaseStarted, Progress, SubCount, SubSetAside, TileCount, TimeLeft
+
+from .messages import Ending, FolderContents, JobEnded, MemoryInUse, Message
+from .texts import Texts
+
+Doing = Literal["nothing", "looking", "running", "paused", "stopping"]
+
+LEVELS: tuple[Level, ...] = ("DEBUG", "INFO", "SUCCESS", "WARN", "ERROR")
+_MOST_LINES = 20_000
+_METRIC = re.compile(
+    r"\[\w+\]\[METRICS\] (?P<figure>[^:(]+?)(?: \(channel (?P<channel>\w+)\))?: (?P<value>.*?)"
+    r"(?: \((?P<when>before|after) scaling\))?$"
+)
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """A line of the log pane."""
+
+    number: int
+    level: Level
+    text: str
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A ``[METRICS]`` line as a row of a table; `channel` and `when` are empty where it has none."""
+
+    figure: str
+    channel: str
+    when: str
+    value: str
+
+
+@dataclass(frozen=True)
+class LogFilter:
+    """Which lines of the log are shown: from a level on, and with a text in them, capitals or not."""
+
+    level: Level = "INFO"
+    search: str = ""
+
+    def lets(self, entry: LogEntry) -> bool:
+        """True if the line is shown."""
+        high_enough = LEVELS.index(entry.level) >= LEVELS.index(self.level)
+        return high_enough and self.search.casefold() in entry.text.casefold()
+
+
+def parse_metric(text: str) -> Metric | None:
+    """The row of a ``[METRICS]`` line; None for every other line."""
+    found = _METRIC.match(text)
+    return Metric(found["figure"], found["channel"] or "", found["when"] or "", found["value"]) if found else None
+
+
+def printable(text: str) -> str:
+    """Without control characters: file names may hold anything."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+@dataclass
+class ViewState:
+    """All that a window shows of a job.
+
+    Attributes
+    ----------
+    doing : str
+        What the engine is doing.
+    ending : str
+        How the last run ended; empty before and while one is at work.
+    reason, details : str
+        Why it did not end well, and what a crashed engine said.
+    phase : str
+        Name of the running phase, in the engine's words.
+    fraction : float
+        Share of the run that is behind us, 0..1; never falls.
+    """
+
+    doing: Doing = "nothing"
+    ending: Ending | Literal[""] = ""
+    reason: str = ""
+    details: str = ""
+    phase: str = ""
+    phase_number: int = 0
+    fraction: float = 0.0
+    steps: tuple[int, int] = (0, 0)
+    tiles: tuple[int, int] = (0, 0)
+    subs: tuple[int, int] = (0, 0)
+    memory_bytes: int = 0
+    log: deque[LogEntry] = field(default_factory=lambda: deque(maxlen=_MOST_LINES))
+    metrics: list[Metric] = field(default_factory=list)
+    set_aside: list[tuple[str, str]] = field(default_factory=list)
+    contents: FolderContents | None = None
+    now: Callable[[], float] = time.monotonic
+    _lines: int = 0
+    _shares: dict[str, float] = field(default_factory=dict)
+    _ends_at: float | None = None
+    _left_when_paused: float | None = None
+
+    def begin(self, doing: Doing) -> None:
+        """A job begins; a run forgets what the one before it told."""
+        if doing == "running":
+            kept = self.contents
+            self.__init__(now=self.now)  # type: ignore[misc]
+            self.contents = kept
+        self.doing = doing
+
+    def apply(self, message: Message) -> None:
+        """Take note of one message."""
+        match message:
+            case LogLine(text, level):
+                self.say(text, level)
+            case PhaseStarted(name, number, weight):
+                self.phase, self.phase_number, self.steps = name, number, (0, 0)
+                self._shares[name] = weight
+                self._advance(0.0)
+            case Progress(name, done, total):
+                self.steps = (done, total)
+                if name == self.phase:
+                    self._advance(done / max(total, 1))
+            case TileCount(done, total):
+                self.tiles = (done, total)
+            case SubCount(done, total):
+                self.subs = (done, total)
+            case SubSetAside(error):
+                self.set_aside.append((error.path.name, error.reason))
+            case TimeLeft(seconds):
+                self._ends_at = self.now() + seconds
+            case MemoryInUse(size_bytes):
+                self.memory_bytes = size_bytes
+            case FolderContents():
+                self.contents = message
+            case JobEnded():
+                self._end(message)
+
+    def say(self, text: str, level: Level = "INFO") -> None:
+        """One more line in the log."""
+        metric = parse_metric(text)
+        if metric is not None:
+            self.metrics.append(metric)
+        self._lines += 1
+        self.log.append(LogEntry(self._lines, level, printable(text)))
+
+    def pause(self) -> None:
+        """The run was asked to wait; the time left stands still."""
+        self.doing, self._left_when_paused = "paused", self._seconds_left()
+
+    def resume(self) -> None:
+        """The run goes on."""
+        self.doing = "running"
+        if self._left_when_paused is not None:
+            self._ends_at = self.now() + self._left_when_paused
+
+    def lines(self, wanted: LogFilter, after: int = 0) -> Iterable[LogEntry]:
+        """Lines that a filter lets through, from the one behind number `after` on."""
+        newer = []
+        for entry in reversed(self.log):
+            if entry.number <= after:
+                break
+            if wanted.lets(entry):
+                newer.append(entry)
+        return reversed(newer)
+
+    def time_left(self, texts: Texts) -> str:
+        """The time left for people; empty while nobody can know it."""
+        if self.doing == "paused":
+            return texts("run.is_paused")
+        if self.doing == "stopping":
+            return texts("run.is_stopping")
+        left = self._seconds_left()
+        if left is None or self.doing != "running":
+            return ""
+        return texts("run.time_left", time=texts.duration(left))
+
+    def _seconds_left(self) -> float | None:
+        return None if self._ends_at is None else max(self._ends_at - self.now(), 0.0)
+
+    def _advance(self, in_phase: float) -> None:
+        behind = sum(share for name, share in self._shares.items() if name != self.phase)
+        fraction = behind + self._shares.get(self.phase, 0.0) * min(max(in_phase, 0.0), 1.0)
+        self.fraction = max(self.fraction, min(fraction, 1.0))
+
+    def _end(self, message: JobEnded) -> None:
+        was_run, self.doing = self.doing != "looking", "nothing"
+        if message.ending in ("failed", "crashed") or (was_run and message.ending == "refused"):
+            self.say(message.reason, "ERROR")
+            for line in message.details.splitlines():
+                self.say(line, "ERROR")
+        if was_run:
+            self.ending, self.reason, self.details = message.ending, message.reason, message.details
+            self._ends_at = None
+            if message.ending in ("done", "incomplete"):
+                self.fraction = 1.0
+        elif message.ending in ("refused", "failed", "crashed"):
+            self.contents = FolderContents("", "", problem=message.reason)

@@ -1,0 +1,145 @@
+"""The pixels of a sub sorted into the cells of the canvas, and clipped medians of what is in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .compiled import jit
+
+_INFINITY = np.float32(np.inf)
+_SWEEPS = 4
+
+
+@jit
+def cell_numbers(nodes: Any, step: int, thinned: int, cell_px: int, columns: int, out: Any) -> None:
+    """The cell in which each of the thinned pixels of a sub lies.
+
+    Parameters
+    ----------
+    nodes : float64 (rows, columns, 2)
+        Place (x, y) on the canvas at the nodes of the map, of which the first is the first pixel.
+    step : int
+        Distance of the nodes in pixels of the sub.
+    thinned : int
+        Every so many-th pixel of every so many-th row is looked at.
+    cell_px, columns : int
+        Side of the cells in canvas pixels, and cells in a row of the canvas.
+    out : int64 (h, w)
+        ``row * columns + column`` of the cell; -1 where there is none.
+    """
+    for r in range(out.shape[0]):
+        j = r * thinned // step
+        v = (r * thinned - j * step) / step
+        for q in range(out.shape[1]):
+            i = q * thinned // step
+            u = (q * thinned - i * step) / step
+            x = (1.0 - v) * ((1.0 - u) * nodes[j, i, 0] + u * nodes[j, i + 1, 0]) + v * (
+                (1.0 - u) * nodes[j + 1, i, 0] + u * nodes[j + 1, i + 1, 0]
+            )
+            y = (1.0 - v) * ((1.0 - u) * nodes[j, i, 1] + u * nodes[j, i + 1, 1]) + v * (
+                (1.0 - u) * nodes[j + 1, i, 1] + u * nodes[j + 1, i + 1, 1]
+            )
+            row, column = np.floor((y + 0.5) / cell_px), np.floor((x + 0.5) / cell_px)
+            # NaN fails these comparisons too.
+            out[r, q] = int(row * columns + column) if row >= 0.0 and 0.0 <= column < columns else -1
+
+
+@jit
+def collect_cells(
+    pixels: Any, counted: Any, thinned: int, place: Any, first: int, values: Any, sums: Any, counts: Any
+) -> None:
+    """Lay the pixels of each cell side by side.
+
+    Parameters
+    ----------
+    pixels : float32 (H, W, C)
+        NaN = invalid.
+    counted : bool (H, W)
+        False is as good as NaN.
+    thinned : int
+        As for `cell_numbers`.
+    place : int64 (cells,)
+        Where a cell goes, by its number less `first`; -1 for nowhere. What is beyond the array has none.
+    first : int
+        Number of the first cell.
+    values : float32 (n, C, most)
+        Written as far as there are pixels.
+    sums : float64 (n, 2)
+        Sums of the columns and rows of the pixels of each cell; 0 before.
+    counts : int64 (h, w) in, and (n,) pixels of each cell out; the second 0 before.
+    """
+    numbers, filled = counts
+    for r in range(numbers.shape[0]):
+        for q in range(numbers.shape[1]):
+            k = numbers[r, q] - first
+            if k < 0 or k >= place.shape[0] or place[k] < 0:
+                continue
+            cell = place[k]
+            n = filled[cell]
+            good = counted[r * thinned, q * thinned]
+            for c in range(pixels.shape[2]):
+                values[cell, c, n] = pixels[r * thinned, q * thinned, c] if good else np.float32(np.nan)
+            sums[cell, 0] += q * thinned
+            sums[cell, 1] += r * thinned
+            filled[cell] = n + 1
+
+
+@jit
+def _below(ordered: Any, n: int, bound: float) -> int:
+    """How many of the first `n` sorted values are smaller than `bound`."""
+    low, high = 0, n
+    while low < high:
+        middle = (low + high) // 2
+        if float(ordered[middle]) < bound:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@jit
+def _not_above(ordered: Any, n: int, bound: float) -> int:
+    """How many of the first `n` sorted values are not larger than `bound`."""
+    low, high = 0, n
+    while low < high:
+        middle = (low + high) // 2
+        if float(ordered[middle]) <= bound:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@jit
+def clipped_medians(ordered: Any, median: Any, error: Any, count: Any) -> None:
+    """Star-clipped median of each row of sorted values, NaN behind them; see `sky.clipped_medians_sorted`.
+
+    Parameters
+    ----------
+    ordered : float32 (n, m)
+    median, error : float64 (n,)
+    count : int64 (n,)
+        Finite values of each row.
+    """
+    for row in range(ordered.shape[0]):
+        v, last = ordered[row], ordered.shape[1] - 1
+        finite = _below(v, ordered.shape[1], np.inf)
+        first = 0
+        while first < finite and v[first] == -_INFINITY:
+            first += 1
+        low, high = 0, finite
+        for _ in range(_SWEEPS):
+            middle = float(v[min(max((low + high) // 2, 0), last)])
+            spread = middle - float(v[min(max(low + ((high - low) * 16) // 100, 0), last)])
+            low = _below(v, finite, middle - 3.0 * spread)
+            high = min(_not_above(v, finite, middle + 3.0 * spread), finite)
+            high = max(high, low + 1)
+        span = high - low
+        one, other = low + (span - 1) // 2, low + span // 2
+        median[row] = 0.5 * (float(v[min(max(one, 0), last)]) + float(v[min(max(other, 0), last)]))
+        upper, lower = low + (span * 84) // 100, low + (span * 16) // 100
+        spread = 0.5 * (float(v[min(max(upper, 0), last)]) - float(v[min(max(lower, 0), last)]))
+        error[row] = 1.2533 * spread / np.sqrt(max(span, 1))
+        count[row] = finite - first

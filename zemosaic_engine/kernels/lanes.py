@@ -1,0 +1,350 @@
+"""A row of neighbouring pixels at once: the few vector instructions that compiled loops over samples are made of.
+
+The loops of `combining` run over the samples of a pixel, which differ in number and order from pixel
+to pixel, so that the compiler finds nothing to put into vector registers. These functions name the
+instructions: each works on a row of `LANES` values that lie side by side in memory, one a pixel.
+Missing samples are +inf, which sorts behind every other.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import extending
+from numba.core import cgutils, types
+
+intrinsic: Any = extending.intrinsic
+
+#: Pixels in a row.
+LANES = 16
+
+_F32, _F64 = ir.VectorType(ir.FloatType(), LANES), ir.VectorType(ir.DoubleType(), LANES)
+_I64 = ir.IntType(64)
+_FUSE = ("contract",)  # a product and a sum may be one instruction
+
+
+def _address(context: Any, builder: Any, kind: Any, array: Any, row: Any = None) -> Any:
+    """Address of a row of a C-contiguous array whose last axis has `LANES` values; of the first without `row`."""
+    data = context.make_array(kind)(context, builder, array).data
+    if row is not None:
+        data = builder.gep(data, [builder.mul(row, ir.Constant(row.type, LANES))])
+    return builder.bitcast(data, ir.VectorType(data.type.pointee, LANES).as_pointer())
+
+
+def _load(builder: Any, address: Any) -> Any:
+    return builder.load(address, align=4)
+
+
+def _all(kind: Any, value: float) -> Any:
+    """A row of one constant."""
+    return ir.Constant(kind, [value] * LANES)
+
+
+def _places(places: Any) -> Any:
+    return ir.Constant(ir.VectorType(ir.IntType(32), LANES), list(places))
+
+
+def _same(builder: Any, value: Any) -> Any:
+    """A row of one variable."""
+    nothing = ir.Constant(ir.VectorType(value.type, LANES), ir.Undefined)
+    row = builder.insert_element(nothing, value, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(row, nothing, _places([0] * LANES))
+
+
+def _is_finite(builder: Any, row: Any) -> Any:
+    return builder.fcmp_ordered("<", row, _all(_F32, float("inf")))
+
+
+class _Sums:
+    """Rows of sums that stay in registers over a loop."""
+
+    def __init__(self, builder: Any, count: int) -> None:
+        self._builder = builder
+        self._rows = [cgutils.alloca_once_value(builder, _all(_F64, 0.0)) for _ in range(count)]
+
+    def add(self, number: int, row: Any) -> None:
+        self._builder.store(
+            self._builder.fadd(self._builder.load(self._rows[number]), row, flags=_FUSE), self._rows[number]
+        )
+
+    def store(self, context: Any, kinds: Any, arrays: Any) -> None:
+        for row, kind, array in zip(self._rows, kinds, arrays, strict=True):
+            address = _address(context, self._builder, kind, array)
+            self._builder.store(self._builder.load(row), address, align=8)
+
+
+@intrinsic
+def exchange(typing: Any, rows: Any, first: Any, second: Any) -> Any:
+    """Put the smaller of two float32 rows into `first` and the larger into `second`, pixel by pixel."""
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        low, high = (_address(context, builder, signature.args[0], given[0], row) for row in given[1:])
+        one, other = _load(builder, low), _load(builder, high)
+        in_order = builder.fcmp_ordered("<", one, other)
+        builder.store(builder.select(in_order, one, other), low, align=4)
+        builder.store(builder.select(in_order, other, one), high, align=4)
+        return context.get_dummy_value()
+
+    return types.void(rows, types.int64, types.int64), code
+
+
+@intrinsic
+def clipped_moments(
+    typing: Any, rows: Any, count: Any, low: Any, high: Any, centre: Any, sums: Any, squares: Any
+) -> Any:
+    """Sums, and sums of squares, of the finite values of `count` rows, pulled in to low..high, from the centre."""
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        floor, ceiling, middle = (
+            _load(builder, _address(context, builder, signature.args[k], given[k])) for k in (2, 3, 4)
+        )
+        moments = _Sums(builder, 2)
+        with cgutils.for_range(builder, given[1]) as loop:
+            value = _load(builder, _address(context, builder, signature.args[0], given[0], loop.index))
+            away = builder.fpext(value, _F64)
+            away = builder.select(builder.fcmp_ordered(">", away, floor), away, floor)
+            away = builder.select(builder.fcmp_ordered("<", away, ceiling), away, ceiling)
+            away = builder.fsub(away, middle)
+            away = builder.select(_is_finite(builder, value), away, _all(_F64, 0.0))
+            moments.add(0, away)
+            moments.add(1, builder.fmul(away, away, flags=_FUSE))
+        moments.store(context, signature.args[5:], given[5:])
+        return context.get_dummy_value()
+
+    return types.void(rows, types.int64, low, high, centre, sums, squares), code
+
+
+@intrinsic
+def outliers(typing: Any, rows: Any, row: Any, centre: Any, below: Any, above: Any) -> Any:
+    """Bits, lowest first, of the pixels whose finite value in a row is farther than allowed from the centre."""
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        value = _load(builder, _address(context, builder, signature.args[0], given[0], given[1]))
+        middle, down, up = (_load(builder, _address(context, builder, signature.args[k], given[k])) for k in (2, 3, 4))
+        away = builder.fsub(builder.fpext(value, _F64), middle)
+        is_far = builder.or_(
+            builder.fcmp_ordered(">", away, up),
+            builder.fcmp_ordered(">", builder.fsub(_all(_F64, -0.0), away), down),
+        )
+        is_far = builder.and_(is_far, _is_finite(builder, value))
+        return builder.zext(builder.bitcast(is_far, ir.IntType(LANES)), _I64)
+
+    return types.int64(rows, types.int64, centre, below, above), code
+
+
+@intrinsic
+def weighted_sums(
+    typing: Any, rows: Any, weights: Any, sigma: Any, count: Any, total: Any, weight: Any, variance: Any
+) -> Any:
+    """Sums of w v, of w and of (w sigma)^2 over the finite values of `count` rows; one sigma a row."""
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        sums = _Sums(builder, 3)
+        noise = context.make_array(signature.args[2])(context, builder, given[2]).data
+        with cgutils.for_range(builder, given[3]) as loop:
+            value, share = (
+                _load(builder, _address(context, builder, signature.args[k], given[k], loop.index)) for k in (0, 1)
+            )
+            counts = _is_finite(builder, value)
+            share = builder.select(counts, builder.fpext(share, _F64), _all(_F64, 0.0))
+            value = builder.select(counts, builder.fpext(value, _F64), _all(_F64, 0.0))
+            one = builder.fpext(builder.load(builder.gep(noise, [loop.index])), ir.DoubleType())
+            spread = builder.fmul(share, _same(builder, one))
+            sums.add(0, builder.fmul(share, value, flags=_FUSE))
+            sums.add(1, share)
+            sums.add(2, builder.fmul(spread, spread, flags=_FUSE))
+        sums.store(context, signature.args[4:], given[4:])
+        return context.get_dummy_value()
+
+    return types.void(rows, weights, sigma, types.int64, total, weight, variance), code
+
+
+def _make_collector(channels: int) -> Any:
+    """The collector for images with so many interleaved channels."""
+
+    @intrinsic
+    def collect(
+        typing: Any,
+        samples: Any,
+        at: Any,
+        gain: Any,
+        offset: Any,
+        weight: Any,
+        values: Any,
+        shares: Any,
+        row: Any,
+        counts: Any,
+    ) -> Any:
+        def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            data = context.make_array(signature.args[0])(context, builder, given[0]).data
+            span = ir.VectorType(ir.FloatType(), (LANES - 1) * channels + 1)
+            address = builder.bitcast(builder.gep(data, [given[1]]), span.as_pointer())
+            read = _load(builder, address)
+            value = builder.shuffle_vector(
+                read, ir.Constant(span, ir.Undefined), _places(range(0, LANES * channels, channels))
+            )
+            factor, shift, share = (_same(builder, given[k]) for k in (2, 3, 4))
+            value = builder.fadd(builder.fmul(value, factor), shift)
+            # NaN and both infinities fail.
+            counted = builder.and_(
+                _is_finite(builder, value), builder.fcmp_ordered(">", value, _all(_F32, float("-inf")))
+            )
+            value = builder.select(counted, value, _all(_F32, float("inf")))
+            share = builder.select(counted, share, _all(_F32, 0.0))
+            for k, found in ((5, value), (6, share)):
+                place = _address(context, builder, signature.args[k], given[k], given[7])
+                builder.store(found, place, align=4)
+            total = _address(context, builder, signature.args[8], given[8])
+            wide = ir.VectorType(_I64, LANES)
+            builder.store(builder.add(builder.load(total, align=8), builder.zext(counted, wide)), total, align=8)
+            return context.get_dummy_value()
+
+        f32 = types.float32
+        return types.void(samples, types.int64, f32, f32, f32, values, shares, types.int64, counts), code
+
+    return collect
+
+
+#: For images of one and of three channels: ``gain * sample + offset`` of `LANES` neighbours from ``samples[at]`` on
+#: goes to a row of values (+inf where it is not finite), `weight` to a row of shares (0 there), and the finite
+#: ones are counted.
+collect_mono, collect_colour = _make_collector(1), _make_collector(3)
+
+
+#: Taps of Lanczos-3 along one axis.
+TAPS = 6
+_INNER = 4  # whose range bounds the value
+
+
+@intrinsic
+def lanczos_pixel(
+    typing: Any, source: Any, at: Any, stride: Any, table: Any, row_x: Any, t_x: Any, row_y: Any, t_y: Any,
+    undershoot: Any, overshoot: Any, calibration: Any, u: Any, v: Any, target: Any, where: Any,
+) -> Any:  # fmt: skip
+    """One resampled and calibrated pixel of three colours; returns the bits of those that are not finite.
+
+    `source` is flat with four numbers a pixel, `at` the first of the first tap, `stride` the numbers of a
+    row; `table` holds 8 weights a phase; `calibration` is float64 (11, 4).
+    """
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        (
+            source, at, stride, table, row_x, t_x, row_y, t_y, under, over, coefficients, u, v, target, where,
+        ) = given  # fmt: skip
+        f32, f64 = ir.FloatType(), ir.DoubleType()
+        four = _Colours(builder)
+        pixels = context.make_array(signature.args[0])(context, builder, source).data
+        weights = context.make_array(signature.args[3])(context, builder, table).data
+        wx, wy = (_phase_weights(builder, weights, row, t) for row, t in ((row_x, t_x), (row_y, t_y)))
+        total = low = high = None
+        for j in range(TAPS):
+            place = builder.gep(pixels, [builder.add(at, builder.mul(stride, ir.Constant(stride.type, j)))])
+            row = _load(builder, builder.bitcast(place, ir.VectorType(f32, 4 * TAPS).as_pointer()))
+            weighted = builder.fmul(row, _shuffled(builder, wy, [j] * (4 * TAPS)), flags=_FUSE)
+            total = weighted if total is None else builder.fadd(total, weighted, flags=_FUSE)
+            if 1 <= j <= _INNER:
+                inner = _shuffled(builder, row, range(4, 4 + 4 * _INNER))
+                low = inner if low is None else four.smaller(low, inner)
+                high = inner if high is None else four.larger(high, inner)
+        total = builder.fmul(total, _shuffled(builder, wx, [k // 4 for k in range(4 * TAPS)]))
+        value = four.folded(total, TAPS, builder.fadd)
+        bad = four.bits_of_not_finite(value)
+        least, most = four.folded(low, _INNER, four.smaller), four.folded(high, _INNER, four.larger)
+        spread = builder.fsub(most, least)
+        value = four.larger(value, builder.fsub(least, builder.fmul(four.same(under), spread)))
+        value = four.smaller(value, builder.fadd(most, builder.fmul(four.same(over), spread)))
+        data = context.make_array(signature.args[10])(context, builder, coefficients).data
+        value = builder.fptrunc(
+            _calibrated(builder, four, data, builder.fpext(value, ir.VectorType(f64, 4)), u, v), ir.VectorType(f32, 4)
+        )
+        place = builder.gep(context.make_array(signature.args[13])(context, builder, target).data, [where])
+        colours = _shuffled(builder, value, range(3))
+        builder.store(colours, builder.bitcast(place, ir.VectorType(f32, 3).as_pointer()), align=4)
+        return bad
+
+    f32, f64, i64 = types.float32, types.float64, types.int64
+    return i64(
+        source, i64, i64, table, i64, f32, i64, f32, f32, f32, calibration, f64, f64, target, i64
+    ), code  # fmt: skip
+
+
+def _shuffled(builder: Any, vector: Any, places: Any) -> Any:
+    places = list(places)
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), len(places)), places)
+    return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), mask)
+
+
+def _phase_weights(builder: Any, table: Any, row: Any, t: Any) -> Any:
+    """Weights of eight taps between two rows of the table."""
+    eight = ir.VectorType(ir.FloatType(), 8)
+    place = builder.gep(table, [builder.mul(row, ir.Constant(row.type, 8))])
+    here = _load(builder, builder.bitcast(place, eight.as_pointer()))
+    place = builder.gep(place, [ir.Constant(row.type, 8)])
+    there = _load(builder, builder.bitcast(place, eight.as_pointer()))
+    one = builder.insert_element(ir.Constant(eight, ir.Undefined), t, ir.Constant(ir.IntType(32), 0))
+    step = builder.fmul(_shuffled(builder, one, [0] * 8), builder.fsub(there, here), flags=_FUSE)
+    return builder.fadd(here, step, flags=_FUSE)
+
+
+def _calibrated(builder: Any, four: _Colours, table: Any, value: Any, u: Any, v: Any) -> Any:
+    """``(value - pedestal) * (gain / light) + offset + slopes``, see `SubCalibration`."""
+    kind = ir.VectorType(ir.DoubleType(), 4)
+
+    def column(number: int) -> Any:
+        place = builder.gep(table, [ir.Constant(_I64, 4 * number)])
+        return _load(builder, builder.bitcast(place, kind.as_pointer()))
+
+    def plus(total: Any, number: int, factor: Any) -> Any:
+        term = builder.fmul(column(number), four.same(factor), flags=_FUSE)
+        return builder.fadd(total, term, flags=_FUSE)
+
+    uu, uv, vv = builder.fmul(u, u), builder.fmul(u, v), builder.fmul(v, v)
+    r2 = builder.fadd(uu, vv)
+    light = ir.Constant(kind, [1.0] * 4)
+    for number, factor in ((5, u), (6, v), (7, uu), (8, uv), (9, vv), (10, builder.fmul(r2, r2))):
+        light = plus(light, number, factor)
+    background = plus(plus(column(2), 3, u), 4, v)
+    scaled = builder.fmul(builder.fsub(value, column(1)), builder.fdiv(column(0), light), flags=_FUSE)
+    return builder.fadd(scaled, background, flags=_FUSE)
+
+
+class _Colours:
+    """Steps on the four numbers of a pixel."""
+
+    def __init__(self, builder: Any) -> None:
+        self._builder = builder
+
+    def same(self, value: Any) -> Any:
+        kind = ir.VectorType(value.type, 4)
+        one = self._builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+        return _shuffled(self._builder, one, [0] * 4)
+
+    def smaller(self, a: Any, b: Any) -> Any:
+        return self._builder.select(self._builder.fcmp_ordered("<", a, b), a, b)
+
+    def larger(self, a: Any, b: Any) -> Any:
+        return self._builder.select(self._builder.fcmp_ordered(">", a, b), a, b)
+
+    def bits_of_not_finite(self, value: Any) -> Any:
+        """Which of the first three numbers are NaN or infinite, lowest bit first."""
+        kind = ir.VectorType(ir.IntType(32), 4)
+        exponent = ir.Constant(kind, [0x7F800000] * 4)
+        found = self._builder.and_(self._builder.bitcast(value, kind), exponent)
+        marks = self._builder.select(
+            self._builder.icmp_unsigned("==", found, exponent),
+            ir.Constant(kind, [1, 2, 4, 0]),
+            ir.Constant(kind, [0, 0, 0, 0]),
+        )
+        one, two, four = (
+            self._builder.extract_element(marks, ir.Constant(ir.IntType(32), place)) for place in range(3)
+        )
+        return self._builder.zext(self._builder.or_(self._builder.or_(one, two), four), _I64)
+
+    def folded(self, vector: Any, pixels: int, joined: Any) -> Any:
+        """The numbers of several pixels joined to those of one."""
+        parts = [_shuffled(self._builder, vector, range(4 * k, 4 * k + 4)) for k in range(pixels)]
+        while len(parts) > 1:
+            pairs = [joined(a, b) for a, b in zip(parts[::2], parts[1::2], strict=False)]
+            parts = pairs + parts[2 * len(pairs) :]
+        return parts[0]

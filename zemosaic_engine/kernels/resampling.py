@@ -1,0 +1,162 @@
+"""Colour subs onto the canvas by Lanczos-3, calibrated on the way: the fast twin of `reference.resample`.
+
+Pixels of the source have four numbers, three colours and one that is not used, so that the colours of
+a pixel fill a vector register. Serial, and free of the interpreter's lock. The value of a pixel does
+not depend on which part of the source or of the target is worked on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .compiled import jit, jit_inline
+from .lanes import TAPS, lanczos_pixel
+
+# Constants of `reference`, repeated and not imported: Numba's cache on disk looks at the date of this
+# file alone. Those of `lanes` are handed to it, for the same reason.
+UNDERSHOOT, OVERSHOOT = np.float32(0.05), np.float32(0.25)
+HALF_WEIGHT = np.float32(0.4999)
+_INFINITY = np.float32(np.inf)
+_COLOURS = 3
+
+
+@jit_inline
+def _between(table: Any, row: int, t: Any, k: int) -> Any:
+    return table[row, k] + t * (table[row + 1, k] - table[row, k])
+
+
+@jit
+def _over_valid(source: Any, top: int, left: int, c: int, table: Any, at_y: Any, at_x: Any) -> Any:
+    """Sum over the taps that are inside and finite, renormalised and kept in their range."""
+    total, weight = np.float32(0.0), np.float32(0.0)
+    low, high = np.float32(np.inf), np.float32(-np.inf)
+    inner_low, inner_high, valid = np.float32(np.inf), np.float32(-np.inf), 0
+    for j in range(max(0, -top), min(TAPS, source.shape[0] - top)):
+        for i in range(max(0, -left), min(TAPS, source.shape[1] - left)):
+            value = source[top + j, left + i, c]
+            if not abs(value) < _INFINITY:
+                continue
+            share = _between(table, at_y[0], at_y[1], j) * _between(table, at_x[0], at_x[1], i)
+            valid += 1
+            weight += share
+            total += share * value
+            low, high = min(low, value), max(high, value)
+            if 1 <= j < TAPS - 1 and 1 <= i < TAPS - 1:
+                inner_low, inner_high = min(inner_low, value), max(inner_high, value)
+    if valid == TAPS * TAPS:
+        spread = inner_high - inner_low
+        return min(max(total, inner_low - UNDERSHOOT * spread), inner_high + OVERSHOOT * spread)
+    # At half a pixel beyond the border half of the weight remains, but for rounding.
+    if weight < HALF_WEIGHT:
+        return np.float32(np.nan)
+    return min(max(total / weight, low), high)
+
+
+@jit_inline
+def _calibrated(value: Any, k: Any, c: int, u: float, v: float) -> Any:
+    r2 = u * u + v * v
+    light = 1.0 + k[5, c] * u + k[6, c] * v + k[7, c] * u * u + k[8, c] * u * v + k[9, c] * v * v + k[10, c] * r2 * r2
+    return np.float32((value - k[1, c]) * (k[0, c] / light) + (k[2, c] + k[3, c] * u + k[4, c] * v))
+
+
+@jit
+def _places_of_row(nodes: Any, step: int, row: int, first_column: int, along: Any) -> None:
+    """Places on the sub of the pixels of a row, linear between the nodes."""
+    j, columns, q = row // step, along.shape[1], 0
+    v = (row - j * step) / step
+    while q < columns:
+        i = (first_column + q) // step
+        end = min(columns, (i + 1) * step - first_column)
+        for k in range(2):
+            left = (1.0 - v) * nodes[j, i, k] + v * nodes[j + 1, i, k]
+            right = (1.0 - v) * nodes[j, i + 1, k] + v * nodes[j + 1, i + 1, k]
+            for p in range(q, end):
+                u = (first_column + p - i * step) / step
+                along[k, p] = (1.0 - u) * left + u * right
+        q = end
+
+
+@jit
+def _resample_row(
+    source: Any, origin: Any, shape: Any, along: Any, table: Any, sensor: Any, calibration: Any, out: Any
+) -> int:
+    """Fill a row of pixels and count those that got a value."""
+    height, width = shape
+    middle_x, middle_y, per_half = sensor
+    phases, stride, found = table.shape[0] - 1, source.shape[1] * source.shape[2], 0
+    flat, target = source.reshape(source.size), out.reshape(out.size)
+    for q in range(out.shape[0]):
+        x, y, where = along[0, q], along[1, q], q * _COLOURS
+        # NaN fails these comparisons too.
+        if not (x >= -0.5 and x < width - 0.5 and y >= -0.5 and y < height - 0.5):
+            for c in range(_COLOURS):
+                target[where + c] = np.nan
+            continue
+        left, top = int(np.floor(x)), int(np.floor(y))
+        phase_x, phase_y = (x - left) * phases, (y - top) * phases
+        row_x, row_y = min(int(phase_x), phases - 1), min(int(phase_y), phases - 1)
+        t_x, t_y = np.float32(phase_x - row_x), np.float32(phase_y - row_y)
+        u, v = (x - middle_x) * per_half, (y - middle_y) * per_half
+        x0, y0 = left - 2 - origin[1], top - 2 - origin[0]
+        bad = 7
+        if x0 >= 0 and y0 >= 0 and x0 + TAPS <= source.shape[1] and y0 + TAPS <= source.shape[0]:
+            bad = lanczos_pixel(
+                flat, y0 * stride + x0 * 4, stride, table, row_x, t_x, row_y, t_y, UNDERSHOOT, OVERSHOOT,
+                calibration, u, v, target, where,
+            )  # fmt: skip
+        if bad != 0:
+            near_x, near_y = int(np.floor(x + 0.5)) - origin[1], int(np.floor(y + 0.5)) - origin[0]
+            for c in range(_COLOURS):
+                if bad >> c & 1:
+                    value = np.float32(np.nan)
+                    if abs(source[near_y, near_x, c]) < _INFINITY:
+                        value = _over_valid(source, y0, x0, c, table, (row_y, t_y), (row_x, t_x))
+                    target[where + c] = _calibrated(value, calibration, c, u, v)
+        found += abs(target[where]) < _INFINITY
+    return found
+
+
+@jit
+def resample_part(
+    source: Any,
+    origin: Any,
+    shape: Any,
+    nodes: Any,
+    step: int,
+    first_row: int,
+    first_column: int,
+    table: Any,
+    calibration: Any,
+    out: Any,
+) -> int:
+    """Fill a box of the canvas from a part of a sub, and count the pixels that got a value.
+
+    Parameters
+    ----------
+    source : float32 (h, w, 4), C-contiguous
+        Part of the sub that holds every pixel of it within three of where the box looks; NaN = invalid.
+    origin : tuple of int
+        Row and column of ``source[0, 0]`` on the sub.
+    shape : tuple of int
+        ``(height, width)`` of the whole sub.
+    nodes : float64 (rows, columns, 2)
+        Place (x, y) on the sub at the nodes of the map.
+    step, first_row, first_column : int
+        Distance of the nodes, and row and column of ``out[0, 0]`` counted from the first node.
+    table : float32 (phases + 1, 8)
+        Weights of the six taps for every phase of a pixel; the last two are 0.
+    calibration : float64 (11, 4)
+        ``SubCalibration.coefficients``, one column a colour.
+    out : float32 (h, w, 3), C-contiguous
+        Written whole; NaN where there is nothing. See `warp.resample` for the rules.
+    """
+    height, width = shape
+    half = 0.5 * np.sqrt(float(width * width + height * height))
+    sensor = (0.5 * (width - 1), 0.5 * (height - 1), 1.0 / half)
+    along, found = np.empty((2, out.shape[1])), 0
+    for r in range(out.shape[0]):
+        _places_of_row(nodes, step, first_row + r, first_column, along)
+        found += _resample_row(source, origin, shape, along, table, sensor, calibration, out[r])
+    return found

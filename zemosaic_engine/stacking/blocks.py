@@ -1,0 +1,278 @@
+"""A tile is stacked block by block: parts of its subs are decoded, resampled and combined, and forgotten.
+
+Memory is that of the blocks under way, however many subs there are. Every number of a block is the same
+in any block that holds its pixel: coordinates, weights and noise are counted on the canvas and on
+the whole sub.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import SubError
+from ..events import CancelToken
+from ..executors.threads import run_all, thread_count
+from ..footprints import Footprint
+from ..frames import SubInfo
+from ..geometry import Box, cut_evenly
+from ..kernels import reference
+from ..photometry.calibration import SubCalibration
+from ..photometry.sky import sky_noise
+from ..settings import GridSettings
+from ..sub_parts import SubParts
+from ..warp import PixelMap, kernel_stretch, kernel_table, pixel_map, source_box
+from ..wcs import CanvasPlan
+from .combine import Stack
+from .samples import radial_weights
+from .sky_map import SkyMap
+
+_COLOURS = 3
+_REACH_PX = 4  # taps of Lanczos-3, and one for rounding
+_LARGEST_SIDE_PX = 512
+_LEAST_SIDE_PX = 16
+_SAMPLE_BYTES = 4 * _COLOURS
+_NOISE_SIDE_PX = 192
+
+
+@dataclass(frozen=True)
+class BlockSub:
+    """What the blocks need to know of a sub.
+
+    Attributes
+    ----------
+    number : int
+    footprint : Footprint
+    mapping : PixelMap
+        From its whole footprint on the canvas to its pixels.
+    calibration : ndarray of float64, shape (11, 4)
+        For the resampling kernel.
+    noise : ndarray of float32, shape (3,)
+        Sky noise of a resampled pixel on the common scale.
+    """
+
+    number: int
+    footprint: Footprint
+    mapping: PixelMap
+    calibration: NDArray[np.float64]
+    noise: NDArray[np.float32]
+
+
+class BlockStacker:
+    """Stacks boxes of the canvas from subs that are calibrated one by one.
+
+    Parameters
+    ----------
+    infos : sequence of SubInfo
+        Bayer subs; numbers refer to this order.
+    footprints : sequence of Footprint
+        Of the subs, in the same order.
+    canvas : CanvasPlan
+    parts : SubParts
+    calibrations : mapping of int to SubCalibration
+        A sub without one keeps its ADU.
+    settings : GridSettings
+    sample_bytes : int
+        Samples held at once by all threads together.
+    """
+
+    def __init__(
+        self,
+        infos: Sequence[SubInfo],
+        footprints: Sequence[Footprint],
+        canvas: CanvasPlan,
+        parts: SubParts,
+        calibrations: Mapping[int, SubCalibration],
+        settings: GridSettings,
+        sample_bytes: int,
+    ) -> None:
+        self._infos, self._footprints, self._canvas = infos, footprints, canvas
+        self._parts, self._calibrations, self._settings = parts, calibrations, settings
+        self._threads = thread_count(settings.threads)
+        self._block_bytes = max(sample_bytes // self._threads, 1)
+        self._known: dict[int, BlockSub | None] = {}
+
+    def prepare(self, numbers: Sequence[int], cancel: CancelToken) -> list[BlockSub]:
+        """Maps and noise of some subs, those that can be read; the others are in ``failures`` of the parts."""
+        missing = [number for number in numbers if number not in self._known]
+        wanted = set(numbers)
+        self._known = {number: sub for number, sub in self._known.items() if number in wanted}
+        made = run_all(self._prepare_one, missing, self._threads, cancel)
+        self._known.update(zip(missing, made, strict=True))
+        found = (self._known[number] for number in numbers)
+        return [sub for sub in found if sub is not None]
+
+    def stack(
+        self, box: Box, fresh: Sequence[Box], subs: Sequence[BlockSub], sky: SkyMap, cancel: CancelToken
+    ) -> tuple[Stack, set[int]]:
+        """Stack the parts `fresh` of `box`; the rest is left empty.
+
+        Returns
+        -------
+        stack : Stack
+            Of the shape of `box`.
+        used : set of int
+            Numbers of the subs that have a valid sample.
+        """
+        shape = (*box.shape, _COLOURS)
+        pixels = np.full(shape, np.nan, dtype=np.float32)
+        weight, coverage = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.uint16)
+        blocks = [block for part in fresh for block in self._cut(part, subs)]
+
+        def stack_one(block: Box) -> tuple[set[int], int, int]:
+            into, used = self._stack_block(block, subs, sky)
+            where = block.relative_to(box).slices
+            pixels[where], weight[where], coverage[where] = into[:3]
+            return used, int(into[2].sum(dtype=np.int64)), int(into[3].sum(dtype=np.int64))
+
+        done = run_all(stack_one, blocks, self._threads, cancel)
+        used = set().union(*(numbers for numbers, _, _ in done))
+        kept, lost = sum(n for _, n, _ in done), sum(n for _, _, n in done)
+        return Stack(pixels, weight, coverage, 100.0 * lost / max(1, kept + lost), None), used
+
+    def _prepare_one(self, number: int) -> BlockSub | None:
+        info, footprint = self._infos[number], self._footprints[number]
+        table = np.zeros((11, 4))
+        table[0] = 1.0
+        given = self._calibrations.get(number)
+        if given is not None:
+            table[:, :_COLOURS] = given.coefficients.T
+        mapping = pixel_map(info.wcs, self._canvas.wcs, footprint.box, src_shape=info.shape)
+        sub = BlockSub(number, footprint, mapping, table, np.ones(_COLOURS, dtype=np.float32))
+        try:
+            noise = self._noise(sub, given)
+        except SubError:
+            return None
+        return BlockSub(number, footprint, mapping, table, noise.astype(np.float32))
+
+    def _noise(self, sub: BlockSub, calibration: SubCalibration | None) -> NDArray[np.float64]:
+        """Noise of a resampled pixel, from the middle of the sub, at the mean brightness of its field."""
+        box = sub.footprint.box
+        y, x = (box.y0 + box.y1) // 2, (box.x0 + box.x1) // 2
+        middle = Box(y, y, x, x).grow(_NOISE_SIDE_PX // 2, _NOISE_SIDE_PX // 2).intersect(box)
+        samples = np.empty((*middle.shape, _COLOURS), dtype=np.float32)
+        plain = np.zeros((11, 4))
+        plain[0] = 1.0
+        self._resample(sub, middle, samples, plain)
+        noise = sky_noise(samples)
+        if calibration is None:
+            return np.where(noise > 0, noise, 1.0)
+        v, u = (side.ravel() for side in np.mgrid[-1:1:9j, -1:1:9j])
+        height, width = self._infos[sub.number].shape
+        diagonal = np.hypot(height, width)
+        factor, _ = calibration.at(u * width / diagonal, v * height / diagonal)
+        noise = noise * factor.mean(axis=0)
+        if calibration.weight is not None:
+            with np.errstate(divide="ignore"):
+                noise = np.where(noise > 0, noise, 1.0 / np.sqrt(calibration.weight))
+        return np.where((noise > 0) & np.isfinite(noise), noise, 1.0)
+
+    def _resample(self, sub: BlockSub, box: Box, out: NDArray[np.float32], calibration: NDArray[np.float64]) -> int:
+        """Fill `out` with a sub; the number of pixels that have a value."""
+        shape = self._infos[sub.number].shape
+        part = source_box(sub.mapping, box, shape, _REACH_PX)
+        if part.is_empty:
+            out[...] = np.nan
+            return 0
+        from ..kernels import resampling
+
+        pixels, origin = self._parts.read(sub.number, part)
+        return int(
+            resampling.resample_part(
+                pixels, origin, shape, sub.mapping.nodes, sub.mapping.step, box.y0 - sub.mapping.node_y0,
+                box.x0 - sub.mapping.node_x0, _lanczos_table(), calibration, out,
+            )
+        )  # fmt: skip
+
+    def _cut(self, part: Box, subs: Sequence[BlockSub]) -> list[Box]:
+        """Blocks whose samples fit the memory of a thread."""
+        rows, columns = (cut_evenly(side, _LARGEST_SIDE_PX) for side in part.shape)
+        blocks = [Box(part.y0 + y0, part.y0 + y1, part.x0 + x0, part.x0 + x1) for y0, y1 in rows for x0, x1 in columns]
+        return [small for block in blocks for small in self._halved(block, subs)]
+
+    def _halved(self, block: Box, subs: Sequence[BlockSub]) -> list[Box]:
+        there = [sub for sub in subs if not sub.footprint.box.intersect(block).is_empty]
+        needed = sum(_SAMPLE_BYTES * int(np.prod(sub.footprint.box.intersect(block).shape)) for sub in there)
+        if needed <= self._block_bytes or max(block.shape) <= _LEAST_SIDE_PX:
+            return [block]
+        if block.height >= block.width:
+            middle = (block.y0 + block.y1) // 2
+            halves = Box(block.y0, middle, block.x0, block.x1), Box(middle, block.y1, block.x0, block.x1)
+        else:
+            middle = (block.x0 + block.x1) // 2
+            halves = Box(block.y0, block.y1, block.x0, middle), Box(block.y0, block.y1, middle, block.x1)
+        return [small for half in halves for small in self._halved(half, there)]
+
+    def _stack_block(
+        self, block: Box, subs: Sequence[BlockSub], sky: SkyMap
+    ) -> tuple[tuple[NDArray, NDArray, NDArray, NDArray], set[int]]:
+        """Value, weight, coverage and rejected samples of a block, and who is in it."""
+        there = [(sub, sub.footprint.box.intersect(block)) for sub in subs if sub.footprint.meets(block)]
+        there = [(sub, crop) for sub, crop in there if not crop.is_empty]
+        sizes = [crop.height * crop.width * _COLOURS for _, crop in there]
+        start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        samples = np.empty(int(start[-1]), dtype=np.float32)
+        kept = []
+        for place, (sub, crop) in enumerate(there):
+            target = samples[start[place] : start[place + 1]].reshape(*crop.shape, _COLOURS)
+            try:
+                found = self._resample(sub, crop, target, sub.calibration)
+            except SubError:  # noted by the parts, told at the end of the tile
+                found = 0
+            if found:
+                kept.append(place)
+        shape = (*block.shape, _COLOURS)
+        out = (
+            np.empty(shape, dtype=np.float32),
+            np.empty(shape, dtype=np.float32),
+            np.empty(shape, dtype=np.uint16),
+            np.empty(shape, dtype=np.uint16),
+        )
+        self._combine(block, [there[place] for place in kept], samples, start[kept], sky, out)
+        return out, {there[place][0].number for place in kept}
+
+    def _combine(
+        self,
+        block: Box,
+        there: Sequence[tuple[BlockSub, Box]],
+        samples: NDArray[np.float32],
+        start: NDArray[np.int64],
+        sky: SkyMap,
+        out: tuple[NDArray, NDArray, NDArray, NDArray],
+    ) -> None:
+        from ..kernels import combining
+
+        settings, count = self._settings, len(there)
+        noise = np.array([sub.noise for sub, _ in there], dtype=np.float32).reshape(count, _COLOURS)
+        weight = np.ones_like(noise)
+        if settings.stack_weight_method == "noise_variance":
+            weight = (1.0 / np.square(noise, dtype=np.float64)).astype(np.float32)
+        footprints = [sub.footprint for sub, _ in there]
+        combining.combine_rows(
+            samples, start,
+            np.array([crop.relative_to(block) for _, crop in there], dtype=np.int64).reshape(-1, 4),
+            0, block.height, block.width, _COLOURS,
+            np.ones_like(noise), np.zeros_like(noise), weight, noise,
+            np.array([footprint.edges for footprint in footprints]).reshape(-1, 4, 3), settings.edge_feather_px,
+            radial_weights(footprints, settings), sky.level, reference.REJECT[settings.stack_reject_algo],
+            settings.stack_kappa_low, settings.stack_kappa_high, settings.winsor_limits[0], settings.winsor_limits[1],
+            reference.COMBINE[settings.stack_final_combine], *out,
+            sky_step=sky.cell_px, origin=(block.y0, block.x0),
+        )  # fmt: skip
+
+
+def serves(infos: Sequence[SubInfo], settings: GridSettings, canvas: CanvasPlan) -> bool:
+    """True if blocks can stack these subs: Bayer images by Lanczos-3 at about their own scale."""
+    return settings.resample_kernel == "lanczos3" and all(
+        info.bayer is not None and kernel_stretch(canvas.pixel_scale_arcsec / info.pixel_scale_arcsec) == 1.0
+        for info in infos
+    )
+
+
+def _lanczos_table() -> NDArray[np.float32]:
+    """Weights of the six taps, filled up to eight."""
+    table = kernel_table("lanczos3", 1.0)
+    return np.ascontiguousarray(np.pad(table, ((0, 0), (0, 8 - table.shape[1]))))

@@ -1,0 +1,245 @@
+"""One tile after another: its subs become a stack, made neutral, on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from astropy.wcs import WCS
+
+from .. import memory, mosaic_files, provenance
+from ..drizzle import gap_shares
+from ..errors import SubError
+from ..events import CancelToken, Steps, Teller
+from ..executors.threads import run_interruptibly
+from ..footprints import Footprint, TileLayout
+from ..frames import SubInfo
+from ..geometry import Box, without
+from ..kernels.cuda import Gpu
+from ..loading import SubLoader
+from ..photometry.neutral import equalize_rgb_medians_inplace
+from ..request import GridRequest
+from ..resume.fingerprints import file_digest
+from ..settings import GridSettings
+from ..sub_parts import SubParts
+from ..tile_matching import channel_names
+from ..tiles import TilePixels, examine, read_part, write_tile
+from ..wcs import CanvasPlan
+from .blocks import BlockStacker, serves
+from .combine import Stack, combine, normalise
+from .gather import gather
+from .past import StackedTile
+from .sky_map import flat_sky
+from .survey import Survey
+
+_SOME_GAPS = 1e-3
+
+
+def stacks_blocks(request: GridRequest, canvas: CanvasPlan, layouts: Sequence[TileLayout]) -> bool:
+    """True if tiles can be stacked block by block: cells of the canvas, colour subs that are calibrated one by one."""
+    calibrated = request.settings.photometry == "survey" or request.calibrations is not None
+    on_canvas = all(layout.grid is None for layout in layouts)
+    return calibrated and on_canvas and serves(request.infos, request.settings, canvas)
+
+
+class TileStacker:
+    """Stacks the tiles of a run.
+
+    Colour subs that are calibrated one by one are stacked block by block; where an earlier tile holds the
+    same pixels already they are taken from its file, bit by bit what would be computed again. All other
+    subs are resampled onto the whole tile first, because its own levels are measured there.
+
+    Parameters
+    ----------
+    request : GridRequest
+    canvas : CanvasPlan
+    footprints : sequence of Footprint
+        Of the subs.
+    loader : SubLoader
+        Whole subs.
+    survey : Survey
+        Their calibrations.
+    gpu : Gpu or None
+        The device that resamples and stacks; None for the CPU.
+    by_blocks : bool
+        What `stacks_blocks` says.
+    budget : int
+        Bytes for subs and samples.
+    steps : Steps
+        Counts each sub of each tile.
+    tell : Teller
+    cancel : CancelToken
+    """
+
+    def __init__(
+        self,
+        request: GridRequest,
+        canvas: CanvasPlan,
+        footprints: Sequence[Footprint],
+        loader: SubLoader,
+        survey: Survey,
+        gpu: Gpu | None,
+        by_blocks: bool,
+        budget: int,
+        steps: Steps,
+        tell: Teller,
+        cancel: CancelToken,
+    ) -> None:
+        self._request, self._canvas, self._footprints = request, canvas, footprints
+        self._loader, self._survey, self._gpu = loader, survey, gpu
+        self._steps, self._tell, self._cancel = steps, tell, cancel
+        self._store = memory.SampleStore(budget // 2, request.output)
+        self._parts = SubParts(request.infos, loader.hot_pixels, request.output, loader.rules)
+        self._by_blocks = by_blocks and survey.calibrated
+        calibrations = {n: c for n, c in enumerate(survey.calibrations) if c is not None}
+        self._blocks = BlockStacker(
+            request.infos, footprints, canvas, self._parts, calibrations, request.settings, budget // 2
+        )
+
+    def __enter__(self) -> TileStacker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._store.close()
+        self._parts.close()
+
+    @property
+    def failures(self) -> Mapping[int, SubError]:
+        """Subs that could not be used, by number."""
+        return {**self._loader.failures, **self._parts.failures}
+
+    def stack(self, layout: TileLayout, earlier: Sequence[TileLayout], done: Mapping[str, StackedTile]) -> StackedTile:
+        """Stack one tile, make its colours neutral and put it on disk.
+
+        Parameters
+        ----------
+        layout : TileLayout
+        earlier : sequence of TileLayout
+            Tiles that are on disk.
+        done : mapping of str to StackedTile
+            What is in them, by name.
+        """
+        if self._by_blocks:
+            stack, numbers = self._stack_blocks(layout, earlier, done)
+        else:
+            stack, numbers = self._stack_whole(layout)
+        if stack is None:
+            return StackedTile([], None, "")
+        path = mosaic_files.tile_path(self._request.output, layout.name)
+        content = TilePixels(stack.pixels, stack.weight, stack.coverage)
+        cards = provenance.tile_cards(layout.inner, layout.outer)
+        write_tile(path, content, tile_wcs(layout, self._canvas), cards, self._cancel.check)
+        health = run_interruptibly(lambda: examine(content.pixels), self._cancel)
+        return StackedTile([layout.subs.index(number) for number in numbers], health, file_digest(path))
+
+    def _stack_whole(self, layout: TileLayout) -> tuple[Stack | None, Sequence[int]]:
+        """All samples of the tile at once, measured and brought to one level among themselves."""
+        request, survey, settings = self._request, self._survey, self._request.settings
+        samples, facts, numbers = gather(
+            layout, request.infos, self._footprints, self._canvas, self._loader, self._store, settings, survey,
+            self._steps, self._cancel, self._gpu,
+        )  # fmt: skip
+        if not numbers:
+            return None, []
+        if survey.calibrated:  # the samples are on one scale since they were resampled
+            settings = settings.model_copy(update={"stack_norm_method": "none"})
+        scales = normalise(samples, facts, settings, self._cancel)
+        stack = combine(samples, facts, scales, settings, device=self._gpu, cancel=self._cancel)
+        self._tell.log(_stack_line(layout, numbers, request.infos, stack, survey))
+        if settings.resample_kernel == "drizzle":
+            _tell_gaps(layout.name, stack, settings, self._tell)
+        _equalise(layout.name, stack, settings, survey, self._tell)
+        return stack, numbers
+
+    def _stack_blocks(
+        self, layout: TileLayout, earlier: Sequence[TileLayout], done: Mapping[str, StackedTile]
+    ) -> tuple[Stack | None, Sequence[int]]:
+        """What no earlier tile holds is stacked, the rest is read from its file."""
+        survey, before = self._survey, set(self._parts.failures)
+        fresh, held = without(layout.outer, [other.outer for other in earlier])
+        if not survey.background_known:
+            fresh, held = [layout.outer], []
+        readable = [number for number in layout.subs if number not in self._loader.failures]
+        subs = self._blocks.prepare(readable, self._cancel)
+        sky = survey.sky or flat_sky(np.zeros(3) if survey.background is None else survey.background)
+        stack, used = self._blocks.stack(layout.outer, fresh, subs, sky, self._cancel)
+        for number in set(self._parts.failures) - before:
+            self._tell.set_aside(self._parts.failures[number])
+        for _ in layout.subs:
+            self._steps.one()
+        if used:
+            numbers = [number for number in layout.subs if number in used]
+            self._tell.log(_stack_line(layout, numbers, self._request.infos, stack, survey))
+            _equalise(layout.name, stack, self._request.settings, survey, self._tell)
+        for part, owner in held:
+            used |= self._copy(layout, stack, part, earlier[owner], done)
+        return (stack if used else None), [number for number in layout.subs if number in used]
+
+    def _copy(
+        self, layout: TileLayout, stack: Stack, part: Box, other: TileLayout, done: Mapping[str, StackedTile]
+    ) -> set[int]:
+        """Take a part of the tile from the file of another, and tell whose light it may hold."""
+        path = mosaic_files.tile_path(self._request.output, other.name)
+        content = read_part(path, part.relative_to(other.outer))
+        where = part.relative_to(layout.outer).slices
+        stack.pixels[where], stack.weight[where] = content.pixels, content.weight
+        stack.coverage[where] = content.coverage
+        if not content.coverage.any():
+            return set()
+        members = {other.subs[place] for place in done[other.name].places}
+        return {number for number in layout.subs if number in members and self._footprints[number].meets(part)}
+
+
+def _stack_line(
+    layout: TileLayout, numbers: Sequence[int], infos: Sequence[SubInfo], stack: Stack, survey: Survey
+) -> str:
+    """What is told of a stacked tile."""
+    scales = None if survey.calibrated else stack.scales
+    anchor = "the run" if scales is None else infos[numbers[scales.anchor]].path.name
+    line = (
+        f"[GRID] {layout.name}: {len(numbers)} subs, {stack.rejected_pct:.2f} % of samples rejected, scale of {anchor}"
+    )
+    if scales is not None and scales.islands > 1:
+        line += f"; its subs form {scales.islands} groups without common sky"
+    return line
+
+
+def _equalise(name: str, stack: Stack, settings: GridSettings, survey: Survey, tell: Teller) -> None:
+    """RGB median equalisation of a stacked tile, once; its weights follow its gains.
+
+    Tiles that share one scale share one equalisation too, or their colours would part again.
+    """
+    if stack.pixels.shape[2] != 3:
+        tell.log(f"[GRID] {name}: RGB equalisation skipped, the tile is mono")
+        return
+    if not settings.grid_rgb_equalize:
+        tell.log(f"[GRID] {name}: RGB equalisation switched off")
+        return
+    if survey.calibrated:
+        gains, level = survey.neutral(stack)
+        stack.pixels[...] *= np.array(gains, dtype=np.float32)
+    else:
+        *gains, level = equalize_rgb_medians_inplace(stack.pixels, stack.coverage)
+    stack.weight[...] /= np.square(np.array(gains, dtype=np.float32))
+    red, green, blue = gains
+    tell.log(f"[GRID] {name}: RGB equalisation gains {red:.4f} {green:.4f} {blue:.4f}, background {level:.2f} ADU")
+
+
+def _tell_gaps(name: str, stack: Stack, settings: GridSettings, tell: Teller) -> None:
+    """Warn of a tile where drops left gaps."""
+    gaps = gap_shares(stack.coverage)
+    if gaps.max() > _SOME_GAPS:
+        named = ", ".join(f"{c} {100 * gap:.1f} %" for c, gap in zip(channel_names(gaps.size), gaps, strict=True))
+        tell.log(
+            f"[GRID] {name}: drizzle left pixels without a sample ({named}): the subs are too few for drizzle_pixfrac "
+            f"{settings.drizzle_pixfrac:g} on this canvas; raise it or pixel_scale_arcsec, or add subs",
+            "WARN",
+        )
+
+
+def tile_wcs(layout: TileLayout, canvas: CanvasPlan) -> WCS:
+    """WCS of the pixels of a tile."""
+    wcs = (layout.grid or canvas).wcs.deepcopy()
+    wcs.wcs.crpix -= (layout.outer.x0, layout.outer.y0)
+    wcs.wcs.set()
+    return wcs

@@ -1,0 +1,191 @@
+"""Parts of colour subs, decoded where and when they are needed: no whole frame stays in memory.
+
+A part is what the same pixels are in the whole frame, to the last bit. Rows of an uncompressed file are
+read where they lie; a compressed one is unpacked once, into a scratch file without a name that
+goes with the process.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .demosaic import PADDING, demosaic_padded
+from .errors import RunError, SubError
+from .fits_files import StoredImage, find_image, is_mappable, read_image, read_rows
+from .frames import InvalidValues, SubInfo, mark_invalid, read_with_rules
+from .geometry import Box
+from .headers import HeaderCards
+
+#: A part is at least as large, so that its mirrored borders are those of the sub.
+_LEAST_SIDE = 2 * PADDING + 2
+_NUMBER_CARDS = ("BSCALE", "BZERO", "BLANK", "ZBLANK")
+
+
+@dataclass(frozen=True)
+class _Source:
+    """How the rows of a sub are read: from its own file, or from the scratch file."""
+
+    rules: InvalidValues
+    image: StoredImage | None
+    scratch_offset: int = 0
+    dtype: np.dtype | None = None
+
+
+class SubParts:
+    """Decoded parts of the Bayer subs of a run.
+
+    Parameters
+    ----------
+    infos : sequence of SubInfo
+        The subs; numbers below refer to this order.
+    hot_pixels : callable
+        ``hot_pixels(info)`` gives the map of the sub's sensor, or None.
+    scratch_dir : Path
+        Existing folder for unpacked copies of compressed subs.
+    known_rules : mapping of int to InvalidValues
+        Of subs that were read before; others are read for them once.
+
+    Notes
+    -----
+    Safe to use from several threads.
+    """
+
+    def __init__(
+        self,
+        infos: Sequence[SubInfo],
+        hot_pixels: Callable[[SubInfo], NDArray[np.bool_] | None],
+        scratch_dir: Path,
+        known_rules: Mapping[int, InvalidValues],
+    ) -> None:
+        self._infos = infos
+        self._known_rules = known_rules
+        self._hot_pixels = hot_pixels
+        self._scratch_dir = scratch_dir
+        self._sources: dict[int, _Source] = {}
+        self._failed: dict[int, SubError] = {}
+        self._scratch: IO[bytes] | None = None
+        self._lock = threading.Lock()
+        self._busy = [threading.Lock() for _ in infos]
+        self.scratch_bytes = 0
+
+    @property
+    def failures(self) -> Mapping[int, SubError]:
+        """Subs that could not be used, by number."""
+        return self._failed
+
+    def close(self) -> None:
+        """Give the scratch file back; may be called again."""
+        if self._scratch is not None:
+            self._scratch.close()
+            self._scratch = None
+
+    def read(self, number: int, box: Box) -> tuple[NDArray[np.float32], tuple[int, int]]:
+        """Demosaiced pixels of at least `box`, and the row and column at which they begin.
+
+        Parameters
+        ----------
+        number : int
+            Which sub.
+        box : Box
+            Pixels of the sub, inside it.
+
+        Returns
+        -------
+        pixels : ndarray of float32, shape (h, w, 4)
+            Red, green, blue and nothing; NaN where invalid.
+        origin : tuple of int
+
+        Raises
+        ------
+        SubError
+            If the sub cannot be read; the same error each time it is asked for.
+        """
+        info = self._infos[number]
+        source = self._source(number)
+        height, width = info.shape
+        y0, y1 = _even_span(box.y0, box.y1, height)
+        x0, x1 = _even_span(box.x0, box.x1, width)
+        above, below = min(PADDING, y0), min(PADDING, height - y1)
+        left, right = min(PADDING, x0), min(PADDING, width - x1)
+        outer = Box(y0 - above, y1 + below, x0 - left, x1 + right)
+        raw = self._rows(number, source, outer.y0, outer.y1)[:, outer.x0 : outer.x1]
+        mosaic = raw.astype(np.float32)
+        if raw.dtype.kind == "f":
+            mosaic[~np.isfinite(mosaic)] = np.nan
+        mark_invalid(mosaic, source.rules, info.bayer)
+        hot = self._hot_pixels(info)
+        if hot is not None:
+            mosaic[hot[outer.slices]] = np.nan
+        missing = ((PADDING - above, PADDING - below), (PADDING - left, PADDING - right))
+        if any(side for pair in missing for side in pair):
+            mosaic = np.pad(mosaic, missing, mode="reflect")
+        out = np.empty((y1 - y0, x1 - x0, 4), dtype=np.float32)
+        demosaic_padded(mosaic, str(info.bayer), out)
+        return out, (y0, x0)
+
+    def _rows(self, number: int, source: _Source, first: int, last: int) -> NDArray[np.generic]:
+        info = self._infos[number]
+        if source.image is not None:
+            return read_rows(info.path, source.image, first, last)
+        if self._scratch is None or source.dtype is None:
+            raise RunError("The scratch file was closed while it was in use.")
+        width = info.shape[1]
+        with self._lock:
+            self._scratch.seek(source.scratch_offset + first * width * source.dtype.itemsize)
+            data = self._scratch.read((last - first) * width * source.dtype.itemsize)
+        return np.frombuffer(data, dtype=source.dtype).reshape(last - first, width)
+
+    def _source(self, number: int) -> _Source:
+        """Where the rows of a sub are, and its rules; looked at once."""
+        with self._busy[number]:
+            if number in self._failed:
+                raise self._failed[number]
+            found = self._sources.get(number)
+            if found is None:
+                try:
+                    found = self._open(number)
+                except SubError as error:
+                    self._failed[number] = error
+                    raise
+                self._sources[number] = found
+            return found
+
+    def _open(self, number: int) -> _Source:
+        info = self._infos[number]
+        image = find_image(info.path, info.hdu)
+        rules = self._known_rules.get(number) or read_with_rules(info)[1]
+        if is_mappable(info.path, image):
+            slim = HeaderCards({key: value for key, value in image.header.items() if key in _NUMBER_CARDS})
+            return _Source(rules, replace(image, header=slim))
+        raw = np.ascontiguousarray(read_image(info.path, info.hdu).reshape(info.shape))
+        with self._lock:
+            offset = self.scratch_bytes
+            try:
+                if self._scratch is None:
+                    self._scratch = tempfile.TemporaryFile(  # noqa: SIM115
+                        prefix="zemosaic-", suffix=".scratch", dir=self._scratch_dir
+                    )
+                self._scratch.seek(offset)
+                self._scratch.write(raw.data)
+            except OSError as error:
+                raise RunError(
+                    f"The unpacked copy of {info.path.name} cannot be written in {self._scratch_dir}: "
+                    f"{error.strerror or error}. Free some disk space or choose another output folder."
+                ) from error
+            self.scratch_bytes += raw.nbytes
+        return _Source(rules, None, offset, raw.dtype)
+
+
+def _even_span(first: int, last: int, length: int) -> tuple[int, int]:
+    """The span, begun at an even place and long enough to be mirrored at both ends."""
+    first = max(0, min(first, length - _LEAST_SIDE))
+    first -= first % 2
+    return first, min(length, max(last, first + _LEAST_SIDE))
