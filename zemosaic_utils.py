@@ -198,7 +198,7 @@ def make_coverage_picture(path: Path, max_px: int) -> Thumbnail:
 
     with fits.open(path, memmap=False) as hdus:
         hdu = next(candidate for candidate in hdus if candidate.header.get("NAXIS", 0) >= 2)
-        small = _upright(block_means(hdu.section, max_px), hdu.header)[..., 0]
+        small = _upright(block_means(hdu.section, shrinking_factor(hdu.shape[-2:], max_px)), hdu.header)[..., 0]
     small = np.nan_to_num(small)
     top = max(float(small.max(initial=0.0)), 1.0)
     index = np.where(small > 0, 1 + np.floor(small / top * 254.0), 0).astype(np.uint8)

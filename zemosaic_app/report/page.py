@@ -33,6 +33,7 @@ from .sections import (
 PAGE_NAME = "report.html"
 #: Longest side of the pictures in a page, which are part of it.
 PICTURE_PX = 1600
+_MANY_SUBS = 1500  # footprints of more are drawn fainter
 _LABELLED_TILES = 150  # names of more tiles than these would hide one another
 
 
@@ -102,6 +103,7 @@ def _contents(facts: Facts) -> dict[str, Any]:
                                 "coverage_colours": zemosaic_utils.COVERAGE_COLOURS,
                                 "step_classes": [name for _, name in sky.STEP_CLASSES]}  # fmt: skip
     contents |= _sky_contents(facts, frame, subs)
+    contents["many_subs"] = not isinstance(subs, Absent) and len(subs.labels) > _MANY_SUBS
     contents["headers"] = header_facts(facts)
     contents["measured"] = facts.sub_photometry
     contents["sub_charts"], contents["sessions"] = [], facts.sub_photometry
