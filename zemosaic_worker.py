@@ -333,6 +333,7 @@ class _Story:
         if self._order.fresh:
             self._folder.start_over()
         self.log.open(self._order.output / LOG_NAME)
+        self._folder.keep_reserve()
         self._is_open = True
         self._report.write(self._order.output)
         return self._folder
@@ -371,6 +372,7 @@ class _Story:
                 self.open()
         except ZeMosaicError:
             return  # another run holds the folder, or it cannot be written: the error that is on its way says more
+        self._folder.free_reserve()
         self.log.failed(error)
         # What is wrong is told already; that its table or report cannot be written either adds nothing.
         with suppress(RunError):
@@ -421,17 +423,15 @@ class RunLog:
     Notes
     -----
     Each line is ``date time LEVEL text``, on disk at once, so that a run that dies leaves its story. Lines from
-    before `open` are kept until then. A line for which the disk has no room is left out, and the next one that
-    can be written says how many: a log is no reason to end a run. Events may come from any thread; they are
-    written and passed on one at a time.
+    before `open` are kept until then, and those for which the disk has no room until it has: a log is no reason
+    to end a run. Events may come from any thread; they are written and passed on one at a time.
     """
 
     def __init__(self, sink: Sink) -> None:
         self.set_aside: list[SubError] = []
         self._sink = sink
         self._lock = threading.Lock()
-        self._waiting: list[bytes] = []
-        self._lost = 0
+        self._pending = bytearray()
         self._is_over = False
         self._file: IO[bytes] | None = None
 
@@ -444,9 +444,7 @@ class RunLog:
                 self._file = path.open("wb", buffering=0)
             except OSError as error:
                 raise RunError(f"The log {path} cannot be written: {error.strerror or error}.") from error
-            waiting, self._waiting = self._waiting, []
-            for line in waiting:
-                self._put(line)
+            self._put(b"")
 
     def __call__(self, event: Event) -> None:
         """Write the event if it is one for readers, and pass it on."""
@@ -487,14 +485,9 @@ class RunLog:
         self._put(f"{moment} {level:<7} {text}\n".encode("utf-8", "backslashreplace"))
 
     def _put(self, line: bytes) -> None:
+        self._pending += line
         if self._file is None:
-            self._waiting.append(line)
             return
-        try:
-            if self._lost:
-                note = f"... {self._lost} lines are missing here: the disk was full\n".encode()
-                self._file.write(note)
-                self._lost = 0
-            self._file.write(line)
-        except OSError:
-            self._lost += 1
+        with suppress(OSError):  # no room now: it is tried again with the next line
+            while self._pending:
+                del self._pending[: self._file.write(self._pending)]

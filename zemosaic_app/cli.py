@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import signal
 import sys
 import traceback
@@ -174,6 +175,22 @@ def _add_run_arguments(parser: argparse.ArgumentParser, without: str = "") -> No
     )
     parser.set_defaults(goes_on=True)
     _add_setting_options(parser, without)
+    parser.add_argument(
+        "--memory",
+        dest="memory_gb",
+        type=_gigabytes,
+        default=argparse.SUPPRESS,
+        metavar="SIZE",
+        help="the same as --memory-gb, with a unit: 2GB, 1500MB",
+    )
+
+
+def _gigabytes(text: str) -> float:
+    """A size as people write it, in GB."""
+    match = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*(GB|G|MB|M)?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 2GB or 1500MB")
+    return float(match[1]) / (1000.0 if (match[2] or "G").upper().startswith("M") else 1.0)
 
 
 def _add_setting_options(parser: argparse.ArgumentParser, without: str) -> None:
