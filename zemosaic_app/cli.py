@@ -1,4 +1,4 @@
-"""The command line: ``zemosaic run | grid | classic | plan | compare | simulate | demo | patch``.
+"""The command line: ``zemosaic run | grid | classic | plan | report | compare | simulate | demo | patch``.
 
 Nothing heavy is imported before a command runs: ``zemosaic --help`` answers at once.
 """
@@ -116,6 +116,9 @@ def build_parser() -> argparse.ArgumentParser:
     plan = _add_command(commands, "plan", _run_plan, "write the stack plan of a folder of subs")
     plan.add_argument("input", type=Path, metavar="INPUT", help="folder with the subs")
     plan.add_argument("--output", type=Path, metavar="FILE", help="plan to write [default INPUT/stack_plan.csv]")
+
+    report = _add_command(commands, "report", _run_report, "make the report of a run anew from its files")
+    report.add_argument("output", type=Path, metavar="OUTPUT", help="output folder of the run")
 
     compare = _add_command(commands, "compare", _run_compare, "set two mosaics of one field side by side")
     compare.add_argument("first", type=Path, metavar="A.fits", help="a mosaic; the other is brought to its grid")
@@ -235,9 +238,11 @@ def _settings_of(args: argparse.Namespace) -> GridSettings:
 def _run_grid(args: argparse.Namespace) -> int:
     settings = _settings_of(args)
     with _watched(args.debug) as (sink, cancel):
-        from zemosaic_worker import run_grid
+        from zemosaic_app.report import run_and_report
+        from zemosaic_worker import RunOrder
 
-        outcome = run_grid(args.input, args.output, settings, sink, cancel, tiles_only=args.tiles, fresh=args.fresh)
+        order = RunOrder(args.input, args.output, settings, "grid", args.tiles, args.fresh)
+        outcome = run_and_report(order, sink, cancel)
     _say_what_was_made(outcome, tiles_only=args.tiles)
     return DONE if outcome.is_complete else INCOMPLETE
 
@@ -253,9 +258,11 @@ def _run_any(args: argparse.Namespace) -> int:
 def _run_order(args: argparse.Namespace, mode: str) -> int:
     settings = _settings_of(args)
     with _watched(args.debug) as (sink, cancel):
-        from zemosaic_worker import RunOrder, run
+        from zemosaic_app.report import run_and_report
+        from zemosaic_worker import RunOrder
 
-        outcome = run(RunOrder(args.input, args.output, settings, mode, fresh=args.fresh), sink, cancel)
+        order = RunOrder(args.input, args.output, settings, mode, fresh=args.fresh)
+        outcome = run_and_report(order, sink, cancel)
     _say_what_was_made(outcome)
     return DONE if outcome.is_complete else INCOMPLETE
 
@@ -279,6 +286,15 @@ def _run_plan(args: argparse.Namespace) -> int:
     if outcome.rejected_table is not None:
         _say(f"{len(outcome.rejected)} files were set aside, see {outcome.rejected_table}")
     return INCOMPLETE if outcome.rejected else DONE
+
+
+def _run_report(args: argparse.Namespace) -> int:
+    with _watched(args.debug):
+        from zemosaic_app.report import write_report
+
+        page = write_report(args.output)
+    _say(f"Report: {page}")
+    return DONE
 
 
 def _run_compare(args: argparse.Namespace) -> int:
@@ -314,11 +330,12 @@ def _simulate(folder: Path, preset: str, seed: int, sink: Sink, cancel: CancelTo
 def _run_demo(args: argparse.Namespace) -> int:
     survey, output = args.output / "survey", args.output / "mosaic"
     with _watched(args.debug) as (sink, cancel):
+        from zemosaic_app.report import run_and_report
         from zemosaic_engine.simulate.truth import compare_with_truth
-        from zemosaic_worker import run_grid
+        from zemosaic_worker import RunOrder
 
         truth = _simulate(survey, "small", args.seed, sink, cancel)
-        outcome = run_grid(survey, output, GridSettings(), sink, cancel)
+        outcome = run_and_report(RunOrder(survey, output, GridSettings(), "grid"), sink, cancel)
         sink(PhaseStarted("comparing with the truth", 1, 1.0))
         report = compare_with_truth(outcome.grid.mosaic, truth)
     _say("How far the mosaic is from the simulated sky:")
@@ -360,6 +377,8 @@ def _run_patch(args: argparse.Namespace) -> int:
 
 
 def _say_what_was_made(outcome: RunOutcome, *, tiles_only: bool = False) -> None:
+    from zemosaic_app.report import PAGE_NAME
+
     grid = outcome.grid
     subs = "" if tiles_only else f"{grid.subs_used} subs, "
     _say(f"Done in {duration_text(outcome.seconds)}: {subs}{grid.tiles} tiles")
@@ -367,7 +386,8 @@ def _say_what_was_made(outcome: RunOutcome, *, tiles_only: bool = False) -> None
     _say(f"  coverage  {grid.coverage}")
     _say(f"  picture   {outcome.preview}")
     _say(f"  log       {outcome.log}")
-    _say(f"  report    {outcome.report_path}")
+    page = outcome.report_path.with_name(PAGE_NAME)
+    _say(f"  report    {page if page.is_file() else outcome.report_path}")
     if grid.rejected:
         _say(f"  {len(grid.rejected)} files were set aside, see {outcome.rejected_table}")
     if grid.tiles_left_out:
