@@ -168,7 +168,9 @@ def plan_canvas(infos: Sequence[SubInfo], pixel_scale_arcsec: float, max_mpx: fl
         If the canvas would be larger than the limit, or the subs do not fit one projection.
     """
     scale = pixel_scale_arcsec or float(np.median([i.pixel_scale_arcsec for i in infos]))
-    wcs = _gnomonic(infos, scale)
+    wcs = _shared_grid(infos, scale)
+    if wcs is None:
+        wcs = _gnomonic(infos, scale)
     outlines = [footprint_polygon(i.wcs, i.shape, wcs) for i in infos]
     if any(len(outline) < len(outlines[0]) for outline in outlines) or not len(outlines[0]):
         raise RunError(_TOO_WIDE)
@@ -204,3 +206,24 @@ def _gnomonic(infos: Sequence[SubInfo], scale_arcsec: float) -> WCS:
     wcs.wcs.crpix = [1.0, 1.0]
     wcs.wcs.set()
     return wcs
+
+
+def _shared_grid(infos: Sequence[SubInfo], scale_arcsec: float) -> WCS | None:
+    """The pixel grid that all images have in common, north up, as finished tiles may: they then need no interpolation.
+
+    None if there is no such grid.
+    """
+    first = infos[0].wcs
+    cell = np.diag([-scale_arcsec, scale_arcsec]) / 3600.0
+    for info in infos:
+        wcs = info.wcs
+        plain = list(wcs.wcs.ctype) == ["RA---TAN", "DEC--TAN"] and not wcs.has_distortion and wcs.wcs.radesys == "ICRS"
+        shift = wcs.wcs.crpix - first.wcs.crpix
+        if not (
+            plain
+            and np.allclose(wcs.wcs.crval, first.wcs.crval, rtol=0.0, atol=1e-9)
+            and np.allclose(wcs.pixel_scale_matrix, cell, rtol=0.0, atol=1e-6 * scale_arcsec / 3600.0)
+            and np.allclose(shift, np.round(shift), rtol=0.0, atol=1e-4)
+        ):
+            return None
+    return first.deepcopy()
