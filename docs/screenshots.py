@@ -53,10 +53,12 @@ def picture_qt(survey: Path, output: Path) -> None:
 
     def keep(name: str) -> None:
         app.processEvents()
-        window.grab().save(str(IMAGES / f"{name}.png"))
+        path = IMAGES / f"{name}.png"
+        window.grab().save(str(path))
+        shrink(path)
 
     window.take_input(survey)
-    presenter.output = output
+    window.paths["output"].setText(str(output))
     wait(lambda: presenter.view.contents is not None and presenter.view.doing == "nothing")
     keep("window-folder")
     window._choose_scheme("dark")
@@ -83,6 +85,15 @@ def picture_qt(survey: Path, output: Path) -> None:
     keep("window-summary-fr")
     window.close()
     presenter.close()
+
+
+def shrink(path: Path) -> None:
+    """Fewer colours, so that a picture of a mosaic stays below 300 kB."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        small = picture.convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    small.save(path, optimize=True)
 
 
 def picture_tk(survey: Path, output: Path) -> None:
@@ -125,6 +136,7 @@ def _picture_tk(survey: Path, output: Path) -> None:
     def keep(name: str) -> None:
         wait(lambda: False, 1.0)
         ImageGrab.grab(bbox=(0, 0, 1120, 760), xdisplay=os.environ["DISPLAY"]).save(IMAGES / f"{name}.png")
+        shrink(IMAGES / f"{name}.png")
 
     wait(lambda: presenter.view.contents is not None and presenter.view.doing == "nothing")
     keep("window-tk-folder")

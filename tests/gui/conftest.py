@@ -83,13 +83,15 @@ def wait_for():
     def wait(turn, until, seconds=60.0):
         """Turn the loop of a window until something is true."""
         end = time.monotonic() + seconds
-        slowest = 0.0
+        slowest_s = busiest_s = 0.0
         while not until():
             began = time.monotonic()
             assert began < end, "waited too long"
+            cpu = time.thread_time()
             turn()
-            slowest = max(slowest, time.monotonic() - began)
+            busiest_s = max(busiest_s, time.thread_time() - cpu)
+            slowest_s = max(slowest_s, time.monotonic() - began)
             time.sleep(0.01)
-        return slowest
+        return slowest_s, busiest_s
 
     return wait

@@ -86,8 +86,9 @@ def test_a_run_to_its_end_and_the_window_never_waits(app, open_window, survey, t
         sizes.add(window.mosaic.view._item.pixmap().width())
         return not window.presenter.is_running
 
-    slowest = wait_for(app.processEvents, has_ended, 400.0)
-    assert slowest < 1.5  # also where others use the machine
+    slowest_s, busiest_s = wait_for(app.processEvents, has_ended, 400.0)
+    assert busiest_s < 0.5
+    assert slowest_s < 5.0  # also where others use the machine
     app.processEvents()
     assert window.presenter.view.ending == "done"
     assert len(sizes) > 1, "nothing was to be seen before the end"
@@ -99,16 +100,18 @@ def test_a_run_to_its_end_and_the_window_never_waits(app, open_window, survey, t
     window.log.search.setText("reference tile")
     assert window.log.text.toPlainText().count("\n") == 0
     assert "Reference tile" in window.log.text.toPlainText()
-    wait_for(app.processEvents, lambda: not window.presenter._is_reading and not window.presenter.poll().preview)
-    window.mosaic.show_preview()
+    wait_for(app.processEvents, lambda: not window.presenter.is_drawing)
     window.mosaic.view.pointed.emit(300.0, 200.0)
     assert "ADU" in window.mosaic.spot.text()
     assert "+44°" in window.mosaic.spot.text()
-    before = window.mosaic.view._item.pixmap().toImage()
-    window.mosaic.sliders["harder"].setValue(60)
-    assert window.mosaic.view._item.pixmap().toImage() != before
-    window.mosaic.layer.setCurrentIndex(1)
-    assert window.mosaic.view._item.pixmap().toImage() != before
+    for act in (
+        lambda: window.mosaic.sliders["harder"].setValue(60),
+        lambda: window.mosaic.layer.setCurrentIndex(1),
+        lambda: window.mosaic.layer.setCurrentIndex(2),
+    ):
+        before = window.mosaic.view._item.pixmap().toImage()
+        act()
+        wait_for(app.processEvents, lambda before=before: window.mosaic.view._item.pixmap().toImage() != before)
 
 
 def test_a_run_is_paused_cancelled_and_offered_again(app, open_window, survey, tmp_path, wait_for, monkeypatch):

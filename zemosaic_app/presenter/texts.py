@@ -52,6 +52,10 @@ class Texts:
         """The sentence of a setting. In English it is that of the settings model, which is its one place."""
         return field.help if self.language == "en" else self(f"help.{field.name}")
 
+    def size(self, size_bytes: float) -> str:
+        """Bytes as gigabytes."""
+        return self("run.gigabytes", n=f"{size_bytes / 1e9:.1f}")
+
     def duration(self, seconds: float) -> str:
         """A duration as people say it, no finer than an estimate deserves."""
         return rounded_duration(seconds, self)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from zemosaic_engine.memory import size_text
-
 from .mosaic_preview import Spot
 from .texts import Texts
 from .view_state import ViewState
@@ -64,7 +62,7 @@ def counters(view: ViewState, texts: Texts) -> list[str]:
     elif view.subs[1]:
         told.append(texts("run.subs", done=view.subs[0], total=view.subs[1]))
     if view.memory_bytes and view.doing != "nothing":
-        told.append(texts("run.memory", size=size_text(view.memory_bytes)))
+        told.append(texts("run.memory", size=texts.size(view.memory_bytes)))
     return told
 
 

@@ -78,6 +78,7 @@ class FolderPanel(QSplitter):
         for part in (self.text, self.map, self.aside):
             self.addWidget(part)
         self.setStretchFactor(1, 1)
+        self.setSizes([120, 420, 110])
         self.show_state()
         self.show_contents()
 
@@ -104,7 +105,7 @@ class MosaicPanel(QWidget):
         self.layer = QComboBox()
         self.layer.addItems([texts(f"mosaic.{name}") for name in LAYERS])
         self.layer.setAccessibleName(texts("mosaic.layer"))
-        self.layer.currentIndexChanged.connect(lambda _: self.show_preview())
+        self.layer.currentIndexChanged.connect(lambda _: self._choose_look())
         bar = QHBoxLayout()
         bar.addWidget(QLabel(texts("mosaic.layer")))
         bar.addWidget(self.layer)
@@ -114,7 +115,7 @@ class MosaicPanel(QWidget):
             slider.setRange(-100, 100)
             slider.setMinimumWidth(60)
             slider.setAccessibleName(texts(f"mosaic.{name}"))
-            slider.valueChanged.connect(lambda _: self.show_preview())
+            slider.valueChanged.connect(lambda _: self._choose_look())
             bar.addWidget(QLabel(texts(f"mosaic.{name}")))
             bar.addWidget(slider, 1)
             self.sliders[name] = slider
@@ -140,19 +141,22 @@ class MosaicPanel(QWidget):
 
     def show_preview(self) -> None:
         """Draw what there is now."""
-        preview = self._presenter.preview
-        if preview is None or preview.is_empty:
+        picture = self._presenter.picture
+        if picture is None:
             self.spot.setText(self._presenter.texts("mosaic.nothing"))
             return
+        self.view.show_picture(picture)
+        if self.spot.text() == self._presenter.texts("mosaic.nothing"):
+            self.spot.setText(self._presenter.texts("mosaic.hint"))
+
+    def _choose_look(self) -> None:
         layer = LAYERS[self.layer.currentIndex()]
         amounts = {
             name: slider.value() / 100.0 * (4.0 if name == "brighter" else 2.0) for name, slider in self.sliders.items()
         }
         for slider in self.sliders.values():
             slider.setEnabled(layer == "image")
-        self.view.show_picture(preview.picture(Look(layer, **amounts)))
-        if self.spot.text() == self._presenter.texts("mosaic.nothing"):
-            self.spot.setText(self._presenter.texts("mosaic.hint"))
+        self._presenter.look = Look(layer, **amounts)
 
     def _automatic(self) -> None:
         for slider in self.sliders.values():

@@ -35,6 +35,7 @@ from zemosaic_app.presenter.texts import LANGUAGES
 from zemosaic_engine import __version__
 from zemosaic_engine.errors import ZeMosaicError
 
+from .appearance import use_palette
 from .panels import FolderPanel, LogPanel, MetricsPanel, MosaicPanel, SummaryPanel
 from .settings_panel import SettingsPanel
 
@@ -216,6 +217,7 @@ class Window(QMainWindow):
         hints = QGuiApplication.styleHints()
         if hasattr(hints, "setColorScheme"):  # since Qt 6.8; older ones follow the system
             hints.setColorScheme(_SCHEMES.get(name, Qt.ColorScheme.Unknown))
+        use_palette(name)
 
     # --- what a person does
 

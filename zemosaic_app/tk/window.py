@@ -140,7 +140,7 @@ class TkWindow:
         row.pack(fill="x")
         self.layer = ttk.Combobox(row, state="readonly", width=12, values=[texts(f"mosaic.{name}") for name in LAYERS])
         self.layer.current(0)
-        self.layer.bind("<<ComboboxSelected>>", lambda _: self._draw_mosaic())
+        self.layer.bind("<<ComboboxSelected>>", lambda _: self._choose_layer())
         self.layer.pack(side="left")
         self.spot = ttk.Label(row)
         self.spot.pack(side="left", padx=_PAD)
@@ -220,6 +220,9 @@ class TkWindow:
     def _choose_language(self) -> None:
         self.presenter.choose_language(list(LANGUAGES)[self.language.current()])
         self._build()
+
+    def _choose_layer(self) -> None:
+        self.presenter.look = Look(LAYERS[self.layer.current()])
 
     def _load_preset(self) -> None:
         name = self.preset.get()
@@ -388,12 +391,11 @@ class TkWindow:
                 self.map.create_text(*middle, text=name.removeprefix("tile_"), fill="#f2b84b")
 
     def _draw_mosaic(self) -> None:
-        preview = self.presenter.preview
-        if preview is None or preview.is_empty:
+        picture = self.presenter.picture
+        if picture is None:
             self._picture = None
             self.mosaic.configure(image="", text=self.presenter.texts("mosaic.nothing"))
             return
-        picture = preview.picture(Look(LAYERS[self.layer.current()]))
         self._step = self._shrink(picture.shape[1], picture.shape[0])
         small = picture[:: self._step, :: self._step]
         height, width = small.shape[:2]
