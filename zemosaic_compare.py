@@ -232,6 +232,8 @@ def _check_room(paths: Sequence[Path]) -> None:
 
 # --- the table
 
+_NO_TILES, _NO_BORDERS = "no tiles beside it", "no border inside"
+
 
 def _row(values: Sequence[float], names: str, digits: int = 1) -> str:
     return " ".join(f"{name} {value:.{digits}f}" for name, value in zip(names, values, strict=True))
@@ -246,12 +248,14 @@ def _depth(side: MosaicFigures) -> str:
 
 
 def _seams(steps: Steps | None, what: str, names: str) -> str:
-    return "no tiles beside it" if steps is None else _row(getattr(steps, what), names, 2)
+    if steps is None or not steps.places:
+        return _NO_TILES if steps is None else _NO_BORDERS
+    return _row(getattr(steps, what), names, 2)
 
 
 def _step_text(steps: Steps | None, names: str) -> str:
-    if steps is None:
-        return "no tiles beside it"
+    if steps is None or not steps.places:
+        return _NO_TILES if steps is None else _NO_BORDERS
     return (
         f"{_row(steps.median_adu, names, 2)}, 95 % below {_row(steps.worst_adu, names, 2)}, "
         f"noise alone {_row(steps.noise_adu, names, 2)}"

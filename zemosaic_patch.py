@@ -25,9 +25,8 @@ from zemosaic_engine.errors import RunError, SettingsError
 from zemosaic_engine.fits_files import atomic_path
 from zemosaic_engine.memory import size_text
 
-#: What the kit consists of: modules beside each other, and one package.
+#: What the kit consists of beside the package `zemosaic_engine`.
 KIT_MODULES = ("grid_mode.py", "zemosaic_stack_core.py")
-KIT_PACKAGE = "zemosaic_engine"
 #: What the kit imports from elsewhere: distribution, module, oldest version.
 KIT_NEEDS = (
     ("numpy", "numpy", "1.26"),

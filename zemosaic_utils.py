@@ -144,6 +144,74 @@ def write_picture(picture: bytes, path: Path) -> None:
         temporary.write_bytes(picture)
 
 
+@dataclass(frozen=True)
+class Thumbnail:
+    """A small picture of a larger image, upright.
+
+    Attributes
+    ----------
+    data : bytes
+        The encoded picture.
+    kind : str
+        ``"jpeg"`` or ``"png"``.
+    shape : tuple of int
+        ``(height, width)`` of the picture.
+    top : float
+        What the last colour of the scale stands for, if there is a scale.
+    """
+
+    data: bytes
+    kind: str
+    shape: tuple[int, int]
+    top: float = 0.0
+
+
+#: Colours of coverage from its least to its most, in even steps (those of the map "viridis"); black is none.
+COVERAGE_COLOURS = (
+    "#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"
+)  # fmt: skip
+
+
+def shrink_picture(path: Path, max_px: int) -> Thumbnail:
+    """A picture of `write_preview` as a JPEG whose longest side is at most `max_px`."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    with Image.open(path) as picture:
+        factor = max(1, -(-max(picture.size) // max_px))
+        small = picture.convert("RGB").reduce(factor)
+        small.save(file, format="JPEG", quality=88)
+    return Thumbnail(file.getvalue(), "jpeg", (small.height, small.width))
+
+
+def make_coverage_picture(path: Path, max_px: int) -> Thumbnail:
+    """A picture of a coverage map in false colours, north up; its longest side is at most `max_px`.
+
+    Parameters
+    ----------
+    path : Path
+        FITS file with an image (H, W), number of subs a pixel.
+    max_px : int
+        A larger map is averaged over square blocks.
+    """
+    from PIL import Image
+
+    with fits.open(path, memmap=False) as hdus:
+        hdu = next(candidate for candidate in hdus if candidate.header.get("NAXIS", 0) >= 2)
+        small = _upright(block_means(hdu.section, shrinking_factor(hdu.shape[-2:], max_px)), hdu.header)[..., 0]
+    small = np.nan_to_num(small)
+    top = max(float(small.max(initial=0.0)), 1.0)
+    index = np.where(small > 0, 1 + np.floor(small / top * 254.0), 0).astype(np.uint8)
+    stops = np.array([[int(text[at : at + 2], 16) for at in (1, 3, 5)] for text in COVERAGE_COLOURS], dtype=np.float64)
+    at = np.linspace(0.0, len(stops) - 1.0, 255)
+    scale = np.stack([np.interp(at, np.arange(len(stops)), stops[:, colour]) for colour in range(3)], axis=1)
+    image = Image.fromarray(index, mode="P")
+    image.putpalette([0, 0, 0, *np.rint(scale).astype(int).ravel().tolist()])
+    file = io.BytesIO()
+    image.save(file, format="PNG", optimize=True)
+    return Thumbnail(file.getvalue(), "png", (index.shape[0], index.shape[1]), top)
+
+
 _LABEL_PX = 24
 _GAP_PX = 8
 # Differences of this many sigma, or those that 99 % stay below if that is more, are at the ends of the scale.

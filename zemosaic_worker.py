@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -200,6 +201,7 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
         _check_inputs_survive(request.infos, order.output)
         checkpoints = grid_mode.open_checkpoints(story.open(), tell)
         request = replace(request, checkpoints=checkpoints)
+        run_interruptibly(partial(mosaic_files.write_sub_table, order.output, request.infos), cancel)
         earlier = mosaic_files.EarlierResults(order.output)
         outcome = recipe.build(request, tell, cancel)
         tell(PhaseStarted("picture", len(clock.phase_times()), 0.01))
@@ -331,6 +333,7 @@ class _Story:
         if self._order.fresh:
             self._folder.start_over()
         self.log.open(self._order.output / LOG_NAME)
+        self._folder.keep_reserve()
         self._is_open = True
         self._report.write(self._order.output)
         return self._folder
@@ -369,6 +372,7 @@ class _Story:
                 self.open()
         except ZeMosaicError:
             return  # another run holds the folder, or it cannot be written: the error that is on its way says more
+        self._folder.free_reserve()
         self.log.failed(error)
         # What is wrong is told already; that its table or report cannot be written either adds nothing.
         with suppress(RunError):
@@ -419,17 +423,15 @@ class RunLog:
     Notes
     -----
     Each line is ``date time LEVEL text``, on disk at once, so that a run that dies leaves its story. Lines from
-    before `open` are kept until then. A line for which the disk has no room is left out, and the next one that
-    can be written says how many: a log is no reason to end a run. Events may come from any thread; they are
-    written and passed on one at a time.
+    before `open` are kept until then, and those for which the disk has no room until it has: a log is no reason
+    to end a run. Events may come from any thread; they are written and passed on one at a time.
     """
 
     def __init__(self, sink: Sink) -> None:
         self.set_aside: list[SubError] = []
         self._sink = sink
         self._lock = threading.Lock()
-        self._waiting: list[bytes] = []
-        self._lost = 0
+        self._pending = bytearray()
         self._is_over = False
         self._file: IO[bytes] | None = None
 
@@ -442,9 +444,7 @@ class RunLog:
                 self._file = path.open("wb", buffering=0)
             except OSError as error:
                 raise RunError(f"The log {path} cannot be written: {error.strerror or error}.") from error
-            waiting, self._waiting = self._waiting, []
-            for line in waiting:
-                self._put(line)
+            self._put(b"")
 
     def __call__(self, event: Event) -> None:
         """Write the event if it is one for readers, and pass it on."""
@@ -485,14 +485,9 @@ class RunLog:
         self._put(f"{moment} {level:<7} {text}\n".encode("utf-8", "backslashreplace"))
 
     def _put(self, line: bytes) -> None:
+        self._pending += line
         if self._file is None:
-            self._waiting.append(line)
             return
-        try:
-            if self._lost:
-                note = f"... {self._lost} lines are missing here: the disk was full\n".encode()
-                self._file.write(note)
-                self._lost = 0
-            self._file.write(line)
-        except OSError:
-            self._lost += 1
+        with suppress(OSError):  # no room now: it is tried again with the next line
+            while self._pending:
+                del self._pending[: self._file.write(self._pending)]

@@ -1,4 +1,4 @@
-"""How long the program takes to start, each in a fresh process: median and range of some runs.
+"""How long the program takes to start, each in a fresh process: median and range of some runs, and CPU time.
 
 python -m benchmarks.startup [--runs 7]
 """
@@ -6,6 +6,7 @@ python -m benchmarks.startup [--runs 7]
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -23,11 +24,13 @@ CASES = {
 }
 
 
-def seconds(command: list[str]) -> float:
-    """Wall time of one process."""
-    begin = time.perf_counter()
+def seconds(command: list[str]) -> tuple[float, float]:
+    """Wall time and CPU time of one process."""
+    begin, before = time.perf_counter(), os.times()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - begin
+    wall, after = time.perf_counter() - begin, os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return wall, cpu
 
 
 def main() -> None:
@@ -36,8 +39,9 @@ def main() -> None:
     runs = parser.parse_args().runs
     for name, command in CASES.items():
         seconds(command)  # the first one fills the caches of the disk
-        times = [seconds(command) for _ in range(runs)]
-        print(f"{name:32s} {statistics.median(times):.2f} s   ({min(times):.2f} to {max(times):.2f})", flush=True)
+        times, cpu = zip(*(seconds(command) for _ in range(runs)), strict=True)
+        middle = statistics.median(times)
+        print(f"{name:32s} {middle:.2f} s   ({min(times):.2f} to {max(times):.2f})   CPU {min(cpu):.2f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
 
 ALLOWED_S = 2.0
 # What tells of a run and not of the sky: times, process numbers.
-_OF_THE_RUN = ("zemosaic.log", "zemosaic.earlier.log", "run_report.json")
+_OF_THE_RUN = ("zemosaic.log", "zemosaic.earlier.log", "run_report.json", "report.html")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The command line: ``zemosaic run | grid | classic | gui | plan | compare | simulate | demo | patch``.
+"""The command line: ``zemosaic run | grid | classic | gui | plan | report | compare | simulate | demo | patch``.
 
 Nothing heavy is imported before a command runs: ``zemosaic --help`` answers at once.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import signal
 import sys
 import traceback
@@ -124,6 +125,9 @@ def build_parser() -> argparse.ArgumentParser:
     plan.add_argument("input", type=Path, metavar="INPUT", help="folder with the subs")
     plan.add_argument("--output", type=Path, metavar="FILE", help="plan to write [default INPUT/stack_plan.csv]")
 
+    report = _add_command(commands, "report", _run_report, "make the report of a run anew from its files")
+    report.add_argument("output", type=Path, metavar="OUTPUT", help="output folder of the run")
+
     compare = _add_command(commands, "compare", _run_compare, "set two mosaics of one field side by side")
     compare.add_argument("first", type=Path, metavar="A.fits", help="a mosaic; the other is brought to its grid")
     compare.add_argument("second", type=Path, metavar="B.fits", help="another mosaic of the same sky")
@@ -179,6 +183,22 @@ def _add_run_arguments(parser: argparse.ArgumentParser, without: str = "") -> No
     )
     parser.set_defaults(goes_on=True)
     _add_setting_options(parser, without)
+    parser.add_argument(
+        "--memory",
+        dest="memory_gb",
+        type=_gigabytes,
+        default=argparse.SUPPRESS,
+        metavar="SIZE",
+        help="the same as --memory-gb, with a unit: 2GB, 1500MB",
+    )
+
+
+def _gigabytes(text: str) -> float:
+    """A size as people write it, in GB."""
+    match = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*(GB|G|MB|M)?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 2GB or 1500MB")
+    return float(match[1]) / (1000.0 if (match[2] or "G").upper().startswith("M") else 1.0)
 
 
 def _add_setting_options(parser: argparse.ArgumentParser, without: str) -> None:
@@ -226,9 +246,11 @@ def _settings_of(args: argparse.Namespace) -> GridSettings:
 def _run_grid(args: argparse.Namespace) -> int:
     settings = _settings_of(args)
     with _watched(args.debug) as (sink, cancel):
-        from zemosaic_worker import run_grid
+        from zemosaic_app.report import run_and_report
+        from zemosaic_worker import RunOrder
 
-        outcome = run_grid(args.input, args.output, settings, sink, cancel, tiles_only=args.tiles, fresh=args.fresh)
+        order = RunOrder(args.input, args.output, settings, "grid", args.tiles, args.fresh)
+        outcome = run_and_report(order, sink, cancel)
     _say_what_was_made(outcome, tiles_only=args.tiles)
     return DONE if outcome.is_complete else INCOMPLETE
 
@@ -244,9 +266,11 @@ def _run_any(args: argparse.Namespace) -> int:
 def _run_order(args: argparse.Namespace, mode: str) -> int:
     settings = _settings_of(args)
     with _watched(args.debug) as (sink, cancel):
-        from zemosaic_worker import RunOrder, run
+        from zemosaic_app.report import run_and_report
+        from zemosaic_worker import RunOrder
 
-        outcome = run(RunOrder(args.input, args.output, settings, mode, fresh=args.fresh), sink, cancel)
+        order = RunOrder(args.input, args.output, settings, mode, fresh=args.fresh)
+        outcome = run_and_report(order, sink, cancel)
     _say_what_was_made(outcome)
     return DONE if outcome.is_complete else INCOMPLETE
 
@@ -276,6 +300,15 @@ def _run_plan(args: argparse.Namespace) -> int:
     if outcome.rejected_table is not None:
         _say(f"{len(outcome.rejected)} files were set aside, see {outcome.rejected_table}")
     return INCOMPLETE if outcome.rejected else DONE
+
+
+def _run_report(args: argparse.Namespace) -> int:
+    with _watched(args.debug):
+        from zemosaic_app.report import write_report
+
+        page = write_report(args.output)
+    _say(f"Report: {page}")
+    return DONE
 
 
 def _run_compare(args: argparse.Namespace) -> int:
@@ -311,11 +344,12 @@ def _simulate(folder: Path, preset: str, seed: int, sink: Sink, cancel: CancelTo
 def _run_demo(args: argparse.Namespace) -> int:
     survey, output = args.output / "survey", args.output / "mosaic"
     with _watched(args.debug) as (sink, cancel):
+        from zemosaic_app.report import run_and_report
         from zemosaic_engine.simulate.truth import compare_with_truth
-        from zemosaic_worker import run_grid
+        from zemosaic_worker import RunOrder
 
         truth = _simulate(survey, "small", args.seed, sink, cancel)
-        outcome = run_grid(survey, output, GridSettings(), sink, cancel)
+        outcome = run_and_report(RunOrder(survey, output, GridSettings(), "grid"), sink, cancel)
         sink(PhaseStarted("comparing with the truth", 1, 1.0))
         report = compare_with_truth(outcome.grid.mosaic, truth)
     _say("How far the mosaic is from the simulated sky:")
@@ -357,6 +391,8 @@ def _run_patch(args: argparse.Namespace) -> int:
 
 
 def _say_what_was_made(outcome: RunOutcome, *, tiles_only: bool = False) -> None:
+    from zemosaic_app.report import PAGE_NAME
+
     grid = outcome.grid
     subs = "" if tiles_only else f"{grid.subs_used} subs, "
     _say(f"Done in {duration_text(outcome.seconds)}: {subs}{grid.tiles} tiles")
@@ -364,7 +400,8 @@ def _say_what_was_made(outcome: RunOutcome, *, tiles_only: bool = False) -> None
     _say(f"  coverage  {grid.coverage}")
     _say(f"  picture   {outcome.preview}")
     _say(f"  log       {outcome.log}")
-    _say(f"  report    {outcome.report_path}")
+    page = outcome.report_path.with_name(PAGE_NAME)
+    _say(f"  report    {page if page.is_file() else outcome.report_path}")
     if grid.rejected:
         _say(f"  {len(grid.rejected)} files were set aside, see {outcome.rejected_table}")
     if grid.tiles_left_out:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .canvas import Mosaic
 from .fits_files import atomic_path, write_fits
+from .frames import SubInfo
 from .photometry.sky import clipped_median
 from .photometry.tile_scaling import PairFit, TileScaling
 from .settings import GridSettings
@@ -20,10 +21,12 @@ from .tile_matching import channel_names
 from .tile_overlaps import Overlap, SeamStep
 from .tiles import Tile
 from .validity import bright_holes
+from .warp import pixel_to_sky
 
 MOSAIC_NAME = "mosaic_grid.fits"
 COVERAGE_NAME = "mosaic_grid_coverage.fits"
 VIEWER_NAME = "mosaic_grid_viewer.fits"
+SUBS_NAME = "subs.ecsv"
 #: Results that a run writes only where its settings ask for them.
 _NOT_OF_EVERY_RUN = (VIEWER_NAME, "sub_photometry.ecsv", "illumination.fits", "tile_photometry.ecsv", "seams.ecsv")
 _STATE_BYTES_A_SUB = 120_000  # a measurement: some 500 cells and as many stars
@@ -191,6 +194,30 @@ def write_seam_table(
     ]  # fmt: skip
     names = ("first", "second", "channel", "pixels", "step_before", "step_after", "sigma_before", "sigma_after")
     return _write_table(folder / "seams.ecsv", rows, names, {"step_before": "adu", "step_after": "adu"})
+
+
+def write_sub_table(folder: Path, infos: Sequence[SubInfo]) -> Path:
+    """Write ``subs.ecsv``: what the header of each sub tells, and where its corners are on the sky."""
+    names = ("file", "session", "date_obs", "exposure", "filter", "camera", "mount", "width", "height", "pixel_scale",
+             *(f"{axis}_{corner}" for corner in range(1, 5) for axis in ("ra", "dec")))  # fmt: skip
+    rows = []
+    for info in infos:
+        height, width = info.shape
+        right, top = width - 0.5, height - 0.5
+        corners = pixel_to_sky(info.wcs, np.array([-0.5, right, right, -0.5]), np.array([-0.5, -0.5, top, top]))
+        # A name that is not UTF-8 on disk is no reason to have no table.
+        words = (info.path.name, info.session, info.date_obs, info.filter, info.camera, info.mount)
+        name, session, date, filter_name, camera, mount = (
+            word.encode("utf-8", "backslashreplace").decode() for word in words
+        )
+        rows.append(
+            (
+                name, session, date, info.exposure_s, filter_name, camera, mount, width, height,
+                round(info.pixel_scale_arcsec, 6), *(round(float(value), 7) for value in np.stack(corners, 1).ravel()),
+            )
+        )  # fmt: skip
+    units = dict.fromkeys(names[10:], "deg") | {"exposure": "s", "pixel_scale": "arcsec"}
+    return _write_table(folder / SUBS_NAME, rows, names, units)
 
 
 def _write_table(path: Path, rows: Sequence[tuple], names: Sequence[str], units: dict[str, str]) -> Path:

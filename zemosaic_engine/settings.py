@@ -304,8 +304,9 @@ class GridSettings(BaseModel):
     threads: int = _setting(0, "Threads used; 0 takes all cores.", group="machine", stage="none", ge=0)
     memory_gb: float = _setting(
         0.0,
-        "Memory for subs and samples held at once; 0 takes half of what is free. Beyond it, scratch files in "
-        "the output folder are used. The result does not depend on it.",
+        "Memory that the run may use at its peak; 0 takes what it needs to be fast, at most about half of what is "
+        "free. Where whole tiles of samples do not fit, scratch files in the output folder are used. The result does "
+        "not depend on it.",
         group="machine",
         stage="none",
         unit="GB",

@@ -23,6 +23,7 @@ from .fits_files import StoredImage, find_image, is_mappable, read_image, read_r
 from .frames import InvalidValues, SubInfo, mark_invalid, read_with_rules
 from .geometry import Box
 from .headers import HeaderCards
+from .resume.lost_inputs import raise_if_lost
 
 #: A part is at least as large, so that its mirrored borders are those of the sub.
 _LEAST_SIDE = 2 * PADDING + 2
@@ -107,6 +108,8 @@ class SubParts:
         ------
         SubError
             If the sub cannot be read; the same error each time it is asked for.
+        RunError
+            If it cannot be read because the whole folder of subs is gone.
         """
         info = self._infos[number]
         source = self._source(number)
@@ -116,7 +119,11 @@ class SubParts:
         above, below = min(PADDING, y0), min(PADDING, height - y1)
         left, right = min(PADDING, x0), min(PADDING, width - x1)
         outer = Box(y0 - above, y1 + below, x0 - left, x1 + right)
-        raw = self._rows(number, source, outer.y0, outer.y1)[:, outer.x0 : outer.x1]
+        try:
+            raw = self._rows(number, source, outer.y0, outer.y1)[:, outer.x0 : outer.x1]
+        except SubError as error:
+            self._fail(number, error)
+            raise
         mosaic = raw.astype(np.float32)
         if raw.dtype.kind == "f":
             mosaic[~np.isfinite(mosaic)] = np.nan
@@ -153,10 +160,15 @@ class SubParts:
                 try:
                     found = self._open(number)
                 except SubError as error:
-                    self._failed[number] = error
+                    self._fail(number, error)
                     raise
                 self._sources[number] = found
             return found
+
+    def _fail(self, number: int, error: SubError) -> None:
+        """Note a sub that cannot be read, unless it is the whole folder that cannot."""
+        raise_if_lost(error, [info.path for info in self._infos])
+        self._failed[number] = error
 
     def _open(self, number: int) -> _Source:
         info = self._infos[number]

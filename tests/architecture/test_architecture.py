@@ -55,6 +55,7 @@ DOORS = {
     "reproject": ["zemosaic_engine/canvas.py"],
     "PIL": ["zemosaic_utils.py"],
     "rich": ["zemosaic_app/*"],
+    "jinja2": ["zemosaic_app/report/*"],
     "pydantic": ["zemosaic_engine/settings.py", "zemosaic_engine/simulate/*"],
     "array_api_compat": ["zemosaic_engine/backend.py", "zemosaic_engine/kernels/reference.py"],
     "dask": ["zemosaic_engine/executors/*"],
@@ -63,7 +64,7 @@ DOORS = {
 }
 
 # Libraries that `zemosaic --help` must not wait for.
-HEAVY = ("numpy", "astropy", "scipy", "numba", "reproject", "sep", "rich", "PIL")
+HEAVY = ("numpy", "astropy", "scipy", "numba", "reproject", "sep", "rich", "PIL", "jinja2")
 
 LONGEST_FUNCTION = 90
 

@@ -95,7 +95,8 @@ def test_a_disk_that_fills_ends_the_run_and_with_room_it_goes_on(survey, referen
         runs(output, sink=fill)
     assert not (output / "mosaic_grid.fits").exists()
     assert not parts(output)
-    assert "No space left" in (output / "zemosaic.log").read_text()
+    assert "No space left" in (output / "zemosaic.log").read_text().splitlines()[-1]
+    assert "No space left" in report_of(output)["reason"]
     ballast.unlink()
     assert runs(output) == science(reference)
     if full_at != "measuring":
@@ -107,11 +108,13 @@ def test_a_disk_that_fills_ends_the_run_and_with_room_it_goes_on(survey, referen
 
 @pytest.mark.slow
 @pytest.mark.parametrize("left", ["nothing", "an empty folder"])
-def test_a_lost_share_ends_the_run_and_when_it_is_back_it_goes_on(survey, reference, runs, tmp_path, left):
+@pytest.mark.parametrize("lost_at", ["measuring", "stacking"])
+def test_a_lost_share_ends_the_run_and_when_it_is_back_it_goes_on(survey, reference, runs, tmp_path, left, lost_at):
     share, away = Path(shutil.copytree(survey, tmp_path / "share")), tmp_path / "away"
 
     def lose(event):
-        if isinstance(event, Progress) and event.done == 5 and not away.exists():
+        measured, stacked = isinstance(event, Progress) and event.done == 5, isinstance(event, TileCount)
+        if (measured if lost_at == "measuring" else stacked) and not away.exists():
             share.rename(away)
             if left == "an empty folder":
                 share.mkdir()

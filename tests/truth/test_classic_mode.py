@@ -17,7 +17,7 @@ from astropy.wcs import WCS
 
 import classic_mode
 from zemosaic_engine.canvas import Mosaic
-from zemosaic_engine.errors import SettingsError
+from zemosaic_engine.errors import Cancelled, SettingsError
 from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, Teller
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, SurveyTruth, simulate_survey
@@ -177,6 +177,23 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(finished, subs, tmp_pat
     assert done.returncode == 0, done.stderr
     assert "tiles were stacked by an earlier run" in done.stdout
     assert (output / "mosaic_grid.fits").read_bytes() == whole.grid.mosaic.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["CLASSIC: setup", "CLASSIC: photometry", "CLASSIC: assembly", "CLASSIC: phase 5"])
+def test_a_run_that_is_cancelled_ends_within_two_seconds_and_leaves_no_mosaic(subs, tmp_path, phase):
+    cancel, asked = CancelToken(), []
+
+    def sink(event):
+        if isinstance(event, PhaseStarted) and event.name == phase:
+            asked.append(time.monotonic())
+            cancel.cancel()
+
+    with pytest.raises(Cancelled):
+        run(RunOrder(subs, tmp_path / "out", GridSettings(), "classic"), sink, cancel)
+    assert time.monotonic() - asked[0] < 2.0
+    assert not (tmp_path / "out" / "mosaic_grid.fits").exists()
+    assert json.loads((tmp_path / "out" / "run_report.json").read_text())["outcome"] == "cancelled"
 
 
 # --- Phase 5

@@ -82,6 +82,16 @@ def test_a_mosaic_without_the_pattern_is_left_alone():
         assert (found.gain == 1.0).all()
 
 
+def test_a_bowl_that_is_deepest_where_panels_overlap_is_none_of_the_coverages_doing():
+    coverage = stepped_coverage()
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    radius = ((x - 450.0) / 450.0) ** 2 + ((y - 320.0) / 320.0) ** 2
+    hill = np.where(coverage > 0, np.maximum(1, 14 - 8 * radius), 0).astype(np.uint16)  # most subs in the middle
+    bowl = (1.0 - 0.06 * radius).astype(np.float32)
+    found = coverage_renorm(mosaic(hill) * bowl[..., None] + noise(), hill, np.ones(SHAPE, dtype=bool))
+    assert not found.applied
+
+
 def test_an_even_coverage_is_left_alone():
     coverage = np.full(SHAPE, 12, dtype=np.uint16)
     found = coverage_renorm(mosaic(coverage) + noise(), coverage, np.ones(SHAPE, dtype=bool))

@@ -346,6 +346,7 @@ def test_a_run_is_cancelled_resumed_and_shown(presenter, survey, tmp_path):
     assert dict(summary.facts(report, presenter.texts))["Subs in the mosaic"] == "16"
     assert {metric.when for metric in presenter.view.metrics} == {"", "before", "after"}
     assert presenter.result("mosaic").name == "mosaic_grid.fits"
+    assert presenter.result("report").name == "report.html"
 
 
 # --- the picture

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -8,7 +10,14 @@ from PIL import Image
 
 import zemosaic_utils
 from zemosaic_engine.errors import RunError, SettingsError
-from zemosaic_utils import sky_level_and_noise, stretch, write_plan, write_preview
+from zemosaic_utils import (
+    make_coverage_picture,
+    shrink_picture,
+    sky_level_and_noise,
+    stretch,
+    write_plan,
+    write_preview,
+)
 
 NOISE = 12.0
 
@@ -196,3 +205,30 @@ def test_a_folder_without_subs_gets_no_plan(tmp_path):
     with pytest.raises(SettingsError, match="is a folder"):
         write_plan(tmp_path, tmp_path / "d")
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["c.fits", "d"]
+
+
+# --- pictures for pages
+
+
+@pytest.mark.parametrize(("max_px", "shape"), [(400, (40, 60)), (30, (20, 30))])
+def test_a_coverage_picture_is_upright_and_ends_at_its_scale(tmp_path, max_px, shape):
+    coverage = np.zeros((40, 60), dtype=np.int16)
+    coverage[:20, 30:], coverage[20:, 30:] = 4, 8
+    fits.PrimaryHDU(coverage).writeto(tmp_path / "c.fits")
+    picture = make_coverage_picture(tmp_path / "c.fits", max_px)
+    assert (picture.kind, picture.shape, picture.top) == ("png", shape, 8.0)
+    with Image.open(io.BytesIO(picture.data)) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    height, width = shape
+    assert pixels[0, 0].tolist() == [0, 0, 0]
+    assert pixels[0, width - 1].tolist() == [0xFD, 0xE7, 0x25]  # the upper half of the image, the most of the scale
+    assert pixels[height - 1, width - 1, 1] == pytest.approx(0x96, abs=14)
+
+
+def test_a_shrunk_picture_keeps_its_sides_below_the_limit(tmp_path):
+    Image.fromarray(np.full((300, 500, 3), 80, dtype=np.uint8)).save(tmp_path / "p.png")
+    small = shrink_picture(tmp_path / "p.png", 200)
+    assert small.kind == "jpeg"
+    assert small.shape == (100, 167)
+    with Image.open(io.BytesIO(small.data)) as image:
+        assert image.size == (167, 100)

@@ -125,11 +125,12 @@ def _carry_out(order: dict[str, Any], tell: Callable[[Message], None], cancel: C
 
 
 def _run(order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelToken) -> JobEnded:
-    from zemosaic_worker import RunOrder, run
+    from zemosaic_app.report import run_and_report
+    from zemosaic_worker import RunOrder
 
     settings = build_settings(order["settings"])
     wanted = RunOrder(Path(order["input"]), Path(order["output"]), settings, order["mode"], fresh=order["fresh"])
-    outcome = run(wanted, tell, cancel)
+    outcome = run_and_report(wanted, tell, cancel)
     return JobEnded("done" if outcome.is_complete else "incomplete")
 
 

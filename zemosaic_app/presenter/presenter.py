@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zemosaic_app.report import PAGE_NAME
 from zemosaic_engine.errors import SettingsError
 
 from . import summary
@@ -207,7 +208,7 @@ class Presenter:
         if what == "folder":
             return self.output if self.output.is_dir() else None
         if what == "report":
-            page = self.output / summary.HTML_REPORT_NAME
+            page = self.output / PAGE_NAME
             path = page if page.is_file() else self.output / summary.REPORT_NAME
         else:
             path = Path(self.report().get("files", {}).get(what, ""))

@@ -17,8 +17,6 @@ from zemosaic_engine.run_report import REPORT_NAME
 
 from .texts import Texts
 
-HTML_REPORT_NAME = "report.html"
-
 
 @dataclass(frozen=True)
 class Seam:

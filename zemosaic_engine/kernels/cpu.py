@@ -189,7 +189,7 @@ def _make_resampler(fixed_taps: int, fixed_channels: int) -> Any:
     return resample
 
 
-_resamplers = {(6, 3): _make_resampler(6, 3), (6, 1): _make_resampler(6, 1)}
+_resamplers = {(taps, channels): _make_resampler(taps, channels) for taps in (4, 6) for channels in (1, 3)}
 _resample_any = _make_resampler(0, 0)
 
 

@@ -21,7 +21,7 @@ def _filled(y: float) -> float:
     return 0.5 * y * y if y < 1.0 else y - 0.5
 
 
-@_jit
+@_jit_inline
 def _area_below(xa: float, ya: float, xb: float, yb: float) -> float:
     """Signed area between the lower side of the unit square and a line from a to b, inside the square."""
     left, right = min(xa, xb), max(xa, xb)
@@ -37,7 +37,7 @@ def _area_below(xa: float, ya: float, xb: float, yb: float) -> float:
     return area if xb > xa else -area
 
 
-@_jit
+@_jit_inline
 def _overlap(qx: Any, qy: Any, x: float, y: float) -> float:
     """Area of a convex quadrangle inside the unit square whose lower left corner is (x, y)."""
     area = 0.0
@@ -96,8 +96,10 @@ def _calibrated(value: float, x: float, y: float, height: int, width: int, k: An
 def _drop(qx: Any, qy: Any, area: float, values: Any, own: int, value: Any, share: Any) -> None:
     """Add one drop to the pixels under it: to channel `own`, or to every channel with a finite value."""
     height, width = value.shape[0], value.shape[1]
-    x0, x1 = max(0, int(np.floor(min(qx)))), min(width - 1, int(np.floor(max(qx))))
-    y0, y1 = max(0, int(np.floor(min(qy)))), min(height - 1, int(np.floor(max(qy))))
+    left, right = min(qx[0], qx[1], qx[2], qx[3]), max(qx[0], qx[1], qx[2], qx[3])
+    low, high = min(qy[0], qy[1], qy[2], qy[3]), max(qy[0], qy[1], qy[2], qy[3])
+    x0, x1 = max(0, int(np.floor(left))), min(width - 1, int(np.floor(right)))
+    y0, y1 = max(0, int(np.floor(low))), min(height - 1, int(np.floor(high)))
     for y in range(y0, y1 + 1):
         for x in range(x0, x1 + 1):
             part = _overlap(qx, qy, float(x), float(y)) / area

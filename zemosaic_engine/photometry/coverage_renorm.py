@@ -15,6 +15,7 @@ _BLOCK_PX = 8
 _FIT_BLOCKS = 4  # blocks are compared this far apart, beyond the correlation of neighbours
 _CERTAIN_SIGMA = 5.0
 _LEAST_PAIRS = 50
+_EVEN = 1e-3  # RMS of the differences in the logarithm of the coverage
 _GROUPS = 8  # a side: parts of the canvas that are left out in turn
 
 
@@ -64,9 +65,9 @@ def coverage_renorm(
     Notes
     -----
     A mean of subs does not depend on their number, so that nothing is divided by the coverage without
-    evidence: the exponent is fitted to the differences of blocks a few blocks apart, robustly, where
-    nebulae are noise unless they happen to lie as the coverage does; its error is a jackknife over parts of the
-    canvas. Below five sigma, and where the coverage is even, the mosaic stays as it is.
+    evidence: the exponent is fitted to the differences of blocks a few blocks apart, robustly and beside a free
+    quadratic surface, where nebulae are noise unless they happen to lie as the coverage does; its error is a
+    jackknife over parts of the canvas. Below five sigma, and where the coverage is even, the mosaic stays as it is.
     """
     shape = pixels.shape[:2]
     valid = np.isfinite(pixels).all(axis=2) & (coverage > 0)
@@ -117,11 +118,16 @@ def _block_levels(pixels: NDArray[np.float32], usable: NDArray[np.bool_]) -> Flo
 
 
 def _fit(level: FloatArray, blurred: FloatArray) -> tuple[float, float]:
-    """Exponent and its error from differences between blocks; NaN where too few or the coverage is even."""
-    slopes, steps, part = [], [], []
+    """Exponent and its error from differences between blocks; NaN where too few or the coverage is even.
+
+    The differences of a quadratic surface are free: a bowl or a tilt of the sky is deepest where
+    panels overlap most, and is none of the coverage's doing.
+    """
+    design, values, parts = [], [], []
     rows, columns = level.shape
     row, column = np.indices(level.shape)
     group = (row * _GROUPS // rows) * _GROUPS + column * _GROUPS // columns
+    u, v = 2.0 * column / columns - 1.0, 2.0 * row / rows - 1.0
     depth = np.log(blurred)
     for axis in (0, 1):
         there = [slice(None), slice(None)]
@@ -130,35 +136,50 @@ def _fit(level: FloatArray, blurred: FloatArray) -> tuple[float, float]:
         difference = level[tuple(there)] - level[tuple(here)]
         step = depth[tuple(there)] - depth[tuple(here)]
         good = np.isfinite(difference) & np.isfinite(step)
-        slopes.append(difference[good])
-        steps.append(step[good])
-        part.append(group[tuple(here)][good])
-    y, x, where = np.concatenate(slopes), np.concatenate(steps), np.concatenate(part)
-    if y.size < _LEAST_PAIRS or float(np.sqrt(np.mean(x**2))) < 1e-3:
+        surface = np.zeros((np.count_nonzero(good), 6))
+        surface[:, 3 * axis : 3 * axis + 3] = np.column_stack(
+            [np.ones(len(surface)), u[tuple(here)][good], v[tuple(here)][good]]
+        )
+        design.append(np.column_stack([step[good], surface]))
+        values.append(difference[good])
+        parts.append(group[tuple(here)][good])
+    return _solve(np.concatenate(design), np.concatenate(values), np.concatenate(parts))
+
+
+def _solve(design: FloatArray, values: FloatArray, part: NDArray[np.intp]) -> tuple[float, float]:
+    """First coefficient of a robust fit, and its error by leaving out each part of the canvas in turn."""
+    if len(values) < _LEAST_PAIRS or float(np.sqrt(np.mean(design[:, 0] ** 2))) < _EVEN:
         return float("nan"), float("nan")
-    weight = _robust_weights(y, x)
-    # Sums of each part: the jackknife leaves them out in turn.
-    xy, xx = (np.bincount(where, weight * x * values, minlength=_GROUPS**2) for values in (y, x))
-    strength = xy.sum() / xx.sum()
-    without = (xy.sum() - xy) / np.maximum(xx.sum() - xx, 1e-12)
-    counted = xx > 0
-    number = np.count_nonzero(counted)
-    spread = without[counted] - without[counted].mean()
-    error = float(np.sqrt((number - 1) / number * np.sum(spread**2)))
-    return float(strength), error
+    weight = _robust_weights(design, values)
+    numbers = np.unique(part)
+    normal, right = np.zeros((len(numbers), 7, 7)), np.zeros((len(numbers), 7))
+    for place, number in enumerate(numbers):
+        mine = part == number
+        weighted = design[mine] * weight[mine, None]
+        normal[place], right[place] = weighted.T @ design[mine], weighted.T @ values[mine]
+    ridge = 1e-9 * np.trace(normal.sum(axis=0)) * np.eye(7)
+    total = np.linalg.solve(normal.sum(axis=0) + ridge, right.sum(axis=0))[0]
+    without = [
+        np.linalg.solve(normal.sum(axis=0) - one + ridge, right.sum(axis=0) - its)[0]
+        for one, its in zip(normal, right, strict=True)
+    ]
+    count = len(numbers)
+    return float(total), float(np.sqrt((count - 1) / count * np.sum((np.array(without) - np.mean(without)) ** 2)))
 
 
-def _robust_weights(y: FloatArray, x: FloatArray) -> FloatArray:
-    """Cauchy weights about a line through the origin."""
-    strength, weight = 0.0, np.ones_like(y)
-    for _ in range(30):
-        left = y - strength * x
+def _robust_weights(design: FloatArray, values: FloatArray) -> FloatArray:
+    """Cauchy weights about a linear fit."""
+    found, weight = np.zeros(design.shape[1]), np.ones_like(values)
+    for _ in range(20):
+        left = values - design @ found
         scale = max(1.4826 * float(np.median(np.abs(left))), 1e-9)
         weight = 1.0 / (1.0 + (left / (2.385 * scale)) ** 2)
-        moved = float(np.sum(weight * x * y) / np.sum(weight * x * x))
-        if abs(moved - strength) < 1e-9:
+        weighted = design * weight[:, None]
+        normal = weighted.T @ design
+        moved = np.linalg.solve(normal + 1e-9 * np.trace(normal) * np.eye(len(found)), weighted.T @ values)
+        if abs(moved[0] - found[0]) < 1e-7:
             break
-        strength = moved
+        found = moved
     return weight
 
 

@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import sys
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,8 @@ from ..errors import RunError, SettingsError
 
 STATE_NAME = ".zemosaic"
 _LOCK_NAME = "lock"
+_RESERVE_NAME = "reserve"
+_RESERVE_BYTES = 256 * 1024
 _BUSY = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
 
 
@@ -73,6 +76,18 @@ class RunFolder:
             elif entry.name != _LOCK_NAME:
                 entry.unlink()
 
+    def keep_reserve(self) -> None:
+        """Keep room on the disk for what a run that fills it has to say: log, table, report."""
+        try:
+            (self.state / _RESERVE_NAME).write_bytes(bytes(_RESERVE_BYTES))
+        except OSError as error:
+            raise RunError(f"The output folder {self.path} cannot be written to: {error.strerror or error}.") from error
+
+    def free_reserve(self) -> None:
+        """Give that room free."""
+        with suppress(OSError):
+            (self.state / _RESERVE_NAME).unlink()
+
     def _take_lock(self) -> None:
         lock = (self.state / _LOCK_NAME).open("a+b")
         try:
@@ -93,6 +108,7 @@ class RunFolder:
 
     def _let_go(self) -> None:
         if self._lock is not None:
+            self.free_reserve()
             self._lock.close()
             self._lock = None
 

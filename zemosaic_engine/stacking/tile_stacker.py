@@ -63,8 +63,8 @@ class TileStacker:
         The device that resamples and stacks; None for the CPU.
     by_blocks : bool
         What `stacks_blocks` says.
-    budget : int
-        Bytes for subs and samples.
+    sample_bytes : int
+        Samples held in memory at once.
     steps : Steps
         Counts each sub of each tile.
     tell : Teller
@@ -80,7 +80,7 @@ class TileStacker:
         survey: Survey,
         gpu: Gpu | None,
         by_blocks: bool,
-        budget: int,
+        sample_bytes: int,
         steps: Steps,
         tell: Teller,
         cancel: CancelToken,
@@ -88,12 +88,12 @@ class TileStacker:
         self._request, self._canvas, self._footprints = request, canvas, footprints
         self._loader, self._survey, self._gpu = loader, survey, gpu
         self._steps, self._tell, self._cancel = steps, tell, cancel
-        self._store = memory.SampleStore(budget // 2, request.output)
+        self._store = memory.SampleStore(sample_bytes, request.output)
         self._parts = SubParts(request.infos, loader.hot_pixels, request.output, loader.rules)
         self._by_blocks = by_blocks and survey.calibrated
         calibrations = {n: c for n, c in enumerate(survey.calibrations) if c is not None}
         self._blocks = BlockStacker(
-            request.infos, footprints, canvas, self._parts, calibrations, request.settings, budget // 2
+            request.infos, footprints, canvas, self._parts, calibrations, request.settings, sample_bytes
         )
 
     def __enter__(self) -> TileStacker:

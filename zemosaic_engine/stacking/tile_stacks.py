@@ -11,13 +11,14 @@ from .. import backend, memory, mosaic_files, provenance, room
 from ..drizzle import filled_share
 from ..errors import RunError, SubError
 from ..events import CancelToken, Steps, SubCount, Teller, TileCount
-from ..executors.threads import run_all, run_interruptibly
+from ..executors.threads import run_all, run_interruptibly, thread_count
 from ..footprints import TileLayout, footprint_of, lay_out_tiles, placed, sample_bytes
 from ..frames import SubInfo, load_frame
 from ..geometry import Box
 from ..hot_pixels import sensor_key
 from ..kernels.cuda import Gpu
 from ..loading import SubLoader
+from ..memory_plan import plan_memory
 from ..request import GridRequest
 from ..resume.lost_inputs import raise_if_lost
 from ..settings import GridSettings
@@ -88,7 +89,15 @@ def stack_tiles(
     loader = _open_loader(request, canvas, 0 if by_blocks else budget // 2, past, tell)
     if settings.resample_kernel == "drizzle":
         _check_drops(infos, max((len(layout.subs) for layout in layouts), default=0), canvas, settings)
-    if not by_blocks:
+    samples = budget // 2
+    if by_blocks:
+        planned = plan_memory(infos, canvas, layouts, thread_count(settings.threads), int(settings.memory_gb * 1e9))
+        samples = planned.samples
+        tell.log(
+            f"[GRID] Memory: a peak of {memory.size_text(planned.peak)} is planned, "
+            f"{memory.size_text(samples)} of it for samples"
+        )
+    else:
         planes, channels = planes_of(settings), infos[0].channels
         deepest = max(
             (sample_bytes(layout, placed(layout, infos, footprints), channels, planes) for layout in layouts), default=0
@@ -104,7 +113,7 @@ def stack_tiles(
     if done:
         tell.sink(TileCount(len(done), len(layouts)))
     with TileStacker(
-        request, canvas, footprints, loader, survey, gpu, by_blocks, budget, steps, tell, cancel
+        request, canvas, footprints, loader, survey, gpu, by_blocks, samples, steps, tell, cancel
     ) as stacker:
         for layout in missing:
             earlier = [other for other in layouts if other.name in done and done[other.name].places]

@@ -1,0 +1,292 @@
+"""Speed, memory and quality of a whole run, and of SWarp on the same subs in the same session.
+
+::
+
+    python -m benchmarks.engine bench                  the survey `bench`, three runs, and SWarp where it is installed
+    python -m benchmarks.engine deep --memory 2GB      250, 500, 1000 and 2000 subs over one pointing
+
+`bench` simulates 108 subs of 1080x1920 (3x3 panels) and times the command ``zemosaic grid`` as a person would
+start it, compiled kernels in their cache. SWarp (Lanczos-3, clipped mean, background subtracted, as many threads
+as cores) is given what its users give it: three planes a sub, debayered bilinearly; the debayering is
+timed apart. Peak memory is the resident set of the largest process. Widths of stars come from Gaussian fits at
+the simulated positions. The noise is that of 4x4 block means against what inverse-variance
+weighting of the simulated noise allows at each of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from benchmarks.oracle import true_sub
+from zemosaic_engine.frames import read_sub_info
+from zemosaic_engine.simulate.survey import PRESETS, SurveyTruth, load_truth, simulate_survey
+from zemosaic_engine.simulate.truth import Mosaic, compare_mosaic, read_mosaic
+
+FloatArray = NDArray[np.float64]
+
+_BLOCK_PX = 4
+_APART = 4  # blocks; beyond the reach of interpolation
+_EVERY = 24  # rows of blocks that are looked at: enough for a median
+_SHARE = {"R": 0.25, "G": 0.5, "B": 0.25}  # of the pixels of a Bayer sensor
+_DEEP = (250, 500, 1000, 2000)
+_DIFFERENT = 8  # simulated subs of the deep run; the others are hard links to them
+
+
+_SWARP = {
+    "COMBINE_TYPE": "CLIPPED", "RESAMPLING_TYPE": "LANCZOS3", "SUBTRACT_BACK": "Y", "VERBOSE_TYPE": "QUIET",
+    "WRITE_XML": "N", "DELETE_TMPFILES": "Y", "FSCALASTRO_TYPE": "NONE", "MEM_MAX": "1024", "COMBINE_BUFSIZE": "1024",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a command took: seconds on the clock and of the processors, and peak resident bytes."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+
+    def text(self) -> str:
+        """In words."""
+        return f"{self.seconds:7.1f} s, {self.cpu_seconds:7.1f} s of processors, {self.peak_bytes / 1e9:5.2f} GB"
+
+
+def cost_of(command: list[str], folder: Path) -> Cost:
+    """Run a command to its end in `folder`; it must not fail."""
+    began = time.perf_counter()
+    with (folder / "output.txt").open("wb") as output:
+        child = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
+        _, status, used = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{(folder / 'output.txt').read_text()[-2000:]}")
+    return Cost(time.perf_counter() - began, used.ru_utime + used.ru_stime, _peak_bytes(used))
+
+
+def _peak_bytes(used: resource.struct_rusage) -> int:
+    return used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def median_cost(costs: list[Cost]) -> Cost:
+    """The middle of each figure."""
+    return Cost(
+        float(np.median([c.seconds for c in costs])),
+        float(np.median([c.cpu_seconds for c in costs])),
+        int(np.median([c.peak_bytes for c in costs])),
+    )
+
+
+def grid_command(subs: Path, output: Path, *options: str) -> list[str]:
+    """The command that is measured."""
+    return [sys.executable, "-m", "zemosaic_app.cli", "grid", str(subs), str(output), *options]
+
+
+# --- quality
+
+
+def noise_ratios(mosaic: Mosaic, truth: SurveyTruth) -> list[float]:
+    """Noise of block means over the limit of inverse-variance weighting, per channel."""
+    report = compare_mosaic(mosaic, truth)
+    scene = truth.scene.render_planes(mosaic.wcs, mosaic.shape, float(np.median(report.fwhm_px)))
+    rows, columns = (side // _BLOCK_PX for side in mosaic.shape)
+    y, x = (_BLOCK_PX * (place + 0.5) - 0.5 for place in np.mgrid[0:rows:_EVERY, 0:columns])
+    certainty = _best_certainty(mosaic, truth, x, y)
+    ratios = []
+    for channel, plane in enumerate(mosaic.planes):
+        away = scene[channel] * report.gain[channel] < np.median(scene[channel]) * report.gain[channel] + 20.0
+        left = np.where(away, plane / np.float32(report.gain[channel]) - scene[channel], np.float32(np.nan))
+        cut = left[: rows * _BLOCK_PX, : columns * _BLOCK_PX].reshape(rows, _BLOCK_PX, columns, _BLOCK_PX)
+        means = cut[::_EVERY].mean(axis=(1, 3), dtype=np.float64)  # NaN where a pixel is not to be used
+        with np.errstate(divide="ignore", invalid="ignore"):
+            variance = 1.0 / certainty[channel]
+            pull = (means[:, _APART:] - means[:, :-_APART]) / np.sqrt(variance[:, _APART:] + variance[:, :-_APART])
+        pull = pull[np.isfinite(pull)]
+        ratios.append(float(1.4826 * np.median(np.abs(pull - np.median(pull)))))
+    return ratios
+
+
+def _best_certainty(mosaic: Mosaic, truth: SurveyTruth, x: FloatArray, y: FloatArray) -> FloatArray:
+    """Inverse variance of the best mean over blocks at (x, y), in ADU of the scene, shape (3, rows, columns)."""
+    total = np.zeros((3, *x.shape))
+    sky = mosaic.wcs.all_pix2world(np.stack([x.ravel(), y.ravel()], axis=1), 0)
+    scale = float(np.mean(np.sqrt(np.abs(np.linalg.det(mosaic.wcs.pixel_scale_matrix))))) * 3600.0
+    for index in range(len(truth.subs)):
+        sub = true_sub(truth, index, scale)
+        height, width = sub.shape
+        place = truth.wcs(index).all_world2pix(sky, 0).reshape(*x.shape, 2)
+        inside = (place[..., 0] > 0) & (place[..., 0] < width - 1) & (place[..., 1] > 0) & (place[..., 1] < height - 1)
+        half = np.hypot(height, width) / 2.0
+        u, v = (place[..., 0] - (width - 1) / 2.0) / half, (place[..., 1] - (height - 1) / 2.0) / half
+        flat, level = sub.flat(u, v), sub.sky_over_gain(u, v)
+        spec = truth.spec
+        pixels = _BLOCK_PX**2 * _pixel_ratio(truth, index, scale)
+        for channel, share in enumerate(_SHARE.values()):
+            light = np.maximum(level[..., channel] * sub.gain[channel] * flat, 0.0)
+            variance = light / spec.electrons_per_adu + spec.read_noise_adu**2 + 1.0 / 12.0
+            with np.errstate(invalid="ignore"):
+                weight = pixels * share * (flat * sub.gain[channel]) ** 2 / variance
+            total[channel] += np.where(inside, weight, 0.0)
+    return total
+
+
+def _pixel_ratio(truth: SurveyTruth, index: int, scale_arcsec: float) -> float:
+    """Pixels of a sub per pixel of the mosaic."""
+    matrix = truth.wcs(index).pixel_scale_matrix
+    return scale_arcsec**2 / (abs(float(np.linalg.det(matrix))) * 3600.0**2)
+
+
+# --- SWarp
+
+
+def debayer(subs: Path, folder: Path) -> float:
+    """Write three planes a sub, interpolated bilinearly; the seconds that it took."""
+    from scipy.ndimage import convolve
+
+    kernel = np.array([[0.25, 0.5, 0.25], [0.5, 1.0, 0.5], [0.25, 0.5, 0.25]], dtype=np.float32)
+    began = time.perf_counter()
+    for path in sorted(subs.glob("sub_*.fits")):
+        info = read_sub_info(path)
+        with fits.open(path, memmap=False) as hdus:
+            mosaic, header = hdus[0].data.astype(np.float32), hdus[0].header
+        for letter in "RGB":
+            there = np.zeros(mosaic.shape, dtype=np.float32)
+            for site, colour in enumerate(info.bayer or ""):
+                if colour == letter:
+                    there[site // 2 :: 2, site % 2 :: 2] = 1.0
+            plane = convolve(mosaic * there, kernel, mode="mirror") / convolve(there, kernel, mode="mirror")
+            cards = header.copy()
+            for name in ("BZERO", "BSCALE", "BAYERPAT"):
+                cards.remove(name, ignore_missing=True)
+            fits.PrimaryHDU(plane.astype(np.float32), header=cards).writeto(folder / f"{path.stem}_{letter}.fits")
+    return time.perf_counter() - began
+
+
+def run_swarp(planes: Path, folder: Path) -> tuple[Cost, Mosaic]:
+    """A mosaic of three channels by SWarp."""
+    program = shutil.which("SWarp") or shutil.which("swarp")
+    costs = []
+    for letter in "RGB":
+        named = {"IMAGEOUT_NAME": f"{letter}.fits", "WEIGHTOUT_NAME": f"{letter}_weight.fits"}
+        options = {**named, **_SWARP, "NTHREADS": str(os.cpu_count())}
+        files = [str(path) for path in sorted(planes.glob(f"*_{letter}.fits"))]
+        if letter != "R":  # on the pixels of the first
+            header = fits.getheader(folder / "R.fits")
+            header.totextfile(folder / f"{letter}.head", overwrite=True)
+        command = [str(program), *files, *(text for key, value in options.items() for text in (f"-{key}", value))]
+        costs.append(cost_of(command, folder))
+    total = Cost(sum(c.seconds for c in costs), sum(c.cpu_seconds for c in costs), max(c.peak_bytes for c in costs))
+    data = []
+    for letter in "RGB":
+        plane, weight = fits.getdata(folder / f"{letter}.fits"), fits.getdata(folder / f"{letter}_weight.fits")
+        data.append(np.where(weight > 0, plane, np.nan).astype(np.float32))
+    fits.PrimaryHDU(np.stack(data), header=fits.getheader(folder / "R.fits")).writeto(folder / "rgb.fits")
+    return total, read_mosaic(folder / "rgb.fits")
+
+
+# --- the two benchmarks
+
+
+def bench(folder: Path, runs: int, *, peers: bool) -> None:
+    """The survey `bench`."""
+    subs = folder / "subs"
+    if not subs.exists():
+        subs.mkdir(parents=True)
+        simulate_survey(subs, PRESETS["bench"])
+    truth = load_truth(subs)
+    warm = folder / "warm"
+    cost_of(grid_command(subs, warm), folder)  # compiles the kernels where that was not done before
+    shutil.rmtree(warm)
+    costs = []
+    for number in range(runs):
+        output = folder / f"run_{number}"
+        shutil.rmtree(output, ignore_errors=True)
+        costs.append(cost_of(grid_command(subs, output), folder))
+        print(f"ZeMosaic, run {number + 1}: {costs[-1].text()}", flush=True)
+    ours = median_cost(costs)
+    print(f"ZeMosaic, median of {runs}: {ours.text()}")
+    print_phases(folder / "run_0" / "zemosaic.log")
+    print_quality("ZeMosaic", read_mosaic(folder / "run_0" / "mosaic_grid.fits"), truth)
+    if peers and (shutil.which("SWarp") or shutil.which("swarp")):
+        with tempfile.TemporaryDirectory(dir=folder) as planes, tempfile.TemporaryDirectory(dir=folder) as work:
+            seconds = debayer(subs, Path(planes))
+            cost, mosaic = run_swarp(Path(planes), Path(work))
+            print(f"SWarp: {cost.text()}; debayering before it {seconds:.1f} s")
+            print_quality("SWarp", mosaic, truth)
+        print(f"SWarp over ZeMosaic: {cost.seconds / ours.seconds:.1f} times the time, "
+              f"{(cost.seconds + seconds) / ours.seconds:.1f} with the debayering, "
+              f"{cost.cpu_seconds / ours.cpu_seconds:.1f} times the processors")  # fmt: skip
+
+
+def print_phases(log: Path) -> None:
+    """Times of the phases of a run, from its log."""
+    for line in log.read_text(encoding="utf-8").splitlines():
+        if re.search(r"Time of phase|Peak memory", line):
+            print("   ", line.split("[GRID] ")[-1])
+
+
+def print_quality(name: str, mosaic: Mosaic, truth: SurveyTruth) -> None:
+    """Widths of stars and noise of a mosaic."""
+    report = compare_mosaic(mosaic, truth)
+    widths = " ".join(f"{width / report.seeing_px:.3f}" for width in report.fwhm_px)
+    ratios = " ".join(f"{ratio:.3f}" for ratio in noise_ratios(mosaic, truth))
+    print(f"{name}: FWHM over the seeing {widths}; noise of 4x4 block means over the limit {ratios}", flush=True)
+
+
+def deep(folder: Path, memory: str, counts: tuple[int, ...], options: list[str]) -> None:
+    """Many subs over one pointing."""
+    source = folder / "few"
+    if not source.exists():
+        source.mkdir(parents=True)
+        simulate_survey(
+            source, PRESETS["bench"].model_copy(update={"panels": (1, 1), "subs_per_panel": _DIFFERENT, "nights": 1})
+        )
+    originals = sorted(source.glob("sub_*.fits"))
+    print(f"subs   seconds  s/sub   processors  peak   (--memory {memory} {' '.join(options)})")
+    for count in counts:
+        subs, output = folder / f"subs_{count}", folder / f"out_{count}"
+        for place in (subs, output):
+            shutil.rmtree(place, ignore_errors=True)
+        subs.mkdir()
+        for number in range(count):
+            os.link(originals[number % len(originals)], subs / f"sub_{number:05d}.fits")
+        cost = cost_of(grid_command(subs, output, "--memory", memory, *options), folder)
+        shutil.rmtree(subs)
+        print(f"{count:5d} {cost.seconds:8.1f} {cost.seconds / count:7.3f} {cost.cpu_seconds:10.1f} "
+              f"{cost.peak_bytes / 1e9:6.2f} GB", flush=True)  # fmt: skip
+
+
+def main() -> None:
+    """Run the benchmark that the arguments name."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("which", choices=("bench", "deep"))
+    parser.add_argument("--folder", type=Path, help="kept afterwards; a temporary one otherwise")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--memory", default="2GB")
+    parser.add_argument("--counts", type=int, nargs="+", default=list(_DEEP))
+    known, options = parser.parse_known_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = (known.folder or Path(temporary)).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        if known.which == "bench":
+            bench(folder, known.runs, peers=not known.no_peers)
+        else:
+            deep(folder, known.memory, tuple(known.counts), options)
+
+
+if __name__ == "__main__":
+    main()

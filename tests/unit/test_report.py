@@ -1,0 +1,288 @@
+"""The report of a run: what it shows, what it says of what is missing, and that nothing in a file name gets out."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+
+from zemosaic_app.cli import main
+from zemosaic_app.report import run_and_report, write_report
+from zemosaic_app.report.charts import Series, make_chart, nice_ticks, number_axis, time_axis
+from zemosaic_app.report.facts import matching_rows
+from zemosaic_app.report.sections import ROWS_SHOWN
+from zemosaic_app.report.sky import degrees_text, hours_text, step_class
+from zemosaic_engine.errors import Cancelled, RunError, SettingsError
+from zemosaic_engine.events import CancelToken, PhaseStarted
+from zemosaic_engine.settings import GridSettings
+from zemosaic_worker import RunOrder
+
+HOSTILE = ["<img src=x onerror=alert(1)>.fits", "a\"' onload='x' & b.fits", "<!--<script>b.fits"]
+HOSTILE_HEADER = "</script><script>alert(2)</script>"
+
+
+def write_image(path, ra_deg, level=100.0, filter_name="L"):
+    rng = np.random.default_rng(int(ra_deg * 1000))
+    header = fits.Header(
+        {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": ra_deg, "CRVAL2": 20.0, "EXPTIME": 10.0}
+    )
+    header.update({"CRPIX1": 80.5, "CRPIX2": 60.5, "CDELT1": -2 / 3600, "CDELT2": 2 / 3600, "FILTER": filter_name})
+    header["DATE-OBS"] = f"2024-05-06T22:{int(ra_deg * 100) % 60:02d}:00"
+    header["INSTRUME"] = HOSTILE_HEADER
+    fits.PrimaryHDU(rng.normal(level, 3.0, (120, 160)).astype(np.float32), header).writeto(path)
+
+
+def make_run(folder, names, sink=lambda event: None, **settings):
+    """Joins images of these names, given as tiles, and reports."""
+    (folder / "in").mkdir()
+    for number, name in enumerate(names):
+        write_image(folder / "in" / name, 10.0 + 0.04 * number, 100.0 + 5.0 * number)
+    (folder / "in" / "<b>broken.fits").write_text("no FITS file")
+    order = RunOrder(folder / "in", folder / "out", GridSettings(threads=1, **settings), "grid", tiles_only=True)
+    run_and_report(order, sink, CancelToken())
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("hostile"), HOSTILE)
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text of a page; the parser of the standard library unescapes both."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.text, self.scripts = [], "", []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        if self.tags and self.tags[-1][0] == "script":
+            self.scripts.append(data)
+        self.text += data
+
+
+def page_of(folder):
+    return Page((folder / "report.html").read_text(encoding="utf-8"))
+
+
+# --- hostile names
+
+
+def test_names_and_headers_become_text_and_nothing_else(hostile):
+    page = page_of(hostile)
+    assert "<b>broken.fits" in page.text
+    assert HOSTILE_HEADER in page.text
+    known = (
+        "html head meta title style body header p h1 h2 h3 span dl div dt dd small code nav a main section figure svg "
+        "figcaption strong button path text image rect table thead tbody tr th td details summary ul li footer script"
+    )
+    assert {tag for tag, _ in page.tags} <= set(known.split())
+    assert sum(tag == "script" for tag, _ in page.tags) == 2
+    attributes = {name for _, attrs in page.tags for name in attrs}
+    assert not {name for name in attributes if name.startswith("on") or name == "style"}
+
+
+def test_the_data_of_the_script_hold_the_names_and_cannot_end_it(hostile):
+    html = (hostile / "report.html").read_text(encoding="utf-8")
+    block = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL).group(1)
+    assert not set("<>&'") & set(block)
+    assert set(json.loads(block)["tables"]["subs"]["labels"]) == set(HOSTILE)
+
+
+def test_the_page_reaches_no_network_and_runs_no_other_script(hostile):
+    page = page_of(hostile)
+    policy = next(attrs["content"] for tag, attrs in page.tags if attrs.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert "unsafe" not in policy
+    assert re.search(r"script-src 'sha256-[A-Za-z0-9+/]{43}='", policy)
+    addresses = [value for _, attrs in page.tags for name, value in attrs.items() if name in ("href", "src")]
+    assert addresses
+    assert all(value.startswith(("data:image/", "#")) for value in addresses)
+
+
+# --- what a run leaves
+
+
+def test_a_run_reports_pictures_tables_and_seams(hostile):
+    page = page_of(hostile)
+    images = [attrs["href"] for tag, attrs in page.tags if tag == "image"]
+    assert [value.split(";")[0] for value in images] == ["data:image/jpeg", "data:image/png"]
+    data = json.loads(page.scripts[0])
+    seams = Table.read(hostile / "seams.ecsv", format="ascii.ecsv")
+    assert len(data["seams"]) == len(seams)
+    shown = data["charts"]["seams_adu"]["series"]
+    assert shown[0]["y"] == pytest.approx(list(seams["step_before"]), rel=1e-4, abs=1e-9)
+    assert shown[1]["y"] == pytest.approx(list(seams["step_after"]), rel=1e-4, abs=1e-9)
+    assert "pixel_scale_arcsec" in page.text
+
+
+def test_the_footprints_are_where_the_headers_say(hostile):
+    subs = Table.read(hostile / "subs.ecsv", format="ascii.ecsv")
+    assert sorted(subs["file"]) == sorted(HOSTILE)
+    row = subs[list(subs["file"]).index(HOSTILE[0])]
+    assert np.mean([row[f"dec_{corner}"] for corner in range(1, 5)]) == pytest.approx(20.0, abs=1e-4)
+    assert np.mean([row[f"ra_{corner}"] for corner in range(1, 5)]) == pytest.approx(10.0, abs=1e-4)
+    assert max(row[f"dec_{corner}"] for corner in range(1, 5)) == pytest.approx(20.0 + 60 * 2 / 3600, abs=1e-4)
+
+
+def test_the_same_run_again_writes_the_same_subs(hostile, tmp_path):
+    again = make_run(tmp_path, HOSTILE)
+    assert (again / "subs.ecsv").read_bytes() == (hostile / "subs.ecsv").read_bytes()
+
+
+def test_a_missing_file_is_named_and_the_rest_is_there(hostile, tmp_path):
+    for name in ("run_report.json", "mosaic_grid.png", "tile_photometry.ecsv"):
+        (tmp_path / name).write_bytes((hostile / name).read_bytes())
+    (tmp_path / "seams.ecsv").write_text("not a table")
+    write_report(tmp_path)
+    text = page_of(tmp_path).text
+    assert "seams.ecsv cannot be read" in text
+    assert "subs.ecsv is not in the folder" in text
+    assert "Sky of each tile" in text
+
+
+def test_a_folder_of_the_run_report_alone_is_enough(hostile, tmp_path):
+    (tmp_path / "run_report.json").write_bytes((hostile / "run_report.json").read_bytes())
+    assert main(["report", str(tmp_path)]) == 0
+    assert "seams.ecsv is not in the folder" in page_of(tmp_path).text
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"schema": 99}'])
+def test_without_a_run_report_the_command_says_what_to_do(tmp_path, capsys, content):
+    if content is not None:
+        (tmp_path / "run_report.json").write_text(content)
+    assert main(["report", str(tmp_path)]) == 2
+    assert "run_report.json" in capsys.readouterr().err
+    assert not (tmp_path / "report.html").exists()
+
+
+# --- runs that do not come to their end
+
+
+def test_a_cancelled_run_reports_why_and_its_footprints(tmp_path):
+    cancel = CancelToken()
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        write_image(tmp_path / "in" / f"{number}.fits", 10.0 + 0.04 * number)
+
+    def stop(event):
+        if isinstance(event, PhaseStarted) and "photometry" in event.name:
+            cancel.cancel()
+
+    order = RunOrder(tmp_path / "in", tmp_path / "out", GridSettings(threads=1), "grid", tiles_only=True)
+    with pytest.raises(Cancelled):
+        run_and_report(order, stop, cancel)
+    page = page_of(tmp_path / "out")
+    assert "cancelled" in page.text
+    assert "mosaic_grid.png is not in the folder" in page.text
+    assert any("footprint" in (attrs.get("class") or "") for _, attrs in page.tags)
+
+
+def test_a_failed_run_shows_no_mosaic_of_an_earlier_one(hostile, tmp_path):
+    for path in hostile.iterdir():
+        if path.is_file() and path.name != "report.html":
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    run = json.loads((tmp_path / "run_report.json").read_text())
+    run |= {"outcome": "failed", "reason": "No <b>luck</b>.", "started": "2999-01-01T00:00:00+00:00"}
+    (tmp_path / "run_report.json").write_text(json.dumps(run))
+    write_report(tmp_path)
+    page = page_of(tmp_path)
+    assert "No <b>luck</b>." in page.text
+    assert "mosaic_grid.png is of an earlier run" in page.text
+    assert not [tag for tag, _ in page.tags if tag == "image"]
+
+
+def test_a_refused_run_leaves_the_report_of_the_last_one(tmp_path):
+    output = make_run(tmp_path, ["a.fits", "b.fits"])
+    before = (output / "report.html").read_bytes()
+    order = RunOrder(tmp_path / "nowhere", output, GridSettings(), "grid")
+    with pytest.raises(SettingsError):
+        run_and_report(order, lambda event: None, CancelToken())
+    assert (output / "report.html").read_bytes() == before
+
+
+def test_a_run_without_usable_subs_is_reported(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "broken.fits").write_text("no FITS file")
+    order = RunOrder(tmp_path / "in", tmp_path / "out", GridSettings(), "grid")
+    with pytest.raises(RunError):
+        run_and_report(order, lambda event: None, CancelToken())
+    assert "broken.fits" in page_of(tmp_path / "out").text
+
+
+# --- charts
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-3e-4, 2e-3), (0.97, 1.04), (1e3, 7e5), (-5.0, -4.999)])
+def test_ticks_are_round_few_and_inside(low, high):
+    ticks = nice_ticks(low, high)
+    values = [value for value, _ in ticks]
+    assert 3 <= len(ticks) <= 7
+    assert low - 1e-9 <= values[0]
+    assert values[-1] <= high + 1e-9
+    assert len({text for _, text in ticks}) == len(ticks)
+
+
+def test_a_chart_puts_values_in_their_place_and_leaves_out_what_is_not_there():
+    y = np.array([0.0, np.nan, 10.0])
+    chart = make_chart("k", "t", "u", "subs", number_axis(3, "row"), [Series("s", "cR", y)])
+    points = [tuple(map(float, pair)) for pair in re.findall(r"M([\d.]+) ([\d.]+)h0", chart.paths[0]["d"])]
+    assert len(points) == 2
+    assert points[0][0] < points[1][0]
+    assert points[0][1] > points[1][1]
+    assert chart.tips[0] == {"name": "s", "rows": [0, 2], "y": [0.0, 10.0]}
+
+
+def test_a_far_point_does_not_press_the_others_flat_and_is_counted():
+    y = np.append(np.random.default_rng(1).normal(1.0, 0.01, 50), 1000.0)
+    axis = number_axis(51, "row")
+    assert make_chart("k", "t", "", "subs", axis, [Series("s", "", y)]).beyond == 1
+    assert make_chart("k", "t", "", "subs", axis, [Series("s", "", y)], all_in=True).beyond == 0
+
+
+def test_the_days_between_sessions_are_cut_out():
+    dates = ["2024-05-01T22:00:00", "2024-05-01T23:00:00", "2024-06-01T22:00:00", "2024-06-01T23:00:00"]
+    axis, session = time_axis(dates, ["2024-05-01", "2024-05-01", "2024-06-01", "2024-06-01"])
+    assert session.tolist() == [0, 0, 1, 1]
+    first, second = axis.places[1] - axis.places[0], axis.places[3] - axis.places[2]
+    assert first == pytest.approx(second)
+    assert first > 0.4
+    assert axis.places[1] < axis.borders[0] < axis.places[2]
+
+
+def test_subs_without_a_time_stand_in_their_order():
+    axis, _ = time_axis(["2024-05-01T22:00:00", ""], ["", ""])
+    assert np.all(np.diff(axis.places) > 0)
+    assert "order" in axis.title
+
+
+def test_names_that_occur_twice_are_matched_in_turn():
+    assert matching_rows(["a", "b", "a"], ["a", "a", "c", "b"]) == [0, 2, -1, 1]
+
+
+def test_words_of_the_sky():
+    assert hours_text(312.5, 1.0) == "20h50m"
+    assert hours_text(359.9999999, 1.0) == "0h00m"
+    assert hours_text(10.0 + 1 / 60, 1 / 60) == "0h40m04s"
+    assert degrees_text(-5.25, 0.25) == "\u22125\u00b015\u2032"
+    assert degrees_text(44.0, 5.0) == "+44\u00b0"
+    assert [step_class(value) for value in (0.0, 0.02, 0.2, 50.0)] == [0, 1, 3, 4]
+
+
+def test_a_large_table_is_cut_and_says_where_the_rest_is(hostile, tmp_path):
+    run = json.loads((hostile / "run_report.json").read_text())
+    run["subs_set_aside"] = [{"file": f"{n}.fits", "reason": "cloud"} for n in range(ROWS_SHOWN + 50)]
+    (tmp_path / "run_report.json").write_text(json.dumps(run))
+    write_report(tmp_path)
+    text = page_of(tmp_path).text
+    assert f"{ROWS_SHOWN} of {ROWS_SHOWN + 50} rows" in text
+    assert "250 \u00d7 cloud" in text

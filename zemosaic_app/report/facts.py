@@ -1,0 +1,166 @@
+"""What a run left in its output folder, read for the report; what is not there says why."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from astropy.io import fits
+from astropy.table import Table
+
+from zemosaic_engine.errors import SettingsError
+from zemosaic_engine.mosaic_files import COVERAGE_NAME, MOSAIC_NAME, SUBS_NAME
+from zemosaic_engine.run_report import REPORT_NAME, SCHEMA_VERSION
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Something that a run did not leave, or that cannot be read, and why in one sentence."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The output folder of a run, read when asked.
+
+    Attributes
+    ----------
+    folder : Path
+        The output folder.
+    run : dict
+        Contents of ``run_report.json``.
+    """
+
+    folder: Path
+    run: dict[str, Any]
+
+    @property
+    def is_done(self) -> bool:
+        """True if the run came to its end and everything in the folder is its work."""
+        return self.run.get("outcome") == "done"
+
+    @cached_property
+    def subs(self) -> Table | Absent:
+        """One row a sub: what its header tells, and its corners on the sky."""
+        return self._table(SUBS_NAME)
+
+    @cached_property
+    def sub_photometry(self) -> Table | Absent:
+        """One row a sub that could be measured."""
+        if (
+            self.run.get("settings", {}).get("photometry") != "survey"
+            and not (self.folder / "sub_photometry.ecsv").is_file()
+        ):
+            return Absent("The photometry of this run measures no subs, only tiles (setting photometry).")
+        return self._table("sub_photometry.ecsv")
+
+    @cached_property
+    def tile_photometry(self) -> Table | Absent:
+        """One row a tile and channel."""
+        return self._table("tile_photometry.ecsv")
+
+    @cached_property
+    def seams(self) -> Table | Absent:
+        """One row an overlap and channel."""
+        return self._table("seams.ecsv")
+
+    @cached_property
+    def mosaic_header(self) -> fits.Header | Absent:
+        """Header of the science mosaic."""
+        path = self._own(MOSAIC_NAME)
+        if isinstance(path, Absent):
+            return path
+        try:
+            return fits.getheader(path)
+        except (OSError, ValueError) as error:
+            return Absent(f"{MOSAIC_NAME} cannot be read: {error}")
+
+    @property
+    def picture(self) -> Path | Absent:
+        """The picture of the mosaic."""
+        return self._own("mosaic_grid.png")
+
+    @property
+    def coverage(self) -> Path | Absent:
+        """The coverage alone."""
+        return self._own(COVERAGE_NAME)
+
+    @cached_property
+    def set_aside(self) -> list[tuple[str, str]] | Absent:
+        """File and reason of each sub that is not in the mosaic; of the run report, else of the table."""
+        if "subs_set_aside" in self.run:
+            return [(str(one["file"]), str(one["reason"])) for one in self.run["subs_set_aside"]]
+        path = self._own("rejected_subs.csv")
+        if isinstance(path, Absent):
+            return path
+        with path.open(encoding="utf-8", newline="") as file:
+            return [(row.get("file_path", ""), row.get("reason", "")) for row in csv.DictReader(file)]
+
+    def tile_headers(self) -> list[tuple[str, fits.Header]]:
+        """Name and header of each tile on disk; empty if there are none."""
+        names = {tile["name"] for tile in self.run.get("tiles", [])}
+        paths = sorted((self.folder / "tiles").glob("tile_*.fits"))
+        return [(path.stem, fits.getheader(path)) for path in paths if path.stem in names]
+
+    def _own(self, name: str) -> Path | Absent:
+        """A file of this run: there, and not left by an earlier one."""
+        path = self.folder / name
+        if not path.is_file():
+            return Absent(f"{name} is not in the folder.")
+        if not self.is_done and path.stat().st_mtime < _seconds(self.run.get("started", "")):
+            return Absent(f"{name} is of an earlier run.")
+        return path
+
+    def _table(self, name: str) -> Table | Absent:
+        path = self._own(name)
+        if isinstance(path, Absent):
+            return path
+        try:
+            table = Table.read(path, format="ascii.ecsv")
+        except (OSError, ValueError) as error:
+            return Absent(f"{name} cannot be read: {str(error).splitlines()[0]}")
+        return table if len(table) else Absent(f"{name} has no rows.")
+
+
+def read_facts(folder: Path) -> Facts:
+    """The facts of a run, from its output folder.
+
+    Raises
+    ------
+    SettingsError
+        The folder is not one, or holds no run report that can be read.
+    """
+    path = folder / REPORT_NAME
+    if not path.is_file():
+        raise SettingsError(f"{folder} holds no {REPORT_NAME}: name the output folder of a run.")
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SettingsError(f"{path} is no JSON file ({error}); run again, or name another folder.") from error
+    if not isinstance(run, dict) or run.get("schema") != SCHEMA_VERSION:
+        raise SettingsError(f"{path} is not a run report of schema {SCHEMA_VERSION}; make the mosaic again.")
+    return Facts(folder, run)
+
+
+def matching_rows(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """For each wanted name its row in `names`, -1 without one; names that occur twice are taken in turn."""
+    rows: dict[str, deque[int]] = defaultdict(deque)
+    for row, name in enumerate(names):
+        rows[name].append(row)
+    return [rows[name].popleft() if rows[name] else -1 for name in wanted]
+
+
+def _seconds(text: str) -> float:
+    """Seconds of an ISO 8601 moment; 0 if it is none."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return 0.0

@@ -1,0 +1,178 @@
+"""The page of a report: one HTML file with its style, script, pictures and figures, and no way to a network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+import zemosaic_utils
+from zemosaic_engine import __version__
+from zemosaic_engine.fits_files import atomic_path
+
+from . import sky
+from .facts import Absent, Facts, read_facts
+from .sections import (
+    Subs,
+    gather_subs,
+    header_facts,
+    phase_bars,
+    seam_section,
+    session_table,
+    set_aside_section,
+    setting_rows,
+    sub_charts,
+    tile_section,
+)
+
+PAGE_NAME = "report.html"
+#: Longest side of the pictures in a page, which are part of it.
+PICTURE_PX = 1600
+_MANY_SUBS = 1500  # footprints of more are drawn fainter
+_LABELLED_TILES = 150  # names of more tiles than these would hide one another
+
+
+def write_report(folder: Path) -> Path:
+    """Write ``report.html`` into the output folder of a run, from the files that lie there.
+
+    Parameters
+    ----------
+    folder : Path
+        With a ``run_report.json``; of what else is missing, the page says so.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    SettingsError
+        The folder holds no run report that can be read.
+    RunError
+        The page cannot be written.
+    """
+    html = render(read_facts(folder))
+    path = folder / PAGE_NAME
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(html.encode("utf-8", "backslashreplace"))
+    return path
+
+
+def render(facts: Facts) -> str:
+    """The page of a run.
+
+    Every text comes to the page through the template's autoescape, data through ``tojson``, which escapes what
+    could end a script; beyond that the page's policy lets no script run but its own, known by its digest.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("zemosaic_app.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.tests["absent"] = lambda value: isinstance(value, Absent)
+    environment.filters["duration"] = _duration
+    environment.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
+    own = {name: resources.files(__package__).joinpath(name).read_text("utf-8") for name in ("report.css", "report.js")}
+    style, script = (Markup(own[name]) for name in ("report.css", "report.js"))
+    return environment.get_template("report.html").render(
+        style=style, script=script, style_digest=_digest(style), script_digest=_digest(script),
+        version=__version__, **_contents(facts),
+    )  # fmt: skip
+
+
+def _digest(text: str) -> str:
+    """What a Content-Security-Policy knows an inline script or style by."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _contents(facts: Facts) -> dict[str, Any]:
+    """All that the template shows."""
+    subs = gather_subs(facts)
+    frame = sky.find_frame(facts)
+    tables: dict[str, Any] = {}
+    contents: dict[str, Any] = {"run": facts.run, "folder": str(facts.folder.absolute()), "frame": frame,
+                                "picture": _picture(facts), "coverage": _coverage(facts),
+                                "coverage_colours": zemosaic_utils.COVERAGE_COLOURS,
+                                "step_classes": [name for _, name in sky.STEP_CLASSES]}  # fmt: skip
+    contents |= _sky_contents(facts, frame, subs)
+    contents["many_subs"] = not isinstance(subs, Absent) and len(subs.labels) > _MANY_SUBS
+    contents["headers"] = header_facts(facts)
+    contents["measured"] = facts.sub_photometry
+    contents["sub_charts"], contents["sessions"] = [], facts.sub_photometry
+    if not isinstance(subs, Absent):
+        tables["subs"] = {"labels": subs.labels, "notes": subs.dates}
+        if not isinstance(facts.sub_photometry, Absent):
+            contents["sub_charts"], contents["sessions"] = sub_charts(facts, subs), session_table(subs)
+    tiles = facts.tile_photometry
+    contents["tile_charts"], contents["tile_table"] = [], tiles
+    if not isinstance(tiles, Absent):
+        contents["tile_charts"], contents["tile_table"], tables_labels = tile_section(tiles)
+        tables["tiles"] = {"labels": tables_labels, "notes": []}
+    seams = contents["seams"]
+    contents["seam_charts"], contents["seam_table"] = [], seams
+    if not isinstance(seams, Absent):
+        contents["seam_charts"], contents["seam_table"] = seam_section(seams)
+        tables["seams"] = {"labels": [f"{one['first']} \u2013 {one['second']}" for one in seams], "notes": []}
+    contents["set_aside"] = set_aside_section(facts)
+    contents["phases"], contents["settings"] = phase_bars(facts.run), setting_rows(facts.run)
+    charts = [*contents["sub_charts"], *contents["tile_charts"], *contents["seam_charts"]]
+    contents["data"] = {
+        "tables": tables,
+        "charts": {chart.key: {"table": chart.table, "unit": chart.unit, "series": chart.tips} for chart in charts},
+        "frame": None if isinstance(frame, Absent) else frame.for_script(),
+        "outlines": [one["rows"] for one in contents["outlines"]],
+        "seams": [] if isinstance(seams, Absent) else [one["channels"] for one in seams],
+    }
+    return contents
+
+
+def _sky_contents(facts: Facts, frame: sky.SkyFrame | Absent, subs: Subs | Absent) -> dict[str, Any]:
+    """Footprints, tiles, seams and the graticule."""
+    empty: dict[str, Any] = {"outlines": [], "tiles": [], "graticule": "", "sky_labels": [], "label_tiles": False}
+    if isinstance(frame, Absent):
+        return empty | {"seams": facts.seams if isinstance(facts.seams, Absent) else sky.seam_lines([], facts.seams)}
+    outlines = []
+    if not isinstance(subs, Absent) and not isinstance(facts.subs, Absent):
+        outlines = sky.sub_outlines(frame, facts.subs, subs.session, subs.sessions)
+    places = sky.tile_places(frame, facts.tile_headers())
+    seams: Any = facts.seams
+    if not isinstance(seams, Absent):
+        seams = sky.seam_lines(places, seams)
+    lines, labels = sky.graticule(frame)
+    tiles = [{"name": tile.name, "d": sky.path_of([tile.outline], 0), "centre": tile.centre} for tile in places]
+    return {"outlines": outlines, "tiles": tiles, "seams": seams, "graticule": lines, "sky_labels": labels,
+            "label_tiles": len(tiles) <= _LABELLED_TILES}  # fmt: skip
+
+
+def _picture(facts: Facts) -> zemosaic_utils.Thumbnail | Absent:
+    path = facts.picture
+    return path if isinstance(path, Absent) else _read(zemosaic_utils.shrink_picture, path)
+
+
+def _coverage(facts: Facts) -> zemosaic_utils.Thumbnail | Absent:
+    path = facts.coverage
+    return path if isinstance(path, Absent) else _read(zemosaic_utils.make_coverage_picture, path)
+
+
+def _read(function: Any, path: Path) -> zemosaic_utils.Thumbnail | Absent:
+    try:
+        thumbnail: zemosaic_utils.Thumbnail = function(path, PICTURE_PX)
+    except (OSError, ValueError) as error:
+        return Absent(f"{path.name} cannot be read: {error}")
+    return thumbnail
+
+
+def _duration(seconds: float) -> str:
+    """A measured time, to a second where it is long."""
+    if seconds < 120.0:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

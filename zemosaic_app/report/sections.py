@@ -1,0 +1,338 @@
+"""The sections of a report: tables and charts of subs, tiles, seams, time and settings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from zemosaic_engine.settings import setting_fields
+
+from .charts import Axis, Chart, Series, make_chart, number_axis, time_axis
+from .facts import Absent, Facts, matching_rows
+
+#: Longer tables are cut: what is left out stands in the file that is named below them.
+ROWS_SHOWN = 200
+
+
+@dataclass(frozen=True)
+class TableView:
+    """A table as it is shown.
+
+    Attributes
+    ----------
+    columns : sequence of str
+    rows : sequence of sequence of str
+        At most `ROWS_SHOWN`.
+    total : int
+        Number of rows there are.
+    source : str
+        File with all of them; empty if none is left out.
+    numbers : int
+        How many columns from the right hold numbers.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    total: int
+    source: str
+    numbers: int
+
+
+def cut_table(columns: Sequence[str], rows: Sequence[Sequence[str]], source: str, numbers: int = 0) -> TableView:
+    """The first rows of a table."""
+    return TableView(columns, rows[:ROWS_SHOWN], len(rows), source if len(rows) > ROWS_SHOWN else "", numbers)
+
+
+@dataclass(frozen=True)
+class Subs:
+    """The subs of a run over time.
+
+    Attributes
+    ----------
+    labels, dates : list of str
+        File name and time of each row.
+    axis : Axis
+    session : ndarray of int64
+        Number of the session of each row.
+    sessions : list of str
+        Names of the sessions.
+    scale_arcsec : ndarray of float64
+        Arcsec a pixel of each row.
+    photometry : Table or Absent
+        ``sub_photometry.ecsv``.
+    rows : ndarray of int64
+        For each row its row of `photometry`, -1 without one.
+    """
+
+    labels: list[str]
+    dates: list[str]
+    axis: Axis
+    session: NDArray[np.int64]
+    sessions: list[str]
+    scale_arcsec: NDArray[np.float64]
+    photometry: Table | Absent
+    rows: NDArray[np.int64]
+
+    def column(self, name: str) -> NDArray[np.float64]:
+        """A column of the photometry by the rows of this; NaN where there is none."""
+        result = np.full(len(self.labels), np.nan)
+        if not isinstance(self.photometry, Absent) and name in self.photometry.colnames:
+            there = self.rows >= 0
+            values = np.ma.filled(np.ma.asarray(self.photometry[name], dtype=np.float64), np.nan)
+            result[there] = np.asarray(values, dtype=np.float64)[self.rows[there]]
+        return result
+
+    @property
+    def channels(self) -> list[str]:
+        """Names of the channels of the photometry."""
+        if isinstance(self.photometry, Absent):
+            return []
+        return [name for name in ("R", "G", "B", "L") if f"gain_{name}" in self.photometry.colnames]
+
+
+def gather_subs(facts: Facts) -> Subs | Absent:
+    """The subs of a run, from what their headers tell and from their photometry, whichever there is."""
+    listed, photometry = facts.subs, facts.sub_photometry
+    if isinstance(listed, Absent):
+        if isinstance(photometry, Absent):
+            return listed
+        labels = [str(name) for name in photometry["file"]]
+        count = len(labels)
+        zeros, rows = np.zeros(count, dtype=np.int64), np.arange(count)
+        axis = number_axis(count, "sub, in the order of the table")
+        return Subs(labels, [""] * count, axis, zeros, [""], np.full(count, np.nan), photometry, rows)
+    labels = [str(name) for name in listed["file"]]
+    words = {name: [_text(value) for value in listed[name]] for name in ("session", "date_obs")}
+    axis, session = time_axis(words["date_obs"], words["session"])
+    measured = [] if isinstance(photometry, Absent) else [str(name) for name in photometry["file"]]
+    found = matching_rows(measured, labels)
+    scale = np.asarray(listed["pixel_scale"], dtype=np.float64)
+    names = sorted(set(words["session"]))
+    return Subs(labels, words["date_obs"], axis, session, names, scale, photometry, np.array(found, dtype=np.int64))
+
+
+def _text(value: Any) -> str:
+    return "" if value is np.ma.masked else str(value)
+
+
+def _channel_series(subs: Subs, values: Mapping[str, NDArray[np.float64]]) -> list[Series]:
+    return [Series(name, f"c{name}", column) for name, column in values.items() if np.isfinite(column).any()]
+
+
+def sub_charts(facts: Facts, subs: Subs) -> list[Chart]:
+    """Gains, zero points, offsets, FWHM, sky, noise and residuals of subs over time."""
+    charts = []
+
+    def add(key: str, title: str, unit: str, values: Mapping[str, NDArray[np.float64]], note: str = "") -> None:
+        series = _channel_series(subs, values)
+        if series:
+            charts.append(make_chart(key, title, unit, "subs", subs.axis, series, note=note))
+
+    channels = subs.channels
+    add("gain", "Gain of each sub", "", {c: subs.column(f"gain_{c}") for c in channels},
+        "What a sub is multiplied by: above 1 where less light came through.")  # fmt: skip
+    points, unit, note = zero_points(facts, subs)
+    add("zero_point", "Zero point of each sub", unit, points, note)
+    add("offset", "Offset of each sub", "ADU", {c: subs.column(f"offset_{c}") for c in channels},
+        "What is added after the gain, at the centre of the sub.")  # fmt: skip
+    add("sky", "Sky of each sub", "ADU", {c: subs.column(f"sky_{c}") for c in channels})
+    add("noise", "Noise of each sub", "ADU", {c: subs.column(f"noise_{c}") for c in channels})
+    fwhm = subs.column("fwhm")
+    if np.isfinite(subs.scale_arcsec).all():
+        add("fwhm", "FWHM of the stars of each sub", "\u2033", {"L": fwhm * subs.scale_arcsec})
+    else:
+        add("fwhm", "FWHM of the stars of each sub", "px", {"L": fwhm})
+    add("residual", "Residual of each sub", "\u03c3", {c: subs.column(f"residual_{c}") for c in channels},
+        "How well the solution fits a sub: about 1 if its errors are right.")  # fmt: skip
+    return charts
+
+
+def zero_points(facts: Facts, subs: Subs) -> tuple[dict[str, NDArray[np.float64]], str, str]:
+    """Zero points of subs: tied to the catalogue if the mosaic is, else relative to the mosaic; with unit and note.
+
+    ``m = ZP - 2.5 log10(gain x ADU of the sub)``, hence ``ZP of the sub = ZP of the mosaic - 2.5 log10(gain)``.
+    """
+    header = facts.mosaic_header
+    tied = {} if isinstance(header, Absent) else {c: header.get(f"ZMZP{c}") for c in subs.channels}
+    is_tied = bool(tied) and all(isinstance(value, int | float) for value in tied.values())
+    points = {}
+    for channel in subs.channels:
+        gain = subs.column(f"gain_{channel}")
+        with np.errstate(divide="ignore", invalid="ignore"):
+            relative = np.where(gain > 0, -2.5 * np.log10(gain), np.nan)
+        points[channel] = relative + float(tied[channel] or 0.0) if is_tied else relative
+    if is_tied:
+        return points, "mag", "Magnitude of a star that gives 1 ADU in the sub, by the reference catalogue."
+    return points, "mag", "Relative to the mosaic (no reference catalogue): lower where less light came through."
+
+
+def header_facts(facts: Facts) -> list[tuple[str, str]]:
+    """What the headers of the subs say in common: cameras, mounts, filters, and the time exposed."""
+    if isinstance(facts.subs, Absent):
+        return []
+    found = []
+    for title, column in (("camera", "camera"), ("mount", "mount"), ("filter", "filter")):
+        values = sorted({_text(value) for value in facts.subs[column]} - {""})
+        if values:
+            shown = ", ".join(values[:4]) + (f" and {len(values) - 4} more" if len(values) > 4 else "")
+            found.append((title, shown))
+    exposure = np.ma.filled(np.ma.asarray(facts.subs["exposure"], dtype=np.float64), np.nan)
+    exposure = exposure[np.isfinite(exposure)]
+    if exposure.size:
+        text = f"{exposure.sum() / 3600.0:.2f} h in {len(facts.subs)} subs of {np.median(exposure):g} s (median)"
+        found.append(("exposure", text))
+    return found
+
+
+def session_table(subs: Subs) -> TableView:
+    """FWHM, sky and noise of each session: medians, and the range of the middle 80 %."""
+    fwhm, unit = subs.column("fwhm"), "px"
+    if np.isfinite(subs.scale_arcsec).all():
+        fwhm, unit = fwhm * subs.scale_arcsec, "\u2033"
+    used = subs.column("used")
+    columns = ["session", "subs", "used", f"FWHM, {unit}", "10\u201390 %"]
+    columns += [f"sky {c}, ADU" for c in subs.channels] + [f"noise {c}, ADU" for c in subs.channels]
+    rows = []
+    for number, name in enumerate(subs.sessions):
+        mine = subs.session == number
+        row = [name or "no date", str(int(mine.sum())), str(int(np.nansum(used[mine])))]
+        row.append(_median(fwhm[mine], 2))
+        good = fwhm[mine][np.isfinite(fwhm[mine])]
+        low, high = np.quantile(good, [0.1, 0.9]) if good.size else (np.nan, np.nan)
+        row.append(f"{low:.2f}\u2013{high:.2f}" if good.size else "\u2013")
+        row += [_median(subs.column(f"sky_{c}")[mine], 1) for c in subs.channels]
+        row += [_median(subs.column(f"noise_{c}")[mine], 2) for c in subs.channels]
+        rows.append(row)
+    return cut_table(columns, rows, "sub_photometry.ecsv", len(columns) - 1)
+
+
+def _median(values: NDArray[np.float64], digits: int) -> str:
+    values = values[np.isfinite(values)]
+    return f"{np.median(values):.{digits}f}" if values.size else "\u2013"
+
+
+def _before_and_after(values: Mapping[tuple[str, str], NDArray[np.float64]]) -> list[Series]:
+    """Series of (channel, "before" or "after"), the channels side by side where there is room."""
+    channels = list(dict.fromkeys(channel for channel, _ in values))
+    room = 7.0 if all(column.size <= 60 for column in values.values()) else 0.0
+    series = []
+    for (channel, word), column in values.items():
+        look = f"c{channel} {'ring' if word == 'before' else 'dot'}"
+        shift = room * (channels.index(channel) - (len(channels) - 1) / 2)
+        if np.isfinite(column).any():
+            series.append(Series(f"{channel} {word}", look, column, shift))
+    return series
+
+
+def tile_section(tiles: Table) -> tuple[list[Chart], TableView, list[str]]:
+    """Medians of tiles before and after scaling, as chart and table; and the names of the tiles."""
+    names = list(dict.fromkeys(str(name) for name in tiles["tile"]))
+    place = {name: number for number, name in enumerate(names)}
+    values = {}
+    for word in ("before", "after"):
+        for channel in dict.fromkeys(str(name) for name in tiles["channel"]):
+            y = np.full(len(names), np.nan)
+            mine = tiles[tiles["channel"] == channel]
+            y[[place[str(name)] for name in mine["tile"]]] = np.asarray(mine[f"median_{word}"], dtype=np.float64)
+            values[channel, word] = y
+    charts = []
+    series = _before_and_after(values)
+    if series:
+        title = "Sky of each tile, before and after scaling"
+        charts.append(make_chart("tiles", title, "ADU", "tiles", number_axis(len(names), "tile"), series, all_in=True))
+    columns = ("tile", "channel", "subs", "before, ADU", "after, ADU", "gain", "offset, ADU", "overlap pixels")
+    rows = [
+        [str(row["tile"]), str(row["channel"]), str(row["subs"]), f"{row['median_before']:.2f}",
+         f"{row['median_after']:.2f}", f"{row['gain']:.5f}", f"{row['offset']:.3f}", str(row["overlap_pixels"])]
+        for row in tiles
+    ]  # fmt: skip
+    return charts, cut_table(columns, rows, "tile_photometry.ecsv", 6), names
+
+
+def seam_section(seams: Sequence[Mapping[str, Any]]) -> tuple[list[Chart], TableView]:
+    """Steps over seams before and after, in ADU and in sigma, as charts and table, the largest first."""
+    axis = number_axis(len(seams), "overlap")
+    channels = list(dict.fromkeys(channel[0] for seam in seams for channel in seam["channels"]))
+    charts = []
+    for key, unit, start in (("seams_adu", "ADU", 1), ("seams_sigma", "\u03c3", 3)):
+        values = {
+            (name, word): _steps_of(seams, name, start + number)
+            for number, word in enumerate(("before", "after"))
+            for name in channels
+        }
+        series = _before_and_after(values)
+        if series:
+            title = "Steps over seams" if unit == "ADU" else "Steps over seams, in sigma of the noise of a pixel"
+            charts.append(make_chart(key, title, unit, "seams", axis, series, all_in=True))
+    rows = [
+        (abs(one[4] or 0.0), [f"{seam['first']} \u2013 {seam['second']}", one[0], str(seam["pixels"]),
+                              *(_step(value) for value in one[1:])])
+        for seam in seams for one in seam["channels"]
+    ]  # fmt: skip
+    rows.sort(key=lambda pair: -pair[0])
+    columns = ("overlap", "channel", "pixels", "before, ADU", "after, ADU", "before, \u03c3", "after, \u03c3")
+    return charts, cut_table(columns, [row for _, row in rows], "seams.ecsv", 5)
+
+
+def _steps_of(seams: Sequence[Mapping[str, Any]], name: str, column: int) -> NDArray[np.float64]:
+    """One figure of one channel, of every seam; NaN where it could not be measured."""
+    found = ({one[0]: one[column] for one in seam["channels"]}.get(name) for seam in seams)
+    return np.array([np.nan if value is None else value for value in found], dtype=np.float64)
+
+
+def _step(value: float | None) -> str:
+    return "\u2013" if value is None else f"{value:.4f}".replace("-", "\u2212")
+
+
+def set_aside_section(facts: Facts) -> tuple[TableView, list[tuple[str, int]]] | Absent:
+    """Subs that were set aside, and how often each reason occurs."""
+    rows = facts.set_aside
+    if isinstance(rows, Absent):
+        return rows
+    reasons = Counter(reason for _, reason in rows).most_common(12)
+    return cut_table(("file", "reason"), [list(row) for row in rows], "rejected_subs.csv"), reasons
+
+
+def phase_bars(run: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Name, seconds and share of each phase; phases of one name together."""
+    seconds: dict[str, float] = {}
+    for phase in run.get("phases", []):
+        name = str(phase["name"])
+        seconds[name] = seconds.get(name, 0.0) + float(phase["seconds"] or 0.0)
+    whole = sum(seconds.values()) or 1.0
+    longest = max(seconds.values(), default=1.0) or 1.0
+    return [
+        {"name": name, "seconds": value, "share": value / whole, "length": value / longest}
+        for name, value in seconds.items()
+    ]
+
+
+def setting_rows(run: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every setting of the run with its unit, help, and whether it differs from its default."""
+    values = dict(run.get("settings", {}))
+    rows = []
+    for field in setting_fields():
+        if field.name in values:
+            value = values.pop(field.name)
+            default = list(field.default) if isinstance(field.default, tuple) else field.default
+            rows.append({"name": field.name, "value": _shown(value), "unit": field.unit, "help": field.help,
+                         "group": field.group, "changed": value != default})  # fmt: skip
+    for name, value in values.items():  # of another version of the program
+        rows.append({"name": str(name), "value": _shown(value), "unit": "", "help": "", "group": "", "changed": False})
+    return rows
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, list):
+        return " ".join(_shown(one) for one in value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "(empty)" if value in ("", None) else str(value)

@@ -1,0 +1,87 @@
+"""The peak of a run's memory in bytes, planned before it is asked for.
+
+Three stages follow each other, and the largest of them is the peak: subs are measured, one a thread; tiles are
+stacked, block by block; the mosaic is joined. What a stage needs beside its samples follows from the
+shapes alone; the samples of the blocks get what the limit leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from . import memory
+from .footprints import TileLayout
+from .frames import SubInfo
+from .wcs import CanvasPlan
+
+_LIBRARIES_BYTES = 150_000_000  # code and compiled kernels that are loaded on the way
+_MEASURING_BYTES_A_PIXEL = 64  # a frame, its three planes above the background, and what detection copies
+_KEPT_BYTES_A_PIXEL = 24  # the latest frame that stays, and the hot pixels
+_TILE_BYTES_A_PIXEL = 48  # three colours of value, weight and coverage, and copies while they are examined
+_PART_BYTES = 40_000_000  # a decoded part of a sub and the results of a block
+_SUB_BYTES = 45_000  # the map of a sub and its calibration
+_BAND_ROWS, _BAND_BYTES_A_PIXEL = 256, 200
+_TAPER_BYTES_A_PIXEL = 4
+#: Samples that all threads together hold if nothing limits them: more makes blocks no faster.
+_ENOUGH_SAMPLES_BYTES = 256_000_000
+_LEAST_SAMPLES_BYTES = 32_000_000
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes of each stage beside those of the process itself.
+
+    Attributes
+    ----------
+    process : int
+        Resident before the first stage, and what will be loaded.
+    measuring, stacking, joining : int
+        `stacking` without samples.
+    samples : int
+        Of all blocks under way.
+    """
+
+    process: int
+    measuring: int
+    stacking: int
+    joining: int
+    samples: int
+
+    @property
+    def peak(self) -> int:
+        """Of the whole run."""
+        return self.process + max(self.measuring, self.stacking + self.samples, self.joining)
+
+
+def plan_memory(
+    infos: Sequence[SubInfo], canvas: CanvasPlan, layouts: Sequence[TileLayout], threads: int, limit_bytes: int
+) -> MemoryPlan:
+    """Plan a run that stacks block by block.
+
+    Parameters
+    ----------
+    infos, canvas, layouts
+        Subs, canvas and tiles.
+    threads : int
+        Threads that will work.
+    limit_bytes : int
+        Of the peak; 0 for none. Where it cannot be kept the plan is the least there is.
+    """
+    channels = infos[0].channels
+    frame = max(info.shape[0] * info.shape[1] for info in infos)
+    tiles = [layout.outer.height * layout.outer.width for layout in layouts]
+    deepest = max((len(layout.subs) for layout in layouts), default=0)
+    height, width = canvas.shape
+    process = memory.rss_bytes() + _LIBRARIES_BYTES
+    measuring = frame * (_MEASURING_BYTES_A_PIXEL * threads + _KEPT_BYTES_A_PIXEL)
+    stacking = max(tiles, default=0) * _TILE_BYTES_A_PIXEL + threads * _PART_BYTES + deepest * _SUB_BYTES
+    joining = height * width * channels * (4 + 4 + 2) + sum(tiles) * _TAPER_BYTES_A_PIXEL
+    joining += threads * _BAND_ROWS * width * _BAND_BYTES_A_PIXEL
+    samples = _ENOUGH_SAMPLES_BYTES
+    if limit_bytes:
+        # Deep stacks make small blocks, whose borders are decoded twice: whatever is left helps them.
+        samples = max(_LEAST_SAMPLES_BYTES, limit_bytes - process - stacking)
+    elif deepest * 12 * 256**2 * threads > samples:
+        samples = min(deepest * 12 * 256**2 * threads, max(samples, memory.available_bytes() // 4))
+    return MemoryPlan(process, measuring, stacking, joining, samples)
