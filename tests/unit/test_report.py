@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from html.parser import HTMLParser
 
@@ -276,6 +277,11 @@ def test_words_of_the_sky():
     assert degrees_text(-5.25, 0.25) == "\u22125\u00b015\u2032"
     assert degrees_text(44.0, 5.0) == "+44\u00b0"
     assert [step_class(value) for value in (0.0, 0.02, 0.2, 50.0)] == [0, 1, 3, 4]
+
+
+def test_a_name_that_is_not_utf8_is_shown_escaped(tmp_path):
+    output = make_run(tmp_path, [os.fsdecode(b"a\xff.fits"), "b.fits"])
+    assert json.loads(page_of(output).scripts[0])["tables"]["subs"]["labels"][0] == "a\\udcff.fits"
 
 
 def test_a_large_table_is_cut_and_says_where_the_rest_is(hostile, tmp_path):
