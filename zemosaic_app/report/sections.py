@@ -306,11 +306,9 @@ def _step(value: float | None) -> str:
     return "\u2013" if value is None else f"{value:.4f}".replace("-", "\u2212")
 
 
-def set_aside_section(facts: Facts) -> tuple[TableView, list[tuple[str, int]]] | Absent:
+def set_aside_section(facts: Facts) -> tuple[TableView, list[tuple[str, int]]]:
     """Subs that were set aside, and how often each reason occurs."""
     rows = facts.set_aside
-    if isinstance(rows, Absent):
-        return rows
     reasons = Counter(reason for _, reason in rows).most_common(12)
     return cut_table(("file", "reason"), [list(row) for row in rows], "rejected_subs.csv"), reasons
 
