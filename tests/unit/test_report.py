@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from html.parser import HTMLParser
 
@@ -156,7 +157,7 @@ def test_a_folder_of_the_run_report_alone_is_enough(hostile, tmp_path):
     assert "seams.ecsv is not in the folder" in page_of(tmp_path).text
 
 
-@pytest.mark.parametrize("content", [None, "{", "[]", '{"schema": 99}'])
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"schema": 99}', '{"schema": 1, "mode": "grid"}'])
 def test_without_a_run_report_the_command_says_what_to_do(tmp_path, capsys, content):
     if content is not None:
         (tmp_path / "run_report.json").write_text(content)
@@ -276,6 +277,18 @@ def test_words_of_the_sky():
     assert degrees_text(-5.25, 0.25) == "\u22125\u00b015\u2032"
     assert degrees_text(44.0, 5.0) == "+44\u00b0"
     assert [step_class(value) for value in (0.0, 0.02, 0.2, 50.0)] == [0, 1, 3, 4]
+
+
+def test_a_name_that_is_not_utf8_is_shown_escaped(tmp_path):
+    output = make_run(tmp_path, [os.fsdecode(b"a\xff.fits"), "b.fits"])
+    assert json.loads(page_of(output).scripts[0])["tables"]["subs"]["labels"][0] == "a\\udcff.fits"
+
+
+def test_a_run_report_with_fewer_keys_is_enough(tmp_path):
+    run = {"schema": 1, "mode": "grid", "outcome": "done", "input": "i", "output": "o", "started": ""}
+    (tmp_path / "run_report.json").write_text(json.dumps(run | {"settings": {}, "versions": {}}))
+    write_report(tmp_path)
+    assert "names no phases" in page_of(tmp_path).text
 
 
 def test_a_large_table_is_cut_and_says_where_the_rest_is(hostile, tmp_path):

@@ -111,7 +111,8 @@ def calibrate(
         calibrations[number] = calibration
     survey = _survey_of(calibrations, infos, tell)
     survey.background = solution.background
-    survey.sky = sky_map(found, calibrations, cell_side_px(infos, canvas), canvas.shape)
+    side = cell_side_px(infos, canvas)
+    survey.sky = run_interruptibly(lambda: sky_map(found, calibrations, side, canvas.shape), cancel)
     return survey
 
 
