@@ -74,8 +74,9 @@ def picture_qt(survey: Path, output: Path) -> None:
     wait(lambda: time.monotonic() > moment)
     window.tabs.setCurrentWidget(window.mosaic)
     window.mosaic.view.pointed.emit(400.0, 300.0)
-    keep("window-mosaic")
     window.mosaic.layer.setCurrentIndex(1)
+    moment = time.monotonic() + 3.0
+    wait(lambda: time.monotonic() > moment and not presenter.is_drawing)
     keep("window-coverage")
     window._choose_scheme("light")
     window._choose_language("fr")
@@ -139,9 +140,9 @@ def _picture_tk(survey: Path, output: Path) -> None:
         shrink(IMAGES / f"{name}.png")
 
     wait(lambda: presenter.view.contents is not None and presenter.view.doing == "nothing")
-    keep("window-tk-folder")
     window.start()
     wait(lambda: presenter.view.ending != "" and not presenter.is_running)
+    wait(lambda: presenter.picture is not None and not presenter.is_drawing)
     window.tabs.select(1)
     keep("window-tk")
     root.destroy()

@@ -7,12 +7,12 @@ from PySide6.QtWidgets import QApplication
 
 _ROLES = QPalette.ColorRole
 _DARK = {
-    _ROLES.Window: "#24272c",
+    _ROLES.Window: "#2f333a",
     _ROLES.WindowText: "#e6e8eb",
-    _ROLES.Base: "#1a1c20",
-    _ROLES.AlternateBase: "#24272c",
+    _ROLES.Base: "#17191d",
+    _ROLES.AlternateBase: "#1f2227",
     _ROLES.Text: "#e6e8eb",
-    _ROLES.Button: "#32363d",
+    _ROLES.Button: "#3a3f48",
     _ROLES.ButtonText: "#e6e8eb",
     _ROLES.BrightText: "#ffffff",
     _ROLES.ToolTipBase: "#32363d",
@@ -21,7 +21,7 @@ _DARK = {
     _ROLES.Highlight: "#3d7fd6",
     _ROLES.HighlightedText: "#ffffff",
     _ROLES.Link: "#7ab0f5",
-    _ROLES.Light: "#41464f",
+    _ROLES.Light: "#4a505a",
     _ROLES.Midlight: "#393e46",
     _ROLES.Mid: "#1d2024",
     _ROLES.Dark: "#15171a",

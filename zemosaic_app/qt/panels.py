@@ -143,6 +143,7 @@ class MosaicPanel(QWidget):
         """Draw what there is now."""
         picture = self._presenter.picture
         if picture is None:
+            self.view.clear()
             self.spot.setText(self._presenter.texts("mosaic.nothing"))
             return
         self.view.show_picture(picture)

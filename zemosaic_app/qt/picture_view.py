@@ -100,6 +100,10 @@ class PictureView(ZoomView):
         if self.is_fitted or before != self._item.pixmap().size():
             self.fit()
 
+    def clear(self) -> None:
+        """Show nothing."""
+        self._item.setPixmap(QPixmap())
+
     def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: D102, N802 - of Qt
         super().mouseMoveEvent(event)
         place = self.mapToScene(event.position().toPoint())

@@ -302,7 +302,7 @@ class TkWindow:
         view, texts = self.presenter.view, self.presenter.texts
         if changed.state or changed.contents or changed.ended:
             self.headline.configure(text=wording.headline(view, texts))
-            self.bar.configure(value=1000 * view.fraction)
+            self.bar.configure(value=999.9 * view.fraction)  # at its maximum it begins anew
             self.found.configure(text="\n".join(wording.found_lines(view, texts)))
             self._draw_buttons()
             self._extend_log()
