@@ -215,10 +215,10 @@ def test_the_command_opens_a_window_on_a_screen(screen, survey, tmp_path):
     code = """
         import sys
         from PySide6.QtCore import QTimer
-        from PySide6.QtWidgets import QApplication
+        from PySide6.QtWidgets import QApplication, QMainWindow
         app = QApplication(["zemosaic"])
         def end():
-            window = app.topLevelWidgets()[0]
+            window = next(widget for widget in app.topLevelWidgets() if isinstance(widget, QMainWindow))
             print(app.platformName(), window.windowTitle(), window.isVisible())
             window.close()
         QTimer.singleShot(1500, end)

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from zemosaic_app.presenter import summary
+from zemosaic_app.presenter import summary, wording
 from zemosaic_app.presenter.config import Presets, Remembered
 from zemosaic_app.presenter.engine import Engine
 from zemosaic_app.presenter.folder_look import look_into
@@ -241,6 +241,12 @@ def test_a_folder_is_looked_into(survey):
     corners = np.array(found.footprints).reshape(-1, 2)
     assert (corners > -1.0).all()
     assert (corners < [width, height]).all()
+
+
+@pytest.mark.parametrize("number", [0, 3, 5000, 20_000, 123_457])
+def test_a_map_draws_thousands_and_not_more(number):
+    drawn = wording.some_of([[[n, 0.0]] for n in range(number)])
+    assert min(number, 5000) <= len(drawn) < 10_000
 
 
 def test_other_settings_plan_other_tiles(survey):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from .mosaic_preview import Spot
 from .texts import Texts
 from .view_state import ViewState
+
+Footprint = Sequence[Sequence[float]]
+_MOST_DRAWN = 5000
 
 
 def found_lines(view: ViewState, texts: Texts) -> list[str]:
@@ -40,6 +43,11 @@ def found_lines(view: ViewState, texts: Texts) -> list[str]:
 
 def _counted(counts: Mapping[str, int], texts: Texts) -> str:
     return ", ".join(f"{name or texts('found.unnamed')} ({number})" for name, number in counts.items())
+
+
+def some_of(footprints: Sequence[Footprint]) -> Sequence[Footprint]:
+    """The footprints that a map draws: evenly chosen ones where there are thousands."""
+    return footprints[:: max(1, len(footprints) // _MOST_DRAWN)]
 
 
 def headline(view: ViewState, texts: Texts) -> str:

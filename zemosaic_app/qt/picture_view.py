@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRectF, Qt, Signal
@@ -21,9 +23,12 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QGraphicsPixmapItem, QGraphicsScene, QGraphicsView, QWidget
 
+from zemosaic_app.presenter import wording
 from zemosaic_app.presenter.messages import FolderContents
 
 _STEP = 1.25
+# So many footprints are drawn with a filling.
+_MOST_FILLED = 1500
 _BACKGROUND = QColor(20, 23, 28)
 _SUB = QColor(91, 141, 214)
 _TILE = QColor(242, 184, 75)
@@ -121,11 +126,7 @@ class SkyMap(ZoomView):
             scene.setSceneRect(QRectF())
             return
         height, width = contents.canvas_shape
-        faint = QColor(_SUB)
-        faint.setAlpha(max(6, min(40, 600 // max(len(contents.footprints), 1))))
-        for corners in contents.footprints:
-            polygon = QPolygonF([QPointF(x, height - y) for x, y in corners])
-            scene.addPolygon(polygon, _pen(_SUB, 1), QBrush(faint))
+        self._add_footprints(contents.footprints, height)
         for name, (y0, y1, x0, x1), _ in contents.tiles:
             scene.addRect(QRectF(x0, height - y1, x1 - x0, y1 - y0), _pen(_TILE, 2))
             label = scene.addSimpleText(name.removeprefix("tile_"), QFont(self.font().family(), 12))
@@ -141,6 +142,17 @@ class SkyMap(ZoomView):
         margin = 0.03 * max(width, height)
         scene.setSceneRect(QRectF(-margin, -margin, width + 2 * margin, height + 2 * margin))
         self.fit()
+
+    def _add_footprints(self, footprints: Sequence[Sequence[Sequence[float]]], height: int) -> None:
+        """Outlines of the subs, filled a little; of very many some outlines alone, or drawing would take seconds."""
+        is_crowded = len(footprints) > _MOST_FILLED
+        self.setRenderHint(QPainter.RenderHint.Antialiasing, not is_crowded)
+        faint = QColor(_SUB)
+        faint.setAlpha(max(6, min(40, 600 // max(len(footprints), 1))))
+        for corners in wording.some_of(footprints):
+            polygon = QPolygonF([QPointF(x, height - y) for x, y in corners])
+            brush = QBrush(Qt.BrushStyle.NoBrush) if is_crowded else QBrush(faint)
+            self.scene().addPolygon(polygon, _pen(_SUB, 1), brush)
 
 
 def _pen(colour: QColor, width: int) -> QPen:

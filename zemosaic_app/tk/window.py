@@ -32,6 +32,7 @@ class TkWindow:
         self._last_line = 0
         with contextlib.suppress(tk.TclError):  # the theme that is drawn alike everywhere
             ttk.Style(root).theme_use("clam")
+        ttk.Style(root).configure("TProgressbar", background="#3d7fd6")
         root.geometry(presenter.remembered.get("tk_geometry") or "1120x760")
         root.minsize(820, 560)
         root.protocol("WM_DELETE_WINDOW", self.close)
@@ -379,7 +380,7 @@ class TkWindow:
         room_x, room_y = max(self.map.winfo_width() - 20, 10), max(self.map.winfo_height() - 20, 10)
         scale = min(room_x / width, room_y / height)
         left, bottom = 10 + (room_x - scale * width) / 2, 10 + (room_y + scale * height) / 2
-        for corners in contents.footprints:
+        for corners in wording.some_of(contents.footprints):
             if corners:
                 points = [(left + scale * x, bottom - scale * y) for x, y in corners]
                 self.map.create_polygon(*points, fill="", outline="#5b8dd6")
