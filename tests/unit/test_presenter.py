@@ -337,7 +337,8 @@ def test_a_run_is_cancelled_resumed_and_shown(presenter, survey, tmp_path):
     assert presenter.view.ending == "done"
     assert presenter.view.memory_bytes > 1e7
     assert presenter.view.tiles == (4, 4)
-    polled(presenter, lambda: not presenter._is_reading)
+    polled(presenter, lambda: not presenter.is_drawing)
+    assert presenter.picture.shape[2] == 3
     assert len(grown) > 1
     assert not presenter.can_go_on
     report = presenter.report()
@@ -345,6 +346,7 @@ def test_a_run_is_cancelled_resumed_and_shown(presenter, survey, tmp_path):
     assert dict(summary.facts(report, presenter.texts))["Subs in the mosaic"] == "16"
     assert {metric.when for metric in presenter.view.metrics} == {"", "before", "after"}
     assert presenter.result("mosaic").name == "mosaic_grid.fits"
+    assert presenter.result("report").name == "report.html"
 
 
 # --- the picture
