@@ -17,7 +17,7 @@ from zemosaic_app.report import run_and_report, write_report
 from zemosaic_app.report.charts import Series, make_chart, nice_ticks, number_axis, time_axis
 from zemosaic_app.report.facts import matching_rows
 from zemosaic_app.report.sections import ROWS_SHOWN
-from zemosaic_app.report.sky import degrees_text, hours_text, step_class
+from zemosaic_app.report.sky import TilePlace, degrees_text, hours_text, seam_lines, step_class
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError
 from zemosaic_engine.events import CancelToken, PhaseStarted
 from zemosaic_engine.settings import GridSettings
@@ -268,6 +268,24 @@ def test_subs_without_a_time_stand_in_their_order():
 
 def test_names_that_occur_twice_are_matched_in_turn():
     assert matching_rows(["a", "b", "a"], ["a", "a", "c", "b"]) == [0, 2, -1, 1]
+
+
+def test_seams_lie_on_common_borders_and_have_the_class_of_their_largest_step():
+    def tile(name, inner):
+        left, top, right, bottom = inner
+        return TilePlace(name, np.zeros((4, 2)), ((left + right) / 2, (top + bottom) / 2), inner)
+
+    places = [tile("a", (0, 0, 100, 80)), tile("b", (100, 0, 200, 80)), tile("c", (100, 80, 200, 160))]
+    rows = [("a", "b", "R", 9, 1.0, 0.1, 0.5, 0.005), ("a", "b", "G", 9, 1.0, 0.1, -0.02, -0.05),
+            ("a", "c", "R", 4, 1.0, np.nan, 0.02, np.nan), ("a", "d", "R", 4, 1.0, 0.1, 0.0, 0.0)]  # fmt: skip
+    names = ("first", "second", "channel", "pixels", "step_before", "step_after", "sigma_before", "sigma_after")
+    side, corner, unknown = seam_lines(places, Table(rows=rows, names=names))
+    assert side["border"] == [100, 0, 100, 80]
+    assert side["edge"] == [50, 40, 150, 40]
+    assert (side["before"], side["after"]) == (4, 2)
+    assert corner["border"] == [100, 80, 100, 80]
+    assert (corner["before"], corner["after"]) == (1, -1)
+    assert unknown["border"] == unknown["edge"] == []
 
 
 def test_words_of_the_sky():
