@@ -1,4 +1,4 @@
-"""The command line: ``zemosaic run | grid | classic | plan | report | compare | simulate | demo | patch``.
+"""The command line: ``zemosaic run | grid | classic | gui | plan | report | compare | simulate | demo | patch``.
 
 Nothing heavy is imported before a command runs: ``zemosaic --help`` answers at once.
 """
@@ -112,6 +112,14 @@ def build_parser() -> argparse.ArgumentParser:
     run = _add_command(commands, "run", _run_any, "make a mosaic in the mode that the folder asks for")
     run.usage = "%(prog)s [--fresh] [--settings FILE] [--SETTING VALUE ...] INPUT OUTPUT"
     _add_run_arguments(run)
+
+    gui = _add_command(commands, "gui", _run_gui, "open the window")
+    gui.add_argument(
+        "input", type=Path, metavar="INPUT", nargs="?", help="folder with the subs or their stack_plan.csv"
+    )
+    gui.add_argument("output", type=Path, metavar="OUTPUT", nargs="?", help="folder for the mosaic")
+    gui.add_argument("--tk", action="store_true", help="the plain window, which needs nothing but Python's own Tk")
+    gui.add_argument("--language", choices=("en", "fr"), default="", help="[default: that of the system]")
 
     plan = _add_command(commands, "plan", _run_plan, "write the stack plan of a folder of subs")
     plan.add_argument("input", type=Path, metavar="INPUT", help="folder with the subs")
@@ -265,6 +273,12 @@ def _run_order(args: argparse.Namespace, mode: str) -> int:
         outcome = run_and_report(order, sink, cancel)
     _say_what_was_made(outcome)
     return DONE if outcome.is_complete else INCOMPLETE
+
+
+def _run_gui(args: argparse.Namespace) -> int:
+    from zemosaic_app.windows import open_window
+
+    return open_window("tk" if args.tk else "qt", args.input, args.output, args.language)
 
 
 def _run_plan(args: argparse.Namespace) -> int:

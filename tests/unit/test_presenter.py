@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from zemosaic_app.presenter import summary
+from zemosaic_app.presenter import summary, wording
 from zemosaic_app.presenter.config import Presets, Remembered
 from zemosaic_app.presenter.engine import Engine
 from zemosaic_app.presenter.folder_look import look_into
@@ -243,6 +243,12 @@ def test_a_folder_is_looked_into(survey):
     assert (corners < [width, height]).all()
 
 
+@pytest.mark.parametrize("number", [0, 3, 5000, 20_000, 123_457])
+def test_a_map_draws_thousands_and_not_more(number):
+    drawn = wording.some_of([[[n, 0.0]] for n in range(number)])
+    assert min(number, 5000) <= len(drawn) < 10_000
+
+
 def test_other_settings_plan_other_tiles(survey):
     assert len(look_into(survey, GridSettings(grid_size_factor=0.5)).tiles) > 4
     classic = look_into(survey, GridSettings(), "classic")
@@ -337,7 +343,8 @@ def test_a_run_is_cancelled_resumed_and_shown(presenter, survey, tmp_path):
     assert presenter.view.ending == "done"
     assert presenter.view.memory_bytes > 1e7
     assert presenter.view.tiles == (4, 4)
-    polled(presenter, lambda: not presenter._is_reading)
+    polled(presenter, lambda: not presenter.is_drawing)
+    assert presenter.picture.shape[2] == 3
     assert len(grown) > 1
     assert not presenter.can_go_on
     report = presenter.report()
@@ -345,6 +352,7 @@ def test_a_run_is_cancelled_resumed_and_shown(presenter, survey, tmp_path):
     assert dict(summary.facts(report, presenter.texts))["Subs in the mosaic"] == "16"
     assert {metric.when for metric in presenter.view.metrics} == {"", "before", "after"}
     assert presenter.result("mosaic").name == "mosaic_grid.fits"
+    assert presenter.result("report").name == "report.html"
 
 
 # --- the picture

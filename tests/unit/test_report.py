@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from html.parser import HTMLParser
 
@@ -16,7 +17,7 @@ from zemosaic_app.report import run_and_report, write_report
 from zemosaic_app.report.charts import Series, make_chart, nice_ticks, number_axis, time_axis
 from zemosaic_app.report.facts import matching_rows
 from zemosaic_app.report.sections import ROWS_SHOWN
-from zemosaic_app.report.sky import degrees_text, hours_text, step_class
+from zemosaic_app.report.sky import TilePlace, degrees_text, hours_text, seam_lines, step_class
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError
 from zemosaic_engine.events import CancelToken, PhaseStarted
 from zemosaic_engine.settings import GridSettings
@@ -156,7 +157,7 @@ def test_a_folder_of_the_run_report_alone_is_enough(hostile, tmp_path):
     assert "seams.ecsv is not in the folder" in page_of(tmp_path).text
 
 
-@pytest.mark.parametrize("content", [None, "{", "[]", '{"schema": 99}'])
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"schema": 99}', '{"schema": 1, "mode": "grid"}'])
 def test_without_a_run_report_the_command_says_what_to_do(tmp_path, capsys, content):
     if content is not None:
         (tmp_path / "run_report.json").write_text(content)
@@ -269,6 +270,24 @@ def test_names_that_occur_twice_are_matched_in_turn():
     assert matching_rows(["a", "b", "a"], ["a", "a", "c", "b"]) == [0, 2, -1, 1]
 
 
+def test_seams_lie_on_common_borders_and_have_the_class_of_their_largest_step():
+    def tile(name, inner):
+        left, top, right, bottom = inner
+        return TilePlace(name, np.zeros((4, 2)), ((left + right) / 2, (top + bottom) / 2), inner)
+
+    places = [tile("a", (0, 0, 100, 80)), tile("b", (100, 0, 200, 80)), tile("c", (100, 80, 200, 160))]
+    rows = [("a", "b", "R", 9, 1.0, 0.1, 0.5, 0.005), ("a", "b", "G", 9, 1.0, 0.1, -0.02, -0.05),
+            ("a", "c", "R", 4, 1.0, np.nan, 0.02, np.nan), ("a", "d", "R", 4, 1.0, 0.1, 0.0, 0.0)]  # fmt: skip
+    names = ("first", "second", "channel", "pixels", "step_before", "step_after", "sigma_before", "sigma_after")
+    side, corner, unknown = seam_lines(places, Table(rows=rows, names=names))
+    assert side["border"] == [100, 0, 100, 80]
+    assert side["edge"] == [50, 40, 150, 40]
+    assert (side["before"], side["after"]) == (4, 2)
+    assert corner["border"] == [100, 80, 100, 80]
+    assert (corner["before"], corner["after"]) == (1, -1)
+    assert unknown["border"] == unknown["edge"] == []
+
+
 def test_words_of_the_sky():
     assert hours_text(312.5, 1.0) == "20h50m"
     assert hours_text(359.9999999, 1.0) == "0h00m"
@@ -276,6 +295,18 @@ def test_words_of_the_sky():
     assert degrees_text(-5.25, 0.25) == "\u22125\u00b015\u2032"
     assert degrees_text(44.0, 5.0) == "+44\u00b0"
     assert [step_class(value) for value in (0.0, 0.02, 0.2, 50.0)] == [0, 1, 3, 4]
+
+
+def test_a_name_that_is_not_utf8_is_shown_escaped(tmp_path):
+    output = make_run(tmp_path, [os.fsdecode(b"a\xff.fits"), "b.fits"])
+    assert json.loads(page_of(output).scripts[0])["tables"]["subs"]["labels"][0] == "a\\udcff.fits"
+
+
+def test_a_run_report_with_fewer_keys_is_enough(tmp_path):
+    run = {"schema": 1, "mode": "grid", "outcome": "done", "input": "i", "output": "o", "started": ""}
+    (tmp_path / "run_report.json").write_text(json.dumps(run | {"settings": {}, "versions": {}}))
+    write_report(tmp_path)
+    assert "names no phases" in page_of(tmp_path).text
 
 
 def test_a_large_table_is_cut_and_says_where_the_rest_is(hostile, tmp_path):

@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from zemosaic_app.report import PAGE_NAME
 from zemosaic_engine.errors import SettingsError
 
 from . import summary
 from .config import Presets, Remembered, config_folder
 from .engine import Engine
 from .form import Form
-from .mosaic_preview import MosaicPreview
+from .mosaic_preview import Look, MosaicPreview
 from .texts import Texts, load_texts
 from .view_state import ViewState
 
@@ -55,6 +59,10 @@ class Presenter:
         ``"grid"`` or ``"classic"``.
     fresh : bool
         Use nothing that earlier runs did.
+    look : Look
+        How the mosaic is to be shown; may be set at any time.
+    picture : ndarray of uint8, shape (h, w, 3), or None
+        The mosaic as it is shown now, north up; `poll` says when there is another one.
     """
 
     def __init__(self, folder: Path | None = None, language: str = "") -> None:
@@ -76,7 +84,10 @@ class Presenter:
         self._readers = ThreadPoolExecutor(1, "preview")
         self._reading: Future[Any] | None = None
         self._grow_at = 0.0
-        self._drawn = 0
+        self.look = Look()
+        self.picture: NDArray[np.uint8] | None = None
+        self._rendering: Future[NDArray[np.uint8]] | None = None
+        self._rendered: tuple[int, Look] | None = None
 
     # --- what is chosen
 
@@ -154,7 +165,7 @@ class Presenter:
         is_known = contents is not None and contents.folder == str(self.input) and contents.canvas_shape
         shape, header = (contents.canvas_shape, contents.canvas_header) if is_known and contents else ((), "")
         self.preview = MosaicPreview(self.output, shape, header)
-        self._drawn = 0
+        self.picture, self._rendering, self._rendered = None, None, None
         self._began_s = 0.0 if self.can_go_on else time.time() - 1.0
         self.view.begin("running")
         self._engine = Engine(
@@ -197,7 +208,7 @@ class Presenter:
         if what == "folder":
             return self.output if self.output.is_dir() else None
         if what == "report":
-            page = self.output / summary.HTML_REPORT_NAME
+            page = self.output / PAGE_NAME
             path = page if page.is_file() else self.output / summary.REPORT_NAME
         else:
             path = Path(self.report().get("files", {}).get(what, ""))
@@ -219,8 +230,7 @@ class Presenter:
             self._engine.close()
             self._engine = None
         self._read_preview(ended)
-        drawn, self._drawn = self._drawn, self.preview.version if self.preview is not None else 0
-        return Changed(bool(messages), drawn != self._drawn, ended, contents is not self.view.contents)
+        return Changed(bool(messages), self._render(), ended, contents is not self.view.contents)
 
     def close(self) -> None:
         """End what is at work, remembering the folders; waits for the engine to be gone."""
@@ -257,19 +267,36 @@ class Presenter:
     def _read_preview(self, ended: bool) -> None:
         """Have new tiles read beside the window, one reading at a time; the mosaic when it is there."""
         preview = self.preview
+        if self._reading is not None and self._reading.done():
+            self._reading.result()
+            self._reading = None
         if preview is None:
             return
         if ended and self.view.ending in ("done", "incomplete"):
             mosaic = self.result("mosaic")
             if mosaic is not None:
                 self._reading = self._readers.submit(_finish, preview, mosaic)
-        elif self.view.doing == "running" and time.monotonic() >= self._grow_at and not self._is_reading:
+        elif self.view.doing == "running" and time.monotonic() >= self._grow_at and self._reading is None:
             self._grow_at = time.monotonic() + _GROW_EVERY_S
             self._reading = self._readers.submit(preview.grow, self._began_s)
 
+    def _render(self) -> bool:
+        """Have the picture made beside the window; True if there is another one."""
+        is_new = self._rendering is not None and self._rendering.done()
+        if self._rendering is not None and is_new:
+            self.picture, self._rendering = self._rendering.result(), None
+        preview = self.preview
+        if preview is not None and self._rendering is None and not preview.is_empty:
+            wanted = (preview.version, self.look)
+            if wanted != self._rendered:
+                self._rendered = wanted
+                self._rendering = self._readers.submit(preview.picture, self.look)
+        return is_new
+
     @property
-    def _is_reading(self) -> bool:
-        return self._reading is not None and not self._reading.done()
+    def is_drawing(self) -> bool:
+        """True while tiles are read or a picture is made beside the window."""
+        return self._reading is not None or self._rendering is not None
 
 
 def _finish(preview: MosaicPreview, mosaic: Path) -> None:

@@ -12,13 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from zemosaic_engine.errors import SettingsError
-from zemosaic_engine.memory import size_text
 from zemosaic_engine.resume.run_folder import STATE_NAME
 from zemosaic_engine.run_report import REPORT_NAME
 
 from .texts import Texts
-
-HTML_REPORT_NAME = "report.html"
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ def seams(report: Mapping[str, Any]) -> list[Seam]:
 
     def figure(name: str, channel: str) -> str:
         value = metrics.get(f"{name}_{channel}")
-        return "-" if value is None else f"{value:.3f}"
+        return "-" if value is None else f"{value:.2g}"
 
     return [
         Seam(
@@ -80,7 +77,7 @@ def facts(report: Mapping[str, Any], texts: Texts) -> list[tuple[str, str]]:
         (texts("summary.set_aside"), str(len(aside))),
         (texts("summary.tiles"), str(len(report.get("tiles", [])))),
         *([(texts("summary.left_out"), ", ".join(left_out))] if left_out else []),
-        (texts("summary.memory"), size_text(float(report.get("peak_memory_bytes") or 0.0))),
+        (texts("summary.memory"), texts.size(float(report.get("peak_memory_bytes") or 0.0))),
     ]
 
 

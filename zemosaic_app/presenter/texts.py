@@ -40,9 +40,21 @@ class Texts:
         """The text for a word of the engine (a unit, a phase ...); the word itself if it is new here."""
         return self._entries.get(f"{prefix}.{word}", word)
 
+    def listed(self, key: str, items: str) -> str:
+        """A name with what belongs to it behind a colon, as the language sets it."""
+        return self.listed_text(self(key), items)
+
+    def listed_text(self, name: str, value: str) -> str:
+        """The same for a name that is a text already."""
+        return self("form.pair", name=name, value=value)
+
     def help_of(self, field: SettingField) -> str:
         """The sentence of a setting. In English it is that of the settings model, which is its one place."""
         return field.help if self.language == "en" else self(f"help.{field.name}")
+
+    def size(self, size_bytes: float) -> str:
+        """Bytes as gigabytes."""
+        return self("run.gigabytes", n=f"{size_bytes / 1e9:.1f}")
 
     def duration(self, seconds: float) -> str:
         """A duration as people say it, no finer than an estimate deserves."""

@@ -143,7 +143,7 @@ def _limits(values: NDArray[np.float64], *, all_in: bool) -> tuple[float, float]
         reach = _FAR_SIGMA * 1.4826 * float(np.median(np.abs(values - middle)))
         if reach > 0:
             low, high = max(low, middle - reach), min(high, middle + reach)
-    air = 0.06 * (high - low) or max(abs(high) * 0.05, 1e-6)
+    air = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
     return low - air, high + air
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from astropy.table import Table
 
 from zemosaic_engine.errors import SettingsError
 from zemosaic_engine.mosaic_files import COVERAGE_NAME, MOSAIC_NAME, SUBS_NAME
-from zemosaic_engine.run_report import REPORT_NAME, SCHEMA_VERSION
+from zemosaic_engine.run_report import REPORT_NAME, SCHEMA_VERSION, RunReport
 
 
 @dataclass(frozen=True)
@@ -94,15 +93,9 @@ class Facts:
         return self._own(COVERAGE_NAME)
 
     @cached_property
-    def set_aside(self) -> list[tuple[str, str]] | Absent:
-        """File and reason of each sub that is not in the mosaic; of the run report, else of the table."""
-        if "subs_set_aside" in self.run:
-            return [(str(one["file"]), str(one["reason"])) for one in self.run["subs_set_aside"]]
-        path = self._own("rejected_subs.csv")
-        if isinstance(path, Absent):
-            return path
-        with path.open(encoding="utf-8", newline="") as file:
-            return [(row.get("file_path", ""), row.get("reason", "")) for row in csv.DictReader(file)]
+    def set_aside(self) -> list[tuple[str, str]]:
+        """File and reason of each sub that is not in the mosaic."""
+        return [(str(one["file"]), str(one["reason"])) for one in self.run["subs_set_aside"]]
 
     def tile_headers(self) -> list[tuple[str, fits.Header]]:
         """Name and header of each tile on disk; empty if there are none."""
@@ -147,7 +140,22 @@ def read_facts(folder: Path) -> Facts:
         raise SettingsError(f"{path} is no JSON file ({error}); run again, or name another folder.") from error
     if not isinstance(run, dict) or run.get("schema") != SCHEMA_VERSION:
         raise SettingsError(f"{path} is not a run report of schema {SCHEMA_VERSION}; make the mosaic again.")
-    return Facts(folder, run)
+    return Facts(folder, _filled(run, path))
+
+
+def _filled(run: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The report with what a version that wrote fewer keys left out; `SettingsError` if it lacks what all have."""
+    whole: dict[str, Any] = {}
+    for one in fields(RunReport):
+        if one.name in run:
+            whole[one.name] = run[one.name]
+        elif one.default_factory is not MISSING:
+            whole[one.name] = one.default_factory()
+        elif one.default is not MISSING:
+            whole[one.name] = one.default
+        else:
+            raise SettingsError(f"{path} is damaged: it has no {one.name}; make the mosaic again.")
+    return whole
 
 
 def matching_rows(names: Sequence[str], wanted: Sequence[str]) -> list[int]:

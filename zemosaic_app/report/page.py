@@ -27,6 +27,7 @@ from .sections import (
     set_aside_section,
     setting_rows,
     sub_charts,
+    sub_table,
     tile_section,
 )
 
@@ -111,6 +112,7 @@ def _contents(facts: Facts) -> dict[str, Any]:
         tables["subs"] = {"labels": subs.labels, "notes": subs.dates}
         if not isinstance(facts.sub_photometry, Absent):
             contents["sub_charts"], contents["sessions"] = sub_charts(facts, subs), session_table(subs)
+            contents["sub_table"] = sub_table(subs)
     tiles = facts.tile_photometry
     contents["tile_charts"], contents["tile_table"] = [], tiles
     if not isinstance(tiles, Absent):

@@ -212,6 +212,22 @@ def session_table(subs: Subs) -> TableView:
     return cut_table(columns, rows, "sub_photometry.ecsv", len(columns) - 1)
 
 
+def sub_table(subs: Subs) -> TableView:
+    """The figures of each sub, those that are not used first."""
+    columns = ["file", "time", "session", "used"]
+    columns += [f"gain {c}" for c in subs.channels] + [f"offset {c}, ADU" for c in subs.channels] + ["FWHM, px"]
+    used, fwhm = subs.column("used"), subs.column("fwhm")
+    gains, offsets = ([subs.column(f"{word}_{c}") for c in subs.channels] for word in ("gain", "offset"))
+    rows = []
+    for row in sorted(range(len(subs.labels)), key=lambda row: used[row] == 1.0):
+        state = "yes" if used[row] == 1.0 else "no" if used[row] == 0.0 else "not measured"
+        words = [subs.labels[row], subs.dates[row], subs.sessions[subs.session[row]], state]
+        words += [_median(gain[row : row + 1], 5) for gain in gains]
+        words += [_median(offset[row : row + 1], 2) for offset in offsets]
+        rows.append([*words, _median(fwhm[row : row + 1], 2)])
+    return cut_table(columns, rows, "sub_photometry.ecsv", len(columns) - 4)
+
+
 def _median(values: NDArray[np.float64], digits: int) -> str:
     values = values[np.isfinite(values)]
     return f"{np.median(values):.{digits}f}" if values.size else "\u2013"
@@ -290,11 +306,9 @@ def _step(value: float | None) -> str:
     return "\u2013" if value is None else f"{value:.4f}".replace("-", "\u2212")
 
 
-def set_aside_section(facts: Facts) -> tuple[TableView, list[tuple[str, int]]] | Absent:
+def set_aside_section(facts: Facts) -> tuple[TableView, list[tuple[str, int]]]:
     """Subs that were set aside, and how often each reason occurs."""
     rows = facts.set_aside
-    if isinstance(rows, Absent):
-        return rows
     reasons = Counter(reason for _, reason in rows).most_common(12)
     return cut_table(("file", "reason"), [list(row) for row in rows], "rejected_subs.csv"), reasons
 

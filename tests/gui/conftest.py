@@ -1,0 +1,97 @@
+"""A survey, a screen of its own, and a presenter for the tests of the windows."""
+
+import os
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from zemosaic_app.presenter.presenter import Presenter
+from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
+
+
+@pytest.fixture(scope="session")
+def survey(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gui") / "subs"
+    simulate_survey(folder, PRESETS["tiny"], seed=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def screen():
+    """Name of a display that nobody sees."""
+    if shutil.which("Xvfb") is None:
+        pytest.skip("Xvfb is not installed (Debian package xvfb)")
+    read, write = os.pipe()
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write), "-screen", "0", "1400x1000x24", "-nolisten", "tcp"],
+        pass_fds=[write],
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(write)
+    with os.fdopen(read) as told:
+        number = told.readline().strip()
+    yield f":{number}"
+    server.terminate()
+    server.wait(10)
+
+
+@pytest.fixture
+def make_presenter(tmp_path):
+    made = []
+
+    def make(language="en"):
+        made.append(Presenter(tmp_path / "config", language))
+        return made[-1]
+
+    yield make
+    for presenter in made:
+        presenter.close()
+
+
+class PseudoTexts:
+    """Texts that can be told from texts that nobody translated."""
+
+    @staticmethod
+    def entries():
+        from zemosaic_app.presenter.texts import read_entries
+
+        return {key: f"⟦{text}⟧" for key, text in read_entries("fr").items()}
+
+    @classmethod
+    def use_in(cls, presenter):
+        from zemosaic_app.presenter.texts import Texts
+
+        presenter.texts = Texts("pseudo", cls.entries())
+        presenter.form.use(presenter.texts)
+
+    @staticmethod
+    def is_translated(text):
+        """Bracketed, or with nothing to translate in it: names of languages, numbers, signs, paths."""
+        rest = text.replace("▸", "").replace("▾", "").replace("&", "").strip()
+        return rest.startswith("⟦") or rest in ("English", "Français") or not any(c.isalpha() for c in rest)
+
+
+@pytest.fixture
+def pseudo():
+    return PseudoTexts
+
+
+@pytest.fixture
+def wait_for():
+    def wait(turn, until, seconds=60.0):
+        """Turn the loop of a window until something is true."""
+        end = time.monotonic() + seconds
+        slowest_s = busiest_s = 0.0
+        while not until():
+            began = time.monotonic()
+            assert began < end, "waited too long"
+            cpu = time.thread_time()
+            turn()
+            busiest_s = max(busiest_s, time.thread_time() - cpu)
+            slowest_s = max(slowest_s, time.monotonic() - began)
+            time.sleep(0.01)
+        return slowest_s, busiest_s
+
+    return wait

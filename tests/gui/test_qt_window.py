@@ -1,0 +1,233 @@
+"""The Qt window with the real worker behind it: drawn nowhere, and once on a screen of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+pytest.importorskip("PySide6", reason="PySide6 is not installed (the extra qt)")
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+QtWidgets = pytest.importorskip(
+    "PySide6.QtWidgets", reason="a library of the system that Qt needs is missing", exc_type=ImportError
+)
+
+from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl  # noqa: E402
+from PySide6.QtGui import QDropEvent  # noqa: E402
+from PySide6.QtTest import QTest  # noqa: E402
+
+from zemosaic_app.qt.window import Window  # noqa: E402
+
+pytestmark = [pytest.mark.gui, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def app():
+    return QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
+
+
+@pytest.fixture
+def open_window(app, make_presenter, monkeypatch):
+    windows = []
+
+    def make(language="en", prepare=lambda presenter: None):
+        presenter = make_presenter(language)
+        prepare(presenter)
+        windows.append(Window(presenter))
+        windows[-1].show()
+        app.processEvents()
+        return windows[-1]
+
+    yield make
+    for window in windows:
+        window._timer.stop()
+        monkeypatch.setattr(window, "ask", lambda *_: True)
+        window.close()
+        window.deleteLater()
+    app.processEvents()
+
+
+def choose(window, survey, output):
+    window.take_input(survey)
+    window.paths["output"].setText(str(output))
+    window._folder_entered("output")
+
+
+def shown_texts(window):
+    """Every text of a window: of widgets, tips, tabs, choices, headers of tables, menus."""
+    for widget in [window, *window.findChildren(QtWidgets.QWidget)]:
+        for name in ("text", "title", "placeholderText", "toolTip", "windowTitle"):
+            read = getattr(widget, name, None)
+            if (callable(read) and not isinstance(widget, QtWidgets.QLineEdit)) or (name == "placeholderText" and read):
+                yield str(read())
+        if isinstance(widget, QtWidgets.QComboBox):
+            yield from (widget.itemText(number) for number in range(widget.count()))
+        if isinstance(widget, QtWidgets.QTabWidget):
+            yield from (widget.tabText(number) for number in range(widget.count()))
+        if isinstance(widget, QtWidgets.QTableWidget):
+            yield from (widget.horizontalHeaderItem(number).text() for number in range(widget.columnCount()))
+        for action in widget.actions():
+            yield action.text()
+
+
+def test_a_run_to_its_end_and_the_window_never_waits(app, open_window, survey, tmp_path, wait_for):
+    window = open_window()
+    choose(window, survey, tmp_path / "out")
+    view = window.presenter.view
+    wait_for(app.processEvents, lambda: view.contents is not None and view.doing == "nothing")
+    assert "16 subs" in window.folder.text.text()
+    assert len(window.folder.map.scene().items()) == 16 + 2 * 4
+    QTest.mouseClick(window.start_button, Qt.MouseButton.LeftButton)
+    sizes = set()
+
+    def has_ended():
+        sizes.add(window.mosaic.view._item.pixmap().width())
+        return not window.presenter.is_running
+
+    slowest_s, busiest_s = wait_for(app.processEvents, has_ended, 400.0)
+    assert busiest_s < 0.5
+    assert slowest_s < 5.0  # also where others use the machine
+    app.processEvents()
+    assert window.presenter.view.ending == "done"
+    assert len(sizes) > 1, "nothing was to be seen before the end"
+    assert window.tabs.currentWidget() is window.summary
+    assert window.summary.seams.rowCount() == 3
+    assert window.summary.buttons["mosaic"].isEnabled()
+    assert window.metrics.table.rowCount() == len(window.presenter.view.metrics) > 10
+    assert "Seam step" in window.log.text.toPlainText()
+    window.log.search.setText("reference tile")
+    assert window.log.text.toPlainText().count("\n") == 0
+    assert "Reference tile" in window.log.text.toPlainText()
+    wait_for(app.processEvents, lambda: not window.presenter.is_drawing)
+    window.mosaic.view.pointed.emit(300.0, 200.0)
+    assert "ADU" in window.mosaic.spot.text()
+    assert "+44°" in window.mosaic.spot.text()
+    for act in (
+        lambda: window.mosaic.sliders["harder"].setValue(60),
+        lambda: window.mosaic.layer.setCurrentIndex(1),
+        lambda: window.mosaic.layer.setCurrentIndex(2),
+    ):
+        before = window.mosaic.view._item.pixmap().toImage()
+        act()
+        wait_for(app.processEvents, lambda before=before: window.mosaic.view._item.pixmap().toImage() != before)
+
+
+def test_a_run_is_paused_cancelled_and_offered_again(app, open_window, survey, tmp_path, wait_for, monkeypatch):
+    window = open_window()
+    choose(window, survey, tmp_path / "out")
+    window.start()
+    wait_for(app.processEvents, lambda: window.presenter.view.phase == "GRID: tile stacking", 200.0)
+    window.pause_button.click()
+    assert window.pause_button.text() == "Go on"
+    answers = iter([False, True])
+    monkeypatch.setattr(window, "ask", lambda *_: next(answers))
+    window.cancel_button.click()
+    assert window.presenter.view.doing == "paused"
+    window.cancel_button.click()
+    wait_for(app.processEvents, lambda: not window.presenter.is_running)
+    app.processEvents()
+    assert window.presenter.view.ending == "cancelled"
+    assert window.start_button.text() == "Resume"
+
+
+def test_a_failing_run_and_a_crash_are_shown(app, open_window, survey, tmp_path, wait_for):
+    window = open_window()
+    choose(window, survey, survey / "inside")
+    window.start()
+    wait_for(app.processEvents, lambda: not window.presenter.is_running)
+    app.processEvents()
+    assert "must lie outside" in window.summary.title.text()
+    choose(window, survey, tmp_path / "out")
+    window.start()
+    os.kill(window.presenter.engine_pid, signal.SIGSEGV)
+    wait_for(app.processEvents, lambda: not window.presenter.is_running)
+    app.processEvents()
+    assert "SIGSEGV" in window.summary.title.text()
+    assert "SIGSEGV" in window.log.text.toPlainText()
+
+
+def test_closing_while_running_asks(app, open_window, survey, tmp_path, monkeypatch):
+    window = open_window()
+    choose(window, survey, tmp_path / "out")
+    window.start()
+    answers = iter([False, True])
+    monkeypatch.setattr(window, "ask", lambda *_: next(answers))
+    assert not window.close()
+    assert window.close()
+    assert window.presenter.remembered.get("qt_geometry")
+
+
+def test_a_folder_is_dropped(app, open_window, survey):
+    window = open_window()
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(next(survey.glob("*.fit*"))))])
+    drop = QDropEvent(
+        QPointF(5, 5), Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    )
+    window.dropEvent(drop)
+    assert window.presenter.input == survey
+
+
+def test_no_text_is_untranslated(app, open_window, pseudo):
+    window = open_window(prepare=pseudo.use_in)
+    texts = list(shown_texts(window))
+    assert len(texts) > 150
+    assert not [text for text in texts if not pseudo.is_translated(text)]
+
+
+def test_an_untranslated_text_would_be_found(app, open_window, pseudo):
+    assert [text for text in shown_texts(open_window()) if not pseudo.is_translated(text)]
+
+
+def test_what_cannot_be_entered_is_told_and_settings_are_found(app, open_window):
+    window = open_window()
+    entry = window.settings.widgets["batch_overlap_pct"]
+    entry.selectAll()
+    QTest.keyClicks(entry, "95")
+    assert "at most 90" in window.headline.text()
+    assert entry.styleSheet()
+    window.settings.search.setText("drizzle")
+    seen = {name for name, widget in window.settings.widgets.items() if widget.isVisible()}
+    assert {"drizzle_pixfrac", "resample_kernel"} <= seen
+    assert "threads" not in seen
+
+
+def test_presets_and_languages(app, open_window, monkeypatch):
+    window = open_window()
+    window.presenter.enter("threads", "3")
+    monkeypatch.setattr(QtWidgets.QInputDialog, "getText", lambda *_: ("mine", True))
+    window._save_preset()
+    window._use({})
+    assert window.settings.widgets["threads"].text() == "0"
+    window._load_preset("mine")
+    assert window.settings.widgets["threads"].text() == "3"
+    window._choose_language("fr")
+    assert window.start_button.text() == "Démarrer"
+    monkeypatch.setattr(window, "ask", lambda *_: True)
+    window._delete_preset("mine")
+    assert window.presenter.presets.names() == []
+
+
+def test_the_command_opens_a_window_on_a_screen(screen, survey, tmp_path):
+    """``zemosaic gui`` under Xvfb, from its start to a closed window."""
+    code = """
+        import sys
+        from PySide6.QtCore import QTimer
+        from PySide6.QtWidgets import QApplication, QMainWindow
+        app = QApplication(["zemosaic"])
+        def end():
+            window = next(widget for widget in app.topLevelWidgets() if isinstance(widget, QMainWindow))
+            print(app.platformName(), window.windowTitle(), window.isVisible())
+            window.close()
+        QTimer.singleShot(1500, end)
+        from zemosaic_app.cli import main
+        sys.exit(main(["gui", sys.argv[1], sys.argv[2]]))
+    """
+    environment = {**os.environ, "DISPLAY": screen, "QT_QPA_PLATFORM": "xcb", "ZEMOSAIC_CONFIG": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(survey), str(tmp_path / "out")],
+        env=environment, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "xcb ZeMosaic True\n"), done.stderr

@@ -1,0 +1,36 @@
+"""Where no window can open, one line says what to install."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from zemosaic_app import windows
+from zemosaic_engine.errors import SettingsError
+
+on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="displays of X and Wayland")
+
+
+def gui(*options):
+    environment = {name: value for name, value in os.environ.items() if "DISPLAY" not in name and "QT_QPA" not in name}
+    command = [sys.executable, "-m", "zemosaic_app.cli", "gui", *options]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@on_linux
+@pytest.mark.parametrize("options", [[], ["--tk"]])
+def test_without_a_display_one_line_says_so(options):
+    done = gui(*options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "install" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("toolkit", "advice"), [("qt", r"pip install 'zemosaic\[qt\]'"), ("tk", "apt install python3-tk")]
+)
+def test_without_the_toolkit_one_line_says_what_to_install(monkeypatch, toolkit, advice):
+    monkeypatch.setattr(windows, "find_spec", lambda name: None)
+    with pytest.raises(SettingsError, match=advice):
+        windows.open_window(toolkit, None, None, "")

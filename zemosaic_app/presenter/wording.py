@@ -1,0 +1,85 @@
+"""Lines that both windows show, made of the state and the texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from .mosaic_preview import Spot
+from .texts import Texts
+from .view_state import ViewState
+
+Footprint = Sequence[Sequence[float]]
+_MOST_DRAWN = 5000
+
+
+def found_lines(view: ViewState, texts: Texts) -> list[str]:
+    """What is in the input folder, or how far the look into it is."""
+    if view.doing == "looking":
+        done, total = view.subs
+        return [texts("found.looking", done=done, total=total) if total else texts("found.looking_first")]
+    contents = view.contents
+    if contents is None:
+        return [texts("found.nothing")]
+    lines = []
+    if contents.subs:
+        exposure = texts("found.exposure", time=texts.duration(contents.exposure_s))
+        lines.append(f"{texts('found.subs', n=contents.subs)}, {exposure}")
+        for key, counts in (
+            ("found.filters", contents.filters),
+            ("found.sessions", contents.sessions),
+            ("found.cameras", contents.cameras),
+        ):
+            lines.append(texts.listed(key, _counted(counts, texts)))
+    if contents.canvas_shape:
+        height, width = contents.canvas_shape
+        lines.append(texts("found.canvas", width=width, height=height, scale=f"{contents.pixel_scale_arcsec:.2f}"))
+        lines.append(texts("found.tiles", n=len(contents.tiles)))
+    if contents.set_aside:
+        lines.append(texts("found.set_aside", n=len(contents.set_aside)))
+    if contents.problem:
+        lines.append(contents.problem)
+    return lines
+
+
+def _counted(counts: Mapping[str, int], texts: Texts) -> str:
+    return ", ".join(f"{name or texts('found.unnamed')} ({number})" for name, number in counts.items())
+
+
+def some_of(footprints: Sequence[Footprint]) -> Sequence[Footprint]:
+    """The footprints that a map draws: evenly chosen ones where there are thousands."""
+    return footprints[:: max(1, len(footprints) // _MOST_DRAWN)]
+
+
+def headline(view: ViewState, texts: Texts) -> str:
+    """What is going on: the phase, or how the last run ended and why."""
+    if view.doing == "looking":
+        return found_lines(view, texts)[0]
+    if view.doing == "nothing":
+        if not view.ending:
+            return texts("run.idle")
+        ended = texts(f"ending.{view.ending}")
+        return f"{ended}: {view.reason}" if view.reason and view.ending != "cancelled" else ended
+    return texts.name_of("phase", view.phase) if view.phase else texts("found.looking_first")
+
+
+def counters(view: ViewState, texts: Texts) -> list[str]:
+    """Tiles, subs, memory: those that are known."""
+    told = []
+    if view.tiles[1]:
+        told.append(texts("run.tiles", done=view.tiles[0], total=view.tiles[1]))
+    elif view.subs[1]:
+        told.append(texts("run.subs", done=view.subs[0], total=view.subs[1]))
+    if view.memory_bytes and view.doing != "nothing":
+        told.append(texts("run.memory", size=texts.size(view.memory_bytes)))
+    return told
+
+
+def spot_text(spot: Spot, texts: Texts) -> str:
+    """What lies under the cursor."""
+    values = "  ".join("-" if value != value else f"{value:.1f}" for value in spot.values)
+    parts = [texts("mosaic.spot", x=spot.x, y=spot.y), spot.sky, texts("mosaic.adu", values=values)]
+    parts += [
+        texts("mosaic.spot_coverage", n=f"{spot.coverage:.0f}"),
+        texts("mosaic.spot_weight", n=f"{spot.weight:.3g}"),
+    ]
+    return "   ".join(part for part in parts if part)

@@ -1,0 +1,320 @@
+"""What the tabs show: the folder, the mosaic, the log, the metrics, the summary."""
+
+from __future__ import annotations
+
+import html
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QFontDatabase
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QComboBox,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QLineEdit,
+    QPlainTextEdit,
+    QPushButton,
+    QSlider,
+    QSplitter,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from zemosaic_app.presenter import summary, wording
+from zemosaic_app.presenter.mosaic_preview import LAYERS, Look
+from zemosaic_app.presenter.presenter import Presenter
+from zemosaic_app.presenter.texts import Texts
+from zemosaic_app.presenter.view_state import LEVELS, LogFilter
+
+from .picture_view import PictureView, SkyMap
+
+# On light and on dark grounds.
+_COLOURS = {
+    False: {"DEBUG": "#6b7280", "SUCCESS": "#1a7f37", "WARN": "#9a6700", "ERROR": "#c01c28"},
+    True: {"DEBUG": "#9aa0a8", "SUCCESS": "#57d17c", "WARN": "#f0c04f", "ERROR": "#ff7b72"},
+}
+_MOST_LINES = 20_000
+# What the ends of the sliders of the stretch stand for.
+_REACH = {"darker": 2.0, "brighter": 4.0, "harder": 2.0}
+
+
+def _table(titles: list[str]) -> QTableWidget:
+    table = QTableWidget(0, len(titles))
+    table.setHorizontalHeaderLabels(titles)
+    table.verticalHeader().hide()
+    table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+    table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+    table.horizontalHeader().setStretchLastSection(True)
+    return table
+
+
+def _fill(table: QTableWidget, rows: list[list[str]]) -> None:
+    table.setRowCount(len(rows))
+    for row, values in enumerate(rows):
+        for column, value in enumerate(values):
+            table.setItem(row, column, QTableWidgetItem(value))
+
+
+class FolderPanel(QSplitter):
+    """What is in the input folder: counts, a map of the sky, files set aside."""
+
+    def __init__(self, presenter: Presenter) -> None:
+        super().__init__(Qt.Orientation.Vertical)
+        self._presenter = presenter
+        texts = presenter.texts
+        self.text = QLabel()
+        self.text.setWordWrap(True)
+        self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.text.setTextFormat(Qt.TextFormat.PlainText)  # names of files are no markup
+        self.text.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.text.setMargin(8)
+        self.map = SkyMap()
+        self.map.setToolTip(texts("found.map"))
+        self.map.setAccessibleName(texts("found.map"))
+        self.aside = _table([texts("found.file"), texts("found.reason")])
+        for part in (self.text, self.map, self.aside):
+            self.addWidget(part)
+        self.setStretchFactor(1, 1)
+        self.setSizes([120, 420, 110])
+        self.show_state()
+        self.show_contents()
+
+    def show_state(self) -> None:
+        """The counts, or how far the look is."""
+        self.text.setText("\n".join(wording.found_lines(self._presenter.view, self._presenter.texts)))
+
+    def show_contents(self) -> None:
+        """The map and the table."""
+        contents = self._presenter.view.contents
+        self.map.show_contents(contents)
+        rows = [[name, reason] for name, reason in contents.set_aside] if contents else []
+        _fill(self.aside, rows)
+        self.aside.setVisible(bool(rows))
+
+
+class MosaicPanel(QWidget):
+    """The mosaic, growing; its layers, its stretch, and what lies under the cursor."""
+
+    def __init__(self, presenter: Presenter) -> None:
+        super().__init__()
+        self._presenter = presenter
+        texts = presenter.texts
+        self.layer = QComboBox()
+        self.layer.addItems([texts(f"mosaic.{name}") for name in LAYERS])
+        self.layer.setAccessibleName(texts("mosaic.layer"))
+        self.layer.currentIndexChanged.connect(lambda _: self._choose_look())
+        bar = QHBoxLayout()
+        bar.addWidget(QLabel(texts("mosaic.layer")))
+        bar.addWidget(self.layer)
+        self.sliders: dict[str, QSlider] = {}
+        for name in ("darker", "brighter", "harder"):
+            slider = QSlider(Qt.Orientation.Horizontal)
+            slider.setRange(-100, 100)
+            slider.setMinimumWidth(60)
+            slider.setAccessibleName(texts(f"mosaic.{name}"))
+            slider.valueChanged.connect(lambda _: self._choose_look())
+            bar.addWidget(QLabel(texts(f"mosaic.{name}")))
+            bar.addWidget(slider, 1)
+            self.sliders[name] = slider
+        self.view = PictureView()
+        self.view.setToolTip(texts("mosaic.hint"))
+        self.view.setAccessibleName(texts("tab.mosaic"))
+        self.view.pointed.connect(self._tell_spot)
+        for key, act in (
+            ("mosaic.automatic", self._automatic),
+            ("mosaic.fit", self.view.fit),
+            ("mosaic.full", self.view.full_size),
+        ):
+            button = QPushButton(texts(key))
+            button.clicked.connect(act)
+            bar.addWidget(button)
+        self.spot = QLabel(texts("mosaic.nothing"))
+        self.spot.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        layout = QVBoxLayout(self)
+        layout.addLayout(bar)
+        layout.addWidget(self.view, 1)
+        layout.addWidget(self.spot)
+        self.show_preview()
+
+    def show_preview(self) -> None:
+        """Draw what there is now."""
+        picture = self._presenter.picture
+        if picture is None:
+            self.view.clear()
+            self.spot.setText(self._presenter.texts("mosaic.nothing"))
+            return
+        self.view.show_picture(picture)
+        if self.spot.text() == self._presenter.texts("mosaic.nothing"):
+            self.spot.setText(self._presenter.texts("mosaic.hint"))
+
+    def _choose_look(self) -> None:
+        layer = LAYERS[self.layer.currentIndex()]
+        amounts = {
+            name: slider.value() / 100.0 * (4.0 if name == "brighter" else 2.0) for name, slider in self.sliders.items()
+        }
+        for slider in self.sliders.values():
+            slider.setEnabled(layer == "image")
+        self._presenter.look = Look(layer, **amounts)
+
+    def _automatic(self) -> None:
+        for slider in self.sliders.values():
+            slider.setValue(0)
+
+    def _tell_spot(self, x: float, y: float) -> None:
+        preview = self._presenter.preview
+        spot = preview.spot(x, y) if preview is not None else None
+        if spot is not None:
+            self.spot.setText(wording.spot_text(spot, self._presenter.texts))
+
+
+class LogPanel(QWidget):
+    """The log with a level, a search and colours."""
+
+    def __init__(self, presenter: Presenter) -> None:
+        super().__init__()
+        self._presenter, self._last = presenter, 0
+        texts = presenter.texts
+        self.level = QComboBox()
+        self.level.addItems([texts(f"level.{level}") for level in LEVELS])
+        self.level.setCurrentIndex(LEVELS.index("INFO"))
+        self.level.setAccessibleName(texts("log.level"))
+        self.level.currentIndexChanged.connect(lambda _: self.refill())
+        self.search = QLineEdit()
+        self.search.setPlaceholderText(texts("log.search"))
+        self.search.setClearButtonEnabled(True)
+        self.search.textChanged.connect(lambda _: self.refill())
+        self.text = QPlainTextEdit()
+        self.text.setReadOnly(True)
+        self.text.setMaximumBlockCount(_MOST_LINES)
+        self.text.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+        self.text.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
+        self.text.setPlaceholderText(texts("log.nothing"))
+        bar = QHBoxLayout()
+        bar.addWidget(QLabel(texts("log.level")))
+        bar.addWidget(self.level)
+        bar.addWidget(self.search, 1)
+        layout = QVBoxLayout(self)
+        layout.addLayout(bar)
+        layout.addWidget(self.text)
+        self.refill()
+
+    def refill(self) -> None:
+        """Show the lines that the filter lets through."""
+        self.text.clear()
+        self._last = 0
+        self.extend()
+
+    def extend(self) -> None:
+        """Add the lines that are new; the view stays where it is unless it was at the end."""
+        view = self._presenter.view
+        if view.log and view.log[-1].number < self._last:
+            self.refill()  # another run began
+            return
+        wanted = LogFilter(LEVELS[self.level.currentIndex()], self.search.text().strip())
+        colours = _COLOURS[self.palette().base().color().lightness() < 128]
+        lines = []
+        for entry in view.lines(wanted, self._last):
+            line = html.escape(entry.text).replace("  ", "&nbsp; ")
+            colour = colours.get(entry.level)
+            lines.append(f'<span style="color:{colour}">{line}</span>' if colour else f"<span>{line}</span>")
+        if lines:
+            bar = self.text.verticalScrollBar()
+            was_at_end = bar.value() >= bar.maximum() - 2
+            self.text.appendHtml("<br/>".join(lines))
+            if was_at_end:
+                bar.setValue(bar.maximum())
+        if view.log:
+            self._last = view.log[-1].number
+
+
+class MetricsPanel(QWidget):
+    """The ``[METRICS]`` lines as a table."""
+
+    def __init__(self, presenter: Presenter) -> None:
+        super().__init__()
+        self._presenter = presenter
+        texts = presenter.texts
+        self.table = _table([texts(f"metrics.{name}") for name in ("figure", "channel", "when", "value")])
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.table)
+        self.show_state()
+
+    def show_state(self) -> None:
+        """All rows, if there are others than before."""
+        texts, metrics = self._presenter.texts, self._presenter.view.metrics
+        if len(metrics) == self.table.rowCount():
+            return
+        rows = []
+        for metric in metrics:
+            when = texts(f"metrics.{metric.when}") if metric.when else ""
+            rows.append([texts.name_of("metric", metric.figure), metric.channel, when, metric.value])
+        _fill(self.table, rows)
+
+
+class SummaryPanel(QWidget):
+    """How the run ended, its figures, and doors to what it made."""
+
+    opened = Signal(str)
+
+    def __init__(self, presenter: Presenter) -> None:
+        super().__init__()
+        self._presenter = presenter
+        texts = presenter.texts
+        self.title = QLabel()
+        self.title.setWordWrap(True)
+        self.title.setTextFormat(Qt.TextFormat.PlainText)
+        font = self.title.font()
+        font.setPointSizeF(1.3 * font.pointSizeF())
+        self.title.setFont(font)
+        self.facts = QLabel()
+        self.facts.setTextFormat(Qt.TextFormat.PlainText)
+        self.seams_title = QLabel(texts("summary.seams"))
+        names = ("channel", "before_adu", "before_sigma", "after_adu", "after_sigma", "worst_sigma")
+        self.seams = _table([texts(f"summary.{name}") for name in names])
+        self.details = QPlainTextEdit()
+        self.details.setReadOnly(True)
+        self.details.setAccessibleName(texts("summary.details"))
+        self.details.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
+        layout, row = QVBoxLayout(self), QHBoxLayout()
+        self.buttons: dict[str, QPushButton] = {}
+        for what in ("mosaic", "picture", "folder", "report"):
+            button = QPushButton(texts(f"summary.open_{what}"))
+            button.clicked.connect(lambda _=False, what=what: self.opened.emit(what))
+            row.addWidget(button)
+            self.buttons[what] = button
+        row.addStretch()
+        for part in (self.title, self.facts, self.seams_title, self.seams, self.details):
+            layout.addWidget(part)
+        layout.addStretch()
+        layout.addLayout(row)
+        self.show_state()
+
+    def show_state(self) -> None:
+        """What the last run left, or that there was none."""
+        presenter, texts, view = self._presenter, self._presenter.texts, self._presenter.view
+        is_done = view.ending in ("done", "incomplete") and not presenter.is_running
+        report = presenter.report() if is_done else {}
+        self.title.setText(wording.headline(view, texts) if view.ending else texts("summary.nothing"))
+        self.facts.setText(_fact_lines(report, texts))
+        rows = [
+            [s.channel, s.before_adu, s.before_sigma, s.after_adu, s.after_sigma, s.worst_sigma]
+            for s in summary.seams(report)
+        ]
+        _fill(self.seams, rows)
+        self.details.setPlainText(view.details)
+        for part, is_shown in (
+            (self.facts, is_done),
+            (self.seams_title, bool(rows)),
+            (self.seams, bool(rows)),
+            (self.details, bool(view.details)),
+        ):
+            part.setVisible(is_shown)
+        for what, button in self.buttons.items():
+            button.setEnabled(not presenter.is_running and bool(view.ending) and presenter.result(what) is not None)
+
+
+def _fact_lines(report: dict[str, object], texts: Texts) -> str:
+    return "\n".join(texts.listed_text(name, value) for name, value in summary.facts(report, texts))

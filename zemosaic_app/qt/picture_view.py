@@ -1,0 +1,161 @@
+"""Views that are zoomed and moved: by the wheel, by dragging, by the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QPointF, QRectF, Qt, Signal
+from PySide6.QtGui import (
+    QBrush,
+    QColor,
+    QFont,
+    QImage,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPen,
+    QPixmap,
+    QPolygonF,
+    QResizeEvent,
+    QWheelEvent,
+)
+from PySide6.QtWidgets import QGraphicsPixmapItem, QGraphicsScene, QGraphicsView, QWidget
+
+from zemosaic_app.presenter import wording
+from zemosaic_app.presenter.messages import FolderContents
+
+_STEP = 1.25
+# So many footprints are drawn with a filling.
+_MOST_FILLED = 1500
+_BACKGROUND = QColor(20, 23, 28)
+_SUB = QColor(91, 141, 214)
+_TILE = QColor(242, 184, 75)
+
+
+class ZoomView(QGraphicsView):
+    """A scene that is fitted to its place until somebody zooms."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setScene(QGraphicsScene(self))
+        self.setBackgroundBrush(QBrush(_BACKGROUND))
+        self.setRenderHint(QPainter.RenderHint.Antialiasing)
+        self.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        self.setDragMode(QGraphicsView.DragMode.ScrollHandDrag)
+        self.setTransformationAnchor(QGraphicsView.ViewportAnchor.AnchorUnderMouse)
+        self.setMouseTracking(True)
+        self.is_fitted = True
+
+    def fit(self) -> None:
+        """Show all of it, and go on doing so when the place changes."""
+        self.is_fitted = True
+        rectangle = self.scene().sceneRect()
+        if not rectangle.isEmpty():
+            self.fitInView(rectangle, Qt.AspectRatioMode.KeepAspectRatio)
+
+    def full_size(self) -> None:
+        """One pixel of the picture on one of the screen."""
+        self.is_fitted = False
+        self.resetTransform()
+
+    def zoom(self, factor: float) -> None:
+        """Larger or smaller, between a hundredth and forty times."""
+        if 0.01 < self.transform().m11() * factor < 40.0:
+            self.is_fitted = False
+            self.scale(factor, factor)
+
+    def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: D102, N802 - of Qt
+        self.zoom(_STEP ** (event.angleDelta().y() / 120.0))
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: D102, N802 - of Qt
+        if event.key() in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
+            self.zoom(_STEP)
+        elif event.key() == Qt.Key.Key_Minus:
+            self.zoom(1.0 / _STEP)
+        elif event.key() == Qt.Key.Key_0:
+            self.fit()
+        else:
+            super().keyPressEvent(event)  # the arrows move it
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102, N802 - of Qt
+        super().resizeEvent(event)
+        if self.is_fitted:
+            self.fit()
+
+
+class PictureView(ZoomView):
+    """A picture; tells the place under the cursor."""
+
+    pointed = Signal(float, float)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._item = QGraphicsPixmapItem()
+        self.scene().addItem(self._item)
+
+    def show_picture(self, picture: NDArray[np.uint8]) -> None:
+        """Show (h, w, 3), keeping zoom and place unless the size is another one."""
+        height, width = picture.shape[:2]
+        before = self._item.pixmap().size()
+        image = QImage(picture.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+        self._item.setPixmap(QPixmap.fromImage(image))
+        self.scene().setSceneRect(QRectF(0, 0, width, height))
+        if self.is_fitted or before != self._item.pixmap().size():
+            self.fit()
+
+    def clear(self) -> None:
+        """Show nothing."""
+        self._item.setPixmap(QPixmap())
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: D102, N802 - of Qt
+        super().mouseMoveEvent(event)
+        place = self.mapToScene(event.position().toPoint())
+        self.pointed.emit(place.x(), place.y())
+
+
+class SkyMap(ZoomView):
+    """Footprints of the subs and planned tiles, north up, east left."""
+
+    def show_contents(self, contents: FolderContents | None) -> None:
+        """Draw what was found, or nothing."""
+        scene = self.scene()
+        scene.clear()
+        if contents is None or not contents.canvas_shape:
+            scene.setSceneRect(QRectF())
+            return
+        height, width = contents.canvas_shape
+        self._add_footprints(contents.footprints, height)
+        for name, (y0, y1, x0, x1), _ in contents.tiles:
+            scene.addRect(QRectF(x0, height - y1, x1 - x0, y1 - y0), _pen(_TILE, 2))
+            label = scene.addSimpleText(name.removeprefix("tile_"), QFont(self.font().family(), 12))
+            label.setBrush(QBrush(_TILE))
+            size = label.boundingRect()
+            scale = (
+                min(1.0, 0.3 * (x1 - x0) / size.width())
+                if len(contents.tiles) > 60
+                else 0.12 * (x1 - x0) / size.width()
+            )
+            label.setScale(scale)
+            label.setPos((x0 + x1 - scale * size.width()) / 2, height - (y0 + y1 + scale * size.height()) / 2)
+        margin = 0.03 * max(width, height)
+        scene.setSceneRect(QRectF(-margin, -margin, width + 2 * margin, height + 2 * margin))
+        self.fit()
+
+    def _add_footprints(self, footprints: Sequence[Sequence[Sequence[float]]], height: int) -> None:
+        """Outlines of the subs, filled a little; of very many some outlines alone, or drawing would take seconds."""
+        is_crowded = len(footprints) > _MOST_FILLED
+        self.setRenderHint(QPainter.RenderHint.Antialiasing, not is_crowded)
+        faint = QColor(_SUB)
+        faint.setAlpha(max(6, min(40, 600 // max(len(footprints), 1))))
+        for corners in wording.some_of(footprints):
+            polygon = QPolygonF([QPointF(x, height - y) for x, y in corners])
+            brush = QBrush(Qt.BrushStyle.NoBrush) if is_crowded else QBrush(faint)
+            self.scene().addPolygon(polygon, _pen(_SUB, 1), brush)
+
+
+def _pen(colour: QColor, width: int) -> QPen:
+    pen = QPen(colour, width)
+    pen.setCosmetic(True)  # as wide at every zoom
+    return pen

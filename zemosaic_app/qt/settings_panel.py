@@ -1,0 +1,161 @@
+"""The settings as a form: groups, units, ranges, the sentence of each as its tip; presets by name."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QScrollArea,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from zemosaic_app.presenter.form import FormField, form_groups, shown
+from zemosaic_app.presenter.presenter import Presenter
+
+_WRONG = "border: 1px solid #c01c28;"
+
+
+class SettingsPanel(QWidget):
+    """Every setting in its group, the advanced ones folded away, with a field to find one."""
+
+    problem = Signal(str)
+    preset_chosen = Signal(str)
+    preset_saved = Signal()
+    preset_deleted = Signal(str)
+    reset = Signal()
+
+    def __init__(self, presenter: Presenter, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._presenter = presenter
+        self.widgets: dict[str, QWidget] = {}
+        self._rows: list[tuple[FormField, QFormLayout, QWidget]] = []
+        self._folds: list[QToolButton] = []
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(self._presets())
+        self.search = QLineEdit()
+        self.search.setPlaceholderText(presenter.texts("form.search"))
+        self.search.setClearButtonEnabled(True)
+        self.search.textChanged.connect(self._find)
+        layout.addWidget(self.search)
+        inside = QWidget()
+        column = QVBoxLayout(inside)
+        for group in form_groups(presenter.texts, presenter.mode):
+            box = QGroupBox(group.title)
+            outer = QVBoxLayout(box)
+            self._add_fields(outer, group.basic)
+            if group.advanced:
+                self._add_fold(outer, group.advanced)
+            column.addWidget(box)
+        column.addStretch()
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFrameShape(QScrollArea.Shape.NoFrame)
+        area.setWidget(inside)
+        layout.addWidget(area)
+
+    def _presets(self) -> QVBoxLayout:
+        texts = self._presenter.texts
+        self.presets = QComboBox()
+        self.presets.addItem(texts("preset.none"))
+        self.presets.addItems(self._presenter.presets.names())
+        self.presets.activated.connect(
+            lambda number: self.preset_chosen.emit(self.presets.itemText(number)) if number else None
+        )
+        save, delete, reset = (QPushButton(texts(key)) for key in ("preset.save", "preset.delete", "form.reset"))
+        save.clicked.connect(self.preset_saved)
+        reset.clicked.connect(self.reset)
+        delete.clicked.connect(
+            lambda: self.preset_deleted.emit(self.presets.currentText()) if self.presets.currentIndex() else None
+        )
+        column, buttons = QVBoxLayout(), QHBoxLayout()
+        column.addWidget(self.presets)
+        for button in (save, delete, reset):
+            buttons.addWidget(button)
+        column.addLayout(buttons)
+        return column
+
+    def _add_fields(self, outer: QVBoxLayout, fields: tuple[FormField, ...]) -> QWidget:
+        part = QWidget()
+        form = QFormLayout(part)
+        form.setContentsMargins(0, 0, 0, 0)
+        for field in fields:
+            widget = self._widget(field)
+            widget.setToolTip(field.tooltip)
+            widget.setAccessibleName(field.label)
+            widget.setAccessibleDescription(field.help)
+            row = QWidget()
+            line = QHBoxLayout(row)
+            line.setContentsMargins(0, 0, 0, 0)
+            line.addWidget(widget, 1)
+            if field.unit:
+                line.addWidget(QLabel(field.unit))
+            label = QLabel(field.label)
+            label.setToolTip(field.tooltip)
+            label.setBuddy(widget)
+            form.addRow(label, row)
+            self.widgets[field.name] = widget
+            self._rows.append((field, form, row))
+        outer.addWidget(part)
+        return part
+
+    def _add_fold(self, outer: QVBoxLayout, fields: tuple[FormField, ...]) -> None:
+        fold = QToolButton()
+        fold.setText("▸ " + self._presenter.texts("form.advanced"))
+        fold.setCheckable(True)
+        fold.setAutoRaise(True)
+        outer.addWidget(fold)
+        part = self._add_fields(outer, fields)
+        part.hide()
+
+        def turn(is_open: bool) -> None:
+            part.setVisible(is_open)
+            fold.setText(("▾ " if is_open else "▸ ") + self._presenter.texts("form.advanced"))
+
+        fold.toggled.connect(turn)
+        self._folds.append(fold)
+
+    def _widget(self, field: FormField) -> QWidget:
+        value = self._presenter.form.value(field.name)
+        if field.setting.kind == "bool":
+            tick = QCheckBox()
+            tick.setChecked(bool(value))
+            tick.toggled.connect(partial(self._presenter.enter, field.name))
+            return tick
+        if field.choices:
+            choice = QComboBox()
+            for given, label in field.choices:
+                choice.addItem(label, given)
+            choice.setCurrentIndex(choice.findData(value))
+            choice.currentIndexChanged.connect(
+                lambda number: self._presenter.enter(field.name, choice.itemData(number))
+            )
+            return choice
+        entry = QLineEdit(shown(value))
+        entry.textEdited.connect(lambda text: self._check(field.name, entry, text))
+        return entry
+
+    def _check(self, name: str, entry: QLineEdit, text: str) -> None:
+        problem = self._presenter.enter(name, text)
+        entry.setStyleSheet(_WRONG if problem else "")
+        self.problem.emit(problem)
+
+    def _find(self, text: str) -> None:
+        """Leave the fields whose label, name or sentence holds a text; all without one."""
+        wanted = text.strip().casefold()
+        for fold in self._folds:
+            fold.setChecked(bool(wanted))
+        for field, form, row in self._rows:
+            told = f"{field.label} {field.name} {field.help}".casefold()
+            form.setRowVisible(row, wanted in told)

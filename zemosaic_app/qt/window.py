@@ -1,0 +1,417 @@
+"""The Qt window: folders, settings, the run, and tabs for all that it shows."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from PySide6.QtCore import QByteArray, QLibraryInfo, QLocale, Qt, QTimer, QTranslator
+from PySide6.QtGui import QAction, QActionGroup, QCloseEvent, QDragEnterEvent, QDropEvent, QGuiApplication, QKeySequence
+from PySide6.QtWidgets import (
+    QApplication,
+    QCheckBox,
+    QComboBox,
+    QFileDialog,
+    QGridLayout,
+    QHBoxLayout,
+    QInputDialog,
+    QLabel,
+    QLineEdit,
+    QMainWindow,
+    QMessageBox,
+    QProgressBar,
+    QPushButton,
+    QSplitter,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from zemosaic_app.presenter import summary, wording
+from zemosaic_app.presenter.presenter import MODES, Changed, Presenter
+from zemosaic_app.presenter.texts import LANGUAGES
+from zemosaic_engine import __version__
+from zemosaic_engine.errors import ZeMosaicError
+
+from .appearance import use_palette
+from .panels import FolderPanel, LogPanel, MetricsPanel, MosaicPanel, SummaryPanel
+from .settings_panel import SettingsPanel
+
+_POLL_MS = 100
+_SCHEMES = {
+    "system": Qt.ColorScheme.Unknown,
+    "light": Qt.ColorScheme.Light,
+    "dark": Qt.ColorScheme.Dark,
+}
+_TABS = ("folder", "mosaic", "log", "metrics", "summary")
+
+
+class Window(QMainWindow):
+    """The window of a presenter."""
+
+    def __init__(self, presenter: Presenter) -> None:
+        super().__init__()
+        self.presenter = presenter
+        self._translator = QTranslator(self)
+        self.setAcceptDrops(True)
+        self.resize(1240, 820)
+        remembered = presenter.remembered.get("qt_geometry")
+        if remembered:
+            self.restoreGeometry(QByteArray.fromHex(remembered.encode("ascii", "ignore")))
+        self._use_scheme(presenter.remembered.get("scheme") or "system")
+        self.build()
+        self._timer = QTimer(self)
+        self._timer.timeout.connect(self._poll)
+        self._timer.start(_POLL_MS)
+
+    # --- building
+
+    def build(self) -> None:
+        """All widgets, in the language of the presenter."""
+        texts = self.presenter.texts
+        self._translate_qt()
+        self.setWindowTitle(texts("window.title"))
+        self._build_menus()
+        middle = QWidget()
+        column = QVBoxLayout(middle)
+        column.addLayout(self._build_folders())
+        parts = QSplitter(Qt.Orientation.Horizontal)
+        self.settings = SettingsPanel(self.presenter)
+        self.settings.setMinimumWidth(330)
+        self.settings.problem.connect(self._show_problem)
+        self.settings.preset_chosen.connect(self._load_preset)
+        self.settings.preset_saved.connect(self._save_preset)
+        self.settings.preset_deleted.connect(self._delete_preset)
+        self.settings.reset.connect(lambda: self._use({}))
+        self.tabs = QTabWidget()
+        self.folder, self.mosaic = FolderPanel(self.presenter), MosaicPanel(self.presenter)
+        self.log, self.metrics = LogPanel(self.presenter), MetricsPanel(self.presenter)
+        self.summary = SummaryPanel(self.presenter)
+        self.summary.opened.connect(self._open)
+        for name in _TABS:
+            self.tabs.addTab(getattr(self, name), texts(f"tab.{name}"))
+        parts.addWidget(self.settings)
+        parts.addWidget(self.tabs)
+        parts.setStretchFactor(1, 1)
+        parts.setSizes([390, 850])
+        column.addWidget(parts, 1)
+        column.addLayout(self._build_run_bar())
+        self.setCentralWidget(middle)
+        self._draw(Changed(state=True))
+
+    def _build_folders(self) -> QGridLayout:
+        texts, presenter = self.presenter.texts, self.presenter
+        grid = QGridLayout()
+        self.paths: dict[str, QLineEdit] = {}
+        for row, (name, choose) in enumerate((("input", self.choose_input), ("output", self.choose_output))):
+            entry = QLineEdit(str(getattr(presenter, name) or ""))
+            entry.setPlaceholderText(texts(f"folders.choose_{name}"))
+            entry.editingFinished.connect(lambda name=name: self._folder_entered(name))
+            label = QLabel(texts(f"folders.{name}"))
+            label.setBuddy(entry)
+            button = QPushButton(texts("folders.browse"))
+            button.clicked.connect(choose)
+            grid.addWidget(label, row, 0)
+            grid.addWidget(entry, row, 1)
+            grid.addWidget(button, row, 2)
+            self.paths[name] = entry
+        self.mode = QComboBox()
+        self.mode.addItems([texts(f"folders.mode_{mode}") for mode in MODES])
+        self.mode.setCurrentIndex(MODES.index(presenter.mode))
+        self.mode.setToolTip(texts("folders.mode_help"))
+        self.mode.setAccessibleName(texts("folders.mode"))
+        self.mode.activated.connect(self._choose_mode)
+        self.fresh = QCheckBox(texts("folders.fresh"))
+        self.fresh.setToolTip(texts("folders.fresh_help"))
+        self.fresh.setChecked(presenter.fresh)
+        self.fresh.toggled.connect(self._choose_fresh)
+        grid.addWidget(self.mode, 0, 3)
+        grid.addWidget(self.fresh, 1, 3)
+        grid.setColumnStretch(1, 1)
+        return grid
+
+    def _build_run_bar(self) -> QVBoxLayout:
+        texts = self.presenter.texts
+        self.start_button, self.pause_button = QPushButton(texts("run.start")), QPushButton(texts("run.pause"))
+        self.cancel_button = QPushButton(texts("run.cancel"))
+        self.headline, self.counters = QLabel(), QLabel()
+        self.headline.setTextFormat(Qt.TextFormat.PlainText)
+        self.headline.setWordWrap(True)
+        self.bar = QProgressBar()
+        self.bar.setRange(0, 1000)
+        self.bar.setAccessibleName(texts("run.progress"))
+        row = QHBoxLayout()
+        for button, act in (
+            (self.start_button, self.start),
+            (self.pause_button, self.pause),
+            (self.cancel_button, self.cancel),
+        ):
+            button.clicked.connect(act)
+            row.addWidget(button)
+        row.addWidget(self.headline, 1)
+        row.addWidget(self.counters)
+        column = QVBoxLayout()
+        column.addLayout(row)
+        column.addWidget(self.bar)
+        return column
+
+    def _build_menus(self) -> None:
+        texts = self.presenter.texts
+        menus = self.menuBar()
+        menus.clear()
+        file = menus.addMenu(texts("window.file"))
+        self._add_action(file, "window.open_input", self.choose_input, QKeySequence.StandardKey.Open)
+        self._add_action(file, "window.open_output", self.choose_output, "Ctrl+Shift+O")
+        file.addSeparator()
+        self._add_action(file, "run.start", self.start, "Ctrl+R")
+        self._add_action(file, "run.pause", self.pause, "Ctrl+P")
+        self._add_action(file, "run.cancel", self.cancel, "Ctrl+.")
+        file.addSeparator()
+        self._add_action(file, "window.quit", self.close, QKeySequence.StandardKey.Quit)
+        view = menus.addMenu(texts("window.view"))
+        for number, name in enumerate(_TABS):
+            self._add_action(
+                view,
+                f"tab.{name}",
+                partial(self._turn_to, number),
+                f"Ctrl+{number + 1}",
+            )
+        view.addSeparator()
+        themes = view.addMenu(texts("window.theme"))
+        chosen = self.presenter.remembered.get("scheme") or "system"
+        self._add_choices(
+            themes, {name: texts(f"window.theme_{name}") for name in _SCHEMES}, chosen, self._choose_scheme
+        )
+        languages = view.addMenu(texts("window.language"))
+        self._add_choices(languages, LANGUAGES, texts.language, self._choose_language)
+        help_menu = menus.addMenu(texts("window.help"))
+        self._add_action(help_menu, "window.about", self._about)
+
+    def _add_action(self, menu: object, key: str, act: Callable[..., object], shortcut: object = None) -> None:
+        action = QAction(self.presenter.texts(key), self)
+        if shortcut is not None:
+            action.setShortcut(shortcut)  # type: ignore[call-overload]
+        action.triggered.connect(act)
+        menu.addAction(action)  # type: ignore[attr-defined]
+
+    def _add_choices(self, menu: object, names: dict[str, str], chosen: str, act: Callable[[str], None]) -> None:
+        group = QActionGroup(self)
+        for code, name in names.items():
+            action = QAction(name, self)
+            action.setCheckable(True)
+            action.setChecked(code == chosen)
+            action.triggered.connect(lambda _=False, code=code: act(code))
+            group.addAction(action)
+            menu.addAction(action)  # type: ignore[attr-defined]
+
+    def _translate_qt(self) -> None:
+        """The buttons of Qt's own dialogs in the language of the window."""
+        QApplication.removeTranslator(self._translator)
+        folder = QLibraryInfo.path(QLibraryInfo.LibraryPath.TranslationsPath)
+        if self._translator.load(QLocale(self.presenter.texts.language), "qtbase", "_", folder):
+            QApplication.installTranslator(self._translator)
+
+    def _use_scheme(self, name: str) -> None:
+        hints = QGuiApplication.styleHints()
+        if hasattr(hints, "setColorScheme"):  # since Qt 6.8; older ones follow the system
+            hints.setColorScheme(_SCHEMES.get(name, Qt.ColorScheme.Unknown))
+        use_palette(name)
+
+    # --- what a person does
+
+    def _turn_to(self, number: int, _: bool = False) -> None:
+        self.tabs.setCurrentIndex(number)
+
+    def choose_input(self) -> None:
+        """Ask for the folder of subs."""
+        chosen = QFileDialog.getExistingDirectory(self, self.presenter.texts("folders.choose_input"))
+        if chosen:
+            self.take_input(Path(chosen))
+
+    def choose_output(self) -> None:
+        """Ask for the output folder."""
+        chosen = QFileDialog.getExistingDirectory(self, self.presenter.texts("folders.choose_output"))
+        if chosen:
+            self.paths["output"].setText(chosen)
+            self._folder_entered("output")
+
+    def take_input(self, folder: Path) -> None:
+        """Use a folder of subs."""
+        self.presenter.choose_input(folder)
+        self.paths["input"].setText(str(folder))
+        self.paths["output"].setText(str(self.presenter.output))
+        self.tabs.setCurrentWidget(self.folder)
+        self._draw(Changed(state=True, contents=True))
+
+    def _folder_entered(self, name: str) -> None:
+        text = self.paths[name].text().strip()
+        if not text or Path(text) == getattr(self.presenter, name):
+            return
+        if name == "input":
+            self.take_input(Path(text))
+        else:
+            self.presenter.output = Path(text)
+            self._draw(Changed(state=True))
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: D102, N802 - of Qt
+        if not self.presenter.is_running and any(url.isLocalFile() for url in event.mimeData().urls()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:  # noqa: D102, N802 - of Qt
+        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+        if paths:
+            self.take_input(paths[0] if paths[0].is_dir() else paths[0].parent)
+            event.acceptProposedAction()
+
+    def _choose_mode(self, number: int) -> None:
+        self.presenter.choose_mode(MODES[number])
+        self.build()
+
+    def _choose_fresh(self, fresh: bool) -> None:
+        self.presenter.fresh = fresh
+        self._draw(Changed(state=True))
+
+    def _choose_language(self, code: str) -> None:
+        self.presenter.choose_language(code)
+        self.build()
+
+    def _choose_scheme(self, name: str) -> None:
+        self.presenter.remembered.keep(scheme=name)
+        self._use_scheme(name)
+
+    def _load_preset(self, name: str) -> None:
+        if self._tried(lambda: self.presenter.use_settings(self.presenter.presets.load(name))):
+            self.build()
+            self.settings.presets.setCurrentText(name)
+
+    def _save_preset(self) -> None:
+        texts = self.presenter.texts
+        name, is_given = QInputDialog.getText(self, texts("preset.title"), texts("preset.ask_name"))
+        if is_given and self._tried(lambda: self.presenter.presets.save(name, self.presenter.form.changed())):
+            self.build()
+            self.settings.presets.setCurrentText(name.strip())
+
+    def _delete_preset(self, name: str) -> None:
+        texts = self.presenter.texts
+        question = texts("preset.ask_delete", name=name)
+        if self.ask(texts("preset.title"), question, texts("preset.yes_delete"), texts("preset.cancel")):
+            self.presenter.presets.delete(name)
+            self.build()
+
+    def _use(self, values: dict[str, object]) -> None:
+        self.presenter.use_settings(values)
+        self.build()
+
+    def start(self) -> None:
+        """Start a run, or say what is missing."""
+        for name in ("input", "output"):
+            self._folder_entered(name)
+        if not self.presenter.is_running and self._tried(self.presenter.start):
+            self.log.refill()
+            self.tabs.setCurrentWidget(self.mosaic)
+            self._draw(Changed(state=True, preview=True))
+
+    def pause(self) -> None:
+        """Pause, or go on."""
+        if self.presenter.view.doing == "paused":
+            self.presenter.resume()
+        else:
+            self.presenter.pause()
+        self._draw(Changed(state=True))
+
+    def cancel(self) -> None:
+        """Stop the run, if the person is sure."""
+        texts = self.presenter.texts
+        if self.presenter.is_running and self.ask(
+            texts("run.ask_cancel_title"), texts("run.ask_cancel"), texts("run.yes_cancel"), texts("run.no")
+        ):
+            self.presenter.cancel()
+            self._draw(Changed(state=True))
+
+    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: D102, N802 - of Qt
+        texts = self.presenter.texts
+        if self.presenter.is_running and not self.ask(
+            texts("run.ask_close_title"), texts("run.ask_close"), texts("run.yes_close"), texts("run.no")
+        ):
+            event.ignore()
+            return
+        self._timer.stop()
+        geometry = bytes(self.saveGeometry().toHex().data()).decode("ascii")
+        with contextlib.suppress(ZeMosaicError):  # a full disk does not keep a window open
+            self.presenter.remembered.keep(qt_geometry=geometry)
+        event.accept()
+
+    def ask(self, title: str, text: str, yes: str, no: str) -> bool:
+        """A question; Escape and Return are the answer that changes nothing."""
+        box = QMessageBox(QMessageBox.Icon.Question, title, text, parent=self)
+        box.setTextFormat(Qt.TextFormat.PlainText)
+        sure = box.addButton(yes, QMessageBox.ButtonRole.AcceptRole)
+        safe = box.addButton(no, QMessageBox.ButtonRole.RejectRole)
+        box.setDefaultButton(safe)
+        box.setEscapeButton(safe)
+        box.exec()
+        return box.clickedButton() is sure
+
+    def _open(self, what: str) -> None:
+        path = self.presenter.result(what)
+        if path is not None:
+            self._tried(lambda: summary.open_with_system(path))
+
+    def _about(self) -> None:
+        texts = self.presenter.texts
+        self._say(texts("window.about"), texts("window.about_text", version=__version__))
+
+    def _say(self, title: str, text: str) -> None:
+        box = QMessageBox(QMessageBox.Icon.Information, title, text, parent=self)
+        box.setTextFormat(Qt.TextFormat.PlainText)
+        box.addButton(self.presenter.texts("run.ok"), QMessageBox.ButtonRole.AcceptRole)
+        box.exec()
+
+    def _tried(self, act: Callable[[], None]) -> bool:
+        """Do it, or show the one sentence that says why not."""
+        try:
+            act()
+        except ZeMosaicError as error:
+            self._say(self.presenter.texts("problem.title"), str(error))
+            return False
+        return True
+
+    def _show_problem(self, problem: str) -> None:
+        self.headline.setText(problem or wording.headline(self.presenter.view, self.presenter.texts))
+
+    # --- what goes on
+
+    def _poll(self) -> None:
+        self._draw(self.presenter.poll())
+
+    def _draw(self, changed: Changed) -> None:
+        view, texts = self.presenter.view, self.presenter.texts
+        if changed.state or changed.ended:
+            self.headline.setText(wording.headline(view, texts))
+            self.bar.setValue(round(1000 * view.fraction))
+            self.folder.show_state()
+            self.log.extend()
+            self.metrics.show_state()
+            self._draw_buttons()
+        left = [view.time_left(texts)] if self.presenter.is_running else []
+        self.counters.setText("   ".join(filter(None, [*wording.counters(view, texts), *left])))
+        if changed.contents:
+            self.folder.show_contents()
+        if changed.preview:
+            self.mosaic.show_preview()
+        if changed.ended:
+            self.summary.show_state()
+            self.tabs.setCurrentWidget(self.summary)
+
+    def _draw_buttons(self) -> None:
+        texts, presenter = self.presenter.texts, self.presenter
+        running, doing = presenter.is_running, presenter.view.doing
+        goes_on = not running and presenter.can_go_on
+        self.start_button.setText(texts("run.go_on" if goes_on else "run.start"))
+        self.start_button.setToolTip(texts("run.go_on_help") if goes_on else "")
+        self.start_button.setEnabled(not running)
+        self.pause_button.setText(texts("run.resume" if doing == "paused" else "run.pause"))
+        for button in (self.pause_button, self.cancel_button):
+            button.setEnabled(doing in ("running", "paused"))
