@@ -84,4 +84,7 @@ def plan_memory(
         samples = max(_LEAST_SAMPLES_BYTES, limit_bytes - process - stacking)
     elif deepest * 12 * 256**2 * threads > samples:
         samples = min(deepest * 12 * 256**2 * threads, max(samples, memory.available_bytes() // 4))
+    # No tile has more samples than this, and tiles are stacked one after another.
+    most = max((len(layout.subs) * size for layout, size in zip(layouts, tiles, strict=True)), default=0) * 4 * channels
+    samples = max(_LEAST_SAMPLES_BYTES, min(samples, most))
     return MemoryPlan(process, measuring, stacking, joining, samples)
