@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import random
 import signal
@@ -131,6 +132,11 @@ class CancelReport:
     codes: list[int] = field(default_factory=list)
 
 
+def outcome_of(output: Path) -> str:
+    """How the run says that it ended."""
+    return str(json.loads((output / "run_report.json").read_text(encoding="utf-8"))["outcome"])
+
+
 def cancel_runs(job: Job, work: Path, cancels: int, seed: int) -> Iterator[CancelReport]:
     """Interrupt runs at random moments after their start; the report so far, each time."""
     choice = random.Random(seed)
@@ -143,7 +149,9 @@ def cancel_runs(job: Job, work: Path, cancels: int, seed: int) -> Iterator[Cance
         was_at_work, seconds, code = start_and_signal(job, output, after_s, signal.SIGINT)
         if was_at_work:
             report.seconds.append(seconds)
-            if code not in (130, -signal.SIGINT):
+            # A stop that comes while the last page is written finds a run that is done.
+            too_late = code == 0 and outcome_of(output) == "done"
+            if code not in (130, -signal.SIGINT) and not too_late:
                 report.codes.append(code)
         yield report
 
