@@ -191,6 +191,13 @@ class Presenter:
             self._engine.resume()
             self.view.resume()
 
+    def pause_or_resume(self) -> None:
+        """What the one button for both does."""
+        if self.view.doing == "paused":
+            self.resume()
+        else:
+            self.pause()
+
     def cancel(self) -> None:
         """Stop the run; windows ask before."""
         if self._engine is not None and self.is_running:

@@ -315,10 +315,7 @@ class Window(QMainWindow):
 
     def pause(self) -> None:
         """Pause, or go on."""
-        if self.presenter.view.doing == "paused":
-            self.presenter.resume()
-        else:
-            self.presenter.pause()
+        self.presenter.pause_or_resume()
         self._draw(Changed(state=True))
 
     def cancel(self) -> None:

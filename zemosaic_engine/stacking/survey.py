@@ -51,7 +51,6 @@ class Survey:
     errors: list[SubError] = field(default_factory=list)
     set_aside: set[int] = field(default_factory=set)
     background: NDArray[np.float64] | None = None
-    zero_points: Mapping[str, float] = field(default_factory=dict)
     sky: SkyMap | None = None
 
     @property
