@@ -1,5 +1,6 @@
 """A survey, a screen of its own, and a presenter for the tests of the windows."""
 
+import gc
 import os
 import shutil
 import subprocess
@@ -9,6 +10,18 @@ import pytest
 
 from zemosaic_app.presenter.presenter import Presenter
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item, nextitem):
+    """Collect the windows of a test on this thread, as soon as nothing holds them.
+
+    A window is a cycle of references. Left to chance, a later test's thread would collect it, and Tcl aborts the
+    process when an interpreter is deleted by another thread than its own.
+    """
+    result = yield
+    gc.collect()
+    return result
 
 
 @pytest.fixture(scope="session")
