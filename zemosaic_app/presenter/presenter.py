@@ -98,6 +98,7 @@ class Presenter:
         if self.output is None or self.output == proposed:
             self.output = self._proposed_output(folder)
         self.view.contents = None
+        self.view.set_aside.clear()
         self._look_at = 0.0
 
     @staticmethod

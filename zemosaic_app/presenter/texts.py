@@ -12,6 +12,8 @@ from typing import Any
 from zemosaic_app.durations import rounded_duration
 from zemosaic_engine.settings import SettingField
 
+from .sentences import Sentences
+
 #: Code and own name of each language that there is.
 LANGUAGES = {"en": "English", "fr": "Français"}
 
@@ -25,11 +27,19 @@ class Texts:
         Its code.
     entries : mapping of str to str
         Texts by key, ``"run.start"``; words in braces are filled in.
+
+    Attributes
+    ----------
+    sentence : Sentences
+        Translates what the engine says: errors, reasons, values of metrics.
     """
 
     def __init__(self, language: str, entries: Mapping[str, str]) -> None:
         self.language = language
         self._entries = entries
+        self.sentence = Sentences(
+            {**_group("unit", entries), **_group("sentence", entries)} if language != "en" else {}
+        )
 
     def __call__(self, key: str, **values: Any) -> str:
         """The text of a key with its values filled in; `KeyError` for a key that no language has."""
@@ -61,10 +71,17 @@ class Texts:
         return rounded_duration(seconds, self)
 
 
+def _group(name: str, entries: Mapping[str, str]) -> dict[str, str]:
+    return {key.removeprefix(f"{name}."): text for key, text in entries.items() if key.startswith(f"{name}.")}
+
+
 def read_entries(language: str) -> dict[str, str]:
-    """Every text of a language by its key."""
-    text = (resources.files(__package__) / "texts" / f"{language}.toml").read_text(encoding="utf-8")
-    return {f"{group}.{key}": value for group, entries in tomllib.loads(text).items() for key, value in entries.items()}
+    """Every text of a language by its key; in English the engine speaks for itself."""
+    folder, found = resources.files(__package__) / "texts", {}
+    for name in (language, f"{language}-engine") if language != "en" else (language,):
+        groups = tomllib.loads((folder / f"{name}.toml").read_text(encoding="utf-8"))
+        found.update({f"{group}.{key}": text for group, entries in groups.items() for key, text in entries.items()})
+    return found
 
 
 def load_texts(language: str = "") -> Texts:

@@ -34,10 +34,10 @@ def found_lines(view: ViewState, texts: Texts) -> list[str]:
         height, width = contents.canvas_shape
         lines.append(texts("found.canvas", width=width, height=height, scale=f"{contents.pixel_scale_arcsec:.2f}"))
         lines.append(texts("found.tiles", n=len(contents.tiles)))
-    if contents.set_aside:
-        lines.append(texts("found.set_aside", n=len(contents.set_aside)))
+    if set_aside(view):
+        lines.append(texts("found.set_aside", n=len(set_aside(view))))
     if contents.problem:
-        lines.append(contents.problem)
+        lines.append(texts.sentence(contents.problem))
     return lines
 
 
@@ -58,8 +58,34 @@ def headline(view: ViewState, texts: Texts) -> str:
         if not view.ending:
             return texts("run.idle")
         ended = texts(f"ending.{view.ending}")
-        return f"{ended}: {view.reason}" if view.reason and view.ending != "cancelled" else ended
+        if not view.reason or view.ending == "cancelled":
+            return ended
+        return texts.listed_text(ended, texts.sentence(view.reason))
     return texts.name_of("phase", view.phase) if view.phase else texts("found.looking_first")
+
+
+def set_aside(view: ViewState) -> dict[str, str]:
+    """Reason, in the engine's words, by the name of every file that the look into the folder or the run did not take."""
+    found = dict(view.contents.set_aside) if view.contents is not None else {}
+    return {**found, **dict(view.set_aside)}
+
+
+def set_aside_rows(view: ViewState, texts: Texts) -> list[list[str]]:
+    """Name and reason of each, for a table."""
+    return [[name, texts.sentence(reason)] for name, reason in set_aside(view).items()]
+
+
+def metric_rows(view: ViewState, texts: Texts) -> list[list[str]]:
+    """Figure, channel, before or after scaling, and value of each line of metrics."""
+    return [
+        [
+            texts.name_of("metric", metric.figure),
+            metric.channel,
+            texts(f"metrics.{metric.when}") if metric.when else "",
+            texts.sentence(metric.value),
+        ]
+        for metric in view.metrics
+    ]
 
 
 def counters(view: ViewState, texts: Texts) -> list[str]:

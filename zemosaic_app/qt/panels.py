@@ -79,20 +79,23 @@ class FolderPanel(QSplitter):
             self.addWidget(part)
         self.setStretchFactor(1, 1)
         self.setSizes([120, 420, 110])
-        self.show_state()
         self.show_contents()
 
     def show_state(self) -> None:
         """The counts, or how far the look is."""
-        self.text.setText("\n".join(wording.found_lines(self._presenter.view, self._presenter.texts)))
+        view, texts = self._presenter.view, self._presenter.texts
+        self.text.setText("\n".join(wording.found_lines(view, texts)))
+        told = len(wording.set_aside(view))
+        if told != self._told:
+            self._told = told
+            _fill(self.aside, wording.set_aside_rows(view, texts))
+            self.aside.setVisible(told > 0)
 
     def show_contents(self) -> None:
-        """The map and the table."""
-        contents = self._presenter.view.contents
-        self.map.show_contents(contents)
-        rows = [[name, reason] for name, reason in contents.set_aside] if contents else []
-        _fill(self.aside, rows)
-        self.aside.setVisible(bool(rows))
+        """The map and the files set aside, which may be others in the same number."""
+        self._told = -1
+        self.show_state()
+        self.map.show_contents(self._presenter.view.contents)
 
 
 class MosaicPanel(QWidget):
@@ -244,14 +247,8 @@ class MetricsPanel(QWidget):
 
     def show_state(self) -> None:
         """All rows, if there are others than before."""
-        texts, metrics = self._presenter.texts, self._presenter.view.metrics
-        if len(metrics) == self.table.rowCount():
-            return
-        rows = []
-        for metric in metrics:
-            when = texts(f"metrics.{metric.when}") if metric.when else ""
-            rows.append([texts.name_of("metric", metric.figure), metric.channel, when, metric.value])
-        _fill(self.table, rows)
+        if len(self._presenter.view.metrics) != self.table.rowCount():
+            _fill(self.table, wording.metric_rows(self._presenter.view, self._presenter.texts))
 
 
 class SummaryPanel(QWidget):

@@ -288,7 +288,7 @@ class Window(QMainWindow):
 
     def _save_preset(self) -> None:
         texts = self.presenter.texts
-        name, is_given = QInputDialog.getText(self, texts("preset.title"), texts("preset.ask_name"))
+        name, is_given = self.ask_text(texts("preset.title"), texts("preset.ask_name"))
         if is_given and self._tried(lambda: self.presenter.presets.save(name, self.presenter.form.changed())):
             self.build()
             self.settings.presets.setCurrentText(name.strip())
@@ -351,6 +351,16 @@ class Window(QMainWindow):
         box.exec()
         return box.clickedButton() is sure
 
+    def ask_text(self, title: str, text: str) -> tuple[str, bool]:
+        """A question for a text; the text, and whether it was given."""
+        box = QInputDialog(self)
+        box.setWindowTitle(title)
+        box.setLabelText(text)
+        box.setOkButtonText(self.presenter.texts("run.ok"))
+        box.setCancelButtonText(self.presenter.texts("preset.cancel"))
+        is_given = box.exec() == QInputDialog.DialogCode.Accepted
+        return box.textValue(), is_given
+
     def _open(self, what: str) -> None:
         path = self.presenter.result(what)
         if path is not None:
@@ -371,7 +381,7 @@ class Window(QMainWindow):
         try:
             act()
         except ZeMosaicError as error:
-            self._say(self.presenter.texts("problem.title"), str(error))
+            self._say(self.presenter.texts("problem.title"), self.presenter.texts.sentence(str(error)))
             return False
         return True
 

@@ -283,7 +283,8 @@ class TkWindow:
         try:
             act()
         except ZeMosaicError as error:
-            ask(self.root, self.presenter.texts("problem.title"), str(error), self.presenter.texts("run.ok"))
+            texts = self.presenter.texts
+            ask(self.root, texts("problem.title"), texts.sentence(str(error)), texts("run.ok"))
             return False
         return True
 
