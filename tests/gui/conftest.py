@@ -32,6 +32,16 @@ def survey(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def damaged_survey(survey, tmp_path):
+    """The same with a file that was cut off and one that holds no picture."""
+    folder = shutil.copytree(survey, tmp_path / "damaged")
+    first, second = sorted(folder.glob("*.fit*"))[:2]
+    first.write_bytes(first.read_bytes()[:100_000])
+    second.write_text("no picture")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def screen():
     """Name of a display that nobody sees."""
@@ -92,7 +102,7 @@ class PseudoTexts:
         """Without a letter of the usual width but in names: of languages, files, channels, and places on the sky."""
         for name in sorted(names, key=len, reverse=True):
             text = text.replace(name, "")
-        rest = re.sub(r"\d+h\d+m[\d.]+s|\d\.?\d*e[+-]\d+", "", text)
+        rest = re.sub(r"\d+h\d+m[\d.]+s|\d\.?\d*e[+-]\d+|\d x \d", "", text)
         return rest in ("English", "Français", *"RGB") or not re.search("[A-Za-z]", rest)
 
 

@@ -14,11 +14,12 @@ QtWidgets = pytest.importorskip(
     "PySide6.QtWidgets", reason="a library of the system that Qt needs is missing", exc_type=ImportError
 )
 
-from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl  # noqa: E402
+from PySide6.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl  # noqa: E402
 from PySide6.QtGui import QDropEvent  # noqa: E402
 from PySide6.QtTest import QTest  # noqa: E402
 
 from zemosaic_app.qt.window import Window  # noqa: E402
+from zemosaic_engine.settings import GridSettings  # noqa: E402
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
@@ -68,6 +69,8 @@ def shown_texts(window):
             yield from (widget.tabText(number) for number in range(widget.count()))
         if isinstance(widget, QtWidgets.QTableWidget):
             yield from (widget.horizontalHeaderItem(number).text() for number in range(widget.columnCount()))
+            items = (widget.item(row, column) for row in range(widget.rowCount()) for column in range(widget.columnCount()))
+            yield from (item.text() for item in items)
         for action in widget.actions():
             yield action.text()
 
@@ -177,6 +180,74 @@ def test_no_text_is_untranslated(app, open_window, pseudo):
     assert not [text for text in texts if not pseudo.is_translated(text)]
 
 
+def test_no_text_is_untranslated_after_a_run(app, open_window, damaged_survey, tmp_path, pseudo, wait_for):
+    """Reasons of files set aside, the table of metrics, the place under the cursor, the summary."""
+    window = open_window(prepare=pseudo.use_in)
+    choose(window, damaged_survey, tmp_path / "out")
+    view = window.presenter.view
+    wait_for(app.processEvents, lambda: view.contents is not None and view.doing == "nothing")
+    names = ["LP", "night1", "night2", *(view.contents.filters), *(view.contents.cameras), str(tmp_path), str(damaged_survey)]
+    names += [path.name for path in damaged_survey.iterdir()]
+    window.start()
+    wait_for(app.processEvents, lambda: not window.presenter.is_running, 400.0)
+    wait_for(app.processEvents, lambda: window.presenter.picture is not None and not window.presenter.is_drawing)
+    window.mosaic.view.pointed.emit(300.0, 200.0)
+    assert window.folder.aside.rowCount() == 2
+    assert window.metrics.table.rowCount() > 10
+    assert window.summary.seams.rowCount() == 3
+    assert window.summary.facts.text()
+    wrong = [text for text in shown_texts(window) if not pseudo.is_translated(text, names)]
+    assert wrong == []
+
+
+def texts_of_box(app, act):
+    """Every text of the box that something opens; it is answered with Escape."""
+    found = []
+
+    def look():
+        box = app.activeModalWidget()
+        found.extend(text for text in shown_texts(box) if text)
+        box.reject()
+
+    QTimer.singleShot(200, look)
+    act()
+    return found
+
+
+def test_no_text_of_a_box_is_untranslated(app, open_window, survey, tmp_path, pseudo, monkeypatch):
+    window = open_window(prepare=pseudo.use_in)
+    window.presenter.presets.save("mine", {"no_such": 1})
+    for act in (
+        window.start,  # nothing is chosen
+        window._about,
+        window._save_preset,
+        lambda: window._delete_preset("mine"),
+        lambda: window._load_preset("mine"),  # the engine says what is wrong with it
+    ):
+        found = texts_of_box(app, act)
+        assert len(found) >= 3
+        assert not [text for text in found if not pseudo.is_translated(text, ("mine", "no_such", str(tmp_path), "json",
+                    "tile_gradients", "config", "presets", *GridSettings.model_fields))]  # fmt: skip
+    choose(window, survey, tmp_path / "out")
+    window.start()
+    for act in (window.cancel, window.close):
+        found = texts_of_box(app, act)
+        assert len(found) >= 4
+        assert not [text for text in found if not pseudo.is_translated(text)]
+
+
+def test_a_refusal_is_told_in_the_language_of_the_window(app, open_window, survey, pseudo, wait_for):
+    window = open_window(prepare=pseudo.use_in)
+    choose(window, survey, survey / "inside")
+    window.start()
+    wait_for(app.processEvents, lambda: not window.presenter.is_running)
+    app.processEvents()
+    for text in (window.headline.text(), window.summary.title.text()):
+        assert "inside" in text
+        assert pseudo.is_translated(text, [str(survey / "inside"), str(survey)])
+    assert "must lie outside" in window.log.text.toPlainText()
+
+
 def test_an_untranslated_text_would_be_found(app, open_window, pseudo):
     assert [text for text in shown_texts(open_window()) if not pseudo.is_translated(text)]
 
@@ -197,7 +268,7 @@ def test_what_cannot_be_entered_is_told_and_settings_are_found(app, open_window)
 def test_presets_and_languages(app, open_window, monkeypatch):
     window = open_window()
     window.presenter.enter("threads", "3")
-    monkeypatch.setattr(QtWidgets.QInputDialog, "getText", lambda *_: ("mine", True))
+    monkeypatch.setattr(window, "ask_text", lambda *_: ("mine", True))
     window._save_preset()
     window._use({})
     assert window.settings.widgets["threads"].text() == "0"

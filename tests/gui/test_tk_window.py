@@ -42,6 +42,8 @@ def texts_of(widget):
         yield from (str(value) for value in widget.cget("values"))
     if isinstance(widget, tkinter.ttk.Notebook):
         yield from (widget.tab(tab, "text") for tab in widget.tabs())
+    if isinstance(widget, tkinter.Text):
+        yield widget.get("1.0", "end")
     for child in widget.winfo_children():
         yield from texts_of(child)
 
@@ -135,6 +137,44 @@ def test_no_text_is_untranslated(open_window, pseudo):
     window = open_window(prepare=pseudo.use_in)
     wrong = [text for text in texts_of(window.root) if not pseudo.is_translated(text)]
     assert not wrong
+
+
+def test_no_text_is_untranslated_after_a_run(open_window, damaged_survey, tmp_path, pseudo, wait_for):
+    window = open_window(prepare=pseudo.use_in)
+    choose(window, damaged_survey, tmp_path / "out")
+    view = window.presenter.view
+    wait_for(window.root.update, lambda: view.contents is not None and view.doing == "nothing")
+    names = ["LP", "night1", "night2", "  R  ", "  G  ", "  B  ", *view.contents.cameras, str(tmp_path)]
+    window.start_button.invoke()
+    wait_for(window.root.update, lambda: not window.presenter.is_running, 400.0)
+    window.root.update()
+    window.log.configure(state="normal")
+    window.log.delete("1.0", "end")  # lines of the log stay as they are
+    wrong = [text for text in texts_of(window.root) if not pseudo.is_translated(text, names)]
+    assert wrong == []
+    assert len(window.summary.get("1.0", "end").splitlines()) > 9
+
+
+def test_no_text_of_a_box_is_untranslated(open_window, survey, tmp_path, pseudo):
+    window = open_window(prepare=pseudo.use_in)
+
+    def texts_of_box(act):
+        found = []
+
+        def look():
+            box = next(child for child in window.root.winfo_children() if isinstance(child, tkinter.Toplevel))
+            found.extend([box.title(), *texts_of(box)])
+            box.destroy()
+
+        window.root.after(400, look)
+        act()
+        return [text for text in found if text]
+
+    assert len(nothing_chosen := texts_of_box(window.start)) >= 3
+    choose(window, survey, survey / "inside")
+    window.start()
+    assert len(cancelled := texts_of_box(window.cancel)) >= 4
+    assert [text for text in [*nothing_chosen, *cancelled] if not pseudo.is_translated(text)] == []
 
 
 def test_an_untranslated_text_would_be_found(open_window, pseudo):

@@ -254,7 +254,7 @@ def test_what_nobody_translated_stays_and_english_is_left_alone():
 
 
 def test_the_sentence_that_says_more_is_taken():
-    sentences = Sentences({"{why}.": "[{why}.]", "The folder {path} is lost.": "Le dossier {path} est perdu."})
+    sentences = Sentences({"The {why} lost.": "[{why}]", "The folder {path} is lost.": "Le dossier {path} est perdu."})
     assert sentences("The folder /a is lost.") == "Le dossier /a est perdu."
 
 
@@ -262,6 +262,9 @@ def test_problems_of_settings_are_translated():
     for field in setting_fields():
         assert PSEUDO.sentence(field.expects).startswith("⟦"), field.name
         assert not re.search(r"\b(at least|above|at most|below|number)\b", PSEUDO.sentence(field.expects))
+    with pytest.raises(SettingsError) as raised:
+        build_settings({"no_such": 1}, file_name="x.json")
+    assert load_texts("fr").sentence(str(raised.value)).startswith("x.json a la clé inconnue 'no_such' (")
     with pytest.raises(SettingsError) as raised:
         build_settings({"threads": -1, "thread": 2, "device": "cudda"}, file_name="x.json")
     assert load_texts("fr").sentence(str(raised.value)) == (

@@ -121,7 +121,7 @@ def _carry_out(order: dict[str, Any], tell: Callable[[Message], None], cancel: C
         return JobEnded("failed", "Not enough memory; lower memory_gb or threads.")
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        return JobEnded("failed", f"{error.strerror or error}{where}.")
+        return JobEnded("failed", f"A file cannot be used: {error.strerror or error}{where}.")
 
 
 def _run(order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelToken) -> JobEnded:

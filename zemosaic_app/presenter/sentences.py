@@ -57,12 +57,15 @@ class Sentences:
         return self._kept(text)
 
     def _translated(self, text: str) -> str:
-        parts = text.removesuffix(".").split("; ")
-        if len(parts) > 1:  # several sentences in one, unless it is one sentence with a semicolon
-            each = [self._matched(part) for part in parts]
-            if None not in each:
-                return " ; ".join(filter(None, each)) + text[len(text.removesuffix(".")) :]
-        return self._matched(text) or text
+        inside = text.removesuffix(".")
+        parts = inside.split("; ")
+        is_one = self._matched(text) if len(parts) == 1 else None
+        if is_one is not None:
+            return is_one
+        each = [self._matched(part) for part in parts]
+        if None not in each:  # several sentences in one, or one that the engine closed with a full stop
+            return " ; ".join(filter(None, each)) + text[len(inside) :]
+        return self._matched(text) or text  # one sentence with a semicolon
 
     def _matched(self, text: str) -> str | None:
         """The translation of one sentence; None if there is none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import tkinter as tk
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from tkinter import filedialog, ttk
@@ -359,8 +360,7 @@ class TkWindow:
             lines += [texts.listed_text(name, value) for name, value in summary.facts(report, texts)]
             lines += ["", texts("summary.seams")]
             for seam in summary.seams(report):
-                lines.append(f"  {seam.channel}  {seam.before_adu:>9} ADU {seam.before_sigma:>8} sigma  →"
-                             f" {seam.after_adu:>9} ADU {seam.after_sigma:>8} sigma")  # fmt: skip
+                lines.append(texts("summary.seam", **asdict(seam)))
         elif view.details:
             lines += [texts("summary.details"), view.details]
         self.summary.configure(state="normal")
