@@ -12,9 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..validity import valid_pixels
 from .sky import clipped_median, sky_noise
 
 MIN_PIXELS = 32
+_STAR_SIGMA = 5.0
 _FEW_STARS_ERROR = 0.10  # relative error of one star: blends and variables hide where few stars speak
 _GOOD_GAIN_ERROR = 0.03  # relative; star gains better than this need no help
 _USABLE_GAIN_ERROR = 0.10  # relative; a gain known worse than this is not worth applying
@@ -124,11 +126,12 @@ def _unevenness(difference: NDArray) -> float:
 
 def _star_gain(reference: NDArray, target: NDArray) -> tuple[NDArray[np.bool_], int, float, float]:
     """Pixels away from stars, and number of stars, gain and relative error from their fluxes."""
-    from .stars import match_fluxes, starless_pixels
+    from .stars import find_sources, match_fluxes
 
     pair = np.stack([reference, target], axis=2)
-    starless = starless_pixels(pair)
-    first, second, first_error, second_error = match_fluxes(reference, target)
+    sources = find_sources(pair, threshold=_STAR_SIGMA)
+    starless = valid_pixels(pair) if sources is None else sources.starless
+    first, second, first_error, second_error = match_fluxes(reference, target, sources=sources, threshold=_STAR_SIGMA)
     good = (first > 5 * first_error) & (second > 5 * second_error)
     count = int(np.count_nonzero(good))
     if count == 0:
