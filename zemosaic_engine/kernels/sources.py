@@ -194,7 +194,7 @@ def flood(
                 rival = 0.0
                 if size[other] >= STAR_PIXELS and sums[other, 1] - level >= PEAK_RISE:
                     rival = min(light, sums[root, 0] - size[root] * level)
-                sums[root, 2] = max(max(sums[root, 2], sums[other, 2]), rival)
+                sums[root, 2] = max(sums[root, 2], sums[other, 2], rival)
                 sums[root, 0] += sums[other, 0]
                 size[root] += size[other]
                 parent[other] = root
