@@ -63,7 +63,7 @@ def stacker(survey, tmp_path, threads, sample_bytes):
 
 
 def test_a_stack_depends_neither_on_its_blocks_nor_on_threads(survey, tmp_path):
-    sky = SkyMap(np.linspace(400, 600, 4 * 5 * 3).reshape(4, 5, 3).astype(np.float32), 70)
+    sky = SkyMap(np.linspace(400, 600, 4 * 5 * 3).reshape(4, 5, 3).astype(np.float32), 70, np.full(3, 500.0))
     found = []
     for threads, sample_bytes, cut in ((1, 10**9, False), (2, 300_000, False), (1, 10**7, True)):
         made, subs, canvas, _ = stacker(survey, tmp_path, threads, sample_bytes)

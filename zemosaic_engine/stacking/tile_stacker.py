@@ -29,7 +29,7 @@ from .blocks import BlockStacker, serves
 from .combine import Stack, combine, normalise
 from .gather import gather
 from .past import StackedTile
-from .sky_map import flat_sky
+from .sky_map import SkyMap
 from .survey import Survey
 
 _SOME_GAPS = 1e-3
@@ -90,7 +90,8 @@ class TileStacker:
         self._steps, self._tell, self._cancel = steps, tell, cancel
         self._store = memory.SampleStore(sample_bytes, request.output)
         self._parts = SubParts(request.infos, loader.hot_pixels, request.output, loader.rules)
-        self._by_blocks = by_blocks and survey.calibrated
+        # Rejection among few samples needs the sky; whole tiles measure their own.
+        self._sky = survey.sky if by_blocks else None
         calibrations = {n: c for n, c in enumerate(survey.calibrations) if c is not None}
         self._blocks = BlockStacker(
             request.infos, footprints, canvas, self._parts, calibrations, request.settings, sample_bytes
@@ -119,8 +120,8 @@ class TileStacker:
         done : mapping of str to StackedTile
             What is in them, by name.
         """
-        if self._by_blocks:
-            stack, numbers = self._stack_blocks(layout, earlier, done)
+        if self._sky is not None:
+            stack, numbers = self._stack_blocks(layout, earlier, done, self._sky)
         else:
             stack, numbers = self._stack_whole(layout)
         if stack is None:
@@ -152,16 +153,13 @@ class TileStacker:
         return stack, numbers
 
     def _stack_blocks(
-        self, layout: TileLayout, earlier: Sequence[TileLayout], done: Mapping[str, StackedTile]
+        self, layout: TileLayout, earlier: Sequence[TileLayout], done: Mapping[str, StackedTile], sky: SkyMap
     ) -> tuple[Stack | None, Sequence[int]]:
         """What no earlier tile holds is stacked, the rest is read from its file."""
         survey, before = self._survey, set(self._parts.failures)
         fresh, held = without(layout.outer, [other.outer for other in earlier])
-        if not survey.background_known:
-            fresh, held = [layout.outer], []
         readable = [number for number in layout.subs if number not in self._loader.failures]
         subs = self._blocks.prepare(readable, self._cancel)
-        sky = survey.sky or flat_sky(np.zeros(3) if survey.background is None else survey.background)
         stack, used = self._blocks.stack(layout.outer, fresh, subs, sky, self._cancel)
         for number in set(self._parts.failures) - before:
             self._tell.set_aside(self._parts.failures[number])
