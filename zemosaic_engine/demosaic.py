@@ -156,8 +156,8 @@ def demosaic_padded(padded: NDArray[np.float32], pattern: str, out: NDArray[np.f
         The part with `PADDING` pixels around it, mirrored at the borders of the sub.
     pattern : str
         Colours of the first two rows and columns of `padded`.
-    out : ndarray of float32, shape (H, W, 3 or more)
-        Its first three channels are written; each pixel as `demosaic` gives it for the whole sub.
+    out : ndarray of float32, shape (H, W, 3 or 4)
+        Its first three channels are written, a fourth becomes 0; each pixel as `demosaic` gives it for the whole sub.
     """
     from .kernels import demosaicing
 

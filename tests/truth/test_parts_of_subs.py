@@ -48,6 +48,7 @@ def test_a_part_is_the_frame_to_the_last_bit(survey, tmp_path, zipped):
         there = Box(y0, y0 + pixels.shape[0], x0, x0 + pixels.shape[1])
         assert box.intersect(there) == box
         np.testing.assert_array_equal(pixels[..., :3], whole[there.slices])
+        assert not pixels[..., 3].any()
     assert (parts.scratch_bytes > 0) == zipped
     parts.close()
     assert not list(tmp_path.glob("zemosaic-*"))
