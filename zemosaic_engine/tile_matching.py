@@ -68,7 +68,8 @@ def match_tiles(
     overlaps = find_overlaps(tiles)
     ranking = rank_tiles(tiles, tell)
     with_planes = settings.photometry == "tiles" and settings.tile_gradients
-    steps = Steps((3 if with_planes else 2) * len(overlaps), tell, cancel)
+    looks = {"tiles": 3 if with_planes else 2}.get(settings.photometry, 1)
+    steps = Steps(looks * len(overlaps), tell, cancel)
 
     def measure(overlap: Overlap) -> tuple[PairFit, SeamStep]:
         shared = read_overlap(overlap, tiles)
@@ -91,7 +92,10 @@ def match_tiles(
         scaling = _verify(pairs, ranking, tiles, tell)
         _tell_numbers(scaling, tiles, tell)
     if scaling.neutral:
+        steps.skip_rest()
         return scaling, Seams(overlaps, pairs, before, before)
+    if looks == 1:
+        steps.expect(len(overlaps))
 
     def look_again(overlap: Overlap) -> SeamStep:
         step = seam_step(overlap, read_overlap(overlap, tiles), tiles, scaling)
