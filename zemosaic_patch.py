@@ -34,7 +34,6 @@ KIT_NEEDS = (
     ("scipy", "scipy", "1.12"),
     ("reproject", "reproject", "0.14"),
     ("numba", "numba", "0.60"),
-    ("sep", "sep", "1.4"),
     ("threadpoolctl", "threadpoolctl", "3.1"),
     ("pydantic", "pydantic", "2.7"),
     ("array-api-compat", "array_api_compat", "1.10"),

@@ -39,6 +39,8 @@ COLOUR_SHARE = 0.8
 #: Rows and columns of mirrored pixels that the kernels need around the mosaic; even, to keep the pattern.
 PADDING = 12
 
+_BAND_ROWS = 128  # at once, so that what is between input and output stays in a processor's cache; even
+
 _CHANNEL = {"R": 0, "G": 1, "B": 2}
 _LOBES = 3
 
@@ -156,23 +158,25 @@ def demosaic_padded(padded: NDArray[np.float32], pattern: str, out: NDArray[np.f
         The part with `PADDING` pixels around it, mirrored at the borders of the sub.
     pattern : str
         Colours of the first two rows and columns of `padded`.
-    out : ndarray of float32, shape (H, W, 3 or more)
-        Its first three channels are written; each pixel as `demosaic` gives it for the whole sub.
+    out : ndarray of float32, shape (H, W, 3 or 4)
+        Its first three channels are written, a fourth becomes 0; each pixel as `demosaic` gives it for the whole sub.
     """
     from .kernels import demosaicing
 
-    height, width = padded.shape
+    channels, taps = pattern_channels(pattern).ravel(), _plane_taps()
+    for first in range(0, out.shape[0], _BAND_ROWS):
+        band = out[first : first + _BAND_ROWS]
+        planes = _planes_of(padded[first : first + len(band) + 2 * PADDING])
+        demosaicing.demosaic_planes(
+            planes, channels, taps.taps, taps.weights, np.float32(COLOUR_SHARE), PADDING // 2, band
+        )
+
+
+def _planes_of(mosaic: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The sites of even and odd rows and columns, (4, h, w)."""
+    height, width = mosaic.shape
     planes = np.zeros((4, (height + 1) // 2, (width + 1) // 2), dtype=np.float32)
     for site in range(4):
-        part = padded[site // 2 :: 2, site % 2 :: 2]
+        part = mosaic[site // 2 :: 2, site % 2 :: 2]
         planes[site, : part.shape[0], : part.shape[1]] = part
-    taps = _plane_taps()
-    demosaicing.demosaic_planes(
-        planes,
-        pattern_channels(pattern).ravel(),
-        taps.taps,
-        taps.weights,
-        np.float32(COLOUR_SHARE),
-        PADDING // 2,
-        out,
-    )
+    return planes

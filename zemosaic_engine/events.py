@@ -186,6 +186,13 @@ class Steps:
         with self._lock:
             self._total += more
 
+    def skip_rest(self) -> None:
+        """What was expected beyond the steps that are done is not needed."""
+        with self._lock:
+            if self._done < self._total:
+                self._total = self._done
+                self._tell.progress(self._done, self._total)
+
     def one(self) -> None:
         """One more step is done."""
         self._cancel.check()

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from .errors import SubError
 from .frames import Frame, InvalidValues, SubInfo, load_frame
 from .photometry.calibration import sensor_places
-from .photometry.stars import NARROW_APERTURE_FWHM, Light, Stars, detect_stars, light_of
+from .photometry.stars import NARROW_APERTURE_FWHM, Stars, detect_stars, find_sources
 from .resume.lost_inputs import raise_if_lost
+from .validity import valid_pixels
 from .warp import pixel_to_sky, sky_to_pixel
 
 _DIFFERENCE_PX = 4.0
@@ -25,15 +26,15 @@ _DIFFERENCE_PX = 4.0
 class LoadedSub:
     """A frame and its stars, with their places and fluxes on the canvas, and their places on the sensor.
 
-    `u` and `v` are as `photometry.calibration.sensor_places`. `light` is what the stars were found in, and None
-    where that was another time; who keeps the sub lets go of it.
+    `u` and `v` are as `photometry.calibration.sensor_places`. `starless` is True for finite pixels away from stars; it
+    is there when the stars are found, and None after that.
     """
 
     frame: Frame
     stars: Stars
     u: NDArray[np.float64]
     v: NDArray[np.float64]
-    light: Light | None = None
+    starless: NDArray[np.bool_] | None = None
 
 
 class SubLoader:
@@ -119,10 +120,11 @@ class SubLoader:
         top, bottom = (float(edge.reduce(frame.pixels, axis=None)) for edge in (np.fmax, np.fmin))
         if top - bottom <= 1e-5 * abs(top):  # interpolation makes one value wobble in its last digits
             raise SubError(info.path, "all its valid pixels have one value")
-        light = None
+        starless = None
         if number not in self._stars:
-            light = light_of(frame.pixels)
-            stars = detect_stars(frame.pixels, light=light, aperture_fwhm=NARROW_APERTURE_FWHM)
+            sources = find_sources(frame.pixels)
+            stars = detect_stars(frame.pixels, sources=sources, aperture_fwhm=NARROW_APERTURE_FWHM)
+            starless = valid_pixels(frame.pixels) if sources is None else sources.starless
             x, y = self._on_canvas(info, stars.x, stars.y)
             # Resampling keeps surface brightness: a star's sum grows with the pixels that its light comes to cover.
             area = self._canvas_pixels_per_pixel(info, stars)[:, None]
@@ -131,7 +133,7 @@ class SubLoader:
                 self._stars[number] = (placed, *sensor_places(stars.x, stars.y, info.shape))
                 count = len(self._stars)
             self._on_first_load(count)
-        return LoadedSub(frame, *self._stars[number], light)
+        return LoadedSub(frame, *self._stars[number], starless)
 
     def _on_canvas(self, info: SubInfo, x: NDArray, y: NDArray) -> tuple[NDArray, NDArray]:
         """Where pixels of a sub lie on the canvas."""
@@ -149,7 +151,7 @@ class SubLoader:
     def _keep(self, number: int, loaded: LoadedSub) -> None:
         """Keep the newest; let the longest unused go until the budget holds."""
         with self._lock:
-            self._kept[number] = replace(loaded, light=None)
+            self._kept[number] = replace(loaded, starless=None)
             self._bytes += loaded.frame.pixels.nbytes
             while self._bytes > self._budget and len(self._kept) > 1:
                 _, oldest = self._kept.popitem(last=False)

@@ -18,7 +18,8 @@ from .wcs import CanvasPlan
 _LIBRARIES_BYTES = 150_000_000  # code and compiled kernels that are loaded on the way
 _MEASURING_BYTES_A_PIXEL = 64  # a frame, its three planes above the background, and what detection copies
 _KEPT_BYTES_A_PIXEL = 24  # the latest frame that stays, and the hot pixels
-_TILE_BYTES_A_PIXEL = 48  # three colours of value, weight and coverage, and copies while they are examined
+_TILE_BYTES_A_PIXEL = 30  # three colours of value, weight and coverage
+_WRITTEN_BYTES_A_PIXEL = 60  # the tile before, which is being written: the same, and as FITS orders it
 _PART_BYTES = 40_000_000  # a decoded part of a sub and the results of a block
 _SUB_BYTES = 45_000  # the map of a sub and its calibration
 _BAND_ROWS, _BAND_BYTES_A_PIXEL = 256, 200
@@ -75,7 +76,11 @@ def plan_memory(
     height, width = canvas.shape
     process = memory.rss_bytes() + _LIBRARIES_BYTES
     measuring = frame * (_MEASURING_BYTES_A_PIXEL * threads + _KEPT_BYTES_A_PIXEL)
-    stacking = max(tiles, default=0) * _TILE_BYTES_A_PIXEL + threads * _PART_BYTES + deepest * _SUB_BYTES
+    stacking = (
+        max(tiles, default=0) * (_TILE_BYTES_A_PIXEL + _WRITTEN_BYTES_A_PIXEL)
+        + threads * _PART_BYTES
+        + deepest * _SUB_BYTES
+    )
     joining = height * width * channels * (4 + 4 + 2) + sum(tiles) * _TAPER_BYTES_A_PIXEL
     joining += threads * _BAND_ROWS * width * _BAND_BYTES_A_PIXEL
     samples = _ENOUGH_SAMPLES_BYTES

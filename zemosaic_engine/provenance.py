@@ -17,7 +17,7 @@ from .frames import SubInfo
 from .geometry import Box
 from .settings import GridSettings, setting_fields
 
-_LIBRARIES = ("numpy", "astropy", "scipy", "reproject", "numba", "sep")
+_LIBRARIES = ("numpy", "astropy", "scipy", "reproject", "numba")
 
 
 def library_versions() -> dict[str, str]:

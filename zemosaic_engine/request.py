@@ -32,8 +32,8 @@ class GridRequest:
     tiles_only : bool
         True if `infos` are images to be scaled and joined as they are.
     calibrations : mapping of Path to SubCalibration, optional
-        Scales that are known from elsewhere, by the path of the sub (or its file name); nothing
-        is measured or solved then, and a sub without one keeps its own ADU.
+        Scales that are known from elsewhere, by the path of the sub (or its file name); the subs are
+        measured for their sky alone then, nothing is solved, and a sub without one keeps its own ADU.
     canvas : CanvasPlan, optional
         The canvas of the run, from `grid_mode.plan_request`; planned when the run begins if it is not there.
     checkpoints : Checkpoints

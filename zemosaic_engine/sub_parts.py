@@ -101,7 +101,7 @@ class SubParts:
         Returns
         -------
         pixels : ndarray of float32, shape (h, w, 4)
-            Red, green, blue and nothing; NaN where invalid.
+            Red, green, blue and 0; NaN where invalid.
         origin : tuple of int
 
         Raises

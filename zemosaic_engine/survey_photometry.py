@@ -70,7 +70,7 @@ def _measure(info: SubInfo, loader: SubLoader, number: int, canvas: CanvasPlan, 
     # The other way round than for resampling: where on the canvas does each pixel of the sub lie?
     places = pixel_map(canvas.wcs, info.wcs, whole, max_error_px=0.05, src_shape=canvas.shape)
     # Wings of stars lift a median by as much as the seeing and the noise of the sub let them.
-    starless = starless_pixels(pixels, light=loaded.light)
+    starless = starless_pixels(pixels) if loaded.starless is None else loaded.starless
     cells = measure_cells(pixels, starless, places, cell, -(-canvas.shape[1] // cell))
     sky, noise = sky_of(pixels, cells)
     fluxes = StarFluxes(stars.x, stars.y, loaded.u, loaded.v, stars.flux, stars.flux_error)

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .events import CancelToken, Steps, Teller
+from .executors.threads import run_all, thread_count
 from .photometry.tile_gradients import solve_tile_gradients
 from .photometry.tile_scaling import PairFit, TileScaling, neutral_scaling, solve_tile_scaling
 from .settings import GridSettings
 from .tile_overlaps import (
     Overlap,
-    OverlapPixels,
     SeamStep,
     find_overlaps,
     fit_overlap,
@@ -68,15 +68,20 @@ def match_tiles(
     overlaps = find_overlaps(tiles)
     ranking = rank_tiles(tiles, tell)
     with_planes = settings.photometry == "tiles" and settings.tile_gradients
-    steps = Steps((3 if with_planes else 2) * len(overlaps), tell, cancel)
-    pairs, before = [], []
-    for overlap in overlaps:
+    looks = {"tiles": 3 if with_planes else 2}.get(settings.photometry, 1)
+    steps = Steps(looks * len(overlaps), tell, cancel)
+
+    def measure(overlap: Overlap) -> tuple[PairFit, SeamStep]:
         shared = read_overlap(overlap, tiles)
         pair = fit_overlap(overlap, shared)
-        _tell_pair(pair, tiles, shared, tell)
-        pairs.append(pair)
-        before.append(seam_step(overlap, shared, tiles, neutral))
         steps.one()
+        return pair, seam_step(overlap, shared, tiles, neutral)
+
+    threads = thread_count(settings.threads)
+    measured = run_all(measure, overlaps, threads, cancel)
+    pairs, before = [pair for pair, _ in measured], [step for _, step in measured]
+    for pair in pairs:
+        _tell_pair(pair, tiles, tell)
     scaling = neutral
     if settings.photometry == "tiles":
         scaling = solve_tile_scaling(pairs, ranking, channels)
@@ -86,11 +91,18 @@ def match_tiles(
     elif settings.photometry == "survey":
         scaling = _verify(pairs, ranking, tiles, tell)
         _tell_numbers(scaling, tiles, tell)
-    after = []
-    for overlap in overlaps:
-        after.append(seam_step(overlap, read_overlap(overlap, tiles), tiles, scaling))
+    if scaling.neutral:
+        steps.skip_rest()
+        return scaling, Seams(overlaps, pairs, before, before)
+    if looks == 1:
+        steps.expect(len(overlaps))
+
+    def look_again(overlap: Overlap) -> SeamStep:
+        step = seam_step(overlap, read_overlap(overlap, tiles), tiles, scaling)
         steps.one()
-    return scaling, Seams(overlaps, pairs, before, after)
+        return step
+
+    return scaling, Seams(overlaps, pairs, before, run_all(look_again, overlaps, threads, cancel))
 
 
 def _verify(pairs: Sequence[PairFit], ranking: Sequence[int], tiles: Sequence[Tile], tell: Teller) -> TileScaling:
@@ -172,7 +184,7 @@ def rank_tiles(tiles: Sequence[Tile], tell: Teller) -> list[int]:
     return ranking
 
 
-def _tell_pair(pair: PairFit, tiles: Sequence[Tile], shared: OverlapPixels, tell: Teller) -> None:
+def _tell_pair(pair: PairFit, tiles: Sequence[Tile], tell: Teller) -> None:
     """One line an overlap: its size and what it says."""
     names = f"{tiles[pair.reference].name} - {tiles[pair.target].name}"
     parts = []
@@ -182,8 +194,8 @@ def _tell_pair(pair: PairFit, tiles: Sequence[Tile], shared: OverlapPixels, tell
             parts.append(f"{name} gain {fit.gain:.4f} {known} offset {fit.offset:.2f}")
         else:
             parts.append(f"{name} {fit.reason}")
-    tell.log(f"[GRID] Overlap {names}: {shared.pixels} pixels; {'; '.join(parts)}", "DEBUG")
-    if shared.pixels == 0:
+    tell.log(f"[GRID] Overlap {names}: {pair.pixels} pixels; {'; '.join(parts)}", "DEBUG")
+    if pair.pixels == 0:
         tell.log(f"[GRID] Overlap {names}: no valid pixels, scaling disabled for this pair", "DEBUG")
 
 

@@ -51,7 +51,6 @@ DOORS = {
     "cupy": ["zemosaic_engine/backend.py"],
     "numba": ["zemosaic_engine/kernels/compiled.py", "zemosaic_engine/kernels/lanes.py"],
     "threadpoolctl": ["zemosaic_engine/executors/threads.py"],
-    "sep": ["zemosaic_engine/photometry/stars.py"],
     "reproject": ["zemosaic_engine/canvas.py"],
     "PIL": ["zemosaic_utils.py"],
     "rich": ["zemosaic_app/*"],
@@ -64,7 +63,7 @@ DOORS = {
 }
 
 # Libraries that `zemosaic --help` must not wait for.
-HEAVY = ("numpy", "astropy", "scipy", "numba", "reproject", "sep", "rich", "PIL", "jinja2")
+HEAVY = ("numpy", "astropy", "scipy", "numba", "reproject", "rich", "PIL", "jinja2")
 
 LONGEST_FUNCTION = 90
 
@@ -180,7 +179,7 @@ def test_the_command_line_starts_light():
 
 def test_the_kit_loads_heavy_libraries_when_it_uses_them():
     """A host imports `grid_mode` to ask whether there is one: NumPy and astropy's FITS and WCS are all it waits for."""
-    later = ("numba", "scipy", "reproject", "sep", "cupy", "PIL", "rich", "dask", "threadpoolctl", "pandas")
+    later = ("numba", "scipy", "reproject", "cupy", "PIL", "rich", "dask", "threadpoolctl", "pandas")
     code = f"import sys, grid_mode\nprint([name for name in {later!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

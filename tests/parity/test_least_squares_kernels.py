@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from zemosaic_engine.kernels import least_squares
-from zemosaic_engine.photometry.elimination import Layout, Records, _design
+from zemosaic_engine.photometry.elimination import Layout, Records, _Equations
 
 
 @pytest.fixture
@@ -19,6 +19,17 @@ def records():
     return Records(layout, sub, local, rng.normal(size=rows), rng.integers(0, patches, rows).astype(np.int32), weight)
 
 
+def design_of(records):
+    """The design, a row a record."""
+    layout, rows = records.layout, np.arange(records.sub.size)
+    design = np.zeros((rows.size, layout.total))
+    camera = layout.camera[records.sub]
+    for j in range(4):
+        design[rows, 4 * records.sub + j] = records.local[:, j]
+        design[rows, layout.pattern_start + layout.terms * camera + j] = records.local[:, 4 + j]
+    return design
+
+
 def unknowns(layout, rng):
     x = rng.normal(size=layout.total)
     x[layout.session_start : layout.pattern_start] = 0.0
@@ -30,7 +41,7 @@ def parts(layout, x):
 
 
 def test_products_and_sums(records):
-    layout, design, total = records.layout, _design(records), records.total_weight()
+    layout, design, total = records.layout, design_of(records), records.total_weight()
     x = unknowns(layout, np.random.default_rng(4))
     camera, out = layout.camera.astype(np.int32), np.empty(records.sub.size)
     least_squares.design_product(records.local, records.sub, camera, *parts(layout, x), out)
@@ -60,3 +71,12 @@ def test_blocks_of_the_normal_matrix(records):
         np.testing.assert_allclose(
             own[number], mine[:, :4].T @ (own_weight[:, None] * mine[:, :4]), rtol=1e-5, atol=1e-5
         )
+
+
+def test_the_whole_normal_matrix(records):
+    design, weight, total = design_of(records), records.weight.astype(np.float64), records.total_weight()
+    member = np.zeros((total.size, weight.size))
+    member[records.patch, np.arange(weight.size)] = weight
+    coupling = member @ design
+    wanted = design.T @ (weight[:, None] * design) - coupling.T @ (coupling / total[:, None])
+    np.testing.assert_allclose(_Equations(records).normal_matrix(), wanted, atol=1e-9)

@@ -110,3 +110,17 @@ def test_a_gradient_difference_is_not_taken_for_a_gain():
     first, second = 1000.0 + 0.05 * x, 1000.0 + 0.05 * y
     fit = measure_overlap(*pair(first, second, 1.0, 0.0, (10.0, 10.0)))
     assert fit.gain == 1.0
+
+
+def test_equal_pixels_have_gain_one_and_offset_zero_to_the_last_digit():
+    image = pair(star_field(60, 3.0) + 1000.0, star_field(60, 3.0), 1.0, 0.0)[0]
+    image[:20, :30] = np.nan
+    fit = measure_overlap(image, image.copy())
+    assert (fit.gain, fit.offset) == (1.0, 0.0)
+    assert fit.measured
+    assert 0.0 < fit.gain_error < 1e-3
+    assert 0.0 < fit.offset_error < 1.0
+    # Two measurements of the same sky, not one pixel alike, say the same within their errors.
+    other = measure_overlap(*pair(star_field(60, 3.0) + 1000.0, star_field(60, 3.0) + 1000.0, 1.0, 0.0))
+    assert other.gain_error > fit.gain_error
+    assert abs(other.gain - 1.0) < 4 * other.gain_error

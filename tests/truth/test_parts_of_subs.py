@@ -48,6 +48,7 @@ def test_a_part_is_the_frame_to_the_last_bit(survey, tmp_path, zipped):
         there = Box(y0, y0 + pixels.shape[0], x0, x0 + pixels.shape[1])
         assert box.intersect(there) == box
         np.testing.assert_array_equal(pixels[..., :3], whole[there.slices])
+        assert not pixels[..., 3].any()
     assert (parts.scratch_bytes > 0) == zipped
     parts.close()
     assert not list(tmp_path.glob("zemosaic-*"))
@@ -63,7 +64,7 @@ def stacker(survey, tmp_path, threads, sample_bytes):
 
 
 def test_a_stack_depends_neither_on_its_blocks_nor_on_threads(survey, tmp_path):
-    sky = SkyMap(np.linspace(400, 600, 4 * 5 * 3).reshape(4, 5, 3).astype(np.float32), 70)
+    sky = SkyMap(np.linspace(400, 600, 4 * 5 * 3).reshape(4, 5, 3).astype(np.float32), 70, np.full(3, 500.0))
     found = []
     for threads, sample_bytes, cut in ((1, 10**9, False), (2, 300_000, False), (1, 10**7, True)):
         made, subs, canvas, _ = stacker(survey, tmp_path, threads, sample_bytes)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import grid_mode
 from benchmarks import tables
 from benchmarks.measures import LARGE_SCALE_TERMS, large_scale, large_scale_design
 from benchmarks.oracle import oracle_calibrations, places, true_sub
 from benchmarks.posterior import Posterior, fitted_terms, predicted_large_scale
 from benchmarks.surveys import SURVEYS, quick
+from zemosaic_engine.events import CancelToken
 from zemosaic_engine.photometry.calibration import SubCalibration
+from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.scene import pixel_scale_arcsec, tangent_plane
-from zemosaic_engine.simulate.survey import SurveyTruth, plan_survey, render_sub
+from zemosaic_engine.simulate.survey import PRESETS, SurveyTruth, plan_survey, render_sub, simulate_survey
+from zemosaic_engine.simulate.truth import compare_with_truth
 
 ROUNDING_ADU = 0.5
 
@@ -90,6 +95,21 @@ def test_the_calibration_undoes_what_the_plain_formula_undoes():
     pixels = sensor_pixels(truth, 3)
     bare = calibration(truth, 3, 2.37, keep_level=False)
     np.testing.assert_allclose(bare.apply(pixels), true_sub(truth, 3, 2.37).undo(pixels), rtol=1e-5, atol=0.02)
+
+
+def test_trails_go_where_scales_are_given(tmp_path):
+    """Among few samples only the predicted noise tells a trail, and that needs the sky, in the first tile too."""
+    subs, output = tmp_path / "subs", tmp_path / "out"
+    truth = simulate_survey(subs, PRESETS["tiny"].but(trail_fraction=0.3), seed=3)
+    output.mkdir()
+    settings = GridSettings(grid_size_factor=0.8, threads=2)
+    request = grid_mode.prepare_request(subs, output, settings, lambda _: None, CancelToken())
+    scale = float(np.median([info.pixel_scale_arcsec for info in request.infos]))
+    settings = settings.model_copy(update={"pixel_scale_arcsec": scale})
+    request = replace(request, settings=settings, calibrations=oracle_calibrations(truth, scale))
+    report = compare_with_truth(grid_mode.build_mosaic(request, lambda _: None, CancelToken()).mosaic, truth)
+    assert report.outliers == 0
+    assert (np.array(report.low_frequency_plane_adu) < 1.15 * np.array(report.block_noise_adu)).all()
 
 
 def test_large_scale_amplitudes_are_the_rms_of_their_shape():

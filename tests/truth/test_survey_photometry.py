@@ -15,6 +15,7 @@ from zemosaic_engine.photometry.measurements import SkyCells, StarFluxes, SubMea
 from zemosaic_engine.photometry.sub_health import far_from_session
 from zemosaic_engine.photometry.survey import solve_survey
 from zemosaic_engine.photometry.survey_cells import coarsened, match_cells
+from zemosaic_engine.stacking.sky_map import sky_map
 from zemosaic_engine.warp import PixelMap, pixel_map, resample
 
 WIDTH, HEIGHT, CELL = 400, 300, 20
@@ -312,6 +313,32 @@ def test_calibration_is_applied_while_resampling(kernel):
     np.testing.assert_array_equal(np.isnan(calibrated), np.isnan(plain))
     factor, background = calibration.at(*sensor_places(7.0, 5.0, (80, 120)))
     np.testing.assert_allclose(calibration.apply(image)[5, 7], image[5, 7] * factor + background, rtol=1e-6)
+
+
+def test_the_sky_of_a_run_is_the_median_of_its_calibrated_cells():
+    """Subs of 1000, 400 and 700 ADU show a sky of 500, one keeps its ADU, one is left out."""
+    cells = [3, 4, 9]  # of 4 columns; the last cell is one sub's alone
+
+    def sub(level, shown):
+        values = np.full((len(shown), 3), float(level)) + np.arange(3)
+        return SubMeasurement(
+            None, SkyCells(np.array(shown), np.zeros(len(shown)), np.zeros(len(shown)), values, values),
+            values[0], np.ones(3), 2.8, 10.0, "cam", "night",
+        )  # fmt: skip
+
+    def scaled(gain, offset, **changes):
+        flat = SubCalibration.exact(np.full(3, gain), np.full(3, offset), np.zeros((3, 2)), np.zeros((3, 0)))
+        return replace(flat, **changes)
+
+    measured = {0: sub(1000, cells[:2]), 2: sub(400, cells), 3: sub(500, cells[:2]), 4: sub(9000, cells)}
+    calibrations = [scaled(0.5, 0.0), None, scaled(1.0, 100.0), None, scaled(1.0, 0.0, used=False)]
+    sky = sky_map(measured, calibrations, 50, (120, 190))
+    assert sky.level.shape == (3, 4, 3)
+    assert sky.cell_px == 50
+    np.testing.assert_allclose(sky.level[0, 3], [500.0, 501.0, 502.0])
+    np.testing.assert_allclose(sky.level[2, 0], sky.level[2, 1])  # the nearest cell that has a level
+    np.testing.assert_allclose(sky.median, [500.0, 501.0, 502.0])
+    assert sky_map({4: measured[4]}, calibrations, 50, (120, 190)) is None
 
 
 # --- whole runs

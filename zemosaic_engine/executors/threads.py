@@ -64,6 +64,30 @@ def run_interruptibly(function: Callable[[], Result], cancel: CancelToken) -> Re
     return run_all(lambda _: function(), (None,), 1, cancel)[0]
 
 
+class Begun(Generic[Result]):
+    """A function under way on a thread of its own, while the caller does something else.
+
+    Parameters
+    ----------
+    function : callable
+    cancel : CancelToken
+        Looked at while somebody waits.
+    """
+
+    def __init__(self, function: Callable[[], Result], cancel: CancelToken) -> None:
+        self._crew = _Crew(lambda _: function(), (None,), cancel)
+        self._threads = self._crew.start(1)
+
+    def wait(self) -> None:
+        """Until it is over, however it ends; raises nothing but `Cancelled`."""
+        self._crew.wait(self._threads)
+
+    def result(self) -> Result:
+        """What it returned, or raise what it raised; `Cancelled` as soon as somebody asked for it."""
+        self.wait()
+        return self._crew.results()[0]
+
+
 def work_left_behind() -> bool:
     """True while a computation of a cancelled run goes on, its result unwanted.
 
@@ -85,17 +109,26 @@ class _Crew(Generic[Item, Result]):
         self._lock = threading.Lock()
 
     def run(self, threads: int) -> list[Result]:
+        self.wait(self.start(threads))
+        return self.results()
+
+    def start(self, threads: int) -> list[threading.Thread]:
         crew = [
             threading.Thread(target=self._work, name=f"zemosaic_{number}", daemon=True)
             for number in range(min(threads, len(self._items)))
         ]
         for thread in crew:
             thread.start()
+        return crew
+
+    def wait(self, crew: Sequence[threading.Thread]) -> None:
         for thread in crew:
             while thread.is_alive():
                 thread.join(_LOOK_EVERY_S)
                 if self._cancel.is_cancelled:
                     self._leave(crew)
+
+    def results(self) -> list[Result]:
         if self._failures:
             raise self._failures[min(self._failures)]
         return [self._results[number] for number in range(len(self._items))]

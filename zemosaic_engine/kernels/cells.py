@@ -113,15 +113,16 @@ def _not_above(ordered: Any, n: int, bound: float) -> int:
 
 
 @jit
-def clipped_medians(ordered: Any, median: Any, error: Any, count: Any) -> None:
+def clipped_medians(ordered: Any, median: Any, spread: Any, kept: Any, count: Any) -> None:
     """Star-clipped median of each row of sorted values, NaN behind them; see `sky.clipped_medians_sorted`.
 
     Parameters
     ----------
     ordered : float32 (n, m)
-    median, error : float64 (n,)
-    count : int64 (n,)
-        Finite values of each row.
+    median, spread : float64 (n,)
+        Written: the median, and the standard deviation of what was kept.
+    kept, count : int64 (n,)
+        Written: values kept, and finite values, of each row.
     """
     for row in range(ordered.shape[0]):
         v, last = ordered[row], ordered.shape[1] - 1
@@ -132,14 +133,14 @@ def clipped_medians(ordered: Any, median: Any, error: Any, count: Any) -> None:
         low, high = 0, finite
         for _ in range(_SWEEPS):
             middle = float(v[min(max((low + high) // 2, 0), last)])
-            spread = middle - float(v[min(max(low + ((high - low) * 16) // 100, 0), last)])
-            low = _below(v, finite, middle - 3.0 * spread)
-            high = min(_not_above(v, finite, middle + 3.0 * spread), finite)
+            below = middle - float(v[min(max(low + ((high - low) * 16) // 100, 0), last)])
+            low = _below(v, finite, middle - 3.0 * below)
+            high = min(_not_above(v, finite, middle + 3.0 * below), finite)
             high = max(high, low + 1)
         span = high - low
         one, other = low + (span - 1) // 2, low + span // 2
         median[row] = 0.5 * (float(v[min(max(one, 0), last)]) + float(v[min(max(other, 0), last)]))
         upper, lower = low + (span * 84) // 100, low + (span * 16) // 100
-        spread = 0.5 * (float(v[min(max(upper, 0), last)]) - float(v[min(max(lower, 0), last)]))
-        error[row] = 1.2533 * spread / np.sqrt(max(span, 1))
+        spread[row] = 0.5 * (float(v[min(max(upper, 0), last)]) - float(v[min(max(lower, 0), last)]))
+        kept[row] = span
         count[row] = finite - first

@@ -73,12 +73,19 @@ def _interpolate(planes: Any, taps: Any, weights: Any, reach: int, out: Any) -> 
 
 @jit_sums
 def _weave_row(planes: Any, colours: Any, y: int, row: int, padding: int, out: Any) -> None:
-    """Write one row of pixels, each in all its colours, or NaN where it is invalid itself."""
+    """Write one row of pixels, each in all its colours, or NaN where it is invalid itself.
+
+    What follows the colours becomes 0: left as it was found, it may hold numbers so small that arithmetic on them
+    takes a hundred times as long.
+    """
+    rest = out.shape[1] > 3
     for q in range(out.shape[0]):
         site, column = 2 * y + q % 2, padding + q // 2
         valid = abs(planes[site, row, column]) < _INFINITY
         for c in range(3):
             out[q, c] = colours[c, site, row, column] if valid else np.float32(np.nan)
+        if rest:
+            out[q, 3] = np.float32(0.0)
 
 
 @jit_sums
@@ -115,7 +122,7 @@ def demosaic_planes(planes: Any, channels: Any, taps: Any, weights: Any, share: 
     padding : int
         Sites of border around the planes, twice the reach of the taps.
     out : float32 (H, W, 3 or more)
-        Its first three channels are written whole.
+        Its first three channels are written whole; a fourth becomes 0.
     """
     reach = padding // 2
     count, height, width = planes.shape

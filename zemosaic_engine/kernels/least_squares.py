@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .compiled import jit, jit_inline
 
 
@@ -134,3 +136,76 @@ def normal_blocks(local: Any, sub: Any, patch: Any, weight: Any, total: Any, gra
         for j in range(p):
             for m in range(j):
                 own[i, j, m] = own[i, m, j]
+
+
+@jit
+def eliminated_normal(
+    local: Any, sub: Any, camera: Any, weight: Any, total: Any, order: Any, start: Any, first_pattern: int, normal: Any
+) -> None:
+    """``A' W A`` less what the eliminated values of the patches take off.
+
+    Parameters
+    ----------
+    local, sub, camera, weight, total
+        As for `eliminated_sums`.
+    order : int64 (R,)
+        The records, patch by patch, and sub by sub in each.
+    start : int64 (patches + 1,)
+        Where the records of a patch begin in it.
+    first_pattern : int
+        Column of the first unknown of a camera.
+    normal : float64 (n, n)
+        0 before; written whole but for the unknowns that no record has.
+    """
+    most = 0
+    for s in range(start.shape[0] - 1):
+        most = max(most, start[s + 1] - start[s])
+    cameras = (normal.shape[0] - first_pattern) // 4
+    columns = np.empty(4 * (most + cameras), np.int64)
+    sums = np.empty(4 * (most + cameras))
+    pattern = np.empty((cameras, 4))
+    for s in range(start.shape[0] - 1):
+        n, current = 0, -1
+        pattern[:] = 0.0
+        for k in range(start[s], start[s + 1]):
+            r = order[k]
+            i, w = sub[r], np.float64(weight[r])
+            if w == 0.0:
+                continue
+            _add_record(local, r, 4 * i, first_pattern + 4 * camera[i], w, normal)
+            if i != current:
+                for j in range(4):
+                    columns[n + j], sums[n + j] = 4 * i + j, 0.0
+                current, n = i, n + 4
+            for j in range(4):
+                sums[n - 4 + j] += w * local[r, j]
+                pattern[camera[i], j] += w * local[r, 4 + j]
+        for c in range(cameras):
+            for j in range(4):
+                columns[n], sums[n] = first_pattern + 4 * c + j, pattern[c, j]
+                n += 1
+        _take_off(columns, sums, n, 1.0 / total[s], normal)
+    for i in range(normal.shape[0]):
+        for j in range(i):
+            normal[i, j] = normal[j, i]
+
+
+@jit_inline
+def _add_record(local: Any, r: int, first: int, pattern: int, w: float, normal: Any) -> None:
+    """Add ``w a a'`` of a record to the upper half."""
+    for j in range(4):
+        wj, wp = w * local[r, j], w * local[r, 4 + j]
+        for m in range(j, 4):
+            normal[first + j, first + m] += wj * local[r, m]
+            normal[pattern + j, pattern + m] += wp * local[r, 4 + m]
+        for m in range(4):
+            normal[first + j, pattern + m] += wj * local[r, 4 + m]
+
+
+@jit
+def _take_off(columns: Any, sums: Any, n: int, share: float, normal: Any) -> None:
+    """Take ``share s s'`` off the upper half; the columns rise."""
+    for i in range(n):
+        si, row = share * sums[i], normal[columns[i]]
+        for j in range(i, n):
+            row[columns[j]] -= si * sums[j]

@@ -184,38 +184,64 @@ class Solved:
     covariance: NDArray[np.float64] | None
 
 
+class _Equations:
+    """What the records say of the unknowns, patches eliminated: products with it, and its normal matrix."""
+
+    def __init__(self, records: Records) -> None:
+        from ..kernels import least_squares
+
+        self._kernels = least_squares
+        self.records, self.layout = records, records.layout
+        self.total = records.total_weight()
+        self._camera = self.layout.camera.astype(np.int32)
+        self._value = np.empty(records.sub.size)
+
+    def product(self, x: NDArray) -> NDArray[np.float64]:
+        """``A @ x``; the array is used again by the next call."""
+        r = self.records
+        self._kernels.design_product(r.local, r.sub, self._camera, *self._parts(x), self._value)
+        return self._value
+
+    def back(self, value: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """``A' W`` of what is left of `value` beside its patch means, and these means."""
+        r = self.records
+        out, level = np.zeros(self.layout.total), np.empty(self.total.size)
+        self._kernels.eliminated_sums(
+            r.local, r.sub, self._camera, r.patch, r.weight, self.total, value, level, *self._parts(out)
+        )
+        return out, level
+
+    def normal_matrix(self) -> NDArray[np.float64]:
+        """The whole of it, without a prior."""
+        layout, r = self.layout, self.records
+        order = np.lexsort((r.sub, r.patch))
+        start = np.searchsorted(r.patch[order], np.arange(self.total.size + 1))
+        normal = np.zeros((layout.total, layout.total))
+        self._kernels.eliminated_normal(
+            r.local, r.sub, self._camera, r.weight, self.total, order, start, layout.pattern_start, normal
+        )
+        return normal
+
+    def _parts(self, x: NDArray) -> tuple[NDArray, NDArray]:
+        """Views of the unknowns of subs and of cameras."""
+        layout = self.layout
+        of_sub = x[: layout.session_start].reshape(-1, SUB_UNKNOWNS)
+        return of_sub, x[layout.pattern_start :].reshape(layout.cameras, layout.terms)
+
+
 def solve_eliminated(records: Records, prior: Prior) -> Solved:
     """Solve for all unknowns at once and invert the system for their covariance."""
-    from scipy.sparse import csr_array, diags_array
-
-    layout, weight = records.layout, records.weight.astype(np.float64)
-    design, total = _design(records), records.total_weight()
-    member = csr_array((weight, (records.patch, np.arange(weight.size))), shape=(total.size, weight.size))
-    coupling = member @ design
-    mean = (member @ records.value) / total
-    normal = (design.T @ (diags_array(weight) @ design)) - coupling.T @ (diags_array(1.0 / total) @ coupling)
-    right = prior.pull - (design.T @ (weight * records.value) - coupling.T @ mean)
-    whole = normal.toarray() + prior.dense(layout)
+    layout, equations = records.layout, _Equations(records)
+    right = prior.pull - equations.back(records.value)[0]
+    whole = equations.normal_matrix() + prior.dense(layout)
     covariance = _inverse(whole)
     x = covariance @ right
     # One step of refinement: a product with an inverse is less exact than a solve.
     x += covariance @ (right - whole @ x)
-    shifted = design @ x + records.value
-    level = (member @ shifted) / total
-    freedom = 1.0 - weight / total[records.patch]
+    shifted = equations.product(x) + records.value
+    level = equations.back(shifted)[1]
+    freedom = 1.0 - records.weight.astype(np.float64) / equations.total[records.patch]
     return Solved(x, level, shifted - level[records.patch], freedom, _spread_from(covariance, layout), covariance)
-
-
-def _design(records: Records) -> Any:
-    """The design as a sparse matrix."""
-    from scipy.sparse import csr_array
-
-    layout, rows, entries = records.layout, records.sub.size, records.local.shape[1]
-    pattern = layout.pattern_start + layout.camera[records.sub][:, None] * layout.terms + np.arange(layout.terms)
-    columns = np.concatenate([SUB_UNKNOWNS * records.sub[:, None] + np.arange(SUB_UNKNOWNS), pattern], axis=1)
-    pointer = np.arange(rows + 1) * entries
-    values = records.local.astype(np.float64).ravel()
-    return csr_array((values, columns.ravel(), pointer), shape=(rows, layout.total))
 
 
 def _spread_from(covariance: NDArray, layout: Layout) -> Spread:
@@ -311,46 +337,22 @@ def solve_many(
     return Solved(x, level, shifted - level[records.patch], freedom, system.spread(), None)
 
 
-class _ManySystem:
+class _ManySystem(_Equations):
     """The normal equations as an operator, with a preconditioner of two levels."""
 
     def __init__(self, records: Records, prior: Prior, mates: Mates, modes: NDArray[np.float64]) -> None:
-        from ..kernels import least_squares
-
-        self._kernels = least_squares
-        self.records, self.prior, self.layout = records, prior, records.layout
-        self.total = records.total_weight()
-        self._camera = self.layout.camera.astype(np.int32)
-        self._value = np.empty(records.sub.size)
+        super().__init__(records)
+        self.prior = prior
         self._lift = self._lifting(mates.group)
         entries = records.local.shape[1]
         gram = np.empty((self.layout.subs, entries, entries))
         own = np.empty((self.layout.subs, SUB_UNKNOWNS, SUB_UNKNOWNS))
-        least_squares.normal_blocks(records.local, records.sub, records.patch, records.weight, self.total, gram, own)
+        self._kernels.normal_blocks(records.local, records.sub, records.patch, records.weight, self.total, gram, own)
         diagonal = prior.precision.diagonal()[: self.layout.session_start].reshape(-1, SUB_UNKNOWNS)
         own[:, np.arange(SUB_UNKNOWNS), np.arange(SUB_UNKNOWNS)] += diagonal + 1e-12
         self._local = np.linalg.inv(own)
         self._modes = modes
         self._coarse = self._coarse_inverse(mates, gram)
-
-    def product(self, x: NDArray) -> NDArray[np.float64]:
-        """``A @ x``; the array is used again by the next call."""
-        layout, r = self.layout, self.records
-        of_sub = x[: layout.session_start].reshape(-1, SUB_UNKNOWNS)
-        of_camera = x[layout.pattern_start :].reshape(layout.cameras, layout.terms)
-        self._kernels.design_product(r.local, r.sub, self._camera, of_sub, of_camera, self._value)
-        return self._value
-
-    def back(self, value: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """``A' W`` of what is left of `value` beside its patch means, and these means."""
-        layout, r = self.layout, self.records
-        out, level = np.zeros(layout.total), np.empty(self.total.size)
-        of_sub = out[: layout.session_start].reshape(-1, SUB_UNKNOWNS)
-        of_camera = out[layout.pattern_start :].reshape(layout.cameras, layout.terms)
-        self._kernels.eliminated_sums(
-            r.local, r.sub, self._camera, r.patch, r.weight, self.total, value, level, of_sub, of_camera
-        )
-        return out, level
 
     def normal(self, x: NDArray) -> NDArray[np.float64]:
         """The normal matrix times x."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .calibration import sensor_places
-from .sky import clipped_medians_sorted, sky_noise
+from .sky import clipped_medians_sorted, median_error, sky_noise
 
 if TYPE_CHECKING:
     from ..warp import PixelMap
@@ -138,11 +138,11 @@ def measure_cells(
     sums, filled = np.zeros((index.size, 2)), np.zeros(index.size, dtype=np.int64)
     cells.collect_cells(pixels, counted, _THINNED, place, first_number, values, sums, (number, filled))
     values.sort(axis=-1)
-    median, error, valid = clipped_medians_sorted(values)
+    median, spread, kept, valid = clipped_medians_sorted(values)
     x, y = (sums / filled[:, None]).T
     u, v = sensor_places(x, y, (height, width))
     good = (valid >= 0.5 * filled[:, None]).all(axis=1) & np.isfinite(median).all(axis=1)
-    error = np.maximum(error, 1e-6 * np.maximum(1.0, np.abs(median)))
+    error = np.maximum(median_error(spread, kept), 1e-6 * np.maximum(1.0, np.abs(median)))
     return SkyCells(index[good] + first_number, u[good], v[good], median[good], error[good])
 
 

@@ -12,11 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..validity import valid_pixels
 from .sky import clipped_median, sky_noise
 
 MIN_PIXELS = 32
+_STAR_SIGMA = 5.0
 _FEW_STARS_ERROR = 0.10  # relative error of one star: blends and variables hide where few stars speak
 _GOOD_GAIN_ERROR = 0.03  # relative; star gains better than this need no help
+_IDENTICAL_GAIN_ERROR = 1e-4  # relative; of equal images, so that no fit divides by nothing
 _USABLE_GAIN_ERROR = 0.10  # relative; a gain known worse than this is not worth applying
 _GAIN_RANGE = (1e-4, 1e4)  # beyond it something else than a scale differs
 _SIDE = 4  # an overlap is looked at in 4 x 4 parts to tell how its level and gain change over it
@@ -89,6 +92,8 @@ def measure_overlap(
         if not np.nanmax(image) > np.nanmin(image):
             return OverlapFit(pixels=pixels, reason=f"the {name} is constant in the overlap")
 
+    if np.array_equal(reference, target, equal_nan=True):
+        return _identical(reference, pixels)
     starless, stars, gain, gain_error = _star_gain(reference, target)
     # In order of trust; each is asked only where the one before could not say enough.
     for pixels_asked in (starless, common):
@@ -105,6 +110,12 @@ def measure_overlap(
     offset_error = float(np.hypot(offset_error, _unevenness(difference)))
     level = float(np.median(target[background]))
     return OverlapFit(gain, gain_error, offset, offset_error, level, gain * level + offset, pixels, stars)
+
+
+def _identical(image: NDArray, pixels: int) -> OverlapFit:
+    """What there is to say of two images that are equal to the last bit: samples in common, nothing to measure."""
+    level, error, _ = clipped_median(image)
+    return OverlapFit(1.0, _IDENTICAL_GAIN_ERROR, 0.0, error, level, level, pixels)
 
 
 def _unevenness(difference: NDArray) -> float:
@@ -124,11 +135,12 @@ def _unevenness(difference: NDArray) -> float:
 
 def _star_gain(reference: NDArray, target: NDArray) -> tuple[NDArray[np.bool_], int, float, float]:
     """Pixels away from stars, and number of stars, gain and relative error from their fluxes."""
-    from .stars import match_fluxes, starless_pixels
+    from .stars import find_sources, match_fluxes
 
     pair = np.stack([reference, target], axis=2)
-    starless = starless_pixels(pair)
-    first, second, first_error, second_error = match_fluxes(reference, target)
+    sources = find_sources(pair, threshold=_STAR_SIGMA)
+    starless = valid_pixels(pair) if sources is None else sources.starless
+    first, second, first_error, second_error = match_fluxes(reference, target, sources=sources, threshold=_STAR_SIGMA)
     good = (first > 5 * first_error) & (second > 5 * second_error)
     count = int(np.count_nonzero(good))
     if count == 0:

@@ -50,12 +50,13 @@ def sky_noise(image: NDArray[np.float32], lag: int = _LAG_PX) -> NDArray[np.floa
 
 def _clipped_spread(differences: NDArray) -> float:
     """Standard deviation of the core of a distribution, what stars add to its wings clipped off."""
-    centred = np.abs(differences - np.median(differences))
-    spread = 1.4826 * float(np.median(centred))
+    centred = np.sort(np.abs(differences - np.median(differences)))
+    squares = np.cumsum(np.square(centred, dtype=np.float64))
+    spread = 1.4826 * float(centred[centred.size // 2])
     for _ in range(5):
-        core = centred[centred <= 2.5 * spread]
+        core = int(np.searchsorted(centred, 2.5 * spread, side="right"))
         # 0.9546 is the standard deviation of a unit Gaussian cut at 2.5.
-        narrower = float(np.sqrt(np.mean(np.square(core, dtype=np.float64)))) / 0.9546 if core.size else 0.0
+        narrower = float(np.sqrt(squares[core - 1] / core)) / 0.9546 if core else 0.0
         if abs(narrower - spread) <= 1e-3 * spread:
             break
         spread = narrower
@@ -107,29 +108,62 @@ def cell_medians(image: NDArray[np.float32], origin: Box, cell: int = CELL_PX) -
     if cell < 2 or cell % 2:
         raise ValueError(f"cells have an even side of 2 pixels or more, not {cell}")
     first_row, first_column = origin.y0 // cell, origin.x0 // cell
-    last_row, last_column = -(-origin.y1 // cell), -(-origin.x1 // cell)
-    rows, columns, channels = last_row - first_row, last_column - first_column, image.shape[2]
-    canvas = np.full((rows * cell, columns * cell, channels), np.nan, dtype=np.float32)
-    canvas[origin.relative_to(Box(first_row * cell, 0, first_column * cell, 0)).slices] = image
-    # Every second pixel of every second row: neighbours share noise, and four times fewer are sorted.
-    thinned = canvas[::2, ::2]
-    half = cell // 2
-    samples = thinned.reshape(rows, half, columns, half, channels).transpose(0, 2, 4, 1, 3)
-    ordered = np.sort(samples.reshape(rows * columns, channels, half * half), axis=-1)  # NaN goes to the end
-    median, error, count = clipped_medians_sorted(ordered)
-    filled = (count >= half * half // 2).all(axis=1)
-    where = np.flatnonzero(filled)
-    index = np.stack([first_row + where // columns, first_column + where % columns], axis=1)
-    return index, median[filled], error[filled]
+    median, spread, kept, count = clipped_medians_sorted(cell_samples(image, origin, cell))
+    filled = (count >= cell * cell // 8).all(axis=2)
+    rows, columns = np.nonzero(filled)
+    error = median_error(spread[filled], kept[filled])
+    return np.stack([first_row + rows, first_column + columns], axis=1), median[filled], error
 
 
-def clipped_medians_sorted(ordered: NDArray[np.float32]) -> tuple[NDArray, NDArray, NDArray]:
-    """Clipped medians along the last axis of sorted samples (NaN last), their errors and finite counts."""
+def cell_samples(image: NDArray[np.float32], origin: Box, cell: int) -> NDArray[np.float32]:
+    """Pixels of an image by cells of a larger grid, sorted, every second of every second row.
+
+    Neighbours share noise, and four times fewer are sorted.
+
+    Parameters
+    ----------
+    image, origin, cell
+        As for `cell_medians`.
+
+    Returns
+    -------
+    ndarray of float32, shape (rows, columns, C, n)
+        Of the cells that the origin touches; NaN, behind the others, where there is no pixel.
+    """
+    first_row, first_column = origin.y0 // cell, origin.x0 // cell
+    rows, columns = -(-origin.y1 // cell) - first_row, -(-origin.x1 // cell) - first_column
+    half, channels = cell // 2, image.shape[2]
+    thinned = np.full((rows * half, columns * half, channels), np.nan, dtype=np.float32)
+    top, left = origin.y0 - first_row * cell, origin.x0 - first_column * cell
+    part = image[top % 2 :: 2, left % 2 :: 2]
+    top, left = (top + 1) // 2, (left + 1) // 2
+    thinned[top : top + part.shape[0], left : left + part.shape[1]] = part
+    by_cell = thinned.reshape(rows, half, columns, half, channels).transpose(0, 2, 4, 1, 3)
+    samples = by_cell.reshape(rows, columns, channels, half * half)
+    samples.sort(axis=-1)  # NaN goes to the end
+    return samples
+
+
+def clipped_medians_sorted(ordered: NDArray[np.float32]) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """Clipped medians along the last axis of sorted samples, NaN last.
+
+    Returns
+    -------
+    median, spread : ndarray of float64
+        Median and standard deviation of the values that are kept.
+    kept, count : ndarray of int64
+        Values that are kept, and finite values.
+    """
     from ..kernels import cells
 
     rows = np.ascontiguousarray(ordered).reshape(-1, ordered.shape[-1])
-    median, error = np.empty(len(rows)), np.empty(len(rows))
-    count = np.empty(len(rows), dtype=np.int64)
-    cells.clipped_medians(rows, median, error, count)
+    median, spread = np.empty(len(rows)), np.empty(len(rows))
+    kept, count = np.empty(len(rows), dtype=np.int64), np.empty(len(rows), dtype=np.int64)
+    cells.clipped_medians(rows, median, spread, kept, count)
     shape = ordered.shape[:-1]
-    return median.reshape(shape), error.reshape(shape), count.reshape(shape)
+    return median.reshape(shape), spread.reshape(shape), kept.reshape(shape), count.reshape(shape)
+
+
+def median_error(spread: NDArray, kept: NDArray) -> NDArray:
+    """Standard error of a median of so many values."""
+    return 1.2533 * spread / np.sqrt(np.maximum(kept, 1))

@@ -121,6 +121,8 @@ class BlockStacker:
         pixels = np.full(shape, np.nan, dtype=np.float32)
         weight, coverage = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.uint16)
         blocks = [block for part in fresh for block in self._cut(part, subs)]
+        # The longest first, so that no thread is left with one while the others have nothing to do.
+        blocks.sort(key=lambda block: self._bytes_of(block, subs), reverse=True)
 
         def stack_one(block: Box) -> tuple[set[int], int, int]:
             into, used = self._stack_block(block, subs, sky)
@@ -195,8 +197,7 @@ class BlockStacker:
 
     def _halved(self, block: Box, subs: Sequence[BlockSub]) -> list[Box]:
         there = [sub for sub in subs if not sub.footprint.box.intersect(block).is_empty]
-        needed = sum(_SAMPLE_BYTES * int(np.prod(sub.footprint.box.intersect(block).shape)) for sub in there)
-        if needed <= self._block_bytes or max(block.shape) <= _LEAST_SIDE_PX:
+        if self._bytes_of(block, there) <= self._block_bytes or max(block.shape) <= _LEAST_SIDE_PX:
             return [block]
         if block.height >= block.width:
             middle = (block.y0 + block.y1) // 2
@@ -205,6 +206,12 @@ class BlockStacker:
             middle = (block.x0 + block.x1) // 2
             halves = Box(block.y0, block.y1, block.x0, middle), Box(block.y0, block.y1, middle, block.x1)
         return [small for half in halves for small in self._halved(half, there)]
+
+    @staticmethod
+    def _bytes_of(block: Box, subs: Sequence[BlockSub]) -> int:
+        """Of the samples of a block."""
+        crops = (sub.footprint.box.intersect(block) for sub in subs)
+        return sum(_SAMPLE_BYTES * crop.height * crop.width for crop in crops if not crop.is_empty)
 
     def _stack_block(
         self, block: Box, subs: Sequence[BlockSub], sky: SkyMap

@@ -22,15 +22,13 @@ class SkyMap:
         In ADU of the run; finite.
     cell_px : int
         Distance of the nodes; node (0, 0) lies in the middle of the first cell.
+    median : ndarray of float64, shape (C,)
+        Of the cells that any sub shows.
     """
 
     level: NDArray[np.float32]
     cell_px: int
-
-
-def flat_sky(level: NDArray) -> SkyMap:
-    """One level, (C,), everywhere."""
-    return SkyMap(np.asarray(level, dtype=np.float32).reshape(1, 1, -1), 1)
+    median: NDArray[np.float64]
 
 
 def sky_map(
@@ -46,7 +44,7 @@ def sky_map(
     measured : mapping of int to SubMeasurement
         By number of the sub.
     calibrations : sequence of SubCalibration or None
-        By number.
+        By number; a sub without one keeps its ADU.
     cell_px : int
         Side of the cells.
     shape : tuple of int
@@ -57,10 +55,11 @@ def sky_map(
     places, levels = [], []
     for number, sub in measured.items():
         calibration = calibrations[number]
-        if calibration is not None and calibration.used and sub.cells.index.size:
-            factor, background = calibration.at(sub.cells.u, sub.cells.v)
-            places.append(sub.cells.index)
-            levels.append(sub.cells.level * factor + background)
+        if sub.cells.index.size == 0 or (calibration is not None and not calibration.used):
+            continue
+        factor, background = (1.0, 0.0) if calibration is None else calibration.at(sub.cells.u, sub.cells.v)
+        places.append(sub.cells.index)
+        levels.append(sub.cells.level * factor + background)
     if not places:
         return None
     rows, columns = (-(-side // cell_px) for side in shape)
@@ -73,4 +72,5 @@ def sky_map(
         grid[index, channel] = 0.5 * (ordered[first + (count - 1) // 2] + ordered[first + count // 2])
     image = grid.reshape(rows, columns, -1)
     nearest = distance_transform_edt(np.isnan(image[..., 0]), return_distances=False, return_indices=True)
-    return SkyMap(np.ascontiguousarray(image[tuple(nearest)], dtype=np.float32), cell_px)
+    level_everywhere = np.ascontiguousarray(image[tuple(nearest)], dtype=np.float32)
+    return SkyMap(level_everywhere, cell_px, np.nanmedian(grid, axis=0))

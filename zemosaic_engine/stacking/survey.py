@@ -44,7 +44,7 @@ class Survey:
     background : ndarray of float64, shape (C,), or None
         Sky of the run on the common scale, from which the RGB equalisation of all tiles is made.
     sky : SkyMap or None
-        The same over the canvas, where it was measured.
+        The same over the canvas; None where subs are not calibrated one by one, or show no sky.
     """
 
     calibrations: list[SubCalibration | None] = field(default_factory=list)
@@ -57,11 +57,6 @@ class Survey:
     def calibrated(self) -> bool:
         """True if subs come to one scale before they are stacked."""
         return bool(self.calibrations)
-
-    @property
-    def background_known(self) -> bool:
-        """False as long as the colours of all tiles wait for the first one."""
-        return self.background is not None
 
     def calibration(self, number: int) -> SubCalibration | None:
         """Of one sub; None leaves it as it is."""
@@ -86,17 +81,16 @@ def calibrate(
 ) -> Survey:
     """Look at every sub once: bring all to one scale, or take the scales that were given, or just leave out clouds."""
     settings, infos = request.settings, request.infos
+    steps.expect(len(infos))
     if request.calibrations is not None:
         given = {Path(key).name: value for key, value in request.calibrations.items()}
-        return _survey_of([given.get(info.path.name) for info in infos], infos, tell)
-    steps.expect(len(infos))
+        found = _measure(request, canvas, loader, past, steps, cancel)
+        return _with_sky([given.get(info.path.name) for info in infos], found, request, canvas, tell, cancel)
     if settings.photometry != "survey":
         counts = _count_stars(infos, loader, past, settings, steps, cancel)
         past.tell_measured()
         return _without_starless(_starless(counts, infos), tell)
-    all_measured = measure_subs(infos, canvas, loader, settings, steps.one, cancel, past.measurement)
-    past.tell_measured()
-    found = {number: m for number, m in enumerate(all_measured) if m}
+    found = _measure(request, canvas, loader, past, steps, cancel)
     starless = _starless({number: int(m.stars.x.size) for number, m in found.items()}, infos)
     if len(starless) == len(found):
         return _without_starless(starless, tell)
@@ -108,10 +102,33 @@ def calibrate(
     calibrations: list[SubCalibration | None] = [None] * len(infos)
     for number, calibration in zip(found, solution.calibrations, strict=True):
         calibrations[number] = calibration
-    survey = _survey_of(calibrations, infos, tell)
+    survey = _with_sky(calibrations, found, request, canvas, tell, cancel)
     survey.background = solution.background
-    side = cell_side_px(infos, canvas)
-    survey.sky = run_interruptibly(lambda: sky_map(found, calibrations, side, canvas.shape), cancel)
+    return survey
+
+
+def _measure(
+    request: GridRequest, canvas: CanvasPlan, loader: SubLoader, past: Past, steps: Steps, cancel: CancelToken
+) -> dict[int, SubMeasurement]:
+    """What is measured on each sub that can be read, by its number."""
+    measured = measure_subs(request.infos, canvas, loader, request.settings, steps.one, cancel, past.measurement)
+    past.tell_measured()
+    return {number: m for number, m in enumerate(measured) if m}
+
+
+def _with_sky(
+    calibrations: list[SubCalibration | None],
+    measured: Mapping[int, SubMeasurement],
+    request: GridRequest,
+    canvas: CanvasPlan,
+    tell: Teller,
+    cancel: CancelToken,
+) -> Survey:
+    """Calibrated subs, with the sky that they show on the common scale."""
+    survey = _survey_of(calibrations, request.infos, tell)
+    side = cell_side_px(request.infos, canvas)
+    survey.sky = run_interruptibly(lambda: sky_map(measured, calibrations, side, canvas.shape), cancel)
+    survey.background = None if survey.sky is None else survey.sky.median
     return survey
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from astropy.wcs import WCS
 
-from .. import memory, mosaic_files, provenance
+from .. import memory
 from ..drizzle import gap_shares
 from ..errors import SubError
 from ..events import CancelToken, Steps, Teller
-from ..executors.threads import run_interruptibly
 from ..footprints import Footprint, TileLayout
 from ..frames import SubInfo
 from ..geometry import Box, without
@@ -19,17 +17,16 @@ from ..kernels.cuda import Gpu
 from ..loading import SubLoader
 from ..photometry.neutral import equalize_rgb_medians_inplace
 from ..request import GridRequest
-from ..resume.fingerprints import file_digest
 from ..settings import GridSettings
 from ..sub_parts import SubParts
 from ..tile_matching import channel_names
-from ..tiles import TilePixels, examine, read_part, write_tile
+from ..tiles import TilePixels
 from ..wcs import CanvasPlan
 from .blocks import BlockStacker, serves
 from .combine import Stack, combine, normalise
 from .gather import gather
-from .past import StackedTile
-from .sky_map import flat_sky
+from .shelf import TileShelf
+from .sky_map import SkyMap
 from .survey import Survey
 
 _SOME_GAPS = 1e-3
@@ -90,7 +87,8 @@ class TileStacker:
         self._steps, self._tell, self._cancel = steps, tell, cancel
         self._store = memory.SampleStore(sample_bytes, request.output)
         self._parts = SubParts(request.infos, loader.hot_pixels, request.output, loader.rules)
-        self._by_blocks = by_blocks and survey.calibrated
+        # Rejection among few samples needs the sky; whole tiles measure their own.
+        self._sky = survey.sky if by_blocks else None
         calibrations = {n: c for n, c in enumerate(survey.calibrations) if c is not None}
         self._blocks = BlockStacker(
             request.infos, footprints, canvas, self._parts, calibrations, request.settings, sample_bytes
@@ -108,29 +106,29 @@ class TileStacker:
         """Subs that could not be used, by number."""
         return {**self._loader.failures, **self._parts.failures}
 
-    def stack(self, layout: TileLayout, earlier: Sequence[TileLayout], done: Mapping[str, StackedTile]) -> StackedTile:
-        """Stack one tile, make its colours neutral and put it on disk.
+    def stack(self, layout: TileLayout, earlier: TileShelf) -> tuple[TilePixels | None, list[int]]:
+        """Stack one tile and make its colours neutral.
 
         Parameters
         ----------
         layout : TileLayout
-        earlier : sequence of TileLayout
-            Tiles that are on disk.
-        done : mapping of str to StackedTile
-            What is in them, by name.
+        earlier : TileShelf
+            The tiles that were stacked before.
+
+        Returns
+        -------
+        content : TilePixels or None
+            None without a valid pixel.
+        numbers : list of int
+            The subs that are in it.
         """
-        if self._by_blocks:
-            stack, numbers = self._stack_blocks(layout, earlier, done)
+        if self._sky is not None:
+            stack, numbers = self._stack_blocks(layout, earlier, self._sky)
         else:
             stack, numbers = self._stack_whole(layout)
         if stack is None:
-            return StackedTile([], None, "")
-        path = mosaic_files.tile_path(self._request.output, layout.name)
-        content = TilePixels(stack.pixels, stack.weight, stack.coverage)
-        cards = provenance.tile_cards(layout.inner, layout.outer)
-        write_tile(path, content, tile_wcs(layout, self._canvas), cards, self._cancel.check)
-        health = run_interruptibly(lambda: examine(content.pixels), self._cancel)
-        return StackedTile([layout.subs.index(number) for number in numbers], health, file_digest(path))
+            return None, []
+        return TilePixels(stack.pixels, stack.weight, stack.coverage), list(numbers)
 
     def _stack_whole(self, layout: TileLayout) -> tuple[Stack | None, Sequence[int]]:
         """All samples of the tile at once, measured and brought to one level among themselves."""
@@ -151,17 +149,13 @@ class TileStacker:
         _equalise(layout.name, stack, settings, survey, self._tell)
         return stack, numbers
 
-    def _stack_blocks(
-        self, layout: TileLayout, earlier: Sequence[TileLayout], done: Mapping[str, StackedTile]
-    ) -> tuple[Stack | None, Sequence[int]]:
+    def _stack_blocks(self, layout: TileLayout, earlier: TileShelf, sky: SkyMap) -> tuple[Stack | None, Sequence[int]]:
         """What no earlier tile holds is stacked, the rest is read from its file."""
         survey, before = self._survey, set(self._parts.failures)
-        fresh, held = without(layout.outer, [other.outer for other in earlier])
-        if not survey.background_known:
-            fresh, held = [layout.outer], []
+        owners = earlier.with_content()
+        fresh, held = without(layout.outer, [other.outer for other in owners])
         readable = [number for number in layout.subs if number not in self._loader.failures]
         subs = self._blocks.prepare(readable, self._cancel)
-        sky = survey.sky or flat_sky(np.zeros(3) if survey.background is None else survey.background)
         stack, used = self._blocks.stack(layout.outer, fresh, subs, sky, self._cancel)
         for number in set(self._parts.failures) - before:
             self._tell.set_aside(self._parts.failures[number])
@@ -172,21 +166,18 @@ class TileStacker:
             self._tell.log(_stack_line(layout, numbers, self._request.infos, stack, survey))
             _equalise(layout.name, stack, self._request.settings, survey, self._tell)
         for part, owner in held:
-            used |= self._copy(layout, stack, part, earlier[owner], done)
+            used |= self._copy(layout, stack, part, owners[owner], earlier)
         return (stack if used else None), [number for number in layout.subs if number in used]
 
-    def _copy(
-        self, layout: TileLayout, stack: Stack, part: Box, other: TileLayout, done: Mapping[str, StackedTile]
-    ) -> set[int]:
+    def _copy(self, layout: TileLayout, stack: Stack, part: Box, other: TileLayout, earlier: TileShelf) -> set[int]:
         """Take a part of the tile from the file of another, and tell whose light it may hold."""
-        path = mosaic_files.tile_path(self._request.output, other.name)
-        content = read_part(path, part.relative_to(other.outer))
+        content = earlier.read_part(other, part)
         where = part.relative_to(layout.outer).slices
         stack.pixels[where], stack.weight[where] = content.pixels, content.weight
         stack.coverage[where] = content.coverage
         if not content.coverage.any():
             return set()
-        members = {other.subs[place] for place in done[other.name].places}
+        members = earlier.members(other)
         return {number for number in layout.subs if number in members and self._footprints[number].meets(part)}
 
 
@@ -235,11 +226,3 @@ def _tell_gaps(name: str, stack: Stack, settings: GridSettings, tell: Teller) ->
             f"{settings.drizzle_pixfrac:g} on this canvas; raise it or pixel_scale_arcsec, or add subs",
             "WARN",
         )
-
-
-def tile_wcs(layout: TileLayout, canvas: CanvasPlan) -> WCS:
-    """WCS of the pixels of a tile."""
-    wcs = (layout.grid or canvas).wcs.deepcopy()
-    wcs.wcs.crpix -= (layout.outer.x0, layout.outer.y0)
-    wcs.wcs.set()
-    return wcs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -26,8 +27,9 @@ from ..tiles import Tile, TilePixels, examine, write_tile
 from ..wcs import CanvasPlan
 from .gather import planes_of
 from .past import Past, StackedTile
+from .shelf import TileShelf, tile_wcs
 from .survey import calibrate
-from .tile_stacker import TileStacker, stacks_blocks, tile_wcs
+from .tile_stacker import TileStacker, stacks_blocks
 
 _LEAST_FILLED = 0.5  # of the pixels; below it drizzle makes a grid of dots
 
@@ -112,16 +114,24 @@ def stack_tiles(
     steps.expect(-sum(len(layout.subs) for layout in layouts if layout.name in done))
     if done:
         tell.sink(TileCount(len(done), len(layouts)))
-    with TileStacker(
-        request, canvas, footprints, loader, survey, gpu, by_blocks, samples, steps, tell, cancel
-    ) as stacker:
+    counted = itertools.count(len(done) + 1)
+
+    def keep(layout: TileLayout, tile: StackedTile, unread: set[int]) -> None:
+        past.keep_tile(layout, tile, unread)
+        tell.sink(TileCount(next(counted), len(layouts)))
+
+    with (
+        TileStacker(
+            request, canvas, footprints, loader, survey, gpu, by_blocks, samples, steps, tell, cancel
+        ) as stacker,
+        TileShelf(request, canvas, layouts, done, keep, cancel) as shelf,
+    ):
         for layout in missing:
-            earlier = [other for other in layouts if other.name in done and done[other.name].places]
-            done[layout.name] = stacker.stack(layout, earlier, done)
-            past.keep_tile(layout, done[layout.name], stacker.failures)
-            tell.sink(TileCount(len(done), len(layouts)))
+            content, numbers = stacker.stack(layout, shelf)
+            shelf.put(layout, content, numbers, set(stacker.failures))
+        tiles = shelf.all()
         rejected = [*survey.errors, *stacker.failures.values()]
-    return run_interruptibly(lambda: _together(layouts, done, canvas, request, rejected, tell), cancel)
+    return run_interruptibly(lambda: _together(layouts, tiles, canvas, request, rejected, tell), cancel)
 
 
 def _together(
