@@ -69,7 +69,9 @@ def shown_texts(window):
             yield from (widget.tabText(number) for number in range(widget.count()))
         if isinstance(widget, QtWidgets.QTableWidget):
             yield from (widget.horizontalHeaderItem(number).text() for number in range(widget.columnCount()))
-            items = (widget.item(row, column) for row in range(widget.rowCount()) for column in range(widget.columnCount()))
+            items = (
+                widget.item(row, column) for row in range(widget.rowCount()) for column in range(widget.columnCount())
+            )
             yield from (item.text() for item in items)
         for action in widget.actions():
             yield action.text()
@@ -186,7 +188,15 @@ def test_no_text_is_untranslated_after_a_run(app, open_window, damaged_survey, t
     choose(window, damaged_survey, tmp_path / "out")
     view = window.presenter.view
     wait_for(app.processEvents, lambda: view.contents is not None and view.doing == "nothing")
-    names = ["LP", "night1", "night2", *(view.contents.filters), *(view.contents.cameras), str(tmp_path), str(damaged_survey)]
+    names = [
+        "LP",
+        "night1",
+        "night2",
+        *(view.contents.filters),
+        *(view.contents.cameras),
+        str(tmp_path),
+        str(damaged_survey),
+    ]
     names += [path.name for path in damaged_survey.iterdir()]
     window.start()
     wait_for(app.processEvents, lambda: not window.presenter.is_running, 400.0)

@@ -48,9 +48,7 @@ def name_of(call):
 @cache
 def functions():
     """Functions of a whole program by their names, for messages that a function makes."""
-    return {
-        node.name: node for _, tree in modules() for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)
-    }
+    return {node.name: node for _, tree in modules() for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
 class Message:
@@ -212,7 +210,11 @@ def test_words_that_are_filled_in_are_translated():
 def test_no_translation_is_left_of_a_sentence_that_is_gone():
     source = "".join(
         part.value
-        for path in [*ROOT.glob("*.py"), *(ROOT / "zemosaic_engine").rglob("*.py"), *(ROOT / "zemosaic_app").rglob("*.py")]
+        for path in [
+            *ROOT.glob("*.py"),
+            *(ROOT / "zemosaic_engine").rglob("*.py"),
+            *(ROOT / "zemosaic_app").rglob("*.py"),
+        ]
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         for part in ([node] if isinstance(node, ast.Constant) and isinstance(node.value, str) else [])
     )

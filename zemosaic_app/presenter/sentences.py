@@ -30,9 +30,7 @@ class _Template:
 
 def _template(english: str, translation: str) -> _Template:
     pieces = _FIELD.split(english)  # words, field, words, field ..., words
-    pattern = "".join(
-        f"(?P<{piece}>.*?)" if number % 2 else re.escape(piece) for number, piece in enumerate(pieces)
-    )
+    pattern = "".join(f"(?P<{piece}>.*?)" if number % 2 else re.escape(piece) for number, piece in enumerate(pieces))
     words = sum(len(piece) for piece in pieces[::2])
     return _Template(pieces[0], re.compile(pattern, re.DOTALL), words, translation)
 

@@ -65,7 +65,7 @@ def headline(view: ViewState, texts: Texts) -> str:
 
 
 def set_aside(view: ViewState) -> dict[str, str]:
-    """Reason, in the engine's words, by the name of every file that the look into the folder or the run did not take."""
+    """Reason, in the engine's words, by the name of every file that the look or the run did not take."""
     found = dict(view.contents.set_aside) if view.contents is not None else {}
     return {**found, **dict(view.set_aside)}
 

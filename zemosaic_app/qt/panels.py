@@ -63,7 +63,7 @@ class FolderPanel(QSplitter):
 
     def __init__(self, presenter: Presenter) -> None:
         super().__init__(Qt.Orientation.Vertical)
-        self._presenter = presenter
+        self._presenter, self._told = presenter, -1
         texts = presenter.texts
         self.text = QLabel()
         self.text.setWordWrap(True)
