@@ -312,3 +312,18 @@ def test_the_command_opens_a_window_on_a_screen(screen, survey, tmp_path):
         env=environment, capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "xcb ZeMosaic True\n"), done.stderr
+
+
+def test_keys_start_a_run_and_the_place_of_the_window_is_remembered(app, open_window, survey, tmp_path, monkeypatch):
+    window = open_window()
+    choose(window, survey, tmp_path / "out")
+    window._choose_language("fr")  # the menus are built again: each key still belongs to one action
+    window.resize(1150, 650)
+    window.activateWindow()
+    QTest.keyClick(window, Qt.Key.Key_R, Qt.KeyboardModifier.ControlModifier)
+    assert window.presenter.is_running
+    QTest.keyClick(window, Qt.Key.Key_3, Qt.KeyboardModifier.ControlModifier)
+    assert window.tabs.currentWidget() is window.log
+    monkeypatch.setattr(window, "ask", lambda *_: True)
+    assert window.close()
+    assert open_window().height() == 650  # the screen that nobody sees is narrower than the window
