@@ -14,9 +14,9 @@ from zemosaic_app.presenter import summary, wording
 from zemosaic_app.presenter.config import Presets, Remembered
 from zemosaic_app.presenter.engine import Engine
 from zemosaic_app.presenter.folder_look import look_into
-from zemosaic_app.presenter.form import Form
+from zemosaic_app.presenter.form import Form, form_groups
 from zemosaic_app.presenter.messages import FolderContents, JobEnded, MemoryInUse, decode, encode
-from zemosaic_app.presenter.mosaic_preview import Look, MosaicPreview, sky_text
+from zemosaic_app.presenter.mosaic_preview import Look, MosaicPreview, sky_text, turned_look
 from zemosaic_app.presenter.presenter import Presenter
 from zemosaic_app.presenter.texts import load_texts
 from zemosaic_app.presenter.view_state import LogFilter, ViewState, parse_metric
@@ -412,6 +412,23 @@ def test_the_stretch_answers_to_its_controls(tmp_path):
 
     assert mean(darker=1.0) < mean() < mean(darker=-1.0)
     assert preview.picture(Look(brighter=1.0)).std() > preview.picture(Look()).std()
+
+
+def test_controls_turned_all_the_way():
+    assert turned_look("weight", {}) == Look("weight")
+    assert turned_look("image", {"brighter": 1.0, "harder": -0.5}) == Look("image", 0.0, 4.0, -1.0)
+
+
+def test_a_setting_is_found_by_its_label_its_name_and_its_sentence():
+    fields = [field for group in form_groups(load_texts("fr")) for field in (*group.basic, *group.advanced)]
+    found = {name for text in (" RECOUVREMENT", "batch_OVER", "arcsec") for name in named(fields, text)}
+    assert {"batch_overlap_pct", "pixel_scale_arcsec"} <= found
+    assert "threads" not in found
+    assert named(fields, "") == [field.name for field in fields]
+
+
+def named(fields, text):
+    return [field.name for field in fields if field.holds(text)]
 
 
 def test_tiles_of_an_earlier_run_are_not_shown(tmp_path):

@@ -43,6 +43,10 @@ class FormField:
         """The sentence, with the range behind it."""
         return f"{self.help} ({self.limits})" if self.limits else self.help
 
+    def holds(self, text: str) -> bool:
+        """True if a text is in the label, the name or the sentence, capitals or not; an empty one always is."""
+        return text.strip().casefold() in f"{self.label} {self.name} {self.help}".casefold()
+
 
 @dataclass(frozen=True)
 class FormGroup:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,6 +19,8 @@ from .folder_look import place_on
 
 Layer = Literal["image", "coverage", "weight"]
 LAYERS: tuple[Layer, ...] = ("image", "coverage", "weight")
+# The controls of the stretch, and the amount that each stands for when it is turned all the way.
+STRETCHES = {"darker": 2.0, "brighter": 4.0, "harder": 2.0}
 
 # Of a map of numbers: dark blue, teal, green, yellow; even steps in brightness.
 _MAP_COLOURS = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], dtype=np.float32)
@@ -32,6 +34,11 @@ class Look:
     darker: float = 0.0
     brighter: float = 0.0
     harder: float = 0.0
+
+
+def turned_look(layer: Layer, turned: Mapping[str, float]) -> Look:
+    """The look of a layer with its controls turned so far, each from -1 to 1; 0 where it is not named."""
+    return Look(layer, **{name: reach * turned.get(name, 0.0) for name, reach in STRETCHES.items()})
 
 
 @dataclass(frozen=True)

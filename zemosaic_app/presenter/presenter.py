@@ -24,6 +24,7 @@ from .texts import Texts, load_texts
 from .view_state import ViewState
 
 MODES = ("grid", "classic")
+TABS = ("folder", "mosaic", "log", "metrics", "summary")
 # Settings that move the planned tiles on the map.
 _SHAPING = ("filter", "max_gap_fov", "pixel_scale_arcsec", "grid_size_factor", "batch_overlap_pct", "max_canvas_mpx")
 _SHAPING_CLASSIC = (*_SHAPING, "pointing_radius_fov")

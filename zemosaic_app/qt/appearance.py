@@ -5,29 +5,30 @@ from __future__ import annotations
 from PySide6.QtGui import QColor, QPalette
 from PySide6.QtWidgets import QApplication
 
+from zemosaic_app.presenter.appearance import DARK
+
 _ROLES = QPalette.ColorRole
 _DARK = {
-    _ROLES.Window: "#2f333a",
-    _ROLES.WindowText: "#e6e8eb",
-    _ROLES.Base: "#17191d",
-    _ROLES.AlternateBase: "#1f2227",
-    _ROLES.Text: "#e6e8eb",
-    _ROLES.Button: "#3a3f48",
-    _ROLES.ButtonText: "#e6e8eb",
+    _ROLES.Window: DARK.window,
+    _ROLES.WindowText: DARK.text,
+    _ROLES.Base: DARK.base,
+    _ROLES.AlternateBase: DARK.alternate,
+    _ROLES.Text: DARK.text,
+    _ROLES.Button: DARK.button,
+    _ROLES.ButtonText: DARK.text,
     _ROLES.BrightText: "#ffffff",
-    _ROLES.ToolTipBase: "#32363d",
-    _ROLES.ToolTipText: "#e6e8eb",
-    _ROLES.PlaceholderText: "#8b929c",
-    _ROLES.Highlight: "#3d7fd6",
-    _ROLES.HighlightedText: "#ffffff",
-    _ROLES.Link: "#7ab0f5",
-    _ROLES.Light: "#4a505a",
+    _ROLES.ToolTipBase: DARK.tip,
+    _ROLES.ToolTipText: DARK.tip_text,
+    _ROLES.PlaceholderText: DARK.placeholder,
+    _ROLES.Highlight: DARK.highlight,
+    _ROLES.HighlightedText: DARK.highlighted_text,
+    _ROLES.Link: DARK.link,
+    _ROLES.Light: DARK.light,
     _ROLES.Midlight: "#393e46",
     _ROLES.Mid: "#1d2024",
-    _ROLES.Dark: "#15171a",
+    _ROLES.Dark: DARK.border,
     _ROLES.Shadow: "#000000",
 }
-_FAINT = "#6c737d"
 
 
 def use_palette(scheme: str) -> None:
@@ -41,5 +42,5 @@ def use_palette(scheme: str) -> None:
     for role, colour in _DARK.items():
         palette.setColor(role, QColor(colour))
     for role in (_ROLES.WindowText, _ROLES.Text, _ROLES.ButtonText):
-        palette.setColor(QPalette.ColorGroup.Disabled, role, QColor(_FAINT))
+        palette.setColor(QPalette.ColorGroup.Disabled, role, QColor(DARK.faint))
     QApplication.setPalette(palette)

@@ -24,21 +24,15 @@ from PySide6.QtWidgets import (
 )
 
 from zemosaic_app.presenter import summary, wording
-from zemosaic_app.presenter.mosaic_preview import LAYERS, Look
+from zemosaic_app.presenter.appearance import LOG_COLOURS
+from zemosaic_app.presenter.mosaic_preview import LAYERS, STRETCHES, turned_look
 from zemosaic_app.presenter.presenter import Presenter
 from zemosaic_app.presenter.texts import Texts
 from zemosaic_app.presenter.view_state import LEVELS, LogFilter
 
 from .picture_view import PictureView, SkyMap
 
-# On light and on dark grounds.
-_COLOURS = {
-    False: {"DEBUG": "#6b7280", "SUCCESS": "#1a7f37", "WARN": "#9a6700", "ERROR": "#c01c28"},
-    True: {"DEBUG": "#9aa0a8", "SUCCESS": "#57d17c", "WARN": "#f0c04f", "ERROR": "#ff7b72"},
-}
 _MOST_LINES = 20_000
-# What the ends of the sliders of the stretch stand for.
-_REACH = {"darker": 2.0, "brighter": 4.0, "harder": 2.0}
 
 
 def _table(titles: list[str]) -> QTableWidget:
@@ -113,7 +107,7 @@ class MosaicPanel(QWidget):
         bar.addWidget(QLabel(texts("mosaic.layer")))
         bar.addWidget(self.layer)
         self.sliders: dict[str, QSlider] = {}
-        for name in ("darker", "brighter", "harder"):
+        for name in STRETCHES:
             slider = QSlider(Qt.Orientation.Horizontal)
             slider.setRange(-100, 100)
             slider.setMinimumWidth(60)
@@ -155,12 +149,10 @@ class MosaicPanel(QWidget):
 
     def _choose_look(self) -> None:
         layer = LAYERS[self.layer.currentIndex()]
-        amounts = {
-            name: slider.value() / 100.0 * (4.0 if name == "brighter" else 2.0) for name, slider in self.sliders.items()
-        }
+        turned = {name: slider.value() / 100.0 for name, slider in self.sliders.items()}
         for slider in self.sliders.values():
             slider.setEnabled(layer == "image")
-        self._presenter.look = Look(layer, **amounts)
+        self._presenter.look = turned_look(layer, turned)
 
     def _automatic(self) -> None:
         for slider in self.sliders.values():
@@ -217,7 +209,7 @@ class LogPanel(QWidget):
             self.refill()  # another run began
             return
         wanted = LogFilter(LEVELS[self.level.currentIndex()], self.search.text().strip())
-        colours = _COLOURS[self.palette().base().color().lightness() < 128]
+        colours = LOG_COLOURS[self.palette().base().color().lightness() < 128]
         lines = []
         for entry in view.lines(wanted, self._last):
             line = html.escape(entry.text).replace("  ", "&nbsp; ")

@@ -24,14 +24,15 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QGraphicsPixmapItem, QGraphicsScene, QGraphicsView, QWidget
 
 from zemosaic_app.presenter import wording
+from zemosaic_app.presenter.appearance import PICTURE_GROUND, SUB_COLOUR, TILE_COLOUR
 from zemosaic_app.presenter.messages import FolderContents
 
 _STEP = 1.25
 # So many footprints are drawn with a filling.
 _MOST_FILLED = 1500
-_BACKGROUND = QColor(20, 23, 28)
-_SUB = QColor(91, 141, 214)
-_TILE = QColor(242, 184, 75)
+_BACKGROUND = QColor(PICTURE_GROUND)
+_SUB = QColor(SUB_COLOUR)
+_TILE = QColor(TILE_COLOUR)
 
 
 class ZoomView(QGraphicsView):

@@ -153,9 +153,7 @@ class SettingsPanel(QWidget):
 
     def _find(self, text: str) -> None:
         """Leave the fields whose label, name or sentence holds a text; all without one."""
-        wanted = text.strip().casefold()
         for fold in self._folds:
-            fold.setChecked(bool(wanted))
+            fold.setChecked(bool(text.strip()))
         for field, form, row in self._rows:
-            told = f"{field.label} {field.name} {field.help}".casefold()
-            form.setRowVisible(row, wanted in told)
+            form.setRowVisible(row, field.holds(text))

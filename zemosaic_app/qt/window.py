@@ -30,7 +30,7 @@ from PySide6.QtWidgets import (
 )
 
 from zemosaic_app.presenter import summary, wording
-from zemosaic_app.presenter.presenter import MODES, Changed, Presenter
+from zemosaic_app.presenter.presenter import MODES, TABS, Changed, Presenter
 from zemosaic_app.presenter.texts import LANGUAGES
 from zemosaic_engine import __version__
 from zemosaic_engine.errors import ZeMosaicError
@@ -45,7 +45,6 @@ _SCHEMES = {
     "light": Qt.ColorScheme.Light,
     "dark": Qt.ColorScheme.Dark,
 }
-_TABS = ("folder", "mosaic", "log", "metrics", "summary")
 
 
 class Window(QMainWindow):
@@ -90,7 +89,7 @@ class Window(QMainWindow):
         self.log, self.metrics = LogPanel(self.presenter), MetricsPanel(self.presenter)
         self.summary = SummaryPanel(self.presenter)
         self.summary.opened.connect(self._open)
-        for name in _TABS:
+        for name in TABS:
             self.tabs.addTab(getattr(self, name), texts(f"tab.{name}"))
         parts.addWidget(self.settings)
         parts.addWidget(self.tabs)
@@ -171,7 +170,7 @@ class Window(QMainWindow):
         file.addSeparator()
         self._add_action(file, "window.quit", self.close, QKeySequence.StandardKey.Quit)
         view = menus.addMenu(texts("window.view"))
-        for number, name in enumerate(_TABS):
+        for number, name in enumerate(TABS):
             self._add_action(
                 view,
                 f"tab.{name}",
