@@ -114,9 +114,9 @@ def test_medians_of_rings(inner, wide, channels, seed):
     rng = np.random.default_rng(seed)
     x, y = rng.uniform(-5, 65, 30), rng.uniform(-5, 55, 30)
     medians, count = np.empty((30, channels)), np.empty(30, np.int64)
-    sources.ring_medians(image, x, y, inner, inner + wide, medians, count)
-    rows, columns = np.mgrid[:50, :60]
     finite = np.isfinite(image).all(axis=2)
+    sources.ring_medians(image, finite, x, y, inner, inner + wide, medians, count)
+    rows, columns = np.mgrid[:50, :60]
     for k in range(30):
         apart = (columns - x[k]) ** 2 + (rows - y[k]) ** 2
         ring = image[finite & (apart >= inner**2) & (apart < (inner + wide) ** 2)]

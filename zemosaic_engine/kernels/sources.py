@@ -318,12 +318,14 @@ def circle_sums(image: Any, x: Any, y: Any, radius: float, sums: Any, area: Any,
 
 
 @jit
-def ring_medians(image: Any, x: Any, y: Any, inner: float, outer: float, medians: Any, count: Any) -> None:
-    """Medians of all channels in rings, of the pixels there that are finite in every channel.
+def ring_medians(image: Any, usable: Any, x: Any, y: Any, inner: float, outer: float, medians: Any, count: Any) -> None:
+    """Medians of all channels in rings, of their usable pixels.
 
     Parameters
     ----------
     image : float32 (H, W, C)
+        Finite where `usable`.
+    usable : bool (H, W)
     x, y : float64 (n,)
         Centres in pixels.
     inner, outer : float
@@ -331,7 +333,7 @@ def ring_medians(image: Any, x: Any, y: Any, inner: float, outer: float, medians
     medians : float64 (n, C)
         Written; NaN where there is no pixel.
     count : int64 (n,)
-        Written: pixels of each ring.
+        Written: usable pixels of each ring.
     """
     height, width, channels = image.shape
     side = int(2.0 * outer) + 3
@@ -343,11 +345,10 @@ def ring_medians(image: Any, x: Any, y: Any, inner: float, outer: float, medians
                 apart = (a - x[k]) * (a - x[k]) + (b - y[k]) * (b - y[k])
                 if apart < inner * inner or apart >= outer * outer:
                     continue
-                finite = True
-                for c in range(channels):
-                    held[c, n] = image[b, a, c]
-                    finite = finite and abs(image[b, a, c]) < _INFINITY
-                n += finite
+                if usable[b, a]:
+                    for c in range(channels):
+                        held[c, n] = image[b, a, c]
+                    n += 1
         count[k] = n
         for c in range(channels):
             medians[k, c] = np.median(held[c, :n]) if n > 0 else np.nan
