@@ -28,11 +28,9 @@ from zemosaic_app.presenter.appearance import LOG_COLOURS
 from zemosaic_app.presenter.mosaic_preview import LAYERS, STRETCHES, turned_look
 from zemosaic_app.presenter.presenter import Presenter
 from zemosaic_app.presenter.texts import Texts
-from zemosaic_app.presenter.view_state import LEVELS, LogFilter
+from zemosaic_app.presenter.view_state import LEVELS, MOST_LINES, LogFilter
 
 from .picture_view import PictureView, SkyMap
-
-_MOST_LINES = 20_000
 
 
 def _table(titles: list[str]) -> QTableWidget:
@@ -183,7 +181,7 @@ class LogPanel(QWidget):
         self.search.textChanged.connect(lambda _: self.refill())
         self.text = QPlainTextEdit()
         self.text.setReadOnly(True)
-        self.text.setMaximumBlockCount(_MOST_LINES)
+        self.text.setMaximumBlockCount(MOST_LINES)
         self.text.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self.text.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self.text.setPlaceholderText(texts("log.nothing"))
