@@ -1,16 +1,14 @@
-"""Speed, memory and quality of a whole run, and of SWarp on the same subs in the same session.
+"""Speed, memory and quality of a whole run, and of its peers on the same subs in the same run.
 
 ::
 
-    python -m benchmarks.engine bench                  the survey `bench`, three runs, and SWarp where it is installed
-    python -m benchmarks.engine deep --memory 2GB      250, 500, 1000 and 2000 subs over one pointing
+    python -m benchmarks.engine bench                the survey `bench`, three runs, then its peers where installed
+    python -m benchmarks.engine deep --memory 2GB    250, 500, 1000 and 2000 subs over one pointing
 
-`bench` simulates 108 subs of 1080x1920 (3x3 panels) and times the command ``zemosaic grid`` as a person would
-start it, compiled kernels in their cache. SWarp (Lanczos-3, clipped mean, background subtracted, as many threads
-as cores) is given what its users give it: three planes a sub, debayered bilinearly; the debayering is
-timed apart. Peak memory is the resident set of the largest process. Widths of stars come from Gaussian fits at
-the simulated positions. The noise is that of 4x4 block means against what inverse-variance
-weighting of the simulated noise allows at each of them.
+`bench` simulates 108 subs of 1080x1920 (3x3 panels) and times the command ``zemosaic grid`` as a person would start
+it, compiled kernels in their cache; then SWarp, Siril and Montage (see `benchmarks.peers`). Widths of stars come from
+Gaussian fits at the simulated positions. The noise is that of 4x4 block means against what inverse-variance weighting
+of the simulated noise allows at each of them.
 """
 
 from __future__ import annotations
@@ -18,21 +16,17 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import resource
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from astropy.io import fits
 from numpy.typing import NDArray
 
+from benchmarks.costs import CommandError, Cost, cost_of, median_cost
 from benchmarks.oracle import true_sub
-from zemosaic_engine.frames import read_sub_info
+from benchmarks.peers import debayer, montage_is_there, run_montage, run_siril, run_swarp, siril_program, swarp_program
 from zemosaic_engine.simulate.survey import PRESETS, SurveyTruth, load_truth, simulate_survey
 from zemosaic_engine.simulate.truth import Mosaic, compare_mosaic, read_mosaic
 
@@ -44,50 +38,6 @@ _EVERY = 24  # rows of blocks that are looked at: enough for a median
 _SHARE = {"R": 0.25, "G": 0.5, "B": 0.25}  # of the pixels of a Bayer sensor
 _DEEP = (250, 500, 1000, 2000)
 _DIFFERENT = 8  # simulated subs of the deep run; the others are hard links to them
-
-
-_SWARP = {
-    "COMBINE_TYPE": "CLIPPED", "RESAMPLING_TYPE": "LANCZOS3", "SUBTRACT_BACK": "Y", "VERBOSE_TYPE": "QUIET",
-    "WRITE_XML": "N", "DELETE_TMPFILES": "Y", "FSCALASTRO_TYPE": "NONE", "MEM_MAX": "1024", "COMBINE_BUFSIZE": "1024",
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a command took: seconds on the clock and of the processors, and peak resident bytes."""
-
-    seconds: float
-    cpu_seconds: float
-    peak_bytes: int
-
-    def text(self) -> str:
-        """In words."""
-        return f"{self.seconds:7.1f} s, {self.cpu_seconds:7.1f} s of processors, {self.peak_bytes / 1e9:5.2f} GB"
-
-
-def cost_of(command: list[str], folder: Path) -> Cost:
-    """Run a command to its end in `folder`; it must not fail."""
-    began = time.perf_counter()
-    with (folder / "output.txt").open("wb") as output:
-        child = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
-        _, status, used = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{(folder / 'output.txt').read_text()[-2000:]}")
-    return Cost(time.perf_counter() - began, used.ru_utime + used.ru_stime, _peak_bytes(used))
-
-
-def _peak_bytes(used: resource.struct_rusage) -> int:
-    return used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def median_cost(costs: list[Cost]) -> Cost:
-    """The middle of each figure."""
-    return Cost(
-        float(np.median([c.seconds for c in costs])),
-        float(np.median([c.cpu_seconds for c in costs])),
-        int(np.median([c.peak_bytes for c in costs])),
-    )
 
 
 def grid_command(subs: Path, output: Path, *options: str) -> list[str]:
@@ -149,63 +99,15 @@ def _pixel_ratio(truth: SurveyTruth, index: int, scale_arcsec: float) -> float:
     return scale_arcsec**2 / (abs(float(np.linalg.det(matrix))) * 3600.0**2)
 
 
-# --- SWarp
-
-
-def debayer(subs: Path, folder: Path) -> float:
-    """Write three planes a sub, interpolated bilinearly; the seconds that it took."""
-    from scipy.ndimage import convolve
-
-    kernel = np.array([[0.25, 0.5, 0.25], [0.5, 1.0, 0.5], [0.25, 0.5, 0.25]], dtype=np.float32)
-    began = time.perf_counter()
-    for path in sorted(subs.glob("sub_*.fits")):
-        info = read_sub_info(path)
-        with fits.open(path, memmap=False) as hdus:
-            mosaic, header = hdus[0].data.astype(np.float32), hdus[0].header
-        for letter in "RGB":
-            there = np.zeros(mosaic.shape, dtype=np.float32)
-            for site, colour in enumerate(info.bayer or ""):
-                if colour == letter:
-                    there[site // 2 :: 2, site % 2 :: 2] = 1.0
-            plane = convolve(mosaic * there, kernel, mode="mirror") / convolve(there, kernel, mode="mirror")
-            cards = header.copy()
-            for name in ("BZERO", "BSCALE", "BAYERPAT"):
-                cards.remove(name, ignore_missing=True)
-            fits.PrimaryHDU(plane.astype(np.float32), header=cards).writeto(folder / f"{path.stem}_{letter}.fits")
-    return time.perf_counter() - began
-
-
-def run_swarp(planes: Path, folder: Path) -> tuple[Cost, Mosaic]:
-    """A mosaic of three channels by SWarp."""
-    program = shutil.which("SWarp") or shutil.which("swarp")
-    costs = []
-    for letter in "RGB":
-        named = {"IMAGEOUT_NAME": f"{letter}.fits", "WEIGHTOUT_NAME": f"{letter}_weight.fits"}
-        options = {**named, **_SWARP, "NTHREADS": str(os.cpu_count())}
-        files = [str(path) for path in sorted(planes.glob(f"*_{letter}.fits"))]
-        if letter != "R":  # on the pixels of the first
-            header = fits.getheader(folder / "R.fits")
-            header.totextfile(folder / f"{letter}.head", overwrite=True)
-        command = [str(program), *files, *(text for key, value in options.items() for text in (f"-{key}", value))]
-        costs.append(cost_of(command, folder))
-    total = Cost(sum(c.seconds for c in costs), sum(c.cpu_seconds for c in costs), max(c.peak_bytes for c in costs))
-    data = []
-    for letter in "RGB":
-        plane, weight = fits.getdata(folder / f"{letter}.fits"), fits.getdata(folder / f"{letter}_weight.fits")
-        data.append(np.where(weight > 0, plane, np.nan).astype(np.float32))
-    fits.PrimaryHDU(np.stack(data), header=fits.getheader(folder / "R.fits")).writeto(folder / "rgb.fits")
-    return total, read_mosaic(folder / "rgb.fits")
-
-
 # --- the two benchmarks
 
 
-def bench(folder: Path, runs: int, *, peers: bool) -> None:
-    """The survey `bench`."""
+def bench(folder: Path, preset: str, runs: int, limit_s: float, *, peers: bool) -> None:
+    """Our runs of one survey, and those of its peers."""
     subs = folder / "subs"
     if not subs.exists():
         subs.mkdir(parents=True)
-        simulate_survey(subs, PRESETS["bench"])
+        simulate_survey(subs, PRESETS[preset])
     truth = load_truth(subs)
     warm = folder / "warm"
     cost_of(grid_command(subs, warm), folder)  # compiles the kernels where that was not done before
@@ -220,15 +122,43 @@ def bench(folder: Path, runs: int, *, peers: bool) -> None:
     print(f"ZeMosaic, median of {runs}: {ours.text()}")
     print_phases(folder / "run_0" / "zemosaic.log")
     print_quality("ZeMosaic", read_mosaic(folder / "run_0" / "mosaic_grid.fits"), truth)
-    if peers and (shutil.which("SWarp") or shutil.which("swarp")):
-        with tempfile.TemporaryDirectory(dir=folder) as planes, tempfile.TemporaryDirectory(dir=folder) as work:
-            seconds = debayer(subs, Path(planes))
-            cost, mosaic = run_swarp(Path(planes), Path(work))
-            print(f"SWarp: {cost.text()}; debayering before it {seconds:.1f} s")
+    if peers:
+        bench_peers(subs, truth, folder, ours, limit_s)
+
+
+def bench_peers(subs: Path, truth: SurveyTruth, folder: Path, ours: Cost, limit_s: float) -> None:
+    """The same subs by others, one after the other; one that fails is named."""
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        planes = Path(name)
+        seconds = debayer(subs, planes)
+        print(f"Debayering for SWarp and Montage: {seconds:.1f} s", flush=True)
+
+        def swarp(work: Path) -> None:
+            cost, mosaic = run_swarp(planes, work)
+            print_peer("SWarp", cost, ours)
+            print(f"       with the debayering {(cost.seconds + seconds) / ours.seconds:.1f} times the time")
             print_quality("SWarp", mosaic, truth)
-        print(f"SWarp over ZeMosaic: {cost.seconds / ours.seconds:.1f} times the time, "
-              f"{(cost.seconds + seconds) / ours.seconds:.1f} with the debayering, "
-              f"{cost.cpu_seconds / ours.cpu_seconds:.1f} times the processors")  # fmt: skip
+
+        def siril(work: Path) -> None:
+            cost, stacked = run_siril(truth, work)
+            print_peer(f"Siril, {stacked} subs panel by panel, no mosaic", cost, ours)
+
+        def montage(work: Path) -> None:
+            print_peer("Montage, one of three channels", run_montage(planes, work, "G", limit_s), ours)
+
+        there = {swarp: swarp_program() is not None, siril: siril_program() is not None, montage: montage_is_there()}
+        for peer in (peer for peer, is_there in there.items() if is_there):
+            with tempfile.TemporaryDirectory(dir=folder) as work:
+                try:
+                    peer(Path(work))
+                except CommandError as error:
+                    print(f"No figures of a peer: {error}", flush=True)
+
+
+def print_peer(name: str, cost: Cost, ours: Cost) -> None:
+    """The cost of a peer, and how many times ours it is."""
+    print(f"{name}: {cost.text()}: {cost.seconds / ours.seconds:.1f} times the time, "
+          f"{cost.cpu_seconds / ours.cpu_seconds:.1f} times the processors", flush=True)  # fmt: skip
 
 
 def print_phases(log: Path) -> None:
@@ -274,8 +204,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("which", choices=("bench", "deep"))
     parser.add_argument("--folder", type=Path, help="kept afterwards; a temporary one otherwise")
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="bench", help="survey of `bench`")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--minutes", type=float, default=10.0, help="limit for each step of Montage")
     parser.add_argument("--memory", default="2GB")
     parser.add_argument("--counts", type=int, nargs="+", default=list(_DEEP))
     known, options = parser.parse_known_args()
@@ -283,7 +215,7 @@ def main() -> None:
         folder = (known.folder or Path(temporary)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         if known.which == "bench":
-            bench(folder, known.runs, peers=not known.no_peers)
+            bench(folder, known.preset, known.runs, 60.0 * known.minutes, peers=not known.no_peers)
         else:
             deep(folder, known.memory, tuple(known.counts), options)
 

@@ -35,6 +35,14 @@ def survey(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def longer_survey(tmp_path_factory):
+    """One whose run is long enough to be watched."""
+    folder = tmp_path_factory.mktemp("gui") / "longer"
+    simulate_survey(folder, PRESETS["small"], seed=1)
+    return folder
+
+
 @pytest.fixture
 def damaged_survey(survey, tmp_path):
     """The same with a file that was cut off and one that holds no picture."""

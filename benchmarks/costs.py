@@ -1,0 +1,78 @@
+"""What a command takes: seconds on the clock, seconds of the processors, peak memory."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+class CommandError(Exception):
+    """A command failed, or did not end within its time."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a command took: seconds on the clock and of the processors, and peak resident bytes."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+
+    def text(self) -> str:
+        """In words."""
+        return f"{self.seconds:7.1f} s, {self.cpu_seconds:7.1f} s of processors, {self.peak_bytes / 1e9:5.2f} GB"
+
+
+def cost_of(command: Sequence[str | Path], folder: Path, limit_s: float = 3600.0) -> Cost:
+    """Run a command to its end in `folder`; what it says is in ``output.txt`` there.
+
+    The peak is that of the largest process among the command and those that it started and waited for.
+
+    Raises
+    ------
+    CommandError
+        It failed, or was ended because it took more than `limit_s`.
+    """
+    words = [str(word) for word in command]
+    began = time.perf_counter()
+    with (folder / "output.txt").open("wb") as output:
+        child = subprocess.Popen(words, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
+        timer = threading.Timer(limit_s, child.kill)
+        timer.start()
+        _, status, used = os.wait4(child.pid, 0)
+        timer.cancel()
+    child.returncode = os.waitstatus_to_exitcode(status)
+    seconds = time.perf_counter() - began
+    if seconds >= limit_s:
+        raise CommandError(f"{words[0]} was ended after {limit_s:.0f} s")
+    if child.returncode:
+        said = (folder / "output.txt").read_text(encoding="utf-8", errors="replace")
+        raise CommandError(f"{' '.join(words)[:200]} failed:\n{said[-2000:]}")
+    return Cost(seconds, used.ru_utime + used.ru_stime, _peak_bytes(used))
+
+
+def _peak_bytes(used: resource.struct_rusage) -> int:
+    return used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def total_cost(costs: Sequence[Cost]) -> Cost:
+    """Commands one after the other."""
+    return Cost(sum(c.seconds for c in costs), sum(c.cpu_seconds for c in costs), max(c.peak_bytes for c in costs))
+
+
+def median_cost(costs: Sequence[Cost]) -> Cost:
+    """The middle of each figure."""
+    return Cost(
+        float(np.median([c.seconds for c in costs])),
+        float(np.median([c.cpu_seconds for c in costs])),
+        int(np.median([c.peak_bytes for c in costs])),
+    )

@@ -1,0 +1,83 @@
+"""The Qt window on a screen of its own (Xvfb), as ``zemosaic gui`` opens it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
+
+pytest.importorskip("PySide6.QtWidgets", reason="Qt is not installed (the extra qt)", exc_type=ImportError)
+
+pytestmark = [pytest.mark.gui, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def larger_survey(tmp_path_factory):
+    """One whose run takes long enough to be cancelled in the middle."""
+    folder = tmp_path_factory.mktemp("screen") / "subs"
+    simulate_survey(folder, PRESETS["small"], seed=1)
+    return folder
+
+
+@pytest.fixture
+def tell(screen, tmp_path):
+    def run(story, folder, **more):
+        """What a story found."""
+        environment = {**os.environ, "DISPLAY": screen, "QT_QPA_PLATFORM": "xcb", **more}
+        environment |= {"ZEMOSAIC_CONFIG": str(tmp_path / "config"), "LC_ALL": "C.UTF-8"}
+        script = Path(__file__).with_name("window_on_a_screen.py")
+        done = subprocess.run(
+            [sys.executable, str(script), story, str(folder), str(tmp_path / "out")],
+            env=environment, capture_output=True, text=True, timeout=400, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        assert "error" not in told, told["error"]
+        assert (told["code"], told["platform"], told["visible"]) == (0, "xcb", True)
+        return told
+
+    return run
+
+
+@pytest.mark.parametrize("scale", ["1", "2"])
+def test_a_run_to_its_end(tell, larger_survey, tmp_path, scale):
+    """On an ordinary screen, and on one of twice the resolution."""
+    told = tell("to_the_end", larger_survey, QT_SCALE_FACTOR=scale)
+    assert told["map"] > 50
+    assert told["colours_while_it_ran"] > 50, "the mosaic was not seen before the end"
+    assert told["tab"] == "Summary"
+    assert told["title"] == "Done"
+    assert told["seams"] == 3
+    assert told["log"] > 20
+    assert told["colours"] > 50
+    assert "coverage" in told["spot"]
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_a_run_is_cancelled_and_resumed(tell, larger_survey):
+    told = tell("cancelled_and_resumed", larger_survey)
+    assert told["went_on"] == "running"
+    assert told["ending"] == "cancelled"
+    assert told["stopped_after_s"] < 5.0  # two seconds, where nobody else uses the machine
+    assert told["offer"] == "Resume"
+    assert told["second"] == "done"
+    assert told["resumed"], "the second run used nothing of the first"
+    assert told["offer_after"] == "Start"
+
+
+def test_a_failing_run(tell, tmp_path):
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    for name in ("one.fits", "two.fits"):
+        (folder / name).write_text("no picture")
+    told = tell("failing", folder)
+    assert told["ending"] == "failed"
+    assert told["tab"] == "Summary"
+    assert told["title"].startswith("The run failed: ")
+    assert told["headline"] == told["title"]
+    assert told["title"].removeprefix("The run failed: ") in told["log"]
+    assert told["can_start"]
