@@ -260,7 +260,7 @@ def test_a_run_is_paused_cancelled_and_goes_on(open_window, survey, tmp_path, wa
     window.pause_button.invoke()
     assert window.pause_button.cget("text") == "Go on"
     answers = iter([False, True])
-    monkeypatch.setattr("zemosaic_app.tk.window.ask", lambda *_: next(answers))
+    monkeypatch.setattr("zemosaic_app.tk.window.ask", lambda *_, **__: next(answers))
     window.cancel_button.invoke()
     assert window.presenter.view.doing == "paused"
     window.cancel_button.invoke()
@@ -297,7 +297,7 @@ def test_closing_while_running_asks(open_window, survey, tmp_path, monkeypatch):
     choose(window, survey, tmp_path / "out")
     window.start_button.invoke()
     answers = iter([False, True])
-    monkeypatch.setattr("zemosaic_app.tk.window.ask", lambda *_: next(answers))
+    monkeypatch.setattr("zemosaic_app.tk.window.ask", lambda *_, **__: next(answers))
     window.close()
     assert window.root.winfo_exists()
     window.close()
@@ -326,6 +326,27 @@ def test_a_question_is_answered_by_keys(open_window):
     for key, answer in (("<Escape>", False), ("<Return>", False)):
         window.root.after(300, answer_with, key)
         assert widgets.ask(window.root, "title", "text", "yes", "no") is answer
+
+
+def test_a_question_that_settles_itself_goes_away(open_window):
+    window = open_window()
+    open_for = iter([True, True, False])
+    window.root.after(20_000, window.root.destroy)  # a test waits for nothing without an end
+    assert widgets.ask(window.root, "title", "text", "yes", "no", is_open=lambda: next(open_for)) is False
+
+
+def test_tabs_give_the_keys_to_what_they_show(open_window):
+    window = open_window()
+    shown = (window.folder.map, window.mosaic.view, window.log.text, window.metrics.table.tree)
+    for number, widget in enumerate(shown):
+        window._turn_to(number)
+        window.root.update()
+        assert first_with_focus(window.root, window.tabs.select()) == str(widget)
+
+
+def first_with_focus(root, place):
+    """Where a click on a tab puts the focus."""
+    return str(root.tk.call("ttk::focusFirst", place))
 
 
 def test_keys_start_a_run_and_turn_to_tabs(open_window, survey, tmp_path):

@@ -67,6 +67,7 @@ def _style_parts(style: ttk.Style, palette: Palette) -> None:
             background=[("active", palette.light)],
             bordercolor=edges,
             lightcolor=edges,
+            foreground=[("disabled", palette.faint), ("readonly", palette.text)],
             selectbackground=[("readonly", palette.button)],
             selectforeground=[("readonly", palette.text)],
         )

@@ -31,8 +31,8 @@ class FolderPanel(ttk.Frame):
         self.text = ttk.Label(self, justify="left", anchor="nw")
         self.text.pack(fill="x")
         self.text.bind("<Configure>", lambda event: self.text.configure(wraplength=event.width))
+        self.map = SkyMap(self)  # first: it takes the focus when people turn to this tab
         self.aside = Table(self, [texts("found.file"), texts("found.reason")])
-        self.map = SkyMap(self)
         self.map.pack(fill="both", expand=True, pady=(PAD, 0))
         self.hints = [Hint(self.map, texts("found.map"))]
         self.show_contents()
@@ -64,6 +64,8 @@ class MosaicPanel(ttk.Frame):
         super().__init__(parent, padding=PAD)
         self._presenter = presenter
         texts = presenter.texts
+        # Before the controls: it takes the focus when people turn to this tab, and so the keys.
+        self.view = PictureView(self, texts("mosaic.nothing"), self._tell_spot)
         row = ttk.Frame(self)
         row.pack(fill="x")
         ttk.Label(row, text=texts("mosaic.layer")).pack(side="left")
@@ -73,7 +75,6 @@ class MosaicPanel(ttk.Frame):
         self.layer.pack(side="left", padx=PAD)
         self.spot = ttk.Label(self)
         self.spot.pack(side="bottom", fill="x", pady=(PAD, 0))
-        self.view = PictureView(self, texts("mosaic.nothing"), self._tell_spot)
         self.view.pack(fill="both", expand=True, pady=(PAD, 0))
         for key, act in (
             ("mosaic.full", self.view.full_size),
@@ -131,6 +132,7 @@ class LogPanel(ttk.Frame):
         super().__init__(parent, padding=PAD)
         self._presenter, self._last = presenter, 0
         texts = presenter.texts
+        place = ttk.Frame(self)  # before the controls: it takes the focus, and so the keys
         row = ttk.Frame(self)
         row.pack(fill="x", pady=(0, PAD))
         ttk.Label(row, text=texts("log.level")).pack(side="left")
@@ -141,7 +143,6 @@ class LogPanel(ttk.Frame):
         ttk.Label(row, text=texts("log.search")).pack(side="left")
         self.search = LiveEntry(row, lambda _: self.refill())
         self.search.pack(side="left", padx=(PAD, 0), fill="x", expand=True)
-        place = ttk.Frame(self)
         place.pack(fill="both", expand=True)
         self.text = read_only_text(place, "none")
         scrolled(place, self.text)

@@ -32,6 +32,8 @@ class ZoomView(tk.Canvas):
 
     def __init__(self, parent: tk.Misc) -> None:
         super().__init__(parent, background=PICTURE_GROUND, takefocus=True, width=100, height=100)
+        # An edge that tells who has the keys.
+        self.configure(highlightthickness=1, highlightbackground=PICTURE_GROUND, highlightcolor=SUB_COLOUR)
         self.viewport = Viewport()
         self._dragged_from: tuple[int, int] | None = None
         self._waiting = ""

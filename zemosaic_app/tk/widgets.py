@@ -10,6 +10,7 @@ from typing import Literal
 
 PAD = 6
 _HINT_AFTER_MS = 500
+_LOOK_MS = 200
 _NARROWEST_PX, _WIDEST_PX = 60, 420
 # So many rows are measured to find how wide a column has to be.
 _MOST_MEASURED = 300
@@ -132,13 +133,18 @@ class Table(ttk.Frame):
 
 def read_only_text(parent: tk.Misc, wrap: Literal["none", "word"]) -> tk.Text:
     """A text that is read and copied, not written; in letters of one width."""
-    text = tk.Text(parent, state="disabled", font="TkFixedFont", height=5, wrap=wrap)
+    text = tk.Text(parent, state="disabled", takefocus=True, font="TkFixedFont", height=5, wrap=wrap)
     text.bind("<ButtonPress-1>", lambda _: text.focus_set(), add=True)  # or it could not be copied everywhere
     return text
 
 
-def ask(parent: tk.Misc, title: str, text: str, yes: str, no: str = "") -> bool:
-    """A question with two answers in the language of the window, or a message with one."""
+def ask(
+    parent: tk.Misc, title: str, text: str, yes: str, no: str = "", is_open: Callable[[], bool] = lambda: True
+) -> bool:
+    """A question with two answers in the language of the window, or a message with one.
+
+    The box goes away when the question is no longer open; the answer is no then.
+    """
     box = tk.Toplevel(parent)
     box.title(title)
     box.transient(parent.winfo_toplevel())
@@ -159,6 +165,14 @@ def ask(parent: tk.Misc, title: str, text: str, yes: str, no: str = "") -> bool:
     box.bind("<Escape>", lambda _: close(False))
     box.bind("<Return>", lambda _: close(not no))
     box.protocol("WM_DELETE_WINDOW", lambda: close(False))
+
+    def look() -> None:
+        if is_open():
+            box.after(_LOOK_MS, look)
+        else:
+            close(False)
+
+    box.after(_LOOK_MS, look)
     _put_over(box, parent)
     box.wait_visibility()
     box.grab_set()

@@ -281,23 +281,23 @@ class TkWindow:
 
     def cancel(self) -> None:
         """Stop the run, if the person is sure."""
-        texts = self.presenter.texts
-        if self.presenter.is_running and ask(
-            self.root, texts("run.ask_cancel_title"), texts("run.ask_cancel"), texts("run.yes_cancel"), texts("run.no")
-        ):
+        if self.presenter.is_running and self._ask_while_running("cancel"):
             self.presenter.cancel()
             self._draw(Changed(state=True))
 
     def close(self) -> None:
         """Close the window; ask before if a run is at work."""
-        texts = self.presenter.texts
-        if self.presenter.is_running and not ask(
-            self.root, texts("run.ask_close_title"), texts("run.ask_close"), texts("run.yes_close"), texts("run.no")
-        ):
+        if self.presenter.is_running and not self._ask_while_running("close") and self.presenter.is_running:
             return
         with contextlib.suppress(ZeMosaicError):  # a full disk does not keep a window open
             self.presenter.remembered.keep(tk_geometry=self.root.geometry())
         self.root.destroy()
+
+    def _ask_while_running(self, what: str) -> bool:
+        """True if the person is sure; not so if the run ends before."""
+        texts = self.presenter.texts
+        title, text, yes = (texts(f"run.{key}") for key in (f"ask_{what}_title", f"ask_{what}", f"yes_{what}"))
+        return ask(self.root, title, text, yes, texts("run.no"), is_open=lambda: self.presenter.is_running)
 
     def _open(self, what: str) -> None:
         path = self.presenter.result(what)
