@@ -29,18 +29,17 @@ from zemosaic_app.presenter.appearance import LOG_COLOURS
 from zemosaic_app.presenter.mosaic_preview import LAYERS, STRETCHES, turned_look
 from zemosaic_app.presenter.presenter import Presenter
 from zemosaic_app.presenter.texts import Texts
-from zemosaic_app.presenter.view_state import LEVELS, LogFilter
+from zemosaic_app.presenter.view_state import LEVELS, MOST_LINES, LogFilter
 
 from .folding_bar import FoldingBar
 from .picture_view import PictureView, SkyMap
-
-_MOST_LINES = 20_000
 
 
 def _table(titles: list[str]) -> QTableWidget:
     table = QTableWidget(0, len(titles))
     table.setHorizontalHeaderLabels(titles)
     table.verticalHeader().hide()
+    table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 8)
     table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
     table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
     table.horizontalHeader().setStretchLastSection(True)
@@ -176,7 +175,9 @@ class MosaicPanel(QWidget):
         preview = self._presenter.preview
         spot = preview.spot(x, y) if preview is not None else None
         if spot is not None:
-            self.spot.setText(wording.spot_text(spot, self._presenter.texts))
+            text = wording.spot_text(spot, self._presenter.texts)
+            self.spot.setToolTip(text)
+            self.spot.setText(self.spot.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, self.spot.width()))
 
 
 class LogPanel(QWidget):
@@ -197,7 +198,7 @@ class LogPanel(QWidget):
         self.search.textChanged.connect(lambda _: self.refill())
         self.text = QPlainTextEdit()
         self.text.setReadOnly(True)
-        self.text.setMaximumBlockCount(_MOST_LINES)
+        self.text.setMaximumBlockCount(MOST_LINES)
         self.text.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self.text.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self.text.setPlaceholderText(texts("log.nothing"))
@@ -307,6 +308,10 @@ class SummaryPanel(QWidget):
             for s in summary.seams(report)
         ]
         _fill(self.seams, rows)
+        borders = 2 * self.seams.frameWidth()
+        self.seams.setFixedHeight(
+            self.seams.horizontalHeader().sizeHint().height() + self.seams.verticalHeader().length() + borders
+        )
         self.details.setPlainText(view.details)
         for part, is_shown in (
             (self.facts, is_done),
