@@ -390,6 +390,8 @@ class Window(QMainWindow):
     # --- what goes on
 
     def _poll(self) -> None:
+        if self.presenter.picture is not None and self.mosaic.isVisible():
+            self.presenter.part = self.mosaic.view.part_in_view()
         self._draw(self.presenter.poll())
 
     def _draw(self, changed: Changed) -> None:
@@ -407,6 +409,8 @@ class Window(QMainWindow):
             self.folder.show_contents()
         if changed.preview:
             self.mosaic.show_preview()
+        if changed.detail:
+            self.mosaic.show_detail()
         if changed.ended:
             self.summary.show_state()
             self.tabs.setCurrentWidget(self.summary)
