@@ -2,7 +2,10 @@
 
 import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -255,8 +258,11 @@ def test_the_map_is_zoomed(open_window, survey, wait_for):
 def test_a_run_is_paused_cancelled_and_goes_on(open_window, survey, tmp_path, wait_for, monkeypatch):
     window = open_window()
     choose(window, survey, tmp_path / "out")
+    window.fresh.set(True)
+    window._choose_fresh()
     window.start_button.invoke()
-    wait_for(window.root.update, lambda: window.presenter.view.phase == "GRID: tile stacking", 200.0)
+    assert not window.fresh.get(), "what this run does would be thrown away"
+    wait_for(window.root.update, lambda: window.presenter.view.tiles[0] >= 1, 200.0)
     window.pause_button.invoke()
     assert window.pause_button.cget("text") == "Go on"
     answers = iter([False, True])
@@ -272,7 +278,9 @@ def test_a_run_is_paused_cancelled_and_goes_on(open_window, survey, tmp_path, wa
     wait_for(window.root.update, lambda: not window.presenter.is_running, 400.0)
     window.root.update()
     assert window.presenter.view.ending == "done"
-    assert json.loads((tmp_path / "out" / "run_report.json").read_text())["outcome"] == "done"
+    assert outcome(tmp_path / "out") == "done"
+    log = window.log.text.get("1.0", "end")
+    assert "16 of 16 subs were measured by an earlier run" in log
     assert window.start_button.cget("text") == "Start"
 
 
@@ -502,6 +510,36 @@ def test_settings_presets_and_languages(open_window, monkeypatch):
     window.presets.name.set("mine")
     window._delete_preset()
     assert window.presenter.presets.names() == []
+
+
+def test_the_command_is_used_by_keys_alone(screen, survey, tmp_path, wait_for):
+    """``zemosaic gui --tk`` with keys that a person presses: a run to its end, and the end of the program."""
+    if shutil.which("xdotool") is None:
+        pytest.skip("xdotool is not installed (Debian package xdotool)")
+    environment = {**os.environ, "DISPLAY": screen, "ZEMOSAIC_CONFIG": str(tmp_path / "config")}
+    output = tmp_path / "out"
+
+    def press_key(name):
+        subprocess.run(["xdotool", "mousemove", "500", "400", "key", name], env=environment, check=True)
+
+    command = [sys.executable, "-m", "zemosaic_app.cli", "gui", "--tk", str(survey), str(output)]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as program:
+        subprocess.run(["xdotool", "search", "--sync", "--name", "ZeMosaic"], env=environment, check=True, timeout=60)
+        try:
+            wait_for(lambda: press_key("ctrl+r"), (output / "zemosaic.log").exists, 60.0)
+            wait_for(lambda: None, lambda: outcome(output) == "done", 300.0)
+            wait_for(lambda: press_key("ctrl+q"), lambda: program.poll() is not None, 60.0)
+        finally:
+            program.kill()
+        assert program.stderr.read() == ""
+    assert program.returncode == 0
+
+
+def outcome(output):
+    try:
+        return json.loads((output / "run_report.json").read_text())["outcome"]
+    except FileNotFoundError:
+        return ""
 
 
 def test_a_hint_is_shown_where_the_cursor_rests(open_window, wait_for):

@@ -61,7 +61,7 @@ class Presenter:
     mode : str
         ``"grid"`` or ``"classic"``.
     fresh : bool
-        Use nothing that earlier runs did.
+        Use nothing that earlier runs did; holds for one run.
     look : Look
         How the mosaic is to be shown; may be set at any time.
     picture : ndarray of uint8, shape (h, w, 3), or None
@@ -191,6 +191,7 @@ class Presenter:
                 "fresh": self.fresh,
             }
         )
+        self.fresh = False  # what this run does is not thrown away by the next one
 
     def pause(self) -> None:
         """Let the run wait."""

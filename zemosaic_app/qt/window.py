@@ -418,6 +418,7 @@ class Window(QMainWindow):
     def _draw_buttons(self) -> None:
         texts, presenter = self.presenter.texts, self.presenter
         running, doing = presenter.is_running, presenter.view.doing
+        self.fresh.setChecked(presenter.fresh)
         goes_on = not running and presenter.can_go_on
         self.start_button.setText(texts("run.go_on" if goes_on else "run.start"))
         self.start_button.setToolTip(texts("run.go_on_help") if goes_on else "")

@@ -25,11 +25,10 @@ def log_colours(palette: Palette) -> dict[str, str]:
     return LOG_COLOURS[palette is DARK]
 
 
-def title_font(root: tk.Misc) -> font.Font:
-    """The font of headings: that of all texts, larger."""
-    larger = font.nametofont("TkDefaultFont", root).copy()
-    larger.configure(size=round(1.3 * larger.cget("size")))
-    return larger
+def title_font(root: tk.Misc) -> tuple[str, int]:
+    """Family and size of headings: those of all texts, larger."""
+    usual = font.nametofont("TkDefaultFont", root)
+    return usual.actual("family"), round(1.3 * usual.actual("size"))
 
 
 def _style_everything(style: ttk.Style, palette: Palette) -> None:

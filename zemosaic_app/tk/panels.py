@@ -15,7 +15,7 @@ from zemosaic_app.presenter.view_state import LEVELS, MOST_LINES, LogFilter
 
 from .appearance import title_font
 from .views import PictureView, SkyMap
-from .widgets import PAD, Hint, LiveEntry, Table, read_only_text, scrolled
+from .widgets import PAD, Hint, LiveEntry, Table, read_only_text, scrolled, wrap
 
 _MOST_ASIDE = 6
 
@@ -30,7 +30,7 @@ class FolderPanel(ttk.Frame):
         texts = presenter.texts
         self.text = ttk.Label(self, justify="left", anchor="nw")
         self.text.pack(fill="x")
-        self.text.bind("<Configure>", lambda event: self.text.configure(wraplength=event.width))
+        wrap(self.text)
         self.map = SkyMap(self)  # first: it takes the focus when people turn to this tab
         self.aside = Table(self, [texts("found.file"), texts("found.reason")])
         self.map.pack(fill="both", expand=True, pady=(PAD, 0))
@@ -208,13 +208,14 @@ class SummaryPanel(ttk.Frame):
         self._presenter = presenter
         texts = presenter.texts
         self.title = ttk.Label(self, font=title_font(self), justify="left")
-        self.title.bind("<Configure>", lambda event: self.title.configure(wraplength=event.width))
         self.facts = ttk.Label(self, justify="left")
         self.seams_title = ttk.Label(self, text=texts("summary.seams"), justify="left")
         names = ("channel", "before_adu", "before_sigma", "after_adu", "after_sigma", "worst_sigma")
         self.seams = Table(self, [texts(f"summary.{name}") for name in names])
         self.details_title = ttk.Label(self, text=texts("summary.details"))
         self.details = read_only_text(self, "word")
+        for label in (self.title, self.facts, self.seams_title):
+            wrap(label)
         row = ttk.Frame(self)
         row.pack(side="bottom", fill="x")
         self.buttons: dict[str, ttk.Button] = {}

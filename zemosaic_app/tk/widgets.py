@@ -131,6 +131,11 @@ class Table(ttk.Frame):
                 self.tree.column(str(number), width=min(width, _WIDEST_PX), minwidth=_NARROWEST_PX, stretch=False)
 
 
+def wrap(label: ttk.Label) -> None:
+    """Let the text of a label run over as many lines as its width asks for."""
+    label.bind("<Configure>", lambda event: label.configure(wraplength=event.width), add=True)
+
+
 def read_only_text(parent: tk.Misc, wrap: Literal["none", "word"]) -> tk.Text:
     """A text that is read and copied, not written; in letters of one width."""
     text = tk.Text(parent, state="disabled", takefocus=True, font="TkFixedFont", height=5, wrap=wrap)
@@ -149,13 +154,14 @@ def ask(
     box.title(title)
     box.transient(parent.winfo_toplevel())
     box.resizable(False, False)
-    answer = tk.BooleanVar(box, False)
+    answer = False
     ttk.Label(box, text=text, wraplength=420, padding=16).pack(fill="both")
     row = ttk.Frame(box, padding=8)
     row.pack(fill="x")
 
     def close(value: bool) -> None:
-        answer.set(value)
+        nonlocal answer
+        answer = value
         box.destroy()
 
     safe = ttk.Button(row, text=no or yes, command=lambda: close(not no))
@@ -166,19 +172,23 @@ def ask(
     box.bind("<Return>", lambda _: close(not no))
     box.protocol("WM_DELETE_WINDOW", lambda: close(False))
 
+    waiting = ""
+
     def look() -> None:
+        nonlocal waiting
         if is_open():
-            box.after(_LOOK_MS, look)
+            waiting = box.after(_LOOK_MS, look)
         else:
             close(False)
 
-    box.after(_LOOK_MS, look)
+    look()
+    box.bind("<Destroy>", lambda _: box.after_cancel(waiting))
     _put_over(box, parent)
     box.wait_visibility()
     box.grab_set()
     safe.focus_force()  # the keys answer, also where no window manager gives the box the focus
     parent.wait_window(box)
-    return bool(answer.get())
+    return answer
 
 
 def _put_over(box: tk.Toplevel, parent: tk.Misc) -> None:

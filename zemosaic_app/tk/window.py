@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import tkinter as tk
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -19,7 +20,7 @@ from zemosaic_engine.errors import ZeMosaicError
 from .appearance import log_colours, use_scheme
 from .panels import FolderPanel, LogPanel, MetricsPanel, MosaicPanel, SummaryPanel
 from .settings_panel import PresetRow, SettingsForm
-from .widgets import PAD, Hint, ask
+from .widgets import PAD, Hint, ask, wrap
 
 _POLL_MS = 100
 
@@ -33,7 +34,7 @@ class TkWindow:
         root.geometry("1120x760")
         with contextlib.suppress(tk.TclError):  # what was remembered may be damaged
             root.geometry(presenter.remembered.get("tk_geometry") or "1120x760")
-        root.minsize(860, 600)
+        root.minsize(980, 620)
         root.protocol("WM_DELETE_WINDOW", self.close)
         self._bind_keys()
         self.build()
@@ -81,6 +82,7 @@ class TkWindow:
             self.tabs.add(getattr(self, name), text=texts(f"tab.{name}"))
         self._turn_to(in_front)
         self._draw(Changed(state=True))
+        gc.collect()  # what was there before, here: a thread of the presenter must not delete variables of Tk
 
     @property
     def _scheme(self) -> str:
@@ -183,7 +185,7 @@ class TkWindow:
         self.counters.pack(side="right")
         self.headline = ttk.Label(bar, anchor="w", justify="left")
         self.headline.pack(side="left", fill="x", expand=True, padx=PAD)
-        self.headline.bind("<Configure>", lambda event: self.headline.configure(wraplength=event.width))
+        wrap(self.headline)
 
     # --- what a person does
 
@@ -353,6 +355,7 @@ class TkWindow:
     def _draw_buttons(self) -> None:
         texts, presenter = self.presenter.texts, self.presenter
         running, doing = presenter.is_running, presenter.view.doing
+        self.fresh.set(presenter.fresh)
         goes_on = not running and presenter.can_go_on
         self.start_button.configure(
             text=texts("run.go_on" if goes_on else "run.start"), state="disabled" if running else "normal"
