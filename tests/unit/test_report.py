@@ -188,18 +188,44 @@ def test_a_cancelled_run_reports_why_and_its_footprints(tmp_path):
     assert any("footprint" in (attrs.get("class") or "") for _, attrs in page.tags)
 
 
-def test_a_failed_run_shows_no_mosaic_of_an_earlier_one(hostile, tmp_path):
+def test_a_cancelled_run_shows_its_own_files_and_none_of_an_earlier_one(tmp_path):
+    """Whatever their times say: here the earlier ones are of tomorrow, as after a clock was set back."""
+    output = make_run(tmp_path, ["a.fits", "b.fits", "c.fits"])
+    for path in output.iterdir():
+        os.utime(path, (path.stat().st_mtime + 86400.0,) * 2)
+    (tmp_path / "in" / "c.fits").unlink()
+    cancel = CancelToken()
+
+    def stop(event):
+        if isinstance(event, PhaseStarted) and "photometry" in event.name:
+            cancel.cancel()
+
+    order = RunOrder(tmp_path / "in", output, GridSettings(threads=1), "grid", tiles_only=True)
+    with pytest.raises(Cancelled):
+        run_and_report(order, stop, cancel)
+    run = json.loads((output / "run_report.json").read_text())
+    assert set(run["files"]) == {"subs", "rejected", "log"}
+    page = page_of(output)
+    for name in ("mosaic_grid.png", "mosaic_grid_coverage.fits", "seams.ecsv", "tile_photometry.ecsv"):
+        assert f"{name} is of an earlier run" in page.text
+    assert not [tag for tag, _ in page.tags if tag == "image"]
+    assert json.loads(page.scripts[0])["tables"]["subs"]["labels"] == ["a.fits", "b.fits"]
+
+
+def test_a_folder_that_was_moved_keeps_its_files(hostile, tmp_path):
+    """Also after a run that failed, and to another system: their names are what counts."""
     for path in hostile.iterdir():
         if path.is_file() and path.name != "report.html":
             (tmp_path / path.name).write_bytes(path.read_bytes())
     run = json.loads((tmp_path / "run_report.json").read_text())
-    run |= {"outcome": "failed", "reason": "No <b>luck</b>.", "started": "2999-01-01T00:00:00+00:00"}
+    files = {name: "C:\\mosaics\\" + path.split("/")[-1] for name, path in run["files"].items() if name != "seams"}
+    run |= {"outcome": "failed", "reason": "No <b>luck</b>.", "files": files}
     (tmp_path / "run_report.json").write_text(json.dumps(run))
     write_report(tmp_path)
     page = page_of(tmp_path)
     assert "No <b>luck</b>." in page.text
-    assert "mosaic_grid.png is of an earlier run" in page.text
-    assert not [tag for tag, _ in page.tags if tag == "image"]
+    assert "seams.ecsv is of an earlier run" in page.text
+    assert len([tag for tag, _ in page.tags if tag == "image"]) == 2
 
 
 def test_a_refused_run_leaves_the_report_of_the_last_one(tmp_path):
