@@ -103,7 +103,7 @@ def test_while_it_runs_the_report_names_what_is_written(folders):
     at_work = [report for report in told if report["outcome"] == "running"]
     assert set(at_work[0]["files"]) <= {"log", "subs"}
     assert {"log", "subs", "seams", "tile_photometry", "mosaic", "coverage"} == set(at_work[-1]["files"])
-    assert at_work[-1]["phases"][-1]["name"] == "picture"
+    assert at_work[-1]["phases"][-1]["name"] == "GRID: final save"  # the last that came to its end
 
 
 def test_the_log_tells_versions_settings_phases_costs_and_ends_with_the_memory(folders):

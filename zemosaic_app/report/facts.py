@@ -70,10 +70,15 @@ class Facts:
         """One row an overlap and channel."""
         return self._table("seams.ecsv")
 
+    @property
+    def mosaic(self) -> Path | Absent:
+        """The science mosaic."""
+        return self._own(MOSAIC_NAME)
+
     @cached_property
     def mosaic_header(self) -> fits.Header | Absent:
         """Header of the science mosaic."""
-        path = self._own(MOSAIC_NAME)
+        path = self.mosaic
         if isinstance(path, Absent):
             return path
         try:
