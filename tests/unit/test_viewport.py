@@ -53,7 +53,9 @@ def test_pixel_on_pixel():
 def test_another_picture_is_fitted_and_the_next_of_the_same_size_stays():
     viewport = shown().zoomed(4.0)
     assert viewport.with_content(800, 600) is viewport
-    assert viewport.with_content(801, 600).is_fitted
+    assert viewport.with_content(850, 600).is_fitted
+    assert viewport.with_content(799, 599) == Viewport((799, 599), (400, 400), 2.0, (400, 300), False)
+    assert shown().with_content(799, 599) == shown((799, 599))
 
 
 def test_without_content_nothing_breaks():

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 # One notch of the wheel, one press of + or -.
 ZOOM_STEP = 1.25
 _MOST = 40.0
+# By so many pixels the finished mosaic may differ from its tiles put together.
+_EDGE = 2.0
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,12 @@ class Viewport:
         return other.fitted() if self.is_fitted else other._held()
 
     def with_content(self, width: float, height: float) -> Viewport:
-        """Content of the same size stays where it is, of another it is fitted."""
+        """Content of the same size, but for an edge, stays where it is; of another it is fitted."""
         if (width, height) == self.content:
             return self
-        return replace(self, content=(width, height)).fitted()
+        other = replace(self, content=(width, height))
+        is_like = all(abs(new - old) <= _EDGE for new, old in zip(other.content, self.content, strict=True))
+        return other.fitted() if self.is_fitted or self.is_empty or not is_like else other._held()
 
     def fitted(self) -> Viewport:
         """All of the content, as large as the room allows."""

@@ -181,12 +181,12 @@ def ask(
         else:
             close(False)
 
-    look()
-    box.bind("<Destroy>", lambda _: box.after_cancel(waiting))
     _put_over(box, parent)
     box.wait_visibility()
     box.grab_set()
     safe.focus_force()  # the keys answer, also where no window manager gives the box the focus
+    box.bind("<Destroy>", lambda _: box.after_cancel(waiting))
+    look()
     parent.wait_window(box)
     return answer
 
