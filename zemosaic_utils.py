@@ -303,21 +303,23 @@ def shrinking_factor(shape: Sequence[int], max_px: int) -> int:
     return max(1, -(-max(shape) // max_px))
 
 
-def block_means(section: fits.hdu.image.Section, factor: int) -> NDArray[np.float32]:
+def block_means(section: fits.hdu.image.Section, factor: int, box: Sequence[int] | None = None) -> NDArray[np.float32]:
     """Means over square blocks of `factor` pixels of an image in a file; (h, w, C) float32, NaN where a block has none.
 
-    Strips are read from the file: a memory map would count as memory of this process, page by page.
+    Strips are read from the file: a memory map would count as memory of this process, page by page. With a `box`
+    ``(y0, y1, x0, x1)`` nothing but that part is read.
     """
     *colours, height, width = section.shape
-    out_shape = (-(-height // factor), -(-width // factor))
+    y0, y1, x0, x1 = box if box is not None else (0, height, 0, width)
+    out_shape = (-(-(y1 - y0) // factor), -(-(x1 - x0) // factor))
     channels = colours[0] if colours else 1
     result = np.empty((*out_shape, channels), dtype=np.float32)
-    rows = max(1, _STRIP_BYTES // (4 * factor * width))
+    rows = max(1, _STRIP_BYTES // (4 * factor * max(x1 - x0, 1)))
     for row in range(0, out_shape[0], rows):
         last = min(row + rows, out_shape[0])
-        lines = slice(row * factor, min(last * factor, height))
+        lines, columns = slice(y0 + row * factor, min(y0 + last * factor, y1)), slice(x0, x1)
         for channel in range(channels):
-            strip = section[channel, lines] if colours else section[lines]
+            strip = section[channel, lines, columns] if colours else section[lines, columns]
             result[row:last, :, channel] = _reduce_strip(strip.astype(np.float32), factor, (last - row, out_shape[1]))
     return result
 

@@ -38,6 +38,7 @@ LOG_NAME = "zemosaic.log"
 EARLIER_LOG_NAME = "zemosaic.earlier.log"
 PREVIEW_NAME = "mosaic_grid.png"
 REJECTED_NAME = "rejected_subs.csv"
+_RESULTS = {**mosaic_files.RESULTS, "picture": PREVIEW_NAME, "rejected": REJECTED_NAME}
 
 
 # --------------------------------------------------------------------------------------------
@@ -195,14 +196,13 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
     recipe = _recipe_of(mode)
     clock = RunClock(lambda: time.monotonic() - cancel.paused_s)
     with _Story(order, mode, clock, sink, cancel) as story:
-        tell = with_time_left(story.log, clock)
+        tell = with_time_left(story.hear, clock)
         _tell_beginning(order, tell)
         request = recipe.prepare(order, tell, cancel)
         _check_inputs_survive(request.infos, order.output)
         checkpoints = grid_mode.open_checkpoints(story.open(), tell)
         request = replace(request, checkpoints=checkpoints)
         run_interruptibly(partial(mosaic_files.write_sub_table, order.output, request.infos), cancel)
-        earlier = mosaic_files.EarlierResults(order.output)
         outcome = recipe.build(request, tell, cancel)
         tell(PhaseStarted("picture", len(clock.phase_times()), 0.01))
         preview = order.output / PREVIEW_NAME
@@ -212,11 +212,11 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
             ),
             preview,
         )
-        earlier.remove_those_left()
+        story.earlier.remove_those_left()
         checkpoints.keep_only_used()
         for line in provenance.cost_lines(clock):
             tell(LogLine(f"[GRID] {line}"))
-        report = story.finish(outcome, preview)
+        report = story.finish(outcome)
     log, rejected, told = (order.output / name for name in (LOG_NAME, REJECTED_NAME, REPORT_NAME))
     return RunOutcome(outcome, preview, log, rejected, report.phases, report.seconds, report, told)
 
@@ -334,22 +334,27 @@ class _Story:
             self._folder.start_over()
         self.log.open(self._order.output / LOG_NAME)
         self._folder.keep_reserve()
+        self.earlier = mosaic_files.EarlierResults(self._order.output, _RESULTS)
         self._is_open = True
-        self._report.write(self._order.output)
+        self._write_progress()
         return self._folder
 
-    def finish(self, outcome: grid_mode.GridOutcome, preview: Path) -> RunReport:
+    def hear(self, event: Event) -> None:
+        """Pass an event to the log; the report of a run that is killed tells how far it came."""
+        self.log(event)
+        if self._is_open and isinstance(event, PhaseStarted):
+            self._write_progress()
+
+    def finish(self, outcome: grid_mode.GridOutcome) -> RunReport:
         """Table and report of a run that is done."""
         output = self._order.output
-        rejected = plan.write_rejected(output / REJECTED_NAME, self.log.set_aside)
-        files = {"mosaic": outcome.mosaic, "coverage": outcome.coverage, "picture": preview, "rejected": rejected}
+        plan.write_rejected(output / REJECTED_NAME, self.log.set_aside)
         self._report = replace(
             self._report,
             subs_used=[str(path) for path in outcome.used],
             tiles=[TileFacts(name, subs) for name, subs in outcome.subs_of_tiles.items()],
             tiles_left_out=outcome.tiles_left_out,
             metrics=outcome.metrics,
-            files={name: str(path.absolute()) for name, path in files.items()},
         )
         self._write_report("done", "")
         self._is_finished = True
@@ -381,8 +386,19 @@ class _Story:
             told = str(error) if isinstance(error, ZeMosaicError) else f"{type(error).__name__}: {error}"
             self._write_report("cancelled" if isinstance(error, Cancelled | KeyboardInterrupt) else "failed", told)
 
+    def _write_progress(self) -> None:
+        """The report of a run that is at work."""
+        self._report = replace(
+            self._report, seconds=self._clock.elapsed_s, phases=self._clock.phase_times(), files=self._files()
+        )
+        self._report.write(self._order.output)
+
+    def _files(self) -> dict[str, str]:
+        """What this run has written, by name."""
+        files = self.earlier.written_since() | {"log": self._order.output / LOG_NAME}
+        return {name: str(path.absolute()) for name, path in files.items()}
+
     def _write_report(self, outcome: Outcome, reason: str) -> None:
-        log = self._order.output.absolute() / LOG_NAME
         self._report = replace(
             self._report,
             outcome=outcome,
@@ -392,7 +408,7 @@ class _Story:
             paused_seconds=self._cancel.paused_s,
             phases=self._clock.phase_times(),
             subs_set_aside=[SetAside(str(error.path), error.reason) for error in self.log.set_aside],
-            files={**self._report.files, "log": str(log)},
+            files=self._files(),
             peak_memory_bytes=memory.peak_rss_bytes(),
         )
         self._report.write(self._order.output)

@@ -1,6 +1,6 @@
 """Make the pictures of docs/windows.md: a simulated survey, the two windows, a run.
 
-python docs/screenshots.py          (needs the extra qt; the Tk picture needs Xvfb and Pillow with XCB)
+python docs/screenshots.py          (needs the extra qt; the Tk pictures need Xvfb and Pillow with XCB)
 """
 
 from __future__ import annotations
@@ -98,9 +98,9 @@ def shrink(path: Path) -> None:
 
 
 def picture_tk(survey: Path, output: Path) -> None:
-    """The Tk window after a run, on a screen that nobody sees."""
+    """The Tk window, where nobody sees it: dark while the mosaic grows, light after it, the metrics in French."""
     read, write = os.pipe()
-    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1140x780x24", "-nolisten", "tcp"]
+    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1140x820x24", "-nolisten", "tcp"]
     server = subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL)
     os.close(write)
     try:
@@ -124,9 +124,6 @@ def _picture_tk(survey: Path, output: Path) -> None:
     presenter = Presenter(language="en")
     window = TkWindow(root, presenter)
     root.geometry("1120x760+0+0")
-    presenter.choose_input(survey)
-    presenter.output = output
-    window._build()
 
     def wait(until: Callable[[], bool], seconds: float = MOST_S) -> None:
         end = time.monotonic() + seconds
@@ -136,15 +133,29 @@ def _picture_tk(survey: Path, output: Path) -> None:
 
     def keep(name: str) -> None:
         wait(lambda: False, 1.0)
-        ImageGrab.grab(bbox=(0, 0, 1120, 760), xdisplay=os.environ["DISPLAY"]).save(IMAGES / f"{name}.png")
+        area = (0, 0, root.winfo_width(), root.winfo_rooty() + root.winfo_height())
+        ImageGrab.grab(bbox=area, xdisplay=os.environ["DISPLAY"]).save(IMAGES / f"{name}.png")
         shrink(IMAGES / f"{name}.png")
 
+    window.take_input(survey)
+    presenter.output, presenter.fresh = output, True
     wait(lambda: presenter.view.contents is not None and presenter.view.doing == "nothing")
+    window._choose_scheme("dark")
     window.start()
+    wait(lambda: presenter.view.tiles[0] >= 4 and presenter.picture is not None)
+    keep("window-tk-dark")
     wait(lambda: presenter.view.ending != "" and not presenter.is_running)
     wait(lambda: presenter.picture is not None and not presenter.is_drawing)
-    window.tabs.select(1)
+    window._choose_scheme("light")
+    window._turn_to(1)
+    root.update()
+    view = window.mosaic.view
+    view.show(view.viewport.zoomed(2.5, 0.6 * view.viewport.room[0], 0.3 * view.viewport.room[1]))
+    view.event_generate("<Motion>", x=300, y=200)
     keep("window-tk")
+    window._choose_language("fr")
+    window._turn_to(3)
+    keep("window-tk-metrics-fr")
     root.destroy()
     presenter.close()
 

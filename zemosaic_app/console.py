@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
-from zemosaic_app.durations import rounded_duration
+from zemosaic_app.durations import FEW_S, rounded_duration
 from zemosaic_engine.events import Event, Level, LogLine, PhaseStarted, Progress, TimeLeft
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _english(key: str, **values: object) -> str:
 def time_left_text(seconds: float) -> str:
     """How long a run still needs, for people."""
     text = duration_text(seconds)
-    return f"{text} left" if text.startswith("a ") else f"about {text} left"
+    return f"{text} left" if seconds < FEW_S else f"about {text} left"
 
 
 def _line(text: str, level: Level) -> str:

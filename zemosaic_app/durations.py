@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+# Below so many seconds nobody counts them.
+FEW_S = 9.5
+
 
 class Words(Protocol):
     """The texts of a language: ``duration.few``, ``.seconds``, ``.minutes`` and ``.hours``."""
@@ -22,7 +25,7 @@ def rounded_duration(seconds: float, words: Words) -> str:
     words : callable
         ``words(key, **values)`` gives the text.
     """
-    if seconds < 9.5:
+    if seconds < FEW_S:
         return words("duration.few")
     if seconds < 85.0:
         step = 5 if seconds < 30.0 else 10

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +27,19 @@ MOSAIC_NAME = "mosaic_grid.fits"
 COVERAGE_NAME = "mosaic_grid_coverage.fits"
 VIEWER_NAME = "mosaic_grid_viewer.fits"
 SUBS_NAME = "subs.ecsv"
+#: Files of results by the names that a run report has for them.
+RESULTS = {
+    "mosaic": MOSAIC_NAME,
+    "coverage": COVERAGE_NAME,
+    "viewer": VIEWER_NAME,
+    "subs": SUBS_NAME,
+    "sub_photometry": "sub_photometry.ecsv",
+    "illumination": "illumination.fits",
+    "tile_photometry": "tile_photometry.ecsv",
+    "seams": "seams.ecsv",
+}
 #: Results that a run writes only where its settings ask for them.
-_NOT_OF_EVERY_RUN = (VIEWER_NAME, "sub_photometry.ecsv", "illumination.fits", "tile_photometry.ecsv", "seams.ecsv")
+_NOT_OF_EVERY_RUN = ("viewer", "sub_photometry", "illumination", "tile_photometry", "seams")
 _STATE_BYTES_A_SUB = 120_000  # a measurement: some 500 cells and as many stars
 _BRIGHT_RIM = 0.25  # of the viewer's range; its sky is at a tenth
 
@@ -51,20 +62,36 @@ def clear_tiles(folder: Path, keep: Container[str] = ()) -> None:
 
 
 class EarlierResults:
-    """Results of an earlier run in the output `folder`, of which some may not belong to this one.
+    """Results of an earlier run in the output `folder`, known apart from those that this run writes.
 
-    A survey's table, say, beside a mosaic that was made without. They stay until this run is done, because it may
-    fail; those that it has not written anew by then go.
+    Some may not belong to this run at all: a survey's table, say, beside a mosaic that was made without. They stay
+    until this run is done, because it may fail; those that it has not written anew by then go.
+
+    Parameters
+    ----------
+    folder : Path
+        Output folder, before this run writes to it.
+    results : mapping of str to str
+        File names of the results by the names that a run report has for them.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._found = {path: _identity(path) for name in _NOT_OF_EVERY_RUN if (path := folder / name).is_file()}
+    def __init__(self, folder: Path, results: Mapping[str, str] = RESULTS) -> None:
+        self._paths = {result: folder / name for result, name in results.items()}
+        self._found = {path: _identity(path) for path in self._paths.values() if path.is_file()}
+
+    def written_since(self) -> dict[str, Path]:
+        """The results of this run so far, by the names that a run report has for them."""
+        return {result: path for result, path in self._paths.items() if path.is_file() and not self._is_left(path)}
 
     def remove_those_left(self) -> None:
-        """Remove those that were not written since."""
-        for path, identity in self._found.items():
-            if path.is_file() and _identity(path) == identity:
+        """Remove those that not every run writes and that were not written since."""
+        for result in _NOT_OF_EVERY_RUN:
+            path = self._paths[result]
+            if path.is_file() and self._is_left(path):
                 path.unlink()
+
+    def _is_left(self, path: Path) -> bool:
+        return self._found.get(path) == _identity(path)
 
 
 def _identity(path: Path) -> tuple[int, int]:

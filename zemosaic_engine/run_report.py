@@ -65,7 +65,8 @@ class RunReport:
     metrics : mapping of str to float
         Figures of the mosaic; null in the file where one could not be measured.
     files : mapping of str to str
-        What was written: ``mosaic``, ``coverage``, ``picture``, ``rejected``, ``log``.
+        What this run has written, however it ended: ``mosaic``, ``coverage``, ``viewer``, ``picture``, ``subs``,
+        ``sub_photometry``, ``illumination``, ``tile_photometry``, ``seams``, ``rejected``, ``log``.
     settings : mapping
         Every setting of the run.
     versions : mapping of str to str

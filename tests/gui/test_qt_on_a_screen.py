@@ -54,7 +54,10 @@ def test_a_run_to_its_end(tell, larger_survey, tmp_path, scale):
     assert told["seams"] == 3
     assert told["log"] > 20
     assert told["colours"] > 50
-    assert "coverage" in told["spot"]
+    # The whole mosaic fits the window in means of 2 x 2 pixels; a screen of twice the resolution has room for all.
+    assert ("mean of 2 × 2 pixels" in told["spot"]) == (scale == "1")
+    assert "mean of" not in told["spot_of_detail"]
+    assert told["scale_of_detail"] == 1.0, "a pixel of the mosaic is one of the screen"
     assert (tmp_path / "out" / "report.html").is_file()
 
 

@@ -6,7 +6,9 @@ import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
+from astropy.io import fits
 
 pytest.importorskip("PySide6", reason="PySide6 is not installed (the extra qt)")
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -18,6 +20,7 @@ from PySide6.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl  # noqa: E402
 from PySide6.QtGui import QDropEvent  # noqa: E402
 from PySide6.QtTest import QTest  # noqa: E402
 
+from zemosaic_app.presenter.mosaic_preview import MosaicPreview  # noqa: E402
 from zemosaic_app.qt.window import Window  # noqa: E402
 from zemosaic_engine.settings import GridSettings  # noqa: E402
 
@@ -337,3 +340,64 @@ def test_keys_start_a_run_and_the_place_of_the_window_is_remembered(app, open_wi
     monkeypatch.setattr(window, "ask", lambda *_: True)
     assert window.close()
     assert open_window().height() == 650  # the screen that nobody sees is narrower than the window
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_the_window_fits_a_narrow_screen(app, open_window, language, wait_for):
+    window = open_window(language)
+    window.mosaic.spot.setText(
+        "x 1234  y 2345   20h50m48.1s +44°34'08\"   " * 3
+    )  # what the cursor tells widens nothing
+    for tab in range(window.tabs.count()):
+        window.tabs.setCurrentIndex(tab)
+        app.processEvents()
+        assert window.minimumSizeHint().width() < 900
+    window.tabs.setCurrentWidget(window.mosaic)
+    bar = window.mosaic.bar
+    window.resize(1300, 700)
+    wait_for(app.processEvents, lambda: bar.width() > 800)
+    one_line = bar.height()
+    window.resize(860, 700)
+    wait_for(app.processEvents, lambda: bar.height() > 1.5 * one_line)
+    assert bar.rect().contains(bar.childrenRect())
+    window.resize(1300, 700)
+    wait_for(app.processEvents, lambda: bar.height() == one_line)
+
+
+def test_a_large_mosaic_is_sharp_where_it_is_zoomed(app, open_window, tmp_path, wait_for):
+    """Columns that alternate are one grey in the picture of the whole, and stripes at full size."""
+    shape = (2100, 2600)
+    image = np.random.default_rng(1).normal(500.0, 20.0, (3, *shape)).astype(np.float32)
+    image[:, :, ::2] += 300.0
+    header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -1e-3, "CDELT2": 1e-3})
+    hdus = [fits.PrimaryHDU(image, header), fits.ImageHDU(np.ones_like(image), name="WEIGHT")]
+    hdus.append(fits.ImageHDU(np.full(shape, 9, np.uint16), name="COVERAGE"))
+    fits.HDUList(hdus).writeto(tmp_path / "mosaic.fits")
+    window = open_window()
+    presenter, view = window.presenter, window.mosaic.view
+    window.tabs.setCurrentWidget(window.mosaic)
+    preview = MosaicPreview(tmp_path)
+    preview.finish(tmp_path / "mosaic.fits")
+    presenter.preview = preview
+    wait_for(app.processEvents, lambda: presenter.picture is not None and not presenter.is_drawing)
+
+    def stripes():
+        row = view.grab().toImage()
+        greys = [row.pixelColor(x, row.height() // 2).lightness() for x in range(40, 140)]
+        return np.abs(np.diff(greys)).mean()
+
+    assert stripes() < 25
+    view.full_size()
+    _, busiest_s = wait_for(app.processEvents, lambda: presenter.detail is not None)
+    app.processEvents()
+    assert busiest_s < 0.5
+    assert stripes() > 60
+    for turn in range(12):  # the window goes on while parts are read
+        view.horizontalScrollBar().setValue(150 * turn)
+        _, busiest_s = wait_for(app.processEvents, lambda: not presenter.is_drawing)
+        assert busiest_s < 0.5
+    before = presenter.detail
+    view.fit()
+    wait_for(app.processEvents, lambda: presenter.detail is None)
+    assert before is not None
+    assert not view._fine.isVisible()

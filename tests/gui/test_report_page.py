@@ -85,6 +85,11 @@ def hover(driver, x, y):
     mouse(driver, "mouseMoved", x, y)
 
 
+def readout(driver, sky):
+    script = "return document.querySelector(`svg[data-sky=${arguments[0]}]`).nextElementSibling.textContent"
+    return driver.execute_script(script, sky)
+
+
 def place(driver, selector, number=0):
     """Middle of the part of an SVG path that begins its subpath `number`, in the window; scrolls there."""
     return driver.execute_script(
@@ -177,10 +182,8 @@ def test_the_position_under_the_cursor_is_that_of_the_mosaic(page, runs):
 
     header = fits.getheader(runs / "grid" / "mosaic_grid.fits")
     hover(page, *place_in(page, "coverage", 0.3, 0.4))
-    words = page.execute_script(
-        "return document.querySelector('svg[data-sky=coverage]').nextElementSibling.textContent"
-    )
-    found = re.match(r"RA (\S+)  Dec (\S+)   pixel (\d+), (\d+)   (?:about )?(\d+) subs", words)
+    words = readout(page, "coverage")
+    found = re.match(r"RA (\S+)  Dec (\S+)   pixel (\d+), (\d+)\n.* ADU   (?:about )?(\d+) subs", words)
     text = found.group(2).replace("\u2212", "-").replace("\u00b0", "d").replace("\u2032", "m").replace("\u2033", "s")
     shown = SkyCoord(found.group(1), text)
     pixel = int(found.group(3)), int(found.group(4))
@@ -188,6 +191,87 @@ def test_the_position_under_the_cursor_is_that_of_the_mosaic(page, runs):
     assert shown.separation(true).arcsec < 2.0 * abs(header["CDELT1"]) * 3600
     coverage = fits.getdata(runs / "grid" / "mosaic_grid_coverage.fits")
     assert abs(int(found.group(5)) - np.median(coverage[pixel[1] - 2 : pixel[1] + 3, pixel[0] - 2 : pixel[0] + 3])) <= 1
+
+
+def test_the_value_under_the_cursor_is_that_of_the_mosaic(page, runs):
+    mosaic = fits.getdata(runs / "grid" / "mosaic_grid.fits")
+    seen = set()
+    for across, down in ((0.3, 0.4), (0.5, 0.5), (0.62, 0.7)):
+        hover(page, *place_in(page, "picture", across, down))
+        words = readout(page, "picture")
+        found = re.search(r"pixel (\d+), (\d+)\nR ([\d.]+)  G ([\d.]+)  B ([\d.]+) ADU   ", words)
+        column, row = (int(found.group(number)) // 2 * 2 for number in (1, 2))  # blocks of 2 x 2 pixels
+        true = np.nanmean(mosaic[:, row : row + 2, column : column + 2], axis=(1, 2))
+        assert [float(found.group(number)) for number in (3, 4, 5)] == pytest.approx(list(true), abs=0.6)
+        seen.add(words)
+    assert len(seen) == 3
+    row, column = np.argwhere(np.isnan(mosaic).all(axis=0))[0] + 0.5
+    corner = page.execute_script(
+        """const svg = document.querySelector('svg[data-sky=picture]');
+        const at = new DOMPoint(arguments[0], arguments[1]).matrixTransform(svg.getScreenCTM());
+        return [at.x, at.y];""",
+        column,
+        mosaic.shape[1] - row,
+    )
+    hover(page, *corner)
+    assert "no data   0 subs" in readout(page, "picture")
+    assert "means over 2 \u00d7 2 pixels" in page.find_element("css selector", "#mosaic").text
+
+
+def touch(driver, kind, *places):
+    points = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(places)]
+    driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+
+def test_two_fingers_zoom_and_move(driver, runs):
+    """What lies under the fingers stays under them; one finger scrolls the page until something is zoomed."""
+    driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 2})
+    try:
+        chromium.open_page(driver, runs / "grid" / "report.html")
+        x, y = place_in(driver, "picture", 0.5, 0.5)
+        figure = driver.find_element("css selector", "svg[data-sky=picture]")
+
+        def view():
+            return [float(word) for word in figure.get_dom_attribute("viewBox").split()]
+
+        whole = view()
+        touch(driver, "touchStart", (x - 40, y), (x + 40, y))
+        for apart in (50, 70, 90, 110, 120):
+            touch(driver, "touchMove", (x - apart, y), (x + apart, y))
+        near = view()
+        assert near[2] == pytest.approx(whole[2] / 3, rel=0.02)
+        assert near[0] + near[2] / 2 == pytest.approx(whole[2] / 2, abs=2.0)
+        for step in (10, 20, 30):
+            touch(driver, "touchMove", (x - 120 + step, y), (x + 120 + step, y))
+        touch(driver, "touchEnd")
+        moved = view()
+        assert moved[2] == pytest.approx(near[2], rel=0.02)
+        assert moved[0] < near[0] - 5
+        touch(driver, "touchStart", (x, y))
+        for step in (20, 40, 60):
+            touch(driver, "touchMove", (x, y - step))
+        touch(driver, "touchEnd")
+        assert view()[1] > moved[1] + 10
+        assert "ADU" in readout(driver, "picture")
+        touch(driver, "touchStart", (x - 120, y), (x + 120, y))
+        touch(driver, "touchMove", (x - 10, y), (x + 10, y))
+        touch(driver, "touchEnd")
+        assert view() == whole
+        assert errors(driver) == []
+    finally:
+        driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+
+
+def test_without_the_values_positions_are_told(driver, runs, tmp_path):
+    """A mosaic whose coverage is not there."""
+    for path in (runs / "grid").iterdir():
+        if path.is_file() and path.name != "mosaic_grid_coverage.fits":
+            (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "report.html").unlink()
+    chromium.open_page(driver, write_report(tmp_path))
+    hover(driver, *place_in(driver, "picture", 0.4, 0.4))
+    assert re.fullmatch(r"RA \S+  Dec \S+   pixel \d+, \d+", readout(driver, "picture"))
+    assert errors(driver) == []
 
 
 def test_it_zooms_and_moves_by_buttons_keys_and_mouse(page):

@@ -1,30 +1,37 @@
 """The Tk window, on a screen of its own, with the real worker behind it."""
 
+import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
 
+import numpy as np
 import pytest
+from astropy.io import fits
 
 tkinter = pytest.importorskip("tkinter", reason="this Python has no Tk")
 
+from zemosaic_app.presenter.appearance import DARK, LIGHT  # noqa: E402
+from zemosaic_app.presenter.mosaic_preview import MosaicPreview  # noqa: E402
 from zemosaic_app.tk import widgets  # noqa: E402
+from zemosaic_app.tk.views import PictureView  # noqa: E402
 from zemosaic_app.tk.window import TkWindow  # noqa: E402
+from zemosaic_engine.settings import GridSettings  # noqa: E402
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
 
 @pytest.fixture
-def open_window(screen, make_presenter, monkeypatch):
+def make_root(screen, monkeypatch):
     monkeypatch.setenv("DISPLAY", screen)
     roots = []
 
-    def make(language="en", prepare=lambda presenter: None):
-        presenter = make_presenter(language)
-        prepare(presenter)
+    def make():
         roots.append(tkinter.Tk())
-        window = TkWindow(roots[-1], presenter)
-        window.root.update()
-        return window
+        roots[-1].geometry("+0+0")
+        return roots[-1]
 
     yield make
     for root in roots:
@@ -34,61 +41,291 @@ def open_window(screen, make_presenter, monkeypatch):
             continue  # the test closed it
 
 
+@pytest.fixture
+def open_window(make_root, make_presenter):
+    def make(language="en", prepare=lambda presenter: None):
+        presenter = make_presenter(language)
+        prepare(presenter)
+        window = TkWindow(make_root(), presenter)
+        window.root.update()
+        return window
+
+    return make
+
+
 def texts_of(widget):
-    """Every text that a window shows."""
+    """Every text that a window shows: of widgets, hints, tabs, choices, tables, menus, drawings, titles."""
     if "text" in widget.keys():  # noqa: SIM118 - keys of a widget
         yield str(widget.cget("text"))
-    if isinstance(widget, tkinter.ttk.Combobox):
-        yield from (str(value) for value in widget.cget("values"))
-    if isinstance(widget, tkinter.ttk.Notebook):
-        yield from (widget.tab(tab, "text") for tab in widget.tabs())
-    if isinstance(widget, tkinter.Text):
-        yield widget.get("1.0", "end")
+    match widget:
+        case tkinter.ttk.Combobox():
+            yield from (str(value) for value in widget.cget("values"))
+        case tkinter.ttk.Notebook():
+            yield from (widget.tab(tab, "text") for tab in widget.tabs())
+        case tkinter.Text():
+            yield widget.get("1.0", "end")
+        case tkinter.ttk.Treeview():
+            yield from (widget.heading(column, "text") for column in widget.cget("columns"))
+            yield from (str(value) for row in widget.get_children() for value in widget.item(row, "values"))
+        case tkinter.Menu():
+            entries = range(0 if widget.index("end") is None else widget.index("end") + 1)
+            named = (number for number in entries if widget.type(number) != "separator")
+            yield from (widget.entrycget(number, "label") for number in named)
+        case tkinter.Canvas():
+            items = (item for item in widget.find_all() if widget.type(item) == "text")
+            yield from (widget.itemcget(item, "text") for item in items)
+        case tkinter.Tk() | tkinter.Toplevel():
+            yield widget.title()
+    yield from (hint.text for hint in getattr(widget, "hints", ()))
     for child in widget.winfo_children():
         yield from texts_of(child)
 
 
+def texts_of_window(window):
+    """Those, with the hints that the window itself holds."""
+    return [*texts_of(window.root), *(hint.text for hint in window.hints)]
+
+
 def choose(window, survey, output):
-    window.folders["input"].set(str(survey))
-    window._folder_entered("input")
-    window.folders["output"].set(str(output))
+    window.take_input(survey)
+    window.paths["output"].set(str(output))
     window._folder_entered("output")
 
 
-def test_a_run_to_its_end(open_window, survey, tmp_path, wait_for):
-    window = open_window()
-    choose(window, survey, tmp_path / "out")
+def wait_until_looked(window, wait_for):
     view = window.presenter.view
     wait_for(window.root.update, lambda: view.contents is not None and view.doing == "nothing")
-    assert "16 subs" in window.found.cget("text")
-    assert len(window.map.find_all()) >= 20
+
+
+def colour_at(view, x, y):
+    """The colour that a picture view shows at a place of its widget."""
+    left, top = view.coords(view.find_all()[-1])
+    return view.image.get(int(x - left), int(y - top))
+
+
+def press(window, widget, *events):
+    """Keys on a widget, as if it had the focus."""
+    widget.focus_force()
+    window.root.update()
+    for event in events:
+        widget.event_generate(event)
+    window.root.update()
+
+
+def test_a_run_to_its_end(open_window, damaged_survey, tmp_path, wait_for):
+    window = open_window()
+    choose(window, damaged_survey, tmp_path / "out")
+    wait_until_looked(window, wait_for)
+    window.root.update()
+    assert "14 subs" in window.folder.text.cget("text")
+    assert len(window.folder.map.find_all()) == 14 + 2 * 4
+    damaged = [path.name for path in sorted(damaged_survey.glob("*.fit*"))[:2]]
+    assert sorted(row[0] for row in window.folder.aside.rows) == damaged
+    assert all(row[1] for row in window.folder.aside.rows)
+    assert window.folder.aside.winfo_ismapped()
     window.start_button.invoke()
     wait_for(window.root.update, lambda: not window.presenter.is_running, 400.0)
     window.root.update()
-    assert window.presenter.view.ending == "done"
-    assert window.headline.cget("text") == "Done"
-    assert "Phase" not in window.search.get()
-    assert "Seam step" in window.log.get("1.0", "end")
-    assert "sigma" in window.summary.get("1.0", "end")
-    assert str(window.openers["mosaic"].cget("state")) == "normal"
-    window.tabs.select(1)
-    wait_for(window.root.update, lambda: window._picture is not None)
+    assert window.presenter.view.ending == "incomplete"
+    assert window.tabs.index("current") == 4
+    assert "left out" in window.headline.cget("text")
+    assert [row[0] for row in window.summary.seams.rows] == ["R", "G", "B"]
+    assert "Files set aside: 2" in window.summary.facts.cget("text")
+    assert str(window.summary.buttons["mosaic"].cget("state")) == "normal"
+    metrics = window.metrics.table.rows
+    assert len(metrics) == len(window.presenter.view.metrics) > 10
+    assert ["Seam step", "R", "after"] in [row[:3] for row in metrics]
+    assert "Seam step" in window.log.text.get("1.0", "end")
+    window.log.search.insert(0, "reference tile")
+    assert window.log.text.get("1.0", "end").strip().count("\n") == 0
+    assert "Reference tile" in window.log.text.get("1.0", "end")
 
 
-def test_a_run_is_cancelled_and_offered_again(open_window, survey, tmp_path, wait_for, monkeypatch):
+def test_the_mosaic_grows_and_is_zoomed_moved_and_stretched(open_window, longer_survey, tmp_path, wait_for):
     window = open_window()
-    choose(window, survey, tmp_path / "out")
+    choose(window, longer_survey, tmp_path / "out")
+    wait_until_looked(window, wait_for)
     window.start_button.invoke()
-    wait_for(window.root.update, lambda: window.presenter.view.phase == "GRID: tile stacking", 200.0)
+    presenter, view = window.presenter, window.mosaic.view
+    _, busiest_s = wait_for(window.root.update, lambda: view.image is not None, 400.0)
+    assert presenter.is_running, "nothing was to be seen before the end"
+    view.zoom(2.0)
+    zoomed = view.viewport
+    _, busier_s = wait_for(window.root.update, lambda: not presenter.is_running, 400.0)
+    assert max(busiest_s, busier_s) < 0.5, "the window waited for something"
+    assert view.viewport.scale == zoomed.scale, "tiles that came moved what was looked at"
+    wait_for(window.root.update, lambda: not presenter.is_drawing)
+    window._turn_to(1)
+    window.root.update()
+    assert view.viewport.scale == zoomed.scale, "the finished mosaic moved what was looked at"
+    view.fit()
+    window.root.update()
+    whole = view.viewport
+    assert whole.is_fitted
+    view.zoom(2.0)
+    x, y = (round(0.5 * size + off) for size, off in zip(view.viewport.room, (60, 40), strict=True))
+    view.event_generate("<Motion>", x=x, y=y)
+    assert "ADU" in window.mosaic.spot.cget("text")
+    assert "+44°" in window.mosaic.spot.cget("text")
+    at_cursor = view.viewport.to_content(x, y)
+    for _ in range(6):
+        view.event_generate("<Button-4>", x=x, y=y)
+    window.root.update()
+    assert view.viewport.scale > 3 * whole.scale
+    assert view.viewport.to_content(x, y) == pytest.approx(at_cursor, abs=0.6)
+    column, row = (int(place) for place in view.viewport.to_content(x + 0.5, y + 0.5))
+    assert np.abs(np.subtract(colour_at(view, x, y), presenter.picture[row, column])).max() <= 90
+    before = view.viewport
+    view.event_generate("<ButtonPress-1>", x=200, y=150)
+    view.event_generate("<B1-Motion>", x=230, y=140)
+    view.event_generate("<ButtonRelease-1>", x=230, y=140)
+    window.root.update()
+    assert view.viewport.to_room(*before.to_content(200, 150)) == pytest.approx((230, 140), abs=1e-6)
+    press(window, view, "<plus>")
+    assert view.viewport.scale == pytest.approx(before.scale * 1.25)
+    press(window, view, "<minus>", "<Left>")
+    assert view.viewport.scale == pytest.approx(before.scale)
+    press(window, view, "<Key-0>")
+    assert view.viewport == whole
+    for act in (
+        lambda: window.mosaic.sliders["brighter"].set(60),
+        window.mosaic._automatic,
+        lambda: choose_layer(window, 1),
+        lambda: choose_layer(window, 2),
+    ):
+        shown = presenter.picture
+        act()
+        wait_for(window.root.update, lambda shown=shown: not np.array_equal(presenter.picture, shown))
+    assert window.mosaic.sliders["harder"].instate(["disabled"])
+    zoomed = whole.zoomed(2.0)
+    view.show(zoomed)
+    window._choose_language("fr")  # what was chosen stays
+    assert window.mosaic.layer.current() == 2
+    assert window.tabs.index("current") == 1
+
+
+def choose_layer(window, number):
+    window.mosaic.layer.current(number)
+    window.mosaic.layer.event_generate("<<ComboboxSelected>>")
+
+
+def test_what_is_drawn_is_the_picture(make_root):
+    """Each pixel of the screen shows the pixel of the picture that lies under it."""
+    root = make_root()
+    told = []
+    view = PictureView(root, "nothing yet", lambda *place: told.append(place))
+    view.pack(fill="both", expand=True)
+    root.geometry("320x240+0+0")
+    root.update()
+    assert [view.itemcget(item, "text") for item in view.find_all()] == ["nothing yet"]
+    picture = np.random.default_rng(1).integers(0, 256, (60, 80, 3)).astype(np.uint8)
+    view.show_picture(picture)
+    root.update()
+    for viewport in (view.viewport, view.viewport.zoomed(2.0, 300, 20), view.viewport.at_full_size()):
+        view.show(viewport)
+        root.update()
+        for x, y in ((161, 121), (190, 100), (150, 140)):
+            view.event_generate("<Motion>", x=x, y=y)
+            column, row = viewport.to_content(x + 0.5, y + 0.5)
+            assert told[-1] == pytest.approx((column, row), abs=0.5 / viewport.scale + 1e-9)
+            assert colour_at(view, x, y) == tuple(picture[int(row), int(column)])
+    view.show_picture(None)
+    root.update()
+    assert view.image is None
+
+
+def test_a_large_mosaic_is_sharp_where_it_is_zoomed(open_window, tmp_path, wait_for):
+    """Columns that alternate are one grey in the picture of the whole, and stripes at full size."""
+    shape = (2100, 2600)
+    image = np.random.default_rng(1).normal(500.0, 20.0, (3, *shape)).astype(np.float32)
+    image[:, :, ::2] += 300.0
+    header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -1e-3, "CDELT2": 1e-3})
+    hdus = [fits.PrimaryHDU(image, header), fits.ImageHDU(np.ones_like(image), name="WEIGHT")]
+    hdus.append(fits.ImageHDU(np.full(shape, 9, np.uint16), name="COVERAGE"))
+    fits.HDUList(hdus).writeto(tmp_path / "mosaic.fits")
+    window = open_window()
+    presenter, view = window.presenter, window.mosaic.view
+    window._turn_to(1)
+    preview = MosaicPreview(tmp_path)
+    preview.finish(tmp_path / "mosaic.fits")
+    presenter.preview = preview
+    wait_for(window.root.update, lambda: presenter.picture is not None and not presenter.is_drawing)
+    window.root.update()
+
+    def stripes():
+        greys = [colour_at(view, x, view.winfo_height() // 2)[0] for x in range(100, 200)]
+        return np.abs(np.diff(greys)).mean()
+
+    assert stripes() < 25
+    view.full_size()
+    _, busiest_s = wait_for(window.root.update, lambda: presenter.detail is not None)
+    window.root.update()
+    assert busiest_s < 0.5
+    assert stripes() > 60
+    x, y = 100, 120
+    view.event_generate("<Motion>", x=x, y=y)
+    assert "mean" not in window.mosaic.spot.cget("text")
+    for _ in range(8):  # the window goes on while parts are read
+        view.show(view.viewport.moved(-150, 20))
+        _, busiest_s = wait_for(window.root.update, lambda: not presenter.is_drawing)
+        assert busiest_s < 0.5
+    view.fit()
+    wait_for(window.root.update, lambda: presenter.detail is None)
+    window.root.update()
+    assert len(view.find_all()) == 1
+
+
+def test_the_map_is_zoomed(open_window, survey, wait_for):
+    window = open_window()
+    window.take_input(survey)
+    wait_until_looked(window, wait_for)
+    window.root.update()
+    sky = window.folder.map
+    tiles = [item for item in sky.find_all() if sky.type(item) == "rectangle"]
+    fitted = sky.coords(tiles[0])
+    for _ in range(4):
+        sky.event_generate("<MouseWheel>" if window.root.tk.call("tk", "windowingsystem") != "x11" else "<Button-4>")
+    sky.event_generate("<Button-4>", x=30, y=40)
+    window.root.update()
+    height = window.presenter.view.contents.canvas_shape[0]
+    margin = 0.03 * max(window.presenter.view.contents.canvas_shape)
+    y0, y1, x0, x1 = window.presenter.view.contents.tiles[0][1]
+    corners = (margin + x0, margin + height - y1), (margin + x1, margin + height - y0)
+    expected = [value for corner in corners for value in sky.viewport.to_room(*corner)]
+    assert sky.coords(tiles[0]) == pytest.approx(expected, abs=1e-3)
+    assert sky.coords(tiles[0]) != pytest.approx(fitted, abs=5)
+    sky.fit()
+    window.root.update()
+    assert sky.coords(tiles[0]) == pytest.approx(fitted, abs=1e-3)
+
+
+def test_a_run_is_paused_cancelled_and_goes_on(open_window, longer_survey, tmp_path, wait_for, monkeypatch):
+    window = open_window()
+    choose(window, longer_survey, tmp_path / "out")
+    window.fresh.set(True)
+    window._choose_fresh()
+    window.start_button.invoke()
+    assert not window.fresh.get(), "what this run does would be thrown away"
+    wait_for(window.root.update, lambda: window.presenter.view.tiles[0] >= 1, 200.0)
+    window.pause_button.invoke()
+    assert window.pause_button.cget("text") == "Go on"
     answers = iter([False, True])
-    monkeypatch.setattr("zemosaic_app.tk.window.ask", lambda *_: next(answers))
+    monkeypatch.setattr("zemosaic_app.tk.window.ask", lambda *_, **__: next(answers))
     window.cancel_button.invoke()
-    assert window.presenter.view.doing == "running"
+    assert window.presenter.view.doing == "paused"
     window.cancel_button.invoke()
     wait_for(window.root.update, lambda: not window.presenter.is_running)
     window.root.update()
     assert window.presenter.view.ending == "cancelled"
     assert window.start_button.cget("text") == "Resume"
+    window.start_button.invoke()
+    wait_for(window.root.update, lambda: not window.presenter.is_running, 400.0)
+    window.root.update()
+    assert window.presenter.view.ending == "done"
+    assert outcome(tmp_path / "out") == "done"
+    log = window.log.text.get("1.0", "end")
+    assert "48 of 48 subs were measured by an earlier run" in log
+    assert window.start_button.cget("text") == "Start"
 
 
 def test_a_failing_run_and_a_crash_are_shown(open_window, survey, tmp_path, wait_for):
@@ -103,15 +340,16 @@ def test_a_failing_run_and_a_crash_are_shown(open_window, survey, tmp_path, wait
     os.kill(window.presenter.engine_pid, signal.SIGSEGV)
     wait_for(window.root.update, lambda: not window.presenter.is_running)
     window.root.update()
-    assert "SIGSEGV" in window.log.get("1.0", "end")
+    assert "SIGSEGV" in window.summary.title.cget("text")
+    assert "SIGSEGV" in window.log.text.get("1.0", "end")
 
 
-def test_closing_while_running_asks(open_window, survey, tmp_path, wait_for, monkeypatch):
+def test_closing_while_running_asks(open_window, survey, tmp_path, monkeypatch):
     window = open_window()
     choose(window, survey, tmp_path / "out")
     window.start_button.invoke()
     answers = iter([False, True])
-    monkeypatch.setattr("zemosaic_app.tk.window.ask", lambda *_: next(answers))
+    monkeypatch.setattr("zemosaic_app.tk.window.ask", lambda *_, **__: next(answers))
     window.close()
     assert window.root.winfo_exists()
     window.close()
@@ -119,79 +357,245 @@ def test_closing_while_running_asks(open_window, survey, tmp_path, wait_for, mon
         window.root.winfo_exists()
 
 
+def test_the_size_of_the_window_is_remembered_and_damage_is_not(open_window):
+    window = open_window()
+    window.root.geometry("1010x700")
+    window.root.update()
+    window.close()
+    assert open_window().root.winfo_height() == 700
+    assert open_window(prepare=lambda p: p.remembered.keep(tk_geometry="nonsense")).root.winfo_height() == 760
+
+
 def test_a_question_is_answered_by_keys(open_window):
     window = open_window()
 
-    def press(key):
+    def answer_with(key):
         box = next(child for child in window.root.winfo_children() if isinstance(child, tkinter.Toplevel))
         box.after(5000, box.destroy)  # a test waits for nothing without an end
         box.update()
         box.event_generate(key)
 
     for key, answer in (("<Escape>", False), ("<Return>", False)):
-        window.root.after(300, press, key)
+        window.root.after(300, answer_with, key)
         assert widgets.ask(window.root, "title", "text", "yes", "no") is answer
+
+
+def test_a_question_that_settles_itself_goes_away(open_window):
+    window = open_window()
+    open_for = iter([True, True, False])
+    window.root.after(20_000, window.root.destroy)  # a test waits for nothing without an end
+    assert widgets.ask(window.root, "title", "text", "yes", "no", is_open=lambda: next(open_for)) is False
+
+
+def test_tabs_give_the_keys_to_what_they_show(open_window):
+    window = open_window()
+    shown = (window.folder.map, window.mosaic.view, window.log.text, window.metrics.table.tree)
+    for number, widget in enumerate(shown):
+        window._turn_to(number)
+        window.root.update()
+        assert first_with_focus(window.root, window.tabs.select()) == str(widget)
+
+
+def first_with_focus(root, place):
+    """Where a click on a tab puts the focus."""
+    return str(root.tk.call("ttk::focusFirst", place))
+
+
+def test_keys_start_a_run_and_turn_to_tabs(open_window, survey, tmp_path):
+    window = open_window()
+    choose(window, survey, tmp_path / "out")
+    window._choose_language("fr")  # built again: each key still does one thing
+    press(window, window.root, "<Control-r>")
+    assert window.presenter.is_running
+    press(window, window.root, "<Control-p>")
+    assert window.presenter.view.doing == "paused"
+    press(window, window.root, "<Control-Key-4>")
+    assert window.tabs.index("current") == 3
 
 
 def test_no_text_is_untranslated(open_window, pseudo):
     window = open_window(prepare=pseudo.use_in)
-    wrong = [text for text in texts_of(window.root) if not pseudo.is_translated(text)]
-    assert not wrong
+    texts = texts_of_window(window)
+    assert len(texts) > 200
+    assert [text for text in texts if not pseudo.is_translated(text)] == []
 
 
 def test_no_text_is_untranslated_after_a_run(open_window, damaged_survey, tmp_path, pseudo, wait_for):
+    """Reasons of files set aside, the table of metrics, the place under the cursor, the summary."""
     window = open_window(prepare=pseudo.use_in)
     choose(window, damaged_survey, tmp_path / "out")
-    view = window.presenter.view
-    wait_for(window.root.update, lambda: view.contents is not None and view.doing == "nothing")
-    names = ["LP", "night1", "night2", "  R  ", "  G  ", "  B  ", *view.contents.cameras, str(tmp_path)]
+    wait_until_looked(window, wait_for)
+    view, presenter = window.presenter.view, window.presenter
+    names = ["LP", "night1", "night2", *view.contents.filters, *view.contents.cameras, str(tmp_path)]
+    names += [path.name for path in damaged_survey.iterdir()]
     window.start_button.invoke()
-    wait_for(window.root.update, lambda: not window.presenter.is_running, 400.0)
+    wait_for(window.root.update, lambda: not presenter.is_running, 400.0)
+    wait_for(window.root.update, lambda: presenter.picture is not None and not presenter.is_drawing)
+    window._turn_to(1)
     window.root.update()
-    window.log.configure(state="normal")
-    window.log.delete("1.0", "end")  # lines of the log stay as they are
-    wrong = [text for text in texts_of(window.root) if not pseudo.is_translated(text, names)]
-    assert wrong == []
-    assert len(window.summary.get("1.0", "end").splitlines()) > 9
+    window.mosaic.view.event_generate("<Motion>", x=250, y=200)
+    assert window.mosaic.spot.cget("text") != presenter.texts("mosaic.hint")
+    assert len(window.folder.aside.rows) == 2
+    assert len(window.metrics.table.rows) > 10
+    assert len(window.summary.seams.rows) == 3
+    window.log.text.configure(state="normal")
+    window.log.text.delete("1.0", "end")  # lines of the log stay as they are
+    assert [text for text in texts_of_window(window) if not pseudo.is_translated(text, names)] == []
+
+
+def texts_of_box(window, act):
+    """Every text of the box that something opens; it is closed."""
+    found = []
+
+    def look():
+        box = next(child for child in window.root.winfo_children() if isinstance(child, tkinter.Toplevel))
+        found.extend(texts_of(box))
+        box.destroy()
+
+    window.root.after(400, look)
+    act()
+    return [text for text in found if text]
 
 
 def test_no_text_of_a_box_is_untranslated(open_window, survey, tmp_path, pseudo):
     window = open_window(prepare=pseudo.use_in)
-
-    def texts_of_box(act):
-        found = []
-
-        def look():
-            box = next(child for child in window.root.winfo_children() if isinstance(child, tkinter.Toplevel))
-            found.extend([box.title(), *texts_of(box)])
-            box.destroy()
-
-        window.root.after(400, look)
-        act()
-        return [text for text in found if text]
-
-    assert len(nothing_chosen := texts_of_box(window.start)) >= 3
-    choose(window, survey, survey / "inside")
+    window.presenter.presets.save("mine", {"no_such": 1})
+    window.presets.name.set("mine")
+    names = ("mine", "no_such", str(tmp_path), "json", "config", "presets", *GridSettings.model_fields)
+    for act in (window.start, window._about, window._delete_preset, window._load_preset):
+        assert len(found := texts_of_box(window, act)) >= 3
+        assert [text for text in found if not pseudo.is_translated(text, names)] == []
+    choose(window, survey, tmp_path / "out")
     window.start()
-    assert len(cancelled := texts_of_box(window.cancel)) >= 4
-    assert [text for text in [*nothing_chosen, *cancelled] if not pseudo.is_translated(text)] == []
+    for act in (window.cancel, window.close):
+        assert len(found := texts_of_box(window, act)) >= 4
+        assert [text for text in found if not pseudo.is_translated(text)] == []
 
 
 def test_an_untranslated_text_would_be_found(open_window, pseudo):
+    wrong = {text for text in texts_of_window(open_window()) if not pseudo.is_translated(text)}
+    assert {"Start", "File", "Appearance", "Reason", "Value", "The mosaic grows here, tile by tile."} <= wrong
+
+
+def test_what_cannot_be_entered_is_told_and_settings_are_found(open_window):
     window = open_window()
-    assert [text for text in texts_of(window.root) if not pseudo.is_translated(text)]
+    entry = window.form.widgets["batch_overlap_pct"]
+    entry.delete(0, "end")
+    entry.insert(0, "95")
+    assert "at most 90" in window.headline.cget("text")
+    assert entry.cget("style") == "Wrong.TEntry"
+    window.form.search.insert(0, "drizzle")
+    window.root.update()
+    seen = {name for name, widget in window.form.widgets.items() if widget.winfo_ismapped()}
+    assert {"drizzle_pixfrac", "resample_kernel"} <= seen
+    assert "threads" not in seen
+    window.form.find("")
+    window.root.update()
+    assert window.form.widgets["batch_overlap_pct"].winfo_ismapped()
+    assert not window.form.widgets["drizzle_pixfrac"].winfo_ismapped()
 
 
-def test_settings_presets_and_languages(open_window):
+def test_the_wheel_scrolls_the_settings_and_changes_none(open_window):
+    window = open_window()
+    choice = window.form.widgets["stack_norm_method"]
+    before, top = choice.get(), choice.winfo_rooty()
+    for _ in range(3):
+        choice.event_generate("<Button-5>")
+    window.root.update()
+    assert choice.get() == before
+    assert choice.winfo_rooty() < top
+    window._choose_language("fr")
+    window.root.update()
+    window.form.widgets["stack_norm_method"].event_generate("<Button-5>")
+    window.root.update()
+
+
+def test_a_setting_that_takes_the_focus_is_scrolled_into_view(open_window):
+    window = open_window()
+    last = window.form.widgets["memory_gb"]
+    bottom = window.form.winfo_rooty() + window.form.winfo_height()
+    window.form.find("memory")
+    window.form.find("")
+    window.form._groups[-1].turn()
+    window.root.update()
+    assert last.winfo_rooty() > bottom
+    press(window, last)
+    assert last.winfo_rooty() + last.winfo_height() <= bottom
+
+
+def test_light_and_dark(open_window, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))  # no system that could be asked
+    window = open_window()
+    style = tkinter.ttk.Style(window.root)
+    for scheme, palette in (("dark", DARK), ("light", LIGHT), ("system", LIGHT)):
+        window._choose_scheme(scheme)
+        window.root.update()
+        assert style.lookup("TFrame", "background") == palette.window
+        assert style.lookup("Treeview", "background") == palette.base
+        assert window.log.text.cget("background") == palette.base
+        assert window.log.text.cget("foreground") == palette.text
+        assert window.root.cget("background") == palette.window
+        assert window.presenter.remembered.get("scheme") == scheme
+
+
+def test_settings_presets_and_languages(open_window, monkeypatch):
     window = open_window()
     window.presenter.enter("threads", "3")
-    window.preset.set("mine")
+    window.presets.name.set("mine")
     window._save_preset()
     window._use({})
-    assert window.presenter.form.value("threads") == 0
-    window.preset.set("mine")
+    assert window.form.widgets["threads"].get() == "0"
+    window.presets.name.set("mine")
     window._load_preset()
-    assert window.presenter.form.value("threads") == 3
-    window.language.current(1)
-    window._choose_language()
+    assert window.form.widgets["threads"].get() == "3"
+    window._choose_language("fr")
     assert window.start_button.cget("text") == "Démarrer"
+    monkeypatch.setattr("zemosaic_app.tk.window.ask", lambda *_: True)
+    window.presets.name.set("mine")
+    window._delete_preset()
+    assert window.presenter.presets.names() == []
+
+
+def test_the_command_is_used_by_keys_alone(screen, survey, tmp_path, wait_for):
+    """``zemosaic gui --tk`` with keys that a person presses: a run to its end, and the end of the program."""
+    if shutil.which("xdotool") is None:
+        pytest.skip("xdotool is not installed (Debian package xdotool)")
+    environment = {**os.environ, "DISPLAY": screen, "ZEMOSAIC_CONFIG": str(tmp_path / "config")}
+    output = tmp_path / "out"
+
+    def press_key(name):
+        subprocess.run(["xdotool", "mousemove", "500", "400", "key", name], env=environment, check=True)
+
+    command = [sys.executable, "-m", "zemosaic_app.cli", "gui", "--tk", str(survey), str(output)]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as program:
+        subprocess.run(["xdotool", "search", "--sync", "--name", "ZeMosaic"], env=environment, check=True, timeout=60)
+        try:
+            wait_for(lambda: press_key("ctrl+r"), (output / "zemosaic.log").exists, 60.0)
+            wait_for(lambda: None, lambda: outcome(output) == "done", 300.0)
+            wait_for(lambda: press_key("ctrl+q"), lambda: program.poll() is not None, 60.0)
+        finally:
+            program.kill()
+        assert program.stderr.read() == ""
+    assert program.returncode == 0
+
+
+def outcome(output):
+    try:
+        return json.loads((output / "run_report.json").read_text())["outcome"]
+    except FileNotFoundError:
+        return ""
+
+
+def test_a_hint_is_shown_where_the_cursor_rests(open_window, wait_for):
+    window = open_window()
+    widget = window.form.widgets["batch_overlap_pct"]
+
+    def boxes():
+        return [child for child in widget.winfo_children() if isinstance(child, tkinter.Toplevel)]
+
+    widget.event_generate("<Enter>")
+    wait_for(window.root.update, boxes, 5.0)
+    assert "at most 90" in boxes()[0].winfo_children()[0].cget("text")
+    widget.event_generate("<Leave>")
+    window.root.update()
+    assert boxes() == []

@@ -70,6 +70,12 @@ def to_the_end(app, window, told):
     QTest.mouseMove(window.mosaic.view.viewport(), middle)
     yield lambda: "ADU" in window.mosaic.spot.text()
     told["spot"] = window.mosaic.spot.text()
+    window.mosaic.view.full_size()
+    yield lambda: window.presenter.detail is not None
+    told["scale_of_detail"] = window.presenter.detail.scale * window.mosaic.view.part_in_view().scale
+    QTest.mouseMove(window.mosaic.view.viewport(), middle / 2)
+    yield lambda: window.mosaic.spot.text() != told["spot"]
+    told["spot_of_detail"] = window.mosaic.spot.text()
 
 
 def cancelled_and_resumed(app, window, told):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from zemosaic_app.presenter import summary, wording
+from zemosaic_app.presenter.appearance import DARK, LIGHT, palette_of
 from zemosaic_app.presenter.config import Presets, Remembered
 from zemosaic_app.presenter.engine import Engine
 from zemosaic_app.presenter.folder_look import look_into
@@ -166,6 +167,8 @@ def test_events_become_a_state():
     now[0] = 500.0
     view.resume()
     assert view.time_left(texts) == "about 30 s left"
+    now[0] = 528.0
+    assert view.time_left(texts) == "a few seconds left"
     view.apply(PhaseStarted("b", 2, 0.5))
     assert view.fraction == pytest.approx(0.5)
     view.apply(JobEnded("done"))
@@ -417,6 +420,20 @@ def test_the_stretch_answers_to_its_controls(tmp_path):
 def test_controls_turned_all_the_way():
     assert turned_look("weight", {}) == Look("weight")
     assert turned_look("image", {"brighter": 1.0, "harder": -0.5}) == Look("image", 0.0, 4.0, -1.0)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems are asked in other ways")
+def test_a_dark_system_has_dark_windows(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    command = tmp_path / "gsettings"
+    for told, palette in (("'prefer-dark'", DARK), ("'default'", LIGHT)):
+        command.write_text(f'#!/bin/sh\necho "{told}"\n')
+        command.chmod(0o755)
+        assert palette_of("system") is palette
+        assert palette_of("dark") is DARK
+        assert palette_of("light") is LIGHT
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    assert palette_of("system") is LIGHT
 
 
 def test_a_setting_is_found_by_its_label_its_name_and_its_sentence():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
+import zlib
 from html.parser import HTMLParser
 
 import numpy as np
@@ -18,6 +20,7 @@ from zemosaic_app.report.charts import Series, make_chart, nice_ticks, number_ax
 from zemosaic_app.report.facts import matching_rows
 from zemosaic_app.report.sections import ROWS_SHOWN
 from zemosaic_app.report.sky import TilePlace, degrees_text, hours_text, seam_lines, step_class
+from zemosaic_app.report.values import make_plane
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError
 from zemosaic_engine.events import CancelToken, PhaseStarted
 from zemosaic_engine.settings import GridSettings
@@ -188,18 +191,44 @@ def test_a_cancelled_run_reports_why_and_its_footprints(tmp_path):
     assert any("footprint" in (attrs.get("class") or "") for _, attrs in page.tags)
 
 
-def test_a_failed_run_shows_no_mosaic_of_an_earlier_one(hostile, tmp_path):
+def test_a_cancelled_run_shows_its_own_files_and_none_of_an_earlier_one(tmp_path):
+    """Whatever their times say: here the earlier ones are of tomorrow, as after a clock was set back."""
+    output = make_run(tmp_path, ["a.fits", "b.fits", "c.fits"])
+    for path in output.iterdir():
+        os.utime(path, (path.stat().st_mtime + 86400.0,) * 2)
+    (tmp_path / "in" / "c.fits").unlink()
+    cancel = CancelToken()
+
+    def stop(event):
+        if isinstance(event, PhaseStarted) and "photometry" in event.name:
+            cancel.cancel()
+
+    order = RunOrder(tmp_path / "in", output, GridSettings(threads=1), "grid", tiles_only=True)
+    with pytest.raises(Cancelled):
+        run_and_report(order, stop, cancel)
+    run = json.loads((output / "run_report.json").read_text())
+    assert set(run["files"]) == {"subs", "rejected", "log"}
+    page = page_of(output)
+    for name in ("mosaic_grid.png", "mosaic_grid_coverage.fits", "seams.ecsv", "tile_photometry.ecsv"):
+        assert f"{name} is of an earlier run" in page.text
+    assert not [tag for tag, _ in page.tags if tag == "image"]
+    assert json.loads(page.scripts[0])["tables"]["subs"]["labels"] == ["a.fits", "b.fits"]
+
+
+def test_a_folder_that_was_moved_keeps_its_files(hostile, tmp_path):
+    """Also after a run that failed, and to another system: their names are what counts."""
     for path in hostile.iterdir():
         if path.is_file() and path.name != "report.html":
             (tmp_path / path.name).write_bytes(path.read_bytes())
     run = json.loads((tmp_path / "run_report.json").read_text())
-    run |= {"outcome": "failed", "reason": "No <b>luck</b>.", "started": "2999-01-01T00:00:00+00:00"}
+    files = {name: "C:\\mosaics\\" + path.split("/")[-1] for name, path in run["files"].items() if name != "seams"}
+    run |= {"outcome": "failed", "reason": "No <b>luck</b>.", "files": files}
     (tmp_path / "run_report.json").write_text(json.dumps(run))
     write_report(tmp_path)
     page = page_of(tmp_path)
     assert "No <b>luck</b>." in page.text
-    assert "mosaic_grid.png is of an earlier run" in page.text
-    assert not [tag for tag, _ in page.tags if tag == "image"]
+    assert "seams.ecsv is of an earlier run" in page.text
+    assert len([tag for tag, _ in page.tags if tag == "image"]) == 2
 
 
 def test_a_refused_run_leaves_the_report_of_the_last_one(tmp_path):
@@ -317,3 +346,56 @@ def test_a_large_table_is_cut_and_says_where_the_rest_is(hostile, tmp_path):
     text = page_of(tmp_path).text
     assert f"{ROWS_SHOWN} of {ROWS_SHOWN + 50} rows" in text
     assert "250 \u00d7 cloud" in text
+
+
+# --- values under the cursor
+
+
+def unpacked(told):
+    """The planes of values as the page's script reads them."""
+    raw = np.frombuffer(zlib.decompress(base64.b64decode(told["bytes"])), np.uint8).reshape(4, -1).astype(np.int64)
+    numbers = (raw[0] | raw[1] << 8 | raw[2] << 16 | raw[3] << 24).astype(np.uint32).view(np.int32)
+    return numbers.reshape(len(told["planes"]), told["height"], told["width"])
+
+
+def test_values_of_the_page_are_those_of_the_mosaic(hostile):
+    told = json.loads(page_of(hostile).scripts[0])["values"]
+    mosaic, coverage = fits.getdata(hostile / "mosaic_grid.fits"), fits.getdata(hostile / "mosaic_grid_coverage.fits")
+    assert told["block"] == 1
+    assert [plane["name"] for plane in told["planes"]] == ["L", ""]
+    image, subs = unpacked(told)
+    missing = np.isnan(mosaic)
+    assert np.array_equal(image == -(2**31), missing)
+    step = told["planes"][0]["step"]
+    assert np.abs(image[~missing] * step - mosaic[~missing]).max() <= 0.51 * step
+    assert np.array_equal(subs, coverage)
+
+
+@pytest.mark.parametrize(("noise", "digits"), [(30.0, 0), (3.0, 0), (1.0, 1), (0.04, 2), (0.0, 3)])
+def test_values_have_the_digits_that_their_noise_leaves(noise, digits):
+    values = np.random.default_rng(1).normal(1000.0, noise, (50, 60)).astype(np.float32)
+    values[3, 4], values[5, 6] = np.nan, 1e20
+    plane = make_plane("R", values)
+    assert plane.digits == digits
+    assert plane.step <= max(noise, 1e-3)
+    assert plane.values[3, 4] == -(2**31)
+    assert plane.values[5, 6] == 2**31 - 1
+
+
+def test_a_page_of_a_large_mosaic_has_values_of_blocks(tmp_path):
+    image = np.random.default_rng(1).normal(100.0, 9.0, (3, 900, 1300)).astype(np.float32)
+    header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -1e-3, "CDELT2": 1e-3})
+    fits.PrimaryHDU(image, header).writeto(tmp_path / "mosaic_grid.fits")
+    fits.PrimaryHDU(np.full((900, 1300), 7, np.uint16), header).writeto(tmp_path / "mosaic_grid_coverage.fits")
+    run = {"schema": 1, "mode": "grid", "outcome": "done", "input": "i", "output": "o", "started": ""}
+    (tmp_path / "run_report.json").write_text(json.dumps(run | {"settings": {}, "versions": {}}))
+    write_report(tmp_path)
+    page = page_of(tmp_path)
+    told = json.loads(page.scripts[0])["values"]
+    assert (told["block"], told["height"], told["width"]) == (4, 225, 325)
+    planes = unpacked(told)
+    means = image.reshape(3, 225, 4, 325, 4).mean(axis=(2, 4))
+    for plane, facts, true in zip(planes, told["planes"], means, strict=False):
+        assert np.abs(plane * facts["step"] - true).max() <= 0.51 * facts["step"]
+    assert (planes[3] == 7).all()
+    assert "means over 4 \u00d7 4 pixels" in page.text

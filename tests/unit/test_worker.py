@@ -85,7 +85,25 @@ def test_a_run_leaves_log_table_picture_and_report(folders):
     assert [phase["name"] for phase in report["phases"]] == names
     assert sum(phase["seconds"] for phase in report["phases"]) <= report["seconds"] + 1e-6
     assert all(Path(path).is_file() for path in report["files"].values())
+    expected = {"mosaic", "coverage", "picture", "subs", "tile_photometry", "seams", "rejected", "log"}
+    assert set(report["files"]) == expected
     assert any(name.startswith("seam") for name in report["metrics"])
+
+
+def test_while_it_runs_the_report_names_what_is_written(folders):
+    """What a run that is killed leaves: its files and phases up to the last one, none of an earlier run."""
+    tiles(folders, threads=2)
+    told = []
+
+    def look(event):
+        if isinstance(event, LogLine) and (folders[1] / "run_report.json").is_file():
+            told.append(report_of(folders[1]))
+
+    tiles(folders, look, threads=2)
+    at_work = [report for report in told if report["outcome"] == "running"]
+    assert set(at_work[0]["files"]) <= {"log", "subs"}
+    assert {"log", "subs", "seams", "tile_photometry", "mosaic", "coverage"} == set(at_work[-1]["files"])
+    assert at_work[-1]["phases"][-1]["name"] == "GRID: final save"  # the last that came to its end
 
 
 def test_the_log_tells_versions_settings_phases_costs_and_ends_with_the_memory(folders):

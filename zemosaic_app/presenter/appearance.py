@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass
 
 # What people may choose; the first leaves it to the system.
@@ -55,3 +57,48 @@ DARK = Palette(
     tip_text="#e6e8eb",
     link="#7ab0f5",
 )
+
+# For a toolkit that has no colours of its own.
+LIGHT = Palette(
+    window="#f1f2f4",
+    base="#ffffff",
+    alternate="#f6f7f9",
+    text="#1e2126",
+    faint="#9aa0a8",
+    placeholder="#6b7280",
+    button="#e3e5e9",
+    light="#d5d9df",
+    border="#b9bec6",
+    highlight="#2f6fc4",
+    highlighted_text="#ffffff",
+    tip="#ffffe1",
+    tip_text="#1e2126",
+    link="#2f6fc4",
+)
+
+
+def palette_of(scheme: str) -> Palette:
+    """The colours of one of `SCHEMES`; any other word is taken as the system's."""
+    is_dark = scheme == "dark" or (scheme != "light" and system_is_dark())
+    return DARK if is_dark else LIGHT
+
+
+def system_is_dark() -> bool:
+    """True if the system is set to dark windows; False where it is not or does not tell."""
+    if sys.platform == "win32":
+        import winreg
+
+        place = r"Software\Microsoft\Windows\CurrentVersion\Themes\Personalize"
+        try:
+            with winreg.OpenKey(winreg.HKEY_CURRENT_USER, place) as key:
+                return bool(winreg.QueryValueEx(key, "AppsUseLightTheme")[0] == 0)
+        except OSError:  # older than the choice
+            return False
+    command = ["gsettings", "get", "org.gnome.desktop.interface", "color-scheme"]
+    if sys.platform == "darwin":
+        command = ["defaults", "read", "-g", "AppleInterfaceStyle"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=2.0, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):  # another desktop, or none
+        return False
+    return "dark" in told.lower()

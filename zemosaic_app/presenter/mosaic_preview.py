@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,9 +13,11 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
+from zemosaic_engine.geometry import Box
 from zemosaic_utils import block_means, measure_curve, shrinking_factor, through_curve
 
 from .folder_look import place_on
+from .mosaic_detail import Detail, Layers, Part, part_box, read_layers
 
 Layer = Literal["image", "coverage", "weight"]
 LAYERS: tuple[Layer, ...] = ("image", "coverage", "weight")
@@ -67,7 +69,8 @@ class _Piece:
 class MosaicPreview:
     """Layers of a mosaic, shrunk to what a screen shows.
 
-    `grow` and `finish` read files and may run on a thread beside the window; all else is for the window.
+    `grow`, `finish`, `picture` and `detail` read files or compute, and run one after another on a thread beside the
+    window; all else is for the window.
 
     Parameters
     ----------
@@ -93,6 +96,15 @@ class MosaicPreview:
         self._seen: dict[str, int] = {}
         self._pieces: dict[str, _Piece] = {}
         self._layers: dict[Layer, NDArray[np.float32]] = {}
+        self._files: dict[str, tuple[Path, Box]] = {}
+        self._painter: tuple[tuple[int, Look], Callable[[NDArray[np.float32]], NDArray[np.uint8]]] | None = None
+        self._near: tuple[int, Layers] | None = None
+        self._near_shown: tuple[Look, Detail] | None = None
+
+    @property
+    def block(self) -> int:
+        """A pixel of the pictures is a mean over so many pixels of the mosaic, along each side."""
+        return self._factor
 
     @property
     def is_empty(self) -> bool:
@@ -137,6 +149,7 @@ class MosaicPreview:
         with self._lock:
             self._wcs, self._bounds, self._factor = wcs, [0, shape[0], 0, shape[1]], factor
             self._pieces.clear()
+            self._files = {mosaic.name: (mosaic, Box(*self._bounds))}
             self._layers = {"image": image, "coverage": coverage, "weight": weight}
             self.version += 1
 
@@ -144,18 +157,47 @@ class MosaicPreview:
         """The chosen layer as (h, w, 3), north up; shape (0, 0, 3) while there is none."""
         with self._lock:
             layer = self._layers.get(look.layer)
-            layer = None if layer is None else layer.copy()
+            version = self.version
         if layer is None:
             return np.zeros((0, 0, 3), dtype=np.uint8)
-        if look.layer != "image":
-            return np.ascontiguousarray(_coloured(layer)[::-1])
-        curve = measure_curve(layer)
-        if curve is not None:
-            curve = curve.adjusted(darker=look.darker, brighter=look.brighter, harder=look.harder)
-        picture = through_curve(layer, curve)
-        if picture.shape[2] == 1:
-            picture = np.repeat(picture, 3, axis=2)
-        return np.ascontiguousarray(picture[::-1])
+        return self._paint_like(version, look, layer)(layer)
+
+    def detail(self, part: Part, look: Look) -> Detail | None:
+        """A finer picture of what is in view, in the colours of the whole; None where that shows all there is.
+
+        The same object again if the last one still holds what is in view.
+        """
+        with self._lock:
+            whole = self._layers.get(look.layer)
+            if whole is None or self._bounds is None:
+                return None
+            bounds, height, version, files = Box(*self._bounds), len(whole), self.version, [*self._files.values()]
+        needed, block = part_box(part, bounds, height, self._factor, margin=0.0)
+        if block == self._factor or needed.is_empty:
+            return None
+        names = LAYERS if block == 1 else (look.layer,)
+        if self._near is None or self._near[0] != version or not self._near[1].holds(needed, block, names):
+            box, block = part_box(part, bounds, height, self._factor)
+            try:
+                self._near, self._near_shown = (version, read_layers(files, box, block, names)), None
+            except OSError:  # taken away or replaced at this moment: the whole picture stays
+                return None
+        if self._near_shown is None or self._near_shown[0] != look:
+            near = self._near[1]
+            if look.layer not in near.arrays:  # nothing is there yet
+                return None
+            picture = self._paint_like(version, look, whole)(near.arrays[look.layer])
+            left, top = (near.box.x0 - bounds.x0) / self._factor, height - (near.box.y1 - bounds.y0) / self._factor
+            self._near_shown = look, Detail(picture, left, top, near.block / self._factor)
+        return self._near_shown[1]
+
+    def _paint_like(
+        self, version: int, look: Look, whole: NDArray[np.float32]
+    ) -> Callable[[NDArray[np.float32]], NDArray[np.uint8]]:
+        """What makes a picture, (h, w, 3) and north up, of a layer or a part of it: the whole gives the colours."""
+        if self._painter is None or self._painter[0] != (version, look):
+            self._painter = (version, look), _painter(look, whole)
+        return self._painter[1]
 
     def spot(self, column: float, row: float) -> Spot | None:
         """What a place of the pictures (from their upper left corner) shows; None outside."""
@@ -167,10 +209,15 @@ class MosaicPreview:
             assert self._bounds is not None
             full_x = (column * self._factor) + self._bounds[2] - 0.5
             full_y = (height - row) * self._factor + self._bounds[0] - 0.5
-            values = tuple(float(value) for value in self._layers["image"][y, x])
-            coverage, weight = float(self._layers["coverage"][y, x]), float(self._layers["weight"][y, x])
+            block, layers = self._factor, {name: array[y, x] for name, array in self._layers.items()}
+            pixel = int((height - row) * self._factor) + self._bounds[0], int(column * self._factor) + self._bounds[2]
+            near = self._near[1] if self._near is not None and self._near[0] == self.version else None
+            if near is not None and near.holds(Box(pixel[0], pixel[0] + 1, pixel[1], pixel[1] + 1), 1, LAYERS):
+                at = pixel[0] - near.box.y0, pixel[1] - near.box.x0
+                block, layers = 1, {name: near.arrays[name][at] for name in LAYERS}
             sky = "" if self._wcs is None else sky_text(*self._wcs.pixel_to_world_values(full_x, full_y))
-        return Spot(round(full_x), round(full_y), values, coverage, weight, sky, self._factor)
+        values = tuple(float(value) for value in layers["image"])
+        return Spot(*pixel[::-1], values, float(layers["coverage"]), float(layers["weight"]), sky, block)
 
     def _read_tile(self, path: Path) -> _Piece:
         with fits.open(path, memmap=False) as hdus:
@@ -196,6 +243,7 @@ class MosaicPreview:
     def _take(self, name: str, piece: _Piece) -> None:
         with self._lock:
             self._pieces[name] = piece
+            self._files[name] = self._output / "tiles" / name, Box(*piece.box)
             bounds = list(self._bounds or piece.box)
             wider = [min(bounds[0], piece.box[0]), max(bounds[1], piece.box[1])]
             wider += [min(bounds[2], piece.box[2]), max(bounds[3], piece.box[3])]
@@ -232,10 +280,26 @@ class MosaicPreview:
             part[good] = values[:height, :width][good]
 
 
-def _coloured(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """A map of numbers in colours, (h, w, 3); black where it is 0 or nothing."""
+def _painter(look: Look, whole: NDArray[np.float32]) -> Callable[[NDArray[np.float32]], NDArray[np.uint8]]:
+    """The colours that suit a layer as a whole."""
+    if look.layer != "image":
+        good = np.isfinite(whole) & (whole > 0)
+        top = float(np.quantile(whole[good], 0.999)) if good.any() else 1.0
+        return lambda values: np.ascontiguousarray(_coloured(values, top)[::-1])
+    curve = measure_curve(whole)
+    if curve is not None:
+        curve = curve.adjusted(darker=look.darker, brighter=look.brighter, harder=look.harder)
+
+    def paint(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+        picture = through_curve(values, curve)[::-1]
+        return np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else np.ascontiguousarray(picture)
+
+    return paint
+
+
+def _coloured(values: NDArray[np.float32], top: float) -> NDArray[np.uint8]:
+    """A map of numbers in colours, (h, w, 3), the brightest from `top` on; black where it is 0 or nothing."""
     good = np.isfinite(values) & (values > 0)
-    top = float(np.quantile(values[good], 0.999)) if good.any() else 1.0
     place = np.clip(np.where(good, values, 0.0) / top, 0.0, 1.0) * (len(_MAP_COLOURS) - 1)
     steps = np.arange(len(_MAP_COLOURS))
     picture = np.stack([np.interp(place, steps, _MAP_COLOURS[:, channel]) for channel in range(3)], axis=-1)

@@ -19,6 +19,7 @@ from . import summary
 from .config import Presets, Remembered, config_folder
 from .engine import Engine
 from .form import Form
+from .mosaic_detail import Detail, Part
 from .mosaic_preview import Look, MosaicPreview
 from .texts import Texts, load_texts
 from .view_state import ViewState
@@ -40,6 +41,7 @@ class Changed:
     preview: bool = False
     ended: bool = False
     contents: bool = False
+    detail: bool = False
 
 
 class Presenter:
@@ -59,11 +61,15 @@ class Presenter:
     mode : str
         ``"grid"`` or ``"classic"``.
     fresh : bool
-        Use nothing that earlier runs did.
+        Use nothing that earlier runs did; holds for one run.
     look : Look
         How the mosaic is to be shown; may be set at any time.
     picture : ndarray of uint8, shape (h, w, 3), or None
         The mosaic as it is shown now, north up; `poll` says when there is another one.
+    part : Part or None
+        What is in view of the picture; may be set at any time.
+    detail : Detail or None
+        A finer picture of that part, if the mosaic has more to show than its picture; `poll` says when it changed.
     """
 
     def __init__(self, folder: Path | None = None, language: str = "") -> None:
@@ -89,6 +95,10 @@ class Presenter:
         self.picture: NDArray[np.uint8] | None = None
         self._rendering: Future[NDArray[np.uint8]] | None = None
         self._rendered: tuple[int, Look] | None = None
+        self.part: Part | None = None
+        self.detail: Detail | None = None
+        self._detailing: Future[Detail | None] | None = None
+        self._detailed: tuple[int, Look, Part] | None = None
 
     # --- what is chosen
 
@@ -168,6 +178,7 @@ class Presenter:
         shape, header = (contents.canvas_shape, contents.canvas_header) if is_known and contents else ((), "")
         self.preview = MosaicPreview(self.output, shape, header)
         self.picture, self._rendering, self._rendered = None, None, None
+        self.part, self.detail, self._detailing, self._detailed = None, None, None, None
         self._began_s = 0.0 if self.can_go_on else time.time() - 1.0
         self.view.begin("running")
         self._engine = Engine(
@@ -180,6 +191,7 @@ class Presenter:
                 "fresh": self.fresh,
             }
         )
+        self.fresh = False  # what this run does is not thrown away by the next one
 
     def pause(self) -> None:
         """Let the run wait."""
@@ -239,7 +251,8 @@ class Presenter:
             self._engine.close()
             self._engine = None
         self._read_preview(ended)
-        return Changed(bool(messages), self._render(), ended, contents is not self.view.contents)
+        has_picture, has_contents = self._render(), contents is not self.view.contents
+        return Changed(bool(messages), has_picture, ended, has_contents, self._render_detail())
 
     def close(self) -> None:
         """End what is at work, remembering the folders; waits for the engine to be gone."""
@@ -302,10 +315,23 @@ class Presenter:
                 self._rendering = self._readers.submit(preview.picture, self.look)
         return is_new
 
+    def _render_detail(self) -> bool:
+        """Have what is in view made finer beside the window; True if that is another picture now, or gone."""
+        before = self.detail
+        if self._detailing is not None and self._detailing.done():
+            self.detail, self._detailing = self._detailing.result(), None
+        preview = self.preview
+        if preview is not None and self.part is not None and self._detailing is None and self.picture is not None:
+            wanted = (preview.version, self.look, self.part)
+            if wanted != self._detailed:
+                self._detailed = wanted
+                self._detailing = self._readers.submit(preview.detail, self.part, self.look)
+        return self.detail is not before
+
     @property
     def is_drawing(self) -> bool:
         """True while tiles are read or a picture is made beside the window."""
-        return self._reading is not None or self._rendering is not None
+        return any(work is not None for work in (self._reading, self._rendering, self._detailing))
 
 
 def _finish(preview: MosaicPreview, mosaic: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from zemosaic_app.durations import FEW_S
 from zemosaic_engine.events import Level, LogLine, PhaseStarted, Progress, SubCount, SubSetAside, TileCount, TimeLeft
 
 from .messages import Ending, FolderContents, JobEnded, MemoryInUse, Message
@@ -17,7 +18,7 @@ from .texts import Texts
 Doing = Literal["nothing", "looking", "running", "paused", "stopping"]
 
 LEVELS: tuple[Level, ...] = ("DEBUG", "INFO", "SUCCESS", "WARN", "ERROR")
-_MOST_LINES = 20_000
+MOST_LINES = 20_000
 _METRIC = re.compile(
     r"\[\w+\]\[METRICS\] (?P<figure>[^:(]+?)(?: \(channel (?P<channel>\w+)\))?: (?P<value>.*?)"
     r"(?: \((?P<when>before|after) scaling\))?$"
@@ -96,7 +97,7 @@ class ViewState:
     tiles: tuple[int, int] = (0, 0)
     subs: tuple[int, int] = (0, 0)
     memory_bytes: int = 0
-    log: deque[LogEntry] = field(default_factory=lambda: deque(maxlen=_MOST_LINES))
+    log: deque[LogEntry] = field(default_factory=lambda: deque(maxlen=MOST_LINES))
     metrics: list[Metric] = field(default_factory=list)
     set_aside: list[tuple[str, str]] = field(default_factory=list)
     contents: FolderContents | None = None
@@ -179,6 +180,8 @@ class ViewState:
         left = self._seconds_left()
         if left is None or self.doing != "running":
             return ""
+        if left < FEW_S:
+            return texts("run.few_left")
         return texts("run.time_left", time=texts.duration(left))
 
     def _seconds_left(self) -> float | None:

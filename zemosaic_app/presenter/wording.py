@@ -107,5 +107,6 @@ def spot_text(spot: Spot, texts: Texts) -> str:
     parts += [
         texts("mosaic.spot_coverage", n=f"{spot.coverage:.0f}"),
         texts("mosaic.spot_weight", n=f"{spot.weight:.3g}"),
+        texts("mosaic.spot_mean", n=spot.block) if spot.block > 1 else "",
     ]
     return "   ".join(part for part in parts if part)

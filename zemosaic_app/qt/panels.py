@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
     QLineEdit,
     QPlainTextEdit,
     QPushButton,
+    QSizePolicy,
     QSlider,
     QSplitter,
     QTableWidget,
@@ -28,17 +29,17 @@ from zemosaic_app.presenter.appearance import LOG_COLOURS
 from zemosaic_app.presenter.mosaic_preview import LAYERS, STRETCHES, turned_look
 from zemosaic_app.presenter.presenter import Presenter
 from zemosaic_app.presenter.texts import Texts
-from zemosaic_app.presenter.view_state import LEVELS, LogFilter
+from zemosaic_app.presenter.view_state import LEVELS, MOST_LINES, LogFilter
 
+from .folding_bar import FoldingBar
 from .picture_view import PictureView, SkyMap
-
-_MOST_LINES = 20_000
 
 
 def _table(titles: list[str]) -> QTableWidget:
     table = QTableWidget(0, len(titles))
     table.setHorizontalHeaderLabels(titles)
     table.verticalHeader().hide()
+    table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 8)
     table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
     table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
     table.horizontalHeader().setStretchLastSection(True)
@@ -99,27 +100,39 @@ class MosaicPanel(QWidget):
         super().__init__()
         self._presenter = presenter
         texts = presenter.texts
+        self.view = PictureView()
+        self.view.setToolTip(texts("mosaic.hint"))
+        self.view.setAccessibleName(texts("tab.mosaic"))
+        self.view.pointed.connect(self._tell_spot)
+        self.spot = QLabel(texts("mosaic.nothing"))
+        self.spot.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        # However much it tells, the window stays as narrow as its owner wants it.
+        self.spot.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.bar = self._make_bar()
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.view, 1)
+        layout.addWidget(self.spot)
+        self.show_preview()
+        self.show_detail()
+
+    def _make_bar(self) -> FoldingBar:
+        texts = self._presenter.texts
         self.layer = QComboBox()
         self.layer.addItems([texts(f"mosaic.{name}") for name in LAYERS])
         self.layer.setAccessibleName(texts("mosaic.layer"))
         self.layer.currentIndexChanged.connect(lambda _: self._choose_look())
-        bar = QHBoxLayout()
-        bar.addWidget(QLabel(texts("mosaic.layer")))
-        bar.addWidget(self.layer)
         self.sliders: dict[str, QSlider] = {}
+        stretch: list[tuple[QWidget, int]] = []
         for name in STRETCHES:
             slider = QSlider(Qt.Orientation.Horizontal)
             slider.setRange(-100, 100)
             slider.setMinimumWidth(60)
             slider.setAccessibleName(texts(f"mosaic.{name}"))
             slider.valueChanged.connect(lambda _: self._choose_look())
-            bar.addWidget(QLabel(texts(f"mosaic.{name}")))
-            bar.addWidget(slider, 1)
+            stretch += [(QLabel(texts(f"mosaic.{name}")), 0), (slider, 1)]
             self.sliders[name] = slider
-        self.view = PictureView()
-        self.view.setToolTip(texts("mosaic.hint"))
-        self.view.setAccessibleName(texts("tab.mosaic"))
-        self.view.pointed.connect(self._tell_spot)
+        buttons: list[tuple[QWidget, int]] = []
         for key, act in (
             ("mosaic.automatic", self._automatic),
             ("mosaic.fit", self.view.fit),
@@ -127,14 +140,9 @@ class MosaicPanel(QWidget):
         ):
             button = QPushButton(texts(key))
             button.clicked.connect(act)
-            bar.addWidget(button)
-        self.spot = QLabel(texts("mosaic.nothing"))
-        self.spot.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        layout = QVBoxLayout(self)
-        layout.addLayout(bar)
-        layout.addWidget(self.view, 1)
-        layout.addWidget(self.spot)
-        self.show_preview()
+            buttons.append((button, 0))
+        layer: list[tuple[QWidget, int]] = [(QLabel(texts("mosaic.layer")), 0), (self.layer, 0)]
+        return FoldingBar([[*layer, *stretch], buttons])
 
     def show_preview(self) -> None:
         """Draw what there is now."""
@@ -143,9 +151,14 @@ class MosaicPanel(QWidget):
             self.view.clear()
             self.spot.setText(self._presenter.texts("mosaic.nothing"))
             return
-        self.view.show_picture(picture)
+        preview = self._presenter.preview
+        self.view.show_picture(picture, preview.block if preview is not None else 1)
         if self.spot.text() == self._presenter.texts("mosaic.nothing"):
             self.spot.setText(self._presenter.texts("mosaic.hint"))
+
+    def show_detail(self) -> None:
+        """Draw what is in view finer, if there is something finer."""
+        self.view.show_detail(self._presenter.detail)
 
     def _choose_look(self) -> None:
         layer = LAYERS[self.layer.currentIndex()]
@@ -162,7 +175,9 @@ class MosaicPanel(QWidget):
         preview = self._presenter.preview
         spot = preview.spot(x, y) if preview is not None else None
         if spot is not None:
-            self.spot.setText(wording.spot_text(spot, self._presenter.texts))
+            text = wording.spot_text(spot, self._presenter.texts)
+            self.spot.setToolTip(text)
+            self.spot.setText(self.spot.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, self.spot.width()))
 
 
 class LogPanel(QWidget):
@@ -183,7 +198,7 @@ class LogPanel(QWidget):
         self.search.textChanged.connect(lambda _: self.refill())
         self.text = QPlainTextEdit()
         self.text.setReadOnly(True)
-        self.text.setMaximumBlockCount(_MOST_LINES)
+        self.text.setMaximumBlockCount(MOST_LINES)
         self.text.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self.text.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self.text.setPlaceholderText(texts("log.nothing"))
@@ -293,6 +308,10 @@ class SummaryPanel(QWidget):
             for s in summary.seams(report)
         ]
         _fill(self.seams, rows)
+        borders = 2 * self.seams.frameWidth()
+        self.seams.setFixedHeight(
+            self.seams.horizontalHeader().sizeHint().height() + self.seams.verticalHeader().length() + borders
+        )
         self.details.setPlainText(view.details)
         for part, is_shown in (
             (self.facts, is_done),

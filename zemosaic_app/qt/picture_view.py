@@ -19,6 +19,7 @@ from PySide6.QtGui import (
     QPixmap,
     QPolygonF,
     QResizeEvent,
+    QTransform,
     QWheelEvent,
 )
 from PySide6.QtWidgets import QGraphicsPixmapItem, QGraphicsScene, QGraphicsView, QWidget
@@ -26,6 +27,7 @@ from PySide6.QtWidgets import QGraphicsPixmapItem, QGraphicsScene, QGraphicsView
 from zemosaic_app.presenter import wording
 from zemosaic_app.presenter.appearance import PICTURE_GROUND, SUB_COLOUR, TILE_COLOUR
 from zemosaic_app.presenter.messages import FolderContents
+from zemosaic_app.presenter.mosaic_detail import Detail, Part
 
 _STEP = 1.25
 # So many footprints are drawn with a filling.
@@ -48,6 +50,7 @@ class ZoomView(QGraphicsView):
         self.setTransformationAnchor(QGraphicsView.ViewportAnchor.AnchorUnderMouse)
         self.setMouseTracking(True)
         self.is_fitted = True
+        self.finest = 1  # the finest that can be shown is so many times smaller than a unit of the scene
 
     def fit(self) -> None:
         """Show all of it, and go on doing so when the place changes."""
@@ -56,14 +59,9 @@ class ZoomView(QGraphicsView):
         if not rectangle.isEmpty():
             self.fitInView(rectangle, Qt.AspectRatioMode.KeepAspectRatio)
 
-    def full_size(self) -> None:
-        """One pixel of the picture on one of the screen."""
-        self.is_fitted = False
-        self.resetTransform()
-
     def zoom(self, factor: float) -> None:
-        """Larger or smaller, between a hundredth and forty times."""
-        if 0.01 < self.transform().m11() * factor < 40.0:
+        """Larger or smaller, between a hundredth and forty pixels of the screen for the finest that there is."""
+        if 0.01 < self.transform().m11() * factor < 40.0 * self.finest:
             self.is_fitted = False
             self.scale(factor, factor)
 
@@ -87,28 +85,55 @@ class ZoomView(QGraphicsView):
 
 
 class PictureView(ZoomView):
-    """A picture; tells the place under the cursor."""
+    """A picture, and a finer one of what is in view upon it; tells the place under the cursor."""
 
     pointed = Signal(float, float)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._item = QGraphicsPixmapItem()
-        self.scene().addItem(self._item)
+        self._item, self._fine = QGraphicsPixmapItem(), QGraphicsPixmapItem()
+        for item in (self._item, self._fine):
+            item.setTransformationMode(Qt.TransformationMode.SmoothTransformation)
+            self.scene().addItem(item)
 
-    def show_picture(self, picture: NDArray[np.uint8]) -> None:
-        """Show (h, w, 3), keeping zoom and place unless the size is another one."""
-        height, width = picture.shape[:2]
+    def show_picture(self, picture: NDArray[np.uint8], block: int) -> None:
+        """Show (h, w, 3), keeping zoom and place unless the size is another one.
+
+        A pixel of it is a mean over `block` x `block` pixels of the mosaic.
+        """
         before = self._item.pixmap().size()
-        image = QImage(picture.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
-        self._item.setPixmap(QPixmap.fromImage(image))
-        self.scene().setSceneRect(QRectF(0, 0, width, height))
+        self._item.setPixmap(_pixmap(picture))
+        self.finest = block
+        self.scene().setSceneRect(QRectF(0, 0, picture.shape[1], picture.shape[0]))
+        if before != self._item.pixmap().size():
+            self.show_detail(None)
         if self.is_fitted or before != self._item.pixmap().size():
             self.fit()
+
+    def show_detail(self, detail: Detail | None) -> None:
+        """Show a finer picture of a part in its place, or none."""
+        self._fine.setVisible(detail is not None)
+        if detail is not None:
+            self._fine.setPixmap(_pixmap(detail.picture))
+            self._fine.setPos(detail.left, detail.top)
+            self._fine.setScale(detail.scale)
+
+    def part_in_view(self) -> Part:
+        """What is in view, in pixels of the picture."""
+        seen = self.mapToScene(self.viewport().rect()).boundingRect().intersected(self.scene().sceneRect())
+        scale = self.transform().m11() * self.devicePixelRatioF()
+        return Part(seen.left(), seen.top(), seen.right(), seen.bottom(), scale)
+
+    def full_size(self) -> None:
+        """One pixel of the mosaic on one of the screen, however many of them the system takes for a point."""
+        self.is_fitted = False
+        scale = self.finest / self.devicePixelRatioF()
+        self.setTransform(QTransform.fromScale(scale, scale))
 
     def clear(self) -> None:
         """Show nothing."""
         self._item.setPixmap(QPixmap())
+        self.show_detail(None)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: D102, N802 - of Qt
         super().mouseMoveEvent(event)
@@ -160,3 +185,8 @@ def _pen(colour: QColor, width: int) -> QPen:
     pen = QPen(colour, width)
     pen.setCosmetic(True)  # as wide at every zoom
     return pen
+
+
+def _pixmap(picture: NDArray[np.uint8]) -> QPixmap:
+    height, width = picture.shape[:2]
+    return QPixmap.fromImage(QImage(picture.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888))

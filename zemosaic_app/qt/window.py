@@ -390,6 +390,8 @@ class Window(QMainWindow):
     # --- what goes on
 
     def _poll(self) -> None:
+        if self.presenter.picture is not None and self.mosaic.isVisible():
+            self.presenter.part = self.mosaic.view.part_in_view()
         self._draw(self.presenter.poll())
 
     def _draw(self, changed: Changed) -> None:
@@ -407,6 +409,8 @@ class Window(QMainWindow):
             self.folder.show_contents()
         if changed.preview:
             self.mosaic.show_preview()
+        if changed.detail:
+            self.mosaic.show_detail()
         if changed.ended:
             self.summary.show_state()
             self.tabs.setCurrentWidget(self.summary)
@@ -414,6 +418,7 @@ class Window(QMainWindow):
     def _draw_buttons(self) -> None:
         texts, presenter = self.presenter.texts, self.presenter
         running, doing = presenter.is_running, presenter.view.doing
+        self.fresh.setChecked(presenter.fresh)
         goes_on = not running and presenter.can_go_on
         self.start_button.setText(texts("run.go_on" if goes_on else "run.start"))
         self.start_button.setToolTip(texts("run.go_on_help") if goes_on else "")

@@ -6,9 +6,8 @@ import json
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
-from datetime import datetime
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from astropy.io import fits
@@ -71,10 +70,15 @@ class Facts:
         """One row an overlap and channel."""
         return self._table("seams.ecsv")
 
+    @property
+    def mosaic(self) -> Path | Absent:
+        """The science mosaic."""
+        return self._own(MOSAIC_NAME)
+
     @cached_property
     def mosaic_header(self) -> fits.Header | Absent:
         """Header of the science mosaic."""
-        path = self._own(MOSAIC_NAME)
+        path = self.mosaic
         if isinstance(path, Absent):
             return path
         try:
@@ -103,12 +107,18 @@ class Facts:
         paths = sorted((self.folder / "tiles").glob("tile_*.fits"))
         return [(path.stem, fits.getheader(path)) for path in paths if path.stem in names]
 
+    @cached_property
+    def _written(self) -> set[str]:
+        """Names of the files that the run report counts among its own; the folder may have moved since."""
+        return {PureWindowsPath(path).name for path in self.run["files"].values()}  # parts at / and at \
+
     def _own(self, name: str) -> Path | Absent:
         """A file of this run: there, and not left by an earlier one."""
         path = self.folder / name
         if not path.is_file():
             return Absent(f"{name} is not in the folder.")
-        if not self.is_done and path.stat().st_mtime < _seconds(self.run.get("started", "")):
+        # Everything in the folder of a run that is done is its work; older versions name fewer files.
+        if not self.is_done and name not in self._written:
             return Absent(f"{name} is of an earlier run.")
         return path
 
@@ -164,11 +174,3 @@ def matching_rows(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
     for row, name in enumerate(names):
         rows[name].append(row)
     return [rows[name].popleft() if rows[name] else -1 for name in wanted]
-
-
-def _seconds(text: str) -> float:
-    """Seconds of an ISO 8601 moment; 0 if it is none."""
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        return 0.0

@@ -30,6 +30,7 @@ from .sections import (
     sub_table,
     tile_section,
 )
+from .values import read_values
 
 PAGE_NAME = "report.html"
 #: Longest side of the pictures in a page, which are part of it.
@@ -125,10 +126,13 @@ def _contents(facts: Facts) -> dict[str, Any]:
         tables["seams"] = {"labels": [f"{one['first']} \u2013 {one['second']}" for one in seams], "notes": []}
     contents["set_aside"] = set_aside_section(facts)
     contents["phases"], contents["settings"] = phase_bars(facts.run), setting_rows(facts.run)
+    values = read_values(facts)
+    contents["block"] = 0 if isinstance(values, Absent) else values.block
     charts = [*contents["sub_charts"], *contents["tile_charts"], *contents["seam_charts"]]
     contents["data"] = {
         "tables": tables,
         "charts": {chart.key: {"table": chart.table, "unit": chart.unit, "series": chart.tips} for chart in charts},
+        "values": None if isinstance(values, Absent) else values.for_script(),
         "frame": None if isinstance(frame, Absent) else frame.for_script(),
         "outlines": [one["rows"] for one in contents["outlines"]],
         "seams": [] if isinstance(seams, Absent) else [one["channels"] for one in seams],

@@ -109,41 +109,38 @@
     return path.getAttribute("d").split("Z").filter(Boolean)
       .map((text) => text.slice(1).split("L").map((pair) => pair.split(" ").map(Number)));
   }
-  // The number of subs that a colour of the coverage picture stands for.
-  function coverageReader(svg) {
-    const stops = [...document.querySelectorAll(".scale rect")].map((rect) => {
-      const text = rect.getAttribute("fill");
-      return [1, 3, 5].map((from) => parseInt(text.slice(from, from + 2), 16));
+  // Values of the mosaic in blocks of pixels, plane by plane, the bytes of a number in planes of their own.
+  let valuesAt = null;
+  async function readValues() {
+    const { bytes, width, height, planes } = data.values;
+    const packed = Uint8Array.from(atob(bytes), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+    const raw = new Uint8Array(await new Response(stream).arrayBuffer());
+    const size = width * height, all = size * planes.length;
+    valuesAt = (place) => planes.map((_, plane) => {
+      const at = plane * size + place;
+      return raw[at] | (raw[all + at] << 8) | (raw[2 * all + at] << 16) | (raw[3 * all + at] << 24);
     });
-    const top = Number(document.querySelector(".scale").textContent.match(/(\d+) subs/)[1]);
-    const image = new Image();
-    let context = null;
-    image.onload = () => {
-      const canvas = document.createElement("canvas");
-      [canvas.width, canvas.height] = [image.width, image.height];
-      context = canvas.getContext("2d", { willReadFrequently: true });
-      context.drawImage(image, 0, 0);
-    };
-    image.src = svg.querySelector("image").getAttribute("href");
-    return (fractionX, fractionY) => {
-      if (!context) return "";
-      const pixel = context.getImageData(Math.floor(fractionX * image.width), Math.floor(fractionY * image.height), 1, 1).data;
-      if (pixel[0] + pixel[1] + pixel[2] === 0) return "0 subs";
-      let best = 0, least = Infinity;
-      for (let level = 0; level < 255; level++) {
-        const at = (level / 254) * (stops.length - 1), low = Math.min(Math.floor(at), stops.length - 2), part = at - low;
-        const far = stops[low].reduce((sum, value, c) => sum + (value + part * (stops[low + 1][c] - value) - pixel[c]) ** 2, 0);
-        if (far < least) { least = far; best = level; }
-      }
-      return `about ${Math.round(((best + 0.5) / 254) * top)} subs`;
-    };
+  }
+  // A browser without it tells positions alone.
+  if (data.values && "DecompressionStream" in window) readValues();
+  function valueText(x, y) {
+    const { block, width, height, planes } = data.values;
+    const column = Math.floor(x / block), row = Math.floor((data.frame.height - y) / block);
+    if (column < 0 || row < 0 || column >= width || row >= height) return "";
+    const found = valuesAt(row * width + column), missing = -(2 ** 31);
+    const texts = planes.map((plane, index) => found[index] === missing ? "" : (found[index] * plane.step).toFixed(plane.digits));
+    const subs = texts.pop(), colours = texts.map((text, index) => `${planes[index].name} ${number(text)}`);
+    const value = texts.some(Boolean) ? `${colours.join("  ")} ADU` : "no data";
+    return `${value}   ${block > 1 && subs !== "0" ? "about " : ""}${subs} ${subs === "1" ? "sub" : "subs"}`;
   }
 
   for (const svg of document.querySelectorAll("svg[data-sky]")) {
     const figure = svg.closest("figure"), readout = figure.querySelector(".readout");
     const whole = svg.getAttribute("viewBox").split(" ").map(Number);
-    let view = [...whole], held = null;
-    const coverage = svg.dataset.sky === "coverage" ? coverageReader(svg) : null;
+    let view = [...whole];
+    const held = new Map();  // fingers or the mouse, by their number: where each is on the screen
+    const hasValues = data.values && svg.querySelector("image");
     const found = svg.querySelector(".found");
     const groups = [...svg.querySelectorAll("path[data-group]")];
     let polygons = null;
@@ -153,6 +150,7 @@
       const width = whole[2] * size, height = whole[3] * size;
       view = [Math.min(Math.max(next[0], 0), whole[2] - width), Math.min(Math.max(next[1], 0), whole[3] - height), width, height];
       svg.setAttribute("viewBox", view.map((value) => value.toFixed(2)).join(" "));
+      svg.classList.toggle("near", size < 1);
       fit();
     }
     // Letters keep their size on the screen.
@@ -170,7 +168,7 @@
       const here = onSvg(svg, event), [x, y] = [here.x, here.y];
       if (x < 0 || y < 0 || x >= whole[2] || y >= whole[3]) return leave();
       let text = `${position(x, y)}   pixel ${Math.floor(x)}, ${Math.floor(data.frame.height - y)}`;
-      if (coverage) text += `   ${coverage(x / whole[2], y / whole[3])}`;
+      if (hasValues && valuesAt) text += `\n${valueText(x, y)}`;
       if (found) text += `   ${subsAt(x, y, event)}`;
       readout.textContent = text;
       const target = event.target;
@@ -204,17 +202,43 @@
       zoom(Math.exp(event.deltaY * 0.0016), here.x, here.y);
     }, { passive: false });
     svg.addEventListener("dblclick", (event) => { const here = onSvg(svg, event); zoom(0.5, here.x, here.y); });
+    // Middle of the fingers on the screen, and how far they are apart.
+    function grip() {
+      const places = [...held.values()], middle = (axis) => places.reduce((sum, at) => sum + at[axis], 0) / places.length;
+      const apart = places.length > 1 ? Math.hypot(places[0].clientX - places[1].clientX, places[0].clientY - places[1].clientY) : 0;
+      return { clientX: middle("clientX"), clientY: middle("clientY"), apart };
+    }
+    function drag(event) {
+      const before = grip(), from = onSvg(svg, before);
+      held.set(event.pointerId, { clientX: event.clientX, clientY: event.clientY });
+      const after = grip();
+      // What was under the fingers stays under them.
+      if (before.apart > 0 && after.apart > 0) zoom(before.apart / after.apart, from.x, from.y);
+      const to = onSvg(svg, after);
+      move(from.x - to.x, from.y - to.y);
+      hideTip();
+    }
     svg.addEventListener("pointerdown", (event) => {
       svg.focus({ preventScroll: true });
-      held = onSvg(svg, event);
+      held.set(event.pointerId, { clientX: event.clientX, clientY: event.clientY });
       svg.setPointerCapture(event.pointerId);
       svg.classList.add("held");
+      if (event.pointerType !== "mouse") hover(event);
     });
     svg.addEventListener("pointermove", (event) => {
-      if (held && event.buttons) { const here = onSvg(svg, event); move(held.x - here.x, held.y - here.y); hideTip(); } else hover(event);
+      if (!event.buttons) held.delete(event.pointerId);  // let go where nobody heard it
+      if (held.has(event.pointerId)) drag(event); else hover(event);
     });
-    for (const name of ["pointerup", "pointercancel"]) svg.addEventListener(name, () => { held = null; svg.classList.remove("held"); });
-    svg.addEventListener("pointerleave", leave);
+    for (const name of ["pointerup", "pointercancel"]) {
+      svg.addEventListener(name, (event) => {
+        held.delete(event.pointerId);
+        if (!held.size) svg.classList.remove("held");
+      });
+    }
+    // A second finger is for the figure, whatever the first one began to scroll.
+    svg.addEventListener("touchmove", (event) => { if (event.touches.length > 1) event.preventDefault(); }, { passive: false });
+    // A finger that is lifted leaves its words, or nobody could read them.
+    svg.addEventListener("pointerleave", (event) => { if (event.pointerType === "touch") hideTip(); else leave(); });
     svg.addEventListener("keydown", (event) => {
       const step = view[2] / 8;
       const act = { "+": () => zoom(0.7), "=": () => zoom(0.7), "-": () => zoom(1 / 0.7), 0: () => look(whole),

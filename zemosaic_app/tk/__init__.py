@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tkinter
 
 from zemosaic_app.presenter.presenter import Presenter
@@ -18,4 +19,8 @@ def run(presenter: Presenter) -> int:
         raise SettingsError(f"There is no display to open a window on ({error}).") from error
     TkWindow(root, presenter)
     root.mainloop()
+    # A window is a cycle of references: left to chance, a thread of the presenter would delete it, and Tcl ends a
+    # process in which an interpreter is deleted by another thread than its own.
+    del root
+    gc.collect()
     return 0

@@ -1,17 +1,53 @@
-"""Parts of the Tk window: a scrolled column, a question, a hint under the cursor, the form of the settings."""
+"""Parts of the Tk window: a scrolled column, a table, a question, a hint under the cursor."""
 
 from __future__ import annotations
 
+import sys
 import tkinter as tk
-from collections.abc import Callable
-from functools import partial
-from tkinter import ttk
+from collections.abc import Callable, Sequence
+from tkinter import font, ttk
+from typing import Literal
 
-from zemosaic_app.presenter.form import FormField, form_groups, shown
-from zemosaic_app.presenter.presenter import Presenter
+PAD = 6
+_HINT_AFTER_MS = 500
+_LOOK_MS = 200
+_NARROWEST_PX, _WIDEST_PX = 60, 420
+# So many rows are measured to find how wide a column has to be.
+_MOST_MEASURED = 300
 
-_PAD = 6
-_WRONG = "#c01c28"
+
+def bind_wheel(widget: tk.Misc, act: Callable[[tk.Event, float], object]) -> None:
+    """Call ``act(event, notches)`` when the wheel turns over a widget, positive away from the person.
+
+    What `act` returns goes to Tk, which takes the word ``"break"`` as the event's end.
+    """
+    notch = 1.0 if sys.platform == "darwin" else 120.0
+    widget.bind("<MouseWheel>", lambda event: act(event, event.delta / notch), add=True)
+    widget.bind("<Button-4>", lambda event: act(event, 1.0), add=True)
+    widget.bind("<Button-5>", lambda event: act(event, -1.0), add=True)
+
+
+class ShyScrollbar(ttk.Scrollbar):
+    """A scrollbar in a grid that is there only while there is something to scroll."""
+
+    def set(self, first: float | str, last: float | str) -> None:  # noqa: D102 - of Tk
+        if float(first) <= 0.0 and float(last) >= 1.0:
+            self.grid_remove()
+        else:
+            self.grid()
+        super().set(first, last)
+
+
+def scrolled(parent: tk.Misc, widget: tk.Text | ttk.Treeview) -> None:
+    """Fill a frame with a widget of its own and with the bars that the widget needs."""
+    down = ShyScrollbar(parent, command=widget.yview)
+    along = ShyScrollbar(parent, command=widget.xview, orient="horizontal")
+    widget.configure(yscrollcommand=down.set, xscrollcommand=along.set)
+    parent.columnconfigure(0, weight=1)
+    parent.rowconfigure(0, weight=1)
+    widget.grid(row=0, column=0, sticky="nsew")
+    down.grid(row=0, column=1, sticky="ns")
+    along.grid(row=1, column=0, sticky="ew")
 
 
 class Column(ttk.Frame):
@@ -19,8 +55,7 @@ class Column(ttk.Frame):
 
     def __init__(self, parent: tk.Misc) -> None:
         super().__init__(parent)
-        background = ttk.Style(self).lookup("TFrame", "background")
-        self._canvas = tk.Canvas(self, highlightthickness=0, width=380, background=background)
+        self._canvas = tk.Canvas(self, width=380, yscrollincrement=20)
         bar = ttk.Scrollbar(self, command=self._canvas.yview)
         self._canvas.configure(yscrollcommand=bar.set)
         bar.pack(side="right", fill="y")
@@ -29,138 +64,187 @@ class Column(ttk.Frame):
         window = self._canvas.create_window(0, 0, anchor="nw", window=self.inside)
         self.inside.bind("<Configure>", lambda _: self._canvas.configure(scrollregion=self._canvas.bbox("all")))
         self._canvas.bind("<Configure>", lambda event: self._canvas.itemconfigure(window, width=event.width))
-        for name, step in (("<Button-4>", -2), ("<Button-5>", 2)):
-            self.bind_all(name, partial(self._on_wheel, step), add=True)
-        self.bind_all("<MouseWheel>", lambda event: self._scroll(-event.delta // 60), add=True)
+        self.adopt(self._canvas)
 
-    def _on_wheel(self, steps: int, _: tk.Event) -> None:
-        self._scroll(steps)
+    def adopt(self, widget: tk.Misc) -> None:
+        """Scroll when the wheel turns over a widget inside or its parts, which do not change their values by it."""
+        bind_wheel(widget, self._on_wheel)
+        for child in widget.winfo_children():
+            self.adopt(child)
 
-    def _scroll(self, steps: int) -> None:
-        x, y = self.winfo_pointerxy()
-        under = self.winfo_containing(x, y)
-        if under is not None and str(under).startswith(str(self)):
-            self._canvas.yview_scroll(steps, "units")
+    def see(self, widget: tk.Misc) -> None:
+        """Scroll until a widget inside is seen."""
+        top = widget.winfo_rooty() - self.inside.winfo_rooty()
+        height = max(self.inside.winfo_height(), 1)
+        first, last = (share * height for share in self._canvas.yview())
+        if top < first:
+            self._canvas.yview_moveto((top - PAD) / height)
+        elif top + widget.winfo_height() > last:
+            self._canvas.yview_moveto((top + widget.winfo_height() + PAD - (last - first)) / height)
+
+    def _on_wheel(self, _: tk.Event, notches: float) -> str:
+        if self.inside.winfo_height() > self._canvas.winfo_height():
+            self._canvas.yview_scroll(round(-2 * notches) or (-1 if notches > 0 else 1), "units")
+        return "break"
 
 
-def ask(parent: tk.Misc, title: str, text: str, yes: str, no: str = "") -> bool:
-    """A question with two answers in the language of the window, or a message with one."""
+class LiveEntry(ttk.Entry):
+    """A line to write in that tells of every change, also of what is pasted with the mouse."""
+
+    def __init__(self, parent: tk.Misc, on_change: Callable[[str], object], text: str = "", width: int = 12) -> None:
+        self._text = tk.StringVar(parent, text)
+        super().__init__(parent, textvariable=self._text, width=width)
+        self._text.trace_add("write", lambda *_: on_change(self._text.get()))
+
+
+class Table(ttk.Frame):
+    """Rows of texts under headings, scrolled."""
+
+    def __init__(self, parent: tk.Misc, titles: Sequence[str], height: int = 5) -> None:
+        super().__init__(parent)
+        self._titles = list(titles)
+        columns = [str(number) for number in range(len(titles))]
+        self.tree = ttk.Treeview(self, columns=columns, show="headings", height=height)
+        scrolled(self, self.tree)
+        for column, title in zip(columns, titles, strict=True):
+            self.tree.heading(column, text=title, anchor="w")
+        self.fill([])
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """What stands in the table."""
+        columns = range(len(self._titles))
+        return [[str(self.tree.set(row, str(column))) for column in columns] for row in self.tree.get_children()]
+
+    def fill(self, rows: Sequence[Sequence[str]]) -> None:
+        """Show these rows in place of the others; columns become as wide as their texts."""
+        self.tree.delete(*self.tree.get_children())
+        for row in rows:
+            self.tree.insert("", "end", values=list(row))
+        used = font.nametofont("TkDefaultFont", self)
+        measured = [self._titles, *rows[:_MOST_MEASURED]]
+        for number in range(len(self._titles)):
+            width = max(max(used.measure(row[number]) for row in measured) + 4 * PAD, _NARROWEST_PX)
+            if number == len(self._titles) - 1:  # takes the room that is left, and is scrolled where there is none
+                self.tree.column(str(number), width=width, minwidth=width, stretch=True)
+            else:
+                self.tree.column(str(number), width=min(width, _WIDEST_PX), minwidth=_NARROWEST_PX, stretch=False)
+
+
+def wrap(label: ttk.Label) -> None:
+    """Let the text of a label run over as many lines as its width asks for."""
+    label.bind("<Configure>", lambda event: label.configure(wraplength=event.width), add=True)
+
+
+def read_only_text(parent: tk.Misc, wrap: Literal["none", "word"]) -> tk.Text:
+    """A text that is read and copied, not written; in letters of one width."""
+    text = tk.Text(parent, state="disabled", takefocus=True, font="TkFixedFont", height=5, wrap=wrap)
+    text.bind("<ButtonPress-1>", lambda _: text.focus_set(), add=True)  # or it could not be copied everywhere
+    return text
+
+
+def ask(
+    parent: tk.Misc, title: str, text: str, yes: str, no: str = "", is_open: Callable[[], bool] = lambda: True
+) -> bool:
+    """A question with two answers in the language of the window, or a message with one.
+
+    The box goes away when the question is no longer open; the answer is no then.
+    """
     box = tk.Toplevel(parent)
     box.title(title)
     box.transient(parent.winfo_toplevel())
-    answer = tk.BooleanVar(box, False)
+    box.resizable(False, False)
+    answer = False
     ttk.Label(box, text=text, wraplength=420, padding=16).pack(fill="both")
     row = ttk.Frame(box, padding=8)
     row.pack(fill="x")
 
     def close(value: bool) -> None:
-        answer.set(value)
+        nonlocal answer
+        answer = value
         box.destroy()
 
     safe = ttk.Button(row, text=no or yes, command=lambda: close(not no))
     safe.pack(side="right")
     if no:
-        ttk.Button(row, text=yes, command=lambda: close(True)).pack(side="right", padx=_PAD)
+        ttk.Button(row, text=yes, command=lambda: close(True)).pack(side="right", padx=PAD)
     box.bind("<Escape>", lambda _: close(False))
     box.bind("<Return>", lambda _: close(not no))
     box.protocol("WM_DELETE_WINDOW", lambda: close(False))
+
+    waiting = ""
+
+    def look() -> None:
+        nonlocal waiting
+        if is_open():
+            waiting = box.after(_LOOK_MS, look)
+        else:
+            close(False)
+
+    _put_over(box, parent)
     box.wait_visibility()
     box.grab_set()
     safe.focus_force()  # the keys answer, also where no window manager gives the box the focus
+    box.bind("<Destroy>", lambda _: box.after_cancel(waiting))
+    look()
     parent.wait_window(box)
-    return bool(answer.get())
+    return answer
+
+
+def _put_over(box: tk.Toplevel, parent: tk.Misc) -> None:
+    """Over the middle of the window, a little higher."""
+    box.update_idletasks()
+    root = parent.winfo_toplevel()
+    x = root.winfo_rootx() + (root.winfo_width() - box.winfo_reqwidth()) // 2
+    y = root.winfo_rooty() + (root.winfo_height() - box.winfo_reqheight()) // 3
+    box.wm_geometry(f"+{max(x, 0)}+{max(y, 0)}")
 
 
 class Hint:
-    """The sentence of a setting, shown while the cursor rests on its widget."""
+    """A sentence on a widget, shown while the cursor rests there.
 
-    def __init__(self, widget: tk.Widget, text: str) -> None:
-        self._widget, self._text = widget, text
+    Attributes
+    ----------
+    text : str
+        The sentence.
+    """
+
+    def __init__(self, widget: tk.Misc, text: str) -> None:
+        self.text = text
+        self._widget = widget
+        self._waiting = ""
         self._box: tk.Toplevel | None = None
-        widget.bind("<Enter>", self._show, add=True)
-        widget.bind("<Leave>", self._hide, add=True)
-        widget.bind("<Destroy>", self._hide, add=True)
+        for event in ("<Enter>", "<Motion>"):
+            widget.bind(event, self._wait, add=True)
+        for event in ("<Leave>", "<ButtonPress>", "<Destroy>"):
+            widget.bind(event, self._hide, add=True)
 
-    def _show(self, _: object) -> None:
+    def _wait(self, _: object) -> None:
+        if self._box is not None:
+            return
         self._hide()
-        self._box = tk.Toplevel(self._widget)
+        self._waiting = self._widget.after(_HINT_AFTER_MS, self._show)
+
+    def _show(self) -> None:
+        self._waiting = ""
+        widget = self._widget
+        self._box = tk.Toplevel(widget, class_="Hint")
         self._box.wm_overrideredirect(True)
-        x, y = self._widget.winfo_rootx() + 12, self._widget.winfo_rooty() + self._widget.winfo_height() + 4
-        self._box.wm_geometry(f"+{x}+{y}")
         tk.Label(
-            self._box, text=self._text, wraplength=380, justify="left", background="#ffffe1", foreground="#1e1e1e",
-            relief="solid", borderwidth=1, padx=_PAD, pady=4,
-        ).pack()  # fmt: skip
+            self._box, text=self.text, wraplength=380, justify="left", relief="solid", borderwidth=1, padx=PAD, pady=4
+        ).pack()
+        self._box.update_idletasks()
+        width, height = self._box.winfo_reqwidth(), self._box.winfo_reqheight()
+        pointer_x, pointer_y = widget.winfo_pointerxy()
+        x = min(pointer_x + 12, widget.winfo_screenwidth() - width)
+        below, above = pointer_y + 20, pointer_y - height - 8
+        y = below if below + height <= widget.winfo_screenheight() else above
+        self._box.wm_geometry(f"+{max(x, 0)}+{max(y, 0)}")
 
     def _hide(self, _: object = None) -> None:
+        if self._waiting:
+            self._widget.after_cancel(self._waiting)
+            self._waiting = ""
         if self._box is not None:
             self._box.destroy()
             self._box = None
-
-
-class SettingsForm(Column):
-    """Every setting in its group, the advanced ones folded away."""
-
-    def __init__(self, parent: tk.Misc, presenter: Presenter, on_problem: Callable[[str], None]) -> None:
-        super().__init__(parent)
-        self._presenter, self._on_problem = presenter, on_problem
-        for group in form_groups(presenter.texts, presenter.mode):
-            box = ttk.LabelFrame(self.inside, text=group.title, padding=_PAD)
-            box.pack(fill="x", padx=_PAD, pady=4)
-            box.columnconfigure(1, weight=1)
-            for row, field in enumerate(group.basic):
-                self._add(box, row, field)
-            if group.advanced:
-                self._fold(box, len(group.basic), group.advanced)
-
-    def _fold(self, box: ttk.LabelFrame, row: int, fields: tuple[FormField, ...]) -> None:
-        inner = ttk.Frame(box)
-        inner.columnconfigure(1, weight=1)
-        for number, field in enumerate(fields):
-            self._add(inner, number, field)
-        title = self._presenter.texts("form.advanced")
-
-        def turn() -> None:
-            if inner.winfo_manager():
-                inner.grid_remove()
-            else:
-                inner.grid(row=row + 1, column=0, columnspan=3, sticky="ew")
-            button.configure(text=("▾ " if inner.winfo_manager() else "▸ ") + title)
-
-        button = ttk.Button(box, text="▸ " + title, command=turn)
-        button.grid(row=row, column=0, columnspan=3, sticky="w", pady=2)
-
-    def _add(self, box: tk.Misc, row: int, field: FormField) -> None:
-        value = self._presenter.form.value(field.name)
-        label = ttk.Label(box, text=field.label)
-        label.grid(row=row, column=0, sticky="w", pady=1)
-        widget = self._widget(box, field, value)
-        widget.grid(row=row, column=1, sticky="ew", padx=_PAD, pady=1)
-        ttk.Label(box, text=field.unit).grid(row=row, column=2, sticky="w")
-        for part in (label, widget):
-            Hint(part, field.tooltip)
-
-    def _widget(self, box: tk.Misc, field: FormField, value: object) -> ttk.Widget:
-        presenter = self._presenter
-        if field.setting.kind == "bool":
-            flag = tk.BooleanVar(box, bool(value))
-            tick = ttk.Checkbutton(box, variable=flag, command=lambda: presenter.enter(field.name, flag.get()))
-            tick.flag = flag  # type: ignore[attr-defined]  # Tk forgets variables that nobody holds
-            return tick
-        if field.choices:
-            choice = ttk.Combobox(box, state="readonly", width=18, values=[label for _, label in field.choices])
-            choice.current([given for given, _ in field.choices].index(str(value)))
-            choice.bind(
-                "<<ComboboxSelected>>", lambda _: presenter.enter(field.name, field.choices[choice.current()][0])
-            )
-            return choice
-        entry = ttk.Entry(box, width=12)
-        entry.insert(0, shown(value))
-
-        def check(_: object) -> None:
-            problem = presenter.enter(field.name, entry.get())
-            entry.configure(foreground=_WRONG if problem else "")
-            self._on_problem(problem)
-
-        entry.bind("<KeyRelease>", check)
-        return entry

@@ -1,27 +1,28 @@
-"""The Tk window: folders, mode, settings, the run, its log and its mosaic."""
+"""The Tk window: folders, settings, the run, and tabs for all that it shows."""
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import tkinter as tk
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from tkinter import filedialog, ttk
 
 from zemosaic_app.presenter import summary, wording
-from zemosaic_app.presenter.mosaic_preview import LAYERS, Look
-from zemosaic_app.presenter.presenter import MODES, Changed, Presenter
+from zemosaic_app.presenter.appearance import SCHEMES
+from zemosaic_app.presenter.presenter import MODES, TABS, Changed, Presenter
 from zemosaic_app.presenter.texts import LANGUAGES
-from zemosaic_app.presenter.view_state import LEVELS, LogFilter
+from zemosaic_engine import __version__
 from zemosaic_engine.errors import ZeMosaicError
 
-from .widgets import SettingsForm, ask
+from .appearance import log_colours, use_scheme
+from .panels import FolderPanel, LogPanel, MetricsPanel, MosaicPanel, SummaryPanel
+from .settings_panel import PresetRow, SettingsForm
+from .widgets import PAD, Hint, ask, wrap
 
-_PAD = 6
 _POLL_MS = 100
-_COLOURS = {"DEBUG": "#777777", "INFO": "", "SUCCESS": "#1a7f37", "WARN": "#9a6700", "ERROR": "#c01c28"}
 
 
 class TkWindow:
@@ -29,76 +30,149 @@ class TkWindow:
 
     def __init__(self, root: tk.Tk, presenter: Presenter) -> None:
         self.root, self.presenter = root, presenter
-        self._picture: tk.PhotoImage | None = None
-        self._last_line = 0
-        with contextlib.suppress(tk.TclError):  # the theme that is drawn alike everywhere
-            ttk.Style(root).theme_use("clam")
-        ttk.Style(root).configure("TProgressbar", background="#3d7fd6")
-        root.geometry(presenter.remembered.get("tk_geometry") or "1120x760")
-        root.minsize(820, 560)
+        self.tabs = ttk.Notebook(root)
+        root.geometry("1120x760")
+        with contextlib.suppress(tk.TclError):  # what was remembered may be damaged
+            root.geometry(presenter.remembered.get("tk_geometry") or "1120x760")
+        root.minsize(980, 620)
         root.protocol("WM_DELETE_WINDOW", self.close)
-        self._build()
-        root.after(_POLL_MS, self._poll)
+        self._bind_keys()
+        self.build()
+        self._next_poll = root.after(_POLL_MS, self._poll)
+        root.bind("<Destroy>", self._stop_polling)
 
     # --- building
 
-    def _build(self) -> None:
-        """All widgets, in the language of the presenter."""
+    def build(self) -> None:
+        """All widgets, in the language and the colours that were chosen; the tab in front stays there."""
         texts = self.presenter.texts
+        in_front = self.tabs.index("current") if self.tabs.tabs() else 0
         with contextlib.suppress(tk.TclError):  # the texts of the file dialogs
             self.root.tk.eval(f"package require msgcat; ::msgcat::mclocale {texts.language}")
         for child in self.root.winfo_children():
             child.destroy()
+        palette = use_scheme(self.root, self._scheme)
         self.root.title(texts("window.title"))
+        self.hints: list[Hint] = []
+        self._build_menus()
         self._build_folders()
         self._build_run_bar()
         parts = ttk.PanedWindow(self.root, orient="horizontal")
-        parts.pack(fill="both", expand=True, padx=_PAD, pady=_PAD)
+        parts.pack(fill="both", expand=True, padx=PAD, pady=PAD)
         left = ttk.Frame(parts)
-        self._build_presets(left)
+        self.presets = PresetRow(
+            left,
+            self.presenter,
+            on_load=self._load_preset,
+            on_save=self._save_preset,
+            on_delete=self._delete_preset,
+            on_reset=lambda: self._use({}),
+        )
+        self.presets.pack(fill="x")
         self.form = SettingsForm(left, self.presenter, self._show_problem)
         self.form.pack(fill="both", expand=True)
         parts.add(left, weight=0)
         self.tabs = ttk.Notebook(parts)
         parts.add(self.tabs, weight=1)
-        self._build_found()
-        self._build_mosaic()
-        self._build_log()
-        self._build_summary()
-        self._last_line = 0
-        self._draw(Changed(state=True, preview=True, contents=True))
+        self.folder, self.mosaic = FolderPanel(self.tabs, self.presenter), MosaicPanel(self.tabs, self.presenter)
+        self.log = LogPanel(self.tabs, self.presenter, log_colours(palette))
+        self.metrics = MetricsPanel(self.tabs, self.presenter)
+        self.summary = SummaryPanel(self.tabs, self.presenter, self._open)
+        for name in TABS:
+            self.tabs.add(getattr(self, name), text=texts(f"tab.{name}"))
+        self._turn_to(in_front)
+        self._draw(Changed(state=True))
+        gc.collect()  # what was there before, here: a thread of the presenter must not delete variables of Tk
+
+    @property
+    def _scheme(self) -> str:
+        return self.presenter.remembered.get("scheme") or SCHEMES[0]
+
+    def _build_menus(self) -> None:
+        texts, bar = self.presenter.texts, tk.Menu(self.root, tearoff=False)
+        menus = {}
+        for name in ("file", "view", "help"):
+            text = texts(f"window.{name}")
+            menus[name] = tk.Menu(bar, tearoff=False)
+            bar.add_cascade(label=text.replace("&", ""), underline=text.find("&"), menu=menus[name])
+        file, view = menus["file"], menus["view"]
+        for key, act, shortcut in (
+            ("window.open_input", self.choose_input, "Ctrl+O"),
+            ("window.open_output", self.choose_output, "Ctrl+Shift+O"),
+            ("", None, ""),
+            ("run.start", self.start, "Ctrl+R"),
+            ("run.pause", self.pause, "Ctrl+P"),
+            ("run.cancel", self.cancel, "Ctrl+."),
+            ("", None, ""),
+            ("window.quit", self.close, "Ctrl+Q"),
+        ):
+            if act is None:
+                file.add_separator()
+            else:
+                file.add_command(label=texts(key), command=act, accelerator=shortcut)
+        for number, name in enumerate(TABS):
+            turn = partial(self._turn_to, number)
+            view.add_command(label=texts(f"tab.{name}"), command=turn, accelerator=f"Ctrl+{number + 1}")
+        view.add_separator()
+        schemes = {name: texts(f"window.theme_{name}") for name in SCHEMES}
+        self._add_choices(view, texts("window.theme"), schemes, self._scheme, self._choose_scheme)
+        self._add_choices(view, texts("window.language"), LANGUAGES, texts.language, self._choose_language)
+        menus["help"].add_command(label=texts("window.about"), command=self._about)
+        self.root.configure(menu=bar)
+
+    def _add_choices(
+        self, menu: tk.Menu, title: str, names: Mapping[str, str], chosen: str, act: Callable[[str], None]
+    ) -> None:
+        choices, value = tk.Menu(menu, tearoff=False), tk.StringVar(menu, chosen)
+        choices.value = value  # type: ignore[attr-defined]  # Tk forgets variables that nobody holds
+        for code, name in names.items():
+            choices.add_radiobutton(label=name, value=code, variable=value, command=partial(act, code))
+        menu.add_cascade(label=title, menu=choices)
+
+    def _bind_keys(self) -> None:
+        keys: tuple[tuple[str, Callable[[], None]], ...] = (
+            ("<Control-o>", self.choose_input),
+            ("<Control-O>", self.choose_output),
+            ("<Control-r>", self.start),
+            ("<Control-p>", self.pause),
+            ("<Control-period>", self.cancel),
+            ("<Control-q>", self.close),
+            *((f"<Control-Key-{number + 1}>", partial(self._turn_to, number)) for number in range(len(TABS))),
+        )
+        for key, act in keys:
+            self.root.bind(key, partial(self._on_key, act))
+
+    @staticmethod
+    def _on_key(act: Callable[[], None], _: tk.Event) -> None:
+        act()
 
     def _build_folders(self) -> None:
         texts, presenter = self.presenter.texts, self.presenter
-        box = ttk.Frame(self.root, padding=_PAD)
+        box = ttk.Frame(self.root, padding=PAD)
         box.pack(fill="x")
         box.columnconfigure(1, weight=1)
-        self.folders: dict[str, tk.StringVar] = {}
-        rows = (("input", presenter.input, self._choose_input), ("output", presenter.output, self._choose_output))
-        for row, (name, value, choose) in enumerate(rows):
-            self.folders[name] = tk.StringVar(box, str(value or ""))
+        self.paths: dict[str, tk.StringVar] = {}
+        for row, (name, choose) in enumerate((("input", self.choose_input), ("output", self.choose_output))):
+            self.paths[name] = tk.StringVar(box, str(getattr(presenter, name) or ""))
             ttk.Label(box, text=texts(f"folders.{name}")).grid(row=row, column=0, sticky="w")
-            entry = ttk.Entry(box, textvariable=self.folders[name])
-            entry.grid(row=row, column=1, sticky="ew", padx=_PAD, pady=2)
+            entry = ttk.Entry(box, textvariable=self.paths[name])
+            entry.grid(row=row, column=1, sticky="ew", padx=PAD, pady=2)
             for event in ("<Return>", "<FocusOut>"):
                 entry.bind(event, partial(self._on_folder, name))
+            self.hints.append(Hint(entry, texts(f"folders.choose_{name}")))
             ttk.Button(box, text=texts("folders.browse"), command=choose).grid(row=row, column=2)
         self.mode = ttk.Combobox(box, state="readonly", width=14, values=[texts(f"folders.mode_{m}") for m in MODES])
         self.mode.current(MODES.index(presenter.mode))
         self.mode.bind("<<ComboboxSelected>>", lambda _: self._choose_mode())
-        self.mode.grid(row=0, column=3, padx=(16, 0))
+        self.mode.grid(row=0, column=3, padx=(2 * PAD, 0))
         self.fresh = tk.BooleanVar(box, presenter.fresh)
-        ttk.Checkbutton(
-            box, text=texts("folders.fresh"), variable=self.fresh, command=self._choose_fresh
-        ).grid(row=1, column=3, padx=(16, 0), sticky="w")  # fmt: skip
-        self.language = ttk.Combobox(box, state="readonly", width=10, values=list(LANGUAGES.values()))
-        self.language.current(list(LANGUAGES).index(texts.language) if texts.language in LANGUAGES else 0)
-        self.language.bind("<<ComboboxSelected>>", lambda _: self._choose_language())
-        self.language.grid(row=0, column=4, padx=(16, 0))
+        tick = ttk.Checkbutton(box, text=texts("folders.fresh"), variable=self.fresh, command=self._choose_fresh)
+        tick.grid(row=1, column=3, padx=(2 * PAD, 0), sticky="w")
+        self.hints += [Hint(self.mode, texts("folders.mode_help")), Hint(tick, texts("folders.fresh_help"))]
 
     def _build_run_bar(self) -> None:
         texts = self.presenter.texts
-        bar = ttk.Frame(self.root, padding=_PAD)
+        bar = ttk.Frame(self.root, padding=PAD)
         bar.pack(side="bottom", fill="x")
         self.bar = ttk.Progressbar(bar, maximum=1000)
         self.bar.pack(side="bottom", fill="x", pady=(4, 0))
@@ -106,148 +180,100 @@ class TkWindow:
         self.pause_button = ttk.Button(bar, text=texts("run.pause"), command=self.pause)
         self.cancel_button = ttk.Button(bar, text=texts("run.cancel"), command=self.cancel)
         for button in (self.start_button, self.pause_button, self.cancel_button):
-            button.pack(side="left", padx=(0, _PAD))
+            button.pack(side="left", padx=(0, PAD))
         self.counters = ttk.Label(bar)
         self.counters.pack(side="right")
-        self.headline = ttk.Label(bar, anchor="w")
-        self.headline.pack(side="left", fill="x", expand=True, padx=_PAD)
-
-    def _build_presets(self, parent: ttk.Frame) -> None:
-        texts = self.presenter.texts
-        row = ttk.Frame(parent, padding=_PAD)
-        row.pack(fill="x")
-        ttk.Label(row, text=texts("preset.title")).pack(side="left")
-        self.preset = ttk.Combobox(row, width=16, values=self.presenter.presets.names())
-        self.preset.bind("<<ComboboxSelected>>", lambda _: self._load_preset())
-        self.preset.pack(side="left", padx=_PAD, fill="x", expand=True)
-        ttk.Button(row, text=texts("preset.save"), command=self._save_preset).pack(side="left")
-        ttk.Button(row, text=texts("form.reset"), command=lambda: self._use({})).pack(side="left", padx=(_PAD, 0))
-
-    def _tab(self, name: str) -> ttk.Frame:
-        frame = ttk.Frame(self.tabs, padding=_PAD)
-        self.tabs.add(frame, text=self.presenter.texts(f"tab.{name}"))
-        return frame
-
-    def _build_found(self) -> None:
-        frame = self._tab("folder")
-        self.found = ttk.Label(frame, justify="left", anchor="w", wraplength=620)
-        self.found.pack(fill="x")
-        self.map = tk.Canvas(frame, background="#14171c", highlightthickness=0)
-        self.map.pack(fill="both", expand=True, pady=(_PAD, 0))
-        self.map.bind("<Configure>", lambda _: self._draw_map())
-
-    def _build_mosaic(self) -> None:
-        texts, frame = self.presenter.texts, self._tab("mosaic")
-        row = ttk.Frame(frame)
-        row.pack(fill="x")
-        self.layer = ttk.Combobox(row, state="readonly", width=12, values=[texts(f"mosaic.{name}") for name in LAYERS])
-        self.layer.current(0)
-        self.layer.bind("<<ComboboxSelected>>", lambda _: self._choose_layer())
-        self.layer.pack(side="left")
-        self.spot = ttk.Label(row)
-        self.spot.pack(side="left", padx=_PAD)
-        self.mosaic = tk.Label(frame, background="#14171c", foreground="#c8ccd4", text=texts("mosaic.nothing"))
-        self.mosaic.pack(fill="both", expand=True, pady=(_PAD, 0))
-        self.mosaic.bind("<Configure>", lambda _: self._draw_mosaic())
-        self.mosaic.bind("<Motion>", self._tell_spot)
-
-    def _build_log(self) -> None:
-        texts, frame = self.presenter.texts, self._tab("log")
-        row = ttk.Frame(frame)
-        row.pack(fill="x")
-        ttk.Label(row, text=texts("log.level")).pack(side="left")
-        self.level = ttk.Combobox(row, state="readonly", width=9, values=[texts(f"level.{name}") for name in LEVELS])
-        self.level.current(LEVELS.index("INFO"))
-        self.level.bind("<<ComboboxSelected>>", lambda _: self._fill_log())
-        self.level.pack(side="left", padx=_PAD)
-        ttk.Label(row, text=texts("log.search")).pack(side="left")
-        self.search = ttk.Entry(row)
-        self.search.bind("<KeyRelease>", lambda _: self._fill_log())
-        self.search.pack(side="left", padx=_PAD, fill="x", expand=True)
-        bar = ttk.Scrollbar(frame)
-        self.log = tk.Text(frame, wrap="none", state="disabled", font="TkFixedFont", yscrollcommand=bar.set, height=5)
-        bar.configure(command=self.log.yview)
-        bar.pack(side="right", fill="y", pady=(_PAD, 0))
-        self.log.pack(fill="both", expand=True, pady=(_PAD, 0))
-        for level, colour in _COLOURS.items():
-            self.log.tag_configure(level, foreground=colour)
-
-    def _build_summary(self) -> None:
-        texts, frame = self.presenter.texts, self._tab("summary")
-        row = ttk.Frame(frame)
-        row.pack(fill="x", side="bottom")
-        self.openers: dict[str, ttk.Button] = {}
-        for what in ("mosaic", "picture", "folder", "report"):
-            self.openers[what] = ttk.Button(row, text=texts(f"summary.open_{what}"), command=partial(self._open, what))
-            self.openers[what].pack(side="left", padx=(0, _PAD))
-        self.summary = tk.Text(frame, wrap="word", state="disabled", font="TkFixedFont", height=5)
-        self.summary.pack(fill="both", expand=True, pady=(0, _PAD))
+        self.headline = ttk.Label(bar, anchor="w", justify="left")
+        self.headline.pack(side="left", fill="x", expand=True, padx=PAD)
+        wrap(self.headline)
 
     # --- what a person does
 
-    def _choose_input(self) -> None:
+    def _turn_to(self, number: int) -> None:
+        self.tabs.select(number)
+
+    def choose_input(self) -> None:
+        """Ask for the folder of subs."""
         chosen = filedialog.askdirectory(title=self.presenter.texts("folders.choose_input"), mustexist=True)
         if chosen:
-            self.folders["input"].set(chosen)
-            self._folder_entered("input")
+            self.take_input(Path(chosen))
 
-    def _choose_output(self) -> None:
+    def choose_output(self) -> None:
+        """Ask for the output folder."""
         chosen = filedialog.askdirectory(title=self.presenter.texts("folders.choose_output"))
         if chosen:
-            self.folders["output"].set(chosen)
+            self.paths["output"].set(chosen)
             self._folder_entered("output")
+
+    def take_input(self, folder: Path) -> None:
+        """Use a folder of subs."""
+        self.presenter.choose_input(folder)
+        self.paths["input"].set(str(folder))
+        self.paths["output"].set(str(self.presenter.output))
+        self._turn_to(TABS.index("folder"))
+        self._draw(Changed(state=True, contents=True))
 
     def _on_folder(self, name: str, _: tk.Event) -> None:
         self._folder_entered(name)
 
     def _folder_entered(self, name: str) -> None:
-        text = self.folders[name].get().strip()
+        text = self.paths[name].get().strip()
         if not text or Path(text) == getattr(self.presenter, name):
             return
         if name == "input":
-            self.presenter.choose_input(Path(text))
-            self.folders["output"].set(str(self.presenter.output))
+            self.take_input(Path(text))
         else:
             self.presenter.output = Path(text)
-        self._draw(Changed(state=True, contents=True))
+            self._draw(Changed(state=True))
 
     def _choose_mode(self) -> None:
         self.presenter.choose_mode(MODES[self.mode.current()])
-        self._build()
+        self.build()
 
     def _choose_fresh(self) -> None:
         self.presenter.fresh = self.fresh.get()
         self._draw(Changed(state=True))
 
-    def _choose_language(self) -> None:
-        self.presenter.choose_language(list(LANGUAGES)[self.language.current()])
-        self._build()
+    def _choose_language(self, code: str) -> None:
+        self.presenter.choose_language(code)
+        self.build()
 
-    def _choose_layer(self) -> None:
-        self.presenter.look = Look(LAYERS[self.layer.current()])
+    def _choose_scheme(self, name: str) -> None:
+        self.presenter.remembered.keep(scheme=name)
+        self.build()
 
     def _load_preset(self) -> None:
-        name = self.preset.get()
+        name = self.presets.name.get()
         if self._tried(lambda: self.presenter.use_settings(self.presenter.presets.load(name))):
-            self._build()
-            self.preset.set(name)
+            self.build()
+            self.presets.name.set(name)
 
     def _save_preset(self) -> None:
-        name, presenter = self.preset.get(), self.presenter
+        name, presenter = self.presets.name.get(), self.presenter
         if self._tried(lambda: presenter.presets.save(name, presenter.form.changed())):
-            self.preset.configure(values=presenter.presets.names())
+            self.presets.name.configure(values=presenter.presets.names())
+
+    def _delete_preset(self) -> None:
+        name, texts = self.presets.name.get(), self.presenter.texts
+        question = texts("preset.ask_delete", name=name)
+        if name in self.presenter.presets.names() and ask(
+            self.root, texts("preset.title"), question, texts("preset.yes_delete"), texts("preset.cancel")
+        ):
+            self.presenter.presets.delete(name)
+            self.build()
 
     def _use(self, values: dict[str, object]) -> None:
         self.presenter.use_settings(values)
-        self._build()
+        self.build()
 
     def start(self) -> None:
         """Start a run, or say what is missing."""
         for name in ("input", "output"):
             self._folder_entered(name)
-        if self._tried(self.presenter.start):
-            self._fill_log()
-            self.tabs.select(1)
+        if not self.presenter.is_running and self._tried(self.presenter.start):
+            self.log.refill()
+            self.summary.show_state()
+            self._turn_to(TABS.index("mosaic"))
             self._draw(Changed(state=True, preview=True))
 
     def pause(self) -> None:
@@ -257,27 +283,32 @@ class TkWindow:
 
     def cancel(self) -> None:
         """Stop the run, if the person is sure."""
-        texts = self.presenter.texts
-        if ask(
-            self.root, texts("run.ask_cancel_title"), texts("run.ask_cancel"), texts("run.yes_cancel"), texts("run.no")
-        ):
+        if self.presenter.is_running and self._ask_while_running("cancel"):
             self.presenter.cancel()
             self._draw(Changed(state=True))
 
     def close(self) -> None:
         """Close the window; ask before if a run is at work."""
-        texts = self.presenter.texts
-        if self.presenter.is_running and not ask(
-            self.root, texts("run.ask_close_title"), texts("run.ask_close"), texts("run.yes_close"), texts("run.no")
-        ):
+        if self.presenter.is_running and not self._ask_while_running("close") and self.presenter.is_running:
             return
-        self.presenter.remembered.keep(tk_geometry=self.root.geometry())
+        with contextlib.suppress(ZeMosaicError):  # a full disk does not keep a window open
+            self.presenter.remembered.keep(tk_geometry=self.root.geometry())
         self.root.destroy()
+
+    def _ask_while_running(self, what: str) -> bool:
+        """True if the person is sure; not so if the run ends before."""
+        texts = self.presenter.texts
+        title, text, yes = (texts(f"run.{key}") for key in (f"ask_{what}_title", f"ask_{what}", f"yes_{what}"))
+        return ask(self.root, title, text, yes, texts("run.no"), is_open=lambda: self.presenter.is_running)
 
     def _open(self, what: str) -> None:
         path = self.presenter.result(what)
         if path is not None:
             self._tried(lambda: summary.open_with_system(path))
+
+    def _about(self) -> None:
+        texts = self.presenter.texts
+        ask(self.root, texts("window.about"), texts("window.about_text", version=__version__), texts("run.ok"))
 
     def _tried(self, act: Callable[[], None]) -> bool:
         """Do it, or show the one sentence that says why not."""
@@ -295,122 +326,44 @@ class TkWindow:
     # --- what goes on
 
     def _poll(self) -> None:
+        if self.presenter.picture is not None and self.mosaic.view.winfo_viewable():
+            self.presenter.part = self.mosaic.view.part_in_view
         self._draw(self.presenter.poll())
-        self.root.after(_POLL_MS, self._poll)
+        self._next_poll = self.root.after(_POLL_MS, self._poll)
+
+    def _stop_polling(self, event: tk.Event) -> None:
+        if event.widget is self.root:  # it hears of its children too
+            self.root.after_cancel(self._next_poll)
 
     def _draw(self, changed: Changed) -> None:
         view, texts = self.presenter.view, self.presenter.texts
-        if changed.state or changed.contents or changed.ended:
+        if changed.state or changed.ended:
             self.headline.configure(text=wording.headline(view, texts))
             self.bar.configure(value=999.9 * view.fraction)  # at its maximum it begins anew
-            self.found.configure(text="\n".join(wording.found_lines(view, texts)))
+            self.folder.show_state()
+            self.log.extend()
+            self.metrics.show_state()
             self._draw_buttons()
-            self._extend_log()
         left = [view.time_left(texts)] if self.presenter.is_running else []
         self.counters.configure(text="   ".join(filter(None, [*wording.counters(view, texts), *left])))
         if changed.contents:
-            self._draw_map()
+            self.folder.show_contents()
         if changed.preview:
-            self._draw_mosaic()
+            self.mosaic.show_preview()
+        if changed.detail:
+            self.mosaic.show_detail()
         if changed.ended:
-            self._fill_summary()
-            self.tabs.select(3)
+            self.summary.show_state()
+            self._turn_to(TABS.index("summary"))
 
     def _draw_buttons(self) -> None:
         texts, presenter = self.presenter.texts, self.presenter
-        running, paused = presenter.is_running, presenter.view.doing == "paused"
+        running, doing = presenter.is_running, presenter.view.doing
+        self.fresh.set(presenter.fresh)
+        goes_on = not running and presenter.can_go_on
         self.start_button.configure(
-            text=texts("run.go_on" if not running and presenter.can_go_on else "run.start"),
-            state="disabled" if running else "normal",
+            text=texts("run.go_on" if goes_on else "run.start"), state="disabled" if running else "normal"
         )
-        can_pause = presenter.view.doing in ("running", "paused")
-        self.pause_button.configure(
-            text=texts("run.resume" if paused else "run.pause"), state="normal" if can_pause else "disabled"
-        )
-        self.cancel_button.configure(state="normal" if can_pause else "disabled")
-        for what, button in self.openers.items():
-            is_there = not running and presenter.result(what) is not None
-            button.configure(state="normal" if is_there else "disabled")
-
-    def _fill_log(self) -> None:
-        self.log.configure(state="normal")
-        self.log.delete("1.0", "end")
-        self.log.configure(state="disabled")
-        self._last_line = 0
-        self._extend_log()
-
-    def _extend_log(self) -> None:
-        wanted = LogFilter(LEVELS[self.level.current()], self.search.get().strip())
-        entries = list(self.presenter.view.lines(wanted, self._last_line))
-        if entries:
-            at_end = self.log.yview()[1] > 0.999
-            self.log.configure(state="normal")
-            for entry in entries:
-                self.log.insert("end", f"{entry.text}\n", entry.level)
-            self.log.configure(state="disabled")
-            if at_end:
-                self.log.see("end")
-        if self.presenter.view.log:
-            self._last_line = self.presenter.view.log[-1].number
-
-    def _fill_summary(self) -> None:
-        texts, report, view = self.presenter.texts, self.presenter.report(), self.presenter.view
-        lines = [wording.headline(view, texts), ""]
-        if view.ending in ("done", "incomplete"):
-            lines += [texts.listed_text(name, value) for name, value in summary.facts(report, texts)]
-            lines += ["", texts("summary.seams")]
-            for seam in summary.seams(report):
-                lines.append(texts("summary.seam", **asdict(seam)))
-        elif view.details:
-            lines += [texts("summary.details"), view.details]
-        self.summary.configure(state="normal")
-        self.summary.delete("1.0", "end")
-        self.summary.insert("end", "\n".join(lines))
-        self.summary.configure(state="disabled")
-
-    def _draw_map(self) -> None:
-        """Footprints and planned tiles, north up."""
-        self.map.delete("all")
-        contents = self.presenter.view.contents
-        if contents is None or not contents.canvas_shape:
-            return
-        height, width = contents.canvas_shape
-        room_x, room_y = max(self.map.winfo_width() - 20, 10), max(self.map.winfo_height() - 20, 10)
-        scale = min(room_x / width, room_y / height)
-        left, bottom = 10 + (room_x - scale * width) / 2, 10 + (room_y + scale * height) / 2
-        for corners in wording.some_of(contents.footprints):
-            if corners:
-                points = [(left + scale * x, bottom - scale * y) for x, y in corners]
-                self.map.create_polygon(*points, fill="", outline="#5b8dd6")
-        for name, (y0, y1, x0, x1), _ in contents.tiles:
-            box = (left + scale * x0, bottom - scale * y0, left + scale * x1, bottom - scale * y1)
-            self.map.create_rectangle(*box, outline="#f2b84b", width=2)
-            if scale * (x1 - x0) > 60:
-                middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-                self.map.create_text(*middle, text=name.removeprefix("tile_"), fill="#f2b84b")
-
-    def _draw_mosaic(self) -> None:
-        picture = self.presenter.picture
-        if picture is None:
-            self._picture = None
-            self.mosaic.configure(image="", text=self.presenter.texts("mosaic.nothing"))
-            return
-        self._step = self._shrink(picture.shape[1], picture.shape[0])
-        small = picture[:: self._step, :: self._step]
-        height, width = small.shape[:2]
-        header = f"P6 {width} {height} 255\n".encode()
-        self._picture = tk.PhotoImage(master=self.root, data=header + small.tobytes(), format="PPM")
-        self.mosaic.configure(image=self._picture, text="")
-
-    def _shrink(self, width: int, height: int) -> int:
-        room_x, room_y = max(self.mosaic.winfo_width(), 50), max(self.mosaic.winfo_height(), 50)
-        return max(1, -(-width // room_x), -(-height // room_y))
-
-    def _tell_spot(self, event: tk.Event) -> None:
-        preview = self.presenter.preview
-        if preview is None or self._picture is None:
-            return
-        left = (self.mosaic.winfo_width() - self._picture.width()) / 2
-        top = (self.mosaic.winfo_height() - self._picture.height()) / 2
-        spot = preview.spot((event.x - left) * self._step, (event.y - top) * self._step)
-        self.spot.configure(text="" if spot is None else wording.spot_text(spot, self.presenter.texts))
+        can_pause = "normal" if doing in ("running", "paused") else "disabled"
+        self.pause_button.configure(text=texts("run.resume" if doing == "paused" else "run.pause"), state=can_pause)
+        self.cancel_button.configure(state=can_pause)

@@ -1,0 +1,129 @@
+"""Light and dark: the styles of ttk, and the options of Tk's plain widgets."""
+
+from __future__ import annotations
+
+import tkinter as tk
+from tkinter import font, ttk
+
+from zemosaic_app.presenter.appearance import DARK, LOG_COLOURS, Palette, palette_of
+
+
+def use_scheme(root: tk.Tk, scheme: str) -> Palette:
+    """Dress all widgets that are made from now on in one of `SCHEMES`; the colours that were chosen."""
+    palette = palette_of(scheme)
+    style = ttk.Style(root)
+    style.theme_use("clam")  # drawn alike everywhere, and all its colours can be set
+    _style_everything(style, palette)
+    _style_parts(style, palette)
+    _set_options(root, palette)
+    root.configure(background=palette.window)
+    return palette
+
+
+def log_colours(palette: Palette) -> dict[str, str]:
+    """Colours of the levels of the log on this ground."""
+    return LOG_COLOURS[palette is DARK]
+
+
+def title_font(root: tk.Misc) -> tuple[str, int]:
+    """Family and size of headings: those of all texts, larger."""
+    usual = font.nametofont("TkDefaultFont", root)
+    return usual.actual("family"), round(1.3 * usual.actual("size"))
+
+
+def _style_everything(style: ttk.Style, palette: Palette) -> None:
+    style.configure(
+        ".",
+        background=palette.window,
+        foreground=palette.text,
+        fieldbackground=palette.base,
+        troughcolor=palette.base,
+        bordercolor=palette.border,
+        lightcolor=palette.button,
+        darkcolor=palette.button,
+        selectbackground=palette.highlight,
+        selectforeground=palette.highlighted_text,
+        insertcolor=palette.text,
+        arrowcolor=palette.text,
+        focuscolor=palette.highlight,
+    )
+    style.map(".", background=[], foreground=[("disabled", palette.faint)], arrowcolor=[("disabled", palette.faint)])
+
+
+def _style_parts(style: ttk.Style, palette: Palette) -> None:
+    """What differs from part to part; a list of states is searched for the first that fits."""
+    pressed = [("disabled", palette.window), ("active", palette.light)]
+    edges = [("focus", palette.highlight)]
+    style.configure("TButton", background=palette.button, padding=(8, 3))
+    style.map("TButton", background=pressed, bordercolor=edges)
+    style.configure("TCheckbutton", indicatorbackground=palette.base, indicatorforeground=palette.text)
+    style.map("TCheckbutton", background=[("active", palette.window)], indicatorbackground=[])
+    for entry in ("TEntry", "TCombobox"):
+        style.configure(entry, padding=2)
+        style.map(
+            entry,
+            fieldbackground=[("disabled", palette.window), ("readonly", palette.button)],
+            background=[("active", palette.light)],
+            bordercolor=edges,
+            lightcolor=edges,
+            foreground=[("disabled", palette.faint), ("readonly", palette.text)],
+            selectbackground=[("readonly", palette.button)],
+            selectforeground=[("readonly", palette.text)],
+        )
+    style.configure("TCombobox", background=palette.button)
+    style.configure("Wrong.TEntry", foreground=LOG_COLOURS[palette is DARK]["ERROR"])
+    style.configure("TLabelframe.Label", foreground=palette.link)
+    style.configure("TNotebook", background=palette.window)
+    style.configure("TNotebook.Tab", background=palette.button, padding=(10, 4))
+    style.map(
+        "TNotebook.Tab",
+        background=[("selected", palette.window), ("active", palette.light)],
+        lightcolor=[("selected", palette.window)],
+        padding=[],
+        expand=[],
+    )
+    for bar in ("TScrollbar", "TScale"):
+        style.configure(bar, background=palette.button)
+        style.map(bar, background=pressed)
+    style.configure("TProgressbar", background=palette.highlight, lightcolor=palette.highlight)
+    style.configure("TProgressbar", darkcolor=palette.highlight)
+    style.configure("Treeview", background=palette.base)
+    style.map(
+        "Treeview",
+        background=[("selected", palette.highlight)],
+        foreground=[("selected", palette.highlighted_text)],
+    )
+    style.configure("Treeview.Heading", background=palette.button, padding=3)
+    style.map("Treeview.Heading", background=[("active", palette.light)])
+    style.configure("Sash", gripcount=8)
+
+
+def _set_options(root: tk.Tk, palette: Palette) -> None:
+    fields: dict[str, str | int] = {
+        "background": palette.base,
+        "foreground": palette.text,
+        "selectBackground": palette.highlight,
+        "selectForeground": palette.highlighted_text,
+        "highlightThickness": 0,
+        "relief": "flat",
+    }
+    options: dict[str, dict[str, str | int]] = {
+        "Text": {**fields, "insertBackground": palette.text, "padX": 6, "padY": 4},
+        "TCombobox*Listbox": fields,
+        "Menu": {
+            "background": palette.window,
+            "foreground": palette.text,
+            "activeBackground": palette.highlight,
+            "activeForeground": palette.highlighted_text,
+            "disabledForeground": palette.faint,
+            "selectColor": palette.text,
+            "relief": "flat",
+            "activeBorderWidth": 0,
+        },
+        "Toplevel": {"background": palette.window},
+        "Canvas": {"background": palette.window, "highlightThickness": 0},
+        "Hint*Label": {"background": palette.tip, "foreground": palette.tip_text},
+    }
+    for name, values in options.items():
+        for option, value in values.items():
+            root.option_add(f"*{name}.{option}", value)

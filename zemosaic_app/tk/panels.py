@@ -1,0 +1,261 @@
+"""What the tabs show: the folder, the mosaic, the log, the metrics, the summary."""
+
+from __future__ import annotations
+
+import tkinter as tk
+from collections.abc import Callable
+from dataclasses import astuple
+from functools import partial
+from tkinter import ttk
+
+from zemosaic_app.presenter import summary, wording
+from zemosaic_app.presenter.mosaic_preview import LAYERS, STRETCHES, turned_look
+from zemosaic_app.presenter.presenter import Presenter
+from zemosaic_app.presenter.view_state import LEVELS, MOST_LINES, LogFilter
+
+from .appearance import title_font
+from .views import PictureView, SkyMap
+from .widgets import PAD, Hint, LiveEntry, Table, read_only_text, scrolled, wrap
+
+_MOST_ASIDE = 6
+
+
+class FolderPanel(ttk.Frame):
+    """What is in the input folder: counts, a map of the sky, files set aside."""
+
+    def __init__(self, parent: tk.Misc, presenter: Presenter) -> None:
+        super().__init__(parent, padding=PAD)
+        self._presenter = presenter
+        self._told = -1
+        texts = presenter.texts
+        self.text = ttk.Label(self, justify="left", anchor="nw")
+        self.text.pack(fill="x")
+        wrap(self.text)
+        self.map = SkyMap(self)  # first: it takes the focus when people turn to this tab
+        self.aside = Table(self, [texts("found.file"), texts("found.reason")])
+        self.map.pack(fill="both", expand=True, pady=(PAD, 0))
+        self.hints = [Hint(self.map, texts("found.map"))]
+        self.show_contents()
+
+    def show_state(self) -> None:
+        """The counts, or how far the look is."""
+        view, texts = self._presenter.view, self._presenter.texts
+        self.text.configure(text="\n".join(wording.found_lines(view, texts)))
+        told = len(wording.set_aside(view))
+        if told != self._told:
+            self._told = told
+            self.aside.fill(wording.set_aside_rows(view, texts))
+            self.aside.pack_forget()
+            if told:
+                self.aside.tree.configure(height=min(told, _MOST_ASIDE))
+                self.aside.pack(side="bottom", fill="x", pady=(PAD, 0), before=self.map)
+
+    def show_contents(self) -> None:
+        """The map and the files set aside, which may be others in the same number."""
+        self._told = -1
+        self.show_state()
+        self.map.show_contents(self._presenter.view.contents)
+
+
+class MosaicPanel(ttk.Frame):
+    """The mosaic, growing; its layers, its stretch, and what lies under the cursor."""
+
+    def __init__(self, parent: tk.Misc, presenter: Presenter) -> None:
+        super().__init__(parent, padding=PAD)
+        self._presenter = presenter
+        texts = presenter.texts
+        # Before the controls: it takes the focus when people turn to this tab, and so the keys.
+        self.view = PictureView(self, texts("mosaic.nothing"), self._tell_spot)
+        row = ttk.Frame(self)
+        row.pack(fill="x")
+        ttk.Label(row, text=texts("mosaic.layer")).pack(side="left")
+        self.layer = ttk.Combobox(row, state="readonly", width=11, values=[texts(f"mosaic.{name}") for name in LAYERS])
+        self.layer.current(LAYERS.index(presenter.look.layer))
+        self.layer.bind("<<ComboboxSelected>>", lambda _: self._choose_look())
+        self.layer.pack(side="left", padx=PAD)
+        self.spot = ttk.Label(self)
+        self.spot.pack(side="bottom", fill="x", pady=(PAD, 0))
+        self.view.pack(fill="both", expand=True, pady=(PAD, 0))
+        for key, act in (
+            ("mosaic.full", self.view.full_size),
+            ("mosaic.fit", self.view.fit),
+            ("mosaic.automatic", self._automatic),
+        ):
+            ttk.Button(row, text=texts(key), command=act, width=0).pack(side="right", padx=(2, 0))
+        row = ttk.Frame(self)
+        row.pack(fill="x", pady=(PAD, 0), before=self.view)
+        self.sliders: dict[str, ttk.Scale] = {}
+        for name, reach in STRETCHES.items():
+            ttk.Label(row, text=texts(f"mosaic.{name}")).pack(side="left", padx=(0, PAD))
+            # From -100 to 100: a press beside the knob moves it by one.
+            value = round(100 * getattr(presenter.look, name) / reach)
+            self.sliders[name] = ttk.Scale(row, from_=-100, to=100, length=60, value=value)
+            self.sliders[name].pack(side="left", fill="x", expand=True, padx=(0, PAD))
+        for slider in self.sliders.values():
+            slider.configure(command=lambda _: self._choose_look())
+        self.hints = [Hint(self.layer, texts("mosaic.hint"))]
+        self._choose_look()
+        self.show_preview()
+        self.show_detail()
+
+    def show_preview(self) -> None:
+        """Draw what there is now."""
+        texts, picture, preview = self._presenter.texts, self._presenter.picture, self._presenter.preview
+        self.view.show_picture(picture, preview.block if preview is not None else 1)
+        if picture is None:
+            self.spot.configure(text="")
+        elif not self.spot.cget("text"):
+            self.spot.configure(text=texts("mosaic.hint"))
+
+    def show_detail(self) -> None:
+        """Draw what is in view finer, if there is something finer."""
+        self.view.show_detail(self._presenter.detail)
+
+    def _choose_look(self) -> None:
+        layer = LAYERS[self.layer.current()]
+        turned = {name: slider.get() / 100.0 for name, slider in self.sliders.items()}
+        for slider in self.sliders.values():
+            slider.state(["!disabled" if layer == "image" else "disabled"])
+        self._presenter.look = turned_look(layer, turned)
+
+    def _automatic(self) -> None:
+        for slider in self.sliders.values():
+            slider.set(0)
+        self._choose_look()
+
+    def _tell_spot(self, x: float, y: float) -> None:
+        preview = self._presenter.preview
+        spot = preview.spot(x, y) if preview is not None else None
+        if spot is not None:
+            self.spot.configure(text=wording.spot_text(spot, self._presenter.texts))
+
+
+class LogPanel(ttk.Frame):
+    """The log with a level, a search and colours."""
+
+    def __init__(self, parent: tk.Misc, presenter: Presenter, colours: dict[str, str]) -> None:
+        super().__init__(parent, padding=PAD)
+        self._presenter, self._last = presenter, 0
+        texts = presenter.texts
+        place = ttk.Frame(self)  # before the controls: it takes the focus, and so the keys
+        row = ttk.Frame(self)
+        row.pack(fill="x", pady=(0, PAD))
+        ttk.Label(row, text=texts("log.level")).pack(side="left")
+        self.level = ttk.Combobox(row, state="readonly", width=9, values=[texts(f"level.{name}") for name in LEVELS])
+        self.level.current(LEVELS.index("INFO"))
+        self.level.bind("<<ComboboxSelected>>", lambda _: self.refill())
+        self.level.pack(side="left", padx=PAD)
+        ttk.Label(row, text=texts("log.search")).pack(side="left")
+        self.search = LiveEntry(row, lambda _: self.refill())
+        self.search.pack(side="left", padx=(PAD, 0), fill="x", expand=True)
+        place.pack(fill="both", expand=True)
+        self.text = read_only_text(place, "none")
+        scrolled(place, self.text)
+        for level, colour in colours.items():
+            self.text.tag_configure(level, foreground=colour)
+        self.refill()
+
+    def refill(self) -> None:
+        """Show the lines that the filter lets through."""
+        self.text.configure(state="normal")
+        self.text.delete("1.0", "end")
+        self.text.configure(state="disabled")
+        self._last = 0
+        self.extend()
+
+    def extend(self) -> None:
+        """Add the lines that are new; the view stays where it is unless it was at the end."""
+        view = self._presenter.view
+        if view.log and view.log[-1].number < self._last:
+            self.refill()  # another run began
+            return
+        wanted = LogFilter(LEVELS[self.level.current()], self.search.get().strip())
+        entries = list(view.lines(wanted, self._last))
+        if entries:
+            was_at_end = self.text.yview()[1] > 0.999
+            self.text.configure(state="normal")
+            for entry in entries:
+                self.text.insert("end", f"{entry.text}\n", entry.level)
+            too_many = int(self.text.index("end").split(".")[0]) - MOST_LINES
+            if too_many > 0:
+                self.text.delete("1.0", f"{too_many}.0")
+            self.text.configure(state="disabled")
+            if was_at_end:
+                self.text.see("end")
+        if view.log:
+            self._last = view.log[-1].number
+
+
+class MetricsPanel(ttk.Frame):
+    """The ``[METRICS]`` lines as a table."""
+
+    def __init__(self, parent: tk.Misc, presenter: Presenter) -> None:
+        super().__init__(parent, padding=PAD)
+        self._presenter, self._told = presenter, -1
+        titles = [presenter.texts(f"metrics.{name}") for name in ("figure", "channel", "when", "value")]
+        self.table = Table(self, titles)
+        self.table.pack(fill="both", expand=True)
+        self.show_state()
+
+    def show_state(self) -> None:
+        """All rows, if there are others than before."""
+        view = self._presenter.view
+        if len(view.metrics) != self._told:
+            self._told = len(view.metrics)
+            self.table.fill(wording.metric_rows(view, self._presenter.texts))
+
+
+class SummaryPanel(ttk.Frame):
+    """How the run ended, its figures, and doors to what it made."""
+
+    def __init__(self, parent: tk.Misc, presenter: Presenter, on_open: Callable[[str], object]) -> None:
+        super().__init__(parent, padding=PAD)
+        self._presenter = presenter
+        texts = presenter.texts
+        self.title = ttk.Label(self, font=title_font(self), justify="left")
+        self.facts = ttk.Label(self, justify="left")
+        self.seams_title = ttk.Label(self, text=texts("summary.seams"), justify="left")
+        names = ("channel", "before_adu", "before_sigma", "after_adu", "after_sigma", "worst_sigma")
+        self.seams = Table(self, [texts(f"summary.{name}") for name in names])
+        self.details_title = ttk.Label(self, text=texts("summary.details"))
+        self.details = read_only_text(self, "word")
+        for label in (self.title, self.facts, self.seams_title):
+            wrap(label)
+        row = ttk.Frame(self)
+        row.pack(side="bottom", fill="x")
+        self.buttons: dict[str, ttk.Button] = {}
+        for what in ("mosaic", "picture", "folder", "report"):
+            self.buttons[what] = ttk.Button(row, text=texts(f"summary.open_{what}"), command=partial(on_open, what))
+            self.buttons[what].pack(side="left", padx=(0, PAD))
+        self.show_state()
+
+    def show_state(self) -> None:
+        """What the last run left, or that there was none."""
+        presenter, texts, view = self._presenter, self._presenter.texts, self._presenter.view
+        is_done = view.ending in ("done", "incomplete") and not presenter.is_running
+        report = presenter.report() if is_done else {}
+        self.title.configure(text=wording.headline(view, texts) if view.ending else texts("summary.nothing"))
+        facts = summary.facts(report, texts)
+        self.facts.configure(text="\n".join(texts.listed_text(name, value) for name, value in facts))
+        seams = [list(astuple(seam)) for seam in summary.seams(report)]
+        self.seams.fill(seams)
+        self.seams.tree.configure(height=max(len(seams), 1))
+        self.details.configure(state="normal")
+        self.details.delete("1.0", "end")
+        self.details.insert("end", view.details)
+        self.details.configure(state="disabled")
+        parts: tuple[tuple[tk.Widget, bool, bool], ...] = (
+            (self.title, True, False),
+            (self.facts, bool(facts), False),
+            (self.seams_title, bool(seams), False),
+            (self.seams, bool(seams), False),
+            (self.details_title, bool(view.details), False),
+            (self.details, bool(view.details), True),
+        )
+        for part, is_shown, is_high in parts:
+            part.pack_forget()
+            if is_shown:
+                part.pack(fill="both" if is_high else "x", expand=is_high, anchor="nw", pady=(0, PAD))
+        for what, button in self.buttons.items():
+            is_there = not presenter.is_running and bool(view.ending) and presenter.result(what) is not None
+            button.configure(state="normal" if is_there else "disabled")

@@ -1,0 +1,217 @@
+"""Views that are zoomed and moved: by the wheel, by dragging, by the keys."""
+
+from __future__ import annotations
+
+import tkinter as tk
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zemosaic_app.presenter import wording
+from zemosaic_app.presenter.appearance import PICTURE_GROUND, SUB_COLOUR, TILE_COLOUR
+from zemosaic_app.presenter.messages import FolderContents
+from zemosaic_app.presenter.mosaic_detail import Detail, Part
+from zemosaic_app.presenter.viewport import ZOOM_STEP, Viewport, drawn_part
+
+from .widgets import bind_wheel
+
+_ARROWS = {"Left": (1, 0), "Right": (-1, 0), "Up": (0, 1), "Down": (0, -1)}
+_ARROW_PX = 40
+# A tile that is narrower than this on the screen is drawn without its name.
+_NAMED_PX = 40
+_TEXT = "#c8ccd4"
+
+
+def _without_event(act: Callable[[], None], _: tk.Event) -> None:
+    act()
+
+
+class ZoomView(tk.Canvas):
+    """Something that is fitted to its place until somebody zooms; `draw` puts it where `viewport` says."""
+
+    def __init__(self, parent: tk.Misc) -> None:
+        super().__init__(parent, background=PICTURE_GROUND, takefocus=True, width=100, height=100)
+        # An edge that tells who has the keys.
+        self.configure(highlightthickness=1, highlightbackground=PICTURE_GROUND, highlightcolor=SUB_COLOUR)
+        self.viewport = Viewport()
+        self._dragged_from: tuple[int, int] | None = None
+        self._waiting = ""
+        self.bind("<Configure>", lambda event: self.show(self.viewport.with_room(event.width, event.height)))
+        self.bind("<Destroy>", self._forget)
+        self.bind("<ButtonPress-1>", self._press)
+        self.bind("<B1-Motion>", self._drag)
+        self.bind("<ButtonRelease-1>", lambda _: self.configure(cursor=""))
+        self.bind("<Double-Button-1>", lambda _: self.fit())
+        bind_wheel(self, self._on_wheel)
+        for names, act in (
+            (("plus", "equal", "KP_Add"), partial(self.zoom, ZOOM_STEP)),
+            (("minus", "KP_Subtract"), partial(self.zoom, 1.0 / ZOOM_STEP)),
+            (("Key-0", "KP_0"), self.fit),
+        ):
+            for name in names:
+                self.bind(f"<{name}>", partial(_without_event, act))
+        for name, (right, down) in _ARROWS.items():
+            self.bind(f"<{name}>", partial(self._on_arrow, right * _ARROW_PX, down * _ARROW_PX))
+
+    def fit(self) -> None:
+        """Show all of it, and go on doing so when the place changes."""
+        self.show(self.viewport.fitted())
+
+    def full_size(self) -> None:
+        """The finest that there is, pixel by pixel of the screen."""
+        self.show(self.viewport.at_full_size())
+
+    def zoom(self, factor: float) -> None:
+        """Larger or smaller, about the middle."""
+        self.show(self.viewport.zoomed(factor))
+
+    def show(self, viewport: Viewport) -> None:
+        """Draw it there as soon as there is nothing else to do."""
+        if viewport != self.viewport:
+            self.viewport = viewport
+            self.draw_soon()
+
+    def draw_soon(self) -> None:
+        """Draw once, however often this is called until then."""
+        if not self._waiting:
+            self._waiting = self.after_idle(self._draw_now)
+
+    def draw(self) -> None:
+        """Put what is shown where the viewport says."""
+        raise NotImplementedError
+
+    def _draw_now(self) -> None:
+        self._waiting = ""
+        self.draw()
+
+    def _forget(self, _: object) -> None:
+        if self._waiting:
+            self.after_cancel(self._waiting)
+            self._waiting = ""
+
+    def _press(self, event: tk.Event) -> None:
+        self.focus_set()
+        self.configure(cursor="fleur")
+        self._dragged_from = (event.x, event.y)
+
+    def _drag(self, event: tk.Event) -> None:
+        if self._dragged_from is not None:
+            x, y = self._dragged_from
+            self.show(self.viewport.moved(event.x - x, event.y - y))
+        self._dragged_from = (event.x, event.y)
+
+    def _on_wheel(self, event: tk.Event, notches: float) -> None:
+        self.show(self.viewport.zoomed(ZOOM_STEP**notches, event.x, event.y))
+
+    def _on_arrow(self, right: int, down: int, _: object) -> None:
+        self.show(self.viewport.moved(right, down))
+
+
+class PictureView(ZoomView):
+    """A picture, and a finer one of what is in view upon it.
+
+    Tells the place under the cursor, in pixels of the picture from its upper left corner.
+    """
+
+    def __init__(self, parent: tk.Misc, nothing: str, on_pointed: Callable[[float, float], None]) -> None:
+        super().__init__(parent)
+        self._nothing = nothing
+        self._picture: NDArray[np.uint8] | None = None
+        self._detail: Detail | None = None
+        self._images: list[tk.PhotoImage] = []  # Tk forgets images that nobody holds
+        self.bind("<Motion>", lambda event: on_pointed(*self.viewport.to_content(event.x, event.y)), add=True)
+
+    @property
+    def image(self) -> tk.PhotoImage | None:
+        """The uppermost image that is drawn now; None while there is no picture."""
+        return self._images[-1] if self._images else None
+
+    @property
+    def part_in_view(self) -> Part:
+        """What is in view, in pixels of the picture."""
+        return Part(*self.viewport.visible, self.viewport.scale)
+
+    def show_picture(self, picture: NDArray[np.uint8] | None, block: int = 1) -> None:
+        """Show (h, w, 3), keeping zoom and place unless the size is another one; without a picture what is missing.
+
+        A pixel of it is a mean over `block` x `block` pixels of the mosaic.
+        """
+        self._picture = picture
+        height, width = (0, 0) if picture is None else picture.shape[:2]
+        if self.viewport.content != (width, height):
+            self._detail = None
+        self.viewport = self.viewport.with_content(width, height, block)
+        self.draw_soon()
+
+    def show_detail(self, detail: Detail | None) -> None:
+        """Show a finer picture of a part in its place, or none."""
+        self._detail = detail
+        self.draw_soon()
+
+    def draw(self) -> None:
+        """The part that is seen; a text while there is nothing."""
+        self.delete("all")
+        self._images.clear()
+        if self._picture is None or self.viewport.is_empty:
+            middle = (self.viewport.room[0] / 2, self.viewport.room[1] / 2)
+            self.create_text(*middle, text=self._nothing, fill=_TEXT)
+            return
+        self._draw_part(self._picture, self.viewport)
+        if self._detail is not None:
+            height, width = self._detail.picture.shape[:2]
+            place = self.viewport.of_part(self._detail.left, self._detail.top, width, height, self._detail.scale)
+            self._draw_part(self._detail.picture, place)
+
+    def _draw_part(self, picture: NDArray[np.uint8], viewport: Viewport) -> None:
+        part, left, top = drawn_part(picture, viewport)
+        if part.size:
+            header = f"P6 {part.shape[1]} {part.shape[0]} 255\n".encode("ascii")
+            self._images.append(tk.PhotoImage(master=self, data=header + part.tobytes(), format="PPM"))
+            self.create_image(left, top, anchor="nw", image=self._images[-1])
+
+
+class SkyMap(ZoomView):
+    """Footprints of the subs and planned tiles, north up, east left."""
+
+    def __init__(self, parent: tk.Misc) -> None:
+        super().__init__(parent)
+        self._contents: FolderContents | None = None
+        self._drawn = Viewport()
+
+    def show_contents(self, contents: FolderContents | None) -> None:
+        """Draw what was found, or nothing."""
+        self.delete("all")
+        self._contents = contents if contents is not None and contents.canvas_shape else None
+        height, width = self._contents.canvas_shape if self._contents is not None else (0, 0)
+        margin = 0.03 * max(width, height)
+        size = (width + 2 * margin, height + 2 * margin)
+        self.viewport = self.viewport.with_content(*size).fitted()
+        if self._contents is not None:
+            self._add(self._contents, margin, height + margin)
+        self._drawn = Viewport(size, size).fitted()  # the items lie where the content's own pixels are
+        self.draw_soon()
+
+    def _add(self, contents: FolderContents, left: float, bottom: float) -> None:
+        for corners in wording.some_of(contents.footprints):
+            if corners:
+                points = [(left + x, bottom - y) for x, y in corners]
+                self.create_polygon(*points, fill="", outline=SUB_COLOUR)
+        for name, (y0, y1, x0, x1), _ in contents.tiles:
+            self.create_rectangle(left + x0, bottom - y0, left + x1, bottom - y1, outline=TILE_COLOUR, width=2)
+            middle = (left + (x0 + x1) / 2, bottom - (y0 + y1) / 2)
+            self.create_text(*middle, text=name.removeprefix("tile_"), fill=TILE_COLOUR, tags="name")
+
+    def draw(self) -> None:
+        """Move all items from where they were drawn to where they belong: Tk does that for thousands at once."""
+        if self._contents is None:
+            return
+        before, origin = self._drawn.to_room(0, 0), self.viewport.to_room(0, 0)
+        larger = self.viewport.scale / self._drawn.scale
+        self.scale("all", *before, larger, larger)
+        self.move("all", origin[0] - before[0], origin[1] - before[1])
+        self._drawn = self.viewport
+        narrowest = min((x1 - x0 for _, (_, _, x0, x1), _ in self._contents.tiles), default=0)
+        has_room = narrowest * self.viewport.scale > _NAMED_PX
+        self.itemconfigure("name", state="normal" if has_room else "hidden")
