@@ -9,10 +9,12 @@ import sys
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 tkinter = pytest.importorskip("tkinter", reason="this Python has no Tk")
 
 from zemosaic_app.presenter.appearance import DARK, LIGHT  # noqa: E402
+from zemosaic_app.presenter.mosaic_preview import MosaicPreview  # noqa: E402
 from zemosaic_app.tk import widgets  # noqa: E402
 from zemosaic_app.tk.views import PictureView  # noqa: E402
 from zemosaic_app.tk.window import TkWindow  # noqa: E402
@@ -97,7 +99,7 @@ def wait_until_looked(window, wait_for):
 
 def colour_at(view, x, y):
     """The colour that a picture view shows at a place of its widget."""
-    left, top = view.coords(view.find_all()[0])
+    left, top = view.coords(view.find_all()[-1])
     return view.image.get(int(x - left), int(y - top))
 
 
@@ -230,6 +232,47 @@ def test_what_is_drawn_is_the_picture(make_root):
     view.show_picture(None)
     root.update()
     assert view.image is None
+
+
+def test_a_large_mosaic_is_sharp_where_it_is_zoomed(open_window, tmp_path, wait_for):
+    """Columns that alternate are one grey in the picture of the whole, and stripes at full size."""
+    shape = (2100, 2600)
+    image = np.random.default_rng(1).normal(500.0, 20.0, (3, *shape)).astype(np.float32)
+    image[:, :, ::2] += 300.0
+    header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -1e-3, "CDELT2": 1e-3})
+    hdus = [fits.PrimaryHDU(image, header), fits.ImageHDU(np.ones_like(image), name="WEIGHT")]
+    hdus.append(fits.ImageHDU(np.full(shape, 9, np.uint16), name="COVERAGE"))
+    fits.HDUList(hdus).writeto(tmp_path / "mosaic.fits")
+    window = open_window()
+    presenter, view = window.presenter, window.mosaic.view
+    window._turn_to(1)
+    preview = MosaicPreview(tmp_path)
+    preview.finish(tmp_path / "mosaic.fits")
+    presenter.preview = preview
+    wait_for(window.root.update, lambda: presenter.picture is not None and not presenter.is_drawing)
+    window.root.update()
+
+    def stripes():
+        greys = [colour_at(view, x, view.winfo_height() // 2)[0] for x in range(100, 200)]
+        return np.abs(np.diff(greys)).mean()
+
+    assert stripes() < 25
+    view.full_size()
+    _, busiest_s = wait_for(window.root.update, lambda: presenter.detail is not None)
+    window.root.update()
+    assert busiest_s < 0.5
+    assert stripes() > 60
+    x, y = 100, 120
+    view.event_generate("<Motion>", x=x, y=y)
+    assert "mean" not in window.mosaic.spot.cget("text")
+    for _ in range(8):  # the window goes on while parts are read
+        view.show(view.viewport.moved(-150, 20))
+        _, busiest_s = wait_for(window.root.update, lambda: not presenter.is_drawing)
+        assert busiest_s < 0.5
+    view.fit()
+    wait_for(window.root.update, lambda: presenter.detail is None)
+    window.root.update()
+    assert len(view.find_all()) == 1
 
 
 def test_the_map_is_zoomed(open_window, survey, wait_for):

@@ -50,9 +50,32 @@ def test_pixel_on_pixel():
     assert shown().at_full_size().visible == (200, 100, 600, 500)
 
 
+def test_pixel_on_pixel_of_what_a_shrunk_picture_stands_for():
+    viewport = Viewport().with_room(400, 400).with_content(800, 600, finest=3)
+    assert viewport.at_full_size().scale == 3.0
+    assert viewport.zoomed(1e6).scale == 120.0
+
+
+def test_a_finer_part_lies_where_it_belongs():
+    """A part of twice the resolution, drawn over the whole: its pixels lie on those that they stand for."""
+    fine = np.random.default_rng(3).integers(0, 256, (40, 60, 3)).astype(np.uint8)
+    whole = shown((80, 60), (300, 200)).zoomed(1.7, 40, 50)
+    part = whole.of_part(left=11, top=7, width=60, height=40, scale=0.5)
+    assert part.to_room(0, 0) == pytest.approx(whole.to_room(11, 7))
+    assert part.to_room(60, 40) == pytest.approx(whole.to_room(41, 27))
+    drawn, left, top = drawn_part(fine, part)
+    for x, y in ((150, 100), (100, 90), (180, 120)):
+        column, row = whole.to_content(x + 0.5, y + 0.5)
+        if 11 <= column < 41 and 7 <= row < 27:
+            nearest = fine[int((row - 7) / 0.5), int((column - 11) / 0.5)]
+            assert np.abs(drawn[y - top, x - left] - nearest.astype(int)).max() < 128
+    far = whole.of_part(left=-500, top=7, width=60, height=40, scale=0.5)
+    assert drawn_part(fine, far)[0].size == 0
+
+
 def test_another_picture_is_fitted_and_the_next_of_the_same_size_stays():
     viewport = shown().zoomed(4.0)
-    assert viewport.with_content(800, 600) is viewport
+    assert viewport.with_content(800, 600) == viewport
     assert viewport.with_content(850, 600).is_fitted
     assert viewport.with_content(799, 599) == Viewport((799, 599), (400, 400), 2.0, (400, 300), False)
     assert shown().with_content(799, 599) == shown((799, 599))

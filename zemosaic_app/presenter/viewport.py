@@ -33,6 +33,8 @@ class Viewport:
         The place of the content that lies in the middle of the room.
     is_fitted : bool
         True while all of the content is shown as large as the room allows, also when either changes.
+    finest : float
+        The finest that there is to show is so many times smaller than a pixel of the content.
     """
 
     content: tuple[float, float] = (0.0, 0.0)
@@ -40,6 +42,7 @@ class Viewport:
     scale: float = 1.0
     centre: tuple[float, float] = (0.0, 0.0)
     is_fitted: bool = True
+    finest: float = 1.0
 
     @property
     def is_empty(self) -> bool:
@@ -55,8 +58,8 @@ class Viewport:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """The smallest and the largest scale: half of what fits; 40, or four times what fits where that is more."""
-        return min(0.5 * self.fitting_scale, 1.0), max(_MOST, 4.0 * self.fitting_scale)
+        """The smallest and the largest scale: half of what fits; 40 for the finest, or four times what fits."""
+        return min(0.5 * self.fitting_scale, 1.0), max(_MOST * self.finest, 4.0 * self.fitting_scale)
 
     @property
     def visible(self) -> tuple[float, float, float, float]:
@@ -85,11 +88,11 @@ class Viewport:
         other = replace(self, room=(max(width, 1.0), max(height, 1.0)))
         return other.fitted() if self.is_fitted else other._held()
 
-    def with_content(self, width: float, height: float) -> Viewport:
+    def with_content(self, width: float, height: float, finest: float = 1.0) -> Viewport:
         """Content of the same size, but for an edge, stays where it is; of another it is fitted."""
+        other = replace(self, content=(width, height), finest=finest)
         if (width, height) == self.content:
-            return self
-        other = replace(self, content=(width, height))
+            return other
         is_like = all(abs(new - old) <= EDGE for new, old in zip(other.content, self.content, strict=True))
         return other.fitted() if self.is_fitted or self.is_empty or not is_like else other._held()
 
@@ -99,8 +102,23 @@ class Viewport:
         return replace(self, scale=self.fitting_scale, centre=(0.5 * width, 0.5 * height), is_fitted=True)
 
     def at_full_size(self) -> Viewport:
-        """A pixel of the content on one of the screen."""
-        return replace(self, scale=1.0, is_fitted=False)._held()
+        """The finest that there is on one pixel of the screen."""
+        return replace(self, scale=self.finest, is_fitted=False)._held()
+
+    def of_part(self, left: float, top: float, width: float, height: float, scale: float) -> Viewport:
+        """How a finer picture of a part lies in the room.
+
+        Parameters
+        ----------
+        left, top : float
+            Its corner in the content.
+        width, height : float
+            In its own pixels.
+        scale : float
+            Size of its pixels in those of the content.
+        """
+        centre = ((self.centre[0] - left) / scale, (self.centre[1] - top) / scale)
+        return Viewport((width, height), self.room, self.scale * scale, centre, is_fitted=False)
 
     def zoomed(self, factor: float, x: float | None = None, y: float | None = None) -> Viewport:
         """Larger or smaller within the limits; what lies at a place of the room stays there, by default its middle."""
@@ -138,6 +156,7 @@ def drawn_part(picture: NDArray[np.uint8], viewport: Viewport) -> tuple[NDArray[
     Returns
     -------
     part : ndarray of uint8, shape (rows, columns, 3)
+        Without rows or columns where nothing of the picture is seen.
     left, top : int
         The place of its corner in the room.
     """
@@ -145,7 +164,9 @@ def drawn_part(picture: NDArray[np.uint8], viewport: Viewport) -> tuple[NDArray[
     for axis, size in enumerate((picture.shape[1], picture.shape[0])):
         begin, end = viewport.to_room(0.0, 0.0)[axis], viewport.to_room(*viewport.content)[axis]
         first = max(math.floor(begin + 1e-6), 0)
-        last = max(min(math.ceil(end - 1e-6), math.ceil(viewport.room[axis])), first + 1)
+        last = min(max(math.ceil(end - 1e-6), math.floor(begin + 1e-6) + 1), math.ceil(viewport.room[axis]))
+        if last <= first:
+            return np.zeros((0, 0, 3), dtype=np.uint8), 0, 0
         edges = (np.arange(first, last + 1) - begin) / viewport.scale
         spans.append((first, np.clip(edges, 0.0, size)))
     (left, columns), (top, rows) = spans

@@ -96,15 +96,20 @@ class MosaicPanel(ttk.Frame):
         self.hints = [Hint(self.layer, texts("mosaic.hint"))]
         self._choose_look()
         self.show_preview()
+        self.show_detail()
 
     def show_preview(self) -> None:
         """Draw what there is now."""
-        texts, picture = self._presenter.texts, self._presenter.picture
-        self.view.show_picture(picture)
+        texts, picture, preview = self._presenter.texts, self._presenter.picture, self._presenter.preview
+        self.view.show_picture(picture, preview.block if preview is not None else 1)
         if picture is None:
             self.spot.configure(text="")
         elif not self.spot.cget("text"):
             self.spot.configure(text=texts("mosaic.hint"))
+
+    def show_detail(self) -> None:
+        """Draw what is in view finer, if there is something finer."""
+        self.view.show_detail(self._presenter.detail)
 
     def _choose_look(self) -> None:
         layer = LAYERS[self.layer.current()]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from zemosaic_app.presenter import wording
 from zemosaic_app.presenter.appearance import PICTURE_GROUND, SUB_COLOUR, TILE_COLOUR
 from zemosaic_app.presenter.messages import FolderContents
+from zemosaic_app.presenter.mosaic_detail import Detail, Part
 from zemosaic_app.presenter.viewport import ZOOM_STEP, Viewport, drawn_part
 
 from .widgets import bind_wheel
@@ -59,7 +60,7 @@ class ZoomView(tk.Canvas):
         self.show(self.viewport.fitted())
 
     def full_size(self) -> None:
-        """One pixel of the picture on one of the screen."""
+        """The finest that there is, pixel by pixel of the screen."""
         self.show(self.viewport.at_full_size())
 
     def zoom(self, factor: float) -> None:
@@ -109,39 +110,66 @@ class ZoomView(tk.Canvas):
 
 
 class PictureView(ZoomView):
-    """A picture; tells the place under the cursor, in pixels of the picture from its upper left corner."""
+    """A picture, and a finer one of what is in view upon it.
+
+    Tells the place under the cursor, in pixels of the picture from its upper left corner.
+    """
 
     def __init__(self, parent: tk.Misc, nothing: str, on_pointed: Callable[[float, float], None]) -> None:
         super().__init__(parent)
         self._nothing = nothing
         self._picture: NDArray[np.uint8] | None = None
-        self._image: tk.PhotoImage | None = None  # Tk forgets images that nobody holds
+        self._detail: Detail | None = None
+        self._images: list[tk.PhotoImage] = []  # Tk forgets images that nobody holds
         self.bind("<Motion>", lambda event: on_pointed(*self.viewport.to_content(event.x, event.y)), add=True)
 
     @property
     def image(self) -> tk.PhotoImage | None:
-        """What is drawn now; None while there is no picture."""
-        return self._image
+        """The uppermost image that is drawn now; None while there is no picture."""
+        return self._images[-1] if self._images else None
 
-    def show_picture(self, picture: NDArray[np.uint8] | None) -> None:
-        """Show (h, w, 3), keeping zoom and place unless the size is another one; without a picture what is missing."""
+    @property
+    def part_in_view(self) -> Part:
+        """What is in view, in pixels of the picture."""
+        return Part(*self.viewport.visible, self.viewport.scale)
+
+    def show_picture(self, picture: NDArray[np.uint8] | None, block: int = 1) -> None:
+        """Show (h, w, 3), keeping zoom and place unless the size is another one; without a picture what is missing.
+
+        A pixel of it is a mean over `block` x `block` pixels of the mosaic.
+        """
         self._picture = picture
         height, width = (0, 0) if picture is None else picture.shape[:2]
-        self.viewport = self.viewport.with_content(width, height)
+        if self.viewport.content != (width, height):
+            self._detail = None
+        self.viewport = self.viewport.with_content(width, height, block)
+        self.draw_soon()
+
+    def show_detail(self, detail: Detail | None) -> None:
+        """Show a finer picture of a part in its place, or none."""
+        self._detail = detail
         self.draw_soon()
 
     def draw(self) -> None:
         """The part that is seen; a text while there is nothing."""
         self.delete("all")
+        self._images.clear()
         if self._picture is None or self.viewport.is_empty:
-            self._image = None
             middle = (self.viewport.room[0] / 2, self.viewport.room[1] / 2)
             self.create_text(*middle, text=self._nothing, fill=_TEXT)
             return
-        part, left, top = drawn_part(self._picture, self.viewport)
-        header = f"P6 {part.shape[1]} {part.shape[0]} 255\n".encode("ascii")
-        self._image = tk.PhotoImage(master=self, data=header + part.tobytes(), format="PPM")
-        self.create_image(left, top, anchor="nw", image=self._image)
+        self._draw_part(self._picture, self.viewport)
+        if self._detail is not None:
+            height, width = self._detail.picture.shape[:2]
+            place = self.viewport.of_part(self._detail.left, self._detail.top, width, height, self._detail.scale)
+            self._draw_part(self._detail.picture, place)
+
+    def _draw_part(self, picture: NDArray[np.uint8], viewport: Viewport) -> None:
+        part, left, top = drawn_part(picture, viewport)
+        if part.size:
+            header = f"P6 {part.shape[1]} {part.shape[0]} 255\n".encode("ascii")
+            self._images.append(tk.PhotoImage(master=self, data=header + part.tobytes(), format="PPM"))
+            self.create_image(left, top, anchor="nw", image=self._images[-1])
 
 
 class SkyMap(ZoomView):

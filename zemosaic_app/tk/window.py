@@ -326,6 +326,8 @@ class TkWindow:
     # --- what goes on
 
     def _poll(self) -> None:
+        if self.presenter.picture is not None and self.mosaic.view.winfo_viewable():
+            self.presenter.part = self.mosaic.view.part_in_view
         self._draw(self.presenter.poll())
         self._next_poll = self.root.after(_POLL_MS, self._poll)
 
@@ -348,6 +350,8 @@ class TkWindow:
             self.folder.show_contents()
         if changed.preview:
             self.mosaic.show_preview()
+        if changed.detail:
+            self.mosaic.show_detail()
         if changed.ended:
             self.summary.show_state()
             self._turn_to(TABS.index("summary"))
