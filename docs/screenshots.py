@@ -1,6 +1,6 @@
 """Make the pictures of docs/windows.md: a simulated survey, the two windows, a run.
 
-python docs/screenshots.py          (needs the extra qt; the Tk pictures need Xvfb and Pillow with XCB)
+python docs/screenshots.py [--qt | --tk]     (needs the extra qt; the Tk pictures need Xvfb and Pillow with XCB)
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def main() -> None:
         next(iter(sorted(survey.glob("*.fit*")))).write_bytes(b"a file that was cut off")
         if "--tk" not in sys.argv:
             picture_qt(survey, Path(folder) / "mosaic")
-        picture_tk(survey, Path(folder) / "mosaic")
+        if "--qt" not in sys.argv:
+            picture_tk(survey, Path(folder) / "mosaic")
 
 
 def picture_qt(survey: Path, output: Path) -> None:
@@ -78,6 +79,13 @@ def picture_qt(survey: Path, output: Path) -> None:
     moment = time.monotonic() + 3.0
     wait(lambda: time.monotonic() > moment and not presenter.is_drawing)
     keep("window-coverage")
+    window.mosaic.layer.setCurrentIndex(0)
+    window.mosaic.view.full_size()
+    window.mosaic.view.zoom(3.0)
+    window.mosaic.view.centerOn(420.0, 480.0)
+    wait(lambda: presenter.detail is not None and not presenter.is_drawing)
+    window.mosaic.view.pointed.emit(420.0, 480.0)
+    keep("window-zoomed")
     window._choose_scheme("light")
     window._choose_language("fr")
     window.tabs.setCurrentWidget(window.metrics)

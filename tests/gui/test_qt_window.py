@@ -401,3 +401,16 @@ def test_a_large_mosaic_is_sharp_where_it_is_zoomed(app, open_window, tmp_path, 
     wait_for(app.processEvents, lambda: presenter.detail is None)
     assert before is not None
     assert not view._fine.isVisible()
+
+
+def test_a_zoomed_view_stays_when_the_mosaic_takes_the_place_of_its_tiles(app, open_window):
+    view = open_window().mosaic.view
+    view.show_picture(np.zeros((801, 601, 3), np.uint8), 4)
+    assert view.is_fitted
+    view.full_size()
+    view.horizontalScrollBar().setValue(300)
+    scale, place = view.transform().m11(), view.horizontalScrollBar().value()
+    view.show_picture(np.zeros((800, 600, 3), np.uint8), 4)
+    assert (view.transform().m11(), view.horizontalScrollBar().value()) == (scale, place)
+    view.show_picture(np.zeros((400, 900, 3), np.uint8), 4)
+    assert view.is_fitted

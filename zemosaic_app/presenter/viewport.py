@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 ZOOM_STEP = 1.25
 _MOST = 40.0
 # By so many pixels the finished mosaic may differ from its tiles put together.
-_EDGE = 2.0
+EDGE = 2.0
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Viewport:
         other = replace(self, content=(width, height), finest=finest)
         if (width, height) == self.content:
             return other
-        is_like = all(abs(new - old) <= _EDGE for new, old in zip(other.content, self.content, strict=True))
+        is_like = all(abs(new - old) <= EDGE for new, old in zip(other.content, self.content, strict=True))
         return other.fitted() if self.is_fitted or self.is_empty or not is_like else other._held()
 
     def fitted(self) -> Viewport:

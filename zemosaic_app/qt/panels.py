@@ -99,6 +99,7 @@ class MosaicPanel(QWidget):
     def __init__(self, presenter: Presenter) -> None:
         super().__init__()
         self._presenter = presenter
+        self._pointed: tuple[float, float] | None = None
         texts = presenter.texts
         self.view = PictureView()
         self.view.setToolTip(texts("mosaic.hint"))
@@ -159,6 +160,8 @@ class MosaicPanel(QWidget):
     def show_detail(self) -> None:
         """Draw what is in view finer, if there is something finer."""
         self.view.show_detail(self._presenter.detail)
+        if self._pointed is not None:
+            self._tell_spot(*self._pointed)  # finer values, where there are some
 
     def _choose_look(self) -> None:
         layer = LAYERS[self.layer.currentIndex()]
@@ -172,6 +175,7 @@ class MosaicPanel(QWidget):
             slider.setValue(0)
 
     def _tell_spot(self, x: float, y: float) -> None:
+        self._pointed = x, y
         preview = self._presenter.preview
         spot = preview.spot(x, y) if preview is not None else None
         if spot is not None:

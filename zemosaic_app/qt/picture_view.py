@@ -28,8 +28,8 @@ from zemosaic_app.presenter import wording
 from zemosaic_app.presenter.appearance import PICTURE_GROUND, SUB_COLOUR, TILE_COLOUR
 from zemosaic_app.presenter.messages import FolderContents
 from zemosaic_app.presenter.mosaic_detail import Detail, Part
+from zemosaic_app.presenter.viewport import EDGE, ZOOM_STEP
 
-_STEP = 1.25
 # So many footprints are drawn with a filling.
 _MOST_FILLED = 1500
 _BACKGROUND = QColor(PICTURE_GROUND)
@@ -66,13 +66,13 @@ class ZoomView(QGraphicsView):
             self.scale(factor, factor)
 
     def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: D102, N802 - of Qt
-        self.zoom(_STEP ** (event.angleDelta().y() / 120.0))
+        self.zoom(ZOOM_STEP ** (event.angleDelta().y() / 120.0))
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: D102, N802 - of Qt
         if event.key() in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
-            self.zoom(_STEP)
+            self.zoom(ZOOM_STEP)
         elif event.key() == Qt.Key.Key_Minus:
-            self.zoom(1.0 / _STEP)
+            self.zoom(1.0 / ZOOM_STEP)
         elif event.key() == Qt.Key.Key_0:
             self.fit()
         else:
@@ -97,17 +97,19 @@ class PictureView(ZoomView):
             self.scene().addItem(item)
 
     def show_picture(self, picture: NDArray[np.uint8], block: int) -> None:
-        """Show (h, w, 3), keeping zoom and place unless the size is another one.
+        """Show (h, w, 3), keeping zoom and place unless the size is another one, but for an edge.
 
         A pixel of it is a mean over `block` x `block` pixels of the mosaic.
         """
         before = self._item.pixmap().size()
         self._item.setPixmap(_pixmap(picture))
         self.finest = block
+        change = self._item.pixmap().size() - before
         self.scene().setSceneRect(QRectF(0, 0, picture.shape[1], picture.shape[0]))
-        if before != self._item.pixmap().size():
+        if not change.isNull():
             self.show_detail(None)
-        if self.is_fitted or before != self._item.pixmap().size():
+        is_like = not before.isEmpty() and max(abs(change.width()), abs(change.height())) <= EDGE
+        if self.is_fitted or not is_like:
             self.fit()
 
     def show_detail(self, detail: Detail | None) -> None:

@@ -35,7 +35,7 @@ from zemosaic_app.presenter.texts import LANGUAGES
 from zemosaic_engine import __version__
 from zemosaic_engine.errors import ZeMosaicError
 
-from .appearance import use_palette
+from .appearance import make_icon, use_palette
 from .panels import FolderPanel, LogPanel, MetricsPanel, MosaicPanel, SummaryPanel
 from .settings_panel import SettingsPanel
 
@@ -54,6 +54,7 @@ class Window(QMainWindow):
         super().__init__()
         self.presenter = presenter
         self._translator = QTranslator(self)
+        self.setWindowIcon(make_icon())
         self.setAcceptDrops(True)
         self.resize(1240, 820)
         remembered = presenter.remembered.get("qt_geometry")
