@@ -97,7 +97,7 @@ def test_gain_offset_colour_and_width_come_back(plain, scene, tmp_path):
     assert found.difference.gain == pytest.approx(1.0 / gains, rel=0.005)
     assert found.stars.fwhm_px[0] == pytest.approx((2.8,) * 3, rel=0.02)
     assert found.stars.fwhm_px[1] == pytest.approx((3.6,) * 3, rel=0.02)
-    # The faintest stars and the slopes of the nebula are in it too.
+    # The faintest stars are in it too.
     assert found.first.noise_adu == pytest.approx((4.0,) * 3, rel=0.16)
     assert found.second.noise_adu == pytest.approx((6.0,) * 3, rel=0.12)
     # What is left is noise: of blocks of 256 pixels of both.

@@ -54,6 +54,36 @@ def test_hot_pixels_trails_edges_and_saturated_stars_are_not_stars(catalogue):
     assert max(away) < 1.0
 
 
+def clouds_of_light(depth, scale_px=55.0):
+    """A nebula whose brightness turns within two meshes of the background."""
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    return (depth * (1.0 + np.sin(x / scale_px * 2.0) * np.cos(y / scale_px * 2.0)) / 2.0)[..., None].astype(np.float32)
+
+
+def test_fluxes_depend_neither_on_faint_neighbours_nor_on_where_the_sensor_lies(catalogue):
+    x, y, flux = catalogue
+    rng = np.random.default_rng(3)
+    crowd = rng.uniform(0, 400, 600), rng.uniform(0, 300, 600), 10 ** rng.uniform(1.5, 2.5, 600)
+    crowded = field(*(np.concatenate(pair) for pair in zip((x, y, flux), crowd, strict=True)), noise=0.3)
+    crowded += clouds_of_light(200.0)
+    whole, part = detect_stars(crowded), detect_stars(np.ascontiguousarray(crowded[13:, 17:]))
+    apart = np.hypot(whole.x[:, None] - part.x - 17.0, whole.y[:, None] - part.y - 13.0)
+    one, other = np.nonzero(apart < 0.3)
+    inner = (part.x[other] > 20.0) & (part.y[other] > 20.0)
+    one, other = one[inner], other[inner]
+    assert len(one) > 25
+    np.testing.assert_allclose(part.flux[other, 0], whole.flux[one, 0], rtol=4e-3)
+
+
+def test_starless_pixels_in_a_nebula_are_not_its_darker_ones():
+    nebula = clouds_of_light(100.0)
+    image = field([], [], [], channels=3) + nebula
+    starless = starless_pixels(image)
+    bright = nebula[..., 0] > 80.0
+    assert starless[bright].mean() > 0.95
+    assert np.abs((image - nebula)[starless & bright].mean(axis=0) - 500.0).max() < 0.1  # of a noise of 5
+
+
 def test_images_without_stars_give_the_empty_table():
     rng = np.random.default_rng(1)
     assert len(detect_stars(rng.normal(0, 1, (64, 64, 3)).astype(np.float32))) == 0

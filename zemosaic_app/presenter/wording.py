@@ -61,7 +61,8 @@ def headline(view: ViewState, texts: Texts) -> str:
         if not view.reason or view.ending == "cancelled":
             return ended
         return texts.listed_text(ended, texts.sentence(view.reason))
-    return texts.name_of("phase", view.phase) if view.phase else texts("found.looking_first")
+    phase = texts.name_of("phase", view.phase) if view.phase else texts("found.looking_first")
+    return texts("run.compiling", phase=phase) if view.is_compiling else phase
 
 
 def set_aside(view: ViewState) -> dict[str, str]:

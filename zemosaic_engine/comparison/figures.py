@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..photometry.sky import clipped_median, sky_noise
-from ..photometry.stars import starless_pixels
+from ..photometry.stars import find_sources
 from ..simulate.scene import pixel_scale_arcsec
 from ..simulate.truth import Mosaic
+from ..validity import valid_pixels
 from .steps import Steps, lattice, measure_steps, tile_seams
 
 
@@ -37,11 +38,15 @@ class Side:
 
 
 def take_side(path: Path, mosaic: Mosaic) -> Side:
-    """Find the bare sky of a mosaic and its noise."""
-    pixels = np.ascontiguousarray(mosaic.planes.transpose(1, 2, 0))
-    starless = starless_pixels(pixels)
-    bare = pixels if not starless.any() else np.where(starless[..., None], pixels, np.float32(np.nan))
-    return Side(path, mosaic, starless, sky_noise(bare))
+    """Find the bare sky of a mosaic and its noise, to which slopes of nebulae do not add."""
+    pixels = mosaic.planes.transpose(1, 2, 0).copy()
+    sources = find_sources(pixels)
+    if sources is None or not sources.starless.any():
+        return Side(path, mosaic, valid_pixels(pixels), sky_noise(pixels))
+    for channel in range(pixels.shape[2]):
+        pixels[..., channel] -= sources.background.plane(channel, pixels.shape[:2])
+    bare = np.where(sources.starless[..., None], pixels, np.float32(np.nan))
+    return Side(path, mosaic, sources.starless, sky_noise(bare))
 
 
 @dataclass(frozen=True)

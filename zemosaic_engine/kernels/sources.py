@@ -318,6 +318,43 @@ def circle_sums(image: Any, x: Any, y: Any, radius: float, sums: Any, area: Any,
 
 
 @jit
+def ring_medians(image: Any, usable: Any, x: Any, y: Any, inner: float, outer: float, medians: Any, count: Any) -> None:
+    """Medians of all channels in rings, of their usable pixels.
+
+    Parameters
+    ----------
+    image : float32 (H, W, C)
+        Finite where `usable`.
+    usable : bool (H, W)
+    x, y : float64 (n,)
+        Centres in pixels.
+    inner, outer : float
+        Radii, of which the inner one is part of the ring.
+    medians : float64 (n, C)
+        Written; NaN where there is no pixel.
+    count : int64 (n,)
+        Written: usable pixels of each ring.
+    """
+    height, width, channels = image.shape
+    side = int(2.0 * outer) + 3
+    held = np.empty((channels, side * side), np.float32)
+    for k in range(x.shape[0]):
+        n = 0
+        for b in range(max(int(y[k] - outer), 0), min(int(y[k] + outer) + 2, height)):
+            for a in range(max(int(x[k] - outer), 0), min(int(x[k] + outer) + 2, width)):
+                apart = (a - x[k]) * (a - x[k]) + (b - y[k]) * (b - y[k])
+                if apart < inner * inner or apart >= outer * outer:
+                    continue
+                if usable[b, a]:
+                    for c in range(channels):
+                        held[c, n] = image[b, a, c]
+                    n += 1
+        count[k] = n
+        for c in range(channels):
+            medians[k, c] = np.median(held[c, :n]) if n > 0 else np.nan
+
+
+@jit
 def half_light_radii(light: Any, x: Any, y: Any, reach: float, radii: Any) -> None:
     """Radius that holds half of the light within `reach`, from its growth in steps of a tenth of a pixel.
 

@@ -13,6 +13,7 @@ from .sky import cell_samples, clipped_medians_sorted
 MESH_PX = 32
 _LEAST_PIXELS = MESH_PX**2
 _LEAST_SHARE = 1 / 8  # of a mesh
+_HALO_SIGMA = 3.0  # of how meshes differ from what their neighbours make expected
 
 
 @dataclass(frozen=True)
@@ -29,16 +30,6 @@ class Background:
 
     level: NDArray[np.float64]
     noise: NDArray[np.float64]
-
-    def at(self, x: NDArray, y: NDArray) -> NDArray[np.float64]:
-        """Levels (n, C) at places in pixels, by a cubic spline through the middles of the meshes."""
-        from scipy.ndimage import map_coordinates
-
-        places = [_mesh_of(y), _mesh_of(x)]
-        channels = range(self.level.shape[2])
-        return np.stack(
-            [map_coordinates(self.level[..., c], places, order=3, mode="nearest") for c in channels], axis=1
-        )
 
     def plane(self, channel: int, shape: tuple[int, int]) -> NDArray[np.float32]:
         """Levels of one channel at all pixels of an image, linear between the middles of the meshes."""
@@ -63,7 +54,10 @@ def _mesh_of(place: NDArray) -> NDArray[np.float64]:
 
 
 def background_of(image: NDArray[np.float32]) -> Background | None:
-    """Star-clipped medians of an image on meshes, smoothed by medians of 3x3 of them.
+    """Star-clipped medians of an image on meshes.
+
+    A mesh that stands above its neighbours, as the halo of a bright star does, takes what these make expected. The
+    others keep theirs: medians of neighbours would cut the tops off nebulae, which would then pass for stars.
 
     Parameters
     ----------
@@ -88,7 +82,33 @@ def background_of(image: NDArray[np.float32]) -> Background | None:
     # The usual one; of integers the spreads come in steps, which the mean of the middle ones smooths.
     ordered = np.sort(spread[known], axis=0)
     outer = 2 * (len(ordered) - 1) // 5
-    return Background(_ringed(_smoothed(median)), ordered[outer : len(ordered) - outer].mean(axis=0))
+    return Background(_ringed(_without_halos(median)), ordered[outer : len(ordered) - outer].mean(axis=0))
+
+
+def _without_halos(level: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Levels everywhere, those that stand out brought down to what their neighbours make expected."""
+    smooth = _smoothed(level)
+    known = np.where(np.isfinite(level), level, smooth)
+    rows, columns, _ = level.shape
+    if min(rows, columns) < 3:
+        return smooth
+    padded = np.pad(known, ((2, 2), (2, 2), (0, 0)), mode="reflect", reflect_type="odd")
+    expected = np.zeros_like(known)
+    for axis in (0, 1):  # a cubic through two neighbours on either side
+        one, two = (sum(_shifted(padded, axis, s * step) for s in (-1, 1)) for step in (1, 2))
+        expected += (4.0 * one - two) / 12.0
+    excess = known - expected
+    middle = np.median(excess, axis=(0, 1))
+    spread = 1.4826 * np.median(np.abs(excess - middle), axis=(0, 1))
+    return np.where(excess > _HALO_SIGMA * spread, np.minimum(known, np.maximum(expected, smooth)), known)
+
+
+def _shifted(padded: NDArray[np.float64], axis: int, step: int) -> NDArray[np.float64]:
+    """The inner part of what is padded by 2, moved along an axis."""
+    start = [2, 2]
+    start[axis] += step
+    rows, columns = padded.shape[0] - 4, padded.shape[1] - 4
+    return padded[start[0] : start[0] + rows, start[1] : start[1] + columns]
 
 
 def _smoothed(level: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,7 +2,8 @@
 
 Sources are connected pixels of a smoothed plane above a threshold, after Bertin & Arnouts (1996, A&AS 117, 393);
 two peaks above one saddle are a blend. Apertures grow with the seeing, so that the share of a star's light that
-they hold does not depend on it.
+they hold does not depend on it. The level under a star is the median of a ring around it, which is the same piece of
+sky in all images: what it holds of faint stars and of nebulae is the same as well, and leaves their ratios alone.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ _BLEND_SHARE = 0.005  # of a source's light, in a second peak
 _MASK_SIGMA = 3.0
 _MASK_MARGIN_PX = 4
 _HALF_LIGHT_REACH_PX = 8.0
+_RING = (1.6, 3.2)  # radii of the apertures
+_LEAST_RING = 50  # pixels
+_MEDIAN_VARIANCE = np.pi / 2  # of a median over that of the mean
 APERTURE_FWHM = 2.0
 #: Where noise matters more than the wings; narrower ones lose light to the demosaicing of undersampled stars.
 NARROW_APERTURE_FWHM = 1.7
@@ -146,7 +150,7 @@ def detect_stars(
     Parameters
     ----------
     image : ndarray of float32, shape (H, W, C)
-        In ADU; NaN is masked, and stars whose aperture touches a NaN or the edge are left out.
+        In ADU; NaN is masked, and stars are left out whose aperture touches a NaN or the edge.
     sources : Sources, optional
         What `find_sources` gives for it, if it is at hand.
     threshold : float
@@ -163,7 +167,10 @@ def detect_stars(
     if sources is None:
         return no_stars(image.shape[2])
     x, y, fwhm = _star_positions(sources, min_snr, max_stars, aperture_fwhm)
-    flux, error, whole = _aperture_sums(image, sources.background, x, y, _aperture_radius(fwhm, aperture_fwhm))
+    radius = _aperture_radius(fwhm, aperture_fwhm)
+    rings = _rings(image, valid_pixels(image), x, y, radius)
+    flux, error, whole = _aperture_sums(image, sources.background.noise, x, y, radius, rings)
+    whole &= rings.pixels >= _LEAST_RING
     return Stars(x[whole], y[whole], flux[whole], error[whole], fwhm)
 
 
@@ -198,13 +205,14 @@ def match_fluxes(
         empty = np.zeros(0)
         return empty, empty, empty, empty
     x, y, _ = _star_positions(sources, 2.0 * threshold, 2000)
-    sums = []
+    radii = []
     for channel in range(2):
         above = pair[..., channel] - sources.background.plane(channel, reference.shape)
         above[~np.isfinite(pair).all(axis=2)] = 0.0
-        radius = _aperture_radius(_median_width(above, x, y), APERTURE_FWHM)
-        sums.append(_aperture_sums(pair, sources.background, x, y, radius))
-    clean = sums[0][2] & sums[1][2]
+        radii.append(_aperture_radius(_median_width(above, x, y), APERTURE_FWHM))
+    rings = _rings(pair, sources.starless, x, y, max(radii))
+    sums = [_aperture_sums(pair, sources.background.noise, x, y, radius, rings) for radius in radii]
+    clean = sums[0][2] & sums[1][2] & (rings.pixels >= _LEAST_RING)
     return sums[0][0][clean, 0], sums[1][0][clean, 1], sums[0][1][clean, 0], sums[1][1][clean, 1]
 
 
@@ -272,14 +280,32 @@ def _circle_sums(
 
 
 def _aperture_sums(
-    image: NDArray[np.float32], background: Background, x: NDArray, y: NDArray, radius: float
+    image: NDArray[np.float32], noise: NDArray, x: NDArray, y: NDArray, radius: float, rings: Rings
 ) -> tuple[NDArray, NDArray, NDArray[np.bool_]]:
-    """Light above the background in circles, its error, both (n, C), and whether it is all there."""
+    """Light above the level of a ring around each circle, its error, both (n, C), and whether it is all there."""
     sums, area, whole = _circle_sums(image, x, y, radius)
-    flux = sums - background.at(x, y) * area[:, None]
-    error = background.noise * np.sqrt(area)[:, None]
+    flux = sums - rings.level * area[:, None]
+    error = noise * np.sqrt(area + _MEDIAN_VARIANCE * area**2 / np.maximum(rings.pixels, 1))[:, None]
     # Neighbouring pixels of a resampled frame share noise, and photons add theirs: never better than 0.2 %.
     return flux, np.hypot(error, 0.002 * np.abs(flux)), whole
+
+
+@dataclass(frozen=True)
+class Rings:
+    """Levels (n, C) of the rings around stars, and of how many pixels they are."""
+
+    level: NDArray[np.float64]
+    pixels: NDArray[np.int64]
+
+
+def _rings(image: NDArray[np.float32], usable: NDArray[np.bool_], x: NDArray, y: NDArray, radius: float) -> Rings:
+    """The rings around circles of a radius, of the usable pixels there."""
+    from ..kernels import sources
+
+    rings = Rings(np.empty((x.size, image.shape[2])), np.empty(x.size, dtype=np.int64))
+    inner, outer = (share * radius for share in _RING)
+    sources.ring_medians(image, usable, x, y, inner, outer, rings.level, rings.pixels)
+    return rings
 
 
 def _isolated(x: NDArray, y: NDArray, flux: NDArray, radius: float) -> NDArray[np.bool_]:
