@@ -99,6 +99,11 @@ def _style_parts(style: ttk.Style, palette: Palette) -> None:
     style.configure("Sash", gripcount=8)
 
 
+def line_height(root: tk.Misc) -> int:
+    """Pixels from one line of text to the next."""
+    return font.nametofont("TkDefaultFont", root).metrics("linespace")
+
+
 def per_pixel(root: tk.Misc) -> float:
     """Pixels of this screen for one of a screen of 96 to the inch, in quarters; letters are larger by that too."""
     return max(round(root.winfo_fpixels("1i") / 24.0) / 4.0, 1.0)
@@ -107,8 +112,7 @@ def per_pixel(root: tk.Misc) -> float:
 def _style_sizes(style: ttk.Style, root: tk.Tk) -> None:
     """What ttk counts in pixels of the screen, however fine that is."""
     larger = per_pixel(root)
-    line = font.nametofont("TkDefaultFont", root).metrics("linespace")
-    style.configure("Treeview", rowheight=line + round(4 * larger))
+    style.configure("Treeview", rowheight=line_height(root) + round(4 * larger))
     style.configure("TCheckbutton", indicatorsize=round(10 * larger))
     for bar in ("TScrollbar", "TCombobox", "TScale", "TProgressbar"):
         style.configure(bar, arrowsize=round(14 * larger))  # of those without arrows the thickness
