@@ -102,7 +102,7 @@ def counters(view: ViewState, texts: Texts) -> list[str]:
 
 
 def spot_text(spot: Spot, texts: Texts) -> str:
-    """What lies under the cursor."""
+    """What lies under the cursor; a line of it ends between two things that it tells, not inside one."""
     values = "  ".join("-" if value != value else f"{value:.1f}" for value in spot.values)
     parts = [texts("mosaic.spot", x=spot.x, y=spot.y), spot.sky, texts("mosaic.adu", values=values)]
     parts += [
@@ -110,4 +110,4 @@ def spot_text(spot: Spot, texts: Texts) -> str:
         texts("mosaic.spot_weight", n=f"{spot.weight:.3g}"),
         texts("mosaic.spot_mean", n=spot.block) if spot.block > 1 else "",
     ]
-    return "   ".join(part for part in parts if part)
+    return "   ".join(part.replace(" ", "\u00a0") for part in parts if part)
