@@ -13,7 +13,7 @@ from zemosaic_app.presenter.mosaic_preview import LAYERS, STRETCHES, turned_look
 from zemosaic_app.presenter.presenter import Presenter
 from zemosaic_app.presenter.view_state import LEVELS, MOST_LINES, LogFilter
 
-from .appearance import title_font
+from .appearance import line_height, title_font
 from .views import PictureView, SkyMap
 from .widgets import PAD, Hint, LiveEntry, Table, read_only_text, scrolled, wrap
 
@@ -73,8 +73,12 @@ class MosaicPanel(ttk.Frame):
         self.layer.current(LAYERS.index(presenter.look.layer))
         self.layer.bind("<<ComboboxSelected>>", lambda _: self._choose_look())
         self.layer.pack(side="left", padx=PAD)
-        self.spot = ttk.Label(self)
-        self.spot.pack(side="bottom", fill="x", pady=(PAD, 0))
+        told = ttk.Frame(self, height=2 * line_height(self) + 2)  # of two lines, or the picture would jump
+        told.pack_propagate(False)
+        told.pack(side="bottom", fill="x", pady=(PAD, 0))
+        self.spot = ttk.Label(told, justify="left")
+        self.spot.pack(fill="x")
+        wrap(self.spot)
         self.view.pack(fill="both", expand=True, pady=(PAD, 0))
         for key, act in (
             ("mosaic.full", self.view.full_size),
