@@ -17,7 +17,7 @@ QtWidgets = pytest.importorskip(
 )
 
 from PySide6.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl  # noqa: E402
-from PySide6.QtGui import QDropEvent  # noqa: E402
+from PySide6.QtGui import QDropEvent, QTransform  # noqa: E402
 from PySide6.QtTest import QTest  # noqa: E402
 
 from zemosaic_app.presenter.mosaic_preview import MosaicPreview  # noqa: E402
@@ -414,3 +414,24 @@ def test_a_zoomed_view_stays_when_the_mosaic_takes_the_place_of_its_tiles(app, o
     assert (view.transform().m11(), view.horizontalScrollBar().value()) == (scale, place)
     view.show_picture(np.zeros((400, 900, 3), np.uint8), 4)
     assert view.is_fitted
+
+
+def test_a_picture_that_is_shown_small_is_averaged(app, open_window):
+    """One row of eight is white: an eighth of white everywhere, where picking single rows would give stripes."""
+    window = open_window()
+    window.tabs.setCurrentWidget(window.mosaic)
+    view, picture = window.mosaic.view, np.zeros((1600, 1600, 3), np.uint8)
+    picture[::8] = 240
+    view.show_picture(picture, 1)
+    view.is_fitted = False
+    view.setTransform(QTransform.fromScale(0.125, 0.125))
+    app.processEvents()
+    shot = view.viewport().grab().toImage()
+    middle = view.mapFromScene(800.0, 800.0)
+    greys = [shot.pixelColor(middle.x(), middle.y() + row).lightness() for row in range(-60, 60)]
+    assert np.mean(greys) == pytest.approx(30, abs=2)
+    assert np.std(greys) < 4
+    view.setTransform(QTransform.fromScale(1.0, 1.0))
+    app.processEvents()
+    shot = view.viewport().grab().toImage()
+    assert {shot.pixelColor(middle.x(), middle.y() + row).lightness() for row in range(8)} == {0, 240}
