@@ -135,7 +135,9 @@ class MosaicPanel(ttk.Frame):
         preview = self._presenter.preview
         spot = preview.spot(x, y) if preview is not None else None
         if spot is not None:
-            self.spot.configure(text=wording.spot_text(spot, self._presenter.texts))
+            # Its two lines part between things, not inside one.
+            parts = wording.spot_parts(spot, self._presenter.texts)
+            self.spot.configure(text="   ".join(part.replace(" ", "\u00a0") for part in parts))
 
 
 class LogPanel(ttk.Frame):
