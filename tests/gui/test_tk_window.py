@@ -280,6 +280,14 @@ def test_a_large_mosaic_is_sharp_where_it_is_zoomed(open_window, tmp_path, wait_
     assert len(view.find_all()) == 1
 
 
+def test_a_table_takes_more_rows_and_others(make_root):
+    table = widgets.Table(make_root(), ["one", "two"])
+    odd = ["{a} $b [c]", 'd "e" 007']
+    for rows in ([odd], [odd, ["f", "g"]], [odd, ["f", "g"], ["", "h"]], [["i", "j"]], [], [odd]):
+        table.fill(rows)
+        assert table.rows == rows
+
+
 def test_the_map_is_zoomed(open_window, survey, wait_for):
     window = open_window()
     window.take_input(survey)

@@ -105,6 +105,7 @@ class Table(ttk.Frame):
     def __init__(self, parent: tk.Misc, titles: Sequence[str], height: int = 5) -> None:
         super().__init__(parent)
         self._titles = list(titles)
+        self._rows: list[list[str]] = []
         columns = [str(number) for number in range(len(titles))]
         self.tree = ttk.Treeview(self, columns=columns, show="headings", height=height)
         scrolled(self, self.tree)
@@ -120,11 +121,19 @@ class Table(ttk.Frame):
 
     def fill(self, rows: Sequence[Sequence[str]]) -> None:
         """Show these rows in place of the others; columns become as wide as their texts."""
-        self.tree.delete(*self.tree.get_children())
-        for row in rows:
-            self.tree.insert("", "end", values=list(row))
+        told = [list(row) for row in rows]
+        kept = len(self._rows) if told[: len(self._rows)] == self._rows else 0
+        if not kept:  # else there are only more of them, perhaps to thousands
+            self.tree.delete(*self.tree.get_children())
+        for row in told[kept:]:
+            self.tree.insert("", "end", values=row)
+        self._rows = told
+        if kept < _MOST_MEASURED:
+            self._set_widths()
+
+    def _set_widths(self) -> None:
         used = font.nametofont("TkDefaultFont", self)
-        measured = [self._titles, *rows[:_MOST_MEASURED]]
+        measured = [self._titles, *self._rows[:_MOST_MEASURED]]
         for number in range(len(self._titles)):
             width = max(max(used.measure(row[number]) for row in measured) + 4 * PAD, _NARROWEST_PX)
             if number == len(self._titles) - 1:  # takes the room that is left, and is scrolled where there is none
