@@ -63,6 +63,7 @@ class MosaicPanel(ttk.Frame):
     def __init__(self, parent: tk.Misc, presenter: Presenter) -> None:
         super().__init__(parent, padding=PAD)
         self._presenter = presenter
+        self._pointed: tuple[float, float] | None = None
         texts = presenter.texts
         # Before the controls: it takes the focus when people turn to this tab, and so the keys.
         self.view = PictureView(self, texts("mosaic.nothing"), self._tell_spot)
@@ -114,6 +115,8 @@ class MosaicPanel(ttk.Frame):
     def show_detail(self) -> None:
         """Draw what is in view finer, if there is something finer."""
         self.view.show_detail(self._presenter.detail)
+        if self._pointed is not None:  # its own values may be there now
+            self._tell_spot(*self._pointed)
 
     def _choose_look(self) -> None:
         layer = LAYERS[self.layer.current()]
@@ -128,10 +131,13 @@ class MosaicPanel(ttk.Frame):
         self._choose_look()
 
     def _tell_spot(self, x: float, y: float) -> None:
+        self._pointed = (x, y)
         preview = self._presenter.preview
         spot = preview.spot(x, y) if preview is not None else None
         if spot is not None:
-            self.spot.configure(text=wording.spot_text(spot, self._presenter.texts))
+            # Its two lines part between things, not inside one.
+            parts = wording.spot_parts(spot, self._presenter.texts)
+            self.spot.configure(text="   ".join(part.replace(" ", "\u00a0") for part in parts))
 
 
 class LogPanel(ttk.Frame):
