@@ -17,6 +17,8 @@ from .errors import Cancelled, SubError
 _LOOK_EVERY_S = 0.05
 
 Level = Literal["DEBUG", "INFO", "WARN", "ERROR", "SUCCESS"]
+#: Part of the line that explains the wait of a first run; windows recognise it.
+COMPILING = "Compiling kernels for this machine"
 
 
 @dataclass(frozen=True)

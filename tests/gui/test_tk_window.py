@@ -13,9 +13,12 @@ from astropy.io import fits
 
 tkinter = pytest.importorskip("tkinter", reason="this Python has no Tk")
 
+from tkinter import font  # noqa: E402
+
 from zemosaic_app.presenter.appearance import DARK, LIGHT  # noqa: E402
 from zemosaic_app.presenter.mosaic_preview import MosaicPreview  # noqa: E402
 from zemosaic_app.tk import widgets  # noqa: E402
+from zemosaic_app.tk.appearance import per_pixel  # noqa: E402
 from zemosaic_app.tk.views import PictureView  # noqa: E402
 from zemosaic_app.tk.window import TkWindow  # noqa: E402
 from zemosaic_engine.settings import GridSettings  # noqa: E402
@@ -200,6 +203,8 @@ def test_the_mosaic_grows_and_is_zoomed_moved_and_stretched(open_window, longer_
     zoomed = whole.zoomed(2.0)
     view.show(zoomed)
     window._choose_language("fr")  # what was chosen stays
+    window.root.update()
+    assert window.mosaic.view.viewport.scale == zoomed.scale
     assert window.mosaic.layer.current() == 2
     assert window.tabs.index("current") == 1
 
@@ -257,13 +262,13 @@ def test_a_large_mosaic_is_sharp_where_it_is_zoomed(open_window, tmp_path, wait_
         return np.abs(np.diff(greys)).mean()
 
     assert stripes() < 25
+    view.event_generate("<Motion>", x=view.winfo_width() // 2, y=view.winfo_height() // 2)
+    assert "mean" in window.mosaic.spot.cget("text")
     view.full_size()
     _, busiest_s = wait_for(window.root.update, lambda: presenter.detail is not None)
     window.root.update()
     assert busiest_s < 0.5
     assert stripes() > 60
-    x, y = 100, 120
-    view.event_generate("<Motion>", x=x, y=y)
     assert "mean" not in window.mosaic.spot.cget("text")
     for _ in range(8):  # the window goes on while parts are read
         view.show(view.viewport.moved(-150, 20))
@@ -273,6 +278,14 @@ def test_a_large_mosaic_is_sharp_where_it_is_zoomed(open_window, tmp_path, wait_
     wait_for(window.root.update, lambda: presenter.detail is None)
     window.root.update()
     assert len(view.find_all()) == 1
+
+
+def test_a_table_takes_more_rows_and_others(make_root):
+    table = widgets.Table(make_root(), ["one", "two"])
+    odd = ["{a} $b [c]", 'd "e" 007']
+    for rows in ([odd], [odd, ["f", "g"]], [odd, ["f", "g"], ["", "h"]], [["i", "j"]], [], [odd]):
+        table.fill(rows)
+        assert table.rows == rows
 
 
 def test_the_map_is_zoomed(open_window, survey, wait_for):
@@ -380,6 +393,23 @@ def test_a_question_is_answered_by_keys(open_window):
         assert widgets.ask(window.root, "title", "text", "yes", "no") is answer
 
 
+def test_a_text_is_asked_for(open_window):
+    window = open_window()
+
+    def answer_with(key, text):
+        box = next(child for child in window.root.winfo_children() if isinstance(child, tkinter.Toplevel))
+        box.after(5000, box.destroy)  # a test waits for nothing without an end
+        box.update()
+        entry = box.focus_get()
+        assert isinstance(entry, tkinter.ttk.Entry)
+        entry.insert("end", text)
+        box.event_generate(key)
+
+    for key, typed, given in (("<Return>", " now", "old now"), ("<Escape>", "x", None)):
+        window.root.after(300, answer_with, key, typed)
+        assert widgets.ask_text(window.root, "title", "text", "yes", "no", "old") == given
+
+
 def test_a_question_that_settles_itself_goes_away(open_window):
     window = open_window()
     open_for = iter([True, True, False])
@@ -462,7 +492,7 @@ def test_no_text_of_a_box_is_untranslated(open_window, survey, tmp_path, pseudo)
     window.presenter.presets.save("mine", {"no_such": 1})
     window.presets.name.set("mine")
     names = ("mine", "no_such", str(tmp_path), "json", "config", "presets", *GridSettings.model_fields)
-    for act in (window.start, window._about, window._delete_preset, window._load_preset):
+    for act in (window.start, window._about, window._delete_preset, window._load_preset, window._save_preset):
         assert len(found := texts_of_box(window, act)) >= 3
         assert [text for text in found if not pseudo.is_translated(text, names)] == []
     choose(window, survey, tmp_path / "out")
@@ -538,11 +568,25 @@ def test_light_and_dark(open_window, tmp_path, monkeypatch):
         assert window.presenter.remembered.get("scheme") == scheme
 
 
+def test_a_finer_screen_has_larger_parts(make_root, make_presenter):
+    root = make_root()
+    root.tk.call("tk", "scaling", 192 / 72)
+    assert per_pixel(root) == 2.0
+    window = TkWindow(root, make_presenter())
+    root.update()
+    style = tkinter.ttk.Style(root)
+    assert int(style.lookup("Treeview", "rowheight")) > font.nametofont("TkDefaultFont", root).metrics("linespace")
+    assert int(style.lookup("TScrollbar", "arrowsize")) == 28
+    assert root.winfo_width() == min(2240, root.winfo_screenwidth())
+    assert window.form.winfo_width() > 2 * 360
+
+
 def test_settings_presets_and_languages(open_window, monkeypatch):
     window = open_window()
     window.presenter.enter("threads", "3")
-    window.presets.name.set("mine")
+    monkeypatch.setattr("zemosaic_app.tk.window.ask_text", lambda *_: "mine ")
     window._save_preset()
+    assert window.presets.name.get() == "mine"
     window._use({})
     assert window.form.widgets["threads"].get() == "0"
     window.presets.name.set("mine")

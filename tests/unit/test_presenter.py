@@ -22,7 +22,16 @@ from zemosaic_app.presenter.presenter import Presenter
 from zemosaic_app.presenter.texts import load_texts
 from zemosaic_app.presenter.view_state import LogFilter, ViewState, parse_metric
 from zemosaic_engine.errors import SettingsError, SubError
-from zemosaic_engine.events import LogLine, PhaseStarted, Progress, SubCount, SubSetAside, TileCount, TimeLeft
+from zemosaic_engine.events import (
+    COMPILING,
+    LogLine,
+    PhaseStarted,
+    Progress,
+    SubCount,
+    SubSetAside,
+    TileCount,
+    TimeLeft,
+)
 from zemosaic_engine.settings import GridSettings, load_settings_file
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
 
@@ -173,6 +182,24 @@ def test_events_become_a_state():
     assert view.fraction == pytest.approx(0.5)
     view.apply(JobEnded("done"))
     assert (view.doing, view.ending, view.fraction, view.time_left(texts)) == ("nothing", "done", 1.0, "")
+
+
+def test_a_first_run_tells_why_it_stands_still():
+    """Until the first tile is there; the estimate of the time left knows nothing of compiling."""
+    view, texts = ViewState(), load_texts("en")
+    view.begin("running")
+    for event in (PhaseStarted("GRID: tile stacking", 2, 0.6), TileCount(0, 6), TimeLeft(5.0)):
+        view.apply(event)
+    assert (wording.headline(view, texts), view.time_left(texts)) == ("Tile stacking", "a few seconds left")
+    view.apply(LogLine(f"[GRID] {COMPILING}, up to a minute; the machine code is kept"))
+    view.apply(TileCount(0, 6))
+    assert wording.headline(view, texts).startswith("Tile stacking: the engine is compiled for this computer")
+    assert view.time_left(texts) == ""
+    view.apply(TileCount(1, 6))
+    assert (wording.headline(view, texts), view.time_left(texts)) == ("Tile stacking", "a few seconds left")
+    view.apply(LogLine(f"[GRID] {COMPILING}"))
+    view.apply(JobEnded("cancelled"))
+    assert "compiled" not in wording.headline(view, texts)
 
 
 def test_no_time_is_told_before_anybody_can_know():

@@ -10,7 +10,17 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from zemosaic_app.durations import FEW_S
-from zemosaic_engine.events import Level, LogLine, PhaseStarted, Progress, SubCount, SubSetAside, TileCount, TimeLeft
+from zemosaic_engine.events import (
+    COMPILING,
+    Level,
+    LogLine,
+    PhaseStarted,
+    Progress,
+    SubCount,
+    SubSetAside,
+    TileCount,
+    TimeLeft,
+)
 
 from .messages import Ending, FolderContents, JobEnded, MemoryInUse, Message
 from .texts import Texts
@@ -84,6 +94,8 @@ class ViewState:
         Name of the running phase, in the engine's words.
     fraction : float
         Share of the run that is behind us, 0..1; never falls.
+    is_compiling : bool
+        The first tile waits for kernels that are compiled for this computer; nobody knows the time left.
     """
 
     doing: Doing = "nothing"
@@ -93,6 +105,7 @@ class ViewState:
     phase: str = ""
     phase_number: int = 0
     fraction: float = 0.0
+    is_compiling: bool = False
     steps: tuple[int, int] = (0, 0)
     tiles: tuple[int, int] = (0, 0)
     subs: tuple[int, int] = (0, 0)
@@ -120,6 +133,7 @@ class ViewState:
         match message:
             case LogLine(text, level):
                 self.say(text, level)
+                self.is_compiling = self.is_compiling or COMPILING in text
             case PhaseStarted(name, number, weight):
                 self.phase, self.phase_number, self.steps = name, number, (0, 0)
                 self._shares[name] = weight
@@ -130,6 +144,7 @@ class ViewState:
                     self._advance(done / max(total, 1))
             case TileCount(done, total):
                 self.tiles = (done, total)
+                self.is_compiling = self.is_compiling and not done
             case SubCount(done, total):
                 self.subs = (done, total)
             case SubSetAside(error):
@@ -178,7 +193,7 @@ class ViewState:
         if self.doing == "stopping":
             return texts("run.is_stopping")
         left = self._seconds_left()
-        if left is None or self.doing != "running":
+        if left is None or self.doing != "running" or self.is_compiling:
             return ""
         if left < FEW_S:
             return texts("run.few_left")
@@ -193,7 +208,7 @@ class ViewState:
         self.fraction = max(self.fraction, min(fraction, 1.0))
 
     def _end(self, message: JobEnded) -> None:
-        was_run, self.doing = self.doing != "looking", "nothing"
+        was_run, self.doing, self.is_compiling = self.doing != "looking", "nothing", False
         if message.ending in ("failed", "crashed") or (was_run and message.ending == "refused"):
             self.say(message.reason, "ERROR")
             for line in message.details.splitlines():

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 # One notch of the wheel, one press of + or -.
 ZOOM_STEP = 1.25
@@ -179,11 +180,10 @@ def _means(values: NDArray[np.generic], edges: NDArray[np.float64]) -> NDArray[n
     """Means of rows from each edge to the next, (len(edges) - 1, ...); a row that is cut counts by its part."""
     first = math.floor(edges[0])
     rows = values[first : math.ceil(edges[-1])]
-    sums = np.zeros((len(rows) + 1, *rows.shape[1:]), dtype=np.float32)
-    np.cumsum(rows, axis=0, dtype=np.float32, out=sums[1:])
-    at = np.minimum((edges - first).astype(np.intp), len(rows) - 1)
-    inside = (edges - first - at).astype(np.float32)
-    inside = inside.reshape(-1, *(1,) * (rows.ndim - 1))
-    up_to = sums[at] + inside * (sums[at + 1] - sums[at])
-    widths = np.diff(edges).astype(np.float32).reshape(-1, *(1,) * (rows.ndim - 1))
-    return np.diff(up_to, axis=0) / widths
+    cuts = np.union1d(edges, np.arange(first + 1, first + len(rows)))
+    middles = 0.5 * (cuts[1:] + cuts[:-1])
+    among = np.searchsorted(edges, middles, side="right") - 1
+    shares = (np.diff(cuts) / np.diff(edges)[among]).astype(np.float32)
+    weights = csr_array((shares, (among, middles.astype(np.intp) - first)), shape=(len(edges) - 1, len(rows)))
+    flat = np.ascontiguousarray(rows, dtype=np.float32).reshape(len(rows), -1)
+    return np.asarray(weights @ flat).reshape(len(edges) - 1, *rows.shape[1:])

@@ -61,7 +61,8 @@ def headline(view: ViewState, texts: Texts) -> str:
         if not view.reason or view.ending == "cancelled":
             return ended
         return texts.listed_text(ended, texts.sentence(view.reason))
-    return texts.name_of("phase", view.phase) if view.phase else texts("found.looking_first")
+    phase = texts.name_of("phase", view.phase) if view.phase else texts("found.looking_first")
+    return texts("run.compiling", phase=phase) if view.is_compiling else phase
 
 
 def set_aside(view: ViewState) -> dict[str, str]:
@@ -101,7 +102,12 @@ def counters(view: ViewState, texts: Texts) -> list[str]:
 
 
 def spot_text(spot: Spot, texts: Texts) -> str:
-    """What lies under the cursor."""
+    """What lies under the cursor, in one line."""
+    return "   ".join(spot_parts(spot, texts))
+
+
+def spot_parts(spot: Spot, texts: Texts) -> list[str]:
+    """What lies under the cursor: place, place on the sky, values, coverage, weight."""
     values = "  ".join("-" if value != value else f"{value:.1f}" for value in spot.values)
     parts = [texts("mosaic.spot", x=spot.x, y=spot.y), spot.sky, texts("mosaic.adu", values=values)]
     parts += [
@@ -109,4 +115,4 @@ def spot_text(spot: Spot, texts: Texts) -> str:
         texts("mosaic.spot_weight", n=f"{spot.weight:.3g}"),
         texts("mosaic.spot_mean", n=spot.block) if spot.block > 1 else "",
     ]
-    return "   ".join(part for part in parts if part)
+    return [part for part in parts if part]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QPointF, QRectF, Qt, Signal
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QBrush,
     QColor,
@@ -22,7 +22,7 @@ from PySide6.QtGui import (
     QTransform,
     QWheelEvent,
 )
-from PySide6.QtWidgets import QGraphicsPixmapItem, QGraphicsScene, QGraphicsView, QWidget
+from PySide6.QtWidgets import QGraphicsPixmapItem, QGraphicsScene, QGraphicsView, QStyleOptionGraphicsItem, QWidget
 
 from zemosaic_app.presenter import wording
 from zemosaic_app.presenter.appearance import PICTURE_GROUND, SUB_COLOUR, TILE_COLOUR
@@ -84,6 +84,29 @@ class ZoomView(QGraphicsView):
             self.fit()
 
 
+class _Picture(QGraphicsPixmapItem):
+    """A picture that is averaged where it is shown small: its stars neither vanish nor flicker."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setTransformationMode(Qt.TransformationMode.SmoothTransformation)
+        self._small: tuple[int, int, QPixmap] | None = None
+
+    def paint(self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None) -> None:
+        """As its base does, or from means over as many pixels as fall on one of the screen."""
+        shrink = int(1.0 / max(option.levelOfDetailFromTransform(painter.worldTransform()), 1e-3))
+        if shrink < 2 or self.pixmap().isNull():
+            super().paint(painter, option, widget)  # type: ignore[arg-type]  # the scene may give none
+            return
+        wanted = (shrink, self.pixmap().cacheKey())
+        if self._small is None or self._small[:2] != wanted:
+            size = self.pixmap().size() / shrink
+            modes = Qt.AspectRatioMode.IgnoreAspectRatio, Qt.TransformationMode.SmoothTransformation
+            self._small = (*wanted, self.pixmap().scaled(size.expandedTo(QSize(1, 1)), *modes))
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        painter.drawPixmap(self.boundingRect(), self._small[2], QRectF(self._small[2].rect()))
+
+
 class PictureView(ZoomView):
     """A picture, and a finer one of what is in view upon it; tells the place under the cursor."""
 
@@ -91,9 +114,8 @@ class PictureView(ZoomView):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._item, self._fine = QGraphicsPixmapItem(), QGraphicsPixmapItem()
+        self._item, self._fine = _Picture(), _Picture()
         for item in (self._item, self._fine):
-            item.setTransformationMode(Qt.TransformationMode.SmoothTransformation)
             self.scene().addItem(item)
 
     def show_picture(self, picture: NDArray[np.uint8], block: int) -> None:

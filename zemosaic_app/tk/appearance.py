@@ -15,6 +15,7 @@ def use_scheme(root: tk.Tk, scheme: str) -> Palette:
     style.theme_use("clam")  # drawn alike everywhere, and all its colours can be set
     _style_everything(style, palette)
     _style_parts(style, palette)
+    _style_sizes(style, root)
     _set_options(root, palette)
     root.configure(background=palette.window)
     return palette
@@ -96,6 +97,26 @@ def _style_parts(style: ttk.Style, palette: Palette) -> None:
     style.configure("Treeview.Heading", background=palette.button, padding=3)
     style.map("Treeview.Heading", background=[("active", palette.light)])
     style.configure("Sash", gripcount=8)
+
+
+def line_height(root: tk.Misc) -> int:
+    """Pixels from one line of text to the next."""
+    return font.nametofont("TkDefaultFont", root).metrics("linespace")
+
+
+def per_pixel(root: tk.Misc) -> float:
+    """Pixels of this screen for one of a screen of 96 to the inch, in quarters; letters are larger by that too."""
+    return max(round(root.winfo_fpixels("1i") / 24.0) / 4.0, 1.0)
+
+
+def _style_sizes(style: ttk.Style, root: tk.Tk) -> None:
+    """What ttk counts in pixels of the screen, however fine that is."""
+    larger = per_pixel(root)
+    style.configure("Treeview", rowheight=line_height(root) + round(4 * larger))
+    style.configure("TCheckbutton", indicatorsize=round(10 * larger))
+    for bar in ("TScrollbar", "TCombobox", "TScale", "TProgressbar"):
+        style.configure(bar, arrowsize=round(14 * larger))  # of those without arrows the thickness
+    style.configure("TScale", sliderlength=round(30 * larger))
 
 
 def _set_options(root: tk.Tk, palette: Palette) -> None:

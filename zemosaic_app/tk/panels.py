@@ -13,7 +13,7 @@ from zemosaic_app.presenter.mosaic_preview import LAYERS, STRETCHES, turned_look
 from zemosaic_app.presenter.presenter import Presenter
 from zemosaic_app.presenter.view_state import LEVELS, MOST_LINES, LogFilter
 
-from .appearance import title_font
+from .appearance import line_height, title_font
 from .views import PictureView, SkyMap
 from .widgets import PAD, Hint, LiveEntry, Table, read_only_text, scrolled, wrap
 
@@ -63,6 +63,7 @@ class MosaicPanel(ttk.Frame):
     def __init__(self, parent: tk.Misc, presenter: Presenter) -> None:
         super().__init__(parent, padding=PAD)
         self._presenter = presenter
+        self._pointed: tuple[float, float] | None = None
         texts = presenter.texts
         # Before the controls: it takes the focus when people turn to this tab, and so the keys.
         self.view = PictureView(self, texts("mosaic.nothing"), self._tell_spot)
@@ -73,8 +74,12 @@ class MosaicPanel(ttk.Frame):
         self.layer.current(LAYERS.index(presenter.look.layer))
         self.layer.bind("<<ComboboxSelected>>", lambda _: self._choose_look())
         self.layer.pack(side="left", padx=PAD)
-        self.spot = ttk.Label(self)
-        self.spot.pack(side="bottom", fill="x", pady=(PAD, 0))
+        told = ttk.Frame(self, height=2 * line_height(self) + 2)  # of two lines, or the picture would jump
+        told.pack_propagate(False)
+        told.pack(side="bottom", fill="x", pady=(PAD, 0))
+        self.spot = ttk.Label(told, justify="left")
+        self.spot.pack(fill="x")
+        wrap(self.spot)
         self.view.pack(fill="both", expand=True, pady=(PAD, 0))
         for key, act in (
             ("mosaic.full", self.view.full_size),
@@ -110,6 +115,8 @@ class MosaicPanel(ttk.Frame):
     def show_detail(self) -> None:
         """Draw what is in view finer, if there is something finer."""
         self.view.show_detail(self._presenter.detail)
+        if self._pointed is not None:  # its own values may be there now
+            self._tell_spot(*self._pointed)
 
     def _choose_look(self) -> None:
         layer = LAYERS[self.layer.current()]
@@ -124,10 +131,13 @@ class MosaicPanel(ttk.Frame):
         self._choose_look()
 
     def _tell_spot(self, x: float, y: float) -> None:
+        self._pointed = (x, y)
         preview = self._presenter.preview
         spot = preview.spot(x, y) if preview is not None else None
         if spot is not None:
-            self.spot.configure(text=wording.spot_text(spot, self._presenter.texts))
+            # Its two lines part between things, not inside one.
+            parts = wording.spot_parts(spot, self._presenter.texts)
+            self.spot.configure(text="   ".join(part.replace(" ", "\u00a0") for part in parts))
 
 
 class LogPanel(ttk.Frame):

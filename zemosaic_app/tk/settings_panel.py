@@ -31,7 +31,8 @@ class PresetRow(ttk.Frame):
         texts = presenter.texts
         self.columnconfigure(1, weight=1)
         ttk.Label(self, text=texts("preset.title")).grid(row=0, column=0, sticky="w")
-        self.name = ttk.Combobox(self, width=16, values=presenter.presets.names())
+        self.name = ttk.Combobox(self, state="readonly", width=16, values=presenter.presets.names())
+        self.name.set(texts("preset.none"))
         self.name.bind("<<ComboboxSelected>>", lambda _: on_load())
         self.name.grid(row=0, column=1, sticky="ew", padx=(PAD, 0))
         row = ttk.Frame(self)

@@ -11,6 +11,8 @@ from typing import Literal
 PAD = 6
 _HINT_AFTER_MS = 500
 _LOOK_MS = 200
+# Seen around what is scrolled into view, which is more than a step of the scrolling.
+_AROUND_PX = 50
 _NARROWEST_PX, _WIDEST_PX = 60, 420
 # So many rows are measured to find how wide a column has to be.
 _MOST_MEASURED = 300
@@ -55,7 +57,7 @@ class Column(ttk.Frame):
 
     def __init__(self, parent: tk.Misc) -> None:
         super().__init__(parent)
-        self._canvas = tk.Canvas(self, width=380, yscrollincrement=20)
+        self._canvas = tk.Canvas(self, width="285p", yscrollincrement="15p")
         bar = ttk.Scrollbar(self, command=self._canvas.yview)
         self._canvas.configure(yscrollcommand=bar.set)
         bar.pack(side="right", fill="y")
@@ -78,9 +80,9 @@ class Column(ttk.Frame):
         height = max(self.inside.winfo_height(), 1)
         first, last = (share * height for share in self._canvas.yview())
         if top < first:
-            self._canvas.yview_moveto((top - PAD) / height)
+            self._canvas.yview_moveto((top - _AROUND_PX) / height)
         elif top + widget.winfo_height() > last:
-            self._canvas.yview_moveto((top + widget.winfo_height() + PAD - (last - first)) / height)
+            self._canvas.yview_moveto((top + widget.winfo_height() + _AROUND_PX - (last - first)) / height)
 
     def _on_wheel(self, _: tk.Event, notches: float) -> str:
         if self.inside.winfo_height() > self._canvas.winfo_height():
@@ -103,6 +105,7 @@ class Table(ttk.Frame):
     def __init__(self, parent: tk.Misc, titles: Sequence[str], height: int = 5) -> None:
         super().__init__(parent)
         self._titles = list(titles)
+        self._rows: list[list[str]] = []
         columns = [str(number) for number in range(len(titles))]
         self.tree = ttk.Treeview(self, columns=columns, show="headings", height=height)
         scrolled(self, self.tree)
@@ -118,11 +121,19 @@ class Table(ttk.Frame):
 
     def fill(self, rows: Sequence[Sequence[str]]) -> None:
         """Show these rows in place of the others; columns become as wide as their texts."""
-        self.tree.delete(*self.tree.get_children())
-        for row in rows:
-            self.tree.insert("", "end", values=list(row))
+        told = [list(row) for row in rows]
+        kept = len(self._rows) if told[: len(self._rows)] == self._rows else 0
+        if not kept:  # else there are only more of them, perhaps to thousands
+            self.tree.delete(*self.tree.get_children())
+        for row in told[kept:]:
+            self.tree.insert("", "end", values=row)
+        self._rows = told
+        if kept < _MOST_MEASURED:
+            self._set_widths()
+
+    def _set_widths(self) -> None:
         used = font.nametofont("TkDefaultFont", self)
-        measured = [self._titles, *rows[:_MOST_MEASURED]]
+        measured = [self._titles, *self._rows[:_MOST_MEASURED]]
         for number in range(len(self._titles)):
             width = max(max(used.measure(row[number]) for row in measured) + 4 * PAD, _NARROWEST_PX)
             if number == len(self._titles) - 1:  # takes the room that is left, and is scrolled where there is none
@@ -148,16 +159,11 @@ def ask(
 ) -> bool:
     """A question with two answers in the language of the window, or a message with one.
 
-    The box goes away when the question is no longer open; the answer is no then.
+    Escape and Return are the answer that changes nothing. The box goes away when the question is no longer open;
+    the answer is no then.
     """
-    box = tk.Toplevel(parent)
-    box.title(title)
-    box.transient(parent.winfo_toplevel())
-    box.resizable(False, False)
+    box, row = _box(parent, title, text)
     answer = False
-    ttk.Label(box, text=text, wraplength=420, padding=16).pack(fill="both")
-    row = ttk.Frame(box, padding=8)
-    row.pack(fill="x")
 
     def close(value: bool) -> None:
         nonlocal answer
@@ -170,8 +176,46 @@ def ask(
         ttk.Button(row, text=yes, command=lambda: close(True)).pack(side="right", padx=PAD)
     box.bind("<Escape>", lambda _: close(False))
     box.bind("<Return>", lambda _: close(not no))
-    box.protocol("WM_DELETE_WINDOW", lambda: close(False))
+    _wait_for(box, parent, safe, is_open)
+    return answer
 
+
+def ask_text(parent: tk.Misc, title: str, text: str, yes: str, no: str, proposed: str = "") -> str | None:
+    """A question for a line of text; None if it is not given."""
+    box, row = _box(parent, title, text)
+    given: str | None = None
+    entry = ttk.Entry(box, width=32)
+    entry.insert(0, proposed)
+    entry.select_range(0, "end")
+    entry.pack(before=row, fill="x", padx=16)
+
+    def accept(_: object = None) -> None:
+        nonlocal given
+        given = entry.get()
+        box.destroy()
+
+    ttk.Button(row, text=no, command=box.destroy).pack(side="right")
+    ttk.Button(row, text=yes, command=accept).pack(side="right", padx=PAD)
+    box.bind("<Escape>", lambda _: box.destroy())
+    box.bind("<Return>", accept)
+    _wait_for(box, parent, entry, lambda: True)
+    return given
+
+
+def _box(parent: tk.Misc, title: str, text: str) -> tuple[tk.Toplevel, ttk.Frame]:
+    """A box with a text, and the row for its buttons."""
+    box = tk.Toplevel(parent)
+    box.title(title)
+    box.transient(parent.winfo_toplevel())
+    box.resizable(False, False)
+    ttk.Label(box, text=text, wraplength="315p", padding=16).pack(fill="both")
+    row = ttk.Frame(box, padding=8)
+    row.pack(fill="x")
+    return box, row
+
+
+def _wait_for(box: tk.Toplevel, parent: tk.Misc, first: tk.Widget, is_open: Callable[[], bool]) -> None:
+    """Show a box before all else until it is answered, or its question is no longer open."""
     waiting = ""
 
     def look() -> None:
@@ -179,16 +223,15 @@ def ask(
         if is_open():
             waiting = box.after(_LOOK_MS, look)
         else:
-            close(False)
+            box.destroy()
 
     _put_over(box, parent)
     box.wait_visibility()
     box.grab_set()
-    safe.focus_force()  # the keys answer, also where no window manager gives the box the focus
+    first.focus_force()  # the keys answer, also where no window manager gives the box the focus
     box.bind("<Destroy>", lambda _: box.after_cancel(waiting))
     look()
     parent.wait_window(box)
-    return answer
 
 
 def _put_over(box: tk.Toplevel, parent: tk.Misc) -> None:
@@ -230,9 +273,9 @@ class Hint:
         widget = self._widget
         self._box = tk.Toplevel(widget, class_="Hint")
         self._box.wm_overrideredirect(True)
-        tk.Label(
-            self._box, text=self.text, wraplength=380, justify="left", relief="solid", borderwidth=1, padx=PAD, pady=4
-        ).pack()
+        label = tk.Label(self._box, text=self.text, wraplength="285p", justify="left", relief="solid", borderwidth=1)
+        label.configure(padx=PAD, pady=4)
+        label.pack()
         self._box.update_idletasks()
         width, height = self._box.winfo_reqwidth(), self._box.winfo_reqheight()
         pointer_x, pointer_y = widget.winfo_pointerxy()

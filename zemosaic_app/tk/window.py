@@ -17,36 +17,46 @@ from zemosaic_app.presenter.texts import LANGUAGES
 from zemosaic_engine import __version__
 from zemosaic_engine.errors import ZeMosaicError
 
-from .appearance import log_colours, use_scheme
+from .appearance import log_colours, per_pixel, use_scheme
 from .panels import FolderPanel, LogPanel, MetricsPanel, MosaicPanel, SummaryPanel
 from .settings_panel import PresetRow, SettingsForm
-from .widgets import PAD, Hint, ask, wrap
+from .widgets import PAD, Hint, ask, ask_text, wrap
 
 _POLL_MS = 100
+# On a screen of 96 pixels to the inch.
+_SIZE, _LEAST_SIZE = (1120, 760), (980, 620)
 
 
 class TkWindow:
     """The window of a presenter; lives as long as `root`."""
 
+    mosaic: MosaicPanel
+
     def __init__(self, root: tk.Tk, presenter: Presenter) -> None:
         self.root, self.presenter = root, presenter
         self.tabs = ttk.Notebook(root)
-        root.geometry("1120x760")
-        with contextlib.suppress(tk.TclError):  # what was remembered may be damaged
-            root.geometry(presenter.remembered.get("tk_geometry") or "1120x760")
-        root.minsize(980, 620)
+        self._set_size()
         root.protocol("WM_DELETE_WINDOW", self.close)
         self._bind_keys()
         self.build()
         self._next_poll = root.after(_POLL_MS, self._poll)
         root.bind("<Destroy>", self._stop_polling)
 
+    def _set_size(self) -> None:
+        """The size and place of the last time, or one that fits the screen."""
+        larger, room = per_pixel(self.root), (self.root.winfo_screenwidth(), self.root.winfo_screenheight())
+        width, height = (min(round(larger * size), most) for size, most in zip(_SIZE, room, strict=True))
+        self.root.geometry(f"{width}x{height}")
+        with contextlib.suppress(tk.TclError):  # what was remembered may be damaged
+            self.root.geometry(self.presenter.remembered.get("tk_geometry") or f"{width}x{height}")
+        self.root.minsize(*(min(round(larger * size), most) for size, most in zip(_LEAST_SIZE, room, strict=True)))
+
     # --- building
 
     def build(self) -> None:
-        """All widgets, in the language and the colours that were chosen; the tab in front stays there."""
+        """All widgets, in the language and the colours that were chosen; the tab in front and the zoom stay."""
         texts = self.presenter.texts
-        in_front = self.tabs.index("current") if self.tabs.tabs() else 0
+        in_front, seen = (self.tabs.index("current"), self.mosaic.view.viewport) if self.tabs.tabs() else (0, None)
         with contextlib.suppress(tk.TclError):  # the texts of the file dialogs
             self.root.tk.eval(f"package require msgcat; ::msgcat::mclocale {texts.language}")
         for child in self.root.winfo_children():
@@ -81,6 +91,8 @@ class TkWindow:
         for name in TABS:
             self.tabs.add(getattr(self, name), text=texts(f"tab.{name}"))
         self._turn_to(in_front)
+        if seen is not None:
+            self.mosaic.view.show(seen)
         self._draw(Changed(state=True))
         gc.collect()  # what was there before, here: a thread of the presenter must not delete variables of Tk
 
@@ -249,9 +261,14 @@ class TkWindow:
             self.presets.name.set(name)
 
     def _save_preset(self) -> None:
-        name, presenter = self.presets.name.get(), self.presenter
-        if self._tried(lambda: presenter.presets.save(name, presenter.form.changed())):
-            self.presets.name.configure(values=presenter.presets.names())
+        texts, presets, form = self.presenter.texts, self.presenter.presets, self.presenter.form
+        chosen = self.presets.name.get()
+        proposed = chosen if chosen in presets.names() else ""
+        words = (texts("preset.title"), texts("preset.ask_name"), texts("run.ok"), texts("preset.cancel"))
+        name = ask_text(self.root, *words, proposed)
+        if name is not None and self._tried(lambda: presets.save(name, form.changed())):
+            self.presets.name.configure(values=presets.names())
+            self.presets.name.set(name.strip())
 
     def _delete_preset(self) -> None:
         name, texts = self.presets.name.get(), self.presenter.texts

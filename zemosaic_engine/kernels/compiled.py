@@ -18,6 +18,8 @@ from typing import Any
 import numba
 from numba.core import event
 
+from ..events import COMPILING
+
 _SOURCES = Path(__file__).parent
 
 
@@ -81,7 +83,7 @@ class _FirstCompile(event.Listener):
             self._told = self._told or first
         if first:
             kept = f"the machine code is kept in {_FOLDER}" if _FOLDER else "no folder can be written to keep it"
-            self._tell(f"Compiling kernels for this machine, up to a minute; {kept}")
+            self._tell(f"{COMPILING}, up to a minute; {kept}")
 
     def on_end(self, event: Any) -> None:
         pass
