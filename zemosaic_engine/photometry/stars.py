@@ -69,8 +69,10 @@ class Sources:
     background : Background
     light : ndarray of float32, shape (H, W)
         The channels above their backgrounds, added in units of the sum's noise; 0 where a channel is not finite.
+    valid : ndarray of bool, shape (H, W)
+        True where all channels are finite.
     starless : ndarray of bool, shape (H, W)
-        True for finite pixels away from sources, with a margin around these.
+        True for valid pixels away from sources, with a margin around these.
     x, y : ndarray of float64, shape (n,)
         Places of single, round sources above the threshold, brightest first.
     flux : ndarray of float64, shape (n,)
@@ -79,6 +81,7 @@ class Sources:
 
     background: Background
     light: NDArray[np.float32]
+    valid: NDArray[np.bool_]
     starless: NDArray[np.bool_]
     x: NDArray[np.float64]
     y: NDArray[np.float64]
@@ -107,8 +110,8 @@ def find_sources(image: NDArray[np.float32], *, threshold: float = 6.0) -> Sourc
     background = background_of(image)
     if background is None or not (background.noise > 0.0).any():
         return None
-    light, starless = np.empty((height, width), dtype=np.float32), np.empty((height, width), dtype=np.bool_)
-    sources.light_above(np.ascontiguousarray(image), *background.in_units_of_noise(), light, starless)
+    light, valid = np.empty((height, width), dtype=np.float32), np.empty((height, width), dtype=np.bool_)
+    sources.light_above(np.ascontiguousarray(image), *background.in_units_of_noise(), light, valid)
     low = min(_MASK_SIGMA, threshold)
     index, value = np.empty(light.size, dtype=np.int32), np.empty(light.size, dtype=np.float32)
     count = sources.bright_pixels(light, low, index, value)
@@ -124,9 +127,10 @@ def find_sources(image: NDArray[np.float32], *, threshold: float = 6.0) -> Sourc
     good = (second_peak <= _BLEND_SHARE * found[:, 5]) & (_elongation(*found[:, 2:5].T) <= _MAX_ELONGATION)
     found = found[good]
     sources.flood(index, value, order, bright, count, owner, parent, size, sums)
+    starless = valid.copy()
     sources.mask_sources(index, parent, size, count, _MASK_MARGIN_PX, starless)
     x, y, flux = found[np.argsort(-found[:, 5], kind="stable")][:, [0, 1, 5]].T
-    return Sources(background, light, starless, x, y, flux)
+    return Sources(background, light, valid, starless, x, y, flux)
 
 
 def _elongation(xx: NDArray, yy: NDArray, xy: NDArray) -> NDArray:
@@ -168,7 +172,7 @@ def detect_stars(
         return no_stars(image.shape[2])
     x, y, fwhm = _star_positions(sources, min_snr, max_stars, aperture_fwhm)
     radius = _aperture_radius(fwhm, aperture_fwhm)
-    rings = _rings(image, valid_pixels(image), x, y, radius)
+    rings = _rings(image, sources.valid, x, y, radius)
     flux, error, whole = _aperture_sums(image, sources.background.noise, x, y, radius, rings)
     whole &= rings.pixels >= _LEAST_RING
     return Stars(x[whole], y[whole], flux[whole], error[whole], fwhm)
@@ -208,7 +212,7 @@ def match_fluxes(
     radii = []
     for channel in range(2):
         above = pair[..., channel] - sources.background.plane(channel, reference.shape)
-        above[~np.isfinite(pair).all(axis=2)] = 0.0
+        above[~sources.valid] = 0.0
         radii.append(_aperture_radius(_median_width(above, x, y), APERTURE_FWHM))
     rings = _rings(pair, sources.starless, x, y, max(radii))
     sums = [_aperture_sums(pair, sources.background.noise, x, y, radius, rings) for radius in radii]
