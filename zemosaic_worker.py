@@ -19,7 +19,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
 import classic_mode
 import grid_mode
@@ -388,10 +388,7 @@ class _Story:
 
     def _write_progress(self) -> None:
         """The report of a run that is at work."""
-        self._report = replace(
-            self._report, seconds=self._clock.elapsed_s, phases=self._clock.phase_times(), files=self._files()
-        )
-        self._report.write(self._order.output)
+        self._write(seconds=self._clock.elapsed_s)
 
     def _files(self) -> dict[str, str]:
         """What this run has written, by name."""
@@ -399,18 +396,20 @@ class _Story:
         return {name: str(path.absolute()) for name, path in files.items()}
 
     def _write_report(self, outcome: Outcome, reason: str) -> None:
-        self._report = replace(
-            self._report,
+        """The report of a run that is over."""
+        self._write(
             outcome=outcome,
             reason=reason,
             ended=_now(),
             seconds=self._clock.elapsed_s + self._cancel.paused_s,
             paused_seconds=self._cancel.paused_s,
-            phases=self._clock.phase_times(),
             subs_set_aside=[SetAside(str(error.path), error.reason) for error in self.log.set_aside],
-            files=self._files(),
             peak_memory_bytes=memory.peak_rss_bytes(),
         )
+
+    def _write(self, **facts: Any) -> None:
+        """The report with these facts, the phases so far and what there is of files."""
+        self._report = replace(self._report, phases=self._clock.phase_times(), files=self._files(), **facts)
         self._report.write(self._order.output)
 
     def _hold(self) -> None:
