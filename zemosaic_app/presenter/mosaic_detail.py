@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -167,7 +167,7 @@ def read_layers(files: Sequence[tuple[Path, Box]], box: Box, block: int, names: 
                 shape = (box.height // block, box.width // block, piece.shape[2])
                 arrays[name] = np.full(shape, np.nan if name == "image" else 0.0, dtype=np.float32)
             arrays[name][top:bottom, left:right][good] = piece[good]
-    return Layers(box, block, {n: array if n == "image" else array.mean(axis=2) for n, array in arrays.items()})
+    return Layers(box, block, with_flat_maps(arrays))
 
 
 def _read_pieces(
@@ -176,4 +176,16 @@ def _read_pieces(
     with fits.open(path, memmap=False) as hdus:
         if tuple(hdus[0].shape[-2:]) != shape:
             raise FileNotFoundError(2, "another file took its place", str(path))
-        return {name: block_means(hdus[_HDUS[name]].section, block, inside) for name in names}
+        return read_blocks(hdus, block, names, inside)
+
+
+def read_blocks(
+    hdus: fits.HDUList, block: int, names: Sequence[str], inside: Box | None = None
+) -> dict[str, NDArray[np.float32]]:
+    """Layers of a tile or a mosaic, or of a part of it, each (h, w, C): means over `block` x `block` pixels."""
+    return {name: block_means(hdus[_HDUS[name]].section, block, inside) for name in names}
+
+
+def with_flat_maps(layers: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    """The same with maps (h, w): a map is the mean of its channels."""
+    return {name: layer if name == "image" else layer.mean(axis=2) for name, layer in layers.items()}

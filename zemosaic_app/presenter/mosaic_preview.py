@@ -14,10 +14,10 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from zemosaic_engine.geometry import Box
-from zemosaic_utils import block_means, measure_curve, shrinking_factor, through_curve
+from zemosaic_utils import measure_curve, shrinking_factor, through_curve
 
 from .folder_look import place_on
-from .mosaic_detail import Detail, Layers, Part, part_box, read_layers
+from .mosaic_detail import Detail, Layers, Part, part_box, read_blocks, read_layers, with_flat_maps
 
 Layer = Literal["image", "coverage", "weight"]
 LAYERS: tuple[Layer, ...] = ("image", "coverage", "weight")
@@ -142,15 +142,13 @@ class MosaicPreview:
         with fits.open(mosaic, memmap=False) as hdus:
             shape = hdus[0].shape[-2:]
             factor = shrinking_factor(shape, self._max_px)
-            image = block_means(hdus[0].section, factor)
-            weight = block_means(hdus["WEIGHT"].section, factor).mean(axis=2)
-            coverage = block_means(hdus["COVERAGE"].section, factor).mean(axis=2)
+            layers = with_flat_maps(read_blocks(hdus, factor, LAYERS))
             wcs = WCS(hdus[0].header, naxis=2)
         with self._lock:
             self._wcs, self._bounds, self._factor = wcs, [0, shape[0], 0, shape[1]], factor
             self._pieces.clear()
             self._files = {mosaic.name: (mosaic, Box(*self._bounds))}
-            self._layers = {"image": image, "coverage": coverage, "weight": weight}
+            self._layers = {name: layers[name] for name in LAYERS}
             self.version += 1
 
     def picture(self, look: Look) -> NDArray[np.uint8]:
@@ -232,13 +230,7 @@ class MosaicPreview:
                 box = outer
             else:
                 box = place_on(self._wcs, wcs, shape)
-            factor = self._factor
-            return _Piece(
-                box,
-                block_means(hdus[0].section, factor),
-                block_means(hdus["COVERAGE"].section, factor).mean(axis=2),
-                block_means(hdus["WEIGHT"].section, factor).mean(axis=2),
-            )
+            return _Piece(box, **with_flat_maps(read_blocks(hdus, self._factor, LAYERS)))
 
     def _take(self, name: str, piece: _Piece) -> None:
         with self._lock:
