@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ _SHAPING = ("filter", "max_gap_fov", "pixel_scale_arcsec", "grid_size_factor", "
 _SHAPING_CLASSIC = (*_SHAPING, "pointing_radius_fov")
 _LOOK_AFTER_S = 0.7
 _GROW_EVERY_S = 1.0
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,8 @@ class Presenter:
         Use nothing that earlier runs did; holds for one run.
     look : Look
         How the mosaic is to be shown; may be set at any time.
-    picture : ndarray of uint8, shape (h, w, 3), or None
-        The mosaic as it is shown now, north up; `poll` says when there is another one.
     part : Part or None
         What is in view of the picture; may be set at any time.
-    detail : Detail or None
-        A finer picture of that part, if the mosaic has more to show than its picture; `poll` says when it changed.
     """
 
     def __init__(self, folder: Path | None = None, language: str = "") -> None:
@@ -92,13 +90,7 @@ class Presenter:
         self._reading: Future[Any] | None = None
         self._grow_at = 0.0
         self.look = Look()
-        self.picture: NDArray[np.uint8] | None = None
-        self._rendering: Future[NDArray[np.uint8]] | None = None
-        self._rendered: tuple[int, Look] | None = None
-        self.part: Part | None = None
-        self.detail: Detail | None = None
-        self._detailing: Future[Detail | None] | None = None
-        self._detailed: tuple[int, Look, Part] | None = None
+        self._clear_pictures()
 
     # --- what is chosen
 
@@ -177,8 +169,7 @@ class Presenter:
         is_known = contents is not None and contents.folder == str(self.input) and contents.canvas_shape
         shape, header = (contents.canvas_shape, contents.canvas_header) if is_known and contents else ((), "")
         self.preview = MosaicPreview(self.output, shape, header)
-        self.picture, self._rendering, self._rendered = None, None, None
-        self.part, self.detail, self._detailing, self._detailed = None, None, None, None
+        self._clear_pictures()
         self._began_s = 0.0 if self.can_go_on else time.time() - 1.0
         self.view.begin("running")
         self._engine = Engine(
@@ -302,36 +293,70 @@ class Presenter:
             self._grow_at = time.monotonic() + _GROW_EVERY_S
             self._reading = self._readers.submit(preview.grow, self._began_s)
 
+    def _clear_pictures(self) -> None:
+        """Show nothing until there is something of the next run."""
+        self.part: Part | None = None
+        self._whole: _Kept[NDArray[np.uint8]] = _Kept(self._readers)
+        self._finer: _Kept[Detail] = _Kept(self._readers)
+
+    @property
+    def picture(self) -> NDArray[np.uint8] | None:
+        """The mosaic as it is shown now, (h, w, 3) and north up; `poll` says when there is another one."""
+        return self._whole.result
+
+    @property
+    def detail(self) -> Detail | None:
+        """A finer picture of the part, if the mosaic has more to show than its picture; `poll` says when it changed."""
+        return self._finer.result
+
     def _render(self) -> bool:
         """Have the picture made beside the window; True if there is another one."""
-        is_new = self._rendering is not None and self._rendering.done()
-        if self._rendering is not None and is_new:
-            self.picture, self._rendering = self._rendering.result(), None
-        preview = self.preview
-        if preview is not None and self._rendering is None and not preview.is_empty:
-            wanted = (preview.version, self.look)
-            if wanted != self._rendered:
-                self._rendered = wanted
-                self._rendering = self._readers.submit(preview.picture, self.look)
+        is_new, preview = self._whole.take(), self.preview
+        if preview is not None and not preview.is_empty:
+            self._whole.keep((preview.version, self.look), partial(preview.picture, self.look))
         return is_new
 
     def _render_detail(self) -> bool:
         """Have what is in view made finer beside the window; True if that is another picture now, or gone."""
-        before = self.detail
-        if self._detailing is not None and self._detailing.done():
-            self.detail, self._detailing = self._detailing.result(), None
-        preview = self.preview
-        if preview is not None and self.part is not None and self._detailing is None and self.picture is not None:
+        before, preview = self.detail, self.preview
+        self._finer.take()
+        if preview is not None and self.part is not None and self.picture is not None:
             wanted = (preview.version, self.look, self.part)
-            if wanted != self._detailed:
-                self._detailed = wanted
-                self._detailing = self._readers.submit(preview.detail, self.part, self.look)
+            self._finer.keep(wanted, partial(preview.detail, self.part, self.look))
         return self.detail is not before
 
     @property
     def is_drawing(self) -> bool:
         """True while tiles are read or a picture is made beside the window."""
-        return any(work is not None for work in (self._reading, self._rendering, self._detailing))
+        return self._reading is not None or self._whole.is_at_work or self._finer.is_at_work
+
+
+class _Kept(Generic[_Result]):
+    """Something that is made beside the window, anew whenever what it depends on has changed, one making at a time."""
+
+    def __init__(self, readers: ThreadPoolExecutor) -> None:
+        self.result: _Result | None = None
+        self._readers = readers
+        self._made_of: object = None
+        self._making: Future[_Result | None] | None = None
+
+    @property
+    def is_at_work(self) -> bool:
+        """True while it is made."""
+        return self._making is not None
+
+    def take(self) -> bool:
+        """Take over what has been made; True if something was."""
+        if self._making is None or not self._making.done():
+            return False
+        self.result, self._making = self._making.result(), None
+        return True
+
+    def keep(self, made_of: object, make: Callable[[], _Result | None]) -> None:
+        """Have it made of this, unless it was or another making is under way."""
+        if self._making is None and made_of != self._made_of:
+            self._made_of = made_of
+            self._making = self._readers.submit(make)
 
 
 def _finish(preview: MosaicPreview, mosaic: Path) -> None:
