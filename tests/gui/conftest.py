@@ -8,8 +8,11 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from astropy.io import fits
 
+from zemosaic_app.presenter.mosaic_preview import MosaicPreview
 from zemosaic_app.presenter.presenter import Presenter
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
 
@@ -37,10 +40,25 @@ def survey(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def longer_survey(tmp_path_factory):
-    """One whose run is long enough to be watched."""
+    """One whose run is long enough to be watched, and cancelled in the middle."""
     folder = tmp_path_factory.mktemp("gui") / "longer"
     simulate_survey(folder, PRESETS["small"], seed=1)
     return folder
+
+
+@pytest.fixture
+def striped_preview(tmp_path):
+    """Of a large mosaic whose columns alternate: one grey in the picture of the whole, stripes at full size."""
+    shape = (2100, 2600)
+    image = np.random.default_rng(1).normal(500.0, 20.0, (3, *shape)).astype(np.float32)
+    image[:, :, ::2] += 300.0
+    header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -1e-3, "CDELT2": 1e-3})
+    hdus = [fits.PrimaryHDU(image, header), fits.ImageHDU(np.ones_like(image), name="WEIGHT")]
+    hdus.append(fits.ImageHDU(np.full(shape, 9, np.uint16), name="COVERAGE"))
+    fits.HDUList(hdus).writeto(tmp_path / "mosaic.fits")
+    preview = MosaicPreview(tmp_path)
+    preview.finish(tmp_path / "mosaic.fits")
+    return preview
 
 
 @pytest.fixture

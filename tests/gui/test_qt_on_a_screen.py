@@ -8,19 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
-
 pytest.importorskip("PySide6.QtWidgets", reason="Qt is not installed (the extra qt)", exc_type=ImportError)
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
-
-
-@pytest.fixture(scope="module")
-def larger_survey(tmp_path_factory):
-    """One whose run takes long enough to be cancelled in the middle."""
-    folder = tmp_path_factory.mktemp("screen") / "subs"
-    simulate_survey(folder, PRESETS["small"], seed=1)
-    return folder
 
 
 @pytest.fixture
@@ -44,9 +34,9 @@ def tell(screen, tmp_path):
 
 
 @pytest.mark.parametrize("scale", ["1", "2"])
-def test_a_run_to_its_end(tell, larger_survey, tmp_path, scale):
+def test_a_run_to_its_end(tell, longer_survey, tmp_path, scale):
     """On an ordinary screen, and on one of twice the resolution."""
-    told = tell("to_the_end", larger_survey, QT_SCALE_FACTOR=scale)
+    told = tell("to_the_end", longer_survey, QT_SCALE_FACTOR=scale)
     assert told["map"] > 50
     assert told["colours_while_it_ran"] > 50, "the mosaic was not seen before the end"
     assert told["tab"] == "Summary"
@@ -61,8 +51,8 @@ def test_a_run_to_its_end(tell, larger_survey, tmp_path, scale):
     assert (tmp_path / "out" / "report.html").is_file()
 
 
-def test_a_run_is_cancelled_and_resumed(tell, larger_survey):
-    told = tell("cancelled_and_resumed", larger_survey)
+def test_a_run_is_cancelled_and_resumed(tell, longer_survey):
+    told = tell("cancelled_and_resumed", longer_survey)
     assert told["went_on"] == "running"
     assert told["ending"] == "cancelled"
     assert told["stopped_after_s"] < 5.0  # two seconds, where nobody else uses the machine

@@ -8,7 +8,6 @@ import textwrap
 
 import numpy as np
 import pytest
-from astropy.io import fits
 
 pytest.importorskip("PySide6", reason="PySide6 is not installed (the extra qt)")
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -20,7 +19,6 @@ from PySide6.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl  # noqa: E402
 from PySide6.QtGui import QDropEvent, QTransform  # noqa: E402
 from PySide6.QtTest import QTest  # noqa: E402
 
-from zemosaic_app.presenter.mosaic_preview import MosaicPreview  # noqa: E402
 from zemosaic_app.qt.window import Window  # noqa: E402
 from zemosaic_engine.settings import GridSettings  # noqa: E402
 
@@ -368,21 +366,11 @@ def test_the_window_fits_a_narrow_screen(app, open_window, language, wait_for):
     wait_for(app.processEvents, lambda: bar.height() == one_line)
 
 
-def test_a_large_mosaic_is_sharp_where_it_is_zoomed(app, open_window, tmp_path, wait_for):
-    """Columns that alternate are one grey in the picture of the whole, and stripes at full size."""
-    shape = (2100, 2600)
-    image = np.random.default_rng(1).normal(500.0, 20.0, (3, *shape)).astype(np.float32)
-    image[:, :, ::2] += 300.0
-    header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -1e-3, "CDELT2": 1e-3})
-    hdus = [fits.PrimaryHDU(image, header), fits.ImageHDU(np.ones_like(image), name="WEIGHT")]
-    hdus.append(fits.ImageHDU(np.full(shape, 9, np.uint16), name="COVERAGE"))
-    fits.HDUList(hdus).writeto(tmp_path / "mosaic.fits")
+def test_a_large_mosaic_is_sharp_where_it_is_zoomed(app, open_window, striped_preview, wait_for):
     window = open_window()
     presenter, view = window.presenter, window.mosaic.view
     window.tabs.setCurrentWidget(window.mosaic)
-    preview = MosaicPreview(tmp_path)
-    preview.finish(tmp_path / "mosaic.fits")
-    presenter.preview = preview
+    presenter.preview = striped_preview
     wait_for(app.processEvents, lambda: presenter.picture is not None and not presenter.is_drawing)
 
     def stripes():

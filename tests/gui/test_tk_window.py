@@ -9,14 +9,12 @@ import sys
 
 import numpy as np
 import pytest
-from astropy.io import fits
 
 tkinter = pytest.importorskip("tkinter", reason="this Python has no Tk")
 
 from tkinter import font  # noqa: E402
 
 from zemosaic_app.presenter.appearance import DARK, LIGHT  # noqa: E402
-from zemosaic_app.presenter.mosaic_preview import MosaicPreview  # noqa: E402
 from zemosaic_app.tk import widgets  # noqa: E402
 from zemosaic_app.tk.appearance import per_pixel  # noqa: E402
 from zemosaic_app.tk.views import PictureView  # noqa: E402
@@ -239,21 +237,11 @@ def test_what_is_drawn_is_the_picture(make_root):
     assert view.image is None
 
 
-def test_a_large_mosaic_is_sharp_where_it_is_zoomed(open_window, tmp_path, wait_for):
-    """Columns that alternate are one grey in the picture of the whole, and stripes at full size."""
-    shape = (2100, 2600)
-    image = np.random.default_rng(1).normal(500.0, 20.0, (3, *shape)).astype(np.float32)
-    image[:, :, ::2] += 300.0
-    header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -1e-3, "CDELT2": 1e-3})
-    hdus = [fits.PrimaryHDU(image, header), fits.ImageHDU(np.ones_like(image), name="WEIGHT")]
-    hdus.append(fits.ImageHDU(np.full(shape, 9, np.uint16), name="COVERAGE"))
-    fits.HDUList(hdus).writeto(tmp_path / "mosaic.fits")
+def test_a_large_mosaic_is_sharp_where_it_is_zoomed(open_window, striped_preview, wait_for):
     window = open_window()
     presenter, view = window.presenter, window.mosaic.view
     window._turn_to(1)
-    preview = MosaicPreview(tmp_path)
-    preview.finish(tmp_path / "mosaic.fits")
-    presenter.preview = preview
+    presenter.preview = striped_preview
     wait_for(window.root.update, lambda: presenter.picture is not None and not presenter.is_drawing)
     window.root.update()
 

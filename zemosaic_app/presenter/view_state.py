@@ -220,3 +220,25 @@ class ViewState:
                 self.fraction = 1.0
         elif message.ending in ("refused", "failed", "crashed"):
             self.contents = FolderContents("", "", problem=message.reason)
+
+
+class LogTail:
+    """What a pane of the log has not shown yet."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def start_over(self) -> None:
+        """The pane is empty now."""
+        self._last = 0
+
+    def is_of_another_run(self, view: ViewState) -> bool:
+        """True if another run began since the pane was filled: what it shows is no longer in the log."""
+        return bool(view.log) and view.log[-1].number < self._last
+
+    def take(self, view: ViewState, wanted: LogFilter) -> list[LogEntry]:
+        """The new lines that the filter lets through; all lines so far count as shown."""
+        entries = list(view.lines(wanted, self._last))
+        if view.log:
+            self._last = view.log[-1].number
+        return entries

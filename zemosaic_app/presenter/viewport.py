@@ -13,7 +13,12 @@ from scipy.sparse import csr_array
 ZOOM_STEP = 1.25
 _MOST = 40.0
 # By so many pixels the finished mosaic may differ from its tiles put together.
-EDGE = 2.0
+_EDGE = 2.0
+
+
+def is_like(before: tuple[float, float], after: tuple[float, float]) -> bool:
+    """True for contents of one size, but for an edge; nothing is like one that is not there yet."""
+    return min(before) > 0 and all(abs(new - old) <= _EDGE for new, old in zip(after, before, strict=True))
 
 
 @dataclass(frozen=True)
@@ -94,8 +99,7 @@ class Viewport:
         other = replace(self, content=(width, height), finest=finest)
         if (width, height) == self.content:
             return other
-        is_like = all(abs(new - old) <= EDGE for new, old in zip(other.content, self.content, strict=True))
-        return other.fitted() if self.is_fitted or self.is_empty or not is_like else other._held()
+        return other.fitted() if self.is_fitted or not is_like(self.content, other.content) else other._held()
 
     def fitted(self) -> Viewport:
         """All of the content, as large as the room allows."""

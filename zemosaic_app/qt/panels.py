@@ -29,7 +29,7 @@ from zemosaic_app.presenter.appearance import LOG_COLOURS
 from zemosaic_app.presenter.mosaic_preview import LAYERS, STRETCHES, turned_look
 from zemosaic_app.presenter.presenter import Presenter
 from zemosaic_app.presenter.texts import Texts
-from zemosaic_app.presenter.view_state import LEVELS, MOST_LINES, LogFilter
+from zemosaic_app.presenter.view_state import LEVELS, MOST_LINES, LogFilter, LogTail
 
 from .folding_bar import FoldingBar
 from .picture_view import PictureView, SkyMap
@@ -189,7 +189,7 @@ class LogPanel(QWidget):
 
     def __init__(self, presenter: Presenter) -> None:
         super().__init__()
-        self._presenter, self._last = presenter, 0
+        self._presenter, self._tail = presenter, LogTail()
         texts = presenter.texts
         self.level = QComboBox()
         self.level.addItems([texts(f"level.{level}") for level in LEVELS])
@@ -218,19 +218,19 @@ class LogPanel(QWidget):
     def refill(self) -> None:
         """Show the lines that the filter lets through."""
         self.text.clear()
-        self._last = 0
+        self._tail.start_over()
         self.extend()
 
     def extend(self) -> None:
         """Add the lines that are new; the view stays where it is unless it was at the end."""
         view = self._presenter.view
-        if view.log and view.log[-1].number < self._last:
-            self.refill()  # another run began
+        if self._tail.is_of_another_run(view):
+            self.refill()
             return
         wanted = LogFilter(LEVELS[self.level.currentIndex()], self.search.text().strip())
         colours = LOG_COLOURS[self.palette().base().color().lightness() < 128]
         lines = []
-        for entry in view.lines(wanted, self._last):
+        for entry in self._tail.take(view, wanted):
             line = html.escape(entry.text).replace("  ", "&nbsp; ")
             colour = colours.get(entry.level)
             lines.append(f'<span style="color:{colour}">{line}</span>' if colour else f"<span>{line}</span>")
@@ -240,8 +240,6 @@ class LogPanel(QWidget):
             self.text.appendHtml("<br/>".join(lines))
             if was_at_end:
                 bar.setValue(bar.maximum())
-        if view.log:
-            self._last = view.log[-1].number
 
 
 class MetricsPanel(QWidget):

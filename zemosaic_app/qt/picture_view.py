@@ -28,7 +28,7 @@ from zemosaic_app.presenter import wording
 from zemosaic_app.presenter.appearance import PICTURE_GROUND, SUB_COLOUR, TILE_COLOUR
 from zemosaic_app.presenter.messages import FolderContents
 from zemosaic_app.presenter.mosaic_detail import Detail, Part
-from zemosaic_app.presenter.viewport import EDGE, ZOOM_STEP
+from zemosaic_app.presenter.viewport import ZOOM_STEP, is_like
 
 # So many footprints are drawn with a filling.
 _MOST_FILLED = 1500
@@ -123,15 +123,13 @@ class PictureView(ZoomView):
 
         A pixel of it is a mean over `block` x `block` pixels of the mosaic.
         """
-        before = self._item.pixmap().size()
+        before, size = self._item.pixmap().size().toTuple(), (picture.shape[1], picture.shape[0])
         self._item.setPixmap(_pixmap(picture))
         self.finest = block
-        change = self._item.pixmap().size() - before
-        self.scene().setSceneRect(QRectF(0, 0, picture.shape[1], picture.shape[0]))
-        if not change.isNull():
+        self.scene().setSceneRect(QRectF(0, 0, *size))
+        if size != before:
             self.show_detail(None)
-        is_like = not before.isEmpty() and max(abs(change.width()), abs(change.height())) <= EDGE
-        if self.is_fitted or not is_like:
+        if self.is_fitted or not is_like(before, size):
             self.fit()
 
     def show_detail(self, detail: Detail | None) -> None:

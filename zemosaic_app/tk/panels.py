@@ -11,7 +11,7 @@ from tkinter import ttk
 from zemosaic_app.presenter import summary, wording
 from zemosaic_app.presenter.mosaic_preview import LAYERS, STRETCHES, turned_look
 from zemosaic_app.presenter.presenter import Presenter
-from zemosaic_app.presenter.view_state import LEVELS, MOST_LINES, LogFilter
+from zemosaic_app.presenter.view_state import LEVELS, MOST_LINES, LogFilter, LogTail
 
 from .appearance import line_height, title_font
 from .views import PictureView, SkyMap
@@ -145,7 +145,7 @@ class LogPanel(ttk.Frame):
 
     def __init__(self, parent: tk.Misc, presenter: Presenter, colours: dict[str, str]) -> None:
         super().__init__(parent, padding=PAD)
-        self._presenter, self._last = presenter, 0
+        self._presenter, self._tail = presenter, LogTail()
         texts = presenter.texts
         place = ttk.Frame(self)  # before the controls: it takes the focus, and so the keys
         row = ttk.Frame(self)
@@ -170,17 +170,17 @@ class LogPanel(ttk.Frame):
         self.text.configure(state="normal")
         self.text.delete("1.0", "end")
         self.text.configure(state="disabled")
-        self._last = 0
+        self._tail.start_over()
         self.extend()
 
     def extend(self) -> None:
         """Add the lines that are new; the view stays where it is unless it was at the end."""
         view = self._presenter.view
-        if view.log and view.log[-1].number < self._last:
-            self.refill()  # another run began
+        if self._tail.is_of_another_run(view):
+            self.refill()
             return
         wanted = LogFilter(LEVELS[self.level.current()], self.search.get().strip())
-        entries = list(view.lines(wanted, self._last))
+        entries = self._tail.take(view, wanted)
         if entries:
             was_at_end = self.text.yview()[1] > 0.999
             self.text.configure(state="normal")
@@ -192,8 +192,6 @@ class LogPanel(ttk.Frame):
             self.text.configure(state="disabled")
             if was_at_end:
                 self.text.see("end")
-        if view.log:
-            self._last = view.log[-1].number
 
 
 class MetricsPanel(ttk.Frame):

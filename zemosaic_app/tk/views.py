@@ -15,17 +15,13 @@ from zemosaic_app.presenter.messages import FolderContents
 from zemosaic_app.presenter.mosaic_detail import Detail, Part
 from zemosaic_app.presenter.viewport import ZOOM_STEP, Viewport, drawn_part
 
-from .widgets import bind_wheel
+from .widgets import bind_wheel, without_event
 
 _ARROWS = {"Left": (1, 0), "Right": (-1, 0), "Up": (0, 1), "Down": (0, -1)}
 _ARROW_PX = 40
 # A tile that is narrower than this on the screen is drawn without its name.
 _NAMED_PX = 40
 _TEXT = "#c8ccd4"
-
-
-def _without_event(act: Callable[[], None], _: tk.Event) -> None:
-    act()
 
 
 class ZoomView(tk.Canvas):
@@ -51,7 +47,7 @@ class ZoomView(tk.Canvas):
             (("Key-0", "KP_0"), self.fit),
         ):
             for name in names:
-                self.bind(f"<{name}>", partial(_without_event, act))
+                self.bind(f"<{name}>", without_event(act))
         for name, (right, down) in _ARROWS.items():
             self.bind(f"<{name}>", partial(self._on_arrow, right * _ARROW_PX, down * _ARROW_PX))
 

@@ -29,6 +29,15 @@ def bind_wheel(widget: tk.Misc, act: Callable[[tk.Event, float], object]) -> Non
     widget.bind("<Button-5>", lambda event: act(event, -1.0), add=True)
 
 
+def without_event(act: Callable[[], object]) -> Callable[[tk.Event], None]:
+    """What Tk may call with an event of which `act` needs nothing."""
+
+    def acted(_: tk.Event) -> None:
+        act()
+
+    return acted
+
+
 class ShyScrollbar(ttk.Scrollbar):
     """A scrollbar in a grid that is there only while there is something to scroll."""
 

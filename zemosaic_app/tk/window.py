@@ -20,7 +20,7 @@ from zemosaic_engine.errors import ZeMosaicError
 from .appearance import log_colours, per_pixel, use_scheme
 from .panels import FolderPanel, LogPanel, MetricsPanel, MosaicPanel, SummaryPanel
 from .settings_panel import PresetRow, SettingsForm
-from .widgets import PAD, Hint, ask, ask_text, wrap
+from .widgets import PAD, Hint, ask, ask_text, without_event, wrap
 
 _POLL_MS = 100
 # On a screen of 96 pixels to the inch.
@@ -152,11 +152,7 @@ class TkWindow:
             *((f"<Control-Key-{number + 1}>", partial(self._turn_to, number)) for number in range(len(TABS))),
         )
         for key, act in keys:
-            self.root.bind(key, partial(self._on_key, act))
-
-    @staticmethod
-    def _on_key(act: Callable[[], None], _: tk.Event) -> None:
-        act()
+            self.root.bind(key, without_event(act))
 
     def _build_folders(self) -> None:
         texts, presenter = self.presenter.texts, self.presenter
@@ -170,7 +166,7 @@ class TkWindow:
             entry = ttk.Entry(box, textvariable=self.paths[name])
             entry.grid(row=row, column=1, sticky="ew", padx=PAD, pady=2)
             for event in ("<Return>", "<FocusOut>"):
-                entry.bind(event, partial(self._on_folder, name))
+                entry.bind(event, without_event(partial(self._folder_entered, name)))
             self.hints.append(Hint(entry, texts(f"folders.choose_{name}")))
             ttk.Button(box, text=texts("folders.browse"), command=choose).grid(row=row, column=2)
         self.mode = ttk.Combobox(box, state="readonly", width=14, values=[texts(f"folders.mode_{m}") for m in MODES])
@@ -224,9 +220,6 @@ class TkWindow:
         self.paths["output"].set(str(self.presenter.output))
         self._turn_to(TABS.index("folder"))
         self._draw(Changed(state=True, contents=True))
-
-    def _on_folder(self, name: str, _: tk.Event) -> None:
-        self._folder_entered(name)
 
     def _folder_entered(self, name: str) -> None:
         text = self.paths[name].get().strip()
