@@ -140,11 +140,14 @@ def outcome_of(output: Path) -> str:
 def cancel_runs(job: Job, work: Path, cancels: int, seed: int) -> Iterator[CancelReport]:
     """Interrupt runs at random moments after their start; the report so far, each time."""
     choice = random.Random(seed)
+    finish(job, work / "compiled")  # the next one tells how long a run takes
     usual_s = finish(job, work / "reference")
     report = CancelReport()
     for number in range(cancels):
         # Not before the handler of the signal is there: until then it is the interpreter's.
-        after_s = choice.uniform(min(1.0, 0.3 * usual_s), usual_s)
+        first_s = min(1.0, 0.3 * usual_s)
+        # Spread over the run, so that some come early however fast it is this time.
+        after_s = first_s + (usual_s - first_s) * (number + choice.random()) / cancels
         output = work / f"stopped_{number}"
         was_at_work, seconds, code = start_and_signal(job, output, after_s, signal.SIGINT)
         if was_at_work:

@@ -157,7 +157,10 @@ def test_ctrl_c_at_any_moment_ends_a_process_in_two_seconds(survey, tmp_path):
 
 @pytest.mark.slow
 def test_a_cancel_from_another_thread_at_any_moment_is_heard_in_two_seconds(reference, runs, tmp_path):
-    choice, waits = random.Random(), []
+    began = time.monotonic()
+    runs(tmp_path / "usual")
+    usual_s = time.monotonic() - began
+    waits = []
     for number in range(5):
         cancel, moment = CancelToken(), []
 
@@ -165,7 +168,8 @@ def test_a_cancel_from_another_thread_at_any_moment_is_heard_in_two_seconds(refe
             moment.append(time.monotonic())
             cancel.cancel()
 
-        timer = threading.Timer(choice.uniform(0.0, 4.0), stop)
+        # One moment in each fifth of a run: the early ones come while it works, however fast it is this time.
+        timer = threading.Timer((number + random.random()) / 5 * usual_s, stop)
         timer.start()
         try:
             runs(tmp_path / f"out_{number}", cancel=cancel)
@@ -174,7 +178,7 @@ def test_a_cancel_from_another_thread_at_any_moment_is_heard_in_two_seconds(refe
             assert report_of(tmp_path / f"out_{number}")["outcome"] == "cancelled"
         timer.cancel()
         assert runs(tmp_path / f"out_{number}") == science(reference)
-    assert waits
+    assert len(waits) >= 2
     assert max(waits) < ALLOWED_S
 
 
