@@ -19,6 +19,7 @@ from PySide6.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl  # noqa: E402
 from PySide6.QtGui import QDropEvent, QTransform  # noqa: E402
 from PySide6.QtTest import QTest  # noqa: E402
 
+from zemosaic_app.presenter.messages import FolderContents  # noqa: E402
 from zemosaic_app.qt.window import Window  # noqa: E402
 from zemosaic_engine.settings import GridSettings  # noqa: E402
 
@@ -406,6 +407,26 @@ def test_a_zoomed_view_stays_when_the_mosaic_takes_the_place_of_its_tiles(app, o
     assert (view.transform().m11(), view.horizontalScrollBar().value()) == (scale, place)
     view.show_picture(np.zeros((400, 900, 3), np.uint8), 4)
     assert view.is_fitted
+
+
+def test_a_huge_canvas_is_zoomed_out_until_all_of_it_is_seen(app, open_window):
+    window = open_window()
+    huge = FolderContents("/x", "grid", canvas_shape=(150_000, 200_000), tiles=[("tile_0", (0, 9, 0, 9), (0, 9, 0, 9))])
+    window.folder.map.show_contents(huge)
+    window.mosaic.view.scene().setSceneRect(0, 0, 200_000, 150_000)
+    for view in (window.folder.map, window.mosaic.view):
+        view.fit()
+        fitting = view.transform().m11()
+        assert fitting < 0.009
+        view.zoom(1.25)
+        assert view.transform().m11() == pytest.approx(1.25 * fitting)
+        for _ in range(20):
+            view.zoom(0.8)
+        assert view.seen.scale == pytest.approx(view.seen.limits[0])
+        assert 0.4 * fitting < view.seen.scale < 0.6 * fitting
+        for _ in range(80):
+            view.zoom(1.25)
+        assert view.seen.scale == pytest.approx(40.0)
 
 
 def test_a_picture_that_is_shown_small_is_averaged(app, open_window):

@@ -28,7 +28,7 @@ from zemosaic_app.presenter import wording
 from zemosaic_app.presenter.appearance import PICTURE_GROUND, SUB_COLOUR, TILE_COLOUR
 from zemosaic_app.presenter.messages import FolderContents
 from zemosaic_app.presenter.mosaic_detail import Detail, Part
-from zemosaic_app.presenter.viewport import ZOOM_STEP, is_like
+from zemosaic_app.presenter.viewport import ZOOM_STEP, Viewport, is_like
 
 # So many footprints are drawn with a filling.
 _MOST_FILLED = 1500
@@ -59,11 +59,21 @@ class ZoomView(QGraphicsView):
         if not rectangle.isEmpty():
             self.fitInView(rectangle, Qt.AspectRatioMode.KeepAspectRatio)
 
+    @property
+    def seen(self) -> Viewport:
+        """How the scene lies in its place now."""
+        scene, place = self.scene().sceneRect(), self.viewport().rect()
+        middle = self.mapToScene(place).boundingRect().center() - scene.topLeft()
+        content, room = (scene.width(), scene.height()), (float(place.width()), float(place.height()))
+        return Viewport(content, room, self.transform().m11(), (middle.x(), middle.y()), self.is_fitted, self.finest)
+
     def zoom(self, factor: float) -> None:
-        """Larger or smaller, between a hundredth and forty pixels of the screen for the finest that there is."""
-        if 0.01 < self.transform().m11() * factor < 40.0 * self.finest:
+        """Larger or smaller, within the limits of a `Viewport`; what lies under the mouse stays there."""
+        seen = self.seen
+        wanted = seen.zoomed(factor).scale
+        if wanted != seen.scale:
             self.is_fitted = False
-            self.scale(factor, factor)
+            self.scale(wanted / seen.scale, wanted / seen.scale)
 
     def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: D102, N802 - of Qt
         self.zoom(ZOOM_STEP ** (event.angleDelta().y() / 120.0))
