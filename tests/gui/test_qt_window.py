@@ -15,7 +15,7 @@ QtWidgets = pytest.importorskip(
     "PySide6.QtWidgets", reason="a library of the system that Qt needs is missing", exc_type=ImportError
 )
 
-from PySide6.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl  # noqa: E402
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QTimer, QUrl  # noqa: E402
 from PySide6.QtGui import QDropEvent, QTransform  # noqa: E402
 from PySide6.QtTest import QTest  # noqa: E402
 
@@ -289,6 +289,39 @@ def test_what_cannot_be_entered_is_told_and_settings_are_found(app, open_window)
     seen = {name for name, widget in window.settings.widgets.items() if widget.isVisible()}
     assert {"drizzle_pixfrac", "resample_kernel"} <= seen
     assert "threads" not in seen
+
+
+def turn_wheel(app, widget, notches):
+    """As the system does it: to the window, at the place of a widget."""
+    window, middle = widget.window().windowHandle(), widget.mapTo(widget.window(), widget.rect().center())
+    QTest.wheelEvent(window, QPointF(middle), QPoint(0, 120 * notches))
+    app.processEvents()
+
+
+def test_the_wheel_scrolls_the_settings_and_changes_only_what_has_the_focus(app, open_window):
+    window = open_window()
+    window.presenter.presets.save("mine", {"threads": 3})
+    window._choose_language("en")  # built again, with the preset
+    app.processEvents()
+    choice, bar = window.settings.widgets["stack_norm_method"], window.settings.page.verticalScrollBar()
+    before = choice.currentIndex()
+    window.settings.page.ensureWidgetVisible(choice)
+    at_first = bar.value()
+    turn_wheel(app, choice, -1)
+    assert choice.currentIndex() == before
+    assert not choice.hasFocus()
+    assert bar.value() > at_first
+    for other in (window.mode, window.settings.presets):
+        for notches in (-1, 1):
+            turn_wheel(app, other, notches)
+            assert other.currentIndex() == 0
+    assert window.presenter.form.value("threads") == 0
+    window.activateWindow()
+    choice.setFocus()
+    scrolled = bar.value()
+    turn_wheel(app, choice, -1 if before == 0 else 1)
+    assert choice.currentIndex() != before
+    assert bar.value() == scrolled
 
 
 def test_presets_and_languages(app, open_window, monkeypatch):

@@ -528,6 +528,19 @@ def test_the_wheel_scrolls_the_settings_and_changes_none(open_window):
     window.root.update()
 
 
+def test_the_wheel_changes_neither_the_mode_nor_the_preset(open_window):
+    window = open_window()
+    window.presenter.presets.save("mine", {"threads": 3})
+    window._choose_language("en")  # built again, with the preset
+    for choice in (window.mode, window.presets.name):
+        before = choice.get()
+        for event in ("<Button-5>", "<Button-4>"):
+            choice.event_generate(event)
+            window.root.update()
+            assert choice.get() == before
+    assert window.presenter.form.value("threads") == 0
+
+
 def test_a_setting_that_takes_the_focus_is_scrolled_into_view(open_window):
     window = open_window()
     last = window.form.widgets["memory_gb"]

@@ -23,6 +23,8 @@ from PySide6.QtWidgets import (
 from zemosaic_app.presenter.form import FormField, form_groups, shown
 from zemosaic_app.presenter.presenter import Presenter
 
+from .wheel import WheelGuard
+
 _WRONG = "border: 1px solid #c01c28;"
 
 
@@ -41,6 +43,7 @@ class SettingsPanel(QWidget):
         self.widgets: dict[str, QWidget] = {}
         self._rows: list[tuple[FormField, QFormLayout, QWidget]] = []
         self._folds: list[QToolButton] = []
+        self._wheel = WheelGuard(self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(self._presets())
@@ -59,15 +62,16 @@ class SettingsPanel(QWidget):
                 self._add_fold(outer, group.advanced)
             column.addWidget(box)
         column.addStretch()
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QScrollArea.Shape.NoFrame)
-        area.setWidget(inside)
-        layout.addWidget(area)
+        self.page = QScrollArea()
+        self.page.setWidgetResizable(True)
+        self.page.setFrameShape(QScrollArea.Shape.NoFrame)
+        self.page.setWidget(inside)
+        layout.addWidget(self.page)
 
     def _presets(self) -> QVBoxLayout:
         texts = self._presenter.texts
         self.presets = QComboBox()
+        self._wheel.guard(self.presets)
         self.presets.addItem(texts("preset.none"))
         self.presets.addItems(self._presenter.presets.names())
         self.presets.activated.connect(
@@ -135,6 +139,7 @@ class SettingsPanel(QWidget):
             return tick
         if field.choices:
             choice = QComboBox()
+            self._wheel.guard(choice)
             for given, label in field.choices:
                 choice.addItem(label, given)
             choice.setCurrentIndex(choice.findData(value))

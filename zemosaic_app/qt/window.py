@@ -38,6 +38,7 @@ from zemosaic_engine.errors import ZeMosaicError
 from .appearance import make_icon, use_palette
 from .panels import FolderPanel, LogPanel, MetricsPanel, MosaicPanel, SummaryPanel
 from .settings_panel import SettingsPanel
+from .wheel import WheelGuard
 
 _POLL_MS = 100
 _SCHEMES = {
@@ -54,6 +55,7 @@ class Window(QMainWindow):
         super().__init__()
         self.presenter = presenter
         self._translator = QTranslator(self)
+        self._wheel = WheelGuard(self)
         self.setWindowIcon(make_icon())
         self.setAcceptDrops(True)
         self.resize(1240, 820)
@@ -118,6 +120,7 @@ class Window(QMainWindow):
             grid.addWidget(button, row, 2)
             self.paths[name] = entry
         self.mode = QComboBox()
+        self._wheel.guard(self.mode)
         self.mode.addItems([texts(f"folders.mode_{mode}") for mode in MODES])
         self.mode.setCurrentIndex(MODES.index(presenter.mode))
         self.mode.setToolTip(texts("folders.mode_help"))

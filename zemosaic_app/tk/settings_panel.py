@@ -11,7 +11,7 @@ from tkinter import ttk
 from zemosaic_app.presenter.form import FormField, form_groups, shown
 from zemosaic_app.presenter.presenter import Presenter
 
-from .widgets import PAD, Column, Hint, LiveEntry
+from .widgets import PAD, Column, Hint, LiveEntry, ignore_wheel
 
 
 class PresetRow(ttk.Frame):
@@ -34,6 +34,7 @@ class PresetRow(ttk.Frame):
         self.name = ttk.Combobox(self, state="readonly", width=16, values=presenter.presets.names())
         self.name.set(texts("preset.none"))
         self.name.bind("<<ComboboxSelected>>", lambda _: on_load())
+        ignore_wheel(self.name)
         self.name.grid(row=0, column=1, sticky="ew", padx=(PAD, 0))
         row = ttk.Frame(self)
         row.grid(row=1, column=0, columnspan=2, sticky="ew", pady=(PAD, 0))

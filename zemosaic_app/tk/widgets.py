@@ -29,6 +29,11 @@ def bind_wheel(widget: tk.Misc, act: Callable[[tk.Event, float], object]) -> Non
     widget.bind("<Button-5>", lambda event: act(event, -1.0), add=True)
 
 
+def ignore_wheel(choice: ttk.Combobox) -> None:
+    """Let the wheel choose nothing: it may turn over what decides much while the person wants to scroll."""
+    bind_wheel(choice, lambda *_: "break")
+
+
 def without_event(act: Callable[[], object]) -> Callable[[tk.Event], None]:
     """What Tk may call with an event of which `act` needs nothing."""
 

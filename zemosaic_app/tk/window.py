@@ -20,7 +20,7 @@ from zemosaic_engine.errors import ZeMosaicError
 from .appearance import log_colours, per_pixel, use_scheme
 from .panels import FolderPanel, LogPanel, MetricsPanel, MosaicPanel, SummaryPanel
 from .settings_panel import PresetRow, SettingsForm
-from .widgets import PAD, Hint, ask, ask_text, without_event, wrap
+from .widgets import PAD, Hint, ask, ask_text, ignore_wheel, without_event, wrap
 
 _POLL_MS = 100
 # On a screen of 96 pixels to the inch.
@@ -172,6 +172,7 @@ class TkWindow:
         self.mode = ttk.Combobox(box, state="readonly", width=14, values=[texts(f"folders.mode_{m}") for m in MODES])
         self.mode.current(MODES.index(presenter.mode))
         self.mode.bind("<<ComboboxSelected>>", lambda _: self._choose_mode())
+        ignore_wheel(self.mode)
         self.mode.grid(row=0, column=3, padx=(2 * PAD, 0))
         self.fresh = tk.BooleanVar(box, presenter.fresh)
         tick = ttk.Checkbutton(box, text=texts("folders.fresh"), variable=self.fresh, command=self._choose_fresh)
