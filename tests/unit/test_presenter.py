@@ -497,6 +497,28 @@ def test_runs_that_did_not_end_go_on(tmp_path):
         assert summary.can_go_on(tmp_path) is goes_on
 
 
+def seam_metrics(**values):
+    return {
+        f"{name}_{when}_R": pair[number]
+        for name, pair in values.items()
+        for number, when in enumerate(("before", "after"))
+    }
+
+
+def test_steps_that_nobody_could_see_are_less_than_the_least():
+    texts = load_texts("en")
+    report = {"metrics": seam_metrics(seam_step_adu=(150.4, 0.0), seam_step_sigma=(12.34, 0.0099),
+                                      worst_seam_sigma=(14.0, 0.0123))}  # fmt: skip
+    assert summary.seams(report) == [summary.Seam("R", "150", "12.3", "< 0.01", "< 0.01", "0.01")]
+    assert "No correction" not in summary.seams_title(report, texts)
+    report = {"metrics": seam_metrics(seam_step_adu=(0.0, 0.0), seam_step_sigma=(9.994, 9.994),
+                                      worst_seam_sigma=(None, None))}  # fmt: skip
+    assert summary.seams(report) == [summary.Seam("R", "< 0.01", "9.99", "< 0.01", "9.99", "-")]
+    assert summary.seams_title(report, texts).endswith(
+        "No correction was applied to the tiles: before and after are the same."
+    )
+
+
 def test_the_presenter_loads_no_toolkit():
     code = (
         "import sys, zemosaic_app.presenter.presenter\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from dataclasses import astuple
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QFontDatabase
@@ -277,7 +278,8 @@ class SummaryPanel(QWidget):
         self.title.setFont(font)
         self.facts = QLabel()
         self.facts.setTextFormat(Qt.TextFormat.PlainText)
-        self.seams_title = QLabel(texts("summary.seams"))
+        self.seams_title = QLabel()
+        self.seams_title.setWordWrap(True)
         names = ("channel", "before_adu", "before_sigma", "after_adu", "after_sigma", "worst_sigma")
         self.seams = _table([texts(f"summary.{name}") for name in names])
         self.details = QPlainTextEdit()
@@ -305,10 +307,8 @@ class SummaryPanel(QWidget):
         report = presenter.report() if is_done else {}
         self.title.setText(wording.headline(view, texts) if view.ending else texts("summary.nothing"))
         self.facts.setText(_fact_lines(report, texts))
-        rows = [
-            [s.channel, s.before_adu, s.before_sigma, s.after_adu, s.after_sigma, s.worst_sigma]
-            for s in summary.seams(report)
-        ]
+        rows = [list(astuple(seam)) for seam in summary.seams(report)]
+        self.seams_title.setText(summary.seams_title(report, texts))
         _fill(self.seams, rows)
         borders = 2 * self.seams.frameWidth()
         self.seams.setFixedHeight(

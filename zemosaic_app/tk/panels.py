@@ -222,7 +222,7 @@ class SummaryPanel(ttk.Frame):
         texts = presenter.texts
         self.title = ttk.Label(self, font=title_font(self), justify="left")
         self.facts = ttk.Label(self, justify="left")
-        self.seams_title = ttk.Label(self, text=texts("summary.seams"), justify="left")
+        self.seams_title = ttk.Label(self, justify="left")
         names = ("channel", "before_adu", "before_sigma", "after_adu", "after_sigma", "worst_sigma")
         self.seams = Table(self, [texts(f"summary.{name}") for name in names])
         self.details_title = ttk.Label(self, text=texts("summary.details"))
@@ -246,6 +246,7 @@ class SummaryPanel(ttk.Frame):
         facts = summary.facts(report, texts)
         self.facts.configure(text="\n".join(texts.listed_text(name, value) for name, value in facts))
         seams = [list(astuple(seam)) for seam in summary.seams(report)]
+        self.seams_title.configure(text=summary.seams_title(report, texts))
         self.seams.fill(seams)
         self.seams.tree.configure(height=max(len(seams), 1))
         self.details.configure(state="normal")
