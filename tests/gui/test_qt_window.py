@@ -20,6 +20,7 @@ from PySide6.QtGui import QDropEvent, QTransform  # noqa: E402
 from PySide6.QtTest import QTest  # noqa: E402
 
 from zemosaic_app.presenter.messages import FolderContents  # noqa: E402
+from zemosaic_app.presenter.mosaic_preview import turned_look  # noqa: E402
 from zemosaic_app.qt.window import Window  # noqa: E402
 from zemosaic_engine.settings import GridSettings  # noqa: E402
 
@@ -338,6 +339,78 @@ def test_presets_and_languages(app, open_window, monkeypatch):
     monkeypatch.setattr(window, "ask", lambda *_: True)
     window._delete_preset("mine")
     assert window.presenter.presets.names() == []
+
+
+def views_of(window):
+    return window.mosaic.view, window.folder.map
+
+
+def test_a_window_in_another_language_is_arranged_as_it_was(app, open_window, survey, striped_preview, wait_for):
+    window = open_window()
+    presenter = window.presenter
+    window.take_input(survey)
+    wait_for(app.processEvents, lambda: presenter.view.contents is not None and presenter.view.doing == "nothing")
+    window.tabs.setCurrentWidget(window.mosaic)
+    presenter.preview = striped_preview
+    wait_for(app.processEvents, lambda: presenter.picture is not None and not presenter.is_drawing)
+    presenter.presets.save("mine", {})
+    window._load_preset("mine")
+    app.processEvents()
+    window.settings._folds["input"].click()
+    overlap = window.settings.widgets["batch_overlap_pct"]
+    overlap.selectAll()
+    QTest.keyClicks(overlap, "95")
+    window.settings.page.verticalScrollBar().setValue(77)
+    window.mosaic.sliders["harder"].setValue(40)
+    window.mosaic.layer.setCurrentIndex(2)
+    window.log.level.setCurrentIndex(3)
+    window.log.search.setText("seam")
+    for view, factor, place in zip(views_of(window), (3.0, 2.0), ((400, 300), (350, 250)), strict=True):
+        view.fit()
+        view.zoom(factor)
+        view.centerOn(*place)
+    parts = window.settings.parentWidget()
+    parts.moveSplitter(500, 1)
+    wide = parts.sizes()
+    assert wide[0] == 500
+    app.processEvents()
+    seen = [view.seen for view in views_of(window)]
+    for act in (lambda: window._choose_language("fr"), lambda: window._choose_mode(1)):
+        act()
+        wait_for(app.processEvents, lambda: presenter.view.doing == "nothing" and presenter._look_at is None)
+        assert window.tabs.currentWidget() is window.mosaic
+        assert window.settings.presets.currentText() == "mine"
+        assert window.settings._folds["input"].isChecked()
+        assert window.settings.widgets["saturation_adu"].isVisible()
+        assert window.settings.widgets["batch_overlap_pct"].text() == "95"
+        assert window.settings.widgets["batch_overlap_pct"].styleSheet()
+        assert window.settings.page.verticalScrollBar().value() == 77
+        assert (window.mosaic.sliders["harder"].value(), window.mosaic.layer.currentIndex()) == (40, 2)
+        assert presenter.look == turned_look("weight", {"harder": 0.4})
+        assert not window.mosaic.sliders["harder"].isEnabled()
+        assert (window.log.level.currentIndex(), window.log.search.text()) == (3, "seam")
+        assert window.settings.parentWidget().sizes() == wide
+        for tab, view, before in zip((window.mosaic, window.folder), views_of(window), seen, strict=True):
+            window.tabs.setCurrentWidget(tab)
+            app.processEvents()
+            assert view.seen.scale == before.scale
+            assert view.seen.centre == pytest.approx(before.centre, abs=3.0 / before.scale)
+        window.tabs.setCurrentWidget(window.mosaic)
+    assert presenter.form.problems["batch_overlap_pct"].startswith("Recouvrement")
+    assert "Recouvrement" in window.headline.text()
+    window.settings.search.setText("memory")
+    window._choose_language("en")
+    app.processEvents()
+    assert window.settings.search.text() == "memory"
+    assert window.settings.widgets["memory_gb"].isVisible()
+    assert not window.settings.widgets["batch_overlap_pct"].isVisible()
+    window.settings.search.clear()
+    assert window.settings._folds["input"].isChecked()
+    assert not window.settings._folds["stacking"].isChecked()
+    before = presenter.view.contents
+    presenter.enter("batch_overlap_pct", "30")
+    wait_for(app.processEvents, lambda: presenter.view.contents is not before)
+    assert window.folder.map.seen.scale == seen[1].scale, "the same canvas with other tiles was fitted again"
 
 
 def test_the_command_opens_a_window_on_a_screen(screen, survey, tmp_path):

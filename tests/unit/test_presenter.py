@@ -120,6 +120,19 @@ def test_the_form_says_what_is_allowed(name, entered, allowed):
     assert form.settings()
 
 
+def test_what_cannot_be_used_stays_in_its_field_in_every_language():
+    form = Form(load_texts("en"))
+    form.enter("batch_overlap_pct", "95")
+    form.use(load_texts("fr"))
+    assert (form.text("batch_overlap_pct"), form.value("batch_overlap_pct")) == ("95", 20.0)
+    assert form.problems["batch_overlap_pct"].startswith("Recouvrement")
+    form.enter("batch_overlap_pct", "30,5")
+    assert (form.text("batch_overlap_pct"), form.problems) == ("30.5", {})
+    form.enter("batch_overlap_pct", "95")
+    form.fill({})
+    assert (form.text("batch_overlap_pct"), form.problems) == ("20", {})
+
+
 # --- what is remembered
 
 
