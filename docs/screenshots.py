@@ -173,6 +173,7 @@ def _picture_tk(survey: Path, output: Path) -> None:
 
     window.take_input(survey)
     window.paths["output"].set(str(output))
+    window._folder_entered("output")
     presenter.fresh = True
     wait(lambda: presenter.view.contents is not None and presenter.view.doing == "nothing")
     window._choose_scheme("dark")

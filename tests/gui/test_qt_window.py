@@ -460,8 +460,10 @@ def test_a_window_in_another_language_is_arranged_as_it_was(app, open_window, su
     assert presenter.form.problems["batch_overlap_pct"].startswith("Recouvrement")
     assert "Recouvrement" in window.headline.text()
     window.settings.search.setText("memory")
+    window.paths["output"].setText(str(survey.parent / "typed"))
     window._choose_language("en")
     app.processEvents()
+    assert window.paths["output"].text() == str(presenter.output) == str(survey.parent / "typed")
     assert window.settings.search.text() == "memory"
     assert window.settings.widgets["memory_gb"].isVisible()
     assert not window.settings.widgets["batch_overlap_pct"].isVisible()

@@ -692,8 +692,10 @@ def test_a_window_in_another_language_is_arranged_as_it_was(open_window, survey,
     assert presenter.form.problems["batch_overlap_pct"].startswith("Recouvrement")
     assert "Recouvrement" in window.headline.cget("text")
     window.form.search.insert(0, "memory")
+    window.paths["output"].set(str(survey.parent / "typed"))
     window._choose_language("en")
     window.root.update()
+    assert window.paths["output"].get() == str(presenter.output) == str(survey.parent / "typed")
     assert window.form.search.get() == "memory"
     assert window.form.widgets["memory_gb"].winfo_ismapped()
     assert not window.form.widgets["batch_overlap_pct"].winfo_ismapped()
