@@ -15,10 +15,12 @@ QtWidgets = pytest.importorskip(
     "PySide6.QtWidgets", reason="a library of the system that Qt needs is missing", exc_type=ImportError
 )
 
-from PySide6.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl  # noqa: E402
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QTimer, QUrl  # noqa: E402
 from PySide6.QtGui import QDropEvent, QTransform  # noqa: E402
 from PySide6.QtTest import QTest  # noqa: E402
 
+from zemosaic_app.presenter.messages import FolderContents  # noqa: E402
+from zemosaic_app.presenter.mosaic_preview import turned_look  # noqa: E402
 from zemosaic_app.qt.window import Window  # noqa: E402
 from zemosaic_engine.settings import GridSettings  # noqa: E402
 
@@ -290,6 +292,39 @@ def test_what_cannot_be_entered_is_told_and_settings_are_found(app, open_window)
     assert "threads" not in seen
 
 
+def turn_wheel(app, widget, notches):
+    """As the system does it: to the window, at the place of a widget."""
+    window, middle = widget.window().windowHandle(), widget.mapTo(widget.window(), widget.rect().center())
+    QTest.wheelEvent(window, QPointF(middle), QPoint(0, 120 * notches))
+    app.processEvents()
+
+
+def test_the_wheel_scrolls_the_settings_and_changes_only_what_has_the_focus(app, open_window):
+    window = open_window()
+    window.presenter.presets.save("mine", {"threads": 3})
+    window._choose_language("en")  # built again, with the preset
+    app.processEvents()
+    choice, bar = window.settings.widgets["stack_norm_method"], window.settings.page.verticalScrollBar()
+    before = choice.currentIndex()
+    window.settings.page.ensureWidgetVisible(choice)
+    at_first = bar.value()
+    turn_wheel(app, choice, -1)
+    assert choice.currentIndex() == before
+    assert not choice.hasFocus()
+    assert bar.value() > at_first
+    for other in (window.mode, window.settings.presets):
+        for notches in (-1, 1):
+            turn_wheel(app, other, notches)
+            assert other.currentIndex() == 0
+    assert window.presenter.form.value("threads") == 0
+    window.activateWindow()
+    choice.setFocus()
+    scrolled = bar.value()
+    turn_wheel(app, choice, -1 if before == 0 else 1)
+    assert choice.currentIndex() != before
+    assert bar.value() == scrolled
+
+
 def test_presets_and_languages(app, open_window, monkeypatch):
     window = open_window()
     window.presenter.enter("threads", "3")
@@ -304,6 +339,78 @@ def test_presets_and_languages(app, open_window, monkeypatch):
     monkeypatch.setattr(window, "ask", lambda *_: True)
     window._delete_preset("mine")
     assert window.presenter.presets.names() == []
+
+
+def views_of(window):
+    return window.mosaic.view, window.folder.map
+
+
+def test_a_window_in_another_language_is_arranged_as_it_was(app, open_window, survey, striped_preview, wait_for):
+    window = open_window()
+    presenter = window.presenter
+    window.take_input(survey)
+    wait_for(app.processEvents, lambda: presenter.view.contents is not None and presenter.view.doing == "nothing")
+    window.tabs.setCurrentWidget(window.mosaic)
+    presenter.preview = striped_preview
+    wait_for(app.processEvents, lambda: presenter.picture is not None and not presenter.is_drawing)
+    presenter.presets.save("mine", {})
+    window._load_preset("mine")
+    app.processEvents()
+    window.settings._folds["input"].click()
+    overlap = window.settings.widgets["batch_overlap_pct"]
+    overlap.selectAll()
+    QTest.keyClicks(overlap, "95")
+    window.settings.page.verticalScrollBar().setValue(77)
+    window.mosaic.sliders["harder"].setValue(40)
+    window.mosaic.layer.setCurrentIndex(2)
+    window.log.level.setCurrentIndex(3)
+    window.log.search.setText("seam")
+    for view, factor, place in zip(views_of(window), (3.0, 2.0), ((400, 300), (350, 250)), strict=True):
+        view.fit()
+        view.zoom(factor)
+        view.centerOn(*place)
+    parts = window.settings.parentWidget()
+    parts.moveSplitter(500, 1)
+    wide = parts.sizes()
+    assert wide[0] == 500
+    app.processEvents()
+    seen = [view.seen for view in views_of(window)]
+    for act in (lambda: window._choose_language("fr"), lambda: window._choose_mode(1)):
+        act()
+        wait_for(app.processEvents, lambda: presenter.view.doing == "nothing" and presenter._look_at is None)
+        assert window.tabs.currentWidget() is window.mosaic
+        assert window.settings.presets.currentText() == "mine"
+        assert window.settings._folds["input"].isChecked()
+        assert window.settings.widgets["saturation_adu"].isVisible()
+        assert window.settings.widgets["batch_overlap_pct"].text() == "95"
+        assert window.settings.widgets["batch_overlap_pct"].styleSheet()
+        assert window.settings.page.verticalScrollBar().value() == 77
+        assert (window.mosaic.sliders["harder"].value(), window.mosaic.layer.currentIndex()) == (40, 2)
+        assert presenter.look == turned_look("weight", {"harder": 0.4})
+        assert not window.mosaic.sliders["harder"].isEnabled()
+        assert (window.log.level.currentIndex(), window.log.search.text()) == (3, "seam")
+        assert window.settings.parentWidget().sizes() == wide
+        for tab, view, before in zip((window.mosaic, window.folder), views_of(window), seen, strict=True):
+            window.tabs.setCurrentWidget(tab)
+            app.processEvents()
+            assert view.seen.scale == before.scale
+            assert view.seen.centre == pytest.approx(before.centre, abs=3.0 / before.scale)
+        window.tabs.setCurrentWidget(window.mosaic)
+    assert presenter.form.problems["batch_overlap_pct"].startswith("Recouvrement")
+    assert "Recouvrement" in window.headline.text()
+    window.settings.search.setText("memory")
+    window._choose_language("en")
+    app.processEvents()
+    assert window.settings.search.text() == "memory"
+    assert window.settings.widgets["memory_gb"].isVisible()
+    assert not window.settings.widgets["batch_overlap_pct"].isVisible()
+    window.settings.search.clear()
+    assert window.settings._folds["input"].isChecked()
+    assert not window.settings._folds["stacking"].isChecked()
+    before = presenter.view.contents
+    presenter.enter("batch_overlap_pct", "30")
+    wait_for(app.processEvents, lambda: presenter.view.contents is not before)
+    assert window.folder.map.seen.scale == seen[1].scale, "the same canvas with other tiles was fitted again"
 
 
 def test_the_command_opens_a_window_on_a_screen(screen, survey, tmp_path):
@@ -406,6 +513,26 @@ def test_a_zoomed_view_stays_when_the_mosaic_takes_the_place_of_its_tiles(app, o
     assert (view.transform().m11(), view.horizontalScrollBar().value()) == (scale, place)
     view.show_picture(np.zeros((400, 900, 3), np.uint8), 4)
     assert view.is_fitted
+
+
+def test_a_huge_canvas_is_zoomed_out_until_all_of_it_is_seen(app, open_window):
+    window = open_window()
+    huge = FolderContents("/x", "grid", canvas_shape=(150_000, 200_000), tiles=[("tile_0", (0, 9, 0, 9), (0, 9, 0, 9))])
+    window.folder.map.show_contents(huge)
+    window.mosaic.view.scene().setSceneRect(0, 0, 200_000, 150_000)
+    for view in (window.folder.map, window.mosaic.view):
+        view.fit()
+        fitting = view.transform().m11()
+        assert fitting < 0.009
+        view.zoom(1.25)
+        assert view.transform().m11() == pytest.approx(1.25 * fitting)
+        for _ in range(20):
+            view.zoom(0.8)
+        assert view.seen.scale == pytest.approx(view.seen.limits[0])
+        assert 0.4 * fitting < view.seen.scale < 0.6 * fitting
+        for _ in range(80):
+            view.zoom(1.25)
+        assert view.seen.scale == pytest.approx(40.0)
 
 
 def test_a_picture_that_is_shown_small_is_averaged(app, open_window):

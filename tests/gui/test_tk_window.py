@@ -528,6 +528,19 @@ def test_the_wheel_scrolls_the_settings_and_changes_none(open_window):
     window.root.update()
 
 
+def test_the_wheel_changes_neither_the_mode_nor_the_preset(open_window):
+    window = open_window()
+    window.presenter.presets.save("mine", {"threads": 3})
+    window._choose_language("en")  # built again, with the preset
+    for choice in (window.mode, window.presets.name):
+        before = choice.get()
+        for event in ("<Button-5>", "<Button-4>"):
+            choice.event_generate(event)
+            window.root.update()
+            assert choice.get() == before
+    assert window.presenter.form.value("threads") == 0
+
+
 def test_a_setting_that_takes_the_focus_is_scrolled_into_view(open_window):
     window = open_window()
     last = window.form.widgets["memory_gb"]
@@ -586,6 +599,61 @@ def test_settings_presets_and_languages(open_window, monkeypatch):
     window.presets.name.set("mine")
     window._delete_preset()
     assert window.presenter.presets.names() == []
+
+
+def test_a_window_in_another_language_is_arranged_as_it_was(open_window, survey, wait_for):
+    window = open_window()
+    presenter = window.presenter
+    window.take_input(survey)
+    wait_until_looked(window, wait_for)
+    window.root.update()
+    presenter.presets.save("mine", {})
+    window.presets.name.set("mine")
+    window._load_preset()
+    window.root.update()
+    window.form._groups[0].turn()
+    overlap = window.form.widgets["batch_overlap_pct"]
+    overlap.delete(0, "end")
+    overlap.insert(0, "95")
+    window.mosaic.sliders["harder"].set(40)
+    window.log.level.current(3)
+    window.log.level.event_generate("<<ComboboxSelected>>")
+    window.log.search.insert(0, "seam")
+    window.folder.map.zoom(2.0)
+    window._turn_to(2)
+    parts = window.form.nametowidget(window.form.winfo_parent()).master
+    parts.sashpos(0, parts.sashpos(0) + 60)
+    parts.event_generate("<ButtonRelease-1>")
+    window.form.column._canvas.yview_scroll(3, "units")
+    window.root.update()
+    scrolled, sash, seen = window.form.column.scrolled, parts.sashpos(0), window.folder.map.viewport
+    assert scrolled > 0
+    for act in (lambda: window._choose_language("fr"), lambda: window._choose_scheme("dark")):
+        act()
+        window.root.update()
+        assert window.tabs.index("current") == 2
+        assert window.presets.name.get() == "mine"
+        assert window.form.widgets["saturation_adu"].winfo_ismapped()
+        assert window.form.widgets["batch_overlap_pct"].get() == "95"
+        assert window.form.widgets["batch_overlap_pct"].cget("style") == "Wrong.TEntry"
+        assert window.form.column.scrolled == pytest.approx(scrolled, abs=2)
+        assert window.mosaic.sliders["harder"].get() == 40
+        assert (window.log.level.current(), window.log.search.get()) == (3, "seam")
+        parts = window.form.nametowidget(window.form.winfo_parent()).master
+        assert parts.sashpos(0) == sash
+        assert window.folder.map.viewport.scale == seen.scale
+    assert presenter.form.problems["batch_overlap_pct"].startswith("Recouvrement")
+    assert "Recouvrement" in window.headline.cget("text")
+    window.form.search.insert(0, "memory")
+    window._choose_language("en")
+    window.root.update()
+    assert window.form.search.get() == "memory"
+    assert window.form.widgets["memory_gb"].winfo_ismapped()
+    assert not window.form.widgets["batch_overlap_pct"].winfo_ismapped()
+    window.form.search.delete(0, "end")
+    window.root.update()
+    assert window.form.widgets["saturation_adu"].winfo_ismapped()
+    assert not window.form.widgets["drizzle_pixfrac"].winfo_ismapped()
 
 
 def test_the_command_is_used_by_keys_alone(screen, survey, tmp_path, wait_for):

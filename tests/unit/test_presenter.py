@@ -120,6 +120,19 @@ def test_the_form_says_what_is_allowed(name, entered, allowed):
     assert form.settings()
 
 
+def test_what_cannot_be_used_stays_in_its_field_in_every_language():
+    form = Form(load_texts("en"))
+    form.enter("batch_overlap_pct", "95")
+    form.use(load_texts("fr"))
+    assert (form.text("batch_overlap_pct"), form.value("batch_overlap_pct")) == ("95", 20.0)
+    assert form.problems["batch_overlap_pct"].startswith("Recouvrement")
+    form.enter("batch_overlap_pct", "30,5")
+    assert (form.text("batch_overlap_pct"), form.problems) == ("30.5", {})
+    form.enter("batch_overlap_pct", "95")
+    form.fill({})
+    assert (form.text("batch_overlap_pct"), form.problems) == ("20", {})
+
+
 # --- what is remembered
 
 
@@ -495,6 +508,28 @@ def test_runs_that_did_not_end_go_on(tmp_path):
     for outcome, goes_on in (("cancelled", True), ("running", True), ("done", False)):
         (tmp_path / "run_report.json").write_text(json.dumps({"outcome": outcome}))
         assert summary.can_go_on(tmp_path) is goes_on
+
+
+def seam_metrics(**values):
+    return {
+        f"{name}_{when}_R": pair[number]
+        for name, pair in values.items()
+        for number, when in enumerate(("before", "after"))
+    }
+
+
+def test_steps_that_nobody_could_see_are_less_than_the_least():
+    texts = load_texts("en")
+    report = {"metrics": seam_metrics(seam_step_adu=(150.4, 0.0), seam_step_sigma=(12.34, 0.0099),
+                                      worst_seam_sigma=(14.0, 0.0123))}  # fmt: skip
+    assert summary.seams(report) == [summary.Seam("R", "150", "12.3", "< 0.01", "< 0.01", "0.01")]
+    assert "No correction" not in summary.seams_title(report, texts)
+    report = {"metrics": seam_metrics(seam_step_adu=(0.0, 0.0), seam_step_sigma=(9.994, 9.994),
+                                      worst_seam_sigma=(None, None))}  # fmt: skip
+    assert summary.seams(report) == [summary.Seam("R", "< 0.01", "9.99", "< 0.01", "9.99", "-")]
+    assert summary.seams_title(report, texts).endswith(
+        "No correction was applied to the tiles: before and after are the same."
+    )
 
 
 def test_the_presenter_loads_no_toolkit():

@@ -50,8 +50,9 @@ class FormField:
 
 @dataclass(frozen=True)
 class FormGroup:
-    """Fields under one heading; the advanced ones are folded away at first."""
+    """Fields under one heading; the advanced ones are folded away at first. The name is of no language."""
 
+    name: str
     title: str
     basic: tuple[FormField, ...]
     advanced: tuple[FormField, ...]
@@ -65,6 +66,7 @@ def form_groups(texts: Texts, mode: str = "") -> list[FormGroup]:
             by_group.setdefault(setting.group, []).append(_field(setting, texts))
     return [
         FormGroup(
+            group,
             texts(f"group.{group}"),
             tuple(field for field in fields if not field.setting.advanced),
             tuple(field for field in fields if field.setting.advanced),
@@ -112,6 +114,7 @@ class Form:
 
     def __init__(self, texts: Texts) -> None:
         self.problems: dict[str, str] = {}
+        self._wrong: dict[str, str | bool] = {}
         self._texts = texts
         self._fields = {setting.name: _field(setting, texts) for setting in setting_fields()}
         self._values: dict[str, Any] = {name: field.setting.default for name, field in self._fields.items()}
@@ -120,6 +123,12 @@ class Form:
         """Speak another language from now on."""
         self._texts = texts
         self._fields = {setting.name: _field(setting, texts) for setting in setting_fields()}
+        for name, entered in [*self._wrong.items()]:
+            self.enter(name, entered)
+
+    def text(self, name: str) -> str:
+        """What stands in the field of a setting: what was entered, also if it cannot be used."""
+        return str(self._wrong.get(name, shown(self._values[name])))
 
     def value(self, name: str) -> Any:
         """The last good value of a setting."""
@@ -137,9 +146,11 @@ class Form:
             self._values[name] = getattr(build_settings({name: value}), name)
         except SettingsError:
             limits = field.limits or self._texts(f"kind.{field.setting.kind}")
+            self._wrong[name] = entered
             self.problems[name] = self._texts("form.wrong", label=field.label, value=entered, limits=limits)
             return self.problems[name]
         self.problems.pop(name, None)
+        self._wrong.pop(name, None)
         return ""
 
     def changed(self) -> dict[str, Any]:
@@ -157,3 +168,4 @@ class Form:
         settings = build_settings(values, file_name=self._texts("form.preset"))
         self._values = {name: getattr(settings, name) for name in self._fields}
         self.problems.clear()
+        self._wrong.clear()

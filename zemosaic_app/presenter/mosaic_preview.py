@@ -37,6 +37,11 @@ class Look:
     brighter: float = 0.0
     harder: float = 0.0
 
+    @property
+    def turned(self) -> dict[str, float]:
+        """How far each control is turned, from -1 to 1."""
+        return {name: getattr(self, name) / reach for name, reach in STRETCHES.items()}
+
 
 def turned_look(layer: Layer, turned: Mapping[str, float]) -> Look:
     """The look of a layer with its controls turned so far, each from -1 to 1; 0 where it is not named."""

@@ -17,6 +17,7 @@ from zemosaic_app.report import PAGE_NAME
 from zemosaic_engine.errors import SettingsError
 
 from . import summary
+from .arrangement import Arrangement
 from .config import Presets, Remembered, config_folder
 from .engine import Engine
 from .form import Form
@@ -66,6 +67,8 @@ class Presenter:
         Use nothing that earlier runs did; holds for one run.
     look : Look
         How the mosaic is to be shown; may be set at any time.
+    arrangement : Arrangement
+        What stays when a window is built again.
     part : Part or None
         What is in view of the picture; may be set at any time.
     """
@@ -90,6 +93,7 @@ class Presenter:
         self._reading: Future[Any] | None = None
         self._grow_at = 0.0
         self.look = Look()
+        self.arrangement = Arrangement()
         self._clear_pictures()
 
     # --- what is chosen

@@ -17,6 +17,9 @@ from zemosaic_engine.run_report import REPORT_NAME
 
 from .texts import Texts
 
+# In ADU or in sigma: a smaller step is in no picture.
+_LEAST_STEP = 0.01
+
 
 @dataclass(frozen=True)
 class Seam:
@@ -50,8 +53,7 @@ def seams(report: Mapping[str, Any]) -> list[Seam]:
     channels = [name.rsplit("_", 1)[1] for name in metrics if name.startswith("seam_step_adu_after_")]
 
     def figure(name: str, channel: str) -> str:
-        value = metrics.get(f"{name}_{channel}")
-        return "-" if value is None else f"{value:.2g}"
+        return _step_text(metrics.get(f"{name}_{channel}"))
 
     return [
         Seam(
@@ -64,6 +66,28 @@ def seams(report: Mapping[str, Any]) -> list[Seam]:
         )
         for channel in channels
     ]
+
+
+def _step_text(value: float | None) -> str:
+    """The size of a step with two or three digits; one that nobody could see, exactly 0 or not, as less than that."""
+    if value is None:
+        return "-"
+    if value < _LEAST_STEP:
+        return f"< {_LEAST_STEP:g}"
+    return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}"
+
+
+def was_scaled(report: Mapping[str, Any]) -> bool:
+    """False if tiles were joined as they were stacked: each figure of the seams is the same before and after."""
+    metrics = report.get("metrics", {})
+    after = [name for name in metrics if "_after_" in name and "seam" in name]
+    return any(metrics[name] != metrics.get(name.replace("_after_", "_before_")) for name in after)
+
+
+def seams_title(report: Mapping[str, Any], texts: Texts) -> str:
+    """What stands over the table of seams."""
+    title = texts("summary.seams")
+    return title if was_scaled(report) else f"{title}. {texts('summary.unscaled')}"
 
 
 def facts(report: Mapping[str, Any], texts: Texts) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from dataclasses import astuple
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QFontDatabase
@@ -17,7 +18,6 @@ from PySide6.QtWidgets import (
     QPushButton,
     QSizePolicy,
     QSlider,
-    QSplitter,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
@@ -30,8 +30,10 @@ from zemosaic_app.presenter.mosaic_preview import LAYERS, STRETCHES, turned_look
 from zemosaic_app.presenter.presenter import Presenter
 from zemosaic_app.presenter.texts import Texts
 from zemosaic_app.presenter.view_state import LEVELS, MOST_LINES, LogFilter, LogTail
+from zemosaic_app.presenter.viewport import Viewport
 
 from .folding_bar import FoldingBar
+from .panes import Panes
 from .picture_view import PictureView, SkyMap
 
 
@@ -53,11 +55,11 @@ def _fill(table: QTableWidget, rows: list[list[str]]) -> None:
             table.setItem(row, column, QTableWidgetItem(value))
 
 
-class FolderPanel(QSplitter):
+class FolderPanel(Panes):
     """What is in the input folder: counts, a map of the sky, files set aside."""
 
     def __init__(self, presenter: Presenter) -> None:
-        super().__init__(Qt.Orientation.Vertical)
+        super().__init__(Qt.Orientation.Vertical, "folder", presenter.arrangement)
         self._presenter, self._told = presenter, -1
         texts = presenter.texts
         self.text = QLabel()
@@ -73,8 +75,9 @@ class FolderPanel(QSplitter):
         for part in (self.text, self.map, self.aside):
             self.addWidget(part)
         self.setStretchFactor(1, 1)
-        self.setSizes([120, 420, 110])
         self.show_contents()
+        self.set_usual([120, 420, 110])
+        self.map.show_as(presenter.arrangement.views.get("map", Viewport()))
 
     def show_state(self) -> None:
         """The counts, or how far the look is."""
@@ -116,11 +119,13 @@ class MosaicPanel(QWidget):
         layout.addWidget(self.spot)
         self.show_preview()
         self.show_detail()
+        self.view.show_as(presenter.arrangement.views.get("mosaic", Viewport()))
 
     def _make_bar(self) -> FoldingBar:
-        texts = self._presenter.texts
+        texts, look = self._presenter.texts, self._presenter.look
         self.layer = QComboBox()
         self.layer.addItems([texts(f"mosaic.{name}") for name in LAYERS])
+        self.layer.setCurrentIndex(LAYERS.index(look.layer))
         self.layer.setAccessibleName(texts("mosaic.layer"))
         self.layer.currentIndexChanged.connect(lambda _: self._choose_look())
         self.sliders: dict[str, QSlider] = {}
@@ -128,6 +133,8 @@ class MosaicPanel(QWidget):
         for name in STRETCHES:
             slider = QSlider(Qt.Orientation.Horizontal)
             slider.setRange(-100, 100)
+            slider.setValue(round(100 * look.turned[name]))
+            slider.setEnabled(look.layer == "image")
             slider.setMinimumWidth(60)
             slider.setAccessibleName(texts(f"mosaic.{name}"))
             slider.valueChanged.connect(lambda _: self._choose_look())
@@ -190,16 +197,16 @@ class LogPanel(QWidget):
     def __init__(self, presenter: Presenter) -> None:
         super().__init__()
         self._presenter, self._tail = presenter, LogTail()
-        texts = presenter.texts
+        texts, wanted = presenter.texts, presenter.arrangement.log
         self.level = QComboBox()
         self.level.addItems([texts(f"level.{level}") for level in LEVELS])
-        self.level.setCurrentIndex(LEVELS.index("INFO"))
+        self.level.setCurrentIndex(LEVELS.index(wanted.level))
         self.level.setAccessibleName(texts("log.level"))
-        self.level.currentIndexChanged.connect(lambda _: self.refill())
-        self.search = QLineEdit()
+        self.level.currentIndexChanged.connect(lambda _: self._choose())
+        self.search = QLineEdit(wanted.search)
         self.search.setPlaceholderText(texts("log.search"))
         self.search.setClearButtonEnabled(True)
-        self.search.textChanged.connect(lambda _: self.refill())
+        self.search.textChanged.connect(lambda _: self._choose())
         self.text = QPlainTextEdit()
         self.text.setReadOnly(True)
         self.text.setMaximumBlockCount(MOST_LINES)
@@ -215,6 +222,11 @@ class LogPanel(QWidget):
         layout.addWidget(self.text)
         self.refill()
 
+    def _choose(self) -> None:
+        wanted = LogFilter(LEVELS[self.level.currentIndex()], self.search.text().strip())
+        self._presenter.arrangement.log = wanted
+        self.refill()
+
     def refill(self) -> None:
         """Show the lines that the filter lets through."""
         self.text.clear()
@@ -227,10 +239,9 @@ class LogPanel(QWidget):
         if self._tail.is_of_another_run(view):
             self.refill()
             return
-        wanted = LogFilter(LEVELS[self.level.currentIndex()], self.search.text().strip())
         colours = LOG_COLOURS[self.palette().base().color().lightness() < 128]
         lines = []
-        for entry in self._tail.take(view, wanted):
+        for entry in self._tail.take(view, self._presenter.arrangement.log):
             line = html.escape(entry.text).replace("  ", "&nbsp; ")
             colour = colours.get(entry.level)
             lines.append(f'<span style="color:{colour}">{line}</span>' if colour else f"<span>{line}</span>")
@@ -277,7 +288,8 @@ class SummaryPanel(QWidget):
         self.title.setFont(font)
         self.facts = QLabel()
         self.facts.setTextFormat(Qt.TextFormat.PlainText)
-        self.seams_title = QLabel(texts("summary.seams"))
+        self.seams_title = QLabel()
+        self.seams_title.setWordWrap(True)
         names = ("channel", "before_adu", "before_sigma", "after_adu", "after_sigma", "worst_sigma")
         self.seams = _table([texts(f"summary.{name}") for name in names])
         self.details = QPlainTextEdit()
@@ -305,10 +317,8 @@ class SummaryPanel(QWidget):
         report = presenter.report() if is_done else {}
         self.title.setText(wording.headline(view, texts) if view.ending else texts("summary.nothing"))
         self.facts.setText(_fact_lines(report, texts))
-        rows = [
-            [s.channel, s.before_adu, s.before_sigma, s.after_adu, s.after_sigma, s.worst_sigma]
-            for s in summary.seams(report)
-        ]
+        rows = [list(astuple(seam)) for seam in summary.seams(report)]
+        self.seams_title.setText(summary.seams_title(report, texts))
         _fill(self.seams, rows)
         borders = 2 * self.seams.frameWidth()
         self.seams.setFixedHeight(

@@ -19,6 +19,7 @@ from PySide6.QtGui import (
     QPixmap,
     QPolygonF,
     QResizeEvent,
+    QShowEvent,
     QTransform,
     QWheelEvent,
 )
@@ -28,7 +29,7 @@ from zemosaic_app.presenter import wording
 from zemosaic_app.presenter.appearance import PICTURE_GROUND, SUB_COLOUR, TILE_COLOUR
 from zemosaic_app.presenter.messages import FolderContents
 from zemosaic_app.presenter.mosaic_detail import Detail, Part
-from zemosaic_app.presenter.viewport import ZOOM_STEP, is_like
+from zemosaic_app.presenter.viewport import ZOOM_STEP, Viewport, is_like
 
 # So many footprints are drawn with a filling.
 _MOST_FILLED = 1500
@@ -48,22 +49,56 @@ class ZoomView(QGraphicsView):
         self.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
         self.setDragMode(QGraphicsView.DragMode.ScrollHandDrag)
         self.setTransformationAnchor(QGraphicsView.ViewportAnchor.AnchorUnderMouse)
+        self.setResizeAnchor(QGraphicsView.ViewportAnchor.AnchorViewCenter)
         self.setMouseTracking(True)
         self.is_fitted = True
+        self._awaited: Viewport | None = None
         self.finest = 1  # the finest that can be shown is so many times smaller than a unit of the scene
 
     def fit(self) -> None:
         """Show all of it, and go on doing so when the place changes."""
-        self.is_fitted = True
+        self.is_fitted, self._awaited = True, None
         rectangle = self.scene().sceneRect()
         if not rectangle.isEmpty():
             self.fitInView(rectangle, Qt.AspectRatioMode.KeepAspectRatio)
 
+    @property
+    def seen(self) -> Viewport:
+        """How the scene lies in its place now, or will as soon as it is shown."""
+        if self._awaited is not None:
+            return self._awaited
+        scene, place = self.scene().sceneRect(), self.viewport().rect()
+        middle = self.mapToScene(place).boundingRect().center() - scene.topLeft()
+        content, room = (scene.width(), scene.height()), (float(place.width()), float(place.height()))
+        return Viewport(content, room, self.transform().m11(), (middle.x(), middle.y()), self.is_fitted, self.finest)
+
+    def show_as(self, seen: Viewport) -> None:
+        """Let the same content lie as it did in another view, as soon as this one has its place."""
+        if seen.is_fitted:
+            self.fit()
+            return
+        self.is_fitted, self._awaited = False, seen
+        if self.isVisible():
+            self._take_awaited()
+
+    def _take_awaited(self) -> None:
+        if self._awaited is not None:
+            seen, self._awaited = self._awaited, None
+            self.setTransform(QTransform.fromScale(seen.scale, seen.scale))
+            self.centerOn(self.scene().sceneRect().topLeft() + QPointF(*seen.centre))
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: D102, N802 - of Qt
+        super().showEvent(event)
+        self._take_awaited()
+
     def zoom(self, factor: float) -> None:
-        """Larger or smaller, between a hundredth and forty pixels of the screen for the finest that there is."""
-        if 0.01 < self.transform().m11() * factor < 40.0 * self.finest:
+        """Larger or smaller, within the limits of a `Viewport`; what lies under the mouse stays there."""
+        seen = self.seen
+        wanted = seen.zoomed(factor).scale
+        if wanted != seen.scale:
+            self._take_awaited()
             self.is_fitted = False
-            self.scale(factor, factor)
+            self.scale(wanted / seen.scale, wanted / seen.scale)
 
     def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: D102, N802 - of Qt
         self.zoom(ZOOM_STEP ** (event.angleDelta().y() / 120.0))
@@ -167,8 +202,9 @@ class SkyMap(ZoomView):
     """Footprints of the subs and planned tiles, north up, east left."""
 
     def show_contents(self, contents: FolderContents | None) -> None:
-        """Draw what was found, or nothing."""
+        """Draw what was found, or nothing, keeping zoom and place on a canvas of the same size."""
         scene = self.scene()
+        before = scene.sceneRect().size().toTuple()
         scene.clear()
         if contents is None or not contents.canvas_shape:
             scene.setSceneRect(QRectF())
@@ -188,8 +224,10 @@ class SkyMap(ZoomView):
             label.setScale(scale)
             label.setPos((x0 + x1 - scale * size.width()) / 2, height - (y0 + y1 + scale * size.height()) / 2)
         margin = 0.03 * max(width, height)
-        scene.setSceneRect(QRectF(-margin, -margin, width + 2 * margin, height + 2 * margin))
-        self.fit()
+        place = QRectF(-margin, -margin, width + 2 * margin, height + 2 * margin)
+        scene.setSceneRect(place)
+        if self.is_fitted or not is_like(before, place.size().toTuple()):
+            self.fit()
 
     def _add_footprints(self, footprints: Sequence[Sequence[Sequence[float]]], height: int) -> None:
         """Outlines of the subs, filled a little; of very many some outlines alone, or drawing would take seconds."""

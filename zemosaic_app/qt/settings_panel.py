@@ -20,8 +20,10 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from zemosaic_app.presenter.form import FormField, form_groups, shown
+from zemosaic_app.presenter.form import FormField, form_groups
 from zemosaic_app.presenter.presenter import Presenter
+
+from .wheel import WheelGuard
 
 _WRONG = "border: 1px solid #c01c28;"
 
@@ -40,14 +42,14 @@ class SettingsPanel(QWidget):
         self._presenter = presenter
         self.widgets: dict[str, QWidget] = {}
         self._rows: list[tuple[FormField, QFormLayout, QWidget]] = []
-        self._folds: list[QToolButton] = []
+        self._folds: dict[str, QToolButton] = {}
+        self._wheel = WheelGuard(self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(self._presets())
         self.search = QLineEdit()
         self.search.setPlaceholderText(presenter.texts("form.search"))
         self.search.setClearButtonEnabled(True)
-        self.search.textChanged.connect(self._find)
         layout.addWidget(self.search)
         inside = QWidget()
         column = QVBoxLayout(inside)
@@ -56,20 +58,25 @@ class SettingsPanel(QWidget):
             outer = QVBoxLayout(box)
             self._add_fields(outer, group.basic)
             if group.advanced:
-                self._add_fold(outer, group.advanced)
+                self._add_fold(outer, group.name, group.advanced)
             column.addWidget(box)
         column.addStretch()
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QScrollArea.Shape.NoFrame)
-        area.setWidget(inside)
-        layout.addWidget(area)
+        self.page = QScrollArea()
+        self.page.setWidgetResizable(True)
+        self.page.setFrameShape(QScrollArea.Shape.NoFrame)
+        self.page.setWidget(inside)
+        layout.addWidget(self.page)
+        self.search.textChanged.connect(self._find)
+        self.search.setText(presenter.arrangement.setting_search)
+        self._scroll_to(presenter.arrangement.scrolled.get("settings", 0))
 
     def _presets(self) -> QVBoxLayout:
         texts = self._presenter.texts
         self.presets = QComboBox()
+        self._wheel.guard(self.presets)
         self.presets.addItem(texts("preset.none"))
         self.presets.addItems(self._presenter.presets.names())
+        self.presets.setCurrentIndex(max(self.presets.findText(self._presenter.arrangement.preset), 0))
         self.presets.activated.connect(
             lambda number: self.preset_chosen.emit(self.presets.itemText(number)) if number else None
         )
@@ -110,7 +117,19 @@ class SettingsPanel(QWidget):
         outer.addWidget(part)
         return part
 
-    def _add_fold(self, outer: QVBoxLayout, fields: tuple[FormField, ...]) -> None:
+    def _scroll_to(self, place: int) -> None:
+        """Scroll down to a place as soon as the page is that long."""
+        bar = self.page.verticalScrollBar()
+
+        def scroll(_: int, longest: int) -> None:
+            if longest >= place:
+                bar.rangeChanged.disconnect(scroll)
+                bar.setValue(place)
+
+        if place:
+            bar.rangeChanged.connect(scroll)
+
+    def _add_fold(self, outer: QVBoxLayout, group: str, fields: tuple[FormField, ...]) -> None:
         fold = QToolButton()
         fold.setText("▸ " + self._presenter.texts("form.advanced"))
         fold.setCheckable(True)
@@ -123,11 +142,15 @@ class SettingsPanel(QWidget):
             part.setVisible(is_open)
             fold.setText(("▾ " if is_open else "▸ ") + self._presenter.texts("form.advanced"))
 
+        unfolded = self._presenter.arrangement.unfolded
         fold.toggled.connect(turn)
-        self._folds.append(fold)
+        fold.clicked.connect(lambda is_open: unfolded.add(group) if is_open else unfolded.discard(group))
+        fold.setChecked(group in unfolded)
+        self._folds[group] = fold
 
     def _widget(self, field: FormField) -> QWidget:
-        value = self._presenter.form.value(field.name)
+        form = self._presenter.form
+        value = form.value(field.name)
         if field.setting.kind == "bool":
             tick = QCheckBox()
             tick.setChecked(bool(value))
@@ -135,6 +158,7 @@ class SettingsPanel(QWidget):
             return tick
         if field.choices:
             choice = QComboBox()
+            self._wheel.guard(choice)
             for given, label in field.choices:
                 choice.addItem(label, given)
             choice.setCurrentIndex(choice.findData(value))
@@ -142,7 +166,8 @@ class SettingsPanel(QWidget):
                 lambda number: self._presenter.enter(field.name, choice.itemData(number))
             )
             return choice
-        entry = QLineEdit(shown(value))
+        entry = QLineEdit(form.text(field.name))
+        entry.setStyleSheet(_WRONG if field.name in form.problems else "")
         entry.textEdited.connect(lambda text: self._check(field.name, entry, text))
         return entry
 
@@ -153,7 +178,9 @@ class SettingsPanel(QWidget):
 
     def _find(self, text: str) -> None:
         """Leave the fields whose label, name or sentence holds a text; all without one."""
-        for fold in self._folds:
-            fold.setChecked(bool(text.strip()))
+        arrangement = self._presenter.arrangement
+        arrangement.setting_search = text
+        for group, fold in self._folds.items():
+            fold.setChecked(bool(text.strip()) or group in arrangement.unfolded)
         for field, form, row in self._rows:
             form.setRowVisible(row, field.holds(text))

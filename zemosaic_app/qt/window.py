@@ -23,7 +23,6 @@ from PySide6.QtWidgets import (
     QMessageBox,
     QProgressBar,
     QPushButton,
-    QSplitter,
     QTabWidget,
     QVBoxLayout,
     QWidget,
@@ -37,7 +36,9 @@ from zemosaic_engine.errors import ZeMosaicError
 
 from .appearance import make_icon, use_palette
 from .panels import FolderPanel, LogPanel, MetricsPanel, MosaicPanel, SummaryPanel
+from .panes import Panes
 from .settings_panel import SettingsPanel
+from .wheel import WheelGuard
 
 _POLL_MS = 100
 _SCHEMES = {
@@ -54,6 +55,7 @@ class Window(QMainWindow):
         super().__init__()
         self.presenter = presenter
         self._translator = QTranslator(self)
+        self._wheel = WheelGuard(self)
         self.setWindowIcon(make_icon())
         self.setAcceptDrops(True)
         self.resize(1240, 820)
@@ -68,16 +70,25 @@ class Window(QMainWindow):
 
     # --- building
 
+    def _keep_arrangement(self) -> None:
+        """Note what the window that is built next takes from this one."""
+        kept = self.presenter.arrangement
+        kept.tab = TABS[self.tabs.currentIndex()]
+        kept.views = {"map": self.folder.map.seen, "mosaic": self.mosaic.view.seen}
+        kept.scrolled["settings"] = self.settings.page.verticalScrollBar().value()
+
     def build(self) -> None:
-        """All widgets, in the language of the presenter."""
-        texts = self.presenter.texts
+        """All widgets, in the language of the presenter, arranged as they were."""
+        texts, arrangement = self.presenter.texts, self.presenter.arrangement
+        if self.centralWidget() is not None:
+            self._keep_arrangement()
         self._translate_qt()
         self.setWindowTitle(texts("window.title"))
         self._build_menus()
         middle = QWidget()
         column = QVBoxLayout(middle)
         column.addLayout(self._build_folders())
-        parts = QSplitter(Qt.Orientation.Horizontal)
+        parts = Panes(Qt.Orientation.Horizontal, "window", arrangement)
         self.settings = SettingsPanel(self.presenter)
         self.settings.setMinimumWidth(330)
         self.settings.problem.connect(self._show_problem)
@@ -92,14 +103,16 @@ class Window(QMainWindow):
         self.summary.opened.connect(self._open)
         for name in TABS:
             self.tabs.addTab(getattr(self, name), texts(f"tab.{name}"))
+        self._turn_to(TABS.index(arrangement.tab))
         parts.addWidget(self.settings)
         parts.addWidget(self.tabs)
         parts.setStretchFactor(1, 1)
-        parts.setSizes([390, 850])
+        parts.set_usual([390, 850])
         column.addWidget(parts, 1)
         column.addLayout(self._build_run_bar())
         self.setCentralWidget(middle)
         self._draw(Changed(state=True))
+        self._show_problem(next(iter(self.presenter.form.problems.values()), ""))
 
     def _build_folders(self) -> QGridLayout:
         texts, presenter = self.presenter.texts, self.presenter
@@ -118,6 +131,7 @@ class Window(QMainWindow):
             grid.addWidget(button, row, 2)
             self.paths[name] = entry
         self.mode = QComboBox()
+        self._wheel.guard(self.mode)
         self.mode.addItems([texts(f"folders.mode_{mode}") for mode in MODES])
         self.mode.setCurrentIndex(MODES.index(presenter.mode))
         self.mode.setToolTip(texts("folders.mode_help"))
@@ -283,15 +297,15 @@ class Window(QMainWindow):
 
     def _load_preset(self, name: str) -> None:
         if self._tried(lambda: self.presenter.use_settings(self.presenter.presets.load(name))):
+            self.presenter.arrangement.preset = name
             self.build()
-            self.settings.presets.setCurrentText(name)
 
     def _save_preset(self) -> None:
         texts = self.presenter.texts
         name, is_given = self.ask_text(texts("preset.title"), texts("preset.ask_name"))
         if is_given and self._tried(lambda: self.presenter.presets.save(name, self.presenter.form.changed())):
+            self.presenter.arrangement.preset = name.strip()
             self.build()
-            self.settings.presets.setCurrentText(name.strip())
 
     def _delete_preset(self, name: str) -> None:
         texts = self.presenter.texts
@@ -302,6 +316,7 @@ class Window(QMainWindow):
 
     def _use(self, values: dict[str, object]) -> None:
         self.presenter.use_settings(values)
+        self.presenter.arrangement.preset = ""
         self.build()
 
     def start(self) -> None:

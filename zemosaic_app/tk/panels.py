@@ -9,7 +9,7 @@ from functools import partial
 from tkinter import ttk
 
 from zemosaic_app.presenter import summary, wording
-from zemosaic_app.presenter.mosaic_preview import LAYERS, STRETCHES, turned_look
+from zemosaic_app.presenter.mosaic_preview import LAYERS, turned_look
 from zemosaic_app.presenter.presenter import Presenter
 from zemosaic_app.presenter.view_state import LEVELS, MOST_LINES, LogFilter, LogTail
 
@@ -36,6 +36,7 @@ class FolderPanel(ttk.Frame):
         self.map.pack(fill="both", expand=True, pady=(PAD, 0))
         self.hints = [Hint(self.map, texts("found.map"))]
         self.show_contents()
+        self.map.show(presenter.arrangement.views.get("map", self.map.viewport))
 
     def show_state(self) -> None:
         """The counts, or how far the look is."""
@@ -90,11 +91,10 @@ class MosaicPanel(ttk.Frame):
         row = ttk.Frame(self)
         row.pack(fill="x", pady=(PAD, 0), before=self.view)
         self.sliders: dict[str, ttk.Scale] = {}
-        for name, reach in STRETCHES.items():
+        for name, turned in presenter.look.turned.items():
             ttk.Label(row, text=texts(f"mosaic.{name}")).pack(side="left", padx=(0, PAD))
             # From -100 to 100: a press beside the knob moves it by one.
-            value = round(100 * getattr(presenter.look, name) / reach)
-            self.sliders[name] = ttk.Scale(row, from_=-100, to=100, length=60, value=value)
+            self.sliders[name] = ttk.Scale(row, from_=-100, to=100, length=60, value=round(100 * turned))
             self.sliders[name].pack(side="left", fill="x", expand=True, padx=(0, PAD))
         for slider in self.sliders.values():
             slider.configure(command=lambda _: self._choose_look())
@@ -102,6 +102,7 @@ class MosaicPanel(ttk.Frame):
         self._choose_look()
         self.show_preview()
         self.show_detail()
+        self.view.show(presenter.arrangement.views.get("mosaic", self.view.viewport))
 
     def show_preview(self) -> None:
         """Draw what there is now."""
@@ -146,23 +147,27 @@ class LogPanel(ttk.Frame):
     def __init__(self, parent: tk.Misc, presenter: Presenter, colours: dict[str, str]) -> None:
         super().__init__(parent, padding=PAD)
         self._presenter, self._tail = presenter, LogTail()
-        texts = presenter.texts
+        texts, wanted = presenter.texts, presenter.arrangement.log
         place = ttk.Frame(self)  # before the controls: it takes the focus, and so the keys
         row = ttk.Frame(self)
         row.pack(fill="x", pady=(0, PAD))
         ttk.Label(row, text=texts("log.level")).pack(side="left")
         self.level = ttk.Combobox(row, state="readonly", width=9, values=[texts(f"level.{name}") for name in LEVELS])
-        self.level.current(LEVELS.index("INFO"))
-        self.level.bind("<<ComboboxSelected>>", lambda _: self.refill())
+        self.level.current(LEVELS.index(wanted.level))
+        self.level.bind("<<ComboboxSelected>>", lambda _: self._choose())
         self.level.pack(side="left", padx=PAD)
         ttk.Label(row, text=texts("log.search")).pack(side="left")
-        self.search = LiveEntry(row, lambda _: self.refill())
+        self.search = LiveEntry(row, lambda _: self._choose(), wanted.search)
         self.search.pack(side="left", padx=(PAD, 0), fill="x", expand=True)
         place.pack(fill="both", expand=True)
         self.text = read_only_text(place, "none")
         scrolled(place, self.text)
         for level, colour in colours.items():
             self.text.tag_configure(level, foreground=colour)
+        self.refill()
+
+    def _choose(self) -> None:
+        self._presenter.arrangement.log = LogFilter(LEVELS[self.level.current()], self.search.get().strip())
         self.refill()
 
     def refill(self) -> None:
@@ -179,8 +184,7 @@ class LogPanel(ttk.Frame):
         if self._tail.is_of_another_run(view):
             self.refill()
             return
-        wanted = LogFilter(LEVELS[self.level.current()], self.search.get().strip())
-        entries = self._tail.take(view, wanted)
+        entries = self._tail.take(view, self._presenter.arrangement.log)
         if entries:
             was_at_end = self.text.yview()[1] > 0.999
             self.text.configure(state="normal")
@@ -222,7 +226,7 @@ class SummaryPanel(ttk.Frame):
         texts = presenter.texts
         self.title = ttk.Label(self, font=title_font(self), justify="left")
         self.facts = ttk.Label(self, justify="left")
-        self.seams_title = ttk.Label(self, text=texts("summary.seams"), justify="left")
+        self.seams_title = ttk.Label(self, justify="left")
         names = ("channel", "before_adu", "before_sigma", "after_adu", "after_sigma", "worst_sigma")
         self.seams = Table(self, [texts(f"summary.{name}") for name in names])
         self.details_title = ttk.Label(self, text=texts("summary.details"))
@@ -246,6 +250,7 @@ class SummaryPanel(ttk.Frame):
         facts = summary.facts(report, texts)
         self.facts.configure(text="\n".join(texts.listed_text(name, value) for name, value in facts))
         seams = [list(astuple(seam)) for seam in summary.seams(report)]
+        self.seams_title.configure(text=summary.seams_title(report, texts))
         self.seams.fill(seams)
         self.seams.tree.configure(height=max(len(seams), 1))
         self.details.configure(state="normal")

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from tkinter import ttk
 
-from zemosaic_app.presenter.form import FormField, form_groups, shown
+from zemosaic_app.presenter.form import FormField, FormGroup, form_groups
 from zemosaic_app.presenter.presenter import Presenter
 
-from .widgets import PAD, Column, Hint, LiveEntry
+from .widgets import PAD, Column, Hint, LiveEntry, ignore_wheel
 
 
 class PresetRow(ttk.Frame):
@@ -32,8 +32,10 @@ class PresetRow(ttk.Frame):
         self.columnconfigure(1, weight=1)
         ttk.Label(self, text=texts("preset.title")).grid(row=0, column=0, sticky="w")
         self.name = ttk.Combobox(self, state="readonly", width=16, values=presenter.presets.names())
-        self.name.set(texts("preset.none"))
+        kept = presenter.arrangement.preset
+        self.name.set(kept if kept in presenter.presets.names() else texts("preset.none"))
         self.name.bind("<<ComboboxSelected>>", lambda _: on_load())
+        ignore_wheel(self.name)
         self.name.grid(row=0, column=1, sticky="ew", padx=(PAD, 0))
         row = ttk.Frame(self)
         row.grid(row=1, column=0, columnspan=2, sticky="ew", pady=(PAD, 0))
@@ -53,13 +55,15 @@ class _Row:
 class _Group:
     """A box of settings, the advanced ones folded away."""
 
-    def __init__(self, box: ttk.LabelFrame, fold: ttk.Button, advanced: ttk.Frame, title: str) -> None:
+    def __init__(
+        self, name: str, unfolded: set[str], box: ttk.LabelFrame, fold: ttk.Button, advanced: ttk.Frame, title: str
+    ) -> None:
         self.box = box
         self.basic: list[_Row] = []
         self.advanced: list[_Row] = []
         self._fold, self._inner, self._title = fold, advanced, title
         self._fold.configure(command=self.turn)
-        self._is_open = False
+        self._name, self._unfolded = name, unfolded
 
     @property
     def rows(self) -> list[_Row]:
@@ -67,7 +71,7 @@ class _Group:
 
     def turn(self) -> None:
         """Open it if it is closed, and the other way round."""
-        self._is_open = not self._is_open
+        self._unfolded ^= {self._name}
         self.show("")
 
     def show(self, text: str) -> bool:
@@ -80,7 +84,7 @@ class _Group:
                     widget.grid_remove()
         is_searched = bool(text.strip())
         has_advanced = any(row.field.holds(text) for row in self.advanced)
-        is_open = has_advanced and (self._is_open or is_searched)
+        is_open = has_advanced and (self._name in self._unfolded or is_searched)
         self._fold.configure(text=f"{'▾' if is_open else '▸'} {self._title}")
         for part, is_shown in ((self._fold, has_advanced and not is_searched), (self._inner, is_open)):
             if is_shown:
@@ -98,6 +102,8 @@ class SettingsForm(ttk.Frame):
     widgets : dict of str to widget
         What is entered into, by the name of the setting.
     hints : list of Hint
+    column : Column
+        What they are in.
     """
 
     def __init__(self, parent: tk.Misc, presenter: Presenter, on_problem: Callable[[str], None]) -> None:
@@ -109,51 +115,52 @@ class SettingsForm(ttk.Frame):
         row = ttk.Frame(self, padding=PAD)
         row.pack(fill="x")
         ttk.Label(row, text=presenter.texts("form.search")).pack(side="left")
-        self.search = LiveEntry(row, self.find)
+        self.search = LiveEntry(row, self.find, presenter.arrangement.setting_search)
         self.search.pack(side="left", fill="x", expand=True, padx=(PAD, 0))
-        self._column = Column(self)
-        self._column.pack(fill="both", expand=True)
-        self._groups = [
-            self._add_group(group.title, group.basic, group.advanced)
-            for group in form_groups(presenter.texts, presenter.mode)
-        ]
-        self.find("")
-        self._column.adopt(self._column.inside)
+        self.column = Column(self)
+        self.column.pack(fill="both", expand=True)
+        self._groups = [self._add_group(group) for group in form_groups(presenter.texts, presenter.mode)]
+        self.find(presenter.arrangement.setting_search)
+        self.column.adopt(self.column.inside)
+        self.column.scroll_to(presenter.arrangement.scrolled.get("settings", 0))
 
     def find(self, text: str) -> None:
         """Leave the fields that hold a text; all without one."""
+        self._presenter.arrangement.setting_search = text
         for group in self._groups:
             group.box.pack_forget()
         for group in self._groups:
             if group.show(text):
                 group.box.pack(fill="x", padx=PAD, pady=4)
 
-    def _add_group(self, title: str, basic: tuple[FormField, ...], advanced: tuple[FormField, ...]) -> _Group:
-        box = ttk.LabelFrame(self._column.inside, text=title, padding=PAD)
+    def _add_group(self, told: FormGroup) -> _Group:
+        box = ttk.LabelFrame(self.column.inside, text=told.title, padding=PAD)
         fold = ttk.Button(box)
-        fold.grid(row=len(basic), column=0, columnspan=3, sticky="w", pady=2)
+        fold.grid(row=len(told.basic), column=0, columnspan=3, sticky="w", pady=2)
         inner = ttk.Frame(box)
-        inner.grid(row=len(basic) + 1, column=0, columnspan=3, sticky="ew")
-        group = _Group(box, fold, inner, self._presenter.texts("form.advanced"))
-        for place, fields, rows in ((box, basic, group.basic), (inner, advanced, group.advanced)):
+        inner.grid(row=len(told.basic) + 1, column=0, columnspan=3, sticky="ew")
+        unfolded, title = self._presenter.arrangement.unfolded, self._presenter.texts("form.advanced")
+        group = _Group(told.name, unfolded, box, fold, inner, title)
+        for place, fields, rows in ((box, told.basic, group.basic), (inner, told.advanced, group.advanced)):
             place.columnconfigure(1, weight=1)
             rows.extend(self._add(place, number, field) for number, field in enumerate(fields))
         return group
 
     def _add(self, box: tk.Misc, row: int, field: FormField) -> _Row:
         label, unit = ttk.Label(box, text=field.label), ttk.Label(box, text=field.unit)
-        widget = self._widget(box, field, self._presenter.form.value(field.name))
+        widget = self._widget(box, field)
         label.grid(row=row, column=0, sticky="w", pady=1)
         widget.grid(row=row, column=1, columnspan=1 if field.unit else 2, sticky="ew", padx=(PAD, 0), pady=1)
         if field.unit:
             unit.grid(row=row, column=2, sticky="w", padx=(PAD, 0))
         self.hints += [Hint(part, field.tooltip) for part in (label, widget)]
-        widget.bind("<FocusIn>", lambda _: self._column.see(widget), add=True)
+        widget.bind("<FocusIn>", lambda _: self.column.see(widget), add=True)
         self.widgets[field.name] = widget
         return _Row(field, (label, widget, unit) if field.unit else (label, widget))
 
-    def _widget(self, box: tk.Misc, field: FormField, value: object) -> ttk.Widget:
-        enter = partial(self._presenter.enter, field.name)
+    def _widget(self, box: tk.Misc, field: FormField) -> ttk.Widget:
+        enter, form = partial(self._presenter.enter, field.name), self._presenter.form
+        value = form.value(field.name)
         if field.setting.kind == "bool":
             flag = tk.BooleanVar(box, bool(value))
             self._flags.append(flag)
@@ -169,5 +176,6 @@ class SettingsForm(ttk.Frame):
             entry.configure(style="Wrong.TEntry" if problem else "TEntry")
             self._on_problem(problem)
 
-        entry = LiveEntry(box, check, shown(value))
+        entry = LiveEntry(box, check, form.text(field.name))
+        entry.configure(style="Wrong.TEntry" if field.name in form.problems else "TEntry")
         return entry

@@ -177,13 +177,13 @@ class SkyMap(ZoomView):
         self._drawn = Viewport()
 
     def show_contents(self, contents: FolderContents | None) -> None:
-        """Draw what was found, or nothing."""
+        """Draw what was found, or nothing, keeping zoom and place on a canvas of the same size."""
         self.delete("all")
         self._contents = contents if contents is not None and contents.canvas_shape else None
         height, width = self._contents.canvas_shape if self._contents is not None else (0, 0)
         margin = 0.03 * max(width, height)
         size = (width + 2 * margin, height + 2 * margin)
-        self.viewport = self.viewport.with_content(*size).fitted()
+        self.viewport = self.viewport.with_content(*size)
         if self._contents is not None:
             self._add(self._contents, margin, height + margin)
         self._drawn = Viewport(size, size).fitted()  # the items lie where the content's own pixels are

@@ -29,6 +29,11 @@ def bind_wheel(widget: tk.Misc, act: Callable[[tk.Event, float], object]) -> Non
     widget.bind("<Button-5>", lambda event: act(event, -1.0), add=True)
 
 
+def ignore_wheel(choice: ttk.Combobox) -> None:
+    """Let the wheel choose nothing: it may turn over what decides much while the person wants to scroll."""
+    bind_wheel(choice, lambda *_: "break")
+
+
 def without_event(act: Callable[[], object]) -> Callable[[tk.Event], None]:
     """What Tk may call with an event of which `act` needs nothing."""
 
@@ -73,7 +78,8 @@ class Column(ttk.Frame):
         self._canvas.pack(side="left", fill="both", expand=True)
         self.inside = ttk.Frame(self._canvas)
         window = self._canvas.create_window(0, 0, anchor="nw", window=self.inside)
-        self.inside.bind("<Configure>", lambda _: self._canvas.configure(scrollregion=self._canvas.bbox("all")))
+        self._wanted = 0
+        self.inside.bind("<Configure>", lambda _: self._measure())
         self._canvas.bind("<Configure>", lambda event: self._canvas.itemconfigure(window, width=event.width))
         self.adopt(self._canvas)
 
@@ -93,10 +99,42 @@ class Column(ttk.Frame):
         elif top + widget.winfo_height() > last:
             self._canvas.yview_moveto((top + widget.winfo_height() + _AROUND_PX - (last - first)) / height)
 
+    @property
+    def scrolled(self) -> int:
+        """How far it is scrolled, in pixels."""
+        return round(self._canvas.canvasy(0))
+
+    def scroll_to(self, place: int) -> None:
+        """Scroll down to a place as soon as the column is that long."""
+        self._wanted = place
+
+    def _measure(self) -> None:
+        self._canvas.configure(scrollregion=self._canvas.bbox("all"))
+        height = self.inside.winfo_height()
+        if 0 < self._wanted < height:
+            self._canvas.yview_moveto(self._wanted / height)
+            self._wanted = 0
+
     def _on_wheel(self, _: tk.Event, notches: float) -> str:
         if self.inside.winfo_height() > self._canvas.winfo_height():
             self._canvas.yview_scroll(round(-2 * notches) or (-1 if notches > 0 else 1), "units")
         return "break"
+
+
+class Panes(ttk.PanedWindow):
+    """Two panes side by side that find their sizes again when they are built again.
+
+    Parameters
+    ----------
+    sizes : dict of str to list of int
+        Those that a person chose, by the name of the panes; they are noted there.
+    """
+
+    def __init__(self, parent: tk.Misc, name: str, sizes: dict[str, list[int]]) -> None:
+        super().__init__(parent, orient="horizontal")
+        self.bind("<ButtonRelease-1>", lambda _: sizes.update({name: [self.sashpos(0)]}))
+        if name in sizes:
+            self.bind("<Map>", lambda _: self.sashpos(0, *sizes[name]))
 
 
 class LiveEntry(ttk.Entry):

@@ -20,7 +20,7 @@ from zemosaic_engine.errors import ZeMosaicError
 from .appearance import log_colours, per_pixel, use_scheme
 from .panels import FolderPanel, LogPanel, MetricsPanel, MosaicPanel, SummaryPanel
 from .settings_panel import PresetRow, SettingsForm
-from .widgets import PAD, Hint, ask, ask_text, without_event, wrap
+from .widgets import PAD, Hint, Panes, ask, ask_text, ignore_wheel, without_event, wrap
 
 _POLL_MS = 100
 # On a screen of 96 pixels to the inch.
@@ -53,10 +53,18 @@ class TkWindow:
 
     # --- building
 
+    def _keep_arrangement(self) -> None:
+        """Note what the window that is built next takes from this one."""
+        kept = self.presenter.arrangement
+        kept.tab = TABS[self.tabs.index("current")]
+        kept.views = {"map": self.folder.map.viewport, "mosaic": self.mosaic.view.viewport}
+        kept.scrolled["settings"] = self.form.column.scrolled
+
     def build(self) -> None:
-        """All widgets, in the language and the colours that were chosen; the tab in front and the zoom stay."""
-        texts = self.presenter.texts
-        in_front, seen = (self.tabs.index("current"), self.mosaic.view.viewport) if self.tabs.tabs() else (0, None)
+        """All widgets, in the language and the colours that were chosen, arranged as they were."""
+        texts, arrangement = self.presenter.texts, self.presenter.arrangement
+        if self.tabs.tabs():
+            self._keep_arrangement()
         with contextlib.suppress(tk.TclError):  # the texts of the file dialogs
             self.root.tk.eval(f"package require msgcat; ::msgcat::mclocale {texts.language}")
         for child in self.root.winfo_children():
@@ -67,7 +75,7 @@ class TkWindow:
         self._build_menus()
         self._build_folders()
         self._build_run_bar()
-        parts = ttk.PanedWindow(self.root, orient="horizontal")
+        parts = Panes(self.root, "window", arrangement.panes)
         parts.pack(fill="both", expand=True, padx=PAD, pady=PAD)
         left = ttk.Frame(parts)
         self.presets = PresetRow(
@@ -90,10 +98,9 @@ class TkWindow:
         self.summary = SummaryPanel(self.tabs, self.presenter, self._open)
         for name in TABS:
             self.tabs.add(getattr(self, name), text=texts(f"tab.{name}"))
-        self._turn_to(in_front)
-        if seen is not None:
-            self.mosaic.view.show(seen)
+        self._turn_to(TABS.index(arrangement.tab))
         self._draw(Changed(state=True))
+        self._show_problem(next(iter(self.presenter.form.problems.values()), ""))
         gc.collect()  # what was there before, here: a thread of the presenter must not delete variables of Tk
 
     @property
@@ -172,6 +179,7 @@ class TkWindow:
         self.mode = ttk.Combobox(box, state="readonly", width=14, values=[texts(f"folders.mode_{m}") for m in MODES])
         self.mode.current(MODES.index(presenter.mode))
         self.mode.bind("<<ComboboxSelected>>", lambda _: self._choose_mode())
+        ignore_wheel(self.mode)
         self.mode.grid(row=0, column=3, padx=(2 * PAD, 0))
         self.fresh = tk.BooleanVar(box, presenter.fresh)
         tick = ttk.Checkbutton(box, text=texts("folders.fresh"), variable=self.fresh, command=self._choose_fresh)
@@ -250,8 +258,8 @@ class TkWindow:
     def _load_preset(self) -> None:
         name = self.presets.name.get()
         if self._tried(lambda: self.presenter.use_settings(self.presenter.presets.load(name))):
+            self.presenter.arrangement.preset = name
             self.build()
-            self.presets.name.set(name)
 
     def _save_preset(self) -> None:
         texts, presets, form = self.presenter.texts, self.presenter.presets, self.presenter.form
@@ -262,6 +270,7 @@ class TkWindow:
         if name is not None and self._tried(lambda: presets.save(name, form.changed())):
             self.presets.name.configure(values=presets.names())
             self.presets.name.set(name.strip())
+            self.presenter.arrangement.preset = name.strip()
 
     def _delete_preset(self) -> None:
         name, texts = self.presets.name.get(), self.presenter.texts
@@ -274,6 +283,7 @@ class TkWindow:
 
     def _use(self, values: dict[str, object]) -> None:
         self.presenter.use_settings(values)
+        self.presenter.arrangement.preset = ""
         self.build()
 
     def start(self) -> None:
