@@ -7,7 +7,10 @@ the whole sub.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+import queue
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +63,29 @@ class BlockSub:
     calibration: SubCalibration | None
     noise: NDArray[np.float32]
     drop_noise: NDArray[np.float32]
+
+
+class _Buffers:
+    """Memory for the samples of blocks, handed from one to the next: its pages are asked for once."""
+
+    def __init__(self) -> None:
+        self._free: queue.SimpleQueue[NDArray[np.float32]] = queue.SimpleQueue()
+
+    @contextmanager
+    def lent(self, shape: tuple[int, int]) -> Iterator[NDArray[np.float32]]:
+        """An array of this shape, whatever is in it."""
+        try:
+            buffer = self._free.get_nowait()
+        except queue.Empty:
+            buffer = np.empty(0, dtype=np.float32)
+        needed = math.prod(shape)
+        if buffer.size < needed:
+            del buffer  # before the larger one is asked for
+            buffer = np.empty(needed, dtype=np.float32)
+        try:
+            yield buffer[:needed].reshape(shape)
+        finally:
+            self._free.put(buffer)
 
 
 class BlockStacker:
@@ -130,8 +156,10 @@ class BlockStacker:
         # The longest first, so that no thread is left with one while the others have nothing to do.
         blocks.sort(key=lambda block: self._bytes_of(block, subs), reverse=True)
 
+        buffers = _Buffers()
+
         def stack_one(block: Box) -> tuple[set[int], int, int]:
-            into, used = self._stack_block(block, subs, sky)
+            into, used = self._stack_block(block, subs, sky, buffers)
             where = block.relative_to(box).slices
             pixels[where], weight[where], coverage[where] = into[:3]
             return used, int(into[2].sum(dtype=np.int64)), int(into[3].sum(dtype=np.int64))
@@ -205,24 +233,13 @@ class BlockStacker:
         return 4 * self._channels * self._planes * pixels
 
     def _stack_block(
-        self, block: Box, subs: Sequence[BlockSub], sky: SkyMap
+        self, block: Box, subs: Sequence[BlockSub], sky: SkyMap, buffers: _Buffers
     ) -> tuple[tuple[NDArray, NDArray, NDArray, NDArray], set[int]]:
         """Value, weight, coverage and rejected samples of a block, and who is in it."""
         there = [(sub, sub.footprint.box.intersect(block)) for sub in subs if sub.footprint.meets(block)]
         there = [(sub, crop) for sub, crop in there if not crop.is_empty]
         sizes = [crop.height * crop.width * self._channels for _, crop in there]
         start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        planes = np.empty((self._planes, int(start[-1])), dtype=np.float32)
-        kept = []
-        for place, (sub, crop) in enumerate(there):
-            of_sub = slice(start[place], start[place + 1])
-            target = [plane[of_sub].reshape(*crop.shape, self._channels) for plane in planes]
-            try:
-                found = self._placer.place(sub.number, sub.mapping, sub.falls, crop, target, sub.calibration)
-            except SubError:  # noted by the parts, told at the end of the tile
-                found = 0
-            if found:
-                kept.append(place)
         shape = (*block.shape, self._channels)
         out = (
             np.empty(shape, dtype=np.float32),
@@ -230,8 +247,22 @@ class BlockStacker:
             np.empty(shape, dtype=np.uint16),
             np.empty(shape, dtype=np.uint16),
         )
-        self._combine(block, [there[place] for place in kept], planes, start[kept], sky, out)
+        with buffers.lent((self._planes, int(start[-1]))) as planes:
+            kept = [
+                place
+                for place, (sub, crop) in enumerate(there)
+                if self._place(sub, crop, [plane[start[place] : start[place + 1]] for plane in planes])
+            ]
+            self._combine(block, [there[place] for place in kept], planes, start[kept], sky, out)
         return out, {there[place][0].number for place in kept}
+
+    def _place(self, sub: BlockSub, crop: Box, planes: Sequence[NDArray[np.float32]]) -> bool:
+        """Write the samples of a sub; False if it has none there."""
+        target = [plane.reshape(*crop.shape, self._channels) for plane in planes]
+        try:
+            return self._placer.place(sub.number, sub.mapping, sub.falls, crop, target, sub.calibration) > 0
+        except SubError:  # noted by the parts, told at the end of the tile
+            return False
 
     def _combine(
         self,
