@@ -44,7 +44,7 @@ def open_window(toolkit: Literal["qt", "tk"], input_folder: Path | None, output:
         if folders[0] is not None:
             presenter.choose_input(folders[0].absolute())
         if folders[1] is not None and not (input_folder and not output):
-            presenter.output = folders[1].absolute()
+            presenter.choose_output(folders[1].absolute())
         if toolkit == "tk":
             from zemosaic_app import tk
 

@@ -15,7 +15,7 @@ QtWidgets = pytest.importorskip(
     "PySide6.QtWidgets", reason="a library of the system that Qt needs is missing", exc_type=ImportError
 )
 
-from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QTimer, QUrl  # noqa: E402
+from PySide6.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QTimer, QUrl  # noqa: E402
 from PySide6.QtGui import QDropEvent, QTransform  # noqa: E402
 from PySide6.QtTest import QTest  # noqa: E402
 
@@ -55,6 +55,10 @@ def open_window(app, make_presenter, monkeypatch):
 
 def choose(window, survey, output):
     window.take_input(survey)
+    choose_output(window, output)
+
+
+def choose_output(window, output):
     window.paths["output"].setText(str(output))
     window._folder_entered("output")
 
@@ -179,6 +183,40 @@ def test_closing_while_running_asks(app, open_window, survey, tmp_path, monkeypa
     assert not window.close()
     assert window.close()
     assert window.presenter.remembered.get("qt_geometry")
+
+
+def test_a_run_that_ended_before_is_looked_at_again(app, open_window, finished, tmp_path, pseudo, wait_for):
+    window = open_window()
+    presenter = window.presenter
+    choose_output(window, finished)
+    wait_for(app.processEvents, lambda: presenter.picture is not None and not presenter.is_drawing)
+    wait_for(app.processEvents, lambda: not presenter.view.is_recalling)
+    assert window.headline.text().startswith("Earlier run of 20")
+    assert window.headline.text().endswith(": Done")
+    assert window.tabs.currentWidget() is window.summary
+    assert window.summary.title.text() == window.headline.text()
+    assert "Subs in the mosaic: 16" in window.summary.facts.text()
+    assert window.summary.seams.rowCount() == 3
+    assert all(button.isEnabled() for button in window.summary.buttons.values())
+    assert window.metrics.table.rowCount() > 10
+    assert "Seam step" in window.log.text.toPlainText()
+    assert (window.start_button.text(), window.start_button.isEnabled()) == ("Start", True)
+    assert window.mosaic.view._item.pixmap().width() == presenter.picture.shape[1]
+    window.mosaic.view.pointed.emit(300.0, 200.0)
+    assert "+44°" in window.mosaic.spot.text()
+    pseudo.use_in(presenter)
+    window.build()
+    app.sendPostedEvents(None, QEvent.Type.DeferredDelete)  # the widgets that were there before
+    window.log.text.clear()  # lines of the log stay as they are
+    wrong = [text for text in shown_texts(window) if not pseudo.is_translated(text)]
+    assert wrong == []
+    choose_output(window, tmp_path / "empty")
+    assert window.summary.seams.rowCount() == window.metrics.table.rowCount() == 0
+    assert not any(button.isEnabled() for button in window.summary.buttons.values())
+    assert window.log.text.toPlainText() == ""
+    assert window.mosaic.view._item.pixmap().isNull()
+    wait_for(app.processEvents, lambda: not presenter.is_drawing)
+    assert window.headline.text() == presenter.texts("run.idle")
 
 
 def test_a_folder_is_dropped(app, open_window, survey):
@@ -440,6 +478,7 @@ def test_keys_start_a_run_and_the_place_of_the_window_is_remembered(app, open_wi
     window = open_window()
     choose(window, survey, tmp_path / "out")
     window._choose_language("fr")  # the menus are built again: each key still belongs to one action
+    app.processEvents()
     window.resize(1150, 650)
     window.activateWindow()
     QTest.keyClick(window, Qt.Key.Key_R, Qt.KeyboardModifier.ControlModifier)

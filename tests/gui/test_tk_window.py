@@ -89,6 +89,10 @@ def texts_of_window(window):
 
 def choose(window, survey, output):
     window.take_input(survey)
+    choose_output(window, output)
+
+
+def choose_output(window, output):
     window.paths["output"].set(str(output))
     window._folder_entered("output")
 
@@ -343,6 +347,38 @@ def test_a_failing_run_and_a_crash_are_shown(open_window, survey, tmp_path, wait
     window.root.update()
     assert "SIGSEGV" in window.summary.title.cget("text")
     assert "SIGSEGV" in window.log.text.get("1.0", "end")
+
+
+def test_a_run_that_ended_before_is_looked_at_again(open_window, finished, tmp_path, pseudo, wait_for):
+    window = open_window()
+    presenter = window.presenter
+    choose_output(window, finished)
+    wait_for(window.root.update, lambda: presenter.picture is not None and not presenter.is_drawing)
+    wait_for(window.root.update, lambda: not presenter.view.is_recalling)
+    assert window.headline.cget("text").startswith("Earlier run of 20")
+    assert window.headline.cget("text").endswith(": Done")
+    assert window.tabs.index("current") == 4
+    assert window.summary.title.cget("text") == window.headline.cget("text")
+    assert "Subs in the mosaic: 16" in window.summary.facts.cget("text")
+    assert [row[0] for row in window.summary.seams.rows] == ["R", "G", "B"]
+    assert all(str(button.cget("state")) == "normal" for button in window.summary.buttons.values())
+    assert len(window.metrics.table.rows) > 10
+    assert "Seam step" in window.log.text.get("1.0", "end")
+    assert window.start_button.cget("text") == "Start"
+    assert window.mosaic.view.viewport.content == presenter.picture.shape[1::-1]
+    pseudo.use_in(presenter)
+    window.build()
+    window.root.update()
+    window.log.text.configure(state="normal")
+    window.log.text.delete("1.0", "end")  # lines of the log stay as they are
+    assert [text for text in texts_of_window(window) if not pseudo.is_translated(text)] == []
+    choose_output(window, tmp_path / "empty")
+    assert window.summary.seams.rows == window.metrics.table.rows == []
+    assert all(str(button.cget("state")) == "disabled" for button in window.summary.buttons.values())
+    assert window.log.text.get("1.0", "end").strip() == ""
+    assert window.mosaic.view.viewport.is_empty
+    wait_for(window.root.update, lambda: not presenter.is_drawing)
+    assert window.headline.cget("text") == presenter.texts("run.idle")
 
 
 def test_closing_while_running_asks(open_window, survey, tmp_path, monkeypatch):

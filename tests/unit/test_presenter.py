@@ -2,13 +2,16 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from zemosaic_app.presenter import summary, wording
 from zemosaic_app.presenter.appearance import DARK, LIGHT, palette_of
@@ -21,9 +24,11 @@ from zemosaic_app.presenter.mosaic_preview import Look, MosaicPreview, sky_text,
 from zemosaic_app.presenter.presenter import Presenter
 from zemosaic_app.presenter.texts import load_texts
 from zemosaic_app.presenter.view_state import LogFilter, ViewState, parse_metric
+from zemosaic_app.report import run_and_report
 from zemosaic_engine.errors import SettingsError, SubError
 from zemosaic_engine.events import (
     COMPILING,
+    CancelToken,
     LogLine,
     PhaseStarted,
     Progress,
@@ -34,6 +39,7 @@ from zemosaic_engine.events import (
 )
 from zemosaic_engine.settings import GridSettings, load_settings_file
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
+from zemosaic_worker import RunOrder
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +47,14 @@ def survey(tmp_path_factory):
     folder = tmp_path_factory.mktemp("presenter") / "subs"
     simulate_survey(folder, PRESETS["tiny"], seed=1)
     return folder
+
+
+@pytest.fixture(scope="module")
+def finished(survey, tmp_path_factory):
+    """The output folder of a run that came to its end."""
+    output = tmp_path_factory.mktemp("presenter") / "finished"
+    run_and_report(RunOrder(survey, output, GridSettings(), "grid"), lambda event: None, CancelToken())
+    return output
 
 
 @pytest.fixture
@@ -51,12 +65,13 @@ def presenter(tmp_path):
 
 
 def polled(presenter, until, seconds=60.0):
-    """Poll as a window does until something is true."""
-    end = time.monotonic() + seconds
+    """Poll as a window does until something is true; what had changed each time."""
+    end, changes = time.monotonic() + seconds, []
     while not until():
         assert time.monotonic() < end, f"still {presenter.view.doing}, {presenter.view.reason}"
-        presenter.poll()
+        changes.append(presenter.poll())
         time.sleep(0.02)
+    return changes
 
 
 # --- the pipe
@@ -327,7 +342,7 @@ def test_the_presenter_looks_without_waiting(presenter, survey):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_the_death_of_the_engine_is_told(presenter, survey, tmp_path, number):
     presenter.choose_input(survey)
-    presenter.output = tmp_path / "out"
+    presenter.choose_output(tmp_path / "out")
     presenter.start()
     os.kill(presenter.engine_pid, number)
     polled(presenter, lambda: not presenter.is_running)
@@ -339,7 +354,7 @@ def test_a_wrong_request_is_refused(presenter, survey):
     with pytest.raises(SettingsError, match="subs first"):
         presenter.start()
     presenter.choose_input(survey)
-    presenter.output = survey / "inside"
+    presenter.choose_output(survey / "inside")
     presenter.start()
     polled(presenter, lambda: not presenter.is_running)
     assert presenter.view.ending == "refused"
@@ -371,7 +386,7 @@ def test_an_engine_whose_window_is_gone_ends(survey, tmp_path):
 @pytest.mark.slow
 def test_a_run_is_cancelled_resumed_and_shown(presenter, survey, tmp_path):
     presenter.choose_input(survey)
-    presenter.output = tmp_path / "out"
+    presenter.choose_output(tmp_path / "out")
     presenter.start()
     polled(presenter, lambda: presenter.view.phase == "GRID: tile stacking", 120.0)
     presenter.pause()
@@ -396,6 +411,91 @@ def test_a_run_is_cancelled_resumed_and_shown(presenter, survey, tmp_path):
     assert {metric.when for metric in presenter.view.metrics} == {"", "before", "after"}
     assert presenter.result("mosaic").name == "mosaic_grid.fits"
     assert presenter.result("report").name == "report.html"
+
+
+# --- an earlier run
+
+
+def test_a_run_that_ended_before_is_shown_without_running(presenter, finished):
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    held = threading.Event()
+    presenter._readers.submit(held.wait, 60.0)  # as if the disk took its time
+    presenter.choose_output(finished)
+    for _ in range(3):
+        assert not presenter.poll().recalled
+    assert wording.headline(presenter.view, presenter.texts).startswith("Looking for an earlier run")
+    held.set()
+    changes = polled(presenter, lambda: not presenter.is_drawing)
+    assert (sum(change.recalled for change in changes), any(change.ended for change in changes)) == (1, False)
+    view, texts, report = presenter.view, presenter.texts, json.loads((finished / "run_report.json").read_text())
+    when = f"{report['ended'][:10]} {report['ended'][11:16]}"
+    assert wording.headline(view, texts) == wording.ending(view, texts) == f"Earlier run of {when}: Done"
+    assert (view.ending, view.doing, view.fraction, presenter.engine_pid) == ("done", "nothing", 0.0, None)
+    assert presenter.report() == report
+    assert len(summary.seams(report)) == 3
+    lines = [line for line in (finished / "zemosaic.log").read_text().splitlines() if "[METRICS]" in line]
+    assert len(view.metrics) == len(lines) > 10
+    assert [entry.text for entry in view.log if "[METRICS]" in entry.text] == [
+        line[line.index("[GRID]") :] for line in lines
+    ]
+    assert {entry.level for entry in view.log} >= {"DEBUG", "INFO"}
+    height, width = fits.getheader(finished / "mosaic_grid.fits")["NAXIS2"], presenter.picture.shape[1]
+    assert presenter.picture.shape == (height, width, 3)
+    assert presenter.result("report") == finished / "report.html"
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
+
+
+def test_what_is_looked_at_is_the_chosen_folder_wherever_it_is_now(presenter, finished, survey, tmp_path):
+    moved = shutil.copytree(finished, tmp_path / "moved")
+    presenter.choose_input(survey)
+    presenter.choose_output(finished)
+    presenter.choose_output(moved, to_summary=True)  # before the other was read
+    changes = polled(presenter, lambda: not presenter.is_drawing)
+    assert sum(change.recalled and change.ended for change in changes) == 1
+    assert presenter.result("mosaic") == moved / "mosaic_grid.fits"
+    polled(presenter, lambda: presenter.view.contents is not None and presenter.view.doing == "nothing")
+    assert presenter.view.ending == "done"
+    presenter.choose_output(tmp_path / "empty")
+    assert presenter.picture is presenter.preview is presenter.result("folder") is None
+    assert not presenter.view.metrics
+    polled(presenter, lambda: not presenter.is_drawing)
+    assert wording.headline(presenter.view, presenter.texts) == "Ready"
+    assert presenter.view.contents is not None
+
+
+def test_the_output_that_is_chosen_during_a_run_is_that_of_the_next(presenter, finished, survey, tmp_path):
+    presenter.choose_input(survey)
+    presenter.choose_output(tmp_path / "out")
+    presenter.start()
+    presenter.choose_output(finished)
+    os.kill(presenter.engine_pid, signal.SIGKILL)
+    polled(presenter, lambda: not presenter.is_running and not presenter.is_drawing)
+    assert presenter.view.ending == "crashed"
+    assert presenter.result("mosaic") is None
+    assert presenter.output == finished
+
+
+def test_what_cannot_be_shown_of_an_earlier_run_is_told(presenter, finished, tmp_path):
+    damaged = shutil.copytree(finished, tmp_path / "damaged")
+    (damaged / "mosaic_grid.fits").write_text("no mosaic")
+    (damaged / "zemosaic.log").unlink()
+    told = json.loads((damaged / "run_report.json").read_text())
+    (damaged / "run_report.json").write_text(json.dumps(told | {"complete": False}))
+    presenter.choose_output(damaged)
+    polled(presenter, lambda: not presenter.is_drawing)
+    assert presenter.view.ending == "incomplete"
+    assert presenter.picture is None
+    assert [entry.text for entry in presenter.view.log] == [
+        entry.text for entry in presenter.view.lines(LogFilter("WARN"))
+    ]
+    assert "cannot be shown" in presenter.view.log[-1].text
+    for outcome in ("cancelled", "failed", "running"):
+        other = tmp_path / outcome
+        other.mkdir()
+        (other / "run_report.json").write_text(json.dumps(told | {"outcome": outcome}))
+        presenter.choose_output(other)
+        polled(presenter, lambda: not presenter.is_drawing)
+        assert presenter.view.ending == ""
 
 
 # --- the picture

@@ -13,12 +13,12 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from zemosaic_app.report import PAGE_NAME
 from zemosaic_engine.errors import SettingsError
 
 from . import summary
 from .arrangement import Arrangement
 from .config import Presets, Remembered, config_folder
+from .earlier_run import EarlierRun, read_earlier_run
 from .engine import Engine
 from .form import Form
 from .mosaic_detail import Detail, Part
@@ -45,6 +45,11 @@ class Changed:
     ended: bool = False
     contents: bool = False
     detail: bool = False
+    recalled: bool = False
+
+
+#: Another run is shown, or none any more.
+ANOTHER_RUN = Changed(state=True, preview=True, detail=True, recalled=True)
 
 
 class Presenter:
@@ -88,6 +93,9 @@ class Presenter:
         self._engine: Engine | None = None
         self._leaving: list[Engine] = []
         self._look_at: float | None = None
+        self._shown: Path | None = None  # output folder of the run that is shown
+        self._report: Mapping[str, Any] = {}
+        self._recalling: _Recall | None = None
         self._began_s = 0.0
         self._readers = ThreadPoolExecutor(1, "preview")
         self._reading: Future[Any] | None = None
@@ -103,7 +111,7 @@ class Presenter:
         proposed = None if self.input is None else self._proposed_output(self.input)
         self.input = folder
         if self.output is None or self.output == proposed:
-            self.output = self._proposed_output(folder)
+            self.choose_output(self._proposed_output(folder))
         self.view.contents = None
         self.view.set_aside.clear()
         self._look_at = 0.0
@@ -111,6 +119,24 @@ class Presenter:
     @staticmethod
     def _proposed_output(folder: Path) -> Path:
         return folder.parent / f"{folder.name}_mosaic"
+
+    def choose_output(self, folder: Path, *, to_summary: bool = False) -> None:
+        """Take an output folder, and show the run that ended there, if there was one and none is at work now.
+
+        Parameters
+        ----------
+        folder : Path
+        to_summary : bool
+            `poll` is to tell of an earlier run as of one that has just ended.
+        """
+        self.output = folder
+        if self.is_running or folder == self._shown:
+            return
+        self._shown, self._report, self.preview = None, {}, None
+        self._clear_pictures()
+        self.view.forget_run()
+        self.view.is_recalling = True
+        self._recalling = _Recall(folder, to_summary, self._readers.submit(read_earlier_run, folder))
 
     def choose_mode(self, mode: str) -> None:
         """``"grid"`` or ``"classic"``."""
@@ -173,6 +199,7 @@ class Presenter:
         is_known = contents is not None and contents.folder == str(self.input) and contents.canvas_shape
         shape, header = (contents.canvas_shape, contents.canvas_header) if is_known and contents else ((), "")
         self.preview = MosaicPreview(self.output, shape, header)
+        self._shown, self._report, self._recalling = self.output, {}, None
         self._clear_pictures()
         self._began_s = 0.0 if self.can_go_on else time.time() - 1.0
         self.view.begin("running")
@@ -213,22 +240,13 @@ class Presenter:
             self._engine.cancel()
             self.view.doing = "stopping"
 
-    def report(self) -> dict[str, Any]:
-        """``run_report.json`` of the last run; empty if there is none."""
-        return summary.read_report(self.output) if self.output is not None else {}
+    def report(self) -> Mapping[str, Any]:
+        """``run_report.json`` of the run that is shown; empty while it is at work, and if there is none."""
+        return self._report
 
     def result(self, what: str) -> Path | None:
         """Where the ``mosaic``, the ``picture``, the ``folder`` or the ``report`` is; None if it is not there."""
-        if self.output is None:
-            return None
-        if what == "folder":
-            return self.output if self.output.is_dir() else None
-        if what == "report":
-            page = self.output / PAGE_NAME
-            path = page if page.is_file() else self.output / summary.REPORT_NAME
-        else:
-            path = Path(self.report().get("files", {}).get(what, ""))
-        return path if path.is_file() else None
+        return summary.result_path(self._shown, self._report, what) if self._shown is not None else None
 
     # --- what goes on
 
@@ -242,12 +260,17 @@ class Presenter:
         for message in messages:
             self.view.apply(message)
         ended = was_running and not self.is_running
+        if ended and self._shown is not None:
+            self._report = summary.read_report(self._shown)
         if self._engine is not None and not self._engine.is_at_work:
             self._engine.close()
             self._engine = None
-        self._read_preview(ended)
+        recalled = self._take_recalled()
+        self._read_preview(ended or recalled is not None)
+        has_news = self._note_recalling() or bool(messages) or recalled is not None
         has_picture, has_contents = self._render(), contents is not self.view.contents
-        return Changed(bool(messages), has_picture, ended, has_contents, self._render_detail())
+        ended = ended or (recalled is not None and recalled.to_summary)
+        return Changed(has_news, has_picture, ended, has_contents, self._render_detail(), recalled is not None)
 
     def close(self) -> None:
         """End what is at work, remembering the folders; waits for the engine to be gone."""
@@ -281,12 +304,34 @@ class Presenter:
             engine.close()
         self._leaving = [engine for engine in self._leaving if engine not in gone]
 
+    def _take_recalled(self) -> _Recall | None:
+        """Show the earlier run that was looked for, if there is one and it has been read by now."""
+        recall = self._recalling
+        if recall is None or not recall.reading.done():
+            return None
+        self._recalling = None
+        earlier = recall.reading.result()
+        if earlier is None:
+            return None
+        self._shown, self._report = recall.folder, earlier.report
+        self.preview = MosaicPreview(recall.folder)
+        self.view.recall(earlier)
+        return recall
+
+    def _note_recalling(self) -> bool:
+        """Tell the view whether an earlier run is being read; True if that is new."""
+        before, is_read = self.view.is_recalling, self.view.earlier is not None and self._reading is not None
+        self.view.is_recalling = self._recalling is not None or is_read
+        return self.view.is_recalling != before
+
     def _read_preview(self, ended: bool) -> None:
         """Have new tiles read beside the window, one reading at a time; the mosaic when it is there."""
         preview = self.preview
         if self._reading is not None and self._reading.done():
-            self._reading.result()
+            problem = self._reading.result()
             self._reading = None
+            if isinstance(problem, str):
+                self.view.say(problem, "WARN")
         if preview is None:
             return
         if ended and self.view.ending in ("done", "incomplete"):
@@ -331,8 +376,19 @@ class Presenter:
 
     @property
     def is_drawing(self) -> bool:
-        """True while tiles are read or a picture is made beside the window."""
-        return self._reading is not None or self._whole.is_at_work or self._finer.is_at_work
+        """True while files are read or a picture is made beside the window."""
+        return (
+            self._recalling is not None or self._reading is not None or self._whole.is_at_work or self._finer.is_at_work
+        )
+
+
+@dataclass(frozen=True)
+class _Recall:
+    """An earlier run is read, if there is one in a folder."""
+
+    folder: Path
+    to_summary: bool
+    reading: Future[EarlierRun | None]
 
 
 class _Kept(Generic[_Result]):
@@ -363,8 +419,10 @@ class _Kept(Generic[_Result]):
             self._making = self._readers.submit(make)
 
 
-def _finish(preview: MosaicPreview, mosaic: Path) -> None:
+def _finish(preview: MosaicPreview, mosaic: Path) -> str:
+    """Show the finished mosaic; empty, or why that is impossible: what was in view stays."""
     try:
         preview.finish(mosaic)
-    except OSError:  # taken away since it was written: the tiles stay in view
-        return
+    except (OSError, ValueError, TypeError, KeyError) as error:  # taken away since it was written, or damaged
+        return f"The mosaic {mosaic} cannot be shown: {error}"
+    return ""

@@ -8,9 +8,10 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from zemosaic_app.report import PAGE_NAME
 from zemosaic_engine.errors import SettingsError
 from zemosaic_engine.resume.run_folder import STATE_NAME
 from zemosaic_engine.run_report import REPORT_NAME
@@ -40,6 +41,21 @@ def read_report(output: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return told if isinstance(told, dict) else {}
+
+
+def result_path(output: Path, report: Mapping[str, Any], what: str) -> Path | None:
+    """Where the ``mosaic``, the ``picture``, the ``folder`` or the ``report`` of a run is; None if it is not there.
+
+    A folder may have been moved since: its files are found where it is now.
+    """
+    if what == "folder":
+        return output if output.is_dir() else None
+    if what == "report":
+        page = output / PAGE_NAME
+        path = page if page.is_file() else output / REPORT_NAME
+    else:
+        path = output / PureWindowsPath(report.get("files", {}).get(what, "")).name  # parts at / and at \
+    return path if path.is_file() else None
 
 
 def can_go_on(output: Path) -> bool:

@@ -22,6 +22,7 @@ from zemosaic_engine.events import (
     TimeLeft,
 )
 
+from .earlier_run import EarlierRun
 from .messages import Ending, FolderContents, JobEnded, MemoryInUse, Message
 from .texts import Texts
 
@@ -96,6 +97,12 @@ class ViewState:
         Share of the run that is behind us, 0..1; never falls.
     is_compiling : bool
         The first tile waits for kernels that are compiled for this computer; nobody knows the time left.
+    run : int
+        Number of the run that is shown; another one is shown when it changes.
+    earlier : EarlierRun or None
+        The run that is shown, if it came to its end before anybody asked for it here.
+    is_recalling : bool
+        An earlier run is looked for, or its mosaic is read.
     """
 
     doing: Doing = "nothing"
@@ -114,6 +121,9 @@ class ViewState:
     metrics: list[Metric] = field(default_factory=list)
     set_aside: list[tuple[str, str]] = field(default_factory=list)
     contents: FolderContents | None = None
+    run: int = 0
+    earlier: EarlierRun | None = None
+    is_recalling: bool = False
     now: Callable[[], float] = time.monotonic
     _lines: int = 0
     _shares: dict[str, float] = field(default_factory=dict)
@@ -123,10 +133,21 @@ class ViewState:
     def begin(self, doing: Doing) -> None:
         """A job begins; a run forgets what the one before it told."""
         if doing == "running":
-            kept = self.contents
-            self.__init__(now=self.now)  # type: ignore[misc]
-            self.contents = kept
+            self.forget_run()
+            self.subs, self.memory_bytes = (0, 0), 0
         self.doing = doing
+
+    def forget_run(self) -> None:
+        """Show no run; what is known of the input folder stays, and the look into it goes on."""
+        kept = {name: getattr(self, name) for name in ("doing", "contents", "subs", "memory_bytes", "now")}
+        self.__init__(**kept, run=self.run + 1)  # type: ignore[misc]
+
+    def recall(self, earlier: EarlierRun) -> None:
+        """Show a run that came to its end before."""
+        self.forget_run()
+        self.earlier, self.ending = earlier, earlier.ending
+        for line in earlier.log:
+            self.say(line.text, line.level)
 
     def apply(self, message: Message) -> None:
         """Take note of one message."""
@@ -226,15 +247,15 @@ class LogTail:
     """What a pane of the log has not shown yet."""
 
     def __init__(self) -> None:
-        self._last = 0
+        self._last = self._run = 0
 
-    def start_over(self) -> None:
-        """The pane is empty now."""
-        self._last = 0
+    def start_over(self, view: ViewState) -> None:
+        """The pane is empty now, and to be filled from this view."""
+        self._last, self._run = 0, view.run
 
     def is_of_another_run(self, view: ViewState) -> bool:
-        """True if another run began since the pane was filled: what it shows is no longer in the log."""
-        return bool(view.log) and view.log[-1].number < self._last
+        """True if another run is shown since the pane was filled: what it holds is no longer in the log."""
+        return view.run != self._run
 
     def take(self, view: ViewState, wanted: LogFilter) -> list[LogEntry]:
         """The new lines that the filter lets through; all lines so far count as shown."""

@@ -56,13 +56,23 @@ def headline(view: ViewState, texts: Texts) -> str:
         return found_lines(view, texts)[0]
     if view.doing == "nothing":
         if not view.ending:
-            return texts("run.idle")
-        ended = texts(f"ending.{view.ending}")
-        if not view.reason or view.ending == "cancelled":
-            return ended
-        return texts.listed_text(ended, texts.sentence(view.reason))
+            return texts("earlier.looking" if view.is_recalling else "run.idle")
+        told = ending(view, texts)
+        return texts("earlier.reading", ended=told) if view.is_recalling else told
     phase = texts.name_of("phase", view.phase) if view.phase else texts("found.looking_first")
     return texts("run.compiling", phase=phase) if view.is_compiling else phase
+
+
+def ending(view: ViewState, texts: Texts) -> str:
+    """How the run that is shown ended and why, and when if that was before; that there was none."""
+    if not view.ending:
+        return texts("summary.nothing")
+    ended = texts(f"ending.{view.ending}")
+    if view.earlier is not None:
+        return texts.listed_text(texts("earlier.run", when=view.earlier.ended), ended)
+    if not view.reason or view.ending == "cancelled":
+        return ended
+    return texts.listed_text(ended, texts.sentence(view.reason))
 
 
 def set_aside(view: ViewState) -> dict[str, str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from dataclasses import astuple
+from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QFontDatabase
@@ -230,7 +232,7 @@ class LogPanel(QWidget):
     def refill(self) -> None:
         """Show the lines that the filter lets through."""
         self.text.clear()
-        self._tail.start_over()
+        self._tail.start_over(self._presenter.view)
         self.extend()
 
     def extend(self) -> None:
@@ -258,7 +260,7 @@ class MetricsPanel(QWidget):
 
     def __init__(self, presenter: Presenter) -> None:
         super().__init__()
-        self._presenter = presenter
+        self._presenter, self._told = presenter, (0, 0)
         texts = presenter.texts
         self.table = _table([texts(f"metrics.{name}") for name in ("figure", "channel", "when", "value")])
         layout = QVBoxLayout(self)
@@ -267,8 +269,10 @@ class MetricsPanel(QWidget):
 
     def show_state(self) -> None:
         """All rows, if there are others than before."""
-        if len(self._presenter.view.metrics) != self.table.rowCount():
-            _fill(self.table, wording.metric_rows(self._presenter.view, self._presenter.texts))
+        view = self._presenter.view
+        if self._told != (view.run, len(view.metrics)):
+            self._told = view.run, len(view.metrics)
+            _fill(self.table, wording.metric_rows(view, self._presenter.texts))
 
 
 class SummaryPanel(QWidget):
@@ -315,7 +319,7 @@ class SummaryPanel(QWidget):
         presenter, texts, view = self._presenter, self._presenter.texts, self._presenter.view
         is_done = view.ending in ("done", "incomplete") and not presenter.is_running
         report = presenter.report() if is_done else {}
-        self.title.setText(wording.headline(view, texts) if view.ending else texts("summary.nothing"))
+        self.title.setText(wording.ending(view, texts))
         self.facts.setText(_fact_lines(report, texts))
         rows = [list(astuple(seam)) for seam in summary.seams(report)]
         self.seams_title.setText(summary.seams_title(report, texts))
@@ -336,5 +340,5 @@ class SummaryPanel(QWidget):
             button.setEnabled(not presenter.is_running and bool(view.ending) and presenter.result(what) is not None)
 
 
-def _fact_lines(report: dict[str, object], texts: Texts) -> str:
+def _fact_lines(report: Mapping[str, Any], texts: Texts) -> str:
     return "\n".join(texts.listed_text(name, value) for name, value in summary.facts(report, texts))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from PySide6.QtWidgets import (
     QLabel,
     QLineEdit,
     QMainWindow,
+    QMenu,
+    QMenuBar,
     QMessageBox,
     QProgressBar,
     QPushButton,
@@ -29,7 +32,7 @@ from PySide6.QtWidgets import (
 )
 
 from zemosaic_app.presenter import summary, wording
-from zemosaic_app.presenter.presenter import MODES, TABS, Changed, Presenter
+from zemosaic_app.presenter.presenter import ANOTHER_RUN, MODES, TABS, Changed, Presenter
 from zemosaic_app.presenter.texts import LANGUAGES
 from zemosaic_engine import __version__
 from zemosaic_engine.errors import ZeMosaicError
@@ -173,8 +176,8 @@ class Window(QMainWindow):
 
     def _build_menus(self) -> None:
         texts = self.presenter.texts
-        menus = self.menuBar()
-        menus.clear()
+        menus = QMenuBar()
+        self.setMenuBar(menus)  # the one before goes, with its menus and what they do
         file = menus.addMenu(texts("window.file"))
         self._add_action(file, "window.open_input", self.choose_input, QKeySequence.StandardKey.Open)
         self._add_action(file, "window.open_output", self.choose_output, "Ctrl+Shift+O")
@@ -203,22 +206,22 @@ class Window(QMainWindow):
         help_menu = menus.addMenu(texts("window.help"))
         self._add_action(help_menu, "window.about", self._about)
 
-    def _add_action(self, menu: object, key: str, act: Callable[..., object], shortcut: object = None) -> None:
-        action = QAction(self.presenter.texts(key), self)
+    def _add_action(self, menu: QMenu, key: str, act: Callable[..., object], shortcut: object = None) -> None:
+        action = QAction(self.presenter.texts(key), menu)
         if shortcut is not None:
             action.setShortcut(shortcut)  # type: ignore[call-overload]
         action.triggered.connect(act)
-        menu.addAction(action)  # type: ignore[attr-defined]
+        menu.addAction(action)
 
-    def _add_choices(self, menu: object, names: dict[str, str], chosen: str, act: Callable[[str], None]) -> None:
-        group = QActionGroup(self)
+    def _add_choices(self, menu: QMenu, names: dict[str, str], chosen: str, act: Callable[[str], None]) -> None:
+        group = QActionGroup(menu)
         for code, name in names.items():
-            action = QAction(name, self)
+            action = QAction(name, menu)
             action.setCheckable(True)
             action.setChecked(code == chosen)
             action.triggered.connect(lambda _=False, code=code: act(code))
             group.addAction(action)
-            menu.addAction(action)  # type: ignore[attr-defined]
+            menu.addAction(action)
 
     def _translate_qt(self) -> None:
         """The buttons of Qt's own dialogs in the language of the window."""
@@ -257,7 +260,7 @@ class Window(QMainWindow):
         self.paths["input"].setText(str(folder))
         self.paths["output"].setText(str(self.presenter.output))
         self.tabs.setCurrentWidget(self.folder)
-        self._draw(Changed(state=True, contents=True))
+        self._draw(replace(ANOTHER_RUN, contents=True))
 
     def _folder_entered(self, name: str) -> None:
         text = self.paths[name].text().strip()
@@ -266,8 +269,8 @@ class Window(QMainWindow):
         if name == "input":
             self.take_input(Path(text))
         else:
-            self.presenter.output = Path(text)
-            self._draw(Changed(state=True))
+            self.presenter.choose_output(Path(text), to_summary=True)
+            self._draw(ANOTHER_RUN)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: D102, N802 - of Qt
         if not self.presenter.is_running and any(url.isLocalFile() for url in event.mimeData().urls()):
@@ -324,9 +327,8 @@ class Window(QMainWindow):
         for name in ("input", "output"):
             self._folder_entered(name)
         if not self.presenter.is_running and self._tried(self.presenter.start):
-            self.log.refill()
             self.tabs.setCurrentWidget(self.mosaic)
-            self._draw(Changed(state=True, preview=True))
+            self._draw(ANOTHER_RUN)
 
     def pause(self) -> None:
         """Pause, or go on."""
@@ -427,8 +429,9 @@ class Window(QMainWindow):
             self.mosaic.show_preview()
         if changed.detail:
             self.mosaic.show_detail()
-        if changed.ended:
+        if changed.ended or changed.recalled:
             self.summary.show_state()
+        if changed.ended:
             self.tabs.setCurrentWidget(self.summary)
 
     def _draw_buttons(self) -> None:

@@ -175,7 +175,7 @@ class LogPanel(ttk.Frame):
         self.text.configure(state="normal")
         self.text.delete("1.0", "end")
         self.text.configure(state="disabled")
-        self._tail.start_over()
+        self._tail.start_over(self._presenter.view)
         self.extend()
 
     def extend(self) -> None:
@@ -203,7 +203,7 @@ class MetricsPanel(ttk.Frame):
 
     def __init__(self, parent: tk.Misc, presenter: Presenter) -> None:
         super().__init__(parent, padding=PAD)
-        self._presenter, self._told = presenter, -1
+        self._presenter, self._told = presenter, (0, 0)
         titles = [presenter.texts(f"metrics.{name}") for name in ("figure", "channel", "when", "value")]
         self.table = Table(self, titles)
         self.table.pack(fill="both", expand=True)
@@ -212,8 +212,8 @@ class MetricsPanel(ttk.Frame):
     def show_state(self) -> None:
         """All rows, if there are others than before."""
         view = self._presenter.view
-        if len(view.metrics) != self._told:
-            self._told = len(view.metrics)
+        if self._told != (view.run, len(view.metrics)):
+            self._told = view.run, len(view.metrics)
             self.table.fill(wording.metric_rows(view, self._presenter.texts))
 
 
@@ -246,7 +246,7 @@ class SummaryPanel(ttk.Frame):
         presenter, texts, view = self._presenter, self._presenter.texts, self._presenter.view
         is_done = view.ending in ("done", "incomplete") and not presenter.is_running
         report = presenter.report() if is_done else {}
-        self.title.configure(text=wording.headline(view, texts) if view.ending else texts("summary.nothing"))
+        self.title.configure(text=wording.ending(view, texts))
         facts = summary.facts(report, texts)
         self.facts.configure(text="\n".join(texts.listed_text(name, value) for name, value in facts))
         seams = [list(astuple(seam)) for seam in summary.seams(report)]

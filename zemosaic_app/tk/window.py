@@ -6,13 +6,14 @@ import contextlib
 import gc
 import tkinter as tk
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tkinter import filedialog, ttk
 
 from zemosaic_app.presenter import summary, wording
 from zemosaic_app.presenter.appearance import SCHEMES
-from zemosaic_app.presenter.presenter import MODES, TABS, Changed, Presenter
+from zemosaic_app.presenter.presenter import ANOTHER_RUN, MODES, TABS, Changed, Presenter
 from zemosaic_app.presenter.texts import LANGUAGES
 from zemosaic_engine import __version__
 from zemosaic_engine.errors import ZeMosaicError
@@ -227,7 +228,7 @@ class TkWindow:
         self.paths["input"].set(str(folder))
         self.paths["output"].set(str(self.presenter.output))
         self._turn_to(TABS.index("folder"))
-        self._draw(Changed(state=True, contents=True))
+        self._draw(replace(ANOTHER_RUN, contents=True))
 
     def _folder_entered(self, name: str) -> None:
         text = self.paths[name].get().strip()
@@ -236,8 +237,8 @@ class TkWindow:
         if name == "input":
             self.take_input(Path(text))
         else:
-            self.presenter.output = Path(text)
-            self._draw(Changed(state=True))
+            self.presenter.choose_output(Path(text), to_summary=True)
+            self._draw(ANOTHER_RUN)
 
     def _choose_mode(self) -> None:
         self.presenter.choose_mode(MODES[self.mode.current()])
@@ -291,10 +292,8 @@ class TkWindow:
         for name in ("input", "output"):
             self._folder_entered(name)
         if not self.presenter.is_running and self._tried(self.presenter.start):
-            self.log.refill()
-            self.summary.show_state()
             self._turn_to(TABS.index("mosaic"))
-            self._draw(Changed(state=True, preview=True))
+            self._draw(ANOTHER_RUN)
 
     def pause(self) -> None:
         """Pause, or go on."""
@@ -372,8 +371,9 @@ class TkWindow:
             self.mosaic.show_preview()
         if changed.detail:
             self.mosaic.show_detail()
-        if changed.ended:
+        if changed.ended or changed.recalled:
             self.summary.show_state()
+        if changed.ended:
             self._turn_to(TABS.index("summary"))
 
     def _draw_buttons(self) -> None:

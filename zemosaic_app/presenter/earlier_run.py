@@ -1,0 +1,62 @@
+"""The run whose mosaic an output folder holds already, looked at again without running it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+from zemosaic_engine.events import Level, LogLine
+from zemosaic_worker import LOG_NAME
+
+from .summary import read_report
+
+# As `zemosaic_worker.RunLog` writes it: date, time, level, text.
+_LINE = re.compile(r"\S+ \S+ (?P<level>[A-Z]+) +(?P<text>.*)")
+
+
+@dataclass(frozen=True)
+class EarlierRun:
+    """A run that came to its end.
+
+    Attributes
+    ----------
+    report : mapping
+        Its ``run_report.json``.
+    log : sequence of LogLine
+        Its log, empty if that is gone.
+    """
+
+    report: Mapping[str, Any]
+    log: Sequence[LogLine] = ()
+
+    @property
+    def ending(self) -> Literal["done", "incomplete"]:
+        """Whether everything is in the mosaic."""
+        return "done" if self.report.get("complete", True) else "incomplete"
+
+    @property
+    def ended(self) -> str:
+        """When it came to its end, ``2026-11-25 13:30`` by the clock of its computer; empty if it does not tell."""
+        return str(self.report.get("ended") or "")[:16].replace("T", " ")
+
+
+def read_earlier_run(output: Path) -> EarlierRun | None:
+    """The last run with an output folder; None if there was none, or it did not come to its end.
+
+    Reads files: not for the thread of a window.
+    """
+    report = read_report(output)
+    return EarlierRun(report, _log_lines(output / LOG_NAME)) if report.get("outcome") == "done" else None
+
+
+def _log_lines(path: Path) -> list[LogLine]:
+    """The lines of a log; none without one."""
+    try:
+        told = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    found = (_LINE.fullmatch(line) for line in told.splitlines())
+    return [LogLine(one["text"], cast(Level, one["level"])) for one in found if one and one["level"] in get_args(Level)]
