@@ -33,7 +33,7 @@ def best(name: str, runs: int, function: Callable[[], Any]) -> Any:
     return result
 
 
-def stack_of_noise(count: int, side: int = 256, channels: int = 3) -> Callable[[], None]:
+def stack_of_noise(count: int, side: int = 64, channels: int = 3) -> Callable[[], None]:
     """What stacks noise with a few outliers."""
     rng = np.random.default_rng(count)
     samples = rng.normal(1000, 30, (count, side, side, channels)).astype(np.float32)
@@ -65,8 +65,8 @@ def main() -> None:
         best(f"resample, {kernel}", runs, lambda kernel=kernel: resample(pixels, mapped, None, kernel))
     falls = best("map of drops", runs, lambda: drizzle.drop_map(info.wcs, info.shape, canvas.wcs, canvas.shape))
     best("drop, pixfrac 1", runs, lambda: drizzle.drop(pixels, falls, box, 1.0, "GRBG"))
-    for count in (5, 20, 100):
-        best(f"reject and combine {count} x 256 x 256 x 3", runs, stack_of_noise(count))
+    for count in (5, 20, 100, 1000):
+        best(f"reject and combine {count} x 64 x 64 x 3", runs, stack_of_noise(count))
 
 
 if __name__ == "__main__":

@@ -54,13 +54,16 @@ def drop(
     bayer: str | None = None,
     out: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
     calibration: SubCalibration | None = None,
+    *,
+    origin: tuple[int, int] = (0, 0),
+    src_shape: tuple[int, int] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Drop the pixels of a source onto a box of the target grid.
 
     Parameters
     ----------
     pixels : ndarray of float32, shape (H, W, C)
-        Source; NaN = invalid, and dropped nowhere.
+        Source; NaN = invalid, and dropped nowhere. A fourth number of a colour pixel is not looked at.
     falls : PixelMap
         From `drop_map`.
     box : Box
@@ -75,6 +78,9 @@ def drop(
         Written to instead of new arrays.
     calibration : SubCalibration, optional
         Brings every value to the scale of the run before it is dropped.
+    origin, src_shape : tuple of int, optional
+        Row and column of ``pixels[0, 0]`` on the source, and its height and width, if `pixels` are a part of it that
+        holds every pixel within `reach_px` of the box. Values are those of the whole source, to the last bit.
 
     Returns
     -------
@@ -99,9 +105,9 @@ def drop(
         raise ValueError(f"pixfrac is {pixfrac} but must be above 0 and at most 1")
     if pixels.ndim != 3 or pixels.dtype != np.float32:
         raise ValueError(f"pixels must be float32 of shape (H, W, C), not {pixels.dtype} of shape {pixels.shape}")
-    if bayer is not None and pixels.shape[2] != 3:
+    if bayer is not None and pixels.shape[2] not in (3, 4):
         raise ValueError(f"a source with a Bayer pattern has 3 channels after demosaicing, not {pixels.shape[2]}")
-    shape = (*box.shape, pixels.shape[2])
+    shape = (*box.shape, pixels.shape[2] if bayer is None else 3)
     value, share = (np.empty(shape, np.float32), np.empty(shape, np.float32)) if out is None else out
     if any(array.shape != shape or array.dtype != np.float32 for array in (value, share)):
         raise ValueError(f"out must be two arrays of float32 of shape {shape}")
@@ -115,10 +121,23 @@ def drop(
         float(pixfrac),
         np.array([box.x0, box.y0], dtype=np.float64),
         _AS_IT_IS if calibration is None else calibration.coefficients,
+        (*origin, *(pixels.shape[:2] if src_shape is None else src_shape)),
         value,
         share,
     )
     return value, share
+
+
+def reach_px(scale: float) -> int:
+    """Pixels of the source around the centres of a box's pixels that hold every drop into them.
+
+    Parameters
+    ----------
+    scale : float
+        Source pixels per target pixel.
+    """
+    # Half the diagonal of a target pixel and that of a drop.
+    return int(np.ceil(0.75 * (scale + 1.0))) + 1
 
 
 def sample_noise(pixels: NDArray[np.float32], bayer: str | None = None) -> NDArray[np.float64]:

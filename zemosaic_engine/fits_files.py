@@ -300,8 +300,9 @@ def read_image(path: str | Path, hdu: int) -> NDArray[np.generic]:
 
 
 def is_mappable(path: str | Path, image: StoredImage) -> bool:
-    """True if any rows of the image can be read without the others: two axes, and not compressed in any way."""
-    if image.is_compressed or len(image.shape) != 2:
+    """True if any rows of the image can be read without the others: (H, W) or (3, H, W), not compressed in any way."""
+    is_image = len(image.shape) == 2 or (len(image.shape) == 3 and image.shape[0] == 3)
+    if image.is_compressed or not is_image:
         return False
     try:
         with Path(path).open("rb") as file:
@@ -310,22 +311,35 @@ def is_mappable(path: str | Path, image: StoredImage) -> bool:
         raise SubError(path, f"it cannot be read: {error.strerror or error}") from error
 
 
-def read_rows(path: str | Path, image: StoredImage, first: int, last: int) -> NDArray[np.generic]:
-    """Rows `first` to `last` of an image that `is_mappable`, as `read_image` gives them.
+def read_part(path: str | Path, image: StoredImage, box: Box) -> NDArray[np.generic]:
+    """A part of an uncompressed image, (h, w) or (C, h, w), as `read_image` gives it.
+
+    Parameters
+    ----------
+    path : path-like
+    image : StoredImage
+        From `find_image`; of two axes, or of three with the planes first.
+    box : Box
+        Pixels of the image, inside it.
 
     Raises
     ------
     SubError
         If the file is gone or has become shorter.
     """
+    *planes, height, width = image.shape
     stored = np.dtype(_RAW_TYPES[image.bitpix])
-    raw = np.empty((last - first, image.shape[1]), dtype=stored)
+    out = np.empty((*planes, *box.shape), dtype=stored)
+    rows = out if out.ndim == 2 and box.width == width else np.empty((box.height, width), dtype=stored)
     try:
         with Path(path).open("rb", buffering=0) as file:
-            _read_into(path, file, image.offset + first * raw.strides[0], raw)
+            for number, plane in enumerate(out.reshape(-1, *box.shape)):
+                _read_into(path, file, image.offset + (number * height + box.y0) * width * stored.itemsize, rows)
+                if rows is not out:
+                    plane[...] = rows[:, box.x0 : box.x1]
     except OSError as error:
         raise SubError(path, f"it cannot be read: {error.strerror or error}") from error
-    return _physical(raw, image)
+    return _physical(out, image)
 
 
 def _read_into(path: str | Path, file: IO[bytes], offset: int, raw: NDArray) -> None:
@@ -346,20 +360,7 @@ def read_box(path: str | Path, hdu: int, box: Box) -> NDArray[np.generic]:
     SubError
         If it cannot be read.
     """
-    image = find_image(path, hdu)
-    stored = np.dtype(_RAW_TYPES[image.bitpix])
-    *planes, height, width = image.shape
-    out = np.empty((*planes, *box.shape), dtype=stored)
-    rows = np.empty((box.height, width), dtype=stored)
-    try:
-        with Path(path).open("rb", buffering=0) as file:
-            for number, plane in enumerate(out.reshape(-1, *box.shape)):
-                start = image.offset + (number * height + box.y0) * rows.strides[0]
-                _read_into(path, file, start, rows)
-                plane[...] = rows[:, box.x0 : box.x1]
-    except OSError as error:
-        raise SubError(path, f"it cannot be read: {error.strerror or error}") from error
-    return _physical(out, image)
+    return read_part(path, find_image(path, hdu), box)
 
 
 def _read_bytes(path: Path, file: BinaryIO, image: StoredImage) -> NDArray[np.uint8]:

@@ -376,7 +376,7 @@ def read_with_rules(info: SubInfo) -> tuple[NDArray[np.float32], InvalidValues]:
     """Pixels as `read_stored_pixels` gives them, and what was found to be invalid in this sub."""
     raw = read_image(info.path, info.hdu)
     is_integer = raw.dtype.kind in "iu"
-    pixels = _channels_last(raw, info).astype(np.float32, copy=False)
+    pixels = channels_last(raw, info).astype(np.float32, copy=False)
     if not is_integer:
         pixels[~np.isfinite(pixels)] = np.nan
     top = float(np.fmax.reduce(pixels, axis=None))
@@ -400,7 +400,7 @@ def mark_invalid(pixels: NDArray[np.float32], rules: InvalidValues, bayer: str |
                 plane[plane == 0.0] = np.nan
 
 
-def _channels_last(raw: NDArray, info: SubInfo) -> NDArray:
+def channels_last(raw: NDArray, info: SubInfo) -> NDArray:
     """(H, W) or (H, W, 3) in memory order, from any of the ways to store it."""
     expected = info.shape if info.bayer is not None or info.channels == 1 else (*info.shape, 3)
     if raw.ndim == 3 and raw.shape[0] == 3:

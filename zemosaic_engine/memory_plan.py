@@ -56,7 +56,12 @@ class MemoryPlan:
 
 
 def plan_memory(
-    infos: Sequence[SubInfo], canvas: CanvasPlan, layouts: Sequence[TileLayout], threads: int, limit_bytes: int
+    infos: Sequence[SubInfo],
+    canvas: CanvasPlan,
+    layouts: Sequence[TileLayout],
+    threads: int,
+    limit_bytes: int,
+    planes: int = 1,
 ) -> MemoryPlan:
     """Plan a run that stacks block by block.
 
@@ -68,8 +73,11 @@ def plan_memory(
         Threads that will work.
     limit_bytes : int
         Of the peak; 0 for none. Where it cannot be kept the plan is the least there is.
+    planes : int
+        Numbers that are held of each sample.
     """
     channels = infos[0].channels
+    sample = 4 * channels * planes
     frame = max(info.shape[0] * info.shape[1] for info in infos)
     tiles = [layout.outer.height * layout.outer.width for layout in layouts]
     deepest = max((len(layout.subs) for layout in layouts), default=0)
@@ -87,9 +95,9 @@ def plan_memory(
     if limit_bytes:
         # Deep stacks make small blocks, whose borders are decoded twice: whatever is left helps them.
         samples = max(_LEAST_SAMPLES_BYTES, limit_bytes - process - stacking)
-    elif deepest * 12 * 256**2 * threads > samples:
-        samples = min(deepest * 12 * 256**2 * threads, max(samples, memory.available_bytes() // 4))
+    elif deepest * sample * 256**2 * threads > samples:
+        samples = min(deepest * sample * 256**2 * threads, max(samples, memory.available_bytes() // 4))
     # No tile has more samples than this, and tiles are stacked one after another.
-    most = max((len(layout.subs) * size for layout, size in zip(layouts, tiles, strict=True)), default=0) * 4 * channels
+    most = max((len(layout.subs) * size for layout, size in zip(layouts, tiles, strict=True)), default=0) * sample
     samples = max(_LEAST_SAMPLES_BYTES, min(samples, most))
     return MemoryPlan(process, measuring, stacking, joining, samples)

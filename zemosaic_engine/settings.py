@@ -305,8 +305,8 @@ class GridSettings(BaseModel):
     memory_gb: float = _setting(
         0.0,
         "Memory that the run may use at its peak; 0 takes what it needs to be fast, at most about half of what is "
-        "free. Where whole tiles of samples do not fit, scratch files in the output folder are used. The result does "
-        "not depend on it.",
+        "free. Tiles that cannot be stacked part by part use scratch files in the output folder where they do not fit. "
+        "The result does not depend on it.",
         group="machine",
         stage="none",
         unit="GB",

@@ -1,4 +1,4 @@
-"""Parts of colour subs, decoded where and when they are needed: no whole frame stays in memory.
+"""Parts of subs, decoded where and when they are needed: no whole frame stays in memory.
 
 A part is what the same pixels are in the whole frame, to the last bit. Rows of an uncompressed file are
 read where they lie; a compressed one is unpacked once, into a scratch file without a name that
@@ -7,6 +7,7 @@ goes with the process.
 
 from __future__ import annotations
 
+import math
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +20,8 @@ from numpy.typing import NDArray
 
 from .demosaic import PADDING, demosaic_padded
 from .errors import RunError, SubError
-from .fits_files import StoredImage, find_image, is_mappable, read_image, read_rows
-from .frames import InvalidValues, SubInfo, mark_invalid, read_with_rules
+from .fits_files import StoredImage, find_image, is_mappable, read_image, read_part
+from .frames import InvalidValues, SubInfo, channels_last, mark_invalid, read_with_rules
 from .geometry import Box
 from .headers import HeaderCards
 from .resume.lost_inputs import raise_if_lost
@@ -41,7 +42,7 @@ class _Source:
 
 
 class SubParts:
-    """Decoded parts of the Bayer subs of a run.
+    """Decoded parts of the subs of a run.
 
     Parameters
     ----------
@@ -89,7 +90,7 @@ class SubParts:
             self._scratch = None
 
     def read(self, number: int, box: Box) -> tuple[NDArray[np.float32], tuple[int, int]]:
-        """Demosaiced pixels of at least `box`, and the row and column at which they begin.
+        """Pixels of at least `box`, demosaiced if they are Bayer samples, and the row and column at which they begin.
 
         Parameters
         ----------
@@ -100,9 +101,10 @@ class SubParts:
 
         Returns
         -------
-        pixels : ndarray of float32, shape (h, w, 4)
-            Red, green, blue and 0; NaN where invalid.
+        pixels : ndarray of float32, shape (h, w, C)
+            NaN where invalid; red, green, blue and 0 of Bayer samples, else the channels of the sub.
         origin : tuple of int
+            Of Bayer samples it is even.
 
         Raises
         ------
@@ -112,25 +114,16 @@ class SubParts:
             If it cannot be read because the whole folder of subs is gone.
         """
         info = self._infos[number]
-        source = self._source(number)
+        if info.bayer is None:
+            pixels = self._decoded(number, box)
+            return pixels.reshape(*box.shape, info.channels), (box.y0, box.x0)
         height, width = info.shape
         y0, y1 = _even_span(box.y0, box.y1, height)
         x0, x1 = _even_span(box.x0, box.x1, width)
         above, below = min(PADDING, y0), min(PADDING, height - y1)
         left, right = min(PADDING, x0), min(PADDING, width - x1)
         outer = Box(y0 - above, y1 + below, x0 - left, x1 + right)
-        try:
-            raw = self._rows(number, source, outer.y0, outer.y1)[:, outer.x0 : outer.x1]
-        except SubError as error:
-            self._fail(number, error)
-            raise
-        mosaic = raw.astype(np.float32)
-        if raw.dtype.kind == "f":
-            mosaic[~np.isfinite(mosaic)] = np.nan
-        mark_invalid(mosaic, source.rules, info.bayer)
-        hot = self._hot_pixels(info)
-        if hot is not None:
-            mosaic[hot[outer.slices]] = np.nan
+        mosaic = self._decoded(number, outer)
         missing = ((PADDING - above, PADDING - below), (PADDING - left, PADDING - right))
         if any(side for pair in missing for side in pair):
             mosaic = np.pad(mosaic, missing, mode="reflect")
@@ -138,17 +131,38 @@ class SubParts:
         demosaic_padded(mosaic, str(info.bayer), out)
         return out, (y0, x0)
 
-    def _rows(self, number: int, source: _Source, first: int, last: int) -> NDArray[np.generic]:
+    def _decoded(self, number: int, box: Box) -> NDArray[np.float32]:
+        """Stored pixels of a box with the invalid ones NaN, (h, w) or (h, w, 3)."""
+        info, source = self._infos[number], self._source(number)
+        try:
+            raw = self._stored(number, source, box)
+        except SubError as error:
+            self._fail(number, error)
+            raise
+        pixels = raw.astype(np.float32, order="C")
+        if raw.dtype.kind == "f":
+            pixels[~np.isfinite(pixels)] = np.nan
+        mark_invalid(pixels, source.rules, info.bayer)
+        hot = self._hot_pixels(info)
+        if hot is not None:
+            pixels[hot[box.slices]] = np.nan
+        return pixels
+
+    def _stored(self, number: int, source: _Source, box: Box) -> NDArray[np.generic]:
+        """The same as it is stored, channels last."""
         info = self._infos[number]
         if source.image is not None:
-            return read_rows(info.path, source.image, first, last)
+            part = read_part(info.path, source.image, box)
+            return part if part.ndim == 2 else part.transpose(1, 2, 0)
         if self._scratch is None or source.dtype is None:
             raise RunError("The scratch file was closed while it was in use.")
-        width = info.shape[1]
+        numbers = () if info.bayer is not None or info.channels == 1 else (info.channels,)
+        row_bytes = info.shape[1] * math.prod(numbers) * source.dtype.itemsize
         with self._lock:
-            self._scratch.seek(source.scratch_offset + first * width * source.dtype.itemsize)
-            data = self._scratch.read((last - first) * width * source.dtype.itemsize)
-        return np.frombuffer(data, dtype=source.dtype).reshape(last - first, width)
+            self._scratch.seek(source.scratch_offset + box.y0 * row_bytes)
+            data = self._scratch.read(box.height * row_bytes)
+        rows = np.frombuffer(data, dtype=source.dtype).reshape(box.height, info.shape[1], *numbers)
+        return rows[:, box.x0 : box.x1]
 
     def _source(self, number: int) -> _Source:
         """Where the rows of a sub are, and its rules; looked at once."""
@@ -177,7 +191,7 @@ class SubParts:
         if is_mappable(info.path, image):
             slim = HeaderCards({key: value for key, value in image.header.items() if key in _NUMBER_CARDS})
             return _Source(rules, replace(image, header=slim))
-        raw = np.ascontiguousarray(read_image(info.path, info.hdu).reshape(info.shape))
+        raw = channels_last(read_image(info.path, info.hdu), info)
         with self._lock:
             offset = self.scratch_bytes
             try:

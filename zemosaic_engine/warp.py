@@ -388,6 +388,8 @@ def resample(
     out: NDArray[np.float32] | None = None,
     calibration: SubCalibration | None = None,
     *,
+    origin: tuple[int, int] = (0, 0),
+    shape: tuple[int, int] | None = None,
     gpu: Gpu | None = None,
 ) -> NDArray[np.float32]:
     """Values of a source image at the pixels of a box of the target grid.
@@ -407,8 +409,11 @@ def resample(
         Written to instead of a new array.
     calibration : SubCalibration, optional
         Brings every value to the scale of the run, by where on the source it was seen.
+    origin, shape : tuple of int, optional
+        Row and column of ``pixels[0, 0]`` on the source, and its height and width, if `pixels` are a part of it:
+        that of `source_box` with a reach of `kernel_reach`. Values are those of the whole source, to the last bit.
     gpu : Gpu, optional
-        Device that computes; the result comes back to NumPy.
+        Device that computes, from whole sources; the result comes back to NumPy.
 
     Returns
     -------
@@ -431,13 +436,13 @@ def resample(
         raise ValueError(f"pixels must be float32 of shape (H, W, C), not {pixels.dtype} of shape {pixels.shape}")
     if kernel not in HALF_WIDTH:
         raise ValueError(f"unknown resampling kernel {kernel!r}; choose one of {', '.join(HALF_WIDTH)}")
-    shape = (*box.shape, pixels.shape[2])
+    wanted = (*box.shape, pixels.shape[2])
     if out is None:
-        out = np.empty(shape, dtype=np.float32)
-    elif out.shape != shape or out.dtype != np.float32:
-        raise ValueError(f"out must be float32 of shape {shape}, not {out.dtype} of shape {out.shape}")
+        out = np.empty(wanted, dtype=np.float32)
+    elif out.shape != wanted or out.dtype != np.float32:
+        raise ValueError(f"out must be float32 of shape {wanted}, not {out.dtype} of shape {out.shape}")
     stretch = kernel_stretch(pixel_map.scale)
-    (cpu if gpu is None else gpu).resample_box(
+    given = (
         np.ascontiguousarray(pixels),
         pixel_map.nodes,
         pixel_map.step,
@@ -449,7 +454,26 @@ def resample(
         out,
         _AS_IT_IS if calibration is None else calibration.coefficients,
     )
+    if gpu is not None:
+        gpu.resample_box(*given)
+    else:
+        cpu.resample_box(*given, origin=origin, shape=shape or pixels.shape[:2])
     return out
+
+
+def kernel_reach(kernel: Kernel, scale: float, channels: int) -> int:
+    """Pixels of the source that must be there around those that a box looks at, for values as from the whole.
+
+    Parameters
+    ----------
+    kernel : str
+    scale : float
+        Source pixels per target pixel.
+    channels : int
+        Numbers of a pixel of the source.
+    """
+    # Taps on either side, and what is read with them to fill the vector registers.
+    return kernel_table(kernel, kernel_stretch(scale)).shape[1] // 2 + 2 + -(-16 // channels)
 
 
 def _inner_taps(kernel: Kernel, stretch: float) -> int:

@@ -105,6 +105,23 @@ def test_combination_of_crops(count, channels, full, reject, how):
         assert_same(kernel, on_device)
 
 
+@pytest.mark.parametrize("share", [0.003, 0.02, 0.4])
+@pytest.mark.parametrize("reject", ["kappa_sigma", "winsorized_sigma_clip"])
+def test_rejection_of_few_and_of_many_on_both_sides_pass_after_pass(reject, share):
+    rng = np.random.default_rng(3)
+    count, shape = 120, (4, 37, 1)
+    values = np.round(rng.normal(1000, 3, (count, *shape))).astype(np.float32)  # many are equal
+    hit = rng.random(values.shape) < share
+    values[hit] += (rng.choice([-1, 1], hit.sum()) * 10 ** rng.uniform(1, 3, hit.sum())).astype(np.float32)
+    one, sky = np.ones((count, 1), np.float32), np.full(1, 1000, np.float32)
+    options = CombineOptions(reject, 3.5, 3.0, 0.05, 0.05)
+    far, flat = np.tile(np.array([0, 0, 1e6], np.float32), (count, 4, 1)), np.zeros((count, 5), np.float32)
+    boxes = np.tile([0, shape[0], 0, shape[1]], (count, 1))
+    kernel = combine_with_kernel(list(values), boxes, shape, one, 0 * one, one, 3 * one, far, 0.0, flat, sky, options)
+    assert_same(kernel, reference.combine(values, np.ones_like(values), 3 * one[:, None, None], sky, options))
+    assert 0.2 * hit.sum() < kernel[3].sum()
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_combination_of_any_values(data):

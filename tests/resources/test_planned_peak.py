@@ -15,12 +15,16 @@ def sizes(log, label):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("threads", [1, 2])
-def test_the_planned_peak_is_the_measured_one(tmp_path, threads):
+@pytest.mark.parametrize(("sensor", "options"), [
+    ("GRBG", ["--threads", "1"]), ("GRBG", ["--threads", "2"]), ("GRBG", ["--resample-kernel", "drizzle"]),
+    ("mono", []), ("rgb", ["--resample-kernel", "cubic"]),
+])  # fmt: skip
+def test_the_planned_peak_is_the_measured_one(tmp_path, sensor, options):
     subs, output = tmp_path / "subs", tmp_path / "out"
     subs.mkdir()
-    simulate_survey(subs, PRESETS["small"])
-    command = [sys.executable, "-m", "zemosaic_app.cli", "grid", str(subs), str(output), "--threads", str(threads)]
+    telescopes = tuple(t.model_copy(update={"sensor": sensor}) for t in PRESETS["small"].telescopes)
+    simulate_survey(subs, PRESETS["small"].model_copy(update={"telescopes": telescopes}))
+    command = [sys.executable, "-m", "zemosaic_app.cli", "grid", str(subs), str(output), *options]
     subprocess.run([*command, "--memory", "900MB"], check=True, capture_output=True)
     log = (output / "zemosaic.log").read_text(encoding="utf-8")
     planned, measured = sizes(log, "Memory: a peak of"), sizes(log, "Peak memory:")

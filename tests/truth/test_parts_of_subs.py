@@ -5,11 +5,12 @@ import gzip
 import numpy as np
 import pytest
 
-from zemosaic_engine import plan
+from zemosaic_engine import drizzle, plan
 from zemosaic_engine.events import CancelToken
 from zemosaic_engine.footprints import footprint_of
 from zemosaic_engine.frames import load_frame, read_sub_info
-from zemosaic_engine.geometry import Box, without
+from zemosaic_engine.geometry import Box, cut_evenly, without
+from zemosaic_engine.photometry.calibration import SubCalibration
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
 from zemosaic_engine.stacking.blocks import BlockStacker
@@ -20,15 +21,29 @@ from zemosaic_engine.wcs import plan_canvas
 
 
 @pytest.fixture(scope="module")
-def survey(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("survey")
-    simulate_survey(folder, PRESETS["tiny"], seed=5)
-    return folder
+def surveys(tmp_path_factory):
+    """A folder of subs for each kind of sensor."""
+    made = {}
+
+    def survey_of(sensor):
+        if sensor not in made:
+            made[sensor] = tmp_path_factory.mktemp(sensor)
+            telescope = PRESETS["tiny"].telescopes[0].model_copy(update={"sensor": sensor})
+            simulate_survey(made[sensor], PRESETS["tiny"].model_copy(update={"telescopes": (telescope,)}), seed=5)
+        return made[sensor]
+
+    return survey_of
+
+
+@pytest.fixture
+def survey(surveys):
+    return surveys("GRBG")
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-def test_a_part_is_the_frame_to_the_last_bit(survey, tmp_path, zipped):
-    path = sorted(survey.glob("sub_*.fits"))[0]
+@pytest.mark.parametrize("sensor", ["GRBG", "mono", "rgb"])
+def test_a_part_is_the_frame_to_the_last_bit(surveys, tmp_path, sensor, zipped):
+    path = sorted(surveys(sensor).glob("sub_*.fits"))[0]
     if zipped:
         packed = tmp_path / "sub.fits.gz"
         packed.write_bytes(gzip.compress(path.read_bytes()))
@@ -48,30 +63,39 @@ def test_a_part_is_the_frame_to_the_last_bit(survey, tmp_path, zipped):
         there = Box(y0, y0 + pixels.shape[0], x0, x0 + pixels.shape[1])
         assert box.intersect(there) == box
         np.testing.assert_array_equal(pixels[..., :3], whole[there.slices])
-        assert not pixels[..., 3].any()
+        assert pixels.shape[2] == (4 if sensor == "GRBG" else info.channels)
+        assert not pixels[..., 3:].any()
     assert (parts.scratch_bytes > 0) == zipped
     parts.close()
     assert not list(tmp_path.glob("zemosaic-*"))
 
 
-def stacker(survey, tmp_path, threads, sample_bytes):
+def stacker(survey, tmp_path, settings, sample_bytes):
     infos, _ = plan.scan_folder(survey)
-    canvas = plan_canvas(infos, 0.0, 400.0)
+    canvas = plan_canvas(infos, settings.pixel_scale_arcsec, 400.0)
     footprints = [footprint_of(info, canvas) for info in infos]
     parts = SubParts(infos, lambda _: None, tmp_path, {})
-    made = BlockStacker(infos, footprints, canvas, parts, {}, GridSettings(threads=threads), sample_bytes)
+    made = BlockStacker(infos, footprints, canvas, parts, {}, settings, sample_bytes)
     return made, made.prepare(range(len(infos)), CancelToken()), canvas, infos
 
 
-def test_a_stack_depends_neither_on_its_blocks_nor_on_threads(survey, tmp_path):
-    sky = SkyMap(np.linspace(400, 600, 4 * 5 * 3).reshape(4, 5, 3).astype(np.float32), 70, np.full(3, 500.0))
+@pytest.mark.parametrize(("sensor", "kernel", "scale"), [
+    ("GRBG", "lanczos3", 1.0), ("GRBG", "cubic", 1.0), ("GRBG", "lanczos3", 1.9), ("GRBG", "drizzle", 0.8),
+    ("mono", "lanczos3", 1.0), ("mono", "nearest", 1.0), ("mono", "drizzle", 1.3), ("rgb", "bilinear", 1.0),
+])  # fmt: skip
+def test_a_stack_depends_neither_on_its_blocks_nor_on_threads(surveys, tmp_path, sensor, kernel, scale):
+    survey, channels = surveys(sensor), 1 if sensor == "mono" else 3
+    level = np.linspace(400, 600, 4 * 5 * channels).reshape(4, 5, channels).astype(np.float32)
+    sky = SkyMap(level, 70, np.full(channels, 500.0))
+    scale *= plan.scan_folder(survey)[0][0].pixel_scale_arcsec
     found = []
     for threads, sample_bytes, cut in ((1, 10**9, False), (2, 300_000, False), (1, 10**7, True)):
-        made, subs, canvas, _ = stacker(survey, tmp_path, threads, sample_bytes)
+        settings = GridSettings(threads=threads, resample_kernel=kernel, pixel_scale_arcsec=scale)
+        made, subs, canvas, _ = stacker(survey, tmp_path, settings, sample_bytes)
         whole = Box(0, canvas.shape[0], 0, canvas.shape[1])
         fresh = [whole]
         if cut:
-            middle = Box(37, 181, 59, 203)
+            middle = Box(37, 101, 29, 103)
             fresh = [*without(whole, [middle])[0], middle]
         stack, used = made.stack(whole, fresh, subs, sky, CancelToken())
         assert used == set(range(len(subs)))
@@ -84,13 +108,40 @@ def test_a_stack_depends_neither_on_its_blocks_nor_on_threads(survey, tmp_path):
     assert found[0].coverage.max() > 3
 
 
-def test_the_vector_resampler_equals_the_plain_one(survey, tmp_path):
-    made, subs, canvas, infos = stacker(survey, tmp_path, 1, 10**9)
-    sub = subs[2]
-    box = sub.footprint.box
-    out = np.empty((*box.shape, 3), dtype=np.float32)
-    made._resample(sub, box, out, sub.calibration)
-    mapping = pixel_map(infos[2].wcs, canvas.wcs, box, src_shape=infos[2].shape)
-    expected = resample(load_frame(infos[2]).pixels, mapping, box)
-    np.testing.assert_array_equal(np.isnan(out), np.isnan(expected))
-    np.testing.assert_allclose(out, expected, rtol=3e-6, atol=1e-3)
+def some_calibration(channels):
+    one, two = np.ones(channels), np.ones((channels, 2))
+    pattern = np.linspace(-0.05, 0.05, 6 * channels).reshape(channels, 6)
+    return SubCalibration(1.3 * one, 0.01 * one, -40.0 * one, 3.0 * two, one, two, pattern)
+
+
+@pytest.mark.parametrize(("sensor", "kernel", "scale"), [
+    ("GRBG", "lanczos3", 1.0), ("GRBG", "cubic", 1.0), ("GRBG", "lanczos3", 1.9), ("GRBG", "drizzle", 0.8),
+    ("mono", "lanczos3", 1.0), ("mono", "nearest", 1.0), ("mono", "drizzle", 1.3), ("rgb", "bilinear", 1.0),
+])  # fmt: skip
+def test_a_block_holds_what_the_whole_sub_gives_there(surveys, tmp_path, sensor, kernel, scale):
+    survey = surveys(sensor)
+    scale *= plan.scan_folder(survey)[0][0].pixel_scale_arcsec
+    settings = GridSettings(resample_kernel=kernel, pixel_scale_arcsec=scale, drizzle_pixfrac=0.6)
+    made, subs, canvas, infos = stacker(survey, tmp_path, settings, 10**9)
+    sub, info = subs[2], infos[2]
+    frame, part = load_frame(info).pixels, sub.footprint.box
+    calibration = some_calibration(info.channels)
+    mapping = pixel_map(info.wcs, canvas.wcs, part, src_shape=info.shape)
+    judge = "lanczos3" if kernel == "drizzle" else kernel
+    expected = [resample(frame, mapping, part, judge, calibration=calibration)]
+    if kernel == "drizzle":
+        falls = drizzle.drop_map(info.wcs, info.shape, canvas.wcs, canvas.shape)
+        expected += drizzle.drop(frame, falls, part, 0.6, info.bayer, calibration=calibration)
+    rows, columns = cut_evenly(part.height, 50), cut_evenly(part.width, 70)
+    for y0, y1 in rows:
+        for x0, x1 in columns:
+            box = Box(part.y0 + y0, part.y0 + y1, part.x0 + x0, part.x0 + x1)
+            out = [np.full((*box.shape, info.channels), 7, np.float32) for _ in expected]
+            made._placer.place(2, sub.mapping, sub.falls, box, out, calibration)
+            for ours, whole in zip(out, expected, strict=True):
+                there = whole[y0:y1, x0:x1]
+                if sensor == "GRBG" and judge == "lanczos3" and scale < 4.0 and ours is out[0]:
+                    np.testing.assert_array_equal(np.isnan(ours), np.isnan(there))  # a kernel of its own
+                    np.testing.assert_allclose(ours, there, rtol=3e-6, atol=1e-3)
+                else:
+                    np.testing.assert_array_equal(ours, there)

@@ -41,8 +41,9 @@ def _sort(rows: Any, count: int) -> None:
     while p > 0:
         q, r, d = top, 0, p
         while True:
-            for i in range(count - d):
-                if i & p == r:
+            # Every i < count - d with i & p == r: runs of p numbers.
+            for run in range(r, count - d, 2 * p):
+                for i in range(run, min(run + p, count - d)):
                     exchange(rows, i, i + d)
             if q == p:
                 break
@@ -50,21 +51,53 @@ def _sort(rows: Any, count: int) -> None:
         p //= 2
 
 
+@jit
+def _sort_all(value: Any, rows: Any, count: int, first: Any) -> None:
+    """Sort the samples of every pixel into `rows`, from the first place on."""
+    rows[:count] = value[:count]
+    _sort(rows, count)
+    first[:] = 0
+
+
 @jit_inline
-def _median(rows: Any, n: int, lane: int) -> float:
-    """Median of the first `n` sorted samples of a pixel."""
-    return 0.5 * (float(rows[(n - 1) // 2, lane]) + float(rows[n // 2, lane]))
+def _median(rows: Any, first: int, n: int, lane: int) -> float:
+    """Median of the `n` sorted samples of a pixel that begin at `first`."""
+    return 0.5 * (float(rows[first + (n - 1) // 2, lane]) + float(rows[first + n // 2, lane]))
 
 
 @jit
-def _deviation_of_rank(rows: Any, lane: int, n: int, centre: float, k: int) -> float:
+def _take_out(rows: Any, first: Any, n: Any, lane: int, gone: float) -> None:
+    """Take a sample out of the sorted ones of a pixel; the nearer end moves up."""
+    begin, last = first[lane], first[lane] + n[lane] - 1
+    low, high = begin, last
+    while low < high:
+        middle = (low + high) // 2
+        if rows[middle, lane] < gone:
+            low = middle + 1
+        else:
+            high = middle
+    if low - begin < last - low:
+        for i in range(low, begin, -1):
+            rows[i, lane] = rows[i - 1, lane]
+        rows[begin, lane] = _INFINITY
+        first[lane] += 1
+    else:
+        for i in range(low, last):
+            rows[i, lane] = rows[i + 1, lane]
+        rows[last, lane] = _INFINITY
+    n[lane] -= 1
+
+
+@jit
+def _deviation_of_rank(rows: Any, lane: int, first: int, n: int, centre: float, k: int) -> float:
     """The k-th smallest (from 0) distance to the median `centre` of `n` sorted samples, by bisection.
 
     Distances rise to the left and to the right of the middle; of the k + 1 smallest, some number
     comes from the left.
     """
-    middle = (n + 1) // 2
-    low, high = max(0, k + 1 - (n - middle)), min(k + 1, middle)
+    half = (n + 1) // 2
+    middle = first + half
+    low, high = max(0, k + 1 - (n - half)), min(k + 1, half)
     while low < high:
         taken = (low + high) // 2
         # The next one on the left is nearer than the last one taken on the right: take more from the left.
@@ -85,27 +118,36 @@ def _model_variance(centre: float, sky: float) -> float:
 
 
 @jit
-def _median_deviations(rows: Any, n: Any, active: Any, centre: Any, spread: Any) -> None:
+def _median_deviations(rows: Any, first: Any, n: Any, active: Any, centre: Any, spread: Any) -> None:
     """Sigma of the active pixels from the median absolute deviation."""
     for lane in range(LANES):
         if active[lane]:
             k, middle = n[lane], centre[lane]
-            lower = _deviation_of_rank(rows, lane, k, middle, (k - 1) // 2)
-            upper = _deviation_of_rank(rows, lane, k, middle, k // 2)
+            lower = _deviation_of_rank(rows, lane, first[lane], k, middle, (k - 1) // 2)
+            upper = _deviation_of_rank(rows, lane, first[lane], k, middle, k // 2)
             spread[lane] = 1.4826 * (0.5 * (lower + upper))
 
 
 @jit
 def _winsorised_sigmas(
-    rows: Any, count: int, n: Any, active: Any, centre: Any, cut_low: float, cut_high: float, work: Any, spread: Any
+    rows: Any,
+    count: int,
+    first: Any,
+    n: Any,
+    active: Any,
+    centre: Any,
+    cut_low: float,
+    cut_high: float,
+    work: Any,
+    spread: Any,
 ) -> None:
     """Sigma of the active pixels by Huber's winsorising."""
     low, high, sums, squares = work
     for lane in range(LANES):
         low[lane], high[lane] = centre[lane], centre[lane]
         if active[lane]:
-            low[lane] = rows[int(np.floor(cut_low * n[lane])), lane]
-            high[lane] = rows[n[lane] - 1 - int(np.floor(cut_high * n[lane])), lane]
+            low[lane] = rows[first[lane] + int(np.floor(cut_low * n[lane])), lane]
+            high[lane] = rows[first[lane] + n[lane] - 1 - int(np.floor(cut_high * n[lane])), lane]
     going = 0
     for step in range(_HUBER_PASSES + 1):
         clipped_moments(rows, count, low, high, centre, sums, squares)
@@ -128,10 +170,10 @@ def _winsorised_sigmas(
 
 
 @jit
-def _keep_nearest(rows: Any, value: Any, drops: Any, count: int, n: int, lane: int, centre: float) -> None:
+def _keep_nearest(rows: Any, value: Any, drops: Any, count: int, first: int, n: int, lane: int, centre: float) -> None:
     """Of samples that would all go the nearest to the centre stays; of several the lowest, then the first."""
-    best = 0
-    for i in range(1, n):
+    best = first
+    for i in range(first + 1, first + n):
         if abs(rows[i, lane] - centre) < abs(rows[best, lane] - centre):
             best = i
     for j in range(count):
@@ -142,9 +184,19 @@ def _keep_nearest(rows: Any, value: Any, drops: Any, count: int, n: int, lane: i
 
 @jit
 def _drop(
-    value: Any, sigma: Any, rows: Any, count: int, n: Any, active: Any, limits: Any, sky: Any, work: Any, drops: Any
+    value: Any,
+    sigma: Any,
+    rows: Any,
+    count: int,
+    first: Any,
+    n: Any,
+    active: Any,
+    limits: Any,
+    sky: Any,
+    work: Any,
+    drops: Any,
 ) -> None:
-    """One pass of clipping; pixels that lost nothing are no longer active.
+    """One pass of clipping; pixels that lost nothing are no longer active, of the others `rows` stays sorted.
 
     A sample's sigma is the larger of the pixel's spread and `LEAST_SIGMA` of its predicted sigma.
     """
@@ -168,20 +220,28 @@ def _drop(
                     else:
                         lost[lane] += 1
         drops[j] = far
+    total = 0
     for lane in range(LANES):
         if lost[lane] > 0 and lost[lane] == n[lane]:
-            _keep_nearest(rows, value, drops, count, n[lane], lane, centre[lane])
+            _keep_nearest(rows, value, drops, count, first[lane], n[lane], lane, centre[lane])
             lost[lane] -= 1
-        n[lane] -= lost[lane]
         active[lane] = active[lane] and lost[lane] > 0
+        total += lost[lane]
+    few = total <= count // 4  # then taking them out one by one is faster than sorting again
     for j in range(count):
         far = drops[j]
         for lane in range(LANES):
             if far == 0:
                 break
             if far >> lane & 1:
+                if few:
+                    _take_out(rows, first, n, lane, value[j, lane])
                 value[j, lane] = _INFINITY
                 far &= ~(1 << lane)
+    if not few:
+        for lane in range(LANES):
+            n[lane] -= lost[lane]
+        _sort_all(value, rows, count, first)
 
 
 @jit
@@ -231,25 +291,25 @@ def _reject(
 ) -> None:
     """Make the rejected samples of a row of pixels +inf, and count those that remain."""
     low, high, cut_low, cut_high = limits
-    centre, spread, a, b, c, d, lost, active = work
+    centre, spread, a, b, c, d, lost, first, active = work
     going = False
     for lane in range(LANES):
         active[lane] = n[lane] >= FEW_SAMPLES
         going = going or active[lane]
         if not active[lane]:
             n[lane] = _reject_few(value, sigma, count, n[lane], lane, sky[lane], low, high)
+    if going:
+        _sort_all(value, rows, count, first)
     passes = 0
     while going and not (how == 1 and passes == _KAPPA_PASSES):
         passes += 1
-        rows[:count] = value[:count]
-        _sort(rows, count)
         for lane in range(LANES):
-            centre[lane] = _median(rows, n[lane], lane) if active[lane] else 0.0
+            centre[lane] = _median(rows, first[lane], n[lane], lane) if active[lane] else 0.0
         if how == 1:
-            _median_deviations(rows, n, active, centre, spread)
+            _median_deviations(rows, first, n, active, centre, spread)
         else:
-            _winsorised_sigmas(rows, count, n, active, centre, cut_low, cut_high, (a, b, c, d), spread)
-        _drop(value, sigma, rows, count, n, active, (low, high), sky, (centre, spread, a, b, lost), drops)
+            _winsorised_sigmas(rows, count, first, n, active, centre, cut_low, cut_high, (a, b, c, d), spread)
+        _drop(value, sigma, rows, count, first, n, active, (low, high), sky, (centre, spread, a, b, lost), drops)
         going = False
         for lane in range(LANES):
             going = going or active[lane]
@@ -281,7 +341,7 @@ def _take_carried(
     rows[:count] = value[:count]
     _sort(rows, count)
     for lane in range(LANES):
-        centre = _median(rows, n[lane], lane) if n[lane] > 0 else 0.0
+        centre = _median(rows, 0, n[lane], lane) if n[lane] > 0 else 0.0
         signal = DROP_SHARE * max(centre - sky[lane], 0.0)
         near = 0
         for j in range(count):
@@ -426,8 +486,8 @@ def _combine_rows(
     drop_noise = np.empty((channels, most if carries else 0), np.float32)
     into = (value, share, noise, n, carried, drop_noise)
     found, active = np.empty(LANES, np.int64), np.empty(LANES, np.bool_)
-    lost, levels = np.empty(LANES, np.int64), np.empty(LANES)
-    work = (centre, spread, a, b, c3, d, lost, active)
+    lost, lowest, levels = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(LANES)
+    work = (centre, spread, a, b, c3, d, lost, lowest, active)
     for row in range(row0, row1):
         for first in range(0, width, LANES):
             last = min(first + LANES, width)
@@ -455,7 +515,7 @@ def _combine_rows(
                         certainty = b[lane] * b[lane] / d[lane] if d[lane] > 0.0 else b[lane]
                         combined = a[lane] / b[lane]
                         if median:
-                            combined = _median(rows, k, lane)
+                            combined = _median(rows, 0, k, lane)
                             certainty /= 0.5 * np.pi if k > 2 else 1.0
                     out_value[row - row0, x, c] = combined
                     out_weight[row - row0, x, c] = certainty

@@ -133,12 +133,14 @@ def _make_resampler(fixed_taps: int, fixed_channels: int) -> Any:
         inner: int,
         out: Any,
         calibration: Any,
+        origin: Any,
+        shape: Any,
     ) -> None:
         channels = fixed_channels if fixed_channels else source.shape[2]
         taps = fixed_taps if fixed_taps else table.shape[1]
         inner_taps = 4 if fixed_taps else 2 * inner
-        height, width = source.shape[0], source.shape[1]
-        flat = source.reshape(height, width * channels)
+        height, width = shape
+        flat = source.reshape(source.shape[0], source.shape[1] * channels)
         # Vector registers hold 8 floats: whole ones are read, what is beyond the taps is not used.
         entries = (taps * channels + 7) // 8 * 8
         bounds = (inner_taps * channels + 7) // 8 * 8
@@ -160,12 +162,14 @@ def _make_resampler(fixed_taps: int, fixed_channels: int) -> Any:
                 _phase_weights(table, x - left, taps, wx)
                 _phase_weights(table, y - top, taps, wy)
                 x0, y0 = left - taps // 2 + 1, top - taps // 2 + 1
+                # Counted on the whole source: the same way is taken from any part of it.
+                whole = x0 >= 0 and y0 >= 0 and x0 * channels + entries + 8 <= width * channels and y0 + taps <= height
+                x0, y0 = x0 - origin[1], y0 - origin[0]
                 begin = x0 * channels
-                whole = x0 >= 0 and y0 >= 0 and begin + entries + 8 <= flat.shape[1] and y0 + taps <= height
                 if whole:
                     _column_sums(flat, y0, begin, wy, taps, entries, sums)
                     _column_ranges(flat, y0 + skip, begin + skip * channels, inner_taps, bounds, low, high)
-                near_x, near_y = int(np.floor(x + 0.5)), int(np.floor(y + 0.5))
+                near_x, near_y = int(np.floor(x + 0.5)) - origin[1], int(np.floor(y + 0.5)) - origin[0]
                 for c in range(channels):
                     if not abs(source[near_y, near_x, c]) < _INFINITY:
                         out[r, q, c] = np.nan
@@ -195,9 +199,17 @@ _resample_any = _make_resampler(0, 0)
 
 @_jit
 def _copy_nearest(
-    source: Any, nodes: Any, step: int, first_row: int, first_column: int, out: Any, calibration: Any
+    source: Any,
+    nodes: Any,
+    step: int,
+    first_row: int,
+    first_column: int,
+    out: Any,
+    calibration: Any,
+    origin: Any,
+    shape: Any,
 ) -> None:
-    height, width = source.shape[0], source.shape[1]
+    height, width = shape
     for r in range(out.shape[0]):
         j = (first_row + r) // step
         v = (first_row + r - j * step) / step
@@ -206,7 +218,7 @@ def _copy_nearest(
             u = (first_column + q - i * step) / step
             x, y = _at_nodes(nodes, 0, j, i, v, u), _at_nodes(nodes, 1, j, i, v, u)
             if x >= -0.5 and x < width - 0.5 and y >= -0.5 and y < height - 0.5:
-                out[r, q, :] = source[int(np.floor(y + 0.5)), int(np.floor(x + 0.5)), :]
+                out[r, q, :] = source[int(np.floor(y + 0.5)) - origin[0], int(np.floor(x + 0.5)) - origin[1], :]
                 _calibrate(out[r, q], x, y, width, height, calibration)
             else:
                 out[r, q, :] = np.nan
@@ -223,6 +235,9 @@ def resample_box(
     inner: int,
     out: Any,
     calibration: Any,
+    *,
+    origin: tuple[int, int] = (0, 0),
+    shape: tuple[int, int] | None = None,
 ) -> None:
     """Fill `out` with the values of `source` where the pixel map sends its pixels.
 
@@ -244,11 +259,16 @@ def resample_box(
         Written whole; NaN outside of the source. See `warp.resample` for the rules.
     calibration : float64 (C, 11)
         ``SubCalibration.coefficients``, applied to every value; (0, 11) leaves them as they are.
+    origin, shape : tuple of int, optional
+        Row and column of ``source[0, 0]``, and height and width, of the whole of which `source` is a part; it holds
+        what `warp.kernel_reach` asks for.
     """
+    shape = source.shape[:2] if shape is None else shape
+    whole = (int(origin[0]), int(origin[1])), (int(shape[0]), int(shape[1]))
     if nearest:
-        _copy_nearest(source, nodes, step, first_row, first_column, out, calibration)
+        _copy_nearest(source, nodes, step, first_row, first_column, out, calibration, *whole)
         return
     kernel = _resamplers.get((table.shape[1], source.shape[2]), _resample_any)
     if inner != 2:
         kernel = _resample_any
-    kernel(source, nodes, step, first_row, first_column, table, inner, out, calibration)
+    kernel(source, nodes, step, first_row, first_column, table, inner, out, calibration, *whole)

@@ -75,11 +75,8 @@ def _corners(nodes: Any, j: int, i: int, v: float, u: float, half: float, origin
         y = (1.0 - t) * ((1.0 - s) * nodes[j, i, 1] + s * nodes[j, i + 1, 1])
         y += t * ((1.0 - s) * nodes[j + 1, i, 1] + s * nodes[j + 1, i + 1, 1])
         qx[k], qy[k] = x - origin[0] + 0.5, y - origin[1] + 0.5
-    area = 0.0
-    for k in range(4):
-        m = (k + 1) % 4
-        area += qx[k] * qy[m] - qx[m] * qy[k]
-    return abs(0.5 * area)
+    # From the diagonals: the same wherever the target begins.
+    return abs(0.5 * ((qx[2] - qx[0]) * (qy[3] - qy[1]) - (qx[3] - qx[1]) * (qy[2] - qy[0])))
 
 
 @_jit
@@ -125,20 +122,21 @@ def _drop_cell(
     qx: Any,
     qy: Any,
     values: Any,
+    part: Any,
 ) -> None:
     """Drop the pixels between four nodes; `half` is half the side of a drop in cells."""
     j, i, y0, x0, step = cell
-    height, width, count = source.shape
-    for row in range(max(0, y0), min(height, y0 + step)):
-        for column in range(max(0, x0), min(width, x0 + step)):
+    top, left, height, width = part
+    for row in range(max(top, y0), min(top + source.shape[0], y0 + step)):
+        for column in range(max(left, x0), min(left + source.shape[1], x0 + step)):
             own = channels[row % 2, column % 2]
-            if own >= 0 and not abs(source[row, column, own]) < np.inf:
+            if own >= 0 and not abs(source[row - top, column - left, own]) < np.inf:
                 continue
             area = _corners(nodes, j, i, (row - y0) / step, (column - x0) / step, half, origin, qx, qy)
             if not area > 0.0:
                 continue
-            for c in range(count):
-                values[c] = source[row, column, c]
+            for c in range(value.shape[2]):
+                values[c] = source[row - top, column - left, c]
                 if calibration.shape[0] > 0 and (own < 0 or own == c):
                     values[c] = _calibrated(values[c], column, row, height, width, calibration[c])
             _drop(qx, qy, area, values, own, value, share)
@@ -155,6 +153,7 @@ def drop_pixels(
     pixfrac: float,
     origin: Any,
     calibration: Any,
+    part: Any,
     value: Any,
     share: Any,
 ) -> None:
@@ -162,8 +161,8 @@ def drop_pixels(
 
     Parameters
     ----------
-    source : float32 (H, W, C), C-contiguous
-        NaN = invalid.
+    source : float32 (H, W, C or more), C-contiguous
+        Numbers of a pixel beyond those of `value` are not looked at; NaN = invalid.
     channels : int64 (2, 2)
         The one channel of the pixels of the first two rows and columns that is dropped; -1 for all.
     nodes : float64 (rows, columns, 2)
@@ -176,19 +175,21 @@ def drop_pixels(
         Target (x, y) of the first pixel of `value`.
     calibration : float64 (C, 11)
         ``SubCalibration.coefficients``; (0, 11) leaves values as they are.
+    part : tuple of int
+        Row and column of ``source[0, 0]`` on the whole source, and the height and width of that.
     value, share : float32 (h, w, C)
         Written whole.
     """
     value[:] = 0.0
     share[:] = 0.0
-    qx, qy, values = np.empty(4), np.empty(4), np.empty(source.shape[2])
+    qx, qy, values = np.empty(4), np.empty(4), np.empty(value.shape[2])
     half = 0.5 * pixfrac / step
     for j in range(nodes.shape[0] - 1):
         for i in range(nodes.shape[1] - 1):
             if not _cell_reaches(nodes, j, i, step, origin, value.shape[0], value.shape[1]):
                 continue
             cell = (j, i, node_y0 + j * step, node_x0 + i * step, step)
-            _drop_cell(source, channels, nodes, cell, half, origin, calibration, value, share, qx, qy, values)
+            _drop_cell(source, channels, nodes, cell, half, origin, calibration, value, share, qx, qy, values, part)
     _divide(value, share)
 
 

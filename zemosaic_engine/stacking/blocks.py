@@ -7,7 +7,10 @@ the whole sub.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+import queue
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,17 +27,15 @@ from ..photometry.calibration import SubCalibration
 from ..photometry.sky import sky_noise
 from ..settings import GridSettings
 from ..sub_parts import SubParts
-from ..warp import PixelMap, kernel_stretch, kernel_table, pixel_map, source_box
+from ..warp import PixelMap, pixel_map
 from ..wcs import CanvasPlan
 from .combine import Stack
-from .samples import radial_weights
+from .placing import Placer
+from .samples import planes_of, radial_weights
 from .sky_map import SkyMap
 
-_COLOURS = 3
-_REACH_PX = 4  # taps of Lanczos-3, and one for rounding
-_LARGEST_SIDE_PX = 512
+_LARGEST_SIDE_PX = 512  # of a block, in pixels of the canvas or of the subs, whichever are finer
 _LEAST_SIDE_PX = 16
-_SAMPLE_BYTES = 4 * _COLOURS
 _NOISE_SIDE_PX = 192
 
 
@@ -48,17 +49,43 @@ class BlockSub:
     footprint : Footprint
     mapping : PixelMap
         From its whole footprint on the canvas to its pixels.
-    calibration : ndarray of float64, shape (11, 4)
-        For the resampling kernel.
-    noise : ndarray of float32, shape (3,)
-        Sky noise of a resampled pixel on the common scale.
+    falls : PixelMap or None
+        From its pixels to the canvas; None without drizzle.
+    calibration : SubCalibration or None
+    noise, drop_noise : ndarray of float32, shape (C,)
+        Sky noise of a resampled pixel, and of a drop, on the common scale.
     """
 
     number: int
     footprint: Footprint
     mapping: PixelMap
-    calibration: NDArray[np.float64]
+    falls: PixelMap | None
+    calibration: SubCalibration | None
     noise: NDArray[np.float32]
+    drop_noise: NDArray[np.float32]
+
+
+class _Buffers:
+    """Memory for the samples of blocks, handed from one to the next: its pages are asked for once."""
+
+    def __init__(self) -> None:
+        self._free: queue.SimpleQueue[NDArray[np.float32]] = queue.SimpleQueue()
+
+    @contextmanager
+    def lent(self, shape: tuple[int, int]) -> Iterator[NDArray[np.float32]]:
+        """An array of this shape, whatever is in it."""
+        try:
+            buffer = self._free.get_nowait()
+        except queue.Empty:
+            buffer = np.empty(0, dtype=np.float32)
+        needed = math.prod(shape)
+        if buffer.size < needed:
+            del buffer  # before the larger one is asked for
+            buffer = np.empty(needed, dtype=np.float32)
+        try:
+            yield buffer[:needed].reshape(shape)
+        finally:
+            self._free.put(buffer)
 
 
 class BlockStacker:
@@ -67,7 +94,7 @@ class BlockStacker:
     Parameters
     ----------
     infos : sequence of SubInfo
-        Bayer subs; numbers refer to this order.
+        The subs; numbers refer to this order.
     footprints : sequence of Footprint
         Of the subs, in the same order.
     canvas : CanvasPlan
@@ -90,9 +117,14 @@ class BlockStacker:
         sample_bytes: int,
     ) -> None:
         self._infos, self._footprints, self._canvas = infos, footprints, canvas
-        self._parts, self._calibrations, self._settings = parts, calibrations, settings
+        self._placer = Placer(infos, canvas, parts, settings)
+        self._calibrations, self._settings = calibrations, settings
+        self._channels, self._planes = infos[0].channels, planes_of(settings)
         self._threads = thread_count(settings.threads)
         self._block_bytes = max(sample_bytes // self._threads, 1)
+        # On a coarse canvas a block looks at a larger part of a sub.
+        coarseness = max(1.0, *(canvas.pixel_scale_arcsec / info.pixel_scale_arcsec for info in infos))
+        self._largest_side = max(_LEAST_SIDE_PX, int(_LARGEST_SIDE_PX / coarseness))
         self._known: dict[int, BlockSub | None] = {}
 
     def prepare(self, numbers: Sequence[int], cancel: CancelToken) -> list[BlockSub]:
@@ -117,15 +149,17 @@ class BlockStacker:
         used : set of int
             Numbers of the subs that have a valid sample.
         """
-        shape = (*box.shape, _COLOURS)
+        shape = (*box.shape, self._channels)
         pixels = np.full(shape, np.nan, dtype=np.float32)
         weight, coverage = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.uint16)
         blocks = [block for part in fresh for block in self._cut(part, subs)]
         # The longest first, so that no thread is left with one while the others have nothing to do.
         blocks.sort(key=lambda block: self._bytes_of(block, subs), reverse=True)
 
+        buffers = _Buffers()
+
         def stack_one(block: Box) -> tuple[set[int], int, int]:
-            into, used = self._stack_block(block, subs, sky)
+            into, used = self._stack_block(block, subs, sky, buffers)
             where = block.relative_to(box).slices
             pixels[where], weight[where], coverage[where] = into[:3]
             return used, int(into[2].sum(dtype=np.int64)), int(into[3].sum(dtype=np.int64))
@@ -137,61 +171,46 @@ class BlockStacker:
 
     def _prepare_one(self, number: int) -> BlockSub | None:
         info, footprint = self._infos[number], self._footprints[number]
-        table = np.zeros((11, 4))
-        table[0] = 1.0
-        given = self._calibrations.get(number)
-        if given is not None:
-            table[:, :_COLOURS] = given.coefficients.T
         mapping = pixel_map(info.wcs, self._canvas.wcs, footprint.box, src_shape=info.shape)
-        sub = BlockSub(number, footprint, mapping, table, np.ones(_COLOURS, dtype=np.float32))
+        calibration = self._calibrations.get(number)
         try:
-            noise = self._noise(sub, given)
+            noise, drop_noise = self._noises(number, footprint.box, mapping, calibration)
         except SubError:
             return None
-        return BlockSub(number, footprint, mapping, table, noise.astype(np.float32))
+        falls = self._placer.falls(number)
+        return BlockSub(number, footprint, mapping, falls, calibration, noise, drop_noise)
 
-    def _noise(self, sub: BlockSub, calibration: SubCalibration | None) -> NDArray[np.float64]:
-        """Noise of a resampled pixel, from the middle of the sub, at the mean brightness of its field."""
-        box = sub.footprint.box
+    def _noises(
+        self, number: int, box: Box, mapping: PixelMap, calibration: SubCalibration | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Noise of a resampled pixel and of a drop, from the middle of the sub, at the mean brightness of its field."""
         y, x = (box.y0 + box.y1) // 2, (box.x0 + box.x1) // 2
         middle = Box(y, y, x, x).grow(_NOISE_SIDE_PX // 2, _NOISE_SIDE_PX // 2).intersect(box)
-        samples = np.empty((*middle.shape, _COLOURS), dtype=np.float32)
-        plain = np.zeros((11, 4))
-        plain[0] = 1.0
-        self._resample(sub, middle, samples, plain)
-        noise = sky_noise(samples)
-        if calibration is None:
-            return np.where(noise > 0, noise, 1.0)
-        v, u = (side.ravel() for side in np.mgrid[-1:1:9j, -1:1:9j])
-        height, width = self._infos[sub.number].shape
-        diagonal = np.hypot(height, width)
-        factor, _ = calibration.at(u * width / diagonal, v * height / diagonal)
-        noise = noise * factor.mean(axis=0)
-        if calibration.weight is not None:
-            with np.errstate(divide="ignore"):
-                noise = np.where(noise > 0, noise, 1.0 / np.sqrt(calibration.weight))
-        return np.where((noise > 0) & np.isfinite(noise), noise, 1.0)
+        samples = np.empty((*middle.shape, self._channels), dtype=np.float32)
+        self._placer.place(number, mapping, None, middle, (samples,), None)
+        noise = self._on_scale(number, sky_noise(samples), calibration)
+        if self._planes == 1:
+            return noise, noise
+        return noise, self._on_scale(number, self._placer.noise_of_drops(number, mapping, middle), calibration)
 
-    def _resample(self, sub: BlockSub, box: Box, out: NDArray[np.float32], calibration: NDArray[np.float64]) -> int:
-        """Fill `out` with a sub; the number of pixels that have a value."""
-        shape = self._infos[sub.number].shape
-        part = source_box(sub.mapping, box, shape, _REACH_PX)
-        if part.is_empty:
-            out[...] = np.nan
-            return 0
-        from ..kernels import resampling
-
-        pixels, origin = self._parts.read(sub.number, part)
-        return int(
-            resampling.resample_part(
-                pixels, origin, shape, sub.mapping.nodes, sub.mapping.step, box.y0 - sub.mapping.node_y0,
-                box.x0 - sub.mapping.node_x0, _lanczos_table(), calibration, out,
-            )
-        )  # fmt: skip
+    def _on_scale(
+        self, number: int, noise: NDArray[np.float64], calibration: SubCalibration | None
+    ) -> NDArray[np.float32]:
+        """A noise in ADU of a sub, on the common scale; from its weight, or 1, where it could not be measured."""
+        if calibration is not None:
+            v, u = (side.ravel() for side in np.mgrid[-1:1:9j, -1:1:9j])
+            height, width = self._infos[number].shape
+            diagonal = np.hypot(height, width)
+            factor, _ = calibration.at(u * width / diagonal, v * height / diagonal)
+            noise = noise * factor.mean(axis=0)
+            if calibration.weight is not None:
+                with np.errstate(divide="ignore"):
+                    noise = np.where(noise > 0, noise, 1.0 / np.sqrt(calibration.weight))
+        return np.where((noise > 0) & np.isfinite(noise), noise, 1.0).astype(np.float32)
 
     def _cut(self, part: Box, subs: Sequence[BlockSub]) -> list[Box]:
         """Blocks whose samples fit the memory of a thread."""
-        rows, columns = (cut_evenly(side, _LARGEST_SIDE_PX) for side in part.shape)
+        rows, columns = (cut_evenly(side, self._largest_side) for side in part.shape)
         blocks = [Box(part.y0 + y0, part.y0 + y1, part.x0 + x0, part.x0 + x1) for y0, y1 in rows for x0, x1 in columns]
         return [small for block in blocks for small in self._halved(block, subs)]
 
@@ -207,79 +226,75 @@ class BlockStacker:
             halves = Box(block.y0, block.y1, block.x0, middle), Box(block.y0, block.y1, middle, block.x1)
         return [small for half in halves for small in self._halved(half, there)]
 
-    @staticmethod
-    def _bytes_of(block: Box, subs: Sequence[BlockSub]) -> int:
+    def _bytes_of(self, block: Box, subs: Sequence[BlockSub]) -> int:
         """Of the samples of a block."""
         crops = (sub.footprint.box.intersect(block) for sub in subs)
-        return sum(_SAMPLE_BYTES * crop.height * crop.width for crop in crops if not crop.is_empty)
+        pixels = sum(crop.height * crop.width for crop in crops if not crop.is_empty)
+        return 4 * self._channels * self._planes * pixels
 
     def _stack_block(
-        self, block: Box, subs: Sequence[BlockSub], sky: SkyMap
+        self, block: Box, subs: Sequence[BlockSub], sky: SkyMap, buffers: _Buffers
     ) -> tuple[tuple[NDArray, NDArray, NDArray, NDArray], set[int]]:
         """Value, weight, coverage and rejected samples of a block, and who is in it."""
         there = [(sub, sub.footprint.box.intersect(block)) for sub in subs if sub.footprint.meets(block)]
         there = [(sub, crop) for sub, crop in there if not crop.is_empty]
-        sizes = [crop.height * crop.width * _COLOURS for _, crop in there]
+        sizes = [crop.height * crop.width * self._channels for _, crop in there]
         start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        samples = np.empty(int(start[-1]), dtype=np.float32)
-        kept = []
-        for place, (sub, crop) in enumerate(there):
-            target = samples[start[place] : start[place + 1]].reshape(*crop.shape, _COLOURS)
-            try:
-                found = self._resample(sub, crop, target, sub.calibration)
-            except SubError:  # noted by the parts, told at the end of the tile
-                found = 0
-            if found:
-                kept.append(place)
-        shape = (*block.shape, _COLOURS)
+        shape = (*block.shape, self._channels)
         out = (
             np.empty(shape, dtype=np.float32),
             np.empty(shape, dtype=np.float32),
             np.empty(shape, dtype=np.uint16),
             np.empty(shape, dtype=np.uint16),
         )
-        self._combine(block, [there[place] for place in kept], samples, start[kept], sky, out)
+        with buffers.lent((self._planes, int(start[-1]))) as planes:
+            kept = [
+                place
+                for place, (sub, crop) in enumerate(there)
+                if self._place(sub, crop, [plane[start[place] : start[place + 1]] for plane in planes])
+            ]
+            self._combine(block, [there[place] for place in kept], planes, start[kept], sky, out)
         return out, {there[place][0].number for place in kept}
+
+    def _place(self, sub: BlockSub, crop: Box, planes: Sequence[NDArray[np.float32]]) -> bool:
+        """Write the samples of a sub; False if it has none there."""
+        target = [plane.reshape(*crop.shape, self._channels) for plane in planes]
+        try:
+            return self._placer.place(sub.number, sub.mapping, sub.falls, crop, target, sub.calibration) > 0
+        except SubError:  # noted by the parts, told at the end of the tile
+            return False
 
     def _combine(
         self,
         block: Box,
         there: Sequence[tuple[BlockSub, Box]],
-        samples: NDArray[np.float32],
+        planes: NDArray[np.float32],
         start: NDArray[np.int64],
         sky: SkyMap,
         out: tuple[NDArray, NDArray, NDArray, NDArray],
     ) -> None:
         from ..kernels import combining
 
-        settings, count = self._settings, len(there)
-        noise = np.array([sub.noise for sub, _ in there], dtype=np.float32).reshape(count, _COLOURS)
+        settings, count, channels = self._settings, len(there), self._channels
+        noise = np.array([sub.noise for sub, _ in there], dtype=np.float32).reshape(count, channels)
         weight = np.ones_like(noise)
         if settings.stack_weight_method == "noise_variance":
             weight = (1.0 / np.square(noise, dtype=np.float64)).astype(np.float32)
+        dropped = None
+        if self._planes > 1:
+            dropped = (
+                *planes[1:],
+                np.array([sub.drop_noise for sub, _ in there], dtype=np.float32).reshape(count, channels),
+            )
         footprints = [sub.footprint for sub, _ in there]
         combining.combine_rows(
-            samples, start,
+            planes[0], start,
             np.array([crop.relative_to(block) for _, crop in there], dtype=np.int64).reshape(-1, 4),
-            0, block.height, block.width, _COLOURS,
+            0, block.height, block.width, channels,
             np.ones_like(noise), np.zeros_like(noise), weight, noise,
             np.array([footprint.edges for footprint in footprints]).reshape(-1, 4, 3), settings.edge_feather_px,
             radial_weights(footprints, settings), sky.level, reference.REJECT[settings.stack_reject_algo],
             settings.stack_kappa_low, settings.stack_kappa_high, settings.winsor_limits[0], settings.winsor_limits[1],
-            reference.COMBINE[settings.stack_final_combine], *out,
+            reference.COMBINE[settings.stack_final_combine], *out, dropped,
             sky_step=sky.cell_px, origin=(block.y0, block.x0),
         )  # fmt: skip
-
-
-def serves(infos: Sequence[SubInfo], settings: GridSettings, canvas: CanvasPlan) -> bool:
-    """True if blocks can stack these subs: Bayer images by Lanczos-3 at about their own scale."""
-    return settings.resample_kernel == "lanczos3" and all(
-        info.bayer is not None and kernel_stretch(canvas.pixel_scale_arcsec / info.pixel_scale_arcsec) == 1.0
-        for info in infos
-    )
-
-
-def _lanczos_table() -> NDArray[np.float32]:
-    """Weights of the six taps, filled up to eight."""
-    table = kernel_table("lanczos3", 1.0)
-    return np.ascontiguousarray(np.pad(table, ((0, 0), (0, 8 - table.shape[1]))))

@@ -20,13 +20,10 @@ from ..memory import SampleStore
 from ..photometry.scales import SampleFacts
 from ..photometry.stars import Stars
 from ..settings import GridSettings
-from ..warp import Kernel, pixel_map, pixel_to_sky, resample, sky_to_pixel
+from ..warp import pixel_map, pixel_to_sky, resample, sky_to_pixel
 from ..wcs import CanvasPlan
-from .samples import Drops, Samples, measure_sample, radial_weights
+from .samples import Drops, Samples, interpolation_of, measure_sample, planes_of, radial_weights
 from .survey import Survey
-
-#: Whose samples are judged for drops: an interpolated sample lies where its pixel is, a drop beside it.
-_JUDGE: Kernel = "lanczos3"
 
 Gathered = tuple[Samples, list[SampleFacts], list[int]]
 
@@ -52,7 +49,7 @@ def gather(
     start = np.concatenate([[0], np.cumsum([crop.height * crop.width * channels for crop in crops])]).astype(np.int64)
     buffer, *dropped = np.split(store.begin(planes_of(settings) * int(start[-1])), planes_of(settings))
     drops = Drops(dropped[0], dropped[1], np.zeros((len(crops), channels))) if dropped else None
-    kernel = _JUDGE if settings.resample_kernel == "drizzle" else settings.resample_kernel
+    kernel = interpolation_of(settings)
 
     def resample_one(place: int) -> SampleFacts | None:
         number, crop = layout.subs[place], crops[place]
@@ -91,11 +88,6 @@ def gather(
         None if drops is None else replace(drops, noise=drops.noise[kept]),
     )
     return samples, [facts for facts in measured if facts is not None], numbers
-
-
-def planes_of(settings: GridSettings) -> int:
-    """Numbers that are held of each sample: its value, and of a drop its value and share beside it."""
-    return 3 if settings.resample_kernel == "drizzle" else 1
 
 
 def _on_grid(stars: Stars, canvas: CanvasPlan, grid: CanvasPlan | None) -> Stars:

@@ -14,6 +14,10 @@ from ..photometry.scales import SampleFacts
 from ..photometry.sky import CELL_PX, cell_medians, sky_noise
 from ..photometry.stars import Stars
 from ..settings import GridSettings
+from ..warp import Kernel
+
+#: Whose samples are judged for drops: an interpolated sample lies where its pixel is, a drop beside it.
+_JUDGE: Kernel = "lanczos3"
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,16 @@ class Samples:
         y0, y1, x0, x1 = self.boxes[index]
         size = (y1 - y0) * (x1 - x0) * self.shape[2]
         return flat[self.start[index] : self.start[index] + size].reshape(y1 - y0, x1 - x0, self.shape[2])
+
+
+def planes_of(settings: GridSettings) -> int:
+    """Numbers that are held of each sample: its value, and of a drop its value and share beside it."""
+    return 3 if settings.resample_kernel == "drizzle" else 1
+
+
+def interpolation_of(settings: GridSettings) -> Kernel:
+    """The kernel by which samples are interpolated; those of drizzle are judged by it."""
+    return _JUDGE if settings.resample_kernel == "drizzle" else settings.resample_kernel
 
 
 def measure_sample(

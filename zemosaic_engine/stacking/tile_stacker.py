@@ -22,7 +22,7 @@ from ..sub_parts import SubParts
 from ..tile_matching import channel_names
 from ..tiles import TilePixels
 from ..wcs import CanvasPlan
-from .blocks import BlockStacker, serves
+from .blocks import BlockStacker
 from .combine import Stack, combine, normalise
 from .gather import gather
 from .shelf import TileShelf
@@ -32,17 +32,16 @@ from .survey import Survey
 _SOME_GAPS = 1e-3
 
 
-def stacks_blocks(request: GridRequest, canvas: CanvasPlan, layouts: Sequence[TileLayout]) -> bool:
-    """True if tiles can be stacked block by block: cells of the canvas, colour subs that are calibrated one by one."""
+def stacks_blocks(request: GridRequest, layouts: Sequence[TileLayout]) -> bool:
+    """True if tiles can be stacked block by block: cells of the canvas, subs that are calibrated one by one."""
     calibrated = request.settings.photometry == "survey" or request.calibrations is not None
-    on_canvas = all(layout.grid is None for layout in layouts)
-    return calibrated and on_canvas and serves(request.infos, request.settings, canvas)
+    return calibrated and all(layout.grid is None for layout in layouts)
 
 
 class TileStacker:
     """Stacks the tiles of a run.
 
-    Colour subs that are calibrated one by one are stacked block by block; where an earlier tile holds the
+    Subs that are calibrated one by one are stacked block by block; where an earlier tile holds the
     same pixels already they are taken from its file, bit by bit what would be computed again. All other
     subs are resampled onto the whole tile first, because its own levels are measured there.
 
@@ -167,6 +166,8 @@ class TileStacker:
             _equalise(layout.name, stack, self._request.settings, survey, self._tell)
         for part, owner in held:
             used |= self._copy(layout, stack, part, owners[owner], earlier)
+        if used and self._request.settings.resample_kernel == "drizzle":
+            _tell_gaps(layout.name, stack, self._request.settings, self._tell)
         return (stack if used else None), [number for number in layout.subs if number in used]
 
     def _copy(self, layout: TileLayout, stack: Stack, part: Box, other: TileLayout, earlier: TileShelf) -> set[int]:

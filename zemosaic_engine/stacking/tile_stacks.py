@@ -25,8 +25,8 @@ from ..resume.lost_inputs import raise_if_lost
 from ..settings import GridSettings
 from ..tiles import Tile, TilePixels, examine, write_tile
 from ..wcs import CanvasPlan
-from .gather import planes_of
 from .past import Past, StackedTile
+from .samples import planes_of
 from .shelf import TileShelf, tile_wcs
 from .survey import calibrate
 from .tile_stacker import TileStacker, stacks_blocks
@@ -86,21 +86,22 @@ def stack_tiles(
     gpu = _gpu(settings, tell)
     budget = int(settings.memory_gb * 1e9) or memory.available_bytes() // 2
     past = Past(request, canvas, tell, cancel)
-    by_blocks = gpu is None and stacks_blocks(request, canvas, layouts)
+    by_blocks = gpu is None and stacks_blocks(request, layouts)
     # Blocks decode the parts that they need: whole subs are measured and let go.
     loader = _open_loader(request, canvas, 0 if by_blocks else budget // 2, past, tell)
     if settings.resample_kernel == "drizzle":
         _check_drops(infos, max((len(layout.subs) for layout in layouts), default=0), canvas, settings)
-    samples = budget // 2
+    samples, planes = budget // 2, planes_of(settings)
     if by_blocks:
-        planned = plan_memory(infos, canvas, layouts, thread_count(settings.threads), int(settings.memory_gb * 1e9))
+        threads, limit = thread_count(settings.threads), int(settings.memory_gb * 1e9)
+        planned = plan_memory(infos, canvas, layouts, threads, limit, planes)
         samples = planned.samples
         tell.log(
             f"[GRID] Memory: a peak of {memory.size_text(planned.peak)} is planned, "
             f"{memory.size_text(samples)} of it for samples"
         )
     else:
-        planes, channels = planes_of(settings), infos[0].channels
+        channels = infos[0].channels
         deepest = max(
             (sample_bytes(layout, placed(layout, infos, footprints), channels, planes) for layout in layouts), default=0
         )
