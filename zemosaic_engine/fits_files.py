@@ -387,10 +387,12 @@ def _physical(raw: NDArray, image: StoredImage) -> NDArray[np.generic]:
     missing = raw == int(blank) if not math.isnan(blank) else None
     if missing is not None and not missing.any():
         missing = None
-    if is_integer and scale == 1.0 and missing is None:
+    if is_integer and scale == 1.0:
         shifted = _shifted_integers(raw, zero)
-        if shifted is not None:
+        if shifted is not None and missing is None:
             return shifted
+        if shifted is not None:
+            raw, zero = shifted, 0.0  # exactly, so that a part without BLANK has the same numbers
     values = np.empty(raw.shape, dtype=np.float32)
     # Ufuncs work in small buffers: double precision without a copy of the image in it.
     with np.errstate(over="ignore", invalid="ignore"):

@@ -1,12 +1,15 @@
 """Parts of subs are what the whole frame is there, and blocks what the whole tile would be, to the last bit."""
 
 import gzip
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from zemosaic_engine import drizzle, plan
 from zemosaic_engine.events import CancelToken
+from zemosaic_engine.fits_files import read_image
 from zemosaic_engine.footprints import footprint_of
 from zemosaic_engine.frames import load_frame, read_sub_info
 from zemosaic_engine.geometry import Box, cut_evenly, without
@@ -14,9 +17,10 @@ from zemosaic_engine.photometry.calibration import SubCalibration
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
 from zemosaic_engine.stacking.blocks import BlockStacker
+from zemosaic_engine.stacking.placing import Placer
 from zemosaic_engine.stacking.sky_map import SkyMap
 from zemosaic_engine.sub_parts import SubParts
-from zemosaic_engine.warp import pixel_map, resample
+from zemosaic_engine.warp import PixelMap, pixel_map, resample
 from zemosaic_engine.wcs import plan_canvas
 
 
@@ -145,3 +149,38 @@ def test_a_block_holds_what_the_whole_sub_gives_there(surveys, tmp_path, sensor,
                     np.testing.assert_allclose(ours, there, rtol=3e-6, atol=1e-3)
                 else:
                     np.testing.assert_array_equal(ours, there)
+
+
+@pytest.mark.parametrize(("sensor", "kernel"), [("GRBG", "lanczos3"), ("GRBG", "cubic"), ("rgb", "lanczos3")])
+def test_a_sub_counts_in_a_block_where_one_of_its_colours_is_missing(surveys, tmp_path, sensor, kernel):
+    made, subs, _, infos = stacker(surveys(sensor), tmp_path, GridSettings(resample_kernel=kernel), 10**9)
+    height, width = infos[0].shape
+    rows, columns = np.mgrid[:height, :width]
+    red = (rows % 2 == 0) & (columns % 2 == 1) if sensor == "GRBG" else np.ones((height, width), bool)
+    stored = read_image(infos[0].path, infos[0].hdu).astype(np.float32)
+    (stored if sensor == "GRBG" else stored[0])[red] = np.nan
+    fits.PrimaryHDU(stored, fits.getheader(infos[0].path)).writeto(tmp_path / "no_red.fits")
+    info = replace(infos[0], path=tmp_path / "no_red.fits")
+    parts = SubParts([info], lambda _: None, tmp_path, {})
+    box = subs[0].footprint.box
+    out = np.empty((*box.shape, 3), np.float32)
+    found = Placer([info], made._canvas, parts, made._settings).place(0, subs[0].mapping, None, box, (out,), None)
+    assert np.isnan(out[..., 0]).all()
+    assert found == np.isfinite(out[..., 1]).sum() > 1000
+
+
+def test_drops_are_the_same_in_every_box_where_coordinates_get_a_digit_more():
+    step, side = 32, 96
+    around = step * np.arange(-1, 5) - side / 2
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        turn, scale, (x, y) = rng.uniform(0, np.pi), rng.uniform(0.6, 1.4), rng.uniform((1021, 61), (1027, 67))
+        v, u = np.meshgrid(around, around, indexing="ij")
+        nodes = [x + scale * (np.cos(turn) * u - np.sin(turn) * v), y + scale * (np.sin(turn) * u + np.cos(turn) * v)]
+        whole = Box(0, side, 0, side).grow(1, 1)
+        falls = PixelMap(whole, step, -step, -step, np.stack(nodes, axis=-1), 1.0 / scale, 0.0)
+        pixels = rng.normal(1000, 30, (side, side, 1)).astype(np.float32)
+        box = Box(16, 100, 1001, 1060)
+        there = drizzle.drop(pixels, falls, Box(0, 128, 0, 1100), 0.7)
+        for ours, expected in zip(drizzle.drop(pixels, falls, box, 0.7), there, strict=True):
+            np.testing.assert_array_equal(ours, expected[box.slices])

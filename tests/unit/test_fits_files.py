@@ -102,6 +102,18 @@ def test_bscale_bzero_and_blank(tmp_path, dtype, bitpix, cards):
     np.testing.assert_allclose(image, expected, rtol=3e-7)
 
 
+@pytest.mark.parametrize(("dtype", "bitpix"), [(">i2", 16), (">i4", 32)])
+def test_unsigned_integers_beside_a_blank_pixel_are_exact(tmp_path, dtype, bitpix):
+    values = np.arange(900, 900 + 280, dtype=np.int64).reshape(14, 20)
+    raw = (values - 2 ** (bitpix - 1)).astype(dtype)
+    axes = [f"SIMPLE  = {'T':>20}", f"BITPIX  = {bitpix:20d}", "NAXIS   = 2", "NAXIS1  = 20", "NAXIS2  = 14"]
+    texts = [f"BZERO   = {2 ** (bitpix - 1):20d}", f"BLANK   = {raw[5, 7]:20d}"]
+    image = load(raw_fits(tmp_path / "a.fits", axes + texts, raw.tobytes()))
+    assert image.dtype == np.float32
+    assert np.argwhere(np.isnan(image)).tolist() == [[5, 7]]
+    np.testing.assert_array_equal(image[np.isfinite(image)], values[np.isfinite(image)])
+
+
 def test_blank_that_is_nowhere_leaves_integers(tmp_path):
     image = load(save(tmp_path / "a.fits", np.full(SHAPE, 900, np.int32), BLANK=-32768))
     assert image.dtype == np.int32

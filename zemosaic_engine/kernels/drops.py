@@ -74,7 +74,8 @@ def _corners(nodes: Any, j: int, i: int, v: float, u: float, half: float, origin
         x += t * ((1.0 - s) * nodes[j + 1, i, 0] + s * nodes[j + 1, i + 1, 0])
         y = (1.0 - t) * ((1.0 - s) * nodes[j, i, 1] + s * nodes[j, i + 1, 1])
         y += t * ((1.0 - s) * nodes[j + 1, i, 1] + s * nodes[j + 1, i + 1, 1])
-        qx[k], qy[k] = x - origin[0] + 0.5, y - origin[1] + 0.5
+        # In this order a box of the target rounds as the whole does: the second difference is exact.
+        qx[k], qy[k] = (x + 0.5) - origin[0], (y + 0.5) - origin[1]
     # From the diagonals: the same wherever the target begins.
     return abs(0.5 * ((qx[2] - qx[0]) * (qy[3] - qy[1]) - (qx[3] - qx[1]) * (qy[2] - qy[0])))
 

@@ -82,7 +82,7 @@ def _places_of_row(nodes: Any, step: int, row: int, first_column: int, along: An
 def _resample_row(
     source: Any, origin: Any, shape: Any, along: Any, table: Any, sensor: Any, calibration: Any, out: Any
 ) -> int:
-    """Fill a row of pixels and count those that got a value."""
+    """Fill a row of pixels and count those that got a value of any colour."""
     height, width = shape
     middle_x, middle_y, per_half = sensor
     phases, stride, found = table.shape[0] - 1, source.shape[1] * source.shape[2], 0
@@ -114,7 +114,10 @@ def _resample_row(
                     if abs(source[near_y, near_x, c]) < _INFINITY:
                         value = _over_valid(source, y0, x0, c, table, (row_y, t_y), (row_x, t_x))
                     target[where + c] = _calibrated(value, calibration, c, u, v)
-        found += abs(target[where]) < _INFINITY
+        is_there = False
+        for c in range(_COLOURS):
+            is_there = is_there or abs(target[where + c]) < _INFINITY
+        found += is_there
     return found
 
 
@@ -131,7 +134,7 @@ def resample_part(
     calibration: Any,
     out: Any,
 ) -> int:
-    """Fill a box of the canvas from a part of a sub, and count the pixels that got a value.
+    """Fill a box of the canvas from a part of a sub, and count the pixels that got a value of any colour.
 
     Parameters
     ----------

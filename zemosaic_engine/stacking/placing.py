@@ -58,7 +58,7 @@ class Placer:
         out: Sequence[NDArray[np.float32]],
         calibration: SubCalibration | None,
     ) -> int:
-        """Fill a box of the canvas with a sub; the number of pixels that have an interpolated value.
+        """Fill a box of the canvas with a sub; the number of pixels that have an interpolated value in any channel.
 
         Parameters
         ----------
@@ -126,7 +126,7 @@ class Placer:
         if info.bayer is not None:
             pixels = np.ascontiguousarray(pixels[..., :_COLOURS])
         resample(pixels, mapping, box, self._kernel, out, calibration, origin=origin, shape=info.shape)
-        return int(np.count_nonzero(np.isfinite(out[..., 0])))
+        return int(np.count_nonzero(np.isfinite(out).any(axis=2)))
 
     def _is_plain_lanczos(self, info: SubInfo, mapping: PixelMap) -> bool:
         """True for a Bayer sensor by Lanczos-3 at about its own scale: it has a kernel of its own."""
