@@ -1,8 +1,8 @@
 """Parts of subs, decoded where and when they are needed: no whole frame stays in memory.
 
 A part is what the same pixels are in the whole frame, to the last bit. Rows of an uncompressed file are
-read where they lie; a compressed one is unpacked once, into a scratch file without a name that
-goes with the process.
+read where they lie; a compressed one, or a cube with its colours last, is unpacked once, into a scratch
+file without a name that goes with the process.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -51,7 +52,7 @@ class SubParts:
     hot_pixels : callable
         ``hot_pixels(info)`` gives the map of the sub's sensor, or None.
     scratch_dir : Path
-        Existing folder for unpacked copies of compressed subs.
+        Existing folder for unpacked copies of subs.
     known_rules : mapping of int to InvalidValues
         Of subs that were read before; others are read for them once.
 
@@ -86,7 +87,8 @@ class SubParts:
     def close(self) -> None:
         """Give the scratch file back; may be called again."""
         if self._scratch is not None:
-            self._scratch.close()
+            with suppress(OSError):  # of a full disk: what is still to be written is not wanted any more
+                self._scratch.close()
             self._scratch = None
 
     def read(self, number: int, box: Box) -> tuple[NDArray[np.float32], tuple[int, int]]:
@@ -189,6 +191,8 @@ class SubParts:
         image = find_image(info.path, info.hdu)
         rules = self._known_rules.get(number) or read_with_rules(info)[1]
         if is_mappable(info.path, image):
+            if image.shape != (info.shape if info.bayer is not None or info.channels == 1 else (3, *info.shape)):
+                raise SubError(info.path, "the file changed since its header was read")
             slim = HeaderCards({key: value for key, value in image.header.items() if key in _NUMBER_CARDS})
             return _Source(rules, replace(image, header=slim))
         raw = channels_last(read_image(info.path, info.hdu), info)
@@ -201,6 +205,7 @@ class SubParts:
                     )
                 self._scratch.seek(offset)
                 self._scratch.write(raw.data)
+                self._scratch.flush()
             except OSError as error:
                 raise RunError(
                     f"The unpacked copy of {info.path.name} cannot be written in {self._scratch_dir}: "

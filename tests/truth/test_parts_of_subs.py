@@ -1,6 +1,7 @@
 """Parts of subs are what the whole frame is there, and blocks what the whole tile would be, to the last bit."""
 
 import gzip
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from astropy.io import fits
 
 from zemosaic_engine import drizzle, plan
+from zemosaic_engine.errors import RunError, SubError
 from zemosaic_engine.events import CancelToken
 from zemosaic_engine.fits_files import read_image
 from zemosaic_engine.footprints import footprint_of
@@ -167,6 +169,55 @@ def test_a_sub_counts_in_a_block_where_one_of_its_colours_is_missing(surveys, tm
     found = Placer([info], made._canvas, parts, made._settings).place(0, subs[0].mapping, None, box, (out,), None)
     assert np.isnan(out[..., 0]).all()
     assert found == np.isfinite(out[..., 1]).sum() > 1000
+
+
+@pytest.mark.parametrize("kernel", ["lanczos3", "drizzle"])
+def test_a_sub_without_a_middle_has_the_noise_of_its_other_parts(surveys, tmp_path, kernel):
+    settings = GridSettings(resample_kernel=kernel, pixel_scale_arcsec=0.9)
+    _, subs, canvas, infos = stacker(surveys("mono"), tmp_path, settings, 10**9)
+    stored = read_image(infos[0].path, infos[0].hdu).astype(np.float32)
+    stored[110:210, 70:170] = np.nan
+    fits.PrimaryHDU(stored, fits.getheader(infos[0].path)).writeto(tmp_path / "no_middle.fits")
+    info = replace(infos[0], path=tmp_path / "no_middle.fits")
+    parts = SubParts([info], lambda _: None, tmp_path, {})
+    footprints = [footprint_of(info, canvas)]
+    (sub,) = BlockStacker([info], footprints, canvas, parts, {}, settings, 10**9).prepare([0], CancelToken())
+    np.testing.assert_allclose(sub.noise, subs[0].noise, rtol=0.1)
+    np.testing.assert_allclose(sub.drop_noise, subs[0].drop_noise, rtol=0.1)
+    assert subs[0].noise[0] > 10
+
+
+def test_a_file_of_another_size_than_its_header_had_is_told(survey, tmp_path):
+    path = tmp_path / "sub.fits"
+    first = sorted(survey.glob("sub_*.fits"))[0]
+    path.write_bytes(first.read_bytes())
+    info = read_sub_info(path)
+    rules = load_frame(info).rules
+    wider = np.pad(read_image(first, 0), ((0, 2), (0, 2)))
+    fits.PrimaryHDU(wider, fits.getheader(first)).writeto(path, overwrite=True)
+    parts = SubParts([info], lambda _: None, tmp_path, {0: rules})
+    with pytest.raises(SubError, match="changed since its header was read"):
+        parts.read(0, Box(0, 20, 0, 20))
+    assert list(parts.failures) == [0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limit of the size of files")
+def test_an_unpacked_copy_that_does_not_fit_ends_the_run(surveys, tmp_path):
+    import resource
+
+    path = tmp_path / "sub.fits.gz"
+    stored = sorted(surveys("mono").glob("sub_*.fits"))[0].read_bytes()
+    path.write_bytes(gzip.compress(stored))
+    info = read_sub_info(path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    parts = SubParts([info], lambda _: None, tmp_path, {0: load_frame(info).rules})
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2 * info.shape[0] * info.shape[1] - 100, hard))
+    try:
+        with pytest.raises(RunError, match=r"The unpacked copy of sub\.fits\.gz cannot be written"):
+            parts.read(0, Box(0, 20, 0, 20))
+        parts.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_drops_are_the_same_in_every_box_where_coordinates_get_a_digit_more():

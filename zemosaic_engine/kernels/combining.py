@@ -1,7 +1,8 @@
 """Rejection and combination of the samples of a pixel: the fast twin of `reference.combine`.
 
 A row of `LANES` pixels goes through every step together. Medians come from a sorting network over
-the samples, which needs no branches; a rejected sample becomes +inf and sorts behind the others.
+the samples, which needs no branches; a rejected sample becomes +inf, which is none, and stands before or behind
+the sorted ones of its pixel.
 Serial, and free of the interpreter's lock: callers spread bands of rows over threads. The result of
 a pixel does not depend on where the bands begin.
 """

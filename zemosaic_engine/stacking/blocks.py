@@ -37,6 +37,7 @@ from .sky_map import SkyMap
 _LARGEST_SIDE_PX = 512  # of a block, in pixels of the canvas or of the subs, whichever are finer
 _LEAST_SIDE_PX = 16
 _NOISE_SIDE_PX = 192
+_NOISE_PLACES = ((0.5, 0.5), (0.25, 0.25), (0.75, 0.75), (0.25, 0.75), (0.75, 0.25))  # of height and width
 
 
 @dataclass(frozen=True)
@@ -183,15 +184,23 @@ class BlockStacker:
     def _noises(
         self, number: int, box: Box, mapping: PixelMap, calibration: SubCalibration | None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Noise of a resampled pixel and of a drop, from the middle of the sub, at the mean brightness of its field."""
-        y, x = (box.y0 + box.y1) // 2, (box.x0 + box.x1) // 2
-        middle = Box(y, y, x, x).grow(_NOISE_SIDE_PX // 2, _NOISE_SIDE_PX // 2).intersect(box)
-        samples = np.empty((*middle.shape, self._channels), dtype=np.float32)
-        self._placer.place(number, mapping, None, middle, (samples,), None)
-        noise = self._on_scale(number, sky_noise(samples), calibration)
-        if self._planes == 1:
-            return noise, noise
-        return noise, self._on_scale(number, self._placer.noise_of_drops(number, mapping, middle), calibration)
+        """Noise of a resampled pixel and of a drop, from the middle of the sub, at the mean brightness of its field.
+
+        Where the middle tells nothing, because its pixels are invalid, other places are looked at.
+        """
+        noise = drop_noise = np.full(self._channels, np.nan)
+        for down, along in _NOISE_PLACES:
+            y, x = box.y0 + int(down * box.height), box.x0 + int(along * box.width)
+            part = Box(y, y, x, x).grow(_NOISE_SIDE_PX // 2, _NOISE_SIDE_PX // 2).intersect(box)
+            samples = np.empty((*part.shape, self._channels), dtype=np.float32)
+            self._placer.place(number, mapping, None, part, (samples,), None)
+            noise = np.where(noise > 0, noise, sky_noise(samples))
+            if self._planes > 1:
+                drop_noise = np.where(drop_noise > 0, drop_noise, self._placer.noise_of_drops(number, mapping, part))
+            if (noise > 0).all():
+                break
+        on_scale = self._on_scale(number, noise, calibration)
+        return on_scale, on_scale if self._planes == 1 else self._on_scale(number, drop_noise, calibration)
 
     def _on_scale(
         self, number: int, noise: NDArray[np.float64], calibration: SubCalibration | None
