@@ -15,25 +15,25 @@ import numpy as np
 from zemosaic_engine import drizzle
 from zemosaic_engine.demosaic import demosaic
 from zemosaic_engine.geometry import Box
-from zemosaic_engine.kernels import combining
+from zemosaic_engine.kernels import combining, reference
 from zemosaic_engine.warp import pixel_map, resample
 from zemosaic_engine.wcs import plan_canvas
 
 from .planning import made_up_infos
 
 
-def best(name: str, runs: int, function: Callable[[], Any]) -> Any:
-    """Print the least CPU time of some runs and return what the last one made."""
+def best(name: str, runs: int, function: Callable[[], Any]) -> tuple[Any, float]:
+    """Print the least CPU time of some runs; what the last one made, and that time in seconds."""
     times = []
     for _ in range(runs):
         begin = time.process_time()
         result = function()
         times.append(time.process_time() - begin)
     print(f"{name:44s} {1000 * min(times):8.1f} ms", flush=True)
-    return result
+    return result, min(times)
 
 
-def stack_of_noise(count: int, side: int = 64, channels: int = 3) -> Callable[[], None]:
+def stack_of_noise(count: int, method: str, side: int, channels: int = 3) -> Callable[[], None]:
     """What stacks noise with a few outliers."""
     rng = np.random.default_rng(count)
     samples = rng.normal(1000, 30, (count, side, side, channels)).astype(np.float32)
@@ -44,8 +44,8 @@ def stack_of_noise(count: int, side: int = 64, channels: int = 3) -> Callable[[]
     def combine() -> None:
         combining.combine_rows(
             samples.ravel(), np.arange(count) * samples[0].size, np.tile([0, side, 0, side], (count, 1)), 0, side, side,
-            channels, one, 0 * one, one, 30 * one, far, 0.0, np.zeros((count, 5)), np.full(channels, 1000.0), 2, 3.5,
-            3.0, 0.05, 0.05, 0, *out,
+            channels, one, 0 * one, one, 30 * one, far, 0.0, np.zeros((count, 5)), np.full(channels, 1000.0),
+            reference.REJECT[method], 3.5, 3.0, 0.05, 0.05, 0, *out,
         )  # fmt: skip
 
     return combine
@@ -59,14 +59,17 @@ def main() -> None:
     canvas, info = plan_canvas(infos, 0.0, 1e4), infos[0]
     box = Box(0, canvas.shape[0], 0, canvas.shape[1])
     mosaic = np.random.default_rng(0).normal(1000, 30, info.shape).astype(np.float32)
-    pixels = best("demosaic", runs, lambda: demosaic(mosaic, "GRBG"))
-    mapped = best("map of nodes", runs, lambda: pixel_map(info.wcs, canvas.wcs, box, src_shape=info.shape))
+    pixels, _ = best("demosaic", runs, lambda: demosaic(mosaic, "GRBG"))
+    mapped, _ = best("map of nodes", runs, lambda: pixel_map(info.wcs, canvas.wcs, box, src_shape=info.shape))
     for kernel in ("nearest", "bilinear", "cubic", "lanczos3"):
         best(f"resample, {kernel}", runs, lambda kernel=kernel: resample(pixels, mapped, None, kernel))
-    falls = best("map of drops", runs, lambda: drizzle.drop_map(info.wcs, info.shape, canvas.wcs, canvas.shape))
+    falls, _ = best("map of drops", runs, lambda: drizzle.drop_map(info.wcs, info.shape, canvas.wcs, canvas.shape))
     best("drop, pixfrac 1", runs, lambda: drizzle.drop(pixels, falls, box, 1.0, "GRBG"))
-    for count in (5, 20, 100, 1000):
-        best(f"reject and combine {count} x 64 x 64 x 3", runs, stack_of_noise(count))
+    for count, side in ((5, 256), (36, 256), (200, 128), (2000, 64)):
+        for method in ("winsorized_sigma_clip", "kappa_sigma"):
+            name = f"{method}, {count} samples"
+            seconds = best(name, runs, stack_of_noise(count, method, side))[1]
+            print(f"{'':44s} {1e9 * seconds / (count * side * side * 3):8.1f} ns a sample", flush=True)
 
 
 if __name__ == "__main__":
