@@ -478,6 +478,7 @@ def test_what_is_looked_at_is_the_chosen_folder_wherever_it_is_now(presenter, fi
     assert presenter.view.contents is not None
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_the_output_that_is_chosen_during_a_run_is_that_of_the_next(presenter, finished, survey, tmp_path):
     presenter.choose_input(survey)
     presenter.choose_output(tmp_path / "out")
