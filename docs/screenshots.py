@@ -31,8 +31,15 @@ def main() -> None:
             picture_tk(survey, Path(folder) / "mosaic")
 
 
+def hold_run_at(tile: str, until: Path) -> None:
+    """Let the next run wait before it gives a tile its name, until a file is there: pictures take their time."""
+    here = str(Path(__file__).resolve().parents[1] / "tests" / "held_process")
+    paths = [here, *(path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path not in ("", here))]
+    os.environ.update(PYTHONPATH=os.pathsep.join(paths), HELD_AT=f"{tile}.fits", HELD_UNTIL=str(until))
+
+
 def picture_qt(survey: Path, output: Path) -> None:
-    """The Qt window: the folder, the mosaic while it grows, the log, the summary in French."""
+    """The Qt window: the folder, the mosaic while it grows, the log, the summary in French, the same run later."""
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     from PySide6.QtWidgets import QApplication
 
@@ -52,6 +59,10 @@ def picture_qt(survey: Path, output: Path) -> None:
             time.sleep(0.02)
         app.processEvents()
 
+    def pass_by(seconds: float) -> None:
+        end = time.monotonic() + seconds
+        wait(lambda: time.monotonic() > end)
+
     def keep(name: str) -> None:
         app.processEvents()
         path = IMAGES / f"{name}.png"
@@ -63,21 +74,23 @@ def picture_qt(survey: Path, output: Path) -> None:
     wait(lambda: presenter.view.contents is not None and presenter.view.doing == "nothing")
     keep("window-folder")
     window._choose_scheme("dark")
+    go_on = output.parent / "go on"
+    hold_run_at("tile_0004", go_on)
     window.start()
-    wait(lambda: presenter.view.tiles[0] >= 3 and presenter.preview is not None and not presenter.preview.is_empty)
-    moment = time.monotonic() + 2.0
-    wait(lambda: time.monotonic() > moment)
+    wait(lambda: presenter.view.tiles[0] >= 4)
+    pass_by(2.0)
+    wait(lambda: not presenter.is_drawing)
     keep("window-growing")
     window.tabs.setCurrentWidget(window.log)
     keep("window-log")
+    go_on.touch()
     wait(lambda: not presenter.is_running)
-    moment = time.monotonic() + 2.0
-    wait(lambda: time.monotonic() > moment)
+    wait(lambda: not presenter.is_drawing)
     window.tabs.setCurrentWidget(window.mosaic)
     window.mosaic.view.pointed.emit(400.0, 300.0)
     window.mosaic.layer.setCurrentIndex(1)
-    moment = time.monotonic() + 3.0
-    wait(lambda: time.monotonic() > moment and not presenter.is_drawing)
+    pass_by(1.0)
+    wait(lambda: not presenter.is_drawing)
     keep("window-coverage")
     window.mosaic.layer.setCurrentIndex(0)
     window.mosaic.view.full_size()
@@ -92,6 +105,19 @@ def picture_qt(survey: Path, output: Path) -> None:
     keep("window-metrics-fr")
     window.tabs.setCurrentWidget(window.summary)
     keep("window-summary-fr")
+    window.close()
+    presenter.close()
+    presenter = Presenter(language="en")
+    window = Window(presenter)
+    window.resize(1200, 760)
+    window.show()
+    window.take_input(survey)
+    window.paths["output"].setText(str(output))
+    window._folder_entered("output")
+    wait(lambda: presenter.view.contents is not None and presenter.view.doing == "nothing")
+    wait(lambda: presenter.picture is not None and not presenter.is_drawing)
+    pass_by(0.5)
+    keep("window-earlier")
     window.close()
     presenter.close()
 
@@ -146,12 +172,18 @@ def _picture_tk(survey: Path, output: Path) -> None:
         shrink(IMAGES / f"{name}.png")
 
     window.take_input(survey)
-    presenter.output, presenter.fresh = output, True
+    window.paths["output"].set(str(output))
+    window._folder_entered("output")
+    presenter.fresh = True
     wait(lambda: presenter.view.contents is not None and presenter.view.doing == "nothing")
     window._choose_scheme("dark")
+    go_on = output.parent / "go on, Tk"
+    hold_run_at("tile_0004", go_on)
     window.start()
     wait(lambda: presenter.view.tiles[0] >= 4 and presenter.picture is not None)
+    wait(lambda: False, 2.0)
     keep("window-tk-dark")
+    go_on.touch()
     wait(lambda: presenter.view.ending != "" and not presenter.is_running)
     wait(lambda: presenter.picture is not None and not presenter.is_drawing)
     window._choose_scheme("light")

@@ -154,18 +154,20 @@ def pseudo():
 
 @pytest.fixture
 def wait_for():
-    def wait(turn, until, seconds=60.0):
-        """Turn the loop of a window until something is true."""
+    def wait(turn, until, seconds=300.0):
+        """Turn the loop of a window until something is true; the most that one turn computed, in seconds.
+
+        Those are of this thread alone and leave out what others do with the machine: 0.05 at most where it was
+        measured, ten times of which would be felt.
+        """
         end = time.monotonic() + seconds
-        slowest_s = busiest_s = 0.0
+        busiest_s = 0.0
         while not until():
-            began = time.monotonic()
-            assert began < end, "waited too long"
+            assert time.monotonic() < end, "waited too long"
             cpu = time.thread_time()
             turn()
             busiest_s = max(busiest_s, time.thread_time() - cpu)
-            slowest_s = max(slowest_s, time.monotonic() - began)
             time.sleep(0.01)
-        return slowest_s, busiest_s
+        return busiest_s
 
     return wait

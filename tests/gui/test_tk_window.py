@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -129,7 +130,7 @@ def test_a_run_to_its_end(open_window, damaged_survey, tmp_path, wait_for):
     assert all(row[1] for row in window.folder.aside.rows)
     assert window.folder.aside.winfo_ismapped()
     window.start_button.invoke()
-    wait_for(window.root.update, lambda: not window.presenter.is_running, 400.0)
+    wait_for(window.root.update, lambda: not window.presenter.is_running)
     window.root.update()
     assert window.presenter.view.ending == "incomplete"
     assert window.tabs.index("current") == 4
@@ -146,17 +147,19 @@ def test_a_run_to_its_end(open_window, damaged_survey, tmp_path, wait_for):
     assert "Reference tile" in window.log.text.get("1.0", "end")
 
 
-def test_the_mosaic_grows_and_is_zoomed_moved_and_stretched(open_window, longer_survey, tmp_path, wait_for):
+def test_the_mosaic_grows_and_is_zoomed_moved_and_stretched(open_window, survey, tmp_path, wait_for, hold):
     window = open_window()
-    choose(window, longer_survey, tmp_path / "out")
+    choose(window, survey, tmp_path / "out")
     wait_until_looked(window, wait_for)
+    hold.at("tile_0001.fits")
     window.start_button.invoke()
     presenter, view = window.presenter, window.mosaic.view
-    _, busiest_s = wait_for(window.root.update, lambda: view.image is not None, 400.0)
+    busiest_s = wait_for(window.root.update, lambda: view.image is not None)
     assert presenter.is_running, "nothing was to be seen before the end"
     view.zoom(2.0)
     zoomed = view.viewport
-    _, busier_s = wait_for(window.root.update, lambda: not presenter.is_running, 400.0)
+    hold.let_go()
+    busier_s = wait_for(window.root.update, lambda: not presenter.is_running)
     assert max(busiest_s, busier_s) < 0.5, "the window waited for something"
     assert view.viewport.scale == zoomed.scale, "tiles that came moved what was looked at"
     wait_for(window.root.update, lambda: not presenter.is_drawing)
@@ -257,15 +260,15 @@ def test_a_large_mosaic_is_sharp_where_it_is_zoomed(open_window, striped_preview
     view.event_generate("<Motion>", x=view.winfo_width() // 2, y=view.winfo_height() // 2)
     assert "mean" in window.mosaic.spot.cget("text")
     view.full_size()
-    _, busiest_s = wait_for(window.root.update, lambda: presenter.detail is not None)
+    busiest_s = wait_for(window.root.update, lambda: presenter.detail is not None)
     window.root.update()
     assert busiest_s < 0.5
     assert stripes() > 60
     assert "mean" not in window.mosaic.spot.cget("text")
     for _ in range(8):  # the window goes on while parts are read
         view.show(view.viewport.moved(-150, 20))
-        _, busiest_s = wait_for(window.root.update, lambda: not presenter.is_drawing)
-        assert busiest_s < 0.5
+        drawn = wait_for(window.root.update, lambda: presenter.part == view.part_in_view and not presenter.is_drawing)
+        assert drawn < 0.5
     view.fit()
     wait_for(window.root.update, lambda: presenter.detail is None)
     window.root.update()
@@ -304,14 +307,15 @@ def test_the_map_is_zoomed(open_window, survey, wait_for):
     assert sky.coords(tiles[0]) == pytest.approx(fitted, abs=1e-3)
 
 
-def test_a_run_is_paused_cancelled_and_goes_on(open_window, longer_survey, tmp_path, wait_for, monkeypatch):
+def test_a_run_is_paused_cancelled_and_goes_on(open_window, survey, tmp_path, wait_for, monkeypatch, hold):
     window = open_window()
-    choose(window, longer_survey, tmp_path / "out")
+    choose(window, survey, tmp_path / "out")
     window.fresh.set(True)
     window._choose_fresh()
+    hold.at("tile_0001.fits")
     window.start_button.invoke()
     assert not window.fresh.get(), "what this run does would be thrown away"
-    wait_for(window.root.update, lambda: window.presenter.view.tiles[0] >= 1, 200.0)
+    wait_for(window.root.update, lambda: window.presenter.view.tiles == (1, 4))
     window.pause_button.invoke()
     assert window.pause_button.cget("text") == "Go on"
     answers = iter([False, True])
@@ -323,13 +327,14 @@ def test_a_run_is_paused_cancelled_and_goes_on(open_window, longer_survey, tmp_p
     window.root.update()
     assert window.presenter.view.ending == "cancelled"
     assert window.start_button.cget("text") == "Resume"
+    hold.let_go()
     window.start_button.invoke()
-    wait_for(window.root.update, lambda: not window.presenter.is_running, 400.0)
+    wait_for(window.root.update, lambda: not window.presenter.is_running)
     window.root.update()
     assert window.presenter.view.ending == "done"
     assert outcome(tmp_path / "out") == "done"
     log = window.log.text.get("1.0", "end")
-    assert "48 of 48 subs were measured by an earlier run" in log
+    assert "16 of 16 subs were measured by an earlier run" in log
     assert window.start_button.cget("text") == "Start"
 
 
@@ -403,41 +408,46 @@ def test_the_size_of_the_window_is_remembered_and_damage_is_not(open_window):
     assert open_window(prepare=lambda p: p.remembered.keep(tk_geometry="nonsense")).root.winfo_height() == 760
 
 
+def with_next_box(window, act):
+    """Do something with the box that is about to open, as soon as it has the keys."""
+
+    def look():
+        box = next((child for child in window.root.winfo_children() if isinstance(child, tkinter.Toplevel)), None)
+        if box is None or box.grab_current() is not box or box.focus_get() is None:
+            window.root.after(50, look)
+            return
+        box.after(60_000, box.destroy)  # a test waits for nothing without an end
+        act(box)
+
+    window.root.after(50, look)
+
+
 def test_a_question_is_answered_by_keys(open_window):
     window = open_window()
 
-    def answer_with(key):
-        box = next(child for child in window.root.winfo_children() if isinstance(child, tkinter.Toplevel))
-        box.after(5000, box.destroy)  # a test waits for nothing without an end
-        box.update()
-        box.event_generate(key)
-
     for key, answer in (("<Escape>", False), ("<Return>", False)):
-        window.root.after(300, answer_with, key)
+        with_next_box(window, lambda box, key=key: box.event_generate(key))
         assert widgets.ask(window.root, "title", "text", "yes", "no") is answer
 
 
 def test_a_text_is_asked_for(open_window):
     window = open_window()
 
-    def answer_with(key, text):
-        box = next(child for child in window.root.winfo_children() if isinstance(child, tkinter.Toplevel))
-        box.after(5000, box.destroy)  # a test waits for nothing without an end
-        box.update()
+    def answer_with(box, key, text):
         entry = box.focus_get()
         assert isinstance(entry, tkinter.ttk.Entry)
         entry.insert("end", text)
         box.event_generate(key)
 
     for key, typed, given in (("<Return>", " now", "old now"), ("<Escape>", "x", None)):
-        window.root.after(300, answer_with, key, typed)
+        with_next_box(window, partial(answer_with, key=key, text=typed))
         assert widgets.ask_text(window.root, "title", "text", "yes", "no", "old") == given
 
 
 def test_a_question_that_settles_itself_goes_away(open_window):
     window = open_window()
     open_for = iter([True, True, False])
-    window.root.after(20_000, window.root.destroy)  # a test waits for nothing without an end
+    window.root.after(120_000, window.root.destroy)  # a test waits for nothing without an end
     assert widgets.ask(window.root, "title", "text", "yes", "no", is_open=lambda: next(open_for)) is False
 
 
@@ -455,9 +465,10 @@ def first_with_focus(root, place):
     return str(root.tk.call("ttk::focusFirst", place))
 
 
-def test_keys_start_a_run_and_turn_to_tabs(open_window, survey, tmp_path):
+def test_keys_start_a_run_and_turn_to_tabs(open_window, survey, tmp_path, hold):
     window = open_window()
     choose(window, survey, tmp_path / "out")
+    hold.at("tile_0001.fits")
     window._choose_language("fr")  # built again: each key still does one thing
     press(window, window.root, "<Control-r>")
     assert window.presenter.is_running
@@ -483,7 +494,7 @@ def test_no_text_is_untranslated_after_a_run(open_window, damaged_survey, tmp_pa
     names = ["LP", "night1", "night2", *view.contents.filters, *view.contents.cameras, str(tmp_path)]
     names += [path.name for path in damaged_survey.iterdir()]
     window.start_button.invoke()
-    wait_for(window.root.update, lambda: not presenter.is_running, 400.0)
+    wait_for(window.root.update, lambda: not presenter.is_running)
     wait_for(window.root.update, lambda: presenter.picture is not None and not presenter.is_drawing)
     window._turn_to(1)
     window.root.update()
@@ -501,17 +512,16 @@ def texts_of_box(window, act):
     """Every text of the box that something opens; it is closed."""
     found = []
 
-    def look():
-        box = next(child for child in window.root.winfo_children() if isinstance(child, tkinter.Toplevel))
+    def look(box):
         found.extend(texts_of(box))
         box.destroy()
 
-    window.root.after(400, look)
+    with_next_box(window, look)
     act()
     return [text for text in found if text]
 
 
-def test_no_text_of_a_box_is_untranslated(open_window, survey, tmp_path, pseudo):
+def test_no_text_of_a_box_is_untranslated(open_window, survey, tmp_path, pseudo, hold):
     window = open_window(prepare=pseudo.use_in)
     window.presenter.presets.save("mine", {"no_such": 1})
     window.presets.name.set("mine")
@@ -520,6 +530,7 @@ def test_no_text_of_a_box_is_untranslated(open_window, survey, tmp_path, pseudo)
         assert len(found := texts_of_box(window, act)) >= 3
         assert [text for text in found if not pseudo.is_translated(text, names)] == []
     choose(window, survey, tmp_path / "out")
+    hold.at("tile_0001.fits")
     window.start()
     for act in (window.cancel, window.close):
         assert len(found := texts_of_box(window, act)) >= 4
@@ -681,8 +692,10 @@ def test_a_window_in_another_language_is_arranged_as_it_was(open_window, survey,
     assert presenter.form.problems["batch_overlap_pct"].startswith("Recouvrement")
     assert "Recouvrement" in window.headline.cget("text")
     window.form.search.insert(0, "memory")
+    window.paths["output"].set(str(survey.parent / "typed"))
     window._choose_language("en")
     window.root.update()
+    assert window.paths["output"].get() == str(presenter.output) == str(survey.parent / "typed")
     assert window.form.search.get() == "memory"
     assert window.form.widgets["memory_gb"].winfo_ismapped()
     assert not window.form.widgets["batch_overlap_pct"].winfo_ismapped()
@@ -704,11 +717,11 @@ def test_the_command_is_used_by_keys_alone(screen, survey, tmp_path, wait_for):
 
     command = [sys.executable, "-m", "zemosaic_app.cli", "gui", "--tk", str(survey), str(output)]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as program:
-        subprocess.run(["xdotool", "search", "--sync", "--name", "ZeMosaic"], env=environment, check=True, timeout=60)
+        subprocess.run(["xdotool", "search", "--sync", "--name", "ZeMosaic"], env=environment, check=True, timeout=300)
         try:
-            wait_for(lambda: press_key("ctrl+r"), (output / "zemosaic.log").exists, 60.0)
-            wait_for(lambda: None, lambda: outcome(output) == "done", 300.0)
-            wait_for(lambda: press_key("ctrl+q"), lambda: program.poll() is not None, 60.0)
+            wait_for(lambda: press_key("ctrl+r"), (output / "zemosaic.log").exists)
+            wait_for(lambda: None, lambda: outcome(output) == "done")
+            wait_for(lambda: press_key("ctrl+q"), lambda: program.poll() is not None)
         finally:
             program.kill()
         assert program.stderr.read() == ""
@@ -730,7 +743,7 @@ def test_a_hint_is_shown_where_the_cursor_rests(open_window, wait_for):
         return [child for child in widget.winfo_children() if isinstance(child, tkinter.Toplevel)]
 
     widget.event_generate("<Enter>")
-    wait_for(window.root.update, boxes, 5.0)
+    wait_for(window.root.update, boxes)
     assert "at most 90" in boxes()[0].winfo_children()[0].cget("text")
     widget.event_generate("<Leave>")
     window.root.update()

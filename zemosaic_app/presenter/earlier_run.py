@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from zemosaic_engine.events import Level, LogLine
+from zemosaic_engine.run_report import SCHEMA_VERSION
 from zemosaic_worker import LOG_NAME
 
 from .summary import read_report
@@ -44,12 +45,14 @@ class EarlierRun:
 
 
 def read_earlier_run(output: Path) -> EarlierRun | None:
-    """The last run with an output folder; None if there was none, or it did not come to its end.
+    """The last run with an output folder; None if there was none that we know, or it did not come to its end.
 
     Reads files: not for the thread of a window.
     """
     report = read_report(output)
-    return EarlierRun(report, _log_lines(output / LOG_NAME)) if report.get("outcome") == "done" else None
+    if report.get("schema") != SCHEMA_VERSION or report.get("outcome") != "done":
+        return None
+    return EarlierRun(report, _log_lines(output / LOG_NAME))
 
 
 def _log_lines(path: Path) -> list[LogLine]:

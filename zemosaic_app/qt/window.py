@@ -75,6 +75,7 @@ class Window(QMainWindow):
 
     def _keep_arrangement(self) -> None:
         """Note what the window that is built next takes from this one."""
+        self._take_folders()
         kept = self.presenter.arrangement
         kept.tab = TABS[self.tabs.currentIndex()]
         kept.views = {"map": self.folder.map.seen, "mosaic": self.mosaic.view.seen}
@@ -262,6 +263,11 @@ class Window(QMainWindow):
         self.tabs.setCurrentWidget(self.folder)
         self._draw(replace(ANOTHER_RUN, contents=True))
 
+    def _take_folders(self) -> None:
+        """Take folders that were typed and not yet confirmed."""
+        for name in ("input", "output"):
+            self._folder_entered(name)
+
     def _folder_entered(self, name: str) -> None:
         text = self.paths[name].text().strip()
         if not text or Path(text) == getattr(self.presenter, name):
@@ -324,8 +330,7 @@ class Window(QMainWindow):
 
     def start(self) -> None:
         """Start a run, or say what is missing."""
-        for name in ("input", "output"):
-            self._folder_entered(name)
+        self._take_folders()
         if not self.presenter.is_running and self._tried(self.presenter.start):
             self.tabs.setCurrentWidget(self.mosaic)
             self._draw(ANOTHER_RUN)

@@ -56,6 +56,7 @@ class TkWindow:
 
     def _keep_arrangement(self) -> None:
         """Note what the window that is built next takes from this one."""
+        self._take_folders()
         kept = self.presenter.arrangement
         kept.tab = TABS[self.tabs.index("current")]
         kept.views = {"map": self.folder.map.viewport, "mosaic": self.mosaic.view.viewport}
@@ -230,6 +231,11 @@ class TkWindow:
         self._turn_to(TABS.index("folder"))
         self._draw(replace(ANOTHER_RUN, contents=True))
 
+    def _take_folders(self) -> None:
+        """Take folders that were typed and not yet confirmed."""
+        for name in ("input", "output"):
+            self._folder_entered(name)
+
     def _folder_entered(self, name: str) -> None:
         text = self.paths[name].get().strip()
         if not text or Path(text) == getattr(self.presenter, name):
@@ -289,8 +295,7 @@ class TkWindow:
 
     def start(self) -> None:
         """Start a run, or say what is missing."""
-        for name in ("input", "output"):
-            self._folder_entered(name)
+        self._take_folders()
         if not self.presenter.is_running and self._tried(self.presenter.start):
             self._turn_to(TABS.index("mosaic"))
             self._draw(ANOTHER_RUN)
