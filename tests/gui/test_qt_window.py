@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -84,6 +86,20 @@ def shown_texts(window):
             yield action.text()
 
 
+@contextmanager
+def stopped(pid, at_most_s=60.0):
+    """A process stands still in this block, which fails if it waits for the process."""
+    goes_on = threading.Timer(at_most_s, os.kill, (pid, signal.SIGCONT))
+    os.kill(pid, signal.SIGSTOP)
+    goes_on.start()
+    try:
+        yield
+        assert goes_on.is_alive(), "the window waited for the engine"
+    finally:
+        goes_on.cancel()
+        os.kill(pid, signal.SIGCONT)
+
+
 def polls_from_here(app, window, number, wait_for):
     """Let the window's own timer poll some times more."""
     polled = []
@@ -101,14 +117,13 @@ def test_a_run_to_its_end_and_the_window_never_waits(app, open_window, survey, t
     hold.at("tile_0001.fits")
     QTest.mouseClick(window.start_button, Qt.MouseButton.LeftButton)
     busiest_s = wait_for(app.processEvents, lambda: view.tiles == (1, 4))
-    os.kill(presenter.engine_pid, signal.SIGSTOP)  # it answers nothing from now on
-    for tab in (window.log, window.metrics, window.mosaic):
-        window.tabs.setCurrentWidget(tab)
-        polls_from_here(app, window, 3, wait_for)
-    for doing in ("paused", "running"):
-        QTest.mouseClick(window.pause_button, Qt.MouseButton.LeftButton)
-        assert view.doing == doing
-    os.kill(presenter.engine_pid, signal.SIGCONT)
+    with stopped(presenter.engine_pid):  # it answers nothing
+        for tab in (window.log, window.metrics, window.mosaic):
+            window.tabs.setCurrentWidget(tab)
+            polls_from_here(app, window, 3, wait_for)
+        for doing in ("paused", "running"):
+            QTest.mouseClick(window.pause_button, Qt.MouseButton.LeftButton)
+            assert view.doing == doing
     hold.let_go()
     busiest_s = max(busiest_s, wait_for(app.processEvents, lambda: not presenter.is_running))
     assert busiest_s < 0.5
@@ -470,6 +485,11 @@ def test_a_window_in_another_language_is_arranged_as_it_was(app, open_window, su
     window.settings.search.clear()
     assert window.settings._folds["input"].isChecked()
     assert not window.settings._folds["stacking"].isChecked()
+    window.settings.parentWidget().moveSplitter(0, 1)  # folded away
+    assert window.settings.parentWidget().sizes()[0] == 0
+    window._choose_language("fr")
+    app.processEvents()
+    assert window.settings.parentWidget().sizes()[0] == 0
     before = presenter.view.contents
     presenter.enter("batch_overlap_pct", "30")
     wait_for(app.processEvents, lambda: presenter.view.contents is not before)

@@ -238,14 +238,14 @@ def test_nvidias_compiler_accepts_the_source():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kernel", "alike", "within_adu"),
-    [("cubic", 1 - 1e-4, 0.05), ("drizzle", 1 - 1e-4, 0.05), ("lanczos3", 0.995, 5.0)],
+    ("kernel", "photometry", "alike", "within_adu"),
+    [("cubic", "tiles", 1 - 1e-4, 0.05), ("drizzle", "tiles", 1 - 1e-4, 0.05), ("lanczos3", "survey", 0.995, 5.0)],
 )
-def test_a_run_on_the_gpu_makes_the_mosaic_of_the_cpu(tmp_path, monkeypatch, kernel, alike, within_adu):
+def test_a_run_on_the_gpu_makes_the_mosaic_of_the_cpu(tmp_path, monkeypatch, kernel, photometry, alike, within_adu):
     """Whole, with photometry, on a device too small for a tile at once.
 
-    With Lanczos-3 the CPU stacks block by block, and takes the noise of a sub from other parts of it than the whole
-    tile of the GPU does: a few samples at the limit of rejection differ.
+    With survey photometry the CPU stacks block by block, and takes the noise of a sub from other parts of it than the
+    whole tile of the GPU does: a few samples at the limit of rejection differ.
     """
     simulate_survey(tmp_path / "subs", PRESETS["tiny"], seed=1)
     library, lines = CudaOnHost(tmp_path, capacity=20_000_000), []
@@ -253,7 +253,7 @@ def test_a_run_on_the_gpu_makes_the_mosaic_of_the_cpu(tmp_path, monkeypatch, ker
     backend.cuda_problem.cache_clear()
     try:
         for device in ("cuda", "cpu"):
-            settings = GridSettings(device=device, resample_kernel=kernel)
+            settings = GridSettings(device=device, resample_kernel=kernel, photometry=photometry)
             zemosaic_worker.run_grid(tmp_path / "subs", tmp_path / device, settings, lines.append, CancelToken())
     finally:
         backend.cuda_problem.cache_clear()

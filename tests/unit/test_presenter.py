@@ -327,6 +327,22 @@ def test_what_cannot_be_planned_is_told(survey, tmp_path):
 # --- the engine's process
 
 
+def test_what_is_entered_and_cannot_be_used_is_told_before_all_else_but_a_run(presenter, survey, tmp_path, hold):
+    presenter.enter("batch_overlap_pct", "95")
+    presenter.choose_input(survey)
+    presenter.choose_output(tmp_path / "out")
+    polled(presenter, lambda: not presenter.is_drawing)
+    assert "at most 90" in presenter.headline
+    with pytest.raises(SettingsError, match="at most 90"):
+        presenter.start()
+    presenter.enter("batch_overlap_pct", "25")
+    assert presenter.headline == "Ready"
+    hold.at("tile_0001.fits")
+    presenter.start()
+    presenter.enter("batch_overlap_pct", "95")
+    assert presenter.headline == "Reading headers …"
+
+
 def test_the_presenter_looks_without_waiting(presenter, survey, hold):
     hold.at(next(survey.glob("*.fits")).name)  # the look cannot come to its end
     presenter.choose_input(survey)
@@ -478,6 +494,7 @@ def test_what_is_looked_at_is_the_chosen_folder_wherever_it_is_now(presenter, fi
     assert presenter.view.contents is not None
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_the_output_that_is_chosen_during_a_run_is_that_of_the_next(presenter, finished, survey, tmp_path):
     presenter.choose_input(survey)
     presenter.choose_output(tmp_path / "out")

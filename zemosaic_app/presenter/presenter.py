@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from zemosaic_engine.errors import SettingsError
 
-from . import summary
+from . import summary, wording
 from .arrangement import Arrangement
 from .config import Presets, Remembered, config_folder
 from .earlier_run import EarlierRun, read_earlier_run
@@ -239,6 +239,12 @@ class Presenter:
         if self._engine is not None and self.is_running:
             self._engine.cancel()
             self.view.doing = "stopping"
+
+    @property
+    def headline(self) -> str:
+        """What is going on; unless a run is at work, first of all what is entered and keeps one from starting."""
+        wrong = next(iter(self.form.problems.values()), "") if not self.is_running else ""
+        return wrong or wording.headline(self.view, self.texts)
 
     def report(self) -> Mapping[str, Any]:
         """``run_report.json`` of the run that is shown; empty while it is at work, and if there is none."""

@@ -31,7 +31,7 @@ _WRONG = "border: 1px solid #c01c28;"
 class SettingsPanel(QWidget):
     """Every setting in its group, the advanced ones folded away, with a field to find one."""
 
-    problem = Signal(str)
+    checked = Signal()
     preset_chosen = Signal(str)
     preset_saved = Signal()
     preset_deleted = Signal(str)
@@ -174,7 +174,7 @@ class SettingsPanel(QWidget):
     def _check(self, name: str, entry: QLineEdit, text: str) -> None:
         problem = self._presenter.enter(name, text)
         entry.setStyleSheet(_WRONG if problem else "")
-        self.problem.emit(problem)
+        self.checked.emit()
 
     def _find(self, text: str) -> None:
         """Leave the fields whose label, name or sentence holds a text; all without one."""

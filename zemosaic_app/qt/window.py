@@ -95,7 +95,7 @@ class Window(QMainWindow):
         parts = Panes(Qt.Orientation.Horizontal, "window", arrangement)
         self.settings = SettingsPanel(self.presenter)
         self.settings.setMinimumWidth(330)
-        self.settings.problem.connect(self._show_problem)
+        self.settings.checked.connect(self._show_headline)
         self.settings.preset_chosen.connect(self._load_preset)
         self.settings.preset_saved.connect(self._save_preset)
         self.settings.preset_deleted.connect(self._delete_preset)
@@ -116,7 +116,6 @@ class Window(QMainWindow):
         column.addLayout(self._build_run_bar())
         self.setCentralWidget(middle)
         self._draw(Changed(state=True))
-        self._show_problem(next(iter(self.presenter.form.problems.values()), ""))
 
     def _build_folders(self) -> QGridLayout:
         texts, presenter = self.presenter.texts, self.presenter
@@ -407,8 +406,8 @@ class Window(QMainWindow):
             return False
         return True
 
-    def _show_problem(self, problem: str) -> None:
-        self.headline.setText(problem or wording.headline(self.presenter.view, self.presenter.texts))
+    def _show_headline(self) -> None:
+        self.headline.setText(self.presenter.headline)
 
     # --- what goes on
 
@@ -420,7 +419,7 @@ class Window(QMainWindow):
     def _draw(self, changed: Changed) -> None:
         view, texts = self.presenter.view, self.presenter.texts
         if changed.state or changed.ended:
-            self.headline.setText(wording.headline(view, texts))
+            self._show_headline()
             self.bar.setValue(round(1000 * view.fraction))
             self.folder.show_state()
             self.log.extend()

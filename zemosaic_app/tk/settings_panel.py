@@ -106,9 +106,9 @@ class SettingsForm(ttk.Frame):
         What they are in.
     """
 
-    def __init__(self, parent: tk.Misc, presenter: Presenter, on_problem: Callable[[str], None]) -> None:
+    def __init__(self, parent: tk.Misc, presenter: Presenter, on_checked: Callable[[], None]) -> None:
         super().__init__(parent)
-        self._presenter, self._on_problem = presenter, on_problem
+        self._presenter, self._on_checked = presenter, on_checked
         self.widgets: dict[str, ttk.Widget] = {}
         self.hints: list[Hint] = []
         self._flags: list[tk.BooleanVar] = []  # Tk forgets variables that nobody holds
@@ -174,7 +174,7 @@ class SettingsForm(ttk.Frame):
         def check(text: str) -> None:
             problem = enter(text)
             entry.configure(style="Wrong.TEntry" if problem else "TEntry")
-            self._on_problem(problem)
+            self._on_checked()
 
         entry = LiveEntry(box, check, form.text(field.name))
         entry.configure(style="Wrong.TEntry" if field.name in form.problems else "TEntry")

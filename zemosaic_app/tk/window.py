@@ -89,7 +89,7 @@ class TkWindow:
             on_reset=lambda: self._use({}),
         )
         self.presets.pack(fill="x")
-        self.form = SettingsForm(left, self.presenter, self._show_problem)
+        self.form = SettingsForm(left, self.presenter, self._show_headline)
         self.form.pack(fill="both", expand=True)
         parts.add(left, weight=0)
         self.tabs = ttk.Notebook(parts)
@@ -102,7 +102,6 @@ class TkWindow:
             self.tabs.add(getattr(self, name), text=texts(f"tab.{name}"))
         self._turn_to(TABS.index(arrangement.tab))
         self._draw(Changed(state=True))
-        self._show_problem(next(iter(self.presenter.form.problems.values()), ""))
         gc.collect()  # what was there before, here: a thread of the presenter must not delete variables of Tk
 
     @property
@@ -344,8 +343,8 @@ class TkWindow:
             return False
         return True
 
-    def _show_problem(self, problem: str) -> None:
-        self.headline.configure(text=problem or wording.headline(self.presenter.view, self.presenter.texts))
+    def _show_headline(self) -> None:
+        self.headline.configure(text=self.presenter.headline)
 
     # --- what goes on
 
@@ -362,7 +361,7 @@ class TkWindow:
     def _draw(self, changed: Changed) -> None:
         view, texts = self.presenter.view, self.presenter.texts
         if changed.state or changed.ended:
-            self.headline.configure(text=wording.headline(view, texts))
+            self._show_headline()
             self.bar.configure(value=999.9 * view.fraction)  # at its maximum it begins anew
             self.folder.show_state()
             self.log.extend()
