@@ -123,11 +123,11 @@ def picture_qt(survey: Path, output: Path) -> None:
 
 
 def shrink(path: Path) -> None:
-    """Fewer colours, so that a picture of a mosaic stays below 300 kB."""
+    """Fewer colours, mixed from dots, so that a picture of a mosaic stays small and its nebula smooth."""
     from PIL import Image
 
     with Image.open(path) as picture:
-        small = picture.convert("RGB").quantize(128, dither=Image.Dither.NONE)
+        small = picture.convert("RGB").quantize(256, dither=Image.Dither.FLOYDSTEINBERG)
     small.save(path, optimize=True)
 
 
