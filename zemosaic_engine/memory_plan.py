@@ -16,8 +16,8 @@ from .frames import SubInfo
 from .wcs import CanvasPlan
 
 _LIBRARIES_BYTES = 150_000_000  # code and compiled kernels that are loaded on the way
-_MEASURING_BYTES_A_PIXEL = 64  # a frame, its three planes above the background, and what detection copies
-_KEPT_BYTES_A_PIXEL = 24  # the latest frame that stays, and the hot pixels
+_MEASURING_BYTES_A_VALUE = 22  # of a channel of a frame: itself, its plane above the background, what detection copies
+_KEPT_BYTES_A_VALUE = 8  # of the latest frame that stays, and the hot pixels
 _TILE_BYTES_A_PIXEL = 30  # three colours of value, weight and coverage
 _WRITTEN_BYTES_A_PIXEL = 60  # the tile before, which is being written: the same, and as FITS orders it
 _PART_BYTES = 40_000_000  # a decoded part of a sub and the results of a block
@@ -83,7 +83,7 @@ def plan_memory(
     deepest = max((len(layout.subs) for layout in layouts), default=0)
     height, width = canvas.shape
     process = memory.rss_bytes() + _LIBRARIES_BYTES
-    measuring = frame * (_MEASURING_BYTES_A_PIXEL * threads + _KEPT_BYTES_A_PIXEL)
+    measuring = frame * channels * (_MEASURING_BYTES_A_VALUE * threads + _KEPT_BYTES_A_VALUE)
     stacking = (
         max(tiles, default=0) * (_TILE_BYTES_A_PIXEL + _WRITTEN_BYTES_A_PIXEL)
         + threads * _PART_BYTES
