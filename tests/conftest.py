@@ -1,4 +1,4 @@
-"""What all tests share: repeatable examples of property tests, and processes that wait for a test.
+"""What all tests share: repeatable examples of property tests, a survey and its run, processes that wait for a test.
 
 A run that fails must fail again. To look for new examples: `pytest --hypothesis-profile=explore`.
 """
@@ -9,9 +9,31 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from zemosaic_app.report import run_and_report
+from zemosaic_engine.events import CancelToken
+from zemosaic_engine.settings import GridSettings
+from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
+from zemosaic_worker import RunOrder
+
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("explore", deadline=None, max_examples=500)
 settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory):
+    """A folder of subs whose run takes a second."""
+    folder = tmp_path_factory.mktemp("tiny") / "subs"
+    simulate_survey(folder, PRESETS["tiny"], seed=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(survey, tmp_path_factory):
+    """The output folder of a run of it that came to its end."""
+    output = tmp_path_factory.mktemp("tiny") / "finished"
+    run_and_report(RunOrder(survey, output, GridSettings(), "grid"), lambda event: None, CancelToken())
+    return output
 
 
 class Hold:

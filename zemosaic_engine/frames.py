@@ -69,6 +69,11 @@ class SubInfo:
     date_obs: str = ""
     saturation_adu: float = float("inf")
 
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """Of the pixels before demosaicing, channels last: (H, W), or (H, W, 3) of a colour cube."""
+        return self.shape if self.bayer is not None or self.channels == 1 else (*self.shape, 3)
+
 
 @dataclass(frozen=True)
 class InvalidValues:
@@ -402,12 +407,11 @@ def mark_invalid(pixels: NDArray[np.float32], rules: InvalidValues, bayer: str |
 
 def channels_last(raw: NDArray, info: SubInfo) -> NDArray:
     """(H, W) or (H, W, 3) in memory order, from any of the ways to store it."""
-    expected = info.shape if info.bayer is not None or info.channels == 1 else (*info.shape, 3)
     if raw.ndim == 3 and raw.shape[0] == 3:
         raw = raw.transpose(1, 2, 0)
     elif raw.ndim == 3 and raw.shape[2] == 1:
         raw = raw[:, :, 0]
-    if raw.shape != expected:
+    if raw.shape != info.stored_shape:
         raise SubError(info.path, "the file changed since its header was read")
     return np.ascontiguousarray(raw)
 

@@ -158,12 +158,12 @@ class SubParts:
             return part if part.ndim == 2 else part.transpose(1, 2, 0)
         if self._scratch is None or source.dtype is None:
             raise RunError("The scratch file was closed while it was in use.")
-        numbers = () if info.bayer is not None or info.channels == 1 else (info.channels,)
-        row_bytes = info.shape[1] * math.prod(numbers) * source.dtype.itemsize
+        row = info.stored_shape[1:]
+        row_bytes = math.prod(row) * source.dtype.itemsize
         with self._lock:
             self._scratch.seek(source.scratch_offset + box.y0 * row_bytes)
             data = self._scratch.read(box.height * row_bytes)
-        rows = np.frombuffer(data, dtype=source.dtype).reshape(box.height, info.shape[1], *numbers)
+        rows = np.frombuffer(data, dtype=source.dtype).reshape(box.height, *row)
         return rows[:, box.x0 : box.x1]
 
     def _source(self, number: int) -> _Source:
@@ -191,7 +191,7 @@ class SubParts:
         image = find_image(info.path, info.hdu)
         rules = self._known_rules.get(number) or read_with_rules(info)[1]
         if is_mappable(info.path, image):
-            if image.shape != (info.shape if info.bayer is not None or info.channels == 1 else (3, *info.shape)):
+            if image.shape != (*info.stored_shape[2:], *info.shape):
                 raise SubError(info.path, "the file changed since its header was read")
             slim = HeaderCards({key: value for key, value in image.header.items() if key in _NUMBER_CARDS})
             return _Source(rules, replace(image, header=slim))

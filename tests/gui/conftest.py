@@ -1,4 +1,4 @@
-"""A survey, a screen of its own, and a presenter for the tests of the windows."""
+"""Larger surveys, a screen of its own, and a presenter for the tests of the windows."""
 
 import gc
 import os
@@ -14,11 +14,7 @@ from astropy.io import fits
 
 from zemosaic_app.presenter.mosaic_preview import MosaicPreview
 from zemosaic_app.presenter.presenter import Presenter
-from zemosaic_app.report import run_and_report
-from zemosaic_engine.events import CancelToken
-from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
-from zemosaic_worker import RunOrder
 
 
 @pytest.hookimpl(wrapper=True)
@@ -36,26 +32,11 @@ def pytest_runtest_protocol(item, nextitem):
 
 
 @pytest.fixture(scope="session")
-def survey(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("gui") / "subs"
-    simulate_survey(folder, PRESETS["tiny"], seed=1)
-    return folder
-
-
-@pytest.fixture(scope="session")
 def longer_survey(tmp_path_factory):
     """One whose run is long enough to be watched, and cancelled in the middle."""
     folder = tmp_path_factory.mktemp("gui") / "longer"
     simulate_survey(folder, PRESETS["small"], seed=1)
     return folder
-
-
-@pytest.fixture(scope="session")
-def finished(survey, tmp_path_factory):
-    """The output folder of a run that came to its end before."""
-    output = tmp_path_factory.mktemp("gui") / "finished"
-    run_and_report(RunOrder(survey, output, GridSettings(), "grid"), lambda event: None, CancelToken())
-    return output
 
 
 @pytest.fixture

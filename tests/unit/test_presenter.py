@@ -24,11 +24,9 @@ from zemosaic_app.presenter.mosaic_preview import Look, MosaicPreview, sky_text,
 from zemosaic_app.presenter.presenter import Presenter
 from zemosaic_app.presenter.texts import load_texts
 from zemosaic_app.presenter.view_state import LogFilter, ViewState, parse_metric
-from zemosaic_app.report import run_and_report
 from zemosaic_engine.errors import SettingsError, SubError
 from zemosaic_engine.events import (
     COMPILING,
-    CancelToken,
     LogLine,
     PhaseStarted,
     Progress,
@@ -38,23 +36,6 @@ from zemosaic_engine.events import (
     TimeLeft,
 )
 from zemosaic_engine.settings import GridSettings, load_settings_file
-from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
-from zemosaic_worker import RunOrder
-
-
-@pytest.fixture(scope="module")
-def survey(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("presenter") / "subs"
-    simulate_survey(folder, PRESETS["tiny"], seed=1)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def finished(survey, tmp_path_factory):
-    """The output folder of a run that came to its end."""
-    output = tmp_path_factory.mktemp("presenter") / "finished"
-    run_and_report(RunOrder(survey, output, GridSettings(), "grid"), lambda event: None, CancelToken())
-    return output
 
 
 @pytest.fixture

@@ -53,11 +53,10 @@ def _sort(rows: Any, count: int) -> None:
 
 
 @jit
-def _sort_all(value: Any, rows: Any, count: int, first: Any) -> None:
+def _sort_into(rows: Any, value: Any, count: int) -> None:
     """Sort the samples of every pixel into `rows`, from the first place on."""
     rows[:count] = value[:count]
     _sort(rows, count)
-    first[:] = 0
 
 
 @jit_inline
@@ -242,7 +241,8 @@ def _drop(
     if not few:
         for lane in range(LANES):
             n[lane] -= lost[lane]
-        _sort_all(value, rows, count, first)
+        _sort_into(rows, value, count)
+        first[:] = 0
 
 
 @jit
@@ -300,7 +300,8 @@ def _reject(
         if not active[lane]:
             n[lane] = _reject_few(value, sigma, count, n[lane], lane, sky[lane], low, high)
     if going:
-        _sort_all(value, rows, count, first)
+        _sort_into(rows, value, count)
+        first[:] = 0
     passes = 0
     while going and not (how == 1 and passes == _KAPPA_PASSES):
         passes += 1
@@ -339,8 +340,7 @@ def _take_carried(
 
     Left out is what carries no weight, and what is too far from the median of the survivors, unless all are.
     """
-    rows[:count] = value[:count]
-    _sort(rows, count)
+    _sort_into(rows, value, count)
     for lane in range(LANES):
         centre = _median(rows, 0, n[lane], lane) if n[lane] > 0 else 0.0
         signal = DROP_SHARE * max(centre - sky[lane], 0.0)
@@ -507,8 +507,7 @@ def _combine_rows(
                     sigma = drop_noise[c]
                 weighted_sums(value[c], share[c], sigma, count, a, b, d)
                 if median:
-                    rows[:count] = value[c, :count]
-                    _sort(rows, count)
+                    _sort_into(rows, value[c], count)
                 for lane in range(last - first):
                     x, k = first + lane, n[c, lane]
                     combined, certainty = np.nan, 0.0
