@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from .errors import SubError
 from .fits_files import StoredImage, find_image, read_image
 from .headers import HeaderCards, celestial_wcs, image_center_deg, pixel_scale_arcsec
+from .sub_faults import reading
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,11 @@ def read_sub(path: str | Path, *, saturation_adu: float = 0.0) -> SubInfo | Unso
     SubError
         If the file is unreadable, truncated, or holds no image of one or three channels.
     """
-    path = Path(path)
+    with reading(path), np.errstate(all="ignore"):  # the numbers of a header may be anything
+        return _sub_info(Path(path), saturation_adu)
+
+
+def _sub_info(path: Path, saturation_adu: float) -> SubInfo:
     image = find_image(path)
     cards = image.header
     shape, is_colour = _picture_shape(path, image.shape)
@@ -335,6 +340,7 @@ def _camera(cards: HeaderCards) -> str:
 _ISO_DATE = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d*)?)?))?.*")
 _OLD_DATE = re.compile(r"(\d\d)/(\d\d)/(\d\d)")
 _MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
+_YEARS = range(1850, 2200)  # programs write the first or the last day that they can name where they know none
 
 
 def _observation_date(cards: HeaderCards) -> str:
@@ -362,9 +368,10 @@ def _parsed(text: str) -> datetime | None:
         return None
     seconds = (match[2] or "00:00:00")[:8]
     try:
-        return datetime.fromisoformat(f"{match[1]}T{seconds}")
+        moment = datetime.fromisoformat(f"{match[1]}T{seconds}")
     except ValueError:
         return None
+    return moment if moment.year in _YEARS else None
 
 
 def _evening(cards: HeaderCards, date_obs: str) -> str:
@@ -435,10 +442,10 @@ def load_frame(info: SubInfo, *, hot_pixels: NDArray[np.bool_] | None = None) ->
     ValueError
         If the shape of `hot_pixels` is not that of the sub.
     """
+    if hot_pixels is not None and hot_pixels.shape != info.shape:
+        raise ValueError(f"hot_pixels has the shape {hot_pixels.shape}, the sub {info.shape}")
     pixels, rules = read_with_rules(info)
     if hot_pixels is not None:
-        if hot_pixels.shape != info.shape:
-            raise ValueError(f"hot_pixels has the shape {hot_pixels.shape}, the sub {info.shape}")
         pixels[hot_pixels] = np.nan
     if not np.isfinite(pixels).any():
         raise SubError(info.path, "it has no valid pixel")
@@ -463,6 +470,11 @@ def read_stored_pixels(info: SubInfo) -> NDArray[np.float32]:
 
 def read_with_rules(info: SubInfo) -> tuple[NDArray[np.float32], InvalidValues]:
     """Pixels as `read_stored_pixels` gives them, and what was found to be invalid in this sub."""
+    with reading(info.path):
+        return _pixels_with_rules(info)
+
+
+def _pixels_with_rules(info: SubInfo) -> tuple[NDArray[np.float32], InvalidValues]:
     raw = read_image(info.path, info.hdu)
     is_integer = raw.dtype.kind in "iu"
     pixels = channels_last(raw, info).astype(np.float32, copy=False)
