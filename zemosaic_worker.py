@@ -26,7 +26,7 @@ import grid_mode
 import zemosaic_utils
 from zemosaic_engine import __version__, memory, mosaic_files, plan, provenance, room
 from zemosaic_engine.clock import PhaseTime, RunClock, with_time_left
-from zemosaic_engine.errors import Cancelled, RunError, SettingsError, SubError, ZeMosaicError
+from zemosaic_engine.errors import Cancelled, RunError, SettingsError, SubError, SubFault, ZeMosaicError
 from zemosaic_engine.events import CancelToken, Event, Level, LogLine, PhaseStarted, Sink, SubSetAside
 from zemosaic_engine.executors.threads import run_interruptibly
 from zemosaic_engine.frames import SubInfo
@@ -216,6 +216,7 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
         checkpoints.keep_only_used()
         for line in provenance.cost_lines(clock):
             tell(LogLine(f"[GRID] {line}"))
+        story.tell_faults(tell)
         report = story.finish(outcome)
     log, rejected, told = (order.output / name for name in (LOG_NAME, REJECTED_NAME, REPORT_NAME))
     return RunOutcome(outcome, preview, log, rejected, report.phases, report.seconds, report, told)
@@ -345,6 +346,21 @@ class _Story:
         if self._is_open and isinstance(event, PhaseStarted):
             self._write_progress()
 
+    def tell_faults(self, tell: Sink) -> None:
+        """Say at the end how many subs are not in the mosaic because the program failed on them."""
+        count = sum(isinstance(error, SubFault) for error in self.log.set_aside)
+        self._report = replace(self._report, faults=count)
+        if count:
+            were = "1 sub was" if count == 1 else f"{count} subs were"
+            it = "it" if count == 1 else "them"
+            tell(
+                LogLine(
+                    f"[GRID] {were} set aside because the program failed on {it}, which is a fault of the program: "
+                    f"please report it with {LOG_NAME}",
+                    "WARN",
+                )
+            )
+
     def finish(self, outcome: grid_mode.GridOutcome) -> RunReport:
         """Table and report of a run that is done."""
         output = self._order.output
@@ -448,6 +464,7 @@ class RunLog:
         self._lock = threading.Lock()
         self._pending = bytearray()
         self._is_over = False
+        self._places: set[str] = set()
         self._file: IO[bytes] | None = None
 
     def open(self, path: Path) -> None:
@@ -470,6 +487,8 @@ class RunLog:
                 self._write(event.level, event.text)
             elif isinstance(event, SubSetAside):
                 self.set_aside.append(event.error)
+                if isinstance(event.error, SubFault):
+                    self._write_trace(event.error.trace)
             elif isinstance(event, PhaseStarted):
                 self._write("INFO", f"[GRID] Phase {event.number}: {event.name}")
             self._sink(event)
@@ -484,6 +503,14 @@ class RunLog:
             else:  # not foreseen: whoever mends it needs the place
                 for line in "".join(traceback.format_exception(error)).splitlines():
                     self._write("ERROR", f"[GRID] {line}")
+
+    def _write_trace(self, trace: str) -> None:
+        """Where the program failed, once for each place: thousands of subs may fail in one."""
+        place = trace.rpartition("\n  File ")[2].partition("\n")[0]
+        if place not in self._places:
+            self._places.add(place)
+            for line in trace.splitlines():
+                self._write("ERROR", f"[GRID] {line}")
 
     def close(self) -> None:
         """Close the file; what a computation that was left behind says later, nobody hears."""

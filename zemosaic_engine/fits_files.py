@@ -35,6 +35,9 @@ _FIRST_READ = 4 * _BLOCK  # most headers of subs end within it
 _MAX_HEADER_BYTES = 4_000_000
 _MAX_HDUS = 1000
 _MAX_PIXELS = 2**31  # 4 to 16 GB: nothing that a camera writes
+_MAX_OFFSET = 2**40  # where the next header may begin: a file of a terabyte
+_MAX_COLUMNS = 999  # of a table, by the FITS standard
+_MAX_CARD_TEXT = 68  # characters of a string in one card
 _GZIP_MAGIC = b"\x1f\x8b"
 _MAX_DEFLATE_RATIO = 1100  # of zlib, reached by constant images
 _RAW_TYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
@@ -143,6 +146,9 @@ def _find_image(path: Path, file: BinaryIO, wanted: int | None) -> StoredImage:
             return image if primary is None else _with_primary(image, primary)
         primary = cards if hdu == 0 else primary
         offset += -(-nbytes // _BLOCK) * _BLOCK
+        if offset > _MAX_OFFSET:
+            odd_shapes.append(_describe_axes(cards))
+            break
         file.seek(offset)
     if wanted is not None:
         raise SubError(path, f"it holds no image in HDU {wanted}")
@@ -218,11 +224,13 @@ def _as_image(cards: HeaderCards, hdu: int, offset: int, nbytes: int) -> StoredI
     shape = lengths[::-1]
     while len(shape) > 2 and shape[0] == 1:
         shape = shape[1:]
+    if not is_compressed:  # PCOUNT and GCOUNT tell of more than the pixels, or are wrong
+        nbytes = abs(bitpix) // 8 * math.prod(shape)
     return StoredImage(cards, hdu, offset, nbytes, shape, bitpix, is_compressed)
 
 
 def _describe_axes(cards: HeaderCards) -> str:
-    lengths = " x ".join(str(length) for length in _axes(cards)[:4])
+    lengths = " x ".join(f"{length:d}" if length < _MAX_OFFSET else f"{length:.1e}" for length in _axes(cards)[:4])
     return f"{lengths} pixels of {cards.integer('BITPIX')} bits"
 
 
@@ -434,10 +442,14 @@ _METHODS = ("RICE_1", "RICE_ONE", "GZIP_1", "GZIP_2", "HCOMPRESS_1", "PLIO_1", "
 def _table_header(path: Path, cards: HeaderCards) -> fits.Header:
     """The cards that describe the compression and no other, so that astropy has nothing to warn of."""
     table = {keyword: value for keyword, value in cards.items() if _TABLE_CARD.fullmatch(keyword)}
-    formats = [cards.text(f"TFORM{number}").upper() for number in range(1, cards.integer("TFIELDS") + 1)]
+    columns = cards.integer("TFIELDS")
+    formats = [cards.text(f"TFORM{number}").upper() for number in range(1, min(columns, _MAX_COLUMNS) + 1)]
     texts = [value for value in table.values() if isinstance(value, str)]
     if (
         cards.text("ZCMPTYPE") not in _METHODS
+        or columns > _MAX_COLUMNS
+        or not all(len(text) <= _MAX_CARD_TEXT for text in texts)
+        or not all(_is_writable(value) for value in table.values() if not isinstance(value, str))
         or not formats
         or not all(_COLUMN_FORMAT.fullmatch(text) for text in formats)
         or not all(text.isascii() and text.isprintable() for text in texts)
@@ -446,6 +458,11 @@ def _table_header(path: Path, cards: HeaderCards) -> fits.Header:
     ):
         raise SubError(path, "the header of its tile compression is damaged or of an unknown kind")
     return fits.Header([("XTENSION", "BINTABLE"), ("BITPIX", 8), ("NAXIS", 2), *table.items()])
+
+
+def _is_writable(value: float) -> bool:
+    """True if a number fits into a card."""
+    return math.isfinite(value) and (not isinstance(value, int) or abs(value) < 2**63)
 
 
 def _codec_error() -> type[Exception]:

@@ -1,6 +1,6 @@
 """Subs in memory, and what their headers say of them.
 
-`read_sub_info` looks at the header alone, `load_frame` reads the pixels, marks what is not valid
+`read_sub` looks at the header alone, `load_frame` reads the pixels, marks what is not valid
 and demosaics. What counts as invalid is said there.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from .errors import SubError
 from .fits_files import StoredImage, find_image, read_image
 from .headers import HeaderCards, celestial_wcs, image_center_deg, pixel_scale_arcsec
+from .sub_faults import reading
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,62 @@ class SubInfo:
 
 
 @dataclass(frozen=True)
+class UnsolvedSub:
+    """What is known of a sub whose header does not tell where it points.
+
+    Attributes
+    ----------
+    header : HeaderCards
+        All cards of its header; some may hint at the pointing and the scale (RA, DEC, FOCALLEN, XPIXSZ ...).
+    reason : str
+        Why it has no plate solution, or what is wrong with the one that it has: the rest of a sentence about the file.
+    path, hdu, shape, channels, bayer, exposure_s, filter, mount, session, camera, date_obs, saturation_adu
+        As in `SubInfo`.
+    """
+
+    path: Path
+    hdu: int
+    shape: tuple[int, int]
+    channels: int
+    bayer: str | None
+    header: HeaderCards
+    exposure_s: float
+    reason: str = ""
+    filter: str = ""
+    mount: str = ""
+    session: str = ""
+    camera: str = ""
+    date_obs: str = ""
+    saturation_adu: float = float("inf")
+
+    def solved(self, wcs: WCS) -> SubInfo:
+        """The sub with a plate solution.
+
+        Parameters
+        ----------
+        wcs : astropy.wcs.WCS
+            Celestial WCS of the stored array, two axes (ICRS), as `headers.celestial_wcs` makes it.
+        """
+        return SubInfo(
+            path=self.path,
+            hdu=self.hdu,
+            shape=self.shape,
+            channels=self.channels,
+            bayer=self.bayer,
+            wcs=wcs,
+            pixel_scale_arcsec=pixel_scale_arcsec(wcs, self.shape),
+            center_deg=image_center_deg(wcs, self.shape),
+            exposure_s=self.exposure_s,
+            filter=self.filter,
+            mount=self.mount,
+            session=self.session,
+            camera=self.camera,
+            date_obs=self.date_obs,
+            saturation_adu=self.saturation_adu,
+        )
+
+
+@dataclass(frozen=True)
 class InvalidValues:
     """Which stored values of a sub are not valid; a matter of the whole sub, so that its parts agree.
 
@@ -121,7 +178,33 @@ _MIN_SIDE_PX = 8
 
 
 def read_sub_info(path: str | Path, *, saturation_adu: float = 0.0) -> SubInfo:
-    """Read what the header of a sub tells; no pixel is read.
+    """Read what the header of a solved sub tells; no pixel is read.
+
+    Parameters
+    ----------
+    path : path-like
+        FITS file, plain, gzipped or tile-compressed.
+    saturation_adu : float
+        As in `read_sub`.
+
+    Returns
+    -------
+    SubInfo
+
+    Raises
+    ------
+    SubError
+        If the file is unreadable, truncated, holds no image of one or three channels or has no
+        celestial WCS.
+    """
+    sub = read_sub(path, saturation_adu=saturation_adu)
+    if isinstance(sub, UnsolvedSub):
+        raise SubError(sub.path, sub.reason)
+    return sub
+
+
+def read_sub(path: str | Path, *, saturation_adu: float = 0.0) -> SubInfo | UnsolvedSub:
+    """Read what the header of a sub tells, whether it is plate-solved or not; no pixel is read.
 
     Parameters
     ----------
@@ -134,33 +217,34 @@ def read_sub_info(path: str | Path, *, saturation_adu: float = 0.0) -> SubInfo:
 
     Returns
     -------
-    SubInfo
+    SubInfo or UnsolvedSub
+        The latter if the header holds no plate solution, or one that cannot be right.
 
     Raises
     ------
     SubError
-        If the file is unreadable, truncated, holds no image of one or three channels or has no
-        celestial WCS.
+        If the file is unreadable, truncated, or holds no image of one or three channels.
     """
-    path = Path(path)
+    with reading(path), np.errstate(all="ignore"):  # the numbers of a header may be anything
+        return _sub_info(Path(path), saturation_adu)
+
+
+def _sub_info(path: Path, saturation_adu: float) -> SubInfo | UnsolvedSub:
     image = find_image(path)
     cards = image.header
     shape, is_colour = _picture_shape(path, image.shape)
     try:
         bayer = None if is_colour else bayer_pattern(cards, shape[0])
-        wcs = celestial_wcs(cards, shape)
     except ValueError as error:
         raise SubError(path, str(error)) from error
     date_obs = _observation_date(cards)
-    return SubInfo(
+    unsolved = UnsolvedSub(
         path=path,
         hdu=image.hdu,
         shape=shape,
         channels=3 if is_colour or bayer else 1,
         bayer=bayer,
-        wcs=wcs,
-        pixel_scale_arcsec=pixel_scale_arcsec(wcs, shape),
-        center_deg=image_center_deg(wcs, shape),
+        header=cards,
         exposure_s=_exposure_s(cards),
         filter=cards.text("FILTER", "FILTER1", "INSFLNAM"),
         mount=_mount(cards),
@@ -169,6 +253,11 @@ def read_sub_info(path: str | Path, *, saturation_adu: float = 0.0) -> SubInfo:
         date_obs=date_obs,
         saturation_adu=saturation_adu if saturation_adu > 0.0 else _saturation_adu(image),
     )
+    try:
+        wcs = celestial_wcs(cards, shape)
+    except ValueError as error:
+        return replace(unsolved, reason=str(error))
+    return unsolved.solved(wcs)
 
 
 def _picture_shape(path: Path, shape: tuple[int, ...]) -> tuple[tuple[int, int], bool]:
@@ -251,6 +340,7 @@ def _camera(cards: HeaderCards) -> str:
 _ISO_DATE = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d*)?)?))?.*")
 _OLD_DATE = re.compile(r"(\d\d)/(\d\d)/(\d\d)")
 _MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
+_YEARS = range(1850, 2200)  # programs write the first or the last day that they can name where they know none
 
 
 def _observation_date(cards: HeaderCards) -> str:
@@ -278,9 +368,10 @@ def _parsed(text: str) -> datetime | None:
         return None
     seconds = (match[2] or "00:00:00")[:8]
     try:
-        return datetime.fromisoformat(f"{match[1]}T{seconds}")
+        moment = datetime.fromisoformat(f"{match[1]}T{seconds}")
     except ValueError:
         return None
+    return moment if moment.year in _YEARS else None
 
 
 def _evening(cards: HeaderCards, date_obs: str) -> str:
@@ -351,10 +442,10 @@ def load_frame(info: SubInfo, *, hot_pixels: NDArray[np.bool_] | None = None) ->
     ValueError
         If the shape of `hot_pixels` is not that of the sub.
     """
+    if hot_pixels is not None and hot_pixels.shape != info.shape:
+        raise ValueError(f"hot_pixels has the shape {hot_pixels.shape}, the sub {info.shape}")
     pixels, rules = read_with_rules(info)
     if hot_pixels is not None:
-        if hot_pixels.shape != info.shape:
-            raise ValueError(f"hot_pixels has the shape {hot_pixels.shape}, the sub {info.shape}")
         pixels[hot_pixels] = np.nan
     if not np.isfinite(pixels).any():
         raise SubError(info.path, "it has no valid pixel")
@@ -379,6 +470,11 @@ def read_stored_pixels(info: SubInfo) -> NDArray[np.float32]:
 
 def read_with_rules(info: SubInfo) -> tuple[NDArray[np.float32], InvalidValues]:
     """Pixels as `read_stored_pixels` gives them, and what was found to be invalid in this sub."""
+    with reading(info.path):
+        return _pixels_with_rules(info)
+
+
+def _pixels_with_rules(info: SubInfo) -> tuple[NDArray[np.float32], InvalidValues]:
     raw = read_image(info.path, info.hdu)
     is_integer = raw.dtype.kind in "iu"
     pixels = channels_last(raw, info).astype(np.float32, copy=False)

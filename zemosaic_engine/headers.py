@@ -143,8 +143,18 @@ def parse_value(field: str) -> CardValue | None:
     return None
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+
+
 def _parse_string(field: str) -> str:
-    """A quoted string; two quotes are one, trailing blanks mean nothing, a missing end quote is forgiven."""
+    """A quoted string; two quotes are one, trailing blanks mean nothing, a missing end quote is forgiven.
+
+    Control characters are blanks: programs pad with NUL, and a tab or an escape sequence means nothing here.
+    """
+    return _CONTROL.sub(" ", _quoted(field)).rstrip()
+
+
+def _quoted(field: str) -> str:
     end = 1
     while True:
         end = field.find("'", end)
@@ -210,6 +220,7 @@ _DEGREES_PER_UNIT = {
     "": 1.0, "DEG": 1.0, "DEGREE": 1.0, "DEGREES": 1.0, "ARCMIN": 1 / 60.0, "ARCSEC": 1 / 3600.0, "MAS": 1 / 3.6e6,
     "RAD": math.degrees(1.0),
 }  # fmt: skip
+_SCALES_ARCSEC = (1e-4, 36000.0)  # from interferometers to all-sky cameras, with room
 _MAX_SIP_SHIFT = 0.25  # of the longer side, at a corner; lenses bend by a few percent
 
 
@@ -502,6 +513,9 @@ def _checked(wcs: WCS, shape: tuple[int, int]) -> WCS:
         raise ValueError(f"its plate solution cannot be used ({reason})") from error
     if not np.isfinite(center).all():
         raise ValueError("its plate solution is undefined at the centre of the image")
+    scale = pixel_scale_arcsec(wcs, shape)
+    if not _SCALES_ARCSEC[0] <= scale <= _SCALES_ARCSEC[1]:
+        raise ValueError(f"its plate solution is wrong: its pixels have a side of {scale:.3g} arcsec")
     if wcs.sip is not None:
         _check_sip(wcs, shape)
     return wcs

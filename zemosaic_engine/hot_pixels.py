@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from .errors import SubError
 from .frames import SubInfo, read_stored_pixels
+from .sub_faults import reading
 
 _MAX_SUBS = 12
 _MIN_POINTINGS = 5
@@ -121,11 +122,11 @@ def hot_pixels_of(chosen: Sequence[SubInfo]) -> tuple[NDArray[np.bool_] | None, 
     readable, spikes = [], []
     for info in chosen:
         try:
-            pixels = read_stored_pixels(info)
+            with reading(info.path):
+                spikes.append(_spikes(read_stored_pixels(info), info.bayer is not None))
         except SubError:
             continue  # set aside with its reason where it is loaded for good
         readable.append(info)
-        spikes.append(_spikes(pixels, info.bayer is not None))
     if len(readable) < _MIN_POINTINGS:
         return None, False
     needed = max(_MIN_POINTINGS, math.ceil(_MIN_SHARE * len(readable)))

@@ -16,6 +16,7 @@ from .frames import Frame, InvalidValues, SubInfo, load_frame
 from .photometry.calibration import sensor_places
 from .photometry.stars import NARROW_APERTURE_FWHM, Stars, detect_stars, find_sources
 from .resume.lost_inputs import raise_if_lost
+from .sub_faults import reading
 from .validity import valid_pixels
 from .warp import pixel_to_sky, sky_to_pixel
 
@@ -103,15 +104,28 @@ class SubLoader:
                     self._kept.move_to_end(number)
                     return self._kept[number]
             try:
-                loaded = self._read(number)
+                with reading(self._infos[number].path):
+                    loaded = self._read(number)
             except SubError as error:
-                with self._lock:
-                    raise_if_lost(error, [info.path for info in self._infos])
-                    self._failed[number] = error
-                self._on_failure(error)
+                self.set_aside(number, error)
                 raise
             self._keep(number, loaded)
             return loaded
+
+    def set_aside(self, number: int, error: SubError) -> None:
+        """Note a sub that cannot be used, once.
+
+        Raises
+        ------
+        RunError
+            If it cannot be read because the whole folder of subs is gone.
+        """
+        with self._lock:
+            if number in self._failed:
+                return
+            raise_if_lost(error, [info.path for info in self._infos])
+            self._failed[number] = error
+        self._on_failure(error)
 
     def _read(self, number: int) -> LoadedSub:
         info = self._infos[number]

@@ -59,6 +59,8 @@ class RunReport:
     subs_used : sequence of str
         Paths of the subs in the mosaic.
     subs_set_aside : sequence of SetAside
+    faults : int
+        How many of them because this program failed on them, not because of what they are.
     tiles : sequence of TileFacts
     tiles_left_out : sequence of str
         Tiles without a valid pixel.
@@ -89,6 +91,7 @@ class RunReport:
     phases: Sequence[PhaseTime] = ()
     subs_used: Sequence[str] = ()
     subs_set_aside: Sequence[SetAside] = ()
+    faults: int = 0
     tiles: Sequence[TileFacts] = ()
     tiles_left_out: Sequence[str] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)

@@ -22,6 +22,7 @@ from .photometry.measurements import StarFluxes, SubMeasurement, measure_cells, 
 from .photometry.stars import starless_pixels
 from .photometry.survey import SurveySolution
 from .settings import GridSettings
+from .sub_faults import reading
 from .tile_matching import channel_names
 from .warp import pixel_map
 from .wcs import CanvasPlan
@@ -54,8 +55,10 @@ def measure_subs(
 
     def measure(number: int) -> SubMeasurement | None:
         try:
-            return kept(number, cell, lambda: _measure(infos[number], loader, number, canvas, cell))
-        except SubError:
+            with reading(infos[number].path):
+                return kept(number, cell, lambda: _measure(infos[number], loader, number, canvas, cell))
+        except SubError as error:
+            loader.set_aside(number, error)
             return None
         finally:
             one_done()

@@ -31,6 +31,7 @@ from zemosaic_engine.simulate.survey import (
     load_truth,
     plan_survey,
     render_sub,
+    sensor_grid,
     simulate_survey,
 )
 
@@ -438,3 +439,80 @@ def test_spec_refuses_what_it_does_not_know():
     assert PRESETS["tiny"].but(sensor="mono").telescopes[0].sensor == "mono"
     assert len(plan_survey(Path("x"), PRESETS["small"], 1).subs) == 48
     assert len(plan_survey(Path("x"), PRESETS["bench"], 1).subs) == 108
+
+
+# ---------------------------------------------------------------- troubles
+
+
+def test_curvature_is_the_quadratic_in_the_table():
+    pixels, truth = pixels_of(gradient=0.2, curvature=0.1, sky_adu=10000.0)
+    row, half = truth.subs[0], math.hypot(64, 48) / 2.0
+    u, v = (np.arange(48)[None, :] - 23.5) / half, (np.arange(64)[:, None] - 31.5) / half
+    bowl = row["curvature_uu"] * u * u + row["curvature_uv"] * u * v + row["curvature_vv"] * v * v
+    expected = 10000.0 * (1.0 + row["gradient_x"] * u + row["gradient_y"] * v + bowl)
+    np.testing.assert_allclose(pixels, expected, atol=1.0)
+    assert np.ptp(10000.0 * bowl) > 500.0
+    assert row["curvature_uu"] + row["curvature_vv"] == pytest.approx(0.1)
+
+
+def test_glow_lies_in_one_corner_of_every_sub():
+    pixels, _ = pixels_of(glow_adu=200.0, sensor="rgb", pedestal_adu=50.0)
+    glow = pixels - 1050.0
+    assert [plane[0, 0] for plane in glow] == pytest.approx([180.0, 200.0, 220.0], abs=8.0)
+    # At one sigma along the first row.
+    sigma = 0.11 * math.hypot(64, 48)
+    assert glow[1, 0, round(sigma)] == pytest.approx(200.0 * math.exp(-0.5), abs=6.0)
+    assert np.abs(glow[:, -1, -1]).max() < 1.0
+
+
+def test_dust_takes_the_same_share_of_every_sub():
+    first, truth = pixels_of(dust=4, dust_depth=0.1, sky_adu=10000.0)
+    second, _ = pixels_of(1, dust=4, dust_depth=0.1, sky_adu=10000.0, sky_spread=0.4)
+    assert 0.8 < first.min() / 10000.0 < 0.93
+    assert np.median(first) > 9700.0
+    level = float(truth.subs["sky_g"][1])
+    np.testing.assert_allclose(second / np.median(second), first / np.median(first), atol=2e-3)
+    assert level > 0.0
+
+
+def test_clouds_dim_the_stars_of_some_subs_unevenly():
+    stars = {"stars_per_mpx": 30000.0, "faintest_adu": 5000.0, "brightest_adu": 5001.0, "sensor": "rgb"}
+    spec = QUIET.but(subs_per_panel=10, cloudy_fraction=0.4, **stars)
+    truth, clear = plan_survey(Path("x"), spec, 1), plan_survey(Path("x"), spec.but(cloudy_fraction=0.0), 1)
+    cloudy = np.flatnonzero(truth.subs["cloud_depth"] > 0)
+    assert cloudy.size == 4
+    for index in range(10):
+        light = [render_sub(t, index)[1].astype(float) for t in (truth, clear)]
+        if index not in cloudy:
+            np.testing.assert_array_equal(*light)
+            continue
+        row, (u, v) = truth.subs[index], sensor_grid((64, 48))
+        wave = np.cos(row["cloud_u"] * u + row["cloud_v"] * v + row["cloud_phase"])
+        passed = 1.0 - row["cloud_depth"] * (0.65 + 0.35 * wave)
+        # The sky beyond is dimmed, and the cloud itself shines.
+        np.testing.assert_allclose(light[0], passed * (light[1] - 1000.0) + 1000.0 * (1.3 - 0.3 * passed), atol=1.5)
+        assert 0.2 < passed.min() < passed.max() - 0.02 < 0.98
+
+
+@pytest.mark.parametrize("sensor", ["GRBG", "rgb"])
+def test_files_of_other_programs_are_float_with_little_sky_and_zero_borders(sensor):
+    changes = {"sensor": sensor, "photon_noise": True, "sky_colour": (0.7, 1.0, 1.3)}
+    plain, _ = pixels_of(**changes)
+    spec = QUIET.but(sky_left_adu=20.0, border_px=6, unit_adu=1000.0, **changes)
+    pixels = render_sub(plan_survey(Path("x"), spec, 1), 0)
+    assert pixels.dtype == np.float32
+    assert np.all(pixels[..., :6, :] == 0.0) and np.all(pixels[..., :, -6:] == 0.0)
+    inner, before = pixels[..., 6:-6, 6:-6] * 1000.0, plain[..., 6:-6, 6:-6]
+    for y, x in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        mine = inner[..., y::2, x::2]
+        assert np.median(mine, axis=(-2, -1)) == pytest.approx(20.0, abs=6.0)
+        away = before[..., y::2, x::2] - mine
+        assert np.abs(away - np.median(away, axis=(-2, -1), keepdims=True)).max() < 0.01
+
+
+def test_every_preset_is_offered_by_the_command_line():
+    from zemosaic_app.cli import SIMULATED
+
+    assert set(SIMULATED) == set(PRESETS)
+    for name, spec in PRESETS.items():
+        assert len(plan_survey(Path(name), spec, 1).subs) > 0
