@@ -62,7 +62,8 @@ def write_plan(
     target = output if output is not None else input_folder / "stack_plan.csv"
     if target.is_dir():
         raise SettingsError(f"The plan {target} is a folder; name a file.")
-    infos, rejected = plan.scan_folder(input_folder, on_file=on_file)
+    found = plan.scan_folder(input_folder, on_file=on_file).without_unsolved()
+    infos, rejected = found.infos, found.rejected
     if not infos:
         first = f" (files set aside: {len(rejected)}, the first: {rejected[0]})" if rejected else ""
         raise RunError(f"No usable sub was found in {input_folder}{first}; no plan was written.")

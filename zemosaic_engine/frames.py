@@ -1,6 +1,6 @@
 """Subs in memory, and what their headers say of them.
 
-`read_sub_info` looks at the header alone, `load_frame` reads the pixels, marks what is not valid
+`read_sub` looks at the header alone, `load_frame` reads the pixels, marks what is not valid
 and demosaics. What counts as invalid is said there.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -77,6 +77,62 @@ class SubInfo:
 
 
 @dataclass(frozen=True)
+class UnsolvedSub:
+    """What is known of a sub whose header does not tell where it points.
+
+    Attributes
+    ----------
+    header : HeaderCards
+        All cards of its header; some may hint at the pointing and the scale (RA, DEC, FOCALLEN, XPIXSZ ...).
+    reason : str
+        Why it has no plate solution, or what is wrong with the one that it has: the rest of a sentence about the file.
+    path, hdu, shape, channels, bayer, exposure_s, filter, mount, session, camera, date_obs, saturation_adu
+        As in `SubInfo`.
+    """
+
+    path: Path
+    hdu: int
+    shape: tuple[int, int]
+    channels: int
+    bayer: str | None
+    header: HeaderCards
+    exposure_s: float
+    reason: str = ""
+    filter: str = ""
+    mount: str = ""
+    session: str = ""
+    camera: str = ""
+    date_obs: str = ""
+    saturation_adu: float = float("inf")
+
+    def solved(self, wcs: WCS) -> SubInfo:
+        """The sub with a plate solution.
+
+        Parameters
+        ----------
+        wcs : astropy.wcs.WCS
+            Celestial WCS of the stored array, two axes (ICRS), as `headers.celestial_wcs` makes it.
+        """
+        return SubInfo(
+            path=self.path,
+            hdu=self.hdu,
+            shape=self.shape,
+            channels=self.channels,
+            bayer=self.bayer,
+            wcs=wcs,
+            pixel_scale_arcsec=pixel_scale_arcsec(wcs, self.shape),
+            center_deg=image_center_deg(wcs, self.shape),
+            exposure_s=self.exposure_s,
+            filter=self.filter,
+            mount=self.mount,
+            session=self.session,
+            camera=self.camera,
+            date_obs=self.date_obs,
+            saturation_adu=self.saturation_adu,
+        )
+
+
+@dataclass(frozen=True)
 class InvalidValues:
     """Which stored values of a sub are not valid; a matter of the whole sub, so that its parts agree.
 
@@ -122,7 +178,33 @@ _MIN_SIDE_PX = 8
 
 
 def read_sub_info(path: str | Path, *, saturation_adu: float = 0.0) -> SubInfo:
-    """Read what the header of a sub tells; no pixel is read.
+    """Read what the header of a solved sub tells; no pixel is read.
+
+    Parameters
+    ----------
+    path : path-like
+        FITS file, plain, gzipped or tile-compressed.
+    saturation_adu : float
+        As in `read_sub`.
+
+    Returns
+    -------
+    SubInfo
+
+    Raises
+    ------
+    SubError
+        If the file is unreadable, truncated, holds no image of one or three channels or has no
+        celestial WCS.
+    """
+    sub = read_sub(path, saturation_adu=saturation_adu)
+    if isinstance(sub, UnsolvedSub):
+        raise SubError(sub.path, sub.reason)
+    return sub
+
+
+def read_sub(path: str | Path, *, saturation_adu: float = 0.0) -> SubInfo | UnsolvedSub:
+    """Read what the header of a sub tells, whether it is plate-solved or not; no pixel is read.
 
     Parameters
     ----------
@@ -135,37 +217,34 @@ def read_sub_info(path: str | Path, *, saturation_adu: float = 0.0) -> SubInfo:
 
     Returns
     -------
-    SubInfo
+    SubInfo or UnsolvedSub
+        The latter if the header holds no plate solution, or one that cannot be right.
 
     Raises
     ------
     SubError
-        If the file is unreadable, truncated, holds no image of one or three channels or has no
-        celestial WCS.
+        If the file is unreadable, truncated, or holds no image of one or three channels.
     """
     with reading(path), np.errstate(all="ignore"):  # the numbers of a header may be anything
         return _sub_info(Path(path), saturation_adu)
 
 
-def _sub_info(path: Path, saturation_adu: float) -> SubInfo:
+def _sub_info(path: Path, saturation_adu: float) -> SubInfo | UnsolvedSub:
     image = find_image(path)
     cards = image.header
     shape, is_colour = _picture_shape(path, image.shape)
     try:
         bayer = None if is_colour else bayer_pattern(cards, shape[0])
-        wcs = celestial_wcs(cards, shape)
     except ValueError as error:
         raise SubError(path, str(error)) from error
     date_obs = _observation_date(cards)
-    return SubInfo(
+    unsolved = UnsolvedSub(
         path=path,
         hdu=image.hdu,
         shape=shape,
         channels=3 if is_colour or bayer else 1,
         bayer=bayer,
-        wcs=wcs,
-        pixel_scale_arcsec=pixel_scale_arcsec(wcs, shape),
-        center_deg=image_center_deg(wcs, shape),
+        header=cards,
         exposure_s=_exposure_s(cards),
         filter=cards.text("FILTER", "FILTER1", "INSFLNAM"),
         mount=_mount(cards),
@@ -174,6 +253,11 @@ def _sub_info(path: Path, saturation_adu: float) -> SubInfo:
         date_obs=date_obs,
         saturation_adu=saturation_adu if saturation_adu > 0.0 else _saturation_adu(image),
     )
+    try:
+        wcs = celestial_wcs(cards, shape)
+    except ValueError as error:
+        return replace(unsolved, reason=str(error))
+    return unsolved.solved(wcs)
 
 
 def _picture_shape(path: Path, shape: tuple[int, ...]) -> tuple[tuple[int, int], bool]:

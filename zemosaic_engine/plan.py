@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from .errors import SettingsError, SubError
 from .fits_files import atomic_path
-from .frames import SubInfo, read_sub_info
+from .frames import SubInfo, UnsolvedSub, read_sub
 
 PLAN_NAME = "stack_plan.csv"
 
@@ -74,6 +74,30 @@ class StackPlan:
     rows: Sequence[PlanRow]
     missing: Sequence[SubError]
     notes: Sequence[str]
+
+
+@dataclass(frozen=True)
+class FoundSubs:
+    """The subs of a plan or of a folder.
+
+    Attributes
+    ----------
+    infos : sequence of SubInfo
+        Those that are plate-solved.
+    unsolved : sequence of UnsolvedSub
+        Those that could be used if they were.
+    rejected : sequence of SubError
+        Those that cannot be used.
+    """
+
+    infos: Sequence[SubInfo]
+    unsolved: Sequence[UnsolvedSub]
+    rejected: Sequence[SubError]
+
+    def without_unsolved(self) -> FoundSubs:
+        """The same with the unsolved subs among those that cannot be used."""
+        unsolved = [SubError(sub.path, sub.reason) for sub in self.unsolved]
+        return FoundSubs(self.infos, (), sorted([*self.rejected, *unsolved], key=lambda error: str(error.path)))
 
 
 # --- reading a plan
@@ -339,7 +363,7 @@ def read_subs(
     *,
     saturation_adu: float = 0.0,
     on_file: Callable[[int, int], None] | None = None,
-) -> tuple[list[SubInfo], list[SubError]]:
+) -> FoundSubs:
     """Read the headers of the subs of a plan; what the plan says of a sub wins over its header.
 
     Parameters
@@ -347,31 +371,33 @@ def read_subs(
     rows : sequence of PlanRow
         The subs.
     saturation_adu : float
-        As in `frames.read_sub_info`.
+        As in `frames.read_sub`.
     on_file : callable, optional
         Called with the number of files looked at and their total; it may raise to stop.
 
     Returns
     -------
-    infos : list of SubInfo
-        Usable subs in the order of `rows`.
-    rejected : list of SubError
-        The others.
+    FoundSubs
+        Each kind in the order of `rows`.
     """
     infos: list[SubInfo] = []
+    unsolved: list[UnsolvedSub] = []
     rejected: list[SubError] = []
     for number, row in enumerate(rows, start=1):
         try:
-            info = read_sub_info(row.path, saturation_adu=saturation_adu)
+            sub = read_sub(row.path, saturation_adu=saturation_adu)
         except SubError as error:
             rejected.append(error)
         else:
             told = {name: text for name in ("filter", "session", "mount") if (text := getattr(row, name))}
-            exposure_s = info.exposure_s if math.isnan(row.exposure_s) else row.exposure_s
-            infos.append(replace(info, exposure_s=exposure_s, **told))
+            exposure_s = sub.exposure_s if math.isnan(row.exposure_s) else row.exposure_s
+            if isinstance(sub, SubInfo):
+                infos.append(replace(sub, exposure_s=exposure_s, **told))
+            else:
+                unsolved.append(replace(sub, exposure_s=exposure_s, **told))
         if on_file is not None:
             on_file(number, len(rows))
-    return infos, rejected
+    return FoundSubs(infos, unsolved, rejected)
 
 
 def scan_folder(
@@ -379,7 +405,7 @@ def scan_folder(
     *,
     saturation_adu: float = 0.0,
     on_file: Callable[[int, int], None] | None = None,
-) -> tuple[list[SubInfo], list[SubError]]:
+) -> FoundSubs:
     """Read the headers of all FITS files of a folder, not of its sub-folders.
 
     Files are known by their ending: .fit, .fits, .fts in any capitals, also with .gz behind, and .fz.
@@ -394,10 +420,9 @@ def scan_folder(
 
     Returns
     -------
-    infos : list of SubInfo
-        Usable subs in the order of time, then of names; those without a date come last.
-    rejected : list of SubError
-        The others, in the order of names.
+    FoundSubs
+        Subs in the order of time, then of names, those without a date last; what cannot be used in the order
+        of names.
 
     Raises
     ------
@@ -410,8 +435,8 @@ def scan_folder(
     except OSError as error:
         raise SettingsError(f"The folder {folder} cannot be listed: {error.strerror or error}.") from error
     rows = [PlanRow(path) for path in entries if path.is_file()]  # a pipe would never end
-    infos, rejected = read_subs(rows, saturation_adu=saturation_adu, on_file=on_file)
-    return sorted(infos, key=_time_order), rejected
+    found = read_subs(rows, saturation_adu=saturation_adu, on_file=on_file)
+    return FoundSubs(sorted(found.infos, key=_time_order), sorted(found.unsolved, key=_time_order), found.rejected)
 
 
 def no_sub_text(folder: Path) -> str:
@@ -428,7 +453,7 @@ def no_sub_text(folder: Path) -> str:
     return f"The folder {folder} holds no file named .fit, .fits, .fts (also with .gz behind) or .fz{hint}"
 
 
-def _time_order(info: SubInfo) -> tuple[bool, str, str]:
+def _time_order(info: SubInfo | UnsolvedSub) -> tuple[bool, str, str]:
     return not info.date_obs, info.date_obs, info.path.name
 
 

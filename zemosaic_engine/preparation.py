@@ -44,7 +44,9 @@ def prepare_request(
     backend.choose_device(settings.device)  # a device that is not there is better missed now than later
     found_plan = None if tiles_only else plan.find_stack_plan(input_folder)
     if found_plan is None:
-        infos, rejected = plan.scan_folder(input_folder, saturation_adu=settings.saturation_adu, on_file=on_file)
+        found = plan.scan_folder(input_folder, saturation_adu=settings.saturation_adu, on_file=on_file)
+        found = found.without_unsolved()
+        infos, rejected = found.infos, found.rejected
         if not infos and not rejected:
             raise SettingsError(plan.no_sub_text(input_folder))
         infos = plan.select_filter(infos, settings.filter)
@@ -56,10 +58,10 @@ def prepare_request(
         rows = stack_plan.rows
         if any(row.filter.strip() for row in rows):
             rows = plan.select_filter(rows, settings.filter)
-        infos, unreadable = plan.read_subs(rows, saturation_adu=settings.saturation_adu, on_file=on_file)
+        found = plan.read_subs(rows, saturation_adu=settings.saturation_adu, on_file=on_file).without_unsolved()
         # What the plan leaves open the headers may tell.
-        infos = plan.select_filter(infos, settings.filter)
-        rejected = [*stack_plan.missing, *unreadable]
+        infos = plan.select_filter(found.infos, settings.filter)
+        rejected = [*stack_plan.missing, *found.rejected]
         tell.log(f"[GRID] {found_plan.name}: {len(rows)} subs, {len(infos)} of them usable")
     paths = [*(info.path for info in infos), *(error.path for error in rejected)]
     for error in rejected:

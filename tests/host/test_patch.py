@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -299,3 +301,81 @@ def test_before_the_patch_the_host_has_no_grid_mode(tmp_path, host):
     (source / "stack_plan.csv").write_text("file_path\n")
     told = run_host(host, source, tmp_path / "out", "HEAD")
     assert told["messages"][0][:3] == ["classic flow", None, "WARN"]
+
+
+# --- a manifest or a folder that somebody tampered with
+
+
+def tampered(host, **files):
+    """The manifest of a host with other files in it."""
+    path = host / MANIFEST_NAME
+    content = json.loads(path.read_text())
+    content["files"] |= files
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("adopt", [False, True])
+@pytest.mark.parametrize("operation", [patch, revert])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../victim.txt", "zemosaic_engine/../../victim.txt", "/absolute", "zemosaic_engine/./wcs.py",
+        "zemosaic_worker.py", "zemosaic_engine//etc/passwd", "..\\victim.txt", "zemosaic_engine/..\\..\\victim.txt",
+        "C:/victim.txt", "zemosaic_engine", "", "zemosaic_engine/a\0b",
+    ],
+)  # fmt: skip
+def test_a_manifest_reaches_no_file_that_is_not_of_the_kit(host, small_kit, name, operation, adopt):
+    patch(host, quiet)
+    victim = host.parent / "victim.txt"
+    victim.write_text("precious")
+    name = str(victim) if name == "/absolute" else name
+    digest = hashlib.sha256(b"precious").hexdigest()
+    tampered(host, **{name: {"kit": [digest], "own": None}})
+    before = tree(host)
+    with pytest.raises(RunError, match="is no file of the kit"):
+        operation(host, quiet, adopt=adopt)
+    assert victim.read_text() == "precious"
+    assert tree(host) == before
+
+
+@pytest.mark.parametrize(
+    "entry", [{"kit": ["a" * 63], "own": None}, {"kit": [5], "own": None}, {"kit": [], "own": "x"}]
+)
+def test_a_manifest_without_sums_is_refused(host, small_kit, entry):
+    patch(host, quiet)
+    tampered(host, **{"zemosaic_engine/wcs.py": entry})
+    with pytest.raises(RunError, match="SHA-256"):
+        revert(host, quiet)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links of POSIX")
+@pytest.mark.parametrize("operation", [patch, revert])
+@pytest.mark.parametrize(
+    "link",
+    [
+        "zemosaic_engine",
+        BACKUP_NAME,
+        f"{BACKUP_NAME}/zemosaic_engine",
+        "zemosaic_engine/__pycache__",
+        "__pycache__",
+        "zemosaic_engine/wcs.py",
+    ],
+)
+def test_nothing_is_written_or_removed_through_a_link(host, small_kit, link, operation):
+    patch(host, quiet)
+    place, outside = host / link, host.parent / "outside"
+    if place.exists():
+        place.rename(outside)
+    else:
+        outside.mkdir()
+    if outside.is_dir():
+        (outside / "grid_mode.cpython-311.pyc").write_text("precious")
+        (outside / "wcs.cpython-311.pyc").write_text("precious")
+    place.parent.mkdir(exist_ok=True, parents=True)
+    place.symlink_to(outside)
+    (small_kit / "zemosaic_engine/wcs.py").write_text("# second version\n")
+    before, there = tree(host), tree(outside) if outside.is_dir() else outside.read_bytes()
+    with pytest.raises(SettingsError, match="is a link, which leads elsewhere"):
+        operation(host, quiet)
+    assert tree(host) == before
+    assert (tree(outside) if outside.is_dir() else outside.read_bytes()) == there

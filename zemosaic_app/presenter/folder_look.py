@@ -12,7 +12,7 @@ import numpy as np
 from astropy.wcs import WCS
 
 from zemosaic_engine import plan
-from zemosaic_engine.errors import RunError, SettingsError, SubError, ZeMosaicError
+from zemosaic_engine.errors import RunError, SettingsError, ZeMosaicError
 from zemosaic_engine.footprints import TileLayout, footprint_of, lay_out_tiles
 from zemosaic_engine.frames import SubInfo
 from zemosaic_engine.pointings import lay_out_pointings
@@ -49,7 +49,8 @@ def look_into(
     """
     if not folder.is_dir():
         raise SettingsError(f"The input folder {folder} does not exist.")
-    infos, rejected = _read_headers(folder, settings, on_file)
+    found = _read_headers(folder, settings, on_file).without_unsolved()
+    infos, rejected = found.infos, found.rejected
     contents = FolderContents(
         str(folder),
         recognise_mode(folder),
@@ -68,15 +69,13 @@ def look_into(
         return replace(contents, problem=str(error))
 
 
-def _read_headers(
-    folder: Path, settings: GridSettings, on_file: Callable[[int, int], None] | None
-) -> tuple[list[SubInfo], list[SubError]]:
+def _read_headers(folder: Path, settings: GridSettings, on_file: Callable[[int, int], None] | None) -> plan.FoundSubs:
     found = plan.find_stack_plan(folder)
     if found is None:
         return plan.scan_folder(folder, saturation_adu=settings.saturation_adu, on_file=on_file)
     stack_plan = plan.read_stack_plan(found)
-    infos, unreadable = plan.read_subs(stack_plan.rows, saturation_adu=settings.saturation_adu, on_file=on_file)
-    return infos, [*stack_plan.missing, *unreadable]
+    subs = plan.read_subs(stack_plan.rows, saturation_adu=settings.saturation_adu, on_file=on_file)
+    return replace(subs, rejected=[*stack_plan.missing, *subs.rejected])
 
 
 def _counted(names: object) -> dict[str, int]:
