@@ -138,7 +138,14 @@ def _solve(
     deviation, threads = settings.sub_max_deviation, settings.threads
 
     def solve() -> SurveySolution:
-        return solve_survey(measured, left_out=left_out, max_deviation=deviation, threads=threads, cancel=cancel)
+        return solve_survey(
+            measured,
+            left_out=left_out,
+            max_deviation=deviation,
+            pedestal_adu=settings.pedestal_adu,
+            threads=threads,
+            cancel=cancel,
+        )
 
     return run_interruptibly(solve, cancel)
 
