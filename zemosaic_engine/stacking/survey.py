@@ -19,6 +19,7 @@ from ..photometry.measurements import SubMeasurement
 from ..photometry.neutral import neutral_gains
 from ..photometry.scales import starless_subs
 from ..photometry.sky import clipped_median
+from ..photometry.sky_levels import SkyLevels, sky_levels
 from ..photometry.survey import SurveySolution, solve_survey
 from ..request import GridRequest
 from ..settings import GridSettings
@@ -45,6 +46,8 @@ class Survey:
         Sky of the run on the common scale, from which the RGB equalisation of all tiles is made.
     sky : SkyMap or None
         The same over the canvas; None where subs are not calibrated one by one, or show no sky.
+    levels : SkyLevels or None
+        Of the subs before calibration.
     """
 
     calibrations: list[SubCalibration | None] = field(default_factory=list)
@@ -52,6 +55,7 @@ class Survey:
     set_aside: set[int] = field(default_factory=set)
     background: NDArray[np.float64] | None = None
     sky: SkyMap | None = None
+    levels: SkyLevels | None = None
 
     @property
     def calibrated(self) -> bool:
@@ -129,6 +133,7 @@ def _with_sky(
     side = cell_side_px(request.infos, canvas)
     survey.sky = run_interruptibly(lambda: sky_map(measured, calibrations, side, canvas.shape), cancel)
     survey.background = None if survey.sky is None else survey.sky.median
+    survey.levels = sky_levels(measured, side, canvas.shape[1])
     return survey
 
 

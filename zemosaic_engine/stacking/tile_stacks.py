@@ -20,6 +20,7 @@ from ..hot_pixels import sensor_key
 from ..kernels.cuda import Gpu
 from ..loading import SubLoader
 from ..memory_plan import plan_memory
+from ..photometry.sky_levels import SkyLevels
 from ..request import GridRequest
 from ..resume.lost_inputs import raise_if_lost
 from ..settings import GridSettings
@@ -49,6 +50,8 @@ class StackedTiles:
         Tiles without a valid pixel.
     rejected : list of SubError
         Subs whose pixels turned out to be unusable.
+    levels : SkyLevels or None
+        Of the subs before calibration, where they were measured.
     """
 
     tiles: list[Tile] = field(default_factory=list)
@@ -56,6 +59,7 @@ class StackedTiles:
     used: set[int] = field(default_factory=set)
     left_out: list[str] = field(default_factory=list)
     rejected: list[SubError] = field(default_factory=list)
+    levels: SkyLevels | None = None
 
 
 def stack_tiles(
@@ -132,7 +136,8 @@ def stack_tiles(
             shelf.put(layout, content, numbers, set(stacker.failures))
         tiles = shelf.all()
         rejected = [*survey.errors, *stacker.failures.values()]
-    return run_interruptibly(lambda: _together(layouts, tiles, canvas, request, rejected, tell), cancel)
+    stacked = run_interruptibly(lambda: _together(layouts, tiles, canvas, request, rejected, tell), cancel)
+    return replace(stacked, levels=survey.levels)
 
 
 def _together(

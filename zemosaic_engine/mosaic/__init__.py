@@ -1,0 +1,1 @@
+"""The mosaic: where its parts end, and how even it is there."""
