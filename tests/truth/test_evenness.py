@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from zemosaic_engine.canvas import Mosaic
+from zemosaic_engine.canvas.plan import CanvasPlan
 from zemosaic_engine.events import CancelToken, LogLine, Teller
+from zemosaic_engine.mosaic.coadd import Mosaic
 from zemosaic_engine.mosaic.evenness import measure_evenness, tell_evenness
-from zemosaic_engine.mosaic_files import write_seam_table
-from zemosaic_engine.photometry.sky_levels import SkyLevels
+from zemosaic_engine.mosaic.files import write_seam_table
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.scene import tangent_plane
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
-from zemosaic_engine.wcs import CanvasPlan
+from zemosaic_engine.survey.sky_levels import SkyLevels
 
 SCALE = 2.37
 SUB, CANVAS = (300, 320), (420, 700)

@@ -13,8 +13,8 @@ import numpy as np
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
+from ..canvas.coordinates import footprint_polygon, pixel_to_sky
 from ..geometry import Box
-from ..warp import footprint_polygon, pixel_to_sky
 
 FloatArray = NDArray[np.float64]
 

@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..canvas import Mosaic
+from ..canvas.coordinates import pixel_to_sky
+from ..canvas.plan import CanvasPlan
+from ..channels import channel_names
 from ..events import Teller
-from ..frames import SubInfo
 from ..photometry.sky import sky_noise
-from ..photometry.sky_levels import SkyLevels
 from ..settings import GridSettings
-from ..tile_matching import channel_names
-from ..tiles import Tile
-from ..warp import pixel_to_sky
-from ..wcs import CanvasPlan
+from ..subs.frames import SubInfo
+from ..survey.sky_levels import SkyLevels
+from ..tiles.tile import Tile
+from .coadd import Mosaic
 from .edge_steps import EdgeStep, measure_edges, worst_step
 from .edges import Edge, border_edges, footprint_edges, outline_edges
 
