@@ -39,9 +39,9 @@ class Evenness:
     ----------
     steps : list of EdgeStep
         In the mosaic.
-    before : ndarray of float64, shape (n, C)
-        What the mean of the subs as they are would show at the same places, in ADU; NaN where their levels are not
-        known, or nothing but them lies there.
+    before, before_error : ndarray of float64, shape (n, C)
+        What the mean of the subs as they are would show at the same places, in ADU, and its error; NaN where their
+        levels are not known, or nothing but them lies there.
     noise : ndarray of float64, shape (C,)
         Noise of a pixel of the mosaic's sky, in ADU.
     sky : ndarray of float64, shape (n, 2)
@@ -52,6 +52,7 @@ class Evenness:
 
     steps: list[EdgeStep]
     before: FloatArray
+    before_error: FloatArray
     noise: FloatArray
     sky: FloatArray
     length_arcsec: FloatArray
@@ -84,10 +85,10 @@ def measure_evenness(
     edges = _all_edges(infos, tiles, canvas, settings.edge_feather_px)
     steps = measure_edges(mosaic.pixels, edges)
     used = np.array(sorted(infos), dtype=np.int64)
-    before = np.full((len(steps), mosaic.pixels.shape[2]), np.nan)
+    before = error = np.full((len(steps), mosaic.pixels.shape[2]), np.nan)
     if levels is not None:
-        before = _before(steps, used, levels)
-    return Evenness(steps, before, sky_noise(mosaic.pixels), *_on_sky(steps, canvas))
+        before, error = _before(steps, used, levels)
+    return Evenness(steps, before, error, sky_noise(mosaic.pixels), *_on_sky(steps, canvas))
 
 
 def _on_sky(steps: Sequence[EdgeStep], canvas: CanvasPlan) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -132,8 +133,8 @@ def _all_edges(
     ]
 
 
-def _before(steps: Sequence[EdgeStep], used: NDArray[np.int64], levels: SkyLevels) -> FloatArray:
-    """Steps of the plain mean of uncalibrated subs, (n, C): mean of all subs less that of those that do not end there.
+def _before(steps: Sequence[EdgeStep], used: NDArray[np.int64], levels: SkyLevels) -> tuple[FloatArray, FloatArray]:
+    """Steps of the plain mean of uncalibrated subs, (n, C), and errors: mean of all less that of those that go on.
 
     Both in the same cells, just inside of the edge, so that the sky itself is in both.
     """
@@ -146,7 +147,7 @@ def _before(steps: Sequence[EdgeStep], used: NDArray[np.int64], levels: SkyLevel
     total = _sums(place, level, cells.size)
     by_sub = np.argsort(sub, kind="stable")
     limits = np.searchsorted(sub[by_sub], np.stack([used, used + 1]))
-    before = np.full((len(steps), level.shape[1]), np.nan)
+    before, error = (np.full((len(steps), level.shape[1]), np.nan) for _ in range(2))
     last: tuple[int, Any] = 0, None
     for number, step in enumerate(steps):
         if not step.edge.subs.size:
@@ -160,25 +161,28 @@ def _before(steps: Sequence[EdgeStep], used: NDArray[np.int64], levels: SkyLevel
                 difference = total / count[:, None] - without
             difference[(others == 0) | (here < step.edge.subs.size)] = np.nan
             last = id(step.edge.subs), difference
-        before[number] = _near_edge(step, middle, last[1], levels.cell_px)
-    return before
+        before[number], error[number] = _near_edge(step, middle, last[1], levels.cell_px)
+    return before, error
 
 
 def _sums(place: NDArray[np.intp], level: FloatArray, cells: int) -> FloatArray:
     return np.stack([np.bincount(place, level[:, channel], cells) for channel in range(level.shape[1])], axis=1)
 
 
-def _near_edge(step: EdgeStep, middle: FloatArray, difference: FloatArray, cell_px: int) -> FloatArray:
-    """Median of what cells say just inside of a piece of an edge; NaN where too few lie there."""
+def _near_edge(
+    step: EdgeStep, middle: FloatArray, difference: FloatArray, cell_px: int
+) -> tuple[FloatArray, FloatArray]:
+    """Median of what cells say just inside of a piece of an edge, and its error; NaN where too few lie there."""
     offset = middle - step.place
     along = np.abs(offset @ step.along)
     inward = offset @ np.array([-step.along[1], step.along[0]]) - step.edge.inner_gap
     near = (along <= 0.5 * (step.length_px + cell_px)) & (inward > 0.0) & (inward <= 2.5 * cell_px)
     near &= np.isfinite(difference).all(axis=1)
-    if np.count_nonzero(near) < _LEAST_CELLS:
-        return np.full(difference.shape[1], np.nan)
-    middle_of_all: FloatArray = np.median(difference[near], axis=0)
-    return middle_of_all
+    number = np.count_nonzero(near)
+    if number < _LEAST_CELLS:
+        return np.full(difference.shape[1], np.nan), np.full(difference.shape[1], np.nan)
+    level: FloatArray = np.median(difference[near], axis=0)
+    return level, 1.2533 * difference[near].std(axis=0, ddof=1) / np.sqrt(number)
 
 
 def tell_evenness(found: Evenness, tell: Teller) -> dict[str, float]:
@@ -188,37 +192,31 @@ def tell_evenness(found: Evenness, tell: Teller) -> dict[str, float]:
         return {}
     metrics: dict[str, float] = {}
     after = np.array([step.step for step in found.steps])
+    error = np.array([step.error for step in found.steps])
     for channel, name in enumerate(channel_names(found.noise.size)):
         before = found.before[:, channel]
-        states = {
-            "before": (before, int(np.argmax(np.abs(np.nan_to_num(before))))),
-            "after": (after[:, channel], worst_step(found.steps, channel)),
-        }
+        largest = int(np.argmax(np.abs(np.nan_to_num(before))))
         noise = float(found.noise[channel])
-        for state, (steps, worst) in states.items():
+        for state, steps, errors, worst in (
+            ("before", before, found.before_error[:, channel], largest),
+            ("after", after[:, channel], error[:, channel], worst_step(found.steps, channel)),
+        ):
             known = np.abs(steps[np.isfinite(steps)])
             if not known.size or worst < 0:
                 continue
-            error = float(found.steps[worst].error[channel]) if state == "after" else 0.0
+            adu, size = float(np.median(known)), float(abs(steps[worst]))
+            edge, (ra, dec) = found.steps[worst].edge, found.sky[worst]
             tell.log(
-                f"[GRID][METRICS] Footprint step (channel {name}): median {np.median(known):.2f} ADU, "
-                f"{np.median(known) / noise:.3f} sigma, {_worst_text(found, worst, abs(steps[worst]), error, noise)} "
-                f"({state} scaling)"
+                f"[GRID][METRICS] Footprint step (channel {name}): median {adu:.2f} ADU, {adu / noise:.3f} sigma, "
+                f"worst {size:.2f} +- {errors[worst]:.2f} ADU, {size / noise:.3f} sigma at RA {ra:.4f} Dec {dec:+.4f}, "
+                f"the {edge.side} edge of {edge.name} ({state} scaling)"
             )
             metrics |= {
-                f"footprint_step_adu_{state}_{name}": float(np.median(known)),
-                f"footprint_step_sigma_{state}_{name}": float(np.median(known)) / noise,
-                f"worst_footprint_step_adu_{state}_{name}": float(abs(steps[worst])),
-                f"worst_footprint_step_sigma_{state}_{name}": float(abs(steps[worst])) / noise,
-                f"worst_footprint_step_ra_{state}_{name}": float(found.sky[worst, 0]),
-                f"worst_footprint_step_dec_{state}_{name}": float(found.sky[worst, 1]),
+                f"footprint_step_adu_{state}_{name}": adu,
+                f"footprint_step_sigma_{state}_{name}": adu / noise,
+                f"worst_footprint_step_adu_{state}_{name}": size,
+                f"worst_footprint_step_sigma_{state}_{name}": size / noise,
+                f"worst_footprint_step_ra_{state}_{name}": float(ra),
+                f"worst_footprint_step_dec_{state}_{name}": float(dec),
             }
     return metrics
-
-
-def _worst_text(found: Evenness, worst: int, size: float, error: float, noise: float) -> str:
-    edge, (ra, dec) = found.steps[worst].edge, found.sky[worst]
-    return (
-        f"worst {size:.2f} +- {error:.2f} ADU, {size / noise:.3f} sigma at RA {ra:.4f} Dec {dec:+.4f}, "
-        f"the {edge.side} edge of {edge.name}"
-    )
