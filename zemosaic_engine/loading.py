@@ -16,7 +16,7 @@ from .frames import Frame, InvalidValues, SubInfo, load_frame
 from .photometry.calibration import sensor_places
 from .photometry.stars import NARROW_APERTURE_FWHM, Stars, detect_stars, find_sources
 from .resume.lost_inputs import raise_if_lost
-from .sub_faults import reading
+from .sub_faults import read_guarded
 from .validity import valid_pixels
 from .warp import pixel_to_sky, sky_to_pixel
 
@@ -104,8 +104,7 @@ class SubLoader:
                     self._kept.move_to_end(number)
                     return self._kept[number]
             try:
-                with reading(self._infos[number].path):
-                    loaded = self._read(number)
+                loaded = read_guarded(self._infos[number].path, lambda: self._read(number))
             except SubError as error:
                 self.set_aside(number, error)
                 raise

@@ -26,7 +26,7 @@ from .frames import InvalidValues, SubInfo, channels_last, mark_invalid, read_wi
 from .geometry import Box
 from .headers import HeaderCards
 from .resume.lost_inputs import raise_if_lost
-from .sub_faults import reading
+from .sub_faults import read_guarded
 
 #: A part is at least as large, so that its mirrored borders are those of the sub.
 _LEAST_SIDE = 2 * PADDING + 2
@@ -138,8 +138,7 @@ class SubParts:
         """Stored pixels of a box with the invalid ones NaN, (h, w) or (h, w, 3)."""
         info, source = self._infos[number], self._source(number)
         try:
-            with reading(info.path):
-                raw = self._stored(number, source, box)
+            raw = read_guarded(info.path, lambda: self._stored(number, source, box))
         except SubError as error:
             self._fail(number, error)
             raise
@@ -176,8 +175,7 @@ class SubParts:
             found = self._sources.get(number)
             if found is None:
                 try:
-                    with reading(self._infos[number].path):
-                        found = self._open(number)
+                    found = read_guarded(self._infos[number].path, lambda: self._open(number))
                 except SubError as error:
                     self._fail(number, error)
                     raise

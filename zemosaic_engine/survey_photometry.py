@@ -22,7 +22,7 @@ from .photometry.measurements import StarFluxes, SubMeasurement, measure_cells, 
 from .photometry.stars import starless_pixels
 from .photometry.survey import SurveySolution
 from .settings import GridSettings
-from .sub_faults import reading
+from .sub_faults import read_guarded
 from .tile_matching import channel_names
 from .warp import pixel_map
 from .wcs import CanvasPlan
@@ -53,10 +53,12 @@ def measure_subs(
     """
     cell = cell_side_px(infos, canvas)
 
+    def look(number: int) -> SubMeasurement:
+        return kept(number, cell, lambda: _measure(infos[number], loader, number, canvas, cell))
+
     def measure(number: int) -> SubMeasurement | None:
         try:
-            with reading(infos[number].path):
-                return kept(number, cell, lambda: _measure(infos[number], loader, number, canvas, cell))
+            return read_guarded(infos[number].path, lambda: look(number))
         except SubError as error:
             loader.set_aside(number, error)
             return None
