@@ -229,7 +229,7 @@ def read_sub(path: str | Path, *, saturation_adu: float = 0.0) -> SubInfo | Unso
         return read_guarded(path, lambda: _sub_info(Path(path), saturation_adu))
 
 
-def _sub_info(path: Path, saturation_adu: float) -> SubInfo:
+def _sub_info(path: Path, saturation_adu: float) -> SubInfo | UnsolvedSub:
     image = find_image(path)
     cards = image.header
     shape, is_colour = _picture_shape(path, image.shape)

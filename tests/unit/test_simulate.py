@@ -181,6 +181,37 @@ def test_written_wcs_can_be_wrong_on_purpose():
     assert np.hypot(*shift) > 0.5
 
 
+SENSOR = {"shape": (64, 48), "wcs_flavour": "sip", "distortion_px": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "corner_px"),
+    [
+        ({"wcs_shift_arcsec": 60.0}, 60.0 / 2.37),
+        ({"wcs_rotation_deg": 0.5}, 40.0 * math.radians(0.5)),
+        ({"wcs_scale_error": 0.01}, 0.4),
+        ({"wcs_half_pixel": True}, math.sqrt(0.5)),
+        ({"wcs_without_sip": True}, 2.5),
+        ({"wcs_panel_off_px": 12.0}, 12.0),
+    ],
+)
+def test_each_error_of_the_header_moves_what_it_should_by_as_much_as_it_may(changes, corner_px):
+    truth = plan_survey(Path("x"), QUIET.but(**SENSOR, subs_per_panel=6, panels=(1, 2), **changes), 1)
+    corners = np.array([[0.0, 0.0], [47.0, 63.0]])
+    moved = []
+    for index in range(len(truth.subs)):
+        seen = truth.wcs(index).all_world2pix(truth.wcs(index, written=True).all_pix2world(corners, 0), 0)
+        moved.append(np.hypot(*(seen - corners).T).max())
+    assert 0.3 * corner_px < max(moved) < 1.05 * corner_px
+    right = [m for m, panel in zip(moved, truth.subs["panel"], strict=True) if panel]
+    assert (max(right) < 1e-3) == ("wcs_panel_off_px" in changes)
+
+
+def test_only_the_wanted_share_of_headers_is_wrong():
+    truth = plan_survey(Path("x"), QUIET.but(wcs_shift_arcsec=60.0, wcs_wrong_fraction=1 / 3), 1)
+    assert np.count_nonzero(np.asarray(truth.subs["wcs_dx_arcsec"])) == 1
+
+
 # ---------------------------------------------------------------- one effect at a time
 
 

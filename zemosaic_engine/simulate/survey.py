@@ -119,7 +119,17 @@ class SurveySpec(BaseModel):
     read_noise_adu: float = Field(default=4.0, ge=0.0)
     hot_pixel_fraction: float = Field(default=0.0007, ge=0.0, lt=0.1)
     trail_fraction: float = Field(default=0.08, ge=0.0, le=1.0, description="Share of subs crossed by a satellite.")
+    # the plate solutions in the headers
     wcs_error_arcsec: float = Field(default=0.0, ge=0.0, description="Scatter of the written WCS around the true one.")
+    wcs_shift_arcsec: float = Field(default=0.0, ge=0.0, description="Largest further shift, in any direction.")
+    wcs_rotation_deg: float = Field(default=0.0, ge=0.0, description="Largest error of the written rotation.")
+    wcs_scale_error: float = Field(default=0.0, ge=0.0, lt=0.5, description="Largest relative error of the scale.")
+    wcs_half_pixel: bool = Field(default=False, description="CRPIX counts from 0.5 where FITS counts from 1.")
+    wcs_without_sip: bool = Field(default=False, description="The distortion is left out of the header.")
+    wcs_wrong_fraction: float = Field(
+        default=1.0, ge=0.0, le=1.0, description="Share of subs with the errors of shift, rotation, scale and SIP."
+    )
+    wcs_panel_off_px: float = Field(default=0.0, description="Shift of all headers of the first panel, along x.")
     # the files: anything but the defaults makes them float32
     sky_left_adu: float | None = Field(
         default=None, description="Median of each colour after a subtraction of dark and sky; None subtracts nothing."
@@ -158,6 +168,12 @@ class SurveySpec(BaseModel):
             hot_pixel_fraction=0.0,
             trail_fraction=0.0,
             wcs_error_arcsec=0.0,
+            wcs_shift_arcsec=0.0,
+            wcs_rotation_deg=0.0,
+            wcs_scale_error=0.0,
+            wcs_half_pixel=False,
+            wcs_without_sip=False,
+            wcs_panel_off_px=0.0,
         )
 
     @property
@@ -227,7 +243,9 @@ class SurveyTruth:
     subs : astropy.table.Table
         One row a sub: file, panel, night, telescope, date_obs, exposure_s, transparency,
         gain_r/g/b, sky_r/g/b (ADU), gradient_x, gradient_y, curvature_uu/uv/vv, cloud_depth, cloud_u, cloud_v,
-        cloud_phase, fwhm_px, ra_deg, dec_deg, rotation_deg, trail, wcs_dx_arcsec, wcs_dy_arcsec.
+        cloud_phase, fwhm_px, ra_deg, dec_deg, rotation_deg, trail, and what is wrong with the header:
+        wcs_dx_arcsec, wcs_dy_arcsec, wcs_rotation_deg, wcs_scale (written over true), wcs_crpix_x, wcs_crpix_y
+        (written minus true, px), wcs_sip (False where a distortion is not written).
     """
 
     folder: Path
@@ -354,6 +372,7 @@ def plan_survey(out: Path, spec: SurveySpec, seed: int) -> SurveyTruth:
     clouds = np.random.default_rng([seed, 23])
     for number in clouds.permutation(len(rows))[: round(spec.cloudy_fraction * len(rows))]:
         rows[number].update(troubles.draw_cloud(clouds))
+    _draw_wcs_errors(spec, rows, np.random.default_rng([seed, 24]))
     return SurveyTruth(Path(out), spec, seed, make_scene(spec, seed), Table(rows=rows))
 
 
@@ -452,24 +471,46 @@ def _draw_sub(
     }
 
 
+def _draw_wcs_errors(spec: SurveySpec, rows: list[dict[str, Any]], rng: np.random.Generator) -> None:
+    """What the header of each sub gets wrong beyond scatter, into its row."""
+    wrong = rng.permutation(len(rows)) < round(spec.wcs_wrong_fraction * len(rows))
+    half = 0.5 if spec.wcs_half_pixel else 0.0
+    for row, is_wrong in zip(rows, wrong, strict=True):
+        angle, share, turn, stretch = rng.uniform(0.0, 2.0 * math.pi), *rng.uniform([0.0, -1.0, -1.0], 1.0)
+        off = float(is_wrong)
+        # The square root spreads the shifts evenly over a disc.
+        shift = off * spec.wcs_shift_arcsec * math.sqrt(share)
+        row["wcs_dx_arcsec"] += shift * math.cos(angle)
+        row["wcs_dy_arcsec"] += shift * math.sin(angle)
+        row["wcs_rotation_deg"] = off * spec.wcs_rotation_deg * turn
+        row["wcs_scale"] = 1.0 + off * spec.wcs_scale_error * stretch
+        row["wcs_crpix_x"] = -half + (spec.wcs_panel_off_px if row["panel"] == 0 else 0.0)
+        row["wcs_crpix_y"] = -half
+        row["wcs_sip"] = not (spec.wcs_without_sip and is_wrong)
+
+
 def _wcs_header(telescope: Telescope, row: Any, *, with_error: bool) -> fits.Header:
     """WCS cards of a sub in the dialect of its telescope."""
     height, width = telescope.shape
-    scale = telescope.scale_arcsec / 3600.0
-    angle = math.radians(float(row["rotation_deg"]))
-    cos, sin = math.cos(angle), math.sin(angle)
+    scale, degrees = telescope.scale_arcsec / 3600.0, float(row["rotation_deg"])
     ra, dec = float(row["ra_deg"]), float(row["dec_deg"])
+    crpix = np.array([(width + 1) / 2.0, (height + 1) / 2.0])
+    sip = telescope.wcs_flavour == "sip"
     if with_error:
         ra += float(row["wcs_dx_arcsec"]) / 3600.0 / math.cos(math.radians(dec))
         dec += float(row["wcs_dy_arcsec"]) / 3600.0
+        degrees += float(row["wcs_rotation_deg"])
+        scale *= float(row["wcs_scale"])
+        crpix += float(row["wcs_crpix_x"]), float(row["wcs_crpix_y"])
+        sip = sip and bool(row["wcs_sip"])
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     # A camera sees east to the left unless a mirror turns it over: then the determinant is positive.
     cdelt = (scale if telescope.mirrored else -scale, scale)
-    sip = telescope.wcs_flavour == "sip"
     header = fits.Header()
     header["WCSAXES"] = 2
     header["CTYPE1"], header["CTYPE2"] = ("RA---TAN-SIP", "DEC--TAN-SIP") if sip else ("RA---TAN", "DEC--TAN")
     header["CUNIT1"], header["CUNIT2"] = "deg", "deg"
-    header["CRPIX1"], header["CRPIX2"] = (width + 1) / 2.0, (height + 1) / 2.0
+    header["CRPIX1"], header["CRPIX2"] = float(crpix[0]), float(crpix[1])
     header["CRVAL1"], header["CRVAL2"] = ra % 360.0, dec
     if telescope.wcs_flavour == "pc":
         header["PC1_1"], header["PC1_2"], header["PC2_1"], header["PC2_2"] = cos, -sin, sin, cos
@@ -479,7 +520,7 @@ def _wcs_header(telescope: Telescope, row: Any, *, with_error: bool) -> fits.Hea
         header["CDELT1"], header["CDELT2"] = cdelt
     elif telescope.wcs_flavour == "crota":
         header["CDELT1"], header["CDELT2"] = cdelt
-        header["CROTA2"] = math.degrees(angle)
+        header["CROTA2"] = degrees
     else:
         header["CD1_1"], header["CD1_2"] = cdelt[0] * cos, -cdelt[1] * sin
         header["CD2_1"], header["CD2_2"] = cdelt[0] * sin, cdelt[1] * cos
