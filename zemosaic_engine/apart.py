@@ -95,14 +95,14 @@ def _started() -> subprocess.Popen[bytes]:
     if getattr(sys, "frozen", False) or not sys.executable:
         raise NoDecoder("this program was packed without the Python that it needs for that")
     path = json.dumps([place or os.getcwd() for place in sys.path])
-    flags = {"creationflags": subprocess.CREATE_NO_WINDOW} if sys.platform == "win32" else {}
+    flags = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # of Windows
     try:
         return subprocess.Popen(
             [sys.executable, "-c", _START.format(module=__name__), path],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            **flags,
+            creationflags=flags,
         )
     except OSError as error:
         raise NoDecoder(error.strerror or str(error)) from error

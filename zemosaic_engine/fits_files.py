@@ -508,8 +508,10 @@ def _decompress(path: Path, image: StoredImage, data: NDArray[np.uint8]) -> NDAr
             "unpack the file with funpack",
         ) from error
     except DecoderEnded as error:
-        raise SubError(path, f"its tile compression is damaged: unpacking it made the decoder crash ({error})") from error
-    except (DecoderRefused, *decoder_errors()) as error:
+        raise SubError(path, f"its tile compression is damaged: it made the decoder crash ({error})") from error
+    except DecoderRefused as error:
+        raise SubError(path, f"its tile compression cannot be undone ({error})") from error
+    except decoder_errors() as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise SubError(path, f"its tile compression cannot be undone ({reason})") from error
     if pixels.size != math.prod(image.shape) or pixels.dtype.kind not in "iuf":

@@ -80,6 +80,8 @@ class _Blaming:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if not isinstance(error, Exception) or isinstance(error, _NOT_OF_THE_FILE):
             return
+        if isinstance(error, OSError):
+            raise SubError(self._path, f"it cannot be read: {error.strerror or error}") from error
         told = f"{type(error).__name__}: {' '.join(str(error).split())[:_LONGEST_REASON]}".rstrip(": ")
         if _is_of_the_file(error):
             raise SubError(self._path, f"its header or its data are damaged ({told})") from error

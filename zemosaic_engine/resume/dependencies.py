@@ -18,13 +18,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import SubError
 from ..footprints import TileLayout
 from ..frames import SubInfo
 from ..hot_pixels import sensor_key
 from ..photometry.calibration import SubCalibration
 from ..request import GridRequest
 from ..settings import GridSettings, Stage, setting_fields
+from ..sub_faults import read_guarded
 from ..wcs import CanvasPlan
 from .fingerprints import fingerprint
 
@@ -112,10 +112,7 @@ class Dependencies:
         return self._checkpoints.key("tile", subs, list(calibrations), background, sky, boxes, self._canvas, settings)
 
     def _content(self, info: SubInfo) -> str:
-        try:
-            return self._checkpoints.subs.digest(info.path)
-        except OSError as error:
-            raise SubError(info.path, f"it cannot be read: {error.strerror or error}") from error
+        return read_guarded(info.path, lambda: self._checkpoints.subs.digest(info.path))
 
 
 def settings_of(settings: GridSettings, *stages: Stage) -> dict[str, object]:
