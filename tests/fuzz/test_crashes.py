@@ -15,12 +15,12 @@ from astropy.io import fits
 from hostile import copied, tiny_survey
 
 from benchmarks.survival import Job, science
-from zemosaic_engine import apart
 from zemosaic_engine.errors import SubError
-from zemosaic_engine.fits_files import read_image
-from zemosaic_engine.frames import load_frame, read_sub_info
+from zemosaic_engine.fits import apart
+from zemosaic_engine.fits.reader import read_image
 from zemosaic_engine.resume.crashes import Crashes, _escaped
-from zemosaic_engine.sub_faults import frame_name
+from zemosaic_engine.subs.faults import frame_name
+from zemosaic_engine.subs.frames import load_frame, read_sub_info
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Bytes of an HCOMPRESS stream that made the decoder die of SIGSEGV, SIGABRT and SIGFPE: what it says of its size.
@@ -109,8 +109,8 @@ def test_where_no_process_can_be_started_the_sentence_says_what_to_do(packed, mo
 
 def test_no_process_outlives_the_one_that_asked(packed):
     code = (
-        "import sys\nfrom zemosaic_engine import apart\n"
-        "from zemosaic_engine.frames import load_frame, read_sub_info\n"
+        "import sys\nfrom zemosaic_engine.fits import apart\n"
+        "from zemosaic_engine.subs.frames import load_frame, read_sub_info\n"
         "load_frame(read_sub_info(sys.argv[1]))\n"
         "print(apart._idle[0].pid)"
     )
@@ -211,7 +211,7 @@ def test_a_kill_is_no_crash(tmp_path):
 def test_names_are_found_however_faulthandler_writes_them(tmp_path, name):
     code = (
         "import ast, ctypes, faulthandler, sys\n"
-        "from zemosaic_engine.sub_faults import read_guarded\n"
+        "from zemosaic_engine.subs.faults import read_guarded\n"
         "faulthandler.enable(open(sys.argv[1], 'wb'))\n"
         "read_guarded(ast.literal_eval(sys.argv[2]), lambda: ctypes.string_at(0))"
     )

@@ -1,8 +1,8 @@
 """Which sub was at work when compiled code killed an earlier run; it is set aside the next time.
 
-While a run is at work, faulthandler writes the traceback of a process that crashes to the end of its log. Every sub is
-examined and decoded in a frame that is named after its file (`sub_faults.read_guarded`), so the traceback names it. The
-next run with the same output finds it there, and keeps the names in its state.
+While a run is at work, faulthandler writes the traceback of a process that crashes to the end of its log. Every sub
+is examined and decoded in a frame that is named after its file (`subs.faults.read_guarded`), so the traceback names
+it. The next run with the same output finds it there, and keeps the names in its state.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from ..fits_files import atomic_path
-from ..sub_faults import frame_name
+from ..fits.writer import atomic_path
+from ..subs.faults import frame_name
 
 _NAME = "crashes.json"
 _TAIL_BYTES = 1_000_000

@@ -18,14 +18,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..footprints import TileLayout
-from ..frames import SubInfo
-from ..hot_pixels import sensor_key
+from ..canvas.plan import CanvasPlan
+from ..canvas.tile_layout import TileLayout
 from ..photometry.calibration import SubCalibration
-from ..request import GridRequest
+from ..run.request import GridRequest
 from ..settings import GridSettings, Stage, setting_fields
-from ..sub_faults import read_guarded
-from ..wcs import CanvasPlan
+from ..subs.faults import read_guarded
+from ..subs.frames import SubInfo
+from ..subs.hot_pixels import sensor_key
 from .fingerprints import fingerprint
 
 
