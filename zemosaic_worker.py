@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -24,15 +24,21 @@ from typing import IO, Any
 import classic_mode
 import grid_mode
 import zemosaic_utils
-from zemosaic_engine import __version__, memory, mosaic_files, plan, provenance, room
+from zemosaic_engine import __version__
 from zemosaic_engine.clock import PhaseTime, RunClock, with_time_left
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError, SubError, SubFault, ZeMosaicError
 from zemosaic_engine.events import CancelToken, Event, Level, LogLine, PhaseStarted, Sink, SubSetAside
-from zemosaic_engine.executors.threads import run_interruptibly
-from zemosaic_engine.frames import SubInfo
+from zemosaic_engine.machine import memory
+from zemosaic_engine.machine.threads import run_interruptibly
+from zemosaic_engine.machine.versions import library_versions
+from zemosaic_engine.mosaic import files as mosaic_files
+from zemosaic_engine.resume.crashes import Crashes, crashes_told
 from zemosaic_engine.resume.run_folder import STATE_NAME, RunFolder
-from zemosaic_engine.run_report import REPORT_NAME, Outcome, RunReport, SetAside, TileFacts
+from zemosaic_engine.run import disk_space, provenance
+from zemosaic_engine.run.report import REPORT_NAME, Outcome, RunReport, SetAside, TileFacts
 from zemosaic_engine.settings import GridSettings, setting_fields
+from zemosaic_engine.subs import stack_plan
+from zemosaic_engine.subs.frames import SubInfo
 
 LOG_NAME = "zemosaic.log"
 EARLIER_LOG_NAME = "zemosaic.earlier.log"
@@ -90,7 +96,13 @@ class RunOrder:
 
 def _prepare_grid(order: RunOrder, tell: Sink, cancel: CancelToken) -> grid_mode.GridRequest:
     found = grid_mode.prepare_request(
-        order.input, order.output, order.settings, tell, cancel, tiles_only=order.tiles_only
+        order.input,
+        order.output,
+        order.settings,
+        tell,
+        cancel,
+        tiles_only=order.tiles_only,
+        refused=_crashes_of(order).reason,
     )
     return grid_mode.plan_request(found, tell, cancel)
 
@@ -103,8 +115,15 @@ def _prepare_classic(order: RunOrder, tell: Sink, cancel: CancelToken) -> grid_m
     if order.tiles_only:
         raise SettingsError("The classic flow makes its tiles of subs; finished tiles are joined by zemosaic grid.")
     words = classic_mode.in_classic_words(tell)
-    found = grid_mode.prepare_request(order.input, order.output, order.settings, words, cancel)
+    found = grid_mode.prepare_request(
+        order.input, order.output, order.settings, words, cancel, refused=_crashes_of(order).reason
+    )
     return classic_mode.plan_classic(found, tell, cancel)
+
+
+def _crashes_of(order: RunOrder) -> Crashes:
+    """What earlier runs with this output left of subs that made them crash."""
+    return Crashes(order.output / STATE_NAME, order.output / LOG_NAME, forget=order.fresh)
 
 
 #: The recipe of each mode. A mode without one cannot run, and no other takes its place.
@@ -263,7 +282,7 @@ def _check_folders(input_folder: Path, output: Path) -> None:
     try:
         if output.exists() and not output.is_dir():
             raise NotADirectoryError(0, "it is a file")
-        here = room.existing_folder(output)
+        here = disk_space.existing_folder(output)
         if not os.access(here, os.W_OK | os.X_OK):
             raise PermissionError(0, "it is read-only, or belongs to somebody else")
         with tempfile.TemporaryFile(dir=here):
@@ -317,7 +336,7 @@ class _Story:
         self._folder = RunFolder(order.output)
         self._is_held = self._is_open = self._is_finished = False
         values = {field.name: getattr(order.settings, field.name) for field in setting_fields()}
-        versions = {"zemosaic": __version__, **provenance.library_versions()}
+        versions = {"zemosaic": __version__, **library_versions()}
         input_name, output_name = str(order.input.resolve()), str(order.output.resolve())
         self._report = RunReport(mode, "running", input_name, output_name, _now(), values, versions)
 
@@ -333,7 +352,11 @@ class _Story:
             self.log(LogLine(f"[GRID] {self._folder.note}", "WARN"))
         if self._order.fresh:
             self._folder.start_over()
+        crashes = _crashes_of(self._order)
+        crashes.keep()
         self.log.open(self._order.output / LOG_NAME)
+        if crashes.told:
+            self.log(LogLine(f"[GRID] {crashes.told}", "WARN"))
         self._folder.keep_reserve()
         self.earlier = mosaic_files.EarlierResults(self._order.output, _RESULTS)
         self._is_open = True
@@ -364,7 +387,7 @@ class _Story:
     def finish(self, outcome: grid_mode.GridOutcome) -> RunReport:
         """Table and report of a run that is done."""
         output = self._order.output
-        plan.write_rejected(output / REJECTED_NAME, self.log.set_aside)
+        stack_plan.write_rejected(output / REJECTED_NAME, self.log.set_aside)
         self._report = replace(
             self._report,
             subs_used=[str(path) for path in outcome.used],
@@ -397,7 +420,7 @@ class _Story:
         self.log.failed(error)
         # What is wrong is told already; that its table or report cannot be written either adds nothing.
         with suppress(RunError):
-            plan.write_rejected(self._order.output / REJECTED_NAME, self.log.set_aside)
+            stack_plan.write_rejected(self._order.output / REJECTED_NAME, self.log.set_aside)
         with suppress(RunError):
             told = str(error) if isinstance(error, ZeMosaicError) else f"{type(error).__name__}: {error}"
             self._write_report("cancelled" if isinstance(error, Cancelled | KeyboardInterrupt) else "failed", told)
@@ -465,6 +488,7 @@ class RunLog:
         self._pending = bytearray()
         self._is_over = False
         self._places: set[str] = set()
+        self._open = ExitStack()
         self._file: IO[bytes] | None = None
 
     def open(self, path: Path) -> None:
@@ -473,7 +497,8 @@ class RunLog:
             try:
                 if path.exists():
                     path.replace(path.with_name(EARLIER_LOG_NAME))
-                self._file = path.open("wb", buffering=0)
+                self._file = self._open.enter_context(path.open("wb", buffering=0))
+                self._open.enter_context(crashes_told(self._file))
             except OSError as error:
                 raise RunError(f"The log {path} cannot be written: {error.strerror or error}.") from error
             self._put(b"")
@@ -516,9 +541,8 @@ class RunLog:
         """Close the file; what a computation that was left behind says later, nobody hears."""
         with self._lock:
             self._is_over = True
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+            self._open.close()
+            self._file = None
 
     def _write(self, level: Level, text: str) -> None:
         # A file name may hold a line break; a line of the log may not.

@@ -471,7 +471,7 @@ def _quiet_libraries(sink: Sink) -> Iterator[None]:
 
 def _leave(code: int) -> int:
     """End the process at once if a computation that nobody waits for would keep it."""
-    from zemosaic_engine.executors.threads import work_left_behind
+    from zemosaic_engine.machine.threads import work_left_behind
 
     if work_left_behind():
         sys.stdout.flush()

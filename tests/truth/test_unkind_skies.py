@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.made_up import Troubles, make_up_survey
 from zemosaic_engine.photometry.calibration import PATTERN_TERMS, SubCalibration, sensor_places
-from zemosaic_engine.photometry.survey import solve_survey
+from zemosaic_engine.survey.solve import solve_survey
 
 
 def told_the_truth(made, troubles):

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zemosaic_engine.errors import RunError, SettingsError, SubError
-from zemosaic_engine.plan import (
+from zemosaic_engine.subs.stack_plan import (
     PlanRow,
     find_stack_plan,
     is_grid_folder,
