@@ -1,7 +1,7 @@
 """One photometric scale for all subs of a run: gains from stars, then skies from cells, errors with both.
 
 Subs that are far from their session are left out, then each channel is solved by itself
-(`survey_channel`), and the channels are put together on the scale of the reference.
+(`channel`), and the channels are put together on the scale of the reference.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from .elimination import group_subs
 from .health import far_from_session, far_residuals
 from .measurements import SubMeasurement
 from .pedestal import joint_pedestals, unknown_pedestals
+from .stars import StarReports, match_stars
 
 _MMAG = 2500.0 / np.log(10.0)
 _FEW_STARS = 7
