@@ -231,11 +231,11 @@ def _steps(image: NDArray[np.float32], pieces: _Pieces, count: int) -> tuple[Flo
 
 
 def _segment_steps(medians: FloatArray, lever: FloatArray, width: int) -> tuple[FloatArray, FloatArray]:
-    """Step of each segment, what its two sides differ by beyond the slope of the sky, and its error where slopes change.
+    """Step of each segment, its difference beyond the slope of the sky, and what a slope that changes makes of it.
 
     The slope is the median of those between all neighbouring strips: another edge that crosses one of them does
-    not count. A parabola makes no step. Of a cubic, slopes on both sides change alike with the distance: what it adds is
-    told from those of the outermost and the innermost strips.
+    not count. A parabola makes no step. Slopes that change alike on both sides with the distance do, as of a cubic: how
+    much is told by those of the outermost and the innermost strips.
     """
     inside, outside = medians[:, :_STRIPS], medians[:, _STRIPS:]
     within, without = np.diff(inside, axis=1) / width, -np.diff(outside, axis=1) / width
