@@ -46,7 +46,12 @@ class Planes(Protocol):
 
 
 def write_image(
-    file: IO[bytes], cards: fits.Header, pixels: NDArray | Planes | None, check: Callable[[], None], *, sync: bool = True
+    file: IO[bytes],
+    cards: fits.Header,
+    pixels: NDArray | Planes | None,
+    check: Callable[[], None],
+    *,
+    sync: bool = True,
 ) -> None:
     """Write one image HDU at the end of a file.
 

@@ -15,6 +15,8 @@ from ..tiles.scaling import TileScaling
 from . import files as mosaic_files
 from .coadd import Mosaic
 from .evenness import measure_evenness, tell_evenness
+from .mask import mosaic_mask
+from .processing import PROCESSING_NAME, write_processing
 
 
 def deliver(
@@ -40,17 +42,25 @@ def deliver(
     )
     metrics |= tell_evenness(evenness, tell)
     used = list(by_number.values())
-    cards = provenance.mosaic_cards(used, settings, tiles=len(stacked.tiles), ready_made_tiles=request.tiles_only)
+    cards = provenance.mosaic_cards(
+        used,
+        settings,
+        tiles=len(stacked.tiles),
+        ready_made_tiles=request.tiles_only,
+        pixel_scale_arcsec=canvas.pixel_scale_arcsec,
+    )
     cards.update(tied)
     mosaic_files.write_tile_table(output, stacked.tiles, scaling, seams.pairs, stacked.subs)
     pixels = [pair.pixels for pair in seams.pairs]
     mosaic_files.write_seam_table(output, stacked.tiles, seams.overlaps, pixels, seams.before, seams.after, evenness)
+    mask = run_interruptibly(lambda: mosaic_mask(mosaic), cancel)
     if settings.save_final_as_uint16:
+        older = settings.legacy_rgb_cube
         run_interruptibly(
-            lambda: mosaic_files.write_viewer(output, mosaic, canvas.wcs, cards, colour_last=settings.legacy_rgb_cube),
-            cancel,
+            lambda: mosaic_files.write_viewer(output, mosaic, mask, canvas.wcs, cards, colour_last=older), cancel
         )
-    science, coverage = mosaic_files.write_mosaic(output, mosaic, canvas.wcs, cards, cancel.check)
+    science, coverage = mosaic_files.write_mosaic(output, mosaic, mask, canvas.wcs, cards, cancel.check)
+    run_interruptibly(lambda: write_processing(science, output / PROCESSING_NAME, settings.crop, cancel.check), cancel)
     reprojected = sum(not tile.on_canvas for tile in stacked.tiles)
     tell.log(f"[GRID] {len(stacked.tiles)} tiles in the mosaic, {reprojected} calls of reproject_interp")
     rejected = [*request.rejected, *stacked.rejected]

@@ -58,9 +58,9 @@ def mosaic_mask(mosaic: Mosaic) -> NDArray[np.uint8]:
     missing = ~valid_pixels(mosaic.pixels)
     mask = _missing_flags(missing, mosaic.pixels)
     least = mosaic.coverage.min(axis=2)
-    mask[(least > 0) & (least < _FEW_SUBS)] |= Flag.FEWSUBS
+    mask[(least > 0) & (least < _FEW_SUBS)] |= np.uint8(Flag.FEWSUBS)
     if mosaic.pixels.shape[2] > 1:
-        mask[missing & (mosaic.coverage.max(axis=2) > 0)] |= Flag.PARTIAL
+        mask[missing & (mosaic.coverage.max(axis=2) > 0)] |= np.uint8(Flag.PARTIAL)
     return mask
 
 
@@ -75,10 +75,10 @@ def _missing_flags(missing: NDArray[np.bool_], pixels: NDArray[np.float32]) -> N
     size = np.bincount(labels.ravel(), minlength=count + 1)
     small = size <= _LARGEST_HOLE
     small[np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))] = False
-    mask[missing] = Flag.OUTSIDE
-    mask[small[labels]] = Flag.HOLE
+    mask[missing] = np.uint8(Flag.OUTSIDE)
+    mask[small[labels]] = np.uint8(Flag.HOLE)
     mask[~missing] = 0
-    mask[saturated] = Flag.SATURATED
+    mask[saturated] = np.uint8(Flag.SATURATED)
     return mask
 
 
@@ -101,7 +101,7 @@ def _brightness(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def mask_cards() -> fits.Header:
-    """Header cards that name the bits of a MASK: ``MSKBIT0`` holds the name of the flag 1, ``MSKBIT1`` of 2, and so on."""
+    """Header cards that name the bits of a MASK: ``MSKBIT0`` is the name of flag 1, ``MSKBIT1`` of flag 2."""
     header = fits.Header()
     for flag, meaning in _MEANINGS.items():
         header[f"MSKBIT{flag.bit_length() - 1}"] = (flag.name, f"{int(flag)}: {meaning}")

@@ -225,7 +225,7 @@ def processing_cards(mosaic: FilledMosaic) -> fits.Header:
     header.extend(mosaic.header, end=True)
     header["DATAMIN"], header["DATAMAX"] = (0.0, "black"), (1.0, "white")
     header["ZMSCALE"] = (mosaic.scale_adu, "[adu] that 1.0 stands for")
-    header["PEDESTAL"] = (round(mosaic.pedestal_adu / mosaic.scale_adu, 9), "added to every pixel that holds data")
+    header["ZMPED"] = (mosaic.pedestal_adu, "[adu] added to every pixel that holds data")
     header["ZMX0"] = (mosaic.box.x0, "its first column in the science file, from 0")
     header["ZMY0"] = (mosaic.box.y0, "its first row in the science file, from 0")
     return header

@@ -236,7 +236,9 @@ def take_tiles(request: GridRequest, tell: Teller, cancel: CancelToken) -> Stack
         name = f"tile_{len(stacked.tiles):04d}"
         path = tile_files.tile_path(request.output, name)
         box = Box(0, info.shape[0], 0, info.shape[1])
-        write_tile(path, content, info.wcs, provenance.tile_cards(box, box, source=info.path.name), cancel.check)
+        write_tile(
+            path, content, info.wcs, provenance.tile_cards(box, box, source=info.path.name, infos=[info]), cancel.check
+        )
         stacked.tiles.append(Tile(name, path, info.wcs, box, box, False, health))
         stacked.subs.append(1)
         stacked.used.add(number)

@@ -117,7 +117,8 @@ class TileShelf:
         tile = StackedTile([], None, "")
         if content is not None:
             path = tile_files.tile_path(self._request.output, layout.name)
-            cards = provenance.tile_cards(layout.inner, layout.outer)
+            infos = [self._request.infos[layout.subs[place]] for place in places]
+            cards = provenance.tile_cards(layout.inner, layout.outer, infos=infos)
             write_tile(path, content, tile_wcs(layout, self._canvas), cards, self._cancel.check)
             health = examine(content.pixels)
             self._cancel.check()
