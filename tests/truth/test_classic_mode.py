@@ -18,10 +18,10 @@ from astropy.wcs import WCS
 import classic_mode
 from zemosaic_engine.errors import Cancelled, SettingsError
 from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, Teller
-from zemosaic_engine.mosaic.coadd import Mosaic
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, SurveyTruth, simulate_survey
 from zemosaic_engine.simulate.truth import TruthReport, compare_with_truth
+from zemosaic_engine.weighted_image import WeightedImage
 from zemosaic_worker import RunOrder, RunOutcome, run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -199,10 +199,10 @@ def test_a_run_that_is_cancelled_ends_within_two_seconds_and_leaves_no_mosaic(su
 # --- Phase 5
 
 
-def flat_mosaic(level=(900.0, 1000.0, 950.0), noise=5.0, shape=(300, 400)) -> Mosaic:
+def flat_mosaic(level=(900.0, 1000.0, 950.0), noise=5.0, shape=(300, 400)) -> WeightedImage:
     rng = np.random.default_rng(4)
     pixels = (np.array(level) + noise * rng.standard_normal((*shape, 3))).astype(np.float32)
-    return Mosaic(pixels, np.full((*shape, 3), 0.04, dtype=np.float32), np.full((*shape, 3), 9, dtype=np.uint16))
+    return WeightedImage(pixels, np.full((*shape, 3), 0.04, dtype=np.float32), np.full((*shape, 3), 9, dtype=np.uint16))
 
 
 def teller(lines) -> Teller:

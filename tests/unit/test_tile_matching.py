@@ -14,7 +14,8 @@ from zemosaic_engine.mosaic.assemble import assemble
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.tiles.match import match_tiles, rank_tiles, tell_metrics
 from zemosaic_engine.tiles.overlaps import find_overlaps, read_overlap
-from zemosaic_engine.tiles.tile import Tile, TileHealth, TilePixels, examine, write_tile
+from zemosaic_engine.tiles.tile import Tile, TileHealth, examine, write_tile
+from zemosaic_engine.weighted_image import WeightedImage
 
 PHASES = (("matching", 1.0),)
 TILES = GridSettings(photometry="tiles")
@@ -95,7 +96,7 @@ def pair(tmp_path):
             coverage = np.isfinite(pixels).astype(np.uint16)
             path = tmp_path / f"tile_{number:04d}.fits"
             wcs = wcs_at(outer.x0, outer.y0)
-            write_tile(path, TilePixels(pixels, coverage.astype(np.float32), coverage), wcs, fits.Header())
+            write_tile(path, WeightedImage(pixels, coverage.astype(np.float32), coverage), wcs, fits.Header())
             tiles.append(Tile(path.stem, path, wcs, outer, inner, True, examine(pixels)))
         return tiles
 

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from ..canvas.plan import CanvasPlan, split_by_agreement
 from ..errors import RunError, SettingsError, SubError
-from ..events import Teller
+from ..events import Reporter
 from ..photometry.calibration import SubCalibration
-from ..resume.checkpoints import Checkpoints
 from ..settings import GridSettings
 from ..subs.frames import SubInfo
 
@@ -34,11 +33,6 @@ class GridRequest:
     calibrations : mapping of Path to SubCalibration, optional
         Scales that are known from elsewhere, by the path of the sub (or its file name); the subs are
         measured for their sky alone then, nothing is solved, and a sub without one keeps its own ADU.
-    canvas : CanvasPlan, optional
-        The canvas of the run, from `grid_mode.plan_request`; planned when the run begins if it is not there.
-    checkpoints : Checkpoints
-        What an earlier run with this output has done, and where this one keeps what it does; by default nothing
-        is kept.
     """
 
     infos: Sequence[SubInfo]
@@ -47,8 +41,19 @@ class GridRequest:
     settings: GridSettings
     tiles_only: bool = False
     calibrations: Mapping[Path | str, SubCalibration] | None = None
-    canvas: CanvasPlan | None = None
-    checkpoints: Checkpoints = field(default_factory=Checkpoints)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRequest(GridRequest):
+    """A request with its canvas, from `plan_request`.
+
+    Attributes
+    ----------
+    canvas : CanvasPlan
+        The canvas of the run.
+    """
+
+    canvas: CanvasPlan
 
 
 @dataclass(frozen=True)
@@ -84,11 +89,11 @@ class GridOutcome:
     subs_of_tiles: Mapping[str, int] = field(default_factory=dict)
 
 
-def agreeing(request: GridRequest, tell: Teller) -> GridRequest:
+def agreeing(request: GridRequest, reporter: Reporter) -> GridRequest:
     """The request without subs whose header cannot be right."""
     kept, odd = split_by_agreement(request.infos, request.settings.max_gap_fov)
     for error in odd:
-        tell.set_aside(error)
+        reporter.set_aside(error)
     if not kept:
         lost = len(request.rejected) + len(odd)
         if not lost:
