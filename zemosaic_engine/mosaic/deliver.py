@@ -10,6 +10,7 @@ from ..tiles.tile import TileSet
 from ..weighted_image import WeightedImage
 from . import files as mosaic_files
 from .catalogue import tie_to_catalogue
+from .evenness import measure_evenness, report_evenness
 
 
 def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage) -> GridOutcome:
@@ -23,12 +24,17 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
     tiles, output, settings, wcs = tile_set.tiles, run.output, run.settings, run.canvas.wcs
     tied = run.interruptibly(lambda: tie_to_catalogue(mosaic.pixels, wcs, run.catalogue, run.reporter))
     metrics = report_metrics(tiles, match, run.reporter)
-    used = [run.subs[number] for number in sorted(tile_set.used)]
+    by_number = {number: run.subs[number] for number in sorted(tile_set.used)}
+    evenness = run.interruptibly(
+        lambda: measure_evenness(mosaic, run.canvas, by_number, tiles, tile_set.levels, settings)
+    )
+    metrics |= report_evenness(evenness, run.reporter)
+    used = list(by_number.values())
     cards = provenance.mosaic_cards(used, settings, tiles=len(tiles), ready_made_tiles=run.takes_tiles)
     cards.update(tied)
     mosaic_files.write_tile_table(output, tiles, match.scaling, match.pairs, tile_set.subs)
     pixels = [pair.pixels for pair in match.pairs]
-    mosaic_files.write_seam_table(output, tiles, match.overlaps, pixels, match.before, match.after)
+    mosaic_files.write_seam_table(output, tiles, match.overlaps, pixels, match.before, match.after, evenness)
     if settings.save_final_as_uint16:
         run.interruptibly(
             lambda: mosaic_files.write_viewer(output, mosaic, wcs, cards, colour_last=settings.legacy_rgb_cube)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..canvas.coordinates import pixel_to_sky, sky_to_pixel
 from ..errors import SubError
-from ..subs.faults import reading
+from ..subs.faults import read_guarded
 from ..subs.frames import Frame, SubInfo
 from ..subs.loader import SubLoader
 from ..validity import valid_pixels
@@ -78,8 +78,7 @@ class StarFinder:
         info = self._loader.info(number)
         if number not in self._found:
             try:
-                with reading(info.path):
-                    found, starless = self._find_in(frame, info)
+                found, starless = read_guarded(info.path, lambda: self._find_in(frame, info))
             except SubError as error:
                 self._loader.set_aside(number, error)
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
@@ -26,8 +27,11 @@ def prepare_request(
     cancel: CancelToken,
     *,
     tiles_only: bool = False,
+    refused: Callable[[Path], str] = lambda path: "",
 ) -> GridRequest:
     """Find the subs of a folder, by its ``stack_plan.csv`` or by looking, and read their headers.
+
+    ``refused(path)`` says why a file is not to be touched, or nothing.
 
     Raises
     ------
@@ -45,7 +49,9 @@ def prepare_request(
     backend.choose_device(settings.device)  # a device that is not there is better missed now than later
     found_plan = None if tiles_only else stack_plan.find_stack_plan(input_folder)
     if found_plan is None:
-        found = stack_plan.scan_folder(input_folder, saturation_adu=settings.saturation_adu, on_file=on_file)
+        found = stack_plan.scan_folder(
+            input_folder, saturation_adu=settings.saturation_adu, on_file=on_file, refused=refused
+        )
         found = found.without_unsolved()
         infos, rejected = found.infos, found.rejected
         if not infos and not rejected:
@@ -59,7 +65,8 @@ def prepare_request(
         rows = plan.rows
         if any(row.filter.strip() for row in rows):
             rows = stack_plan.select_filter(rows, settings.filter)
-        found = stack_plan.read_subs(rows, saturation_adu=settings.saturation_adu, on_file=on_file).without_unsolved()
+        found = stack_plan.read_subs(rows, saturation_adu=settings.saturation_adu, on_file=on_file, refused=refused)
+        found = found.without_unsolved()
         # What the plan leaves open the headers may tell.
         infos = stack_plan.select_filter(found.infos, settings.filter)
         rejected = [*plan.missing, *found.rejected]

@@ -65,7 +65,7 @@ def check_samples(output: Path, deepest: int, budget: int) -> None:
 
 
 def planned_bytes(shape: tuple[int, int], channels: int, subs: int, settings: GridSettings) -> int:
-    """Return the bytes that a run will write: mosaic with its maps, coverage, tiles, state, and the viewer file if asked for."""
+    """Return the bytes that a run will write: mosaic, maps, tiles, state, and the viewer file if asked for."""
     pixels = shape[0] * shape[1]
     per_tile_pixel = channels * (4 + 4 + 2) + 1  # pixels, weight, coverage; alpha
     in_tiles = pixels * (1.0 + settings.batch_overlap_pct / 100.0) ** 2

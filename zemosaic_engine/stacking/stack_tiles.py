@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..canvas.tile_layout import TileLayout
-from ..errors import RunError, SubError
+from ..errors import RunError
 from ..run.run import Run
 from ..survey.calibrate import CalibratedSubs
 from ..tiles.files import tile_path
@@ -43,7 +43,8 @@ def stack_tiles(run: Run, layout: Layout, subs: CalibratedSubs) -> TileSet:
             store.put(tile, content, numbers, set(stacker.failures))
         done = store.finish()
         rejected = [*subs.rejected.values(), *stacker.failures.values()]
-    return run.interruptibly(lambda: _together(run, tiles, done, rejected))
+    together = TileSet(rejected=rejected, levels=subs.levels)
+    return run.interruptibly(lambda: _together(run, tiles, done, together))
 
 
 def _stacker(run: Run, layout: Layout, subs: CalibratedSubs) -> BlockTiles | WholeTiles:
@@ -61,11 +62,8 @@ def _key(run: Run, tile: TileLayout, subs: CalibratedSubs) -> str:
     return run.reuse.tile_key(tile, calibrations, subs.background, subs.sky)
 
 
-def _together(
-    run: Run, layouts: Sequence[TileLayout], done: Mapping[str, StackedTile], rejected: Sequence[SubError]
-) -> TileSet:
-    """The tiles on disk in the order of their layouts."""
-    together = TileSet(rejected=list(rejected))
+def _together(run: Run, layouts: Sequence[TileLayout], done: Mapping[str, StackedTile], together: TileSet) -> TileSet:
+    """Fill the set of tiles with those on disk, in the order of their layouts."""
     for layout in layouts:
         tile = done[layout.name]
         if tile.health is None:

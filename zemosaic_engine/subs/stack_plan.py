@@ -363,6 +363,7 @@ def read_subs(
     *,
     saturation_adu: float = 0.0,
     on_file: Callable[[int, int], None] | None = None,
+    refused: Callable[[Path], str] = lambda path: "",
 ) -> FoundSubs:
     """Read the headers of the subs of a plan; what the plan says of a sub wins over its header.
 
@@ -374,6 +375,8 @@ def read_subs(
         As in `frames.read_sub`.
     on_file : callable, optional
         Called with the number of files looked at and their total; it may raise to stop.
+    refused : callable, optional
+        Why a file is not to be touched; empty where it may be.
 
     Returns
     -------
@@ -385,6 +388,8 @@ def read_subs(
     rejected: list[SubError] = []
     for number, row in enumerate(rows, start=1):
         try:
+            if reason := refused(row.path):
+                raise SubError(row.path, reason)
             sub = read_sub(row.path, saturation_adu=saturation_adu)
         except SubError as error:
             rejected.append(error)
@@ -405,6 +410,7 @@ def scan_folder(
     *,
     saturation_adu: float = 0.0,
     on_file: Callable[[int, int], None] | None = None,
+    refused: Callable[[Path], str] = lambda path: "",
 ) -> FoundSubs:
     """Read the headers of all FITS files of a folder, not of its sub-folders.
 
@@ -415,7 +421,7 @@ def scan_folder(
     ----------
     folder : path-like
         The folder.
-    saturation_adu, on_file
+    saturation_adu, on_file, refused
         As in `read_subs`.
 
     Returns
@@ -435,7 +441,7 @@ def scan_folder(
     except OSError as error:
         raise SettingsError(f"The folder {folder} cannot be listed: {error.strerror or error}.") from error
     rows = [PlanRow(path) for path in entries if path.is_file()]  # a pipe would never end
-    found = read_subs(rows, saturation_adu=saturation_adu, on_file=on_file)
+    found = read_subs(rows, saturation_adu=saturation_adu, on_file=on_file, refused=refused)
     return FoundSubs(sorted(found.infos, key=_time_order), sorted(found.unsolved, key=_time_order), found.rejected)
 
 

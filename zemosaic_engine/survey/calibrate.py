@@ -16,6 +16,7 @@ from ..subs.frames import SubInfo
 from .health import starless_subs
 from .measure import MeasuredSubs, cell_side_px
 from .measurements import SubMeasurement
+from .sky_levels import SkyLevels, sky_levels
 from .sky_map import SkyMap, sky_map
 from .solve import SurveySolution, solve_survey
 from .tables import report_solution, write_survey
@@ -35,12 +36,15 @@ class CalibratedSubs:
         Sky of the run on the common scale, from which the RGB equalisation of all tiles is made.
     sky : SkyMap or None
         The same over the canvas; None where subs are not calibrated one by one, or show no sky.
+    levels : SkyLevels or None
+        Sky levels of the subs before calibration, where they were measured.
     """
 
     calibrations: Sequence[SubCalibration | None] = ()
     rejected: Mapping[int, SubError] = field(default_factory=dict)
     background: NDArray[np.float64] | None = None
     sky: SkyMap | None = None
+    levels: SkyLevels | None = None
 
     @property
     def on_one_scale(self) -> bool:
@@ -121,4 +125,5 @@ def _with_sky(run: Run, calibrations: Sequence[SubCalibration | None], measured:
             run.reporter.set_aside(rejected[number])
     side = cell_side_px(run.subs, run.canvas)
     sky = run.interruptibly(lambda: sky_map(measured.measurements, calibrations, side, run.canvas.shape))
-    return CalibratedSubs(calibrations, rejected, None if sky is None else sky.median, sky)
+    levels = sky_levels(measured.measurements, side, run.canvas.shape[1])
+    return CalibratedSubs(calibrations, rejected, None if sky is None else sky.median, sky, levels)

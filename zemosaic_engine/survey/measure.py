@@ -15,7 +15,7 @@ from ..geometry import Box
 from ..machine.threads import run_all
 from ..photometry.stars import starless_pixels
 from ..run.run import Run
-from ..subs.faults import reading
+from ..subs.faults import read_guarded
 from ..subs.frames import SubInfo
 from ..subs.hot_pixels import sensor_key
 from .measurements import StarFluxes, SubMeasurement, measure_cells, sky_of
@@ -85,10 +85,12 @@ def _of_readable(
 ) -> dict[int, Record]:
     """What is measured on each sub that can be read, by its number; the others are set aside."""
 
+    def measurement(number: int) -> Record:
+        return run.reuse.measurement(number, what, of, lambda: measure(number))
+
     def measure_one(number: int) -> Record | None:
         try:
-            with reading(run.subs[number].path):
-                return run.reuse.measurement(number, what, of, lambda: measure(number))
+            return read_guarded(run.subs[number].path, lambda: measurement(number))
         except SubError as error:
             run.loader.set_aside(number, error)
             return None

@@ -20,6 +20,7 @@ from ..fits.reader import read_box
 from ..fits.writer import write_fits
 from ..geometry import Box
 from ..photometry.sky import clipped_median, sky_noise
+from ..survey.sky_levels import SkyLevels
 from ..weighted_image import WeightedImage
 
 
@@ -171,6 +172,8 @@ class TileSet:
         Tiles without a valid pixel.
     rejected : list of SubError
         Subs whose pixels turned out to be unusable.
+    levels : SkyLevels or None
+        Sky levels of the subs before calibration, where they were measured.
     """
 
     tiles: list[Tile] = field(default_factory=list)
@@ -178,3 +181,4 @@ class TileSet:
     used: set[int] = field(default_factory=set)
     left_out: list[str] = field(default_factory=list)
     rejected: list[SubError] = field(default_factory=list)
+    levels: SkyLevels | None = None
