@@ -13,9 +13,9 @@ from ..canvas.tile_layout import TileLayout, footprints_on, grid_tiles, sample_b
 from ..errors import RunError
 from ..machine import memory
 from ..machine.threads import run_all
+from ..resampling.drizzle import filled_share
 from ..run import resources
 from ..run.run import Run, memory_budget
-from .drizzle import filled_share
 from .memory_plan import plan_memory
 from .samples import planes_of
 

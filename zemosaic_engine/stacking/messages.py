@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from ..canvas.tile_layout import TileLayout
 from ..channels import channel_names
+from ..resampling.drizzle import gap_shares
 from ..run.run import Run
 from .combine import Stack
-from .drizzle import gap_shares
 
 _SOME_GAPS = 1e-3
 

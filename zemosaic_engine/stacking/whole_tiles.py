@@ -17,16 +17,16 @@ from ..geometry import Box
 from ..machine.memory import SampleStore
 from ..machine.threads import run_all
 from ..photometry.stars import Stars
+from ..resampling.drizzle import drop, drop_map, sample_noise
+from ..resampling.resample import resample
 from ..run.run import Run
 from ..survey.calibrate import CalibratedSubs
 from ..tiles.store import TileStore
 from ..weighted_image import WeightedImage
 from .combine import combine, normalise
-from .drizzle import drop, drop_map, sample_noise
 from .equalise import RgbEqualiser
 from .layout import Layout
 from .messages import report_gaps, report_stack
-from .resample import resample
 from .samples import Drops, Samples, interpolation_of, measure_sample, planes_of, radial_weights
 from .scales import SampleFacts
 

@@ -14,7 +14,7 @@ from ..canvas.plan import unit_vectors
 from ..geometry import Box
 from ..photometry.sky import cell_medians, clipped_median
 from ..photometry.tile_scaling import compute_tile_photometric_scaling
-from ..stacking.resample import resample
+from ..resampling.resample import resample
 from ..validity import erode, valid_pixels
 from .gradients import GradientCells, plane_at, tile_places
 from .scaling import PairFit, TileScaling
