@@ -38,7 +38,8 @@ LOG_NAME = "zemosaic.log"
 EARLIER_LOG_NAME = "zemosaic.earlier.log"
 PREVIEW_NAME = "mosaic_grid.png"
 REJECTED_NAME = "rejected_subs.csv"
-_RESULTS = {**mosaic_files.RESULTS, "picture": PREVIEW_NAME, "rejected": REJECTED_NAME}
+OTHERS_NAME = "not_stacked.csv"
+_RESULTS = {**mosaic_files.RESULTS, "picture": PREVIEW_NAME, "rejected": REJECTED_NAME, "others": OTHERS_NAME}
 
 
 # --------------------------------------------------------------------------------------------
@@ -203,6 +204,8 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
         checkpoints = grid_mode.open_checkpoints(story.open(), tell)
         request = replace(request, checkpoints=checkpoints)
         run_interruptibly(partial(mosaic_files.write_sub_table, order.output, request.infos), cancel)
+        if request.others:
+            plan.write_others(order.output / OTHERS_NAME, request.others)
         outcome = recipe.build(request, tell, cancel)
         tell(PhaseStarted("picture", len(clock.phase_times()), 0.01))
         preview = order.output / PREVIEW_NAME

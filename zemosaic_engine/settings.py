@@ -58,6 +58,12 @@ class GridSettings(BaseModel):
         group="input",
         stage="plan",
     )
+    recursive: bool = _setting(
+        True,
+        "Look for subs in the sub-folders of the input folder too.",
+        group="input",
+        stage="plan",
+    )
     saturation_adu: float = _setting(
         0.0,
         "Pixels at or above this value are saturated and left out; 0 takes it from the header or the data type.",

@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 
 from .demosaic import PADDING, demosaic_padded
 from .errors import RunError, SubError
-from .fits_files import StoredImage, find_image, is_mappable, read_image, read_part
+from .fits_files import StoredImage, read_part
 from .frames import InvalidValues, SubInfo, channels_last, mark_invalid, read_with_rules
 from .geometry import Box
 from .headers import HeaderCards
 from .resume.lost_inputs import raise_if_lost
 from .sub_faults import reading
+from .subs.image_files import find_image, is_mappable, read_image
 
 #: A part is at least as large, so that its mirrored borders are those of the sub.
 _LEAST_SIDE = 2 * PADDING + 2
