@@ -23,8 +23,8 @@ from typing import Any, Literal
 
 import zemosaic_engine
 from zemosaic_engine.errors import RunError, SettingsError
-from zemosaic_engine.fits_files import atomic_path
-from zemosaic_engine.memory import size_text
+from zemosaic_engine.fits.writer import atomic_path
+from zemosaic_engine.machine.memory import size_text
 
 #: What the kit consists of beside the package `zemosaic_engine`.
 KIT_MODULES = ("grid_mode.py", "zemosaic_stack_core.py")

@@ -11,11 +11,12 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from zemosaic_engine import fits_files, headers, plan
 from zemosaic_engine.errors import RunError, SettingsError
-from zemosaic_engine.frames import SubInfo, UnsolvedSub
+from zemosaic_engine.fits import headers, writer
+from zemosaic_engine.subs import stack_plan
 from zemosaic_engine.subs.finding import Search, find_subs, nothing_found
 from zemosaic_engine.subs.folder import FoundSubs
+from zemosaic_engine.subs.frames import SubInfo, UnsolvedSub
 from zemosaic_engine.validity import bright_holes
 
 # --- the folder before a run
@@ -48,7 +49,7 @@ class PlanOutcome:
     @property
     def subs(self) -> int:
         """Number of subs in the plan."""
-        return len(self.found.infos) + len(self.found.unsolved)
+        return len(self.found.subs)
 
 
 def write_plan(
@@ -90,7 +91,7 @@ def write_plan(
     if target.is_dir():
         raise SettingsError(f"The plan {target} is a folder; name a file.")
     found = find_subs(input_folder, Search(recursive=recursive, use_plan=False), on_file)
-    subs = [*found.infos, *found.unsolved]
+    subs = found.subs
     if not subs:
         if not found.rejected:
             raise RunError(nothing_found(input_folder, found, recursive=recursive))
@@ -103,13 +104,13 @@ def write_plan(
     if before is not None:
         backup = _free_backup_name(target)
         backup.write_bytes(before)
-    plan.write_stack_plan(target, subs)
+    stack_plan.write_stack_plan(target, subs)
     if backup is not None and target.read_bytes() == before:
         backup.unlink()
         backup = None
-    table = plan.rejected_path(target)
+    table = stack_plan.rejected_path(target)
     if found.rejected:
-        plan.write_rejected(table, found.rejected)
+        stack_plan.write_rejected(table, found.rejected)
     else:
         table.unlink(missing_ok=True)  # of an earlier plan
     return PlanOutcome(target, table if found.rejected else None, found, backup, [*found.notes, *_filter_note(subs)])
@@ -118,7 +119,7 @@ def write_plan(
 def _filter_note(subs: Sequence[SubInfo | UnsolvedSub]) -> list[str]:
     """What a run would say of several filters."""
     try:
-        plan.select_filter(subs)
+        stack_plan.select_filter(subs)
     except SettingsError as error:
         return [str(error)]
     return []
@@ -181,7 +182,7 @@ def make_preview(mosaic_path: Path, max_px: int) -> bytes:
 
 def write_picture(picture: bytes, path: Path) -> None:
     """Write the bytes of a picture, whole or not at all."""
-    with fits_files.atomic_path(path) as temporary:
+    with writer.atomic_path(path) as temporary:
         temporary.write_bytes(picture)
 
 

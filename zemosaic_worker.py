@@ -24,15 +24,20 @@ from typing import IO, Any
 import classic_mode
 import grid_mode
 import zemosaic_utils
-from zemosaic_engine import __version__, memory, mosaic_files, plan, provenance, room
+from zemosaic_engine import __version__
 from zemosaic_engine.clock import PhaseTime, RunClock, with_time_left
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError, SubError, SubFault, ZeMosaicError
 from zemosaic_engine.events import CancelToken, Event, Level, LogLine, PhaseStarted, Sink, SubSetAside
-from zemosaic_engine.executors.threads import run_interruptibly
-from zemosaic_engine.frames import SubInfo
+from zemosaic_engine.machine import memory
+from zemosaic_engine.machine.threads import run_interruptibly
+from zemosaic_engine.machine.versions import library_versions
+from zemosaic_engine.mosaic import files as mosaic_files
 from zemosaic_engine.resume.run_folder import STATE_NAME, RunFolder
-from zemosaic_engine.run_report import REPORT_NAME, Outcome, RunReport, SetAside, TileFacts
+from zemosaic_engine.run import disk_space, provenance
+from zemosaic_engine.run.report import REPORT_NAME, Outcome, RunReport, SetAside, TileFacts
 from zemosaic_engine.settings import GridSettings, setting_fields
+from zemosaic_engine.subs import stack_plan
+from zemosaic_engine.subs.frames import SubInfo
 
 LOG_NAME = "zemosaic.log"
 EARLIER_LOG_NAME = "zemosaic.earlier.log"
@@ -205,7 +210,7 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
         request = replace(request, checkpoints=checkpoints)
         run_interruptibly(partial(mosaic_files.write_sub_table, order.output, request.infos), cancel)
         if request.others:
-            plan.write_others(order.output / OTHERS_NAME, request.others)
+            stack_plan.write_others(order.output / OTHERS_NAME, request.others)
         outcome = recipe.build(request, tell, cancel)
         tell(PhaseStarted("picture", len(clock.phase_times()), 0.01))
         preview = order.output / PREVIEW_NAME
@@ -266,7 +271,7 @@ def _check_folders(input_folder: Path, output: Path) -> None:
     try:
         if output.exists() and not output.is_dir():
             raise NotADirectoryError(0, "it is a file")
-        here = room.existing_folder(output)
+        here = disk_space.existing_folder(output)
         if not os.access(here, os.W_OK | os.X_OK):
             raise PermissionError(0, "it is read-only, or belongs to somebody else")
         with tempfile.TemporaryFile(dir=here):
@@ -320,7 +325,7 @@ class _Story:
         self._folder = RunFolder(order.output)
         self._is_held = self._is_open = self._is_finished = False
         values = {field.name: getattr(order.settings, field.name) for field in setting_fields()}
-        versions = {"zemosaic": __version__, **provenance.library_versions()}
+        versions = {"zemosaic": __version__, **library_versions()}
         input_name, output_name = str(order.input.resolve()), str(order.output.resolve())
         self._report = RunReport(mode, "running", input_name, output_name, _now(), values, versions)
 
@@ -367,7 +372,7 @@ class _Story:
     def finish(self, outcome: grid_mode.GridOutcome) -> RunReport:
         """Table and report of a run that is done."""
         output = self._order.output
-        plan.write_rejected(output / REJECTED_NAME, self.log.set_aside)
+        stack_plan.write_rejected(output / REJECTED_NAME, self.log.set_aside)
         self._report = replace(
             self._report,
             subs_used=[str(path) for path in outcome.used],
@@ -400,7 +405,7 @@ class _Story:
         self.log.failed(error)
         # What is wrong is told already; that its table or report cannot be written either adds nothing.
         with suppress(RunError):
-            plan.write_rejected(self._order.output / REJECTED_NAME, self.log.set_aside)
+            stack_plan.write_rejected(self._order.output / REJECTED_NAME, self.log.set_aside)
         with suppress(RunError):
             told = str(error) if isinstance(error, ZeMosaicError) else f"{type(error).__name__}: {error}"
             self._write_report("cancelled" if isinstance(error, Cancelled | KeyboardInterrupt) else "failed", told)

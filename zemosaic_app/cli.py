@@ -130,7 +130,10 @@ def build_parser() -> argparse.ArgumentParser:
     plan.add_argument("input", type=Path, metavar="INPUT", help="folder with the subs")
     plan.add_argument("--output", type=Path, metavar="FILE", help="plan to write [default INPUT/stack_plan.csv]")
     plan.add_argument(
-        "--recursive", action=argparse.BooleanOptionalAction, default=True, help="look into sub-folders too [default on]"
+        "--recursive",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="look into sub-folders too [default on]",
     )
 
     report = _add_command(commands, "report", _run_report, "make the report of a run anew from its files")
@@ -478,7 +481,7 @@ def _quiet_libraries(sink: Sink) -> Iterator[None]:
 
 def _leave(code: int) -> int:
     """End the process at once if a computation that nobody waits for would keep it."""
-    from zemosaic_engine.executors.threads import work_left_behind
+    from zemosaic_engine.machine.threads import work_left_behind
 
     if work_left_behind():
         sys.stdout.flush()

@@ -12,13 +12,13 @@ from astropy.io import fits
 from hostile import card, cards_of, copied, text_card, tiny_survey, with_cards, write
 
 from benchmarks.survival import science
-from zemosaic_engine import sub_faults
 from zemosaic_engine.errors import RunError, SettingsError, SubError, SubFault
 from zemosaic_engine.events import CancelToken, LogLine
-from zemosaic_engine.frames import load_frame, read_sub_info
 from zemosaic_engine.settings import GridSettings
-from zemosaic_engine.sub_faults import reading
-from zemosaic_engine.survey_photometry import measure_subs
+from zemosaic_engine.subs import faults
+from zemosaic_engine.subs.faults import reading
+from zemosaic_engine.subs.frames import load_frame, read_sub_info
+from zemosaic_engine.survey.measure import measure_subs
 from zemosaic_worker import run_grid
 
 
@@ -167,13 +167,13 @@ def test_a_fault_of_ours_costs_the_sub_is_counted_and_its_place_is_in_the_log(su
 
 def _break(monkeypatch, module, function, name):
     """Let a function fail whenever the sub of this name is at work."""
-    real_enter, at_work = sub_faults.reading.__enter__, []
+    real_enter, at_work = faults.reading.__enter__, []
 
     def enter(self):
         at_work.append(getattr(self._path, "name", self._path))
         return real_enter(self)
 
-    monkeypatch.setattr(sub_faults.reading, "__enter__", enter)
+    monkeypatch.setattr(faults.reading, "__enter__", enter)
     real = getattr(module, function)
 
     def _breaks(*arguments):

@@ -40,7 +40,7 @@ def host(tmp_path):
 def small_kit(tmp_path, monkeypatch):
     """A kit of four files in the place of the real one: its contents can be changed, and every step is quick."""
     source = tmp_path / "kit"
-    names = ("grid_mode.py", "zemosaic_stack_core.py", "zemosaic_engine/__init__.py", "zemosaic_engine/wcs.py")
+    names = ("grid_mode.py", "zemosaic_stack_core.py", "zemosaic_engine/__init__.py", "zemosaic_engine/geometry.py")
     for name in names:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_text(f"# {name}, first version\n")
@@ -82,19 +82,19 @@ def test_a_second_patch_upgrades_in_place(host, small_kit):
     before = tree(host)
     patch(host, quiet)
     (small_kit / "grid_mode.py").write_text("# second version\n")
-    (small_kit / "zemosaic_engine/wcs.py").unlink()
-    (small_kit / "zemosaic_engine/canvas.py").write_text("# new\n")
+    (small_kit / "zemosaic_engine/geometry.py").unlink()
+    (small_kit / "zemosaic_engine/novelty.py").write_text("# new\n")
     outcome = patch(host, quiet)
     actions = {step.name: step.action for step in outcome.steps}
     assert actions == {
         "grid_mode.py": "upgrade",
         "zemosaic_stack_core.py": "keep",
         "zemosaic_engine/__init__.py": "keep",
-        "zemosaic_engine/canvas.py": "add",
-        "zemosaic_engine/wcs.py": "remove",
+        "zemosaic_engine/novelty.py": "add",
+        "zemosaic_engine/geometry.py": "remove",
     }
     assert (host / "grid_mode.py").read_text() == "# second version\n"
-    assert not (host / "zemosaic_engine/wcs.py").exists()
+    assert not (host / "zemosaic_engine/geometry.py").exists()
     revert(host, quiet)
     assert tree(host) == before
 
@@ -172,15 +172,15 @@ def test_a_real_kill_leaves_what_the_next_command_mends(host):
 
 def test_what_a_user_changed_is_not_destroyed(host, small_kit):
     patch(host, quiet)
-    mine = host / "zemosaic_engine/wcs.py"
+    mine = host / "zemosaic_engine/geometry.py"
     mine.write_text("# my own idea\n")
     state = tree(host)
     for operation in (patch, revert):
-        with pytest.raises(SettingsError, match=r"zemosaic_engine/wcs\.py was changed .*--keep-changed"):
+        with pytest.raises(SettingsError, match=r"zemosaic_engine/geometry\.py was changed .*--keep-changed"):
             operation(host, quiet)
         assert tree(host) == state
     outcome = revert(host, quiet, adopt=True)
-    assert outcome.notes == ["zemosaic_engine/wcs.py was changed since and stays as it is"]
+    assert outcome.notes == ["zemosaic_engine/geometry.py was changed since and stays as it is"]
     assert mine.read_text() == "# my own idea\n"
     assert not (host / MANIFEST_NAME).exists()
 
@@ -200,7 +200,7 @@ def test_files_that_somebody_keeps_beside_the_kit_stay(host, small_kit):
     (host / "zemosaic_engine/notes.txt").write_text("mine")
     revert(host, quiet)
     assert (host / "zemosaic_engine/notes.txt").read_text() == "mine"
-    assert not (host / "zemosaic_engine/wcs.py").exists()
+    assert not (host / "zemosaic_engine/geometry.py").exists()
 
 
 def test_a_damaged_backup_is_noticed_before_anything_is_touched(host, small_kit):
@@ -343,7 +343,7 @@ def test_a_manifest_reaches_no_file_that_is_not_of_the_kit(host, small_kit, name
 )
 def test_a_manifest_without_sums_is_refused(host, small_kit, entry):
     patch(host, quiet)
-    tampered(host, **{"zemosaic_engine/wcs.py": entry})
+    tampered(host, **{"zemosaic_engine/geometry.py": entry})
     with pytest.raises(RunError, match="SHA-256"):
         revert(host, quiet)
 
@@ -358,7 +358,7 @@ def test_a_manifest_without_sums_is_refused(host, small_kit, entry):
         f"{BACKUP_NAME}/zemosaic_engine",
         "zemosaic_engine/__pycache__",
         "__pycache__",
-        "zemosaic_engine/wcs.py",
+        "zemosaic_engine/geometry.py",
     ],
 )
 def test_nothing_is_written_or_removed_through_a_link(host, small_kit, link, operation):
@@ -373,7 +373,7 @@ def test_nothing_is_written_or_removed_through_a_link(host, small_kit, link, ope
         (outside / "wcs.cpython-311.pyc").write_text("precious")
     place.parent.mkdir(exist_ok=True, parents=True)
     place.symlink_to(outside)
-    (small_kit / "zemosaic_engine/wcs.py").write_text("# second version\n")
+    (small_kit / "zemosaic_engine/geometry.py").write_text("# second version\n")
     before, there = tree(host), tree(outside) if outside.is_dir() else outside.read_bytes()
     with pytest.raises(SettingsError, match="is a link, which leads elsewhere"):
         operation(host, quiet)

@@ -11,8 +11,15 @@ import pytest
 from astropy.io import fits
 
 from zemosaic_engine.errors import SubError
-from zemosaic_engine.frames import UnsolvedSub, bayer_pattern, load_frame, read_stored_pixels, read_sub, read_sub_info
-from zemosaic_engine.headers import HeaderCards
+from zemosaic_engine.fits.headers import HeaderCards
+from zemosaic_engine.subs.frames import (
+    UnsolvedSub,
+    bayer_pattern,
+    load_frame,
+    read_stored_pixels,
+    read_sub,
+    read_sub_info,
+)
 
 SHAPE = (60, 80)
 SCALE = 2.4 / 3600

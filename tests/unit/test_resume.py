@@ -19,15 +19,15 @@ from numpy.typing import NDArray
 
 from zemosaic_engine.errors import RunError, SettingsError, SubError
 from zemosaic_engine.photometry.calibration import SubCalibration
-from zemosaic_engine.photometry.measurements import SkyCells, StarFluxes, SubMeasurement
 from zemosaic_engine.resume.checkpoints import Checkpoints
 from zemosaic_engine.resume.dependencies import settings_of
 from zemosaic_engine.resume.fingerprints import engine_fingerprint, fingerprint
-from zemosaic_engine.resume.lost_inputs import raise_if_lost
 from zemosaic_engine.resume.records import DamagedRecord, decode, encode
 from zemosaic_engine.resume.run_folder import STATE_NAME, RunFolder
 from zemosaic_engine.resume.sub_digests import SubDigests
 from zemosaic_engine.settings import GridSettings, Stage
+from zemosaic_engine.subs.lost_inputs import raise_if_lost
+from zemosaic_engine.survey.measurements import SkyCells, StarFluxes, SubMeasurement
 
 
 @dataclass(frozen=True)

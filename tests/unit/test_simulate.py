@@ -15,14 +15,7 @@ from pydantic import ValidationError
 from zemosaic_engine.errors import RunError, SettingsError
 from zemosaic_engine.events import PhaseStarted, Progress
 from zemosaic_engine.simulate import survey as survey_module
-from zemosaic_engine.simulate.scene import (
-    Nebula,
-    Scene,
-    make_nebula,
-    make_stars,
-    pixel_scale_arcsec,
-    tangent_plane,
-)
+from zemosaic_engine.simulate.scene import Nebula, Scene, make_nebula, make_stars, pixel_scale_arcsec, tangent_plane
 from zemosaic_engine.simulate.star_fit import fit_gaussians
 from zemosaic_engine.simulate.survey import (
     PRESETS,
@@ -501,7 +494,8 @@ def test_files_of_other_programs_are_float_with_little_sky_and_zero_borders(sens
     spec = QUIET.but(sky_left_adu=20.0, border_px=6, unit_adu=1000.0, **changes)
     pixels = render_sub(plan_survey(Path("x"), spec, 1), 0)
     assert pixels.dtype == np.float32
-    assert np.all(pixels[..., :6, :] == 0.0) and np.all(pixels[..., :, -6:] == 0.0)
+    assert np.all(pixels[..., :6, :] == 0.0)
+    assert np.all(pixels[..., :, -6:] == 0.0)
     inner, before = pixels[..., 6:-6, 6:-6] * 1000.0, plain[..., 6:-6, 6:-6]
     for y, x in ((0, 0), (0, 1), (1, 0), (1, 1)):
         mine = inner[..., y::2, x::2]

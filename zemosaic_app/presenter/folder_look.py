@@ -11,14 +11,19 @@ from pathlib import Path
 import numpy as np
 from astropy.wcs import WCS
 
-from zemosaic_engine import plan
+from zemosaic_engine.canvas.coordinates import footprint_polygon
+from zemosaic_engine.canvas.footprints import footprint_of
+from zemosaic_engine.canvas.plan import CanvasPlan, plan_canvas, split_by_agreement
+from zemosaic_engine.canvas.pointings import lay_out_pointings
+from zemosaic_engine.canvas.tile_layout import TileLayout, lay_out_tiles
 from zemosaic_engine.errors import RunError, SettingsError, ZeMosaicError
-from zemosaic_engine.footprints import TileLayout, footprint_of, lay_out_tiles
-from zemosaic_engine.frames import SubInfo
-from zemosaic_engine.pointings import lay_out_pointings
+from zemosaic_engine.names import shown_name
+from zemosaic_engine.run.request import no_usable_sub
 from zemosaic_engine.settings import GridSettings
-from zemosaic_engine.warp import footprint_polygon
-from zemosaic_engine.wcs import CanvasPlan, plan_canvas, split_by_agreement
+from zemosaic_engine.subs import stack_plan
+from zemosaic_engine.subs.finding import Search, find_subs, nothing_found
+from zemosaic_engine.subs.folder import FoundSubs
+from zemosaic_engine.subs.frames import SubInfo
 from zemosaic_worker import recognise_mode
 
 from .messages import FolderContents
@@ -93,14 +98,17 @@ def _counted(names: object) -> dict[str, int]:
 
 
 def _with_plan(contents: FolderContents, infos: Sequence[SubInfo], settings: GridSettings, mode: str) -> FolderContents:
-    chosen = plan.select_filter(infos, settings.filter)
+    chosen = stack_plan.select_filter(infos, settings.filter)
     kept, odd = split_by_agreement(chosen, settings.max_gap_fov)
     if not kept:
         raise RunError("No usable sub: their headers contradict each other.")
     canvas = plan_canvas(kept, settings.pixel_scale_arcsec, settings.max_canvas_mpx)
     return replace(
         contents,
-        set_aside=[*contents.set_aside, *((_name_in(Path(contents.folder), error.path), error.reason) for error in odd)],
+        set_aside=[
+            *contents.set_aside,
+            *((_name_in(Path(contents.folder), error.path), error.reason) for error in odd),
+        ],
         canvas_shape=canvas.shape,
         canvas_header=canvas.wcs.to_header(relax=True).tostring(),
         pixel_scale_arcsec=canvas.pixel_scale_arcsec,

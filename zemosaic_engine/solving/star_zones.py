@@ -99,7 +99,8 @@ class Zones:
         """Lowest right ascension and declination of each zone, and its width in right ascension."""
         belt = np.searchsorted(self.first, zone, side="right") - 1
         width = 360.0 / self.cells[belt]
-        return (zone - self.first[belt]) * width, -90.0 + belt * self.height_deg, width
+        south = np.asarray(-90.0 + belt * self.height_deg, dtype=np.float64)
+        return (zone - self.first[belt]) * width, south, width
 
     def touching(self, center_deg: tuple[float, float], radius_deg: float) -> Iterator[int]:
         """Numbers of the zones that a circle touches, and perhaps of a few more."""
@@ -190,7 +191,7 @@ class ZonedCatalogue:
 
     def whole_sky(self) -> StarList:
         """All stars, in the order of the zones."""
-        zone = np.repeat(np.arange(len(self.zones)), np.diff(self._starts.astype(np.int64)))
+        zone = np.repeat(np.arange(len(self.zones)), np.diff(self._starts).astype(np.int64))
         return self._decoded(np.asarray(self._codes), zone)
 
     def _decoded(self, codes: NDArray[np.uint64], zone: NDArray[np.int64]) -> StarList:

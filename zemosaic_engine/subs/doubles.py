@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import SubError
-from ..frames import SubInfo, UnsolvedSub
+from .frames import SubInfo, UnsolvedSub
 from .image_files import Kind, kind_of, read_image
 
 Sub = SubInfo | UnsolvedSub
@@ -59,7 +59,7 @@ def find_doubles(subs: Sequence[Sub], check: Callable[[], None] = lambda: None) 
             pixels = read_image(sub.path, sub.hdu)
         except SubError:
             continue
-        key = pixels.shape, pixels.dtype.str, hashlib.sha256(np.ascontiguousarray(pixels)).digest()
+        key = pixels.shape, pixels.dtype.str, hashlib.sha256(np.ascontiguousarray(pixels).data).digest()
         if key in kept:
             doubles[id(sub)] = kept[key]
         else:

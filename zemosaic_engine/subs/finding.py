@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .. import plan
 from ..names import shown_name
+from . import stack_plan
 from .doubles import find_doubles
 from .folder import FoundSubs, list_folder, read_subs, scan_folder, unlisted_lights
 from .image_files import kind_of
@@ -29,7 +29,7 @@ class Search:
     saturation_adu : float
         As in `frames.read_sub`.
     filter : str or None
-        Of a plan that names filters only the rows of this one are read, by `plan.select_filter`; None reads all.
+        Of a plan that names filters only the rows of this one are read, by `stack_plan.select_filter`; None reads all.
     as_tiles : bool
         The folder holds finished tiles: every image counts, and no plan.
     use_plan : bool
@@ -67,7 +67,7 @@ def find_subs(
     SettingsError
         If the folder or its plan cannot be read, or no row has the wanted filter.
     """
-    found_plan = plan.find_stack_plan(folder) if search.use_plan and not search.as_tiles else None
+    found_plan = stack_plan.find_stack_plan(folder) if search.use_plan and not search.as_tiles else None
     if found_plan is None:
         found = scan_folder(
             folder,
@@ -91,26 +91,26 @@ def _skipped_note(folder: Path) -> str:
 
 def _planned(folder: Path, found_plan: Path, search: Search, on_file: OnFile | None) -> tuple[FoundSubs, list[str]]:
     """The subs that a plan lists, and what is odd about it."""
-    stack_plan = plan.read_stack_plan(found_plan)
-    rows = stack_plan.rows
+    listed = stack_plan.read_stack_plan(found_plan)
+    rows = listed.rows
     if search.filter is not None and any(row.filter.strip() for row in rows):
-        rows = plan.select_filter(rows, search.filter)
+        rows = stack_plan.select_filter(rows, search.filter)
     found = read_subs(rows, saturation_adu=search.saturation_adu, on_file=on_file)
-    notes = list(stack_plan.notes)
-    unlisted = unlisted_lights(folder, stack_plan.rows, recursive=search.recursive)
+    notes = list(listed.notes)
+    unlisted = unlisted_lights(folder, listed.rows, recursive=search.recursive)
     if unlisted:
         names = _some([shown_name(path.relative_to(folder).as_posix()) for path in unlisted])
         notes.append(
-            f"{len(unlisted)} files of the folder are not in {found_plan.name} and are not used ({names}): make it anew "
-            "with zemosaic plan, or remove it."
+            f"{len(unlisted)} files of the folder are not in {found_plan.name} and are not used ({names}): make it "
+            "anew with zemosaic plan, or remove it."
         )
     notes += _listed_stacks(found)
-    return replace(found, rejected=[*stack_plan.missing, *found.rejected]), notes
+    return replace(found, rejected=[*listed.missing, *found.rejected]), notes
 
 
 def _each_once(found: FoundSubs, check: Callable[[], None]) -> FoundSubs:
     """The same without subs whose pixels are those of another one."""
-    doubles = find_doubles([*found.infos, *found.unsolved], check)
+    doubles = find_doubles(found.subs, check)
     if not doubles:
         return found
     gone = {id(double.sub) for double in doubles}
@@ -136,15 +136,17 @@ def _double_notes(found: FoundSubs) -> list[str]:
 
 def _listed_stacks(found: FoundSubs) -> list[str]:
     """Stacks that a plan lists as subs."""
-    subs = [*found.infos, *found.unsolved]
-    names = [shown_name(sub.path.name) for sub in subs if (role_of_name(sub.path.stem) or (None,))[0] is Role.STACK]
-    return [f"{len(names)} files of the plan are called like stacks and are used as subs ({_some(names)})."] if names else []
+    named = [(sub.path.name, role_of_name(sub.path.stem)) for sub in found.subs]
+    names = [shown_name(name) for name, told in named if told is not None and told[0] is Role.STACK]
+    if not names:
+        return []
+    return [f"{len(names)} files of the plan are called like stacks and are used as subs ({_some(names)})."]
 
 
 def _odd_headers(found: FoundSubs) -> list[str]:
     """What headers say without being believed, once for all subs that say it."""
     by_note: dict[str, list[str]] = defaultdict(list)
-    for sub in (*found.infos, *found.unsolved):
+    for sub in found.subs:
         for note in sub.notes:
             by_note[note].append(shown_name(sub.path.name))
     return [f"{names[0]} {note} (so in {len(names)} subs)." for note, names in by_note.items()]

@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import SettingsError, SubError
-from ..fits_files import StoredImage
-from ..frames import SubInfo, UnsolvedSub, read_sub, sub_of_image
-from ..headers import HeaderCards
-from ..plan import PlanRow, time_order
-from ..sub_faults import reading
+from ..fits.headers import HeaderCards
+from ..fits.reader import StoredImage
+from .faults import reading
+from .frames import SubInfo, UnsolvedSub, read_sub, sub_of_image
 from .image_files import Kind, find_image, kind_of
 from .roles import FolderFile, Role, role_of_file
 from .sidecars import Sidecars
+from .stack_plan import PlanRow, time_order
 
 #: Folders that systems and programs keep for themselves.
 _NOT_FOR_PEOPLE = frozenset(
@@ -169,6 +169,11 @@ class FoundSubs:
     skipped: Sequence[Path] = ()
     notes: Sequence[str] = ()
 
+    @property
+    def subs(self) -> list[SubInfo | UnsolvedSub]:
+        """Those that are solved, then those that are not."""
+        return [*self.infos, *self.unsolved]
+
     def of_role(self, *roles: Role) -> list[FolderFile]:
         """The other files that have one of the roles."""
         return [file for file in self.others if file.role in roles]
@@ -270,9 +275,6 @@ class _Scan:
             self._others.append(replace(file, told_by=f"{file.told_by}; {error.reason}"))
 
     def _take_light(self, path: Path, image: StoredImage) -> None:
-        if kind_of(path) is Kind.TIFF and image.bitpix == 8:
-            self._others.append(FolderFile(path, Role.PICTURE, "it has 8 bits a pixel", header=image.header))
-            return
         try:
             sub = sub_of_image(path, image, saturation_adu=self._saturation_adu)
         except SubError as error:

@@ -1,4 +1,4 @@
-"""One door for images of every format: FITS, TIFF, XISF and the raw files of cameras.
+"""One door for images of every format.
 
 The name of a file tells its format; whatever is called otherwise is taken for FITS. Every format comes as a
 `StoredImage` with the cards of a FITS header, and as an array in file order.
@@ -13,8 +13,9 @@ from pathlib import Path, PurePath
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import fits_files
-from ..fits_files import StoredImage
+from ..errors import SubError
+from ..fits import reader
+from ..fits.reader import StoredImage
 
 _FITS_NAME = re.compile(r".*(\.(fit|fits|fts)(\.gz)?|\.fz)", re.IGNORECASE | re.DOTALL)  # a name may hold a line break
 _RAW_ENDINGS = (".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".sr2", ".dng", ".raf", ".orf", ".rw2", ".pef", ".srw")
@@ -25,8 +26,6 @@ class Kind(Enum):
     """What a file is by its name."""
 
     FITS = "FITS"
-    TIFF = "TIFF"
-    XISF = "XISF"
     RAW = "camera raw"
     PICTURE = "picture"
     OTHER = "other"
@@ -42,10 +41,6 @@ def kind_of(path: PurePath) -> Kind:
     if _FITS_NAME.fullmatch(path.name):
         return Kind.FITS
     ending = path.suffix.lower()
-    if ending in (".tif", ".tiff"):
-        return Kind.TIFF
-    if ending == ".xisf":
-        return Kind.XISF
     if ending in _RAW_ENDINGS:
         return Kind.RAW
     return Kind.PICTURE if ending in _PICTURE_ENDINGS else Kind.OTHER
@@ -61,20 +56,10 @@ def find_image(path: str | Path, hdu: int | None = None) -> StoredImage:
     """
     path = Path(path)
     match kind_of(path):
-        case Kind.TIFF:
-            from . import tiff_files
-
-            return tiff_files.find_image(path)
-        case Kind.XISF:
-            from . import xisf_files
-
-            return xisf_files.find_image(path)
         case Kind.RAW:
-            from . import camera_raw
-
-            return camera_raw.find_image(path)
+            raise SubError(path, "it is the raw file of a camera, which is not read yet")
         case _:
-            return fits_files.find_image(path, hdu)
+            return reader.find_image(path, hdu)
 
 
 def read_image(path: str | Path, hdu: int) -> NDArray[np.generic]:
@@ -83,7 +68,7 @@ def read_image(path: str | Path, hdu: int) -> NDArray[np.generic]:
     Returns
     -------
     ndarray, native-endian, in array order ((H, W), (3, H, W), (H, W, 3) ...)
-        Integers or float32, as in `fits_files.read_image`.
+        Integers or float32, as in `reader.read_image`.
 
     Raises
     ------
@@ -92,22 +77,12 @@ def read_image(path: str | Path, hdu: int) -> NDArray[np.generic]:
     """
     path = Path(path)
     match kind_of(path):
-        case Kind.TIFF:
-            from . import tiff_files
-
-            return tiff_files.read_image(path)
-        case Kind.XISF:
-            from . import xisf_files
-
-            return xisf_files.read_image(path)
         case Kind.RAW:
-            from . import camera_raw
-
-            return camera_raw.read_image(path)
+            raise SubError(path, "it is the raw file of a camera, which is not read yet")
         case _:
-            return fits_files.read_image(path, hdu)
+            return reader.read_image(path, hdu)
 
 
 def is_mappable(path: str | Path, image: StoredImage) -> bool:
-    """True if any rows of the image can be read without the others, by `fits_files.read_part`."""
-    return kind_of(Path(path)) in (Kind.FITS, Kind.OTHER) and fits_files.is_mappable(path, image)
+    """True if any rows of the image can be read without the others, by `reader.read_part`."""
+    return kind_of(Path(path)) in (Kind.FITS, Kind.OTHER) and reader.is_mappable(path, image)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from ..headers import CardValue, HeaderCards
+from ..fits.headers import CardValue, HeaderCards
 
 
 class Role(StrEnum):

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..headers import CardValue, HeaderCards
+from ..fits.headers import CardValue, HeaderCards
 
 _DWARF_NAME = "shotsInfo.json"
 _MAX_BYTES = 1_000_000
