@@ -105,8 +105,7 @@ def agreeing(request: GridRequest, tell: Teller) -> GridRequest:
 def no_usable_sub(lost: Sequence[SubError]) -> str:
     """What to say of a run whose subs were all set aside: how many, and the reason that most of them share."""
     reason, count = Counter(error.reason for error in lost).most_common(1)[0]
-    share = "" if len(lost) == 1 else f" ({count} of them)"
     return (
         f"No usable sub: all {len(lost)} were set aside; the log and rejected_subs.csv give each reason. "
-        f"The first{share}: {reason}."
+        f"That of {count} of them: {reason}."
     )

@@ -16,6 +16,7 @@ from .image_files import Kind, kind_of, read_image
 
 Sub = SubInfo | UnsolvedSub
 _SAMPLE_BYTES = 16384
+_BLOCK = 2880  # bytes of FITS
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Double:
 
 
 def find_doubles(subs: Sequence[Sub], check: Callable[[], None] = lambda: None) -> list[Double]:
-    """Find the subs whose pixels are those of another one.
+    """Find the subs that hold the same exposure as another one: the same pixels, of no other moment.
 
     Parameters
     ----------
@@ -48,7 +49,7 @@ def find_doubles(subs: Sequence[Sub], check: Callable[[], None] = lambda: None) 
     differ, their length too), or the second of their exposure if one of them is packed. Only candidates are decoded.
     """
     preferred = sorted(subs, key=lambda sub: isinstance(sub, UnsolvedSub))
-    kept: dict[tuple[Hashable, ...], Sub] = {}
+    kept: dict[Hashable, list[Sub]] = defaultdict(list)
     doubles: dict[int, Sub] = {}
     candidates = _candidates(preferred, check)
     for sub in preferred:
@@ -60,11 +61,18 @@ def find_doubles(subs: Sequence[Sub], check: Callable[[], None] = lambda: None) 
         except SubError:
             continue
         key = pixels.shape, pixels.dtype.str, hashlib.sha256(np.ascontiguousarray(pixels).data).digest()
-        if key in kept:
-            doubles[id(sub)] = kept[key]
+        earlier = next((other for other in kept[key] if _may_be_one(sub, other)), None)
+        if earlier is None:
+            kept[key].append(sub)
         else:
-            kept[key] = sub
+            doubles[id(sub)] = earlier
     return [Double(sub, doubles[id(sub)]) for sub in subs if id(sub) in doubles]
+
+
+def _may_be_one(sub: Sub, other: Sub) -> bool:
+    """False if the headers name two moments, to the second: programs write the same one with more or fewer digits."""
+    moments = {sub.date_obs[:19], other.date_obs[:19]} - {""}
+    return len(moments) < 2
 
 
 def _candidates(subs: Sequence[Sub], check: Callable[[], None]) -> set[int]:
@@ -89,7 +97,7 @@ def _is_packed(sub: Sub) -> bool:
 def _sample(sub: Sub) -> bytes:
     """A digest of some bytes of a file, at a place counted from its end; of nothing if it cannot be read."""
     # Headers and data are padded to blocks: copies with other cards agree from the end.
-    behind = sub.shape[0] * sub.shape[1] // 2
+    behind = -(-sub.shape[0] * sub.shape[1] // (2 * _BLOCK)) * _BLOCK
     try:
         with sub.path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size

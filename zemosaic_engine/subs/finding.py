@@ -149,7 +149,7 @@ def _odd_headers(found: FoundSubs) -> list[str]:
     for sub in found.subs:
         for note in sub.notes:
             by_note[note].append(shown_name(sub.path.name))
-    return [f"{names[0]} {note} (so in {len(names)} subs)." for note, names in by_note.items()]
+    return [f"In {len(names)} subs ({_some(names)}): {note}." for note, names in by_note.items()]
 
 
 def _some(names: Sequence[str]) -> str:

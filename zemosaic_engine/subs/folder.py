@@ -82,7 +82,7 @@ class _Walk:
         while self._links:
             link = self._links.pop(0)
             if os.path.realpath(link) in self._seen:
-                self._reject(link, "it is a link to a folder that was looked into already")
+                self._rejected.append(SubError(link, "it is a link to a folder that was looked into already"))
             else:
                 self._look_into(link)
         by_place = [(path.parent.parts, path.name) for path in self._files]
@@ -93,7 +93,7 @@ class _Walk:
         try:
             self._enter(folder)
         except OSError as error:
-            self._reject(folder, f"the folder cannot be looked into: {error.strerror or error}")
+            self._rejected.append(SubError(folder, f"the folder cannot be looked into: {error.strerror or error}"))
 
     def _enter(self, folder: Path) -> None:
         self._seen.add(os.path.realpath(folder))
@@ -115,7 +115,7 @@ class _Walk:
             return
         if stat.S_ISDIR(mode):
             if kind.is_image:
-                self._reject(path, "it is a folder, whatever its name says")
+                self._rejected.append(SubError(path, "it is a folder, whatever its name says"))
             if self._recursive and entry.is_symlink():
                 self._links.append(path)
             elif self._recursive:
@@ -124,19 +124,16 @@ class _Walk:
             if kind is not Kind.OTHER:
                 self._files.append(path)
         elif kind.is_image:
-            self._reject(path, "it is a pipe or a device, not a file")
+            self._rejected.append(SubError(path, "it is a pipe or a device, not a file"))
 
     def _take_unreachable(self, path: Path, entry: os.DirEntry[str], kind: Kind, error: OSError) -> None:
         """A link that leads nowhere, or what may not be looked at; what it would be its name alone tells."""
         is_link = entry.is_symlink()
         if kind.is_image or (is_link and not path.suffix and self._recursive):
             if is_link and isinstance(error, FileNotFoundError):
-                self._reject(path, f"it is a link to {os.readlink(path)}, which is not there")
+                self._rejected.append(SubError(path, f"it is a link to {os.readlink(path)}, which is not there"))
             else:
-                self._reject(path, f"it cannot be read: {error.strerror or error}")
-
-    def _reject(self, path: Path, reason: str) -> None:
-        self._rejected.append(SubError(path, reason))
+                self._rejected.append(SubError(path, f"it cannot be read: {error.strerror or error}"))
 
 
 # --- what the files are

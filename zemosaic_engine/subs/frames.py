@@ -54,7 +54,7 @@ class SubInfo:
     saturation_adu : float
         Values at or above are saturated; inf if nothing is known.
     notes : sequence of str
-        What in the header was not taken at its word, each as the rest of a sentence about the sub.
+        What in the header was not taken at its word, each in a few words.
     """
 
     path: Path
@@ -182,8 +182,8 @@ class Frame:
 
 _MIN_SIDE_PX = 8
 #: What a header may say without being believed.
-STRAY_SIP = "has SIP parameters but no -SIP in CTYPE: they are taken for leftovers of an earlier solution, not applied"
-BINNED_MONO = "is binned and has BAYERPAT, but its pixels show one colour: it is taken for mono"
+STRAY_SIP = "SIP parameters without -SIP in CTYPE are taken for leftovers of an earlier solution and not applied"
+BINNED_MONO = "binned with BAYERPAT in the header, but the pixels show one colour: taken for mono"
 
 
 def read_sub_info(path: str | Path, *, saturation_adu: float = 0.0) -> SubInfo:

@@ -164,7 +164,7 @@ def role_of_name(stem: str) -> tuple[Role, bool] | None:
     for number, word in enumerate(words):
         following = words[number + 1] if number + 1 < len(words) else ""
         role = Role.DARK_FLAT if (word, following) in _BOTH else _NAME_WORDS.get(word)
-        if role is not None:
+        if role is not None and not (role is Role.LIGHT and _PROCESSED_NAME.match(name)):
             return role, word.startswith("master") or "stack" in words or "master" in words
     return (Role.PROCESSED, False) if _PROCESSED_NAME.match(name) else None
 

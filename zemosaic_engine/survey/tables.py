@@ -12,6 +12,7 @@ from astropy.table import Table
 from ..channels import channel_names
 from ..events import Teller
 from ..fits.writer import atomic_path, write_fits
+from ..names import shown_name
 from ..photometry.calibration import PATTERN_TERMS, pattern_terms, sensor_places
 from ..subs.frames import SubInfo
 from ..subs.hot_pixels import sensor_key
@@ -65,7 +66,7 @@ def write_survey(
 ) -> None:
     """Write ``sub_photometry.ecsv``, one row a sub, and the illumination of each camera as a small FITS image."""
     names = channel_names(solution.background.size)
-    columns: dict[str, list] = {"file": [info.path.name for info in infos]}
+    columns: dict[str, list] = {"file": [shown_name(info.path.name) for info in infos]}
     columns["used"] = [c.used for c in solution.calibrations]
     columns["reason"] = [c.reason for c in solution.calibrations]
     columns["group"] = solution.group.tolist()
