@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,10 +29,12 @@ def prepare_request(
     cancel: CancelToken,
     *,
     tiles_only: bool = False,
+    refused: Callable[[Path], str] = lambda path: "",
 ) -> GridRequest:
     """Find the subs of a folder, by its ``stack_plan.csv`` or by looking, and read their headers.
 
     What lies beside the lights (calibration frames, stacks ...) is in the request too, by its role.
+    ``refused(path)`` says why a file is not to be touched, or nothing.
 
     Raises
     ------
@@ -47,7 +50,7 @@ def prepare_request(
         tell.sink(SubCount(done, total))
 
     backend.choose_device(settings.device)  # a device that is not there is better missed now than later
-    search = Search(settings.recursive, settings.saturation_adu, settings.filter, tiles_only)
+    search = Search(settings.recursive, settings.saturation_adu, settings.filter, tiles_only, refused=refused)
     found = find_subs(input_folder, search, on_file, cancel.check)
     if not found.infos and not found.unsolved and not found.rejected:
         raise SettingsError(nothing_found(input_folder, found, recursive=settings.recursive))

@@ -7,10 +7,12 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from ..errors import SubError
+from .faults import read_guarded
 from .frames import SubInfo, UnsolvedSub
 from .image_files import Kind, kind_of, read_image
 
@@ -57,7 +59,7 @@ def find_doubles(subs: Sequence[Sub], check: Callable[[], None] = lambda: None) 
             continue
         check()
         try:
-            pixels = read_image(sub.path, sub.hdu)
+            pixels = read_guarded(sub.path, partial(read_image, sub.path, sub.hdu))
         except SubError:
             continue
         key = pixels.shape, pixels.dtype.str, hashlib.sha256(np.ascontiguousarray(pixels).data).digest()

@@ -34,6 +34,8 @@ class Search:
         The folder holds finished tiles: every image counts, and no plan.
     use_plan : bool
         False looks into the folder although there is a plan.
+    refused : callable
+        ``refused(path)`` says why a file is not to be touched; empty where it may be.
     """
 
     recursive: bool = True
@@ -41,6 +43,7 @@ class Search:
     filter: str | None = None
     as_tiles: bool = False
     use_plan: bool = True
+    refused: Callable[[Path], str] = lambda path: ""
 
 
 def find_subs(
@@ -75,6 +78,7 @@ def find_subs(
             as_tiles=search.as_tiles,
             saturation_adu=search.saturation_adu,
             on_file=on_file,
+            refused=search.refused,
         )
         notes = [_skipped_note(path) for path in found.skipped]
     else:
@@ -95,7 +99,7 @@ def _planned(folder: Path, found_plan: Path, search: Search, on_file: OnFile | N
     rows = listed.rows
     if search.filter is not None and any(row.filter.strip() for row in rows):
         rows = stack_plan.select_filter(rows, search.filter)
-    found = read_subs(rows, saturation_adu=search.saturation_adu, on_file=on_file)
+    found = read_subs(rows, saturation_adu=search.saturation_adu, on_file=on_file, refused=search.refused)
     notes = list(listed.notes)
     unlisted = unlisted_lights(folder, listed.rows, recursive=search.recursive)
     if unlisted:

@@ -8,12 +8,13 @@ import stat
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from ..errors import SettingsError, SubError
 from ..fits.headers import HeaderCards
 from ..fits.reader import StoredImage
-from .faults import reading
+from .faults import read_guarded
 from .frames import SubInfo, UnsolvedSub, read_sub, sub_of_image
 from .image_files import Kind, find_image, kind_of
 from .roles import FolderFile, Role, role_of_file
@@ -194,6 +195,7 @@ def scan_folder(
     as_tiles: bool = False,
     saturation_adu: float = 0.0,
     on_file: Callable[[int, int], None] | None = None,
+    refused: Callable[[Path], str] = lambda path: "",
 ) -> FoundSubs:
     """Read the headers of all images of a folder and of the folders below it, and sort them by what they are for.
 
@@ -209,6 +211,8 @@ def scan_folder(
         As in `frames.read_sub`.
     on_file : callable, optional
         Called with the number of files looked at and their total; it may raise to stop.
+    refused : callable, optional
+        Why a file is not to be touched; empty where it may be.
 
     Returns
     -------
@@ -222,7 +226,7 @@ def scan_folder(
     """
     folder = Path(folder)
     listing = list_folder(folder, recursive=recursive)
-    scan = _Scan(folder, as_tiles, saturation_adu, list(listing.rejected))
+    scan = _Scan(folder, as_tiles, saturation_adu, list(listing.rejected), refused)
     for number, path in enumerate(listing.files, start=1):
         scan.take(path)
         if on_file is not None:
@@ -233,7 +237,15 @@ def scan_folder(
 class _Scan:
     """What the files of a folder are, one after another."""
 
-    def __init__(self, folder: Path, as_tiles: bool, saturation_adu: float, rejected: list[SubError]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        as_tiles: bool,
+        saturation_adu: float,
+        rejected: list[SubError],
+        refused: Callable[[Path], str],
+    ) -> None:
+        self._refused = refused
         self._folder = folder
         self._as_tiles = as_tiles
         self._saturation_adu = saturation_adu
@@ -249,8 +261,9 @@ class _Scan:
             self._others.append(FolderFile(path, Role.PICTURE, "its name says so"))
             return
         try:
-            with reading(path):
-                image = find_image(path)
+            if reason := self._refused(path):
+                raise SubError(path, reason)
+            image = read_guarded(path, lambda: find_image(path))
         except SubError as error:
             self._take_unreadable(error)
             return
@@ -305,6 +318,7 @@ def read_subs(
     *,
     saturation_adu: float = 0.0,
     on_file: Callable[[int, int], None] | None = None,
+    refused: Callable[[Path], str] = lambda path: "",
 ) -> FoundSubs:
     """Read the headers of the subs of a plan; what the plan says of a sub wins over its header.
 
@@ -316,6 +330,8 @@ def read_subs(
         As in `frames.read_sub`.
     on_file : callable, optional
         Called with the number of files looked at and their total; it may raise to stop.
+    refused : callable, optional
+        Why a file is not to be touched; empty where it may be.
 
     Returns
     -------
@@ -327,6 +343,8 @@ def read_subs(
     rejected: list[SubError] = []
     for number, row in enumerate(rows, start=1):
         try:
+            if reason := refused(row.path):
+                raise SubError(row.path, reason)
             sub = read_sub(row.path, saturation_adu=saturation_adu)
         except SubError as error:
             rejected.append(error)
@@ -356,8 +374,7 @@ def unlisted_lights(folder: Path, rows: Sequence[PlanRow], *, recursive: bool = 
         if not kind_of(path).is_image or os.path.realpath(path) in listed:
             continue
         try:
-            with reading(path):
-                header = find_image(path).header
+            header = read_guarded(path, partial(find_image, path)).header
         except SubError:
             continue  # it could not be stacked, listed or not
         if role_of_file(path, folder, header).role is Role.LIGHT:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..errors import SubError
 from ..fits.headers import HeaderCards, celestial_wcs, has_stray_sip, image_center_deg, pixel_scale_arcsec
 from ..fits.reader import StoredImage
-from .faults import reading
+from .faults import read_guarded
 from .image_files import find_image, read_image
 
 
@@ -234,15 +234,14 @@ def read_sub(path: str | Path, *, saturation_adu: float = 0.0) -> SubInfo | Unso
     SubError
         If the file is unreadable, truncated, or holds no image of one or three channels.
     """
-    with reading(path):
-        image = find_image(path)
+    image = read_guarded(path, lambda: find_image(path))
     return sub_of_image(path, image, saturation_adu=saturation_adu)
 
 
 def sub_of_image(path: str | Path, image: StoredImage, *, saturation_adu: float = 0.0) -> SubInfo | UnsolvedSub:
     """What the header of an image that was found tells, as `read_sub`."""
-    with reading(path), np.errstate(all="ignore"):  # the numbers of a header may be anything
-        return _sub_of_image(Path(path), image, saturation_adu)
+    with np.errstate(all="ignore"):  # the numbers of a header may be anything
+        return read_guarded(path, lambda: _sub_of_image(Path(path), image, saturation_adu))
 
 
 def _sub_of_image(path: Path, image: StoredImage, saturation_adu: float) -> SubInfo | UnsolvedSub:
@@ -520,8 +519,7 @@ def read_stored_pixels(info: SubInfo) -> NDArray[np.float32]:
 
 def read_with_rules(info: SubInfo) -> tuple[NDArray[np.float32], InvalidValues]:
     """Pixels as `read_stored_pixels` gives them, and what was found to be invalid in this sub."""
-    with reading(info.path):
-        return _pixels_with_rules(info)
+    return read_guarded(info.path, lambda: _pixels_with_rules(info))
 
 
 def _pixels_with_rules(info: SubInfo) -> tuple[NDArray[np.float32], InvalidValues]:
