@@ -11,13 +11,13 @@ from astropy.table import Table
 
 from zemosaic_engine.canvas.plan import CanvasPlan
 from zemosaic_engine.events import CancelToken, LogLine, Reporter
-from zemosaic_engine.mosaic.coadd import Mosaic
 from zemosaic_engine.mosaic.evenness import measure_evenness, report_evenness
 from zemosaic_engine.mosaic.files import write_seam_table
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.scene import tangent_plane
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
 from zemosaic_engine.survey.sky_levels import SkyLevels
+from zemosaic_engine.weighted_image import WeightedImage
 
 SCALE = 2.37
 SUB, CANVAS = (300, 320), (420, 700)
@@ -76,7 +76,7 @@ def a_mosaic(sky, levels, noise=5.0):
     depth = covered.sum(axis=0)
     image = sky + np.tensordot(np.asarray(levels, dtype=float), covered, 1) / np.maximum(depth, 1)
     image = np.where(depth > 0, image + noise * np.random.default_rng(1).standard_normal(CANVAS), np.nan)
-    return Mosaic(image.astype(np.float32)[..., None], np.ones((*CANVAS, 1), np.float32), depth[..., None])
+    return WeightedImage(image.astype(np.float32)[..., None], np.ones((*CANVAS, 1), np.float32), depth[..., None])
 
 
 def test_before_is_what_the_plain_mean_shows_and_after_what_the_mosaic_does(nebula):

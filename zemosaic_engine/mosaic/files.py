@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..canvas.coordinates import pixel_to_sky
 from ..channels import channel_names
 from ..fits.writer import atomic_path, write_fits
+from ..names import shown_name
 from ..photometry.sky import clipped_median
 from ..subs.frames import SubInfo
 from ..tiles.overlaps import Overlap, SeamStep
@@ -235,11 +236,8 @@ def write_sub_table(folder: Path, infos: Sequence[SubInfo]) -> Path:
         height, width = info.shape
         right, top = width - 0.5, height - 0.5
         corners = pixel_to_sky(info.wcs, np.array([-0.5, right, right, -0.5]), np.array([-0.5, -0.5, top, top]))
-        # A name that is not UTF-8 on disk is no reason to have no table.
         words = (info.path.name, info.session, info.date_obs, info.filter, info.camera, info.mount)
-        name, session, date, filter_name, camera, mount = (
-            word.encode("utf-8", "backslashreplace").decode() for word in words
-        )
+        name, session, date, filter_name, camera, mount = map(shown_name, words)
         rows.append(
             (
                 name, session, date, info.exposure_s, filter_name, camera, mount, width, height,

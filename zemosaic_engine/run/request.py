@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from ..events import Reporter
 from ..photometry.calibration import SubCalibration
 from ..settings import GridSettings
 from ..subs.frames import SubInfo
+from ..subs.roles import FolderFile
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class GridRequest:
     calibrations : mapping of Path to SubCalibration, optional
         Scales that are known from elsewhere, by the path of the sub (or its file name); the subs are
         measured for their sky alone then, nothing is solved, and a sub without one keeps its own ADU.
+    others : sequence of FolderFile
+        What lies beside the subs in the input folder and is no light: calibration frames, stacks, pictures, doubles.
     """
 
     infos: Sequence[SubInfo]
@@ -41,6 +45,7 @@ class GridRequest:
     settings: GridSettings
     tiles_only: bool = False
     calibrations: Mapping[Path | str, SubCalibration] | None = None
+    others: Sequence[FolderFile] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +100,17 @@ def agreeing(request: GridRequest, reporter: Reporter) -> GridRequest:
     for error in odd:
         reporter.set_aside(error)
     if not kept:
-        lost = len(request.rejected) + len(odd)
+        lost = [*request.rejected, *odd]
         if not lost:
             raise SettingsError("The run has no sub at all: name a folder or a plan that holds some.")
-        raise RunError(f"No usable sub: all {lost} were set aside; the log and rejected_subs.csv give each reason.")
+        raise RunError(no_usable_sub(lost))
     return replace(request, infos=kept, rejected=[*request.rejected, *odd])
+
+
+def no_usable_sub(lost: Sequence[SubError]) -> str:
+    """Say that all subs were set aside: how many, and the reason that most of them share."""
+    reason, count = Counter(error.reason for error in lost).most_common(1)[0]
+    return (
+        f"No usable sub: all {len(lost)} were set aside; the log and rejected_subs.csv give each reason. "
+        f"That of {count} of them: {reason}."
+    )

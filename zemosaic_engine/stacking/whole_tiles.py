@@ -111,6 +111,8 @@ def resample_subs(
         here = slice(start[index], start[index + 1])
         target = buffer[here].reshape(*crop.shape, channels)
         mapping = pixel_map(info.wcs, grid.wcs, crop, src_shape=info.shape)
+        if calibration is not None:
+            pixels = calibration.corrected(pixels, (0, 0), info.shape)
         resample(pixels, mapping, crop, kernel, target, calibration, gpu=run.device)
         if not np.isfinite(target).any():
             return None
@@ -118,7 +120,7 @@ def resample_subs(
             forward = drop_map(info.wcs, info.shape, grid.wcs, grid.shape)
             into = drops.values[here].reshape(target.shape), drops.shares[here].reshape(target.shape)
             drop(pixels, forward, crop, settings.drizzle_pixfrac, info.bayer, into, calibration)
-            noise = sample_noise(pixels, info.bayer)
+            noise = sample_noise(found.frame.pixels, info.bayer)
             drops.noise[index] = noise if calibration is None else noise * calibration.gain
         stars = _stars_in(_on_grid(found.stars, run.canvas, tile.grid), crop)
         return measure_sample(target, crop, stars, info.exposure_s, frame_stars=len(found.stars))

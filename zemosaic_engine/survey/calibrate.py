@@ -107,7 +107,12 @@ def _solve(run: Run, measured: Mapping[int, SubMeasurement], starless: Mapping[i
 
     def solve() -> SurveySolution:
         return solve_survey(
-            measurements, left_out=left_out, max_deviation=deviation, threads=threads, cancel=run.cancel
+            measurements,
+            left_out=left_out,
+            max_deviation=deviation,
+            pedestal_adu=run.settings.pedestal_adu,
+            threads=threads,
+            cancel=run.cancel,
         )
 
     solution = run.reuse.solution(list(measured), SurveySolution, lambda: run.interruptibly(solve))
