@@ -10,12 +10,12 @@ from astropy.wcs import WCS
 import grid_mode
 from benchmarks.opens_in import HOSTS, header_faults, siril
 from zemosaic_engine.events import CancelToken
-from zemosaic_engine.mosaic.coadd import Mosaic
 from zemosaic_engine.mosaic.files import write_viewer
 from zemosaic_engine.mosaic.mask import Flag, mosaic_mask
 from zemosaic_engine.mosaic.processing import open_filled, write_processing
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
+from zemosaic_engine.weighted_image import WeightedImage
 
 FITS_FILES = (
     "mosaic_grid.fits",
@@ -91,7 +91,7 @@ def test_a_header_without_a_matrix_would_be_found(output):
 def test_the_viewer_file_of_older_programs_has_a_matrix_too(output, tmp_path):
     """The existing ZeMosaic reads its WCS as that of the picture, whatever the axis of the colours."""
     pixels = fits.getdata(output / "mosaic_grid.fits").transpose(1, 2, 0).astype(np.float32)
-    mosaic = Mosaic(pixels, pixels, np.isfinite(pixels).astype(np.uint16))
+    mosaic = WeightedImage(pixels, pixels, np.isfinite(pixels).astype(np.uint16))
     header = fits.getheader(output / "mosaic_grid.fits")
     where = WCS(header, naxis=2)
     path = write_viewer(tmp_path, mosaic, mosaic_mask(mosaic), where, fits.Header(), colour_last=True)

@@ -8,10 +8,10 @@ from hypothesis.extra import numpy as hnp
 
 from zemosaic_engine.geometry import Box
 from zemosaic_engine.kernels.rectangles import largest_rectangle
-from zemosaic_engine.mosaic.coadd import Mosaic
 from zemosaic_engine.mosaic.holes import fill_holes
 from zemosaic_engine.mosaic.mask import Flag, mosaic_mask
 from zemosaic_engine.mosaic.processing import crop_box
+from zemosaic_engine.weighted_image import WeightedImage
 
 
 def star_mosaic(colour=(1.0, 1.0, 1.0), saturation=(20000.0, 20000.0, 20000.0), channels=3):
@@ -29,7 +29,7 @@ def star_mosaic(colour=(1.0, 1.0, 1.0), saturation=(20000.0, 20000.0, 20000.0), 
     pixels = pixels.astype(np.float32)
     coverage = np.where(np.isfinite(pixels), np.uint16(5), np.uint16(0))
     coverage[180:][coverage[180:] > 0] = 2
-    return Mosaic(pixels, coverage.astype(np.float32), coverage), profile
+    return WeightedImage(pixels, coverage.astype(np.float32), coverage), profile
 
 
 def test_every_missing_pixel_has_its_reason():
@@ -46,7 +46,7 @@ def test_every_missing_pixel_has_its_reason():
 def test_a_mosaic_without_any_data_is_all_outside():
     nothing = np.full((20, 30, 3), np.nan, dtype=np.float32)
     empty = np.zeros(nothing.shape, dtype=np.uint16)
-    assert (mosaic_mask(Mosaic(nothing, empty.astype(np.float32), empty)) == Flag.OUTSIDE).all()
+    assert (mosaic_mask(WeightedImage(nothing, empty.astype(np.float32), empty)) == Flag.OUTSIDE).all()
 
 
 def filled(mosaic):

@@ -16,12 +16,13 @@ from ..canvas.coordinates import pixel_to_sky
 from ..channels import channel_names
 from ..fits.wcs_cards import wcs_cards
 from ..fits.writer import atomic_path, write_fits
+from ..names import shown_name
 from ..photometry.sky import clipped_median
 from ..subs.frames import SubInfo
 from ..tiles.overlaps import Overlap, SeamStep
 from ..tiles.scaling import PairFit, TileScaling
 from ..tiles.tile import Tile
-from .coadd import Mosaic
+from ..weighted_image import WeightedImage
 from .evenness import Evenness
 from .mask import Flag, mask_cards
 from .processing import PROCESSING_NAME
@@ -92,7 +93,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 def write_mosaic(
     folder: Path,
-    mosaic: Mosaic,
+    mosaic: WeightedImage,
     mask: NDArray[np.uint8],
     wcs: WCS,
     cards: fits.Header,
@@ -105,7 +106,7 @@ def write_mosaic(
     Parameters
     ----------
     folder : Path
-    mosaic : Mosaic
+    mosaic : WeightedImage
     mask : ndarray of uint8, shape (H, W)
         From `mask.mosaic_mask`.
     wcs : astropy.wcs.WCS
@@ -136,7 +137,7 @@ def write_mosaic(
 
 
 def write_viewer(
-    folder: Path, mosaic: Mosaic, mask: NDArray[np.uint8], wcs: WCS, cards: fits.Header, *, colour_last: bool
+    folder: Path, mosaic: WeightedImage, mask: NDArray[np.uint8], wcs: WCS, cards: fits.Header, *, colour_last: bool
 ) -> Path:
     """Write a 16-bit copy for simple viewers: sky at a tenth of the range, linear, clipped at its ends.
 
@@ -260,11 +261,8 @@ def write_sub_table(folder: Path, infos: Sequence[SubInfo]) -> Path:
         height, width = info.shape
         right, top = width - 0.5, height - 0.5
         corners = pixel_to_sky(info.wcs, np.array([-0.5, right, right, -0.5]), np.array([-0.5, -0.5, top, top]))
-        # A name that is not UTF-8 on disk is no reason to have no table.
         words = (info.path.name, info.session, info.date_obs, info.filter, info.camera, info.mount)
-        name, session, date, filter_name, camera, mount = (
-            word.encode("utf-8", "backslashreplace").decode() for word in words
-        )
+        name, session, date, filter_name, camera, mount = map(shown_name, words)
         rows.append(
             (
                 name, session, date, info.exposure_s, filter_name, camera, mount, width, height,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..photometry.sky import clipped_median
 from ..validity import bright_holes, valid_pixels
-from .coadd import Mosaic
+from ..weighted_image import WeightedImage
 
 _STATISTICS_STEP = 1000  # pixels along a side that the statistics are taken from
 _BRIGHT_QUANTILE = 0.9999
@@ -42,12 +42,12 @@ _MEANINGS = {
 MISSING = Flag.OUTSIDE | Flag.SATURATED | Flag.HOLE
 
 
-def mosaic_mask(mosaic: Mosaic) -> NDArray[np.uint8]:
+def mosaic_mask(mosaic: WeightedImage) -> NDArray[np.uint8]:
     """Flags of every pixel of a mosaic.
 
     Parameters
     ----------
-    mosaic : Mosaic
+    mosaic : WeightedImage
         Its pixels are NaN where missing.
 
     Returns
