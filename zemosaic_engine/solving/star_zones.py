@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -247,3 +247,9 @@ def write_zones(path: Path, stars: StarList, name: str, *, belts: int = 90) -> N
     starts = np.searchsorted(zone, np.arange(len(zones) + 1)).astype("<u4")
     header = _HEADER.pack(MAGIC, belts, len(zones), len(stars), brightest, name.encode("ascii"))
     path.write_bytes(header + starts.tobytes() + codes.astype("<u8").tobytes())
+
+
+@cache
+def shipped_catalogue() -> ZonedCatalogue:
+    """Tycho-2 as it ships with the program."""
+    return ZonedCatalogue(Path(__file__).with_name("tycho2.stars"))
