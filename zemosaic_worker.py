@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -32,6 +32,7 @@ from zemosaic_engine.machine import memory
 from zemosaic_engine.machine.threads import run_interruptibly
 from zemosaic_engine.machine.versions import library_versions
 from zemosaic_engine.mosaic import files as mosaic_files
+from zemosaic_engine.resume.crashes import Crashes, crashes_told
 from zemosaic_engine.resume.run_folder import STATE_NAME, RunFolder
 from zemosaic_engine.run import disk_space, provenance
 from zemosaic_engine.run.report import REPORT_NAME, Outcome, RunReport, SetAside, TileFacts
@@ -43,7 +44,8 @@ LOG_NAME = "zemosaic.log"
 EARLIER_LOG_NAME = "zemosaic.earlier.log"
 PREVIEW_NAME = "mosaic_grid.png"
 REJECTED_NAME = "rejected_subs.csv"
-_RESULTS = {**mosaic_files.RESULTS, "picture": PREVIEW_NAME, "rejected": REJECTED_NAME}
+OTHERS_NAME = "not_stacked.csv"
+_RESULTS = {**mosaic_files.RESULTS, "picture": PREVIEW_NAME, "rejected": REJECTED_NAME, "others": OTHERS_NAME}
 
 
 # --------------------------------------------------------------------------------------------
@@ -95,7 +97,13 @@ class RunOrder:
 
 def _prepare_grid(order: RunOrder, tell: Sink, cancel: CancelToken) -> grid_mode.GridRequest:
     found = grid_mode.prepare_request(
-        order.input, order.output, order.settings, tell, cancel, tiles_only=order.tiles_only
+        order.input,
+        order.output,
+        order.settings,
+        tell,
+        cancel,
+        tiles_only=order.tiles_only,
+        refused=_crashes_of(order).reason,
     )
     return grid_mode.plan_request(found, tell, cancel)
 
@@ -108,8 +116,15 @@ def _prepare_classic(order: RunOrder, tell: Sink, cancel: CancelToken) -> grid_m
     if order.tiles_only:
         raise SettingsError("The classic flow makes its tiles of subs; finished tiles are joined by zemosaic grid.")
     words = classic_mode.in_classic_words(tell)
-    found = grid_mode.prepare_request(order.input, order.output, order.settings, words, cancel)
+    found = grid_mode.prepare_request(
+        order.input, order.output, order.settings, words, cancel, refused=_crashes_of(order).reason
+    )
     return classic_mode.plan_classic(found, tell, cancel)
+
+
+def _crashes_of(order: RunOrder) -> Crashes:
+    """What earlier runs with this output left of subs that made them crash."""
+    return Crashes(order.output / STATE_NAME, order.output / LOG_NAME, forget=order.fresh)
 
 
 #: The recipe of each mode. A mode without one cannot run, and no other takes its place.
@@ -208,6 +223,8 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
         checkpoints = grid_mode.open_checkpoints(story.open(), tell)
         request = replace(request, checkpoints=checkpoints)
         run_interruptibly(partial(mosaic_files.write_sub_table, order.output, request.infos), cancel)
+        if request.others:
+            stack_plan.write_others(order.output / OTHERS_NAME, request.others)
         outcome = recipe.build(request, tell, cancel)
         tell(PhaseStarted("picture", len(clock.phase_times()), 0.01))
         preview = order.output / PREVIEW_NAME
@@ -338,7 +355,11 @@ class _Story:
             self.log(LogLine(f"[GRID] {self._folder.note}", "WARN"))
         if self._order.fresh:
             self._folder.start_over()
+        crashes = _crashes_of(self._order)
+        crashes.keep()
         self.log.open(self._order.output / LOG_NAME)
+        if crashes.told:
+            self.log(LogLine(f"[GRID] {crashes.told}", "WARN"))
         self._folder.keep_reserve()
         self.earlier = mosaic_files.EarlierResults(self._order.output, _RESULTS)
         self._is_open = True
@@ -470,6 +491,7 @@ class RunLog:
         self._pending = bytearray()
         self._is_over = False
         self._places: set[str] = set()
+        self._open = ExitStack()
         self._file: IO[bytes] | None = None
 
     def open(self, path: Path) -> None:
@@ -478,7 +500,8 @@ class RunLog:
             try:
                 if path.exists():
                     path.replace(path.with_name(EARLIER_LOG_NAME))
-                self._file = path.open("wb", buffering=0)
+                self._file = self._open.enter_context(path.open("wb", buffering=0))
+                self._open.enter_context(crashes_told(self._file))
             except OSError as error:
                 raise RunError(f"The log {path} cannot be written: {error.strerror or error}.") from error
             self._put(b"")
@@ -521,9 +544,8 @@ class RunLog:
         """Close the file; what a computation that was left behind says later, nobody hears."""
         with self._lock:
             self._is_over = True
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+            self._open.close()
+            self._file = None
 
     def _write(self, level: Level, text: str) -> None:
         # A file name may hold a line break; a line of the log may not.

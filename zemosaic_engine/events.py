@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .errors import Cancelled, SubError
+from .names import shown_name
 
 _LOOK_EVERY_S = 0.05
 
@@ -27,6 +28,10 @@ class LogLine:
 
     text: str
     level: Level = "INFO"
+
+    def __post_init__(self) -> None:
+        if not self.text.isascii():  # the name of a file may be no text; a line is read by people and by programs
+            object.__setattr__(self, "text", shown_name(self.text))
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def polled(presenter, until, seconds=300.0):
 
 # --- the pipe
 
-EMPTY = {key: [] for key in ("set_aside", "canvas_shape", "footprints", "tiles")}
+EMPTY = {key: [] for key in ("set_aside", "notes", "canvas_shape", "footprints", "tiles")}
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from ..tiles.match import Seams, tell_metrics
 from ..tiles.scaling import TileScaling
 from . import files as mosaic_files
 from .coadd import Mosaic
+from .evenness import measure_evenness, tell_evenness
 
 
 def deliver(
@@ -31,14 +32,19 @@ def deliver(
 
     `tied` are the cards that `tie_to_catalogue` gives the header.
     """
-    metrics = tell_metrics(stacked.tiles, scaling, seams, tell)
     output, settings = request.output, request.settings
-    used = [request.infos[number] for number in sorted(stacked.used)]
+    metrics = tell_metrics(stacked.tiles, scaling, seams, tell)
+    by_number = {number: request.infos[number] for number in sorted(stacked.used)}
+    evenness = run_interruptibly(
+        lambda: measure_evenness(mosaic, canvas, by_number, stacked.tiles, stacked.levels, settings), cancel
+    )
+    metrics |= tell_evenness(evenness, tell)
+    used = list(by_number.values())
     cards = provenance.mosaic_cards(used, settings, tiles=len(stacked.tiles), ready_made_tiles=request.tiles_only)
     cards.update(tied)
     mosaic_files.write_tile_table(output, stacked.tiles, scaling, seams.pairs, stacked.subs)
     pixels = [pair.pixels for pair in seams.pairs]
-    mosaic_files.write_seam_table(output, stacked.tiles, seams.overlaps, pixels, seams.before, seams.after)
+    mosaic_files.write_seam_table(output, stacked.tiles, seams.overlaps, pixels, seams.before, seams.after, evenness)
     if settings.save_final_as_uint16:
         run_interruptibly(
             lambda: mosaic_files.write_viewer(output, mosaic, canvas.wcs, cards, colour_last=settings.legacy_rgb_cube),

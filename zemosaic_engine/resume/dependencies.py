@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from ..canvas.plan import CanvasPlan
 from ..canvas.tile_layout import TileLayout
-from ..errors import SubError
 from ..photometry.calibration import SubCalibration
 from ..run.request import GridRequest
 from ..settings import GridSettings, Stage, setting_fields
+from ..subs.faults import read_guarded
 from ..subs.frames import SubInfo
 from ..subs.hot_pixels import sensor_key
 from .fingerprints import fingerprint
@@ -112,10 +112,7 @@ class Dependencies:
         return self._checkpoints.key("tile", subs, list(calibrations), background, sky, boxes, self._canvas, settings)
 
     def _content(self, info: SubInfo) -> str:
-        try:
-            return self._checkpoints.subs.digest(info.path)
-        except OSError as error:
-            raise SubError(info.path, f"it cannot be read: {error.strerror or error}") from error
+        return read_guarded(info.path, lambda: self._checkpoints.subs.digest(info.path))
 
 
 def settings_of(settings: GridSettings, *stages: Stage) -> dict[str, object]:

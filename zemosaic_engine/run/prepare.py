@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ..machine.threads import run_interruptibly
 from ..mosaic.coadd import canvas_bytes
 from ..settings import GridSettings
 from ..subs import stack_plan
+from ..subs.finding import Search, find_subs, found_text, nothing_found
 from ..subs.lost_inputs import raise_if_lost
 from . import disk_space
 from .request import GridRequest, agreeing
@@ -27,13 +29,17 @@ def prepare_request(
     cancel: CancelToken,
     *,
     tiles_only: bool = False,
+    refused: Callable[[Path], str] = lambda path: "",
 ) -> GridRequest:
     """Find the subs of a folder, by its ``stack_plan.csv`` or by looking, and read their headers.
+
+    What lies beside the lights (calibration frames, stacks ...) is in the request too, by its role.
+    ``refused(path)`` says why a file is not to be touched, or nothing.
 
     Raises
     ------
     SettingsError
-        If the folder holds nothing that is called like a sub, or the rows have several filters and none was chosen.
+        If the folder holds no light, or the rows have several filters and none was chosen.
     RunError
         If the folder went away while its headers were read.
     """
@@ -44,32 +50,20 @@ def prepare_request(
         tell.sink(SubCount(done, total))
 
     backend.choose_device(settings.device)  # a device that is not there is better missed now than later
-    found_plan = None if tiles_only else stack_plan.find_stack_plan(input_folder)
-    if found_plan is None:
-        found = stack_plan.scan_folder(input_folder, saturation_adu=settings.saturation_adu, on_file=on_file)
-        found = found.without_unsolved()
-        infos, rejected = found.infos, found.rejected
-        if not infos and not rejected:
-            raise SettingsError(stack_plan.no_sub_text(input_folder))
-        infos = stack_plan.select_filter(infos, settings.filter)
-        tell.log(f"[GRID] {len(infos)} usable FITS images in {input_folder}")
-    else:
-        plan = stack_plan.read_stack_plan(found_plan)
-        for note in plan.notes:
-            tell.log(f"[GRID] {note}", "WARN")
-        rows = plan.rows
-        if any(row.filter.strip() for row in rows):
-            rows = stack_plan.select_filter(rows, settings.filter)
-        found = stack_plan.read_subs(rows, saturation_adu=settings.saturation_adu, on_file=on_file).without_unsolved()
-        # What the plan leaves open the headers may tell.
-        infos = stack_plan.select_filter(found.infos, settings.filter)
-        rejected = [*plan.missing, *found.rejected]
-        tell.log(f"[GRID] {found_plan.name}: {len(rows)} subs, {len(infos)} of them usable")
+    search = Search(settings.recursive, settings.saturation_adu, settings.filter, tiles_only, refused=refused)
+    found = find_subs(input_folder, search, on_file, cancel.check)
+    if not found.infos and not found.unsolved and not found.rejected:
+        raise SettingsError(nothing_found(input_folder, found, recursive=settings.recursive))
+    tell.log(f"[GRID] {found_text(input_folder, found)}")
+    for note in found.notes:
+        tell.log(f"[GRID] {note}", "WARN")
+    found = found.without_unsolved()
+    infos, rejected = stack_plan.select_filter(found.infos, settings.filter), found.rejected
     paths = [*(info.path for info in infos), *(error.path for error in rejected)]
     for error in rejected:
         raise_if_lost(error, paths)
         tell.set_aside(error)
-    return GridRequest(infos, rejected, output, settings, tiles_only)
+    return GridRequest(infos, rejected, output, settings, tiles_only, others=found.others)
 
 
 def plan_request(request: GridRequest, sink: Sink, cancel: CancelToken, *, reprojecting: bool = False) -> GridRequest:

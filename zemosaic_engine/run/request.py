@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from ..photometry.calibration import SubCalibration
 from ..resume.checkpoints import Checkpoints
 from ..settings import GridSettings
 from ..subs.frames import SubInfo
+from ..subs.roles import FolderFile
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class GridRequest:
         measured for their sky alone then, nothing is solved, and a sub without one keeps its own ADU.
     canvas : CanvasPlan, optional
         The canvas of the run, from `grid_mode.plan_request`; planned when the run begins if it is not there.
+    others : sequence of FolderFile
+        What lies beside the subs in the input folder and is no light: calibration frames, stacks, pictures, doubles.
     checkpoints : Checkpoints
         What an earlier run with this output has done, and where this one keeps what it does; by default nothing
         is kept.
@@ -48,6 +52,7 @@ class GridRequest:
     tiles_only: bool = False
     calibrations: Mapping[Path | str, SubCalibration] | None = None
     canvas: CanvasPlan | None = None
+    others: Sequence[FolderFile] = ()
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
 
 
@@ -90,8 +95,17 @@ def agreeing(request: GridRequest, tell: Teller) -> GridRequest:
     for error in odd:
         tell.set_aside(error)
     if not kept:
-        lost = len(request.rejected) + len(odd)
+        lost = [*request.rejected, *odd]
         if not lost:
             raise SettingsError("The run has no sub at all: name a folder or a plan that holds some.")
-        raise RunError(f"No usable sub: all {lost} were set aside; the log and rejected_subs.csv give each reason.")
+        raise RunError(no_usable_sub(lost))
     return replace(request, infos=kept, rejected=[*request.rejected, *odd])
+
+
+def no_usable_sub(lost: Sequence[SubError]) -> str:
+    """What to say of a run whose subs were all set aside: how many, and the reason that most of them share."""
+    reason, count = Counter(error.reason for error in lost).most_common(1)[0]
+    return (
+        f"No usable sub: all {len(lost)} were set aside; the log and rejected_subs.csv give each reason. "
+        f"That of {count} of them: {reason}."
+    )

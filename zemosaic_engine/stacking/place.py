@@ -88,6 +88,8 @@ class Placer:
                 plane[...] = empty
             return 0
         pixels, origin = self._parts.read(number, part)
+        if calibration is not None:
+            pixels = calibration.corrected(pixels, origin, info.shape)
         found = self._interpolate(info, pixels, origin, mapping, box, out[0], calibration)
         if falls is not None:
             drizzle.drop(

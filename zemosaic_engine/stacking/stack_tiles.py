@@ -26,6 +26,7 @@ from ..subs.hot_pixels import sensor_key
 from ..subs.loader import SubLoader
 from ..subs.lost_inputs import raise_if_lost
 from ..survey.calibrate import calibrate
+from ..survey.sky_levels import SkyLevels
 from ..tiles import files as tile_files
 from ..tiles.store import TileShelf, tile_wcs
 from ..tiles.tile import Tile, TilePixels, examine, write_tile
@@ -52,6 +53,8 @@ class StackedTiles:
         Tiles without a valid pixel.
     rejected : list of SubError
         Subs whose pixels turned out to be unusable.
+    levels : SkyLevels or None
+        Of the subs before calibration, where they were measured.
     """
 
     tiles: list[Tile] = field(default_factory=list)
@@ -59,6 +62,7 @@ class StackedTiles:
     used: set[int] = field(default_factory=set)
     left_out: list[str] = field(default_factory=list)
     rejected: list[SubError] = field(default_factory=list)
+    levels: SkyLevels | None = None
 
 
 def stack_tiles(
@@ -135,7 +139,8 @@ def stack_tiles(
             shelf.put(layout, content, numbers, set(stacker.failures))
         tiles = shelf.all()
         rejected = [*survey.errors, *stacker.failures.values()]
-    return run_interruptibly(lambda: _together(layouts, tiles, canvas, request, rejected, tell), cancel)
+    stacked = run_interruptibly(lambda: _together(layouts, tiles, canvas, request, rejected, tell), cancel)
+    return replace(stacked, levels=survey.levels)
 
 
 def _together(

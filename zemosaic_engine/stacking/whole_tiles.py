@@ -66,13 +66,16 @@ def gather(
         target = buffer[here].reshape(*crop.shape, channels)
         mapping = pixel_map(infos[number].wcs, grid.wcs, crop, src_shape=infos[number].shape)
         scale = survey.calibration(number)
-        resample(loaded.frame.pixels, mapping, crop, kernel, target, scale, gpu=gpu)
+        pixels = loaded.frame.pixels
+        if scale is not None:
+            pixels = scale.corrected(pixels, (0, 0), infos[number].shape)
+        resample(pixels, mapping, crop, kernel, target, scale, gpu=gpu)
         if not np.isfinite(target).any():
             return None
         if drops is not None:
             falls = drop_map(infos[number].wcs, infos[number].shape, grid.wcs, grid.shape)
             into = drops.values[here].reshape(target.shape), drops.shares[here].reshape(target.shape)
-            drop(loaded.frame.pixels, falls, crop, settings.drizzle_pixfrac, infos[number].bayer, into, scale)
+            drop(pixels, falls, crop, settings.drizzle_pixfrac, infos[number].bayer, into, scale)
             noise = sample_noise(loaded.frame.pixels, infos[number].bayer)
             drops.noise[place] = noise if scale is None else noise * scale.gain
         stars = _stars_in(_on_grid(loaded.stars, canvas, layout.grid), crop)

@@ -16,7 +16,7 @@ from ..errors import SubError
 from ..photometry.calibration import sensor_places
 from ..photometry.stars import NARROW_APERTURE_FWHM, Stars, detect_stars, find_sources
 from ..validity import valid_pixels
-from .faults import reading
+from .faults import read_guarded
 from .frames import Frame, InvalidValues, SubInfo, load_frame
 from .lost_inputs import raise_if_lost
 
@@ -104,8 +104,7 @@ class SubLoader:
                     self._kept.move_to_end(number)
                     return self._kept[number]
             try:
-                with reading(self._infos[number].path):
-                    loaded = self._read(number)
+                loaded = read_guarded(self._infos[number].path, lambda: self._read(number))
             except SubError as error:
                 self.set_aside(number, error)
                 raise

@@ -25,6 +25,7 @@ from ..subs.loader import SubLoader
 from .health import starless_subs
 from .measure import cell_side_px, measure_subs
 from .measurements import SubMeasurement
+from .sky_levels import SkyLevels, sky_levels
 from .sky_map import SkyMap, sky_map
 from .solve import SurveySolution, solve_survey
 from .tables import tell_solution, write_survey
@@ -46,6 +47,8 @@ class Survey:
         Sky of the run on the common scale, from which the RGB equalisation of all tiles is made.
     sky : SkyMap or None
         The same over the canvas; None where subs are not calibrated one by one, or show no sky.
+    levels : SkyLevels or None
+        Of the subs before calibration.
     """
 
     calibrations: list[SubCalibration | None] = field(default_factory=list)
@@ -53,6 +56,7 @@ class Survey:
     set_aside: set[int] = field(default_factory=set)
     background: NDArray[np.float64] | None = None
     sky: SkyMap | None = None
+    levels: SkyLevels | None = None
 
     @property
     def calibrated(self) -> bool:
@@ -130,6 +134,7 @@ def _with_sky(
     side = cell_side_px(request.infos, canvas)
     survey.sky = run_interruptibly(lambda: sky_map(measured, calibrations, side, canvas.shape), cancel)
     survey.background = None if survey.sky is None else survey.sky.median
+    survey.levels = sky_levels(measured, side, canvas.shape[1])
     return survey
 
 
@@ -139,7 +144,14 @@ def _solve(
     deviation, threads = settings.sub_max_deviation, settings.threads
 
     def solve() -> SurveySolution:
-        return solve_survey(measured, left_out=left_out, max_deviation=deviation, threads=threads, cancel=cancel)
+        return solve_survey(
+            measured,
+            left_out=left_out,
+            max_deviation=deviation,
+            pedestal_adu=settings.pedestal_adu,
+            threads=threads,
+            cancel=cancel,
+        )
 
     return run_interruptibly(solve, cancel)
 

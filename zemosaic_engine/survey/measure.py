@@ -14,7 +14,7 @@ from ..geometry import Box
 from ..machine.threads import run_all, thread_count
 from ..photometry.stars import starless_pixels
 from ..settings import GridSettings
-from ..subs.faults import reading
+from ..subs.faults import read_guarded
 from ..subs.frames import SubInfo
 from ..subs.hot_pixels import sensor_key
 from ..subs.loader import SubLoader
@@ -46,10 +46,12 @@ def measure_subs(
     """
     cell = cell_side_px(infos, canvas)
 
+    def look(number: int) -> SubMeasurement:
+        return kept(number, cell, lambda: _measure(infos[number], loader, number, canvas, cell))
+
     def measure(number: int) -> SubMeasurement | None:
         try:
-            with reading(infos[number].path):
-                return kept(number, cell, lambda: _measure(infos[number], loader, number, canvas, cell))
+            return read_guarded(infos[number].path, lambda: look(number))
         except SubError as error:
             loader.set_aside(number, error)
             return None

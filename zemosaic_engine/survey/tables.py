@@ -12,6 +12,7 @@ from astropy.table import Table
 from ..channels import channel_names
 from ..events import Teller
 from ..fits.writer import atomic_path, write_fits
+from ..names import shown_name
 from ..photometry.calibration import PATTERN_TERMS, pattern_terms, sensor_places
 from ..subs.frames import SubInfo
 from ..subs.hot_pixels import sensor_key
@@ -43,6 +44,7 @@ def tell_solution(solution: SurveySolution, infos: Sequence[SubInfo], tell: Tell
             corner = pattern_terms(*np.sqrt([0.5, 0.5]))
             light = float(pattern.coefficients[channel] @ corner)
             tell.log(f"[GRID] Illumination of {pattern.camera} (channel {name}): {100 * light:+.2f} % in the corners")
+    _tell_pedestals(solution, tell)
     metrics: dict[str, float] = {}
     for channel, name in enumerate(names):
         before, after = solution.zero_point_before_mmag[channel], solution.zero_point_after_mmag[channel]
@@ -60,12 +62,24 @@ def tell_solution(solution: SurveySolution, infos: Sequence[SubInfo], tell: Tell
     return {key: float(value) for key, value in metrics.items()}
 
 
+def _tell_pedestals(solution: SurveySolution, tell: Teller) -> None:
+    """The electronic offset of each camera: one for all its colours."""
+    for pattern in solution.patterns:
+        certain = 1.0 / np.square(np.where(pattern.pedestal_error > 0, pattern.pedestal_error, np.inf))
+        if not certain.any():
+            continue  # it was given, or there is none
+        adu = float(np.average(pattern.pedestal, weights=certain))
+        # Each channel knows what the others do: no error is smaller for being read three times.
+        error = float(np.min(pattern.pedestal_error[pattern.pedestal_error > 0]))
+        tell.log(f"[GRID] Pedestal of {pattern.camera}: {adu:.4g} ADU, known to {error:.2g} ADU, is taken off the subs")
+
+
 def write_survey(
     folder: Path, solution: SurveySolution, infos: Sequence[SubInfo], measured: Sequence[SubMeasurement]
 ) -> None:
     """Write ``sub_photometry.ecsv``, one row a sub, and the illumination of each camera as a small FITS image."""
     names = channel_names(solution.background.size)
-    columns: dict[str, list] = {"file": [info.path.name for info in infos]}
+    columns: dict[str, list] = {"file": [shown_name(info.path.name) for info in infos]}
     columns["used"] = [c.used for c in solution.calibrations]
     columns["reason"] = [c.reason for c in solution.calibrations]
     columns["group"] = solution.group.tolist()
@@ -80,6 +94,9 @@ def write_survey(
         for axis, letter in enumerate("uv"):
             columns[f"slope_{letter}_{name}"] = [c.slope[channel, axis] for c, _ in add]
             columns[f"slope_{letter}_error_{name}"] = [c.slope_error[channel, axis] for c, _ in add]
+        for term, letters in enumerate(("uu", "uv", "vv")):
+            bowls = [np.zeros(3) if c.curvature is None else c.curvature[channel] for c, _ in add]
+            columns[f"curvature_{letters}_{name}"] = [bowl[term] for bowl in bowls]
         columns[f"sky_{name}"] = [m.sky[channel] for _, m in add]
         columns[f"noise_{name}"] = [m.noise[channel] for _, m in add]
         columns[f"weight_{name}"] = [c.weight[channel] if c.weight is not None else np.nan for c, _ in add]
@@ -87,7 +104,7 @@ def write_survey(
         columns[f"residual_{name}"] = solution.residual[:, channel].tolist()
     table = Table(columns)
     for name in table.colnames:
-        if name.startswith(("offset", "slope", "sky", "noise")):
+        if name.startswith(("offset", "slope", "curvature", "sky", "noise")):
             table[name].unit = "adu"
         elif name.startswith("weight"):
             table[name].unit = "1/adu2"
@@ -112,6 +129,8 @@ def _write_patterns(folder: Path, solution: SurveySolution, infos: Sequence[SubI
         hdu.header["CAMERA"] = pattern.camera.encode("ascii", "replace").decode()[:60]
         hdu.header["ZMSTEP"] = (_PATTERN_STEP, "sensor pixels per pixel of this image")
         for channel in range(pattern.coefficients.shape[0]):
+            hdu.header[f"PED{channel}"] = (pattern.pedestal[channel], "[adu] electronic offset of the subs")
+            hdu.header[f"EPED{channel}"] = (pattern.pedestal_error[channel], "[adu] its error; 0 if it was given")
             for term, name in enumerate(PATTERN_TERMS):
                 hdu.header[f"P{channel}_{name.upper()}"] = (pattern.coefficients[channel, term], "coefficient")
                 hdu.header[f"E{channel}_{name.upper()}"] = (pattern.error[channel, term], "its error")
