@@ -106,7 +106,7 @@ def fields(number: int, seed: int) -> bool:
         else:
             counts["solved"] += fair
     for line in missed:
-        print("not solved: field %d, %.2f degrees, hint %s, %d catalogue stars, %d stars seen" % line)
+        print("not solved: field {}, {} degrees, hint {}, {} catalogue stars, {} stars seen".format(*line))
     share = counts["solved"] / max(1, counts["fair"])
     print(f"{counts['solved']} of {counts['fair']} fields with 12 catalogue stars solved ({100 * share:.1f} %)")
     print(f"{counts['false']} false; off by {np.median(errors):.2f} px at the corners in the median")

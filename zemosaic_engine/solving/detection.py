@@ -106,7 +106,7 @@ def hot_pixels(plane: NDArray[np.float32], threshold: float) -> NDArray[np.intp]
     ndarray of int
         Places in the flattened plane; pixels of the border are not looked at.
     """
-    height, width = plane.shape
+    width = plane.shape[1]
     flat = plane.ravel()
     bright = np.flatnonzero(flat > threshold)
     inner = (bright % width > 0) & (bright % width < width - 1) & (bright >= width) & (bright < flat.size - width)

@@ -231,7 +231,7 @@ def _judged(
     away = np.hypot(*(places - middle).T) / half
     # What four stars say of the picture is the less certain the farther from them one looks.
     sigma = _PLACE_ERROR_PX * np.sqrt(1.0 + away**2)
-    verdict = judge(places, expected, sigma, _area(field), left_out=quad[quad < len(places)])
+    verdict = judge(places, expected, sigma, _area(field), left_out=quad[quad < len(places)].astype(np.int64))
     return None if verdict.log_odds < _PROMISING else _refined(field, plate, sigma, search, stars)
 
 
