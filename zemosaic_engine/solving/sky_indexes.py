@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
+from functools import partial
 
 from .quad_index import DENSE, DENSER, SPARSE, Density, QuadIndex, build_index
-from .solver import Indexed, Search, StarSource
+from .solver import Indexed, IndexMaker, Search, StarSource
 from .star_zones import StarList, ZonedCatalogue
 
 _RANGE = 1.35  # an index serves fields by this factor smaller and larger
@@ -29,6 +31,11 @@ class SkyIndexes:
         self._catalogue = catalogue
         self._sky: StarList | None = None
         self._kept: dict[tuple[int, Density], QuadIndex] = {}
+        self._lock = threading.Lock()
+
+    def of(self, stars: StarSource) -> IndexMaker:
+        """Indexes whose stars of a part of the sky come from another catalogue."""
+        return partial(self, stars=stars)
 
     def __call__(self, search: Search, shape: tuple[int, int], stars: StarSource | None = None) -> Iterator[Indexed]:
         """Indexes for a search, those of the largest fields first.
@@ -69,8 +76,9 @@ class SkyIndexes:
     def _whole(self, side_deg: float, density: Density) -> QuadIndex:
         # Pictures of one camera share an index: sides are rounded to two percent.
         key = round(50.0 * math.log(side_deg)), density
-        if key not in self._kept:
-            if self._sky is None:
-                self._sky = self._catalogue.whole_sky().brightest_first()
-            self._kept[key] = build_index(self._sky, math.exp(key[0] / 50.0), density)
-        return self._kept[key]
+        with self._lock:
+            if key not in self._kept:
+                if self._sky is None:
+                    self._sky = self._catalogue.whole_sky().brightest_first()
+                self._kept[key] = build_index(self._sky, math.exp(key[0] / 50.0), density)
+            return self._kept[key]

@@ -267,6 +267,13 @@ def _refined(
     return Solution(plate, verdict.log_odds, int(np.count_nonzero(fit.kept)), fit.rms_px, search.origin)
 
 
+def polished(field: StarField, solution: Solution, stars: StarSource) -> Solution | None:
+    """The solution fitted to the stars of another catalogue; None if these do not agree with it."""
+    sigma = np.full(len(field), max(1.5 * solution.rms_px, _PLACE_ERROR_PX))
+    nowhere = Search(None, 0.0, (0.0, 0.0), None, solution.origin)
+    return _refined(field, solution.plate, sigma, nowhere, stars)
+
+
 def _spent(plate: Plate) -> int:
     """Stars whose places the coefficients of a plate could fit, whatever they are."""
     return (plate.degree + 1) * (plate.degree + 2) // 2
