@@ -20,8 +20,6 @@ _MOST_BYTES = 1_000_000  # of a file of cards
 _OWN = re.compile(
     r"(CTYPE|CUNIT|CRVAL|CRPIX|CDELT|CROTA|LONPOLE|LATPOLE|EQUINOX|RADESYS|WCSAXES|CD\d|PC\d|PV\d|[AB]P?_)"
 )
-    r"(CTYPE|CUNIT|CRVAL|CRPIX|CDELT|CROTA|LONPOLE|LATPOLE|EQUINOX|RADESYS|WCSAXES|CD\d|PC\d|PV\d|[AB]P?_)"
-)
 
 
 def plate_cards(plate: Plate, shape: tuple[int, int]) -> dict[str, CardValue]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..fits.reader import read_image
 from ..photometry.background import background_of
+from ..subs.faults import read_guarded
 from ..subs.frames import SubInfo, UnsolvedSub, channels_last
+from ..subs.image_files import read_image
 from .solver import StarField
 
 _THRESHOLD = 5.0  # of a pixel, in units of the noise, after smoothing
@@ -42,6 +43,11 @@ def stars_of_sub(sub: SubInfo | UnsolvedSub) -> StarField:
     SubError
         If the file cannot be read.
     """
+    return read_guarded(sub.path, lambda: stars_of_picture(_all_pixels(sub)))
+
+
+def _all_pixels(sub: SubInfo | UnsolvedSub) -> NDArray[np.float32]:
+    """Pixels of a sub, demosaiced, the saturated ones too; shape (H, W, C)."""
     from ..subs.demosaic import demosaic
 
     pixels = channels_last(read_image(sub.path, sub.hdu), sub).astype(np.float32, copy=False)
@@ -51,7 +57,7 @@ def stars_of_sub(sub: SubInfo | UnsolvedSub) -> StarField:
         pixels = demosaic(pixels, sub.bayer)
     elif pixels.ndim == 2:
         pixels = pixels[:, :, np.newaxis]
-    return stars_of_picture(np.ascontiguousarray(pixels))
+    return np.ascontiguousarray(pixels)
 
 
 def stars_of_picture(pixels: NDArray[np.float32], *, threshold: float = _THRESHOLD) -> StarField:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 #: Share of a picture's stars that are in no catalogue: fainter ones, hot pixels, satellites.
 DISTRACTORS = 0.5
-#: Natural logarithm of the Bayes factor from which a solution is taken for true: a thousand million to one.
-CERTAIN = math.log(1e9)
+#: Natural logarithm of the Bayes factor from which a solution is taken for true. A thousand million to one would do
+#: for one hypothesis; a search of the whole sky chooses the best of a thousand that it judges.
+CERTAIN = math.log(1e12)
 _REACH_SIGMA = 4.0
 
 

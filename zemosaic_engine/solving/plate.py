@@ -179,8 +179,8 @@ def fit_plate(
         rest = np.hypot(*(target - terms @ solution).T) / plate.scale_rad
         freedom = 2 * np.count_nonzero(kept) - 2 * terms.shape[1]
         rms = math.sqrt(float(np.sum(rest[kept] ** 2)) / max(freedom, 1))
-        spread = 1.4826 * float(np.median(rest[kept])) / 1.1774  # of an axis; Rayleigh's median is 1.1774 sigma
-        now = rest <= _CLIP_SIGMA * max(spread, _FLOOR_PX) * math.sqrt(2.0)
+        spread = float(np.median(rest[kept])) / 1.1774  # of an axis: so is the median of Rayleigh's distribution
+        now = rest <= _CLIP_SIGMA * max(spread, _FLOOR_PX)
         moved = float(np.linalg.norm(plate.center - center))
         center = plate.center
         if (now == kept).all() and moved < 1e-3 * plate.scale_rad:

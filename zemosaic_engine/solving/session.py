@@ -5,25 +5,29 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import SubError
-from ..events import CancelToken, PhaseStarted, Progress, Teller
+from ..events import CancelToken, PhaseStarted, Progress, Reporter
 from ..fits.headers import HeaderCards
 from ..machine.threads import run_all, run_interruptibly, thread_count
 from ..resume.fingerprints import file_digest
 from ..settings import GridSettings
+from ..subs.faults import read_guarded
+from ..subs.folder import FoundSubs
 from ..subs.frames import SubInfo, UnsolvedSub
+from ..subs.image_files import find_image
+from ..subs.stack_plan import time_order
 from .cards import cards_beside, plate_cards, wcs_of
 from .catalogues import Catalogue, open_catalogues
 from .detection import stars_of_sub
 from .hints import Learnt, offset_of, pointings, searches
 from .journal import KeptSolution, SolutionJournal
 from .sky_indexes import SkyIndexes
-from .solver import Search, Solution, StarField, polished, solve
+from .solver import LEAST_STARS, Search, Solution, StarField, polished, solve
 from .star_zones import shipped_catalogue
 
 PHASE = "plate solving"
@@ -48,8 +52,8 @@ class SolvedSub:
         Stars of the catalogue that it rests on; of the picture where no solution was found.
     rms_px : float
         NaN if it was not solved here.
-    reason : str
-        Why none was found: the rest of a sentence about the file.
+    error : SubError or None
+        Why none was found.
     """
 
     sub: UnsolvedSub
@@ -57,7 +61,7 @@ class SolvedSub:
     origin: str = ""
     stars: int = 0
     rms_px: float = math.nan
-    reason: str = ""
+    error: SubError | None = None
 
 
 class PlateSolver:
@@ -101,12 +105,13 @@ class PlateSolver:
                 return SolvedSub(sub, sub.solved(wcs_of(kept.cards, sub.shape)), "kept", kept.stars, kept.rms_px)
             field = stars_of_sub(sub)
         except OSError as error:
-            return SolvedSub(sub, None, reason=f"it cannot be read: {error.strerror or error}")
+            why = SubError(sub.path, f"it cannot be read: {error.strerror or error}")
+            return SolvedSub(sub, None, error=why)
         except SubError as error:
-            return SolvedSub(sub, None, reason=error.reason)
+            return SolvedSub(sub, None, error=error)
         solution = self._solution(field, searches(sub.header, learnt, blind=blind), check)
         if solution is None:
-            return SolvedSub(sub, None, stars=len(field), reason=_why_not(field))
+            return SolvedSub(sub, None, stars=len(field), error=_unsolvable(sub, field))
         cards = plate_cards(solution.plate, sub.shape)
         self._journal.keep(
             KeptSolution(digest, self._way, cards, solution.stars, solution.rms_px, solution.log_odds, solution.origin)
@@ -130,19 +135,20 @@ def _with_types(cards: dict) -> dict:
     return cards if "CTYPE1" in cards else {**cards, "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN"}
 
 
-def _why_not(field: StarField) -> str:
-    if len(field) < 6:
-        return f"it was not plate-solved, and could not be: only {len(field)} stars are seen in it"
-    return (
-        f"it was not plate-solved, and the {len(field)} stars in it agree with no part of the sky; tell RA, DEC, "
-        "FOCALLEN and XPIXSZ in its header, or solve it with another program"
+def _unsolvable(sub: UnsolvedSub, field: StarField) -> SubError:
+    if len(field) < LEAST_STARS:
+        return SubError(sub.path, f"it has no plate solution, and {len(field)} stars are too few to find one")
+    return SubError(
+        sub.path,
+        f"it has no plate solution, and none was found by its {len(field)} stars; write RA, DEC, FOCALLEN and XPIXSZ "
+        "into its header, or solve it with another program",
     )
 
 
 def solve_subs(
     subs: Sequence[UnsolvedSub],
     solver: PlateSolver,
-    tell: Teller,
+    reporter: Reporter,
     cancel: CancelToken,
     *,
     known: Sequence[SubInfo] = (),
@@ -158,7 +164,7 @@ def solve_subs(
     ----------
     subs : sequence of UnsolvedSub
     solver : PlateSolver
-    tell : Teller
+    reporter : Reporter
     cancel : CancelToken
     known : sequence of SubInfo
         Subs that are solved already; those of the same camera lead too.
@@ -172,7 +178,7 @@ def solve_subs(
     list of SolvedSub
         In the order of `subs`.
     """
-    tell.sink(PhaseStarted(PHASE, 0, _WEIGHT))
+    reporter.sink(PhaseStarted(PHASE, 0, _WEIGHT))
     results: dict[int, SolvedSub] = {}
     lock = threading.Lock()
 
@@ -180,7 +186,7 @@ def solve_subs(
         solved = solver.solve(subs[number], learnt, blind=blind, anew=anew, check=cancel.check)
         with lock:
             results[number] = solved
-            tell.sink(Progress(PHASE, len(results), len(subs)))
+            reporter.sink(Progress(PHASE, len(results), len(subs)))
 
     for numbers in _cameras(subs).values():
         leader = next((info for info in known if _camera_of(info) == _camera_of(subs[numbers[0]])), None)
@@ -240,3 +246,54 @@ def outcome_text(solved: Sequence[SolvedSub]) -> str:
 def sidecar_name(path: Path) -> str:
     """Name of the file of cards that is written for a sub."""
     return f"{path.name}.wcs"
+
+
+def solve_found(
+    found: FoundSubs, settings: GridSettings, journal: Path | None, reporter: Reporter, cancel: CancelToken
+) -> FoundSubs:
+    """The subs of a folder with plate solutions, as `plate_solve` asks for; the rest is among the rejected.
+
+    Parameters
+    ----------
+    found : FoundSubs
+    settings : GridSettings
+    journal : Path or None
+        Where solutions are kept; nothing is written where nothing is solved.
+    reporter : Reporter
+    cancel : CancelToken
+
+    Raises
+    ------
+    SettingsError
+        If a star catalogue cannot be read.
+    RunError
+        If a solution cannot be kept.
+    """
+    anew = settings.plate_solve == "all"
+    if settings.plate_solve == "off" or not (found.unsolved or (anew and found.infos)):
+        return found.without_unsolved()
+    solver = PlateSolver(settings, SolutionJournal(journal))
+    again = [as_unsolved(info) for info in found.infos] if anew else []
+    subs = sorted([*found.unsolved, *again], key=time_order)
+    known = () if anew else found.infos
+    reporter.log(f"[GRID] {len(subs)} subs are to be plate-solved by {solver.describe()}")
+    solved = solve_subs(subs, solver, reporter, cancel, known=known, anew=anew, threads=settings.threads)
+    reporter.log(f"[GRID] Plate solving: {outcome_text(solved)}")
+    infos = {info.path: info for info in found.infos}
+    kept = [result.sub.path for result in solved if result.info is None and result.sub.path in infos]
+    if kept:
+        reporter.log(
+            f"[GRID] {len(kept)} subs keep the solution of their header: none was found by their stars", "WARN"
+        )
+    infos |= {result.info.path: result.info for result in solved if result.info is not None}
+    lost = [r.error for r in solved if r.error is not None and r.sub.path not in infos]
+    rejected = sorted([*found.rejected, *lost], key=lambda error: str(error.path))
+    in_order = sorted(infos.values(), key=time_order) if found.unsolved else list(infos.values())
+    return replace(found, infos=in_order, unsolved=(), rejected=rejected)
+
+
+def as_unsolved(info: SubInfo) -> UnsolvedSub:
+    """A solved sub as if it were not, with its header."""
+    names = {field.name for field in fields(UnsolvedSub)} - {"header", "reason"}
+    header = read_guarded(info.path, lambda: find_image(info.path)).header
+    return UnsolvedSub(header=header, **{name: getattr(info, name) for name in names})

@@ -22,7 +22,8 @@ from .star_zones import StarList
 _MOST_STARS = 32  # of a picture, in quads
 _STEPS = (8, 12, 17, 24, _MOST_STARS)  # as many of the brightest stars at a time
 _JUDGED_STARS = 80
-_LEAST_STARS = 6
+#: Of a picture; fewer tell nothing.
+LEAST_STARS = 6
 _NEAR_SHARE = 0.02  # of the distance from A to B
 _MOST_PAIRS = 400_000
 _MOST_JUDGED = 24  # hypotheses a step, the best first
@@ -156,7 +157,7 @@ def solve(
     Solution or None
         None if nothing found is certain.
     """
-    if len(field) < _LEAST_STARS:
+    if len(field) < LEAST_STARS:
         return None
     for search in searches:
         for indexed in indexes(search, field.shape):
@@ -225,7 +226,7 @@ def _judged(
 ) -> Solution | None:
     """The solution that a hypothesis leads to; None if it is not certain."""
     _, expected = expected_stars(plate, field.shape, stars, _JUDGED_STARS)
-    places = field.places[: max(2 * _LEAST_STARS, min(_JUDGED_STARS, 2 * len(expected)))]
+    places = field.places[: max(2 * LEAST_STARS, min(_JUDGED_STARS, 2 * len(expected)))]
     corners = field.places[quad]
     middle, half = corners.mean(axis=0), 0.5 * float(np.hypot(*(corners[0] - corners[1])))
     away = np.hypot(*(places - middle).T) / half
@@ -275,8 +276,8 @@ def polished(field: StarField, solution: Solution, stars: StarSource) -> Solutio
 
 
 def _spent(plate: Plate) -> int:
-    """Stars whose places the coefficients of a plate could fit, whatever they are."""
-    return (plate.degree + 1) * (plate.degree + 2) // 2
+    """Stars that agree with a plate whatever it is: those that its coefficients fit, and the quad it comes from."""
+    return max(4, (plate.degree + 1) * (plate.degree + 2) // 2)
 
 
 def _inside(plate: Plate, known: StarList, shape: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
