@@ -174,7 +174,10 @@ def nothing_found(folder: Path, found: FoundSubs, *, recursive: bool) -> str:
         )
     below = "" if recursive else _deeper(folder)
     hint = f"; its folder {below} does" if below else "; is it the right one?"
-    return f"The folder {shown_name(folder)} holds no file named .fit, .fits, .fts (also with .gz behind) or .fz{hint}"
+    return (
+        f"The folder {shown_name(folder)} holds no file named .fit, .fits, .fts (also with .gz behind), .fz, .tif, "
+        f".xisf or like the raw files of cameras{hint}"
+    )
 
 
 def _deeper(folder: Path) -> str:
