@@ -213,6 +213,8 @@ def _build_in(folder: RunFolder, source: Path, settings: GridSettings, tell: Sin
     try:
         request = prepare_request(source, folder.path, settings, tell, cancel)
         request = replace(request, checkpoints=open_checkpoints(folder, tell))
+        if request.others:
+            stack_plan.write_others(folder.path / mosaic_files.OTHERS_NAME, request.others)
         earlier = mosaic_files.EarlierResults(folder.path)
         build_mosaic(request, tell, cancel)
         earlier.remove_those_left()

@@ -29,8 +29,11 @@ MOSAIC_NAME = "mosaic_grid.fits"
 COVERAGE_NAME = "mosaic_grid_coverage.fits"
 VIEWER_NAME = "mosaic_grid_viewer.fits"
 SUBS_NAME = "subs.ecsv"
+#: The table of what lies beside the lights of a folder.
+OTHERS_NAME = "not_stacked.csv"
 #: Files of results by the names that a run report has for them.
 RESULTS = {
+    "others": OTHERS_NAME,
     "mosaic": MOSAIC_NAME,
     "coverage": COVERAGE_NAME,
     "viewer": VIEWER_NAME,
@@ -41,7 +44,7 @@ RESULTS = {
     "seams": "seams.ecsv",
 }
 #: Results that a run writes only where its settings ask for them.
-_NOT_OF_EVERY_RUN = ("viewer", "sub_photometry", "illumination", "tile_photometry", "seams")
+_NOT_OF_EVERY_RUN = ("others", "viewer", "sub_photometry", "illumination", "tile_photometry", "seams")
 _BRIGHT_RIM = 0.25  # of the viewer's range; its sky is at a tenth
 
 
