@@ -10,12 +10,12 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
+from zemosaic_engine.run.disk_space import planned_bytes
 
 import grid_mode
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError
 from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, Progress, TileCount
 from zemosaic_engine.machine import memory
-from zemosaic_engine.run.disk_space import planned_bytes
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, load_truth, render_sub, simulate_survey
 from zemosaic_engine.simulate.truth import compare_with_truth

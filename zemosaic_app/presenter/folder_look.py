@@ -14,8 +14,8 @@ from astropy.wcs import WCS
 from zemosaic_engine.canvas.coordinates import footprint_polygon
 from zemosaic_engine.canvas.footprints import footprint_of
 from zemosaic_engine.canvas.plan import CanvasPlan, plan_canvas, split_by_agreement
-from zemosaic_engine.canvas.pointings import lay_out_pointings
-from zemosaic_engine.canvas.tile_layout import TileLayout, lay_out_tiles
+from zemosaic_engine.canvas.pointings import pointing_tiles
+from zemosaic_engine.canvas.tile_layout import TileLayout, grid_tiles
 from zemosaic_engine.errors import RunError, SettingsError, ZeMosaicError
 from zemosaic_engine.names import shown_name
 from zemosaic_engine.run.request import no_usable_sub
@@ -119,11 +119,9 @@ def _with_plan(contents: FolderContents, infos: Sequence[SubInfo], settings: Gri
 
 def _layouts(infos: Sequence[SubInfo], canvas: CanvasPlan, settings: GridSettings, mode: str) -> Sequence[TileLayout]:
     if mode == "classic":
-        return lay_out_pointings(
-            infos, settings.pointing_radius_fov, canvas.pixel_scale_arcsec, settings.max_canvas_mpx
-        )
+        return pointing_tiles(infos, settings.pointing_radius_fov, canvas.pixel_scale_arcsec, settings.max_canvas_mpx)
     footprints = [footprint_of(info, canvas) for info in infos]
-    return lay_out_tiles(infos, footprints, canvas, settings.grid_size_factor, settings.batch_overlap_pct)
+    return grid_tiles(infos, footprints, canvas, settings.grid_size_factor, settings.batch_overlap_pct)
 
 
 def _corners(info: SubInfo, canvas: CanvasPlan) -> list[list[float]]:

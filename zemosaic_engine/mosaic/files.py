@@ -22,7 +22,7 @@ from ..tiles.overlaps import Overlap, SeamStep
 from ..tiles.scaling import PairFit, TileScaling
 from ..tiles.tile import Tile
 from ..validity import bright_holes
-from .coadd import Mosaic
+from ..weighted_image import WeightedImage
 from .evenness import Evenness
 
 MOSAIC_NAME = "mosaic_grid.fits"
@@ -93,7 +93,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def write_mosaic(
-    folder: Path, mosaic: Mosaic, wcs: WCS, cards: fits.Header, check: Callable[[], None] | None = None
+    folder: Path, mosaic: WeightedImage, wcs: WCS, cards: fits.Header, check: Callable[[], None] | None = None
 ) -> tuple[Path, Path]:
     """Write the science mosaic (with WEIGHT and COVERAGE) and the coverage alone; return both paths.
 
@@ -119,7 +119,7 @@ def write_mosaic(
     return science, coverage
 
 
-def write_viewer(folder: Path, mosaic: Mosaic, wcs: WCS, cards: fits.Header, *, colour_last: bool) -> Path:
+def write_viewer(folder: Path, mosaic: WeightedImage, wcs: WCS, cards: fits.Header, *, colour_last: bool) -> Path:
     """Write a 16-bit copy for simple viewers: sky at a tenth of the range, linear, clipped at its ends.
 
     Parameters

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from ..canvas.plan import CanvasPlan, split_by_agreement
 from ..errors import RunError, SettingsError, SubError
-from ..events import Teller
+from ..events import Reporter
 from ..photometry.calibration import SubCalibration
-from ..resume.checkpoints import Checkpoints
 from ..settings import GridSettings
 from ..subs.frames import SubInfo
 from ..subs.roles import FolderFile
@@ -36,13 +35,8 @@ class GridRequest:
     calibrations : mapping of Path to SubCalibration, optional
         Scales that are known from elsewhere, by the path of the sub (or its file name); the subs are
         measured for their sky alone then, nothing is solved, and a sub without one keeps its own ADU.
-    canvas : CanvasPlan, optional
-        The canvas of the run, from `grid_mode.plan_request`; planned when the run begins if it is not there.
     others : sequence of FolderFile
         What lies beside the subs in the input folder and is no light: calibration frames, stacks, pictures, doubles.
-    checkpoints : Checkpoints
-        What an earlier run with this output has done, and where this one keeps what it does; by default nothing
-        is kept.
     """
 
     infos: Sequence[SubInfo]
@@ -51,9 +45,20 @@ class GridRequest:
     settings: GridSettings
     tiles_only: bool = False
     calibrations: Mapping[Path | str, SubCalibration] | None = None
-    canvas: CanvasPlan | None = None
     others: Sequence[FolderFile] = ()
-    checkpoints: Checkpoints = field(default_factory=Checkpoints)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRequest(GridRequest):
+    """A request with its canvas, from `plan_request`.
+
+    Attributes
+    ----------
+    canvas : CanvasPlan
+        The canvas of the run.
+    """
+
+    canvas: CanvasPlan
 
 
 @dataclass(frozen=True)
@@ -89,11 +94,11 @@ class GridOutcome:
     subs_of_tiles: Mapping[str, int] = field(default_factory=dict)
 
 
-def agreeing(request: GridRequest, tell: Teller) -> GridRequest:
+def agreeing(request: GridRequest, reporter: Reporter) -> GridRequest:
     """The request without subs whose header cannot be right."""
     kept, odd = split_by_agreement(request.infos, request.settings.max_gap_fov)
     for error in odd:
-        tell.set_aside(error)
+        reporter.set_aside(error)
     if not kept:
         lost = [*request.rejected, *odd]
         if not lost:
@@ -103,7 +108,7 @@ def agreeing(request: GridRequest, tell: Teller) -> GridRequest:
 
 
 def no_usable_sub(lost: Sequence[SubError]) -> str:
-    """What to say of a run whose subs were all set aside: how many, and the reason that most of them share."""
+    """Say that all subs were set aside: how many, and the reason that most of them share."""
     reason, count = Counter(error.reason for error in lost).most_common(1)[0]
     return (
         f"No usable sub: all {len(lost)} were set aside; the log and rejected_subs.csv give each reason. "
