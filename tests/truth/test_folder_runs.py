@@ -113,8 +113,8 @@ def test_the_windows_show_what_was_found(messy, language):
     view.apply(look_into(messy, GridSettings()))
     lines = "\n".join(found_lines(view, load_texts(language)))
     told = {
-        "en": ["darks (3)", "stacks (1)", "pictures (16)", "doubles (1)", "1 files hold exposures that are there"],
-        "fr": ["darks (3)", "images empilées (1)", "doubles (1)", "1 fichiers contiennent des poses déjà"],
+        "en": ["darks (3)", "stacks (1)", "pictures (16)", "doubles (1)", "there already, left out: 1 (copy.fits.gz)"],
+        "fr": ["darks (3)", "images empilées (1)", "doubles (1)", "laissés de côté : 1 (copy.fits.gz)"],
     }
     for text in told[language]:
         assert text in lines
@@ -126,7 +126,7 @@ def test_a_plan_of_it_says_the_same(messy, tmp_path, capsys):
     assert main(["plan", str(messy), "--output", str(tmp_path / "plan.csv")]) == 3
     told = capsys.readouterr().out
     assert "beside them 3 darks, 1 stack, 16 pictures, 1 double" in told
-    assert "1 files hold exposures that are there already" in told
+    assert "left out: 1 (copy.fits.gz)" in told
     assert len((tmp_path / "plan.csv").read_text().splitlines()) == 17
     assert main(["plan", str(messy), "--no-recursive", "--output", str(tmp_path / "none.csv")]) == 1
     assert "its folder night 1 does" in capsys.readouterr().err
@@ -148,7 +148,9 @@ def test_a_name_that_is_no_text_goes_through_everything(survey, tmp_path, capsys
     for output, command in (("grid", "grid"), ("classic", "classic")):
         assert main([command, str(source), str(tmp_path / output)]) == 3
         assert "M31_\\xe9t\\xe9.fits" in (tmp_path / output / "subs.ecsv").read_text(encoding="utf-8")
-        assert "b\\xe4d.fits,it is a text file" in (tmp_path / output / "rejected_subs.csv").read_text(encoding="utf-8")
+        assert 'b\\xe4d.fits,"it is a text file' in (tmp_path / output / "rejected_subs.csv").read_text(
+            encoding="utf-8"
+        )
         assert "b\\xe4d.fits" in (tmp_path / output / "zemosaic.log").read_text(encoding="utf-8")
         report = json.loads((tmp_path / output / "run_report.json").read_text(encoding="ascii"))
         assert len(report["subs_used"]) == 16
