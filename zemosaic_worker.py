@@ -45,8 +45,7 @@ LOG_NAME = "zemosaic.log"
 EARLIER_LOG_NAME = "zemosaic.earlier.log"
 PREVIEW_NAME = "mosaic_grid.png"
 REJECTED_NAME = "rejected_subs.csv"
-OTHERS_NAME = "not_stacked.csv"
-_RESULTS = {**mosaic_files.RESULTS, "picture": PREVIEW_NAME, "rejected": REJECTED_NAME, "others": OTHERS_NAME}
+_RESULTS = {**mosaic_files.RESULTS, "picture": PREVIEW_NAME, "rejected": REJECTED_NAME}
 
 
 # --------------------------------------------------------------------------------------------
@@ -221,7 +220,7 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
         checkpoints = grid_mode.open_checkpoints(record.open(), tell)
         run_interruptibly(partial(mosaic_files.write_sub_table, order.output, request.infos), cancel)
         if request.others:
-            stack_plan.write_others(order.output / OTHERS_NAME, request.others)
+            stack_plan.write_others(order.output / mosaic_files.OTHERS_NAME, request.others)
         outcome = recipe.build(request, tell, cancel, checkpoints)
         tell(PhaseStarted("picture", len(clock.phase_times()), 0.01))
         preview = order.output / PREVIEW_NAME

@@ -187,8 +187,8 @@ class Frame:
 
 _MIN_SIDE_PX = 8
 #: What a header may say without being believed.
-STRAY_SIP = "SIP parameters without -SIP in CTYPE are taken for leftovers of an earlier solution and not applied"
-BINNED_MONO = "binned with BAYERPAT in the header, but the pixels show one colour: taken for mono"
+STRAY_SIP = "SIP parameters without -SIP in CTYPE, taken for leftovers of an earlier solution and not applied"
+BINNED_MONO = "Binned subs with BAYERPAT in the header whose pixels show one colour, taken for mono"
 
 
 def read_sub_info(path: str | Path, *, saturation_adu: float = 0.0) -> SubInfo:
