@@ -48,6 +48,7 @@ OURS = set(TOP)
 # One door per heavy library: where it may be imported at all.
 DOORS = {
     "cupy": ["zemosaic_engine/machine/backend.py"],
+    "rawpy": ["zemosaic_engine/subs/camera_raw.py"],
     "numba": ["zemosaic_engine/kernels/compiled.py", "zemosaic_engine/kernels/lanes.py"],
     "threadpoolctl": ["zemosaic_engine/machine/threads.py"],
     "reproject": ["zemosaic_engine/mosaic/coadd.py"],
