@@ -104,6 +104,7 @@ def _prepare_grid(order: RunOrder, tell: Sink, cancel: CancelToken) -> grid_mode
         cancel,
         tiles_only=order.tiles_only,
         refused=_crashes_of(order).reason,
+        fresh=order.fresh,
     )
     return grid_mode.plan_request(found, tell, cancel)
 
@@ -113,7 +114,7 @@ def _prepare_classic(order: RunOrder, tell: Sink, cancel: CancelToken) -> grid_m
         raise SettingsError("The classic flow makes its tiles of subs; finished tiles are joined by zemosaic grid.")
     words = classic_mode.in_classic_words(tell)
     found = grid_mode.prepare_request(
-        order.input, order.output, order.settings, words, cancel, refused=_crashes_of(order).reason
+        order.input, order.output, order.settings, words, cancel, refused=_crashes_of(order).reason, fresh=order.fresh
     )
     return classic_mode.plan_classic(found, tell, cancel)
 
