@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .compiled import jit, jit_inline
-from .lanes import LANES, clipped_moments, collect_colour, collect_mono, exchange, outliers, weighted_sums
+from .simd_llvm import LANES, clipped_moments, collect_colour, collect_mono, exchange, outliers, weighted_sums
 
 # Constants of `reference`, repeated and not imported: Numba's cache on disk looks at the date of this
 # file alone, and would go on using old values of another.

@@ -61,13 +61,10 @@ if _FOLDER is not None and _FOLDER != _SOURCES / "__pycache__":
     numba.config.CACHE_DIR = str(_FOLDER)  # type: ignore[attr-defined]
 
 _SETTINGS: dict[str, Any] = {"nogil": True, "cache": _FOLDER is not None, "error_model": "numpy"}
-#: Sums may be rearranged, so that vector registers serve; NaN keeps its meaning (not full "fast math").
-_SUMS = {"reassoc", "contract", "nsz"}
 
 jit: Any = numba.njit(**_SETTINGS)
-jit_sums: Any = numba.njit(**_SETTINGS, fastmath=_SUMS)
 #: Inlined before optimisation, so that constants of the caller become constants of the loops.
-jit_inline: Any = numba.njit(**_SETTINGS, fastmath=_SUMS, forceinline=True)
+jit_inline: Any = numba.njit(**_SETTINGS, forceinline=True)
 
 
 class _FirstCompile(event.Listener):

@@ -12,7 +12,7 @@ import numpy as np
 
 from .compiled import jit as _jit
 from .compiled import jit_inline as _jit_inline
-from .compiled import jit_sums as _jit_sums
+from .simd_llvm import fma
 
 # Constants of `reference`, repeated and not imported: Numba's cache on disk looks at the date of this
 # file alone, and would go on using old values of another. Typed, so that pixels stay in 32 bits.
@@ -34,7 +34,7 @@ def _phase_weights(table: Any, fraction: float, taps: int, weights: Any) -> None
     row = min(int(position), phases - 1)
     t = np.float32(position - row)
     for k in range(taps):
-        weights[k] = table[row, k] + t * (table[row + 1, k] - table[row, k])
+        weights[k] = fma(t, table[row + 1, k] - table[row, k], table[row, k])
 
 
 @_jit_inline
@@ -43,7 +43,7 @@ def _column_sums(flat: Any, y0: int, begin: int, wy: Any, taps: int, entries: in
     for e in range(entries):
         total = np.float32(0.0)
         for j in range(taps):
-            total += wy[j] * flat[y0 + j, begin + e]
+            total = fma(wy[j], flat[y0 + j, begin + e], total)
         sums[e] = total
 
 
@@ -66,7 +66,7 @@ def _column_ranges(flat: Any, y0: int, begin: int, rows: int, entries: int, low:
 def _within(value: float, least: float, most: float) -> Any:
     """`value`, kept within the range of the inner taps but for a margin."""
     spread = most - least
-    return min(max(value, least - UNDERSHOOT * spread), most + OVERSHOOT * spread)
+    return min(max(value, fma(-UNDERSHOOT, spread, least)), fma(OVERSHOOT, spread, most))
 
 
 @_jit
@@ -122,7 +122,7 @@ def _make_resampler(fixed_taps: int, fixed_channels: int) -> Any:
     Known numbers make the loops over the taps straight vector code: three times as fast.
     """
 
-    @_jit_sums
+    @_jit
     def resample(
         source: Any,
         nodes: Any,
@@ -178,7 +178,7 @@ def _make_resampler(fixed_taps: int, fixed_channels: int) -> Any:
                     if whole:
                         value = np.float32(0.0)
                         for k in range(taps):
-                            value += wx[k] * sums[k * channels + c]
+                            value = fma(wx[k], sums[k * channels + c], value)
                     # A NaN among the taps makes the sum NaN, and only then is it looked for.
                     if not abs(value) < _INFINITY:
                         out[r, q, c] = _sum_valid_taps(source, y0, x0, c, wy, wx, skip)

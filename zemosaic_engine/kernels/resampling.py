@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .compiled import jit, jit_inline
-from .lanes import TAPS, lanczos_pixel
+from .simd_llvm import TAPS, fma, lanczos_pixel
 
 # Constants of `reference`, repeated and not imported: Numba's cache on disk looks at the date of this
 # file alone. Those of `lanes` are handed to it, for the same reason.
@@ -24,7 +24,7 @@ _COLOURS = 3
 
 @jit_inline
 def _between(table: Any, row: int, t: Any, k: int) -> Any:
-    return table[row, k] + t * (table[row + 1, k] - table[row, k])
+    return fma(t, table[row + 1, k] - table[row, k], table[row, k])
 
 
 @jit

@@ -21,7 +21,6 @@ LANES = 16
 
 _F32, _F64 = ir.VectorType(ir.FloatType(), LANES), ir.VectorType(ir.DoubleType(), LANES)
 _I64 = ir.IntType(64)
-_FUSE = ("contract",)  # a product and a sum may be one instruction
 
 
 def _address(context: Any, builder: Any, kind: Any, array: Any, row: Any = None) -> Any:
@@ -56,6 +55,14 @@ def _is_finite(builder: Any, row: Any) -> Any:
     return builder.fcmp_ordered("<", row, _all(_F32, float("inf")))
 
 
+def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """``a * b + c`` of vectors, rounded once."""
+    element = {ir.FloatType(): "f32", ir.DoubleType(): "f64"}[a.type.element]
+    kind = ir.FunctionType(a.type, [a.type] * 3)
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{a.type.count}{element}")
+    return builder.call(function, [a, b, c])
+
+
 class _Sums:
     """Rows of sums that stay in registers over a loop."""
 
@@ -64,14 +71,26 @@ class _Sums:
         self._rows = [cgutils.alloca_once_value(builder, _all(_F64, 0.0)) for _ in range(count)]
 
     def add(self, number: int, row: Any) -> None:
-        self._builder.store(
-            self._builder.fadd(self._builder.load(self._rows[number]), row, flags=_FUSE), self._rows[number]
-        )
+        self._builder.store(self._builder.fadd(self._builder.load(self._rows[number]), row), self._rows[number])
+
+    def add_product(self, number: int, a: Any, b: Any) -> None:
+        self._builder.store(_fma(self._builder, a, b, self._builder.load(self._rows[number])), self._rows[number])
 
     def store(self, context: Any, kinds: Any, arrays: Any) -> None:
         for row, kind, array in zip(self._rows, kinds, arrays, strict=True):
             address = _address(context, self._builder, kind, array)
             self._builder.store(self._builder.load(row), address, align=8)
+
+
+@intrinsic
+def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
+    """``a * b + c``, rounded once."""
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.fma(*given)
+
+    kind = types.float32 if a == b == c == types.float32 else types.float64
+    return kind(kind, kind, kind), code
 
 
 @intrinsic
@@ -108,7 +127,7 @@ def clipped_moments(
             away = builder.fsub(away, middle)
             away = builder.select(_is_finite(builder, value), away, _all(_F64, 0.0))
             moments.add(0, away)
-            moments.add(1, builder.fmul(away, away, flags=_FUSE))
+            moments.add_product(1, away, away)
         moments.store(context, signature.args[5:], given[5:])
         return context.get_dummy_value()
 
@@ -151,9 +170,9 @@ def weighted_sums(
             value = builder.select(counts, builder.fpext(value, _F64), _all(_F64, 0.0))
             one = builder.fpext(builder.load(builder.gep(noise, [loop.index])), ir.DoubleType())
             spread = builder.fmul(share, _same(builder, one))
-            sums.add(0, builder.fmul(share, value, flags=_FUSE))
+            sums.add_product(0, share, value)
             sums.add(1, share)
-            sums.add(2, builder.fmul(spread, spread, flags=_FUSE))
+            sums.add_product(2, spread, spread)
         sums.store(context, signature.args[4:], given[4:])
         return context.get_dummy_value()
 
@@ -241,8 +260,13 @@ def lanczos_pixel(
         for j in range(TAPS):
             place = builder.gep(pixels, [builder.add(at, builder.mul(stride, ir.Constant(stride.type, j)))])
             row = _load(builder, builder.bitcast(place, ir.VectorType(f32, 4 * TAPS).as_pointer()))
-            weighted = builder.fmul(row, _shuffled(builder, wy, [j] * (4 * TAPS)), flags=_FUSE)
-            total = weighted if total is None else builder.fadd(total, weighted, flags=_FUSE)
+            weight = _shuffled(builder, wy, [j] * (4 * TAPS))
+            if j == 0:
+                first, first_weight = row, weight
+            elif j == 1:
+                total = _fma(builder, first, first_weight, builder.fmul(row, weight))
+            else:
+                total = _fma(builder, row, weight, total)
             if 1 <= j <= _INNER:
                 inner = _shuffled(builder, row, range(4, 4 + 4 * _INNER))
                 low = inner if low is None else four.smaller(low, inner)
@@ -283,8 +307,7 @@ def _phase_weights(builder: Any, table: Any, row: Any, t: Any) -> Any:
     place = builder.gep(place, [ir.Constant(row.type, 8)])
     there = _load(builder, builder.bitcast(place, eight.as_pointer()))
     one = builder.insert_element(ir.Constant(eight, ir.Undefined), t, ir.Constant(ir.IntType(32), 0))
-    step = builder.fmul(_shuffled(builder, one, [0] * 8), builder.fsub(there, here), flags=_FUSE)
-    return builder.fadd(here, step, flags=_FUSE)
+    return _fma(builder, _shuffled(builder, one, [0] * 8), builder.fsub(there, here), here)
 
 
 def _calibrated(builder: Any, four: _Colours, table: Any, value: Any, u: Any, v: Any) -> Any:
@@ -296,8 +319,7 @@ def _calibrated(builder: Any, four: _Colours, table: Any, value: Any, u: Any, v:
         return _load(builder, builder.bitcast(place, kind.as_pointer()))
 
     def plus(total: Any, number: int, factor: Any) -> Any:
-        term = builder.fmul(column(number), four.same(factor), flags=_FUSE)
-        return builder.fadd(total, term, flags=_FUSE)
+        return _fma(builder, column(number), four.same(factor), total)
 
     uu, uv, vv = builder.fmul(u, u), builder.fmul(u, v), builder.fmul(v, v)
     r2 = builder.fadd(uu, vv)
@@ -305,8 +327,7 @@ def _calibrated(builder: Any, four: _Colours, table: Any, value: Any, u: Any, v:
     for number, factor in ((5, u), (6, v), (7, uu), (8, uv), (9, vv), (10, builder.fmul(r2, r2))):
         light = plus(light, number, factor)
     background = plus(plus(column(2), 3, u), 4, v)
-    scaled = builder.fmul(builder.fsub(value, column(1)), builder.fdiv(column(0), light), flags=_FUSE)
-    return builder.fadd(scaled, background, flags=_FUSE)
+    return _fma(builder, builder.fsub(value, column(1)), builder.fdiv(column(0), light), background)
 
 
 class _Colours:
