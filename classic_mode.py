@@ -12,23 +12,24 @@ from typing import cast
 
 import numpy as np
 
-from zemosaic_engine.assembly import assemble
-from zemosaic_engine.canvas import Mosaic
-from zemosaic_engine.delivery import deliver
+from zemosaic_engine.canvas.plan import CanvasPlan
+from zemosaic_engine.canvas.pointings import lay_out_pointings
+from zemosaic_engine.catalogues.reference import chosen_catalogue
 from zemosaic_engine.events import CancelToken, Event, LogLine, Sink, Teller
-from zemosaic_engine.executors.threads import run_interruptibly
+from zemosaic_engine.machine.threads import run_interruptibly
+from zemosaic_engine.mosaic.assemble import assemble
+from zemosaic_engine.mosaic.catalogue import tie_to_catalogue
+from zemosaic_engine.mosaic.coadd import Mosaic
+from zemosaic_engine.mosaic.deliver import deliver
 from zemosaic_engine.photometry.coverage_renorm import coverage_renorm
 from zemosaic_engine.photometry.neutral import equalize_rgb_medians_inplace
 from zemosaic_engine.photometry.sky import clipped_median, sky_noise
 from zemosaic_engine.photometry.stars import starless_pixels
-from zemosaic_engine.pointings import lay_out_pointings
-from zemosaic_engine.preparation import plan_request
-from zemosaic_engine.reference_catalogue import chosen_catalogue, tie_to_catalogue
-from zemosaic_engine.request import GridOutcome, GridRequest
+from zemosaic_engine.run.prepare import plan_request
+from zemosaic_engine.run.request import GridOutcome, GridRequest
 from zemosaic_engine.settings import GridSettings
-from zemosaic_engine.stacking.tile_stacks import stack_tiles
-from zemosaic_engine.tile_matching import match_tiles
-from zemosaic_engine.wcs import CanvasPlan
+from zemosaic_engine.stacking.stack_tiles import stack_tiles
+from zemosaic_engine.tiles.match import match_tiles
 
 _PHASES = (
     ("CLASSIC: setup", 0.05),

@@ -12,23 +12,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from zemosaic_engine import mosaic_files, plan, provenance
-from zemosaic_engine.assembly import assemble
+from zemosaic_engine.canvas.plan import CanvasPlan
+from zemosaic_engine.catalogues.reference import chosen_catalogue
 from zemosaic_engine.clock import RunClock, with_time_left
-from zemosaic_engine.delivery import deliver
 from zemosaic_engine.errors import SettingsError, ZeMosaicError
 from zemosaic_engine.events import CancelToken, LogLine, Sink, Teller
-from zemosaic_engine.executors.threads import run_interruptibly
-from zemosaic_engine.host import HostCallback, host_configuration, host_settings, telemetry_interval_s
-from zemosaic_engine.preparation import plan_request, prepare_request
-from zemosaic_engine.reference_catalogue import chosen_catalogue, tie_to_catalogue
-from zemosaic_engine.request import GridOutcome, GridRequest
+from zemosaic_engine.machine.threads import run_interruptibly
+from zemosaic_engine.mosaic import files as mosaic_files
+from zemosaic_engine.mosaic.assemble import assemble
+from zemosaic_engine.mosaic.catalogue import tie_to_catalogue
+from zemosaic_engine.mosaic.deliver import deliver
 from zemosaic_engine.resume.checkpoints import Checkpoints
 from zemosaic_engine.resume.run_folder import RunFolder
+from zemosaic_engine.run import provenance
+from zemosaic_engine.run.host import HostCallback, host_configuration, host_settings, telemetry_interval_s
+from zemosaic_engine.run.prepare import plan_request, prepare_request
+from zemosaic_engine.run.request import GridOutcome, GridRequest
 from zemosaic_engine.settings import GridSettings
-from zemosaic_engine.stacking.tile_stacks import stack_tiles, take_tiles
-from zemosaic_engine.tile_matching import match_tiles
-from zemosaic_engine.wcs import CanvasPlan
+from zemosaic_engine.stacking.stack_tiles import stack_tiles, take_tiles
+from zemosaic_engine.subs import stack_plan
+from zemosaic_engine.tiles.match import match_tiles
 
 __all__ = [
     "GridOutcome",
@@ -115,7 +118,7 @@ def _matching_of(request: GridRequest) -> GridSettings:
 
 def detect_grid_mode(input_folder: str | Path) -> bool:
     """True if the folder holds a ``stack_plan.csv``."""
-    return plan.is_grid_folder(Path(input_folder))
+    return stack_plan.is_grid_folder(Path(input_folder))
 
 
 def run_grid_mode(
@@ -215,7 +218,7 @@ def _build_in(folder: RunFolder, source: Path, settings: GridSettings, tell: Sin
         earlier.remove_those_left()
         request.checkpoints.keep_only_used()
     finally:
-        plan.write_rejected(folder.path / "rejected_subs.csv", host.set_aside)
+        stack_plan.write_rejected(folder.path / "rejected_subs.csv", host.set_aside)
 
 
 def open_checkpoints(folder: RunFolder, sink: Sink) -> Checkpoints:

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import zemosaic_utils
-from zemosaic_engine import memory
 from zemosaic_engine.comparison.difference import Difference, compare_pixels
 from zemosaic_engine.comparison.figures import MosaicFigures, describe, take_side
 from zemosaic_engine.comparison.star_pairs import StarPairs, compare_stars
 from zemosaic_engine.comparison.steps import Steps, tile_seams
 from zemosaic_engine.errors import SettingsError, ZeMosaicError
 from zemosaic_engine.events import CancelToken, PhaseStarted, Sink
-from zemosaic_engine.fits_files import atomic_path, find_image
+from zemosaic_engine.fits.reader import find_image
+from zemosaic_engine.fits.writer import atomic_path
+from zemosaic_engine.machine import memory
 from zemosaic_engine.simulate.truth import Mosaic, read_mosaic
 
 TEXT_NAME, JSON_NAME, PICTURE_NAME = "comparison.txt", "comparison.json", "comparison.png"

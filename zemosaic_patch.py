@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,8 +23,8 @@ from typing import Any, Literal
 
 import zemosaic_engine
 from zemosaic_engine.errors import RunError, SettingsError
-from zemosaic_engine.fits_files import atomic_path
-from zemosaic_engine.memory import size_text
+from zemosaic_engine.fits.writer import atomic_path
+from zemosaic_engine.machine.memory import size_text
 
 #: What the kit consists of beside the package `zemosaic_engine`.
 KIT_MODULES = ("grid_mode.py", "zemosaic_stack_core.py")
@@ -50,6 +51,7 @@ _INSIDE = (".", "src/zemosaic", "zemosaic")  # where a folder that somebody name
 _IMPORT_ORDER = {"zemosaic_stack_core.py": 1, "grid_mode.py": 2}  # everything else: 0
 _VIRTUAL_ENVIRONMENTS = (".venv", "venv", "env")
 _PYTHON_SECONDS = 180
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 State = Literal["patching", "installed", "reverting"]
 Action = Literal["add", "replace", "upgrade", "keep", "remove", "restore", "leave"]
@@ -240,6 +242,7 @@ def patch(folder: Path, tell: Tell, *, dry_run: bool = False, adopt: bool = Fals
     manifest = read_manifest(host)
     kit = {name: (path, _hash_of(path)) for name, path in kit_files().items()}
     known = dict(manifest.files) if manifest is not None else {}
+    _check_no_links(host, {*kit, *known})
     steps, files = [], dict(known)
     changed = []
     for name in sorted({*kit, *known}):
@@ -328,6 +331,7 @@ def revert(folder: Path, tell: Tell, *, dry_run: bool = False, adopt: bool = Fal
     manifest = read_manifest(host)
     if manifest is None:
         raise SettingsError(f"{host} holds no {MANIFEST_NAME}: no Grid Mode kit was put in there, nothing to revert.")
+    _check_no_links(host, manifest.files)
     steps, changed = [], []
     for name, entry in sorted(manifest.files.items()):
         current = _current(host, name)
@@ -417,7 +421,7 @@ def read_manifest(host: Path) -> Manifest | None:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != _FORMAT:
             raise RunError(f"{path} was written by a newer zemosaic; use that one.")
-        files = {name: Entry(tuple(entry["kit"]), entry["own"]) for name, entry in content["files"].items()}
+        files = {name: _entry(name, entry) for name, entry in content["files"].items()}
         return Manifest(content["state"], content["version"], files)
     except FileNotFoundError:
         return None
@@ -425,6 +429,39 @@ def read_manifest(host: Path) -> Manifest | None:
         raise RunError(
             f"{path} cannot be read as a manifest ({error}); the host's own files lie in {host / BACKUP_NAME}."
         ) from error
+
+
+def _entry(name: str, told: Mapping[str, Any]) -> Entry:
+    """What a manifest says of one file; ValueError if no zemosaic can have written it."""
+    if not _may_be_of_the_kit(name):
+        raise ValueError(f"{name!r} is no file of the kit")
+    sums = [*told["kit"], *([] if told["own"] is None else [told["own"]])]
+    if not all(isinstance(text, str) and _SHA256.fullmatch(text) for text in sums):
+        raise ValueError(f"what it says of {name} are no SHA-256 sums")
+    return Entry(tuple(told["kit"]), told["own"])
+
+
+def _may_be_of_the_kit(name: str) -> bool:
+    """True for the modules of the kit and for relative names below its package, on any system."""
+    parts = name.split("/")
+    is_plain = not set(name) & set("\\:\0") and not {"", ".", ".."} & set(parts)
+    return is_plain and (name in KIT_MODULES or (parts[0] == "zemosaic_engine" and len(parts) > 1))
+
+
+def _check_no_links(host: Path, names: Iterable[str]) -> None:
+    """Nothing that is going to be read, written or removed is a link, nor a folder on the way to it.
+
+    Raises
+    ------
+    SettingsError
+        If one is.
+    """
+    below = {PurePosixPath(place) for name in names for place in (name, f"{BACKUP_NAME}/{name}")}
+    folders = {folder for name in below for folder in name.parents}
+    caches = {folder / "__pycache__" for folder in folders}
+    for place in sorted({*below, *folders, *caches}):
+        if place.name and (host / place).is_symlink():
+            raise SettingsError(f"{host / place} is a link, which leads elsewhere; put what it stands for there first.")
 
 
 def _write_manifest(host: Path, manifest: Manifest) -> None:
@@ -452,8 +489,6 @@ def _copy(source: Path, target: Path) -> None:
 def _current(folder: Path, name: str) -> str | None:
     """Hash of a file that stands in a folder now; None if none does."""
     path = folder / name
-    if path.is_symlink():
-        raise SettingsError(f"{path} is a link; put the file itself there first.")
     return _hash_of(path) if path.is_file() else None
 
 

@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zemosaic_engine import backend as devices
 from zemosaic_engine.errors import SettingsError
 from zemosaic_engine.geometry import Box
+from zemosaic_engine.machine import backend as devices
 from zemosaic_engine.photometry.apply import apply_tile_photometric_scaling
 from zemosaic_engine.photometry.neutral import equalize_rgb_medians_inplace
-from zemosaic_engine.photometry.overlaps import measure_overlap
-from zemosaic_engine.photometry.scales import SampleFacts, Scales
+from zemosaic_engine.photometry.overlap_fits import measure_overlap
 from zemosaic_engine.photometry.sky import CELL_PX
 from zemosaic_engine.photometry.stars import detect_stars
 from zemosaic_engine.settings import GridSettings, build_settings
 from zemosaic_engine.stacking.combine import Weighing, combine, normalise, scaled_noise, sky_of_stack, weigh
 from zemosaic_engine.stacking.samples import Samples, measure_sample
+from zemosaic_engine.stacking.scales import SampleFacts, Scales
 
 __all__ = [
     "apply_tile_photometric_scaling",

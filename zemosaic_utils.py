@@ -11,9 +11,10 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from zemosaic_engine import fits_files, headers, plan
 from zemosaic_engine.errors import RunError, SettingsError, SubError
-from zemosaic_engine.frames import SubInfo
+from zemosaic_engine.fits import headers, writer
+from zemosaic_engine.subs import stack_plan
+from zemosaic_engine.subs.frames import SubInfo
 from zemosaic_engine.validity import bright_holes
 
 # --- the folder before a run
@@ -62,7 +63,8 @@ def write_plan(
     target = output if output is not None else input_folder / "stack_plan.csv"
     if target.is_dir():
         raise SettingsError(f"The plan {target} is a folder; name a file.")
-    infos, rejected = plan.scan_folder(input_folder, on_file=on_file)
+    found = stack_plan.scan_folder(input_folder, on_file=on_file).without_unsolved()
+    infos, rejected = found.infos, found.rejected
     if not infos:
         first = f" (files set aside: {len(rejected)}, the first: {rejected[0]})" if rejected else ""
         raise RunError(f"No usable sub was found in {input_folder}{first}; no plan was written.")
@@ -71,13 +73,13 @@ def write_plan(
     if before is not None:
         backup = _free_backup_name(target)
         backup.write_bytes(before)
-    plan.write_stack_plan(target, infos)
+    stack_plan.write_stack_plan(target, infos)
     if backup is not None and target.read_bytes() == before:
         backup.unlink()
         backup = None
-    table = plan.rejected_path(target)
+    table = stack_plan.rejected_path(target)
     if rejected:
-        plan.write_rejected(table, rejected)
+        stack_plan.write_rejected(table, rejected)
     else:
         table.unlink(missing_ok=True)  # of an earlier plan
     return PlanOutcome(target, table if rejected else None, infos, rejected, backup)
@@ -140,7 +142,7 @@ def make_preview(mosaic_path: Path, max_px: int) -> bytes:
 
 def write_picture(picture: bytes, path: Path) -> None:
     """Write the bytes of a picture, whole or not at all."""
-    with fits_files.atomic_path(path) as temporary:
+    with writer.atomic_path(path) as temporary:
         temporary.write_bytes(picture)
 
 

@@ -24,15 +24,20 @@ from typing import IO, Any
 import classic_mode
 import grid_mode
 import zemosaic_utils
-from zemosaic_engine import __version__, memory, mosaic_files, plan, provenance, room
+from zemosaic_engine import __version__
 from zemosaic_engine.clock import PhaseTime, RunClock, with_time_left
-from zemosaic_engine.errors import Cancelled, RunError, SettingsError, SubError, ZeMosaicError
+from zemosaic_engine.errors import Cancelled, RunError, SettingsError, SubError, SubFault, ZeMosaicError
 from zemosaic_engine.events import CancelToken, Event, Level, LogLine, PhaseStarted, Sink, SubSetAside
-from zemosaic_engine.executors.threads import run_interruptibly
-from zemosaic_engine.frames import SubInfo
+from zemosaic_engine.machine import memory
+from zemosaic_engine.machine.threads import run_interruptibly
+from zemosaic_engine.machine.versions import library_versions
+from zemosaic_engine.mosaic import files as mosaic_files
 from zemosaic_engine.resume.run_folder import STATE_NAME, RunFolder
-from zemosaic_engine.run_report import REPORT_NAME, Outcome, RunReport, SetAside, TileFacts
+from zemosaic_engine.run import disk_space, provenance
+from zemosaic_engine.run.report import REPORT_NAME, Outcome, RunReport, SetAside, TileFacts
 from zemosaic_engine.settings import GridSettings, setting_fields
+from zemosaic_engine.subs import stack_plan
+from zemosaic_engine.subs.frames import SubInfo
 
 LOG_NAME = "zemosaic.log"
 EARLIER_LOG_NAME = "zemosaic.earlier.log"
@@ -216,6 +221,7 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
         checkpoints.keep_only_used()
         for line in provenance.cost_lines(clock):
             tell(LogLine(f"[GRID] {line}"))
+        story.tell_faults(tell)
         report = story.finish(outcome)
     log, rejected, told = (order.output / name for name in (LOG_NAME, REJECTED_NAME, REPORT_NAME))
     return RunOutcome(outcome, preview, log, rejected, report.phases, report.seconds, report, told)
@@ -262,7 +268,7 @@ def _check_folders(input_folder: Path, output: Path) -> None:
     try:
         if output.exists() and not output.is_dir():
             raise NotADirectoryError(0, "it is a file")
-        here = room.existing_folder(output)
+        here = disk_space.existing_folder(output)
         if not os.access(here, os.W_OK | os.X_OK):
             raise PermissionError(0, "it is read-only, or belongs to somebody else")
         with tempfile.TemporaryFile(dir=here):
@@ -316,7 +322,7 @@ class _Story:
         self._folder = RunFolder(order.output)
         self._is_held = self._is_open = self._is_finished = False
         values = {field.name: getattr(order.settings, field.name) for field in setting_fields()}
-        versions = {"zemosaic": __version__, **provenance.library_versions()}
+        versions = {"zemosaic": __version__, **library_versions()}
         input_name, output_name = str(order.input.resolve()), str(order.output.resolve())
         self._report = RunReport(mode, "running", input_name, output_name, _now(), values, versions)
 
@@ -345,10 +351,25 @@ class _Story:
         if self._is_open and isinstance(event, PhaseStarted):
             self._write_progress()
 
+    def tell_faults(self, tell: Sink) -> None:
+        """Say at the end how many subs are not in the mosaic because the program failed on them."""
+        count = sum(isinstance(error, SubFault) for error in self.log.set_aside)
+        self._report = replace(self._report, faults=count)
+        if count:
+            were = "1 sub was" if count == 1 else f"{count} subs were"
+            it = "it" if count == 1 else "them"
+            tell(
+                LogLine(
+                    f"[GRID] {were} set aside because the program failed on {it}, which is a fault of the program: "
+                    f"please report it with {LOG_NAME}",
+                    "WARN",
+                )
+            )
+
     def finish(self, outcome: grid_mode.GridOutcome) -> RunReport:
         """Table and report of a run that is done."""
         output = self._order.output
-        plan.write_rejected(output / REJECTED_NAME, self.log.set_aside)
+        stack_plan.write_rejected(output / REJECTED_NAME, self.log.set_aside)
         self._report = replace(
             self._report,
             subs_used=[str(path) for path in outcome.used],
@@ -381,7 +402,7 @@ class _Story:
         self.log.failed(error)
         # What is wrong is told already; that its table or report cannot be written either adds nothing.
         with suppress(RunError):
-            plan.write_rejected(self._order.output / REJECTED_NAME, self.log.set_aside)
+            stack_plan.write_rejected(self._order.output / REJECTED_NAME, self.log.set_aside)
         with suppress(RunError):
             told = str(error) if isinstance(error, ZeMosaicError) else f"{type(error).__name__}: {error}"
             self._write_report("cancelled" if isinstance(error, Cancelled | KeyboardInterrupt) else "failed", told)
@@ -448,6 +469,7 @@ class RunLog:
         self._lock = threading.Lock()
         self._pending = bytearray()
         self._is_over = False
+        self._places: set[str] = set()
         self._file: IO[bytes] | None = None
 
     def open(self, path: Path) -> None:
@@ -470,6 +492,8 @@ class RunLog:
                 self._write(event.level, event.text)
             elif isinstance(event, SubSetAside):
                 self.set_aside.append(event.error)
+                if isinstance(event.error, SubFault):
+                    self._write_trace(event.error.trace)
             elif isinstance(event, PhaseStarted):
                 self._write("INFO", f"[GRID] Phase {event.number}: {event.name}")
             self._sink(event)
@@ -484,6 +508,14 @@ class RunLog:
             else:  # not foreseen: whoever mends it needs the place
                 for line in "".join(traceback.format_exception(error)).splitlines():
                     self._write("ERROR", f"[GRID] {line}")
+
+    def _write_trace(self, trace: str) -> None:
+        """Where the program failed, once for each place: thousands of subs may fail in one."""
+        place = trace.rpartition("\n  File ")[2].partition("\n")[0]
+        if place not in self._places:
+            self._places.add(place)
+            for line in trace.splitlines():
+                self._write("ERROR", f"[GRID] {line}")
 
     def close(self) -> None:
         """Close the file; what a computation that was left behind says later, nobody hears."""

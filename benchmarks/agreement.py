@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from benchmarks.measures import MMAG
 from benchmarks.oracle import TrueSub, true_sub
 from benchmarks.posterior import Posterior, fitted_terms, predicted_large_scale
-from zemosaic_engine.frames import SubInfo
-from zemosaic_engine.hot_pixels import sensor_key
 from zemosaic_engine.photometry.calibration import PATTERN_TERMS, SubCalibration
-from zemosaic_engine.photometry.measurements import SubMeasurement
-from zemosaic_engine.photometry.survey import SurveySolution
 from zemosaic_engine.simulate.survey import SurveyTruth
-from zemosaic_engine.stacking import survey as stacking_survey
+from zemosaic_engine.subs.frames import SubInfo
+from zemosaic_engine.subs.hot_pixels import sensor_key
+from zemosaic_engine.survey import calibrate as stacking_survey
+from zemosaic_engine.survey.measurements import SubMeasurement
+from zemosaic_engine.survey.solve import SurveySolution
 
 FloatArray = NDArray[np.float64]
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from zemosaic_engine import drizzle
-from zemosaic_engine.demosaic import demosaic
+from zemosaic_engine.canvas.pixel_maps import pixel_map
+from zemosaic_engine.canvas.plan import plan_canvas
 from zemosaic_engine.geometry import Box
 from zemosaic_engine.kernels import combining, reference
-from zemosaic_engine.warp import pixel_map, resample
-from zemosaic_engine.wcs import plan_canvas
+from zemosaic_engine.stacking import drizzle
+from zemosaic_engine.stacking.resample import resample
+from zemosaic_engine.subs.demosaic import demosaic
 
 from .planning import made_up_infos
 

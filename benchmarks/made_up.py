@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from zemosaic_engine.photometry.measurements import SkyCells, StarFluxes, SubMeasurement
+from zemosaic_engine.survey.measurements import SkyCells, StarFluxes, SubMeasurement
 
 FloatArray = NDArray[np.float64]
 

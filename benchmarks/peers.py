@@ -18,9 +18,9 @@ import numpy as np
 from astropy.io import fits
 
 from benchmarks.costs import Cost, cost_of, total_cost
-from zemosaic_engine.frames import read_sub_info
 from zemosaic_engine.simulate.survey import SurveyTruth
 from zemosaic_engine.simulate.truth import Mosaic, read_mosaic
+from zemosaic_engine.subs.frames import read_sub_info
 
 _SWARP = {
     "COMBINE_TYPE": "CLIPPED", "RESAMPLING_TYPE": "LANCZOS3", "SUBTRACT_BACK": "Y", "VERBOSE_TYPE": "QUIET",

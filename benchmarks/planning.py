@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 from astropy.wcs import WCS
 
-from zemosaic_engine.footprints import Footprint, footprint_of, lay_out_tiles
-from zemosaic_engine.frames import SubInfo
+from zemosaic_engine.canvas.footprints import Footprint, footprint_of
+from zemosaic_engine.canvas.plan import plan_canvas, split_by_agreement
+from zemosaic_engine.canvas.tile_layout import lay_out_tiles
 from zemosaic_engine.geometry import partition
-from zemosaic_engine.hot_pixels import choose_subs
-from zemosaic_engine.photometry.overlaps import OverlapFit
-from zemosaic_engine.photometry.tile_scaling import PairFit, solve_tile_scaling
-from zemosaic_engine.tile_overlaps import find_overlaps
-from zemosaic_engine.tiles import Tile, TileHealth
-from zemosaic_engine.wcs import plan_canvas, split_by_agreement
+from zemosaic_engine.photometry.overlap_fits import OverlapFit
+from zemosaic_engine.subs.frames import SubInfo
+from zemosaic_engine.subs.hot_pixels import choose_subs
+from zemosaic_engine.tiles.overlaps import find_overlaps
+from zemosaic_engine.tiles.scaling import PairFit, solve_tile_scaling
+from zemosaic_engine.tiles.tile import Tile, TileHealth
 
 SHAPE = (1920, 1080)
 SCALE_ARCSEC = 2.39

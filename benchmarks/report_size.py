@@ -16,7 +16,7 @@ from astropy.table import Table
 
 from benchmarks import chromium
 from zemosaic_app.report import write_report
-from zemosaic_engine.run_report import PhaseTime, RunReport, SetAside, TileFacts
+from zemosaic_engine.run.report import PhaseTime, RunReport, SetAside, TileFacts
 
 _SESSIONS, _TILES_ACROSS = 40, 32
 

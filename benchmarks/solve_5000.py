@@ -21,8 +21,8 @@ import numpy as np
 
 from benchmarks.made_up import make_up_survey
 from benchmarks.measures import MMAG
-from zemosaic_engine.memory import peak_rss_bytes
-from zemosaic_engine.photometry.survey import solve_survey
+from zemosaic_engine.machine.memory import peak_rss_bytes
+from zemosaic_engine.survey.solve import solve_survey
 
 _SUBS_A_PANEL = 50
 _MOST_SECONDS, _MOST_GB = 10.0, 1.0

@@ -14,23 +14,25 @@ from functools import wraps
 from typing import Any
 
 from zemosaic_app import cli
-from zemosaic_engine import drizzle, loading, sub_parts, survey_photometry
 from zemosaic_engine.kernels import combining
-from zemosaic_engine.stacking import blocks, placing, shelf, survey
+from zemosaic_engine.stacking import blocks, drizzle, place
+from zemosaic_engine.subs import loader, parts
+from zemosaic_engine.survey import calibrate, measure
+from zemosaic_engine.tiles import store
 
 #: What is timed: a name, and where its functions are looked up. None of them calls another.
 STEPS: dict[str, list[tuple[Any, str]]] = {
-    "whole subs: reading and demosaicing": [(loading, "load_frame")],
-    "whole subs: background, stars": [(loading, "find_sources"), (loading, "detect_stars")],
-    "whole subs: cells of the sky": [(survey_photometry, "measure_cells"), (survey_photometry, "sky_of")],
-    "maps": [(survey_photometry, "pixel_map"), (blocks, "pixel_map"), (drizzle, "pixel_map")],
-    "solution of the survey": [(survey, "solve_survey")],
-    "parts: reading and demosaicing": [(sub_parts.SubParts, "read")],
-    "parts: resampling and calibrating": [(placing.Placer, "_interpolate")],
+    "whole subs: reading and demosaicing": [(loader, "load_frame")],
+    "whole subs: background, stars": [(loader, "find_sources"), (loader, "detect_stars")],
+    "whole subs: cells of the sky": [(measure, "measure_cells"), (measure, "sky_of")],
+    "maps": [(measure, "pixel_map"), (blocks, "pixel_map"), (drizzle, "pixel_map")],
+    "solution of the survey": [(calibrate, "solve_survey")],
+    "parts: reading and demosaicing": [(parts.SubParts, "read")],
+    "parts: resampling and calibrating": [(place.Placer, "_interpolate")],
     "parts: dropping": [(drizzle, "drop")],
     "parts: noise": [(blocks, "sky_noise")],
     "rejection and combination": [(combining, "combine_rows")],
-    "tiles: examining and writing": [(shelf, "examine"), (shelf, "write_tile")],
+    "tiles: examining and writing": [(store, "examine"), (store, "write_tile")],
 }
 
 
@@ -62,8 +64,8 @@ def main(arguments: list[str]) -> int:
     """Run Grid Mode with timers and print them."""
     timers = Timers()
     for step, places in STEPS.items():
-        for place, name in places:
-            setattr(place, name, timers.around(step, getattr(place, name)))
+        for module, name in places:
+            setattr(module, name, timers.around(step, getattr(module, name)))
     code = cli.main(["grid", *arguments])
     total = time.process_time()
     print(f"\n{'seconds of processors':36s} {'':8s}   calls")

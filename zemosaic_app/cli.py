@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
 DONE, FAILED, WRONG_USAGE, INCOMPLETE, STOPPED = 0, 1, 2, 3, 130
 
+#: Names of `zemosaic_engine.simulate.survey.PRESETS`, which is not imported for the help.
+SIMULATED = (
+    "tiny", "small", "bench", "pedestal", "glow", "dust", "moon", "clouds", "dark-subtracted", "registered", "unit",
+)  # fmt: skip
+
 _EXIT_CODES = (
     "exit codes: 0 done; 1 the run failed; 2 wrong usage or settings; "
     "3 done, but subs or tiles were left out; 130 stopped"
@@ -137,7 +142,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     simulate = _add_command(commands, "simulate", _run_simulate, "make a survey of subs with known truth")
     simulate.add_argument("output", type=Path, metavar="OUT", help="folder for the subs; made if missing")
-    simulate.add_argument("--preset", choices=("tiny", "small", "bench"), default="small", help="size [default small]")
+    simulate.add_argument(
+        "--preset", choices=SIMULATED, default="small", help="size, or a trouble to make [default small]"
+    )
     simulate.add_argument("--seed", type=int, default=1, metavar="N", help="another number, another sky [default 1]")
 
     demo = _add_command(commands, "demo", _run_demo, "simulate a small survey, make its mosaic, compare with the truth")
@@ -464,7 +471,7 @@ def _quiet_libraries(sink: Sink) -> Iterator[None]:
 
 def _leave(code: int) -> int:
     """End the process at once if a computation that nobody waits for would keep it."""
-    from zemosaic_engine.executors.threads import work_left_behind
+    from zemosaic_engine.machine.threads import work_left_behind
 
     if work_left_behind():
         sys.stdout.flush()

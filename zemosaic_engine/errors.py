@@ -44,3 +44,20 @@ class SubError(ZeMosaicError):
 
     def __str__(self) -> str:
         return f"{self.path.name}: {self.reason}"
+
+
+class SubFault(SubError):  # noqa: N818 - the fault is ours, not the sub's
+    """The program failed on one sub in a way that nobody foresaw; the run goes on without it.
+
+    Parameters
+    ----------
+    path, reason
+        As in `SubError`.
+    trace : str
+        The traceback, for the log.
+    """
+
+    def __init__(self, path: str | Path, reason: str, trace: str = "") -> None:
+        super().__init__(path, reason)
+        self.args = (str(path), reason, trace)
+        self.trace = trace

@@ -73,7 +73,7 @@ def test_it_is_our_kit_in_the_hosts_daemonic_process(host, run):
     assert end["daemonic"] is True
     assert end["children"] == []
     assert end["package"] == str(host / "__init__.py")
-    assert {"grid_mode", "zemosaic_engine.warp", "zemosaic_engine.kernels.compiled"} <= set(end["files"])
+    assert {"grid_mode", "zemosaic_engine.canvas.pixel_maps", "zemosaic_engine.kernels.compiled"} <= set(end["files"])
     assert all(path.startswith(str(host)) for path in end["files"].values())
     assert "DEBUG" in end["logged"]  # the host drops that level, the logger has it
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -38,7 +40,7 @@ def host(tmp_path):
 def small_kit(tmp_path, monkeypatch):
     """A kit of four files in the place of the real one: its contents can be changed, and every step is quick."""
     source = tmp_path / "kit"
-    names = ("grid_mode.py", "zemosaic_stack_core.py", "zemosaic_engine/__init__.py", "zemosaic_engine/wcs.py")
+    names = ("grid_mode.py", "zemosaic_stack_core.py", "zemosaic_engine/__init__.py", "zemosaic_engine/geometry.py")
     for name in names:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_text(f"# {name}, first version\n")
@@ -80,19 +82,19 @@ def test_a_second_patch_upgrades_in_place(host, small_kit):
     before = tree(host)
     patch(host, quiet)
     (small_kit / "grid_mode.py").write_text("# second version\n")
-    (small_kit / "zemosaic_engine/wcs.py").unlink()
-    (small_kit / "zemosaic_engine/canvas.py").write_text("# new\n")
+    (small_kit / "zemosaic_engine/geometry.py").unlink()
+    (small_kit / "zemosaic_engine/novelty.py").write_text("# new\n")
     outcome = patch(host, quiet)
     actions = {step.name: step.action for step in outcome.steps}
     assert actions == {
         "grid_mode.py": "upgrade",
         "zemosaic_stack_core.py": "keep",
         "zemosaic_engine/__init__.py": "keep",
-        "zemosaic_engine/canvas.py": "add",
-        "zemosaic_engine/wcs.py": "remove",
+        "zemosaic_engine/novelty.py": "add",
+        "zemosaic_engine/geometry.py": "remove",
     }
     assert (host / "grid_mode.py").read_text() == "# second version\n"
-    assert not (host / "zemosaic_engine/wcs.py").exists()
+    assert not (host / "zemosaic_engine/geometry.py").exists()
     revert(host, quiet)
     assert tree(host) == before
 
@@ -170,15 +172,15 @@ def test_a_real_kill_leaves_what_the_next_command_mends(host):
 
 def test_what_a_user_changed_is_not_destroyed(host, small_kit):
     patch(host, quiet)
-    mine = host / "zemosaic_engine/wcs.py"
+    mine = host / "zemosaic_engine/geometry.py"
     mine.write_text("# my own idea\n")
     state = tree(host)
     for operation in (patch, revert):
-        with pytest.raises(SettingsError, match=r"zemosaic_engine/wcs\.py was changed .*--keep-changed"):
+        with pytest.raises(SettingsError, match=r"zemosaic_engine/geometry\.py was changed .*--keep-changed"):
             operation(host, quiet)
         assert tree(host) == state
     outcome = revert(host, quiet, adopt=True)
-    assert outcome.notes == ["zemosaic_engine/wcs.py was changed since and stays as it is"]
+    assert outcome.notes == ["zemosaic_engine/geometry.py was changed since and stays as it is"]
     assert mine.read_text() == "# my own idea\n"
     assert not (host / MANIFEST_NAME).exists()
 
@@ -198,7 +200,7 @@ def test_files_that_somebody_keeps_beside_the_kit_stay(host, small_kit):
     (host / "zemosaic_engine/notes.txt").write_text("mine")
     revert(host, quiet)
     assert (host / "zemosaic_engine/notes.txt").read_text() == "mine"
-    assert not (host / "zemosaic_engine/wcs.py").exists()
+    assert not (host / "zemosaic_engine/geometry.py").exists()
 
 
 def test_a_damaged_backup_is_noticed_before_anything_is_touched(host, small_kit):
@@ -299,3 +301,81 @@ def test_before_the_patch_the_host_has_no_grid_mode(tmp_path, host):
     (source / "stack_plan.csv").write_text("file_path\n")
     told = run_host(host, source, tmp_path / "out", "HEAD")
     assert told["messages"][0][:3] == ["classic flow", None, "WARN"]
+
+
+# --- a manifest or a folder that somebody tampered with
+
+
+def tampered(host, **files):
+    """The manifest of a host with other files in it."""
+    path = host / MANIFEST_NAME
+    content = json.loads(path.read_text())
+    content["files"] |= files
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("adopt", [False, True])
+@pytest.mark.parametrize("operation", [patch, revert])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../victim.txt", "zemosaic_engine/../../victim.txt", "/absolute", "zemosaic_engine/./wcs.py",
+        "zemosaic_worker.py", "zemosaic_engine//etc/passwd", "..\\victim.txt", "zemosaic_engine/..\\..\\victim.txt",
+        "C:/victim.txt", "zemosaic_engine", "", "zemosaic_engine/a\0b",
+    ],
+)  # fmt: skip
+def test_a_manifest_reaches_no_file_that_is_not_of_the_kit(host, small_kit, name, operation, adopt):
+    patch(host, quiet)
+    victim = host.parent / "victim.txt"
+    victim.write_text("precious")
+    name = str(victim) if name == "/absolute" else name
+    digest = hashlib.sha256(b"precious").hexdigest()
+    tampered(host, **{name: {"kit": [digest], "own": None}})
+    before = tree(host)
+    with pytest.raises(RunError, match="is no file of the kit"):
+        operation(host, quiet, adopt=adopt)
+    assert victim.read_text() == "precious"
+    assert tree(host) == before
+
+
+@pytest.mark.parametrize(
+    "entry", [{"kit": ["a" * 63], "own": None}, {"kit": [5], "own": None}, {"kit": [], "own": "x"}]
+)
+def test_a_manifest_without_sums_is_refused(host, small_kit, entry):
+    patch(host, quiet)
+    tampered(host, **{"zemosaic_engine/geometry.py": entry})
+    with pytest.raises(RunError, match="SHA-256"):
+        revert(host, quiet)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links of POSIX")
+@pytest.mark.parametrize("operation", [patch, revert])
+@pytest.mark.parametrize(
+    "link",
+    [
+        "zemosaic_engine",
+        BACKUP_NAME,
+        f"{BACKUP_NAME}/zemosaic_engine",
+        "zemosaic_engine/__pycache__",
+        "__pycache__",
+        "zemosaic_engine/geometry.py",
+    ],
+)
+def test_nothing_is_written_or_removed_through_a_link(host, small_kit, link, operation):
+    patch(host, quiet)
+    place, outside = host / link, host.parent / "outside"
+    if place.exists():
+        place.rename(outside)
+    else:
+        outside.mkdir()
+    if outside.is_dir():
+        (outside / "grid_mode.cpython-311.pyc").write_text("precious")
+        (outside / "wcs.cpython-311.pyc").write_text("precious")
+    place.parent.mkdir(exist_ok=True, parents=True)
+    place.symlink_to(outside)
+    (small_kit / "zemosaic_engine/geometry.py").write_text("# second version\n")
+    before, there = tree(host), tree(outside) if outside.is_dir() else outside.read_bytes()
+    with pytest.raises(SettingsError, match="is a link, which leads elsewhere"):
+        operation(host, quiet)
+    assert tree(host) == before
+    assert (tree(outside) if outside.is_dir() else outside.read_bytes()) == there

@@ -15,20 +15,21 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import zemosaic_worker
-from zemosaic_engine import backend
+from zemosaic_engine.canvas.pixel_maps import PixelMap
 from zemosaic_engine.errors import RunError
 from zemosaic_engine.events import CancelToken, LogLine
 from zemosaic_engine.geometry import Box
 from zemosaic_engine.kernels import combining, cuda, reference
 from zemosaic_engine.kernels.reference import COMBINE, REJECT, CombineOptions, Dropped
+from zemosaic_engine.machine import backend
 from zemosaic_engine.photometry.calibration import SubCalibration
-from zemosaic_engine.photometry.scales import SampleFacts, Scales
 from zemosaic_engine.photometry.stars import no_stars
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
 from zemosaic_engine.stacking.combine import combine
+from zemosaic_engine.stacking.resample import kernel_stretch, resample
 from zemosaic_engine.stacking.samples import Drops, Samples
-from zemosaic_engine.warp import PixelMap, kernel_stretch, resample
+from zemosaic_engine.stacking.scales import SampleFacts, Scales
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler")
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import zemosaic_stack_core as core
-from zemosaic_engine import backend
 from zemosaic_engine.geometry import Box
-from zemosaic_engine.photometry.scales import SampleFacts, Scales
+from zemosaic_engine.machine import backend
 from zemosaic_engine.photometry.sky import cell_medians, sky_noise
 from zemosaic_engine.photometry.stars import no_stars
 from zemosaic_engine.settings import GridSettings
+from zemosaic_engine.stacking.scales import SampleFacts, Scales
 
 DEVICE = xp.Device("device1")
 SHAPE = (40, 56, 3)

@@ -8,12 +8,12 @@ from drizzle.resample import Drizzle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zemosaic_engine import drizzle
-from zemosaic_engine.demosaic import pattern_channels
+from zemosaic_engine.canvas.pixel_maps import PixelMap
 from zemosaic_engine.geometry import Box
 from zemosaic_engine.kernels import reference
 from zemosaic_engine.photometry.calibration import SubCalibration
-from zemosaic_engine.warp import PixelMap
+from zemosaic_engine.stacking import drizzle
+from zemosaic_engine.subs.demosaic import pattern_channels
 
 SOURCE = (23, 19)
 STEP = 8

@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from zemosaic_engine.backend import to_device, to_numpy
-from zemosaic_engine.demosaic import COLOUR_SHARE, PADDING, bayer_taps, demosaic, pattern_channels
+from zemosaic_engine.canvas.pixel_maps import PixelMap
 from zemosaic_engine.geometry import Box
 from zemosaic_engine.kernels import combining, cpu, demosaicing, drops, reference, resampling
 from zemosaic_engine.kernels.reference import COMBINE, REJECT, CombineOptions
-from zemosaic_engine.warp import PixelMap, kernel_stretch, resample
+from zemosaic_engine.machine.backend import to_device, to_numpy
+from zemosaic_engine.stacking.resample import kernel_stretch, resample
+from zemosaic_engine.subs.demosaic import COLOUR_SHARE, PADDING, bayer_taps, demosaic, pattern_channels
 
 DEVICE = array_api_strict.Device("device1")
 ON_DEVICE = array_api_strict.asarray(np.zeros(1, np.float32), device=DEVICE)

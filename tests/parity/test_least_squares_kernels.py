@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from zemosaic_engine.kernels import least_squares
-from zemosaic_engine.photometry.elimination import Layout, Records, _Equations
+from zemosaic_engine.survey.elimination import Layout, Records, _Equations
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ from astropy.wcs import WCS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zemosaic_engine import drizzle
+from zemosaic_engine.canvas.coordinates import pixel_to_sky, sky_to_pixel
+from zemosaic_engine.canvas.pixel_maps import pixel_map
 from zemosaic_engine.geometry import Box
-from zemosaic_engine.warp import pixel_map, pixel_to_sky, sky_to_pixel
+from zemosaic_engine.stacking import drizzle
 
 SHAPE, CANVAS = (270, 480), (600, 620)
 

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.planning import made_up_infos, made_up_tiles
-from zemosaic_engine.footprints import footprint_of
-from zemosaic_engine.photometry import solve
-from zemosaic_engine.photometry.solve import Reports, solve_agreement
-from zemosaic_engine.tile_overlaps import find_overlaps
-from zemosaic_engine.tiles import Tile
-from zemosaic_engine.warp import footprint_box, footprint_polygon
-from zemosaic_engine.wcs import plan_canvas, split_by_agreement
+from zemosaic_engine.canvas.coordinates import footprint_box, footprint_polygon
+from zemosaic_engine.canvas.footprints import footprint_of
+from zemosaic_engine.canvas.plan import plan_canvas, split_by_agreement
+from zemosaic_engine.photometry import agreement
+from zemosaic_engine.photometry.agreement import Reports, solve_agreement
+from zemosaic_engine.tiles.overlaps import find_overlaps
+from zemosaic_engine.tiles.tile import Tile
 
 
 @settings(max_examples=20, deadline=None)
@@ -66,9 +66,9 @@ def test_errors_of_sparse_solutions_are_those_of_the_dense_inverse(side, seed):
     reports = Reports(pairs.ravel(), np.repeat(np.arange(len(pairs)), 2), value, sigma)
     ranking = list(rng.permutation(side * side))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(solve, "_is_dense", lambda system: True)
+        patch.setattr(agreement, "_is_dense", lambda system: True)
         dense = solve_agreement(reports, side * side, ranking, robust=False)
-        patch.setattr(solve, "_is_dense", lambda system: False)
+        patch.setattr(agreement, "_is_dense", lambda system: False)
         sparse = solve_agreement(reports, side * side, ranking, robust=False)
     np.testing.assert_allclose(sparse.correction, dense.correction, atol=1e-10)
     np.testing.assert_allclose(sparse.error, dense.error, rtol=1e-9)

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from astropy.wcs import WCS
 
-from zemosaic_engine.blend import edge_taper
-from zemosaic_engine.canvas import Canvas
+from zemosaic_engine.canvas.plan import CanvasPlan
 from zemosaic_engine.geometry import Box, partition
+from zemosaic_engine.mosaic.blend import edge_taper
+from zemosaic_engine.mosaic.coadd import Canvas
 from zemosaic_engine.validity import erode
-from zemosaic_engine.wcs import CanvasPlan
 
 
 def gnomonic(shape, scale_deg=0.001):

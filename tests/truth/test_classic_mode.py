@@ -16,9 +16,9 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 import classic_mode
-from zemosaic_engine.canvas import Mosaic
 from zemosaic_engine.errors import Cancelled, SettingsError
 from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, Teller
+from zemosaic_engine.mosaic.coadd import Mosaic
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, SurveyTruth, simulate_survey
 from zemosaic_engine.simulate.truth import TruthReport, compare_with_truth

@@ -12,10 +12,10 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 import grid_mode
-from zemosaic_engine import memory
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError
 from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, Progress, TileCount
-from zemosaic_engine.mosaic_files import planned_bytes
+from zemosaic_engine.machine import memory
+from zemosaic_engine.run.disk_space import planned_bytes
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, load_truth, render_sub, simulate_survey
 from zemosaic_engine.simulate.truth import compare_with_truth
@@ -412,7 +412,7 @@ def test_several_filters_are_named_with_the_option_that_chooses(survey, tmp_path
 
 
 def test_the_solver_for_many_subs_makes_the_same_mosaic(survey, tiny, tmp_path, monkeypatch):
-    from zemosaic_engine.photometry import survey as survey_photometry
+    from zemosaic_engine.survey import solve as survey_photometry
 
     monkeypatch.setattr(survey_photometry, "_MANY", 5)
     outcome, _ = run(survey, tmp_path)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from zemosaic_engine.photometry.overlaps import measure_overlap
+from zemosaic_engine.photometry.overlap_fits import measure_overlap
 
 SHAPE = (160, 320)
 

@@ -9,17 +9,11 @@ import pytest
 from astropy.wcs import WCS
 from reproject import reproject_interp
 
+from zemosaic_engine.canvas.coordinates import footprint_box, footprint_polygon, pixel_to_sky, sky_to_pixel
+from zemosaic_engine.canvas.pixel_maps import pixel_map
 from zemosaic_engine.geometry import Box
-from zemosaic_engine.memory import SampleStore
-from zemosaic_engine.warp import (
-    footprint_box,
-    footprint_polygon,
-    kernel_table,
-    pixel_map,
-    pixel_to_sky,
-    resample,
-    sky_to_pixel,
-)
+from zemosaic_engine.machine.memory import SampleStore
+from zemosaic_engine.stacking.resample import kernel_table, resample
 
 KERNELS = ["nearest", "bilinear", "cubic", "lanczos3"]
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from zemosaic_engine.photometry.overlaps import OverlapFit
-from zemosaic_engine.photometry.solve import Reports, solve_agreement
-from zemosaic_engine.photometry.tile_scaling import PairFit, solve_tile_scaling
+from zemosaic_engine.photometry.agreement import Reports, solve_agreement
+from zemosaic_engine.photometry.overlap_fits import OverlapFit
+from zemosaic_engine.tiles.scaling import PairFit, solve_tile_scaling
 
 
 def grid_reports(rows, columns, truth, sigma, rng):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from zemosaic_engine.photometry.scales import SampleFacts, solve_scales
 from zemosaic_engine.photometry.stars import Stars, detect_stars, group_by_position, match_fluxes, starless_pixels
+from zemosaic_engine.stacking.scales import SampleFacts, solve_scales
 
 SHAPE = (300, 400)
 

@@ -7,16 +7,17 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
+from zemosaic_engine.canvas.pixel_maps import PixelMap, pixel_map
 from zemosaic_engine.geometry import Box
-from zemosaic_engine.photometry import survey as survey_module
 from zemosaic_engine.photometry.calibration import SubCalibration, sensor_places
-from zemosaic_engine.photometry.elimination import group_subs
-from zemosaic_engine.photometry.measurements import SkyCells, StarFluxes, SubMeasurement, measure_cells
-from zemosaic_engine.photometry.sub_health import far_from_session
-from zemosaic_engine.photometry.survey import solve_survey
-from zemosaic_engine.photometry.survey_cells import coarsened, match_cells
-from zemosaic_engine.stacking.sky_map import sky_map
-from zemosaic_engine.warp import PixelMap, pixel_map, resample
+from zemosaic_engine.stacking.resample import resample
+from zemosaic_engine.survey import solve as survey_module
+from zemosaic_engine.survey.cells import coarsened, match_cells
+from zemosaic_engine.survey.elimination import group_subs
+from zemosaic_engine.survey.health import far_from_session
+from zemosaic_engine.survey.measurements import SkyCells, StarFluxes, SubMeasurement, measure_cells
+from zemosaic_engine.survey.sky_map import sky_map
+from zemosaic_engine.survey.solve import solve_survey
 
 WIDTH, HEIGHT, CELL = 400, 300, 20
 HALF = np.hypot(WIDTH, HEIGHT) / 2

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from zemosaic_engine.photometry.tile_gradients import GradientCells, plane_at, solve_tile_gradients, tile_places
+from zemosaic_engine.tiles.gradients import GradientCells, plane_at, solve_tile_gradients, tile_places
 
 
 def grid_cells(planes, rows, columns, noise, rng):

@@ -6,8 +6,8 @@ import array_api_strict
 import numpy as np
 import pytest
 
-from zemosaic_engine import backend
 from zemosaic_engine.errors import SettingsError
+from zemosaic_engine.machine import backend
 
 DEVICE = array_api_strict.Device("device1")
 

@@ -13,9 +13,10 @@ from astropy.io import fits
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from zemosaic_engine import fits_files
 from zemosaic_engine.errors import RunError, SubError
-from zemosaic_engine.fits_files import atomic_path, find_image, read_header, read_image, write_fits
+from zemosaic_engine.fits import reader
+from zemosaic_engine.fits.reader import find_image, read_header, read_image
+from zemosaic_engine.fits.writer import atomic_path, write_fits
 
 SHAPE = (24, 36)
 
@@ -243,7 +244,7 @@ def test_header_is_read_without_the_pixels(tmp_path, monkeypatch):
     """Thousands of headers must cost little: no more than the first blocks are read."""
     save(tmp_path / "a.fits", np.zeros((500, 500), np.uint16))
     read = []
-    opened = fits_files._opened
+    opened = reader._opened
 
     class Counting:
         def __init__(self, file):
@@ -253,12 +254,12 @@ def test_header_is_read_without_the_pixels(tmp_path, monkeypatch):
             read.append(size)
             return self._file.read(size)
 
-    @fits_files.contextmanager
+    @reader.contextmanager
     def counting(path):
         with opened(path) as file:
             yield Counting(file)
 
-    monkeypatch.setattr(fits_files, "_opened", counting)
+    monkeypatch.setattr(reader, "_opened", counting)
     read_header(tmp_path / "a.fits")
     assert sum(read) <= 4 * 2880
 

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from zemosaic_engine import fits_streams
 from zemosaic_engine.errors import Cancelled
-from zemosaic_engine.fits_files import write_fits
+from zemosaic_engine.fits import streams
+from zemosaic_engine.fits.writer import write_fits
 
 
 @pytest.mark.parametrize("shape", [(3,), (5, 7), (3, 7, 5), (2, 501, 303)])
 @pytest.mark.parametrize("dtype", ["f4", "f8", "u1", "u2", "i2", "i4"])
 def test_astropy_reads_what_was_written(tmp_path, monkeypatch, shape, dtype):
-    monkeypatch.setattr(fits_streams, "_PIECE_BYTES", 10_001)
-    monkeypatch.setattr(fits_streams, "_SYNC_BYTES", 50_000)
+    monkeypatch.setattr(streams, "_PIECE_BYTES", 10_001)
+    monkeypatch.setattr(streams, "_SYNC_BYTES", 50_000)
     pixels = (np.random.default_rng(1).random(shape) * 200).astype(dtype)
     strided = np.moveaxis(np.ascontiguousarray(np.moveaxis(pixels, 0, -1)), -1, 0)
     hdus = [fits.PrimaryHDU(pixels), fits.ImageHDU(strided, name="AGAIN"), fits.ImageHDU(name="EMPTY")]
@@ -55,7 +55,7 @@ def test_the_same_images_give_the_same_bytes(tmp_path):
 
 
 def test_writing_stops_where_it_is_asked_and_leaves_the_older_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(fits_streams, "_PIECE_BYTES", 1000)
+    monkeypatch.setattr(streams, "_PIECE_BYTES", 1000)
     path = tmp_path / "a.fits"
     path.write_bytes(b"older")
     calls = []

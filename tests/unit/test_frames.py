@@ -11,8 +11,15 @@ import pytest
 from astropy.io import fits
 
 from zemosaic_engine.errors import SubError
-from zemosaic_engine.frames import bayer_pattern, load_frame, read_stored_pixels, read_sub_info
-from zemosaic_engine.headers import HeaderCards
+from zemosaic_engine.fits.headers import HeaderCards
+from zemosaic_engine.subs.frames import (
+    UnsolvedSub,
+    bayer_pattern,
+    load_frame,
+    read_stored_pixels,
+    read_sub,
+    read_sub_info,
+)
 
 SHAPE = (60, 80)
 SCALE = 2.4 / 3600
@@ -212,6 +219,29 @@ def test_no_plate_solution(tmp_path):
     fits.PrimaryHDU(sky()).writeto(path)
     with pytest.raises(SubError, match=r"^a\.fits: it has no celestial WCS: it was not plate-solved$"):
         read_sub_info(path)
+
+
+def test_an_unsolved_sub_becomes_a_solved_one(tmp_path):
+    solved = read_sub_info(save(tmp_path / "a.fits", sky(), BAYERPAT="RGGB", EXPTIME=10.0, FILTER="LP", SATURATE=60000))
+    header = fits.getheader(solved.path)
+    for keyword in ("CTYPE1", "CTYPE2"):
+        del header[keyword]
+    header["RA"] = 83.8
+    fits.PrimaryHDU(sky(), header).writeto(tmp_path / "u.fits")
+    unsolved = read_sub(tmp_path / "u.fits")
+    assert isinstance(unsolved, UnsolvedSub)
+    assert unsolved.reason == "it has no celestial WCS: it was not plate-solved"
+    assert unsolved.header.number("RA") == 83.8
+    again = unsolved.solved(solved.wcs)
+    assert {**vars(again), "path": None} == {**vars(solved), "path": None}
+
+
+def test_a_wrong_solution_is_none(tmp_path):
+    solved = read_sub_info(save(tmp_path / "a.fits", sky()))
+    fits.setval(solved.path, "CRVAL2", value=95.0)
+    unsolved = read_sub(solved.path)
+    assert isinstance(unsolved, UnsolvedSub)
+    assert "its plate solution is wrong" in unsolved.reason
 
 
 def test_text_file(tmp_path):

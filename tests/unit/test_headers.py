@@ -15,7 +15,7 @@ from astropy.wcs import WCS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zemosaic_engine.headers import HeaderCards, celestial_wcs, image_center_deg, parse_value, pixel_scale_arcsec
+from zemosaic_engine.fits.headers import HeaderCards, celestial_wcs, image_center_deg, parse_value, pixel_scale_arcsec
 
 SHAPE = (200, 300)
 SCALE = 2.4 / 3600

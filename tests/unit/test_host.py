@@ -8,7 +8,7 @@ import pytest
 
 from zemosaic_engine.errors import SettingsError
 from zemosaic_engine.events import LogLine, PhaseStarted, Progress, SubCount, TileCount, TimeLeft
-from zemosaic_engine.host import HostCallback, host_configuration, host_settings, telemetry_interval_s
+from zemosaic_engine.run.host import HostCallback, host_configuration, host_settings, telemetry_interval_s
 
 CHOSEN = {
     "stack_norm_method": "linear_fit",

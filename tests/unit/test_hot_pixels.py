@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from zemosaic_engine.frames import read_sub_info
-from zemosaic_engine.hot_pixels import _bisection_order, find_hot_pixels, sensor_key
+from zemosaic_engine.subs.frames import read_sub_info
+from zemosaic_engine.subs.hot_pixels import _bisection_order, find_hot_pixels, sensor_key
 
 SHAPE = (240, 200)
 SCALE = 2.4 / 3600
@@ -151,7 +151,7 @@ def test_colour_cubes_and_empty_runs_have_no_map(tmp_path):
 
 
 def test_few_of_many_subs_are_read(tmp_path, monkeypatch):
-    import zemosaic_engine.hot_pixels as module
+    from zemosaic_engine.subs import hot_pixels as module
 
     infos = []
     base = write_sub(tmp_path / "a.fits", 0, (0, 0), stars=[])

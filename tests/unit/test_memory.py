@@ -10,9 +10,9 @@ import sys
 import numpy as np
 import pytest
 
-from zemosaic_engine import memory
 from zemosaic_engine.errors import RunError
-from zemosaic_engine.memory import SampleStore, available_bytes, peak_rss_bytes
+from zemosaic_engine.machine import memory
+from zemosaic_engine.machine.memory import SampleStore, available_bytes, peak_rss_bytes
 
 
 def test_available_memory_is_plausible():

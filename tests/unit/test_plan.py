@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zemosaic_engine.errors import RunError, SettingsError, SubError
-from zemosaic_engine.plan import (
+from zemosaic_engine.subs.stack_plan import (
     PlanRow,
     find_stack_plan,
     is_grid_folder,
@@ -274,13 +274,14 @@ def night(tmp_path):
 
 def test_scan_folder(night):
     looked = []
-    infos, rejected = scan_folder(
-        night, saturation_adu=5000.0, on_file=lambda done, total: looked.append((done, total))
-    )
+    found = scan_folder(night, saturation_adu=5000.0, on_file=lambda done, total: looked.append((done, total)))
+    infos, rejected = found.infos, found.rejected
     assert [info.path.name for info in infos] == ["z.fits.gz", "c.fit", "y.fits.fz", "b.FITS", "a.fts", "undated.fit"]
-    assert [error.path.name for error in rejected] == ["bad.fit", "unsolved.fit"]
+    assert [error.path.name for error in rejected] == ["bad.fit"]
     assert "text file" in rejected[0].reason
-    assert "not plate-solved" in rejected[1].reason
+    assert [sub.path.name for sub in found.unsolved] == ["unsolved.fit"]
+    assert "not plate-solved" in found.unsolved[0].reason
+    assert [error.path.name for error in found.without_unsolved().rejected] == ["bad.fit", "unsolved.fit"]
     assert looked == [(n, 8) for n in range(1, 9)]
     assert {info.saturation_adu for info in infos} == {5000.0}
 
@@ -304,7 +305,8 @@ def test_the_plan_wins_over_the_header(night):
         PlanRow(night / "bad.fit"),
         PlanRow(night / "b.FITS"),
     ]
-    infos, rejected = read_subs(plan_rows)
+    found = read_subs(plan_rows)
+    infos, rejected = found.infos, found.rejected
     assert [(i.exposure_s, i.filter, i.session, i.mount) for i in infos] == [
         (20.0, "IR", "n9", "EQ"), (10.0, "L", "2025-03-01", "")
     ]  # fmt: skip
@@ -315,11 +317,12 @@ def test_the_plan_wins_over_the_header(night):
 
 
 def test_written_plans_can_be_read(night):
-    infos, rejected = scan_folder(night)
+    found = scan_folder(night).without_unsolved()
+    infos, rejected = found.infos, found.rejected
     path = write_stack_plan(night / "stack_plan.csv", infos)
     plan = read_stack_plan(path)
     assert (plan.missing, plan.notes) == ([], [])
-    again, _ = read_subs(plan.rows)
+    again = read_subs(plan.rows).infos
     assert [(i.path, i.filter, i.session) for i in again] == [(i.path, i.filter, i.session) for i in infos]
     np.testing.assert_array_equal([i.exposure_s for i in again], [i.exposure_s for i in infos])
     with path.open(newline="") as file:
@@ -338,14 +341,14 @@ def test_written_plans_can_be_read(night):
 
 
 def test_plan_in_another_folder_names_files_absolutely(night, tmp_path_factory):
-    infos, _ = scan_folder(night)
+    infos = scan_folder(night).infos
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     plan = read_stack_plan(write_stack_plan(elsewhere / "deep" / "plan.csv", infos))
     assert [row.path for row in plan.rows] == [info.path for info in infos]
 
 
 def test_names_with_commas_and_accents(tmp_path):
-    infos, _ = scan_folder(save(tmp_path / "M 31, é «1».fit").parent)
+    infos = scan_folder(save(tmp_path / "M 31, é «1».fit").parent).infos
     assert [row.path.name for row in read_stack_plan(write_stack_plan(tmp_path / "p.csv", infos)).rows] == [
         "M 31, é «1».fit"
     ]
@@ -366,7 +369,8 @@ def test_real_plan():
     assert is_grid_folder(folder)
     plan = read_stack_plan(folder / "stack_plan.csv")
     assert (len(plan.rows), plan.missing, plan.notes) == (15, [], [])
-    infos, rejected = read_subs(select_filter(plan.rows))
+    found = read_subs(select_filter(plan.rows))
+    infos, rejected = found.infos, found.rejected
     assert (len(infos), rejected) == (15, [])
     assert {(i.filter, i.mount, i.exposure_s) for i in infos} == {("IRCUT", "ALTZ", 10.0)}
     assert {i.session for i in infos} == {"session1", "session2", "session3"}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zemosaic_engine.frames import read_sub_info
-from zemosaic_engine.pointings import group_by_pointing, lay_out_pointings
+from zemosaic_engine.canvas.coordinates import footprint_box
+from zemosaic_engine.canvas.pointings import group_by_pointing, lay_out_pointings
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
-from zemosaic_engine.warp import footprint_box
+from zemosaic_engine.subs.frames import read_sub_info
 
 
 @pytest.fixture(scope="module")

@@ -515,11 +515,11 @@ def test_what_cannot_be_shown_of_an_earlier_run_is_told(presenter, finished, tmp
 
 
 def write_tile(folder, name, box, value):
+    from zemosaic_engine.canvas.plan import WCS
     from zemosaic_engine.geometry import Box
-    from zemosaic_engine.provenance import tile_cards
-    from zemosaic_engine.tiles import TilePixels
-    from zemosaic_engine.tiles import write_tile as write
-    from zemosaic_engine.wcs import WCS
+    from zemosaic_engine.run.provenance import tile_cards
+    from zemosaic_engine.tiles.tile import TilePixels
+    from zemosaic_engine.tiles.tile import write_tile as write
 
     outer = Box(*box)
     wcs = WCS(naxis=2)

@@ -8,12 +8,12 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from zemosaic_engine import provenance
 from zemosaic_engine.clock import RunClock
 from zemosaic_engine.events import PhaseStarted
-from zemosaic_engine.frames import SubInfo
 from zemosaic_engine.geometry import Box
+from zemosaic_engine.run import provenance
 from zemosaic_engine.settings import GridSettings, setting_fields
+from zemosaic_engine.subs.frames import SubInfo
 
 
 def info(exposure_s=10.0, date_obs="2025-03-26T21:20:46.5", filter="IRCUT", camera="Seestar S50"):

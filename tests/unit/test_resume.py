@@ -19,15 +19,15 @@ from numpy.typing import NDArray
 
 from zemosaic_engine.errors import RunError, SettingsError, SubError
 from zemosaic_engine.photometry.calibration import SubCalibration
-from zemosaic_engine.photometry.measurements import SkyCells, StarFluxes, SubMeasurement
 from zemosaic_engine.resume.checkpoints import Checkpoints
 from zemosaic_engine.resume.dependencies import settings_of
 from zemosaic_engine.resume.fingerprints import engine_fingerprint, fingerprint
-from zemosaic_engine.resume.lost_inputs import raise_if_lost
 from zemosaic_engine.resume.records import DamagedRecord, decode, encode
-from zemosaic_engine.resume.run_folder import RunFolder
+from zemosaic_engine.resume.run_folder import STATE_NAME, RunFolder
 from zemosaic_engine.resume.sub_digests import SubDigests
 from zemosaic_engine.settings import GridSettings, Stage
+from zemosaic_engine.subs.lost_inputs import raise_if_lost
+from zemosaic_engine.survey.measurements import SkyCells, StarFluxes, SubMeasurement
 
 
 @dataclass(frozen=True)
@@ -334,6 +334,23 @@ def test_starting_over_forgets_the_state_and_keeps_the_lock(tmp_path):
         assert [path.name for path in folder.state.iterdir()] == ["lock"]
         with pytest.raises(SettingsError):
             RunFolder(tmp_path).__enter__()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links of POSIX")
+def test_fresh_empties_nothing_through_a_link(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "deep").mkdir(parents=True)
+    (elsewhere / "deep" / "precious").write_text("precious")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / STATE_NAME).symlink_to(elsewhere)
+    with RunFolder(tmp_path / "out") as folder, pytest.raises(SettingsError, match="is a link to"):
+        folder.start_over()
+    (tmp_path / "out" / STATE_NAME).unlink()
+    (tmp_path / "out" / STATE_NAME).mkdir()
+    (tmp_path / "out" / STATE_NAME / "tiles").symlink_to(elsewhere / "deep")
+    with RunFolder(tmp_path / "out") as folder:
+        folder.start_over()
+    assert (elsewhere / "deep" / "precious").read_text() == "precious"
 
 
 def test_a_changed_record_has_another_fingerprint():

@@ -20,13 +20,13 @@ ROOT = Path(__file__).resolve().parents[2]
 # What no window runs: commands of their own, and what is said before there is a window.
 _ELSEWHERE = (
     "zemosaic_app/cli.py", "zemosaic_app/console.py", "zemosaic_app/windows.py", "zemosaic_app/tk/__init__.py",
-    "zemosaic_app/report/", "zemosaic_engine/comparison/", "zemosaic_engine/host.py", "zemosaic_engine/simulate/",
+    "zemosaic_app/report/", "zemosaic_engine/comparison/", "zemosaic_engine/run/host.py", "zemosaic_engine/simulate/",
 )  # fmt: skip
-_RAISED = {"SettingsError": 0, "RunError": 0, "SubError": 1, "Cancelled": 0, "JobEnded": 1}
+_RAISED = {"SettingsError": 0, "RunError": 0, "SubError": 1, "SubFault": 1, "Cancelled": 0, "JobEnded": 1}
 # Modules whose ValueErrors are the words of a SubError or of a SettingsError.
-_BY_VALUE = ("zemosaic_engine/headers.py", "zemosaic_engine/settings.py")
+_BY_VALUE = ("zemosaic_engine/fits/headers.py", "zemosaic_engine/settings.py")
 _PASSED_ON = {
-    "str(error)", "facts['reason']", "calibration.reason",  # a message of elsewhere
+    "str(error)", "facts['reason']", "calibration.reason", "sub.reason",  # a message of elsewhere
     "next(iter(self.problems.values()))", "self.texts('problem.no_input')", "self.texts('problem.no_output')",
     "'; '.join(dict.fromkeys(problems)) + '.'",  # each of them is returned by a function, and tested below
 }  # fmt: skip

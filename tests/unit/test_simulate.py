@@ -15,14 +15,7 @@ from pydantic import ValidationError
 from zemosaic_engine.errors import RunError, SettingsError
 from zemosaic_engine.events import PhaseStarted, Progress
 from zemosaic_engine.simulate import survey as survey_module
-from zemosaic_engine.simulate.scene import (
-    Nebula,
-    Scene,
-    make_nebula,
-    make_stars,
-    pixel_scale_arcsec,
-    tangent_plane,
-)
+from zemosaic_engine.simulate.scene import Nebula, Scene, make_nebula, make_stars, pixel_scale_arcsec, tangent_plane
 from zemosaic_engine.simulate.star_fit import fit_gaussians
 from zemosaic_engine.simulate.survey import (
     PRESETS,
@@ -31,6 +24,7 @@ from zemosaic_engine.simulate.survey import (
     load_truth,
     plan_survey,
     render_sub,
+    sensor_grid,
     simulate_survey,
 )
 
@@ -178,6 +172,37 @@ def test_written_wcs_can_be_wrong_on_purpose():
     shift = (written - true) * 3600.0 * (math.cos(math.radians(true[1])), 1.0)
     np.testing.assert_allclose(shift, (truth.subs["wcs_dx_arcsec"][0], truth.subs["wcs_dy_arcsec"][0]), rtol=0.01)
     assert np.hypot(*shift) > 0.5
+
+
+SENSOR = {"shape": (64, 48), "wcs_flavour": "sip", "distortion_px": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "corner_px"),
+    [
+        ({"wcs_shift_arcsec": 60.0}, 60.0 / 2.37),
+        ({"wcs_rotation_deg": 0.5}, 40.0 * math.radians(0.5)),
+        ({"wcs_scale_error": 0.01}, 0.4),
+        ({"wcs_half_pixel": True}, math.sqrt(0.5)),
+        ({"wcs_without_sip": True}, 2.5),
+        ({"wcs_panel_off_px": 12.0}, 12.0),
+    ],
+)
+def test_each_error_of_the_header_moves_what_it_should_by_as_much_as_it_may(changes, corner_px):
+    truth = plan_survey(Path("x"), QUIET.but(**SENSOR, subs_per_panel=6, panels=(1, 2), **changes), 1)
+    corners = np.array([[0.0, 0.0], [47.0, 63.0]])
+    moved = []
+    for index in range(len(truth.subs)):
+        seen = truth.wcs(index).all_world2pix(truth.wcs(index, written=True).all_pix2world(corners, 0), 0)
+        moved.append(np.hypot(*(seen - corners).T).max())
+    assert 0.3 * corner_px < max(moved) < 1.05 * corner_px
+    right = [m for m, panel in zip(moved, truth.subs["panel"], strict=True) if panel]
+    assert (max(right) < 1e-3) == ("wcs_panel_off_px" in changes)
+
+
+def test_only_the_wanted_share_of_headers_is_wrong():
+    truth = plan_survey(Path("x"), QUIET.but(wcs_shift_arcsec=60.0, wcs_wrong_fraction=1 / 3), 1)
+    assert np.count_nonzero(np.asarray(truth.subs["wcs_dx_arcsec"])) == 1
 
 
 # ---------------------------------------------------------------- one effect at a time
@@ -407,3 +432,81 @@ def test_spec_refuses_what_it_does_not_know():
     assert PRESETS["tiny"].but(sensor="mono").telescopes[0].sensor == "mono"
     assert len(plan_survey(Path("x"), PRESETS["small"], 1).subs) == 48
     assert len(plan_survey(Path("x"), PRESETS["bench"], 1).subs) == 108
+
+
+# ---------------------------------------------------------------- troubles
+
+
+def test_curvature_is_the_quadratic_in_the_table():
+    pixels, truth = pixels_of(gradient=0.2, curvature=0.1, sky_adu=10000.0)
+    row, half = truth.subs[0], math.hypot(64, 48) / 2.0
+    u, v = (np.arange(48)[None, :] - 23.5) / half, (np.arange(64)[:, None] - 31.5) / half
+    bowl = row["curvature_uu"] * u * u + row["curvature_uv"] * u * v + row["curvature_vv"] * v * v
+    expected = 10000.0 * (1.0 + row["gradient_x"] * u + row["gradient_y"] * v + bowl)
+    np.testing.assert_allclose(pixels, expected, atol=1.0)
+    assert np.ptp(10000.0 * bowl) > 500.0
+    assert row["curvature_uu"] + row["curvature_vv"] == pytest.approx(0.1)
+
+
+def test_glow_lies_in_one_corner_of_every_sub():
+    pixels, _ = pixels_of(glow_adu=200.0, sensor="rgb", pedestal_adu=50.0)
+    glow = pixels - 1050.0
+    assert [plane[0, 0] for plane in glow] == pytest.approx([180.0, 200.0, 220.0], abs=8.0)
+    # At one sigma along the first row.
+    sigma = 0.11 * math.hypot(64, 48)
+    assert glow[1, 0, round(sigma)] == pytest.approx(200.0 * math.exp(-0.5), abs=6.0)
+    assert np.abs(glow[:, -1, -1]).max() < 1.0
+
+
+def test_dust_takes_the_same_share_of_every_sub():
+    first, truth = pixels_of(dust=4, dust_depth=0.1, sky_adu=10000.0)
+    second, _ = pixels_of(1, dust=4, dust_depth=0.1, sky_adu=10000.0, sky_spread=0.4)
+    assert 0.8 < first.min() / 10000.0 < 0.93
+    assert np.median(first) > 9700.0
+    level = float(truth.subs["sky_g"][1])
+    np.testing.assert_allclose(second / np.median(second), first / np.median(first), atol=2e-3)
+    assert level > 0.0
+
+
+def test_clouds_dim_the_stars_of_some_subs_unevenly():
+    stars = {"stars_per_mpx": 30000.0, "faintest_adu": 5000.0, "brightest_adu": 5001.0, "sensor": "rgb"}
+    spec = QUIET.but(subs_per_panel=10, cloudy_fraction=0.4, **stars)
+    truth, clear = plan_survey(Path("x"), spec, 1), plan_survey(Path("x"), spec.but(cloudy_fraction=0.0), 1)
+    cloudy = np.flatnonzero(truth.subs["cloud_depth"] > 0)
+    assert cloudy.size == 4
+    for index in range(10):
+        light = [render_sub(t, index)[1].astype(float) for t in (truth, clear)]
+        if index not in cloudy:
+            np.testing.assert_array_equal(*light)
+            continue
+        row, (u, v) = truth.subs[index], sensor_grid((64, 48))
+        wave = np.cos(row["cloud_u"] * u + row["cloud_v"] * v + row["cloud_phase"])
+        passed = 1.0 - row["cloud_depth"] * (0.65 + 0.35 * wave)
+        # The sky beyond is dimmed, and the cloud itself shines.
+        np.testing.assert_allclose(light[0], passed * (light[1] - 1000.0) + 1000.0 * (1.3 - 0.3 * passed), atol=1.5)
+        assert 0.2 < passed.min() < passed.max() - 0.02 < 0.98
+
+
+@pytest.mark.parametrize("sensor", ["GRBG", "rgb"])
+def test_files_of_other_programs_are_float_with_little_sky_and_zero_borders(sensor):
+    changes = {"sensor": sensor, "photon_noise": True, "sky_colour": (0.7, 1.0, 1.3)}
+    plain, _ = pixels_of(**changes)
+    spec = QUIET.but(sky_left_adu=20.0, border_px=6, unit_adu=1000.0, **changes)
+    pixels = render_sub(plan_survey(Path("x"), spec, 1), 0)
+    assert pixels.dtype == np.float32
+    assert np.all(pixels[..., :6, :] == 0.0)
+    assert np.all(pixels[..., :, -6:] == 0.0)
+    inner, before = pixels[..., 6:-6, 6:-6] * 1000.0, plain[..., 6:-6, 6:-6]
+    for y, x in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        mine = inner[..., y::2, x::2]
+        assert np.median(mine, axis=(-2, -1)) == pytest.approx(20.0, abs=6.0)
+        away = before[..., y::2, x::2] - mine
+        assert np.abs(away - np.median(away, axis=(-2, -1), keepdims=True)).max() < 0.01
+
+
+def test_every_preset_is_offered_by_the_command_line():
+    from zemosaic_app.cli import SIMULATED
+
+    assert set(SIMULATED) == set(PRESETS)
+    for name, spec in PRESETS.items():
+        assert len(plan_survey(Path(name), spec, 1).subs) > 0

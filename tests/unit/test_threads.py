@@ -9,7 +9,7 @@ import pytest
 
 from zemosaic_engine.errors import Cancelled
 from zemosaic_engine.events import CancelToken
-from zemosaic_engine.executors.threads import run_all, run_interruptibly, work_left_behind
+from zemosaic_engine.machine.threads import run_all, run_interruptibly, work_left_behind
 
 
 @pytest.mark.parametrize("threads", [1, 3])

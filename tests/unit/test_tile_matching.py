@@ -7,14 +7,14 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from zemosaic_engine.assembly import assemble
+from zemosaic_engine.canvas.plan import CanvasPlan
 from zemosaic_engine.events import CancelToken, LogLine, Teller
 from zemosaic_engine.geometry import Box
+from zemosaic_engine.mosaic.assemble import assemble
 from zemosaic_engine.settings import GridSettings
-from zemosaic_engine.tile_matching import match_tiles, rank_tiles, tell_metrics
-from zemosaic_engine.tile_overlaps import find_overlaps, read_overlap
-from zemosaic_engine.tiles import Tile, TileHealth, TilePixels, examine, write_tile
-from zemosaic_engine.wcs import CanvasPlan
+from zemosaic_engine.tiles.match import match_tiles, rank_tiles, tell_metrics
+from zemosaic_engine.tiles.overlaps import find_overlaps, read_overlap
+from zemosaic_engine.tiles.tile import Tile, TileHealth, TilePixels, examine, write_tile
 
 PHASES = (("matching", 1.0),)
 TILES = GridSettings(photometry="tiles")

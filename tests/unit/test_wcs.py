@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from astropy.wcs import WCS
 
+from zemosaic_engine.canvas.coordinates import footprint_polygon, pixel_to_sky, sky_to_pixel
+from zemosaic_engine.canvas.footprints import footprint_of
+from zemosaic_engine.canvas.plan import plan_canvas, split_by_agreement
+from zemosaic_engine.canvas.tile_layout import lay_out_tiles
 from zemosaic_engine.errors import RunError
-from zemosaic_engine.footprints import footprint_of, lay_out_tiles
-from zemosaic_engine.frames import SubInfo
-from zemosaic_engine.warp import footprint_polygon, pixel_to_sky, sky_to_pixel
-from zemosaic_engine.wcs import plan_canvas, split_by_agreement
+from zemosaic_engine.subs.frames import SubInfo
 
 SHAPE = (120, 80)
 

@@ -15,7 +15,7 @@ from astropy.io import fits
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError
 from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, TimeLeft
 from zemosaic_engine.resume.run_folder import RunFolder
-from zemosaic_engine.run_report import RunReport
+from zemosaic_engine.run.report import RunReport
 from zemosaic_engine.settings import GridSettings
 from zemosaic_worker import RunLog, recognise_mode, run_grid
 

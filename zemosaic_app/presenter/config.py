@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from zemosaic_engine.errors import SettingsError
-from zemosaic_engine.fits_files import atomic_path
+from zemosaic_engine.fits.writer import atomic_path
 from zemosaic_engine.settings import build_settings, load_settings_file
 
 _WINDOW_NAME = "window.json"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from zemosaic_engine.events import Level, LogLine
-from zemosaic_engine.run_report import SCHEMA_VERSION
+from zemosaic_engine.run.report import SCHEMA_VERSION
 from zemosaic_worker import LOG_NAME
 
 from .summary import read_report

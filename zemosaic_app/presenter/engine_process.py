@@ -89,7 +89,7 @@ def _listen(words: _Words, cancel: CancelToken) -> None:
 
 
 def _tell_memory(tell: Callable[[Message], None]) -> None:
-    from zemosaic_engine import memory
+    from zemosaic_engine.machine import memory
 
     pause = threading.Event()
     while True:

@@ -11,14 +11,15 @@ from pathlib import Path
 import numpy as np
 from astropy.wcs import WCS
 
-from zemosaic_engine import plan
-from zemosaic_engine.errors import RunError, SettingsError, SubError, ZeMosaicError
-from zemosaic_engine.footprints import TileLayout, footprint_of, lay_out_tiles
-from zemosaic_engine.frames import SubInfo
-from zemosaic_engine.pointings import lay_out_pointings
+from zemosaic_engine.canvas.coordinates import footprint_polygon
+from zemosaic_engine.canvas.footprints import footprint_of
+from zemosaic_engine.canvas.plan import CanvasPlan, plan_canvas, split_by_agreement
+from zemosaic_engine.canvas.pointings import lay_out_pointings
+from zemosaic_engine.canvas.tile_layout import TileLayout, lay_out_tiles
+from zemosaic_engine.errors import RunError, SettingsError, ZeMosaicError
 from zemosaic_engine.settings import GridSettings
-from zemosaic_engine.warp import footprint_polygon
-from zemosaic_engine.wcs import CanvasPlan, plan_canvas, split_by_agreement
+from zemosaic_engine.subs import stack_plan
+from zemosaic_engine.subs.frames import SubInfo
 from zemosaic_worker import recognise_mode
 
 from .messages import FolderContents
@@ -49,7 +50,8 @@ def look_into(
     """
     if not folder.is_dir():
         raise SettingsError(f"The input folder {folder} does not exist.")
-    infos, rejected = _read_headers(folder, settings, on_file)
+    found = _read_headers(folder, settings, on_file).without_unsolved()
+    infos, rejected = found.infos, found.rejected
     contents = FolderContents(
         str(folder),
         recognise_mode(folder),
@@ -61,7 +63,7 @@ def look_into(
         [(error.path.name, error.reason) for error in rejected],
     )
     if not infos:
-        return replace(contents, problem=plan.no_sub_text(folder) if not rejected else "No file can be used.")
+        return replace(contents, problem=stack_plan.no_sub_text(folder) if not rejected else "No file can be used.")
     try:
         return _with_plan(contents, infos, settings, mode or contents.mode)
     except ZeMosaicError as error:  # a filter has to be chosen, the canvas is too large ...: for people to mend
@@ -70,13 +72,13 @@ def look_into(
 
 def _read_headers(
     folder: Path, settings: GridSettings, on_file: Callable[[int, int], None] | None
-) -> tuple[list[SubInfo], list[SubError]]:
-    found = plan.find_stack_plan(folder)
+) -> stack_plan.FoundSubs:
+    found = stack_plan.find_stack_plan(folder)
     if found is None:
-        return plan.scan_folder(folder, saturation_adu=settings.saturation_adu, on_file=on_file)
-    stack_plan = plan.read_stack_plan(found)
-    infos, unreadable = plan.read_subs(stack_plan.rows, saturation_adu=settings.saturation_adu, on_file=on_file)
-    return infos, [*stack_plan.missing, *unreadable]
+        return stack_plan.scan_folder(folder, saturation_adu=settings.saturation_adu, on_file=on_file)
+    plan = stack_plan.read_stack_plan(found)
+    subs = stack_plan.read_subs(plan.rows, saturation_adu=settings.saturation_adu, on_file=on_file)
+    return replace(subs, rejected=[*plan.missing, *subs.rejected])
 
 
 def _counted(names: object) -> dict[str, int]:
@@ -84,7 +86,7 @@ def _counted(names: object) -> dict[str, int]:
 
 
 def _with_plan(contents: FolderContents, infos: Sequence[SubInfo], settings: GridSettings, mode: str) -> FolderContents:
-    chosen = plan.select_filter(infos, settings.filter)
+    chosen = stack_plan.select_filter(infos, settings.filter)
     kept, odd = split_by_agreement(chosen, settings.max_gap_fov)
     if not kept:
         raise RunError("No usable sub: their headers contradict each other.")

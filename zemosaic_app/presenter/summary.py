@@ -14,7 +14,7 @@ from typing import Any
 from zemosaic_app.report import PAGE_NAME
 from zemosaic_engine.errors import SettingsError
 from zemosaic_engine.resume.run_folder import STATE_NAME
-from zemosaic_engine.run_report import REPORT_NAME
+from zemosaic_engine.run.report import REPORT_NAME
 
 from .texts import Texts
 

@@ -48,7 +48,7 @@ def run_and_report(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutco
 
 def _identity(output: Path) -> tuple[int, int]:
     """Which run report lies in a folder; a new one has another identity."""
-    from zemosaic_engine.run_report import REPORT_NAME
+    from zemosaic_engine.run.report import REPORT_NAME
 
     path = output / REPORT_NAME
     if not path.is_file():

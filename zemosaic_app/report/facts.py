@@ -14,8 +14,8 @@ from astropy.io import fits
 from astropy.table import Table
 
 from zemosaic_engine.errors import SettingsError
-from zemosaic_engine.mosaic_files import COVERAGE_NAME, MOSAIC_NAME, SUBS_NAME
-from zemosaic_engine.run_report import REPORT_NAME, SCHEMA_VERSION, RunReport
+from zemosaic_engine.mosaic.files import COVERAGE_NAME, MOSAIC_NAME, SUBS_NAME
+from zemosaic_engine.run.report import REPORT_NAME, SCHEMA_VERSION, RunReport
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 import zemosaic_utils
 from zemosaic_engine import __version__
-from zemosaic_engine.fits_files import atomic_path
+from zemosaic_engine.fits.writer import atomic_path
 
 from . import sky
 from .facts import Absent, Facts, read_facts

@@ -13,7 +13,7 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from zemosaic_engine.warp import footprint_polygon, pixel_to_sky, sky_to_pixel
+from zemosaic_engine.canvas.coordinates import footprint_polygon, pixel_to_sky, sky_to_pixel
 
 from .charts import short
 from .facts import Absent, Facts

@@ -12,7 +12,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from zemosaic_engine.tile_matching import channel_names
+from zemosaic_engine.channels import channel_names
 from zemosaic_utils import block_means, shrinking_factor
 
 from .facts import Absent, Facts

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..canvas.coordinates import footprint_box
+from ..canvas.pixel_maps import PixelMap, pixel_map
 from ..errors import SettingsError
 from ..events import CancelToken
-from ..executors.threads import run_all, thread_count
 from ..geometry import Box
-from ..photometry.overlaps import measure_overlap
+from ..machine.threads import run_all, thread_count
+from ..photometry.overlap_fits import measure_overlap
 from ..photometry.sky import sky_noise
 from ..simulate.truth import Mosaic, block_means, block_noise, rms_after_polynomial
-from ..warp import PixelMap, footprint_box, pixel_map, resample
+from ..stacking.resample import resample
 from .figures import Side
 from .steps import Lines, Steps, lattice, measure_steps
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..photometry.overlaps import robust_mean
+from ..canvas.coordinates import pixel_to_sky, sky_to_pixel
+from ..photometry.overlap_fits import robust_mean
 from ..photometry.stars import detect_stars
 from ..simulate.star_fit import aperture_sums, background_pixels, cut_stamps, fit_gaussians
 from ..simulate.truth import Mosaic, pixel_area_arcsec2
-from ..warp import pixel_to_sky, sky_to_pixel
 from .figures import Side
 
 FloatArray = NDArray[np.float64]

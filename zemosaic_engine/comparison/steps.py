@@ -15,8 +15,8 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
+from ..canvas.coordinates import pixel_to_sky, sky_to_pixel
 from ..geometry import Box
-from ..warp import pixel_to_sky, sky_to_pixel
 
 FloatArray = NDArray[np.float64]
 

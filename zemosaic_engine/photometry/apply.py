@@ -7,7 +7,7 @@ import logging
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import backend as devices
+from ..machine import backend as devices
 
 logger = logging.getLogger("ZeMosaicWorker.grid_mode")
 

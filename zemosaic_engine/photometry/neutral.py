@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import backend as devices
+from ..machine import backend as devices
 from .sky import clipped_median
 
 logger = logging.getLogger("ZeMosaicWorker.grid_mode")

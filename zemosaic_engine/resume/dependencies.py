@@ -18,14 +18,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..canvas.plan import CanvasPlan
+from ..canvas.tile_layout import TileLayout
 from ..errors import SubError
-from ..footprints import TileLayout
-from ..frames import SubInfo
-from ..hot_pixels import sensor_key
 from ..photometry.calibration import SubCalibration
-from ..request import GridRequest
+from ..run.request import GridRequest
 from ..settings import GridSettings, Stage, setting_fields
-from ..wcs import CanvasPlan
+from ..subs.frames import SubInfo
+from ..subs.hot_pixels import sensor_key
 from .fingerprints import fingerprint
 
 

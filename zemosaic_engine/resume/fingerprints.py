@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from astropy.wcs import WCS
 
-from .. import __version__, provenance
+from .. import __version__
+from ..machine import versions
 
 _CHUNK = 1 << 20
 
@@ -83,4 +84,4 @@ def engine_fingerprint() -> str:
     sources = sorted(path for path in package.rglob("*.py") if "simulate" not in path.parts)
     sources += [package.parent / name for name in ("grid_mode.py", "zemosaic_stack_core.py")]
     code = [(path.name, file_digest(path)) for path in sources if path.is_file()]
-    return fingerprint(__version__, code, provenance.library_versions())
+    return fingerprint(__version__, code, versions.library_versions())

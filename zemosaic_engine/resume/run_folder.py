@@ -69,9 +69,20 @@ class RunFolder:
         self._let_go()
 
     def start_over(self) -> None:
-        """Forget all that earlier runs did; their results stay until new ones take their places."""
+        """Forget all that earlier runs did; their results stay until new ones take their places.
+
+        Raises
+        ------
+        SettingsError
+            If the folder of the state is a link: what it leads to may not be ours to remove.
+        """
+        if self.state.is_symlink():
+            raise SettingsError(
+                f"{self.state} is a link to {os.readlink(self.state)}, which --fresh does not empty: remove the link "
+                "and give the same command again."
+            )
         for entry in self.state.iterdir():
-            if entry.is_dir():
+            if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
             elif entry.name != _LOCK_NAME:
                 entry.unlink()

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..errors import RunError
-from ..fits_files import atomic_path
+from ..fits.writer import atomic_path
 from .fingerprints import file_digest
 
 _RACY_NS = 2_000_000_000

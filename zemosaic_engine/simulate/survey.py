@@ -2,11 +2,12 @@
 
 A pixel of a sub, before noise, is
 
-    pedestal + V(u, v) * (gain_c * scene_c + sky_c * (1 + gx * u + gy * v)) + hot pixels + trail
+    pedestal + glow(u, v) + V(u, v) * (gain_c * T(u, v) * scene_c + sky_c * slope(u, v)) + hot pixels + trail
 
 where u, v are pixel offsets from the frame's centre over half its diagonal,
-V = 1 - vignetting * (u**2 + v**2), gain_c = transparency * exposure ratio * throughput_c, and
-scene_c is the true sky on the sub's WCS at its seeing. Every term can be switched off alone.
+V = (1 - vignetting * (u**2 + v**2)) * dust, gain_c = transparency * exposure ratio * throughput_c,
+scene_c is the true sky on the sub's WCS at its seeing, T the share that uneven clouds let through, and
+slope = 1 + gx * u + gy * v + cuu * u**2 + cuv * u * v + cvv * v**2. Every term can be switched off alone.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import RunError, SettingsError
 from ..events import PhaseStarted, Progress, Sink
+from . import troubles
 from .scene import Nebula, Psf, Scene, make_nebula, make_stars, tangent_plane
 
 SATURATION_ADU = 65535
@@ -93,17 +95,47 @@ class SurveySpec(BaseModel):
     gradient: float = Field(
         default=0.06, ge=0.0, description="Change of sky brightness along the diagonal, as a fraction."
     )
+    curvature: float = Field(
+        default=0.0, description="Second-order change of the sky from the centre along its gradient, as a fraction."
+    )
+    cloudy_fraction: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=1.0,
+        description="Share of subs behind uneven clouds that leave 25 to 90 % of the light.",
+    )
     seeing_jitter: float = Field(default=0.05, ge=0.0)
     psf: Psf = "gaussian"
     # the camera
     pedestal_adu: float = Field(default=0.0, ge=0.0)
     vignetting: float = Field(default=0.03, ge=0.0, lt=1.0, description="Light lost in the corners.")
+    glow_adu: float = Field(default=0.0, ge=0.0, description="Glow of the amplifier in one corner of the sensor.")
+    glow_size: float = Field(default=0.11, gt=0.0, description="Sigma of the glow over the diagonal of the sensor.")
+    dust: int = Field(default=0, ge=0, description="Ring-shaped shadows of dust.")
+    dust_depth: float = Field(default=0.1, ge=0.0, lt=1.0, description="Light lost in the darkest ring.")
+    dust_radius: float = Field(default=0.08, gt=0.0, description="Radius of the rings over half the diagonal.")
     photon_noise: bool = True
     electrons_per_adu: float = Field(default=1.0, gt=0.0)
     read_noise_adu: float = Field(default=4.0, ge=0.0)
     hot_pixel_fraction: float = Field(default=0.0007, ge=0.0, lt=0.1)
     trail_fraction: float = Field(default=0.08, ge=0.0, le=1.0, description="Share of subs crossed by a satellite.")
+    # the plate solutions in the headers
     wcs_error_arcsec: float = Field(default=0.0, ge=0.0, description="Scatter of the written WCS around the true one.")
+    wcs_shift_arcsec: float = Field(default=0.0, ge=0.0, description="Largest further shift, in any direction.")
+    wcs_rotation_deg: float = Field(default=0.0, ge=0.0, description="Largest error of the written rotation.")
+    wcs_scale_error: float = Field(default=0.0, ge=0.0, lt=0.5, description="Largest relative error of the scale.")
+    wcs_half_pixel: bool = Field(default=False, description="CRPIX counts from 0.5 where FITS counts from 1.")
+    wcs_without_sip: bool = Field(default=False, description="The distortion is left out of the header.")
+    wcs_wrong_fraction: float = Field(
+        default=1.0, ge=0.0, le=1.0, description="Share of subs with the errors of shift, rotation, scale and SIP."
+    )
+    wcs_panel_off_px: float = Field(default=0.0, description="Shift of all headers of the first panel, along x.")
+    # the files: anything but the defaults makes them float32
+    sky_left_adu: float | None = Field(
+        default=None, description="Median of each colour after a subtraction of dark and sky; None subtracts nothing."
+    )
+    border_px: int = Field(default=0, ge=0, description="Exact zeros along all sides, as registration leaves them.")
+    unit_adu: float = Field(default=1.0, gt=0.0, description="ADU of one unit of the files: 65535 makes them 0 to 1.")
 
     def but(self, **changes: Any) -> SurveySpec:
         """Return the spec with some fields changed; fields of `Telescope` change in every telescope."""
@@ -124,14 +156,24 @@ class SurveySpec(BaseModel):
             sky_colour=(1.0, 1.0, 1.0),
             sky_colour_spread=0.0,
             gradient=0.0,
+            curvature=0.0,
+            cloudy_fraction=0.0,
             seeing_jitter=0.0,
             pedestal_adu=0.0,
             vignetting=0.0,
+            glow_adu=0.0,
+            dust=0,
             photon_noise=False,
             read_noise_adu=0.0,
             hot_pixel_fraction=0.0,
             trail_fraction=0.0,
             wcs_error_arcsec=0.0,
+            wcs_shift_arcsec=0.0,
+            wcs_rotation_deg=0.0,
+            wcs_scale_error=0.0,
+            wcs_half_pixel=False,
+            wcs_without_sip=False,
+            wcs_panel_off_px=0.0,
         )
 
     @property
@@ -153,6 +195,10 @@ class SurveySpec(BaseModel):
 
 _SMALL_SENSOR = Telescope(shape=(960, 540), mirrored=True, wcs_flavour="sip")
 
+_UNKIND = SurveySpec(
+    panels=(2, 3), subs_per_panel=6, nights=3, telescopes=(Telescope(shape=(480, 320)),), stars_per_mpx=2500.0
+)
+
 PRESETS: dict[str, SurveySpec] = {
     "tiny": SurveySpec(
         panels=(2, 2),
@@ -168,6 +214,15 @@ PRESETS: dict[str, SurveySpec] = {
     "bench": SurveySpec(
         panels=(3, 3), subs_per_panel=12, nights=3, telescopes=(Telescope(mirrored=True, wcs_flavour="sip"),)
     ),
+    # One trouble each, as cameras, skies and other programs make it.
+    "pedestal": _UNKIND.but(pedestal_adu=300.0, vignetting=0.12),
+    "glow": _UNKIND.but(glow_adu=190.0),
+    "dust": _UNKIND.but(dust=6),
+    "moon": _UNKIND.but(sky_adu=2500.0, gradient=0.24, curvature=0.03),
+    "clouds": _UNKIND.but(cloudy_fraction=0.3),
+    "dark-subtracted": _UNKIND.but(sky_left_adu=20.0),
+    "registered": _UNKIND.but(sky_left_adu=0.0, border_px=20, rotation_deg=0.0),
+    "unit": _UNKIND.but(unit_adu=65535.0),
 }
 
 
@@ -187,8 +242,10 @@ class SurveyTruth:
         The true sky.
     subs : astropy.table.Table
         One row a sub: file, panel, night, telescope, date_obs, exposure_s, transparency,
-        gain_r/g/b, sky_r/g/b (ADU), gradient_x, gradient_y, fwhm_px, ra_deg, dec_deg,
-        rotation_deg, trail, wcs_dx_arcsec, wcs_dy_arcsec.
+        gain_r/g/b, sky_r/g/b (ADU), gradient_x, gradient_y, curvature_uu/uv/vv, cloud_depth, cloud_u, cloud_v,
+        cloud_phase, fwhm_px, ra_deg, dec_deg, rotation_deg, trail, and what is wrong with the header:
+        wcs_dx_arcsec, wcs_dy_arcsec, wcs_rotation_deg, wcs_scale (written over true), wcs_crpix_x, wcs_crpix_y
+        (written minus true, px), wcs_sip (False where a distortion is not written).
     """
 
     folder: Path
@@ -312,6 +369,10 @@ def plan_survey(out: Path, spec: SurveySpec, seed: int) -> SurveyTruth:
     crossed = math.ceil(spec.trail_fraction * len(rows))
     for number in np.random.default_rng([seed, 22]).permutation(len(rows))[:crossed]:
         rows[number]["trail"] = True
+    clouds = np.random.default_rng([seed, 23])
+    for number in clouds.permutation(len(rows))[: round(spec.cloudy_fraction * len(rows))]:
+        rows[number].update(troubles.draw_cloud(clouds))
+    _draw_wcs_errors(spec, rows, np.random.default_rng([seed, 24]))
     return SurveyTruth(Path(out), spec, seed, make_scene(spec, seed), Table(rows=rows))
 
 
@@ -395,6 +456,11 @@ def _draw_sub(
         **{f"sky_{c}": float(sky[k]) for k, c in enumerate("rgb")},
         "gradient_x": slope * math.cos(angle),
         "gradient_y": slope * math.sin(angle),
+        # Like the gradient it turns with the field.
+        "curvature_uu": spec.curvature * math.cos(angle) ** 2,
+        "curvature_uv": spec.curvature * math.sin(2.0 * angle),
+        "curvature_vv": spec.curvature * math.sin(angle) ** 2,
+        **troubles.NO_CLOUD,
         "fwhm_px": telescope.fwhm_px * max(0.7, 1.0 + spec.seeing_jitter * float(rng.normal())),
         "ra_deg": float(sky_position[0]),
         "dec_deg": float(sky_position[1]),
@@ -405,24 +471,46 @@ def _draw_sub(
     }
 
 
+def _draw_wcs_errors(spec: SurveySpec, rows: list[dict[str, Any]], rng: np.random.Generator) -> None:
+    """What the header of each sub gets wrong beyond scatter, into its row."""
+    wrong = rng.permutation(len(rows)) < round(spec.wcs_wrong_fraction * len(rows))
+    half = 0.5 if spec.wcs_half_pixel else 0.0
+    for row, is_wrong in zip(rows, wrong, strict=True):
+        angle, share, turn, stretch = rng.uniform(0.0, 2.0 * math.pi), *rng.uniform([0.0, -1.0, -1.0], 1.0)
+        off = float(is_wrong)
+        # The square root spreads the shifts evenly over a disc.
+        shift = off * spec.wcs_shift_arcsec * math.sqrt(share)
+        row["wcs_dx_arcsec"] += shift * math.cos(angle)
+        row["wcs_dy_arcsec"] += shift * math.sin(angle)
+        row["wcs_rotation_deg"] = off * spec.wcs_rotation_deg * turn
+        row["wcs_scale"] = 1.0 + off * spec.wcs_scale_error * stretch
+        row["wcs_crpix_x"] = -half + (spec.wcs_panel_off_px if row["panel"] == 0 else 0.0)
+        row["wcs_crpix_y"] = -half
+        row["wcs_sip"] = not (spec.wcs_without_sip and is_wrong)
+
+
 def _wcs_header(telescope: Telescope, row: Any, *, with_error: bool) -> fits.Header:
     """WCS cards of a sub in the dialect of its telescope."""
     height, width = telescope.shape
-    scale = telescope.scale_arcsec / 3600.0
-    angle = math.radians(float(row["rotation_deg"]))
-    cos, sin = math.cos(angle), math.sin(angle)
+    scale, degrees = telescope.scale_arcsec / 3600.0, float(row["rotation_deg"])
     ra, dec = float(row["ra_deg"]), float(row["dec_deg"])
+    crpix = np.array([(width + 1) / 2.0, (height + 1) / 2.0])
+    sip = telescope.wcs_flavour == "sip"
     if with_error:
         ra += float(row["wcs_dx_arcsec"]) / 3600.0 / math.cos(math.radians(dec))
         dec += float(row["wcs_dy_arcsec"]) / 3600.0
+        degrees += float(row["wcs_rotation_deg"])
+        scale *= float(row["wcs_scale"])
+        crpix += float(row["wcs_crpix_x"]), float(row["wcs_crpix_y"])
+        sip = sip and bool(row["wcs_sip"])
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     # A camera sees east to the left unless a mirror turns it over: then the determinant is positive.
     cdelt = (scale if telescope.mirrored else -scale, scale)
-    sip = telescope.wcs_flavour == "sip"
     header = fits.Header()
     header["WCSAXES"] = 2
     header["CTYPE1"], header["CTYPE2"] = ("RA---TAN-SIP", "DEC--TAN-SIP") if sip else ("RA---TAN", "DEC--TAN")
     header["CUNIT1"], header["CUNIT2"] = "deg", "deg"
-    header["CRPIX1"], header["CRPIX2"] = (width + 1) / 2.0, (height + 1) / 2.0
+    header["CRPIX1"], header["CRPIX2"] = float(crpix[0]), float(crpix[1])
     header["CRVAL1"], header["CRVAL2"] = ra % 360.0, dec
     if telescope.wcs_flavour == "pc":
         header["PC1_1"], header["PC1_2"], header["PC2_1"], header["PC2_2"] = cos, -sin, sin, cos
@@ -432,7 +520,7 @@ def _wcs_header(telescope: Telescope, row: Any, *, with_error: bool) -> fits.Hea
         header["CDELT1"], header["CDELT2"] = cdelt
     elif telescope.wcs_flavour == "crota":
         header["CDELT1"], header["CDELT2"] = cdelt
-        header["CROTA2"] = math.degrees(angle)
+        header["CROTA2"] = degrees
     else:
         header["CD1_1"], header["CD1_2"] = cdelt[0] * cos, -cdelt[1] * sin
         header["CD2_1"], header["CD2_2"] = cdelt[0] * sin, cdelt[1] * cos
@@ -464,13 +552,13 @@ def _hot_pixels(spec: SurveySpec, number: int, seed: int) -> tuple[NDArray[np.in
 
 def render_sub(
     truth: SurveyTruth, index: int, hot: tuple[NDArray[np.intp], NDArray[np.float32]] | None = None
-) -> NDArray[np.uint16]:
-    """Pixels of one sub, shape (H, W), or (3, H, W) from an RGB camera."""
+) -> NDArray[np.uint16] | NDArray[np.float32]:
+    """Pixels of one sub, shape (H, W), or (3, H, W) from an RGB camera; float32 where other programs had the file."""
     spec, row, telescope = truth.spec, truth.subs[index], truth.telescope(index)
     rng = np.random.default_rng([truth.seed, 40, index])
     fwhm = float(row["fwhm_px"])
     scene = truth.scene.render_planes(truth.wcs(index), telescope.shape, fwhm, psf=spec.psf)
-    planes = _light(spec, telescope, row, scene)
+    planes = _light(truth, index, scene)
     pixels = _through_filter_array(planes, telescope.sensor)
     if row["trail"]:
         pixels += _trail(rng, telescope.shape)
@@ -480,21 +568,53 @@ def render_sub(
     pixels.reshape(-1, telescope.shape[0] * telescope.shape[1])[:, where] += strength
     _add_noise(spec, pixels, rng)
     pixels += np.float32(spec.pedestal_adu + 0.5)
-    return np.clip(pixels, 0.0, SATURATION_ADU, out=pixels).astype(np.uint16)
+    recorded = np.clip(pixels, 0.0, SATURATION_ADU, out=pixels).astype(np.uint16)
+    bayer = telescope.sensor not in ("mono", "rgb")
+    return troubles.as_processed(
+        recorded, bayer=bayer, sky_left_adu=spec.sky_left_adu, border_px=spec.border_px, unit_adu=spec.unit_adu
+    )
 
 
-def _light(spec: SurveySpec, telescope: Telescope, row: Any, planes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Turn the scene into what falls on the sensor, in place: air, sky, gradient, vignetting."""
-    height, width = telescope.shape
+def sensor_grid(shape: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(u, v) of the pixels of a sensor, shapes (1, W) and (H, 1): from its centre over half its diagonal."""
+    height, width = shape
     half = math.hypot(height, width) / 2.0
     u = ((np.arange(width, dtype=np.float32) - (width - 1) / 2.0) / half)[None, :]
     v = ((np.arange(height, dtype=np.float32) - (height - 1) / 2.0) / half)[:, None]
+    return u, v
+
+
+def dust_of(truth: SurveyTruth, telescope: int) -> NDArray[np.float32]:
+    """Share of the light that the dust on a sensor lets through, shape (H, W)."""
+    spec = truth.spec
+    rng = np.random.default_rng([truth.seed, 31, telescope])
+    places = sensor_grid(spec.telescopes[telescope].shape)
+    return troubles.dust(places, spec.dust, spec.dust_depth, spec.dust_radius, rng)
+
+
+def _light(truth: SurveyTruth, index: int, planes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Turn the scene into what the sensor records, in place: air, clouds, sky, vignetting, dust, glow."""
+    spec, telescope, row = truth.spec, truth.telescope(index), truth.subs[index]
+    u, v = places = sensor_grid(telescope.shape)
     slope = np.float32(1.0) + np.float32(row["gradient_x"]) * u + np.float32(row["gradient_y"]) * v
+    if spec.curvature:
+        slope = slope + np.float32(row["curvature_uu"]) * u * u + np.float32(row["curvature_vv"]) * v * v
+        slope += np.float32(row["curvature_uv"]) * (u * v)
     flat = np.float32(1.0) - np.float32(spec.vignetting) * (u * u + v * v)
+    if spec.dust:
+        flat = flat * dust_of(truth, int(row["telescope"]))
     for channel, plane in zip("rgb", planes, strict=True):
         plane *= np.float32(row[f"gain_{channel}"])
-        plane += np.float32(row[f"sky_{channel}"]) * slope
+        shine = slope
+        if row["cloud_depth"]:
+            passed = troubles.cloud(places, row)
+            plane *= passed
+            shine = slope * (np.float32(1.0) + np.float32(troubles.CLOUD_SHINE) * (np.float32(1.0) - passed))
+        plane += np.float32(row[f"sky_{channel}"]) * shine
         plane *= flat
+    if spec.glow_adu:
+        longer = telescope.exposure_s / spec.telescopes[0].exposure_s
+        planes += troubles.glow(places, spec.glow_adu * longer, spec.glow_size)
     return planes
 
 
@@ -540,7 +660,7 @@ def _add_noise(spec: SurveySpec, pixels: NDArray[np.float32], rng: np.random.Gen
     pixels += noise
 
 
-def _write_sub(truth: SurveyTruth, index: int, pixels: NDArray[np.uint16]) -> None:
+def _write_sub(truth: SurveyTruth, index: int, pixels: NDArray[np.uint16] | NDArray[np.float32]) -> None:
     row, telescope = truth.subs[index], truth.telescope(index)
     header = fits.Header()
     header["OBJECT"] = ("Simulated field", "made by ZeMosaic's simulator")

@@ -16,23 +16,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..canvas.footprints import Footprint
+from ..canvas.pixel_maps import PixelMap, pixel_map
+from ..canvas.plan import CanvasPlan
 from ..errors import SubError
 from ..events import CancelToken
-from ..executors.threads import run_all, thread_count
-from ..footprints import Footprint
-from ..frames import SubInfo
 from ..geometry import Box, cut_evenly
 from ..kernels import reference
+from ..machine.threads import run_all, thread_count
 from ..photometry.calibration import SubCalibration
 from ..photometry.sky import sky_noise
 from ..settings import GridSettings
-from ..sub_parts import SubParts
-from ..warp import PixelMap, pixel_map
-from ..wcs import CanvasPlan
+from ..subs.frames import SubInfo
+from ..subs.parts import SubParts
+from ..survey.sky_map import SkyMap
 from .combine import Stack
-from .placing import Placer
+from .place import Placer
 from .samples import planes_of, radial_weights
-from .sky_map import SkyMap
 
 _LARGEST_SIDE_PX = 512  # of a block, in pixels of the canvas or of the subs, whichever are finer
 _LEAST_SIDE_PX = 16

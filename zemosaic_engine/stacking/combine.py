@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import backend as devices
 from ..events import CancelToken
-from ..executors.threads import run_all, thread_count
 from ..geometry import Box
 from ..kernels.cuda import Gpu
-from ..photometry.overlaps import OverlapFit, measure_overlap
-from ..photometry.scales import PairGain, SampleFacts, Scales, rank_samples, solve_gains, solve_scales
+from ..machine import backend as devices
+from ..machine.threads import run_all, thread_count
+from ..photometry.overlap_fits import OverlapFit, measure_overlap
 from ..settings import GridSettings
 from .samples import Samples
+from .scales import PairGain, SampleFacts, Scales, rank_samples, solve_gains, solve_scales
 
 _WEAK_GAIN_ERROR = 0.05  # relative; worse than this, diffuse structure is asked as well
 _GUESSED_WEIGHT = 1e-3
@@ -188,7 +188,7 @@ def _combine_rows_compiled(
     gpu: Gpu | None,
 ) -> None:
     """Combine a band of rows with the compiled kernel of the CPU or the GPU."""
-    from zemosaic_engine.kernels import combining, reference
+    from ..kernels import combining, reference
 
     (combining if gpu is None else gpu).combine_rows(
         samples.buffer, samples.start, samples.boxes, band[0], band[1], samples.shape[1], samples.shape[2],
@@ -211,7 +211,7 @@ def _combine_rows_on_device(
     like: Any,
 ) -> None:
     """Combine a band of rows by the kernels' definition, on the device of `like`."""
-    from zemosaic_engine.kernels import reference
+    from ..kernels import reference
 
     values, weight, dropped = _dense_rows(samples, scales, weighing, settings, band)
     noise = weighing.noise[:, None, None, :]
@@ -244,7 +244,7 @@ def _dense_rows(
     samples: Samples, scales: Scales, weighing: Weighing, settings: GridSettings, band: tuple[int, int]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], tuple[NDArray, NDArray, NDArray] | None]:
     """A band of rows as (N, h, w, C) arrays: scaled samples, NaN where a sub has nothing, their weights, drops."""
-    from zemosaic_engine.kernels import reference
+    from ..kernels import reference
 
     values = _dense(samples, samples.buffer, band, np.nan)
     gain, offset = scales.gain[:, None, None, :], scales.offset[:, None, None, :]

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..footprints import Footprint
+from ..canvas.footprints import Footprint
 from ..geometry import Box
-from ..photometry.scales import SampleFacts
 from ..photometry.sky import CELL_PX, cell_medians, sky_noise
 from ..photometry.stars import Stars
 from ..settings import GridSettings
-from ..warp import Kernel
+from .resample import Kernel
+from .scales import SampleFacts
 
 #: Whose samples are judged for drops: an interpolated sample lies where its pixel is, a drop beside it.
 _JUDGE: Kernel = "lanczos3"

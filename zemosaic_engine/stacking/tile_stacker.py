@@ -6,28 +6,29 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .. import memory
-from ..drizzle import gap_shares
+from ..canvas.footprints import Footprint
+from ..canvas.plan import CanvasPlan
+from ..canvas.tile_layout import TileLayout
+from ..channels import channel_names
 from ..errors import SubError
 from ..events import CancelToken, Steps, Teller
-from ..footprints import Footprint, TileLayout
-from ..frames import SubInfo
 from ..geometry import Box, without
 from ..kernels.cuda import Gpu
-from ..loading import SubLoader
+from ..machine import memory
 from ..photometry.neutral import equalize_rgb_medians_inplace
-from ..request import GridRequest
+from ..run.request import GridRequest
 from ..settings import GridSettings
-from ..sub_parts import SubParts
-from ..tile_matching import channel_names
-from ..tiles import TilePixels
-from ..wcs import CanvasPlan
+from ..subs.frames import SubInfo
+from ..subs.loader import SubLoader
+from ..subs.parts import SubParts
+from ..survey.calibrate import Survey
+from ..survey.sky_map import SkyMap
+from ..tiles.store import TileShelf
+from ..tiles.tile import TilePixels
 from .blocks import BlockStacker
 from .combine import Stack, combine, normalise
-from .gather import gather
-from .shelf import TileShelf
-from .sky_map import SkyMap
-from .survey import Survey
+from .drizzle import gap_shares
+from .whole_tiles import gather
 
 _SOME_GAPS = 1e-3
 

@@ -1,0 +1,1 @@
+"""Star catalogues: positions and magnitudes of known stars."""

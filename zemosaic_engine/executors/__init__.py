@@ -1,1 +1,0 @@
-"""Where work runs: threads here; a tile is a pure function of plan, tile and settings."""

@@ -1,0 +1,1 @@
+"""FITS files: headers in their dialects, reading and writing."""

@@ -1,0 +1,499 @@
+"""FITS files in and out: the first image of any file that calls itself FITS, and files written whole or not at all.
+
+Plain and gzipped files are read here card by card and byte by byte: it is quick, it says what is
+wrong with a broken file, and it never warns. Only tile-compressed images go through astropy, with a
+table header of nothing but the cards that describe the compression.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+import os
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, BinaryIO, cast
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from ..errors import SubError
+from ..geometry import Box
+from .headers import HeaderCards
+
+_BLOCK = 2880
+_FIRST_READ = 4 * _BLOCK  # most headers of subs end within it
+_MAX_HEADER_BYTES = 4_000_000
+_MAX_HDUS = 1000
+_MAX_PIXELS = 2**31  # 4 to 16 GB: nothing that a camera writes
+_MAX_OFFSET = 2**40  # where the next header may begin: a file of a terabyte
+_MAX_COLUMNS = 999  # of a table, by the FITS standard
+_MAX_CARD_TEXT = 68  # characters of a string in one card
+_GZIP_MAGIC = b"\x1f\x8b"
+_MAX_DEFLATE_RATIO = 1100  # of zlib, reached by constant images
+_RAW_TYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """Where an image lies in a file and how its numbers are stored.
+
+    Attributes
+    ----------
+    header : HeaderCards
+        Its cards, with those of the primary HDU behind them if it lies in an extension.
+    hdu : int
+        Index of its HDU.
+    offset, nbytes : int
+        Bytes of its data, counted in the unzipped file.
+    shape : tuple of int
+        In array order, slowest axis first, axes of length 1 in front taken off.
+    bitpix : int
+        8, 16, 32, 64, -32 or -64.
+    is_compressed : bool
+        True if it is tile-compressed in a binary table.
+    """
+
+    header: HeaderCards
+    hdu: int
+    offset: int
+    nbytes: int
+    shape: tuple[int, ...]
+    bitpix: int
+    is_compressed: bool
+
+
+# --- headers
+
+
+def read_header(path: str | Path) -> tuple[HeaderCards, int]:
+    """Read the header of the first HDU that holds an image.
+
+    Parameters
+    ----------
+    path : path-like
+        FITS file, plain, gzipped (whatever its name) or tile-compressed.
+
+    Returns
+    -------
+    header : HeaderCards
+        Its cards; those of the primary HDU too if the image lies in an extension.
+    hdu : int
+        Its index.
+
+    Raises
+    ------
+    SubError
+        If there is no readable image; the reason is the rest of a sentence about the file.
+    """
+    image = find_image(path)
+    return image.header, image.hdu
+
+
+def find_image(path: str | Path, hdu: int | None = None) -> StoredImage:
+    """Find the first image in a file, or the one in HDU `hdu`; see `read_header`."""
+    path = Path(path)
+    with _opened(path) as file:
+        return _find_image(path, file, hdu)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for reading, through gzip if its first bytes say so; trouble becomes a `SubError`."""
+    try:
+        with path.open("rb") as plain:
+            if plain.read(2) != _GZIP_MAGIC:
+                plain.seek(0)
+                yield plain
+                return
+            plain.seek(0)
+            with gzip.GzipFile(fileobj=plain) as unzipped:
+                yield cast(BinaryIO, unzipped)
+    except EOFError as error:
+        raise SubError(path, "it is truncated: its compressed data end too early") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise SubError(path, f"its compressed data are damaged ({error})") from error
+    except OSError as error:
+        raise SubError(path, f"it cannot be read: {error.strerror or error}") from error
+
+
+def _find_image(path: Path, file: BinaryIO, wanted: int | None) -> StoredImage:
+    primary: HeaderCards | None = None
+    offset = 0
+    odd_shapes: list[str] = []
+    for hdu in range(_MAX_HDUS):
+        found = _read_cards(path, file, hdu)
+        if found is None:
+            break
+        cards, header_bytes = found
+        nbytes = _data_bytes(cards)
+        offset += header_bytes
+        image = _as_image(cards, hdu, offset, nbytes)
+        if image is None and hdu == 0 and cards.integer("NAXIS") > 0:
+            odd_shapes.append(_describe_axes(cards))
+        if image is not None and wanted in (None, hdu):
+            _check_size(path, image)
+            return image if primary is None else _with_primary(image, primary)
+        primary = cards if hdu == 0 else primary
+        offset += -(-nbytes // _BLOCK) * _BLOCK
+        if offset > _MAX_OFFSET:
+            odd_shapes.append(_describe_axes(cards))
+            break
+        file.seek(offset)
+    if wanted is not None:
+        raise SubError(path, f"it holds no image in HDU {wanted}")
+    declared = f" (its header declares {odd_shapes[0]})" if odd_shapes else ""
+    raise SubError(path, f"it holds no image{declared}")
+
+
+def _read_cards(path: Path, file: BinaryIO, hdu: int) -> tuple[HeaderCards, int] | None:
+    """Cards of the header at the file's position and its bytes; None behind the last HDU."""
+    data = file.read(_FIRST_READ)
+    if hdu == 0:
+        _check_begins_like_fits(path, data)
+    elif not data.startswith(b"XTENSION"):
+        return None  # nothing, or padding and other things that some programs append
+    searched = 0
+    while True:
+        end = _end_of_header(data, searched)
+        if end is not None:
+            return HeaderCards.parse(data[:end]), -(-end // _BLOCK) * _BLOCK
+        searched = len(data) - len(data) % 80
+        more = file.read(4 * _FIRST_READ) if len(data) < _MAX_HEADER_BYTES else b""
+        if not more:
+            raise SubError(path, "it is truncated or damaged: its header has no end")
+        data += more
+
+
+def _check_begins_like_fits(path: Path, data: bytes) -> None:
+    if not data:
+        raise SubError(path, "it is empty")
+    if not data.startswith(b"SIMPLE"):
+        kind = "a text file" if not data[:200].strip(_TEXT_BYTES) else "not a FITS file"
+        raise SubError(path, f"it is {kind}, whatever its name says")
+
+
+_TEXT_BYTES = bytes(range(32, 127)) + b"\t\r\n\xef\xbb\xbf"
+
+
+def _end_of_header(data: bytes, searched: int) -> int | None:
+    """Bytes up to and with the END card; cards before `searched` are known not to hold it."""
+    position = data.find(b"END", searched)
+    while position >= 0:
+        if position % 80 == 0 and not data[position + 3 : position + 80].strip(b" \0"):
+            return position + 80
+        position = data.find(b"END", position + 1)
+    return None
+
+
+def _axes(cards: HeaderCards, prefix: str = "") -> tuple[int, ...]:
+    """Lengths of the axes in FITS order."""
+    count = min(max(cards.integer(f"{prefix}NAXIS"), 0), 999)
+    return tuple(cards.integer(f"{prefix}NAXIS{n}") for n in range(1, count + 1))
+
+
+def _data_bytes(cards: HeaderCards) -> int:
+    """Bytes of an HDU's data without padding; 0 where the header makes no sense."""
+    lengths = _axes(cards)
+    if not lengths or min(lengths) < 0:
+        return 0
+    values = math.prod(lengths) + max(cards.integer("PCOUNT"), 0)
+    return abs(cards.integer("BITPIX")) // 8 * values * max(cards.integer("GCOUNT", 1), 1)
+
+
+def _as_image(cards: HeaderCards, hdu: int, offset: int, nbytes: int) -> StoredImage | None:
+    """The image in an HDU; None if it holds something else."""
+    is_compressed = cards.flag("ZIMAGE")
+    if not is_compressed and hdu > 0 and cards.text("XTENSION").upper() not in ("IMAGE", "IUEIMAGE"):
+        return None
+    prefix = "Z" if is_compressed else ""
+    lengths = _axes(cards, prefix)
+    bitpix = cards.integer(f"{prefix}BITPIX")
+    if len(lengths) < 2 or min(lengths) < 1 or bitpix not in _RAW_TYPES:
+        return None
+    shape = lengths[::-1]
+    while len(shape) > 2 and shape[0] == 1:
+        shape = shape[1:]
+    if not is_compressed:  # PCOUNT and GCOUNT tell of more than the pixels, or are wrong
+        nbytes = abs(bitpix) // 8 * math.prod(shape)
+    return StoredImage(cards, hdu, offset, nbytes, shape, bitpix, is_compressed)
+
+
+def _describe_axes(cards: HeaderCards) -> str:
+    lengths = " x ".join(f"{length:d}" if length < _MAX_OFFSET else f"{length:.1e}" for length in _axes(cards)[:4])
+    return f"{lengths} pixels of {cards.integer('BITPIX')} bits"
+
+
+def _check_size(path: Path, image: StoredImage) -> None:
+    """Refuse an image that the file cannot hold, before memory is asked for."""
+    size = " x ".join(str(length) for length in image.shape[::-1])
+    if math.prod(image.shape) > _MAX_PIXELS:
+        raise SubError(path, f"its header declares {size} pixels, which cannot be right")
+    with path.open("rb") as file:
+        on_disk = os.fstat(file.fileno()).st_size
+        zipped = file.read(2) == _GZIP_MAGIC
+    if zipped:
+        if image.offset + image.nbytes > on_disk * _MAX_DEFLATE_RATIO:
+            raise SubError(path, f"its header declares {size} pixels, more than the file can hold")
+    elif image.offset + image.nbytes > on_disk:
+        share = 100.0 * max(on_disk - image.offset, 0) / max(image.nbytes, 1)
+        raise SubError(path, f"it is truncated: only {share:.0f} % of its {size} pixels are there")
+
+
+_STRUCTURE = ("SIMPLE", "XTENSION", "BITPIX", "EXTEND", "BSCALE", "BZERO", "BLANK", "PCOUNT", "GCOUNT", "GROUPS",
+              "CHECKSUM", "DATASUM", "DATAMIN", "DATAMAX", "INHERIT")  # fmt: skip
+_WCS_PREFIXES = ("CTYPE", "CRVAL", "CRPIX", "CDELT", "CROTA", "CUNIT", "CD1_", "CD2_", "PC1_", "PC2_", "PC00", "PV1_",
+                 "PV2_", "A_", "B_", "AP_", "BP_", "LONPOLE", "LATPOLE", "RADESYS", "RADECSYS", "EQUINOX", "EPOCH",
+                 "WCSAXES")  # fmt: skip
+
+
+def _with_primary(image: StoredImage, primary: HeaderCards) -> StoredImage:
+    """Let an extension inherit what the primary header says of the exposure; two solutions never mix."""
+    has_wcs = "CTYPE1" in image.header or "CRVAL1" in image.header
+    inherited = {
+        keyword: value
+        for keyword, value in primary.items()
+        if keyword not in _STRUCTURE
+        and not keyword.startswith("NAXIS")
+        and not (has_wcs and keyword.startswith(_WCS_PREFIXES))
+    }
+    header = HeaderCards({**inherited, **image.header})
+    return StoredImage(header, image.hdu, image.offset, image.nbytes, image.shape, image.bitpix, image.is_compressed)
+
+
+# --- pixels
+
+
+def read_image(path: str | Path, hdu: int) -> NDArray[np.generic]:
+    """Read the image in HDU `hdu` with BSCALE, BZERO and BLANK applied.
+
+    Parameters
+    ----------
+    path : path-like
+        FITS file, as for `read_header`.
+    hdu : int
+        Index from `read_header`.
+
+    Returns
+    -------
+    ndarray, native-endian, in array order ((H, W), (3, H, W), (H, W, 3) ...)
+        Integers stay integers (also unsigned, by BZERO); they become float32 where BSCALE or BZERO
+        ask for it or a pixel is BLANK (NaN). Floats of any size become float32.
+
+    Raises
+    ------
+    SubError
+        If the file is truncated, damaged, gone or holds no image there.
+    """
+    path = Path(path)
+    with _opened(path) as file:
+        image = _find_image(path, file, hdu)
+        file.seek(image.offset)
+        data = _read_bytes(path, file, image)
+    if image.is_compressed:
+        raw = _decompress(path, image, data)
+    else:
+        raw = data.view(_RAW_TYPES[image.bitpix]).reshape(image.shape)
+    return _physical(raw, image)
+
+
+def is_mappable(path: str | Path, image: StoredImage) -> bool:
+    """True if any rows of the image can be read without the others: (H, W) or (3, H, W), not compressed in any way."""
+    is_image = len(image.shape) == 2 or (len(image.shape) == 3 and image.shape[0] == 3)
+    if image.is_compressed or not is_image:
+        return False
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(2) != _GZIP_MAGIC
+    except OSError as error:
+        raise SubError(path, f"it cannot be read: {error.strerror or error}") from error
+
+
+def read_part(path: str | Path, image: StoredImage, box: Box) -> NDArray[np.generic]:
+    """A part of an uncompressed image, (h, w) or (C, h, w), as `read_image` gives it.
+
+    Parameters
+    ----------
+    path : path-like
+    image : StoredImage
+        From `find_image`; of two axes, or of three with the planes first.
+    box : Box
+        Pixels of the image, inside it.
+
+    Raises
+    ------
+    SubError
+        If the file is gone or has become shorter.
+    """
+    *planes, height, width = image.shape
+    stored = np.dtype(_RAW_TYPES[image.bitpix])
+    out = np.empty((*planes, *box.shape), dtype=stored)
+    rows = out if out.ndim == 2 and box.width == width else np.empty((box.height, width), dtype=stored)
+    try:
+        with Path(path).open("rb", buffering=0) as file:
+            for number, plane in enumerate(out.reshape(-1, *box.shape)):
+                _read_into(path, file, image.offset + (number * height + box.y0) * width * stored.itemsize, rows)
+                if rows is not out:
+                    plane[...] = rows[:, box.x0 : box.x1]
+    except OSError as error:
+        raise SubError(path, f"it cannot be read: {error.strerror or error}") from error
+    return _physical(out, image)
+
+
+def _read_into(path: str | Path, file: IO[bytes], offset: int, raw: NDArray) -> None:
+    file.seek(offset)
+    view, done = raw.reshape(-1).view(np.uint8).data, 0
+    while done < raw.nbytes:
+        count = file.readinto(view[done:])  # type: ignore[attr-defined]
+        if not count:
+            raise SubError(path, "it is truncated, or became shorter while it was in use")
+        done += count
+
+
+def read_box(path: str | Path, hdu: int, box: Box) -> NDArray[np.generic]:
+    """A part of an uncompressed image of two or three axes, (h, w) or (C, h, w), as `read_image` gives it.
+
+    Raises
+    ------
+    SubError
+        If it cannot be read.
+    """
+    return read_part(path, find_image(path, hdu), box)
+
+
+def _read_bytes(path: Path, file: BinaryIO, image: StoredImage) -> NDArray[np.uint8]:
+    data = np.empty(image.nbytes, dtype=np.uint8)
+    view = data.data
+    done = 0
+    while done < image.nbytes:
+        count = file.readinto(view[done:])  # type: ignore[attr-defined]
+        if not count:
+            raise SubError(path, f"it is truncated: only {100.0 * done / image.nbytes:.0f} % of its pixels are there")
+        done += count
+    if isinstance(file, gzip.GzipFile):
+        while file.read(1 << 20):  # its checksum stands behind the last byte, and is looked at only there
+            pass
+    return data
+
+
+def _physical(raw: NDArray, image: StoredImage) -> NDArray[np.generic]:
+    """Stored numbers as physical values: ``BZERO + BSCALE * raw``, BLANK as NaN."""
+    scale, zero = image.header.number("BSCALE"), image.header.number("BZERO")
+    scale, zero = 1.0 if math.isnan(scale) else scale, 0.0 if math.isnan(zero) else zero
+    is_integer = raw.dtype.kind in "iu"
+    blank = image.header.number("BLANK", "ZBLANK") if is_integer else math.nan
+    missing = raw == int(blank) if not math.isnan(blank) else None
+    if missing is not None and not missing.any():
+        missing = None
+    if is_integer and scale == 1.0:
+        shifted = _shifted_integers(raw, zero)
+        if shifted is not None and missing is None:
+            return shifted
+        if shifted is not None:
+            raw, zero = shifted, 0.0  # exactly, so that a part without BLANK has the same numbers
+    values = np.empty(raw.shape, dtype=np.float32)
+    # Ufuncs work in small buffers: double precision without a copy of the image in it.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if scale == 1.0 and zero == 0.0:
+            np.copyto(values, raw, casting="unsafe")
+        else:
+            np.multiply(raw, scale, out=values, dtype=np.float64, casting="unsafe")
+            np.add(values, zero, out=values, dtype=np.float64, casting="unsafe")
+    if missing is not None:
+        values[missing] = np.nan
+    return values
+
+
+def _shifted_integers(raw: NDArray, zero: float) -> NDArray[np.generic] | None:
+    """Integers whose BZERO is 0 or means the other signedness; None if they need floats."""
+    native = raw.dtype.newbyteorder("=")
+    half = 2.0 ** (8 * raw.dtype.itemsize - 1)
+    if zero == 0.0:
+        return raw.astype(native)
+    if zero != (-half if native.kind == "u" else half):
+        return None
+    # Adding half the range flips the top bit and nothing else.
+    unsigned = np.dtype(f"u{native.itemsize}")
+    flipped = raw.astype(native).view(unsigned)
+    flipped ^= unsigned.type(int(half))
+    return flipped if native.kind == "i" else flipped.view(np.int8)
+
+
+# --- tile compression
+
+_TABLE_CARD = re.compile(
+    r"NAXIS[12]|PCOUNT|TFIELDS|THEAP|(TTYPE|TFORM|TSCAL|TZERO|TNULL|TDIM|ZNAXIS|ZTILE|ZNAME|ZVAL)[1-9]\d*"
+    r"|ZIMAGE|ZCMPTYPE|ZBITPIX|ZNAXIS|ZQUANTIZ|ZDITHER0|ZSCALE|ZZERO|ZBLANK|ZMASKCMP"
+)
+_COLUMN_FORMAT = re.compile(r"\d*(?:[PQ]?[LXBIJKAEDCM])(?:\(\d*\))?")
+_METHODS = ("RICE_1", "RICE_ONE", "GZIP_1", "GZIP_2", "HCOMPRESS_1", "PLIO_1", "NOCOMPRESS")
+
+
+def _table_header(path: Path, cards: HeaderCards) -> fits.Header:
+    """The cards that describe the compression and no other, so that astropy has nothing to warn of."""
+    table = {keyword: value for keyword, value in cards.items() if _TABLE_CARD.fullmatch(keyword)}
+    columns = cards.integer("TFIELDS")
+    formats = [cards.text(f"TFORM{number}").upper() for number in range(1, min(columns, _MAX_COLUMNS) + 1)]
+    texts = [value for value in table.values() if isinstance(value, str)]
+    if (
+        cards.text("ZCMPTYPE") not in _METHODS
+        or columns > _MAX_COLUMNS
+        or not all(len(text) <= _MAX_CARD_TEXT for text in texts)
+        or not all(_is_writable(value) for value in table.values() if not isinstance(value, str))
+        or not formats
+        or not all(_COLUMN_FORMAT.fullmatch(text) for text in formats)
+        or not all(text.isascii() and text.isprintable() for text in texts)
+        or cards.integer("GCOUNT", 1) != 1
+        or cards.integer("BITPIX", 8) != 8
+    ):
+        raise SubError(path, "the header of its tile compression is damaged or of an unknown kind")
+    return fits.Header([("XTENSION", "BINTABLE"), ("BITPIX", 8), ("NAXIS", 2), *table.items()])
+
+
+def _is_writable(value: float) -> bool:
+    """True if a number fits into a card."""
+    return math.isfinite(value) and (not isinstance(value, int) or abs(value) < 2**63)
+
+
+def _codec_error() -> type[Exception]:
+    """What astropy's decompression raises; it has no public name."""
+    try:
+        from astropy.io.fits.hdu.compressed._compression import CfitsioException
+    except ImportError:  # astropy < 7
+        from astropy.io.fits._tiled_compression._compression import CfitsioException
+    found: type[Exception] = CfitsioException
+    return found
+
+
+def _decompress(path: Path, image: StoredImage, data: NDArray[np.uint8]) -> NDArray:
+    """Pixels of a tile-compressed image, as stored (before BSCALE and BZERO)."""
+    header = _table_header(path, image.header)
+    file = io.BytesIO()
+    file.write(fits.PrimaryHDU().header.tostring().encode("ascii"))
+    file.write(header.tostring().encode("ascii"))
+    file.write(data.data)
+    file.write(bytes(-image.nbytes % _BLOCK))
+    file.seek(0)
+    try:
+        with np.errstate(all="ignore"), fits.open(file, memmap=False, do_not_scale_image_data=True) as hdus:
+            pixels = np.asarray(hdus[1].data)
+    # What astropy raises on damaged tables and tiles depends on which byte is wrong; a warning is one
+    # that was asked to be an error.
+    except (
+        OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, RuntimeError,
+        EOFError, MemoryError, Warning, zlib.error, fits.VerifyError, _codec_error(),
+    ) as error:  # fmt: skip
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise SubError(path, f"its tile compression cannot be undone ({reason})") from error
+    if pixels.size != math.prod(image.shape) or pixels.dtype.kind not in "iuf":
+        raise SubError(path, "its tile compression is damaged: pixels are missing")
+    return pixels.reshape(image.shape)
+
+
+# --- files out

@@ -1,0 +1,118 @@
+"""Writes FITS files, each whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from astropy.io import fits
+
+from ..errors import RunError
+from . import streams
+
+_TEMPORARY_NUMBER = itertools.count()
+
+
+@contextmanager
+def atomic_path(path: str | Path, *, sync: bool = True) -> Iterator[Path]:
+    """Write a file whole or not at all.
+
+    Gives the body a temporary name in the same folder (which is made if it is missing) with the
+    same ending. When the body is done the file is brought to disk and renamed to `path`; on any
+    exception it is removed and an older file at `path` stays as it was.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to make.
+    sync : bool
+        False leaves it to the system when the file comes to disk: for files whose checksum is kept elsewhere and
+        that are made again if a power cut took them.
+
+    Yields
+    ------
+    Path
+        Where to write. The name begins with a dot.
+
+    Raises
+    ------
+    RunError
+        In place of an `OSError`: disk full, folder not writable, name taken by a folder.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}-{next(_TEMPORARY_NUMBER)}.part{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        if sync:
+            with temporary.open("r+b") as written:
+                os.fsync(written.fileno())
+        temporary.replace(path)
+        if sync:
+            _sync_folder(path.parent)
+    except OSError as error:
+        raise RunError(
+            f"{path} cannot be written: {error.strerror or error}. Free some space there or choose another folder."
+        ) from error
+    finally:
+        with suppress(OSError):  # not there, or its folder cannot be written: the error above says it
+            temporary.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to disk, so that a rename outlives a power cut; Windows does it by itself."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems know no such thing
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def write_fits(
+    path: str | Path,
+    hdus: Sequence[fits.PrimaryHDU | fits.ImageHDU],
+    check: Callable[[], None] | None = None,
+    *,
+    sync: bool = True,
+) -> Path:
+    """Write images to a FITS file under a temporary name, then rename it; each gets CHECKSUM and DATASUM.
+
+    The same images and cards give the same bytes, whenever they are written.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to make; an older one is replaced.
+    hdus : sequence of astropy HDUs
+        Images, the primary HDU first; their data may be views in any memory order.
+    check : callable, optional
+        Called often, at least for every 8 MB; it may raise to stop.
+    sync : bool
+        As in `atomic_path`.
+
+    Returns
+    -------
+    Path
+        `path`.
+
+    Raises
+    ------
+    RunError
+        If the disk is full or the folder cannot be written; nothing is left behind.
+    """
+    with atomic_path(path, sync=sync) as temporary, temporary.open("wb") as file:
+        for number, hdu in enumerate(hdus):
+            cards = hdu.header.copy()
+            if number == 0 and len(hdus) > 1:
+                cards.set("EXTEND", True, after=f"NAXIS{cards['NAXIS']}" if cards["NAXIS"] else "NAXIS")
+            streams.write_image(file, cards, hdu.data, check or (lambda: None), sync=sync)
+    return Path(path)

@@ -1,0 +1,1 @@
+"""The mosaic: tiles are put together, tied to a catalogue and written to disk."""

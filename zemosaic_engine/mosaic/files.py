@@ -1,0 +1,233 @@
+"""The files that a run leaves: the mosaic with its maps, and tables of what was done to the tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+
+from ..canvas.coordinates import pixel_to_sky
+from ..channels import channel_names
+from ..fits.writer import atomic_path, write_fits
+from ..photometry.sky import clipped_median
+from ..subs.frames import SubInfo
+from ..tiles.overlaps import Overlap, SeamStep
+from ..tiles.scaling import PairFit, TileScaling
+from ..tiles.tile import Tile
+from ..validity import bright_holes
+from .coadd import Mosaic
+
+MOSAIC_NAME = "mosaic_grid.fits"
+COVERAGE_NAME = "mosaic_grid_coverage.fits"
+VIEWER_NAME = "mosaic_grid_viewer.fits"
+SUBS_NAME = "subs.ecsv"
+#: Files of results by the names that a run report has for them.
+RESULTS = {
+    "mosaic": MOSAIC_NAME,
+    "coverage": COVERAGE_NAME,
+    "viewer": VIEWER_NAME,
+    "subs": SUBS_NAME,
+    "sub_photometry": "sub_photometry.ecsv",
+    "illumination": "illumination.fits",
+    "tile_photometry": "tile_photometry.ecsv",
+    "seams": "seams.ecsv",
+}
+#: Results that a run writes only where its settings ask for them.
+_NOT_OF_EVERY_RUN = ("viewer", "sub_photometry", "illumination", "tile_photometry", "seams")
+_BRIGHT_RIM = 0.25  # of the viewer's range; its sky is at a tenth
+
+
+def _planes(array: NDArray) -> NDArray:
+    """(H, W, C) as FITS wants it: (C, H, W), or (H, W) for one channel, without a copy."""
+    return array[..., 0] if array.shape[2] == 1 else array.transpose(2, 0, 1)
+
+
+class EarlierResults:
+    """Results of an earlier run in the output `folder`, known apart from those that this run writes.
+
+    Some may not belong to this run at all: a survey's table, say, beside a mosaic that was made without. They stay
+    until this run is done, because it may fail; those that it has not written anew by then go.
+
+    Parameters
+    ----------
+    folder : Path
+        Output folder, before this run writes to it.
+    results : mapping of str to str
+        File names of the results by the names that a run report has for them.
+    """
+
+    def __init__(self, folder: Path, results: Mapping[str, str] = RESULTS) -> None:
+        self._paths = {result: folder / name for result, name in results.items()}
+        self._found = {path: _identity(path) for path in self._paths.values() if path.is_file()}
+
+    def written_since(self) -> dict[str, Path]:
+        """The results of this run so far, by the names that a run report has for them."""
+        return {result: path for result, path in self._paths.items() if path.is_file() and not self._is_left(path)}
+
+    def remove_those_left(self) -> None:
+        """Remove those that not every run writes and that were not written since."""
+        for result in _NOT_OF_EVERY_RUN:
+            path = self._paths[result]
+            if path.is_file() and self._is_left(path):
+                path.unlink()
+
+    def _is_left(self, path: Path) -> bool:
+        return self._found.get(path) == _identity(path)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """What changes when a file is written anew and renamed to its place."""
+    stat = path.stat()
+    return stat.st_ino, stat.st_mtime_ns
+
+
+def write_mosaic(
+    folder: Path, mosaic: Mosaic, wcs: WCS, cards: fits.Header, check: Callable[[], None] | None = None
+) -> tuple[Path, Path]:
+    """Write the science mosaic (with WEIGHT and COVERAGE) and the coverage alone; return both paths.
+
+    `check` is called often and may raise to stop.
+    """
+    where = wcs.to_header()
+    header = cards.copy()
+    header.update(where)
+    maps = (
+        ("WEIGHT", mosaic.weight, "1/adu2", "inverse variance"),
+        ("COVERAGE", mosaic.coverage, "", "number of subs"),
+    )
+    extensions = []
+    for name, array, unit, meaning in maps:
+        hdu = fits.ImageHDU(_planes(array), header=where.copy(), name=name)
+        hdu.header["BUNIT"] = (unit, meaning)
+        extensions.append(hdu)
+    science = write_fits(
+        folder / MOSAIC_NAME, [fits.PrimaryHDU(_planes(mosaic.pixels), header=header), *extensions], check
+    )
+    deepest = mosaic.coverage.max(axis=2)
+    coverage = write_fits(folder / COVERAGE_NAME, [fits.PrimaryHDU(deepest, header=where.copy())], check)
+    return science, coverage
+
+
+def write_viewer(folder: Path, mosaic: Mosaic, wcs: WCS, cards: fits.Header, *, colour_last: bool) -> Path:
+    """Write a 16-bit copy for simple viewers: sky at a tenth of the range, linear, clipped at its ends.
+
+    Parameters
+    ----------
+    colour_last : bool
+        Write (H, W, 3) in memory order, as older programs expect, instead of (3, H, W).
+    """
+    height, width, channels = mosaic.pixels.shape
+    scaled = np.zeros((height, width, channels), dtype=np.uint16)
+    sample = mosaic.pixels[:: max(1, height // 1000), :: max(1, width // 1000)]
+    sky = [clipped_median(sample[..., channel])[0] for channel in range(channels)]
+    finite = sample[np.isfinite(sample)]
+    top = float(np.quantile(finite, 0.9999)) if finite.size else 1.0
+    span = max(top - float(np.nanmin(sky)), 1e-6) if np.isfinite(sky).any() else 1.0
+    for channel in range(channels):
+        level = (mosaic.pixels[..., channel] - np.float32(sky[channel])) / np.float32(span)
+        level = np.clip(level * np.float32(0.9) + np.float32(0.1), 0.0, 1.0)
+        missing = np.isnan(level)
+        level[missing] = 0.0
+        # Missing because saturated, not because nobody looked: white, as people expect a star to be.
+        level[bright_holes(missing, level, _BRIGHT_RIM)] = 1.0
+        scaled[..., channel] = (level * np.float32(65535.0) + np.float32(0.5)).astype(np.uint16)
+    header = cards.copy()
+    data = scaled if colour_last and channels == 3 else _planes(scaled)
+    if not (colour_last and channels == 3):
+        header.update(wcs.to_header())
+    return write_fits(folder / VIEWER_NAME, [fits.PrimaryHDU(np.ascontiguousarray(data), header=header)])
+
+
+def write_tile_table(
+    folder: Path,
+    tiles: Sequence[Tile],
+    scaling: TileScaling,
+    pairs: Sequence[PairFit],
+    subs: Sequence[int],
+) -> Path:
+    """Write ``tile_photometry.ecsv``: one row a tile and channel."""
+    overlap_pixels = np.zeros(len(tiles), dtype=np.int64)
+    for pair in pairs:
+        overlap_pixels[[pair.reference, pair.target]] += pair.pixels
+    level_after = scaling.level_after(np.array([tile.health.background for tile in tiles]))
+    rows = []
+    for number, tile in enumerate(tiles):
+        for channel, name in enumerate(channel_names(scaling.gain.shape[1])):
+            before = float(tile.health.background[channel])
+            gain, offset = float(scaling.gain[number, channel]), float(scaling.offset[number, channel])
+            rows.append(
+                (
+                    tile.name, name, subs[number], before, float(level_after[number, channel]), gain,
+                    float(scaling.gain_error[number, channel]) * gain, offset,
+                    float(scaling.offset_error[number, channel]), int(overlap_pixels[number]),
+                    *(float(value) for value in scaling.plane[number, channel]),
+                    bool(scaling.connected[number]),
+                )
+            )  # fmt: skip
+    names = ("tile", "channel", "subs", "median_before", "median_after", "gain", "gain_error", "offset",
+             "offset_error", "overlap_pixels", "plane_constant", "plane_x", "plane_y", "connected")  # fmt: skip
+    units = dict.fromkeys(
+        ("median_before", "median_after", "offset", "offset_error", "plane_constant", "plane_x", "plane_y"), "adu"
+    )
+    return _write_table(folder / "tile_photometry.ecsv", rows, names, units)
+
+
+def write_seam_table(
+    folder: Path,
+    tiles: Sequence[Tile],
+    overlaps: Sequence[Overlap],
+    pixels: Sequence[int],
+    before: Sequence[SeamStep],
+    after: Sequence[SeamStep],
+) -> Path:
+    """Write ``seams.ecsv``: one row an overlap and channel."""
+    rows = [
+        (
+            tiles[overlap.first].name, tiles[overlap.second].name, name, count,
+            float(old.step_adu[channel]), float(new.step_adu[channel]),
+            float(old.sigma[channel]), float(new.sigma[channel]),
+        )
+        for overlap, count, old, new in zip(overlaps, pixels, before, after, strict=True)
+        for channel, name in enumerate(channel_names(old.step_adu.size))
+    ]  # fmt: skip
+    names = ("first", "second", "channel", "pixels", "step_before", "step_after", "sigma_before", "sigma_after")
+    return _write_table(folder / "seams.ecsv", rows, names, {"step_before": "adu", "step_after": "adu"})
+
+
+def write_sub_table(folder: Path, infos: Sequence[SubInfo]) -> Path:
+    """Write ``subs.ecsv``: what the header of each sub tells, and where its corners are on the sky."""
+    names = ("file", "session", "date_obs", "exposure", "filter", "camera", "mount", "width", "height", "pixel_scale",
+             *(f"{axis}_{corner}" for corner in range(1, 5) for axis in ("ra", "dec")))  # fmt: skip
+    rows = []
+    for info in infos:
+        height, width = info.shape
+        right, top = width - 0.5, height - 0.5
+        corners = pixel_to_sky(info.wcs, np.array([-0.5, right, right, -0.5]), np.array([-0.5, -0.5, top, top]))
+        # A name that is not UTF-8 on disk is no reason to have no table.
+        words = (info.path.name, info.session, info.date_obs, info.filter, info.camera, info.mount)
+        name, session, date, filter_name, camera, mount = (
+            word.encode("utf-8", "backslashreplace").decode() for word in words
+        )
+        rows.append(
+            (
+                name, session, date, info.exposure_s, filter_name, camera, mount, width, height,
+                round(info.pixel_scale_arcsec, 6), *(round(float(value), 7) for value in np.stack(corners, 1).ravel()),
+            )
+        )  # fmt: skip
+    units = dict.fromkeys(names[10:], "deg") | {"exposure": "s", "pixel_scale": "arcsec"}
+    return _write_table(folder / SUBS_NAME, rows, names, units)
+
+
+def _write_table(path: Path, rows: Sequence[tuple], names: Sequence[str], units: dict[str, str]) -> Path:
+    """Write a table as ECSV, whole or not at all."""
+    table = Table(rows=list(rows), names=names) if rows else Table(names=names)
+    for name, unit in units.items():
+        table[name].unit = unit
+    with atomic_path(path) as temporary:
+        table.write(temporary, format="ascii.ecsv", overwrite=True)
+    return path

@@ -1,0 +1,74 @@
+"""Checks that the output folder and the memory can hold a run, before it begins."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from ..canvas.plan import CanvasPlan
+from ..errors import RunError, SettingsError
+from ..machine import memory
+from ..machine.memory import size_text
+from ..settings import GridSettings
+
+_STATE_BYTES_A_SUB = 120_000  # a measurement: some 500 cells and as many stars
+
+
+def for_files(output: Path, needed: int) -> str:
+    """How much room the files of a run, `needed` bytes, take and how much there is, in a sentence.
+
+    `output` need not exist; the tiles of an earlier run in it are counted as room, because new ones take their
+    places.
+
+    Raises
+    ------
+    SettingsError
+        If they do not fit the disk.
+    """
+    free = shutil.disk_usage(existing_folder(output)).free
+    free += sum(path.stat().st_size for path in (output / "tiles").glob("tile_*.fits"))
+    if needed > free:
+        raise SettingsError(
+            f"The mosaic needs about {size_text(needed)} in {output}, but only {size_text(free)} are free there; "
+            "make room or choose another output folder."
+        )
+    return f"The run needs about {size_text(needed)} in the output folder; {size_text(free)} are free there"
+
+
+def existing_folder(path: Path) -> Path:
+    """The folder itself, or the nearest one above it that exists."""
+    path = path.absolute()
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
+
+
+def for_canvas(canvas: CanvasPlan, needed: int) -> None:
+    """Raise `RunError` if the canvas, `needed` bytes, does not fit the free memory."""
+    free = memory.available_bytes()
+    if needed > free:
+        height, width = canvas.shape
+        raise RunError(
+            f"A canvas of {width} x {height} pixels needs about {size_text(needed)} of memory, but only "
+            f"{size_text(free)} are free: raise pixel_scale_arcsec (now {canvas.pixel_scale_arcsec:.3g}), or close "
+            "other programs."
+        )
+
+
+def for_samples(output: Path, deepest: int, budget: int) -> None:
+    """Raise `RunError` if the samples of the deepest tile fit neither the memory budget nor the disk."""
+    free = shutil.disk_usage(output).free
+    if deepest > budget and deepest > free:
+        raise RunError(
+            f"The deepest tile needs {size_text(deepest)} for its samples: more than the memory for them "
+            f"({size_text(budget)}) and more than is free in {output} ({size_text(free)}). Make room, raise "
+            "memory_gb, or lower grid_size_factor."
+        )
+
+
+def planned_bytes(shape: tuple[int, int], channels: int, subs: int, settings: GridSettings) -> int:
+    """Bytes that a run will write: mosaic with its maps, coverage, tiles, state, and the viewer file if asked for."""
+    pixels = shape[0] * shape[1]
+    per_tile_pixel = channels * (4 + 4 + 2) + 1  # pixels, weight, coverage; alpha
+    in_tiles = pixels * (1.0 + settings.batch_overlap_pct / 100.0) ** 2
+    mosaic = pixels * (channels * (4 + 4 + 2) + 2)
+    viewer = pixels * 2 * channels if settings.save_final_as_uint16 else 0
+    return int(mosaic + viewer + in_tiles * per_tile_pixel) + subs * _STATE_BYTES_A_SUB

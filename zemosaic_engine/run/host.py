@@ -1,0 +1,226 @@
+"""The tongue of an existing ZeMosaic: its ``progress_callback`` grammar and its settings' names."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from ..errors import SettingsError, SubError
+from ..events import Event, LogLine, PhaseStarted, Progress, SubCount, SubSetAside, TileCount, TimeLeft
+from ..machine import memory
+from ..settings import GridSettings, build_settings
+
+_LEAST_INTERVAL_S, _USUAL_INTERVAL_S = 0.2, 1.5
+# Within these the host's numbers mean something here.
+_RANGES = {"batch_overlap_pct": (1.0, 90.0), "grid_size_factor": (0.1, 10.0)}
+_LEVELS = {"DEBUG": logging.DEBUG, "INFO": logging.INFO, "WARN": logging.WARNING, "ERROR": logging.ERROR}
+
+
+class HostCallback:
+    """A sink that speaks to a host program.
+
+    Parameters
+    ----------
+    callback : callable or None
+        ``callback(message, progress=None, level="INFO", **kwargs)``; None keeps the log alone.
+    logger : logging.Logger
+        Gets every line too, because the host drops DEBUG.
+
+    Attributes
+    ----------
+    set_aside : list of SubError
+        The subs that were set aside so far.
+    """
+
+    def __init__(self, callback: Callable[..., Any] | None, logger: logging.Logger) -> None:
+        self.set_aside: list[SubError] = []
+        self._callback = callback
+        self._logger = logger
+        self._monitor: _ResourceMonitor | None = None
+        self._lock = threading.Lock()  # events come from the threads of a pool, hosts expect one at a time
+
+    def report_resources(self, interval_s: float) -> None:
+        """Also tell, at most every `interval_s` seconds, how far the run is and what it uses (``STATS_UPDATE``)."""
+        self._monitor = _ResourceMonitor(interval_s)
+
+    def __call__(self, event: Event) -> None:
+        """Translate one event."""
+        with self._lock:
+            if isinstance(event, LogLine):
+                self._logger.log(_LEVELS.get(event.level, logging.INFO), event.text)
+            elif isinstance(event, SubSetAside):
+                self.set_aside.append(event.error)
+            if self._callback is not None:
+                self._tell(self._callback, event)
+                if self._monitor is not None and (figures := self._monitor.observe(event)) is not None:
+                    self._callback("STATS_UPDATE", None, "INFO", **figures)
+
+    def _tell(self, call: Callable[..., Any], event: Event) -> None:
+        match event:
+            case LogLine(text, level):
+                call(text, None, level)
+            case PhaseStarted(name, number, _):
+                call(f"PHASE_UPDATE:{number}", None, "INFO")
+                call("STAGE_PROGRESS", name, 0, total=1)
+            case Progress(name, done, total):
+                call("STAGE_PROGRESS", name, done, total=total)
+            case TileCount(done, total):
+                call(f"MASTER_TILE_COUNT_UPDATE:{done}/{total}", None, "INFO")
+            case SubCount(done, total):
+                call(f"RAW_FILE_COUNT_UPDATE:{done}/{total}", None, "INFO")
+            case SubSetAside():
+                pass  # its log line says it
+            case TimeLeft(seconds):
+                whole = max(0, round(seconds))
+                call(f"ETA_UPDATE:{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}", None, "ETA_LEVEL")
+
+
+class _ResourceMonitor:
+    """Figures for a host's monitor, gathered from the events of the run; no thread of its own."""
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
+        self._due = self._wall = time.monotonic()
+        self._cpu = time.process_time()
+        self._figures: dict[str, Any] = {
+            "phase_index": 0, "phase_name": "", "tiles_done": 0, "tiles_total": 0,
+            "files_done": 0, "files_total": 0, "eta_seconds": None,
+        }  # fmt: skip
+
+    def observe(self, event: Event) -> dict[str, Any] | None:
+        """Take note of an event; the figures if they are due."""
+        match event:
+            case PhaseStarted(name, number, _):
+                self._figures |= {"phase_index": number, "phase_name": name}
+            case TileCount(done, total):
+                self._figures |= {"tiles_done": done, "tiles_total": total}
+            case SubCount(done, total):
+                self._figures |= {"files_done": done, "files_total": total}
+            case TimeLeft(seconds):
+                self._figures["eta_seconds"] = max(0.0, seconds)
+        wall, cpu = time.monotonic(), time.process_time()
+        if wall < self._due:
+            return None
+        elapsed = (wall - self._wall) * (os.cpu_count() or 1)
+        busy = 100.0 * (cpu - self._cpu) / elapsed if elapsed > 0 else 0.0
+        self._wall, self._cpu, self._due = wall, cpu, wall + self._interval_s
+        return self._figures | {"cpu_percent": min(100.0, busy), "ram_used_mb": memory.rss_bytes() / 1e6}
+
+
+# What the host calls by another name, or what has no counterpart here: (ours, is it the same?).
+_NAMES: dict[str, dict[str, tuple[str, bool]]] = {
+    "stack_norm_method": {"sky_mean": ("median", True), "sky_median": ("median", True)},
+    "stack_weight_method": {"noise_fwhm": ("noise_variance", False)},
+    "stack_reject_algo": {
+        "winsorized": ("winsorized_sigma_clip", True),
+        "winsor": ("winsorized_sigma_clip", True),
+        "sigma_clip": ("kappa_sigma", True),
+        "linear_fit_clip": ("kappa_sigma", False),
+    },
+    "stack_final_combine": {"average": ("mean", True)},
+}
+
+
+def host_configuration(zconfig: Any) -> dict[str, Any]:
+    """The host's settings on disk, if it has any, overlaid with what it hands over.
+
+    Parameters
+    ----------
+    zconfig : mapping, object or None
+        Attributes or items named as the settings.
+    """
+    found: dict[str, Any] = {}
+    if find_spec("zemosaic_config") is not None:
+        found.update(import_module("zemosaic_config").load_config() or {})
+    if isinstance(zconfig, Mapping):
+        found.update(zconfig)
+    elif hasattr(zconfig, "__dict__"):
+        found.update({name: value for name, value in vars(zconfig).items() if not name.startswith("_")})
+    return found
+
+
+def telemetry_interval_s(configuration: Mapping[str, Any]) -> float | None:
+    """Seconds between two reports to the host's monitor; None if it wants none."""
+    if not configuration.get("enable_resource_telemetry"):
+        return None
+    wanted = _number(configuration, "resource_telemetry_interval_sec")
+    return max(_LEAST_INTERVAL_S, wanted) if wanted else _USUAL_INTERVAL_S
+
+
+def _number(configuration: Mapping[str, Any], name: str) -> float:
+    """A number of the host's settings; 0 if it has none of that name."""
+    value = configuration.get(name)
+    if value is None or value == "":
+        return 0.0
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise SettingsError(f"The host's setting {name} is {value!r}, which is no number; correct it there.")
+    return number
+
+
+def host_settings(
+    chosen: Mapping[str, Any],
+    configuration: Mapping[str, Any],
+    use_gpu: bool | None,
+    *,
+    divides_field: bool = False,
+) -> tuple[GridSettings, list[str]]:
+    """Settings of a run from the host's call and configuration, with notes on what was replaced.
+
+    Parameters
+    ----------
+    chosen : mapping
+        What the host's call says.
+    configuration : mapping
+        From `host_configuration`.
+    use_gpu : bool or None
+        True asks for the GPU where there is one, False forbids it, None follows the configuration.
+    divides_field : bool
+        True for a host whose tiles are a field of view divided by its ``grid_size_factor``.
+
+    Raises
+    ------
+    SettingsError
+        If a value is neither ours nor known of the host.
+    """
+    values, notes = dict(chosen), []
+    for name, others in _NAMES.items():
+        given = str(values[name]).strip().lower()
+        ours, same = others.get(given, (given, True))
+        if not same:
+            notes.append(f"{name} = {given} is not available here; {ours} is used")
+        values[name] = ours
+    for name, (least, most) in _RANGES.items():
+        number = _number(configuration, name)
+        if configuration.get(name) not in (None, ""):
+            if name == "grid_size_factor" and divides_field and number > 0.0:
+                number = 1.0 / number
+            values[name] = min(max(number, least), most)
+            if values[name] != number:
+                notes.append(f"{name} = {number:g} is outside of what is possible here; {values[name]:g} is used")
+    # The call passes on its default where the switch on disk is another one: either can say no.
+    on_disk = configuration.get("grid_rgb_equalize", configuration.get("poststack_equalize_rgb"))
+    if on_disk is not None and not on_disk:
+        values["grid_rgb_equalize"] = False
+    if configuration.get("final_mosaic_dbe_enabled"):
+        notes.append(
+            "final_mosaic_dbe_enabled is not followed here: gradients are taken out sub by sub, and the light of "
+            "nebulae is left as it is"
+        )
+    # Numbers below 0 mean "as you like" there, as 0 does.
+    values["threads"] = max(0, int(_number(configuration, "grid_workers")))
+    ram_gb = _number(configuration, "grid_chunk_ram_gb") or _number(configuration, "grid_chunk_ram_mb") / 1000.0
+    values["memory_gb"] = max(0.0, ram_gb)
+    wanted = use_gpu if use_gpu is not None else bool(configuration.get("use_gpu_grid", True))
+    values["device"] = "auto" if wanted else "cpu"
+    return build_settings(values, file_name="the host's settings"), notes

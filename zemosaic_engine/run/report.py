@@ -1,0 +1,126 @@
+"""What came of a run, for people and programs: ``run_report.json``, written however the run ended."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from .. import __version__
+from ..clock import PhaseTime
+from ..fits.writer import atomic_path
+
+REPORT_NAME = "run_report.json"
+#: Raised whenever a field changes its meaning or goes; new fields do not raise it.
+SCHEMA_VERSION = 1
+
+Outcome = Literal["running", "done", "failed", "cancelled"]
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """A sub that is not in the mosaic, and why."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class TileFacts:
+    """A tile of the mosaic and the number of its subs."""
+
+    name: str
+    subs: int
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What came of a run.
+
+    Attributes
+    ----------
+    mode : str
+        ``"grid"`` or another recipe's name.
+    outcome : str
+        ``"done"``, ``"failed"``, ``"cancelled"``; ``"running"`` in a file whose run goes on or was killed.
+    reason : str
+        Why it failed or was cancelled, one sentence; empty if it is done.
+    input, output : str
+        Absolute paths of the folders.
+    started, ended : str
+        ISO 8601 with the offset from UTC; `ended` is empty while it runs.
+    seconds, paused_seconds : float
+        Time from start to end, and how much of it the run was paused.
+    phases : sequence of PhaseTime
+        Where the time went.
+    subs_used : sequence of str
+        Paths of the subs in the mosaic.
+    subs_set_aside : sequence of SetAside
+    faults : int
+        How many of them because this program failed on them, not because of what they are.
+    tiles : sequence of TileFacts
+    tiles_left_out : sequence of str
+        Tiles without a valid pixel.
+    metrics : mapping of str to float
+        Figures of the mosaic; null in the file where one could not be measured.
+    files : mapping of str to str
+        What this run has written, however it ended: ``mosaic``, ``coverage``, ``viewer``, ``picture``, ``subs``,
+        ``sub_photometry``, ``illumination``, ``tile_photometry``, ``seams``, ``rejected``, ``log``.
+    settings : mapping
+        Every setting of the run.
+    versions : mapping of str to str
+        This program, Python and the libraries.
+    peak_memory_bytes : int
+        Of the process, up to the end of the run.
+    """
+
+    mode: str
+    outcome: Outcome
+    input: str
+    output: str
+    started: str
+    settings: Mapping[str, Any]
+    versions: Mapping[str, str]
+    reason: str = ""
+    ended: str = ""
+    seconds: float = 0.0
+    paused_seconds: float = 0.0
+    phases: Sequence[PhaseTime] = ()
+    subs_used: Sequence[str] = ()
+    subs_set_aside: Sequence[SetAside] = ()
+    faults: int = 0
+    tiles: Sequence[TileFacts] = ()
+    tiles_left_out: Sequence[str] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    peak_memory_bytes: int = 0
+
+    @property
+    def is_complete(self) -> bool:
+        """True if the run is done and every sub and tile is in the mosaic."""
+        return self.outcome == "done" and not self.subs_set_aside and not self.tiles_left_out
+
+    def as_json(self) -> str:
+        """The report as it is written: standard JSON, numbers that are not finite as null."""
+        facts = {"schema": SCHEMA_VERSION, "program": f"ZeMosaic {__version__}", "complete": self.is_complete}
+        return json.dumps(_finite({**facts, **asdict(self)}), indent=2, allow_nan=False) + "\n"
+
+    def write(self, folder: Path) -> Path:
+        """Write ``run_report.json`` into a folder, whole or not at all; `RunError` if that is impossible."""
+        path = folder / REPORT_NAME
+        with atomic_path(path) as temporary:
+            temporary.write_text(self.as_json(), encoding="ascii")
+        return path
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

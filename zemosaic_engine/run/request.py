@@ -1,0 +1,97 @@
+"""What a run is asked for: its subs, found and checked, its settings, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ..canvas.plan import CanvasPlan, split_by_agreement
+from ..errors import RunError, SettingsError, SubError
+from ..events import Teller
+from ..photometry.calibration import SubCalibration
+from ..resume.checkpoints import Checkpoints
+from ..settings import GridSettings
+from ..subs.frames import SubInfo
+
+
+@dataclass(frozen=True)
+class GridRequest:
+    """What is to be made.
+
+    Attributes
+    ----------
+    infos : sequence of SubInfo
+        The subs, or ready-made tiles if `tiles_only`.
+    rejected : sequence of SubError
+        What could not be used so far, already reported.
+    output : Path
+        Folder for the mosaic and its tables.
+    settings : GridSettings
+        Settings of the run.
+    tiles_only : bool
+        True if `infos` are images to be scaled and joined as they are.
+    calibrations : mapping of Path to SubCalibration, optional
+        Scales that are known from elsewhere, by the path of the sub (or its file name); the subs are
+        measured for their sky alone then, nothing is solved, and a sub without one keeps its own ADU.
+    canvas : CanvasPlan, optional
+        The canvas of the run, from `grid_mode.plan_request`; planned when the run begins if it is not there.
+    checkpoints : Checkpoints
+        What an earlier run with this output has done, and where this one keeps what it does; by default nothing
+        is kept.
+    """
+
+    infos: Sequence[SubInfo]
+    rejected: Sequence[SubError]
+    output: Path
+    settings: GridSettings
+    tiles_only: bool = False
+    calibrations: Mapping[Path | str, SubCalibration] | None = None
+    canvas: CanvasPlan | None = None
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)
+
+
+@dataclass(frozen=True)
+class GridOutcome:
+    """What was made.
+
+    Attributes
+    ----------
+    mosaic, coverage : Path
+        The science mosaic and its coverage.
+    tiles, subs_used : int
+        Counts.
+    rejected : sequence of SubError
+        Subs that were set aside, with reasons.
+    tiles_left_out : sequence of str
+        Tiles without a valid pixel.
+    metrics : mapping
+        Inter-tile spread and seam steps per channel, before and after scaling.
+    used : sequence of Path
+        The subs that are in the mosaic.
+    subs_of_tiles : mapping of str to int
+        Number of subs of each tile, by its name.
+    """
+
+    mosaic: Path
+    coverage: Path
+    tiles: int
+    subs_used: int
+    rejected: Sequence[SubError]
+    tiles_left_out: Sequence[str]
+    metrics: Mapping[str, float]
+    used: Sequence[Path] = ()
+    subs_of_tiles: Mapping[str, int] = field(default_factory=dict)
+
+
+def agreeing(request: GridRequest, tell: Teller) -> GridRequest:
+    """The request without subs whose header cannot be right."""
+    kept, odd = split_by_agreement(request.infos, request.settings.max_gap_fov)
+    for error in odd:
+        tell.set_aside(error)
+    if not kept:
+        lost = len(request.rejected) + len(odd)
+        if not lost:
+            raise SettingsError("The run has no sub at all: name a folder or a plan that holds some.")
+        raise RunError(f"No usable sub: all {lost} were set aside; the log and rejected_subs.csv give each reason.")
+    return replace(request, infos=kept, rejected=[*request.rejected, *odd])

@@ -1,0 +1,1 @@
+"""Subs: finding them, and bringing them from disk into memory."""

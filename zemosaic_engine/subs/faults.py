@@ -1,0 +1,69 @@
+"""Whatever goes wrong while one sub is examined or decoded costs that sub and nothing else.
+
+This is the one place that knows what third-party code raises on bad bytes. What nobody foresaw sets the sub aside
+too, but it is told apart: it is a fault of this program, its traceback goes to the log, and the end of the run
+counts it.
+"""
+
+from __future__ import annotations
+
+import binascii
+import struct
+import traceback
+import zlib
+from pathlib import Path
+from types import TracebackType
+
+from astropy.io import fits
+from astropy.wcs import WcsError
+
+from ..errors import SubError, SubFault, ZeMosaicError
+
+#: Raised by compiled code that is called from ours, so that the traceback does not show where it was raised.
+_OF_BAD_BYTES = (OSError, EOFError, zlib.error, struct.error, binascii.Error, UnicodeError, fits.VerifyError, WcsError)
+#: These say nothing of the file: the run is stopped, memory is short, or a test asked for warnings as errors.
+_NOT_OF_THE_FILE = (ZeMosaicError, MemoryError, Warning)
+_HERE = str(Path(__file__).resolve().parent)
+_LONGEST_REASON = 200
+
+
+class reading:  # noqa: N801 - read as a statement: with reading(path)
+    """Sets one sub aside, whatever is raised in the block: it leaves as a `SubError`.
+
+    Parameters
+    ----------
+    path : path-like
+        The file at work.
+
+    Raises
+    ------
+    SubError
+        In place of what third-party code raises on bad bytes.
+    SubFault
+        In place of anything else but `ZeMosaicError`, `MemoryError` and warnings, which pass.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if not isinstance(error, Exception) or isinstance(error, _NOT_OF_THE_FILE):
+            return
+        told = f"{type(error).__name__}: {' '.join(str(error).split())[:_LONGEST_REASON]}".rstrip(": ")
+        if _is_of_the_file(error):
+            raise SubError(self._path, f"its header or its data are damaged ({told})") from error
+        place = traceback.extract_tb(at)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        trace = "".join(traceback.format_exception(error))
+        raise SubFault(self._path, f"the program failed on it ({told}, at {where}); please report it", trace) from error
+
+
+def _is_of_the_file(error: Exception) -> bool:
+    """True if third-party code raised it: what it was given comes from the file."""
+    if isinstance(error, _OF_BAD_BYTES):
+        return True
+    place = traceback.extract_tb(error.__traceback__)[-1].filename
+    return "site-packages" in place and not str(Path(place).resolve()).startswith(_HERE)

@@ -1,0 +1,1 @@
+"""Survey photometry: every sub is measured once, and one solution brings all subs to one scale."""

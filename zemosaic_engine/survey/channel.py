@@ -1,0 +1,509 @@
+"""One channel of a run: gains, skies and illumination of all its subs, in one solve.
+
+Stars and cells of sky speak together, with one patch each for the true star and the true sky. Three
+scatters are learned from the data (type-II maximum likelihood): of the transparency of the subs around their
+session, of the gradients of their skies around the session's (on the sensor, relative to the sky's level), and
+of the levels of their skies around a straight drift through the night.
+They are what a sub without stars falls back to, and they keep what overlaps are
+nearly blind to, a drift or a bowl over the whole mosaic, from being made up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..events import CancelToken
+from ..photometry.calibration import PATTERN_TERMS
+from .cells import CellRecords, CellReports
+from .colour import GainMessage
+from .elimination import (
+    SESSION_UNKNOWNS,
+    SUB_UNKNOWNS,
+    Layout,
+    Mates,
+    Prior,
+    Records,
+    Solved,
+    Spread,
+    cauchy,
+    solve_eliminated,
+    solve_many,
+)
+from .stars import StarRecords, StarReports, group_medians
+
+#: Columns of `PATTERN_TERMS` that are solved for: u2, uv, v2, r4. A tilt is left out: the gradients of the skies
+#: and the transparencies of the pointings would hide it, and it would let the whole mosaic drift.
+FITTED_TERMS = (2, 3, 4, 5)
+_SWEEPS = 12
+_PRECISE_OF_MANY = (1e-3, 1e-4, 1e-5, 1e-6)  # of the right-hand side, sweep by sweep
+_CONVERGED = 5e-5  # of the log gains
+_PATTERN_WIDTH = 0.1  # of the light in the corners: stronger vignetting is flat-fielded by everybody
+_SESSION_WIDTH = 0.3  # natural log of transparency between sessions, exposure time allowed for
+_GRADIENT_WIDTH, _LEAST_GRADIENT_WIDTH = 0.03, 0.003  # of a session, relative to its sky, from centre to corner
+_LEVEL_SCATTER, _LEAST_LEVEL_SCATTER = 0.02, 0.002  # of the sky's level around its drift, relative to it
+_LEVEL_WIDTH, _DRIFT_WIDTH = 10.0, 1.0  # of a session's level and drift, relative to the sky: all but free
+_OF_ANOTHER_SKY = 6.0  # robust sigma from the drift of its session, beyond which a sky is no part of it
+_LINE_SWEEPS = 5  # of a robust line through the skies of a session
+_TRANSPARENCY, _GRADIENT_U, _GRADIENT_V, _LEVEL, _DRIFT = range(SESSION_UNKNOWNS)
+_HELD = 1e8  # inverse variance of what is a convention
+_GUESSES = 4.0  # subs whose worth a guess of a scatter has
+_GAIN_SCATTER, _LEAST_GAIN_SCATTER = 0.05, 0.003
+_SLOPE_SCATTER, _LEAST_SLOPE_SCATTER = 0.01, 0.0005
+
+
+@dataclass(frozen=True)
+class Run:
+    """What does not depend on the channel.
+
+    Attributes
+    ----------
+    exposure_s : ndarray of float64, shape (N,)
+        NaN where unknown.
+    session, camera : ndarray of int64, shape (N,)
+        Numbers from 0.
+    star_group, sky_group : ndarray of int64, shape (N,)
+        Groups of subs that stars, or cells of sky, tie together; 0 is the largest.
+    reference : int
+        The sub whose sky level is kept.
+    sky_mates : ndarray of int64, shape (N,), or None
+        For runs of many subs, groups of those that see the same sky; None solves all at once.
+    places : ndarray of float64, shape (N, 2, 3)
+        Canvas (x, y) = ``places @ (1, u, v)`` of each sub, over the size of the run; 0 where unknown.
+    """
+
+    exposure_s: NDArray[np.float64]
+    session: NDArray[np.int64]
+    camera: NDArray[np.int64]
+    star_group: NDArray[np.int64]
+    sky_group: NDArray[np.int64]
+    reference: int
+    sky_mates: NDArray[np.int64] | None
+    places: NDArray[np.float64]
+
+    @property
+    def subs(self) -> int:
+        """Number of subs."""
+        return int(self.session.size)
+
+
+@dataclass(frozen=True)
+class ChannelAnswer:
+    """One channel of all subs.
+
+    Attributes
+    ----------
+    log_gain, gain_error : ndarray of float64, shape (N,)
+        Relative to the mean of the largest group of subs that stars tie together.
+    covariance : ndarray of float64, shape (n, n), or None
+        Of all unknowns as `elimination.Layout` has them, where it was computed whole.
+    offset, offset_error : ndarray of float64, shape (N,)
+        In ADU, the gain's error in it; the mean of each group that cells tie together is a convention.
+    slope, slope_error : ndarray of float64, shape (N, 2)
+    pattern, pattern_error : ndarray of float64, shape (cameras, 6)
+    stars : ndarray of int64, shape (N,)
+    residual : ndarray of float64, shape (N,)
+        Scatter of each sub's cells in units of their errors; NaN without cells.
+    scatter_before, scatter_after : float
+        Of bright stars' log fluxes, with gains from exposure time alone and with these; NaN without any.
+    sky_scatter_adu, sky_scatter_sigma : float
+        Of the cells, in ADU and in units of their formal errors.
+    background : float
+        Level of the sky on the common scale.
+    """
+
+    log_gain: NDArray[np.float64]
+    gain_error: NDArray[np.float64]
+    covariance: NDArray[np.float64] | None
+    offset: NDArray[np.float64]
+    offset_error: NDArray[np.float64]
+    slope: NDArray[np.float64]
+    slope_error: NDArray[np.float64]
+    pattern: NDArray[np.float64]
+    pattern_error: NDArray[np.float64]
+    stars: NDArray[np.int64]
+    residual: NDArray[np.float64]
+    scatter_before: float
+    scatter_after: float
+    sky_scatter_adu: float
+    sky_scatter_sigma: float
+    background: float
+
+    @property
+    def gain_covariance(self) -> NDArray[np.float64] | None:
+        """Covariance of the log gains, shape (N, N), where it is known."""
+        if self.covariance is None:
+            return None
+        gains = SUB_UNKNOWNS * np.arange(self.log_gain.size)
+        return np.asarray(self.covariance[np.ix_(gains, gains)])
+
+
+def solve_channel(
+    run: Run,
+    stars: StarReports,
+    cells: CellReports,
+    channel: int,
+    level: NDArray[np.float64],
+    message: GainMessage | None = None,
+    cancel: CancelToken | None = None,
+) -> ChannelAnswer:
+    """Solve one channel.
+
+    Parameters
+    ----------
+    run : Run
+    stars, cells
+        What the subs share.
+    channel : int
+    level : ndarray of float64, shape (N,)
+        Sky of each sub in its own ADU; NaN where unknown.
+    message : GainMessage, optional
+        What other channels know of the gains.
+    cancel : CancelToken, optional
+        Looked at between sweeps.
+    """
+    state = _Channel(run, StarRecords(stars, channel), CellRecords(cells, channel, run.camera), level, message)
+    return state.solve(cancel or CancelToken())
+
+
+class _Channel:
+    """The state of the iteration: what is linearised is linearised around it."""
+
+    def __init__(
+        self, run: Run, stars: StarRecords, cells: CellRecords, level: NDArray, message: GainMessage | None
+    ) -> None:
+        self.run, self.stars, self.cells = run, stars, cells
+        self.message = message
+        sessions, cameras = int(run.session.max(initial=-1)) + 1, int(run.camera.max(initial=-1)) + 1
+        self.layout = Layout(run.session, run.camera, sessions, cameras, len(FITTED_TERMS))
+        self.level = np.where(np.isfinite(level), level, 0.0)
+        self.base = _log_exposure(run.exposure_s)
+        self.log_gain = -self.base
+        self.offset = np.zeros(run.subs)
+        self.slope = np.zeros((run.subs, 2))
+        self.sessions = np.zeros((sessions, SESSION_UNKNOWNS))
+        self._stars = int(stars.star.max(initial=-1)) + 1
+        self.pattern = np.zeros((cameras, len(PATTERN_TERMS)))
+        self.structure: NDArray[np.float64] | None = None
+        self.gain_scatter, self.slope_scatter = _GAIN_SCATTER, _SLOPE_SCATTER
+        self.gradient_width, self.level_scatter = _GRADIENT_WIDTH, _LEVEL_SCATTER
+        self.steady = np.ones(run.subs)  # how far each sub's sky counts for its night's: a cloud's counts for little
+
+    def solve(self, cancel: CancelToken) -> ChannelAnswer:
+        solve = self._solver()
+        for _ in range(_SWEEPS if self.run.sky_mates is None else len(_PRECISE_OF_MANY)):
+            cancel.check()
+            solved = solve(self._records(), self._prior())
+            changed = self._take(solved)
+            if changed < _CONVERGED:
+                break
+        return self._answer(solved)
+
+    def _solver(self) -> Callable[[Records, Prior], Solved]:
+        """How one system is solved: whole, or for many subs step by step, from where the last one ended."""
+        if self.run.sky_mates is None:
+            return solve_eliminated
+        records = self._records()
+        mates = Mates.of(self.run.sky_mates, records.sub, records.patch)
+        modes = self._modes()
+        # While the weights still move, digits would be wasted.
+        precise = iter(_PRECISE_OF_MANY)
+        return lambda records, prior: solve_many(records, prior, mates, modes, self._present(), next(precise))
+
+    def _present(self) -> NDArray[np.float64]:
+        """The unknowns as they are: gains and pattern are solved as changes."""
+        x = np.zeros(self.layout.total)
+        x[self.layout.of_sub(1)] = self.offset
+        x[self.layout.of_sub(2)], x[self.layout.of_sub(3)] = self.slope.T
+        between = slice(self.layout.session_start, self.layout.pattern_start)
+        x[between] = self.sessions.ravel()
+        return x
+
+    def _modes(self) -> NDArray[np.float64]:
+        """Planes and bowls of the whole sky, and of the gains, as unknowns of the subs."""
+        layout, places = self.layout, self.run.places
+        (x, x_u, x_v), (y, y_u, y_v) = places[:, 0].T, places[:, 1].T
+        modes = np.zeros((layout.total, 7))
+        shapes = (
+            (x, x_u, x_v),
+            (y, y_u, y_v),
+            (x * x, 2.0 * x * x_u, 2.0 * x * x_v),
+            (x * y, x * y_u + y * x_u, x * y_v + y * x_v),
+            (y * y, 2.0 * y * y_u, 2.0 * y * y_v),
+        )
+        for column, parts in enumerate(shapes):
+            for kind, part in enumerate(parts):
+                modes[layout.of_sub(1 + kind), column] = part
+        for column, part in ((5, x), (6, y)):
+            modes[layout.of_sub(0), column] = part
+        return modes
+
+    def _light(self, sub: NDArray, terms: NDArray) -> NDArray[np.float64]:
+        return np.asarray(1.0 + np.einsum("rk,rk->r", terms, self.pattern[self.run.camera[sub]]))
+
+    def _light_on(self, cells: CellRecords) -> NDArray[np.float64]:
+        light, camera = np.ones(cells.sub.size), self.run.camera[cells.sub]
+        for number, term in zip(FITTED_TERMS, _fitted_terms(cells.place), strict=True):
+            light += term * self.pattern[:, number][camera]
+        return light
+
+    def _scaled_level(self) -> NDArray[np.float64]:
+        """Sky of each sub on the common scale, kept away from 0 where something is relative to it."""
+        scaled = np.abs(self.level * np.exp(self.log_gain))
+        usual = float(np.median(scaled)) if scaled.size else 1.0
+        return np.maximum(scaled, max(0.05 * usual, 1e-3))
+
+    # --- the linear system
+
+    def _records(self) -> Records:
+        """Stars and cells as rows of one system; patches of the stars come first."""
+        stars, cells = self.stars, self.cells
+        first, rows = stars.sub.size, stars.sub.size + cells.sub.size
+        local, value = np.zeros((rows, 4 + len(FITTED_TERMS)), dtype=np.float32), np.empty(rows)
+        light = self._light(stars.sub, stars.terms)
+        local[:first, 0] = 1.0
+        local[:first, 4:] = -stars.terms[:, FITTED_TERMS] / light[:, None]
+        value[:first] = stars.value(self.log_gain, light)
+
+        light = self._light_on(cells)
+        value[first:] = cells.value(self.log_gain, light)
+        if self.structure is None:
+            smooth = value[first:]
+        else:
+            # Structure as the solution has it; before there is one, the gains are left to the stars.
+            smooth = self.structure
+            local[first:, 0] = smooth - (self.level * np.exp(self.log_gain))[cells.sub]
+        local[first:, 1] = 1.0
+        local[first:, 2:4] = cells.place
+        smooth = -smooth / light
+        for column, term in enumerate(_fitted_terms(cells.place)):
+            local[first:, 4 + column] = term * smooth
+        patch = np.concatenate([stars.star, self._stars + cells.cell]).astype(np.int32)
+        weight = np.concatenate([stars.weight, cells.weight(self.log_gain)]).astype(np.float32)
+        sub = np.concatenate([stars.sub, cells.sub]).astype(np.int32)
+        return Records(self.layout, sub, local, value, patch, weight)
+
+    def _prior(self) -> Prior:
+        """Sessions, the pattern, and the conventions; gains are changes of the present ones, offsets of levels."""
+        from scipy.sparse import coo_array, csr_array
+
+        layout, run = self.layout, self.run
+        rows, columns, entries = [], [], []
+        pull = np.zeros(layout.total)
+
+        def add(row: NDArray, column: NDArray, entry: NDArray) -> None:
+            rows.append(row)
+            columns.append(column)
+            entries.append(np.broadcast_to(entry, row.shape))
+
+        sky, one = self._scaled_level(), np.ones(run.subs)
+        kinds = [(0, _TRANSPARENCY, self.gain_scatter, one, -self.base - self.log_gain, _SESSION_WIDTH)]
+        for kind, which in ((2, _GRADIENT_U), (3, _GRADIENT_V)):
+            kinds.append((kind, which, self.slope_scatter, sky, np.zeros(run.subs), self.gradient_width))
+        for kind, which, scatter, unit, centre, width in kinds:
+            # (x - centre) / unit = mean of the session + scatter
+            mine, shared = layout.of_sub(kind), layout.of_session(run.session, which)
+            narrow = 1.0 / (scatter * unit) ** 2
+            add(mine, mine, narrow)
+            add(shared, shared, narrow * unit**2)
+            add(mine, shared, -narrow * unit)
+            add(shared, mine, -narrow * unit)
+            pull[mine] += narrow * centre
+            np.add.at(pull, shared, -narrow * unit * centre)
+            means = layout.of_session(np.arange(layout.sessions), which)
+            add(means, means, np.asarray(width**-2))
+        parts, place = self._level_rows()
+        for i, j in np.ndindex(3, 3):
+            add(place[:, i], place[:, j], parts[:, i] * parts[:, j] * self.steady / self.level_scatter**2)
+        for which, width in ((_LEVEL, _LEVEL_WIDTH), (_DRIFT, _DRIFT_WIDTH)):
+            means = layout.of_session(np.arange(layout.sessions), which)
+            add(means, means, np.asarray(width**-2))
+        pattern = np.arange(layout.pattern_start, layout.total)
+        add(pattern, pattern, np.asarray(_PATTERN_WIDTH**-2))
+        pull[pattern] -= self.pattern[:, FITTED_TERMS].ravel() / _PATTERN_WIDTH**2
+        of_gains = None
+        if self.message is not None:
+            of_gains = self.message.precision
+            pull[layout.of_sub(0)] += self.message.pull - of_gains @ self.log_gain
+        where = (np.concatenate(rows), np.concatenate(columns))
+        precision = csr_array(coo_array((np.concatenate(entries), where), shape=(layout.total, layout.total)))
+        return Prior(precision, pull, self._conventions(pull), of_gains)
+
+    def _level_rows(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """What each sub says of its session's sky: ``offset / usual sky - level - drift * time``, and the columns.
+
+        A night's sky changes slowly. Overlaps are blind to a plane over the whole mosaic, but a plane would
+        make the skies of a night jump from pointing to pointing.
+        """
+        layout, session = self.layout, self.run.session
+        usual = group_medians(self._scaled_level(), session)
+        rows = np.stack([1.0 / usual[session], -np.ones(self.run.subs), -_time_in_session(session)], axis=1)
+        sessions = [layout.of_session(session, which) for which in (_LEVEL, _DRIFT)]
+        return rows, np.stack([layout.of_sub(1), *sessions], axis=1)
+
+    def _conventions(self, pull: NDArray[np.float64]) -> list[tuple[NDArray[np.int64], float]]:
+        """What overlaps are blind to, so that any weight fixes it: the mean level of a group, the scale of the run."""
+        run, ties = self.run, []
+        level = self.level * np.exp(self.log_gain)
+        for number in range(int(run.sky_group.max(initial=-1)) + 1):
+            group = run.sky_group == number
+            members = self.layout.of_sub(1)[group]
+            ties.append((members, 1.0 / members.size))
+            pull[members] += float(np.mean(level[run.reference] - level[group]))
+        main = run.star_group == 0
+        members = self.layout.of_sub(0)[main]
+        hold = _HELD / members.size**2
+        ties.append((members, hold))
+        pull[members] -= hold * members.size * float(self.log_gain[main].mean())
+        return ties
+
+    # --- after a solve
+
+    def _take(self, solved: Solved) -> float:
+        """Move to the solution; return how far the gains went."""
+        layout, first = self.layout, self.stars.sub.size
+        change = solved.x[layout.of_sub(0)]
+        level = self.level * np.exp(self.log_gain)
+        self.pattern[:, FITTED_TERMS] += solved.x[layout.pattern_start :].reshape(layout.cameras, -1)
+        self.slope = np.stack([solved.x[layout.of_sub(k)] for k in (2, 3)], axis=1)
+        self.sessions = solved.x[layout.session_start : layout.pattern_start].reshape(-1, SESSION_UNKNOWNS)
+        # What was solved is the offset at the level of the sub, which does not move with its gain.
+        self.offset = solved.x[layout.of_sub(1)] - level * change
+        self.log_gain = self.log_gain + change
+        cells = self.cells
+        slope = np.einsum("rk,rk->r", cells.place, self.slope[cells.sub])
+        self.structure = solved.patch_value[self._stars + cells.cell] - self.offset[cells.sub] - slope
+        self.stars.learn(solved.residual[:first], solved.freedom[:first])
+        cells.learn(solved.residual[first:], solved.freedom[first:], self.log_gain)
+        self.steady = self._steadiness()
+        self._learn_scatters(solved)
+        return float(np.abs(change).max(initial=0.0))
+
+    def _learn_scatters(self, solved: Solved) -> None:
+        """Scatters around the sessions: what the subs show, and what is not known of them."""
+        spread, session = solved.spread, self.run.session
+
+        def learned(kind: int, which: int, around: NDArray, unit: NDArray) -> NDArray[np.float64]:
+            unknown = spread.of_subs[:, kind, kind] / unit**2 + spread.of_sessions[session, which, which]
+            unknown = np.maximum(unknown - 2.0 * spread.with_session[:, kind, which] / unit, 0.0)
+            return np.asarray((around - self.sessions[session, which]) ** 2 + unknown)
+
+        gains = learned(0, _TRANSPARENCY, self.log_gain + self.base, np.ones(self.run.subs))
+        self.gain_scatter = _scatter(gains, _GAIN_SCATTER, _LEAST_GAIN_SCATTER)
+        sky = self._scaled_level()
+        slopes = [
+            learned(2 + k, which, self.slope[:, k] / sky, sky) for k, which in enumerate((_GRADIENT_U, _GRADIENT_V))
+        ]
+        self.slope_scatter = _scatter(np.concatenate(slopes), _SLOPE_SCATTER, _LEAST_SLOPE_SCATTER)
+        self.level_scatter = _scatter(self._level_squares(solved), _LEVEL_SCATTER, _LEAST_LEVEL_SCATTER)
+        axes = [_GRADIENT_U, _GRADIENT_V]
+        gradients = self.sessions[:, axes] ** 2 + spread.of_sessions[:, axes, axes]
+        self.gradient_width = _scatter(gradients.ravel(), _GRADIENT_WIDTH, _LEAST_GRADIENT_WIDTH)
+
+    def _level_squares(self, solved: Solved) -> NDArray[np.float64]:
+        """Square of each sub's distance from the drift of its session's sky, and what is not known of it."""
+        rows, where = self._level_rows()
+        spread, session = solved.spread, self.run.session
+        both = np.zeros((self.run.subs, 3, 3))
+        both[:, 0, 0] = spread.of_subs[:, 1, 1]
+        both[:, 0, 1:] = both[:, 1:, 0] = spread.with_session[:, 1, [_LEVEL, _DRIFT]]
+        both[:, 1:, 1:] = spread.of_sessions[:, [[_LEVEL], [_DRIFT]], [_LEVEL, _DRIFT]][session]
+        unknown = np.maximum(np.einsum("ni,nij,nj->n", rows, both, rows), 0.0)
+        away = (rows * solved.x[where]).sum(axis=1)
+        return np.asarray(self.steady * (away**2 + unknown))[self.steady > 0.0]
+
+    def _steadiness(self) -> NDArray[np.float64]:
+        """How far each sub's sky counts for the drift of its session, 0 to 1.
+
+        By a robust line of its own, not by the last solution: one cloud may have dragged that away from all others.
+        """
+        session, time = self.run.session, _time_in_session(self.run.session)
+        value = self.offset / group_medians(self._scaled_level(), session)[session]
+        steady = np.ones(self.run.subs)
+        for number in np.unique(session):
+            mine = session == number
+            line = np.stack([np.ones(np.count_nonzero(mine)), time[mine]], axis=1)
+            away = value[mine] - np.median(value[mine])
+            for _ in range(_LINE_SWEEPS):
+                pull = away / max(self.level_scatter, 1.4826 * float(np.median(np.abs(away))))
+                weight = np.where(np.abs(pull) < _OF_ANOTHER_SKY, cauchy(pull), 0.0)
+                root = np.sqrt(weight)
+                fitted = np.linalg.lstsq(line * root[:, None], value[mine] * root, rcond=None)[0]
+                away = value[mine] - line @ fitted
+            steady[mine] = weight
+        return steady
+
+    def _answer(self, solved: Solved) -> ChannelAnswer:
+        run, first, spread = self.run, self.stars.sub.size, solved.spread
+        main = run.star_group == 0
+        gain_error = np.sqrt(spread.of_subs[:, 0, 0])
+        slope_error = np.sqrt(spread.of_subs[:, (2, 3), (2, 3)])
+        pattern_error = np.zeros_like(self.pattern)
+        pattern_error[:, FITTED_TERMS] = np.sqrt(spread.of_pattern)
+        # The common factor that the convention of the gains takes out changes all ADU alike.
+        common = float(self.log_gain[main].mean())
+        factor = float(np.exp(-common))
+        light = self._light(self.stars.sub, self.stars.terms)
+        level = self.level * np.exp(self.log_gain) + self.offset
+        left, freedom = solved.residual[first:], solved.freedom[first:]
+        return ChannelAnswer(
+            self.log_gain - common,
+            gain_error,
+            solved.covariance,
+            self.offset * factor,
+            self._offset_error(spread) * factor,
+            self.slope * factor,
+            np.hypot(slope_error, np.abs(self.slope) * gain_error[:, None]) * factor,
+            self.pattern,
+            pattern_error,
+            np.bincount(self.stars.sub[self.stars.told], minlength=run.subs),
+            self.cells.scatter_of_subs(left, freedom, self.log_gain, run.subs),
+            self.stars.scatter(-self.base, np.ones(light.size)),
+            self.stars.scatter(self.log_gain, light),
+            self.cells.scatter(left, freedom) * factor,
+            self.cells.wide,
+            float(np.median(level)) * factor,
+        )
+
+    def _offset_error(self, spread: Spread) -> NDArray[np.float64]:
+        """What is solved is the offset at the sub's level; where the gain is wrong, the offset makes up for it."""
+        level = self.level * np.exp(self.log_gain)
+        blocks = spread.of_subs
+        variance = blocks[:, 1, 1] - 2.0 * level * blocks[:, 0, 1] + level**2 * blocks[:, 0, 0]
+        return np.sqrt(np.maximum(variance, 0.0))
+
+
+def _scatter(squares: NDArray[np.float64], guess: float, least: float) -> float:
+    """Scatter from squares around the mean, with a guess of it that has the worth of a few."""
+    total = float(np.sum(squares)) + _GUESSES * guess**2
+    return max(least, float(np.sqrt(total / (squares.size + _GUESSES))))
+
+
+def _fitted_terms(place: NDArray[np.float32]) -> Iterator[NDArray[np.float64]]:
+    """Terms of the illumination at many places, one after the other to save memory."""
+    u, v = place[:, 0].astype(np.float64), place[:, 1].astype(np.float64)
+    yield u * u
+    yield u * v
+    yield v * v
+    yield (u * u + v * v) ** 2
+
+
+def _log_exposure(exposure_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logarithms of exposure times around their mean; 0 for all if one is unknown."""
+    known = np.isfinite(exposure_s) & (exposure_s > 0)
+    if not known.all() or not known.size:
+        return np.zeros(exposure_s.size)
+    logs = np.log(exposure_s)
+    return np.asarray(logs - logs.mean())
+
+
+def _time_in_session(session: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Place of each sub in its session, -1..1, in the order of the run, which is that of time."""
+    time = np.zeros(session.size)
+    for number in np.unique(session):
+        members = np.flatnonzero(session == number)
+        time[members] = np.linspace(-1.0, 1.0, members.size) if members.size > 1 else 0.0
+    return time

@@ -1,0 +1,122 @@
+"""Which subs are far from the others of their session: clouds, lost focus, a lamp.
+
+Robust and one-sided: only worse is bad. A floor under each spread keeps a session of nearly
+identical subs from throwing out its least identical one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .measurements import SubMeasurement
+
+#: Smallest spread of each measure within a session, in natural logarithms.
+_FLOORS = {"sky noise": 0.10, "FWHM": 0.10, "number of stars": 0.30}
+_WORSE = {"sky noise": 1.0, "FWHM": 1.0, "number of stars": -1.0}
+_LEAST_SUBS = 4
+_RESIDUAL_FLOOR = 0.25
+_ENOUGH_STARS = 10  # in the usual sub; below it nobody can tell clouds from an empty field
+_STARLESS_SHARE = 0.15
+
+
+def far_from_session(subs: Sequence[SubMeasurement], max_deviation: float) -> list[str]:
+    """A reason for each sub that is far from its session, or an empty text.
+
+    Parameters
+    ----------
+    subs : sequence of SubMeasurement
+    max_deviation : float
+        In robust sigma; 0 finds nothing wrong.
+
+    Notes
+    -----
+    A session of fewer than four subs is compared with all subs of its camera and exposure time. At least half of a
+    session always stays, by the definition of its median.
+    """
+    reasons = [""] * len(subs)
+    if max_deviation <= 0.0:
+        return reasons
+    groups = _groups(subs)
+    measures = {
+        "sky noise": np.array([float(np.mean(m.noise)) for m in subs]),
+        "FWHM": np.array([m.fwhm_px for m in subs]),
+        "number of stars": np.array([m.stars.x.size + 0.5 for m in subs], dtype=np.float64),
+    }
+    for members in groups:
+        for name, values in measures.items():
+            for number, distance in zip(members, _distance(values[members], name), strict=True):
+                if distance > max_deviation and not reasons[number]:
+                    value, usual = values[number], float(np.nanmedian(values[members]))
+                    reasons[number] = (
+                        f"its {name} of {value:.3g} is {distance:.1f} sigma from the {usual:.3g} of its session; "
+                        "raise sub_max_deviation to use it, or set it to 0"
+                    )
+    return reasons if not all(reasons) else [""] * len(subs)
+
+
+def _groups(subs: Sequence[SubMeasurement]) -> list[NDArray[np.int64]]:
+    """Numbers of the subs that are compared with each other."""
+    session = np.array([f"{m.camera}|{m.exposure_s:g}|{m.session}" for m in subs])
+    camera = np.array([f"{m.camera}|{m.exposure_s:g}" for m in subs])
+    groups = []
+    for name in np.unique(session):
+        members = np.flatnonzero(session == name)
+        if members.size < _LEAST_SUBS:
+            members = np.flatnonzero(camera == camera[members[0]])
+        if members.size >= _LEAST_SUBS:
+            groups.append(members)
+    return groups
+
+
+def _distance(values: NDArray[np.float64], name: str) -> NDArray[np.float64]:
+    """How much worse each value is than the median, in robust sigma; NaN where unknown."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.log(values)
+    known = np.isfinite(logs)
+    if np.count_nonzero(known) < _LEAST_SUBS:
+        return np.zeros(values.size)
+    middle = np.median(logs[known])
+    spread = max(1.4826 * float(np.median(np.abs(logs[known] - middle))), _FLOORS[name])
+    return np.where(known, _WORSE[name] * (logs - middle) / spread, 0.0)
+
+
+def far_residuals(residual: Sequence[float], max_deviation: float) -> list[str]:
+    """A reason for each sub whose sky fits its neighbours' far worse than usual, or an empty text."""
+    values = np.asarray(residual, dtype=np.float64)
+    known = np.isfinite(values)
+    reasons = [""] * values.size
+    if np.count_nonzero(known) < _LEAST_SUBS:
+        return reasons
+    middle = float(np.median(values[known]))
+    spread = max(1.4826 * float(np.median(np.abs(values[known] - middle))), _RESIDUAL_FLOOR)
+    for number in np.flatnonzero(known):
+        distance = (values[number] - middle) / spread
+        if distance > max_deviation:
+            reasons[number] = (
+                f"its sky fits the other subs {distance:.1f} sigma worse than usual; "
+                "raise sub_max_deviation to use it, or set it to 0"
+            )
+    return reasons
+
+
+def starless_subs(stars: Sequence[int]) -> list[int]:
+    """Subs that show next to no star where the others show many: clouds, dark frames, closed covers.
+
+    Nothing tells their gain, and their low noise would give them the most weight of all.
+
+    Parameters
+    ----------
+    stars : sequence of int
+        Number of stars of each sub.
+
+    Returns
+    -------
+    list of int
+        Places in `stars`; empty where the usual sub shows too few to judge by.
+    """
+    counts = np.asarray(stars)
+    usual = float(np.median(counts)) if counts.size > 2 else 0.0
+    return [int(i) for i in np.flatnonzero(counts < _STARLESS_SHARE * usual)] if usual >= _ENOUGH_STARS else []

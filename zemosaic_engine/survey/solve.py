@@ -1,0 +1,319 @@
+"""One photometric scale for all subs of a run: gains from stars, then skies from cells, errors with both.
+
+Subs that are far from their session are left out, then each channel is solved by itself
+(`survey_channel`), and the channels are put together on the scale of the reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..events import CancelToken
+from ..machine.threads import run_all, single_threaded_algebra, thread_count
+from ..photometry.calibration import SubCalibration
+from .biases import with_biases
+from .cells import CellReports, coarsened, match_cells
+from .channel import ChannelAnswer, Run, solve_channel
+from .colour import GainMessage, exchange
+from .elimination import group_subs
+from .health import far_from_session, far_residuals
+from .measurements import SubMeasurement
+from .stars import StarReports, match_stars
+
+_MMAG = 2500.0 / np.log(10.0)
+_FEW_STARS = 7
+_MANY = 300  # subs up to which the whole system is inverted
+_MOST_CELLS = 450_000
+
+
+@dataclass(frozen=True)
+class CameraPattern:
+    """Illumination of one camera.
+
+    Attributes
+    ----------
+    camera : str
+    coefficients, error : ndarray of float64, shape (C, 6)
+        For the terms of `calibration.PATTERN_TERMS`.
+    """
+
+    camera: str
+    coefficients: NDArray[np.float64]
+    error: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SurveySolution:
+    """The answer for a run.
+
+    Attributes
+    ----------
+    calibrations : list of SubCalibration
+        One a sub, in order; those that are not `used` carry the reason.
+    patterns : list of CameraPattern
+    stars : ndarray of int64, shape (N, C)
+        Stars that each sub contributed.
+    residual : ndarray of float64, shape (N, C)
+        Scatter of the sky residuals of each sub in units of their errors; NaN where unknown.
+    group : ndarray of int64, shape (N,)
+        Group of subs that common sky ties together, 0 the largest; -1 for subs that are not used.
+    reference : int
+        The sub whose scale and sky level are kept.
+    background : ndarray of float64, shape (C,)
+        Level of the sky on the common scale, in ADU.
+    zero_point_before_mmag, zero_point_after_mmag : ndarray of float64, shape (C,)
+        Scatter of bright stars from sub to sub with gains from exposure time alone, and with these.
+    sky_residual_adu, sky_residual_sigma : ndarray of float64, shape (C,)
+        Robust scatter of cells around the solution, in ADU and in units of their formal errors.
+    covariance : list of ndarray, each (n, n)
+        One a channel, of all its unknowns as `elimination.Layout` has them, in ADU of its own solve; empty for runs
+        that are too large for it.
+    """
+
+    calibrations: list[SubCalibration]
+    patterns: list[CameraPattern]
+    stars: NDArray[np.int64]
+    residual: NDArray[np.float64]
+    group: NDArray[np.int64]
+    reference: int
+    background: NDArray[np.float64]
+    zero_point_before_mmag: NDArray[np.float64]
+    zero_point_after_mmag: NDArray[np.float64]
+    sky_residual_adu: NDArray[np.float64]
+    sky_residual_sigma: NDArray[np.float64]
+    covariance: list[NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """The subs that take part, and what they share."""
+
+    subs: list[SubMeasurement]
+    cameras: list[str]
+    stars: StarReports
+    cells: CellReports
+    run: Run
+
+
+def solve_survey(
+    subs: Sequence[SubMeasurement],
+    *,
+    left_out: Mapping[int, str] | None = None,
+    max_deviation: float = 0.0,
+    threads: int = 0,
+    cancel: CancelToken | None = None,
+) -> SurveySolution:
+    """Bring all subs of a run to one photometric scale.
+
+    Parameters
+    ----------
+    subs : sequence of SubMeasurement
+        At least one that is not left out.
+    left_out : mapping of int to str, optional
+        Numbers of subs that are not to be used, and why.
+    max_deviation : float
+        A sub whose noise, seeing, number of stars or residual is worse than its session's by more than
+        this many robust sigma is not used; 0 uses all.
+    threads : int
+        0 takes all cores. The result does not depend on it.
+    cancel : CancelToken, optional
+        Looked at between the steps of the solve.
+
+    Returns
+    -------
+    SurveySolution
+    """
+    with single_threaded_algebra():
+        reasons = [(left_out or {}).get(number, "") for number in range(len(subs))]
+        return _solve(subs, reasons, max_deviation, thread_count(threads), cancel or CancelToken())
+
+
+def _solve(
+    subs: Sequence[SubMeasurement], reasons: list[str], max_deviation: float, threads: int, cancel: CancelToken
+) -> SurveySolution:
+    """Solve, leave out what turns out to be far from the others, and solve again."""
+    kept = [number for number, reason in enumerate(reasons) if not reason]
+    for number, reason in zip(kept, far_from_session([subs[i] for i in kept], max_deviation), strict=True):
+        reasons[number] = reason
+    problem, answers = _solve_used(subs, reasons, threads, cancel)
+    if max_deviation > 0.0:
+        used = [i for i, reason in enumerate(reasons) if not reason]
+        late = far_residuals([_worst(answers, place) for place in range(len(used))], max_deviation)
+        if any(late):
+            for number, reason in zip(used, late, strict=True):
+                reasons[number] = reason
+            problem, answers = _solve_used(subs, reasons, threads, cancel)
+    return _assemble(subs, reasons, problem, answers)
+
+
+def _worst(answers: Sequence[ChannelAnswer], place: int) -> float:
+    """Largest residual of a sub over the channels; NaN if none is known."""
+    values = np.array([answer.residual[place] for answer in answers])
+    return float(np.nanmax(values)) if np.isfinite(values).any() else float("nan")
+
+
+def _solve_used(
+    subs: Sequence[SubMeasurement], reasons: Sequence[str], threads: int, cancel: CancelToken
+) -> tuple[_Problem, list[ChannelAnswer]]:
+    problem = _state([m for m, reason in zip(subs, reasons, strict=True) if not reason])
+    level = np.array([m.sky for m in problem.subs])
+
+    def solve(channel: int, message: GainMessage | None = None) -> ChannelAnswer:
+        return solve_channel(problem.run, problem.stars, problem.cells, channel, level[:, channel], message, cancel)
+
+    answers = run_all(solve, range(level.shape[1]), threads, cancel)
+    known = [a.gain_covariance for a in answers if a.gain_covariance is not None]
+    if len(answers) > 1 and len(known) == len(answers):
+        messages, _ = exchange([a.log_gain for a in answers], known, problem.run.session)
+        answers = run_all(lambda item: solve(*item), list(enumerate(messages)), threads, cancel)
+    noise = np.array([m.noise for m in problem.subs])
+    return problem, [
+        with_biases(answer, problem.run, level[:, channel], noise[:, channel]) for channel, answer in enumerate(answers)
+    ]
+
+
+def _state(subs: list[SubMeasurement]) -> _Problem:
+    """Number sessions and cameras, match stars and cells, choose the reference."""
+    _, session = np.unique([f"{m.camera}|{m.session}|{m.exposure_s:g}" for m in subs], return_inverse=True)
+    cameras, camera = np.unique([m.camera for m in subs], return_inverse=True)
+    stars, cells = match_stars(subs), match_cells(subs)
+    mates = group_subs(cells.sub, cells.cell, len(subs)) if len(subs) > _MANY else None
+    if mates is not None:
+        cells = coarsened(cells, mates, _MOST_CELLS)
+    run = Run(
+        np.array([m.exposure_s for m in subs]),
+        session,
+        camera,
+        groups_of_subs(stars.sub, stars.star, len(subs)),
+        groups_of_subs(cells.sub, cells.cell, len(subs)),
+        _reference(subs),
+        mates,
+        _places(subs),
+    )
+    return _Problem(subs, [str(c) for c in cameras], stars, cells, run)
+
+
+def _places(subs: Sequence[SubMeasurement]) -> NDArray[np.float64]:
+    """How each sub lies on the canvas, over the size of the run, from where its stars are; 0 where they do not tell."""
+    places = np.zeros((len(subs), 2, 3))
+    for place, sub in zip(places, subs, strict=True):
+        if sub.stars.x.size >= _FEW_STARS:
+            design = np.stack([np.ones(sub.stars.u.size), sub.stars.u, sub.stars.v], axis=1)
+            good = np.isfinite(sub.stars.x) & np.isfinite(sub.stars.y)
+            both = np.stack([sub.stars.x, sub.stars.y], axis=1)
+            place[:] = np.linalg.lstsq(design[good], both[good], rcond=None)[0].T
+    known = places.any(axis=(1, 2))
+    if known.any():
+        middle = places[known, :, 0].mean(axis=0)
+        places[known, :, 0] -= middle
+        places /= max(1.0, float(np.abs(places[:, :, 0]).max()))
+    return places
+
+
+def groups_of_subs(sub: NDArray[np.integer], patch: NDArray[np.integer], count: int) -> NDArray[np.int64]:
+    """Number of the group of subs that common patches tie together, 0 for the largest, shape (count,)."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    size = count + int(patch.max(initial=-1)) + 1
+    ties = coo_array((np.ones(sub.size), (sub, count + patch)), shape=(size, size))
+    _, label = connected_components(ties, directed=False)
+    _, label, members = np.unique(label[:count], return_inverse=True, return_counts=True)
+    rank = np.empty(members.size, dtype=np.int64)
+    rank[np.argsort(-members, kind="stable")] = np.arange(members.size)
+    return np.asarray(rank[label])
+
+
+def _reference(subs: Sequence[SubMeasurement]) -> int:
+    """The sub that tells most: many stars for its noise, and a sky that is known."""
+    noise = np.array([np.mean(m.noise) for m in subs])
+    stars = np.array([m.stars.x.size for m in subs], dtype=np.float64)
+    merit = (1.0 + stars) / np.where(np.isfinite(noise) & (noise > 0), noise, np.inf)
+    return int(np.argmax(merit))
+
+
+def _assemble(
+    subs: Sequence[SubMeasurement], reasons: Sequence[str], problem: _Problem, answers: Sequence[ChannelAnswer]
+) -> SurveySolution:
+    """Put the channels together, on the scale of the reference."""
+    channels, count = len(answers), len(subs)
+    used = np.array([i for i, reason in enumerate(reasons) if not reason])
+    patterns = _patterns(problem, answers)
+    place_of = {int(number): place for place, number in enumerate(used)}
+    # One factor for all channels: the colour stays that of the mean of all subs.
+    scale = float(np.exp(-np.mean([a.log_gain[problem.run.reference] for a in answers])))
+    calibrations, stars = [], np.zeros((count, channels), dtype=np.int64)
+    residual, group = np.full((count, channels), np.nan), np.full(count, -1)
+    for number, reason in enumerate(reasons):
+        if number not in place_of:
+            calibrations.append(_unused(channels, reason))
+            continue
+        place = place_of[number]
+        stars[number] = [a.stars[place] for a in answers]
+        residual[number] = [a.residual[place] for a in answers]
+        group[number] = problem.run.sky_group[place]
+        calibrations.append(_calibration(problem, answers, patterns, place, scale))
+    return SurveySolution(
+        calibrations,
+        patterns,
+        stars,
+        residual,
+        group,
+        int(used[problem.run.reference]),
+        np.array([scale * a.background for a in answers]),
+        np.array([_MMAG * a.scatter_before for a in answers]),
+        np.array([_MMAG * a.scatter_after for a in answers]),
+        np.array([scale * a.sky_scatter_adu for a in answers]),
+        np.array([a.sky_scatter_sigma for a in answers]),
+        [a.covariance for a in answers if a.covariance is not None],
+    )
+
+
+def _patterns(problem: _Problem, answers: Sequence[ChannelAnswer]) -> list[CameraPattern]:
+    return [
+        CameraPattern(
+            camera, np.array([a.pattern[number] for a in answers]), np.array([a.pattern_error[number] for a in answers])
+        )
+        for number, camera in enumerate(problem.cameras)
+    ]
+
+
+def _calibration(
+    problem: _Problem,
+    answers: Sequence[ChannelAnswer],
+    patterns: Sequence[CameraPattern],
+    place: int,
+    scale: float,
+) -> SubCalibration:
+    """All channels of one sub."""
+    gain = scale * np.array([np.exp(a.log_gain[place]) for a in answers])
+    noise = problem.subs[place].noise * gain
+    weight = np.where(noise > 0, 1.0 / np.square(np.where(noise > 0, noise, 1.0)), 0.0)
+    few = min(int(a.stars[place]) for a in answers)
+    reason = f"{few} common stars: gain mostly from exposure time and its session" if few < _FEW_STARS else ""
+    return SubCalibration(
+        gain,
+        np.array([a.gain_error[place] for a in answers]),
+        scale * np.array([a.offset[place] for a in answers]),
+        scale * np.array([a.slope[place] for a in answers]),
+        scale * np.array([a.offset_error[place] for a in answers]),
+        scale * np.array([a.slope_error[place] for a in answers]),
+        patterns[int(problem.run.camera[place])].coefficients,
+        weight,
+        reason=reason,
+    )
+
+
+def _unused(channels: int, reason: str) -> SubCalibration:
+    """What stands for a sub that is set aside."""
+    nothing, unknown = np.zeros(channels), np.full(channels, np.nan)
+    return replace(
+        SubCalibration.exact(unknown, unknown, np.full((channels, 2), np.nan), np.zeros((channels, 0))),
+        weight=nothing,
+        used=False,
+        reason=reason,
+    )

@@ -1,0 +1,187 @@
+"""Stars that the subs of a run share, and what they say of gains and illumination.
+
+``log(flux) = log(star) - x + log V(u, v)``: x is the logarithm of a sub's gain (the joint
+calibration of imaging surveys: Padmanabhan et al. 2008, ApJ 674, 1217).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..photometry.calibration import pattern_terms
+from ..photometry.stars import group_by_position
+from .elimination import cauchy, spread_of
+from .measurements import SubMeasurement
+
+_LEAST_SNR = 6.0  # in its channel, for the logarithm of a flux to be nearly Gaussian
+_SAFE_SNR = 13.0  # in all channels: safely above the limit of detection, so that noise does not choose the stars
+_LEAST_FLOOR, _MOST_FLOOR = 1e-3, 0.05
+_FACTORS = (0.7, 5.0)  # of the errors
+_FEW, _CLASSES = 40, 12  # records that tell of their noise, classes of brightness they are put into
+_BRIGHT_SNR = 40.0
+_ROUNDS = 5
+_NO_RESIDUAL = 0.05  # freedom below which a record merely fits itself
+
+
+@dataclass(frozen=True)
+class StarReports:
+    """Detections of stars that two subs or more have in common.
+
+    Attributes
+    ----------
+    sub, star : ndarray of int64, shape (R,)
+    flux, error : ndarray of float64, shape (R, C)
+    terms : ndarray of float64, shape (R, k)
+        Terms of the illumination where the star fell on the sensor.
+    """
+
+    sub: NDArray[np.int64]
+    star: NDArray[np.int64]
+    flux: NDArray[np.float64]
+    error: NDArray[np.float64]
+    terms: NDArray[np.float64]
+
+    def chosen(self, keep: NDArray[np.bool_]) -> StarReports:
+        """Some of the reports, stars numbered anew without those that a single sub is left to report."""
+        _, star, count = np.unique(self.star[keep], return_inverse=True, return_counts=True)
+        inside = np.flatnonzero(keep)[count[star] >= 2]
+        _, star = np.unique(self.star[inside], return_inverse=True)
+        return StarReports(
+            self.sub[inside], star.astype(np.int64), self.flux[inside], self.error[inside], self.terms[inside]
+        )
+
+
+def match_stars(subs: Sequence[SubMeasurement], radius_px: float = 2.0) -> StarReports:
+    """Give the detections of one star in several subs one number; others are left out.
+
+    Kept are stars that are bright enough for their subs to be seen whatever the noise: one near the
+    limit is seen where noise adds to it and missed where it does not, which would make noisy subs look transparent.
+    """
+    sub = np.concatenate([np.full(m.stars.x.size, i) for i, m in enumerate(subs)]).astype(np.int64)
+    x = np.concatenate([m.stars.x for m in subs])
+    y = np.concatenate([m.stars.y for m in subs])
+    flux = np.concatenate([m.stars.flux for m in subs])
+    error = np.concatenate([m.stars.error for m in subs])
+    good = np.isfinite(x) & np.isfinite(y) & (flux.sum(axis=1) > 0) & np.isfinite(flux).all(axis=1)
+    star = np.full(x.size, -1, dtype=np.int64)
+    star[good] = group_by_position(x[good], y[good], sub[good], radius_px)
+    u = np.concatenate([m.stars.u for m in subs])
+    v = np.concatenate([m.stars.v for m in subs])
+    return _safely_detected(StarReports(sub, star, flux, error, pattern_terms(u, v)).chosen(star >= 0), len(subs))
+
+
+def _safely_detected(reports: StarReports, subs: int) -> StarReports:
+    light, error = reports.flux.sum(axis=1), np.sqrt(np.square(reports.error).sum(axis=1))
+    if light.size == 0:
+        return reports
+    value = np.log(light)
+    gain = np.zeros(subs)
+    # Alternating medians are good to a few percent, which is enough to tell bright stars from faint ones.
+    for _ in range(_ROUNDS):
+        level = group_medians(value + gain[reports.sub], reports.star)
+        gain = group_medians(level[reports.star] - value, reports.sub, subs)
+    expected = np.exp(level[reports.star] - gain[reports.sub])
+    return reports.chosen(expected > _SAFE_SNR * error)
+
+
+def group_medians(value: NDArray, group: NDArray, groups: int = 0) -> NDArray[np.float64]:
+    """Median of each group, 0 for empty ones."""
+    count = np.bincount(group, minlength=groups)
+    order = np.lexsort((value, group))
+    first = np.cumsum(count) - count
+    out = np.zeros(count.size)
+    filled = count > 0
+    ordered = value[order]
+    low, high = first + (count - 1) // 2, first + count // 2
+    out[filled] = 0.5 * (ordered[low[filled]] + ordered[high[filled]])
+    return out
+
+
+class StarRecords:
+    """The stars of one channel as records of the common solve, with weights that learn from what is left.
+
+    Parameters
+    ----------
+    reports : StarReports
+    channel : int
+    """
+
+    def __init__(self, reports: StarReports, channel: int) -> None:
+        reports = reports.chosen(reports.flux[:, channel] > 2.0 * reports.error[:, channel])
+        self.sub, self.star, self.terms = reports.sub, reports.star, reports.terms
+        self._log_flux = np.log(reports.flux[:, channel])
+        self._error = reports.error[:, channel]
+        self._expected = reports.flux[:, channel].copy()
+        self._factor, self._floor, self._wide = 1.0, 0.01, 1.0
+        self._robust = np.ones(self.sub.size)
+
+    @property
+    def relative(self) -> NDArray[np.float64]:
+        """Relative error of each flux, from the flux that is expected: noise must not choose its own weight."""
+        return np.minimum(self._factor * self._error / self._expected, 1.0)
+
+    @property
+    def told(self) -> NDArray[np.bool_]:
+        """The records that count."""
+        return self._expected > _LEAST_SNR * self._error
+
+    def value(self, log_gain: NDArray, light: NDArray) -> NDArray[np.float64]:
+        """Calibrated log fluxes; the mean of a logarithm is low by half the relative variance."""
+        return self._log_flux + 0.5 * self.relative**2 + log_gain[self.sub] - np.log(light)
+
+    @property
+    def weight(self) -> NDArray[np.float64]:
+        """Inverse variances, 0 for what does not count."""
+        sigma = np.hypot(self.relative, self._floor) * self._wide
+        return np.where(self.told, self._robust, 0.0) / sigma**2
+
+    def learn(self, residual: NDArray, freedom: NDArray) -> None:
+        """Weights from the residuals of the last solve."""
+        freedom = np.where(self.told, freedom, 0.0)
+        self._factor, self._floor = _noise_of(residual, self._error / self._expected, freedom)
+        relative = self.relative
+        sigma = np.hypot(relative, self._floor)
+        self._wide = float(np.clip(spread_of(residual / sigma, freedom), 0.7, 5.0))
+        self._robust = cauchy(residual / (sigma * self._wide * np.sqrt(np.maximum(freedom, _NO_RESIDUAL))))
+        self._expected = np.exp(self._log_flux - np.clip(residual, -2.0, 2.0))
+
+    def scatter(self, log_gain: NDArray, light: NDArray) -> float:
+        """Robust scatter of bright stars' calibrated log fluxes around the star's median; NaN without any."""
+        bright = self.told & (self.relative < 1.0 / _BRIGHT_SNR)
+        _, number, count = np.unique(self.star[bright], return_inverse=True, return_counts=True)
+        value = self.value(log_gain, light)[bright]
+        away = value - group_medians(value, number)[number]
+        several = count[number] >= 3
+        if np.count_nonzero(several) < 8:
+            return float("nan")
+        return float(1.4826 * np.median(np.abs(away[several])))
+
+
+def _noise_of(residual: NDArray, relative: NDArray, freedom: NDArray) -> tuple[float, float]:
+    """Factor on the errors and floor under them that the scatter of the stars shows, from faint to bright.
+
+    Demosaicing makes the noise of neighbouring pixels alike, which the errors do not know; and even the
+    brightest stars repeat only to some fraction of a percent.
+    """
+    from scipy.optimize import nnls
+
+    told = np.flatnonzero(freedom > _NO_RESIDUAL)
+    if told.size < _FEW:
+        return 1.0, 0.01
+    told = told[np.argsort(relative[told], kind="stable")]
+    unit = np.abs(residual[told]) / np.sqrt(freedom[told])
+    parts = np.array_split(np.arange(told.size), min(_CLASSES, told.size // 20))
+    variance = np.array([(1.4826 * np.median(unit[part])) ** 2 for part in parts])
+    design = np.array([[np.median(relative[told][part]) ** 2, 1.0] for part in parts])
+    expected = np.maximum(variance, 1e-12)
+    for _ in range(3):
+        # A variance is known in proportion to itself.
+        weight = np.sqrt([part.size for part in parts]) / expected
+        found, _ = nnls(design * weight[:, None], variance * weight)
+        expected = np.maximum(design @ found, 1e-12)
+    factor, floor = np.sqrt(found)
+    return float(np.clip(factor, *_FACTORS)), float(np.clip(floor, _LEAST_FLOOR, _MOST_FLOOR))

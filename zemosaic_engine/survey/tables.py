@@ -1,0 +1,119 @@
+"""What survey photometry found: log lines, the table of subs and the illumination of each camera."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+
+from ..channels import channel_names
+from ..events import Teller
+from ..fits.writer import atomic_path, write_fits
+from ..photometry.calibration import PATTERN_TERMS, pattern_terms, sensor_places
+from ..subs.frames import SubInfo
+from ..subs.hot_pixels import sensor_key
+from .measurements import SubMeasurement
+from .solve import SurveySolution
+
+
+def tell_solution(solution: SurveySolution, infos: Sequence[SubInfo], tell: Teller) -> dict[str, float]:
+    """What the solution says, in log lines; metrics by name."""
+    names = channel_names(solution.background.size)
+    used = [c for c in solution.calibrations if c.used]
+    tell.log(
+        f"[GRID] Survey photometry: {len(used)} of {len(infos)} subs on one scale, that of "
+        f"{infos[solution.reference].path.name}"
+    )
+    groups = int(solution.group.max(initial=0)) + 1
+    if groups > 1:
+        sizes = np.bincount(solution.group[solution.group >= 0])
+        tell.log(
+            f"[GRID] The subs form {groups} groups without common sky ({', '.join(map(str, sizes))} subs): "
+            "each keeps a level of its own, brought to that of the reference",
+            "WARN",
+        )
+    for info, calibration in zip(infos, solution.calibrations, strict=True):
+        if calibration.used and calibration.reason:
+            tell.log(f"[GRID] {info.path.name}: {calibration.reason}", "WARN")
+    for pattern in solution.patterns:
+        for channel, name in enumerate(names):
+            corner = pattern_terms(*np.sqrt([0.5, 0.5]))
+            light = float(pattern.coefficients[channel] @ corner)
+            tell.log(f"[GRID] Illumination of {pattern.camera} (channel {name}): {100 * light:+.2f} % in the corners")
+    metrics: dict[str, float] = {}
+    for channel, name in enumerate(names):
+        before, after = solution.zero_point_before_mmag[channel], solution.zero_point_after_mmag[channel]
+        error = 1085.7 * float(np.sqrt(np.mean([c.gain_error[channel] ** 2 for c in used])))
+        tell.log(
+            f"[GRID][METRICS] Zero point (channel {name}): bright stars scatter by {before:.1f} mmag from sub to sub "
+            f"before, {after:.1f} mmag after; gains are known to {error:.1f} mmag"
+        )
+        adu, sigma = solution.sky_residual_adu[channel], solution.sky_residual_sigma[channel]
+        tell.log(f"[GRID][METRICS] Sky residual (channel {name}): {adu:.3f} ADU, {sigma:.3f} sigma of a cell")
+        metrics |= {
+            f"zero_point_before_mmag_{name}": before, f"zero_point_after_mmag_{name}": after,
+            f"sky_residual_adu_{name}": adu, f"sky_residual_sigma_{name}": sigma,
+        }  # fmt: skip
+    return {key: float(value) for key, value in metrics.items()}
+
+
+def write_survey(
+    folder: Path, solution: SurveySolution, infos: Sequence[SubInfo], measured: Sequence[SubMeasurement]
+) -> None:
+    """Write ``sub_photometry.ecsv``, one row a sub, and the illumination of each camera as a small FITS image."""
+    names = channel_names(solution.background.size)
+    columns: dict[str, list] = {"file": [info.path.name for info in infos]}
+    columns["used"] = [c.used for c in solution.calibrations]
+    columns["reason"] = [c.reason for c in solution.calibrations]
+    columns["group"] = solution.group.tolist()
+    columns["fwhm"] = [m.fwhm_px for m in measured]
+    columns["stars"] = [m.stars.x.size for m in measured]
+    for channel, name in enumerate(names):
+        add = [(c, m) for c, m in zip(solution.calibrations, measured, strict=True)]
+        columns[f"gain_{name}"] = [c.gain[channel] for c, _ in add]
+        columns[f"gain_error_{name}"] = [c.gain[channel] * c.gain_error[channel] for c, _ in add]
+        columns[f"offset_{name}"] = [c.offset[channel] for c, _ in add]
+        columns[f"offset_error_{name}"] = [c.offset_error[channel] for c, _ in add]
+        for axis, letter in enumerate("uv"):
+            columns[f"slope_{letter}_{name}"] = [c.slope[channel, axis] for c, _ in add]
+            columns[f"slope_{letter}_error_{name}"] = [c.slope_error[channel, axis] for c, _ in add]
+        columns[f"sky_{name}"] = [m.sky[channel] for _, m in add]
+        columns[f"noise_{name}"] = [m.noise[channel] for _, m in add]
+        columns[f"weight_{name}"] = [c.weight[channel] if c.weight is not None else np.nan for c, _ in add]
+        columns[f"common_stars_{name}"] = solution.stars[:, channel].tolist()
+        columns[f"residual_{name}"] = solution.residual[:, channel].tolist()
+    table = Table(columns)
+    for name in table.colnames:
+        if name.startswith(("offset", "slope", "sky", "noise")):
+            table[name].unit = "adu"
+        elif name.startswith("weight"):
+            table[name].unit = "1/adu2"
+    table["fwhm"].unit = "pix"
+    with atomic_path(folder / "sub_photometry.ecsv") as temporary:
+        table.write(temporary, format="ascii.ecsv", overwrite=True)
+    _write_patterns(folder, solution, infos)
+
+
+_PATTERN_STEP = 8
+
+
+def _write_patterns(folder: Path, solution: SurveySolution, infos: Sequence[SubInfo]) -> None:
+    """Illumination of each camera, every eighth pixel of its sensor, one extension a camera."""
+    hdus: list = [fits.PrimaryHDU()]
+    for pattern in solution.patterns:
+        height, width = next(info.shape for info in infos if sensor_key(info) == pattern.camera)
+        y, x = np.mgrid[0:height:_PATTERN_STEP, 0:width:_PATTERN_STEP]
+        terms = pattern_terms(*sensor_places(x, y, (height, width)))
+        light = (1.0 + terms @ pattern.coefficients.T).astype(np.float32)
+        hdu = fits.ImageHDU(np.ascontiguousarray(light.transpose(2, 0, 1)), name="PATTERN")
+        hdu.header["CAMERA"] = pattern.camera.encode("ascii", "replace").decode()[:60]
+        hdu.header["ZMSTEP"] = (_PATTERN_STEP, "sensor pixels per pixel of this image")
+        for channel in range(pattern.coefficients.shape[0]):
+            for term, name in enumerate(PATTERN_TERMS):
+                hdu.header[f"P{channel}_{name.upper()}"] = (pattern.coefficients[channel, term], "coefficient")
+                hdu.header[f"E{channel}_{name.upper()}"] = (pattern.error[channel, term], "its error")
+        hdus.append(hdu)
+    write_fits(folder / "illumination.fits", hdus)

@@ -1,0 +1,1 @@
+"""Tiles: their files, their overlaps, and the gains and offsets that bring them to one scale."""

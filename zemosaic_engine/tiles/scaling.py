@@ -1,0 +1,146 @@
+"""From pair estimates over all overlaps to one gain and offset per tile and channel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..photometry.agreement import Agreement, Reports, solve_agreement
+from ..photometry.overlap_fits import OverlapFit
+
+_GAIN_FLOOR = 1e-4  # relative; keeps a perfect fit from outweighing everything else
+_LEVEL_FLOOR_ADU = 1e-4
+
+
+@dataclass(frozen=True)
+class PairFit:
+    """What one overlap says: per channel, ``reference = gain * target + offset``."""
+
+    reference: int
+    target: int
+    pixels: int
+    fits: tuple[OverlapFit, ...]
+
+
+@dataclass(frozen=True)
+class TileScaling:
+    """``gain * tile + offset`` brings each tile to the reference.
+
+    Attributes
+    ----------
+    gain, gain_error : ndarray, shape (n_tiles, C)
+        The error is relative, from the normal matrix; 0 for the anchors.
+    offset, offset_error : ndarray, shape (n_tiles, C)
+        In ADU.
+    connected : ndarray of bool, shape (n_tiles,)
+        True for tiles tied to the reference by a chain of overlaps in every channel.
+    plane : ndarray of float32, shape (n_tiles, C, 3)
+        What is added after gain and offset: constant and slopes along x and y in ADU from the
+        centre to the edge of the tile; all 0 unless gradients are matched too.
+    """
+
+    gain: NDArray[np.float32]
+    gain_error: NDArray[np.float64]
+    offset: NDArray[np.float32]
+    offset_error: NDArray[np.float64]
+    connected: NDArray[np.bool_]
+    plane: NDArray[np.float32]
+
+    def level_after(self, background: NDArray) -> NDArray[np.float64]:
+        """Background levels (n_tiles, C) in ADU once everything is applied; a plane counts at the tile's centre."""
+        return np.asarray(self.gain * background + self.offset + self.plane[..., 0], dtype=np.float64)
+
+    @property
+    def neutral(self) -> bool:
+        """True if no tile is changed at all."""
+        return bool((self.gain == 1.0).all() and (self.offset == 0.0).all() and not self.plane.any())
+
+
+def neutral_scaling(tiles: int, channels: int) -> TileScaling:
+    """Gain 1 and offset 0 for every tile."""
+    shape = (tiles, channels)
+    return TileScaling(
+        np.ones(shape, np.float32),
+        np.zeros(shape),
+        np.zeros(shape, np.float32),
+        np.zeros(shape),
+        np.ones(tiles, bool),
+        np.zeros((*shape, 3), np.float32),
+    )
+
+
+def solve_tile_scaling(
+    pairs: Sequence[PairFit],
+    ranking: Sequence[int],
+    channels: int,
+    *,
+    least_sigma: float = 0.0,
+    gain: NDArray[np.float32] | None = None,
+) -> TileScaling:
+    """Solve all pair estimates together, exactly, anchored at the reference tile.
+
+    Plain least squares on purpose: where tiles hold gradients the estimates around a loop do
+    not close, and a robust solve would close most seams exactly by leaving one wide open.
+
+    Parameters
+    ----------
+    pairs : sequence of PairFit
+        One an overlap; channels that could not be measured are left out of the solve.
+    ranking : sequence of int
+        All tiles, the reference first, then by health. A group of tiles that no chain of
+        overlaps ties to the reference keeps the level of its healthiest tile.
+    channels : int
+        Number of channels.
+    least_sigma : float
+        A gain or offset that is not this many of its errors from 1 or 0 is left at it: applied, it
+        would add its noise and nothing else. Offsets are solved at the gains that remain.
+    gain : ndarray, shape (n_tiles, C), optional
+        Gains to solve the offsets at, in place of the solved ones.
+    """
+    count = len(ranking)
+    gains, offset = np.ones((count, channels)), np.zeros((count, channels))
+    gain_error, offset_error = np.zeros((count, channels)), np.zeros((count, channels))
+    connected = np.ones(count, dtype=bool)
+    for channel in range(channels):
+        logs = _solve_gains(pairs, ranking, channel)
+        told = np.abs(logs.correction) >= least_sigma * logs.error
+        gain_error[:, channel] = logs.error
+        gains[:, channel] = np.exp(np.where(told, logs.correction, 0.0)) if gain is None else gain[:, channel]
+        levels = _solve_offsets(pairs, ranking, channel, gains[:, channel])
+        told = np.abs(levels.correction) >= least_sigma * levels.error
+        offset[:, channel], offset_error[:, channel] = np.where(told, levels.correction, 0.0), levels.error
+        connected &= levels.component == 0
+    plane = np.zeros((count, channels, 3), np.float32)
+    return TileScaling(gains.astype(np.float32), gain_error, offset.astype(np.float32), offset_error, connected, plane)
+
+
+def _solve_gains(pairs: Sequence[PairFit], ranking: Sequence[int], channel: int) -> Agreement:
+    told = [p for p in pairs if np.isfinite(p.fits[channel].gain_error)]
+    logs = [(0.0, -np.log(p.fits[channel].gain)) for p in told]
+    errors = [np.hypot(p.fits[channel].gain_error, _GAIN_FLOOR) for p in told]
+    return solve_agreement(_reports(told, logs, errors), len(ranking), ranking, robust=False)
+
+
+def _solve_offsets(
+    pairs: Sequence[PairFit], ranking: Sequence[int], channel: int, gain: NDArray[np.float64]
+) -> Agreement:
+    """Offsets at the solved gains, so that the two backgrounds of each overlap meet."""
+    told = [p for p in pairs if p.fits[channel].measured]
+    levels = [
+        (gain[p.reference] * p.fits[channel].level_reference, gain[p.target] * p.fits[channel].level_target)
+        for p in told
+    ]
+    errors = [np.hypot(gain[p.reference] * p.fits[channel].offset_error, _LEVEL_FLOOR_ADU) for p in told]
+    return solve_agreement(_reports(told, levels, errors), len(ranking), ranking, robust=False)
+
+
+def _reports(pairs: Sequence[PairFit], values: Sequence[tuple[float, float]], errors: Sequence[float]) -> Reports:
+    """Each overlap is a patch that its two tiles report; the error of the difference is shared."""
+    image = np.array([[p.reference, p.target] for p in pairs], dtype=np.int64).reshape(-1)
+    patch = np.repeat(np.arange(len(pairs), dtype=np.int64), 2)
+    value = np.array(values, dtype=np.float64).reshape(-1)
+    sigma = np.repeat(np.asarray(errors, dtype=np.float64) / np.sqrt(2.0), 2)
+    return Reports(image, patch, value, sigma)

@@ -1,0 +1,154 @@
+"""Tiles: where they sit, what is in them, and their files.
+
+Stacked tiles live on disk between stacking and assembly, so that memory does not grow with
+the mosaic; parts of them are mapped when an overlap is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+
+from ..fits.reader import read_box
+from ..fits.writer import write_fits
+from ..geometry import Box
+from ..photometry.sky import clipped_median, sky_noise
+
+
+@dataclass(frozen=True)
+class TilePixels:
+    """Pixels of a tile or of a part of it, each (h, w, C).
+
+    Attributes
+    ----------
+    pixels : ndarray of float32
+        In ADU; NaN where missing.
+    weight : ndarray of float32
+        Inverse variance.
+    coverage : ndarray of uint16
+        Number of subs.
+    """
+
+    pixels: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    coverage: NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A stacked tile on disk.
+
+    Attributes
+    ----------
+    name : str
+        File stem, as in logs and tables.
+    path : Path
+        Its FITS file: primary (C, h, w) or (h, w), WEIGHT, COVERAGE, ALPHA.
+    wcs : astropy.wcs.WCS
+        Of its own pixels.
+    outer : Box
+        Its pixels on the canvas; for a ready-made tile, its own array ``(0, h, 0, w)``.
+    inner : Box
+        The canvas pixels that it owns; for a ready-made tile, `outer`.
+    on_canvas : bool
+        True if its pixels are the canvas's own.
+    health : TileHealth
+        What was measured on it.
+    """
+
+    name: str
+    path: Path
+    wcs: WCS
+    outer: Box
+    inner: Box
+    on_canvas: bool
+    health: TileHealth
+
+    def read(self, part: Box | None = None) -> TilePixels:
+        """Read the tile, or the part of it in `part` (same coordinates as `outer`), from its file."""
+        return read_part(self.path, (part or self.outer).relative_to(self.outer))
+
+
+def read_part(path: Path, part: Box) -> TilePixels:
+    """Read the pixels in `part`, counted from its first pixel, of a tile's file; a map would count as memory."""
+    pixels, weight, coverage = (_to_hwc(read_box(path, hdu, part)) for hdu in range(3))
+    return TilePixels(pixels.astype(np.float32, copy=False), weight.astype(np.float32, copy=False), coverage)
+
+
+@dataclass(frozen=True)
+class TileHealth:
+    """What makes a tile fit to be the reference.
+
+    Attributes
+    ----------
+    coverage : float
+        Share of its pixels that have data, 0..1.
+    background, noise : ndarray of float64, shape (C,)
+        Level and noise of the sky a pixel in ADU, NaN where there is none.
+    dynamic_range : float
+        Largest minus smallest value, in ADU.
+    """
+
+    coverage: float
+    background: NDArray[np.float64]
+    noise: NDArray[np.float64]
+    dynamic_range: float
+
+    @property
+    def problem(self) -> str:
+        """Why the tile cannot be the reference, or empty."""
+        if self.coverage <= 0.0:
+            return "no valid pixels"
+        if not np.isfinite(self.background).all():
+            return "a channel without valid pixels"
+        if not self.dynamic_range > 0.0:
+            return "no dynamic range"
+        if not (np.isfinite(self.noise).all() and (self.noise > 0).all()):
+            return "its noise cannot be measured"
+        return ""
+
+
+def examine(pixels: NDArray[np.float32]) -> TileHealth:
+    """Measure the health of a tile, (h, w, C) in ADU."""
+    finite = np.isfinite(pixels)
+    thinned = pixels[::2, ::2]
+    background = np.array([clipped_median(thinned[..., channel])[0] for channel in range(pixels.shape[2])])
+    valid = pixels[finite]
+    spread = float(valid.max()) - float(valid.min()) if valid.size else 0.0
+    return TileHealth(float(finite.all(axis=2).mean()), background, sky_noise(pixels), spread)
+
+
+def write_tile(
+    path: Path, content: TilePixels, wcs: WCS, cards: fits.Header, check: Callable[[], None] | None = None
+) -> None:
+    """Write a tile: primary image, WEIGHT, COVERAGE and ALPHA (255 where there is data), one WCS.
+
+    `check` is called often and may raise to stop. A tile that a power cut takes is stacked again.
+    """
+    where = wcs.to_header(relax=True)  # a ready-made tile may have distortions
+    primary = fits.PrimaryHDU(_to_fits(content.pixels), header=cards)
+    primary.header.update(where)
+    alpha = np.where(np.isfinite(content.pixels).all(axis=2), np.uint8(255), np.uint8(0))
+    layers = (("WEIGHT", _to_fits(content.weight)), ("COVERAGE", _to_fits(content.coverage)), ("ALPHA", alpha))
+    write_fits(
+        path,
+        [primary, *(fits.ImageHDU(data, header=where.copy(), name=name) for name, data in layers)],
+        check,
+        sync=False,
+    )
+
+
+def _to_fits(array: NDArray) -> NDArray:
+    """(h, w, C) as FITS wants it: (C, h, w), or (h, w) for one channel."""
+    return array[..., 0] if array.shape[2] == 1 else np.ascontiguousarray(array.transpose(2, 0, 1))
+
+
+def _to_hwc(array: NDArray) -> NDArray:
+    """A FITS array as contiguous (h, w, C)."""
+    return np.ascontiguousarray(array[..., None] if array.ndim == 2 else array.transpose(1, 2, 0))
