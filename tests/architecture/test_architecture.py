@@ -49,7 +49,7 @@ OURS = set().union(*MAY_IMPORT.values())
 # One door per heavy library: where it may be imported at all.
 DOORS = {
     "cupy": ["zemosaic_engine/machine/backend.py"],
-    "numba": ["zemosaic_engine/kernels/compiled.py", "zemosaic_engine/kernels/lanes.py"],
+    "numba": ["zemosaic_engine/kernels/compiled.py", "zemosaic_engine/kernels/simd_llvm.py"],
     "threadpoolctl": ["zemosaic_engine/machine/threads.py"],
     "reproject": ["zemosaic_engine/mosaic/coadd.py"],
     "PIL": ["zemosaic_utils.py"],

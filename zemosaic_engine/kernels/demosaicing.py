@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from . import reference
 from .compiled import jit
-from .simd_llvm import fma
+from .fused import fma
 
-# Of `reference`, repeated and not imported: Numba's cache on disk looks at the date of this file alone.
-HALF_WEIGHT = np.float32(0.4999)
+_HALF_WEIGHT = np.float32(reference.HALF_WEIGHT)
 _INFINITY = np.float32(np.inf)
 
 
@@ -29,7 +29,7 @@ def _over_valid(planes: Any, taps: Any, weights: Any, row: int, column: int) -> 
             total += weights[k] * value
             remaining += weights[k]
             low, high = min(low, value), max(high, value)
-    if remaining < HALF_WEIGHT:
+    if remaining < _HALF_WEIGHT:
         return np.float32(np.nan)
     return min(max(total / remaining, low), high)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .compiled import jit, jit_inline
-from .simd_llvm import fma
+from .fused import fma64
 
 
 @jit
@@ -197,10 +197,10 @@ def _add_record(local: Any, r: int, first: int, pattern: int, w: float, normal: 
     for j in range(4):
         wj, wp = w * local[r, j], w * local[r, 4 + j]
         for m in range(j, 4):
-            normal[first + j, first + m] = fma(wj, local[r, m], normal[first + j, first + m])
-            normal[pattern + j, pattern + m] = fma(wp, local[r, 4 + m], normal[pattern + j, pattern + m])
+            normal[first + j, first + m] = fma64(wj, local[r, m], normal[first + j, first + m])
+            normal[pattern + j, pattern + m] = fma64(wp, local[r, 4 + m], normal[pattern + j, pattern + m])
         for m in range(4):
-            normal[first + j, pattern + m] = fma(wj, local[r, 4 + m], normal[first + j, pattern + m])
+            normal[first + j, pattern + m] = fma64(wj, local[r, 4 + m], normal[first + j, pattern + m])
 
 
 @jit

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .compiled import jit
-from .simd_llvm import fma
+from .fused import fma
 
 #: Pixels a source has at least, and in a mask of sources.
 STAR_PIXELS, MASK_PIXELS = 4, 5
