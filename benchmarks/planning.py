@@ -16,7 +16,7 @@ from astropy.wcs import WCS
 
 from zemosaic_engine.canvas.footprints import Footprint, footprint_of
 from zemosaic_engine.canvas.plan import plan_canvas, split_by_agreement
-from zemosaic_engine.canvas.tile_layout import lay_out_tiles
+from zemosaic_engine.canvas.tile_layout import grid_tiles
 from zemosaic_engine.geometry import partition
 from zemosaic_engine.photometry.overlap_fits import OverlapFit
 from zemosaic_engine.subs.frames import SubInfo
@@ -84,7 +84,7 @@ def main() -> None:
     print(f"  canvas {canvas.shape[1]} x {canvas.shape[0]}")
     footprints: list[Footprint] = timed("footprints", lambda: [footprint_of(info, canvas) for info in kept])
     factor = np.sqrt(canvas.shape[0] * canvas.shape[1] / arguments.tiles / np.prod(SHAPE))
-    layouts = timed("tile layout", lambda: lay_out_tiles(kept, footprints, canvas, float(factor), 20.0))
+    layouts = timed("tile layout", lambda: grid_tiles(kept, footprints, canvas, float(factor), 20.0))
     print(f"  {len(layouts)} tiles, {sum(len(layout.subs) for layout in layouts)} pieces of subs")
     timed("hot pixels: choice of subs", lambda: choose_subs(kept))
     tiles = made_up_tiles(round(np.sqrt(arguments.tiles)))

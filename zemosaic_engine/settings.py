@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import SettingsError
 
@@ -55,6 +56,12 @@ class GridSettings(BaseModel):
     filter: str = _setting(
         "",
         "Use only the rows of the stack plan with this filter; empty means all rows must share one.",
+        group="input",
+        stage="plan",
+    )
+    recursive: bool = _setting(
+        True,
+        "Look for subs in the sub-folders of the input folder too.",
         group="input",
         stage="plan",
     )
@@ -236,6 +243,15 @@ class GridSettings(BaseModel):
         group="photometry",
         stage="stack",
     )
+    pedestal: str = _setting(
+        "auto",
+        "Electronic offset in the subs, taken off before vignetting is divided out: auto finds it from the subs of a "
+        "run, a number is used as it is, 0 for subs without any.",
+        group="photometry",
+        stage="solve",
+        unit="ADU",
+        advanced=True,
+    )
     sub_max_deviation: float = _setting(
         8.0,
         "A sub whose noise, star width, number of stars or sky residual is this much worse than its session's is "
@@ -312,6 +328,26 @@ class GridSettings(BaseModel):
         unit="GB",
         ge=0.0,
     )
+
+    @field_validator("pedestal", mode="before")
+    @classmethod
+    def _pedestal_as_text(cls, value: Any) -> Any:
+        return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+    @property
+    def pedestal_adu(self) -> float:
+        """The electronic offset that was given; NaN to find it."""
+        return math.nan if self.pedestal == "auto" else float(self.pedestal)
+
+    @model_validator(mode="after")
+    def _pedestal_is_a_level(self) -> GridSettings:
+        try:
+            good = self.pedestal == "auto" or 0.0 <= float(self.pedestal) < math.inf
+        except ValueError:
+            good = False
+        if not good:
+            raise ValueError("pedestal is auto or a number of ADU, at least 0")
+        return self
 
     @model_validator(mode="after")
     def _winsor_limits_leave_samples(self) -> GridSettings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from zemosaic_engine.errors import RunError, SettingsError, SubError, SubFault
 from zemosaic_engine.events import CancelToken, LogLine
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.subs import faults
-from zemosaic_engine.subs.faults import reading
+from zemosaic_engine.subs.faults import read_guarded
 from zemosaic_engine.subs.frames import load_frame, read_sub_info
 from zemosaic_engine.survey.measure import measure_subs
 from zemosaic_worker import run_grid
@@ -123,16 +124,20 @@ def test_the_table_that_was_not_changed_is_read(sub, tmp_path):
 
 
 def test_what_third_party_code_raises_is_damage_and_what_is_ours_is_a_fault(tmp_path):
-    with pytest.raises(SubError) as damage, reading(tmp_path / "a.fits"):
-        fits.open(io.BytesIO(b"SIMPLE  = nonsense")).verify("exception")
+    with pytest.raises(SubError) as damage:
+        read_guarded(tmp_path / "a.fits", lambda: fits.open(io.BytesIO(b"SIMPLE  = nonsense")).verify("exception"))
     assert not isinstance(damage.value, SubFault)
-    with pytest.raises(SubFault) as fault, reading(tmp_path / "a.fits"):
-        {}["nothing"]
+    with pytest.raises(SubFault) as fault:
+        read_guarded(tmp_path / "a.fits", lambda: {}["nothing"])
     assert "KeyError" in fault.value.reason
     assert "test_subs.py" in fault.value.trace
     for passes in (MemoryError, SettingsError, RunError, KeyboardInterrupt, RuntimeWarning):
-        with pytest.raises(passes), reading(tmp_path / "a.fits"):
-            raise passes("no")
+        with pytest.raises(passes):
+            read_guarded(tmp_path / "a.fits", partial(_raise, passes("no")))
+
+
+def _raise(error):
+    raise error
 
 
 def test_a_fault_of_ours_costs_the_sub_is_counted_and_its_place_is_in_the_log(survey, tmp_path, monkeypatch):
@@ -167,13 +172,13 @@ def test_a_fault_of_ours_costs_the_sub_is_counted_and_its_place_is_in_the_log(su
 
 def _break(monkeypatch, module, function, name):
     """Let a function fail whenever the sub of this name is at work."""
-    real_enter, at_work = faults.reading.__enter__, []
+    real_enter, at_work = faults._Blaming.__enter__, []
 
     def enter(self):
         at_work.append(getattr(self._path, "name", self._path))
         return real_enter(self)
 
-    monkeypatch.setattr(faults.reading, "__enter__", enter)
+    monkeypatch.setattr(faults._Blaming, "__enter__", enter)
     real = getattr(module, function)
 
     def _breaks(*arguments):

@@ -14,7 +14,7 @@ from zemosaic_engine.geometry import Box
 from zemosaic_engine.kernels import combining, reference
 from zemosaic_engine.kernels.reference import COMBINE, REJECT, CombineOptions
 from zemosaic_engine.machine.backend import to_device, to_numpy
-from zemosaic_engine.stacking.resample import kernel_stretch, resample
+from zemosaic_engine.resampling.resample import kernel_stretch, resample
 from zemosaic_engine.subs.demosaic import COLOUR_SHARE, PADDING, bayer_taps, demosaic, pattern_channels
 
 DEVICE = array_api_strict.Device("device1")

@@ -10,12 +10,12 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
+from zemosaic_engine.run.disk_space import planned_bytes
 
 import grid_mode
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError
 from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, Progress, TileCount
 from zemosaic_engine.machine import memory
-from zemosaic_engine.run.disk_space import planned_bytes
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, load_truth, render_sub, simulate_survey
 from zemosaic_engine.simulate.truth import compare_with_truth
@@ -85,6 +85,7 @@ def test_trails_and_hot_pixels_are_gone_and_no_pixel_is_lost(report):
 
 def test_the_seams_close(matched):
     seams = Table.read(matched[0] / "seams.ecsv")
+    seams = seams[np.array(seams["kind"]) == "overlap"]
     assert len(seams) >= 6
     assert np.median(np.abs(seams["sigma_after"])) < 0.1
     assert np.abs(seams["sigma_after"]).max() < 0.3
@@ -93,8 +94,21 @@ def test_the_seams_close(matched):
 
 def test_tiles_of_calibrated_subs_have_no_seams(tiny):
     seams = Table.read(tiny[0] / "seams.ecsv")
+    seams = seams[np.array(seams["kind"]) == "overlap"]
     assert np.abs(seams["sigma_before"]).max() < 0.05
     assert np.abs(seams["sigma_after"]).max() < 0.05
+
+
+def test_calibration_takes_the_steps_out_of_the_mosaic(tiny):
+    """What is left across the edges of footprints is the noise of the measurement, mostly."""
+    edges = Table.read(tiny[0] / "seams.ecsv")
+    edges = edges[np.array(edges["kind"]) != "overlap"]
+    assert {"panel", "session", "footprint"} <= set(edges["kind"])
+    told = np.isfinite(edges["step_before"]) & np.isfinite(edges["step_after"])
+    assert np.count_nonzero(told) > 60
+    assert np.median(np.abs(edges["step_before"][told])) > 5.0 * np.median(np.abs(edges["step_after"][told]))
+    pull = edges["step_after"] / edges["error_after"]
+    assert np.sqrt(np.nanmean(np.square(pull))) < 1.5
 
 
 def test_the_background_is_even(report, matched, survey):
@@ -491,6 +505,7 @@ def test_ready_made_tiles_are_scaled_and_joined(tmp_path):
     gains = np.array([gain for gain, _ in scale])
     np.testing.assert_allclose(table["gain"] / table["gain"][0], gains / gains[0], rtol=0.02)
     seams = Table.read(tmp_path / "out" / "seams.ecsv")
+    seams = seams[np.array(seams["kind"]) == "overlap"]
     assert np.abs(seams["sigma_after"]).max() < 0.2
     with fits.open(outcome.mosaic) as hdus:
         mosaic, wcs = hdus[0].data, WCS(hdus[0].header)

@@ -10,7 +10,7 @@ from astropy.table import Table
 from zemosaic_engine.canvas.pixel_maps import PixelMap, pixel_map
 from zemosaic_engine.geometry import Box
 from zemosaic_engine.photometry.calibration import SubCalibration, sensor_places
-from zemosaic_engine.stacking.resample import resample
+from zemosaic_engine.resampling.resample import resample
 from zemosaic_engine.survey import solve as survey_module
 from zemosaic_engine.survey.cells import coarsened, match_cells
 from zemosaic_engine.survey.elimination import group_subs

@@ -12,14 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zemosaic_engine.errors import RunError, SettingsError, SubError
+from zemosaic_engine.subs.folder import read_subs, scan_folder
 from zemosaic_engine.subs.stack_plan import (
     PlanRow,
     find_stack_plan,
     is_grid_folder,
     read_stack_plan,
-    read_subs,
     rejected_path,
-    scan_folder,
     select_filter,
     write_rejected,
     write_stack_plan,
@@ -274,14 +273,16 @@ def night(tmp_path):
 
 def test_scan_folder(night):
     looked = []
-    found = scan_folder(night, saturation_adu=5000.0, on_file=lambda done, total: looked.append((done, total)))
+    found = scan_folder(
+        night, recursive=False, saturation_adu=5000.0, on_file=lambda done, total: looked.append((done, total))
+    )
     infos, rejected = found.infos, found.rejected
     assert [info.path.name for info in infos] == ["z.fits.gz", "c.fit", "y.fits.fz", "b.FITS", "a.fts", "undated.fit"]
-    assert [error.path.name for error in rejected] == ["bad.fit"]
+    assert [error.path.name for error in rejected] == ["bad.fit", "folder.fit"]
     assert "text file" in rejected[0].reason
     assert [sub.path.name for sub in found.unsolved] == ["unsolved.fit"]
     assert "not plate-solved" in found.unsolved[0].reason
-    assert [error.path.name for error in found.without_unsolved().rejected] == ["bad.fit", "unsolved.fit"]
+    assert [error.path.name for error in found.without_unsolved().rejected] == ["bad.fit", "folder.fit", "unsolved.fit"]
     assert looked == [(n, 8) for n in range(1, 9)]
     assert {info.saturation_adu for info in infos} == {5000.0}
 
@@ -317,7 +318,7 @@ def test_the_plan_wins_over_the_header(night):
 
 
 def test_written_plans_can_be_read(night):
-    found = scan_folder(night).without_unsolved()
+    found = scan_folder(night, recursive=False).without_unsolved()
     infos, rejected = found.infos, found.rejected
     path = write_stack_plan(night / "stack_plan.csv", infos)
     plan = read_stack_plan(path)
@@ -336,7 +337,7 @@ def test_written_plans_can_be_read(night):
     assert other.name == "stack_plan_rejected.csv"
     with other.open(newline="") as file:
         listed = list(csv.DictReader(file))
-    assert [row["file_path"] for row in listed] == ["bad.fit", "unsolved.fit"]
+    assert [row["file_path"] for row in listed] == ["bad.fit", "folder.fit", "unsolved.fit"]
     assert "text file" in listed[0]["reason"]
 
 

@@ -57,7 +57,7 @@ def polled(presenter, until, seconds=300.0):
 
 # --- the pipe
 
-EMPTY = {key: [] for key in ("set_aside", "canvas_shape", "footprints", "tiles")}
+EMPTY = {key: [] for key in ("set_aside", "notes", "canvas_shape", "footprints", "tiles")}
 
 
 @pytest.mark.parametrize(
@@ -518,8 +518,8 @@ def write_tile(folder, name, box, value):
     from zemosaic_engine.canvas.plan import WCS
     from zemosaic_engine.geometry import Box
     from zemosaic_engine.run.provenance import tile_cards
-    from zemosaic_engine.tiles.tile import TilePixels
     from zemosaic_engine.tiles.tile import write_tile as write
+    from zemosaic_engine.weighted_image import WeightedImage
 
     outer = Box(*box)
     wcs = WCS(naxis=2)
@@ -530,7 +530,7 @@ def write_tile(folder, name, box, value):
     shape = (*outer.shape, 3)
     rng = np.random.default_rng(1)
     pixels = (value + rng.normal(0, 1, shape)).astype(np.float32)
-    content = TilePixels(pixels, np.ones(shape, np.float32), np.full(shape, 5, np.uint16))
+    content = WeightedImage(pixels, np.ones(shape, np.float32), np.full(shape, 5, np.uint16))
     write(folder / "tiles" / f"{name}.fits", content, wcs, tile_cards(outer, outer))
 
 

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
+from astropy.wcs import WCS
 
 from zemosaic_app.cli import main
 from zemosaic_app.report import run_and_report, write_report
 from zemosaic_app.report.charts import Series, make_chart, nice_ticks, number_axis, time_axis
 from zemosaic_app.report.facts import matching_rows
-from zemosaic_app.report.sections import ROWS_SHOWN
-from zemosaic_app.report.sky import TilePlace, degrees_text, hours_text, seam_lines, step_class
+from zemosaic_app.report.sections import ROWS_SHOWN, edge_table
+from zemosaic_app.report.sky import SkyFrame, TilePlace, degrees_text, edge_lines, hours_text, seam_lines, step_class
 from zemosaic_app.report.values import make_plane
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError
 from zemosaic_engine.events import CancelToken, PhaseStarted
@@ -121,7 +122,8 @@ def test_a_run_reports_pictures_tables_and_seams(hostile):
     images = [attrs["href"] for tag, attrs in page.tags if tag == "image"]
     assert [value.split(";")[0] for value in images] == ["data:image/jpeg", "data:image/png"]
     data = json.loads(page.scripts[0])
-    seams = Table.read(hostile / "seams.ecsv", format="ascii.ecsv")
+    steps = Table.read(hostile / "seams.ecsv", format="ascii.ecsv")
+    seams = steps[np.array(steps["kind"]) == "overlap"]
     assert len(data["seams"]) == len(seams)
     shown = data["charts"]["seams_adu"]["series"]
     assert shown[0]["y"] == pytest.approx(list(seams["step_before"]), rel=1e-4, abs=1e-9)
@@ -315,6 +317,31 @@ def test_seams_lie_on_common_borders_and_have_the_class_of_their_largest_step():
     assert corner["border"] == [100, 80, 100, 80]
     assert (corner["before"], corner["after"]) == (1, -1)
     assert unknown["border"] == unknown["edge"] == []
+
+
+def test_edges_are_drawn_where_they_are_with_the_class_of_their_largest_step():
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.crpix, wcs.wcs.cdelt = (
+        ["RA---TAN", "DEC--TAN"],
+        [10, 40],
+        [50, 40],
+        [-1e-3, 1e-3],
+    )
+    names = ("kind", "first", "second", "channel", "step_before", "step_after", "error_after", "sigma_before",
+             "sigma_after", "ra", "dec", "length", "angle")  # fmt: skip
+    rows = [("panel", "a & b", "east", "R", np.nan, 5.0, 1.0, np.nan, 0.2, 10.0, 40.0, 36.0, 90.0),
+            ("panel", "a & b", "east", "G", 9.0, -7.0, 1.0, 0.4, -0.35, 10.0, 40.0, 36.0, 90.0),
+            ("footprint", "c", "north", "R", 9.0, 0.1, 1.0, 0.4, 0.02, 10.0, 40.01, 36.0, 0.0)]  # fmt: skip
+    edges = Table(rows=rows, names=names)
+    small, large = edge_lines(SkyFrame(wcs, (80, 100)), edges)
+    assert (large["before"], large["after"], small["after"]) == (4, 4, 1)
+    # 36 arcsec are ten pixels: along east and west, then along north and south.
+    assert large["line"] == pytest.approx([54.5, 40.5, 44.5, 40.5], abs=0.15)
+    assert small["line"] == pytest.approx([49.5, 35.5, 49.5, 25.5], abs=0.15)
+    assert "G -7.00 ADU" in large["words"]
+    shown = edge_table(edges)
+    assert [row[3] for row in shown.rows] == ["G", "R", "R"]
+    assert shown.rows[1][4] == "\u2013"
 
 
 def test_words_of_the_sky():

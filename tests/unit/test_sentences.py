@@ -26,7 +26,7 @@ _RAISED = {"SettingsError": 0, "RunError": 0, "SubError": 1, "SubFault": 1, "Can
 # Modules whose ValueErrors are the words of a SubError or of a SettingsError.
 _BY_VALUE = ("zemosaic_engine/fits/headers.py", "zemosaic_engine/settings.py")
 _PASSED_ON = {
-    "str(error)", "facts['reason']", "calibration.reason", "sub.reason",  # a message of elsewhere
+    "str(error)", "facts['reason']", "calibration.reason", "reason", "sub.reason",  # a message of elsewhere
     "next(iter(self.problems.values()))", "self.texts('problem.no_input')", "self.texts('problem.no_output')",
     "'; '.join(dict.fromkeys(problems)) + '.'",  # each of them is returned by a function, and tested below
 }  # fmt: skip

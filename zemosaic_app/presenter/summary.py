@@ -84,6 +84,23 @@ def seams(report: Mapping[str, Any]) -> list[Seam]:
     ]
 
 
+def worst_edge(report: Mapping[str, Any], texts: Texts) -> str:
+    """Size and place of the largest step across an edge inside the mosaic; empty if none was measured."""
+    metrics = report.get("metrics", {})
+    sizes = {
+        name.rsplit("_", 1)[1]: size
+        for name, size in metrics.items()
+        if name.startswith("worst_footprint_step_sigma_after_") and size is not None
+    }
+    if not sizes:
+        return ""
+    channel = max(sizes, key=lambda name: sizes[name])
+    adu, ra, dec = (metrics.get(f"worst_footprint_step_{what}_after_{channel}") for what in ("adu", "ra", "dec"))
+    place = f"RA {ra:.4f} Dec {dec:+.4f}" if ra is not None and dec is not None else "-"
+    size = texts("summary.edge", channel=channel, adu=_step_text(adu), sigma=_step_text(sizes[channel]))
+    return f"{size} ({place})"
+
+
 def _step_text(value: float | None) -> str:
     """The size of a step with two or three digits; one that nobody could see, exactly 0 or not, as less than that."""
     if value is None:
@@ -117,6 +134,7 @@ def facts(report: Mapping[str, Any], texts: Texts) -> list[tuple[str, str]]:
         (texts("summary.set_aside"), str(len(aside))),
         (texts("summary.tiles"), str(len(report.get("tiles", [])))),
         *([(texts("summary.left_out"), ", ".join(left_out))] if left_out else []),
+        *([(texts("summary.worst_edge"), edge)] if (edge := worst_edge(report, texts)) else []),
         (texts("summary.memory"), texts.size(float(report.get("peak_memory_bytes") or 0.0))),
     ]
 

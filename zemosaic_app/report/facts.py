@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
@@ -66,9 +67,27 @@ class Facts:
         return self._table("tile_photometry.ecsv")
 
     @cached_property
-    def seams(self) -> Table | Absent:
-        """One row an overlap and channel."""
+    def _steps(self) -> Table | Absent:
         return self._table("seams.ecsv")
+
+    @cached_property
+    def seams(self) -> Table | Absent:
+        """One row an overlap of tiles and channel."""
+        steps = self._steps
+        if isinstance(steps, Absent) or "kind" not in steps.colnames:
+            return steps
+        return steps[np.asarray(steps["kind"]) == "overlap"]
+
+    @cached_property
+    def edges(self) -> Table | Absent:
+        """One row a piece of an edge inside the mosaic and channel."""
+        steps = self._steps
+        if isinstance(steps, Absent):
+            return steps
+        if "kind" not in steps.colnames:
+            return Absent("The program that made this run did not measure the edges of footprints.")
+        found = steps[np.asarray(steps["kind"]) != "overlap"]
+        return found if len(found) else Absent("No footprint ends inside the mosaic.")
 
     @property
     def mosaic(self) -> Path | Absent:

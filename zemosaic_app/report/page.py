@@ -19,6 +19,7 @@ from . import sky
 from .facts import Absent, Facts, read_facts
 from .sections import (
     Subs,
+    edge_table,
     gather_subs,
     header_facts,
     phase_bars,
@@ -124,6 +125,11 @@ def _contents(facts: Facts) -> dict[str, Any]:
     if not isinstance(seams, Absent):
         contents["seam_charts"], contents["seam_table"] = seam_section(seams)
         tables["seams"] = {"labels": [f"{one['first']} \u2013 {one['second']}" for one in seams], "notes": []}
+    edges = facts.edges
+    contents["edges"] = edges
+    contents["edge_table"] = edges if isinstance(edges, Absent) else edge_table(edges)
+    known = not isinstance(edges, Absent) and not isinstance(frame, Absent)
+    contents["edge_lines"] = sky.edge_lines(frame, edges) if known else []  # type: ignore[arg-type]
     contents["set_aside"] = set_aside_section(facts)
     contents["phases"], contents["settings"] = phase_bars(facts.run), setting_rows(facts.run)
     values = read_values(facts)

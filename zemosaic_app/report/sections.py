@@ -296,6 +296,25 @@ def seam_section(seams: Sequence[Mapping[str, Any]]) -> tuple[list[Chart], Table
     return charts, cut_table(columns, [row for _, row in rows], "seams.ecsv", 5)
 
 
+def edge_table(edges: Table) -> TableView:
+    """Steps of the mosaic across the edges of footprints, the largest first."""
+    rows = []
+    for row in edges:
+        place = f"{row['ra']:.4f} {row['dec']:+.4f}".replace("-", "\u2212")
+        steps = (row["step_before"], row["step_after"], row["error_after"], row["sigma_before"], row["sigma_after"])
+        words = [str(row["kind"]), f"{row['second']} edge of {row['first']}", place, str(row["channel"])]
+        size = abs(float(row["step_after"]))
+        rows.append((size if np.isfinite(size) else 0.0, [*words, *(_known(value) for value in steps)]))
+    rows.sort(key=lambda pair: -pair[0])
+    columns = ("what", "edge", "RA Dec", "channel", "before, ADU", "after, ADU", "\u00b1 ADU", "before, \u03c3",
+               "after, \u03c3")  # fmt: skip
+    return cut_table(columns, [row for _, row in rows], "seams.ecsv", 5)
+
+
+def _known(value: float) -> str:
+    return f"{value:.3f}".replace("-", "\u2212") if np.isfinite(value) else "\u2013"
+
+
 def _steps_of(seams: Sequence[Mapping[str, Any]], name: str, column: int) -> NDArray[np.float64]:
     """One figure of one channel, of every seam; NaN where it could not be measured."""
     found = ({one[0]: one[column] for one in seam["channels"]}.get(name) for seam in seams)

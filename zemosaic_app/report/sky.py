@@ -210,6 +210,41 @@ def _common_border(first: TilePlace, second: TilePlace) -> list[float] | None:
     return [round(value, 1) for value in (left, top, max(left, right), max(top, bottom))]
 
 
+def edge_lines(frame: SkyFrame, edges: Table) -> list[dict[str, Any]]:
+    """One line a piece of an edge inside the mosaic, the largest steps last, so that they are drawn above the others.
+
+    Returns
+    -------
+    list of dict
+        ``line`` (x1, y1, x2, y2); ``words`` for people; ``before`` and ``after``, the classes of the largest step of
+        the channels, -1 where none is known.
+    """
+    found: dict[tuple[Any, ...], list[Any]] = {}
+    for row in edges:
+        key = (str(row["kind"]), str(row["first"]), str(row["second"]), float(row["ra"]), float(row["dec"]))
+        found.setdefault(key, []).append(row)
+    lines = []
+    for (_, name, side, ra, dec), rows in found.items():
+        half, angle = 0.5 * float(rows[0]["length"]) / 3600.0, math.radians(float(rows[0]["angle"]))
+        east = half * math.sin(angle) / math.cos(math.radians(dec))
+        ends = frame.of_sky(np.array([ra - east, ra + east]), dec + half * math.cos(angle) * np.array([-1.0, 1.0]))
+        if not np.isfinite(ends).all():
+            continue
+        largest = {
+            word: max(
+                (abs(float(row[f"sigma_{word}"])) for row in rows if math.isfinite(row[f"sigma_{word}"])), default=-1.0
+            )
+            for word in ("before", "after")
+        }
+        steps = ", ".join(f"{row['channel']} {float(row['step_after']):+.2f} ADU" for row in rows)
+        lines.append(
+            {"line": [round(float(value), 1) for value in ends.ravel()], "words": f"{side} edge of {name}: {steps}",
+             "largest": largest["after"],
+             **{word: step_class(size) if size >= 0.0 else -1 for word, size in largest.items()}}
+        )  # fmt: skip
+    return sorted(lines, key=lambda line: line["largest"])
+
+
 def step_class(sigma: float) -> int:
     """Number of the class in `STEP_CLASSES` of a step of `sigma`."""
     return next(number for number, (end, _) in enumerate(STEP_CLASSES) if sigma < end)

@@ -17,8 +17,8 @@ from ..geometry import Box
 from ..machine.threads import run_all, thread_count
 from ..photometry.overlap_fits import measure_overlap
 from ..photometry.sky import sky_noise
+from ..resampling.resample import resample
 from ..simulate.truth import Mosaic, block_means, block_noise, rms_after_polynomial
-from ..stacking.resample import resample
 from .figures import Side
 from .steps import Lines, Steps, lattice, measure_steps
 

@@ -6,7 +6,6 @@ say of the slope there: a gradient of the sky makes no step, a seam does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,15 +16,14 @@ from numpy.typing import NDArray
 
 from ..canvas.coordinates import pixel_to_sky, sky_to_pixel
 from ..geometry import Box
+from ..mosaic.edge_steps import SEGMENT_PX, strip_medians
 
 FloatArray = NDArray[np.float64]
 
-_SEGMENT_PX = 48
 _LATTICE_PX = 64
 _STRIP_PX = 16  # width of the strips where nothing is known of the width of a seam
 _WIDEST_STRIP_PX = 48  # wider ones see the curvature of nebulae
 _OWN_GRID_STRIP_PX = 32
-_SEGMENTS_AT_ONCE = 1000
 _WORST_QUANTILE = 0.95
 
 
@@ -132,7 +130,7 @@ def _cut(outline: FloatArray) -> tuple[FloatArray, FloatArray]:
     middles, directions = [], []
     for first, last in zip(outline[::16][:-1], outline[::16][1:], strict=True):
         length = float(np.hypot(*(last - first)))
-        count = int(length // _SEGMENT_PX)
+        count = int(length // SEGMENT_PX)
         if not count:
             continue
         direction = (last - first) / length
@@ -155,10 +153,10 @@ def measure_steps(planes: NDArray[np.float32], noise_adu: FloatArray, lines: Lin
     lines : Lines
         Where to look.
     """
-    found = [np.concatenate(list(_steps_of(plane, lines)) or [np.zeros(0)]) for plane in planes]
+    found = [_steps_of(plane, lines) for plane in planes]
     sizes = [np.abs(steps[np.isfinite(steps)]) for steps in found]
     # Variance of 1.5 (s3 - s2) - 0.5 (s4 - s1) of medians of n pixels each; 0.6745 from sigma to median size.
-    factor = 0.6745 * np.sqrt(5.0 * 0.5 * np.pi / (lines.strip_px * _SEGMENT_PX))
+    factor = 0.6745 * np.sqrt(5.0 * 0.5 * np.pi / (lines.strip_px * SEGMENT_PX))
     return Steps(
         int(max((size.size for size in sizes), default=0)),
         tuple(float(np.median(size)) if size.size else float("nan") for size in sizes),
@@ -167,22 +165,8 @@ def measure_steps(planes: NDArray[np.float32], noise_adu: FloatArray, lines: Lin
     )
 
 
-def _steps_of(plane: NDArray[np.float32], lines: Lines) -> Iterator[FloatArray]:
-    """Step of each segment, in portions; NaN where a side has no data."""
-    width = lines.strip_px
-    along = np.arange(_SEGMENT_PX) - (_SEGMENT_PX - 1) / 2.0
-    across = np.arange(4 * width) - (4 * width - 1) / 2.0
-    for start in range(0, len(lines), _SEGMENTS_AT_ONCE):
-        middle = lines.middle[start : start + _SEGMENTS_AT_ONCE, None, None, :]
-        direction = lines.along[start : start + _SEGMENTS_AT_ONCE, None, None, :]
-        normal = np.stack([-direction[..., 1], direction[..., 0]], axis=-1)
-        places = middle + across[None, :, None, None] * normal + along[None, None, :, None] * direction
-        column, row = (np.floor(places[..., axis] + 0.5).astype(np.int64) for axis in (0, 1))
-        inside = (row >= 0) & (row < plane.shape[0]) & (column >= 0) & (column < plane.shape[1])
-        values = np.where(inside, plane[np.where(inside, row, 0), np.where(inside, column, 0)], np.float32(np.nan))
-        strips = np.sort(values.reshape(len(values), 4, -1), axis=-1)  # NaN last
-        number = np.isfinite(strips).sum(axis=-1)
-        median = np.take_along_axis(strips, np.maximum(number - 1, 0)[..., None] // 2, axis=-1)[..., 0].astype(float)
-        median[number < strips.shape[-1] // 2] = np.nan
-        one, two, three, four = median.T
-        yield (three - two) - 0.5 * ((four - three) + (two - one))
+def _steps_of(plane: NDArray[np.float32], lines: Lines) -> FloatArray:
+    """Step of each segment; NaN where a side has no data."""
+    offset = np.tile(np.array([-1.5, -0.5, 0.5, 1.5]) * lines.strip_px, (len(lines), 1))
+    one, two, three, four = strip_medians(plane, lines.middle, lines.along, offset, lines.strip_px).T
+    return np.asarray((three - two) - 0.5 * ((four - three) + (two - one)))

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from ..errors import SubError
 from ..geometry import Box
+from .apart import DecoderEnded, DecoderRefused, NoDecoder, decode_apart
 from .headers import HeaderCards
 
 _BLOCK = 2880
@@ -432,6 +433,7 @@ _TABLE_CARD = re.compile(
     r"|ZIMAGE|ZCMPTYPE|ZBITPIX|ZNAXIS|ZQUANTIZ|ZDITHER0|ZSCALE|ZZERO|ZBLANK|ZMASKCMP"
 )
 _COLUMN_FORMAT = re.compile(r"\d*(?:[PQ]?[LXBIJKAEDCM])(?:\(\d*\))?")
+_CRASHING_METHODS = ("HCOMPRESS_1", "PLIO_1")  # whose decoders are safe on sound data alone, or may be
 _METHODS = ("RICE_1", "RICE_ONE", "GZIP_1", "GZIP_2", "HCOMPRESS_1", "PLIO_1", "NOCOMPRESS")
 
 
@@ -461,34 +463,51 @@ def _is_writable(value: float) -> bool:
     return math.isfinite(value) and (not isinstance(value, int) or abs(value) < 2**63)
 
 
-def _codec_error() -> type[Exception]:
-    """What astropy's decompression raises; it has no public name."""
+def decoder_errors() -> tuple[type[Exception], ...]:
+    """What astropy raises on damaged tables and tiles, which depends on the byte that is wrong.
+
+    A warning is one that was asked to be an error. The error of the codecs has no public name.
+    """
     try:
         from astropy.io.fits.hdu.compressed._compression import CfitsioException
     except ImportError:  # astropy < 7
         from astropy.io.fits._tiled_compression._compression import CfitsioException
-    found: type[Exception] = CfitsioException
-    return found
+    return (
+        OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, RuntimeError,
+        EOFError, MemoryError, Warning, zlib.error, fits.VerifyError, CfitsioException,
+    )  # fmt: skip
+
+
+def undo_tile_compression(file: bytes) -> NDArray:
+    """Pixels of the tile-compressed image in the second HDU of a file in memory, as stored; see `decoder_errors`."""
+    with (
+        np.errstate(all="ignore"),
+        fits.open(io.BytesIO(file), memmap=False, do_not_scale_image_data=True) as hdus,
+    ):
+        return np.asarray(hdus[1].data)
 
 
 def _decompress(path: Path, image: StoredImage, data: NDArray[np.uint8]) -> NDArray:
     """Pixels of a tile-compressed image, as stored (before BSCALE and BZERO)."""
     header = _table_header(path, image.header)
-    file = io.BytesIO()
-    file.write(fits.PrimaryHDU().header.tostring().encode("ascii"))
-    file.write(header.tostring().encode("ascii"))
-    file.write(data.data)
-    file.write(bytes(-image.nbytes % _BLOCK))
-    file.seek(0)
+    cards = (fits.PrimaryHDU().header.tostring() + header.tostring()).encode("ascii")
+    file = b"".join((cards, data.data, bytes(-image.nbytes % _BLOCK)))
     try:
-        with np.errstate(all="ignore"), fits.open(file, memmap=False, do_not_scale_image_data=True) as hdus:
-            pixels = np.asarray(hdus[1].data)
-    # What astropy raises on damaged tables and tiles depends on which byte is wrong; a warning is one
-    # that was asked to be an error.
-    except (
-        OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, RuntimeError,
-        EOFError, MemoryError, Warning, zlib.error, fits.VerifyError, _codec_error(),
-    ) as error:  # fmt: skip
+        if image.header.text("ZCMPTYPE") in _CRASHING_METHODS:
+            pixels = decode_apart(file, math.prod(image.shape))
+        else:
+            pixels = undo_tile_compression(file)
+    except NoDecoder as error:
+        raise SubError(
+            path,
+            f"{image.header.text('ZCMPTYPE')} is unpacked by a Python of its own, which cannot be started ({error}): "
+            "unpack the file with funpack",
+        ) from error
+    except DecoderEnded as error:
+        raise SubError(path, f"its tile compression is damaged: it made the decoder crash ({error})") from error
+    except DecoderRefused as error:
+        raise SubError(path, f"its tile compression cannot be undone ({error})") from error
+    except decoder_errors() as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise SubError(path, f"its tile compression cannot be undone ({reason})") from error
     if pixels.size != math.prod(image.shape) or pixels.dtype.kind not in "iuf":

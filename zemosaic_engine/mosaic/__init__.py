@@ -1,1 +1,1 @@
-"""The mosaic: tiles are put together, tied to a catalogue and written to disk."""
+"""The mosaic: tiles are put together, tied to a catalogue and written to disk; how even it is where its parts end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -14,13 +15,15 @@ from numpy.typing import NDArray
 from ..canvas.coordinates import pixel_to_sky
 from ..channels import channel_names
 from ..fits.writer import atomic_path, write_fits
+from ..names import shown_name
 from ..photometry.sky import clipped_median
 from ..subs.frames import SubInfo
 from ..tiles.overlaps import Overlap, SeamStep
 from ..tiles.scaling import PairFit, TileScaling
 from ..tiles.tile import Tile
 from ..validity import bright_holes
-from .coadd import Mosaic
+from ..weighted_image import WeightedImage
+from .evenness import Evenness
 
 MOSAIC_NAME = "mosaic_grid.fits"
 COVERAGE_NAME = "mosaic_grid_coverage.fits"
@@ -87,7 +90,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def write_mosaic(
-    folder: Path, mosaic: Mosaic, wcs: WCS, cards: fits.Header, check: Callable[[], None] | None = None
+    folder: Path, mosaic: WeightedImage, wcs: WCS, cards: fits.Header, check: Callable[[], None] | None = None
 ) -> tuple[Path, Path]:
     """Write the science mosaic (with WEIGHT and COVERAGE) and the coverage alone; return both paths.
 
@@ -113,7 +116,7 @@ def write_mosaic(
     return science, coverage
 
 
-def write_viewer(folder: Path, mosaic: Mosaic, wcs: WCS, cards: fits.Header, *, colour_last: bool) -> Path:
+def write_viewer(folder: Path, mosaic: WeightedImage, wcs: WCS, cards: fits.Header, *, colour_last: bool) -> Path:
     """Write a 16-bit copy for simple viewers: sky at a tenth of the range, linear, clipped at its ends.
 
     Parameters
@@ -177,6 +180,10 @@ def write_tile_table(
     return _write_table(folder / "tile_photometry.ecsv", rows, names, units)
 
 
+_SEAM_COLUMNS = ("kind", "first", "second", "channel", "pixels", "step_before", "step_after", "sigma_before",
+                 "sigma_after", "error_after", "ra", "dec", "length", "angle")  # fmt: skip
+
+
 def write_seam_table(
     folder: Path,
     tiles: Sequence[Tile],
@@ -184,19 +191,40 @@ def write_seam_table(
     pixels: Sequence[int],
     before: Sequence[SeamStep],
     after: Sequence[SeamStep],
+    evenness: Evenness,
 ) -> Path:
-    """Write ``seams.ecsv``: one row an overlap and channel."""
+    """Write ``seams.ecsv``: one row an overlap of tiles and channel, then one a piece of an edge and channel."""
+    nothing = (math.nan,) * 5
     rows = [
         (
-            tiles[overlap.first].name, tiles[overlap.second].name, name, count,
+            "overlap", tiles[overlap.first].name, tiles[overlap.second].name, name, count,
             float(old.step_adu[channel]), float(new.step_adu[channel]),
-            float(old.sigma[channel]), float(new.sigma[channel]),
+            float(old.sigma[channel]), float(new.sigma[channel]), *nothing,
         )
         for overlap, count, old, new in zip(overlaps, pixels, before, after, strict=True)
         for channel, name in enumerate(channel_names(old.step_adu.size))
     ]  # fmt: skip
-    names = ("first", "second", "channel", "pixels", "step_before", "step_after", "sigma_before", "sigma_after")
-    return _write_table(folder / "seams.ecsv", rows, names, {"step_before": "adu", "step_after": "adu"})
+    rows += _edge_rows(evenness)
+    units = dict.fromkeys(("step_before", "step_after", "error_after"), "adu")
+    units |= {"ra": "deg", "dec": "deg", "length": "arcsec", "angle": "deg"}
+    return _write_table(folder / "seams.ecsv", rows, _SEAM_COLUMNS, units)
+
+
+def _edge_rows(evenness: Evenness) -> list[tuple]:
+    """Steps of the mosaic itself; `second` is the side of what ends there, `angle` the position angle of the edge."""
+    rows = []
+    for number, (step, (ra, dec)) in enumerate(zip(evenness.steps, evenness.sky, strict=True)):
+        for channel, name in enumerate(channel_names(evenness.noise.size)):
+            old, new = float(evenness.before[number, channel]), float(step.step[channel])
+            noise = float(evenness.noise[channel])
+            rows.append(
+                (
+                    step.edge.kind, step.edge.name, step.edge.side, name, round(step.length_px), old, new,
+                    old / noise, new / noise, float(step.error[channel]), float(ra), float(dec),
+                    float(evenness.length_arcsec[number]), float(evenness.angle_deg[number]),
+                )
+            )  # fmt: skip
+    return rows
 
 
 def write_sub_table(folder: Path, infos: Sequence[SubInfo]) -> Path:
@@ -208,11 +236,8 @@ def write_sub_table(folder: Path, infos: Sequence[SubInfo]) -> Path:
         height, width = info.shape
         right, top = width - 0.5, height - 0.5
         corners = pixel_to_sky(info.wcs, np.array([-0.5, right, right, -0.5]), np.array([-0.5, -0.5, top, top]))
-        # A name that is not UTF-8 on disk is no reason to have no table.
         words = (info.path.name, info.session, info.date_obs, info.filter, info.camera, info.mount)
-        name, session, date, filter_name, camera, mount = (
-            word.encode("utf-8", "backslashreplace").decode() for word in words
-        )
+        name, session, date, filter_name, camera, mount = map(shown_name, words)
         rows.append(
             (
                 name, session, date, info.exposure_s, filter_name, camera, mount, width, height,

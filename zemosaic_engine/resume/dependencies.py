@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from ..canvas.plan import CanvasPlan
 from ..canvas.tile_layout import TileLayout
-from ..errors import SubError
 from ..photometry.calibration import SubCalibration
-from ..run.request import GridRequest
 from ..settings import GridSettings, Stage, setting_fields
+from ..subs.faults import read_guarded
 from ..subs.frames import SubInfo
 from ..subs.hot_pixels import sensor_key
+from .checkpoints import Checkpoints
 from .fingerprints import fingerprint
 
 
@@ -34,14 +34,17 @@ class Dependencies:
 
     Parameters
     ----------
-    request : GridRequest
+    infos : sequence of SubInfo
+        The subs of the run; numbers below refer to this order.
+    settings : GridSettings
     canvas : CanvasPlan
+    checkpoints : Checkpoints
     """
 
-    def __init__(self, request: GridRequest, canvas: CanvasPlan) -> None:
-        self._infos = request.infos
-        self._settings = request.settings
-        self._checkpoints = request.checkpoints
+    def __init__(
+        self, infos: Sequence[SubInfo], settings: GridSettings, canvas: CanvasPlan, checkpoints: Checkpoints
+    ) -> None:
+        self._infos, self._settings, self._checkpoints = infos, settings, checkpoints
         self._canvas = fingerprint(canvas.wcs, canvas.shape)
         self._hot: dict[str, str] = {}
         self._subs: dict[int, str] = {}
@@ -112,10 +115,7 @@ class Dependencies:
         return self._checkpoints.key("tile", subs, list(calibrations), background, sky, boxes, self._canvas, settings)
 
     def _content(self, info: SubInfo) -> str:
-        try:
-            return self._checkpoints.subs.digest(info.path)
-        except OSError as error:
-            raise SubError(info.path, f"it cannot be read: {error.strerror or error}") from error
+        return read_guarded(info.path, lambda: self._checkpoints.subs.digest(info.path))
 
 
 def settings_of(settings: GridSettings, *stages: Stage) -> dict[str, object]:

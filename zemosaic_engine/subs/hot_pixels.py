@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SubError
-from .faults import reading
+from .faults import read_guarded
 from .frames import SubInfo, read_stored_pixels
 
 _MAX_SUBS = 12
@@ -122,8 +123,7 @@ def hot_pixels_of(chosen: Sequence[SubInfo]) -> tuple[NDArray[np.bool_] | None, 
     readable, spikes = [], []
     for info in chosen:
         try:
-            with reading(info.path):
-                spikes.append(_spikes(read_stored_pixels(info), info.bayer is not None))
+            spikes.append(read_guarded(info.path, partial(_spikes_of, info)))
         except SubError:
             continue  # set aside with its reason where it is loaded for good
         readable.append(info)
@@ -155,6 +155,10 @@ def _distinct_pointings(infos: list[SubInfo], seen: NDArray[np.bool_], x: NDArra
         is_near = (counted[:number] & (distance < limit)).any(axis=0)
         counted[number] = seen[number] & ~is_near
     return counted.sum(axis=0)
+
+
+def _spikes_of(info: SubInfo) -> NDArray[np.bool_]:
+    return _spikes(read_stored_pixels(info), info.bayer is not None)
 
 
 def _spikes(pixels: NDArray[np.float32], is_bayer: bool) -> NDArray[np.bool_]:

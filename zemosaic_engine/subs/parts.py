@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 
 from ..errors import RunError, SubError
 from ..fits.headers import HeaderCards
-from ..fits.reader import StoredImage, find_image, is_mappable, read_image, read_part
+from ..fits.reader import StoredImage, read_part
 from ..geometry import Box
 from .demosaic import PADDING, demosaic_padded
-from .faults import reading
+from .faults import read_guarded
 from .frames import InvalidValues, SubInfo, channels_last, mark_invalid, read_with_rules
+from .image_files import find_image, is_mappable, read_image
 from .lost_inputs import raise_if_lost
 
 #: A part is at least as large, so that its mirrored borders are those of the sub.
@@ -138,8 +139,7 @@ class SubParts:
         """Stored pixels of a box with the invalid ones NaN, (h, w) or (h, w, 3)."""
         info, source = self._infos[number], self._source(number)
         try:
-            with reading(info.path):
-                raw = self._stored(number, source, box)
+            raw = read_guarded(info.path, lambda: self._stored(number, source, box))
         except SubError as error:
             self._fail(number, error)
             raise
@@ -176,8 +176,7 @@ class SubParts:
             found = self._sources.get(number)
             if found is None:
                 try:
-                    with reading(self._infos[number].path):
-                        found = self._open(number)
+                    found = read_guarded(self._infos[number].path, lambda: self._open(number))
                 except SubError as error:
                     self._fail(number, error)
                     raise

@@ -1,0 +1,257 @@
+"""Tile compression whose decoder crashes on damaged data is undone in a process of its own.
+
+Cfitsio's HCOMPRESS decoder, which astropy calls, divides by zero and writes behind its buffers where the data are
+wrong: that would end the run, and with it the work on all other subs. Here it ends a small process that does nothing
+else. It takes requests on standard input, answers on standard output, is used again, and ends by itself when
+nobody asks any more.
+
+It is started by `subprocess`, not by `multiprocessing`: a host's daemonic process may start no children of that kind.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_IDLE_S = 60.0
+_DECODE_S = 120.0  # by the clock, on a machine that does other things too
+_PROCESSOR_S = 4.0  # and of processor time, with as much again for every _PIXELS_A_SHARE
+_PIXELS_A_SHARE = 4_000_000
+_ROOM_BYTES = 256 * 1024**2  # that the process may ask for beside what it has and what the pixels take
+_BYTES_A_PIXEL = 64
+_LENGTH = struct.Struct(">Q")
+_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from {module} import serve; serve()"
+
+
+class DecoderEnded(Exception):  # noqa: N818 - what became of the process
+    """The process ended while it decoded; the text says how."""
+
+
+class DecoderRefused(Exception):  # noqa: N818 - its answer
+    """It answered that the data are damaged; the text says how."""
+
+
+class NoDecoder(Exception):  # noqa: N818 - what there is not
+    """No such process can be started here; the text says why."""
+
+
+# --- who asks
+
+
+_idle: list[subprocess.Popen[bytes]] = []
+_lock = threading.Lock()
+
+
+def decode_apart(file: bytes, pixels: int) -> NDArray[np.generic]:
+    """The image in the second HDU of a FITS file in memory, decoded by another process.
+
+    Parameters
+    ----------
+    file : bytes
+        The whole file.
+    pixels : int
+        How many its header declares; bounds the time and the memory of the process.
+
+    Returns
+    -------
+    ndarray
+        As stored, before BSCALE and BZERO.
+
+    Raises
+    ------
+    DecoderRefused
+        If the data are damaged.
+    DecoderEnded
+        If they made the process crash, or go on for too long.
+    NoDecoder
+        If no process can be started.
+
+    Notes
+    -----
+    Safe to use from several threads; each has a process while it decodes.
+    """
+    with _lock:
+        process = _idle.pop() if _idle else None
+    if process is not None:
+        with suppress(DecoderEnded):  # it may have ended of idleness just now
+            return _ask(process, file, pixels)
+    return _ask(_started(), file, pixels)
+
+
+def _started() -> subprocess.Popen[bytes]:
+    if getattr(sys, "frozen", False) or not sys.executable:
+        raise NoDecoder("this program was packed without the Python that it needs for that")
+    path = json.dumps([place or os.getcwd() for place in sys.path])
+    flags = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # of Windows
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-c", _START.format(module=__name__), path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            creationflags=flags,
+        )
+    except OSError as error:
+        raise NoDecoder(error.strerror or str(error)) from error
+
+
+def _ask(process: subprocess.Popen[bytes], file: bytes, pixels: int) -> NDArray[np.generic]:
+    """One request; the process goes back to the idle ones, or is ended."""
+    import numpy as np
+
+    timer = threading.Timer(_DECODE_S, process.kill)
+    timer.daemon = True
+    timer.start()
+    whole = False
+    try:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for part in (_LENGTH.pack(pixels), _LENGTH.pack(len(file)), file):
+            process.stdin.write(part)
+        process.stdin.flush()
+        facts = json.loads(_read(process.stdout, _LENGTH.unpack(_read(process.stdout, _LENGTH.size))[0]))
+        data = _read(process.stdout, int(facts.get("bytes", 0)))
+        whole = True
+    except (OSError, EOFError, ValueError) as error:
+        raise DecoderEnded(_how_it_ended(process)) from error
+    finally:
+        timer.cancel()
+        if whole:
+            with _lock:
+                _idle.append(process)
+        else:
+            _end(process)
+    if "damage" in facts:
+        raise DecoderRefused(str(facts["damage"]))
+    return np.frombuffer(data, dtype=np.dtype(facts["dtype"])).reshape(facts["shape"])
+
+
+def _read(stream: IO[bytes], count: int) -> bytearray:
+    data = bytearray(count)
+    view, done = memoryview(data), 0
+    while done < count:
+        got = stream.readinto(view[done:])  # type: ignore[attr-defined]
+        if not got:
+            raise EOFError
+        done += got
+    return data
+
+
+def _how_it_ended(process: subprocess.Popen[bytes]) -> str:
+    code = process.wait()
+    if code < 0:
+        with suppress(ValueError):
+            return signal.Signals(-code).name
+    return f"exit code {code}"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            with suppress(OSError):  # of what could not be written any more
+                stream.close()
+    process.wait()
+
+
+@atexit.register
+def end_all() -> None:
+    """End the idle processes; they would end by themselves within a minute."""
+    with _lock:
+        ending, _idle[:] = list(_idle), []
+    for process in ending:
+        _end(process)
+
+
+# --- the process
+
+
+def serve() -> None:
+    """Answer requests on standard input until it ends."""
+    requests, answers = sys.stdin.buffer, sys.stdout.buffer
+    sys.stdout = sys.stderr  # nothing else is to stand among the answers
+    _no_core_dump()
+    import warnings
+
+    from astropy.io import fits  # noqa: F401 - loaded before its time is counted
+
+    warnings.simplefilter("ignore")
+    while True:
+        _arm(_IDLE_S)
+        try:
+            pixels = _LENGTH.unpack(_read(requests, _LENGTH.size))[0]
+            file = _read(requests, _LENGTH.unpack(_read(requests, _LENGTH.size))[0])
+        except EOFError:
+            return
+        _arm(_DECODE_S)
+        _limit(pixels)
+        facts, data = _decoded(bytes(file))
+        told = json.dumps(facts).encode()
+        answers.write(_LENGTH.pack(len(told)) + told)
+        answers.write(data)
+        answers.flush()
+
+
+def _decoded(file: bytes) -> tuple[dict[str, object], bytes]:
+    """What is answered, and the pixels."""
+    import numpy as np
+
+    from .reader import decoder_errors, undo_tile_compression
+
+    try:
+        image = np.ascontiguousarray(undo_tile_compression(file))
+    except decoder_errors() as error:
+        return {"damage": " ".join(str(error).split()) or type(error).__name__}, b""
+    return {"dtype": image.dtype.str, "shape": image.shape, "bytes": image.nbytes}, image.tobytes()
+
+
+def _arm(seconds: float) -> None:
+    """End this process if it has not come back here in time, also from the middle of compiled code."""
+    import faulthandler
+
+    faulthandler.dump_traceback_later(seconds, exit=True)
+
+
+if sys.platform == "win32":
+
+    def _no_core_dump() -> None:
+        import ctypes
+
+        ctypes.windll.kernel32.SetErrorMode(0x0001 | 0x0002)  # type: ignore[attr-defined]
+
+    def _limit(pixels: int) -> None:
+        """Windows has no such limits; the clock is looked at."""
+
+else:
+    import resource
+
+    def _no_core_dump() -> None:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+    def _limit(pixels: int) -> None:
+        """Bound processor time and memory: damaged data may ask for any."""
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        seconds = used.ru_utime + used.ru_stime + _PROCESSOR_S * (1 + pixels / _PIXELS_A_SHARE)
+        _lower(resource.RLIMIT_CPU, int(seconds) + 1)
+        with suppress(OSError):  # only Linux tells how much there is already
+            pages = int(Path("/proc/self/statm").read_text().split()[0])
+            _lower(resource.RLIMIT_AS, pages * resource.getpagesize() + _ROOM_BYTES + _BYTES_A_PIXEL * pixels)
+
+    def _lower(what: int, wanted: int) -> None:
+        _, hard = resource.getrlimit(what)
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with suppress(OSError, ValueError):  # some systems know no such limit
+            resource.setrlimit(what, (soft, hard))
