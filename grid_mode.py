@@ -205,6 +205,8 @@ def _build_in(folder: RunFolder, source: Path, settings: GridSettings, tell: Sin
         request = prepare_request(source, folder.path, settings, tell, cancel)
         checkpoints = open_checkpoints(folder, tell)
         earlier = mosaic_files.EarlierResults(folder.path)
+        if request.others:
+            stack_plan.write_others(folder.path / mosaic_files.OTHERS_NAME, request.others)
         build_mosaic(request, tell, cancel, checkpoints)
         earlier.remove_those_left()
         checkpoints.keep_only_used()

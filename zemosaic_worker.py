@@ -45,8 +45,7 @@ LOG_NAME = "zemosaic.log"
 EARLIER_LOG_NAME = "zemosaic.earlier.log"
 PREVIEW_NAME = "mosaic_grid.png"
 REJECTED_NAME = "rejected_subs.csv"
-OTHERS_NAME = "not_stacked.csv"
-_RESULTS = {**mosaic_files.RESULTS, "picture": PREVIEW_NAME, "rejected": REJECTED_NAME, "others": OTHERS_NAME}
+_RESULTS = {**mosaic_files.RESULTS, "picture": PREVIEW_NAME, "rejected": REJECTED_NAME}
 
 
 # --------------------------------------------------------------------------------------------
@@ -105,6 +104,7 @@ def _prepare_grid(order: RunOrder, tell: Sink, cancel: CancelToken) -> grid_mode
         cancel,
         tiles_only=order.tiles_only,
         refused=_crashes_of(order).reason,
+        fresh=order.fresh,
     )
     return grid_mode.plan_request(found, tell, cancel)
 
@@ -114,7 +114,7 @@ def _prepare_classic(order: RunOrder, tell: Sink, cancel: CancelToken) -> grid_m
         raise SettingsError("The classic flow makes its tiles of subs; finished tiles are joined by zemosaic grid.")
     words = classic_mode.in_classic_words(tell)
     found = grid_mode.prepare_request(
-        order.input, order.output, order.settings, words, cancel, refused=_crashes_of(order).reason
+        order.input, order.output, order.settings, words, cancel, refused=_crashes_of(order).reason, fresh=order.fresh
     )
     return classic_mode.plan_classic(found, tell, cancel)
 
@@ -220,7 +220,7 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
         checkpoints = grid_mode.open_checkpoints(record.open(), tell)
         run_interruptibly(partial(mosaic_files.write_sub_table, order.output, request.infos), cancel)
         if request.others:
-            stack_plan.write_others(order.output / OTHERS_NAME, request.others)
+            stack_plan.write_others(order.output / mosaic_files.OTHERS_NAME, request.others)
         outcome = recipe.build(request, tell, cancel, checkpoints)
         tell(PhaseStarted("picture", len(clock.phase_times()), 0.01))
         preview = order.output / PREVIEW_NAME

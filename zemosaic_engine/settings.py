@@ -65,6 +65,20 @@ class GridSettings(BaseModel):
         group="input",
         stage="plan",
     )
+    plate_solve: Literal["missing", "all", "off"] = _setting(
+        "missing",
+        "Which subs are plate-solved here, by their stars: those without a solution, all of them, or none.",
+        group="input",
+        stage="plan",
+    )
+    star_catalogue_dir: str = _setting(
+        "",
+        "Folder with a deeper star catalogue for plate solving (ASTAP, Siril's local Gaia, or tables); empty looks in "
+        "the usual places.",
+        group="input",
+        stage="plan",
+        advanced=True,
+    )
     saturation_adu: float = _setting(
         0.0,
         "Pixels at or above this value are saturated and left out; 0 takes it from the header or the data type.",

@@ -330,7 +330,7 @@ def test_doubles_are_found_by_their_pixels(camera):
         "0_unsolved.fits", "a.fits.fz", "a.fits.gz", "copy of a.fits"
     ]  # fmt: skip
     assert {file.told_by for file in found.of_role(Role.DOUBLE)} == {"it holds the same exposure as a.fits"}
-    assert "4 files hold exposures that are there already" in found.notes[0]
+    assert found.notes[0].startswith("Doubles of exposures that are there already, left out: 4 (0_unsolved.fits,")
 
 
 def test_only_candidates_are_decoded(camera, monkeypatch):
@@ -395,7 +395,9 @@ def test_a_plan_older_than_its_folder_says_so(camera):
     found = find_subs(camera.root, Search())
     assert len(found.infos) == 3
     (note,) = found.notes
-    assert note.startswith("2 files of the folder are not in stack_plan.csv and are not used (3.fits, 4.fits)")
+    assert note.startswith(
+        "Lights of the folder that stack_plan.csv does not list and that are not used: 2 (3.fits, 4.fits)"
+    )
     assert len(find_subs(camera.root, Search(use_plan=False)).infos) == 5
 
 
@@ -404,7 +406,7 @@ def test_a_stack_in_a_plan_is_used_and_told(camera):
     (camera.root / "stack_plan.csv").write_text("file_path\nStacked_2_M 31.fit\n")
     found = find_subs(camera.root, Search())
     assert len(found.infos) == 1
-    assert "1 files of the plan are called like stacks" in found.notes[0]
+    assert "called like stacks and are used as subs: 1 (Stacked_2_M 31.fit)" in found.notes[0]
 
 
 # --- headers that are not believed
@@ -447,4 +449,4 @@ def test_unsolved_subs_are_told_too(camera):
     camera.take("a.fits", mosaic_of((900, 900, 900, 900)), BAYERPAT="RGGB", XBINNING=2)
     found = find_subs(camera.root, Search())
     assert isinstance(found.subs[0], UnsolvedSub)
-    assert found.notes == [f"In 1 subs (a.fits): {BINNED_MONO}."]
+    assert found.notes == [f"{BINNED_MONO}: 1 (a.fits)."]

@@ -29,8 +29,11 @@ MOSAIC_NAME = "mosaic_grid.fits"
 COVERAGE_NAME = "mosaic_grid_coverage.fits"
 VIEWER_NAME = "mosaic_grid_viewer.fits"
 SUBS_NAME = "subs.ecsv"
+#: The table of what lies beside the lights of a folder.
+OTHERS_NAME = "not_stacked.csv"
 #: Files of results by the names that a run report has for them.
 RESULTS = {
+    "others": OTHERS_NAME,
     "mosaic": MOSAIC_NAME,
     "coverage": COVERAGE_NAME,
     "viewer": VIEWER_NAME,
@@ -41,7 +44,7 @@ RESULTS = {
     "seams": "seams.ecsv",
 }
 #: Results that a run writes only where its settings ask for them.
-_NOT_OF_EVERY_RUN = ("viewer", "sub_photometry", "illumination", "tile_photometry", "seams")
+_NOT_OF_EVERY_RUN = ("others", "viewer", "sub_photometry", "illumination", "tile_photometry", "seams")
 _BRIGHT_RIM = 0.25  # of the viewer's range; its sky is at a tenth
 
 
@@ -236,12 +239,11 @@ def write_sub_table(folder: Path, infos: Sequence[SubInfo]) -> Path:
         height, width = info.shape
         right, top = width - 0.5, height - 0.5
         corners = pixel_to_sky(info.wcs, np.array([-0.5, right, right, -0.5]), np.array([-0.5, -0.5, top, top]))
-        words = (info.path.name, info.session, info.date_obs, info.filter, info.camera, info.mount)
-        name, session, date, filter_name, camera, mount = map(shown_name, words)
         rows.append(
             (
-                name, session, date, info.exposure_s, filter_name, camera, mount, width, height,
-                round(info.pixel_scale_arcsec, 6), *(round(float(value), 7) for value in np.stack(corners, 1).ravel()),
+                info.path.name, info.session, info.date_obs, info.exposure_s, info.filter, info.camera, info.mount,
+                width, height, round(info.pixel_scale_arcsec, 6),
+                *(round(float(value), 7) for value in np.stack(corners, 1).ravel()),
             )
         )  # fmt: skip
     units = dict.fromkeys(names[10:], "deg") | {"exposure": "s", "pixel_scale": "arcsec"}
@@ -250,7 +252,9 @@ def write_sub_table(folder: Path, infos: Sequence[SubInfo]) -> Path:
 
 def _write_table(path: Path, rows: Sequence[tuple], names: Sequence[str], units: dict[str, str]) -> Path:
     """Write a table as ECSV, whole or not at all."""
-    table = Table(rows=list(rows), names=names) if rows else Table(names=names)
+    # The name of a file may be no text; that is no reason to have no table.
+    texts = [tuple(shown_name(value) if isinstance(value, str) else value for value in row) for row in rows]
+    table = Table(rows=texts, names=names) if rows else Table(names=names)
     for name, unit in units.items():
         table[name].unit = unit
     with atomic_path(path) as temporary:

@@ -72,7 +72,8 @@ class Dependencies:
                 return self._subs[number]
         info = self._infos[number]
         told = (info.hdu, info.exposure_s, info.filter, info.mount, info.session, info.camera, info.saturation_adu)
-        key = fingerprint(self._content(info), told, self._hot.get(sensor_key(info), ""))
+        # Its WCS may have been solved, and then is not in the file.
+        key = fingerprint(self._content(info), told, info.wcs, self._hot.get(sensor_key(info), ""))
         with self._lock:
             return self._subs.setdefault(number, key)
 

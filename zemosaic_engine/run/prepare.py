@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from ..canvas.plan import CanvasPlan, plan_canvas
@@ -12,9 +12,13 @@ from ..errors import SettingsError
 from ..events import CancelToken, Reporter, Sink, SubCount
 from ..machine import backend
 from ..machine.threads import run_interruptibly
+from ..resume.run_folder import STATE_NAME
 from ..settings import GridSettings
+from ..solving.journal import NAME as JOURNAL_NAME
+from ..solving.session import solve_found
 from ..subs import stack_plan
 from ..subs.finding import Search, find_subs, found_text, nothing_found
+from ..subs.folder import FoundSubs
 from ..subs.lost_inputs import raise_if_lost
 from . import resources
 from .request import GridRequest, PlannedRequest, agreeing
@@ -29,11 +33,13 @@ def prepare_request(
     *,
     tiles_only: bool = False,
     refused: Callable[[Path], str] = lambda path: "",
+    fresh: bool = False,
 ) -> GridRequest:
-    """Find the subs of a folder, by its ``stack_plan.csv`` or by looking, and read their headers.
+    """Find the subs of a folder, by its ``stack_plan.csv`` or by looking, read their headers and plate-solve them.
 
     What lies beside the lights (calibration frames, stacks ...) is in the request too, by its role.
-    ``refused(path)`` says why a file is not to be touched, or nothing.
+    ``refused(path)`` says why a file is not to be touched, or nothing. Solutions are kept in the state of the output
+    folder as they are found; `fresh` uses none of earlier runs.
 
     Raises
     ------
@@ -56,13 +62,33 @@ def prepare_request(
     reporter.log(f"[GRID] {found_text(input_folder, found)}")
     for note in found.notes:
         reporter.log(f"[GRID] {note}", "WARN")
-    found = found.without_unsolved()
+    if tiles_only:
+        found = found.without_unsolved()
+    else:
+        found = _with_solutions(found, output, settings, reporter, cancel, fresh=fresh)
     infos, rejected = stack_plan.select_filter(found.infos, settings.filter), found.rejected
     paths = [*(info.path for info in infos), *(error.path for error in rejected)]
     for error in rejected:
         raise_if_lost(error, paths)
         reporter.set_aside(error)
     return GridRequest(infos, rejected, output, settings, tiles_only, others=found.others)
+
+
+def _with_solutions(
+    found: FoundSubs, output: Path, settings: GridSettings, reporter: Reporter, cancel: CancelToken, *, fresh: bool
+) -> FoundSubs:
+    """The subs of the filter that is asked for, plate-solved where they are not."""
+    wanted = stack_plan.select_filter(found.subs, settings.filter)
+    paths = {sub.path for sub in wanted}
+    found = replace(
+        found,
+        infos=[info for info in found.infos if info.path in paths],
+        unsolved=[sub for sub in found.unsolved if sub.path in paths],
+    )
+    journal = output / STATE_NAME / JOURNAL_NAME
+    if fresh:
+        journal.unlink(missing_ok=True)
+    return solve_found(found, settings, journal, reporter, cancel)
 
 
 def plan_request(

@@ -42,15 +42,15 @@ def find_doubles(subs: Sequence[Sub], check: Callable[[], None] = lambda: None) 
     Returns
     -------
     list of Double
-        In the order of `subs`. A solved sub is kept before an unsolved one, then the first. Files that cannot be
-        read are no doubles; loading them says why.
+        In the order of `subs`. A solved sub is kept before an unsolved one, a plain one before a packed one, then
+        the first. Files that cannot be read are no doubles; loading them says why.
 
     Notes
     -----
     Candidates share the size, and a stretch of bytes at one place counted from the end of the file (headers may
     differ, their length too), or the second of their exposure if one of them is packed. Only candidates are decoded.
     """
-    preferred = sorted(subs, key=lambda sub: isinstance(sub, UnsolvedSub))
+    preferred = sorted(subs, key=lambda sub: (isinstance(sub, UnsolvedSub), _is_packed(sub)))
     kept: dict[Hashable, list[Sub]] = defaultdict(list)
     doubles: dict[int, Sub] = {}
     candidates = _candidates(preferred, check)

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..fits.headers import HeaderCards
 from ..names import shown_name
 from . import stack_plan
 from .doubles import find_doubles
 from .folder import FoundSubs, list_folder, read_subs, scan_folder, unlisted_lights
 from .image_files import kind_of
-from .roles import FolderFile, Role, role_of_name
+from .roles import FolderFile, Role, role_of_file, role_of_name
 
 OnFile = Callable[[int, int], None]
 _NAMED = 3  # files in a sentence about many
@@ -105,8 +106,8 @@ def _planned(folder: Path, found_plan: Path, search: Search, on_file: OnFile | N
     if unlisted:
         names = _some([shown_name(path.relative_to(folder).as_posix()) for path in unlisted])
         notes.append(
-            f"{len(unlisted)} files of the folder are not in {found_plan.name} and are not used ({names}): make it "
-            "anew with zemosaic plan, or remove it."
+            f"Lights of the folder that {found_plan.name} does not list and that are not used: {len(unlisted)} "
+            f"({names}); make the plan anew with zemosaic plan, or remove it."
         )
     notes += _listed_stacks(found)
     return replace(found, rejected=[*listed.missing, *found.rejected]), notes
@@ -135,7 +136,7 @@ def _double_notes(found: FoundSubs) -> list[str]:
     if not doubles:
         return []
     names = _some([shown_name(file.path.name) for file in doubles])
-    return [f"{len(doubles)} files hold exposures that are there already and are left out ({names})."]
+    return [f"Doubles of exposures that are there already, left out: {len(doubles)} ({names})."]
 
 
 def _listed_stacks(found: FoundSubs) -> list[str]:
@@ -144,7 +145,7 @@ def _listed_stacks(found: FoundSubs) -> list[str]:
     names = [shown_name(name) for name, told in named if told is not None and told[0] is Role.STACK]
     if not names:
         return []
-    return [f"{len(names)} files of the plan are called like stacks and are used as subs ({_some(names)})."]
+    return [f"Files of the plan that are called like stacks and are used as subs: {len(names)} ({_some(names)})."]
 
 
 def _odd_headers(found: FoundSubs) -> list[str]:
@@ -153,7 +154,7 @@ def _odd_headers(found: FoundSubs) -> list[str]:
     for sub in found.subs:
         for note in sub.notes:
             by_note[note].append(shown_name(sub.path.name))
-    return [f"In {len(names)} subs ({_some(names)}): {note}." for note, names in by_note.items()]
+    return [f"{note}: {len(names)} ({_some(names)})." for note, names in by_note.items()]
 
 
 def _some(names: Sequence[str]) -> str:
@@ -174,13 +175,17 @@ def nothing_found(folder: Path, found: FoundSubs, *, recursive: bool) -> str:
         )
     below = "" if recursive else _deeper(folder)
     hint = f"; its folder {below} does" if below else "; is it the right one?"
-    return f"The folder {shown_name(folder)} holds no file named .fit, .fits, .fts (also with .gz behind) or .fz{hint}"
+    return (
+        f"The folder {shown_name(folder)} holds no file named .fit, .fits, .fts (also with .gz behind), .fz, .tif, "
+        f".xisf or like the raw files of cameras{hint}"
+    )
 
 
 def _deeper(folder: Path) -> str:
     """A folder below that holds images; empty if there is none."""
     files = list_folder(folder).files
-    inside = [path.relative_to(folder).parts[0] for path in files if path.parent != folder and kind_of(path).is_image]
+    lights = [path for path in files if role_of_file(path, folder, HeaderCards({})).role is Role.LIGHT]
+    inside = [path.relative_to(folder).parts[0] for path in lights if path.parent != folder and kind_of(path).is_image]
     return shown_name(inside[0]) if inside else ""
 
 

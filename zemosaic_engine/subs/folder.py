@@ -285,6 +285,9 @@ class _Scan:
             self._others.append(replace(file, told_by=f"{file.told_by}; {error.reason}"))
 
     def _take_light(self, path: Path, image: StoredImage) -> None:
+        if kind_of(path) is Kind.TIFF and image.bitpix == 8:
+            self._others.append(FolderFile(path, Role.PICTURE, "it has 8 bits a pixel", header=image.header))
+            return
         try:
             sub = sub_of_image(path, image, saturation_adu=self._saturation_adu)
         except SubError as error:

@@ -110,6 +110,11 @@ class UnsolvedSub:
     saturation_adu: float = float("inf")
     notes: tuple[str, ...] = ()
 
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """As that of `SubInfo`."""
+        return self.shape if self.bayer is not None or self.channels == 1 else (*self.shape, 3)
+
     def solved(self, wcs: WCS) -> SubInfo:
         """The sub with a plate solution.
 
@@ -182,8 +187,8 @@ class Frame:
 
 _MIN_SIDE_PX = 8
 #: What a header may say without being believed.
-STRAY_SIP = "SIP parameters without -SIP in CTYPE are taken for leftovers of an earlier solution and not applied"
-BINNED_MONO = "binned with BAYERPAT in the header, but the pixels show one colour: taken for mono"
+STRAY_SIP = "SIP parameters without -SIP in CTYPE, taken for leftovers of an earlier solution and not applied"
+BINNED_MONO = "Binned subs with BAYERPAT in the header whose pixels show one colour, taken for mono"
 
 
 def read_sub_info(path: str | Path, *, saturation_adu: float = 0.0) -> SubInfo:
@@ -549,7 +554,7 @@ def mark_invalid(pixels: NDArray[np.float32], rules: InvalidValues, bayer: str |
                 plane[plane == 0.0] = np.nan
 
 
-def channels_last(raw: NDArray, info: SubInfo) -> NDArray:
+def channels_last(raw: NDArray, info: SubInfo | UnsolvedSub) -> NDArray:
     """(H, W) or (H, W, 3) in memory order, from any of the ways to store it."""
     if raw.ndim == 3 and raw.shape[0] == 3:
         raw = raw.transpose(1, 2, 0)

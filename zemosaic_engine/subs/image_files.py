@@ -1,4 +1,4 @@
-"""One door for images of every format.
+"""One door for images of every format: FITS, TIFF, XISF and the raw files of cameras.
 
 The name of a file tells its format; whatever is called otherwise is taken for FITS. Every format comes as a
 `StoredImage` with the cards of a FITS header, and as an array in file order.
@@ -13,7 +13,6 @@ from pathlib import Path, PurePath
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import SubError
 from ..fits import reader
 from ..fits.reader import StoredImage
 
@@ -26,6 +25,8 @@ class Kind(Enum):
     """What a file is by its name."""
 
     FITS = "FITS"
+    TIFF = "TIFF"
+    XISF = "XISF"
     RAW = "camera raw"
     PICTURE = "picture"
     OTHER = "other"
@@ -41,6 +42,10 @@ def kind_of(path: PurePath) -> Kind:
     if _FITS_NAME.fullmatch(path.name):
         return Kind.FITS
     ending = path.suffix.lower()
+    if ending in (".tif", ".tiff"):
+        return Kind.TIFF
+    if ending == ".xisf":
+        return Kind.XISF
     if ending in _RAW_ENDINGS:
         return Kind.RAW
     return Kind.PICTURE if ending in _PICTURE_ENDINGS else Kind.OTHER
@@ -56,8 +61,18 @@ def find_image(path: str | Path, hdu: int | None = None) -> StoredImage:
     """
     path = Path(path)
     match kind_of(path):
+        case Kind.TIFF:
+            from . import tiff_files
+
+            return tiff_files.find_image(path)
+        case Kind.XISF:
+            from . import xisf_files
+
+            return xisf_files.find_image(path)
         case Kind.RAW:
-            raise SubError(path, "it is the raw file of a camera, which is not read yet")
+            from . import camera_raw
+
+            return camera_raw.find_image(path)
         case _:
             return reader.find_image(path, hdu)
 
@@ -77,8 +92,18 @@ def read_image(path: str | Path, hdu: int) -> NDArray[np.generic]:
     """
     path = Path(path)
     match kind_of(path):
+        case Kind.TIFF:
+            from . import tiff_files
+
+            return tiff_files.read_image(path)
+        case Kind.XISF:
+            from . import xisf_files
+
+            return xisf_files.read_image(path)
         case Kind.RAW:
-            raise SubError(path, "it is the raw file of a camera, which is not read yet")
+            from . import camera_raw
+
+            return camera_raw.read_image(path)
         case _:
             return reader.read_image(path, hdu)
 
