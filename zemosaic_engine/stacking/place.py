@@ -15,11 +15,11 @@ from ..canvas.pixel_maps import PixelMap, source_box
 from ..canvas.plan import CanvasPlan
 from ..geometry import Box
 from ..photometry.calibration import SubCalibration
+from ..resampling import drizzle
+from ..resampling.resample import kernel_reach, kernel_stretch, kernel_table, resample
 from ..settings import GridSettings
 from ..subs.frames import SubInfo
 from ..subs.parts import SubParts
-from . import drizzle
-from .resample import kernel_reach, kernel_stretch, kernel_table, resample
 from .samples import interpolation_of, planes_of
 
 _COLOURS = 3

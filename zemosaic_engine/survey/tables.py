@@ -10,8 +10,9 @@ from astropy.io import fits
 from astropy.table import Table
 
 from ..channels import channel_names
-from ..events import Teller
+from ..events import Reporter
 from ..fits.writer import atomic_path, write_fits
+from ..names import shown_name
 from ..photometry.calibration import PATTERN_TERMS, pattern_terms, sensor_places
 from ..subs.frames import SubInfo
 from ..subs.hot_pixels import sensor_key
@@ -19,41 +20,43 @@ from .measurements import SubMeasurement
 from .solve import SurveySolution
 
 
-def tell_solution(solution: SurveySolution, infos: Sequence[SubInfo], tell: Teller) -> dict[str, float]:
+def report_solution(solution: SurveySolution, infos: Sequence[SubInfo], reporter: Reporter) -> dict[str, float]:
     """What the solution says, in log lines; metrics by name."""
     names = channel_names(solution.background.size)
     used = [c for c in solution.calibrations if c.used]
-    tell.log(
+    reporter.log(
         f"[GRID] Survey photometry: {len(used)} of {len(infos)} subs on one scale, that of "
         f"{infos[solution.reference].path.name}"
     )
     groups = int(solution.group.max(initial=0)) + 1
     if groups > 1:
         sizes = np.bincount(solution.group[solution.group >= 0])
-        tell.log(
+        reporter.log(
             f"[GRID] The subs form {groups} groups without common sky ({', '.join(map(str, sizes))} subs): "
             "each keeps a level of its own, brought to that of the reference",
             "WARN",
         )
     for info, calibration in zip(infos, solution.calibrations, strict=True):
         if calibration.used and calibration.reason:
-            tell.log(f"[GRID] {info.path.name}: {calibration.reason}", "WARN")
+            reporter.log(f"[GRID] {info.path.name}: {calibration.reason}", "WARN")
     for pattern in solution.patterns:
         for channel, name in enumerate(names):
             corner = pattern_terms(*np.sqrt([0.5, 0.5]))
             light = float(pattern.coefficients[channel] @ corner)
-            tell.log(f"[GRID] Illumination of {pattern.camera} (channel {name}): {100 * light:+.2f} % in the corners")
-    _tell_pedestals(solution, tell)
+            reporter.log(
+                f"[GRID] Illumination of {pattern.camera} (channel {name}): {100 * light:+.2f} % in the corners"
+            )
+    _report_pedestals(solution, reporter)
     metrics: dict[str, float] = {}
     for channel, name in enumerate(names):
         before, after = solution.zero_point_before_mmag[channel], solution.zero_point_after_mmag[channel]
         error = 1085.7 * float(np.sqrt(np.mean([c.gain_error[channel] ** 2 for c in used])))
-        tell.log(
+        reporter.log(
             f"[GRID][METRICS] Zero point (channel {name}): bright stars scatter by {before:.1f} mmag from sub to sub "
             f"before, {after:.1f} mmag after; gains are known to {error:.1f} mmag"
         )
         adu, sigma = solution.sky_residual_adu[channel], solution.sky_residual_sigma[channel]
-        tell.log(f"[GRID][METRICS] Sky residual (channel {name}): {adu:.3f} ADU, {sigma:.3f} sigma of a cell")
+        reporter.log(f"[GRID][METRICS] Sky residual (channel {name}): {adu:.3f} ADU, {sigma:.3f} sigma of a cell")
         metrics |= {
             f"zero_point_before_mmag_{name}": before, f"zero_point_after_mmag_{name}": after,
             f"sky_residual_adu_{name}": adu, f"sky_residual_sigma_{name}": sigma,
@@ -61,7 +64,7 @@ def tell_solution(solution: SurveySolution, infos: Sequence[SubInfo], tell: Tell
     return {key: float(value) for key, value in metrics.items()}
 
 
-def _tell_pedestals(solution: SurveySolution, tell: Teller) -> None:
+def _report_pedestals(solution: SurveySolution, reporter: Reporter) -> None:
     """The electronic offset of each camera: one for all its colours."""
     for pattern in solution.patterns:
         certain = 1.0 / np.square(np.where(pattern.pedestal_error > 0, pattern.pedestal_error, np.inf))
@@ -70,7 +73,9 @@ def _tell_pedestals(solution: SurveySolution, tell: Teller) -> None:
         adu = float(np.average(pattern.pedestal, weights=certain))
         # Each channel knows what the others do: no error is smaller for being read three times.
         error = float(np.min(pattern.pedestal_error[pattern.pedestal_error > 0]))
-        tell.log(f"[GRID] Pedestal of {pattern.camera}: {adu:.4g} ADU, known to {error:.2g} ADU, is taken off the subs")
+        reporter.log(
+            f"[GRID] Pedestal of {pattern.camera}: {adu:.4g} ADU, known to {error:.2g} ADU, is taken off the subs"
+        )
 
 
 def write_survey(
@@ -78,7 +83,7 @@ def write_survey(
 ) -> None:
     """Write ``sub_photometry.ecsv``, one row a sub, and the illumination of each camera as a small FITS image."""
     names = channel_names(solution.background.size)
-    columns: dict[str, list] = {"file": [info.path.name for info in infos]}
+    columns: dict[str, list] = {"file": [shown_name(info.path.name) for info in infos]}
     columns["used"] = [c.used for c in solution.calibrations]
     columns["reason"] = [c.reason for c in solution.calibrations]
     columns["group"] = solution.group.tolist()
