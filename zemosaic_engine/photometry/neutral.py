@@ -1,8 +1,8 @@
 """The background of a colour image becomes grey: by one gain a channel, or where there is hardly a sky, by one offset.
 
 Gains change the colours of stars by what a pedestal, a dark frame or a subtracted sky did to the level of the
-background. They are right where the level is that of the sky's light, far above its noise; else a channel would be multiplied by
-whatever is left, and stars with it.
+background. They are right where the level is that of the sky's light, far above its noise; else a channel would be
+multiplied by whatever is left, and stars with it.
 """
 
 from __future__ import annotations
