@@ -24,6 +24,7 @@ from zemosaic_engine.run.host import HostCallback, host_configuration, host_sett
 from zemosaic_engine.run.prepare import plan_request, prepare_request
 from zemosaic_engine.run.request import GridOutcome, GridRequest, PlannedRequest
 from zemosaic_engine.run.run import Run, open_run
+from zemosaic_engine.sentences import say
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.stacking.layout import lay_out_tiles
 from zemosaic_engine.stacking.stack_tiles import stack_tiles
@@ -182,24 +183,26 @@ def run_grid_mode(
         # The older hosts, which do not hand over their configuration, divide the field by the factor.
         settings, notes = host_settings(chosen, configuration, use_gpu, divides_field=zconfig is None)
         for note in notes:
-            tell(LogLine(f"[GRID] {note}", "WARN"))
+            tell(LogLine(note, "WARN"))
         source, output = Path(input_folder), Path(output_folder)
         if not detect_grid_mode(source):
-            raise SettingsError(f"The folder {source} holds no stack_plan.csv: Grid Mode cannot run there.")
+            raise SettingsError(
+                say("The folder {folder} holds no stack_plan.csv: Grid Mode cannot run there.", folder=source)
+            )
         with RunFolder(output) as folder:
             _build_in(folder, source, settings, tell, host)
     except ZeMosaicError as error:
-        tell(LogLine(f"[GRID] {error}", "ERROR"))
+        tell(LogLine(error, "ERROR"))
         raise
     for line in provenance.cost_lines(clock):
-        tell(LogLine(f"[GRID] {line}"))
-    tell(LogLine("[GRID] Grid/Survey mode completed", "SUCCESS"))
+        tell(LogLine(line))
+    tell(LogLine(say("Grid/Survey mode completed"), "SUCCESS"))
 
 
 def _build_in(folder: RunFolder, source: Path, settings: GridSettings, tell: Sink, host: HostCallback) -> None:
     """The run itself, in its folder; the table of subs that were set aside is written however it ends."""
     if folder.note:
-        tell(LogLine(f"[GRID] {folder.note}", "WARN"))
+        tell(LogLine(folder.note, "WARN"))
     cancel = CancelToken()
     try:
         request = prepare_request(source, folder.path, settings, tell, cancel)
@@ -216,4 +219,4 @@ def _build_in(folder: RunFolder, source: Path, settings: GridSettings, tell: Sin
 
 def open_checkpoints(folder: RunFolder, sink: Sink) -> Checkpoints:
     """What earlier runs did in an output folder, damage told in the log."""
-    return Checkpoints(folder.state, lambda text: sink(LogLine(f"[GRID] {text}", "WARN")))
+    return Checkpoints(folder.state, lambda text: sink(LogLine(text, "WARN")))

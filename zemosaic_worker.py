@@ -37,6 +37,7 @@ from zemosaic_engine.resume.crashes import Crashes, crashes_told
 from zemosaic_engine.resume.run_folder import STATE_NAME, RunFolder
 from zemosaic_engine.run import provenance, resources
 from zemosaic_engine.run.report import REPORT_NAME, Outcome, RunReport, SetAside, TileFacts
+from zemosaic_engine.sentences import say
 from zemosaic_engine.settings import GridSettings, setting_fields
 from zemosaic_engine.subs import stack_plan
 from zemosaic_engine.subs.frames import SubInfo
@@ -111,7 +112,9 @@ def _prepare_grid(order: RunOrder, tell: Sink, cancel: CancelToken) -> grid_mode
 
 def _prepare_classic(order: RunOrder, tell: Sink, cancel: CancelToken) -> grid_mode.PlannedRequest:
     if order.tiles_only:
-        raise SettingsError("The classic flow makes its tiles of subs; finished tiles are joined by zemosaic grid.")
+        raise SettingsError(
+            say("The classic flow makes its tiles of subs; finished tiles are joined by zemosaic grid.")
+        )
     words = classic_mode.in_classic_words(tell)
     found = grid_mode.prepare_request(
         order.input, order.output, order.settings, words, cancel, refused=_crashes_of(order).reason, fresh=order.fresh
@@ -138,7 +141,7 @@ def recognise_mode(input_folder: Path) -> str:
 
 def _recipe_of(mode: str) -> Recipe:
     if mode not in RECIPES:
-        raise SettingsError(f"There is no mode {mode}: name one of {', '.join(RECIPES)}.")
+        raise SettingsError(say("There is no mode {mode}: name one of {names}.", mode=mode, names=", ".join(RECIPES)))
     return RECIPES[mode]
 
 
@@ -233,7 +236,7 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
         record.earlier.remove_those_left()
         checkpoints.keep_only_used()
         for line in provenance.cost_lines(clock):
-            tell(LogLine(f"[GRID] {line}"))
+            tell(LogLine(line))
         record.tell_faults(tell)
         report = record.finish(outcome)
     log, rejected, told = (order.output / name for name in (LOG_NAME, REJECTED_NAME, REPORT_NAME))
@@ -255,12 +258,16 @@ def run_grid(
 
 
 def _tell_beginning(order: RunOrder, tell: Sink) -> None:
-    tell(LogLine(f"[GRID] {provenance.versions_text()}"))
-    tell(LogLine(f"[GRID] Input {order.input.resolve()}, output {order.output.resolve()}"))
+    tell(LogLine(provenance.versions_text()))
+    tell(
+        LogLine(
+            say("Input {resolve}, output {resolve2}", resolve=order.input.resolve(), resolve2=order.output.resolve())
+        )
+    )
     for line in provenance.settings_lines(order.settings, only_changed=True):
-        tell(LogLine(f"[GRID] Setting {line}"))
+        tell(LogLine(say("Setting {line}", line=line)))
     for line in provenance.settings_lines(order.settings):
-        tell(LogLine(f"[GRID] All settings: {line}", "DEBUG"))
+        tell(LogLine(say("All settings: {line}", line=line), "DEBUG"))
     tell(PhaseStarted("reading headers", 0, 0.01))
 
 
@@ -271,23 +278,29 @@ def _tell_beginning(order: RunOrder, tell: Sink) -> None:
 def _check_folders(input_folder: Path, output: Path) -> None:
     """The input can be read, the output written, and neither would eat the other; nothing is touched."""
     if not input_folder.is_dir():
-        what = "is not a folder" if input_folder.exists() else "does not exist"
-        raise SettingsError(f"The input folder {input_folder} {what}.")
+        what = say("is not a folder") if input_folder.exists() else say("does not exist")
+        raise SettingsError(say("The input folder {folder} {why}.", folder=input_folder, why=what))
     inside, outside = output.resolve(), input_folder.resolve()
     if inside == outside or outside in inside.parents:
         raise SettingsError(
-            f"The output folder {output} must lie outside the input folder {input_folder}; name another one."
+            say(
+                "The output folder {output} must lie outside the input folder {input}; name another one.",
+                output=output,
+                input=input_folder,
+            )
         )
     try:
         if output.exists() and not output.is_dir():
-            raise NotADirectoryError(0, "it is a file")
+            raise NotADirectoryError(0, say("it is a file"))
         here = resources.existing_folder(output)
         if not os.access(here, os.W_OK | os.X_OK):
-            raise PermissionError(0, "it is read-only, or belongs to somebody else")
+            raise PermissionError(0, say("it is read-only, or belongs to somebody else"))
         with tempfile.TemporaryFile(dir=here):
             pass
     except OSError as error:
-        raise SettingsError(f"The output folder {output} cannot be written to: {error.strerror}.") from error
+        raise SettingsError(
+            say("The output folder {output} cannot be written to: {why}.", output=output, why=error.strerror)
+        ) from error
 
 
 def _check_settings(order: RunOrder) -> None:
@@ -295,16 +308,21 @@ def _check_settings(order: RunOrder) -> None:
     settings = order.settings
     if settings.legacy_rgb_cube and not settings.save_final_as_uint16:
         raise SettingsError(
-            "legacy_rgb_cube is the axis order of the viewer file, which is written with save_final_as_uint16 only: "
-            "set both or none."
+            say(
+                "legacy_rgb_cube is the axis order of the viewer file, which is written with "
+                "save_final_as_uint16 only: set both or none."
+            )
         )
     if settings.reference_catalogue and not Path(settings.reference_catalogue).is_file():
-        raise SettingsError(f"The reference catalogue {settings.reference_catalogue} is not there.")
+        raise SettingsError(say("The reference catalogue {path} is not there.", path=settings.reference_catalogue))
     there = memory.physical_bytes()
     if there and settings.memory_gb * 1e9 > there:
         raise SettingsError(
-            f"memory_gb = {settings.memory_gb:g} is more than this computer has ({memory.size_text(there)}); lower it, "
-            "or leave it at 0."
+            say(
+                "memory_gb = {gigabytes:g} is more than this computer has ({size}); lower it, or leave it at 0.",
+                gigabytes=settings.memory_gb,
+                size=memory.size_text(there),
+            )
         )
 
 
@@ -315,7 +333,9 @@ def _check_inputs_survive(infos: Sequence[SubInfo], output: Path) -> None:
         path = info.path.resolve()
         is_tile = path.parent == folder / "tiles" and path.name.startswith("tile_")
         if is_tile or (path.parent == folder and path.name.startswith("mosaic_grid")):
-            raise SettingsError(f"The run would overwrite its own input {path}; name another output folder.")
+            raise SettingsError(
+                say("The run would overwrite its own input {path}; name another output folder.", path=path)
+            )
 
 
 # --------------------------------------------------------------------------------------------
@@ -348,14 +368,14 @@ class _RunRecord:
         """The output folder, made and held by this run; from here on what happens is on disk."""
         self._hold()
         if self._folder.note:
-            self.log(LogLine(f"[GRID] {self._folder.note}", "WARN"))
+            self.log(LogLine(self._folder.note, "WARN"))
         if self._order.fresh:
             self._folder.start_over()
         crashes = _crashes_of(self._order)
         crashes.keep()
         self.log.open(self._order.output / LOG_NAME)
         if crashes.told:
-            self.log(LogLine(f"[GRID] {crashes.told}", "WARN"))
+            self.log(LogLine(crashes.told, "WARN"))
         self._folder.keep_reserve()
         self.earlier = mosaic_files.EarlierResults(self._order.output, _RESULTS)
         self._is_open = True
@@ -377,8 +397,13 @@ class _RunRecord:
             it = "it" if count == 1 else "them"
             tell(
                 LogLine(
-                    f"[GRID] {were} set aside because the program failed on {it}, which is a fault of the program: "
-                    f"please report it with {LOG_NAME}",
+                    say(
+                        "{were} set aside because the program failed on {it}, which is a fault of the "
+                        "program: please report it with {log_name}",
+                        were=were,
+                        it=it,
+                        log_name=LOG_NAME,
+                    ),
                     "WARN",
                 )
             )
@@ -499,7 +524,9 @@ class RunLog:
                 self._file = self._open.enter_context(path.open("wb", buffering=0))
                 self._open.enter_context(crashes_told(self._file))
             except OSError as error:
-                raise RunError(f"The log {path} cannot be written: {error.strerror or error}.") from error
+                raise RunError(
+                    say("The log {path} cannot be written: {why}.", path=path, why=error.strerror or error)
+                ) from error
             self._put(b"")
 
     def __call__(self, event: Event) -> None:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from .errors import Cancelled, SubError
 from .names import shown_name
+from .sentences import say
 
 _LOOK_EVERY_S = 0.05
 
@@ -133,7 +134,7 @@ class CancelToken:
         while self.is_paused and not self._cancelled:
             time.sleep(_LOOK_EVERY_S)
         if self._cancelled:
-            raise Cancelled("The run was stopped before it was finished.")
+            raise Cancelled(say("The run was stopped before it was finished."))
 
 
 class Reporter:

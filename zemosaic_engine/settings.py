@@ -20,6 +20,7 @@ from typing import Any, Literal, cast, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import SettingsError
+from .sentences import say
 
 Kind = Literal["bool", "int", "float", "text", "choice", "pair"]
 
@@ -360,14 +361,14 @@ class GridSettings(BaseModel):
         except ValueError:
             good = False
         if not good:
-            raise ValueError("pedestal is auto or a number of ADU, at least 0")
+            raise ValueError(say("pedestal is auto or a number of ADU, at least 0"))
         return self
 
     @model_validator(mode="after")
     def _winsor_limits_leave_samples(self) -> GridSettings:
         low, high = self.winsor_limits
         if not (0.0 <= low < 0.5 and 0.0 <= high < 0.5):
-            raise ValueError("winsor_limits are two fractions, each at least 0 and below 0.5")
+            raise ValueError(say("winsor_limits are two fractions, each at least 0 and below 0.5"))
         return self
 
 
@@ -420,9 +421,9 @@ class SettingField:
         """What a valid value is, in words that finish the sentence "must be ..."."""
         if self.kind == "choice":
             return "one of " + ", ".join(self.choices)
-        nouns = {"bool": "true or false", "text": "text", "pair": "two numbers", "int": "a whole number"}
+        nouns = {"bool": say("true or false"), "text": "text", "pair": say("two numbers"), "int": say("a whole number")}
         unit = f" ({self.unit})" if self.unit else ""
-        noun = nouns.get(self.kind, "a number")
+        noun = nouns.get(self.kind, say("a number"))
         return f"{noun}, {self.limits}{unit}" if self.limits else noun + unit
 
     @property
@@ -498,16 +499,27 @@ def load_settings_file(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in (".toml", ".json"):
-        raise SettingsError(f"The settings file {path} must end in .toml or .json.")
+        raise SettingsError(say("The settings file {path} must end in .toml or .json.", path=path))
     try:
         text = path.read_text(encoding="utf-8-sig")
         values = tomllib.loads(text) if suffix == ".toml" else json.loads(text)
     except OSError as error:
-        raise SettingsError(f"The settings file {path} cannot be read: {error.strerror}.") from error
+        raise SettingsError(
+            say("The settings file {path} cannot be read: {why}.", path=path, why=error.strerror)
+        ) from error
     except ValueError as error:  # of the decoder of UTF-8, TOML or JSON alike
-        raise SettingsError(f"The settings file {path} is not valid {suffix[1:].upper()}: {error}.") from error
+        raise SettingsError(
+            say(
+                "The settings file {path} is not valid {format}: {error}.",
+                path=path,
+                format=suffix[1:].upper(),
+                error=error,
+            )
+        ) from error
     if not isinstance(values, dict):
-        raise SettingsError(f"The settings file {path} must hold an object of keys and values at its top level.")
+        raise SettingsError(
+            say("The settings file {path} must hold an object of keys and values at its top level.", path=path)
+        )
     return values
 
 
@@ -557,7 +569,12 @@ def _problem(key: str, item: Any, field: SettingField | None, is_option: bool, f
         known = list(GridSettings.model_fields)
         # Programs and people write the same key with dashes or capitals.
         nearest = difflib.get_close_matches(key.lower().replace("-", "_"), known, n=1, cutoff=0.0)[0]
-        return f"{file_name} has the unknown key {key!r} (the nearest valid one is {nearest!r})"
+        return say(
+            "{file} has the unknown key {key!r} (the nearest valid one is {near!r})",
+            file=file_name,
+            key=key,
+            near=nearest,
+        )
     label = field.option if is_option else f"{key} in {file_name}"
     value = item["input"]
     hint = ""

@@ -20,6 +20,7 @@ from typing import Any
 
 from zemosaic_engine.errors import Cancelled, SettingsError, ZeMosaicError
 from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, SubCount
+from zemosaic_engine.sentences import say
 from zemosaic_engine.settings import build_settings
 
 from .messages import JobEnded, MemoryInUse, Message, encode
@@ -118,10 +119,10 @@ def _carry_out(order: dict[str, Any], tell: Callable[[Message], None], cancel: C
     except ZeMosaicError as error:
         return JobEnded("failed", str(error))
     except MemoryError:
-        return JobEnded("failed", "Not enough memory; lower memory_gb or threads.")
+        return JobEnded("failed", say("Not enough memory; lower memory_gb or threads."))
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        return JobEnded("failed", f"A file cannot be used: {error.strerror or error}{where}.")
+        return JobEnded("failed", say("A file cannot be used: {why}{path}.", why=error.strerror or error, path=where))
 
 
 def _run(order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelToken) -> JobEnded:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..channels import channel_names
 from ..errors import SettingsError
+from ..sentences import say
 from ..settings import GridSettings
 
 _RA = ("ra", "raj2000", "ra_deg", "ra_icrs", "_raj2000", "alpha")
@@ -73,11 +74,13 @@ def read_catalogue(path: Path, channels: tuple[str, ...]) -> Catalogue:
     formats = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".fits": "fits", ".fit": "fits"}
     kind = formats.get(path.suffix.lower())
     if kind is None:
-        raise SettingsError(f"The reference catalogue {path} must end in .csv, .ecsv or .fits.")
+        raise SettingsError(say("The reference catalogue {path} must end in .csv, .ecsv or .fits.", path=path))
     try:
         table = Table.read(path, format=kind)
     except (OSError, ValueError) as error:
-        raise SettingsError(f"The reference catalogue {path} cannot be read: {error}.") from error
+        raise SettingsError(
+            say("The reference catalogue {path} cannot be read: {error}.", path=path, error=error)
+        ) from error
     columns = {name.strip().lower(): name for name in table.colnames}
 
     def numbers(names: tuple[str, ...], meaning: str) -> NDArray[np.float64]:
@@ -85,9 +88,16 @@ def read_catalogue(path: Path, channels: tuple[str, ...]) -> Catalogue:
             if name in columns:
                 return np.ma.filled(np.ma.asarray(table[columns[name]], dtype=np.float64), np.nan)
         raise SettingsError(
-            f"The reference catalogue {path} has no column of {meaning} (looked for {', '.join(names)}); "
-            f"it has {', '.join(table.colnames)}."
+            say(
+                "The reference catalogue {path} has no column of {why} (looked for {names}); it has {columns}.",
+                path=path,
+                why=meaning,
+                names=", ".join(names),
+                columns=", ".join(table.colnames),
+            )
         )
 
-    magnitude = {name: numbers(_MAGNITUDES[name] + _ANY, f"magnitudes for channel {name}") for name in channels}
-    return Catalogue(numbers(_RA, "right ascensions"), numbers(_DEC, "declinations"), magnitude)
+    magnitude = {
+        name: numbers(_MAGNITUDES[name] + _ANY, say("magnitudes for channel {name}", name=name)) for name in channels
+    }
+    return Catalogue(numbers(_RA, say("right ascensions")), numbers(_DEC, "declinations"), magnitude)

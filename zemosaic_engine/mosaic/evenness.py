@@ -18,6 +18,7 @@ from ..canvas.plan import CanvasPlan
 from ..channels import channel_names
 from ..events import Reporter
 from ..photometry.sky import sky_noise
+from ..sentences import say
 from ..settings import GridSettings
 from ..subs.frames import SubInfo
 from ..survey.sky_levels import SkyLevels
@@ -188,7 +189,7 @@ def _near_edge(
 def report_evenness(found: Evenness, reporter: Reporter) -> dict[str, float]:
     """Median and worst step per channel, before and after, with the place of the worst; logged and returned by name."""
     if not found.steps:
-        reporter.log("[GRID] No footprint ends inside the mosaic: there is no step to measure")
+        reporter.log(say("No footprint ends inside the mosaic: there is no step to measure"))
         return {}
     metrics: dict[str, float] = {}
     after = np.array([step.step for step in found.steps])

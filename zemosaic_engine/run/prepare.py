@@ -13,6 +13,7 @@ from ..events import CancelToken, Reporter, Sink, SubCount
 from ..machine import backend
 from ..machine.threads import run_interruptibly
 from ..resume.run_folder import STATE_NAME
+from ..sentences import say
 from ..settings import GridSettings
 from ..solving.journal import NAME as JOURNAL_NAME
 from ..solving.session import solve_found
@@ -59,9 +60,9 @@ def prepare_request(
     found = find_subs(input_folder, search, on_file, cancel.check)
     if not found.infos and not found.unsolved and not found.rejected:
         raise SettingsError(nothing_found(input_folder, found, recursive=settings.recursive))
-    reporter.log(f"[GRID] {found_text(input_folder, found)}")
+    reporter.log(found_text(input_folder, found))
     for note in found.notes:
-        reporter.log(f"[GRID] {note}", "WARN")
+        reporter.log(note, "WARN")
     if tiles_only:
         found = found.without_unsolved()
     else:
@@ -123,9 +124,16 @@ def _plan(request: GridRequest, reporter: Reporter, reprojecting: bool) -> Canva
     settings = request.settings
     canvas = plan_canvas(request.infos, settings.pixel_scale_arcsec, settings.max_canvas_mpx)
     height, width = canvas.shape
-    reporter.log(f"[GRID] Canvas {width} x {height} pixels of {canvas.pixel_scale_arcsec:.3f} arcsec")
+    reporter.log(
+        say(
+            "Canvas {width} x {height} pixels of {pixel_scale_arcsec:.3f} arcsec",
+            width=width,
+            height=height,
+            pixel_scale_arcsec=canvas.pixel_scale_arcsec,
+        )
+    )
     channels = request.infos[0].channels
     needed = resources.planned_bytes(canvas.shape, channels, len(request.infos), settings)
-    reporter.log(f"[GRID] {resources.check_disk(request.output, needed)}")
+    reporter.log(resources.check_disk(request.output, needed))
     resources.check_memory(canvas, resources.canvas_bytes(canvas.shape, channels, reprojecting=reprojecting))
     return canvas

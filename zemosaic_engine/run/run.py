@@ -22,6 +22,7 @@ from ..photometry.star_finder import StarFinder
 from ..resume.checkpoints import Checkpoints
 from ..resume.dependencies import Dependencies
 from ..resume.reuse import Reuse
+from ..sentences import say
 from ..settings import GridSettings
 from ..subs.frames import SubInfo
 from ..subs.hot_pixels import sensor_key
@@ -142,7 +143,7 @@ def open_run(
     from ..kernels.compiled import first_compile_told
 
     reporter = Reporter(sink, phases, cancel)
-    with first_compile_told(lambda text: reporter.log(f"[GRID] {text}")):
+    with first_compile_told(lambda text: reporter.log(text)):
         reporter.phase(0)
         planned = request if isinstance(request, PlannedRequest) else plan_request(request, sink, cancel)
         yield _run_of(planned, reporter, cancel, checkpoints or Checkpoints())
@@ -158,7 +159,7 @@ def _run_of(request: PlannedRequest, reporter: Reporter, cancel: CancelToken, ch
     if settings.hot_pixels == "auto" and not request.tiles_only:
         hot = reuse.hot_pixels()
         for sensor, pixels in hot.items():
-            reporter.log(f"[GRID] Sensor {sensor}: {np.count_nonzero(pixels)} hot pixels left out")
+            reporter.log(say("Sensor {sensor}: {n} hot pixels left out", sensor=sensor, n=np.count_nonzero(pixels)))
     # Blocks decode the parts that they need: whole subs are measured and forgotten.
     decodes_parts = device is None and _calibrates_subs(settings, request.calibrations)
     budget = 0 if decodes_parts else memory_budget(settings) // 2
@@ -184,6 +185,8 @@ def _gpu(settings: GridSettings, reporter: Reporter) -> Gpu | None:
     """The device that resamples and stacks; None for the CPU kernels."""
     if backend.choose_device(settings.device) == "cpu":
         return None
-    gpu = Gpu(backend.cuda_library(), lambda text: reporter.log(f"[GRID] {text}", "WARN"))
-    reporter.log(f"[GRID] Subs are resampled and stacks combined on the GPU {gpu.name}; tiles come back to the CPU")
+    gpu = Gpu(backend.cuda_library(), lambda text: reporter.log(text, "WARN"))
+    reporter.log(
+        say("Subs are resampled and stacks combined on the GPU {name}; tiles come back to the CPU", name=gpu.name)
+    )
     return gpu

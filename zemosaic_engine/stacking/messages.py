@@ -8,6 +8,7 @@ from ..canvas.tile_layout import TileLayout
 from ..channels import channel_names
 from ..resampling.drizzle import gap_shares
 from ..run.run import Run
+from ..sentences import say
 from .combine import Stack
 
 _SOME_GAPS = 1e-3
@@ -31,7 +32,13 @@ def report_gaps(run: Run, name: str, stack: Stack) -> None:
     if gaps.max() > _SOME_GAPS:
         named = ", ".join(f"{c} {100 * gap:.1f} %" for c, gap in zip(channel_names(gaps.size), gaps, strict=True))
         run.reporter.log(
-            f"[GRID] {name}: drizzle left pixels without a sample ({named}): the subs are too few for drizzle_pixfrac "
-            f"{run.settings.drizzle_pixfrac:g} on this canvas; raise it or pixel_scale_arcsec, or add subs",
+            say(
+                "{name}: drizzle left pixels without a sample ({named}): the subs are too few for "
+                "drizzle_pixfrac {drizzle_pixfrac:g} on this canvas; raise it or pixel_scale_arcsec, or "
+                "add subs",
+                name=name,
+                named=named,
+                drizzle_pixfrac=run.settings.drizzle_pixfrac,
+            ),
             "WARN",
         )

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..sentences import say
 from .measurements import SubMeasurement
 
 #: Smallest spread of each measure within a session, in natural logarithms.
-_FLOORS = {"sky noise": 0.10, "FWHM": 0.10, "number of stars": 0.30}
-_WORSE = {"sky noise": 1.0, "FWHM": 1.0, "number of stars": -1.0}
+_FLOORS = {say("sky noise"): 0.10, "FWHM": 0.10, say("number of stars"): 0.30}
+_WORSE = {say("sky noise"): 1.0, "FWHM": 1.0, say("number of stars"): -1.0}
 _LEAST_SUBS = 4
 _RESIDUAL_FLOOR = 0.25
 _ENOUGH_STARS = 10  # in the usual sub; below it nobody can tell clouds from an empty field
@@ -41,18 +42,22 @@ def far_from_session(subs: Sequence[SubMeasurement], max_deviation: float) -> li
         return reasons
     groups = _groups(subs)
     measures = {
-        "sky noise": np.array([float(np.mean(m.noise)) for m in subs]),
+        say("sky noise"): np.array([float(np.mean(m.noise)) for m in subs]),
         "FWHM": np.array([m.fwhm_px for m in subs]),
-        "number of stars": np.array([m.stars.x.size + 0.5 for m in subs], dtype=np.float64),
+        say("number of stars"): np.array([m.stars.x.size + 0.5 for m in subs], dtype=np.float64),
     }
     for members in groups:
         for name, values in measures.items():
             for number, distance in zip(members, _distance(values[members], name), strict=True):
                 if distance > max_deviation and not reasons[number]:
                     value, usual = values[number], float(np.nanmedian(values[members]))
-                    reasons[number] = (
-                        f"its {name} of {value:.3g} is {distance:.1f} sigma from the {usual:.3g} of its session; "
-                        "raise sub_max_deviation to use it, or set it to 0"
+                    reasons[number] = say(
+                        "its {why} of {value:.3g} is {distance:.1f} sigma from the {usual:.3g} of "
+                        "its session; raise sub_max_deviation to use it, or set it to 0",
+                        why=name,
+                        value=value,
+                        distance=distance,
+                        usual=usual,
                     )
     return reasons if not all(reasons) else [""] * len(subs)
 
@@ -95,9 +100,10 @@ def far_residuals(residual: Sequence[float], max_deviation: float) -> list[str]:
     for number in np.flatnonzero(known):
         distance = (values[number] - middle) / spread
         if distance > max_deviation:
-            reasons[number] = (
-                f"its sky fits the other subs {distance:.1f} sigma worse than usual; "
-                "raise sub_max_deviation to use it, or set it to 0"
+            reasons[number] = say(
+                "its sky fits the other subs {distance:.1f} sigma worse than usual; raise "
+                "sub_max_deviation to use it, or set it to 0",
+                distance=distance,
             )
     return reasons
 

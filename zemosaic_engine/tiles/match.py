@@ -12,6 +12,7 @@ from ..channels import channel_names
 from ..events import Reporter
 from ..machine.threads import run_all
 from ..run.run import Run
+from ..sentences import say
 from .gradients import solve_tile_gradients
 from .overlaps import Overlap, SeamStep, find_overlaps, fit_overlap, gradient_cells, read_overlap, seam_step
 from .scaling import PairFit, TileScaling, neutral_scaling, solve_tile_scaling
@@ -166,15 +167,28 @@ def rank_tiles(tiles: Sequence[Tile], reporter: Reporter) -> list[int]:
         return -health.coverage / float(np.mean(health.noise))
 
     for number in unfit:
-        reporter.log(f"[GRID] {tiles[number].name} cannot be the reference: {tiles[number].health.problem}", "WARN")
+        reporter.log(
+            say(
+                "{name} cannot be the reference: {problem}",
+                name=tiles[number].name,
+                problem=tiles[number].health.problem,
+            ),
+            "WARN",
+        )
     if not fit:
-        reporter.log("[GRID] No tile is healthy enough to be the reference; the first one is taken", "WARN")
+        reporter.log(say("No tile is healthy enough to be the reference; the first one is taken"), "WARN")
     ranking = sorted(fit, key=merit) + unfit
     chosen = tiles[ranking[0]]
     noise = ", ".join(f"{value:.2f}" for value in chosen.health.noise)
     reporter.log(
-        f"[GRID] Reference tile: {chosen.name} (coverage {100 * chosen.health.coverage:.1f} %, "
-        f"sky noise {noise} ADU, dynamic range {chosen.health.dynamic_range:.0f} ADU)"
+        say(
+            "Reference tile: {name} (coverage {value:.1f} %, sky noise {noise} ADU, dynamic range "
+            "{dynamic_range:.0f} ADU)",
+            name=chosen.name,
+            value=100 * chosen.health.coverage,
+            noise=noise,
+            dynamic_range=chosen.health.dynamic_range,
+        )
     )
     return ranking
 
@@ -189,9 +203,12 @@ def _report_pair(pair: PairFit, tiles: Sequence[Tile], reporter: Reporter) -> No
             parts.append(f"{name} gain {fit.gain:.4f} {known} offset {fit.offset:.2f}")
         else:
             parts.append(f"{name} {fit.reason}")
-    reporter.log(f"[GRID] Overlap {names}: {pair.pixels} pixels; {'; '.join(parts)}", "DEBUG")
+    reporter.log(
+        say("Overlap {names}: {pixels} pixels; {names2}", names=names, pixels=pair.pixels, names2="; ".join(parts)),
+        "DEBUG",
+    )
     if pair.pixels == 0:
-        reporter.log(f"[GRID] Overlap {names}: no valid pixels, scaling disabled for this pair", "DEBUG")
+        reporter.log(say("Overlap {names}: no valid pixels, scaling disabled for this pair", names=names), "DEBUG")
 
 
 def _report_scaling(scaling: TileScaling, tiles: Sequence[Tile], reporter: Reporter) -> None:
@@ -200,12 +217,15 @@ def _report_scaling(scaling: TileScaling, tiles: Sequence[Tile], reporter: Repor
     loose = [tile.name for tile, tied in zip(tiles, scaling.connected, strict=True) if not tied]
     if loose:
         reporter.log(
-            f"[GRID] No chain of overlaps ties {', '.join(loose)} to the reference: they keep their level", "WARN"
+            say("No chain of overlaps ties {names} to the reference: they keep their level", names=", ".join(loose)),
+            "WARN",
         )
     if scaling.neutral and len(tiles) > 1:
         reporter.log(
-            "[GRID] TILE SCALING WAS INACTIVE: every tile fell back to gain 1 and offset 0, "
-            "because no overlap could be measured; expect visible seams",
+            say(
+                "TILE SCALING WAS INACTIVE: every tile fell back to gain 1 and offset 0, because no "
+                "overlap could be measured; expect visible seams"
+            ),
             "WARN",
         )
 
@@ -215,7 +235,7 @@ def _report_numbers(scaling: TileScaling, tiles: Sequence[Tile], reporter: Repor
     for number, tile in enumerate(tiles):
         gains = " ".join(f"{value:.5f}" for value in scaling.gain[number])
         offsets = " ".join(f"{value:.3f}" for value in scaling.offset[number])
-        reporter.log(f"[GRID] {tile.name}: gain {gains}, offset {offsets} ADU")
+        reporter.log(say("{name}: gain {gains}, offset {offsets} ADU", name=tile.name, gains=gains, offsets=offsets))
 
 
 def report_metrics(tiles: Sequence[Tile], match: TileMatch, reporter: Reporter) -> dict[str, float]:
