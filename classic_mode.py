@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from zemosaic_engine.events import CancelToken, Event, LogLine, Reporter, Sink
+from zemosaic_engine.events import CancelToken, Reporter, Sink
 from zemosaic_engine.mosaic.assemble import assemble
 from zemosaic_engine.mosaic.deliver import deliver
 from zemosaic_engine.photometry.coverage_renorm import coverage_renorm
@@ -40,6 +40,7 @@ _PHASES = (
     ("CLASSIC: final save", 0.05),
 )
 _STACKING, _MATCHING, _ASSEMBLY, _PHASE_5, _SAVING = range(1, 6)
+SOURCE = "CLASSIC"  # of log lines
 _BLACK_SIGMA = 5.0  # the noise of the sky reaches this far down
 
 
@@ -56,7 +57,7 @@ def plan_classic(request: GridRequest, sink: Sink, cancel: CancelToken) -> Plann
     settings = request.settings
     if settings.photometry == "survey":  # subs are brought together within each pointing, pointings as tiles
         settings = settings.model_copy(update={"photometry": "tiles"})
-    return plan_request(replace(request, settings=settings), in_classic_words(sink), cancel, reprojecting=True)
+    return plan_request(replace(request, settings=settings), sink, cancel, reprojecting=True, source=SOURCE)
 
 
 def build_mosaic(
@@ -82,7 +83,7 @@ def build_mosaic(
     Cancelled
         If somebody asked for it.
     """
-    with open_run(request, _PHASES, in_classic_words(sink), cancel, checkpoints) as run:
+    with open_run(request, _PHASES, sink, cancel, checkpoints, SOURCE) as run:
         layout = lay_out_pointings(run)
         run.reporter.phase(_STACKING)
         measured = measure_subs(run)
@@ -97,15 +98,6 @@ def build_mosaic(
         run.interruptibly(lambda: _apply_two_pass_coverage_renorm_if_requested(mosaic, run.settings, run.reporter))
         run.reporter.phase(_SAVING)
         return deliver(run, tiles, match, mosaic)
-
-
-def in_classic_words(sink: Sink) -> Sink:
-    """A sink for the shared mechanisms, whose log lines then name this flow."""
-
-    def tell(event: Event) -> None:
-        sink(replace(event, text=event.text.replace("[GRID]", "[CLASSIC]")) if isinstance(event, LogLine) else event)
-
-    return tell
 
 
 # --------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Any
 
 from zemosaic_engine.clock import RunClock, with_time_left
 from zemosaic_engine.errors import SettingsError, ZeMosaicError
-from zemosaic_engine.events import CancelToken, LogLine, Sink
+from zemosaic_engine.events import CancelToken, LogLine, Reporter, Sink
 from zemosaic_engine.mosaic import files as mosaic_files
 from zemosaic_engine.mosaic.assemble import assemble
 from zemosaic_engine.mosaic.deliver import deliver
@@ -192,7 +192,7 @@ def run_grid_mode(
         with RunFolder(output) as folder:
             _build_in(folder, source, settings, tell, host)
     except ZeMosaicError as error:
-        tell(LogLine(error, "ERROR"))
+        tell(LogLine(str(error), "ERROR"))
         raise
     for line in provenance.cost_lines(clock):
         tell(LogLine(line))
@@ -206,7 +206,7 @@ def _build_in(folder: RunFolder, source: Path, settings: GridSettings, tell: Sin
     cancel = CancelToken()
     try:
         request = prepare_request(source, folder.path, settings, tell, cancel)
-        checkpoints = open_checkpoints(folder, tell)
+        checkpoints = open_checkpoints(folder, Reporter(tell))
         earlier = mosaic_files.EarlierResults(folder.path)
         if request.others:
             stack_plan.write_others(folder.path / mosaic_files.OTHERS_NAME, request.others)
@@ -217,6 +217,6 @@ def _build_in(folder: RunFolder, source: Path, settings: GridSettings, tell: Sin
         stack_plan.write_rejected(folder.path / "rejected_subs.csv", host.set_aside)
 
 
-def open_checkpoints(folder: RunFolder, sink: Sink) -> Checkpoints:
+def open_checkpoints(folder: RunFolder, reporter: Reporter) -> Checkpoints:
     """What earlier runs did in an output folder, damage told in the log."""
-    return Checkpoints(folder.state, lambda text: sink(LogLine(text, "WARN")))
+    return Checkpoints(folder.state, lambda text: reporter.log(text, "WARN"))

@@ -62,7 +62,30 @@ def code_of(pattern: str) -> str:
     return _FIELD.sub(lambda match: f"{{{match[1]}}}", pattern)
 
 
-def joined(sentences: Iterable[str], separator: str = "; ") -> Sentence:
-    """Put several sentences into one; each is translated by itself."""
+def joined(sentences: Iterable[str], separator: str = "; ", end: str = "") -> Sentence:
+    """Put several sentences into one, with `end` behind the last; each is translated by itself."""
     parts = {f"part{number}": sentence for number, sentence in enumerate(sentences)}
-    return Sentence(separator.join(f"{{{name}}}" for name in parts), parts)
+    return Sentence(separator.join(f"{{{name}}}" for name in parts) + end, parts)
+
+
+def to_facts(text: str) -> Any:
+    """Return a text as plain JSON values: a string, or the code of a sentence with its fields as they are shown."""
+    if not isinstance(text, Sentence):
+        return str(text)
+    shown = text.shown()
+    fields = {
+        name: to_facts(value) if isinstance(value, Sentence) and str(value) == shown[name] else shown[name]
+        for name, value in text.fields.items()
+        if name in shown
+    }
+    return {"code": text.code, "fields": fields}
+
+
+def from_facts(facts: Any) -> str:
+    """Return what `to_facts` made plain; `ValueError` if it is something else."""
+    if isinstance(facts, str):
+        return facts
+    try:
+        return Sentence(facts["code"], {name: from_facts(value) for name, value in facts["fields"].items()})
+    except (TypeError, KeyError, AttributeError, IndexError) as error:
+        raise ValueError(f"no sentence: {facts!r}") from error

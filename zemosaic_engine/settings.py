@@ -20,7 +20,7 @@ from typing import Any, Literal, cast, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import SettingsError
-from .sentences import say
+from .sentences import joined, say
 
 Kind = Literal["bool", "int", "float", "text", "choice", "pair"]
 
@@ -420,22 +420,33 @@ class SettingField:
     def expects(self) -> str:
         """What a valid value is, in words that finish the sentence "must be ..."."""
         if self.kind == "choice":
-            return "one of " + ", ".join(self.choices)
-        nouns = {"bool": say("true or false"), "text": "text", "pair": say("two numbers"), "int": say("a whole number")}
-        unit = f" ({self.unit})" if self.unit else ""
-        noun = nouns.get(self.kind, say("a number"))
-        return f"{noun}, {self.limits}{unit}" if self.limits else noun + unit
+            return say("one of {names}", names=", ".join(self.choices))
+        noun = _NOUNS.get(self.kind, say("a number"))
+        if self.limits and self.unit:
+            return say("{noun}, {why} ({unit})", noun=noun, why=self.limits, unit=self.unit)
+        if self.limits:
+            return say("{noun}, {why}", noun=noun, why=self.limits)
+        return say("{noun} ({unit})", noun=noun, unit=self.unit) if self.unit else noun
 
     @property
     def limits(self) -> str:
         """The range of a number in words, ``at least 0 and at most 1``; empty where there is none."""
-        bounds = (
-            ("at least", self.at_least),
-            ("above", self.above),
-            ("at most", self.at_most),
-            ("below", self.below),
-        )
-        return " and ".join(f"{words} {limit:g}" for words, limit in bounds if limit is not None)
+        bounds = [
+            say(words, n=limit)
+            for words, limit in (
+                ("at least {n:g}", self.at_least),
+                ("above {n:g}", self.above),
+                ("at most {n:g}", self.at_most),
+                ("below {n:g}", self.below),
+            )
+            if limit is not None
+        ]
+        if len(bounds) == 2:
+            return say("{why} and {why2}", why=bounds[0], why2=bounds[1])
+        return bounds[0] if bounds else ""
+
+
+_NOUNS = {"bool": say("true or false"), "text": say("text"), "pair": say("two numbers"), "int": say("a whole number")}
 
 
 def setting_fields() -> list[SettingField]:
@@ -559,7 +570,7 @@ def build_settings(
             key = str(item["loc"][0]) if item["loc"] else ""
             problems.append(_problem(key, item, fields.get(key), key in from_options, file_name))
         # Each half of a wrong pair has an error of its own; one is enough.
-        raise SettingsError("; ".join(dict.fromkeys(problems)) + ".") from error
+        raise SettingsError(joined(dict.fromkeys(problems), end=".")) from error
 
 
 def _problem(key: str, item: Any, field: SettingField | None, is_option: bool, file_name: str) -> str:
@@ -575,10 +586,11 @@ def _problem(key: str, item: Any, field: SettingField | None, is_option: bool, f
             key=key,
             near=nearest,
         )
-    label = field.option if is_option else f"{key} in {file_name}"
     value = item["input"]
-    hint = ""
+    must = field.expects
     if field.kind == "choice" and isinstance(value, str):
         close = difflib.get_close_matches(value, field.choices, n=1, cutoff=0.4)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-    return f"{label} is {value!r} but must be {field.expects}{hint}"
+        must = say("{why} (did you mean {near}?)", why=must, near=close[0]) if close else must
+    if is_option:
+        return say("{key} is {value!r} but must be {why}", key=field.option, value=value, why=must)
+    return say("{key} in {file} is {value!r} but must be {why}", key=key, file=file_name, value=value, why=must)

@@ -103,7 +103,7 @@ def _quiet_libraries(tell: Callable[[Message], None]) -> None:
     import astropy  # noqa: F401  (its logger takes over showwarning when it is imported)
 
     def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any) -> None:
-        tell(LogLine(f"{Path(filename).name}:{lineno}: {category.__name__}: {message}", "DEBUG"))
+        tell(LogLine(f"{Path(filename).name}:{lineno}: {category.__name__}: {message}", "DEBUG", source=""))
 
     warnings.showwarning = show
 

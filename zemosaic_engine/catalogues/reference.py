@@ -100,4 +100,4 @@ def read_catalogue(path: Path, channels: tuple[str, ...]) -> Catalogue:
     magnitude = {
         name: numbers(_MAGNITUDES[name] + _ANY, say("magnitudes for channel {name}", name=name)) for name in channels
     }
-    return Catalogue(numbers(_RA, say("right ascensions")), numbers(_DEC, "declinations"), magnitude)
+    return Catalogue(numbers(_RA, say("right ascensions")), numbers(_DEC, say("declinations")), magnitude)

@@ -18,7 +18,7 @@ from typing import Any
 import numba
 from numba.core import event
 
-from ..events import COMPILING
+from ..sentences import say
 
 _SOURCES = Path(__file__).parent
 
@@ -82,8 +82,10 @@ class _FirstCompile(event.Listener):
             first = not self._told and module.startswith(__package__)
             self._told = self._told or first
         if first:
-            kept = f"the machine code is kept in {_FOLDER}" if _FOLDER else "no folder can be written to keep it"
-            self._tell(f"{COMPILING}, up to a minute; {kept}")
+            kept = say("no folder can be written to keep it")
+            if _FOLDER:
+                kept = say("the machine code is kept in {folder}", folder=_FOLDER)
+            self._tell(say("Compiling kernels for this machine, up to a minute; {kept}", kept=kept))
 
     def on_end(self, event: Any) -> None:
         pass

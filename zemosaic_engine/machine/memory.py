@@ -166,9 +166,9 @@ if sys.platform == "win32":
 
 def size_text(size_bytes: float) -> str:
     """A size in words, ``1.3 GB``, with a unit in which it is not 0.0."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
+    for pattern, factor in (("{n:.1f} GB", 1e9), ("{n:.1f} MB", 1e6)):
         if size_bytes >= 0.1 * factor:
-            return f"{size_bytes / factor:.1f} {unit}"
+            return say(pattern, n=size_bytes / factor)
     return say("{n:.1f} kB", n=size_bytes / 1000.0)
 
 

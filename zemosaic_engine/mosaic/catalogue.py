@@ -62,7 +62,7 @@ def tie_to_catalogue(
                 error=point.error,
                 stars=point.stars,
             )
-            reporter.log(f"[GRID][METRICS] Zero point on the catalogue (channel {name}): {known}")
+            reporter.metric("Zero point on the catalogue", known, channel=name)
         else:
             few = f"unknown, {point.stars} catalogue stars in the mosaic are too few"
             reporter.log(say("Zero point on the catalogue (channel {name}): {few}", name=name, few=few), "WARN")

@@ -207,11 +207,20 @@ def report_evenness(found: Evenness, reporter: Reporter) -> dict[str, float]:
                 continue
             adu, size = float(np.median(known)), float(abs(steps[worst]))
             edge, (ra, dec) = found.steps[worst].edge, found.sky[worst]
-            reporter.log(
-                f"[GRID][METRICS] Footprint step (channel {name}): median {adu:.2f} ADU, {adu / noise:.3f} sigma, "
-                f"worst {size:.2f} +- {errors[worst]:.2f} ADU, {size / noise:.3f} sigma at RA {ra:.4f} Dec {dec:+.4f}, "
-                f"the {edge.side} edge of {edge.name} ({state} scaling)"
+            value = say(
+                "median {adu:.2f} ADU, {sigma:.3f} sigma, worst {worst:.2f} +- {error:.2f} ADU, {worstsigma:.3f} sigma "
+                "at RA {ra:.4f} Dec {dec:+.4f}, the {why1} edge of {name}",
+                adu=adu,
+                sigma=adu / noise,
+                worst=size,
+                error=errors[worst],
+                worstsigma=size / noise,
+                ra=ra,
+                dec=dec,
+                why1=edge.side,
+                name=edge.name,
             )
+            reporter.metric("Footprint step", value, channel=name, when=state)
             metrics |= {
                 f"footprint_step_adu_{state}_{name}": adu,
                 f"footprint_step_sigma_{state}_{name}": adu / noise,

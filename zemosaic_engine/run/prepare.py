@@ -35,6 +35,7 @@ def prepare_request(
     tiles_only: bool = False,
     refused: Callable[[Path], str] = lambda path: "",
     fresh: bool = False,
+    source: str = "GRID",
 ) -> GridRequest:
     """Find the subs of a folder, by its ``stack_plan.csv`` or by looking, read their headers and plate-solve them.
 
@@ -49,7 +50,7 @@ def prepare_request(
     RunError
         If the folder went away while its headers were read.
     """
-    reporter = Reporter(sink)
+    reporter = Reporter(sink, source=source)
 
     def on_file(done: int, total: int) -> None:
         cancel.check()
@@ -93,7 +94,12 @@ def _with_solutions(
 
 
 def plan_request(
-    request: GridRequest, sink: Sink, cancel: CancelToken, *, reprojecting: bool = False
+    request: GridRequest,
+    sink: Sink,
+    cancel: CancelToken,
+    *,
+    reprojecting: bool = False,
+    source: str = "GRID",
 ) -> PlannedRequest:
     """The request with its canvas and without subs whose header cannot be right; nothing is written.
 
@@ -102,6 +108,8 @@ def plan_request(
     request : GridRequest
     sink, cancel
         Receives log lines; looked at between steps.
+    source : str
+        The recipe, which log lines name as their source.
     reprojecting : bool
         True if the tiles have pixel grids of their own; those that are ready-made do.
 
@@ -112,7 +120,7 @@ def plan_request(
     RunError
         If no sub is left, or the canvas is too large for the settings or for the memory.
     """
-    reporter = Reporter(sink)
+    reporter = Reporter(sink, source=source)
     request = run_interruptibly(lambda: agreeing(request, reporter), cancel)
     chosen_catalogue(request.settings, request.infos[0].channels)  # one that cannot be used is better missed now
     canvas = run_interruptibly(lambda: _plan(request, reporter, reprojecting or request.tiles_only), cancel)

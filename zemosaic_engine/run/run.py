@@ -13,7 +13,7 @@ import numpy as np
 from ..canvas.plan import CanvasPlan
 from ..catalogues.reference import Catalogue, chosen_catalogue
 from ..errors import SubError
-from ..events import CancelToken, Reporter, Sink, SubCount
+from ..events import CancelToken, Compiling, Reporter, Sink, SubCount
 from ..kernels.cuda import Gpu
 from ..machine import backend, memory
 from ..machine.threads import run_interruptibly, thread_count
@@ -117,6 +117,7 @@ def open_run(
     sink: Sink,
     cancel: CancelToken,
     checkpoints: Checkpoints | None = None,
+    source: str = "GRID",
 ) -> Iterator[Run]:
     """Begin the first phase of a recipe and prepare what its steps share.
 
@@ -132,6 +133,8 @@ def open_run(
         Checked between steps.
     checkpoints : Checkpoints, optional
         Where results are kept for later runs, and those of earlier runs are found; by default nothing is kept.
+    source : str
+        The recipe, which log lines name as their source.
 
     Raises
     ------
@@ -142,8 +145,13 @@ def open_run(
     """
     from ..kernels.compiled import first_compile_told
 
-    reporter = Reporter(sink, phases, cancel)
-    with first_compile_told(lambda text: reporter.log(text)):
+    reporter = Reporter(sink, phases, cancel, source)
+
+    def on_compile(text: str) -> None:
+        reporter.sink(Compiling())
+        reporter.log(text)
+
+    with first_compile_told(on_compile):
         reporter.phase(0)
         planned = request if isinstance(request, PlannedRequest) else plan_request(request, sink, cancel)
         yield _run_of(planned, reporter, cancel, checkpoints or Checkpoints())

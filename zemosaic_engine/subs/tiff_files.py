@@ -180,7 +180,7 @@ def _layout_of(path: Path, tags: Tags, order: str) -> _Layout:
         raise SubError(path, say("its pixels are stored in a way that is not read; save it with 16 or 32 bits"))
     code = _number(tags, _COMPRESSION, 1)
     if code not in _PACKED:
-        packing = _OTHER_PACKINGS.get(code, f"number {code}")
+        packing = _OTHER_PACKINGS.get(code, say("number {n}", n=code))
         raise SubError(path, say("its compression ({name}) is not read; save it without or with deflate", name=packing))
     if _TILES in tags:
         box = (_number(tags, _TILE_HEIGHT), _number(tags, _TILE_WIDTH))

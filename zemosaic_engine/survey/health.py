@@ -15,8 +15,8 @@ from ..sentences import say
 from .measurements import SubMeasurement
 
 #: Smallest spread of each measure within a session, in natural logarithms.
-_FLOORS = {say("sky noise"): 0.10, "FWHM": 0.10, say("number of stars"): 0.30}
-_WORSE = {say("sky noise"): 1.0, "FWHM": 1.0, say("number of stars"): -1.0}
+_FLOORS = {"sky noise": 0.10, "FWHM": 0.10, "number of stars": 0.30}
+_WORSE = {"sky noise": 1.0, "FWHM": 1.0, "number of stars": -1.0}
 _LEAST_SUBS = 4
 _RESIDUAL_FLOOR = 0.25
 _ENOUGH_STARS = 10  # in the usual sub; below it nobody can tell clouds from an empty field
@@ -42,9 +42,9 @@ def far_from_session(subs: Sequence[SubMeasurement], max_deviation: float) -> li
         return reasons
     groups = _groups(subs)
     measures = {
-        say("sky noise"): np.array([float(np.mean(m.noise)) for m in subs]),
+        "sky noise": np.array([float(np.mean(m.noise)) for m in subs]),
         "FWHM": np.array([m.fwhm_px for m in subs]),
-        say("number of stars"): np.array([m.stars.x.size + 0.5 for m in subs], dtype=np.float64),
+        "number of stars": np.array([m.stars.x.size + 0.5 for m in subs], dtype=np.float64),
     }
     for members in groups:
         for name, values in measures.items():

@@ -65,12 +65,17 @@ def report_solution(solution: SurveySolution, infos: Sequence[SubInfo], reporter
     for channel, name in enumerate(names):
         before, after = solution.zero_point_before_mmag[channel], solution.zero_point_after_mmag[channel]
         error = 1085.7 * float(np.sqrt(np.mean([c.gain_error[channel] ** 2 for c in used])))
-        reporter.log(
-            f"[GRID][METRICS] Zero point (channel {name}): bright stars scatter by {before:.1f} mmag from sub to sub "
-            f"before, {after:.1f} mmag after; gains are known to {error:.1f} mmag"
+        scatter = say(
+            "bright stars scatter by {before:.1f} mmag from sub to sub before, {after:.1f} mmag after; "
+            "gains are known to {error:.1f} mmag",
+            before=before,
+            after=after,
+            error=error,
         )
+        reporter.metric("Zero point", scatter, channel=name)
         adu, sigma = solution.sky_residual_adu[channel], solution.sky_residual_sigma[channel]
-        reporter.log(f"[GRID][METRICS] Sky residual (channel {name}): {adu:.3f} ADU, {sigma:.3f} sigma of a cell")
+        residual = say("{adu:.3f} ADU, {sigma:.3f} sigma of a cell", adu=adu, sigma=sigma)
+        reporter.metric("Sky residual", residual, channel=name)
         metrics |= {
             f"zero_point_before_mmag_{name}": before, f"zero_point_after_mmag_{name}": after,
             f"sky_residual_adu_{name}": adu, f"sky_residual_sigma_{name}": sigma,

@@ -118,9 +118,15 @@ def _verify(pairs: Sequence[PairFit], ranking: Sequence[int], tiles: Sequence[Ti
         ]
         far = _within(gains, measured.gain_error[:, channel], 100.0, "%")
         apart = _within(offsets, levels.offset_error[:, channel], 1.0, "ADU")
+        done = say("applied to {names}", names=", ".join(changed)) if changed else say("nothing to correct")
         reporter.log(
-            f"[GRID] Verification (channel {name}): gains of tiles {far} from 1, offsets {apart} from 0; "
-            + (f"applied to {', '.join(changed)}" if changed else "nothing to correct")
+            say(
+                "Verification (channel {name}): gains of tiles {gains} from 1, offsets {offsets} from 0; {done}",
+                name=name,
+                gains=far,
+                offsets=apart,
+                done=done,
+            )
         )
     return kept
 
@@ -249,17 +255,15 @@ def report_metrics(tiles: Sequence[Tile], match: TileMatch, reporter: Reporter) 
         }
         for state, (levels, steps) in states.items():
             spread = float(np.nanstd(levels)) if np.isfinite(levels).any() else float("nan")
-            reporter.log(
-                f"[GRID][METRICS] Inter-tile median stddev (channel {name}): {spread:.2f} ADU ({state} scaling)"
-            )
+            reporter.metric("Inter-tile median stddev", say("{adu:.2f} ADU", adu=spread), channel=name, when=state)
             metrics[f"inter_tile_stddev_{state}_{name}"] = spread
             adu = _median_size([step.step_adu[channel] for step in steps])
             sizes = [step.sigma[channel] for step in steps]
             sigma, worst = _median_size(sizes), max(np.abs(sizes), default=float("nan"))
-            reporter.log(
-                f"[GRID][METRICS] Seam step (channel {name}): median {adu:.3f} ADU, {sigma:.3f} sigma, "
-                f"worst {worst:.3f} sigma ({state} scaling)"
+            step = say(
+                "median {adu:.3f} ADU, {sigma:.3f} sigma, worst {worst:.3f} sigma", adu=adu, sigma=sigma, worst=worst
             )
+            reporter.metric("Seam step", step, channel=name, when=state)
             metrics[f"worst_seam_sigma_{state}_{name}"] = float(worst)
             metrics[f"seam_step_adu_{state}_{name}"] = adu
             metrics[f"seam_step_sigma_{state}_{name}"] = sigma

@@ -19,11 +19,20 @@ def report_stack(
 ) -> None:
     """Log how many subs are in a tile, what was rejected, and whose scale it has."""
     scales = None if on_run_scale else stack.scales
-    anchor = "the run" if scales is None else run.subs[numbers[scales.anchor]].path.name
-    line = f"[GRID] {tile.name}: {len(numbers)} subs, {stack.rejected_pct:.2f} % of samples rejected, scale of {anchor}"
+    anchor = say("the run") if scales is None else run.subs[numbers[scales.anchor]].path.name
+    islands = say("")
     if scales is not None and scales.islands > 1:
-        line += f"; its subs form {scales.islands} groups without common sky"
-    run.reporter.log(line)
+        islands = say("; its subs form {n} groups without common sky", n=scales.islands)
+    run.reporter.log(
+        say(
+            "{name}: {subs} subs, {rejected:.2f} % of samples rejected, scale of {anchor}{why}",
+            name=tile.name,
+            subs=len(numbers),
+            rejected=stack.rejected_pct,
+            anchor=anchor,
+            why=islands,
+        )
+    )
 
 
 def report_gaps(run: Run, name: str, stack: Stack) -> None:
