@@ -109,7 +109,7 @@ class PlateSolver:
             return SolvedSub(sub, None, error=why)
         except SubError as error:
             return SolvedSub(sub, None, error=error)
-        solution = self._solution(field, searches(sub.header, learnt, blind=blind), check)
+        solution = self._solution(field, searches(sub.header, learnt, blind=blind), _year(sub), check)
         if solution is None:
             return SolvedSub(sub, None, stars=len(field), error=_unsolvable(sub, field))
         cards = plate_cards(solution.plate, sub.shape)
@@ -119,16 +119,29 @@ class PlateSolver:
         info = sub.solved(wcs_of(cards, sub.shape))
         return SolvedSub(sub, info, solution.origin, solution.stars, solution.rms_px)
 
-    def _solution(self, field: StarField, tried: Sequence[Search], check: Callable[[], None]) -> Solution | None:
-        """By the shipped catalogue, then near the hints by the deeper ones."""
-        found = solve(field, tried, self._sky, self._indexes, check)
+    def _solution(
+        self, field: StarField, tried: Sequence[Search], year: float, check: Callable[[], None]
+    ) -> Solution | None:
+        """Near the hints, by the shipped catalogue and then by deeper ones; then elsewhere."""
         near = [search for search in tried if search.center_deg is not None]
-        for catalogue in self._deep:
-            if found is not None:
-                # The deeper one knows more stars, with newer places: the plate is fitted to them.
-                return polished(field, found, catalogue) or found
-            found = solve(field, near, catalogue, self._indexes.of(catalogue), check)
+        far = [search for search in tried if search.center_deg is None]
+        deeper = [catalogue.at(year) for catalogue in self._deep]
+        found = solve(field, near, self._sky, self._indexes, check)
+        for catalogue in deeper:
+            found = found or solve(field, near, catalogue, self._indexes.of(catalogue), check)
+        found = found or solve(field, far, self._sky, self._indexes, check)
+        if found is not None and deeper:
+            # The deeper one knows more stars, with newer places: the plate is fitted to them.
+            return polished(field, found, deeper[0]) or found
         return found
+
+
+def _year(sub: UnsolvedSub) -> float:
+    """In which a sub was taken; 2025 if its header does not tell."""
+    try:
+        return float(sub.date_obs[:4])
+    except ValueError:
+        return 2025.0
 
 
 def _with_types(cards: dict) -> dict:
