@@ -378,7 +378,8 @@ def full_field(tmp_path_factory):
 
 def test_light_over_the_whole_field_is_kept(full_field):
     """Slope of the mosaic's smooth light on the true one, one plane free: the nebula's flux to 1 %."""
-    from zemosaic_engine.simulate.truth import compare_with_truth, read_mosaic
+    from zemosaic_engine.mosaic.reader import read_mosaic
+    from zemosaic_engine.simulate.truth import compare_with_truth
 
     outcome, truth = full_field
     report, mosaic = compare_with_truth(outcome.mosaic, truth), read_mosaic(outcome.mosaic)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .compiled import jit, jit_inline
+from .fused import fma64
 
 
 @jit
@@ -211,13 +212,13 @@ def _add_record(local: Any, r: int, first: int, shared: int, w: float, normal: A
     for j in range(4):
         wj = w * local[r, j]
         for m in range(j, 4):
-            normal[first + j, first + m] += wj * local[r, m]
+            normal[first + j, first + m] = fma64(wj, local[r, m], normal[first + j, first + m])
         for m in range(8):
-            normal[first + j, shared + m] += wj * local[r, 4 + m]
+            normal[first + j, shared + m] = fma64(wj, local[r, 4 + m], normal[first + j, shared + m])
     for j in range(8):
         wj = w * local[r, 4 + j]
         for m in range(j, 8):
-            normal[shared + j, shared + m] += wj * local[r, 4 + m]
+            normal[shared + j, shared + m] = fma64(wj, local[r, 4 + m], normal[shared + j, shared + m])
 
 
 @jit
