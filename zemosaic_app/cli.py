@@ -138,17 +138,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="look into sub-folders too [default on]",
     )
 
-    solve = _add_command(commands, "solve", _run_solve, "find where on the sky the subs of a folder lie, and list it")
-    solve.add_argument("input", type=Path, metavar="INPUT", help="folder with the subs or their stack_plan.csv")
-    solve.add_argument(
-        "--write", type=Path, metavar="DIR", help="write copies of the subs with their solutions there; made if missing"
-    )
-    solve.add_argument(
-        "--cards", action="store_true", help="with --write: no copies, only headers (NAME.wcs), as solve-field does"
-    )
-    solve.add_argument("--settings", type=Path, metavar="FILE", help="TOML or JSON file of settings")
-    _add_setting_options(solve, only=_OF_SOLVING)
-    solve.set_defaults(goes_on=True)
+    _add_solve(commands)
 
     report = _add_command(commands, "report", _run_report, "make the report of a run anew from its files")
     report.add_argument("output", type=Path, metavar="OUTPUT", help="output folder of the run")
@@ -187,6 +177,20 @@ def build_parser() -> argparse.ArgumentParser:
         help="files changed since they were put in: back them up (with --revert: leave them) instead of stopping",
     )
     return parser
+
+
+def _add_solve(commands: Any) -> None:
+    solve = _add_command(commands, "solve", _run_solve, "find where on the sky the subs of a folder lie, and list it")
+    solve.add_argument("input", type=Path, metavar="INPUT", help="folder with the subs or their stack_plan.csv")
+    solve.add_argument(
+        "--write", type=Path, metavar="DIR", help="write copies of the subs with their solutions there; made if missing"
+    )
+    solve.add_argument(
+        "--cards", action="store_true", help="with --write: no copies, only headers (NAME.wcs), as solve-field does"
+    )
+    solve.add_argument("--settings", type=Path, metavar="FILE", help="TOML or JSON file of settings")
+    _add_setting_options(solve, only=_OF_SOLVING)
+    solve.set_defaults(goes_on=True)
 
 
 def _add_command(commands: Any, name: str, run: Any, summary: str) -> argparse.ArgumentParser:
