@@ -261,10 +261,9 @@ class GridSettings(BaseModel):
     pedestal: str = _setting(
         "auto",
         "Electronic offset in the subs, taken off before vignetting is divided out: auto finds it from the subs of a "
-        "run, a number is used as it is, 0 for subs without any.",
+        "run, a number of ADU is used as it is, 0 for subs without any.",
         group="photometry",
         stage="solve",
-        unit="ADU",
         advanced=True,
     )
     sub_max_deviation: float = _setting(
