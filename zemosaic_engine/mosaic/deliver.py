@@ -13,6 +13,7 @@ from .catalogue import tie_to_catalogue
 from .evenness import measure_evenness, report_evenness
 from .mask import mosaic_mask
 from .processing import PROCESSING_NAME, write_processing
+from .told_scale import tie_to_told_zero_points
 
 
 def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage) -> GridOutcome:
@@ -37,6 +38,9 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
         used, settings, tiles=len(tiles), ready_made_tiles=run.takes_tiles, pixel_scale_arcsec=scale
     )
     cards.update(tied)
+    if run.takes_tiles:
+        infos = [run.subs[number] for number in sorted(tile_set.used)]
+        cards.update(tie_to_told_zero_points(infos, match.scaling.gain, scale, run.reporter))
     mosaic_files.write_tile_table(output, tiles, match.scaling, match.pairs, tile_set.subs)
     pixels = [pair.pixels for pair in match.pairs]
     mosaic_files.write_seam_table(output, tiles, match.overlaps, pixels, match.before, match.after, evenness)

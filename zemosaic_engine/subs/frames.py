@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ..errors import SubError
 from ..fits.headers import HeaderCards, celestial_wcs, has_stray_sip, image_center_deg, pixel_scale_arcsec
 from ..fits.reader import StoredImage
+from ..fits.zero_points import ToldZeroPoint, told_zero_point
 from .faults import read_guarded
 from .image_files import find_image, read_image
 
@@ -35,6 +36,8 @@ class Origin:
     focal_length_mm : float
     latitude_deg, longitude_deg : float
         Of the site, east positive; NaN where the header does not tell.
+    zero_point : ToldZeroPoint or None
+        Photometric zero point of the pixel values as they are stored.
     """
 
     target: str = ""
@@ -43,6 +46,7 @@ class Origin:
     focal_length_mm: float = float("nan")
     latitude_deg: float = float("nan")
     longitude_deg: float = float("nan")
+    zero_point: ToldZeroPoint | None = None
 
     @classmethod
     def of(cls, cards: HeaderCards) -> Origin:
@@ -55,6 +59,7 @@ class Origin:
             focal_length if focal_length > 0.0 else math.nan,
             _degrees(cards, ("SITELAT", "LAT-OBS", "OBSGEO-B"), 90.0),
             _degrees(cards, ("SITELONG", "LONG-OBS", "OBSGEO-L"), 360.0),
+            told_zero_point(cards, _exposure_s(cards)),
         )
 
 
