@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -261,10 +262,9 @@ class GridSettings(BaseModel):
     pedestal: str = _setting(
         "auto",
         "Electronic offset in the subs, taken off before vignetting is divided out: auto finds it from the subs of a "
-        "run, a number is used as it is, 0 for subs without any.",
+        "run, a number of ADU is used as it is, 0 for subs without any.",
         group="photometry",
         stage="solve",
-        unit="ADU",
         advanced=True,
     )
     sub_max_deviation: float = _setting(
@@ -311,6 +311,20 @@ class GridSettings(BaseModel):
     )
 
     # --- output
+    crop: Literal["none", "covered", "largest_rectangle"] = _setting(
+        "none",
+        "The part of the mosaic in mosaic.fit, the file for processing: all, the rectangle around all data, or the "
+        "largest rectangle without a corner that no sub covers.",
+        group="output",
+        stage="join",
+    )
+    site_cards: Literal["none", "rounded"] = _setting(
+        "none",
+        "Tell where the telescope stood in the header of the mosaic: not at all, or to a tenth of a degree.",
+        group="output",
+        stage="join",
+        advanced=True,
+    )
     save_final_as_uint16: bool = _setting(
         False,
         "Also write mosaic_grid_viewer.fits, a 16-bit copy for simple viewers.",
@@ -332,7 +346,7 @@ class GridSettings(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = _setting(
         "auto", "Where the stacking is computed.", group="machine", stage="stack"
     )
-    threads: int = _setting(0, "Threads used; 0 takes all cores.", group="machine", stage="none", ge=0)
+    threads: int = _setting(0, "Threads used; 0 takes all cores.", group="machine", stage="none", ge=0, le=4096)
     memory_gb: float = _setting(
         0.0,
         "Memory that the run may use at its peak; 0 takes what it needs to be fast, at most about half of what is "
@@ -518,6 +532,10 @@ def load_settings_file(path: str | Path) -> dict[str, Any]:
         raise SettingsError(
             say("The settings file {path} cannot be read: {why}.", path=path, why=error.strerror)
         ) from error
+    except RecursionError as error:
+        raise SettingsError(
+            say("The settings file {path} is nested too deeply: a setting is a plain value.", path=path)
+        ) from error
     except ValueError as error:  # of the decoder of UTF-8, TOML or JSON alike
         raise SettingsError(
             say(
@@ -531,7 +549,23 @@ def load_settings_file(path: str | Path) -> dict[str, Any]:
         raise SettingsError(
             say("The settings file {path} must hold an object of keys and values at its top level.", path=path)
         )
-    return values
+    return FileValues(values, text)
+
+
+class FileValues(dict[str, Any]):
+    """The keys and values of a settings file, and where they stand in it."""
+
+    def __init__(self, values: Mapping[str, Any], text: str) -> None:
+        super().__init__(values)
+        self._text = text
+
+    def place(self, file_name: str, key: str) -> str:
+        """The file, and the line of a key where it can be told."""
+        written = re.compile("\\s*[{,]?\\s*([\"']?)" + re.escape(key) + "\\1\\s*[:=]")
+        for number, line in enumerate(self._text.splitlines(), start=1):
+            if written.match(line):
+                return say("{file}, line {n}", file=file_name, n=number)
+        return file_name
 
 
 def build_settings(
@@ -567,30 +601,47 @@ def build_settings(
         fields = {field.name: field for field in setting_fields()}
         problems = []
         for item in error.errors():
-            key = str(item["loc"][0]) if item["loc"] else ""
-            problems.append(_problem(key, item, fields.get(key), key in from_options, file_name))
+            key = str(item["loc"][0]) if item["loc"] else None
+            where = (
+                file_values.place(file_name, key)
+                if isinstance(file_values, FileValues) and key is not None
+                else file_name
+            )
+            problems.append(_problem(key, item, fields.get(key or ""), key in from_options, where))
         # Each half of a wrong pair has an error of its own; one is enough.
         raise SettingsError(joined(dict.fromkeys(problems), end=".")) from error
 
 
-def _problem(key: str, item: Any, field: SettingField | None, is_option: bool, file_name: str) -> str:
-    if not key:  # a rule about settings together, written by this module
+def _problem(key: str | None, item: Any, field: SettingField | None, is_option: bool, file_name: str) -> str:
+    if key is None:  # a rule about settings together, written by this module
         return str(item["ctx"]["error"])
     if field is None:
         known = list(GridSettings.model_fields)
         # Programs and people write the same key with dashes or capitals.
-        nearest = difflib.get_close_matches(key.lower().replace("-", "_"), known, n=1, cutoff=0.0)[0]
+        nearest = difflib.get_close_matches(key[:_SHOWN].lower().replace("-", "_"), known, n=1, cutoff=0.0)[0]
         return say(
             "{file} has the unknown key {key!r} (the nearest valid one is {near!r})",
             file=file_name,
-            key=key,
+            key=key[:_SHOWN],
             near=nearest,
         )
     value = item["input"]
     must = field.expects
     if field.kind == "choice" and isinstance(value, str):
-        close = difflib.get_close_matches(value, field.choices, n=1, cutoff=0.4)
+        close = difflib.get_close_matches(value[:_SHOWN], field.choices, n=1, cutoff=0.4)
         must = say("{why} (did you mean {near}?)", why=must, near=close[0]) if close else must
     if is_option:
-        return say("{key} is {value!r} but must be {why}", key=field.option, value=value, why=must)
-    return say("{key} in {file} is {value!r} but must be {why}", key=key, file=file_name, value=value, why=must)
+        return say("{key} is {value} but must be {why}", key=field.option, value=_shown(value), why=must)
+    return say("{key} in {file} is {value} but must be {why}", key=key, file=file_name, value=_shown(value), why=must)
+
+
+_SHOWN = 60  # characters of a wrong value
+
+
+def _shown(value: Any) -> str:
+    """A wrong value, cut where it is very long."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested without end, or a number of thousands of digits
+        return "something very long"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

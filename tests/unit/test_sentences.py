@@ -207,6 +207,6 @@ def test_problems_of_settings_are_translated():
         build_settings({"threads": -1, "thread": 2, "device": "cudda"}, file_name="x.json")
     assert french(str(raised.value)) == (
         "device dans x.json vaut 'cudda' mais doit être un de ces mots : auto, cpu, cuda (vouliez-vous cuda ?) ; "
-        "threads dans x.json vaut -1 mais doit être un nombre entier, au moins 0 ; "
+        "threads dans x.json vaut -1 mais doit être un nombre entier, au moins 0 et au plus 4096 ; "
         "x.json a la clé inconnue 'thread' (la clé valable la plus proche est 'threads')."
     )

@@ -62,24 +62,28 @@ def look_into(
         return FolderContents(
             str(folder), recognise_mode(folder), beside=_beside(found), notes=list(found.notes), problem=problem
         )
-    found = found.without_unsolved()
-    infos, rejected = found.infos, found.rejected
+    if settings.plate_solve == "off":
+        found = found.without_unsolved()
+    subs = found.subs
     contents = FolderContents(
         str(folder),
         recognise_mode(folder),
-        len(infos),
-        _counted(info.filter for info in infos),
-        _counted(info.session for info in infos),
-        _counted(info.camera for info in infos),
-        math.fsum(info.exposure_s for info in infos if math.isfinite(info.exposure_s)),
-        [(_name_in(folder, error.path), error.reason) for error in rejected],
+        len(subs),
+        _counted(sub.filter for sub in subs),
+        _counted(sub.session for sub in subs),
+        _counted(sub.camera for sub in subs),
+        math.fsum(sub.exposure_s for sub in subs if math.isfinite(sub.exposure_s)),
+        [(_name_in(folder, error.path), error.reason) for error in found.rejected],
+        unsolved=len(found.unsolved),
         beside=_beside(found),
         notes=list(found.notes),
     )
-    if not infos:
-        return replace(contents, problem=no_usable_sub(rejected))
+    if not subs:
+        return replace(contents, problem=no_usable_sub(found.rejected))
     try:
-        return _with_plan(contents, infos, settings, mode or contents.mode)
+        chosen = stack_plan.select_filter(subs, settings.filter)
+        solved = [sub for sub in chosen if isinstance(sub, SubInfo)]
+        return _with_plan(contents, solved, settings, mode or contents.mode) if solved else contents
     except ZeMosaicError as error:  # a filter has to be chosen, the canvas is too large ...: for people to mend
         return replace(contents, problem=str(error))
 
@@ -99,8 +103,7 @@ def _counted(names: object) -> dict[str, int]:
 
 
 def _with_plan(contents: FolderContents, infos: Sequence[SubInfo], settings: GridSettings, mode: str) -> FolderContents:
-    chosen = stack_plan.select_filter(infos, settings.filter)
-    kept, odd = split_by_agreement(chosen, settings.max_gap_fov)
+    kept, odd = split_by_agreement(infos, settings.max_gap_fov)
     if not kept:
         raise RunError(say("No usable sub: their headers contradict each other."))
     canvas = plan_canvas(kept, settings.pixel_scale_arcsec, settings.max_canvas_mpx)

@@ -56,6 +56,8 @@ class FolderContents:
         Total exposure, as far as the headers tell.
     set_aside : sequence of (name, reason)
         Files that cannot be used; names as seen from the folder.
+    unsolved : int
+        How many of the subs have no plate solution yet; those are not in the map.
     beside : mapping of str to int
         Number of files of each role but lights: darks, stacks, pictures ...
     notes : sequence of str
@@ -81,6 +83,7 @@ class FolderContents:
     cameras: Mapping[str, int] = field(default_factory=dict)
     exposure_s: float = 0.0
     set_aside: Sequence[tuple[str, str]] = ()
+    unsolved: int = 0
     beside: Mapping[str, int] = field(default_factory=dict)
     notes: Sequence[str] = ()
     problem: str = ""

@@ -30,6 +30,8 @@ def found_lines(view: ViewState, texts: Texts) -> list[str]:
             ("found.cameras", contents.cameras),
         ):
             lines.append(texts.listed(key, _counted(counts, texts)))
+    if contents.unsolved:
+        lines.append(texts("found.unsolved", n=contents.unsolved))
     if contents.beside:
         roles = {texts(f"role.{role}"): count for role, count in contents.beside.items()}
         lines.append(texts.listed("found.beside", _counted(roles, texts)))

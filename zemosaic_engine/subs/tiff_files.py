@@ -164,7 +164,7 @@ def _number(tags: Tags, tag: int, default: int = 0) -> int:
 def _layout_of(path: Path, tags: Tags, order: str) -> _Layout:
     height, width, samples = _number(tags, _HEIGHT), _number(tags, _WIDTH), _number(tags, _SAMPLES, 1)
     if min(height, width) < 1 or not 1 <= samples <= 5:
-        raise SubError(path, "it holds no image")
+        raise SubError(path, say("it holds no image"))
     if height * width * samples > MAX_PIXELS:
         raise SubError(
             path,

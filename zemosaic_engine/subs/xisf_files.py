@@ -114,7 +114,7 @@ def _image_element(path: Path) -> ElementTree.Element:
     for element in root.iter():
         if _name(element) == "Image":
             return element
-    raise SubError(path, "it holds no image")
+    raise SubError(path, say("it holds no image"))
 
 
 def _name(element: ElementTree.Element) -> str:
