@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..machine import backend as devices
+from ..sentences import Sentence, say
 from .sky import clipped_median, sky_noise
 
 logger = logging.getLogger("ZeMosaicWorker.grid_mode")
@@ -42,18 +43,22 @@ class Neutral:
     offsets: NDArray[np.float64]
     level: float
 
-    @property
-    def text(self) -> str:
-        """What is done, for a log line."""
+    def told(self, name: str) -> Sentence:
+        """What is done to the image `name`, for a log line."""
         if np.isnan(self.level):
-            return "skipped, the background is unknown"
+            return say("{name}: RGB equalisation skipped, the background is unknown", name=name)
         if self.offsets.any():
             red, green, blue = self.offsets
-            done = f"by offsets {red:+.4g} {green:+.4g} {blue:+.4g} ADU, since the sky is hardly above its noise"
-        else:
-            red, green, blue = self.gains
-            done = f"gains {red:.4f} {green:.4f} {blue:.4f}"
-        return f"{done}, background {self.level:.2f} ADU"
+            return say(
+                "{name}: RGB equalisation by offsets {red:+.4g} {green:+.4g} {blue:+.4g} ADU, since the sky is hardly "
+                "above its noise; background {level:.4g} ADU",
+                name=name, red=red, green=green, blue=blue, level=self.level,
+            )  # fmt: skip
+        red, green, blue = self.gains
+        return say(
+            "{name}: RGB equalisation gains {red:.4f} {green:.4f} {blue:.4f}, background {level:.2f} ADU",
+            name=name, red=red, green=green, blue=blue, level=self.level,
+        )  # fmt: skip
 
     def apply(self, pixels: NDArray[np.float32]) -> None:
         """Change an image (H, W, 3) in place; NaN stays NaN."""
