@@ -159,6 +159,9 @@ def tile_cards(inner: Box, outer: Box, *, source: str = "", infos: Sequence[SubI
             header[keyword + side] = (value, f"box on the canvas, {words}")
     if source:
         header["SOURCE"] = (_ascii(source)[:60], "")
+        told = [info.origin.zero_point for info in infos if info.origin.zero_point is not None]
+        if told:
+            header["MAGZP"] = (told[0].magnitude, f"[mag] zero point, {told[0].keyword} of the file given")
     _add_creator(header)
     return header
 
