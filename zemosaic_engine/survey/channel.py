@@ -60,7 +60,7 @@ _TRANSPARENCY, _GRADIENT_U, _GRADIENT_V, _LEVEL, _DRIFT = range(SESSION_UNKNOWNS
 _CURVATURE = slice(SESSION_UNKNOWNS - SESSION_TERMS, SESSION_UNKNOWNS)
 _PEDESTAL = CAMERA_TERMS - 1  # of the unknowns of a camera, behind `FITTED_TERMS`
 _LEAST_SKY = 0.2  # of what is recorded: a pedestal leaves at least so much, where something is relative to the sky
-_LEAST_LEVEL = 1e-3  # ADU
+_LEAST_LEVEL = 1e-3  # of the sky's noise a pixel, which is the unit of a solve
 _HELD = 1e8  # inverse variance of what is a convention
 _APART, _LEAST_APART = 0.004, 0.0005  # between the gains that stars and structure tell, natural logarithm
 _GUESSES = 4.0  # subs whose worth a guess of a scatter has
@@ -362,7 +362,7 @@ class _Channel:
         above = np.maximum(self.level, _LEAST_SKY * np.abs(self._level))
         scaled = np.abs(above * np.exp(self.log_gain))
         usual = float(np.median(scaled)) if scaled.size else 1.0
-        return np.maximum(scaled, max(0.05 * usual, 1e-3))
+        return np.maximum(scaled, max(0.05 * usual, _LEAST_LEVEL))
 
     # --- the linear system
 
