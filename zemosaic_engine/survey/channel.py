@@ -142,6 +142,8 @@ class ChannelAnswer:
     stars : ndarray of int64, shape (N,)
     residual : ndarray of float64, shape (N,)
         Scatter of each sub's cells in units of their errors; NaN without cells.
+    unevenness : ndarray of float64, shape (N, 2)
+        How much the light of each sub varies over its field, natural logarithm, and its significance in sigma.
     scatter_before, scatter_after : float
         Of bright stars' log fluxes, with gains from exposure time alone and with these; NaN without any.
     sky_scatter_adu, sky_scatter_sigma : float
@@ -166,6 +168,7 @@ class ChannelAnswer:
     pedestal_error: NDArray[np.float64]
     stars: NDArray[np.int64]
     residual: NDArray[np.float64]
+    unevenness: NDArray[np.float64]
     scatter_before: float
     scatter_after: float
     sky_scatter_adu: float
@@ -683,6 +686,7 @@ class _Channel:
             np.where(self._known_pedestal, 0.0, np.hypot(np.sqrt(spread.of_pattern[:, _PEDESTAL]), self._mistaken())),
             np.bincount(self.stars.sub[self.stars.told], minlength=run.subs),
             self.cells.scatter_of_subs(left, freedom, self.log_gain, run.subs),
+            self.stars.unevenness(solved.residual[:first], run.subs),
             self.stars.scatter(-self.base, np.ones(light.size)),
             self.stars.scatter(self.log_gain, light),
             self.cells.scatter(left, freedom) * factor,

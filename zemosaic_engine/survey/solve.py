@@ -21,7 +21,7 @@ from .cells import CellReports, coarsened, match_cells
 from .channel import ChannelAnswer, PedestalPrior, Run, relative_exposure, solve_channel
 from .colour import GainMessage, exchange
 from .elimination import SUB_UNKNOWNS, group_subs
-from .health import far_from_session, far_residuals
+from .health import far_from_session, far_residuals, of_another_unit, uneven_light
 from .measurements import SubMeasurement
 from .pedestal import joint_pedestals, unknown_pedestals
 from .stars import StarReports, match_stars
@@ -159,13 +159,18 @@ def solve_survey(
 
 def _solve(subs: Sequence[SubMeasurement], reasons: list[str], options: _Options) -> SurveySolution:
     """Solve, leave out what turns out to be far from the others, and solve again."""
-    kept = [number for number, reason in enumerate(reasons) if not reason]
-    for number, reason in zip(kept, far_from_session([subs[i] for i in kept], options.max_deviation), strict=True):
-        reasons[number] = reason
+    for look in (of_another_unit, lambda chosen: far_from_session(chosen, options.max_deviation)):
+        kept = [number for number, reason in enumerate(reasons) if not reason]
+        for number, reason in zip(kept, look([subs[i] for i in kept]), strict=True):
+            reasons[number] = reason
     problem, answers = _solve_used(subs, reasons, options)
     if options.max_deviation > 0.0:
         used = [i for i, reason in enumerate(reasons) if not reason]
         late = far_residuals([_worst(answers, place) for place in range(len(used))], options.max_deviation)
+        uneven = uneven_light(np.array([a.unevenness for a in answers]), options.max_deviation)
+        late = [first or second for first, second in zip(uneven, late, strict=True)]
+        if all(late):
+            late = [""] * len(late)
         if any(late):
             for number, reason in zip(used, late, strict=True):
                 reasons[number] = reason
