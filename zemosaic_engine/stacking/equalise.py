@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..photometry.neutral import equalize_rgb_medians_inplace, neutral_gains
+from ..photometry.neutral import make_neutral, neutral_of
 from ..photometry.sky import clipped_median
 from ..run.run import Run
 from ..survey.calibrate import CalibratedSubs
@@ -25,7 +25,7 @@ class RgbEqualiser:
 
     def __init__(self, run: Run, subs: CalibratedSubs) -> None:
         self._reporter, self._is_wanted = run.reporter, run.settings.grid_rgb_equalize
-        self._on_one_scale, self._background = subs.on_one_scale, subs.background
+        self._on_one_scale, self._background, self._noise = subs.on_one_scale, subs.background, subs.noise
 
     def equalise(self, name: str, tile: WeightedImage) -> None:
         """Equalise a tile in place; its weights follow its gains."""
@@ -37,13 +37,11 @@ class RgbEqualiser:
             return
         if self._on_one_scale:
             if self._background is None:
-                levels = [clipped_median(tile.pixels[..., channel])[0] for channel in range(3)]
-                self._background = np.array(levels)
-            red, green, blue, level = neutral_gains(self._background)
-            tile.pixels[...] *= np.array((red, green, blue), dtype=np.float32)
+                self._background = np.array([clipped_median(tile.pixels[..., channel])[0] for channel in range(3)])
+            noise = self._noise if self._noise is not None else np.full(3, np.nan)
+            neutral = neutral_of(self._background, noise)
+            neutral.apply(tile.pixels)
         else:
-            red, green, blue, level = equalize_rgb_medians_inplace(tile.pixels, tile.coverage)
-        tile.weight[...] /= np.square(np.array((red, green, blue), dtype=np.float32))
-        self._reporter.log(
-            f"[GRID] {name}: RGB equalisation gains {red:.4f} {green:.4f} {blue:.4f}, background {level:.2f} ADU"
-        )
+            neutral = make_neutral(tile.pixels, tile.coverage)
+        tile.weight[...] /= np.square(neutral.gains.astype(np.float32))
+        self._reporter.log(f"[GRID] {name}: RGB equalisation {neutral.text()}")

@@ -34,6 +34,8 @@ class CalibratedSubs:
         The subs that must not be stacked, by their number.
     background : ndarray of float64, shape (C,), or None
         Sky of the run on the common scale, from which the RGB equalisation of all tiles is made.
+    noise : ndarray of float64, shape (C,), or None
+        Sky noise a pixel of the usual sub, ADU.
     sky : SkyMap or None
         The same over the canvas; None where subs are not calibrated one by one, or show no sky.
     levels : SkyLevels or None
@@ -43,6 +45,7 @@ class CalibratedSubs:
     calibrations: Sequence[SubCalibration | None] = ()
     rejected: Mapping[int, SubError] = field(default_factory=dict)
     background: NDArray[np.float64] | None = None
+    noise: NDArray[np.float64] | None = None
     sky: SkyMap | None = None
     levels: SkyLevels | None = None
 
@@ -83,7 +86,8 @@ def calibrate_subs(run: Run, measured: MeasuredSubs) -> CalibratedSubs:
     calibrations: list[SubCalibration | None] = [None] * len(run.subs)
     for number, calibration in zip(measured.measurements, solution.calibrations, strict=True):
         calibrations[number] = calibration
-    return replace(_with_sky(run, calibrations, measured), background=solution.background)
+    noise = np.nanmedian([measurement.noise for measurement in measured.measurements.values()], axis=0)
+    return replace(_with_sky(run, calibrations, measured), background=solution.background, noise=noise)
 
 
 def _starless(infos: Sequence[SubInfo], stars: Mapping[int, int]) -> dict[int, SubError]:
