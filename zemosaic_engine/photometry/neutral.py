@@ -120,7 +120,7 @@ def neutral_of(levels: Sequence[float] | NDArray[np.float64], noise: Sequence[fl
     low, high = _RGB_GAIN_RANGE
     if bool((found > np.maximum(least, 0.0)).all()) and all(low <= target / level <= high for level in found):
         return Neutral(target / found, np.zeros(3), target)
-    if bool((np.abs(found) <= np.maximum(least, np.abs(target))).all()) and (np.abs(found) <= least).any():
+    if bool((found >= -least).all()) and bool((found <= least).any()):
         return Neutral(np.ones(3), target - found, target)
     logger.info("[GRID] RGB equalisation skipped: background levels %s cannot be brought together", levels)
     return Neutral(np.ones(3), np.zeros(3), float("nan"))

@@ -34,20 +34,20 @@ class CalibratedSubs:
         The subs that must not be stacked, by their number.
     background : ndarray of float64, shape (C,), or None
         Sky of the run on the common scale, from which the RGB equalisation of all tiles is made.
-    noise : ndarray of float64, shape (C,), or None
-        Sky noise a pixel of the usual sub, ADU.
     sky : SkyMap or None
         The same over the canvas; None where subs are not calibrated one by one, or show no sky.
     levels : SkyLevels or None
         Sky levels of the subs before calibration, where they were measured.
+    noise : ndarray of float64, shape (C,), or None
+        Sky noise a pixel of the usual sub, ADU.
     """
 
     calibrations: Sequence[SubCalibration | None] = ()
     rejected: Mapping[int, SubError] = field(default_factory=dict)
     background: NDArray[np.float64] | None = None
-    noise: NDArray[np.float64] | None = None
     sky: SkyMap | None = None
     levels: SkyLevels | None = None
+    noise: NDArray[np.float64] | None = None
 
     @property
     def on_one_scale(self) -> bool:
