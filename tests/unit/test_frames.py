@@ -351,7 +351,7 @@ def test_borders_of_zeros_around_a_sky_of_zero(tmp_path, dtype, bayer):
     border[:, :20] = True
     assert np.isnan(pixels[border]).all()
     scattered = dtype == np.int16  # noise that was rounded to zero stays
-    assert np.isnan(pixels[~border]).mean() <= (0.02 if scattered else 0.0)
+    assert np.isnan(pixels[~border]).mean() <= (0.03 if scattered else 0.0)
 
 
 def test_a_sky_clipped_at_zero_keeps_its_zeros(tmp_path):
