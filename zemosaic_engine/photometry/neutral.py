@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..machine import backend as devices
+from ..sentences import say
 from .sky import clipped_median, sky_noise
 
 logger = logging.getLogger("ZeMosaicWorker.grid_mode")
@@ -42,16 +43,26 @@ class Neutral:
         if np.any(self.offsets != 0.0):
             pixels += self.offsets.astype(np.float32)
 
-    def text(self) -> str:
+    def told(self) -> str:
         """What was done, for the log."""
+        red, green, blue = self.gains
         if np.any(self.offsets != 0.0):
             red, green, blue = self.offsets
-            return (
-                f"offsets {red:+.4g} {green:+.4g} {blue:+.4g} ADU, because the sky is too near its noise for gains, "
-                f"background {self.level:.4g} ADU"
+            return say(
+                "offsets {red:+.4g} {green:+.4g} {blue:+.4g} ADU, because the sky is too near its noise for gains, "
+                "background {level:.4g} ADU",
+                red=red,
+                green=green,
+                blue=blue,
+                level=self.level,
             )
-        red, green, blue = self.gains
-        return f"gains {red:.4f} {green:.4f} {blue:.4f}, background {self.level:.2f} ADU"
+        return say(
+            "gains {red:.4f} {green:.4f} {blue:.4f}, background {level:.2f} ADU",
+            red=red,
+            green=green,
+            blue=blue,
+            level=self.level,
+        )
 
 
 def equalize_rgb_medians_inplace(
