@@ -15,7 +15,7 @@ from zemosaic_engine.events import CancelToken, Reporter, Sink
 from zemosaic_engine.mosaic.assemble import assemble
 from zemosaic_engine.mosaic.deliver import deliver
 from zemosaic_engine.photometry.coverage_renorm import coverage_renorm
-from zemosaic_engine.photometry.neutral import make_neutral
+from zemosaic_engine.photometry.neutral import neutralise
 from zemosaic_engine.photometry.sky import clipped_median, sky_noise
 from zemosaic_engine.photometry.stars import starless_pixels
 from zemosaic_engine.resume.checkpoints import Checkpoints
@@ -112,9 +112,9 @@ def _apply_phase5_post_stack_pipeline(mosaic: WeightedImage, settings: GridSetti
     brighter than its noise: nothing of a linear image is cut off.
     """
     if mosaic.pixels.shape[2] == 3 and settings.grid_rgb_equalize:
-        neutral = make_neutral(mosaic.pixels, mosaic.coverage)
-        mosaic.weight[...] /= np.square(neutral.gains.astype(np.float32))
-        reporter.log(say("Phase 5: RGB equalisation {what}", what=neutral.told()))
+        found = neutralise(mosaic.pixels, mosaic.coverage)
+        mosaic.weight[...] /= np.square(found.gains.astype(np.float32))
+        reporter.log(found.told("Phase 5"))
     noise = sky_noise(mosaic.pixels)
     lowest = [
         clipped_median(mosaic.pixels[..., channel])[0] - _BLACK_SIGMA * float(np.nan_to_num(noise[channel]))

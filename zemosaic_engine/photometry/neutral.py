@@ -1,4 +1,9 @@
-"""The background of a colour image becomes grey: by one gain a channel, or by one offset where the sky is too dim."""
+"""The background of a colour image becomes grey: by one gain a channel, or where there is hardly a sky, by one offset.
+
+Gains change the colours of stars by what a pedestal, a dark frame or a subtracted sky did to the level of the
+background. They are right where the level is that of the sky's light, far above its noise; else a channel would be
+multiplied by whatever is left, and stars with it.
+"""
 
 from __future__ import annotations
 
@@ -10,82 +15,76 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..machine import backend as devices
-from ..sentences import say
+from ..sentences import Sentence, say
 from .sky import clipped_median, sky_noise
 
 logger = logging.getLogger("ZeMosaicWorker.grid_mode")
 
 _RGB_GAIN_RANGE = (0.1, 10.0)
-_HEALTHY_SIGMA = 3.0  # of the sky noise of one exposure: what is left of a pedestal is no larger
+#: Level of the sky over the noise of a pixel of a single sub, below which it is not light of the sky: photons alone
+#: leave as much from 9 electrons on.
+_HEALTHY = 3.0
 
 
 @dataclass(frozen=True)
 class Neutral:
-    """What makes the background of a colour image grey: ``pixels * gains + offsets``.
+    """How a background becomes neutral: ``pixels * gains + offsets``.
 
     Attributes
     ----------
     gains : ndarray of float64, shape (3,)
     offsets : ndarray of float64, shape (3,)
-        In ADU. Either all gains are 1, or all offsets 0.
+        In ADU.
     level : float
-        The background that all channels have then; NaN if nothing was found that brings them together.
+        Of all channels afterwards, in ADU; NaN where nothing is done.
     """
 
     gains: NDArray[np.float64]
     offsets: NDArray[np.float64]
     level: float
 
-    def apply(self, pixels: NDArray[np.float32]) -> None:
-        """Make an image (..., 3) neutral, in place."""
-        if np.any(self.gains != 1.0):
-            pixels *= self.gains.astype(np.float32)
-        if np.any(self.offsets != 0.0):
-            pixels += self.offsets.astype(np.float32)
-
-    def told(self) -> str:
-        """What was done, for the log."""
-        red, green, blue = self.gains
-        if np.any(self.offsets != 0.0):
+    def told(self, name: str) -> Sentence:
+        """What is done to the image `name`, for a log line."""
+        if np.isnan(self.level):
+            return say("{name}: RGB equalisation skipped, the background is unknown", name=name)
+        if self.offsets.any():
             red, green, blue = self.offsets
             return say(
-                "offsets {red:+.4g} {green:+.4g} {blue:+.4g} ADU, because the sky is too near its noise for gains, "
-                "background {level:.4g} ADU",
-                red=red,
-                green=green,
-                blue=blue,
-                level=self.level,
-            )
+                "{name}: RGB equalisation by offsets {red:+.4g} {green:+.4g} {blue:+.4g} ADU, since the sky is hardly "
+                "above its noise; background {level:.4g} ADU",
+                name=name, red=red, green=green, blue=blue, level=self.level,
+            )  # fmt: skip
+        red, green, blue = self.gains
         return say(
-            "gains {red:.4f} {green:.4f} {blue:.4f}, background {level:.2f} ADU",
-            red=red,
-            green=green,
-            blue=blue,
-            level=self.level,
-        )
+            "{name}: RGB equalisation gains {red:.4f} {green:.4f} {blue:.4f}, background {level:.2f} ADU",
+            name=name, red=red, green=green, blue=blue, level=self.level,
+        )  # fmt: skip
+
+    def apply(self, pixels: NDArray[np.float32]) -> None:
+        """Change an image (H, W, 3) in place; NaN stays NaN."""
+        if not np.isnan(self.level):
+            pixels *= self.gains.astype(np.float32)
+            pixels += self.offsets.astype(np.float32)
 
 
 def equalize_rgb_medians_inplace(
     img: NDArray[np.float32], coverage: NDArray | None = None
 ) -> tuple[float, float, float, float]:
-    """Make the background of a stacked colour tile neutral, in place, by one gain a channel.
-
-    Where the background of a channel is within three sigma of the noise of one exposure, a factor would multiply the
-    stars by what is left of a pedestal; the channels are brought together by offsets then.
+    """Make the background of a stacked colour tile neutral, in place.
 
     Parameters
     ----------
     img : ndarray of float32, shape (H, W, 3)
         In ADU; NaN stays NaN.
     coverage : ndarray, shape (H, W) or (H, W, 3), optional
-        Only pixels with coverage count; it also tells how many exposures are in a pixel.
+        Only pixels with coverage count.
 
     Returns
     -------
     gain_r, gain_g, gain_b, target : float
-        The gains applied, and the background level in ADU that all channels have now: the
-        middle one of the three. Gains are 1 where offsets were applied; the level is NaN too where a background
-        is missing, or so far below zero that nothing brings it to the others.
+        The gains applied, and the background level in ADU that all channels have now: the middle one of the three.
+        Gains are 1 where a background is not well above the noise of a sub: such a tile is made neutral by offsets. The
+        level is NaN where a background is missing, and the image is left as it is.
 
     Raises
     ------
@@ -94,44 +93,50 @@ def equalize_rgb_medians_inplace(
     ValueError
         If `img` is not a colour image.
     """
-    neutral = make_neutral(img, coverage)
-    red, green, blue = neutral.gains
-    return float(red), float(green), float(blue), neutral.level
+    found = neutralise(img, coverage)
+    red, green, blue = (float(gain) for gain in found.gains)
+    return red, green, blue, found.level
 
 
-def make_neutral(img: NDArray[np.float32], coverage: NDArray | None = None) -> Neutral:
-    """Do what `equalize_rgb_medians_inplace` does, and return all of it."""
+def neutralise(img: NDArray[np.float32], coverage: NDArray | None = None) -> Neutral:
+    """As `equalize_rgb_medians_inplace`; tells what was done."""
     devices.require_numpy(img, "img")
     if img.ndim != 3 or img.shape[2] != 3:
         raise ValueError(f"RGB equalisation needs an (H, W, 3) image, not {img.shape}")
     valid = np.isfinite(img).all(axis=2)
     depth = 1.0
     if coverage is not None:
-        covered = np.asarray(coverage)
-        valid &= (covered > 0).all(axis=2) if covered.ndim == 3 else covered > 0
-        counts = covered[covered > 0]
-        depth = float(np.median(counts)) if counts.size else 1.0
+        counts = np.asarray(coverage)
+        counts = counts.min(axis=2) if counts.ndim == 3 else counts
+        valid &= counts > 0
+        depth = float(np.median(counts[valid])) if valid.any() else 1.0
     levels = [clipped_median(img[..., channel][valid])[0] for channel in range(3)]
-    neutral = neutral_of(levels, sky_noise(img) * np.sqrt(depth))
-    neutral.apply(img)
-    return neutral
+    # The noise of a stack is that of its subs over the root of their number.
+    found = neutral(levels, sky_noise(img) * np.sqrt(max(1.0, depth)))
+    if np.isnan(found.level):
+        logger.info("[GRID] RGB equalisation skipped: background levels %s cannot be brought together", levels)
+    found.apply(img)
+    return found
 
 
-def neutral_of(levels: Sequence[float] | NDArray[np.float64], noise: Sequence[float] | NDArray[np.float64]) -> Neutral:
-    """What brings three background levels to the middle one.
+def neutral(levels: Sequence[float] | NDArray[np.float64], noise: Sequence[float] | NDArray[np.float64]) -> Neutral:
+    """How three background levels come to the middle one.
 
     Parameters
     ----------
-    levels, noise : sequence of three float
-        Background in ADU, and its noise a pixel in one exposure; NaN noise counts as none.
+    levels : sequence of float
+        In ADU.
+    noise : sequence of float
+        Noise of the sky a pixel of a single sub, in the same ADU; NaN where unknown.
     """
-    found = np.asarray(levels, dtype=np.float64)
-    least = _HEALTHY_SIGMA * np.nan_to_num(np.asarray(noise, dtype=np.float64))
-    target = float(np.median(found))
+    level, target = np.asarray(levels, dtype=np.float64), float(np.median(levels))
+    one, nothing = np.ones(3), np.zeros(3)
+    if not np.isfinite(level).all():
+        return Neutral(one, nothing, float("nan"))
+    least = _HEALTHY * np.nan_to_num(np.asarray(noise, dtype=np.float64))
     low, high = _RGB_GAIN_RANGE
-    if bool((found > np.maximum(least, 0.0)).all()) and all(low <= target / level <= high for level in found):
-        return Neutral(target / found, np.zeros(3), target)
-    if bool((found >= -least).all()) and bool((found <= least).any()):
-        return Neutral(np.ones(3), target - found, target)
-    logger.info("[GRID] RGB equalisation skipped: background levels %s cannot be brought together", levels)
-    return Neutral(np.ones(3), np.zeros(3), float("nan"))
+    with np.errstate(divide="ignore"):
+        gains = target / level
+    if (level > 0.0).all() and (level >= least).all() and (gains >= low).all() and (gains <= high).all():
+        return Neutral(gains, nothing, target)
+    return Neutral(one, target - level, target)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..photometry.neutral import make_neutral, neutral_of
-from ..photometry.sky import clipped_median
+from ..photometry.neutral import neutral, neutralise
+from ..photometry.sky import clipped_median, sky_noise
 from ..run.run import Run
 from ..sentences import say
 from ..survey.calibrate import CalibratedSubs
@@ -38,11 +38,12 @@ class RgbEqualiser:
             return
         if self._on_one_scale:
             if self._background is None:
-                self._background = np.array([clipped_median(tile.pixels[..., channel])[0] for channel in range(3)])
-            noise = self._noise if self._noise is not None else np.full(3, np.nan)
-            neutral = neutral_of(self._background, noise)
-            neutral.apply(tile.pixels)
+                levels = [clipped_median(tile.pixels[..., channel])[0] for channel in range(3)]
+                self._background = np.array(levels)
+            noise = sky_noise(tile.pixels) if self._noise is None else self._noise
+            found = neutral(self._background, noise)
+            found.apply(tile.pixels)
         else:
-            neutral = make_neutral(tile.pixels, tile.coverage)
-        tile.weight[...] /= np.square(neutral.gains.astype(np.float32))
-        self._reporter.log(say("{name}: RGB equalisation {what}", name=name, what=neutral.told()))
+            found = neutralise(tile.pixels, tile.coverage)
+        tile.weight[...] /= np.square(found.gains.astype(np.float32))
+        self._reporter.log(found.told(name))

@@ -37,18 +37,18 @@ class CalibratedSubs:
         Sky of the run on the common scale, from which the RGB equalisation of all tiles is made.
     sky : SkyMap or None
         The same over the canvas; None where subs are not calibrated one by one, or show no sky.
+    noise : ndarray of float64, shape (C,), or None
+        Sky noise a pixel of the usual sub on the common scale.
     levels : SkyLevels or None
         Sky levels of the subs before calibration, where they were measured.
-    noise : ndarray of float64, shape (C,), or None
-        Sky noise a pixel of the usual sub, ADU.
     """
 
     calibrations: Sequence[SubCalibration | None] = ()
     rejected: Mapping[int, SubError] = field(default_factory=dict)
     background: NDArray[np.float64] | None = None
+    noise: NDArray[np.float64] | None = None
     sky: SkyMap | None = None
     levels: SkyLevels | None = None
-    noise: NDArray[np.float64] | None = None
 
     @property
     def on_one_scale(self) -> bool:
@@ -87,8 +87,7 @@ def calibrate_subs(run: Run, measured: MeasuredSubs) -> CalibratedSubs:
     calibrations: list[SubCalibration | None] = [None] * len(run.subs)
     for number, calibration in zip(measured.measurements, solution.calibrations, strict=True):
         calibrations[number] = calibration
-    noise = np.nanmedian([measurement.noise for measurement in measured.measurements.values()], axis=0)
-    return replace(_with_sky(run, calibrations, measured), background=solution.background, noise=noise)
+    return replace(_with_sky(run, calibrations, measured), background=solution.background)
 
 
 def _starless(infos: Sequence[SubInfo], stars: Mapping[int, int]) -> dict[int, SubError]:
@@ -142,4 +141,14 @@ def _with_sky(run: Run, calibrations: Sequence[SubCalibration | None], measured:
     side = cell_side_px(run.subs, run.canvas)
     sky = run.interruptibly(lambda: sky_map(measured.measurements, calibrations, side, run.canvas.shape))
     levels = sky_levels(measured.measurements, side, run.canvas.shape[1])
-    return CalibratedSubs(calibrations, rejected, None if sky is None else sky.median, sky, levels)
+    background = None if sky is None else sky.median
+    return CalibratedSubs(calibrations, rejected, background, _usual_noise(measured, calibrations), sky, levels)
+
+
+def _usual_noise(measured: MeasuredSubs, calibrations: Sequence[SubCalibration | None]) -> NDArray[np.float64] | None:
+    """Median over the subs of the sky noise a pixel, on the common scale; None without any."""
+    noises = [
+        one.noise * (1.0 if (calibration := calibrations[number]) is None else calibration.gain)
+        for number, one in measured.measurements.items()
+    ]
+    return np.nanmedian(noises, axis=0) if np.isfinite(noises).any() else None
