@@ -512,7 +512,7 @@ def _quiet_libraries(sink: Sink) -> Iterator[None]:
     """Warnings of libraries become DEBUG lines instead of noise between ours."""
 
     def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any) -> None:
-        sink(LogLine(f"{Path(filename).name}:{lineno}: {category.__name__}: {message}", "DEBUG"))
+        sink(LogLine(f"{Path(filename).name}:{lineno}: {category.__name__}: {message}", "DEBUG", source=""))
 
     with warnings.catch_warnings():
         import astropy  # noqa: F401  (its logger takes over showwarning when it is imported)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..catalogues.reference import read_catalogue
 from ..errors import SettingsError
+from ..sentences import say
 from .healpix import cells_touching
 from .star_zones import StarList, joined, separation_deg
 
@@ -117,10 +118,14 @@ class AstapCatalogue:
         except FileNotFoundError:
             return joined([])
         except OSError as error:
-            raise SettingsError(f"The star catalogue {path} cannot be read: {error.strerror or error}.") from error
+            raise SettingsError(
+                say("The star catalogue {path} cannot be read: {why}.", path=path, why=error.strerror or error)
+            ) from error
         size = data[_ASTAP_HEADER - 1] if len(data) >= _ASTAP_HEADER else 0
         if size not in (5, 6):
-            raise SettingsError(f"{path} is no star database that ASTAP solves with: its records have {size} bytes.")
+            raise SettingsError(
+                say("{path} is no star database that ASTAP solves with: its records have {n} bytes.", path=path, n=size)
+            )
         whole = (len(data) - _ASTAP_HEADER) // size * size
         record = np.frombuffer(data, np.uint8, whole, _ASTAP_HEADER).reshape(-1, size).astype(np.int64)
         ra = record[:, 0] | record[:, 1] << 8 | record[:, 2] << 16
@@ -199,17 +204,19 @@ def _siril_file(path: Path) -> tuple[int, NDArray[np.uint32], int, NDArray[np.vo
         size = path.stat().st_size
         _, _, level, kind, chunked, _, _, first, last, _ = _SIRIL_HEADER.unpack(header)
         if kind != _ASTROMETRIC or level > 12:
-            raise SettingsError(f"{path} is not the astrometric catalogue of Siril, format 1.0.")
+            raise SettingsError(say("{path} is not the astrometric catalogue of Siril, format 1.0.", path=path))
         cells = last - first + 1 if chunked else 12 << 2 * level
         ends = np.fromfile(path, "<u4", cells, offset=_SIRIL_HEADER.size)
         begins_at = _SIRIL_HEADER.size + 4 * cells
         if ends.size != cells or size < begins_at + int(ends[-1]) * _SIRIL_STAR.itemsize:
-            raise SettingsError(f"The star catalogue {path} is not whole; download it again.")
+            raise SettingsError(say("The star catalogue {path} is not whole; download it again.", path=path))
         stars = np.memmap(path, _SIRIL_STAR, "r", begins_at, (int(ends[-1]),))
     except struct.error as error:
-        raise SettingsError(f"The star catalogue {path} is not whole; download it again.") from error
+        raise SettingsError(say("The star catalogue {path} is not whole; download it again.", path=path)) from error
     except OSError as error:
-        raise SettingsError(f"The star catalogue {path} cannot be read: {error.strerror or error}.") from error
+        raise SettingsError(
+            say("The star catalogue {path} cannot be read: {why}.", path=path, why=error.strerror or error)
+        ) from error
     return level, ends, first if chunked else 0, stars
 
 
@@ -265,12 +272,15 @@ def open_catalogues(folder: str) -> Sequence[Catalogue]:
         return [catalogue for place in _usual_places() for catalogue in _catalogues_in(place, tables=False)]
     place = Path(folder).expanduser()
     if not place.is_dir():
-        raise SettingsError(f"The folder of star catalogues {place} is not there.")
+        raise SettingsError(say("The folder of star catalogues {path} is not there.", path=place))
     found = _catalogues_in(place, tables=True)
     if not found:
         raise SettingsError(
-            f"The folder {place} holds no star catalogue that is known here: ASTAP's .1476 or .290 files, Siril's "
-            "siril_cat_healpix8_astro.dat, or tables in .csv, .ecsv or .fits."
+            say(
+                "The folder {path} holds no star catalogue that is known here: ASTAP's .1476 or .290 "
+                "files, Siril's siril_cat_healpix8_astro.dat, or tables in .csv, .ecsv or .fits.",
+                path=place,
+            )
         )
     return found
 

@@ -10,6 +10,7 @@ from astropy.io import fits
 from ..errors import SubError
 from ..fits.headers import CardValue
 from ..fits.writer import atomic_path
+from ..sentences import say
 from ..subs.faults import read_guarded
 from ..subs.frames import UnsolvedSub
 from ..subs.image_files import Kind, kind_of
@@ -49,7 +50,7 @@ def _copied(sub: UnsolvedSub, cards: Mapping[str, CardValue], temporary: Path) -
     try:
         source = fits.open(sub.path, memmap=False, do_not_scale_image_data=True, ignore_missing_simple=True)
     except OSError as error:
-        raise SubError(sub.path, f"it cannot be read: {error.strerror or error}") from error
+        raise SubError(sub.path, say("it cannot be read: {why}", why=error.strerror or error)) from error
     with source as hdus:
         header = hdus[sub.hdu].header
         for keyword in [name for name in header if is_wcs_card(name)]:

@@ -16,6 +16,7 @@ from ..fits.headers import CardValue, HeaderCards
 from ..machine.threads import run_all, run_interruptibly, thread_count
 from ..names import shown_name
 from ..resume.fingerprints import file_digest
+from ..sentences import say
 from ..settings import GridSettings
 from ..subs.faults import read_guarded
 from ..subs.folder import FoundSubs
@@ -111,7 +112,7 @@ class PlateSolver:
                 return SolvedSub(sub, info, "kept", kept.stars, kept.rms_px, cards=kept.cards)
             stars = stars_of_sub(sub)
         except OSError as error:
-            why = SubError(sub.path, f"it cannot be read: {error.strerror or error}")
+            why = SubError(sub.path, say("it cannot be read: {why}", why=error.strerror or error))
             return SolvedSub(sub, None, error=why)
         except SubError as error:
             return SolvedSub(sub, None, error=error)
@@ -156,11 +157,14 @@ def _with_types(cards: dict[str, CardValue]) -> dict[str, CardValue]:
 
 def _unsolvable(sub: UnsolvedSub, field: StarField) -> SubError:
     if len(field) < LEAST_STARS:
-        return SubError(sub.path, f"it has no plate solution, and {len(field)} stars are too few to find one")
+        return SubError(sub.path, say("it has no plate solution, and {n} stars are too few to find one", n=len(field)))
     return SubError(
         sub.path,
-        f"it has no plate solution, and none was found by its {len(field)} stars; write RA, DEC, FOCALLEN and XPIXSZ "
-        "into its header, or solve it with another program",
+        say(
+            "it has no plate solution, and none was found by its {n} stars; write RA, DEC, FOCALLEN and "
+            "XPIXSZ into its header, or solve it with another program",
+            n=len(field),
+        ),
     )
 
 
@@ -315,14 +319,14 @@ def solve_found(
     again = [as_unsolved(info) for info in found.infos] if anew else []
     subs = sorted([*found.unsolved, *again], key=time_order)
     known = () if anew else found.infos
-    reporter.log(f"[GRID] {len(subs)} subs are to be plate-solved by {solver.describe()}")
+    reporter.log(say("{n} subs are to be plate-solved by {describe}", n=len(subs), describe=solver.describe()))
     solved = solve_subs(subs, solver, reporter, cancel, known=known, anew=anew, threads=settings.threads)
-    reporter.log(f"[GRID] Plate solving: {outcome_text(solved)}")
+    reporter.log(say("Plate solving: {solved}", solved=outcome_text(solved)))
     infos = {info.path: info for info in found.infos}
     kept = [result.sub.path for result in solved if result.info is None and result.sub.path in infos]
     if kept:
         reporter.log(
-            f"[GRID] {len(kept)} subs keep the solution of their header: none was found by their stars", "WARN"
+            say("{n} subs keep the solution of their header: none was found by their stars", n=len(kept)), "WARN"
         )
     infos |= {result.info.path: result.info for result in solved if result.info is not None}
     lost = [r.error for r in solved if r.error is not None and r.sub.path not in infos]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..errors import SubError
 from ..photometry.calibration import SubCalibration
 from ..run.run import Run
+from ..sentences import say
 from ..subs.frames import SubInfo
 from .health import starless_subs
 from .measure import MeasuredSubs, cell_side_px
@@ -36,6 +37,8 @@ class CalibratedSubs:
         Sky of the run on the common scale, from which the RGB equalisation of all tiles is made.
     sky : SkyMap or None
         The same over the canvas; None where subs are not calibrated one by one, or show no sky.
+    noise : ndarray of float64, shape (C,), or None
+        Sky noise a pixel of the usual sub on the common scale.
     levels : SkyLevels or None
         Sky levels of the subs before calibration, where they were measured.
     """
@@ -43,6 +46,7 @@ class CalibratedSubs:
     calibrations: Sequence[SubCalibration | None] = ()
     rejected: Mapping[int, SubError] = field(default_factory=dict)
     background: NDArray[np.float64] | None = None
+    noise: NDArray[np.float64] | None = None
     sky: SkyMap | None = None
     levels: SkyLevels | None = None
 
@@ -92,10 +96,16 @@ def _starless(infos: Sequence[SubInfo], stars: Mapping[int, int]) -> dict[int, S
     Decided once for the run, before the first tile, so that it does not depend on the tiles.
     """
     numbers, counts = list(stars), list(stars.values())
-    reason = "it shows {} stars where the usual sub shows {:.0f}: clouds, or no light at all"
+
+    def reason(stars: int) -> str:
+        return say(
+            "it shows {stars} stars where the usual sub shows {usual:.0f}: clouds, or no light at all",
+            stars=stars,
+            usual=np.median(counts),
+        )
+
     return {
-        numbers[index]: SubError(infos[numbers[index]].path, reason.format(counts[index], np.median(counts)))
-        for index in starless_subs(counts)
+        numbers[index]: SubError(infos[numbers[index]].path, reason(counts[index])) for index in starless_subs(counts)
     }
 
 
@@ -131,4 +141,14 @@ def _with_sky(run: Run, calibrations: Sequence[SubCalibration | None], measured:
     side = cell_side_px(run.subs, run.canvas)
     sky = run.interruptibly(lambda: sky_map(measured.measurements, calibrations, side, run.canvas.shape))
     levels = sky_levels(measured.measurements, side, run.canvas.shape[1])
-    return CalibratedSubs(calibrations, rejected, None if sky is None else sky.median, sky, levels)
+    background = None if sky is None else sky.median
+    return CalibratedSubs(calibrations, rejected, background, _usual_noise(measured, calibrations), sky, levels)
+
+
+def _usual_noise(measured: MeasuredSubs, calibrations: Sequence[SubCalibration | None]) -> NDArray[np.float64] | None:
+    """Median over the subs of the sky noise a pixel, on the common scale; None without any."""
+    noises = [
+        one.noise * (1.0 if (calibration := calibrations[number]) is None else calibration.gain)
+        for number, one in measured.measurements.items()
+    ]
+    return np.nanmedian(noises, axis=0) if np.isfinite(noises).any() else None
