@@ -14,6 +14,7 @@ import numpy as np
 
 from zemosaic_engine.canvas.plan import CanvasPlan
 from zemosaic_engine.canvas.pointings import lay_out_pointings
+from zemosaic_engine.canvas.tile_layout import TileLayout
 from zemosaic_engine.catalogues.reference import chosen_catalogue
 from zemosaic_engine.events import CancelToken, Event, LogLine, Sink, Teller
 from zemosaic_engine.machine.threads import run_interruptibly
@@ -28,6 +29,7 @@ from zemosaic_engine.photometry.stars import starless_pixels
 from zemosaic_engine.run.prepare import plan_request
 from zemosaic_engine.run.request import GridOutcome, GridRequest
 from zemosaic_engine.settings import GridSettings
+from zemosaic_engine.stacking.replan import stack_usable
 from zemosaic_engine.stacking.stack_tiles import stack_tiles
 from zemosaic_engine.tiles.match import match_tiles
 
@@ -86,16 +88,16 @@ def build_mosaic(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridO
 
 def _build(request: GridRequest, tell: Teller, cancel: CancelToken) -> GridOutcome:
     tell.phase(0)
-    settings, canvas = request.settings, cast(CanvasPlan, request.canvas)
+    settings = request.settings
     catalogue = chosen_catalogue(settings, request.infos[0].channels)
-    layouts = run_interruptibly(
-        lambda: lay_out_pointings(
-            request.infos, settings.pointing_radius_fov, canvas.pixel_scale_arcsec, settings.max_canvas_mpx
-        ),
-        cancel,
-    )
     tell.phase(1)
-    stacked = stack_tiles(request, canvas, tell, cancel, layouts)
+    request, stacked = stack_usable(
+        request,
+        lambda asked: stack_tiles(asked, tell, cancel, _pointings_of(asked, cancel)),
+        lambda asked: plan_request(asked, tell.sink, cancel, reprojecting=True),
+        tell,
+    )
+    canvas = cast(CanvasPlan, request.canvas)
     tell.phase(2)
     tiles = stacked.tiles
     scaling, seams = run_interruptibly(lambda: match_tiles(tiles, settings, tell, cancel), cancel)
@@ -107,6 +109,17 @@ def _build(request: GridRequest, tell: Teller, cancel: CancelToken) -> GridOutco
     tell.phase(5)
     tied = run_interruptibly(lambda: tie_to_catalogue(mosaic.pixels, canvas.wcs, catalogue, tell), cancel)
     return deliver(request, canvas, stacked, scaling, seams, mosaic, tied, tell, cancel)
+
+
+def _pointings_of(request: GridRequest, cancel: CancelToken) -> list[TileLayout]:
+    """The master tiles of a run."""
+    canvas, settings = cast(CanvasPlan, request.canvas), request.settings
+    return run_interruptibly(
+        lambda: lay_out_pointings(
+            request.infos, settings.pointing_radius_fov, canvas.pixel_scale_arcsec, settings.max_canvas_mpx
+        ),
+        cancel,
+    )
 
 
 def in_classic_words(sink: Sink) -> Sink:

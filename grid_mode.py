@@ -29,6 +29,7 @@ from zemosaic_engine.run.host import HostCallback, host_configuration, host_sett
 from zemosaic_engine.run.prepare import plan_request, prepare_request
 from zemosaic_engine.run.request import GridOutcome, GridRequest
 from zemosaic_engine.settings import GridSettings
+from zemosaic_engine.stacking.replan import stack_usable
 from zemosaic_engine.stacking.stack_tiles import stack_tiles, take_tiles
 from zemosaic_engine.subs import stack_plan
 from zemosaic_engine.tiles.match import match_tiles
@@ -89,10 +90,15 @@ def _build(request: GridRequest, tell: Teller, cancel: CancelToken) -> GridOutco
     tell.phase(0)
     if request.canvas is None:
         request = plan_request(request, tell.sink, cancel)
-    canvas = cast(CanvasPlan, request.canvas)
     catalogue = chosen_catalogue(request.settings, request.infos[0].channels)
     tell.phase(1)
-    stacked = take_tiles(request, tell, cancel) if request.tiles_only else stack_tiles(request, canvas, tell, cancel)
+    request, stacked = stack_usable(
+        request,
+        lambda asked: take_tiles(asked, tell, cancel) if asked.tiles_only else stack_tiles(asked, tell, cancel),
+        lambda asked: plan_request(asked, tell.sink, cancel),
+        tell,
+    )
+    canvas = cast(CanvasPlan, request.canvas)
     tell.phase(2)
     tiles, settings = stacked.tiles, request.settings
     scaling, seams = run_interruptibly(lambda: match_tiles(tiles, _matching_of(request), tell, cancel), cancel)

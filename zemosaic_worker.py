@@ -223,6 +223,8 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
         request = replace(request, checkpoints=checkpoints)
         run_interruptibly(partial(mosaic_files.write_sub_table, order.output, request.infos), cancel)
         outcome = recipe.build(request, tell, cancel)
+        if len(outcome.planned) < len(request.infos):
+            run_interruptibly(partial(mosaic_files.write_sub_table, order.output, outcome.planned), cancel)
         tell(PhaseStarted("picture", len(clock.phase_times()), 0.01))
         preview = order.output / PREVIEW_NAME
         zemosaic_utils.write_picture(

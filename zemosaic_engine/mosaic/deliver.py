@@ -64,4 +64,5 @@ def deliver(
         metrics,
         [info.path for info in used],
         dict(zip([tile.name for tile in stacked.tiles], stacked.subs, strict=True)),
+        request.infos,
     )

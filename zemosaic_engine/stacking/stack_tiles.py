@@ -5,8 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..canvas.footprints import footprint_of
 from ..canvas.plan import CanvasPlan
@@ -21,10 +24,12 @@ from ..resume.reuse import Past, StackedTile
 from ..run import disk_space, provenance
 from ..run.request import GridRequest
 from ..settings import GridSettings
+from ..subs.faults import read_guarded
 from ..subs.frames import SubInfo, load_frame
 from ..subs.hot_pixels import sensor_key
 from ..subs.loader import SubLoader
 from ..subs.lost_inputs import raise_if_lost
+from ..subs.unchanged import read_unchanged
 from ..survey.calibrate import calibrate
 from ..survey.sky_levels import SkyLevels
 from ..tiles import files as tile_files
@@ -52,7 +57,8 @@ class StackedTiles:
     left_out : list of str
         Tiles without a valid pixel.
     rejected : list of SubError
-        Subs whose pixels turned out to be unusable.
+        Subs whose pixels turned out to be unusable. If there are any, nothing else counts: the run is to be planned
+        again without them.
     levels : SkyLevels or None
         Of the subs before calibration, where they were measured.
     """
@@ -67,7 +73,6 @@ class StackedTiles:
 
 def stack_tiles(
     request: GridRequest,
-    canvas: CanvasPlan,
     tell: Teller,
     cancel: CancelToken,
     layouts: Sequence[TileLayout] | None = None,
@@ -77,14 +82,18 @@ def stack_tiles(
     Parameters
     ----------
     request : GridRequest
-    canvas : CanvasPlan
-        Of the run.
+        With its canvas.
     tell, cancel
         Log lines and progress; looked at between steps.
     layouts : sequence of TileLayout, optional
         The tiles; by default the cells of the canvas that `lay_out_tiles` makes.
+
+    Returns
+    -------
+    StackedTiles
+        No tile, but the subs in question, as soon as any turn out to be unusable.
     """
-    settings, infos = request.settings, request.infos
+    settings, infos, canvas = request.settings, request.infos, cast(CanvasPlan, request.canvas)
     footprints = run_all(lambda info: footprint_of(info, canvas), infos, 1, cancel)
     if layouts is None:
         factor, overlap_pct = settings.grid_size_factor, settings.batch_overlap_pct
@@ -115,7 +124,8 @@ def stack_tiles(
         disk_space.for_samples(request.output, deepest, budget // 2)
     steps = Steps(sum(len(layout.subs) for layout in layouts), tell, cancel)
     survey = calibrate(request, canvas, loader, past, steps, tell, cancel)
-    layouts = _without(layouts, survey.set_aside, steps)
+    if survey.errors or loader.failures:
+        return StackedTiles(rejected=[*loader.failures.values(), *survey.errors])
     done = past.tiles(layouts, survey)
     tile_files.clear_tiles(request.output, keep=done)
     missing = [layout for layout in layouts if layout.name not in done]
@@ -137,10 +147,25 @@ def stack_tiles(
         for layout in missing:
             content, numbers = stacker.stack(layout, shelf)
             shelf.put(layout, content, numbers, set(stacker.failures))
+            if stacker.failures:
+                return StackedTiles(rejected=_all_lost(request, stacker.failures, tell))
         tiles = shelf.all()
-        rejected = [*survey.errors, *stacker.failures.values()]
-    stacked = run_interruptibly(lambda: _together(layouts, tiles, canvas, request, rejected, tell), cancel)
+    stacked = run_interruptibly(lambda: _together(layouts, tiles, canvas, request, tell), cancel)
     return replace(stacked, levels=survey.levels)
+
+
+def _all_lost(request: GridRequest, known: Mapping[int, SubError], tell: Teller) -> list[SubError]:
+    """The subs that could not be read any more, and all others that changed since they were measured."""
+    lost = dict(known)
+    for number, info in enumerate(request.infos):
+        if number not in lost:
+            try:
+                read_guarded(info.path, partial(request.checkpoints.subs.is_same, info))
+            except SubError as error:
+                raise_if_lost(error, [info.path for info in request.infos])
+                tell.set_aside(error)
+                lost[number] = error
+    return list(lost.values())
 
 
 def _together(
@@ -148,11 +173,10 @@ def _together(
     done: Mapping[str, StackedTile],
     canvas: CanvasPlan,
     request: GridRequest,
-    rejected: Sequence[SubError],
     tell: Teller,
 ) -> StackedTiles:
     """The tiles on disk in the order of their layouts."""
-    stacked = StackedTiles(rejected=list(rejected))
+    stacked = StackedTiles()
     for layout in layouts:
         tile = done[layout.name]
         if tile.health is None:
@@ -180,13 +204,6 @@ def _gpu(settings: GridSettings, tell: Teller) -> Gpu | None:
     return gpu
 
 
-def _without(layouts: Sequence[TileLayout], set_aside: set[int], steps: Steps) -> list[TileLayout]:
-    """The tiles without some subs; a tile that had no others keeps an empty list and is told of as left out."""
-    kept = [replace(layout, subs=tuple(n for n in layout.subs if n not in set_aside)) for layout in layouts]
-    steps.expect(sum(len(layout.subs) for layout in kept) - sum(len(layout.subs) for layout in layouts))
-    return kept
-
-
 def _open_loader(request: GridRequest, canvas: CanvasPlan, budget: int, past: Past, tell: Teller) -> SubLoader:
     """Find hot pixels once, then read subs as tiles ask for them."""
     maps = past.hot_pixels() if request.settings.hot_pixels == "auto" else {}
@@ -200,6 +217,7 @@ def _open_loader(request: GridRequest, canvas: CanvasPlan, budget: int, past: Pa
         budget,
         tell.set_aside,
         lambda count: tell.sink(SubCount(count, total)),
+        request.checkpoints.subs.is_same,
     )
 
 
@@ -215,6 +233,13 @@ def _check_drops(infos: Sequence[SubInfo], subs: int, canvas: CanvasPlan, settin
         )
 
 
+def _unchanged_pixels(info: SubInfo, request: GridRequest) -> NDArray[np.float32]:
+    def read() -> NDArray[np.float32]:
+        return read_unchanged(info, lambda: load_frame(info).pixels, request.checkpoints.subs.is_same)
+
+    return read_guarded(info.path, read)
+
+
 def take_tiles(request: GridRequest, tell: Teller, cancel: CancelToken) -> StackedTiles:
     """Ready-made tiles: images with a WCS, taken as they are, each with a weight from its sky noise."""
     stacked = StackedTiles()
@@ -222,12 +247,14 @@ def take_tiles(request: GridRequest, tell: Teller, cancel: CancelToken) -> Stack
     for number, info in enumerate(request.infos):
         cancel.check()
         try:
-            pixels = load_frame(info).pixels
+            pixels = _unchanged_pixels(info, request)
         except SubError as error:
             raise_if_lost(error, [info.path for info in request.infos])
             tell.set_aside(error)
             stacked.rejected.append(error)
             continue
+        if stacked.rejected:
+            continue  # the rest is only looked at
         health = examine(pixels)
         with np.errstate(divide="ignore"):
             certainty = np.nan_to_num(1.0 / health.noise**2, nan=1.0, posinf=1.0).astype(np.float32)
@@ -242,6 +269,4 @@ def take_tiles(request: GridRequest, tell: Teller, cancel: CancelToken) -> Stack
         stacked.used.add(number)
         tell.log(f"[GRID] {name}: ready-made, {info.path.name}")
         tell.progress(number + 1, len(request.infos))
-    if not stacked.tiles:
-        raise RunError("No tile has a valid pixel; rejected_subs.csv gives each reason.")
     return stacked

@@ -86,7 +86,9 @@ class TileStacker:
         self._loader, self._survey, self._gpu = loader, survey, gpu
         self._steps, self._tell, self._cancel = steps, tell, cancel
         self._store = memory.SampleStore(sample_bytes, request.output)
-        self._parts = SubParts(request.infos, loader.hot_pixels, request.output, loader.rules)
+        self._parts = SubParts(
+            request.infos, loader.hot_pixels, request.output, loader.rules, request.checkpoints.subs.is_same
+        )
         # Rejection among few samples needs the sky; whole tiles measure their own.
         self._sky = survey.sky if by_blocks else None
         calibrations = {n: c for n, c in enumerate(survey.calibrations) if c is not None}

@@ -19,6 +19,7 @@ from ..validity import valid_pixels
 from .faults import read_guarded
 from .frames import Frame, InvalidValues, SubInfo, load_frame
 from .lost_inputs import raise_if_lost
+from .unchanged import IsSame, read_unchanged, trust
 
 _DIFFERENCE_PX = 4.0
 
@@ -55,6 +56,8 @@ class SubLoader:
         Called once for each sub that turns out to be unusable.
     on_first_load : callable
         Called with the number of subs read so far, each time another one is read for the first time.
+    is_same : callable, optional
+        Tells whether a sub changed since the run began.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class SubLoader:
         budget_bytes: int,
         on_failure: Callable[[SubError], None],
         on_first_load: Callable[[int], None],
+        is_same: IsSame = trust,
     ) -> None:
         self._infos = infos
         self._canvas_wcs = canvas_wcs
@@ -72,6 +76,7 @@ class SubLoader:
         self._budget = budget_bytes
         self._on_failure = on_failure
         self._on_first_load = on_first_load
+        self._is_same = is_same
         #: Which values of each sub are invalid, by number, as far as subs were read.
         self.rules: dict[int, InvalidValues] = {}
         self._kept: OrderedDict[int, LoadedSub] = OrderedDict()
@@ -128,7 +133,8 @@ class SubLoader:
 
     def _read(self, number: int) -> LoadedSub:
         info = self._infos[number]
-        frame = load_frame(info, hot_pixels=self.hot_pixels(info))
+        hot_pixels = self.hot_pixels(info)
+        frame = read_unchanged(info, lambda: load_frame(info, hot_pixels=hot_pixels), self._is_same)
         self.rules[number] = frame.rules
         top, bottom = (float(edge.reduce(frame.pixels, axis=None)) for edge in (np.fmax, np.fmin))
         if top - bottom <= 1e-5 * abs(top):  # interpolation makes one value wobble in its last digits

@@ -41,8 +41,6 @@ class Survey:
         Empty where subs are not calibrated one by one.
     errors : list of SubError
         Subs that it sets aside.
-    set_aside : set of int
-        Their numbers.
     background : ndarray of float64, shape (C,), or None
         Sky of the run on the common scale, from which the RGB equalisation of all tiles is made.
     sky : SkyMap or None
@@ -53,7 +51,6 @@ class Survey:
 
     calibrations: list[SubCalibration | None] = field(default_factory=list)
     errors: list[SubError] = field(default_factory=list)
-    set_aside: set[int] = field(default_factory=set)
     background: NDArray[np.float64] | None = None
     sky: SkyMap | None = None
     levels: SkyLevels | None = None
@@ -84,12 +81,17 @@ def calibrate(
     tell: Teller,
     cancel: CancelToken,
 ) -> Survey:
-    """Look at every sub once: bring all to one scale, or take the scales that were given, or just leave out clouds."""
+    """Look at every sub once: bring all to one scale, or take the scales that were given, or just leave out clouds.
+
+    If any sub turns out to be unusable, the survey tells no more than that: the run is planned again without it.
+    """
     settings, infos = request.settings, request.infos
     steps.expect(len(infos))
     if request.calibrations is not None:
         given = {Path(key).name: value for key, value in request.calibrations.items()}
         found = _measure(request, canvas, loader, past, steps, cancel)
+        if loader.failures:
+            return Survey()
         return _with_sky([given.get(info.path.name) for info in infos], found, request, canvas, tell, cancel)
     if settings.photometry != "survey":
         counts = _count_stars(infos, loader, past, settings, steps, cancel)
@@ -97,16 +99,15 @@ def calibrate(
         return _without_starless(_starless(counts, infos), tell)
     found = _measure(request, canvas, loader, past, steps, cancel)
     starless = _starless({number: int(m.stars.x.size) for number, m in found.items()}, infos)
-    if len(starless) == len(found):
+    if starless or loader.failures:
         return _without_starless(starless, tell)
-    measured, looked_at = list(found.values()), [infos[number] for number in found]
-    left_out = {place: starless[number].reason for place, number in enumerate(found) if number in starless}
-    solution = past.solution(list(found), lambda: _solve(measured, left_out, settings, cancel))
-    tell_solution(solution, looked_at, tell)
-    run_interruptibly(lambda: write_survey(request.output, solution, looked_at, measured), cancel)
-    calibrations: list[SubCalibration | None] = [None] * len(infos)
-    for number, calibration in zip(found, solution.calibrations, strict=True):
-        calibrations[number] = calibration
+    measured = list(found.values())
+    solution = past.solution(list(found), lambda: _solve(measured, settings, cancel))
+    calibrations: list[SubCalibration | None] = list(solution.calibrations)
+    if not all(calibration.used for calibration in solution.calibrations):
+        return _survey_of(calibrations, infos, tell)
+    tell_solution(solution, infos, tell)
+    run_interruptibly(lambda: write_survey(request.output, solution, infos, measured), cancel)
     survey = _with_sky(calibrations, found, request, canvas, tell, cancel)
     survey.background = solution.background
     return survey
@@ -138,13 +139,11 @@ def _with_sky(
     return survey
 
 
-def _solve(
-    measured: Sequence[SubMeasurement], left_out: Mapping[int, str], settings: GridSettings, cancel: CancelToken
-) -> SurveySolution:
+def _solve(measured: Sequence[SubMeasurement], settings: GridSettings, cancel: CancelToken) -> SurveySolution:
     deviation, threads = settings.sub_max_deviation, settings.threads
 
     def solve() -> SurveySolution:
-        return solve_survey(measured, left_out=left_out, max_deviation=deviation, threads=threads, cancel=cancel)
+        return solve_survey(measured, max_deviation=deviation, threads=threads, cancel=cancel)
 
     return run_interruptibly(solve, cancel)
 
@@ -157,7 +156,6 @@ def _survey_of(calibrations: list[SubCalibration | None], infos: Sequence[SubInf
             error = SubError(infos[number].path, calibration.reason)
             tell.set_aside(error)
             survey.errors.append(error)
-            survey.set_aside.add(number)
     return survey
 
 
@@ -200,4 +198,4 @@ def _without_starless(starless: Mapping[int, SubError], tell: Teller) -> Survey:
     """Nothing but these subs left out, told."""
     for error in starless.values():
         tell.set_aside(error)
-    return Survey(errors=list(starless.values()), set_aside=set(starless))
+    return Survey(errors=list(starless.values()))
