@@ -239,8 +239,9 @@ def test_a_folder_without_subs_is_taken_for_the_wrong_one(tmp_path):
         run_grid(tmp_path / "in", tmp_path / "out", SETTINGS, lambda event: None, CancelToken())
     (tmp_path / "in" / "lights").mkdir()
     write_image(tmp_path / "in" / "lights" / "a.fits")
+    here = SETTINGS.model_copy(update={"recursive": False})
     with pytest.raises(SettingsError, match="its folder lights does"):
-        run_grid(tmp_path / "in", tmp_path / "out", SETTINGS, lambda event: None, CancelToken())
+        run_grid(tmp_path / "in", tmp_path / "out", here, lambda event: None, CancelToken())
     assert not (tmp_path / "out").exists()
 
 

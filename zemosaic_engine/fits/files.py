@@ -7,9 +7,10 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO, cast
 
 # A pipe is opened without waiting for somebody to write into it; for a file the flag means nothing.
+_NO_FILE = "it is a pipe or a device, not a file"
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0)
 
 
@@ -35,7 +36,21 @@ class FileState:
         return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
-def open_file(path: str | Path, *, buffered: bool = True) -> IO[bytes]:
+def file_state(path: str | Path) -> FileState:
+    """What a file looks like now.
+
+    Raises
+    ------
+    OSError
+        If it cannot be looked at, or is a pipe, a device or a socket.
+    """
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, _NO_FILE, str(path))
+    return FileState.of(found)
+
+
+def open_file(path: str | Path, *, buffered: bool = True) -> BinaryIO:
     """Open a file for reading.
 
     Raises
@@ -43,12 +58,12 @@ def open_file(path: str | Path, *, buffered: bool = True) -> IO[bytes]:
     OSError
         If it cannot be opened, or is a pipe, a device or a socket: reading one may never end.
     """
-    return open(path, "rb", buffering=-1 if buffered else 0, opener=_open_regular)
+    return cast(BinaryIO, open(path, "rb", buffering=-1 if buffered else 0, opener=_open_regular))
 
 
 def _open_regular(path: str, flags: int) -> int:
     descriptor = os.open(path, flags | _AT_ONCE)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
+        raise OSError(errno.EINVAL, _NO_FILE, str(path))
     return descriptor

@@ -33,7 +33,7 @@ _BLOCK = 2880
 _FIRST_READ = 4 * _BLOCK  # most headers of subs end within it
 _MAX_HEADER_BYTES = 4_000_000
 _MAX_HDUS = 1000
-_MAX_PIXELS = 2**31  # 4 to 16 GB: nothing that a camera writes
+MAX_PIXELS = 2**31  # 4 to 16 GB: nothing that a camera writes
 _LONG_AXIS = 2**40  # is told in short
 _MOST_BEHIND = 64 * 1024**2  # of an unzipped file behind its image that is read to come to the checksum
 _ZIPPED_GROWTH, _ZIPPED_EXTRA = 1.01, 65536  # by which zipping may make a file larger, and what may stand behind it
@@ -63,7 +63,7 @@ class StoredImage:
     is_compressed : bool
         True if it is tile-compressed in a binary table.
     state : FileState
-        What the file looked like when its header was read.
+        What the file looked like when its header was read; None if that is not known.
     span : int
         How many bytes of the file, from its beginning, its headers and pixels take at most.
     """
@@ -75,11 +75,8 @@ class StoredImage:
     shape: tuple[int, ...]
     bitpix: int
     is_compressed: bool
-    state: FileState
-    span: int
-
-
-_UNKNOWN = FileState(0, 0, 0)
+    state: FileState | None = None
+    span: int = 0
 
 
 # --- headers
@@ -237,7 +234,7 @@ def _as_image(cards: HeaderCards, hdu: int, offset: int, nbytes: int) -> StoredI
         shape = shape[1:]
     if not is_compressed:  # PCOUNT and GCOUNT tell of more than the pixels, or are wrong
         nbytes = abs(bitpix) // 8 * math.prod(shape)
-    return StoredImage(cards, hdu, offset, nbytes, shape, bitpix, is_compressed, _UNKNOWN, 0)
+    return StoredImage(cards, hdu, offset, nbytes, shape, bitpix, is_compressed)
 
 
 def _describe_axes(cards: HeaderCards) -> str:
@@ -251,7 +248,7 @@ def _checked_span(path: Path, image: StoredImage, on_disk: int, is_zipped: bool)
     Before memory is asked for, and without what is behind: a file may be padded to any size.
     """
     size = " x ".join(str(length) for length in image.shape[::-1])
-    if math.prod(image.shape) > _MAX_PIXELS:
+    if math.prod(image.shape) > MAX_PIXELS:
         raise SubError(path, f"its header declares {size} pixels, which cannot be right")
     end = image.offset + image.nbytes
     if is_zipped:
@@ -269,6 +266,11 @@ _STRUCTURE = ("SIMPLE", "XTENSION", "BITPIX", "EXTEND", "BSCALE", "BZERO", "BLAN
 _WCS_PREFIXES = ("CTYPE", "CRVAL", "CRPIX", "CDELT", "CROTA", "CUNIT", "CD1_", "CD2_", "PC1_", "PC2_", "PC00", "PV1_",
                  "PV2_", "A_", "B_", "AP_", "BP_", "LONPOLE", "LATPOLE", "RADESYS", "RADECSYS", "EQUINOX", "EPOCH",
                  "WCSAXES")  # fmt: skip
+
+
+def is_solution_card(keyword: str) -> bool:
+    """True if a card belongs to a plate solution."""
+    return keyword.startswith(_WCS_PREFIXES)
 
 
 def _with_primary(image: StoredImage, primary: HeaderCards) -> StoredImage:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from astropy.wcs import WCS
 from numpy.typing import NDArray
@@ -11,34 +9,7 @@ from numpy.typing import NDArray
 from ..canvas.coordinates import footprint_box
 from ..canvas.plan import CanvasPlan
 from ..geometry import Box
-
-
-@dataclass(frozen=True)
-class Mosaic:
-    """The finished canvas.
-
-    Attributes
-    ----------
-    pixels : ndarray of float32, shape (H, W, C)
-        In ADU of the reference tile; NaN where nothing is.
-    weight : ndarray of float32, shape (H, W, C)
-        Inverse variance of `pixels`.
-    coverage : ndarray of uint16, shape (H, W, C)
-        Number of subs that contributed.
-    """
-
-    pixels: NDArray[np.float32]
-    weight: NDArray[np.float32]
-    coverage: NDArray[np.uint16]
-
-
-def canvas_bytes(shape: tuple[int, int], channels: int, *, reprojecting: bool = False) -> int:
-    """Memory that a canvas holds at its worst: its sums, and the masks and temporaries of finishing it.
-
-    Reprojecting adds the layers that land on it, at the worst on all of it, and their coordinates.
-    """
-    a_pixel = channels * (4 + 4 + 4 + 2 + 8) + (channels * 4 * 4 + 16 if reprojecting else 0)
-    return shape[0] * shape[1] * a_pixel
+from ..weighted_image import WeightedImage
 
 
 class Canvas:
@@ -133,7 +104,7 @@ class Canvas:
             # Interpolated at its edges; a pixel that has light has at least one sub.
             self._coverage[box.slices][here, channel] += np.maximum(np.rint(depth[here]), 1.0).astype(np.uint16)
 
-    def finish(self) -> Mosaic:
+    def finish(self) -> WeightedImage:
         """Divide the sums; the canvas gives its memory to the mosaic and is empty afterwards."""
         light, blend, weight, coverage = self._light, self._blend, self._weight, self._coverage
         del self._light, self._blend, self._weight, self._coverage
@@ -147,4 +118,4 @@ class Canvas:
         light[~covered] = np.nan
         weight[~covered] = 0.0
         coverage[~covered] = 0
-        return Mosaic(light, weight, coverage)
+        return WeightedImage(light, weight, coverage)

@@ -220,8 +220,8 @@ def _steps(image: NDArray[np.float32], pieces: _Pieces, count: int) -> tuple[Flo
 
         def look(shift: FloatArray, plane: NDArray[np.float32] = plane) -> FloatArray:
             medians = strip_medians(plane, pieces.middle, pieces.along, offset + shift, width, thin=2)
-            steps = _segment_steps(medians, lever, width)
-            return np.array([_piece_step(steps[part]) for part in parts])
+            steps, bent = _segment_steps(medians, lever, width)
+            return np.array([_piece_step(steps[part], bent[part]) for part in parts])
 
         found = look(np.zeros_like(aside))
         beside = np.stack([look(shift)[:, 0] for shift in (aside, -aside)])
@@ -230,41 +230,48 @@ def _steps(image: NDArray[np.float32], pieces: _Pieces, count: int) -> tuple[Flo
     return step, error
 
 
-def _segment_steps(medians: FloatArray, lever: FloatArray, width: int) -> FloatArray:
-    """Step of each segment: what its two sides differ by beyond the slope of the sky.
+def _segment_steps(medians: FloatArray, lever: FloatArray, width: int) -> tuple[FloatArray, FloatArray]:
+    """Step of each segment, its difference beyond the slope of the sky, and what a slope that changes makes of it.
 
     The slope is the median of those between all neighbouring strips: another edge that crosses one of them does
-    not count.
+    not count. A parabola makes no step. Slopes that change alike on both sides with the distance do, as of a cubic: how
+    much is told by those of the outermost and the innermost strips.
     """
     inside, outside = medians[:, :_STRIPS], medians[:, _STRIPS:]
-    slopes = np.concatenate([np.diff(inside, axis=1), -np.diff(outside, axis=1)], axis=1) / width
+    within, without = np.diff(inside, axis=1) / width, -np.diff(outside, axis=1) / width
+    slopes = np.concatenate([within, without], axis=1)
     known = np.isfinite(slopes).sum(axis=1)
     ordered = np.sort(slopes, axis=1)
     at = np.maximum(known - 1, 0)
     low = np.take_along_axis(ordered, (at // 2)[:, None], axis=1)[:, 0]
     high = np.take_along_axis(ordered, ((at + 1) // 2)[:, None], axis=1)[:, 0]
-    return np.asarray(inside[:, 0] - outside[:, 0] - lever * 0.5 * (low + high))
+    step = inside[:, 0] - outside[:, 0] - lever * 0.5 * (low + high)
+    first, middle, last = (0.5 * (lever - width) + number * width for number in (1, 2, 3))
+    change = 0.5 * (within[:, -1] + without[:, -1] - within[:, 0] - without[:, 0])
+    share = (3.0 * middle**2 - (0.5 * lever) ** 2) / (3.0 * (last**2 - first**2))
+    return step, lever * share * change
 
 
-def _piece_step(steps: FloatArray) -> tuple[float, float, int]:
-    """Median of the steps of a piece, their spread and number."""
-    good = steps[np.isfinite(steps)]
+def _piece_step(steps: FloatArray, bent: FloatArray) -> tuple[float, float, int, float]:
+    """Median of the steps of a piece, their spread and number, and the error by slopes that change."""
+    good, known = steps[np.isfinite(steps)], bent[np.isfinite(bent)]
     if good.size < _LEAST_IN_A_PIECE:
-        return float("nan"), float("nan"), 0
+        return float("nan"), float("nan"), 0, 0.0
     middle = float(np.median(good))
     # A segment that another edge crosses is an outlier.
-    return middle, 1.4826 * float(np.median(np.abs(good - middle))), int(good.size)
+    spread = 1.4826 * float(np.median(np.abs(good - middle)))
+    return middle, spread, int(good.size), abs(float(np.median(known))) if known.size else 0.0
 
 
 def _errors(found: FloatArray, beside: FloatArray) -> FloatArray:
-    """Standard errors of steps with their spread and number, and what the sky shows on lines beside them, (2, n).
+    """Standard errors of steps: their scatter along the edge, or what the sky makes of them where that is more.
 
-    Of the two lines the quieter one counts: another edge may lie on one. What it shows is in part the same scatter.
+    The latter is told by slopes that change, and by the same measure on lines beside the edge, (2, n), of which the
+    quieter one counts: another edge may lie on one.
     """
-    _, spread, number = found.T
+    _, spread, number, bent = found.T
     # Few segments may agree by chance.
     usual = float(np.nanmedian(spread)) if np.isfinite(spread).any() else float("nan")
     with np.errstate(divide="ignore"):
         scatter = 1.2533 * np.fmax(spread, usual) / np.sqrt(number)
-    quiet = np.nan_to_num(np.fmin(*np.abs(beside)))
-    return np.sqrt(np.square(scatter) + np.maximum(np.square(quiet) - np.square(scatter), 0.0))
+    return np.fmax(np.fmax(scatter, bent), np.fmin(*np.abs(beside)))

@@ -15,21 +15,25 @@ from numpy.typing import NDArray
 from ..canvas.coordinates import pixel_to_sky
 from ..channels import channel_names
 from ..fits.writer import atomic_path, write_fits
+from ..names import shown_name
 from ..photometry.sky import clipped_median
 from ..subs.frames import SubInfo
 from ..tiles.overlaps import Overlap, SeamStep
 from ..tiles.scaling import PairFit, TileScaling
 from ..tiles.tile import Tile
 from ..validity import bright_holes
-from .coadd import Mosaic
+from ..weighted_image import WeightedImage
 from .evenness import Evenness
 
 MOSAIC_NAME = "mosaic_grid.fits"
 COVERAGE_NAME = "mosaic_grid_coverage.fits"
 VIEWER_NAME = "mosaic_grid_viewer.fits"
 SUBS_NAME = "subs.ecsv"
+#: The table of what lies beside the lights of a folder.
+OTHERS_NAME = "not_stacked.csv"
 #: Files of results by the names that a run report has for them.
 RESULTS = {
+    "others": OTHERS_NAME,
     "mosaic": MOSAIC_NAME,
     "coverage": COVERAGE_NAME,
     "viewer": VIEWER_NAME,
@@ -40,7 +44,7 @@ RESULTS = {
     "seams": "seams.ecsv",
 }
 #: Results that a run writes only where its settings ask for them.
-_NOT_OF_EVERY_RUN = ("viewer", "sub_photometry", "illumination", "tile_photometry", "seams")
+_NOT_OF_EVERY_RUN = ("others", "viewer", "sub_photometry", "illumination", "tile_photometry", "seams")
 _BRIGHT_RIM = 0.25  # of the viewer's range; its sky is at a tenth
 
 
@@ -89,7 +93,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def write_mosaic(
-    folder: Path, mosaic: Mosaic, wcs: WCS, cards: fits.Header, check: Callable[[], None] | None = None
+    folder: Path, mosaic: WeightedImage, wcs: WCS, cards: fits.Header, check: Callable[[], None] | None = None
 ) -> tuple[Path, Path]:
     """Write the science mosaic (with WEIGHT and COVERAGE) and the coverage alone; return both paths.
 
@@ -115,7 +119,7 @@ def write_mosaic(
     return science, coverage
 
 
-def write_viewer(folder: Path, mosaic: Mosaic, wcs: WCS, cards: fits.Header, *, colour_last: bool) -> Path:
+def write_viewer(folder: Path, mosaic: WeightedImage, wcs: WCS, cards: fits.Header, *, colour_last: bool) -> Path:
     """Write a 16-bit copy for simple viewers: sky at a tenth of the range, linear, clipped at its ends.
 
     Parameters
@@ -235,15 +239,11 @@ def write_sub_table(folder: Path, infos: Sequence[SubInfo]) -> Path:
         height, width = info.shape
         right, top = width - 0.5, height - 0.5
         corners = pixel_to_sky(info.wcs, np.array([-0.5, right, right, -0.5]), np.array([-0.5, -0.5, top, top]))
-        # A name that is not UTF-8 on disk is no reason to have no table.
-        words = (info.path.name, info.session, info.date_obs, info.filter, info.camera, info.mount)
-        name, session, date, filter_name, camera, mount = (
-            word.encode("utf-8", "backslashreplace").decode() for word in words
-        )
         rows.append(
             (
-                name, session, date, info.exposure_s, filter_name, camera, mount, width, height,
-                round(info.pixel_scale_arcsec, 6), *(round(float(value), 7) for value in np.stack(corners, 1).ravel()),
+                info.path.name, info.session, info.date_obs, info.exposure_s, info.filter, info.camera, info.mount,
+                width, height, round(info.pixel_scale_arcsec, 6),
+                *(round(float(value), 7) for value in np.stack(corners, 1).ravel()),
             )
         )  # fmt: skip
     units = dict.fromkeys(names[10:], "deg") | {"exposure": "s", "pixel_scale": "arcsec"}
@@ -252,7 +252,9 @@ def write_sub_table(folder: Path, infos: Sequence[SubInfo]) -> Path:
 
 def _write_table(path: Path, rows: Sequence[tuple], names: Sequence[str], units: dict[str, str]) -> Path:
     """Write a table as ECSV, whole or not at all."""
-    table = Table(rows=list(rows), names=names) if rows else Table(names=names)
+    # The name of a file may be no text; that is no reason to have no table.
+    texts = [tuple(shown_name(value) if isinstance(value, str) else value for value in row) for row in rows]
+    table = Table(rows=texts, names=names) if rows else Table(names=names)
     for name, unit in units.items():
         table[name].unit = unit
     with atomic_path(path) as temporary:
