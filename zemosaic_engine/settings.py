@@ -261,10 +261,9 @@ class GridSettings(BaseModel):
     pedestal: str = _setting(
         "auto",
         "Electronic offset in the subs, taken off before vignetting is divided out: auto finds it from the subs of a "
-        "run, a number is used as it is, 0 for subs without any.",
+        "run, a number of ADU is used as it is, 0 for subs without any.",
         group="photometry",
         stage="solve",
-        unit="ADU",
         advanced=True,
     )
     sub_max_deviation: float = _setting(
@@ -311,6 +310,20 @@ class GridSettings(BaseModel):
     )
 
     # --- output
+    crop: Literal["none", "covered", "largest_rectangle"] = _setting(
+        "none",
+        "The part of the mosaic in mosaic.fit, the file for processing: all, the rectangle around all data, or the "
+        "largest rectangle without a corner that no sub covers.",
+        group="output",
+        stage="join",
+    )
+    site_cards: Literal["none", "rounded"] = _setting(
+        "none",
+        "Tell where the telescope stood in the header of the mosaic: not at all, or to a tenth of a degree.",
+        group="output",
+        stage="join",
+        advanced=True,
+    )
     save_final_as_uint16: bool = _setting(
         False,
         "Also write mosaic_grid_viewer.fits, a 16-bit copy for simple viewers.",

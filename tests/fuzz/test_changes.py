@@ -84,7 +84,7 @@ def out_of_focus(pixels, rng):
             plane[...] = gaussian_filter(plane.astype(float), 6.0) + rng.normal(0.0, 60.0, plane.shape)
 
 
-@pytest.mark.parametrize("wrong", [black, noise])
+@pytest.mark.parametrize("wrong", [noise, pytest.param(black, marks=pytest.mark.slow)])
 def test_subs_with_wrong_pixels_leave_no_trace(survey, without_two, tmp_path, wrong):
     names, wanted = without_two
     subs = copied(survey, tmp_path / "subs")
@@ -137,6 +137,7 @@ def test_a_finished_tile_that_cannot_be_read_leaves_no_trace(survey, tmp_path):
     assert same_but_for_rejected(found, wanted)
 
 
+@pytest.mark.slow
 def test_where_all_are_wrong_the_run_says_so(survey, tmp_path):
     subs = copied(survey, tmp_path / "subs")
     _spoil(subs, [path.name for path in subs.glob("*.fits")], black)
@@ -209,6 +210,7 @@ def survey_of(subs, tmp_path):
     return shutil.copytree(subs, tmp_path / "as_new")
 
 
+@pytest.mark.slow
 def test_other_bytes_for_a_moment_are_in_no_tile(survey, tmp_path):
     """There and back between measuring and stacking, with the times set back: the tile is of the true bytes."""
     subs = copied(survey, tmp_path / "subs")
@@ -236,6 +238,7 @@ def test_other_bytes_for_a_moment_are_in_no_tile(survey, tmp_path):
         assert found == wanted
 
 
+@pytest.mark.slow
 def test_a_sub_that_is_touched_is_used(survey, tmp_path):
     subs = copied(survey, tmp_path / "subs")
     _, wanted = make(subs, tmp_path / "wanted")

@@ -185,7 +185,7 @@ def test_every_promised_file_is_there(tiny):
     tiles = sorted((output / "tiles").glob("tile_*.fits"))
     assert len(tiles) == outcome.tiles >= 4
     with fits.open(tiles[0]) as hdus:
-        assert [hdu.name for hdu in hdus] == ["PRIMARY", "WEIGHT", "COVERAGE", "ALPHA"]
+        assert [hdu.name for hdu in hdus] == ["PRIMARY", "COVERAGE", "WEIGHT", "ALPHA"]
         assert hdus["ALPHA"].data.dtype == np.uint8
     viewer = fits.getdata(output / "mosaic_grid_viewer.fits")
     assert viewer.dtype == np.uint16

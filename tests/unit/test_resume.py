@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -18,11 +19,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from benchmarks.planning import made_up_infos
+from zemosaic_engine.canvas.plan import plan_canvas
+from zemosaic_engine.canvas.tile_layout import TileLayout
 from zemosaic_engine.errors import RunError, SettingsError, SubError
+from zemosaic_engine.geometry import Box
+from zemosaic_engine.machine import backend
 from zemosaic_engine.photometry.calibration import SubCalibration
 from zemosaic_engine.resume.checkpoints import Checkpoints
-from zemosaic_engine.resume.dependencies import settings_of
-from zemosaic_engine.resume.fingerprints import engine_fingerprint, fingerprint
+from zemosaic_engine.resume.dependencies import Dependencies, settings_of
+from zemosaic_engine.resume.fingerprints import engine_fingerprint, fingerprint, kit_digests
 from zemosaic_engine.resume.records import DamagedRecord, decode, encode
 from zemosaic_engine.resume.run_folder import STATE_NAME, RunFolder
 from zemosaic_engine.resume.sub_digests import SubDigests
@@ -131,6 +137,45 @@ def test_the_engine_has_one_fingerprint():
     code = "from zemosaic_engine.resume.fingerprints import engine_fingerprint as f; print(f())"
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert there.stdout.strip() == engine_fingerprint()
+
+
+def test_every_file_that_makes_numbers_counts_in_the_fingerprint(tmp_path):
+    kit = tmp_path / "kit"
+    root = Path(__file__).resolve().parents[2]
+    left_out = shutil.ignore_patterns("simulate", "__pycache__", "*.stars")
+    shutil.copytree(root / "zemosaic_engine", kit / "zemosaic_engine", ignore=left_out)
+    for name in ("grid_mode.py", "zemosaic_stack_core.py"):
+        shutil.copy(root / name, kit)
+    (kit / "zemosaic_engine" / "solving" / "tycho2.stars").write_bytes(b"a catalogue")
+    before = kit_digests(kit)
+    for name in ("kernels/pixels.cuh", "solving/tycho2.stars", "kernels/combining.py", "resume/__init__.py"):
+        path = kit / "zemosaic_engine" / name
+        content = path.read_bytes()
+        path.write_bytes(content + b" ")
+        assert kit_digests(kit) != before, name
+        path.write_bytes(content)
+        assert kit_digests(kit) == before
+    for name in ("kernels/__pycache__/combining.nbi", "simulate/scene.py"):
+        path = kit / "zemosaic_engine" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"not of the numbers")
+    assert kit_digests(kit) == before
+
+
+def test_a_tile_depends_on_the_device_that_stacks_it(monkeypatch):
+    """A run that is resumed where a GPU has come or gone stacks anew."""
+    infos = made_up_infos(1, 1)
+    canvas = plan_canvas(infos, 0.0, 100.0)
+    layout = TileLayout("tile", Box(0, 10, 0, 10), Box(0, 10, 0, 10), ())
+
+    def key(device, problem):
+        monkeypatch.setattr(backend, "cuda_problem", lambda: problem)
+        settings = GridSettings(device=device)
+        return Dependencies(infos, settings, canvas, Checkpoints()).tile(layout, [], None, None)
+
+    assert key("auto", "no GPU") == key("cpu", "") == key("cpu", "no GPU")
+    assert key("auto", "") == key("cuda", "")
+    assert key("auto", "") != key("auto", "no GPU")
 
 
 def test_every_setting_belongs_to_one_stage():

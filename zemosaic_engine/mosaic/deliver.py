@@ -11,6 +11,9 @@ from ..weighted_image import WeightedImage
 from . import files as mosaic_files
 from .catalogue import tie_to_catalogue
 from .evenness import measure_evenness, report_evenness
+from .mask import mosaic_mask
+from .processing import PROCESSING_NAME, write_processing
+from .told_scale import tie_to_told_zero_points
 
 
 def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage) -> GridOutcome:
@@ -30,16 +33,25 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
     )
     metrics |= report_evenness(evenness, run.reporter)
     used = list(by_number.values())
-    cards = provenance.mosaic_cards(used, settings, tiles=len(tiles), ready_made_tiles=run.takes_tiles)
+    scale = run.canvas.pixel_scale_arcsec
+    cards = provenance.mosaic_cards(
+        used, settings, tiles=len(tiles), ready_made_tiles=run.takes_tiles, pixel_scale_arcsec=scale
+    )
     cards.update(tied)
+    if run.takes_tiles:
+        infos = [run.subs[number] for number in sorted(tile_set.used)]
+        cards.update(tie_to_told_zero_points(infos, match.scaling.gain, scale, run.reporter))
     mosaic_files.write_tile_table(output, tiles, match.scaling, match.pairs, tile_set.subs)
     pixels = [pair.pixels for pair in match.pairs]
     mosaic_files.write_seam_table(output, tiles, match.overlaps, pixels, match.before, match.after, evenness)
+    mask = run.interruptibly(lambda: mosaic_mask(mosaic))
     if settings.save_final_as_uint16:
         run.interruptibly(
-            lambda: mosaic_files.write_viewer(output, mosaic, wcs, cards, colour_last=settings.legacy_rgb_cube)
+            lambda: mosaic_files.write_viewer(output, mosaic, mask, wcs, cards, colour_last=settings.legacy_rgb_cube)
         )
-    science, coverage = mosaic_files.write_mosaic(output, mosaic, wcs, cards, run.cancel.check)
+    science, coverage = mosaic_files.write_mosaic(output, mosaic, mask, wcs, cards, run.cancel.check)
+    processing = output / PROCESSING_NAME
+    run.interruptibly(lambda: write_processing(science, processing, settings.crop, run.cancel.check))
     reprojected = sum(not tile.on_canvas for tile in tiles)
     run.reporter.log(f"[GRID] {len(tiles)} tiles in the mosaic, {reprojected} calls of reproject_interp")
     return GridOutcome(

@@ -21,8 +21,64 @@ from ..errors import SubError
 from ..fits.files import FileState
 from ..fits.headers import HeaderCards, celestial_wcs, has_stray_sip, image_center_deg, pixel_scale_arcsec
 from ..fits.reader import StoredImage
+from ..fits.zero_points import ToldZeroPoint, told_zero_point
 from .faults import read_guarded
 from .image_files import find_image, read_image
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Facts of a header that no step depends on, for the headers of what is made of the sub.
+
+    Attributes
+    ----------
+    target, telescope, instrument : str
+        Empty where the header does not tell.
+    focal_length_mm : float
+    latitude_deg, longitude_deg : float
+        Of the site, east positive; NaN where the header does not tell.
+    zero_point : ToldZeroPoint or None
+        Photometric zero point of the pixel values as they are stored.
+    """
+
+    target: str = ""
+    telescope: str = ""
+    instrument: str = ""
+    focal_length_mm: float = float("nan")
+    latitude_deg: float = float("nan")
+    longitude_deg: float = float("nan")
+    zero_point: ToldZeroPoint | None = None
+
+    @classmethod
+    def of(cls, cards: HeaderCards) -> Origin:
+        """What a header tells."""
+        focal_length = cards.number("FOCALLEN", "FOCAL", "FOCLEN")
+        return cls(
+            cards.text("OBJECT", "TARGET", "OBJNAME"),
+            cards.text("TELESCOP"),
+            cards.text("INSTRUME", "CAMERA"),
+            focal_length if focal_length > 0.0 else math.nan,
+            _degrees(cards, ("SITELAT", "LAT-OBS", "OBSGEO-B"), 90.0),
+            _degrees(cards, ("SITELONG", "LONG-OBS", "OBSGEO-L"), 360.0),
+            told_zero_point(cards, _exposure_s(cards)),
+        )
+
+
+_SEXAGESIMAL = re.compile(r"([+-]?)\s*(\d+)[\s:d°]+(\d+)(?:[\s:m']+(\d+(?:\.\d*)?))?.*")
+
+
+def _degrees(cards: HeaderCards, keywords: tuple[str, ...], limit: float) -> float:
+    """An angle in degrees, also one written as ``+48 12 30``; NaN if there is none within +-`limit`."""
+    for keyword in keywords:
+        match = _SEXAGESIMAL.fullmatch(cards.text(keyword))
+        if match:
+            size = float(match[2]) + float(match[3]) / 60.0 + float(match[4] or 0.0) / 3600.0
+            value = -size if match[1] == "-" else size
+        else:
+            value = cards.number(keyword)
+        if abs(value) <= limit:
+            return value
+    return math.nan
 
 
 @dataclass(frozen=True)
@@ -58,6 +114,8 @@ class SubInfo:
         What the file looked like when its header was read; None of a sub that was not read from a file.
     span : int
         Bytes of the file, from its beginning, in which header and pixels lie; what is behind them does not count.
+    origin : Origin
+        What else the header tells of where the sub comes from.
     notes : sequence of str
         What in the header was not taken at its word, each in a few words.
     """
@@ -79,6 +137,7 @@ class SubInfo:
     saturation_adu: float = float("inf")
     state: FileState | None = None
     span: int = 0
+    origin: Origin = Origin()
     notes: tuple[str, ...] = ()
 
     @property
@@ -151,6 +210,7 @@ class UnsolvedSub:
             saturation_adu=self.saturation_adu,
             state=self.state,
             span=self.span,
+            origin=Origin.of(self.header),
             notes=self.notes,
         )
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from ..events import CancelToken
 from ..machine.threads import run_all, single_threaded_algebra, thread_count
-from ..photometry.calibration import SubCalibration
+from ..photometry.calibration import FixedPattern, SubCalibration
 from .biases import with_biases
 from .cells import CellReports, coarsened, match_cells
-from .channel import ChannelAnswer, PedestalPrior, Run, solve_channel
+from .channel import ChannelAnswer, PedestalPrior, Run, relative_exposure, solve_channel
 from .colour import GainMessage, exchange
 from .elimination import group_subs
 from .health import far_from_session, far_residuals
@@ -42,6 +42,8 @@ class CameraPattern:
         For the terms of `calibration.PATTERN_TERMS`.
     pedestal, pedestal_error : ndarray of float64, shape (C,)
         Electronic offset in ADU of the subs.
+    fixed : FixedPattern or None
+        What is finer; None where nothing is found.
     """
 
     camera: str
@@ -49,6 +51,7 @@ class CameraPattern:
     error: NDArray[np.float64]
     pedestal: NDArray[np.float64]
     pedestal_error: NDArray[np.float64]
+    fixed: FixedPattern | None
 
 
 @dataclass(frozen=True)
@@ -181,10 +184,11 @@ def _solve_used(
     level = np.array([m.sky for m in problem.subs])
     channels = range(level.shape[1])
 
-    def solve(channel: int, prior: PedestalPrior, message: GainMessage | None = None) -> ChannelAnswer:
-        return solve_channel(
-            problem.run, problem.stars, problem.cells, channel, level[:, channel], prior, message, cancel
-        )
+    def solve(
+        channel: int, prior: PedestalPrior, message: GainMessage | None = None, patterned: bool = True
+    ) -> ChannelAnswer:
+        shared = problem.run, problem.stars, problem.cells
+        return solve_channel(*shared, channel, level[:, channel], prior, message, cancel, patterned=patterned)
 
     free = unknown_pedestals(len(problem.cameras), options.pedestal_adu)
     answers = run_all(lambda channel: solve(channel, free), channels, threads, cancel)
@@ -196,7 +200,8 @@ def _solve_used(
             messages = list(exchange([a.log_gain for a in answers], known, problem.run.session)[0])
         found = [PedestalPrior(a.pedestal, a.pedestal_error) for a in answers]
         priors = joint_pedestals(found) if np.isnan(options.pedestal_adu) else [free] * len(answers)
-        second = list(zip(channels, priors, messages, strict=True))
+        patterned = any(grid is not None for answer in answers for grid in answer.fixed)
+        second = list(zip(channels, priors, messages, [patterned] * len(answers), strict=True))
         answers = run_all(lambda item: solve(*item), second, threads, cancel)
     noise = np.array([m.noise for m in problem.subs])
     return problem, [
@@ -309,9 +314,20 @@ def _patterns(problem: _Problem, answers: Sequence[ChannelAnswer]) -> list[Camer
             np.array([a.pattern_error[number] for a in answers]),
             np.array([a.pedestal[number] for a in answers]),
             np.array([a.pedestal_error[number] for a in answers]),
+            _fixed_pattern(answers, number),
         )
         for number, camera in enumerate(problem.cameras)
     ]
+
+
+def _fixed_pattern(answers: Sequence[ChannelAnswer], camera: int) -> FixedPattern | None:
+    """The patterns of one camera in all channels."""
+    nodes, grids = answers[0].nodes, [a.fixed[camera] for a in answers]
+    if nodes is None or all(grid is None for grid in grids):
+        return None
+    nothing = np.zeros((nodes.v.size, nodes.u.size, 2))
+    filled = np.stack([nothing if grid is None else grid for grid in grids], axis=2).astype(np.float32)
+    return FixedPattern(nodes.u, nodes.v, filled[..., 0].copy(), filled[..., 1].copy())
 
 
 def _calibration(
@@ -340,6 +356,8 @@ def _calibration(
         reason=reason,
         pedestal=pattern.pedestal,
         curvature=scale * np.array([a.curvature[place] for a in answers]),
+        fixed=pattern.fixed,
+        exposure=float(relative_exposure(problem.run.exposure_s)[place]),
     )
 
 

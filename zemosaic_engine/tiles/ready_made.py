@@ -50,7 +50,8 @@ def take_tiles(run: Run) -> TileSet:
         name = f"tile_{len(taken.tiles):04d}"
         path = tile_path(run.output, name)
         box = Box(0, info.shape[0], 0, info.shape[1])
-        write_tile(path, content, info.wcs, provenance.tile_cards(box, box, source=info.path.name), run.cancel.check)
+        cards = provenance.tile_cards(box, box, source=info.path.name, infos=[info])
+        write_tile(path, content, info.wcs, cards, run.cancel.check)
         taken.tiles.append(Tile(name, path, info.wcs, box, box, False, health))
         taken.subs.append(1)
         taken.used.add(number)

@@ -114,7 +114,8 @@ class TileStore:
         tile = StackedTile([], None, "")
         if content is not None:
             path = tile_path(run.output, layout.name)
-            cards = provenance.tile_cards(layout.inner, layout.outer)
+            infos = [run.subs[layout.subs[member]] for member in members]
+            cards = provenance.tile_cards(layout.inner, layout.outer, infos=infos)
             write_tile(path, content, tile_wcs(layout, run.canvas), cards, run.cancel.check)
             health = examine(content.pixels)
             run.cancel.check()

@@ -16,6 +16,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from ..fits.reader import read_box
+from ..fits.wcs_cards import wcs_cards
 from ..fits.writer import write_fits
 from ..geometry import Box
 from ..photometry.sky import clipped_median, sky_noise
@@ -32,7 +33,7 @@ class Tile:
     name : str
         File stem, as in logs and tables.
     path : Path
-        Its FITS file: primary (C, h, w) or (h, w), WEIGHT, COVERAGE, ALPHA.
+        Its FITS file: primary (C, h, w) or (h, w), COVERAGE, WEIGHT, ALPHA.
     wcs : astropy.wcs.WCS
         Of its own pixels.
     outer : Box
@@ -60,7 +61,7 @@ class Tile:
 
 def read_part(path: Path, part: Box) -> WeightedImage:
     """Read the pixels in `part`, counted from its first pixel, of a tile's file; a map would count as memory."""
-    pixels, weight, coverage = (_to_hwc(read_box(path, hdu, part)) for hdu in range(3))
+    pixels, coverage, weight = (_to_hwc(read_box(path, hdu, part)) for hdu in range(3))
     return WeightedImage(pixels.astype(np.float32, copy=False), weight.astype(np.float32, copy=False), coverage)
 
 
@@ -110,15 +111,16 @@ def examine(pixels: NDArray[np.float32]) -> TileHealth:
 def write_tile(
     path: Path, content: WeightedImage, wcs: WCS, cards: fits.Header, check: Callable[[], None] | None = None
 ) -> None:
-    """Write a tile: primary image, WEIGHT, COVERAGE and ALPHA (255 where there is data), one WCS.
+    """Write a tile: primary image, COVERAGE, WEIGHT and ALPHA (255 where there is data), one WCS.
 
+    COVERAGE comes first: Siril takes a file whose first two HDUs have one shape and one type for a sequence of frames.
     `check` is called often and may raise to stop. A tile that a power cut takes is stacked again.
     """
-    where = wcs.to_header(relax=True)  # a ready-made tile may have distortions
+    where = wcs_cards(wcs, relax=True)  # a ready-made tile may have distortions
     primary = fits.PrimaryHDU(_to_fits(content.pixels), header=cards)
     primary.header.update(where)
     alpha = np.where(np.isfinite(content.pixels).all(axis=2), np.uint8(255), np.uint8(0))
-    layers = (("WEIGHT", _to_fits(content.weight)), ("COVERAGE", _to_fits(content.coverage)), ("ALPHA", alpha))
+    layers = (("COVERAGE", _to_fits(content.coverage)), ("WEIGHT", _to_fits(content.weight)), ("ALPHA", alpha))
     write_fits(
         path,
         [primary, *(fits.ImageHDU(data, header=where.copy(), name=name) for name, data in layers)],
