@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from ..errors import SubError
 from ..geometry import Box
+from ..sentences import say
 from .apart import DecoderEnded, DecoderRefused, NoDecoder, decode_apart
 from .files import FileState, open_file
 from .headers import HeaderCards
@@ -127,11 +128,11 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, FileState]]:
             with gzip.GzipFile(fileobj=plain) as unzipped:
                 yield cast(BinaryIO, unzipped), state
     except EOFError as error:
-        raise SubError(path, "it is truncated: its compressed data end too early") from error
+        raise SubError(path, say("it is truncated: its compressed data end too early")) from error
     except (gzip.BadGzipFile, zlib.error) as error:
-        raise SubError(path, f"its compressed data are damaged ({error})") from error
+        raise SubError(path, say("its compressed data are damaged ({error})", error=error)) from error
     except OSError as error:
-        raise SubError(path, f"it cannot be read: {error.strerror or error}") from error
+        raise SubError(path, say("it cannot be read: {why}", why=error.strerror or error)) from error
 
 
 def _find_image(path: Path, file: BinaryIO, wanted: int | None, state: FileState) -> StoredImage:
@@ -159,9 +160,9 @@ def _find_image(path: Path, file: BinaryIO, wanted: int | None, state: FileState
             break
         file.seek(offset)
     if wanted is not None:
-        raise SubError(path, f"it holds no image in HDU {wanted}")
-    declared = f" (its header declares {odd_shapes[0]})" if odd_shapes else ""
-    raise SubError(path, f"it holds no image{declared}")
+        raise SubError(path, say("it holds no image in HDU {hdu}", hdu=wanted))
+    declared = say(" (its header declares {why})", why=odd_shapes[0]) if odd_shapes else ""
+    raise SubError(path, say("it holds no image{why}", why=declared))
 
 
 def _read_cards(path: Path, file: BinaryIO, hdu: int) -> tuple[HeaderCards, int] | None:
@@ -179,16 +180,16 @@ def _read_cards(path: Path, file: BinaryIO, hdu: int) -> tuple[HeaderCards, int]
         searched = len(data) - len(data) % 80
         more = file.read(4 * _FIRST_READ) if len(data) < _MAX_HEADER_BYTES else b""
         if not more:
-            raise SubError(path, "it is truncated or damaged: its header has no end")
+            raise SubError(path, say("it is truncated or damaged: its header has no end"))
         data += more
 
 
 def _check_begins_like_fits(path: Path, data: bytes) -> None:
     if not data:
-        raise SubError(path, "it is empty")
+        raise SubError(path, say("it is empty"))
     if not data.startswith(b"SIMPLE"):
-        kind = "a text file" if not data[:200].strip(_TEXT_BYTES) else "not a FITS file"
-        raise SubError(path, f"it is {kind}, whatever its name says")
+        kind = say("a text file") if not data[:200].strip(_TEXT_BYTES) else say("not a FITS file")
+        raise SubError(path, say("it is {why}, whatever its name says", why=kind))
 
 
 _TEXT_BYTES = bytes(range(32, 127)) + b"\t\r\n\xef\xbb\xbf"
@@ -239,7 +240,7 @@ def _as_image(cards: HeaderCards, hdu: int, offset: int, nbytes: int) -> StoredI
 
 def _describe_axes(cards: HeaderCards) -> str:
     lengths = " x ".join(f"{length:d}" if length < _LONG_AXIS else f"{length:.1e}" for length in _axes(cards)[:4])
-    return f"{lengths} pixels of {cards.integer('BITPIX')} bits"
+    return say("{axes} pixels of {bits} bits", axes=lengths, bits=cards.integer("BITPIX"))
 
 
 def _checked_span(path: Path, image: StoredImage, on_disk: int, is_zipped: bool) -> int:
@@ -249,15 +250,17 @@ def _checked_span(path: Path, image: StoredImage, on_disk: int, is_zipped: bool)
     """
     size = " x ".join(str(length) for length in image.shape[::-1])
     if math.prod(image.shape) > MAX_PIXELS:
-        raise SubError(path, f"its header declares {size} pixels, which cannot be right")
+        raise SubError(path, say("its header declares {axes} pixels, which cannot be right", axes=size))
     end = image.offset + image.nbytes
     if is_zipped:
         if end > on_disk * _MAX_DEFLATE_RATIO:
-            raise SubError(path, f"its header declares {size} pixels, more than the file can hold")
+            raise SubError(path, say("its header declares {axes} pixels, more than the file can hold", axes=size))
         return min(on_disk, int(end * _ZIPPED_GROWTH) + _ZIPPED_EXTRA)
     if end > on_disk:
         share = 100.0 * max(on_disk - image.offset, 0) / max(image.nbytes, 1)
-        raise SubError(path, f"it is truncated: only {share:.0f} % of its {size} pixels are there")
+        raise SubError(
+            path, say("it is truncated: only {share:.0f} % of its {axes} pixels are there", share=share, axes=size)
+        )
     return end
 
 
@@ -332,7 +335,7 @@ def is_mappable(path: str | Path, image: StoredImage) -> bool:
         with open_file(path) as file:
             return file.read(2) != _GZIP_MAGIC
     except OSError as error:
-        raise SubError(path, f"it cannot be read: {error.strerror or error}") from error
+        raise SubError(path, say("it cannot be read: {why}", why=error.strerror or error)) from error
 
 
 def read_part(path: str | Path, image: StoredImage, box: Box) -> NDArray[np.generic]:
@@ -362,7 +365,7 @@ def read_part(path: str | Path, image: StoredImage, box: Box) -> NDArray[np.gene
                 if rows is not out:
                     plane[...] = rows[:, box.x0 : box.x1]
     except OSError as error:
-        raise SubError(path, f"it cannot be read: {error.strerror or error}") from error
+        raise SubError(path, say("it cannot be read: {why}", why=error.strerror or error)) from error
     return _physical(out, image)
 
 
@@ -372,7 +375,7 @@ def _read_into(path: str | Path, file: IO[bytes], offset: int, raw: NDArray) -> 
     while done < raw.nbytes:
         count = file.readinto(view[done:])  # type: ignore[attr-defined]
         if not count:
-            raise SubError(path, "it is truncated, or became shorter while it was in use")
+            raise SubError(path, say("it is truncated, or became shorter while it was in use"))
         done += count
 
 
@@ -394,7 +397,10 @@ def _read_bytes(path: Path, file: BinaryIO, image: StoredImage) -> NDArray[np.ui
     while done < image.nbytes:
         count = file.readinto(view[done:])  # type: ignore[attr-defined]
         if not count:
-            raise SubError(path, f"it is truncated: only {100.0 * done / image.nbytes:.0f} % of its pixels are there")
+            raise SubError(
+                path,
+                say("it is truncated: only {share:.0f} % of its pixels are there", share=100.0 * done / image.nbytes),
+            )
         done += count
     if isinstance(file, gzip.GzipFile):
         # Its checksum stands behind the last byte, and is looked at only there. A little file may unfold to anything.
@@ -475,7 +481,7 @@ def _table_header(path: Path, cards: HeaderCards) -> fits.Header:
         or cards.integer("GCOUNT", 1) != 1
         or cards.integer("BITPIX", 8) != 8
     ):
-        raise SubError(path, "the header of its tile compression is damaged or of an unknown kind")
+        raise SubError(path, say("the header of its tile compression is damaged or of an unknown kind"))
     return fits.Header([("XTENSION", "BINTABLE"), ("BITPIX", 8), ("NAXIS", 2), *table.items()])
 
 
@@ -521,18 +527,24 @@ def _decompress(path: Path, image: StoredImage, data: NDArray[np.uint8]) -> NDAr
     except NoDecoder as error:
         raise SubError(
             path,
-            f"{image.header.text('ZCMPTYPE')} is unpacked by a Python of its own, which cannot be started ({error}): "
-            "unpack the file with funpack",
+            say(
+                "{method} is unpacked by a Python of its own, which cannot be started ({error}): unpack "
+                "the file with funpack",
+                method=image.header.text("ZCMPTYPE"),
+                error=error,
+            ),
         ) from error
     except DecoderEnded as error:
-        raise SubError(path, f"its tile compression is damaged: it made the decoder crash ({error})") from error
+        raise SubError(
+            path, say("its tile compression is damaged: it made the decoder crash ({error})", error=error)
+        ) from error
     except DecoderRefused as error:
-        raise SubError(path, f"its tile compression cannot be undone ({error})") from error
+        raise SubError(path, say("its tile compression cannot be undone ({error})", error=error)) from error
     except decoder_errors() as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise SubError(path, f"its tile compression cannot be undone ({reason})") from error
+        raise SubError(path, say("its tile compression cannot be undone ({error})", error=reason)) from error
     if pixels.size != math.prod(image.shape) or pixels.dtype.kind not in "iuf":
-        raise SubError(path, "its tile compression is damaged: pixels are missing")
+        raise SubError(path, say("its tile compression is damaged: pixels are missing"))
     return pixels.reshape(image.shape)
 
 

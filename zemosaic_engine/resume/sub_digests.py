@@ -13,6 +13,7 @@ from pathlib import Path
 from ..errors import RunError
 from ..fits.files import FileState
 from ..fits.writer import atomic_path
+from ..sentences import say
 from ..subs.frames import SubInfo
 from ..subs.unchanged import changed
 from .fingerprints import file_digest
@@ -147,8 +148,12 @@ class SubDigests:
                 file.write(text)
         except OSError as error:
             raise RunError(
-                f"The state of the run cannot be written to {journal}: {error.strerror or error}. Free some space "
-                "there and give the same command again: it goes on where it was."
+                say(
+                    "The state of the run cannot be written to {folder}: {why}. Free some space there "
+                    "and give the same command again: it goes on where it was.",
+                    folder=journal,
+                    why=error.strerror or error,
+                )
             ) from error
 
 

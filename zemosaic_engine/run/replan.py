@@ -7,6 +7,7 @@ from dataclasses import fields
 
 from ..errors import SubsLost
 from ..events import Reporter, Sink
+from ..sentences import say
 from .request import GridOutcome, GridRequest
 
 
@@ -15,6 +16,7 @@ def build_without_lost(
     build: Callable[[GridRequest], GridOutcome],
     plan: Callable[[GridRequest], GridRequest],
     sink: Sink,
+    source: str = "GRID",
 ) -> GridOutcome:
     """Make a mosaic; where subs are lost on the way, plan it again without them and begin anew.
 
@@ -31,6 +33,8 @@ def build_without_lost(
         ``plan(request)`` plans a request again.
     sink : callable
         Receives the events of the run.
+    source : str
+        Named by its log lines.
 
     Raises
     ------
@@ -45,5 +49,6 @@ def build_without_lost(
             told = {field.name: getattr(request, field.name) for field in fields(GridRequest)}
             told["infos"] = [info for info in request.infos if info.path not in gone]
             told["rejected"] = [*request.rejected, *lost.errors]
-            Reporter(sink).log(f"[GRID] Planned again without {len(gone)} of {len(request.infos)} subs")
+            again = say("Planned again without {lost} of {subs} subs", lost=len(gone), subs=len(request.infos))
+            Reporter(sink, source=source).log(again)
             request = plan(GridRequest(**told))

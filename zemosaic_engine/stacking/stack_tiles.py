@@ -8,6 +8,7 @@ from functools import partial
 from ..canvas.tile_layout import TileLayout
 from ..errors import RunError, SubError, SubsLost
 from ..run.run import Run
+from ..sentences import say
 from ..subs.faults import read_guarded
 from ..subs.lost_inputs import raise_if_lost
 from ..survey.calibrate import CalibratedSubs
@@ -85,7 +86,7 @@ def _together(run: Run, layouts: Sequence[TileLayout], done: Mapping[str, Stacke
     for layout in layouts:
         tile = done[layout.name]
         if tile.health is None:
-            run.reporter.log(f"[GRID] {layout.name}: no valid pixels, left out", "WARN")
+            run.reporter.log(say("{name}: no valid pixels, left out", name=layout.name), "WARN")
             together.left_out.append(layout.name)
             continue
         path, wcs = tile_path(run.output, layout.name), tile_wcs(layout, run.canvas)
@@ -96,7 +97,9 @@ def _together(run: Run, layouts: Sequence[TileLayout], done: Mapping[str, Stacke
         together.used.update(layout.subs[member] for member in tile.members)
     if not together.tiles:
         raise RunError(
-            "No tile has a valid pixel: every sub was set aside (rejected_subs.csv gives the reasons), or all pixels "
-            "are invalid, for example above saturation_adu."
+            say(
+                "No tile has a valid pixel: every sub was set aside (rejected_subs.csv gives the "
+                "reasons), or all pixels are invalid, for example above saturation_adu."
+            )
         )
     return together

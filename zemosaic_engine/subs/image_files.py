@@ -18,6 +18,7 @@ from ..errors import SubError
 from ..fits import reader
 from ..fits.files import file_state
 from ..fits.reader import StoredImage
+from ..sentences import say
 
 _FITS_NAME = re.compile(r".*(\.(fit|fits|fts)(\.gz)?|\.fz)", re.IGNORECASE | re.DOTALL)  # a name may hold a line break
 _RAW_ENDINGS = (".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".sr2", ".dng", ".raf", ".orf", ".rw2", ".pef", ".srw")
@@ -68,7 +69,7 @@ def find_image(path: str | Path, hdu: int | None = None) -> StoredImage:
     try:
         state = file_state(path)
     except OSError as error:
-        raise SubError(path, f"it cannot be read: {error.strerror or error}") from error
+        raise SubError(path, say("it cannot be read: {why}", why=error.strerror or error)) from error
     return replace(_find_foreign(path, kind), state=state, span=state.size)
 
 

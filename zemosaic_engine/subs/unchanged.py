@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ..errors import SubError
+from ..sentences import say
 from .frames import SubInfo
 
 Result = TypeVar("Result")
@@ -38,4 +39,4 @@ def read_unchanged(info: SubInfo, read: Callable[[], Result], is_same: IsSame) -
 
 def changed(info: SubInfo) -> SubError:
     """The error of a sub that is no longer what it was when the run began."""
-    return SubError(info.path, "it changed while the run was at work; give the same command again to use it")
+    return SubError(info.path, say("it changed while the run was at work; give the same command again to use it"))

@@ -11,6 +11,7 @@ from ..errors import SubError, SubsLost
 from ..geometry import Box
 from ..run import provenance
 from ..run.run import Run
+from ..sentences import say
 from ..subs.faults import read_guarded
 from ..subs.frames import SubInfo, load_frame
 from ..subs.lost_inputs import raise_if_lost
@@ -55,7 +56,7 @@ def take_tiles(run: Run) -> TileSet:
         taken.tiles.append(Tile(name, path, info.wcs, box, box, False, health))
         taken.subs.append(1)
         taken.used.add(number)
-        run.reporter.log(f"[GRID] {name}: ready-made, {info.path.name}")
+        run.reporter.log(say("{name}: ready-made, {name2}", name=name, name2=info.path.name))
         run.reporter.step()
     if lost:
         raise SubsLost(lost)
