@@ -18,6 +18,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from ..errors import SubError
+from ..fits.files import FileState
 from ..fits.headers import HeaderCards, celestial_wcs, has_stray_sip, image_center_deg, pixel_scale_arcsec
 from ..fits.reader import StoredImage
 from ..fits.zero_points import ToldZeroPoint, told_zero_point
@@ -110,6 +111,10 @@ class SubInfo:
         Empty where the header does not tell; `date_obs` in ISO 8601, `session` the date of the evening.
     saturation_adu : float
         Values at or above are saturated; inf if nothing is known.
+    state : FileState or None
+        What the file looked like when its header was read; None of a sub that was not read from a file.
+    span : int
+        Bytes of the file, from its beginning, in which header and pixels lie; what is behind them does not count.
     origin : Origin
         What else the header tells of where the sub comes from.
     notes : sequence of str
@@ -131,6 +136,8 @@ class SubInfo:
     camera: str = ""
     date_obs: str = ""
     saturation_adu: float = float("inf")
+    state: FileState | None = None
+    span: int = 0
     origin: Origin = Origin()
     notes: tuple[str, ...] = ()
 
@@ -150,7 +157,8 @@ class UnsolvedSub:
         All cards of its header; some may hint at the pointing and the scale (RA, DEC, FOCALLEN, XPIXSZ ...).
     reason : str
         Why it has no plate solution, or what is wrong with the one that it has: the rest of a sentence about the file.
-    path, hdu, shape, channels, bayer, exposure_s, filter, mount, session, camera, date_obs, saturation_adu, notes
+    path, hdu, shape, channels, bayer, exposure_s, filter, mount, session, camera, date_obs, saturation_adu, notes,
+    state, span
         As in `SubInfo`.
     """
 
@@ -168,6 +176,8 @@ class UnsolvedSub:
     camera: str = ""
     date_obs: str = ""
     saturation_adu: float = float("inf")
+    state: FileState | None = None
+    span: int = 0
     notes: tuple[str, ...] = ()
 
     @property
@@ -199,6 +209,8 @@ class UnsolvedSub:
             camera=self.camera,
             date_obs=self.date_obs,
             saturation_adu=self.saturation_adu,
+            state=self.state,
+            span=self.span,
             origin=Origin.of(self.header),
             notes=self.notes,
         )
@@ -338,6 +350,8 @@ def _sub_of_image(path: Path, image: StoredImage, saturation_adu: float) -> SubI
         camera=_camera(cards),
         date_obs=date_obs,
         saturation_adu=saturation_adu if saturation_adu > 0.0 else _saturation_adu(image),
+        state=image.state,
+        span=image.span,
         notes=tuple(notes),
     )
     try:
