@@ -6,7 +6,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 import zemosaic_worker
-from zemosaic_engine.events import CancelToken, LogLine, Reporter, SubSetAside
+from zemosaic_engine.events import CancelToken, LogLine, Metric, Reporter, SubSetAside
 from zemosaic_engine.resume.checkpoints import Checkpoints
 from zemosaic_engine.run import register as step
 from zemosaic_engine.run.prepare import plan_request, prepare_request
@@ -26,11 +26,11 @@ class Watch(list):
 
     @property
     def lines(self):
-        return [event.text for event in self if isinstance(event, LogLine)]
+        return [event.line for event in self if isinstance(event, LogLine | Metric)]
 
     @property
     def warnings(self):
-        return [event.text for event in self if isinstance(event, LogLine) and event.level == "WARN"]
+        return [event.line for event in self if isinstance(event, LogLine) and event.level == "WARN"]
 
 
 def registered(subs, output, settings=None, checkpoints=None):

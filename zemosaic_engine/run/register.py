@@ -17,6 +17,7 @@ from ..fits.headers import image_center_deg, pixel_scale_arcsec
 from ..machine.threads import run_all, run_interruptibly, thread_count
 from ..resume.checkpoints import Checkpoints
 from ..resume.fingerprints import fingerprint
+from ..sentences import say
 from ..solving.star_zones import shipped_catalogue
 from ..subs.faults import read_guarded
 from ..subs.frames import SubInfo
@@ -89,7 +90,7 @@ def register(
     found = _find_stars(request, reporter, cancel, checkpoints)
     solution = run_interruptibly(lambda: _solved(request, found, known_stars(request), reporter, checkpoints), cancel)
     if not solution.tied.any():
-        reporter.log("[GRID] Registration: no two subs share enough stars, all keep their headers", "WARN")
+        reporter.log(say("Registration: no two subs share enough stars, all keep their headers"), "WARN")
         return request
     refined = _is_better(solution)
     moved = [_placed(info, solution, number) if refined else info for number, info in enumerate(infos)]
@@ -131,7 +132,8 @@ def _find_stars(request: GridRequest, reporter: Reporter, cancel: CancelToken, c
     looked = run_all(look, range(len(infos)), thread_count(request.settings.threads), cancel)
     stars, keys, readable, reused = (list(column) for column in zip(*looked, strict=True))
     if any(reused):
-        reporter.log(f"[GRID] Stars of {sum(reused)} of {len(infos)} subs were found by an earlier run")
+        found = say("Stars of {n} of {total} subs were found by an earlier run", n=sum(reused), total=len(infos))
+        reporter.log(found)
     return _Found(stars, keys, readable)
 
 
@@ -165,7 +167,7 @@ def _solved(
     key = checkpoints.key("astrometry", found.keys, headers, cameras, catalogue)
     kept = checkpoints.get("astrometry", key, AstrometricSolution)
     if kept is not None:
-        reporter.log("[GRID] The registration was solved by an earlier run")
+        reporter.log(say("The registration was solved by an earlier run"))
         return kept
     made = solve()
     checkpoints.put("astrometry", key, made)
@@ -197,28 +199,28 @@ def _untied(
     errors: dict[int, SubError] = {}
     by_header = []
     for number in np.flatnonzero(~solution.tied).tolist():
-        stars = int(solution.stars[number])
         if not found.readable[number]:
             continue
+        path, stars = infos[number].path, int(solution.stars[number])
         if policy == "keep" or (policy == "judge" and solution.alone[number]):
-            by_header.append(infos[number].path.name)
+            by_header.append(path.name)
             continue
-        path = infos[number].path
         if solution.alone[number]:
-            errors[number] = SubError(path, f"its {stars} stars are too few to tell where it lies")
+            reason = say("its {stars} stars are too few to tell where it lies", stars=stars)
         else:
-            errors[number] = SubError(
-                path,
-                f"none of its {stars} stars agree with those of the subs around it: its plate solution is wrong, or "
+            reason = say(
+                "none of its {stars} stars agree with those of the subs around it: its plate solution is wrong, or "
                 "they are no stars; solve it again, or set untied_subs = keep",
+                stars=stars,
             )
+        errors[number] = SubError(path, reason)
         reporter.set_aside(errors[number])
     if by_header:
-        more = len(by_header) - _NAMED
-        names = ", ".join(by_header[:_NAMED]) + (f" and {more} more" if more > 0 else "")
-        reporter.log(
-            f"[GRID] Registration: {len(by_header)} subs cannot be tied and keep their headers: {names}", "WARN"
+        names = ", ".join([*by_header[:_NAMED], *(["..."] if len(by_header) > _NAMED else [])])
+        kept = say(
+            "Registration: {n} subs cannot be tied and keep their headers: {names}", n=len(by_header), names=names
         )
+        reporter.log(kept, "WARN")
     return errors
 
 
@@ -228,30 +230,41 @@ def _untied(
 def _report(registration: Registration, reporter: Reporter, refined: bool) -> None:
     """What the solution says, in log lines."""
     solution, infos = registration.solution, registration.subs
-    tied, count = int(solution.tied.sum()), len(infos)
-    stars = int(np.median(solution.matched[solution.tied]))
-    error = rms(solution.error_px)
+    tied = solution.tied
     reporter.log(
-        f"[GRID] Registration: {tied} of {count} subs tied to each other by {stars} stars each (median), their places "
-        f"are known to {error:.3f} px"
+        say(
+            "Registration: {n} of {total} subs tied to each other by {stars} stars each (median), their places are "
+            "known to {error:.3f} px",
+            n=int(tied.sum()),
+            total=len(infos),
+            stars=int(np.median(solution.matched[tied])),
+            error=rms(solution.error_px),
+        )
     )
     if solution.catalogue_stars:
-        reporter.log(f"[GRID] Registration: {solution.catalogue_stars} stars of the catalogue hold the mosaic in place")
-    groups = int(solution.group.max()) + 1
-    if groups > 1:
-        sizes = ", ".join(map(str, np.bincount(solution.group[solution.tied])))
         reporter.log(
-            f"[GRID] Registration: the subs form {groups} groups without common stars ({sizes} subs), each held in "
-            "place by its own headers",
+            say("Registration: {stars} stars of the catalogue hold the mosaic in place", stars=solution.catalogue_stars)
+        )
+    sizes = np.bincount(solution.group[tied]).tolist()
+    if len(sizes) > 1:
+        reporter.log(
+            say(
+                "Registration: the subs form {groups} groups without common stars ({sizes} subs), each held in place "
+                "by its own headers",
+                groups=len(sizes),
+                sizes=", ".join(map(str, sizes)),
+            ),
             "WARN",
         )
-    metrics, worst = registration.metrics(), int(np.nanargmax(solution.after_px))
-    reporter.log(
-        f"[GRID][METRICS] Registration: {metrics['registration_before_px']:.2f} px before, "
-        f"{metrics['registration_after_px']:.2f} px after, worst sub {infos[worst].path.name} "
-        f"{solution.after_px[worst]:.2f} px"
+    worst = int(np.nanargmax(solution.after_px))
+    figures = say(
+        "{before:.2f} px before, {after:.2f} px after, worst sub {name} {worst:.2f} px",
+        before=rms(solution.before_px),
+        after=rms(solution.after_px),
+        name=infos[worst].path.name,
+        worst=float(solution.after_px[worst]),
     )
+    reporter.metric("Registration", figures)
     if not refined:
-        reporter.log(
-            f"[GRID] Registration: no header is off by more than {np.nanmax(solution.moved_px):.2f} px, all are kept"
-        )
+        most = float(np.nanmax(solution.moved_px))
+        reporter.log(say("Registration: no header is off by more than {px:.2f} px, all are kept", px=most))
