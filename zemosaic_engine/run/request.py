@@ -86,6 +86,8 @@ class GridOutcome:
         The subs that are in the mosaic.
     subs_of_tiles : mapping of str to int
         Number of subs of each tile, by its name.
+    planned : sequence of SubInfo
+        The subs for which the mosaic was planned in the end: those that were not set aside.
     """
 
     mosaic: Path
@@ -97,6 +99,7 @@ class GridOutcome:
     metrics: Mapping[str, float]
     used: Sequence[Path] = ()
     subs_of_tiles: Mapping[str, int] = field(default_factory=dict)
+    planned: Sequence[SubInfo] = ()
 
 
 def agreeing(request: GridRequest, reporter: Reporter) -> GridRequest:

@@ -177,7 +177,7 @@ def _run_of(request: PlannedRequest, reporter: Reporter, cancel: CancelToken, ch
     # Blocks decode the parts that they need: whole subs are measured and forgotten.
     decodes_parts = device is None and _calibrates_subs(settings, request.calibrations)
     budget = 0 if decodes_parts else memory_budget(settings) // 2
-    loader = SubLoader(subs, lambda info: hot.get(sensor_key(info)), budget, reporter.set_aside)
+    loader = SubLoader(subs, lambda info: hot.get(sensor_key(info)), budget, reporter.set_aside, reuse.is_same)
     total = len(subs)
     stars = StarFinder(loader, request.canvas.wcs, lambda count: reporter.sink(SubCount(count, total)))
     return Run(

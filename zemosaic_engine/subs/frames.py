@@ -18,6 +18,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from ..errors import SubError
+from ..fits.files import FileState
 from ..fits.headers import HeaderCards, celestial_wcs, has_stray_sip, image_center_deg, pixel_scale_arcsec
 from ..fits.reader import StoredImage
 from ..fits.zero_points import ToldZeroPoint, told_zero_point
@@ -110,6 +111,10 @@ class SubInfo:
         Empty where the header does not tell; `date_obs` in ISO 8601, `session` the date of the evening.
     saturation_adu : float
         Values at or above are saturated; inf if nothing is known.
+    state : FileState or None
+        What the file looked like when its header was read; None of a sub that was not read from a file.
+    span : int
+        Bytes of the file, from its beginning, in which header and pixels lie; what is behind them does not count.
     origin : Origin
         What else the header tells of where the sub comes from.
     notes : sequence of str
@@ -131,6 +136,8 @@ class SubInfo:
     camera: str = ""
     date_obs: str = ""
     saturation_adu: float = float("inf")
+    state: FileState | None = None
+    span: int = 0
     origin: Origin = Origin()
     notes: tuple[str, ...] = ()
 
@@ -150,7 +157,8 @@ class UnsolvedSub:
         All cards of its header; some may hint at the pointing and the scale (RA, DEC, FOCALLEN, XPIXSZ ...).
     reason : str
         Why it has no plate solution, or what is wrong with the one that it has: the rest of a sentence about the file.
-    path, hdu, shape, channels, bayer, exposure_s, filter, mount, session, camera, date_obs, saturation_adu, notes
+    path, hdu, shape, channels, bayer, exposure_s, filter, mount, session, camera, date_obs, saturation_adu, notes,
+    state, span
         As in `SubInfo`.
     """
 
@@ -168,6 +176,8 @@ class UnsolvedSub:
     camera: str = ""
     date_obs: str = ""
     saturation_adu: float = float("inf")
+    state: FileState | None = None
+    span: int = 0
     notes: tuple[str, ...] = ()
 
     @property
@@ -199,6 +209,8 @@ class UnsolvedSub:
             camera=self.camera,
             date_obs=self.date_obs,
             saturation_adu=self.saturation_adu,
+            state=self.state,
+            span=self.span,
             origin=Origin.of(self.header),
             notes=self.notes,
         )
@@ -338,6 +350,8 @@ def _sub_of_image(path: Path, image: StoredImage, saturation_adu: float) -> SubI
         camera=_camera(cards),
         date_obs=date_obs,
         saturation_adu=saturation_adu if saturation_adu > 0.0 else _saturation_adu(image),
+        state=image.state,
+        span=image.span,
         notes=tuple(notes),
     )
     try:
@@ -678,4 +692,25 @@ def _has_false_zeros(plane: NDArray[np.float32], path: Path, is_integer: bool) -
             return True
     if is_integer and 2 * count > plane.size:
         raise SubError(path, say("it is black: {share:.0f} % of its pixels are 0", share=100.0 * count / plane.size))
-    return False
+    return _are_an_area(plane == 0.0)
+
+
+_AREA_PX = 5
+_LEAST_AREA_PX = 100
+_SCATTERED = 0.02  # of the pixels; so many are lost with the areas at most
+
+
+def _are_an_area(zeros: NDArray[np.bool_]) -> bool:
+    """True if exact zeros fill areas, such as the borders of a registered frame, and hardly any lies elsewhere.
+
+    Noise around zero that was rounded or clipped leaves zeros that are scattered; it never fills a square of 5 pixels.
+    """
+    from scipy import ndimage
+
+    square = np.ones((_AREA_PX, _AREA_PX), dtype=bool)
+    # Beyond the edge of the image everything is zero, so that a narrow border is an area too.
+    inside = ndimage.binary_erosion(zeros, square, border_value=1)
+    if np.count_nonzero(inside) < _LEAST_AREA_PX:
+        return False
+    around = ndimage.binary_dilation(inside, square, iterations=2)  # the steps of a slanted border belong to it
+    return int(np.count_nonzero(zeros & ~around)) <= _SCATTERED * zeros.size

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import RunError, SubError
+from ..fits.files import open_file
 from ..sentences import say
 
 _OF_NETWORKS = {
@@ -46,7 +47,7 @@ def raise_if_lost(error: SubError, paths: Sequence[Path]) -> None:
 
 def _can_be_opened(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return bool(file.read(1))
     except OSError:
         return False
