@@ -8,10 +8,10 @@ import numpy as np
 
 from ..astrometry.registration import Registration, rms
 from ..astrometry.results import AstrometricSolution, CatalogueStars
-from ..astrometry.star_places import StarPlaces, no_stars, places_of_sub
+from ..astrometry.star_places import StarPlaces, places_of_sub
 from ..astrometry.sub_frames import sky_angles, unit_vectors
 from ..catalogues.reference import chosen_catalogue
-from ..errors import SubError
+from ..errors import SubError, SubsLost
 from ..events import CancelToken, Reporter
 from ..fits.headers import image_center_deg, pixel_scale_arcsec
 from ..machine.threads import run_all, run_interruptibly, thread_count
@@ -36,11 +36,10 @@ _NAMED = 5  # subs that a line names before it says how many more there are
 
 @dataclass(frozen=True)
 class _Found:
-    """Star places of the subs that could be read, and the keys of their records."""
+    """Star places of the subs, and the keys of their records."""
 
     stars: list[StarPlaces]
     keys: list[str]
-    readable: list[bool]
 
 
 def known_stars(request: GridRequest) -> CatalogueStars | None:
@@ -61,9 +60,12 @@ def known_stars(request: GridRequest) -> CatalogueStars | None:
 
 
 def register(
-    request: PlannedRequest, reporter: Reporter, cancel: CancelToken, checkpoints: Checkpoints
+    request: PlannedRequest,
+    reporter: Reporter,
+    cancel: CancelToken,
+    checkpoints: Checkpoints,
 ) -> PlannedRequest:
-    """The request with subs where their own stars put them, and without those that no star agrees with.
+    """The request with its subs where their own stars put them.
 
     Parameters
     ----------
@@ -77,10 +79,12 @@ def register(
     Returns
     -------
     PlannedRequest
-        With a canvas planned anew where a sub was moved or set aside.
+        With a canvas planned anew where subs were moved.
 
     Raises
     ------
+    SubsLost
+        If subs cannot be read, or are to be set aside because no star agrees with them.
     RunError
         If the folder of subs is gone.
     """
@@ -92,29 +96,24 @@ def register(
     if not solution.tied.any():
         reporter.log(say("Registration: no two subs share enough stars, all keep their headers"), "WARN")
         return request
+    _judge_untied(request, solution, reporter)
     refined = _is_better(solution)
     moved = [_placed(info, solution, number) if refined else info for number, info in enumerate(infos)]
     registration = Registration(moved, solution)
     _report(registration, reporter, refined)
-    errors = _untied(request, solution, found, reporter)
-    registered = replace(
-        request,
-        infos=[info for number, info in enumerate(moved) if number not in errors],
-        rejected=[*request.rejected, *errors.values()],
-        registration=registration,
-    )
-    return plan_request(registered, reporter.sink, cancel) if refined or errors else registered
+    registered = replace(request, infos=moved, registration=registration)
+    return plan_request(registered, reporter.sink, cancel, source=reporter.source) if refined else registered
 
 
 # --- stars
 
 
 def _find_stars(request: GridRequest, reporter: Reporter, cancel: CancelToken, checkpoints: Checkpoints) -> _Found:
-    """Star places of all subs, from records or from their pixels; none of those that cannot be read."""
+    """Star places of all subs, from records or from their pixels."""
     infos = request.infos
     reporter.expect(len(infos))
 
-    def look(number: int) -> tuple[StarPlaces, str, bool, bool]:
+    def look(number: int) -> tuple[StarPlaces | SubError, str, bool]:
         info = infos[number]
         try:
             key = _key(checkpoints, info)
@@ -122,26 +121,34 @@ def _find_stars(request: GridRequest, reporter: Reporter, cancel: CancelToken, c
             places = read_guarded(info.path, lambda: places_of_sub(info)) if kept is None else kept
             if key and kept is None:
                 checkpoints.put("star_places", key, places)
-            return places, key, True, kept is not None
+            return places, key, kept is not None
         except SubError as error:
             raise_if_lost(error, [each.path for each in infos])
-            return no_stars(), "", False, False  # set aside with its reason where it is loaded for good
+            return error, "", False
         finally:
             reporter.step()
 
     looked = run_all(look, range(len(infos)), thread_count(request.settings.threads), cancel)
-    stars, keys, readable, reused = (list(column) for column in zip(*looked, strict=True))
-    if any(reused):
-        found = say("Stars of {n} of {total} subs were found by an earlier run", n=sum(reused), total=len(infos))
-        reporter.log(found)
-    return _Found(stars, keys, readable)
+    _lose([found for found, _, _ in looked if isinstance(found, SubError)], reporter)
+    reused = sum(again for _, _, again in looked)
+    if reused:
+        reporter.log(say("Stars of {n} of {total} subs were found by an earlier run", n=reused, total=len(infos)))
+    return _Found([found for found, _, _ in looked if isinstance(found, StarPlaces)], [key for _, key, _ in looked])
+
+
+def _lose(errors: list[SubError], reporter: Reporter) -> None:
+    """Set subs aside, if there are any: the run is planned again without them."""
+    for error in errors:
+        reporter.set_aside(error)
+    if errors:
+        raise SubsLost(errors)
 
 
 def _key(checkpoints: Checkpoints, info: SubInfo) -> str:
     """Of the star places of a sub; empty where nothing is kept."""
     if not checkpoints.keeps:
         return ""
-    content = read_guarded(info.path, lambda: checkpoints.subs.digest(info.path))
+    content = read_guarded(info.path, lambda: checkpoints.subs.digest(info))
     return checkpoints.key("star places", content, info.hdu, info.bayer or "", info.saturation_adu)
 
 
@@ -161,7 +168,7 @@ def _solved(
     def solve() -> AstrometricSolution:
         return solve_astrometry([i.wcs for i in infos], [i.shape for i in infos], cameras, found.stars, catalogue)
 
-    if not checkpoints.keeps or not all(found.readable):
+    if not checkpoints.keeps:
         return solve()
     headers = [fingerprint(info.wcs, info.shape) for info in infos]
     key = checkpoints.key("astrometry", found.keys, headers, cameras, catalogue)
@@ -191,37 +198,31 @@ def _placed(info: SubInfo, solution: AstrometricSolution, number: int) -> SubInf
     return replace(info, wcs=wcs, pixel_scale_arcsec=scale, center_deg=center)
 
 
-def _untied(
-    request: GridRequest, solution: AstrometricSolution, found: _Found, reporter: Reporter
-) -> dict[int, SubError]:
-    """Subs to be set aside because they are not tied, by number; those that keep their headers are told of."""
+def _judge_untied(request: GridRequest, solution: AstrometricSolution, reporter: Reporter) -> None:
+    """Set subs aside that are not tied, as the settings want it, and tell of those that keep their headers."""
     infos, policy = request.infos, request.settings.untied_subs
-    errors: dict[int, SubError] = {}
+    errors: list[SubError] = []
     by_header = []
     for number in np.flatnonzero(~solution.tied).tolist():
-        if not found.readable[number]:
-            continue
         path, stars = infos[number].path, int(solution.stars[number])
         if policy == "keep" or (policy == "judge" and solution.alone[number]):
             by_header.append(path.name)
-            continue
-        if solution.alone[number]:
-            reason = say("its {stars} stars are too few to tell where it lies", stars=stars)
+        elif solution.alone[number]:
+            errors.append(SubError(path, say("its {stars} stars are too few to tell where it lies", stars=stars)))
         else:
             reason = say(
                 "none of its {stars} stars agree with those of the subs around it: its plate solution is wrong, or "
                 "they are no stars; solve it again, or set untied_subs = keep",
                 stars=stars,
             )
-        errors[number] = SubError(path, reason)
-        reporter.set_aside(errors[number])
+            errors.append(SubError(path, reason))
+    _lose(errors, reporter)
     if by_header:
         names = ", ".join([*by_header[:_NAMED], *(["..."] if len(by_header) > _NAMED else [])])
         kept = say(
             "Registration: {n} subs cannot be tied and keep their headers: {names}", n=len(by_header), names=names
         )
         reporter.log(kept, "WARN")
-    return errors
 
 
 # --- what is told
