@@ -30,6 +30,10 @@ Kind = Literal["bool", "int", "float", "text", "choice", "pair"]
 Stage = Literal["plan", "measure", "solve", "stack", "join", "none"]
 
 
+#: Formats that the setting `outputs` may name.
+OUTPUT_FORMATS = ("fits", "tiff", "tiff16", "tiff_stretched", "jpeg")
+
+
 def _setting(
     default: Any,
     help_text: str,
@@ -310,6 +314,13 @@ class GridSettings(BaseModel):
     )
 
     # --- output
+    outputs: str = _setting(
+        "fits",
+        "Files made of the mosaic beside mosaic_grid.fits, separated by commas: fits (mosaic.fit, for processing), "
+        "tiff (32-bit float), tiff16 (16 bits, linear), tiff_stretched (16 bits, as the picture), jpeg; empty for none.",
+        group="output",
+        stage="none",
+    )
     crop: Literal["none", "covered", "largest_rectangle"] = _setting(
         "none",
         "The part of the mosaic in mosaic.fit, the file for processing: all, the rectangle around all data, or the "
@@ -375,6 +386,13 @@ class GridSettings(BaseModel):
             good = False
         if not good:
             raise ValueError("pedestal is auto or a number of ADU, at least 0")
+        return self
+
+    @model_validator(mode="after")
+    def _outputs_are_formats(self) -> GridSettings:
+        unknown = [word for word in self.outputs.replace(" ", "").split(",") if word not in ("", *OUTPUT_FORMATS)]
+        if unknown:
+            raise ValueError(f"outputs names {unknown[0]!r}, which is none of {', '.join(OUTPUT_FORMATS)}")
         return self
 
     @model_validator(mode="after")
