@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from zemosaic_engine.events import CancelToken, Event, LogLine, Reporter, Sink
+from zemosaic_engine.events import CancelToken, Reporter, Sink
 from zemosaic_engine.mosaic.assemble import assemble
 from zemosaic_engine.mosaic.deliver import deliver
 from zemosaic_engine.photometry.coverage_renorm import coverage_renorm
@@ -22,6 +22,7 @@ from zemosaic_engine.resume.checkpoints import Checkpoints
 from zemosaic_engine.run.prepare import plan_request
 from zemosaic_engine.run.request import GridOutcome, GridRequest, PlannedRequest
 from zemosaic_engine.run.run import open_run
+from zemosaic_engine.sentences import say
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.stacking.layout import lay_out_pointings
 from zemosaic_engine.stacking.stack_tiles import stack_tiles
@@ -39,6 +40,7 @@ _PHASES = (
     ("CLASSIC: final save", 0.05),
 )
 _STACKING, _MATCHING, _ASSEMBLY, _PHASE_5, _SAVING = range(1, 6)
+SOURCE = "CLASSIC"  # of log lines
 _BLACK_SIGMA = 5.0  # the noise of the sky reaches this far down
 
 
@@ -55,7 +57,7 @@ def plan_classic(request: GridRequest, sink: Sink, cancel: CancelToken) -> Plann
     settings = request.settings
     if settings.photometry == "survey":  # subs are brought together within each pointing, pointings as tiles
         settings = settings.model_copy(update={"photometry": "tiles"})
-    return plan_request(replace(request, settings=settings), in_classic_words(sink), cancel, reprojecting=True)
+    return plan_request(replace(request, settings=settings), sink, cancel, reprojecting=True, source=SOURCE)
 
 
 def build_mosaic(
@@ -81,7 +83,7 @@ def build_mosaic(
     Cancelled
         If somebody asked for it.
     """
-    with open_run(request, _PHASES, in_classic_words(sink), cancel, checkpoints) as run:
+    with open_run(request, _PHASES, sink, cancel, checkpoints, SOURCE) as run:
         layout = lay_out_pointings(run)
         run.reporter.phase(_STACKING)
         measured = measure_subs(run)
@@ -96,15 +98,6 @@ def build_mosaic(
         run.interruptibly(lambda: _apply_two_pass_coverage_renorm_if_requested(mosaic, run.settings, run.reporter))
         run.reporter.phase(_SAVING)
         return deliver(run, tiles, match, mosaic)
-
-
-def in_classic_words(sink: Sink) -> Sink:
-    """A sink for the shared mechanisms, whose log lines then name this flow."""
-
-    def tell(event: Event) -> None:
-        sink(replace(event, text=event.text.replace("[GRID]", "[CLASSIC]")) if isinstance(event, LogLine) else event)
-
-    return tell
 
 
 # --------------------------------------------------------------------------------------------
@@ -123,7 +116,13 @@ def _apply_phase5_post_stack_pipeline(mosaic: WeightedImage, settings: GridSetti
         mosaic.weight[...] /= np.square(np.array(gains, dtype=np.float32))
         red, green, blue = gains
         reporter.log(
-            f"[GRID] Phase 5: RGB equalisation gains {red:.4f} {green:.4f} {blue:.4f}, background {level:.2f} ADU"
+            say(
+                "Phase 5: RGB equalisation gains {red:.4f} {green:.4f} {blue:.4f}, background {level:.2f} ADU",
+                red=red,
+                green=green,
+                blue=blue,
+                level=level,
+            )
         )
     noise = sky_noise(mosaic.pixels)
     lowest = [
@@ -134,10 +133,13 @@ def _apply_phase5_post_stack_pipeline(mosaic: WeightedImage, settings: GridSetti
     if lift > 0.0:
         mosaic.pixels[...] += np.float32(lift)
         reporter.log(
-            f"[GRID] Phase 5: black level raised by {lift:.2f} ADU in all channels, so that the sky stays positive"
+            say(
+                "Phase 5: black level raised by {lift:.2f} ADU in all channels, so that the sky stays positive",
+                lift=lift,
+            )
         )
     else:
-        reporter.log("[GRID] Phase 5: black level needs no change")
+        reporter.log(say("Phase 5: black level needs no change"))
 
 
 def _apply_two_pass_coverage_renorm_if_requested(
@@ -145,15 +147,17 @@ def _apply_two_pass_coverage_renorm_if_requested(
 ) -> None:
     """What follows the blurred coverage goes out by one smooth gain, in place, if it is certain to be there."""
     if not settings.coverage_renorm:
-        reporter.log("[GRID] Phase 5: renormalisation by the coverage switched off")
+        reporter.log(say("Phase 5: renormalisation by the coverage switched off"))
         return
     found = coverage_renorm(mosaic.pixels, mosaic.coverage.max(axis=2), starless_pixels(mosaic.pixels))
     law = f"brightness ~ coverage ^ ({found.strength:+.4f} ± {found.error:.4f})"
     if not found.applied:
         what = "the coverage is even" if np.isnan(found.strength) else f"nothing certain ({law})"
-        reporter.log(f"[GRID] Phase 5: no renormalisation by the coverage, {what}")
+        reporter.log(say("Phase 5: no renormalisation by the coverage, {what}", what=what))
         return
     mosaic.pixels[...] *= found.gain[..., None]
     mosaic.weight[...] /= np.square(found.gain)[..., None]
     low, high = float(found.gain.min()), float(found.gain.max())
-    reporter.log(f"[GRID] Phase 5: renormalised by the coverage, {law}, gain {low:.3f} to {high:.3f}")
+    reporter.log(
+        say("Phase 5: renormalised by the coverage, {law}, gain {low:.3f} to {high:.3f}", law=law, low=low, high=high)
+    )

@@ -13,7 +13,7 @@ from typing import Any
 
 from zemosaic_engine.clock import RunClock, with_time_left
 from zemosaic_engine.errors import SettingsError, ZeMosaicError
-from zemosaic_engine.events import CancelToken, LogLine, Sink
+from zemosaic_engine.events import CancelToken, LogLine, Reporter, Sink
 from zemosaic_engine.mosaic import files as mosaic_files
 from zemosaic_engine.mosaic.assemble import assemble
 from zemosaic_engine.mosaic.deliver import deliver
@@ -24,6 +24,7 @@ from zemosaic_engine.run.host import HostCallback, host_configuration, host_sett
 from zemosaic_engine.run.prepare import plan_request, prepare_request
 from zemosaic_engine.run.request import GridOutcome, GridRequest, PlannedRequest
 from zemosaic_engine.run.run import Run, open_run
+from zemosaic_engine.sentences import say
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.stacking.layout import lay_out_tiles
 from zemosaic_engine.stacking.stack_tiles import stack_tiles
@@ -182,28 +183,30 @@ def run_grid_mode(
         # The older hosts, which do not hand over their configuration, divide the field by the factor.
         settings, notes = host_settings(chosen, configuration, use_gpu, divides_field=zconfig is None)
         for note in notes:
-            tell(LogLine(f"[GRID] {note}", "WARN"))
+            tell(LogLine(note, "WARN"))
         source, output = Path(input_folder), Path(output_folder)
         if not detect_grid_mode(source):
-            raise SettingsError(f"The folder {source} holds no stack_plan.csv: Grid Mode cannot run there.")
+            raise SettingsError(
+                say("The folder {folder} holds no stack_plan.csv: Grid Mode cannot run there.", folder=source)
+            )
         with RunFolder(output) as folder:
             _build_in(folder, source, settings, tell, host)
     except ZeMosaicError as error:
-        tell(LogLine(f"[GRID] {error}", "ERROR"))
+        tell(LogLine(str(error), "ERROR"))
         raise
     for line in provenance.cost_lines(clock):
-        tell(LogLine(f"[GRID] {line}"))
-    tell(LogLine("[GRID] Grid/Survey mode completed", "SUCCESS"))
+        tell(LogLine(line))
+    tell(LogLine(say("Grid/Survey mode completed"), "SUCCESS"))
 
 
 def _build_in(folder: RunFolder, source: Path, settings: GridSettings, tell: Sink, host: HostCallback) -> None:
     """The run itself, in its folder; the table of subs that were set aside is written however it ends."""
     if folder.note:
-        tell(LogLine(f"[GRID] {folder.note}", "WARN"))
+        tell(LogLine(folder.note, "WARN"))
     cancel = CancelToken()
     try:
         request = prepare_request(source, folder.path, settings, tell, cancel)
-        checkpoints = open_checkpoints(folder, tell)
+        checkpoints = open_checkpoints(folder, Reporter(tell))
         earlier = mosaic_files.EarlierResults(folder.path)
         if request.others:
             stack_plan.write_others(folder.path / mosaic_files.OTHERS_NAME, request.others)
@@ -214,6 +217,6 @@ def _build_in(folder: RunFolder, source: Path, settings: GridSettings, tell: Sin
         stack_plan.write_rejected(folder.path / "rejected_subs.csv", host.set_aside)
 
 
-def open_checkpoints(folder: RunFolder, sink: Sink) -> Checkpoints:
+def open_checkpoints(folder: RunFolder, reporter: Reporter) -> Checkpoints:
     """What earlier runs did in an output folder, damage told in the log."""
-    return Checkpoints(folder.state, lambda text: sink(LogLine(f"[GRID] {text}", "WARN")))
+    return Checkpoints(folder.state, lambda text: reporter.log(text, "WARN"))

@@ -1,4 +1,4 @@
-"""The command line: ``zemosaic run | grid | classic | gui | plan | report | compare | simulate | demo | patch``.
+"""The command line: ``zemosaic run | grid | classic | gui | plan | solve | report | compare | simulate | ...``.
 
 Nothing heavy is imported before a command runs: ``zemosaic --help`` answers at once.
 """
@@ -13,7 +13,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -46,6 +46,8 @@ _EXIT_CODES = (
     "exit codes: 0 done; 1 the run failed; 2 wrong usage or settings; "
     "3 done, but subs or tiles were left out; 130 stopped"
 )
+#: Settings of `zemosaic solve`.
+_OF_SOLVING = ("filter", "recursive", "plate_solve", "star_catalogue_dir", "threads")
 _FORMAT_HELP = {
     "fits": "mosaic.fit, for processing: without NaN, from 0 to 1",
     "tiff": "mosaic.tif: 32-bit float, linear",
@@ -150,6 +152,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="look into sub-folders too [default on]",
     )
 
+    _add_solve(commands)
+
     report = _add_command(commands, "report", _run_report, "make the report of a run anew from its files")
     report.add_argument("output", type=Path, metavar="OUTPUT", help="output folder of the run")
 
@@ -189,6 +193,20 @@ def build_parser() -> argparse.ArgumentParser:
         help="files changed since they were put in: back them up (with --revert: leave them) instead of stopping",
     )
     return parser
+
+
+def _add_solve(commands: Any) -> None:
+    solve = _add_command(commands, "solve", _run_solve, "find where on the sky the subs of a folder lie, and list it")
+    solve.add_argument("input", type=Path, metavar="INPUT", help="folder with the subs or their stack_plan.csv")
+    solve.add_argument(
+        "--write", type=Path, metavar="DIR", help="write copies of the subs with their solutions there; made if missing"
+    )
+    solve.add_argument(
+        "--cards", action="store_true", help="with --write: no copies, only headers (NAME.wcs), as solve-field does"
+    )
+    solve.add_argument("--settings", type=Path, metavar="FILE", help="TOML or JSON file of settings")
+    _add_setting_options(solve, only=_OF_SOLVING)
+    solve.set_defaults(goes_on=True)
 
 
 def _add_command(commands: Any, name: str, run: Any, summary: str) -> argparse.ArgumentParser:
@@ -243,10 +261,10 @@ def _gigabytes(text: str) -> float:
     return float(match[1]) / (1000.0 if (match[2] or "G").upper().startswith("M") else 1.0)
 
 
-def _add_setting_options(parser: argparse.ArgumentParser, without: str) -> None:
-    """An option for each setting, but those of the group `without`."""
+def _add_setting_options(parser: argparse.ArgumentParser, without: str = "", only: Collection[str] = ()) -> None:
+    """An option for each setting but those of the group `without`, or for the settings `only`."""
     groups: dict[str, Any] = {}
-    for field in (field for field in setting_fields() if field.group != without):
+    for field in (field for field in setting_fields() if field.group != without and (not only or field.name in only)):
         if field.group not in groups:
             groups[field.group] = parser.add_argument_group(_GROUP_TITLES[field.group])
         options: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS, "help": _option_help(field)}
@@ -346,6 +364,30 @@ def _run_plan(args: argparse.Namespace) -> int:
     if outcome.rejected_table is not None:
         _say(f"{len(outcome.found.rejected)} files were set aside, see {outcome.rejected_table}")
     return INCOMPLETE if outcome.found.rejected else DONE
+
+
+def _run_solve(args: argparse.Namespace) -> int:
+    settings = _settings_of(args)
+    with _watched(args.debug) as (sink, cancel):
+        from zemosaic_engine.solving.session import listed, outcome_text
+        from zemosaic_utils import solve_folder
+
+        outcome = solve_folder(args.input, args.write, settings, sink, cancel, cards_only=args.cards)
+        lines, summary = listed(outcome.solved, args.input), outcome_text(outcome.solved)
+    for error in outcome.rejected:
+        _say(f"WARN: set aside: {error}")
+    for note in outcome.notes:
+        _say(f"WARN: {note}")
+    for line in lines:
+        _say(line)
+    if outcome.already:
+        _say(f"{outcome.already} subs have a solution in their header; --plate-solve all solves them anew")
+    if outcome.solved:
+        _say(summary)
+    if args.write is not None:
+        _say(f"{outcome.written} files in {args.write}")
+    is_complete = not outcome.rejected and all(result.info is not None for result in outcome.solved)
+    return DONE if is_complete else INCOMPLETE
 
 
 def _run_report(args: argparse.Namespace) -> int:
@@ -514,7 +556,7 @@ def _quiet_libraries(sink: Sink) -> Iterator[None]:
     """Warnings of libraries become DEBUG lines instead of noise between ours."""
 
     def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any) -> None:
-        sink(LogLine(f"{Path(filename).name}:{lineno}: {category.__name__}: {message}", "DEBUG"))
+        sink(LogLine(f"{Path(filename).name}:{lineno}: {category.__name__}: {message}", "DEBUG", source=""))
 
     with warnings.catch_warnings():
         import astropy  # noqa: F401  (its logger takes over showwarning when it is imported)

@@ -117,7 +117,7 @@ class PlainConsole:
         """Print what is worth a line."""
         if isinstance(event, LogLine):
             if event.level != "DEBUG" or self._show_debug:
-                write_line(self._stream, _line(event.text, event.level))
+                write_line(self._stream, _line(event.line, event.level))
         elif isinstance(event, PhaseStarted):
             write_line(self._stream, f"--- {printable(event.name)}")
         elif isinstance(event, TimeLeft):
@@ -172,7 +172,7 @@ class LiveConsole:
         """Show one event."""
         if isinstance(event, LogLine):
             if event.level != "DEBUG" or self._show_debug:
-                self._say(_line(event.text, event.level), _STYLES[event.level])
+                self._say(_line(event.line, event.level), _STYLES[event.level])
         elif isinstance(event, PhaseStarted):
             if self._task is not None:
                 self._bars.remove_task(self._task)

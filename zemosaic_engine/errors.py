@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .names import shown_name
+from .sentences import say
 
 
 class ZeMosaicError(Exception):
@@ -45,7 +46,7 @@ class SubError(ZeMosaicError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"{shown_name(self.path.name)}: {self.reason}"
+        return say("{name}: {reason}", name=shown_name(self.path.name), reason=self.reason)
 
 
 class SubFault(SubError):  # noqa: N818 - the fault is ours, not the sub's

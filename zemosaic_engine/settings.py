@@ -21,6 +21,7 @@ from typing import Any, Literal, cast, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import SettingsError
+from .sentences import joined, say
 
 Kind = Literal["bool", "int", "float", "text", "choice", "pair"]
 
@@ -317,7 +318,7 @@ class GridSettings(BaseModel):
     outputs: str = _setting(
         "fits",
         "Files made of the mosaic beside mosaic_grid.fits, separated by commas: fits (mosaic.fit, for processing), "
-        "tiff (32-bit float), tiff16 (16 bits, linear), tiff_stretched (16 bits, as the picture), jpeg; empty for none.",
+        "tiff (32-bit float), tiff16 (16 bits, linear), tiff_stretched (16 bits, as the picture), jpeg.",
         group="output",
         stage="none",
     )
@@ -385,7 +386,7 @@ class GridSettings(BaseModel):
         except ValueError:
             good = False
         if not good:
-            raise ValueError("pedestal is auto or a number of ADU, at least 0")
+            raise ValueError(say("pedestal is auto or a number of ADU, at least 0"))
         return self
 
     @model_validator(mode="after")
@@ -399,7 +400,7 @@ class GridSettings(BaseModel):
     def _winsor_limits_leave_samples(self) -> GridSettings:
         low, high = self.winsor_limits
         if not (0.0 <= low < 0.5 and 0.0 <= high < 0.5):
-            raise ValueError("winsor_limits are two fractions, each at least 0 and below 0.5")
+            raise ValueError(say("winsor_limits are two fractions, each at least 0 and below 0.5"))
         return self
 
 
@@ -451,22 +452,33 @@ class SettingField:
     def expects(self) -> str:
         """What a valid value is, in words that finish the sentence "must be ..."."""
         if self.kind == "choice":
-            return "one of " + ", ".join(self.choices)
-        nouns = {"bool": "true or false", "text": "text", "pair": "two numbers", "int": "a whole number"}
-        unit = f" ({self.unit})" if self.unit else ""
-        noun = nouns.get(self.kind, "a number")
-        return f"{noun}, {self.limits}{unit}" if self.limits else noun + unit
+            return say("one of {names}", names=", ".join(self.choices))
+        noun = _NOUNS.get(self.kind, say("a number"))
+        if self.limits and self.unit:
+            return say("{noun}, {why} ({unit})", noun=noun, why=self.limits, unit=self.unit)
+        if self.limits:
+            return say("{noun}, {why}", noun=noun, why=self.limits)
+        return say("{noun} ({unit})", noun=noun, unit=self.unit) if self.unit else noun
 
     @property
     def limits(self) -> str:
         """The range of a number in words, ``at least 0 and at most 1``; empty where there is none."""
-        bounds = (
-            ("at least", self.at_least),
-            ("above", self.above),
-            ("at most", self.at_most),
-            ("below", self.below),
-        )
-        return " and ".join(f"{words} {limit:g}" for words, limit in bounds if limit is not None)
+        bounds = [
+            say(words, n=limit)
+            for words, limit in (
+                ("at least {n:g}", self.at_least),
+                ("above {n:g}", self.above),
+                ("at most {n:g}", self.at_most),
+                ("below {n:g}", self.below),
+            )
+            if limit is not None
+        ]
+        if len(bounds) == 2:
+            return say("{why} and {why2}", why=bounds[0], why2=bounds[1])
+        return bounds[0] if bounds else ""
+
+
+_NOUNS = {"bool": say("true or false"), "text": say("text"), "pair": say("two numbers"), "int": say("a whole number")}
 
 
 def setting_fields() -> list[SettingField]:
@@ -530,18 +542,31 @@ def load_settings_file(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in (".toml", ".json"):
-        raise SettingsError(f"The settings file {path} must end in .toml or .json.")
+        raise SettingsError(say("The settings file {path} must end in .toml or .json.", path=path))
     try:
         text = path.read_text(encoding="utf-8-sig")
         values = tomllib.loads(text) if suffix == ".toml" else json.loads(text)
     except OSError as error:
-        raise SettingsError(f"The settings file {path} cannot be read: {error.strerror}.") from error
+        raise SettingsError(
+            say("The settings file {path} cannot be read: {why}.", path=path, why=error.strerror)
+        ) from error
     except RecursionError as error:
-        raise SettingsError(f"The settings file {path} is nested too deeply: a setting is a plain value.") from error
+        raise SettingsError(
+            say("The settings file {path} is nested too deeply: a setting is a plain value.", path=path)
+        ) from error
     except ValueError as error:  # of the decoder of UTF-8, TOML or JSON alike
-        raise SettingsError(f"The settings file {path} is not valid {suffix[1:].upper()}: {error}.") from error
+        raise SettingsError(
+            say(
+                "The settings file {path} is not valid {format}: {error}.",
+                path=path,
+                format=suffix[1:].upper(),
+                error=error,
+            )
+        ) from error
     if not isinstance(values, dict):
-        raise SettingsError(f"The settings file {path} must hold an object of keys and values at its top level.")
+        raise SettingsError(
+            say("The settings file {path} must hold an object of keys and values at its top level.", path=path)
+        )
     return FileValues(values, text)
 
 
@@ -557,7 +582,7 @@ class FileValues(dict[str, Any]):
         written = re.compile("\\s*[{,]?\\s*([\"']?)" + re.escape(key) + "\\1\\s*[:=]")
         for number, line in enumerate(self._text.splitlines(), start=1):
             if written.match(line):
-                return f"{file_name}, line {number}"
+                return say("{file}, line {n}", file=file_name, n=number)
         return file_name
 
 
@@ -602,7 +627,7 @@ def build_settings(
             )
             problems.append(_problem(key, item, fields.get(key or ""), key in from_options, where))
         # Each half of a wrong pair has an error of its own; one is enough.
-        raise SettingsError("; ".join(dict.fromkeys(problems)) + ".") from error
+        raise SettingsError(joined(dict.fromkeys(problems), end=".")) from error
 
 
 def _problem(key: str | None, item: Any, field: SettingField | None, is_option: bool, file_name: str) -> str:
@@ -612,14 +637,20 @@ def _problem(key: str | None, item: Any, field: SettingField | None, is_option: 
         known = list(GridSettings.model_fields)
         # Programs and people write the same key with dashes or capitals.
         nearest = difflib.get_close_matches(key[:_SHOWN].lower().replace("-", "_"), known, n=1, cutoff=0.0)[0]
-        return f"{file_name} has the unknown key {key[:_SHOWN]!r} (the nearest valid one is {nearest!r})"
-    label = field.option if is_option else f"{key} in {file_name}"
+        return say(
+            "{file} has the unknown key {key!r} (the nearest valid one is {near!r})",
+            file=file_name,
+            key=key[:_SHOWN],
+            near=nearest,
+        )
     value = item["input"]
-    hint = ""
+    must = field.expects
     if field.kind == "choice" and isinstance(value, str):
         close = difflib.get_close_matches(value[:_SHOWN], field.choices, n=1, cutoff=0.4)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-    return f"{label} is {_shown(value)} but must be {field.expects}{hint}"
+        must = say("{why} (did you mean {near}?)", why=must, near=close[0]) if close else must
+    if is_option:
+        return say("{key} is {value} but must be {why}", key=field.option, value=_shown(value), why=must)
+    return say("{key} in {file} is {value} but must be {why}", key=key, file=file_name, value=_shown(value), why=must)
 
 
 _SHOWN = 60  # characters of a wrong value

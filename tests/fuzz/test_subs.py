@@ -155,7 +155,7 @@ def test_a_fault_of_ours_costs_the_sub_is_counted_and_its_place_is_in_the_log(su
         subs,
         tmp_path / "out",
         GridSettings(threads=1),
-        lambda event: lines.append(event.text) if isinstance(event, LogLine) else None,
+        lambda event: lines.append(event.line) if isinstance(event, LogLine) else None,
         CancelToken(),
     )
     with (tmp_path / "out" / "rejected_subs.csv").open(newline="") as file:

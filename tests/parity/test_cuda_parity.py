@@ -258,7 +258,7 @@ def test_a_run_on_the_gpu_makes_the_mosaic_of_the_cpu(tmp_path, monkeypatch, ker
             zemosaic_worker.run_grid(tmp_path / "subs", tmp_path / device, settings, lines.append, CancelToken())
     finally:
         backend.cuda_problem.cache_clear()
-    assert any("combined on the GPU on the host" in event.text for event in lines if isinstance(event, LogLine))
+    assert any("combined on the GPU on the host" in event.line for event in lines if isinstance(event, LogLine))
     assert library.launches > 20
     there, here = (fits.open(tmp_path / device / "mosaic_grid.fits") for device in ("cuda", "cpu"))
     with there, here:

@@ -37,7 +37,7 @@ def run(source, output, cancel=None, tiles_only=False, **settings):
 
 
 def lines(events, level=None):
-    return [event.text for event in events if isinstance(event, LogLine) and level in (None, event.level)]
+    return [event.line for event in events if isinstance(event, LogLine) and level in (None, event.level)]
 
 
 @pytest.fixture(scope="module")

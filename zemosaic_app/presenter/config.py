@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote
 
 from zemosaic_engine.errors import SettingsError
 from zemosaic_engine.fits.writer import atomic_path
+from zemosaic_engine.sentences import say
 from zemosaic_engine.settings import build_settings, load_settings_file
 
 _WINDOW_NAME = "window.json"
@@ -55,7 +56,7 @@ class Presets:
         """The file of a preset; any name makes a file name that every system takes."""
         safe = quote(name.strip(), safe=" -_()").replace(".", "%2E")
         if not safe or len(safe) > 200:
-            raise SettingsError("A preset needs a name of 1 to 60 letters.")
+            raise SettingsError(say("A preset needs a name of 1 to 60 letters."))
         return self._folder / f"{safe}.json"
 
     def save(self, name: str, values: Mapping[str, Any]) -> None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from zemosaic_engine.events import Level, LogLine
+from zemosaic_engine.events import Level, Metric
 from zemosaic_engine.run.report import SCHEMA_VERSION
+from zemosaic_engine.sentences import from_facts
 from zemosaic_worker import LOG_NAME
 
 from .summary import read_report
@@ -26,17 +27,25 @@ class EarlierRun:
     ----------
     report : mapping
         Its ``run_report.json``.
-    log : sequence of LogLine
-        Its log, empty if that is gone.
+    log : sequence of (level, text)
+        The lines of its log, empty if that is gone.
     """
 
     report: Mapping[str, Any]
-    log: Sequence[LogLine] = ()
+    log: Sequence[tuple[Level, str]] = ()
 
     @property
     def ending(self) -> Literal["done", "incomplete"]:
         """Whether everything is in the mosaic."""
         return "done" if self.report.get("complete", True) else "incomplete"
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """Its figures; none if the report is of a version that did not keep them."""
+        return [
+            Metric(_sentence(one), figure=one["figure"], channel=one["channel"], when=one["when"])
+            for one in self.report.get("figures", ())
+        ]
 
     @property
     def ended(self) -> str:
@@ -55,11 +64,16 @@ def read_earlier_run(output: Path) -> EarlierRun | None:
     return EarlierRun(report, _log_lines(output / LOG_NAME))
 
 
-def _log_lines(path: Path) -> list[LogLine]:
+def _log_lines(path: Path) -> list[tuple[Level, str]]:
     """The lines of a log; none without one."""
     try:
         told = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
     found = (_LINE.fullmatch(line) for line in told.splitlines())
-    return [LogLine(one["text"], cast(Level, one["level"])) for one in found if one and one["level"] in get_args(Level)]
+    return [(cast(Level, one["level"]), one["text"]) for one in found if one and one["level"] in get_args(Level)]
+
+
+def _sentence(figure: Mapping[str, Any]) -> str:
+    """The value of a figure, as a sentence if it was kept as one."""
+    return from_facts(figure.get("message") or figure["value"])

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import zemosaic_app
+from zemosaic_engine.sentences import say
 
 from .messages import JobEnded, Message, decode
 
@@ -134,7 +135,7 @@ def _cause(code: int, lines: list[str]) -> str:
     """Why a process ended, as far as the system and its last words tell."""
     if code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
-        hint = "; the system does that when memory runs out" if name == "SIGKILL" else ""
-        return f"The engine's process was ended by {name}{hint}."
-    said = lines[-1] if lines else "it said nothing"
-    return f"The engine's process ended with code {code}: {said}"
+        hint = say("; the system does that when memory runs out") if name == "SIGKILL" else ""
+        return say("The engine's process was ended by {name}{why}.", name=name, why=hint)
+    said = lines[-1] if lines else say("it said nothing")
+    return say("The engine's process ended with code {code}: {why}", code=code, why=said)

@@ -15,6 +15,7 @@ from zemosaic_app.report import PAGE_NAME
 from zemosaic_engine.errors import SettingsError
 from zemosaic_engine.resume.run_folder import STATE_NAME
 from zemosaic_engine.run.report import REPORT_NAME
+from zemosaic_engine.sentences import say
 
 from .texts import Texts
 
@@ -142,7 +143,7 @@ def facts(report: Mapping[str, Any], texts: Texts) -> list[tuple[str, str]]:
 def open_with_system(path: Path) -> None:
     """Open a file or a folder with the program that the system has for it."""
     if not path.exists():
-        raise SettingsError(f"{path} is not there.")
+        raise SettingsError(say("{path} is not there.", path=path))
     if sys.platform == "win32":
         os.startfile(path)
         return
@@ -150,4 +151,6 @@ def open_with_system(path: Path) -> None:
     try:
         subprocess.Popen([command, str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     except OSError as error:
-        raise SettingsError(f"{path} cannot be opened: {command} is not there.") from error
+        raise SettingsError(
+            say("{path} cannot be opened: {command} is not there.", path=path, command=command)
+        ) from error

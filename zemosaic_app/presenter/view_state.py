@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -11,9 +10,10 @@ from typing import Literal
 
 from zemosaic_app.durations import FEW_S
 from zemosaic_engine.events import (
-    COMPILING,
+    Compiling,
     Level,
     LogLine,
+    Metric,
     PhaseStarted,
     Progress,
     SubCount,
@@ -30,10 +30,6 @@ Doing = Literal["nothing", "looking", "running", "paused", "stopping"]
 
 LEVELS: tuple[Level, ...] = ("DEBUG", "INFO", "SUCCESS", "WARN", "ERROR")
 MOST_LINES = 20_000
-_METRIC = re.compile(
-    r"\[\w+\]\[METRICS\] (?P<figure>[^:(]+?)(?: \(channel (?P<channel>\w+)\))?: (?P<value>.*?)"
-    r"(?: \((?P<when>before|after) scaling\))?$"
-)
 
 
 @dataclass(frozen=True)
@@ -43,16 +39,6 @@ class LogEntry:
     number: int
     level: Level
     text: str
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A ``[METRICS]`` line as a row of a table; `channel` and `when` are empty where it has none."""
-
-    figure: str
-    channel: str
-    when: str
-    value: str
 
 
 @dataclass(frozen=True)
@@ -66,12 +52,6 @@ class LogFilter:
         """True if the line is shown."""
         high_enough = LEVELS.index(entry.level) >= LEVELS.index(self.level)
         return high_enough and self.search.casefold() in entry.text.casefold()
-
-
-def parse_metric(text: str) -> Metric | None:
-    """The row of a ``[METRICS]`` line; None for every other line."""
-    found = _METRIC.match(text)
-    return Metric(found["figure"], found["channel"] or "", found["when"] or "", found["value"]) if found else None
 
 
 def printable(text: str) -> str:
@@ -146,15 +126,19 @@ class ViewState:
         """Show a run that came to its end before."""
         self.forget_run()
         self.earlier, self.ending = earlier, earlier.ending
-        for line in earlier.log:
-            self.say(line.text, line.level)
+        for level, text in earlier.log:
+            self.say(text, level)
+        self.metrics = list(earlier.metrics)
 
     def apply(self, message: Message) -> None:
         """Take note of one message."""
         match message:
-            case LogLine(text, level):
-                self.say(text, level)
-                self.is_compiling = self.is_compiling or COMPILING in text
+            case LogLine():
+                self.say(message.line, message.level)
+                if isinstance(message, Metric):
+                    self.metrics.append(message)
+            case Compiling():
+                self.is_compiling = True
             case PhaseStarted(name, number, weight):
                 self.phase, self.phase_number, self.steps = name, number, (0, 0)
                 self._shares[name] = weight
@@ -181,9 +165,6 @@ class ViewState:
 
     def say(self, text: str, level: Level = "INFO") -> None:
         """One more line in the log."""
-        metric = parse_metric(text)
-        if metric is not None:
-            self.metrics.append(metric)
         self._lines += 1
         self.log.append(LogEntry(self._lines, level, printable(text)))
 

@@ -99,7 +99,7 @@ def metric_rows(view: ViewState, texts: Texts) -> list[list[str]]:
             texts.name_of("metric", metric.figure),
             metric.channel,
             texts(f"metrics.{metric.when}") if metric.when else "",
-            texts.sentence(metric.value),
+            texts.sentence(metric.text),
         ]
         for metric in view.metrics
     ]

@@ -43,7 +43,7 @@ def run_and_report(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutco
             try:
                 write_report(order.output)
             except (ZeMosaicError, OSError) as error:
-                sink(LogLine(f"[GRID] The report {order.output / PAGE_NAME} was not written: {error}", "WARN"))
+                sink(LogLine(f"The report {order.output / PAGE_NAME} was not written: {error}", "WARN"))
 
 
 def _identity(output: Path) -> tuple[int, int]:

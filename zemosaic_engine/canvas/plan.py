@@ -10,15 +10,16 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from ..errors import RunError, SubError
+from ..sentences import say
 from ..subs.frames import SubInfo
 from .coordinates import footprint_polygon
 
 _SAME_SCALE = 0.03  # relative; one telescope's scale changes by far less
 _SCALE_RANGE = 2.5  # other telescopes may join within this factor, if two or three subs agree on their scale
 _STRAY_SHARE = 0.05  # a far group of subs smaller than this share of the run is a wrong solution
-_TOO_WIDE = (
-    "The subs do not fit one gnomonic canvas: mosaics of more than a hemisphere need to be split, or a plate solution "
-    "is wrong."
+_TOO_WIDE = say(
+    "The subs do not fit one gnomonic canvas: mosaics of more than a hemisphere need to be split, or "
+    "a plate solution is wrong."
 )
 _MARGIN_PX = 2  # sides are sampled; between two samples a distorted one may bow out a little
 
@@ -73,7 +74,12 @@ def _same_channels(infos: list[SubInfo]) -> tuple[list[SubInfo], list[SubError]]
     usual = max(counts, key=lambda channels: (counts[channels], channels))
     other, most = ("mono", "in colour") if usual == 3 else ("in colour", "mono")
     odd = [
-        SubError(i.path, f"it is {other} and most subs are {most}; make a mosaic of its own of these subs")
+        SubError(
+            i.path,
+            say(
+                "it is {this} and most subs are {usual}; make a mosaic of its own of these subs", this=other, usual=most
+            ),
+        )
         for i in infos
         if i.channels != usual
     ]
@@ -99,8 +105,12 @@ def _same_scale(infos: list[SubInfo]) -> tuple[list[SubInfo], list[SubError]]:
     odd = [
         SubError(
             i.path,
-            f"its pixel scale of {i.pixel_scale_arcsec:.3g} arcsec is far from the {usual:.3g} arcsec of the others; "
-            "solve it again",
+            say(
+                "its pixel scale of {scale:.3g} arcsec is far from the {usual:.3g} arcsec of the others; "
+                "solve it again",
+                scale=i.pixel_scale_arcsec,
+                usual=usual,
+            ),
         )
         for i in infos
         if not fits(i)
@@ -138,8 +148,12 @@ def _near_others(infos: list[SubInfo], max_gap_fov: float) -> tuple[list[SubInfo
         odd.append(
             SubError(
                 infos[number].path,
-                f"its plate solution lies {distance:.1f} degrees from the other subs, more than {max_gap_fov:g} "
-                "fields of view; solve it again or raise max_gap_fov",
+                say(
+                    "its plate solution lies {distance:.1f} degrees from the other subs, more than "
+                    "{most:g} fields of view; solve it again or raise max_gap_fov",
+                    distance=distance,
+                    most=max_gap_fov,
+                ),
             )
         )
     return [info for info, far in zip(infos, stray[group], strict=True) if not far], odd
@@ -180,9 +194,16 @@ def plan_canvas(infos: Sequence[SubInfo], pixel_scale_arcsec: float, max_mpx: fl
     width, height = (int(side) + 1 for side in high - low)
     if height * width > max_mpx * 1e6:
         raise RunError(
-            f"The canvas would be {width} x {height} pixels ({height * width / 1e6:.0f} Mpx), above the limit of "
-            f"{max_mpx:g} Mpx: check the plate solutions of subs far from the others, raise pixel_scale_arcsec "
-            f"(now {scale:.3g}), or raise max_canvas_mpx."
+            say(
+                "The canvas would be {width} x {height} pixels ({mpx:.0f} Mpx), above the limit of "
+                "{most:g} Mpx: check the plate solutions of subs far from the others, raise "
+                "pixel_scale_arcsec (now {scale:.3g}), or raise max_canvas_mpx.",
+                width=width,
+                height=height,
+                mpx=height * width / 1000000.0,
+                most=max_mpx,
+                scale=scale,
+            )
         )
     wcs.wcs.crpix -= low
     wcs.array_shape = (height, width)

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from ..errors import SubError
 from ..geometry import Box
+from ..sentences import say
 from .apart import DecoderEnded, DecoderRefused, NoDecoder, decode_apart
 from .headers import HeaderCards
 
@@ -117,11 +118,11 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
             with gzip.GzipFile(fileobj=plain) as unzipped:
                 yield cast(BinaryIO, unzipped)
     except EOFError as error:
-        raise SubError(path, "it is truncated: its compressed data end too early") from error
+        raise SubError(path, say("it is truncated: its compressed data end too early")) from error
     except (gzip.BadGzipFile, zlib.error) as error:
-        raise SubError(path, f"its compressed data are damaged ({error})") from error
+        raise SubError(path, say("its compressed data are damaged ({error})", error=error)) from error
     except OSError as error:
-        raise SubError(path, f"it cannot be read: {error.strerror or error}") from error
+        raise SubError(path, say("it cannot be read: {why}", why=error.strerror or error)) from error
 
 
 def _find_image(path: Path, file: BinaryIO, wanted: int | None) -> StoredImage:
@@ -148,9 +149,9 @@ def _find_image(path: Path, file: BinaryIO, wanted: int | None) -> StoredImage:
             break
         file.seek(offset)
     if wanted is not None:
-        raise SubError(path, f"it holds no image in HDU {wanted}")
-    declared = f" (its header declares {odd_shapes[0]})" if odd_shapes else ""
-    raise SubError(path, f"it holds no image{declared}")
+        raise SubError(path, say("it holds no image in HDU {hdu}", hdu=wanted))
+    declared = say(" (its header declares {why})", why=odd_shapes[0]) if odd_shapes else ""
+    raise SubError(path, say("it holds no image{why}", why=declared))
 
 
 def _read_cards(path: Path, file: BinaryIO, hdu: int) -> tuple[HeaderCards, int] | None:
@@ -168,16 +169,16 @@ def _read_cards(path: Path, file: BinaryIO, hdu: int) -> tuple[HeaderCards, int]
         searched = len(data) - len(data) % 80
         more = file.read(4 * _FIRST_READ) if len(data) < _MAX_HEADER_BYTES else b""
         if not more:
-            raise SubError(path, "it is truncated or damaged: its header has no end")
+            raise SubError(path, say("it is truncated or damaged: its header has no end"))
         data += more
 
 
 def _check_begins_like_fits(path: Path, data: bytes) -> None:
     if not data:
-        raise SubError(path, "it is empty")
+        raise SubError(path, say("it is empty"))
     if not data.startswith(b"SIMPLE"):
-        kind = "a text file" if not data[:200].strip(_TEXT_BYTES) else "not a FITS file"
-        raise SubError(path, f"it is {kind}, whatever its name says")
+        kind = say("a text file") if not data[:200].strip(_TEXT_BYTES) else say("not a FITS file")
+        raise SubError(path, say("it is {why}, whatever its name says", why=kind))
 
 
 _TEXT_BYTES = bytes(range(32, 127)) + b"\t\r\n\xef\xbb\xbf"
@@ -228,23 +229,25 @@ def _as_image(cards: HeaderCards, hdu: int, offset: int, nbytes: int) -> StoredI
 
 def _describe_axes(cards: HeaderCards) -> str:
     lengths = " x ".join(f"{length:d}" if length < _MAX_OFFSET else f"{length:.1e}" for length in _axes(cards)[:4])
-    return f"{lengths} pixels of {cards.integer('BITPIX')} bits"
+    return say("{axes} pixels of {bits} bits", axes=lengths, bits=cards.integer("BITPIX"))
 
 
 def _check_size(path: Path, image: StoredImage) -> None:
     """Refuse an image that the file cannot hold, before memory is asked for."""
     size = " x ".join(str(length) for length in image.shape[::-1])
     if math.prod(image.shape) > MAX_PIXELS:
-        raise SubError(path, f"its header declares {size} pixels, which cannot be right")
+        raise SubError(path, say("its header declares {axes} pixels, which cannot be right", axes=size))
     with path.open("rb") as file:
         on_disk = os.fstat(file.fileno()).st_size
         zipped = file.read(2) == _GZIP_MAGIC
     if zipped:
         if image.offset + image.nbytes > on_disk * _MAX_DEFLATE_RATIO:
-            raise SubError(path, f"its header declares {size} pixels, more than the file can hold")
+            raise SubError(path, say("its header declares {axes} pixels, more than the file can hold", axes=size))
     elif image.offset + image.nbytes > on_disk:
         share = 100.0 * max(on_disk - image.offset, 0) / max(image.nbytes, 1)
-        raise SubError(path, f"it is truncated: only {share:.0f} % of its {size} pixels are there")
+        raise SubError(
+            path, say("it is truncated: only {share:.0f} % of its {axes} pixels are there", share=share, axes=size)
+        )
 
 
 _STRUCTURE = ("SIMPLE", "XTENSION", "BITPIX", "EXTEND", "BSCALE", "BZERO", "BLANK", "PCOUNT", "GCOUNT", "GROUPS",
@@ -318,7 +321,7 @@ def is_mappable(path: str | Path, image: StoredImage) -> bool:
         with Path(path).open("rb") as file:
             return file.read(2) != _GZIP_MAGIC
     except OSError as error:
-        raise SubError(path, f"it cannot be read: {error.strerror or error}") from error
+        raise SubError(path, say("it cannot be read: {why}", why=error.strerror or error)) from error
 
 
 def read_part(path: str | Path, image: StoredImage, box: Box) -> NDArray[np.generic]:
@@ -348,7 +351,7 @@ def read_part(path: str | Path, image: StoredImage, box: Box) -> NDArray[np.gene
                 if rows is not out:
                     plane[...] = rows[:, box.x0 : box.x1]
     except OSError as error:
-        raise SubError(path, f"it cannot be read: {error.strerror or error}") from error
+        raise SubError(path, say("it cannot be read: {why}", why=error.strerror or error)) from error
     return _physical(out, image)
 
 
@@ -358,7 +361,7 @@ def _read_into(path: str | Path, file: IO[bytes], offset: int, raw: NDArray) -> 
     while done < raw.nbytes:
         count = file.readinto(view[done:])  # type: ignore[attr-defined]
         if not count:
-            raise SubError(path, "it is truncated, or became shorter while it was in use")
+            raise SubError(path, say("it is truncated, or became shorter while it was in use"))
         done += count
 
 
@@ -380,7 +383,10 @@ def _read_bytes(path: Path, file: BinaryIO, image: StoredImage) -> NDArray[np.ui
     while done < image.nbytes:
         count = file.readinto(view[done:])  # type: ignore[attr-defined]
         if not count:
-            raise SubError(path, f"it is truncated: only {100.0 * done / image.nbytes:.0f} % of its pixels are there")
+            raise SubError(
+                path,
+                say("it is truncated: only {share:.0f} % of its pixels are there", share=100.0 * done / image.nbytes),
+            )
         done += count
     if isinstance(file, gzip.GzipFile):
         while file.read(1 << 20):  # its checksum stands behind the last byte, and is looked at only there
@@ -459,7 +465,7 @@ def _table_header(path: Path, cards: HeaderCards) -> fits.Header:
         or cards.integer("GCOUNT", 1) != 1
         or cards.integer("BITPIX", 8) != 8
     ):
-        raise SubError(path, "the header of its tile compression is damaged or of an unknown kind")
+        raise SubError(path, say("the header of its tile compression is damaged or of an unknown kind"))
     return fits.Header([("XTENSION", "BINTABLE"), ("BITPIX", 8), ("NAXIS", 2), *table.items()])
 
 
@@ -505,18 +511,24 @@ def _decompress(path: Path, image: StoredImage, data: NDArray[np.uint8]) -> NDAr
     except NoDecoder as error:
         raise SubError(
             path,
-            f"{image.header.text('ZCMPTYPE')} is unpacked by a Python of its own, which cannot be started ({error}): "
-            "unpack the file with funpack",
+            say(
+                "{method} is unpacked by a Python of its own, which cannot be started ({error}): unpack "
+                "the file with funpack",
+                method=image.header.text("ZCMPTYPE"),
+                error=error,
+            ),
         ) from error
     except DecoderEnded as error:
-        raise SubError(path, f"its tile compression is damaged: it made the decoder crash ({error})") from error
+        raise SubError(
+            path, say("its tile compression is damaged: it made the decoder crash ({error})", error=error)
+        ) from error
     except DecoderRefused as error:
-        raise SubError(path, f"its tile compression cannot be undone ({error})") from error
+        raise SubError(path, say("its tile compression cannot be undone ({error})", error=error)) from error
     except decoder_errors() as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise SubError(path, f"its tile compression cannot be undone ({reason})") from error
+        raise SubError(path, say("its tile compression cannot be undone ({error})", error=reason)) from error
     if pixels.size != math.prod(image.shape) or pixels.dtype.kind not in "iuf":
-        raise SubError(path, "its tile compression is damaged: pixels are missing")
+        raise SubError(path, say("its tile compression is damaged: pixels are missing"))
     return pixels.reshape(image.shape)
 
 

@@ -36,7 +36,7 @@ import llvmlite
 import numba
 from numba.core import event
 
-from ..events import COMPILING
+from ..sentences import say
 
 #: Set to 1, the kernels do without vector instructions of their own making; see `simd`.
 PLAIN_VARIABLE = "ZEMOSAIC_PLAIN_KERNELS"
@@ -143,8 +143,10 @@ class _FirstCompile(event.Listener):
             first = not self._told and module.startswith(__package__)
             self._told = self._told or first
         if first:
-            kept = f"the machine code is kept in {_FOLDER}" if _FOLDER else "no folder can be written to keep it"
-            self._tell(f"{COMPILING}, up to a minute; {kept}")
+            kept = say("no folder can be written to keep it")
+            if _FOLDER:
+                kept = say("the machine code is kept in {folder}", folder=_FOLDER)
+            self._tell(say("Compiling kernels for this machine, up to a minute; {kept}", kept=kept))
 
     def on_end(self, event: Any) -> None:
         pass

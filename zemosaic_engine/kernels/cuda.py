@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RunError
+from ..sentences import say
 
 _SOURCE = Path(__file__).with_name("pixels.cuh")
 #: As the other twins round; contraction would change masks of rejection at their limits.
@@ -170,8 +171,12 @@ class Gpu:
                     self._library.get_default_memory_pool().free_all_blocks()
                     if end - done == 1:
                         raise RunError(
-                            f"The GPU has no room for one row of the {what}, {(fixed + a_row) / 1e6:.0f} MB: close "
-                            "other programs that use it, or choose device = cpu."
+                            say(
+                                "The GPU has no room for one row of the {why}, {n:.0f} MB: close other "
+                                "programs that use it, or choose device = cpu.",
+                                why=what,
+                                n=(fixed + a_row) / 1000000.0,
+                            )
                         ) from error
                     step = self._most_rows[what] = (end - done) // 2
                     self._tell(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..run import provenance
 from ..run.request import GridOutcome
 from ..run.run import Run
+from ..sentences import say
 from ..tiles.match import TileMatch, report_metrics
 from ..tiles.tile import TileSet
 from ..weighted_image import WeightedImage
@@ -54,7 +55,9 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
         processing = output / PROCESSING_NAME
         run.interruptibly(lambda: write_processing(science, processing, settings.crop, run.cancel.check))
     reprojected = sum(not tile.on_canvas for tile in tiles)
-    run.reporter.log(f"[GRID] {len(tiles)} tiles in the mosaic, {reprojected} calls of reproject_interp")
+    run.reporter.log(
+        say("{n} tiles in the mosaic, {reprojected} calls of reproject_interp", n=len(tiles), reprojected=reprojected)
+    )
     return GridOutcome(
         science,
         coverage,

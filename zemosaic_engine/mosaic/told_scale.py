@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..channels import channel_names
 from ..events import Reporter
+from ..sentences import say
 from ..subs.frames import SubInfo
 
 
@@ -50,8 +51,14 @@ def tie_to_told_zero_points(
     keywords = ", ".join(sorted({info.origin.zero_point.keyword for info in infos if info.origin.zero_point}))
     low, high = float(told[known].min()), float(told[known].max())
     reporter.log(
-        f"[GRID] Zero points in the headers of {int(known.sum())} of {known.size} tiles: "
-        f"{low:.3f} to {high:.3f} mag ({keywords})"
+        say(
+            "Zero points in the headers of {int} of {size} tiles: {low:.3f} to {high:.3f} mag ({keywords})",
+            int=int(known.sum()),
+            size=known.size,
+            low=low,
+            high=high,
+            keywords=keywords,
+        )
     )
     area = 5.0 * np.log10([info.pixel_scale_arcsec / pixel_scale_arcsec for info in infos])
     names = channel_names(gain.shape[1])
@@ -65,8 +72,10 @@ def tie_to_told_zero_points(
             round(scatter * np.sqrt(np.pi / 2.0 / of_mosaic.size), 5),
             "[mag] its error, from their scatter",
         )
-        reporter.log(
-            f"[GRID][METRICS] Zero point by the headers of the tiles (channel {name}): {middle:.4f} mag, "
-            f"the scaled tiles scatter by {1e3 * scatter:.1f} mmag"
+        value = say(
+            "{magnitude:.4f} mag, the scaled tiles scatter by {scatter:.1f} mmag",
+            magnitude=middle,
+            scatter=1e3 * scatter,
         )
+        reporter.metric("Zero point by the headers of the tiles", value, channel=name)
     return header

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from ..fits.writer import atomic_path
+from ..sentences import say
 from ..subs.faults import frame_name
 
 _NAME = "crashes.json"
@@ -75,7 +76,7 @@ class Crashes:
             return ""
         if max(now.st_mtime_ns, now.st_ctime_ns) > since_ns:
             return ""
-        return "the program crashed while it was at work on it; replace the file, or give --fresh to try it again"
+        return say("the program crashed while it was at work on it; replace the file, or give --fresh to try it again")
 
     def keep(self) -> None:
         """Write down what is known, before the log that tells it is replaced.

@@ -19,6 +19,7 @@ from ..errors import SubError
 from ..events import CancelToken, Reporter
 from ..machine.threads import run_interruptibly
 from ..photometry.calibration import SubCalibration
+from ..sentences import say
 from ..subs.frames import SubInfo
 from ..subs.hot_pixels import choose_subs, hot_pixels_of
 from .checkpoints import Checkpoints
@@ -110,7 +111,9 @@ class Reuse:
     def report_measured(self) -> None:
         """Log how many subs were measured by an earlier run, if any."""
         if self._found:
-            self._reporter.log(f"[GRID] {self._found} of {len(self._infos)} subs were measured by an earlier run")
+            self._reporter.log(
+                say("{found} of {n} subs were measured by an earlier run", found=self._found, n=len(self._infos))
+            )
 
     def solution(self, numbers: Sequence[int], of: type[Record], solve: Callable[[], Record]) -> Record:
         """Return the solution of survey photometry for these measured subs."""
@@ -119,7 +122,7 @@ class Reuse:
         key = self._keys.solution(numbers)
         found = self._checkpoints.get("solutions", key, of)
         if found is not None:
-            self._reporter.log("[GRID] Survey photometry was solved by an earlier run")
+            self._reporter.log(say("Survey photometry was solved by an earlier run"))
             return found
         made = solve()
         self._checkpoints.put("solutions", key, made)

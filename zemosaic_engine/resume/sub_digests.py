@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..errors import RunError
 from ..fits.writer import atomic_path
+from ..sentences import say
 from .fingerprints import file_digest
 
 _RACY_NS = 2_000_000_000
@@ -102,8 +103,12 @@ class SubDigests:
                 file.write(text)
         except OSError as error:
             raise RunError(
-                f"The state of the run cannot be written to {journal}: {error.strerror or error}. Free some space "
-                "there and give the same command again: it goes on where it was."
+                say(
+                    "The state of the run cannot be written to {folder}: {why}. Free some space there "
+                    "and give the same command again: it goes on where it was.",
+                    folder=journal,
+                    why=error.strerror or error,
+                )
             ) from error
 
 

@@ -11,6 +11,7 @@ from ..canvas.plan import CanvasPlan, split_by_agreement
 from ..errors import RunError, SettingsError, SubError
 from ..events import Reporter
 from ..photometry.calibration import SubCalibration
+from ..sentences import say
 from ..settings import GridSettings
 from ..subs.frames import SubInfo
 from ..subs.roles import FolderFile
@@ -102,7 +103,7 @@ def agreeing(request: GridRequest, reporter: Reporter) -> GridRequest:
     if not kept:
         lost = [*request.rejected, *odd]
         if not lost:
-            raise SettingsError("The run has no sub at all: name a folder or a plan that holds some.")
+            raise SettingsError(say("The run has no sub at all: name a folder or a plan that holds some."))
         raise RunError(no_usable_sub(lost))
     return replace(request, infos=kept, rejected=[*request.rejected, *odd])
 
@@ -110,7 +111,10 @@ def agreeing(request: GridRequest, reporter: Reporter) -> GridRequest:
 def no_usable_sub(lost: Sequence[SubError]) -> str:
     """Say that all subs were set aside: how many, and the reason that most of them share."""
     reason, count = Counter(error.reason for error in lost).most_common(1)[0]
-    return (
-        f"No usable sub: all {len(lost)} were set aside; the log and rejected_subs.csv give each reason. "
-        f"That of {count} of them: {reason}."
+    return say(
+        "No usable sub: all {n} were set aside; the log and rejected_subs.csv give each reason. That "
+        "of {m} of them: {why}.",
+        n=len(lost),
+        m=count,
+        why=reason,
     )

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SettingsError
+from ..sentences import say
 
 MAGIC = b"ZMSTARS1"
 _HEADER = struct.Struct("<8sIIIf64s")  # magic, belts, zones, stars, magnitude of the code 0, name
@@ -144,17 +145,23 @@ class ZonedCatalogue:
             size = path.stat().st_size
         except OSError as error:
             raise SettingsError(
-                f"The star catalogue {path} cannot be read: {error.strerror or error}. Install the program again."
+                say(
+                    "The star catalogue {path} cannot be read: {why}. Install the program again.",
+                    path=path,
+                    why=error.strerror or error,
+                )
             ) from error
         if len(header) < _HEADER.size or header[:8] != MAGIC:
-            raise SettingsError(f"{path} is not a star catalogue of this program. Install the program again.")
+            raise SettingsError(
+                say("{path} is not a star catalogue of this program. Install the program again.", path=path)
+            )
         _, belts, zones, stars, self._faint_code_mag, name = _HEADER.unpack(header)
         self.name = name.rstrip(b"\0").decode("ascii", "replace")
         self.zones = Zones(belts)
         self._begins_at = _HEADER.size
         self._stars_at = self._begins_at + 4 * (zones + 1)
         if zones != len(self.zones) or size != self._stars_at + 8 * stars:
-            raise SettingsError(f"The star catalogue {path} is not whole. Install the program again.")
+            raise SettingsError(say("The star catalogue {path} is not whole. Install the program again.", path=path))
         self._count = stars
 
     def __len__(self) -> int:

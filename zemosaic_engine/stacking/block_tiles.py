@@ -17,7 +17,7 @@ from .blocks import BlockStacker
 from .combine import Stack
 from .equalise import RgbEqualiser
 from .layout import Layout
-from .messages import report_gaps, report_stack
+from .report import report_gaps, report_stack
 
 
 class BlockTiles:

@@ -7,6 +7,7 @@ import numpy as np
 from ..photometry.neutral import equalize_rgb_medians_inplace, neutral_gains
 from ..photometry.sky import clipped_median
 from ..run.run import Run
+from ..sentences import say
 from ..survey.calibrate import CalibratedSubs
 from ..weighted_image import WeightedImage
 
@@ -30,10 +31,10 @@ class RgbEqualiser:
     def equalise(self, name: str, tile: WeightedImage) -> None:
         """Equalise a tile in place; its weights follow its gains."""
         if tile.pixels.shape[2] != 3:
-            self._reporter.log(f"[GRID] {name}: RGB equalisation skipped, the tile is mono")
+            self._reporter.log(say("{name}: RGB equalisation skipped, the tile is mono", name=name))
             return
         if not self._is_wanted:
-            self._reporter.log(f"[GRID] {name}: RGB equalisation switched off")
+            self._reporter.log(say("{name}: RGB equalisation switched off", name=name))
             return
         if self._on_one_scale:
             if self._background is None:
@@ -45,5 +46,12 @@ class RgbEqualiser:
             red, green, blue, level = equalize_rgb_medians_inplace(tile.pixels, tile.coverage)
         tile.weight[...] /= np.square(np.array((red, green, blue), dtype=np.float32))
         self._reporter.log(
-            f"[GRID] {name}: RGB equalisation gains {red:.4f} {green:.4f} {blue:.4f}, background {level:.2f} ADU"
+            say(
+                "{name}: RGB equalisation gains {red:.4f} {green:.4f} {blue:.4f}, background {level:.2f} ADU",
+                name=name,
+                red=red,
+                green=green,
+                blue=blue,
+                level=level,
+            )
         )

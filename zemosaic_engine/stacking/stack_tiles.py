@@ -8,6 +8,7 @@ from dataclasses import replace
 from ..canvas.tile_layout import TileLayout
 from ..errors import RunError
 from ..run.run import Run
+from ..sentences import say
 from ..survey.calibrate import CalibratedSubs
 from ..tiles.files import tile_path
 from ..tiles.store import TileStore, tile_wcs
@@ -67,7 +68,7 @@ def _together(run: Run, layouts: Sequence[TileLayout], done: Mapping[str, Stacke
     for layout in layouts:
         tile = done[layout.name]
         if tile.health is None:
-            run.reporter.log(f"[GRID] {layout.name}: no valid pixels, left out", "WARN")
+            run.reporter.log(say("{name}: no valid pixels, left out", name=layout.name), "WARN")
             together.left_out.append(layout.name)
             continue
         path, wcs = tile_path(run.output, layout.name), tile_wcs(layout, run.canvas)
@@ -78,7 +79,9 @@ def _together(run: Run, layouts: Sequence[TileLayout], done: Mapping[str, Stacke
         together.used.update(layout.subs[member] for member in tile.members)
     if not together.tiles:
         raise RunError(
-            "No tile has a valid pixel: every sub was set aside (rejected_subs.csv gives the reasons), or all pixels "
-            "are invalid, for example above saturation_adu."
+            say(
+                "No tile has a valid pixel: every sub was set aside (rejected_subs.csv gives the "
+                "reasons), or all pixels are invalid, for example above saturation_adu."
+            )
         )
     return together

@@ -21,6 +21,7 @@ from ..errors import SubError
 from ..fits.headers import HeaderCards, celestial_wcs, has_stray_sip, image_center_deg, pixel_scale_arcsec
 from ..fits.reader import StoredImage
 from ..fits.zero_points import ToldZeroPoint, told_zero_point
+from ..sentences import say
 from .faults import read_guarded
 from .image_files import find_image, read_image
 
@@ -247,8 +248,8 @@ class Frame:
 
 _MIN_SIDE_PX = 8
 #: What a header may say without being believed.
-STRAY_SIP = "SIP parameters without -SIP in CTYPE, taken for leftovers of an earlier solution and not applied"
-BINNED_MONO = "Binned subs with BAYERPAT in the header whose pixels show one colour, taken for mono"
+STRAY_SIP = say("SIP parameters without -SIP in CTYPE, taken for leftovers of an earlier solution and not applied")
+BINNED_MONO = say("Binned subs with BAYERPAT in the header whose pixels show one colour, taken for mono")
 
 
 def read_sub_info(path: str | Path, *, saturation_adu: float = 0.0) -> SubInfo:
@@ -350,14 +351,17 @@ def _picture_shape(path: Path, shape: tuple[int, ...]) -> tuple[tuple[int, int],
     """``(height, width)``, and whether a colour axis was taken off."""
     size = " x ".join(str(length) for length in shape[::-1])
     if len(shape) > 3:
-        raise SubError(path, f"its image has {len(shape)} axes ({size}); two, or three with colours, are expected")
+        raise SubError(
+            path,
+            say("its image has {n} axes ({axes}); two, or three with colours, are expected", n=len(shape), axes=size),
+        )
     colours = 1
     if len(shape) == 3:
         if shape[0] != 3 and shape[2] not in (1, 3):
-            raise SubError(path, f"its image of {size} pixels has neither one nor three channels")
+            raise SubError(path, say("its image of {axes} pixels has neither one nor three channels", axes=size))
         colours, shape = (3, shape[1:]) if shape[0] == 3 else (shape[2], shape[:2])
     if min(shape) < _MIN_SIDE_PX:
-        raise SubError(path, f"its image of {size} pixels is too small to be a sub")
+        raise SubError(path, say("its image of {axes} pixels is too small to be a sub", axes=size))
     return (shape[0], shape[1]), colours == 3
 
 
@@ -391,7 +395,9 @@ def bayer_pattern(cards: HeaderCards, height: int) -> str | None:
     if name in _NOT_A_PATTERN:
         return None
     if name not in _PATTERNS:
-        raise ValueError(f"its colour filter array {name!r} is not one of {', '.join(_PATTERNS)}")
+        raise ValueError(
+            say("its colour filter array {name!r} is not one of {names}", name=name, names=", ".join(_PATTERNS))
+        )
     x_offset, y_offset = cards.integer("XBAYROFF"), cards.integer("YBAYROFF")
     bottom_up = cards.text("ROWORDER").upper().replace("_", "-").startswith("BOTTOM")
 
@@ -562,7 +568,7 @@ def load_frame(info: SubInfo, *, hot_pixels: NDArray[np.bool_] | None = None) ->
     if hot_pixels is not None:
         pixels[hot_pixels] = np.nan
     if not np.isfinite(pixels).any():
-        raise SubError(info.path, "it has no valid pixel")
+        raise SubError(info.path, say("it has no valid pixel"))
     if info.bayer is not None:
         from .demosaic import demosaic
 
@@ -595,7 +601,7 @@ def _pixels_with_rules(info: SubInfo) -> tuple[NDArray[np.float32], InvalidValue
         pixels[~np.isfinite(pixels)] = np.nan
     top = float(np.fmax.reduce(pixels, axis=None))
     if math.isnan(top):
-        raise SubError(info.path, "it has no valid pixel")
+        raise SubError(info.path, say("it has no valid pixel"))
     saturation = min(info.saturation_adu, top if _is_plateau(pixels, top, is_integer) else math.inf)
     mark_invalid(pixels, InvalidValues(saturation, ()), info.bayer)
     planes = list(_colour_planes(pixels, info.bayer))
@@ -621,7 +627,7 @@ def channels_last(raw: NDArray, info: SubInfo | UnsolvedSub) -> NDArray:
     elif raw.ndim == 3 and raw.shape[2] == 1:
         raw = raw[:, :, 0]
     if raw.shape != info.stored_shape:
-        raise SubError(info.path, "the file changed since its header was read")
+        raise SubError(info.path, say("the file changed since its header was read"))
     return np.ascontiguousarray(raw)
 
 
@@ -671,5 +677,5 @@ def _has_false_zeros(plane: NDArray[np.float32], path: Path, is_integer: bool) -
         if sky - _FAR_ABOVE_ZERO * (sky - low) > 0.0:
             return True
     if is_integer and 2 * count > plane.size:
-        raise SubError(path, f"it is black: {100.0 * count / plane.size:.0f} % of its pixels are 0")
+        raise SubError(path, say("it is black: {share:.0f} % of its pixels are 0", share=100.0 * count / plane.size))
     return False

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SubError
+from ..sentences import say
 from .faults import read_guarded
 from .frames import Frame, InvalidValues, SubInfo, load_frame
 from .lost_inputs import raise_if_lost
@@ -104,7 +105,7 @@ class SubLoader:
         self.rules[number] = frame.rules
         top, bottom = (float(edge.reduce(frame.pixels, axis=None)) for edge in (np.fmax, np.fmin))
         if top - bottom <= 1e-5 * abs(top):  # interpolation makes one value wobble in its last digits
-            raise SubError(info.path, "all its valid pixels have one value")
+            raise SubError(info.path, say("all its valid pixels have one value"))
         return frame
 
     def _keep(self, number: int, loaded: Frame) -> None:

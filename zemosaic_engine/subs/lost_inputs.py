@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import RunError, SubError
+from ..sentences import say
 
 _OF_NETWORKS = {
     getattr(errno, name)
@@ -34,8 +35,12 @@ def raise_if_lost(error: SubError, paths: Sequence[Path]) -> None:
     others = [path for path in paths if path.parent == folder and path != error.path][:_OTHERS]
     if cause.errno in _OF_NETWORKS or not folder.is_dir() or (others and not any(map(_can_be_opened, others))):
         raise RunError(
-            f"The folder {folder} can no longer be read ({cause.strerror or cause}): bring it back and give the same "
-            "command again, it goes on where it was."
+            say(
+                "The folder {folder} can no longer be read ({why}): bring it back and give the same "
+                "command again, it goes on where it was.",
+                folder=folder,
+                why=cause.strerror or cause,
+            )
         ) from error
 
 

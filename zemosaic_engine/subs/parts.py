@@ -23,6 +23,7 @@ from ..errors import RunError, SubError
 from ..fits.headers import HeaderCards
 from ..fits.reader import StoredImage, read_part
 from ..geometry import Box
+from ..sentences import say
 from .demosaic import PADDING, demosaic_padded
 from .faults import read_guarded
 from .frames import InvalidValues, SubInfo, channels_last, mark_invalid, read_with_rules
@@ -159,7 +160,7 @@ class SubParts:
             part = read_part(info.path, source.image, box)
             return part if part.ndim == 2 else part.transpose(1, 2, 0)
         if self._scratch is None or source.dtype is None:
-            raise RunError("The scratch file was closed while it was in use.")
+            raise RunError(say("The scratch file was closed while it was in use."))
         row = info.stored_shape[1:]
         row_bytes = math.prod(row) * source.dtype.itemsize
         with self._lock:
@@ -194,7 +195,7 @@ class SubParts:
         rules = self._known_rules.get(number) or read_with_rules(info)[1]
         if is_mappable(info.path, image):
             if image.shape != (*info.stored_shape[2:], *info.shape):
-                raise SubError(info.path, "the file changed since its header was read")
+                raise SubError(info.path, say("the file changed since its header was read"))
             slim = HeaderCards({key: value for key, value in image.header.items() if key in _NUMBER_CARDS})
             return _Source(rules, replace(image, header=slim))
         raw = channels_last(read_image(info.path, info.hdu), info)
@@ -210,8 +211,13 @@ class SubParts:
                 self._scratch.flush()
             except OSError as error:
                 raise RunError(
-                    f"The unpacked copy of {info.path.name} cannot be written in {self._scratch_dir}: "
-                    f"{error.strerror or error}. Free some disk space or choose another output folder."
+                    say(
+                        "The unpacked copy of {name} cannot be written in {folder}: {why}. Free some "
+                        "disk space or choose another output folder.",
+                        name=info.path.name,
+                        folder=self._scratch_dir,
+                        why=error.strerror or error,
+                    )
                 ) from error
             self.scratch_bytes += raw.nbytes
         return _Source(rules, None, offset, raw.dtype)

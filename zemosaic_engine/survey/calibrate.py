@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..errors import SubError
 from ..photometry.calibration import SubCalibration
 from ..run.run import Run
+from ..sentences import say
 from ..subs.frames import SubInfo
 from .health import starless_subs
 from .measure import MeasuredSubs, cell_side_px
@@ -92,10 +93,16 @@ def _starless(infos: Sequence[SubInfo], stars: Mapping[int, int]) -> dict[int, S
     Decided once for the run, before the first tile, so that it does not depend on the tiles.
     """
     numbers, counts = list(stars), list(stars.values())
-    reason = "it shows {} stars where the usual sub shows {:.0f}: clouds, or no light at all"
+
+    def reason(stars: int) -> str:
+        return say(
+            "it shows {stars} stars where the usual sub shows {usual:.0f}: clouds, or no light at all",
+            stars=stars,
+            usual=np.median(counts),
+        )
+
     return {
-        numbers[index]: SubError(infos[numbers[index]].path, reason.format(counts[index], np.median(counts)))
-        for index in starless_subs(counts)
+        numbers[index]: SubError(infos[numbers[index]].path, reason(counts[index])) for index in starless_subs(counts)
     }
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..events import CancelToken
 from ..machine.threads import run_all, single_threaded_algebra, thread_count
 from ..photometry.calibration import FixedPattern, SubCalibration
+from ..sentences import say
 from .biases import with_biases
 from .cells import CellReports, coarsened, match_cells
 from .channel import ChannelAnswer, PedestalPrior, Run, relative_exposure, solve_channel
@@ -343,7 +344,11 @@ def _calibration(
     weight = np.where(noise > 0, 1.0 / np.square(np.where(noise > 0, noise, 1.0)), 0.0)
     pattern = patterns[int(problem.run.camera[place])]
     few = min(int(a.stars[place]) for a in answers)
-    reason = f"{few} common stars: gain mostly from exposure time and its session" if few < _FEW_STARS else ""
+    reason = (
+        say("{stars} common stars: gain mostly from exposure time and its session", stars=few)
+        if few < _FEW_STARS
+        else ""
+    )
     return SubCalibration(
         gain,
         np.array([a.gain_error[place] for a in answers]),

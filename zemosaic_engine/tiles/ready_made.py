@@ -8,6 +8,7 @@ from ..errors import RunError, SubError
 from ..geometry import Box
 from ..run import provenance
 from ..run.run import Run
+from ..sentences import say
 from ..subs.frames import load_frame
 from ..subs.lost_inputs import raise_if_lost
 from ..weighted_image import WeightedImage
@@ -48,8 +49,8 @@ def take_tiles(run: Run) -> TileSet:
         taken.tiles.append(Tile(name, path, info.wcs, box, box, False, health))
         taken.subs.append(1)
         taken.used.add(number)
-        run.reporter.log(f"[GRID] {name}: ready-made, {info.path.name}")
+        run.reporter.log(say("{name}: ready-made, {name2}", name=name, name2=info.path.name))
         run.reporter.step()
     if not taken.tiles:
-        raise RunError("No tile has a valid pixel; rejected_subs.csv gives each reason.")
+        raise RunError(say("No tile has a valid pixel; rejected_subs.csv gives each reason."))
     return taken

@@ -21,6 +21,7 @@ from ..fits.wcs_cards import wcs_cards
 from ..fits.writer import write_fits
 from ..geometry import Box
 from ..photometry.sky import clipped_median, sky_noise
+from ..sentences import say
 from ..survey.sky_levels import SkyLevels
 from ..weighted_image import WeightedImage
 
@@ -89,7 +90,7 @@ class TileHealth:
     def problem(self) -> str:
         """Why the tile cannot be the reference, or empty."""
         if self.coverage <= 0.0:
-            return "no valid pixels"
+            return say("no valid pixels")
         if not np.isfinite(self.background).all():
             return "a channel without valid pixels"
         if not self.dynamic_range > 0.0:
