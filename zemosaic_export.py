@@ -25,6 +25,7 @@ from zemosaic_engine.mosaic.processing import (
     processing_cards,
     write_processing,
 )
+from zemosaic_engine.sentences import say
 from zemosaic_engine.settings import OUTPUT_FORMATS
 
 #: The file of each format in the output folder.
@@ -80,10 +81,17 @@ def export(
     check = (cancel or CancelToken()).check
     unknown = [name for name in formats if name not in NAMES]
     if unknown:
-        raise SettingsError(f"There is no format {unknown[0]}: name some of {', '.join(NAMES)}.")
+        names = ", ".join(NAMES)
+        raise SettingsError(say("There is no format {name}: name some of {formats}.", name=unknown[0], formats=names))
     science = output / MOSAIC_NAME
     if not science.is_file():
-        raise SettingsError(f"The folder {output} holds no {MOSAIC_NAME}: name the output folder of a finished run.")
+        raise SettingsError(
+            say(
+                "The folder {output} holds no {name}: name the output folder of a finished run.",
+                output=output,
+                name=MOSAIC_NAME,
+            )
+        )
     writers: dict[str, Callable[[Path], object]] = {
         "fits": lambda path: write_processing(science, path, crop, check),
         "tiff": partial(write_tiff, science, crop=crop, check=check),
@@ -228,9 +236,9 @@ def read_astro_tiff_header(path: Path) -> fits.Header:
         with tifffile.TiffFile(path) as file:
             description = file.pages.first.description
     except (OSError, tifffile.TiffFileError) as error:
-        raise RunError(f"{path} cannot be read as a TIFF: {error}.") from error
+        raise RunError(say("{path} cannot be read as a TIFF: {reason}.", path=path, reason=error)) from error
     if not description.startswith("SIMPLE"):
-        raise RunError(f"{path} holds no FITS header in its description.")
+        raise RunError(say("{path} holds no FITS header in its description.", path=path))
     return fits.Header.fromstring("\n".join(description.splitlines()), sep="\n")
 
 

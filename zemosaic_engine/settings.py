@@ -393,7 +393,8 @@ class GridSettings(BaseModel):
     def _outputs_are_formats(self) -> GridSettings:
         unknown = [word for word in self.outputs.replace(" ", "").split(",") if word not in ("", *OUTPUT_FORMATS)]
         if unknown:
-            raise ValueError(f"outputs names {unknown[0]!r}, which is none of {', '.join(OUTPUT_FORMATS)}")
+            formats = ", ".join(OUTPUT_FORMATS)
+            raise ValueError(say("outputs names {name}, which is none of {formats}", name=unknown[0], formats=formats))
         return self
 
     @model_validator(mode="after")

@@ -125,7 +125,7 @@ def test_what_cannot_be_exported_is_said(output, tmp_path):
         export(tmp_path, ["tiff"])
     with pytest.raises(SettingsError, match="There is no format gif"):
         export(output, ["gif"])
-    with pytest.raises(SettingsError, match="'gif', which is none of fits, tiff"):
+    with pytest.raises(SettingsError, match="gif, which is none of fits, tiff"):
         build_settings(option_values={"outputs": "fits, gif"})
     (tmp_path / "x.tif").write_text("no TIFF")
     with pytest.raises(RunError, match="cannot be read as a TIFF"):
