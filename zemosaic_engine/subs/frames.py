@@ -692,4 +692,25 @@ def _has_false_zeros(plane: NDArray[np.float32], path: Path, is_integer: bool) -
             return True
     if is_integer and 2 * count > plane.size:
         raise SubError(path, say("it is black: {share:.0f} % of its pixels are 0", share=100.0 * count / plane.size))
-    return False
+    return _are_an_area(plane == 0.0)
+
+
+_AREA_PX = 5
+_LEAST_AREA_PX = 100
+_SCATTERED = 0.02  # of the pixels; so many are lost with the areas at most
+
+
+def _are_an_area(zeros: NDArray[np.bool_]) -> bool:
+    """True if exact zeros fill areas, such as the borders of a registered frame, and hardly any lies elsewhere.
+
+    Noise around zero that was rounded or clipped leaves zeros that are scattered; it never fills a square of 5 pixels.
+    """
+    from scipy import ndimage
+
+    square = np.ones((_AREA_PX, _AREA_PX), dtype=bool)
+    # Beyond the edge of the image everything is zero, so that a narrow border is an area too.
+    inside = ndimage.binary_erosion(zeros, square, border_value=1)
+    if np.count_nonzero(inside) < _LEAST_AREA_PX:
+        return False
+    around = ndimage.binary_dilation(inside, square, iterations=2)  # the steps of a slanted border belong to it
+    return int(np.count_nonzero(zeros & ~around)) <= _SCATTERED * zeros.size
