@@ -1,4 +1,4 @@
-"""What surrounds a run: the folder of subs before it (scan, plan), the pictures after it."""
+"""Stack plans before a run, and pictures after it."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def _write_solution(result: SolvedSub, input_folder: Path, write: Path, *, cards
 
 
 def _filter_note(subs: Sequence[SubInfo | UnsolvedSub]) -> list[str]:
-    """What a run would say of several filters."""
+    """Return what a run would say about several filters."""
     try:
         stack_plan.select_filter(subs)
     except SettingsError as error:

@@ -566,7 +566,7 @@ def _quiet_libraries(sink: Sink) -> Iterator[None]:
 
 
 def _leave(code: int) -> int:
-    """End the process at once if a computation that nobody waits for would keep it."""
+    """End the process at once if an abandoned computation would keep it alive."""
     from zemosaic_engine.machine.threads import work_left_behind
 
     if work_left_behind():
@@ -584,7 +584,7 @@ def _fail(problem: BaseException | str, code: int, show_traceback: bool) -> int:
 
 
 def _report_unforeseen(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
-    """One line for what nobody foresaw; the process still ends with code 1."""
+    """Print one line for an unexpected error; the process still ends with code 1."""
     place = traceback.extract_tb(at)[-1]
     where = f"{Path(place.filename).name}:{place.lineno}"
     print(

@@ -1,4 +1,4 @@
-"""What can be set, declared once: type, unit, range, default and one sentence each.
+"""The settings, declared once: type, unit, range, default and one sentence each.
 
 The command line, settings files, logs and (later) windows are made from this model; each
 stage is handed the settings and never looks for them itself. `setting_fields` lists the
@@ -407,7 +407,7 @@ class GridSettings(BaseModel):
 
 @dataclass(frozen=True)
 class SettingField:
-    """One setting, as the command line and windows need to know it.
+    """A setting, as the command line and the windows need it.
 
     Attributes
     ----------
@@ -451,7 +451,7 @@ class SettingField:
 
     @property
     def expects(self) -> str:
-        """What a valid value is, in words that finish the sentence "must be ..."."""
+        """The valid values, in words that complete the sentence "must be ..."."""
         if self.kind == "choice":
             return say("one of {names}", names=", ".join(self.choices))
         noun = _NOUNS.get(self.kind, say("a number"))
@@ -579,7 +579,7 @@ class FileValues(dict[str, Any]):
         self._text = text
 
     def place(self, file_name: str, key: str) -> str:
-        """The file, and the line of a key where it can be told."""
+        """Return the file, and the line of a key if it can be found."""
         written = re.compile("\\s*[{,]?\\s*([\"']?)" + re.escape(key) + "\\1\\s*[:=]")
         for number, line in enumerate(self._text.splitlines(), start=1):
             if written.match(line):

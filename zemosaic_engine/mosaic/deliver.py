@@ -63,9 +63,10 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
         coverage,
         len(tiles),
         len(used),
-        [*run.rejected, *tile_set.rejected],
+        run.rejected,
         tile_set.left_out,
         metrics,
         [info.path for info in used],
         dict(zip([tile.name for tile in tiles], tile_set.subs, strict=True)),
+        run.subs,
     )

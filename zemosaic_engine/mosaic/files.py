@@ -101,7 +101,7 @@ class EarlierResults:
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """What changes when a file is written anew and renamed to its place."""
+    """Return what changes when a file is rewritten and renamed into place."""
     stat = path.stat()
     return stat.st_ino, stat.st_mtime_ns
 

@@ -1,4 +1,4 @@
-"""What each piece of a run's work depends on, as the key under which it is kept.
+"""Keys of results: what each result of a run depends on.
 
 ::
 
@@ -118,7 +118,7 @@ class Dependencies:
         return self._checkpoints.key("tile", subs, list(calibrations), background, sky, boxes, self._canvas, settings)
 
     def _content(self, info: SubInfo) -> str:
-        return read_guarded(info.path, lambda: self._checkpoints.subs.digest(info.path))
+        return read_guarded(info.path, lambda: self._checkpoints.subs.digest(info))
 
 
 def settings_of(settings: GridSettings, *stages: Stage) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What a run is asked for: its subs, found and checked, its settings, and what came of it."""
+"""The request for a run, and its outcome."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..subs.roles import FolderFile
 
 @dataclass(frozen=True)
 class GridRequest:
-    """What is to be made.
+    """A request for a mosaic.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class PlannedRequest(GridRequest):
 
 @dataclass(frozen=True)
 class GridOutcome:
-    """What was made.
+    """The outcome of a run.
 
     Attributes
     ----------
@@ -82,6 +82,8 @@ class GridOutcome:
         The subs that are in the mosaic.
     subs_of_tiles : mapping of str to int
         Number of subs of each tile, by its name.
+    planned : sequence of SubInfo
+        The subs for which the mosaic was planned in the end: those that were not set aside.
     """
 
     mosaic: Path
@@ -93,6 +95,7 @@ class GridOutcome:
     metrics: Mapping[str, float]
     used: Sequence[Path] = ()
     subs_of_tiles: Mapping[str, int] = field(default_factory=dict)
+    planned: Sequence[SubInfo] = ()
 
 
 def agreeing(request: GridRequest, reporter: Reporter) -> GridRequest:

@@ -100,7 +100,7 @@ class Run:
 
     @property
     def tile_photometry(self) -> Literal["survey", "tiles", "none"]:
-        """How tiles are matched: ready-made tiles were not calibrated sub by sub, so they are matched as tiles."""
+        """How tiles are matched; ready-made tiles were not calibrated sub by sub, so they are matched as tiles."""
         if self.takes_tiles and self.settings.photometry == "survey":
             return "tiles"
         return "survey" if self.known_calibrations is not None else self.settings.photometry
@@ -171,7 +171,7 @@ def _run_of(request: PlannedRequest, reporter: Reporter, cancel: CancelToken, ch
     # Blocks decode the parts that they need: whole subs are measured and forgotten.
     decodes_parts = device is None and _calibrates_subs(settings, request.calibrations)
     budget = 0 if decodes_parts else memory_budget(settings) // 2
-    loader = SubLoader(subs, lambda info: hot.get(sensor_key(info)), budget, reporter.set_aside)
+    loader = SubLoader(subs, lambda info: hot.get(sensor_key(info)), budget, reporter.set_aside, reuse.is_same)
     total = len(subs)
     stars = StarFinder(loader, request.canvas.wcs, lambda count: reporter.sink(SubCount(count, total)))
     return Run(
