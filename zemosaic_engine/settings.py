@@ -1,4 +1,4 @@
-"""What can be set, declared once: type, unit, range, default and one sentence each.
+"""The settings, declared once: type, unit, range, default and one sentence each.
 
 The command line, settings files, logs and (later) windows are made from this model; each
 stage is handed the settings and never looks for them itself. `setting_fields` lists the
@@ -29,6 +29,10 @@ Kind = Literal["bool", "int", "float", "text", "choice", "pair"]
 #: The first stage of a run whose results depend on a setting. "plan": it acts through the list of subs and the
 #: canvas alone; "none": no pixel and no table depends on it.
 Stage = Literal["plan", "measure", "solve", "stack", "join", "none"]
+
+
+#: Formats that the setting `outputs` may name.
+OUTPUT_FORMATS = ("fits", "tiff", "tiff16", "tiff_stretched", "jpeg")
 
 
 def _setting(
@@ -326,6 +330,13 @@ class GridSettings(BaseModel):
     )
 
     # --- output
+    outputs: str = _setting(
+        "fits",
+        "Files made of the mosaic beside mosaic_grid.fits, separated by commas: fits (mosaic.fit, for processing), "
+        "tiff (32-bit float), tiff16 (16 bits, linear), tiff_stretched (16 bits, as the picture), jpeg.",
+        group="output",
+        stage="none",
+    )
     crop: Literal["none", "covered", "largest_rectangle"] = _setting(
         "none",
         "The part of the mosaic in mosaic.fit, the file for processing: all, the rectangle around all data, or the "
@@ -394,6 +405,14 @@ class GridSettings(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _outputs_are_formats(self) -> GridSettings:
+        unknown = [word for word in self.outputs.replace(" ", "").split(",") if word not in ("", *OUTPUT_FORMATS)]
+        if unknown:
+            formats = ", ".join(OUTPUT_FORMATS)
+            raise ValueError(say("outputs names {name}, which is none of {formats}", name=unknown[0], formats=formats))
+        return self
+
+    @model_validator(mode="after")
     def _winsor_limits_leave_samples(self) -> GridSettings:
         low, high = self.winsor_limits
         if not (0.0 <= low < 0.5 and 0.0 <= high < 0.5):
@@ -403,7 +422,7 @@ class GridSettings(BaseModel):
 
 @dataclass(frozen=True)
 class SettingField:
-    """One setting, as the command line and windows need to know it.
+    """A setting, as the command line and the windows need it.
 
     Attributes
     ----------
@@ -447,7 +466,7 @@ class SettingField:
 
     @property
     def expects(self) -> str:
-        """What a valid value is, in words that finish the sentence "must be ..."."""
+        """The valid values, in words that complete the sentence "must be ..."."""
         if self.kind == "choice":
             return say("one of {names}", names=", ".join(self.choices))
         noun = _NOUNS.get(self.kind, say("a number"))
@@ -575,7 +594,7 @@ class FileValues(dict[str, Any]):
         self._text = text
 
     def place(self, file_name: str, key: str) -> str:
-        """The file, and the line of a key where it can be told."""
+        """Return the file, and the line of a key if it can be found."""
         written = re.compile("\\s*[{,]?\\s*([\"']?)" + re.escape(key) + "\\1\\s*[:=]")
         for number, line in enumerate(self._text.splitlines(), start=1):
             if written.match(line):

@@ -1,4 +1,4 @@
-"""What each piece of a run's work depends on, as the key under which it is kept.
+"""Keys of results: what each result of a run depends on.
 
 ::
 

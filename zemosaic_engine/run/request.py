@@ -1,4 +1,4 @@
-"""What a run is asked for: its subs, found and checked, its settings, and what came of it."""
+"""The request for a run, and its outcome."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..subs.roles import FolderFile
 
 @dataclass(frozen=True)
 class GridRequest:
-    """What is to be made.
+    """A request for a mosaic.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class PlannedRequest(GridRequest):
 
 @dataclass(frozen=True)
 class GridOutcome:
-    """What was made.
+    """The outcome of a run.
 
     Attributes
     ----------

@@ -105,7 +105,7 @@ class Run:
 
     @property
     def tile_photometry(self) -> Literal["survey", "tiles", "none"]:
-        """How tiles are matched: ready-made tiles were not calibrated sub by sub, so they are matched as tiles."""
+        """How tiles are matched; ready-made tiles were not calibrated sub by sub, so they are matched as tiles."""
         if self.takes_tiles and self.settings.photometry == "survey":
             return "tiles"
         return "survey" if self.known_calibrations is not None else self.settings.photometry
