@@ -31,6 +31,10 @@ Kind = Literal["bool", "int", "float", "text", "choice", "pair"]
 Stage = Literal["plan", "measure", "solve", "stack", "join", "none"]
 
 
+#: Formats that the setting `outputs` may name.
+OUTPUT_FORMATS = ("fits", "tiff", "tiff16", "tiff_stretched", "jpeg")
+
+
 def _setting(
     default: Any,
     help_text: str,
@@ -312,6 +316,13 @@ class GridSettings(BaseModel):
     )
 
     # --- output
+    outputs: str = _setting(
+        "fits",
+        "Files made of the mosaic beside mosaic_grid.fits, separated by commas: fits (mosaic.fit, for processing), "
+        "tiff (32-bit float), tiff16 (16 bits, linear), tiff_stretched (16 bits, as the picture), jpeg.",
+        group="output",
+        stage="none",
+    )
     crop: Literal["none", "covered", "largest_rectangle"] = _setting(
         "none",
         "The part of the mosaic in mosaic.fit, the file for processing: all, the rectangle around all data, or the "
@@ -377,6 +388,14 @@ class GridSettings(BaseModel):
             good = False
         if not good:
             raise ValueError(say("pedestal is auto or a number of ADU, at least 0"))
+        return self
+
+    @model_validator(mode="after")
+    def _outputs_are_formats(self) -> GridSettings:
+        unknown = [word for word in self.outputs.replace(" ", "").split(",") if word not in ("", *OUTPUT_FORMATS)]
+        if unknown:
+            formats = ", ".join(OUTPUT_FORMATS)
+            raise ValueError(say("outputs names {name}, which is none of {formats}", name=unknown[0], formats=formats))
         return self
 
     @model_validator(mode="after")

@@ -51,8 +51,9 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
             lambda: mosaic_files.write_viewer(output, mosaic, mask, wcs, cards, colour_last=settings.legacy_rgb_cube)
         )
     science, coverage = mosaic_files.write_mosaic(output, mosaic, mask, wcs, cards, run.cancel.check)
-    processing = output / PROCESSING_NAME
-    run.interruptibly(lambda: write_processing(science, processing, settings.crop, run.cancel.check))
+    if "fits" in settings.outputs.replace(" ", "").split(","):
+        processing = output / PROCESSING_NAME
+        run.interruptibly(lambda: write_processing(science, processing, settings.crop, run.cancel.check))
     reprojected = sum(not tile.on_canvas for tile in tiles)
     run.reporter.log(
         say("{n} tiles in the mosaic, {reprojected} calls of reproject_interp", n=len(tiles), reprojected=reprojected)
