@@ -1,4 +1,4 @@
-"""Pointings become master tiles, master tiles a mosaic: the flow that Grid Mode is compared with.
+"""The classic flow: the recipe that makes master tiles of pointings, and a mosaic of master tiles.
 
 Subs are grouped by where they point; each group is stacked on a pixel grid of its own, the master tiles are brought
 to one scale by what they share, and reprojected onto the canvas. Then comes Phase 5: colours, black level, and
@@ -148,7 +148,7 @@ def _apply_phase5_post_stack_pipeline(mosaic: WeightedImage, settings: GridSetti
 def _apply_two_pass_coverage_renorm_if_requested(
     mosaic: WeightedImage, settings: GridSettings, reporter: Reporter
 ) -> None:
-    """What follows the blurred coverage goes out by one smooth gain, in place, if it is certain to be there."""
+    """Remove brightness that follows the blurred coverage by one smooth gain, in place, if it is significant."""
     if not settings.coverage_renorm:
         reporter.log(say("Phase 5: renormalisation by the coverage switched off"))
         return

@@ -1,4 +1,4 @@
-"""Subs become a mosaic, tile by tile: plan, stack, equalise, scale, assemble, write.
+"""Grid Mode: the recipe that makes a mosaic of subs, tile by tile.
 
 `build_mosaic` is the recipe. `run_grid_mode` and `detect_grid_mode` are the same job in the
 words of an existing ZeMosaic, into whose folder this module can be dropped.
@@ -227,5 +227,5 @@ def _build_in(folder: RunFolder, source: Path, settings: GridSettings, tell: Sin
 
 
 def open_checkpoints(folder: RunFolder, reporter: Reporter) -> Checkpoints:
-    """What earlier runs did in an output folder, damage told in the log."""
+    """Return the results that earlier runs left in an output folder; damage is logged."""
     return Checkpoints(folder.state, lambda text: reporter.log(text, "WARN"))

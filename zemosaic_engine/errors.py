@@ -1,4 +1,4 @@
-"""What can go wrong, sorted by what the caller does next.
+"""Errors, sorted by what the caller does next.
 
 ``SettingsError``: the person fixes the settings or the command. ``SubError``: this sub is
 set aside and the run goes on. ``SubsLost``: the run is planned again without these subs.
@@ -69,7 +69,7 @@ class SubError(ZeMosaicError):
 
 
 class SubFault(SubError):  # noqa: N818 - the fault is ours, not the sub's
-    """The program failed on one sub in a way that nobody foresaw; the run goes on without it.
+    """The program failed unexpectedly on one sub; the run goes on without it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""FITS files in and out: the first image of any file that calls itself FITS, and files written whole or not at all.
+"""Reads the first image of a FITS file.
 
 Plain and gzipped files are read here card by card and byte by byte: it is quick, it says what is
 wrong with a broken file, and it never warns. Only tile-compressed images go through astropy, with a
@@ -491,7 +491,7 @@ def _is_writable(value: float) -> bool:
 
 
 def decoder_errors() -> tuple[type[Exception], ...]:
-    """What astropy raises on damaged tables and tiles, which depends on the byte that is wrong.
+    """Return the exceptions that astropy raises on damaged tables and tiles.
 
     A warning is one that was asked to be an error. The error of the codecs has no public name.
     """

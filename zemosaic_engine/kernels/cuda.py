@@ -48,7 +48,7 @@ class Gpu:
 
     @property
     def name(self) -> str:
-        """What the device calls itself."""
+        """Name of the device."""
         return str(self._library.cuda.runtime.getDeviceProperties(0)["name"].decode())
 
     @property

@@ -127,7 +127,7 @@ class SubDigests:
         return False
 
     def keep_only_asked(self) -> None:
-        """Write the journal anew with the files of this run alone."""
+        """Rewrite the journal with the files of this run only."""
         if self._journal is None:
             return
         with self._lock:

@@ -30,12 +30,12 @@ class Catalogue(Protocol):
 
     @property
     def name(self) -> str:
-        """For a log."""
+        """Name for the log."""
         ...
 
     @property
     def files(self) -> Sequence[Path]:
-        """That it is read from."""
+        """Files that it is read from."""
         ...
 
     def near(self, center_deg: tuple[float, float], radius_deg: float, *, most: int | None = None) -> StarList:
@@ -97,7 +97,7 @@ class AstapCatalogue:
 
     @property
     def files(self) -> Sequence[Path]:
-        """That the database is read from."""
+        """Files that the database is read from."""
         return sorted(self._folder.glob(f"{self._prefix}_*{self._ending}"))
 
     def at(self, year: float) -> AstapCatalogue:
@@ -178,12 +178,12 @@ class SirilCatalogue:
 
     @property
     def name(self) -> str:
-        """For a log."""
+        """Name for the log."""
         return "Gaia (Siril)"
 
     @property
     def files(self) -> Sequence[Path]:
-        """That it is read from."""
+        """Files that it is read from."""
         return [self.path]
 
     def at(self, year: float) -> SirilCatalogue:

@@ -74,7 +74,7 @@ def _stacker(run: Run, layout: Layout, subs: CalibratedSubs) -> BlockTiles | Who
 
 
 def _key(run: Run, tile: TileLayout, subs: CalibratedSubs) -> str:
-    """What a tile depends on; empty where its colours depend on the tile that is stacked first."""
+    """Return the key of a tile; empty where its colours depend on the tile that is stacked first."""
     if subs.on_one_scale and subs.background is None:
         return ""
     calibrations = [subs.calibration(number) for number in tile.subs]

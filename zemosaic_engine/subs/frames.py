@@ -52,7 +52,7 @@ class Origin:
 
     @classmethod
     def of(cls, cards: HeaderCards) -> Origin:
-        """What a header tells."""
+        """What a header says."""
         focal_length = cards.number("FOCALLEN", "FOCAL", "FOCLEN")
         return cls(
             cards.text("OBJECT", "TARGET", "OBJNAME"),
@@ -84,7 +84,7 @@ def _degrees(cards: HeaderCards, keywords: tuple[str, ...], limit: float) -> flo
 
 @dataclass(frozen=True)
 class SubInfo:
-    """What is known of a sub from its header alone, before a pixel is read.
+    """What the header of a sub says, before a pixel is read.
 
     Attributes
     ----------
@@ -143,13 +143,13 @@ class SubInfo:
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
-        """Of the pixels before demosaicing, channels last: (H, W), or (H, W, 3) of a colour cube."""
+        """Shape of the pixels before demosaicing, channels last: (H, W), or (H, W, 3) of a colour cube."""
         return self.shape if self.bayer is not None or self.channels == 1 else (*self.shape, 3)
 
 
 @dataclass(frozen=True)
 class UnsolvedSub:
-    """What is known of a sub whose header does not tell where it points.
+    """What the header of a sub without a plate solution says.
 
     Attributes
     ----------
@@ -218,7 +218,7 @@ class UnsolvedSub:
 
 @dataclass(frozen=True)
 class InvalidValues:
-    """Which stored values of a sub are not valid; a matter of the whole sub, so that its parts agree.
+    """Which stored values of a sub are invalid; decided for the whole sub, so that its parts agree.
 
     Attributes
     ----------
@@ -265,7 +265,7 @@ BINNED_MONO = say("Binned subs with BAYERPAT in the header whose pixels show one
 
 
 def read_sub_info(path: str | Path, *, saturation_adu: float = 0.0) -> SubInfo:
-    """Read what the header of a solved sub tells; no pixel is read.
+    """Read the header of a solved sub; no pixel is read.
 
     Parameters
     ----------
@@ -291,7 +291,7 @@ def read_sub_info(path: str | Path, *, saturation_adu: float = 0.0) -> SubInfo:
 
 
 def read_sub(path: str | Path, *, saturation_adu: float = 0.0) -> SubInfo | UnsolvedSub:
-    """Read what the header of a sub tells, whether it is plate-solved or not; no pixel is read.
+    """Read the header of a sub, plate-solved or not; no pixel is read.
 
     Parameters
     ----------
@@ -317,7 +317,7 @@ def read_sub(path: str | Path, *, saturation_adu: float = 0.0) -> SubInfo | Unso
 
 
 def sub_of_image(path: str | Path, image: StoredImage, *, saturation_adu: float = 0.0) -> SubInfo | UnsolvedSub:
-    """What the header of an image that was found tells, as `read_sub`."""
+    """Return what the header of an image says, as `read_sub`."""
     with np.errstate(all="ignore"):  # the numbers of a header may be anything
         return read_guarded(path, lambda: _sub_of_image(Path(path), image, saturation_adu))
 
@@ -464,7 +464,7 @@ def _mount(cards: HeaderCards) -> str:
 
 
 def _camera(cards: HeaderCards) -> str:
-    """Instrument, telescope and serial number: what tells one sensor from another."""
+    """Return instrument, telescope and serial number, which distinguish sensors."""
     parts = [
         cards.text(*names) for names in (("INSTRUME", "CAMERA"), ("TELESCOP",), ("CAMERAID", "SERIALNO", "SERIAL"))
     ]
@@ -478,7 +478,7 @@ _YEARS = range(1850, 2200)  # programs write the first or the last day that they
 
 
 def _observation_date(cards: HeaderCards) -> str:
-    """Start of the exposure in ISO 8601; empty if the header does not tell."""
+    """Return the start of the exposure in ISO 8601; empty if unknown."""
     for keyword in ("DATE-OBS", "DATE-BEG", "DATE-AVG", "DATE_OBS"):
         text = cards.text(keyword)
         old = _OLD_DATE.fullmatch(text)
@@ -509,7 +509,7 @@ def _parsed(text: str) -> datetime | None:
 
 
 def _evening(cards: HeaderCards, date_obs: str) -> str:
-    """Date of the evening on which the night of a sub began, local time where the header tells it."""
+    """Return the date of the evening on which the night of a sub began, in local time if known."""
     local = _parsed(cards.text("DATE-LOC", "DATE-LTC"))
     moment = local or _parsed(date_obs)
     if moment is None or ("T" not in date_obs and local is None):

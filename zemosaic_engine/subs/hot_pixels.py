@@ -22,7 +22,7 @@ _MIN_SHARE = 0.4  # of the subs examined: two sensors of one name may share a gr
 
 
 def sensor_key(info: SubInfo) -> str:
-    """What tells the sensor of a sub from others: camera, size and colour pattern."""
+    """Return the key of a sensor: camera, size and colour pattern."""
     return f"{info.camera}|{info.shape[1]}x{info.shape[0]}|{info.bayer or 'mono'}"
 
 

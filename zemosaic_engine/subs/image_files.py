@@ -1,4 +1,4 @@
-"""One door for images of every format: FITS, TIFF, XISF and the raw files of cameras.
+"""Opens images of every format: FITS, TIFF, XISF and the raw files of cameras.
 
 The name of a file tells its format; whatever is called otherwise is taken for FITS. Every format comes as a
 `StoredImage` with the cards of a FITS header, and as an array in file order.

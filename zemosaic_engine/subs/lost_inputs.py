@@ -1,4 +1,4 @@
-"""A bad sub is set aside; a folder of subs that is gone ends the run, or half a mosaic would pass for a whole one."""
+"""Tells a bad sub, which is set aside, from a lost folder, which ends the run."""
 
 from __future__ import annotations
 

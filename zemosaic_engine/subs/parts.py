@@ -38,7 +38,7 @@ _NUMBER_CARDS = ("BSCALE", "BZERO", "BLANK", "ZBLANK")
 
 @dataclass(frozen=True)
 class _Source:
-    """How the rows of a sub are read: from its own file, or from the scratch file."""
+    """Where the rows of a sub are read from: its own file, or the scratch file."""
 
     rules: InvalidValues
     image: StoredImage | None
@@ -93,7 +93,7 @@ class SubParts:
         return self._failed
 
     def close(self) -> None:
-        """Give the scratch file back; may be called again."""
+        """Release the scratch file; may be called again."""
         if self._scratch is not None:
             with suppress(OSError):  # of a full disk: what is still to be written is not wanted any more
                 self._scratch.close()
@@ -180,7 +180,7 @@ class SubParts:
         return rows[:, box.x0 : box.x1]
 
     def _source(self, number: int) -> _Source:
-        """Where the rows of a sub are, and its rules; looked at once."""
+        """Return where the rows of a sub are, and its rules; determined once."""
         with self._busy[number]:
             if number in self._failed:
                 raise self._failed[number]

@@ -62,7 +62,7 @@ class PlanRow:
 
 @dataclass(frozen=True)
 class StackPlan:
-    """What a `stack_plan.csv` says.
+    """The contents of a `stack_plan.csv`.
 
     Attributes
     ----------

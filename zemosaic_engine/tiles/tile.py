@@ -68,7 +68,7 @@ def read_part(path: Path, part: Box) -> WeightedImage:
 
 @dataclass(frozen=True)
 class TileHealth:
-    """What makes a tile fit to be the reference.
+    """Properties that decide whether a tile can be the reference.
 
     Attributes
     ----------
