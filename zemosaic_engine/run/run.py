@@ -151,7 +151,7 @@ def open_run(
         reporter.sink(Compiling())
         reporter.log(text)
 
-    with first_compile_told(on_compile):
+    with first_compile_told(on_compile, reporter.log):
         reporter.phase(0)
         planned = request if isinstance(request, PlannedRequest) else plan_request(request, sink, cancel)
         yield _run_of(planned, reporter, cancel, checkpoints or Checkpoints())
