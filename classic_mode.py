@@ -15,7 +15,7 @@ from zemosaic_engine.events import CancelToken, Reporter, Sink
 from zemosaic_engine.mosaic.assemble import assemble
 from zemosaic_engine.mosaic.deliver import deliver
 from zemosaic_engine.photometry.coverage_renorm import coverage_renorm
-from zemosaic_engine.photometry.neutral import equalize_rgb_medians_inplace
+from zemosaic_engine.photometry.neutral import neutralise
 from zemosaic_engine.photometry.sky import clipped_median, sky_noise
 from zemosaic_engine.photometry.stars import starless_pixels
 from zemosaic_engine.resume.checkpoints import Checkpoints
@@ -112,18 +112,9 @@ def _apply_phase5_post_stack_pipeline(mosaic: WeightedImage, settings: GridSetti
     brighter than its noise: nothing of a linear image is cut off.
     """
     if mosaic.pixels.shape[2] == 3 and settings.grid_rgb_equalize:
-        *gains, level = equalize_rgb_medians_inplace(mosaic.pixels, mosaic.coverage)
-        mosaic.weight[...] /= np.square(np.array(gains, dtype=np.float32))
-        red, green, blue = gains
-        reporter.log(
-            say(
-                "Phase 5: RGB equalisation gains {red:.4f} {green:.4f} {blue:.4f}, background {level:.2f} ADU",
-                red=red,
-                green=green,
-                blue=blue,
-                level=level,
-            )
-        )
+        found = neutralise(mosaic.pixels, mosaic.coverage)
+        mosaic.weight[...] /= np.square(found.gains.astype(np.float32))
+        reporter.log(found.told("Phase 5"))
     noise = sky_noise(mosaic.pixels)
     lowest = [
         clipped_median(mosaic.pixels[..., channel])[0] - _BLACK_SIGMA * float(np.nan_to_num(noise[channel]))

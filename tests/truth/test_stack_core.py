@@ -176,9 +176,34 @@ def test_only_covered_pixels_count(truth):
     assert red == pytest.approx(1.0, abs=0.01)
 
 
-def test_backgrounds_that_cannot_be_brought_together_are_left(truth, caplog):
+@pytest.mark.parametrize("left", [20.0, 0.0, -5.0])
+def test_star_colours_do_not_depend_on_what_dark_subtraction_left(truth, left):
+    """By factors red stars would be five times too bright; offsets bring the backgrounds together all the same."""
     image = truth.astype(np.float32)
-    image[..., 2] -= 2000.0
+    image += np.array([left - 1000.0, 5 * left - 1000.0, 4 * left - 1000.0], dtype=np.float32)
+    image += np.random.default_rng(2).normal(0.0, 30.0, image.shape).astype(np.float32)
+    before = image.copy()
+    red, green, blue, target = equalize_rgb_medians_inplace(image, np.full(SHAPE[:2], 9, dtype=np.uint16))
+    assert (red, green, blue) == (1.0, 1.0, 1.0)
+    assert np.median(image, axis=(0, 1)) == pytest.approx([target] * 3, abs=2.0)
+    change = image - before
+    assert np.ptp(change, axis=(0, 1)).max() < 1e-2
+    assert target == pytest.approx(4 * left, abs=3.0)
+
+
+def test_a_healthy_level_is_one_above_the_noise_of_a_sub(truth):
+    """A stack of many subs has little noise: what counts is that of one of them."""
+    stacked = (truth * np.array([0.8, 1.0, 1.3]) - 900.0).astype(np.float32)
+    stacked += np.random.default_rng(3).normal(0.0, 3.0, stacked.shape).astype(np.float32)
+    stacked[..., 0] += 150.0
+    one, many = stacked.copy(), stacked.copy()
+    assert equalize_rgb_medians_inplace(one)[0] != 1.0
+    assert equalize_rgb_medians_inplace(many, np.full(SHAPE[:2], 400, dtype=np.uint16))[0] == 1.0
+
+
+def test_backgrounds_that_are_unknown_are_left(truth, caplog):
+    image = truth.astype(np.float32)
+    image[..., 2] = np.nan
     before = image.copy()
     with caplog.at_level(logging.INFO, "ZeMosaicWorker.grid_mode"):
         red, green, blue, target = equalize_rgb_medians_inplace(image)

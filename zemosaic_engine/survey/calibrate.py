@@ -37,6 +37,8 @@ class CalibratedSubs:
         Sky of the run on the common scale, from which the RGB equalisation of all tiles is made.
     sky : SkyMap or None
         The same over the canvas; None where subs are not calibrated one by one, or show no sky.
+    noise : ndarray of float64, shape (C,), or None
+        Sky noise a pixel of the usual sub on the common scale.
     levels : SkyLevels or None
         Sky levels of the subs before calibration, where they were measured.
     """
@@ -44,6 +46,7 @@ class CalibratedSubs:
     calibrations: Sequence[SubCalibration | None] = ()
     rejected: Mapping[int, SubError] = field(default_factory=dict)
     background: NDArray[np.float64] | None = None
+    noise: NDArray[np.float64] | None = None
     sky: SkyMap | None = None
     levels: SkyLevels | None = None
 
@@ -138,4 +141,14 @@ def _with_sky(run: Run, calibrations: Sequence[SubCalibration | None], measured:
     side = cell_side_px(run.subs, run.canvas)
     sky = run.interruptibly(lambda: sky_map(measured.measurements, calibrations, side, run.canvas.shape))
     levels = sky_levels(measured.measurements, side, run.canvas.shape[1])
-    return CalibratedSubs(calibrations, rejected, None if sky is None else sky.median, sky, levels)
+    background = None if sky is None else sky.median
+    return CalibratedSubs(calibrations, rejected, background, _usual_noise(measured, calibrations), sky, levels)
+
+
+def _usual_noise(measured: MeasuredSubs, calibrations: Sequence[SubCalibration | None]) -> NDArray[np.float64] | None:
+    """Median over the subs of the sky noise a pixel, on the common scale; None without any."""
+    noises = [
+        one.noise * (1.0 if (calibration := calibrations[number]) is None else calibration.gain)
+        for number, one in measured.measurements.items()
+    ]
+    return np.nanmedian(noises, axis=0) if np.isfinite(noises).any() else None

@@ -49,6 +49,8 @@ _PATTERN_WIDTH = 0.2  # of the light in the corners: stronger vignetting is flat
 _SESSION_WIDTH = 0.3  # natural log of transparency between sessions, exposure time allowed for
 _GRADIENT_WIDTH, _LEAST_GRADIENT_WIDTH = 0.03, 0.003  # of a session, relative to its sky, from centre to corner
 _CURVATURE_WIDTH, _LEAST_CURVATURE_WIDTH = 0.005, 0.001  # of a session's sky, relative to it
+PEDESTAL_TOLD = 3.0  # sigma from 0, below which there is none: most subs that show none were calibrated
+_SETTLED = 1  # sweep of a large run after which the illumination is near enough to judge the pedestal by
 _PEDESTAL_WIDTH = 1.0  # of the level of the camera's usual sub: all but free
 _LEVEL_SCATTER, _LEAST_LEVEL_SCATTER = 0.02, 0.002  # of the sky's level around its drift, relative to it
 _LEVEL_WIDTH, _DRIFT_WIDTH = 10.0, 1.0  # of a session's level and drift, relative to the sky: all but free
@@ -270,13 +272,24 @@ class _Channel:
 
     def solve(self, cancel: CancelToken) -> ChannelAnswer:
         solve = self._solver()
-        for _ in range(_SWEEPS if self.run.sky_mates is None else len(_PRECISE_OF_MANY)):
+        for sweep in range(_SWEEPS if self.run.sky_mates is None else len(_PRECISE_OF_MANY)):
             cancel.check()
             solved = solve(self._records(), self._prior())
             changed = self._take(solved)
+            if sweep == _SETTLED and self.run.sky_mates is not None:
+                self._drop_unknown_pedestals(solved)
             if changed < _CONVERGED:
                 break
         return self._answer(solved)
+
+    def _drop_unknown_pedestals(self, solved: Solved) -> None:
+        """Be certain of no pedestal where none is told: large runs are solved once, and must decide on the way."""
+        error = np.hypot(np.sqrt(solved.spread.of_pattern[:, _PEDESTAL]), self._mistaken())
+        untold = ~self._known_pedestal & (self.pedestal < PEDESTAL_TOLD * error)
+        self._known_pedestal = self._known_pedestal | untold
+        self._pedestal_mean = np.where(untold, 0.0, self._pedestal_mean)
+        self.offset -= np.exp(self.log_gain) * np.where(untold, self.pedestal, 0.0)[self.run.camera]
+        self.pedestal = np.where(untold, 0.0, self.pedestal)
 
     def _solver(self) -> Callable[[Records, Prior], Solved]:
         """How one system is solved: whole, or for many subs step by step, from where the last one ended."""

@@ -10,9 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .channel import PedestalPrior
-
-_TOLD = 3.0  # sigma from 0, below which there is none: most subs that show none were calibrated
+from .channel import PEDESTAL_TOLD, PedestalPrior
 
 
 def unknown_pedestals(cameras: int, given_adu: float) -> PedestalPrior:
@@ -34,7 +32,7 @@ def joint_pedestals(found: Sequence[PedestalPrior]) -> list[PedestalPrior]:
     weight = np.array([f.width for f in found]) ** -2.0
     together = (weight * mean).sum(axis=0) / weight.sum(axis=0)
     # What may be mistaken for a pedestal is alike in all channels: their errors do not average.
-    told = together > _TOLD * np.array([f.width for f in found]).min(axis=0)
+    told = together > PEDESTAL_TOLD * np.array([f.width for f in found]).min(axis=0)
     priors = []
     for channel in range(len(found)):
         others = np.arange(len(found)) != channel
