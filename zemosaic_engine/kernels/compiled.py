@@ -1,4 +1,4 @@
-"""How kernels are compiled, where their machine code is kept, and who is told that they are being compiled.
+"""Compiles kernels, caches their machine code, and reports the first compilation.
 
 This is the only module that decorates functions with Numba.
 
@@ -132,7 +132,7 @@ jit_inline: Any = _compiler(forceinline=True)
 
 
 class _FirstCompile(event.Listener):
-    """Says once that kernels are being compiled; loading them from the cache is silent."""
+    """Reports once that kernels are being compiled; loading them from the cache is not reported."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell, self._lock, self._told = tell, threading.Lock(), False
@@ -157,7 +157,7 @@ _listening: list[Callable[[str], None]] = []
 
 
 def note(sentence: str) -> None:
-    """Tell a sentence to every run of this process, those that are under way and those to come."""
+    """Report a sentence to every present and future run of this process."""
     _notes.append(sentence)
     for tell in _listening:
         tell(sentence)

@@ -30,7 +30,7 @@ class Catalogue(Protocol):
 
     @property
     def name(self) -> str:
-        """For a log, and for what depends on it."""
+        """Name for the log and for keys of results."""
         ...
 
     def near(self, center_deg: tuple[float, float], radius_deg: float, *, most: int | None = None) -> StarList:
@@ -168,7 +168,7 @@ class SirilCatalogue:
 
     @property
     def name(self) -> str:
-        """For a log."""
+        """Name for the log."""
         return "Gaia (Siril)"
 
     def at(self, year: float) -> SirilCatalogue:

@@ -40,7 +40,7 @@ _FIRST_ONES = 12  # subs of a camera that may search the whole sky before one of
 
 @dataclass(frozen=True)
 class SolvedSub:
-    """What became of a sub.
+    """The outcome of solving a sub.
 
     Attributes
     ----------
@@ -144,7 +144,7 @@ class PlateSolver:
 
 
 def _year(sub: UnsolvedSub) -> float:
-    """In which a sub was taken; 2025 if its header does not tell."""
+    """Return the year of a sub; 2025 if its header has none."""
     try:
         return float(sub.date_obs[:4])
     except ValueError:
