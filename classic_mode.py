@@ -1,4 +1,4 @@
-"""Pointings become master tiles, master tiles a mosaic: the flow that Grid Mode is compared with.
+"""The classic flow: the recipe that makes master tiles of pointings, and a mosaic of master tiles.
 
 Subs are grouped by where they point; each group is stacked on a pixel grid of its own, the master tiles are brought
 to one scale by what they share, and reprojected onto the canvas. Then comes Phase 5: colours, black level, and
@@ -20,8 +20,9 @@ from zemosaic_engine.photometry.sky import clipped_median, sky_noise
 from zemosaic_engine.photometry.stars import starless_pixels
 from zemosaic_engine.resume.checkpoints import Checkpoints
 from zemosaic_engine.run.prepare import plan_request
+from zemosaic_engine.run.replan import build_without_lost
 from zemosaic_engine.run.request import GridOutcome, GridRequest, PlannedRequest
-from zemosaic_engine.run.run import open_run
+from zemosaic_engine.run.run import Run, open_run
 from zemosaic_engine.sentences import say
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.stacking.layout import lay_out_pointings
@@ -83,21 +84,32 @@ def build_mosaic(
     Cancelled
         If somebody asked for it.
     """
-    with open_run(request, _PHASES, sink, cancel, checkpoints, SOURCE) as run:
-        layout = lay_out_pointings(run)
-        run.reporter.phase(_STACKING)
-        measured = measure_subs(run)
-        subs = calibrate_subs(run, measured)
-        tiles = stack_tiles(run, layout, subs)
-        run.reporter.phase(_MATCHING)
-        match = match_tiles(run, tiles)
-        run.reporter.phase(_ASSEMBLY)
-        mosaic = assemble(run, tiles, match.scaling)
-        run.reporter.phase(_PHASE_5)
-        run.interruptibly(lambda: _apply_phase5_post_stack_pipeline(mosaic, run.settings, run.reporter))
-        run.interruptibly(lambda: _apply_two_pass_coverage_renorm_if_requested(mosaic, run.settings, run.reporter))
-        run.reporter.phase(_SAVING)
-        return deliver(run, tiles, match, mosaic)
+
+    def build(asked: GridRequest) -> GridOutcome:
+        with open_run(asked, _PHASES, sink, cancel, checkpoints, SOURCE) as run:
+            return _build(run)
+
+    def plan(asked: GridRequest) -> PlannedRequest:
+        return plan_request(asked, sink, cancel, reprojecting=True, source=SOURCE)
+
+    return build_without_lost(request, build, plan, sink, SOURCE)
+
+
+def _build(run: Run) -> GridOutcome:
+    layout = lay_out_pointings(run)
+    run.reporter.phase(_STACKING)
+    measured = measure_subs(run)
+    subs = calibrate_subs(run, measured)
+    tiles = stack_tiles(run, layout, subs)
+    run.reporter.phase(_MATCHING)
+    match = match_tiles(run, tiles)
+    run.reporter.phase(_ASSEMBLY)
+    mosaic = assemble(run, tiles, match.scaling)
+    run.reporter.phase(_PHASE_5)
+    run.interruptibly(lambda: _apply_phase5_post_stack_pipeline(mosaic, run.settings, run.reporter))
+    run.interruptibly(lambda: _apply_two_pass_coverage_renorm_if_requested(mosaic, run.settings, run.reporter))
+    run.reporter.phase(_SAVING)
+    return deliver(run, tiles, match, mosaic)
 
 
 # --------------------------------------------------------------------------------------------
@@ -136,7 +148,7 @@ def _apply_phase5_post_stack_pipeline(mosaic: WeightedImage, settings: GridSetti
 def _apply_two_pass_coverage_renorm_if_requested(
     mosaic: WeightedImage, settings: GridSettings, reporter: Reporter
 ) -> None:
-    """What follows the blurred coverage goes out by one smooth gain, in place, if it is certain to be there."""
+    """Remove brightness that follows the blurred coverage by one smooth gain, in place, if it is significant."""
     if not settings.coverage_renorm:
         reporter.log(say("Phase 5: renormalisation by the coverage switched off"))
         return

@@ -1,4 +1,4 @@
-"""Subs become a mosaic, tile by tile: plan, stack, equalise, scale, assemble, write.
+"""Grid Mode: the recipe that makes a mosaic of subs, tile by tile.
 
 `build_mosaic` is the recipe. `run_grid_mode` and `detect_grid_mode` are the same job in the
 words of an existing ZeMosaic, into whose folder this module can be dropped.
@@ -22,6 +22,7 @@ from zemosaic_engine.resume.run_folder import RunFolder
 from zemosaic_engine.run import provenance
 from zemosaic_engine.run.host import HostCallback, host_configuration, host_settings, telemetry_interval_s
 from zemosaic_engine.run.prepare import plan_request, prepare_request
+from zemosaic_engine.run.replan import build_without_lost
 from zemosaic_engine.run.request import GridOutcome, GridRequest, PlannedRequest
 from zemosaic_engine.run.run import Run, open_run
 from zemosaic_engine.sentences import say
@@ -86,15 +87,23 @@ def build_mosaic(
     Cancelled
         If somebody asked for it.
     """
-    with open_run(request, _PHASES, sink, cancel, checkpoints) as run:
-        run.reporter.phase(_STACKING)
-        tiles = take_tiles(run) if run.takes_tiles else _stack_subs(run)
-        run.reporter.phase(_MATCHING)
-        match = match_tiles(run, tiles)
-        run.reporter.phase(_ASSEMBLY)
-        mosaic = assemble(run, tiles, match.scaling)
-        run.reporter.phase(_SAVING)
-        return deliver(run, tiles, match, mosaic)
+
+    def build(asked: GridRequest) -> GridOutcome:
+        with open_run(asked, _PHASES, sink, cancel, checkpoints) as run:
+            return _build(run)
+
+    return build_without_lost(request, build, lambda asked: plan_request(asked, sink, cancel), sink)
+
+
+def _build(run: Run) -> GridOutcome:
+    run.reporter.phase(_STACKING)
+    tiles = take_tiles(run) if run.takes_tiles else _stack_subs(run)
+    run.reporter.phase(_MATCHING)
+    match = match_tiles(run, tiles)
+    run.reporter.phase(_ASSEMBLY)
+    mosaic = assemble(run, tiles, match.scaling)
+    run.reporter.phase(_SAVING)
+    return deliver(run, tiles, match, mosaic)
 
 
 def _stack_subs(run: Run) -> TileSet:
@@ -218,5 +227,5 @@ def _build_in(folder: RunFolder, source: Path, settings: GridSettings, tell: Sin
 
 
 def open_checkpoints(folder: RunFolder, reporter: Reporter) -> Checkpoints:
-    """What earlier runs did in an output folder, damage told in the log."""
+    """Return the results that earlier runs left in an output folder; damage is logged."""
     return Checkpoints(folder.state, lambda text: reporter.log(text, "WARN"))

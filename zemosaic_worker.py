@@ -23,6 +23,7 @@ from typing import IO, Any
 
 import classic_mode
 import grid_mode
+import zemosaic_export
 import zemosaic_utils
 from zemosaic_engine import __version__
 from zemosaic_engine.clock import PhaseTime, RunClock, with_time_left
@@ -46,7 +47,8 @@ LOG_NAME = "zemosaic.log"
 EARLIER_LOG_NAME = "zemosaic.earlier.log"
 PREVIEW_NAME = "mosaic_grid.png"
 REJECTED_NAME = "rejected_subs.csv"
-_RESULTS = {**mosaic_files.RESULTS, "picture": PREVIEW_NAME, "rejected": REJECTED_NAME}
+_EXPORTS = {name: file for name, file in zemosaic_export.NAMES.items() if name != "fits"}  # that one the recipe makes
+_RESULTS = {**mosaic_files.RESULTS, "picture": PREVIEW_NAME, "rejected": REJECTED_NAME, **_EXPORTS}
 
 
 # --------------------------------------------------------------------------------------------
@@ -55,7 +57,7 @@ _RESULTS = {**mosaic_files.RESULTS, "picture": PREVIEW_NAME, "rejected": REJECTE
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the mosaic of one mode is made; the worker does all that surrounds it.
+    """The steps that make the mosaic of one mode; the worker does the rest.
 
     Attributes
     ----------
@@ -72,7 +74,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class RunOrder:
-    """What is asked for.
+    """An order for a run.
 
     Attributes
     ----------
@@ -129,7 +131,7 @@ def _prepare_classic(order: RunOrder, tell: Sink, cancel: CancelToken) -> grid_m
 
 
 def _crashes_of(order: RunOrder) -> Crashes:
-    """What earlier runs with this output left of subs that made them crash."""
+    """Return the subs that crashed earlier runs with this output."""
     return Crashes(order.output / STATE_NAME, order.output / LOG_NAME, forget=order.fresh)
 
 
@@ -157,7 +159,7 @@ def _recipe_of(mode: str) -> Recipe:
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What a finished run left behind.
+    """The result of a finished run.
 
     Attributes
     ----------
@@ -232,6 +234,8 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
         if request.others:
             stack_plan.write_others(order.output / mosaic_files.OTHERS_NAME, request.others)
         outcome = recipe.build(request, tell, cancel, checkpoints)
+        if len(outcome.planned) < len(request.infos):
+            run_interruptibly(partial(mosaic_files.write_sub_table, order.output, outcome.planned), cancel)
         tell(PhaseStarted("picture", len(clock.phase_times()), 0.01))
         preview = order.output / PREVIEW_NAME
         zemosaic_utils.write_picture(
@@ -239,6 +243,13 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
                 lambda: zemosaic_utils.make_preview(outcome.mosaic, order.settings.preview_max_px), cancel
             ),
             preview,
+        )
+        formats = [name for name in zemosaic_export.chosen_formats(order.settings.outputs) if name in _EXPORTS]
+        run_interruptibly(
+            lambda: zemosaic_export.export(
+                order.output, formats, order.settings.crop, cancel, picture_px=order.settings.preview_max_px
+            ),
+            cancel,
         )
         record.earlier.remove_those_left()
         checkpoints.keep_only_used()
@@ -330,7 +341,7 @@ def _check_settings(order: RunOrder) -> None:
 
 
 def _check_inputs_survive(infos: Sequence[SubInfo], output: Path) -> None:
-    """No input lies where this run puts a file of its own."""
+    """Check that the run would not overwrite one of its inputs."""
     folder = output.resolve()
     for info in infos:
         path = info.path.resolve()
@@ -368,7 +379,7 @@ class _RunRecord:
         return self
 
     def open(self) -> RunFolder:
-        """The output folder, made and held by this run; from here on what happens is on disk."""
+        """Create and lock the output folder; from here on events are written to disk."""
         self._hold()
         if self._folder.note:
             self.log(LogLine(self._folder.note, "WARN", self.log.source))
@@ -445,11 +456,11 @@ class _RunRecord:
             self._write_report("cancelled" if isinstance(error, Cancelled | KeyboardInterrupt) else "failed", told)
 
     def _write_progress(self) -> None:
-        """The report of a run that is at work."""
+        """Write the report of a run in progress."""
         self._write(seconds=self._clock.elapsed_s)
 
     def _files(self) -> dict[str, str]:
-        """What this run has written, by name."""
+        """Return the files that this run has written, by name."""
         files = self.earlier.written_since() | {"log": self._order.output / LOG_NAME}
         return {name: str(path.absolute()) for name, path in files.items()}
 
@@ -519,7 +530,7 @@ class RunLog:
         self._file: IO[bytes] | None = None
 
     def open(self, path: Path) -> None:
-        """Write to this file from now on; what an earlier run left there is kept beside it, until the next run."""
+        """Write to this file from now on; the log of the previous run is kept beside it."""
         with self._lock:
             try:
                 if path.exists():
@@ -550,7 +561,7 @@ class RunLog:
             self._sink(event)
 
     def failed(self, error: BaseException) -> None:
-        """Write why the run ended; the watcher learns it from the exception."""
+        """Write why the run ended; the caller learns it from the exception."""
         with self._lock:
             if isinstance(error, Cancelled):
                 self._write("WARN", self._line(str(error)))
@@ -561,7 +572,7 @@ class RunLog:
                     self._write("ERROR", self._line(line))
 
     def _write_trace(self, trace: str) -> None:
-        """Where the program failed, once for each place: thousands of subs may fail in one."""
+        """Log where the program failed, once for each place, because thousands of subs may fail in one."""
         place = trace.rpartition("\n  File ")[2].partition("\n")[0]
         if place not in self._places:
             self._places.add(place)
@@ -569,7 +580,7 @@ class RunLog:
                 self._write("ERROR", self._line(line))
 
     def close(self) -> None:
-        """Close the file; what a computation that was left behind says later, nobody hears."""
+        """Close the file; later messages of an abandoned computation are dropped."""
         with self._lock:
             self._is_over = True
             self._open.close()

@@ -47,7 +47,7 @@ def open_console(stream: TextIO, *, show_debug: bool = False) -> RunConsole:
 
 
 def printable(text: str) -> str:
-    """One line without control characters: file names may hold anything."""
+    """Return a text on one line and without control characters, which file names may contain."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
@@ -77,7 +77,7 @@ def _english(key: str, **values: object) -> str:
 
 
 def time_left_text(seconds: float) -> str:
-    """How long a run still needs, for people."""
+    """Return the time left in words."""
     text = duration_text(seconds)
     return f"{text} left" if seconds < FEW_S else f"about {text} left"
 

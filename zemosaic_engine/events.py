@@ -72,7 +72,7 @@ class Metric(LogLine):
 
 @dataclass(frozen=True)
 class Compiling:
-    """Kernels are compiled for this machine; until they are, nobody knows the time left."""
+    """Kernels are being compiled for this machine; until that is done, the time left is unknown."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ Sink = Callable[[Event], None]
 
 
 class CancelToken:
-    """What another thread asks of a run: to stop, or to pause. The run looks at it between steps.
+    """A request from another thread to stop or pause a run, which the run checks between steps.
 
     Plain flags and no locks: a handler of a signal may call every method in the middle of any other.
     """
@@ -140,7 +140,7 @@ class CancelToken:
 
     @property
     def is_cancelled(self) -> bool:
-        """True once somebody asked the run to stop."""
+        """True once the run was asked to stop."""
         return self._cancelled
 
     @property
@@ -170,7 +170,7 @@ class CancelToken:
             self._paused_s += time.monotonic() - since
 
     def check(self) -> None:
-        """Wait while the run is paused; raise `Cancelled` if somebody asked for it."""
+        """Wait while the run is paused; raise `Cancelled` if it was asked to stop."""
         while self.is_paused and not self._cancelled:
             time.sleep(_LOOK_EVERY_S)
         if self._cancelled:

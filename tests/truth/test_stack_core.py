@@ -215,6 +215,30 @@ def test_backgrounds_that_are_unknown_are_left(truth, caplog):
         equalize_rgb_medians_inplace(np.ones((4, 4), dtype=np.float32))
 
 
+@pytest.mark.parametrize("depth", [1, 25])
+def test_a_sky_within_its_noise_is_made_neutral_by_offsets(depth):
+    """What is left of a pedestal must not multiply the stars; how many exposures were averaged does not matter."""
+    rng = np.random.default_rng(3)
+    levels = np.array([3.0, 18.0, 19.0])
+    image = (levels + rng.normal(0.0, 30.0 / np.sqrt(depth), SHAPE)).astype(np.float32)
+    image[50:60, 50:60] += 5000.0
+    before = image.copy()
+    red, green, blue, target = equalize_rgb_medians_inplace(image, np.full(SHAPE[:2], depth, np.uint16))
+    assert (red, green, blue) == (1.0, 1.0, 1.0)
+    assert target == pytest.approx(18.0, abs=1.0)
+    assert np.median(image, axis=(0, 1)) == pytest.approx([target] * 3, abs=1.0)
+    shift = image - before
+    np.testing.assert_allclose(shift, np.broadcast_to(shift[0, 0], SHAPE), atol=1e-2)
+
+
+def test_a_sky_well_above_its_noise_is_made_neutral_by_factors():
+    rng = np.random.default_rng(3)
+    image = (np.array([100.0, 120.0, 130.0]) + rng.normal(0.0, 30.0, SHAPE)).astype(np.float32)
+    red, _, blue, target = equalize_rgb_medians_inplace(image)
+    assert (red, blue) == (pytest.approx(1.2, rel=0.02), pytest.approx(120.0 / 130.0, rel=0.02))
+    assert target == pytest.approx(120.0, rel=0.02)
+
+
 # --- tile scaling
 
 

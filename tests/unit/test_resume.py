@@ -10,6 +10,7 @@ import sys
 import threading
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
@@ -235,26 +236,31 @@ def test_nothing_is_kept_without_a_folder():
 # --- digests of subs
 
 
+def named(path):
+    """What is known of a sub, as far as its digest needs it."""
+    return SimpleNamespace(path=path, state=None, span=0)
+
+
 def test_the_content_counts(tmp_path):
     sub = tmp_path / "a.fits"
     sub.write_bytes(b"one")
-    digest = SubDigests(tmp_path / "journal").digest(sub)
+    digest = SubDigests(tmp_path / "journal").digest(named(sub))
     stat = sub.stat()
     sub.write_bytes(b"two")  # same size, and the same time of modification
     os.utime(sub, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert SubDigests(tmp_path / "journal").digest(sub) != digest
+    assert SubDigests(tmp_path / "journal").digest(named(sub)) != digest
     sub.write_bytes(b"one")
     os.utime(sub, (1.0, 1.0))
-    assert SubDigests(tmp_path / "journal").digest(sub) == digest
+    assert SubDigests(tmp_path / "journal").digest(named(sub)) == digest
 
 
 def test_an_unchanged_file_is_not_read_again(tmp_path, monkeypatch):
     monkeypatch.setattr("zemosaic_engine.resume.sub_digests._RACY_NS", -1)
     sub = tmp_path / "a.fits"
     sub.write_bytes(b"one")
-    digest = SubDigests(tmp_path / "journal").digest(sub)
-    monkeypatch.setattr("zemosaic_engine.resume.sub_digests.file_digest", lambda path: pytest.fail("read again"))
-    assert SubDigests(tmp_path / "journal").digest(sub) == digest
+    digest = SubDigests(tmp_path / "journal").digest(named(sub))
+    monkeypatch.setattr("zemosaic_engine.resume.sub_digests.file_digest", lambda *_: pytest.fail("read again"))
+    assert SubDigests(tmp_path / "journal").digest(named(sub)) == digest
 
 
 def test_a_cut_or_damaged_journal_costs_its_lines_only(tmp_path):
@@ -264,14 +270,14 @@ def test_a_cut_or_damaged_journal_costs_its_lines_only(tmp_path):
         subs.append(tmp_path / f"{number}.fits")
         subs[-1].write_bytes(bytes([number]))
     digests = SubDigests(journal)
-    wanted = [digests.digest(sub) for sub in subs]
+    wanted = [digests.digest(named(sub)) for sub in subs]
     data = journal.read_bytes()
     for cut in range(0, len(data), 37):
         journal.write_bytes(data[:cut])
         again = SubDigests(journal)
-        assert [again.digest(sub) for sub in subs] == wanted
+        assert [again.digest(named(sub)) for sub in subs] == wanted
     journal.write_bytes(data.replace(b'"size": 1', b'"size": 2', 1) + b"\xff\xfe\x00")
-    assert [SubDigests(journal).digest(sub) for sub in subs] == wanted
+    assert [SubDigests(journal).digest(named(sub)) for sub in subs] == wanted
 
 
 def test_only_the_subs_of_the_last_run_stay_in_the_journal(tmp_path):
@@ -279,10 +285,10 @@ def test_only_the_subs_of_the_last_run_stay_in_the_journal(tmp_path):
     a.write_bytes(b"a")
     b.write_bytes(b"b")
     first = SubDigests(tmp_path / "journal")
-    first.digest(a)
-    first.digest(b)
+    first.digest(named(a))
+    first.digest(named(b))
     second = SubDigests(tmp_path / "journal")
-    second.digest(b)
+    second.digest(named(b))
     second.keep_only_asked()
     text = (tmp_path / "journal").read_text()
     assert "b.fits" in text
@@ -374,7 +380,7 @@ def test_starting_over_forgets_the_state_and_keeps_the_lock(tmp_path):
         store = Checkpoints(folder.state)
         store.put("things", store.key(1), example())
         (tmp_path / "a.fits").write_bytes(b"a")
-        store.subs.digest(tmp_path / "a.fits")
+        store.subs.digest(named(tmp_path / "a.fits"))
         folder.start_over()
         assert [path.name for path in folder.state.iterdir()] == ["lock"]
         with pytest.raises(SettingsError):

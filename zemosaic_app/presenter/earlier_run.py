@@ -1,4 +1,4 @@
-"""The run whose mosaic an output folder holds already, looked at again without running it."""
+"""The run whose mosaic an output folder already holds, shown again without running it."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ class EarlierRun:
 
     @property
     def ended(self) -> str:
-        """When it came to its end, ``2026-11-25 13:30`` by the clock of its computer; empty if it does not tell."""
+        """When it ended, ``2026-11-25 13:30`` in local time; empty if that is unknown."""
         return str(self.report.get("ended") or "")[:16].replace("T", " ")
 
 
 def read_earlier_run(output: Path) -> EarlierRun | None:
-    """The last run with an output folder; None if there was none that we know, or it did not come to its end.
+    """Return the last run with an output folder; None if there was none, or if it did not finish.
 
     Reads files: not for the thread of a window.
     """

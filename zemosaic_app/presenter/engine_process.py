@@ -37,7 +37,7 @@ class _Pipe:
         os.dup2(2, 1)
 
     def tell(self, message: Message) -> None:
-        """Send one message; a window that is gone hears nothing, and the end of standard input tells so."""
+        """Send one message; if the window is gone, nothing is sent, and the end of standard input says so."""
         line = encode(message)
         with self._lock:
             try:

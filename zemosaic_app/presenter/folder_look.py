@@ -1,4 +1,4 @@
-"""What an input folder holds: subs, filters, sessions, footprints and the tiles that a run would make."""
+"""The contents of an input folder: subs, filters, sessions, footprints, and the tiles that a run would make."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def look_into(
 
 
 def _beside(found: FoundSubs) -> dict[str, int]:
-    """How many files there are of each role but lights."""
+    """Return the number of files of each role except lights."""
     return {str(role): count for role, count in found.count_by_role().items()}
 
 

@@ -1,4 +1,4 @@
-"""What goes through the pipe between a window and the process of its engine: one JSON object a line."""
+"""The messages between a window and the process of its engine: one JSON object per line."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ _KINDS: dict[str, type] = {kind.__name__: kind for kind in (*get_args(Event), Me
 
 
 def encode(message: Message) -> bytes:
-    """One line; sentences keep what they are made of, and file names that are no text survive, as JSON escapes them."""
+    """Return a message as one line of JSON; sentences keep their fields, odd file names are escaped."""
     if isinstance(message, SubSetAside):
         facts: dict[str, Any] = {"path": str(message.error.path), "reason": to_facts(message.error.reason)}
     else:
@@ -109,7 +109,7 @@ def encode(message: Message) -> bytes:
 
 
 def decode(line: bytes) -> Message:
-    """What `encode` made a line of."""
+    """Return the message that `encode` made a line of."""
     facts = json.loads(line)
     kind = facts.pop("kind")
     if kind == "SubSetAside":

@@ -35,7 +35,7 @@ class Sentences:
         return pattern.format(**values)
 
     def _field(self, value: object, in_english: str) -> str:
-        """What was filled in: translated if it is a sentence, or words of the operating system."""
+        """Return the value of a field, translated if it is a sentence or a message of the operating system."""
         if isinstance(value, Sentence) and str(value) == in_english:
             return self(value)
         return self._translations.get(in_english, in_english)

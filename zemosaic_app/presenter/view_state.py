@@ -43,7 +43,7 @@ class LogEntry:
 
 @dataclass(frozen=True)
 class LogFilter:
-    """Which lines of the log are shown: from a level on, and with a text in them, capitals or not."""
+    """Selects the lines of the log from a level on that contain a text, ignoring case."""
 
     level: Level = "INFO"
     search: str = ""
@@ -111,7 +111,7 @@ class ViewState:
     _left_when_paused: float | None = None
 
     def begin(self, doing: Doing) -> None:
-        """A job begins; a run forgets what the one before it told."""
+        """Begin a job; a run clears what the previous one reported."""
         if doing == "running":
             self.forget_run()
             self.subs, self.memory_bytes = (0, 0), 0
@@ -164,7 +164,7 @@ class ViewState:
                 self._end(message)
 
     def say(self, text: str, level: Level = "INFO") -> None:
-        """One more line in the log."""
+        """Add a line to the log."""
         self._lines += 1
         self.log.append(LogEntry(self._lines, level, printable(text)))
 
@@ -189,7 +189,7 @@ class ViewState:
         return reversed(newer)
 
     def time_left(self, texts: Texts) -> str:
-        """The time left for people; empty while nobody can know it."""
+        """Return the time left in words; empty while it is unknown."""
         if self.doing == "paused":
             return texts("run.is_paused")
         if self.doing == "stopping":
@@ -225,7 +225,7 @@ class ViewState:
 
 
 class LogTail:
-    """What a pane of the log has not shown yet."""
+    """The lines of the log that a pane has not shown yet."""
 
     def __init__(self) -> None:
         self._last = self._run = 0

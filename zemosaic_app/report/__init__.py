@@ -47,7 +47,7 @@ def run_and_report(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutco
 
 
 def _identity(output: Path) -> tuple[int, int]:
-    """Which run report lies in a folder; a new one has another identity."""
+    """Return what identifies the run report in a folder; a new report differs."""
     from zemosaic_engine.run.report import REPORT_NAME
 
     path = output / REPORT_NAME

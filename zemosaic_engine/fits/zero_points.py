@@ -1,4 +1,4 @@
-"""Photometric zero points that headers tell, and the gains that follow from them."""
+"""Photometric zero points from headers, and the gains that follow from them."""
 
 from __future__ import annotations
 

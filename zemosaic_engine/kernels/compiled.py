@@ -1,4 +1,4 @@
-"""How kernels are compiled, where their machine code is kept, and who is told that they are being compiled.
+"""Compiles kernels, caches their machine code, and reports the first compilation.
 
 This is the only module that decorates functions with Numba.
 
@@ -132,7 +132,7 @@ jit_inline: Any = _compiler(forceinline=True)
 
 
 class _FirstCompile(event.Listener):
-    """Says once that kernels are being compiled; loading them from the cache is silent."""
+    """Reports once that kernels are being compiled; loading them from the cache is not reported."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell, self._lock, self._told = tell, threading.Lock(), False
@@ -157,25 +157,26 @@ _listening: list[Callable[[str], None]] = []
 
 
 def note(sentence: str) -> None:
-    """Tell a sentence to every run of this process, those that are under way and those to come."""
+    """Report a sentence to every present and future run of this process."""
     _notes.append(sentence)
     for tell in _listening:
         tell(sentence)
 
 
 @contextmanager
-def first_compile_told(tell: Callable[[str], None]) -> Iterator[None]:
-    """While it is open, `tell` gets one sentence before the first kernel that has to be compiled, and every `note`.
+def first_compile_told(tell: Callable[[str], None], tell_note: Callable[[str], None] | None = None) -> Iterator[None]:
+    """While it is open, `tell` gets one sentence before the first kernel that has to be compiled.
 
-    It may be called from any thread.
+    Each `note` goes to `tell_note`, or to `tell` without one. Both may be called from any thread.
     """
+    tell_note = tell_note or tell
     listener = _FirstCompile(tell)
     event.register("numba:compile", listener)
     for sentence in _notes:
-        tell(sentence)
-    _listening.append(tell)
+        tell_note(sentence)
+    _listening.append(tell_note)
     try:
         yield
     finally:
-        _listening.remove(tell)
+        _listening.remove(tell_note)
         event.unregister("numba:compile", listener)

@@ -1,4 +1,4 @@
-"""What a sub is corrected by before it is resampled: patterns of its sensor, bowls of its sky."""
+"""Corrections of a sub before it is resampled: patterns of its sensor, curvature of its sky."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `combining.combine_rows` and its twin on a GPU take and give, in a few records."""
+"""Arguments and results of `combining.combine_rows` and its twin on a GPU."""
 
 from __future__ import annotations
 

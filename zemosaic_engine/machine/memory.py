@@ -1,4 +1,4 @@
-"""How much memory there is, how much was used, and a buffer that moves to disk when it must."""
+"""Available and used memory, and a buffer that moves to disk if it must."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def peak_rss_bytes() -> int:
 
 
 def rss_bytes() -> int:
-    """Resident memory of this process now, in bytes; its peak where the system tells only that."""
+    """Return the resident memory of this process in bytes; its peak where the system reports only that."""
     if sys.platform == "win32":
         return _windows_resident()
     for line in _lines(Path("/proc/self/status")):
@@ -251,7 +251,7 @@ class SampleStore:
         return buffer
 
     def close(self) -> None:
-        """Give memory and file back; may be called again."""
+        """Release memory and file; may be called again."""
         self._memory = None
         self._drop_file()
 

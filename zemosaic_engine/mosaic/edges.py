@@ -1,4 +1,4 @@
-"""Where footprints end inside a mosaic: the sides of subs, of panels, of sessions and of tiles.
+"""Edges of footprints inside a mosaic: sides of subs, panels, sessions and tiles.
 
 The subs that end along one side of a panel end within a dither of each other. Such sides are one edge with
 a gap: nearer the middle than its inner line all of them count, beyond its outer line none does.

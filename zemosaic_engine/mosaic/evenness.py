@@ -1,4 +1,4 @@
-"""How even a mosaic is where footprints end: the steps that an eye would see, with their places.
+"""Evenness of a mosaic where footprints end: the steps that an eye would see, with their positions.
 
 Neighbouring tiles of a run hold the same subs, so that they agree where they overlap however uneven the subs are.
 The mosaic itself is measured here, across the sides of panels, of sessions, of single subs and of tiles.

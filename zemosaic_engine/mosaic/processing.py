@@ -118,7 +118,7 @@ class FilledMosaic:
 
     @property
     def dtype(self) -> np.dtype[np.float32]:
-        """Of the rows."""
+        """Data type of the rows."""
         return np.dtype(np.float32)
 
     @property

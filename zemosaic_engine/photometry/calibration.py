@@ -1,4 +1,4 @@
-"""What brings the pixels of one sub to the scale of the whole run: a few numbers per channel.
+"""The calibration of a sub: a few numbers per channel that bring it to the scale of the run.
 
 A pixel of a sub is taken for ``pedestal + V(u, v) * (scene / gain + sky)``, where u and v are
 its offsets from the sensor's centre over half the diagonal and V is the illumination that all
@@ -45,7 +45,7 @@ def pattern_terms(u: NDArray, v: NDArray) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class FixedPattern:
-    """What stays on a sensor in every sub and is finer than `PATTERN_TERMS`, linear between nodes.
+    """The fixed pattern of a sensor that is finer than `PATTERN_TERMS`, linear between nodes.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ def _node_before(nodes: NDArray[np.float64], place: NDArray) -> tuple[NDArray[np
 
 @dataclass(frozen=True)
 class SubCalibration:
-    """How one sub comes to the common scale; every array has one row or number a channel.
+    """The calibration of one sub; every array has one row or number for each channel.
 
     Attributes
     ----------

@@ -44,7 +44,7 @@ class Neutral:
     level: float
 
     def told(self, name: str) -> Sentence:
-        """What is done to the image `name`, for a log line."""
+        """Return what is done to the image `name`, for a log line."""
         if np.isnan(self.level):
             return say("{name}: RGB equalisation skipped, the background is unknown", name=name)
         if self.offsets.any():
@@ -120,7 +120,7 @@ def neutralise(img: NDArray[np.float32], coverage: NDArray | None = None) -> Neu
 
 
 def neutral(levels: Sequence[float] | NDArray[np.float64], noise: Sequence[float] | NDArray[np.float64]) -> Neutral:
-    """How three background levels come to the middle one.
+    """Return how three background levels are brought to the middle one.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Pixels of a sub dropped onto the canvas, shrunken, each colour by its own Bayer samples: no demosaicing.
+"""Drizzle: drops shrunken pixels of a sub onto the canvas, each colour from its own Bayer samples.
 
 Variable-pixel linear reconstruction (Fruchter and Hook 2002, PASP 114, 144), with the exact area of
 overlap between each shrunken pixel and the pixels of the canvas. What a sub gives to a canvas pixel
@@ -32,7 +32,7 @@ _NOISE_LAG_PX = 3  # of a colour's own lattice: six pixels of the sub
 
 
 def drop_map(src_wcs: WCS, src_shape: tuple[int, int], dst_wcs: WCS, dst_shape: tuple[int, int]) -> PixelMap:
-    """Where the pixels of a source fall on the target grid: the map of `drop`.
+    """Return the map from the pixels of a source to the target grid, as `drop` takes it.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def drop(
     -----
     Serial, and free of the interpreter's lock. Sides of drops are taken as straight.
     """
-    from ..kernels import drops
+    from ..kernels import drizzling
 
     if not 0.0 < pixfrac <= 1.0:
         raise ValueError(f"pixfrac is {pixfrac} but must be above 0 and at most 1")
@@ -111,7 +111,7 @@ def drop(
     value, share = (np.empty(shape, np.float32), np.empty(shape, np.float32)) if out is None else out
     if any(array.shape != shape or array.dtype != np.float32 for array in (value, share)):
         raise ValueError(f"out must be two arrays of float32 of shape {shape}")
-    drops.drop_pixels(
+    drizzling.drizzle_pixels(
         np.ascontiguousarray(pixels),
         _ALL_CHANNELS if bayer is None else pattern_channels(bayer),
         falls.nodes,

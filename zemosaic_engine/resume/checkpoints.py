@@ -1,4 +1,4 @@
-"""What a run has done so far, on disk by what it depends on: asked for by key, whole or not there."""
+"""Results of a run on disk, found by what they depend on."""
 
 from __future__ import annotations
 

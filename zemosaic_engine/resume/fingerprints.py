@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ import numpy as np
 from astropy.wcs import WCS
 
 from .. import __version__
+from ..fits.files import open_file
 from ..machine import versions
 
 _CHUNK = 1 << 20
@@ -59,8 +61,8 @@ def _wcs_facts(wcs: WCS) -> list[Any]:
     return facts
 
 
-def file_digest(path: str | Path) -> str:
-    """SHA-256 of the bytes of a file.
+def file_digest(path: str | Path, span: int | None = None) -> str:
+    """SHA-256 of the bytes of a file, or of the first `span` of them.
 
     Raises
     ------
@@ -68,9 +70,11 @@ def file_digest(path: str | Path) -> str:
         If it cannot be read.
     """
     digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while chunk := file.read(_CHUNK):
+    with open_file(path) as file:
+        left = os.fstat(file.fileno()).st_size if span is None else span
+        while left > 0 and (chunk := file.read(min(left, _CHUNK))):
             digest.update(chunk)
+            left -= len(chunk)
     return digest.hexdigest()
 
 

@@ -67,6 +67,10 @@ class Reuse:
         """False if nothing is kept."""
         return self._checkpoints.keeps
 
+    def is_same(self, info: SubInfo) -> bool:
+        """As `SubDigests.is_same`."""
+        return self._checkpoints.subs.is_same(info)
+
     def hot_pixels(self) -> dict[str, NDArray[np.bool_]]:
         """Return the map of hot pixels of each sensor, by its key."""
         maps = {}
@@ -163,7 +167,7 @@ class Reuse:
         found = self._checkpoints.get("hot_pixels", key, _HotPixels) if key else None
         if found is not None:
             return found.hot
-        hot, all_read = run_interruptibly(lambda: hot_pixels_of(chosen), self._cancel)
+        hot, all_read = run_interruptibly(lambda: hot_pixels_of(chosen, self._checkpoints.subs.is_same), self._cancel)
         if key and all_read:
             self._checkpoints.put("hot_pixels", key, _HotPixels(hot))
         return hot

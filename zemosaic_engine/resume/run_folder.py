@@ -1,4 +1,4 @@
-"""The output folder of a run: one run at a time, what a killed one left behind, and where its state is."""
+"""The output folder of a run: its lock, its state, and what a killed run left behind."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class RunFolder:
             ) from error
 
     def free_reserve(self) -> None:
-        """Give that room free."""
+        """Release the reserved space."""
         with suppress(OSError):
             (self.state / _RESERVE_NAME).unlink()
 
@@ -145,7 +145,7 @@ class RunFolder:
             self._lock = None
 
     def _sweep(self) -> None:
-        """Remove what killed runs were about to write; nobody else writes here now."""
+        """Remove temporary files of killed runs; no other run can write here now."""
         for folder in (self.path, self.path / "tiles", *self.state.iterdir()):
             for pattern in (".*.part", ".*.part.*"):
                 for path in folder.glob(pattern) if folder.is_dir() else ():
@@ -153,7 +153,7 @@ class RunFolder:
 
 
 def _holder(lock: IO[bytes]) -> str:
-    """Who holds a lock, for a sentence; empty if the file does not tell."""
+    """Return who holds a lock, for a sentence; empty if unknown."""
     try:
         lock.seek(0)
         facts = json.loads(lock.read())

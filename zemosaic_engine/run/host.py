@@ -1,4 +1,4 @@
-"""The tongue of an existing ZeMosaic: its ``progress_callback`` grammar and its settings' names."""
+"""The interface of an existing ZeMosaic: the grammar of its ``progress_callback``, and the names of its settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Before a run: its subs are found, those that cannot be right are set aside, and the canvas is planned."""
+"""Prepares a run: finds its subs, sets aside those that cannot be right, and plans the canvas."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def plan_request(
 
 
 def _plan(request: GridRequest, reporter: Reporter, reprojecting: bool) -> CanvasPlan:
-    """One canvas for the whole run, for which there is room."""
+    """Plan one canvas for the run, and check that disk and memory can hold it."""
     settings = request.settings
     canvas = plan_canvas(request.infos, settings.pixel_scale_arcsec, settings.max_canvas_mpx)
     height, width = canvas.shape

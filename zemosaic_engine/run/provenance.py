@@ -1,4 +1,4 @@
-"""Where a mosaic comes from, in its FITS header and in the log: subs, settings, versions, memory."""
+"""Provenance for FITS headers and the log: subs, settings, versions, memory."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def mosaic_cards(
     ready_made_tiles: bool = False,
     pixel_scale_arcsec: float = math.nan,
 ) -> fits.Header:
-    """Header cards that tell what a mosaic was made of.
+    """Return header cards that describe how a mosaic was made.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ def _add_dates(header: fits.Header, infos: Sequence[SubInfo]) -> None:
 
 
 def _parse_date(text: str) -> datetime | None:
-    """The time a header tells, in UTC; None if it tells none that can be read."""
+    """Return the time in a header in UTC; None if there is none that can be read."""
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:

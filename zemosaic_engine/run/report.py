@@ -1,4 +1,4 @@
-"""What came of a run, for people and programs: ``run_report.json``, written however the run ended."""
+"""The result of a run for people and programs: ``run_report.json``, written however the run ended."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class TileFacts:
 
 @dataclass(frozen=True)
 class RunReport:
-    """What came of a run.
+    """The result of a run.
 
     Attributes
     ----------

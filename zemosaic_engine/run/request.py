@@ -1,4 +1,4 @@
-"""What a run is asked for: its subs, found and checked, its settings, and what came of it."""
+"""The request for a run, and its outcome."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ..astrometry.registration import Registration
 from ..canvas.plan import CanvasPlan, split_by_agreement
 from ..errors import RunError, SettingsError, SubError
 from ..events import Reporter
@@ -19,7 +20,7 @@ from ..subs.roles import FolderFile
 
 @dataclass(frozen=True)
 class GridRequest:
-    """What is to be made.
+    """A request for a mosaic.
 
     Attributes
     ----------
@@ -38,6 +39,8 @@ class GridRequest:
         measured for their sky alone then, nothing is solved, and a sub without one keeps its own ADU.
     others : sequence of FolderFile
         What lies beside the subs in the input folder and is no light: calibration frames, stacks, pictures, doubles.
+    registration : Registration, optional
+        Where the stars of the run put its subs, once they were asked.
     """
 
     infos: Sequence[SubInfo]
@@ -47,6 +50,7 @@ class GridRequest:
     tiles_only: bool = False
     calibrations: Mapping[Path | str, SubCalibration] | None = None
     others: Sequence[FolderFile] = ()
+    registration: Registration | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +68,7 @@ class PlannedRequest(GridRequest):
 
 @dataclass(frozen=True)
 class GridOutcome:
-    """What was made.
+    """The outcome of a run.
 
     Attributes
     ----------
@@ -82,6 +86,8 @@ class GridOutcome:
         The subs that are in the mosaic.
     subs_of_tiles : mapping of str to int
         Number of subs of each tile, by its name.
+    planned : sequence of SubInfo
+        The subs for which the mosaic was planned in the end: those that were not set aside.
     """
 
     mosaic: Path
@@ -93,6 +99,7 @@ class GridOutcome:
     metrics: Mapping[str, float]
     used: Sequence[Path] = ()
     subs_of_tiles: Mapping[str, int] = field(default_factory=dict)
+    planned: Sequence[SubInfo] = ()
 
 
 def agreeing(request: GridRequest, reporter: Reporter) -> GridRequest:

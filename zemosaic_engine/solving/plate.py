@@ -40,7 +40,7 @@ class Plate:
 
     @property
     def degree(self) -> int:
-        """Of the polynomial."""
+        """Degree of the polynomial."""
         return self.a.shape[0] - 1
 
     @property

@@ -173,7 +173,7 @@ class ZonedCatalogue:
 
     @cached_property
     def _codes(self) -> NDArray[np.uint64]:
-        return np.memmap(self.path, "<u8", "r", self._stars_at, (self._count,))
+        return np.asarray(np.memmap(self.path, "<u8", "r", self._stars_at, (self._count,)))
 
     def near(self, center_deg: tuple[float, float], radius_deg: float, *, most: int | None = None) -> StarList:
         """Stars in a circle on the sky, the brightest first.
@@ -196,15 +196,19 @@ class ZonedCatalogue:
             return joined([])
         codes = np.concatenate([self._codes[first:last] for first, last in zip(begin, end, strict=True)])
         zone = np.repeat(zone, end - begin)
-        if most is not None:
-            order = np.argsort(codes & np.uint64(_MAGNITUDE_STEPS - 1), kind="stable")
-            codes, zone = codes[order], zone[order]
-        looked = codes.size if most is None else min(2 * most, codes.size)
-        while True:
-            found = self._decoded(codes[:looked], zone[:looked]).within(center_deg, radius_deg)
-            if looked == codes.size or len(found) >= (most or 0):
+        if most is None:
+            return self._decoded(codes, zone).within(center_deg, radius_deg).brightest_first()
+        brightness = codes & np.uint64(_MAGNITUDE_STEPS - 1)
+        looked = 2 * most
+        while looked < codes.size:
+            # All that are as bright as the faintest of them, so that ties are not cut by chance.
+            limit = np.partition(brightness, looked)[looked]
+            bright = brightness <= limit
+            found = self._decoded(codes[bright], zone[bright]).within(center_deg, radius_deg)
+            if len(found) >= most:
                 return found.brightest_first().first(most)
-            looked = min(2 * looked, codes.size)
+            looked *= 4
+        return self._decoded(codes, zone).within(center_deg, radius_deg).brightest_first().first(most)
 
     def whole_sky(self) -> StarList:
         """All stars, in the order of the zones."""

@@ -1,4 +1,4 @@
-"""A tile is stacked block by block: parts of its subs are decoded, resampled and combined, and forgotten.
+"""Stacks a tile block by block: parts of its subs are decoded, resampled and combined.
 
 Memory is that of the blocks under way, however many subs there are. Every number of a block is the same
 in any block that holds its pixel: coordinates, weights and noise are counted on the canvas and on
@@ -43,7 +43,7 @@ _NOISE_PLACES = ((0.5, 0.5), (0.25, 0.25), (0.75, 0.75), (0.25, 0.75), (0.75, 0.
 
 @dataclass(frozen=True)
 class BlockSub:
-    """What the blocks need to know of a sub.
+    """The properties of a sub that blocks need.
 
     Attributes
     ----------
@@ -237,7 +237,7 @@ class BlockStacker:
         return [small for half in halves for small in self._halved(half, there)]
 
     def _bytes_of(self, block: Box, subs: Sequence[BlockSub]) -> int:
-        """Of the samples of a block."""
+        """Return the bytes of the samples of a block."""
         crops = (sub.footprint.box.intersect(block) for sub in subs)
         pixels = sum(crop.height * crop.width for crop in crops if not crop.is_empty)
         return 4 * self._channels * self._planes * pixels

@@ -1,4 +1,4 @@
-"""N aligned samples per pixel become one: normalise, weigh, reject, combine."""
+"""Combines aligned samples: normalise, weigh, reject, combine."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def _drizzled_on_scale(samples: Samples, scales: Scales) -> Drizzled | None:
 
 
 def scaled_noise(noise: Sequence[NDArray[np.float64]], gain: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Sky noise after the gain; samples too small to tell theirs get the median of the others."""
+    """Return the sky noise after the gain; samples too small to measure it get the median of the others."""
     scaled = np.array(noise, dtype=np.float64) * gain
     scaled[~(scaled > 0.0)] = np.nan
     for channel in range(scaled.shape[1]):

@@ -54,7 +54,7 @@ def read_image(path: Path) -> NDArray[np.generic]:
 
 
 def _opened(path: Path, look: Callable[[Any], Result]) -> Result:
-    """What `look` makes of the opened file; trouble becomes a `SubError`."""
+    """Return the result of `look` for the opened file; errors become a `SubError`."""
     if not is_readable():
         raise SubError(
             path,
@@ -83,7 +83,7 @@ def _describe(path: Path, raw: Any) -> StoredImage:
 
 
 def _told_by_library(raw: Any) -> dict[str, CardValue]:
-    """Exposure time, moment and speed, where this version of rawpy tells them."""
+    """Return exposure time, date and sensitivity, if this version of rawpy reports them."""
     other = getattr(raw, "other", None)
     cards: dict[str, CardValue] = {}
     for keyword, name in (("EXPTIME", "shutter"), ("ISOSPEED", "iso_speed"), ("FOCALLEN", "focal_length")):

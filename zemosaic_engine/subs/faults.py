@@ -34,7 +34,7 @@ _LONGEST_REASON = 200
 
 
 def read_guarded(path: str | Path, function: Callable[[], Result]) -> Result:
-    """What `function` returns; whatever it raises sets one sub aside.
+    """Return what `function` returns; any exception becomes a `SubError`.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def read_guarded(path: str | Path, function: Callable[[], Result]) -> Result:
 
 
 def frame_name(path: str | Path) -> str:
-    """How a file is called in tracebacks; the brackets keep Python from looking for source code in it."""
+    """Return the name of a file for tracebacks; the brackets keep Python from looking for source code in it."""
     return f"<sub {os.path.abspath(path)}>"
 
 

@@ -22,7 +22,7 @@ _NAMED = 3  # files in a sentence about many
 
 @dataclass(frozen=True)
 class Search:
-    """How subs are looked for.
+    """Options of a search for subs.
 
     Attributes
     ----------
@@ -161,7 +161,7 @@ def _listed_stacks(found: FoundSubs) -> list[str]:
 
 
 def _odd_headers(found: FoundSubs) -> list[str]:
-    """What headers say without being believed, once for all subs that say it."""
+    """Return notes about header cards that are ignored, one for all subs that have them."""
     by_note: dict[str, list[str]] = defaultdict(list)
     for sub in found.subs:
         for note in sub.notes:
@@ -179,7 +179,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def nothing_found(folder: Path, found: FoundSubs, *, recursive: bool) -> str:
-    """What to say of a folder without a single sub that can be used or mended."""
+    """Return a sentence about a folder without any sub that can be used or solved."""
     if found.others:
         return say(
             "The folder {folder} holds no light to stack, only {found}; finished stacks are joined "
@@ -216,12 +216,12 @@ _PLURALS = {
 
 
 def count_text(found: FoundSubs) -> str:
-    """What lies beside the lights: ``20 darks, 1 stack, 3 pictures``; empty if there is nothing."""
+    """Return the files beside the lights: ``20 darks, 1 stack, 3 pictures``; empty if there are none."""
     return ", ".join(f"{count} {_PLURALS[role][count != 1]}" for role, count in found.count_by_role().items())
 
 
 def found_text(folder: Path, found: FoundSubs) -> str:
-    """What was found, in one sentence for the log."""
+    """Return what was found, in one sentence for the log."""
     lights = len(found.infos) + len(found.unsolved)
     unsolved = f", {len(found.unsolved)} of them not plate-solved" if found.unsolved else ""
     beside = f"; beside them {count_text(found)}" if found.others else ""

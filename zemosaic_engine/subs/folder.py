@@ -133,7 +133,7 @@ class _Walk:
             self._rejected.append(SubError(path, say("it is a pipe or a device, not a file")))
 
     def _take_unreachable(self, path: Path, entry: os.DirEntry[str], kind: Kind, error: OSError) -> None:
-        """A link that leads nowhere, or what may not be looked at; what it would be its name alone tells."""
+        """Record a dead link or an unreadable file, whose role only its name suggests."""
         is_link = entry.is_symlink()
         if kind.is_image or (is_link and not path.suffix and self._recursive):
             if is_link and isinstance(error, FileNotFoundError):
@@ -184,7 +184,7 @@ class FoundSubs:
         return [file for file in self.others if file.role in roles]
 
     def count_by_role(self) -> dict[Role, int]:
-        """How many files there are of each role that is there, in the order of `Role`; lights are not among them."""
+        """Return the number of files of each role found, in the order of `Role`, without lights."""
         counts = Counter(file.role for file in self.others)
         return {role: counts[role] for role in Role if counts[role]}
 
@@ -242,7 +242,7 @@ def scan_folder(
 
 
 class _Scan:
-    """What the files of a folder are, one after another."""
+    """Finds the role of each file of a folder."""
 
     def __init__(
         self,

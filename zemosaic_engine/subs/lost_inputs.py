@@ -1,4 +1,4 @@
-"""A bad sub is set aside; a folder of subs that is gone ends the run, or half a mosaic would pass for a whole one."""
+"""Tells a bad sub, which is set aside, from a lost folder, which ends the run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import RunError, SubError
+from ..fits.files import open_file
 from ..sentences import say
 
 _OF_NETWORKS = {
@@ -46,7 +47,7 @@ def raise_if_lost(error: SubError, paths: Sequence[Path]) -> None:
 
 def _can_be_opened(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return bool(file.read(1))
     except OSError:
         return False

@@ -29,6 +29,7 @@ from .faults import read_guarded
 from .frames import InvalidValues, SubInfo, channels_last, mark_invalid, read_with_rules
 from .image_files import find_image, is_mappable, read_image
 from .lost_inputs import raise_if_lost
+from .unchanged import IsSame, read_unchanged, trust
 
 #: A part is at least as large, so that its mirrored borders are those of the sub.
 _LEAST_SIDE = 2 * PADDING + 2
@@ -37,7 +38,7 @@ _NUMBER_CARDS = ("BSCALE", "BZERO", "BLANK", "ZBLANK")
 
 @dataclass(frozen=True)
 class _Source:
-    """How the rows of a sub are read: from its own file, or from the scratch file."""
+    """Where the rows of a sub are read from: its own file, or the scratch file."""
 
     rules: InvalidValues
     image: StoredImage | None
@@ -58,6 +59,8 @@ class SubParts:
         Existing folder for unpacked copies of subs.
     known_rules : mapping of int to InvalidValues
         Of subs that were read before; others are read for them once.
+    is_same : callable, optional
+        Tells whether a sub changed since the run began.
 
     Notes
     -----
@@ -70,11 +73,13 @@ class SubParts:
         hot_pixels: Callable[[SubInfo], NDArray[np.bool_] | None],
         scratch_dir: Path,
         known_rules: Mapping[int, InvalidValues],
+        is_same: IsSame = trust,
     ) -> None:
         self._infos = infos
         self._known_rules = known_rules
         self._hot_pixels = hot_pixels
         self._scratch_dir = scratch_dir
+        self._is_same = is_same
         self._sources: dict[int, _Source] = {}
         self._failed: dict[int, SubError] = {}
         self._scratch: IO[bytes] | None = None
@@ -88,7 +93,7 @@ class SubParts:
         return self._failed
 
     def close(self) -> None:
-        """Give the scratch file back; may be called again."""
+        """Release the scratch file; may be called again."""
         if self._scratch is not None:
             with suppress(OSError):  # of a full disk: what is still to be written is not wanted any more
                 self._scratch.close()
@@ -140,7 +145,7 @@ class SubParts:
         """Stored pixels of a box with the invalid ones NaN, (h, w) or (h, w, 3)."""
         info, source = self._infos[number], self._source(number)
         try:
-            raw = read_guarded(info.path, lambda: self._stored(number, source, box))
+            raw = read_guarded(info.path, lambda: self._stored_unchanged(number, source, box))
         except SubError as error:
             self._fail(number, error)
             raise
@@ -152,6 +157,11 @@ class SubParts:
         if hot is not None:
             pixels[hot[box.slices]] = np.nan
         return pixels
+
+    def _stored_unchanged(self, number: int, source: _Source, box: Box) -> NDArray[np.generic]:
+        info = self._infos[number]
+        is_same = trust if source.image is None else self._is_same  # the scratch file is ours
+        return read_unchanged(info, lambda: self._stored(number, source, box), is_same)
 
     def _stored(self, number: int, source: _Source, box: Box) -> NDArray[np.generic]:
         """The same as it is stored, channels last."""
@@ -170,14 +180,14 @@ class SubParts:
         return rows[:, box.x0 : box.x1]
 
     def _source(self, number: int) -> _Source:
-        """Where the rows of a sub are, and its rules; looked at once."""
+        """Return where the rows of a sub are, and its rules; determined once."""
         with self._busy[number]:
             if number in self._failed:
                 raise self._failed[number]
             found = self._sources.get(number)
             if found is None:
                 try:
-                    found = read_guarded(self._infos[number].path, lambda: self._open(number))
+                    found = read_guarded(self._infos[number].path, lambda: self._open_unchanged(number))
                 except SubError as error:
                     self._fail(number, error)
                     raise
@@ -188,6 +198,9 @@ class SubParts:
         """Note a sub that cannot be read, unless it is the whole folder that cannot."""
         raise_if_lost(error, [info.path for info in self._infos])
         self._failed[number] = error
+
+    def _open_unchanged(self, number: int) -> _Source:
+        return read_unchanged(self._infos[number], lambda: self._open(number), self._is_same)
 
     def _open(self, number: int) -> _Source:
         info = self._infos[number]

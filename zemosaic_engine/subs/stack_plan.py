@@ -62,7 +62,7 @@ class PlanRow:
 
 @dataclass(frozen=True)
 class StackPlan:
-    """What a `stack_plan.csv` says.
+    """The contents of a `stack_plan.csv`.
 
     Attributes
     ----------
@@ -478,9 +478,12 @@ def rejected_path(plan_path: str | Path) -> Path:
 
 
 def write_rejected(path: str | Path, rejected: Sequence[SubError]) -> Path:
-    """Write the subs that were set aside and why; only the header line if there are none."""
+    """Write the subs that were set aside and why, in the order of their names; only the header line if none was."""
     path = Path(path)
-    rows = [(_relative_name(error.path, path.parent), error.reason) for error in rejected]
+    rows = [
+        (_relative_name(error.path, path.parent), error.reason)
+        for error in sorted(rejected, key=lambda error: str(error.path))
+    ]
     return _write_csv(path, ("file_path", "reason"), rows)
 
 

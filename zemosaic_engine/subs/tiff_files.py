@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SubError
+from ..fits.files import open_file
 from ..fits.headers import CardValue, HeaderCards
 from ..fits.reader import MAX_PIXELS, StoredImage, is_solution_card
 from ..sentences import say
@@ -62,7 +63,7 @@ def find_image(path: Path) -> StoredImage:
     SubError
         If it is no TIFF file, damaged, or stored in a way that is not read.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         tags, order = _read_tags(path, file)
         layout = _layout_of(path, tags, order)
         cards = _cards(path, file, tags, order)
@@ -84,7 +85,7 @@ def read_image(path: Path) -> NDArray[np.generic]:
     SubError
         As `find_image`, or if pixels are missing.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         tags, order = _read_tags(path, file)
         layout = _layout_of(path, tags, order)
         pixels = _read_pixels(path, file, layout)
@@ -311,7 +312,7 @@ def _exif_cards(path: Path, file: BinaryIO, tags: Tags, order: str) -> Iterator[
 def exif_cards(path: Path) -> dict[str, CardValue]:
     """Cards of the exposure from a file with the structure of TIFF, as many camera raws are; empty if it has none."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             tags, order = _read_tags(path, file)
             return dict(_exif_cards(path, file, tags, order))
     except SubError:

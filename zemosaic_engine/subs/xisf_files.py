@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SubError
+from ..fits.files import open_file
 from ..fits.headers import CardValue, HeaderCards, parse_value
 from ..fits.reader import MAX_PIXELS, StoredImage, is_solution_card
 from ..sentences import say
@@ -73,7 +74,7 @@ def read_image(path: Path) -> NDArray[np.generic]:
         As `find_image`, or if pixels are missing.
     """
     layout = _layout_of(path, _image_element(path))
-    with path.open("rb") as file:
+    with open_file(path) as file:
         file.seek(layout.offset)
         packed = file.read(layout.nbytes)
     if len(packed) < layout.nbytes:
@@ -95,7 +96,7 @@ def read_image(path: Path) -> NDArray[np.generic]:
 
 def _image_element(path: Path) -> ElementTree.Element:
     """The first element of the header that is an image."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         head = file.read(16)
         if len(head) < 16 or head[:8] != b"XISF0100":
             raise SubError(path, say("it is not an XISF file, whatever its name says"))

@@ -1,4 +1,4 @@
-"""One channel of a run: gains, skies and illumination of all its subs, in one solve.
+"""Solves one channel of a run: gains, skies and illumination of all its subs.
 
 Stars and cells of sky speak together, with one patch each for the true star and the true sky. Three
 scatters are learned from the data (type-II maximum likelihood): of the transparency of the subs around their
@@ -70,7 +70,7 @@ _SLOPE_SCATTER, _LEAST_SLOPE_SCATTER = 0.01, 0.0005
 
 @dataclass(frozen=True)
 class Run:
-    """What does not depend on the channel.
+    """Data of a run that do not depend on the channel.
 
     Attributes
     ----------
@@ -105,7 +105,7 @@ class Run:
 
 @dataclass(frozen=True)
 class PedestalPrior:
-    """What is known of the electronic offsets of the cameras, in ADU of the subs.
+    """Prior knowledge of the electronic offsets of the cameras, in ADU of the subs.
 
     Attributes
     ----------
@@ -295,7 +295,7 @@ class _Channel:
         self.pedestal = np.where(untold, 0.0, self.pedestal)
 
     def _solver(self) -> Callable[[Records, Prior], Solved]:
-        """How one system is solved: whole, or for many subs step by step, from where the last one ended."""
+        """Return the solver of one system: direct, or for many subs iterative, starting from the last solution."""
         if self.run.sky_mates is None:
             return solve_eliminated
         records = self._records()
@@ -349,7 +349,7 @@ class _Channel:
         return light
 
     def _added(self) -> NDArray[np.float64] | float:
-        """What the sensor adds to each cell, in ADU of its sub."""
+        """Return what the sensor adds to each cell, in ADU of its sub."""
         if self.fixed is None:
             return 0.0
         return self.fixed.at(self.cells.camera, *self._cell_nodes, 0) * self._longer[self.cells.sub]
@@ -511,7 +511,7 @@ class _Channel:
         return rows, np.stack([layout.of_sub(1), *sessions], axis=1)
 
     def _conventions(self, pull: NDArray[np.float64]) -> list[tuple[NDArray[np.int64], float]]:
-        """What overlaps are blind to, so that any weight fixes it: the mean level of a group, the scale of the run."""
+        """Return constraints for what overlaps cannot determine: the mean level of a group, the scale of the run."""
         run, ties = self.run, []
         level = self.level * np.exp(self.log_gain)
         for number in range(int(run.sky_group.max(initial=-1)) + 1):
@@ -632,7 +632,7 @@ class _Channel:
         return np.asarray(self.steady * (away**2 + unknown))[self.steady > 0.0]
 
     def _steadiness(self) -> NDArray[np.float64]:
-        """How far each sub's sky counts for the drift of its session, 0 to 1.
+        """Return how much each sub's sky counts for the drift of its session, 0 to 1.
 
         By a robust line of its own, not by the last solution: one cloud may have dragged that away from all others.
         """

@@ -1,4 +1,4 @@
-"""Least squares in which every patch of sky has a value of its own that nobody asks for.
+"""Least squares with the values of the sky patches eliminated.
 
 Record r says ``A[r] @ x + y[r] = S[patch[r]] + noise``. The patches' values S are eliminated
 analytically; what is left is a system for the unknowns x alone. A record has entries for four unknowns of its sub,
@@ -29,7 +29,7 @@ _SAME_SKY = 0.5  # share of a sub's patches that it has in common with the leade
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the unknowns sit: four a sub, eight a session, five a camera, then those of fixed patterns.
+    """Columns of the unknowns: four per sub, eight per session, five per camera, then fixed patterns.
 
     Attributes
     ----------
@@ -160,7 +160,7 @@ class Prior:
     of_gains: NDArray[np.float64] | None = None
 
     def dense(self, layout: Layout) -> NDArray[np.float64]:
-        """All of the precision as one matrix."""
+        """Return the precision as one matrix."""
         whole = np.asarray(self.precision.toarray())
         for columns, weight in self.ties:
             whole[np.ix_(columns, columns)] += weight
@@ -172,7 +172,7 @@ class Prior:
 
 @dataclass(frozen=True)
 class Spread:
-    """How well the unknowns are known.
+    """Errors of the unknowns.
 
     Attributes
     ----------
@@ -342,7 +342,7 @@ class Mates:
 
     @classmethod
     def of(cls, group: NDArray[np.int64], sub: NDArray[np.integer], patch: NDArray[np.integer]) -> Mates:
-        """Of records by their sub and patch; they may keep it while only their values and weights change."""
+        """Build the structure from the sub and patch of each record; values and weights may change later."""
         groups = int(group.max(initial=0)) + 1
         key, pair = np.unique(patch.astype(np.int64) * groups + group[sub], return_inverse=True)
         return cls(group, *(a.astype(np.int32) for a in (pair, key // groups, key % groups)))

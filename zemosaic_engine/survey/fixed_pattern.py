@@ -1,4 +1,4 @@
-"""What stays on the sensor in every sub and is finer than a quadratic: glow that adds light, dust that takes it.
+"""Fixed patterns of a sensor that are finer than a quadratic: additive glow, multiplicative dust.
 
 Both are linear between nodes on the sensor. How large they are is learned from the data (type-II maximum likelihood,
 MacKay 1992, Neural Computation 4, 415), so that a clean camera gets none, and nodes of which overlaps tell nothing stay
@@ -150,7 +150,7 @@ class FixedPatterns:
                 self.width[camera, kind] = self._learned(camera, kind, solved.covariance[here, here])
 
     def _learned(self, camera: int, kind: int, covariance: NDArray[np.float64]) -> float:
-        """How large a pattern is, from its nodes and how well they are known; bowls are open, and do not count."""
+        """Return the size of a pattern from its nodes and their errors, bowls excluded."""
         value, apart = self.value[camera, kind], self._low[kind]
         if kind == 0:
             apart = np.concatenate([apart, self._bowls], axis=1)

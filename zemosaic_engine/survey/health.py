@@ -1,4 +1,4 @@
-"""Which subs are far from the others of their session: clouds, lost focus, a lamp.
+"""Finds subs that are far from the others of their session: clouds, lost focus, stray light.
 
 Robust and one-sided: only worse is bad. A floor under each spread keeps a session of nearly
 identical subs from throwing out its least identical one.
@@ -79,7 +79,7 @@ def _groups(subs: Sequence[SubMeasurement]) -> list[NDArray[np.int64]]:
 
 
 def _distance(values: NDArray[np.float64], name: str) -> NDArray[np.float64]:
-    """How much worse each value is than the median, in robust sigma; NaN where unknown."""
+    """Return how much worse each value is than the median, in robust sigma; NaN where unknown."""
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log(values)
     known = np.isfinite(logs)

@@ -1,4 +1,4 @@
-"""The electronic offset of each camera: one number for all its colours, or none where the subs do not tell it.
+"""The pedestal of each camera: one number for all its colours, or none where the subs do not determine it.
 
 Light is dimmed towards the corners of a sensor, the pedestal is not: where illumination is divided out, what is left
 of the pedestal curves in every sub alike. Each channel finds that by itself; here they are put together.

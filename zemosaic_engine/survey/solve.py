@@ -1,4 +1,4 @@
-"""One photometric scale for all subs of a run: gains from stars, then skies from cells, errors with both.
+"""Solves for one photometric scale of all subs: gains from stars, skies from cells, both with errors.
 
 Subs that are far from their session are left out, then each channel is solved by itself
 (`channel`), and the channels are put together on the scale of the reference.
@@ -111,7 +111,7 @@ class _Problem:
 
 @dataclass(frozen=True)
 class _Options:
-    """What `solve_survey` was asked for."""
+    """Options of `solve_survey`."""
 
     max_deviation: float
     pedestal_adu: float
@@ -239,7 +239,7 @@ def _state(subs: list[SubMeasurement]) -> _Problem:
 
 
 def _places(subs: Sequence[SubMeasurement]) -> NDArray[np.float64]:
-    """How each sub lies on the canvas, over the size of the run, from where its stars are; 0 where they do not tell."""
+    """Return how each sub is oriented on the canvas, from its stars; 0 where these do not determine it."""
     places = np.zeros((len(subs), 2, 3))
     for place, sub in zip(places, subs, strict=True):
         if sub.stars.x.size >= _FEW_STARS:
@@ -270,7 +270,7 @@ def groups_of_subs(sub: NDArray[np.integer], patch: NDArray[np.integer], count: 
 
 
 def _reference(subs: Sequence[SubMeasurement]) -> int:
-    """The sub that tells most: many stars for its noise, and a sky that is known."""
+    """Return the sub with the most information: many stars for its noise, and a known sky."""
     noise = np.array([np.mean(m.noise) for m in subs])
     stars = np.array([m.stars.x.size for m in subs], dtype=np.float64)
     merit = (1.0 + stars) / np.where(np.isfinite(noise) & (noise > 0), noise, np.inf)
@@ -404,7 +404,7 @@ def _calibration(
 
 
 def _unused(channels: int, reason: str) -> SubCalibration:
-    """What stands for a sub that is set aside."""
+    """Return the calibration of a sub that is set aside."""
     nothing, unknown = np.zeros(channels), np.full(channels, np.nan)
     return replace(
         SubCalibration.exact(unknown, unknown, np.full((channels, 2), np.nan), np.zeros((channels, 0))),

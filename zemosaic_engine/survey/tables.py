@@ -1,4 +1,4 @@
-"""What survey photometry found: log lines, the table of subs and the illumination of each camera."""
+"""Reports survey photometry: log lines, the table of subs, and the illumination of each camera."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .solve import SurveySolution
 
 
 def report_solution(solution: SurveySolution, infos: Sequence[SubInfo], reporter: Reporter) -> dict[str, float]:
-    """What the solution says, in log lines; metrics by name."""
+    """Log the solution, and return its metrics by name."""
     names = channel_names(solution.background.size)
     used = [c for c in solution.calibrations if c.used]
     reporter.log(

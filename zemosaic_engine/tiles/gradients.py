@@ -75,7 +75,7 @@ def solve_tile_gradients(cells: Sequence[GradientCells], tiles: int, anchor: int
 
 @dataclass(frozen=True)
 class _PairBlock:
-    """What one pair adds to the normal equations of its six unknowns."""
+    """The contribution of one pair to the normal equations of its six unknowns."""
 
     unknowns: NDArray[np.int64]
     normal: NDArray[np.float64]

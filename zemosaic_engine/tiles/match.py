@@ -1,4 +1,4 @@
-"""Tiles come to one photometric scale: reference, overlaps, one solve, and the proof of it."""
+"""Brings tiles to one photometric scale: reference, overlaps, one solve, and its verification."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def rank_tiles(tiles: Sequence[Tile], reporter: Reporter) -> list[int]:
 
 
 def _report_pair(pair: PairFit, tiles: Sequence[Tile], reporter: Reporter) -> None:
-    """One line an overlap: its size and what it says."""
+    """Log the size and the fit of an overlap."""
     names = f"{tiles[pair.reference].name} - {tiles[pair.target].name}"
     parts = []
     for name, fit in zip(channel_names(len(pair.fits)), pair.fits, strict=True):
@@ -237,7 +237,7 @@ def _report_scaling(scaling: TileScaling, tiles: Sequence[Tile], reporter: Repor
 
 
 def _report_numbers(scaling: TileScaling, tiles: Sequence[Tile], reporter: Reporter) -> None:
-    """One line a tile: what it is multiplied by and what is added."""
+    """Log the gain and offset of each tile."""
     for number, tile in enumerate(tiles):
         gains = " ".join(f"{value:.5f}" for value in scaling.gain[number])
         offsets = " ".join(f"{value:.3f}" for value in scaling.offset[number])

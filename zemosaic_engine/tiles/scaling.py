@@ -1,4 +1,4 @@
-"""From pair estimates over all overlaps to one gain and offset per tile and channel."""
+"""Solves for one gain and offset per tile and channel from the fits over all overlaps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LEVEL_FLOOR_ADU = 1e-4
 
 @dataclass(frozen=True)
 class PairFit:
-    """What one overlap says: per channel, ``reference = gain * target + offset``."""
+    """The fit over one overlap: ``reference = gain * target + offset`` for each channel."""
 
     reference: int
     target: int

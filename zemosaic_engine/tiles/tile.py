@@ -15,7 +15,6 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from ..errors import SubError
 from ..fits.reader import read_box
 from ..fits.wcs_cards import wcs_cards
 from ..fits.writer import write_fits
@@ -69,7 +68,7 @@ def read_part(path: Path, part: Box) -> WeightedImage:
 
 @dataclass(frozen=True)
 class TileHealth:
-    """What makes a tile fit to be the reference.
+    """Properties that decide whether a tile can be the reference.
 
     Attributes
     ----------
@@ -173,8 +172,6 @@ class TileSet:
         The subs that are in any tile.
     left_out : list of str
         Tiles without a valid pixel.
-    rejected : list of SubError
-        Subs whose pixels turned out to be unusable.
     levels : SkyLevels or None
         Sky levels of the subs before calibration, where they were measured.
     """
@@ -183,5 +180,4 @@ class TileSet:
     subs: list[int] = field(default_factory=list)
     used: set[int] = field(default_factory=set)
     left_out: list[str] = field(default_factory=list)
-    rejected: list[SubError] = field(default_factory=list)
     levels: SkyLevels | None = None
