@@ -565,6 +565,10 @@ class Curve:
 
     def apply(self, image: NDArray[np.float32]) -> NDArray[np.uint8]:
         """The image (H, W, C) with the same shape in 8 bits; black where a channel is NaN."""
+        return (self.levels(image) * np.float32(255.0) + np.float32(0.5)).astype(np.uint8)
+
+    def levels(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The image (H, W, C) from 0 to 1, as the eye sees it (sRGB); 0 where a channel is NaN."""
         above = image - self.sky
         ratio = _brightness(above) / np.float32(self.softening)
         factor = np.ones_like(ratio)  # asinh(x) / x is 1 to float precision where x is small
@@ -575,7 +579,7 @@ class Curve:
         peak = above.max(axis=2, keepdims=True)
         np.divide(above, peak, out=above, where=peak > 1.0)
         above[~np.isfinite(above).all(axis=2)] = 0.0
-        return (np.clip(above, 0.0, 1.0) * np.float32(255.0) + np.float32(0.5)).astype(np.uint8)
+        return np.clip(above, np.float32(0.0), np.float32(1.0))
 
 
 def _brightness(above: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -651,5 +655,34 @@ def _png_of(picture: NDArray[np.uint8]) -> bytes:
     from PIL import Image
 
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, format="PNG")
+    Image.fromarray(picture).save(file, format="PNG", icc_profile=srgb_profile() if picture.ndim == 3 else None)
     return file.getvalue()
+
+
+def srgb_profile() -> bytes:
+    """Return the colour profile of sRGB (ICC), the same bytes at any time."""
+    from PIL import ImageCms
+
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[_PROFILE_DATE] = bytes((0x07, 0xD0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0))  # of its making: 1 January 2000
+    return bytes(profile)
+
+
+_PROFILE_DATE = slice(24, 36)
+
+
+def write_jpeg(mosaic_path: Path, path: Path, max_px: int, quality: int) -> None:
+    """Write the picture of `write_preview` as a JPEG."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    with Image.open(io.BytesIO(make_preview(mosaic_path, max_px))) as picture:
+        picture.save(file, format="JPEG", quality=quality, icc_profile=picture.info.get("icc_profile"))
+    write_picture(file.getvalue(), path)
+
+
+def curve_of(mosaic_path: Path, max_px: int) -> Curve | None:
+    """Return the curve by which `write_preview` stretches a mosaic, measured on means over blocks of pixels."""
+    with fits.open(mosaic_path, memmap=False) as hdus:
+        hdu = next(candidate for candidate in hdus if candidate.header.get("NAXIS", 0) >= 2)
+        return measure_curve(block_means(hdu.section, shrinking_factor(hdu.shape[-2:], max_px)))

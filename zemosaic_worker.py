@@ -23,6 +23,7 @@ from typing import IO, Any
 
 import classic_mode
 import grid_mode
+import zemosaic_export
 import zemosaic_utils
 from zemosaic_engine import __version__
 from zemosaic_engine.clock import PhaseTime, RunClock, with_time_left
@@ -46,7 +47,8 @@ LOG_NAME = "zemosaic.log"
 EARLIER_LOG_NAME = "zemosaic.earlier.log"
 PREVIEW_NAME = "mosaic_grid.png"
 REJECTED_NAME = "rejected_subs.csv"
-_RESULTS = {**mosaic_files.RESULTS, "picture": PREVIEW_NAME, "rejected": REJECTED_NAME}
+_EXPORTS = {name: file for name, file in zemosaic_export.NAMES.items() if name != "fits"}  # that one the recipe makes
+_RESULTS = {**mosaic_files.RESULTS, "picture": PREVIEW_NAME, "rejected": REJECTED_NAME, **_EXPORTS}
 
 
 # --------------------------------------------------------------------------------------------
@@ -241,6 +243,13 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
                 lambda: zemosaic_utils.make_preview(outcome.mosaic, order.settings.preview_max_px), cancel
             ),
             preview,
+        )
+        formats = [name for name in zemosaic_export.chosen_formats(order.settings.outputs) if name in _EXPORTS]
+        run_interruptibly(
+            lambda: zemosaic_export.export(
+                order.output, formats, order.settings.crop, cancel, picture_px=order.settings.preview_max_px
+            ),
+            cancel,
         )
         record.earlier.remove_those_left()
         checkpoints.keep_only_used()

@@ -22,7 +22,14 @@ from zemosaic_app.console import duration_text, open_console, printable, termina
 from zemosaic_engine import __version__
 from zemosaic_engine.errors import Cancelled, SettingsError, ZeMosaicError
 from zemosaic_engine.events import CancelToken, Event, LogLine, PhaseStarted, Progress, Sink
-from zemosaic_engine.settings import GridSettings, SettingField, build_settings, load_settings_file, setting_fields
+from zemosaic_engine.settings import (
+    OUTPUT_FORMATS,
+    GridSettings,
+    SettingField,
+    build_settings,
+    load_settings_file,
+    setting_fields,
+)
 
 if TYPE_CHECKING:
     from zemosaic_engine.simulate.survey import SurveyTruth
@@ -41,6 +48,13 @@ _EXIT_CODES = (
 )
 #: Settings of `zemosaic solve`.
 _OF_SOLVING = ("filter", "recursive", "plate_solve", "star_catalogue_dir", "threads")
+_FORMAT_HELP = {
+    "fits": "mosaic.fit, for processing: without NaN, from 0 to 1",
+    "tiff": "mosaic.tif: 32-bit float, linear",
+    "tiff16": "mosaic_16bit.tif: 16 bits, linear",
+    "tiff_stretched": "mosaic_stretched.tif: 16 bits, stretched as the picture",
+    "jpeg": "mosaic_grid.jpg: the picture",
+}
 _GROUP_TITLES = {
     "input": "input",
     "canvas": "canvas and grid",
@@ -143,6 +157,8 @@ def build_parser() -> argparse.ArgumentParser:
     report = _add_command(commands, "report", _run_report, "make the report of a run anew from its files")
     report.add_argument("output", type=Path, metavar="OUTPUT", help="output folder of the run")
 
+    _add_export(commands)
+
     compare = _add_command(commands, "compare", _run_compare, "set two mosaics of one field side by side")
     compare.add_argument("first", type=Path, metavar="A.fits", help="a mosaic; the other is brought to its grid")
     compare.add_argument("second", type=Path, metavar="B.fits", help="another mosaic of the same sky")
@@ -203,6 +219,19 @@ def _add_command(commands: Any, name: str, run: Any, summary: str) -> argparse.A
     )
     parser.set_defaults(run=run, goes_on=False)
     return parser
+
+
+def _add_export(commands: Any) -> None:
+    export = _add_command(commands, "export", _run_export, "make files of other formats of a finished run's mosaic")
+    export.add_argument("output", type=Path, metavar="OUTPUT", help="output folder of the run")
+    for name in OUTPUT_FORMATS:
+        export.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=_FORMAT_HELP[name])
+    export.add_argument(
+        "--crop",
+        choices=("none", "covered", "largest_rectangle"),
+        default="none",
+        help="part of the mosaic [default none]",
+    )
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser, without: str = "") -> None:
@@ -367,6 +396,21 @@ def _run_report(args: argparse.Namespace) -> int:
 
         page = write_report(args.output)
     _say(f"Report: {page}")
+    return DONE
+
+
+def _run_export(args: argparse.Namespace) -> int:
+    formats = [name for name in OUTPUT_FORMATS if getattr(args, name)]
+    if not formats:
+        raise SettingsError(
+            "Name a format: " + ", ".join(f"--{name.replace('_', '-')}" for name in OUTPUT_FORMATS) + "."
+        )
+    with _watched(args.debug) as (_, cancel):
+        from zemosaic_export import export
+
+        made = export(args.output, formats, args.crop, cancel)
+    for path in made.values():
+        _say(f"Written: {path}")
     return DONE
 
 

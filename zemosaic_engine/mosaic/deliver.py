@@ -33,6 +33,10 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
         lambda: measure_evenness(mosaic, run.canvas, by_number, tiles, tile_set.levels, settings)
     )
     metrics |= report_evenness(evenness, run.reporter)
+    if run.registration is not None:
+        metrics |= run.registration.metrics()
+        mosaic_files.write_sub_table(output, run.registration.subs, run.registration.columns())
+        mosaic_files.write_registration(output, run.registration.solution)
     used = list(by_number.values())
     scale = run.canvas.pixel_scale_arcsec
     cards = provenance.mosaic_cards(
@@ -51,8 +55,9 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
             lambda: mosaic_files.write_viewer(output, mosaic, mask, wcs, cards, colour_last=settings.legacy_rgb_cube)
         )
     science, coverage = mosaic_files.write_mosaic(output, mosaic, mask, wcs, cards, run.cancel.check)
-    processing = output / PROCESSING_NAME
-    run.interruptibly(lambda: write_processing(science, processing, settings.crop, run.cancel.check))
+    if "fits" in settings.outputs.replace(" ", "").split(","):
+        processing = output / PROCESSING_NAME
+        run.interruptibly(lambda: write_processing(science, processing, settings.crop, run.cancel.check))
     reprojected = sum(not tile.on_canvas for tile in tiles)
     run.reporter.log(
         say("{n} tiles in the mosaic, {reprojected} calls of reproject_interp", n=len(tiles), reprojected=reprojected)
