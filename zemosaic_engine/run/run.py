@@ -156,7 +156,7 @@ def open_run(
         reporter.sink(Compiling())
         reporter.log(text)
 
-    with first_compile_told(on_compile):
+    with first_compile_told(on_compile, reporter.log):
         reporter.phase(0)
         planned = request if isinstance(request, PlannedRequest) else plan_request(request, sink, cancel)
         planned = register(planned, reporter, cancel, checkpoints or Checkpoints())
