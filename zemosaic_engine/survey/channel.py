@@ -142,6 +142,8 @@ class ChannelAnswer:
     stars : ndarray of int64, shape (N,)
     residual : ndarray of float64, shape (N,)
         Scatter of each sub's cells in units of their errors; NaN without cells.
+    star_pulls : ndarray of float32, shape (reports,)
+        Residual of every report of a star in units of its error; NaN for those that do not count.
     unevenness : ndarray of float64, shape (N, 2)
         How much the light of each sub varies over its field, natural logarithm, and its significance in sigma.
     scatter_before, scatter_after : float
@@ -168,6 +170,7 @@ class ChannelAnswer:
     pedestal_error: NDArray[np.float64]
     stars: NDArray[np.int64]
     residual: NDArray[np.float64]
+    star_pulls: NDArray[np.float32]
     unevenness: NDArray[np.float64]
     scatter_before: float
     scatter_after: float
@@ -686,6 +689,7 @@ class _Channel:
             np.where(self._known_pedestal, 0.0, np.hypot(np.sqrt(spread.of_pattern[:, _PEDESTAL]), self._mistaken())),
             np.bincount(self.stars.sub[self.stars.told], minlength=run.subs),
             self.cells.scatter_of_subs(left, freedom, self.log_gain, run.subs),
+            self.stars.pulls(solved.residual[:first], solved.freedom[:first]),
             self.stars.unevenness(solved.residual[:first], run.subs),
             self.stars.scatter(-self.base, np.ones(light.size)),
             self.stars.scatter(self.log_gain, light),
