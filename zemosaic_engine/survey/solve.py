@@ -82,6 +82,8 @@ class SurveySolution:
     covariance : list of ndarray, each (n, n)
         One a channel, of all its unknowns as `elimination.Layout` has them, in ADU of its own solve; empty for runs
         that are too large for it.
+    stars_alone : list of bool
+        Channels whose gains did not come to rest with the structure of the sky, and are from stars alone.
     """
 
     calibrations: list[SubCalibration]
@@ -96,6 +98,7 @@ class SurveySolution:
     sky_residual_adu: NDArray[np.float64]
     sky_residual_sigma: NDArray[np.float64]
     covariance: list[NDArray[np.float64]]
+    stars_alone: list[bool]
 
 
 @dataclass(frozen=True)
@@ -342,6 +345,7 @@ def _assemble(
         np.array([scale * a.sky_scatter_adu for a in answers]),
         np.array([a.sky_scatter_sigma for a in answers]),
         [a.covariance for a in answers if a.covariance is not None],
+        [a.stars_alone for a in answers],
     )
 
 
