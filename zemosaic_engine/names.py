@@ -6,6 +6,8 @@ import re
 import unicodedata
 from pathlib import Path
 
+_LONGEST = 400
+_UNSAFE = ("Cc", "Cf", "Cs", "Cn", "Zl", "Zp")
 _ESCAPED_BYTE = re.compile(r"\\x([89a-f][0-9a-f])")
 
 
@@ -27,6 +29,27 @@ def shown_name(name: str | Path) -> str:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:  # half a character of UTF-16, as Windows lets it pass
         return text.encode("utf-8", "backslashreplace").decode()
+
+
+def safe_text(text: str) -> str:
+    r"""A text from a file or of a name, as it may stand in a sentence on any terminal.
+
+    Parameters
+    ----------
+    text : str
+        Of any length, with any characters.
+
+    Returns
+    -------
+    str
+        The same with ``\xNN`` or ``\uNNNN`` for what steers a terminal, is invisible or no character at all, and with
+        its middle left out if it is long.
+    """
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 4 :]}"
+    if text.isprintable():
+        return text
+    return "".join(c if unicodedata.category(c) not in _UNSAFE else ascii(c)[1:-1] for c in shown_name(text))
 
 
 def name_on_disk(text: str) -> str:

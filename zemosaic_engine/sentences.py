@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import PurePath
 from typing import Any
+
+from .names import safe_text
 
 _FIELD = re.compile(r"\{(\w+)(?:![rsa])?(?::[^{}]*)?\}")
 
@@ -30,8 +33,9 @@ class Sentence(str):
 
     def __new__(cls, pattern: str, fields: Mapping[str, Any]) -> Sentence:
         """Fill the fields of a pattern in."""
-        sentence = super().__new__(cls, pattern.format(**fields))
-        sentence.pattern, sentence.fields = pattern, dict(fields)
+        told = {name: _told(value) for name, value in fields.items()}
+        sentence = super().__new__(cls, pattern.format(**told))
+        sentence.pattern, sentence.fields = pattern, told
         return sentence
 
     def __str__(self) -> str:
@@ -50,6 +54,12 @@ class Sentence(str):
     def shown(self) -> dict[str, str]:
         """Return each field as it stands in the English text."""
         return {match[1]: match[0].format(**self.fields) for match in _FIELD.finditer(self.pattern)}
+
+
+def _told(value: Any) -> Any:
+    """What is filled in: names and texts of elsewhere may hold anything."""
+    text = str(value) if isinstance(value, str | PurePath | Exception) else None
+    return value if text is None or isinstance(text, Sentence) else safe_text(text)
 
 
 def say(pattern: str, /, **fields: Any) -> Sentence:
