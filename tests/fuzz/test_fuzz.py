@@ -44,10 +44,10 @@ def test_a_case_is_made_from_its_name_alone(samples):
     ("module", "function", "error", "word"),
     [
         (frames, "_camera", KeyError("planted"), "fault"),
-        (stack_plan, "_plan_row", KeyError("planted"), "foreign"),
-        (stack_plan, "_plan_row", MemoryError(), "memory"),
-        (stack_plan, "_plan_row", stack_plan.SettingsError("\x1b[2J"), "sentence"),
-        (stack_plan, "_plan_row", stack_plan.SettingsError("x" * 2000), "sentence"),
+        (stack_plan, "_columns_of", KeyError("planted"), "foreign"),
+        (stack_plan, "_columns_of", MemoryError(), "memory"),
+        (stack_plan, "_columns_of", stack_plan.SettingsError("\x1b[2J"), "sentence"),
+        (stack_plan, "_columns_of", stack_plan.SettingsError("x" * 2000), "sentence"),
     ],
 )
 def test_what_is_planted_is_found(samples, tmp_path, monkeypatch, module, function, error, word):
