@@ -14,11 +14,12 @@ from ..geometry import Box
 from ..machine.threads import run_all, thread_count
 from ..photometry.apply import apply_tile_photometric_scaling
 from ..settings import GridSettings
+from ..stacking.resample import Kernel
 from ..tiles.gradients import plane_at, tile_places
 from ..tiles.scaling import TileScaling
 from ..tiles.tile import Tile, TilePixels
 from .blend import edge_taper
-from .coadd import Canvas, Mosaic
+from .coadd import Canvas, Landed, Mosaic, land
 
 _BAND_ROWS = 256
 
@@ -34,17 +35,48 @@ def assemble(
     """Scaled tiles come together: pasted where they share the canvas's pixels, reprojected elsewhere."""
     if all(tile.on_canvas for tile in tiles):
         return _assemble_bands(tiles, scaling, plan_of_canvas, settings, tell, cancel)
+    if settings.tile_reprojection == "resampler":
+        return _assemble_landed(tiles, scaling, plan_of_canvas, settings, tell, cancel)
     canvas = Canvas(plan_of_canvas, tiles[0].health.background.size)
     for number, tile in enumerate(tiles):
         cancel.check()
-        part = _scaled_part(tile, number, scaling, tile.outer)
-        blend = _blend_weight(part.pixels, part.weight, _taper_of(tile, settings))
-        if tile.on_canvas:
-            canvas.paste(tile.outer, tile.inner, part.pixels, blend, part.weight, part.coverage)
-        else:
-            canvas.reproject(tile.wcs, part.pixels, blend, part.weight, part.coverage)
+        part, blend = _scaled_tile(tile, number, scaling, settings)
+        canvas.reproject(tile.wcs, part.pixels, blend, part.weight, part.coverage)
         tell.progress(number + 1, len(tiles))
     return canvas.finish()
+
+
+def _assemble_landed(
+    tiles: Sequence[Tile],
+    scaling: TileScaling,
+    plan_of_canvas: CanvasPlan,
+    settings: GridSettings,
+    tell: Teller,
+    cancel: CancelToken,
+) -> Mosaic:
+    """Tiles with grids of their own land on threads, a few at a time, and are added in their order."""
+    kernel: Kernel = "lanczos3" if settings.resample_kernel == "drizzle" else settings.resample_kernel
+    threads = thread_count(settings.threads)
+    canvas = Canvas(plan_of_canvas, tiles[0].health.background.size)
+
+    def landed(number: int) -> Landed | None:
+        part, blend = _scaled_tile(tiles[number], number, scaling, settings)
+        return land(tiles[number].wcs, part, blend, plan_of_canvas, kernel)
+
+    for start in range(0, len(tiles), threads):
+        for tile in run_all(landed, range(start, min(start + threads, len(tiles))), threads, cancel):
+            if tile is not None:
+                canvas.add(tile)
+        tell.progress(min(start + threads, len(tiles)), len(tiles))
+    return canvas.finish()
+
+
+def _scaled_tile(
+    tile: Tile, number: int, scaling: TileScaling, settings: GridSettings
+) -> tuple[TilePixels, NDArray[np.float32]]:
+    """A whole tile on the scale of the reference, and its share in the mosaic."""
+    part = _scaled_part(tile, number, scaling, tile.outer)
+    return part, _blend_weight(part.pixels, part.weight, _taper_of(tile, settings))
 
 
 def _assemble_bands(

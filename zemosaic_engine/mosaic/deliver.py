@@ -51,7 +51,8 @@ def deliver(
             cancel,
         )
     science, coverage = mosaic_files.write_mosaic(output, mosaic, canvas.wcs, cards, cancel.check)
-    reprojected = sum(not tile.on_canvas for tile in stacked.tiles)
+    by_reproject = settings.tile_reprojection == "reproject_interp"
+    reprojected = sum(by_reproject and not tile.on_canvas for tile in stacked.tiles)
     tell.log(f"[GRID] {len(stacked.tiles)} tiles in the mosaic, {reprojected} calls of reproject_interp")
     rejected = [*request.rejected, *stacked.rejected]
     return GridOutcome(
