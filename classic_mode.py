@@ -8,28 +8,27 @@ what follows the coverage. Every mechanism is the one that Grid Mode uses.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import cast
 
 import numpy as np
 
-from zemosaic_engine.canvas.plan import CanvasPlan
-from zemosaic_engine.canvas.pointings import lay_out_pointings
-from zemosaic_engine.catalogues.reference import chosen_catalogue
-from zemosaic_engine.events import CancelToken, Event, LogLine, Sink, Teller
-from zemosaic_engine.machine.threads import run_interruptibly
+from zemosaic_engine.events import CancelToken, Event, LogLine, Reporter, Sink
 from zemosaic_engine.mosaic.assemble import assemble
-from zemosaic_engine.mosaic.catalogue import tie_to_catalogue
-from zemosaic_engine.mosaic.coadd import Mosaic
 from zemosaic_engine.mosaic.deliver import deliver
 from zemosaic_engine.photometry.coverage_renorm import coverage_renorm
 from zemosaic_engine.photometry.neutral import equalize_rgb_medians_inplace
 from zemosaic_engine.photometry.sky import clipped_median, sky_noise
 from zemosaic_engine.photometry.stars import starless_pixels
+from zemosaic_engine.resume.checkpoints import Checkpoints
 from zemosaic_engine.run.prepare import plan_request
-from zemosaic_engine.run.request import GridOutcome, GridRequest
+from zemosaic_engine.run.request import GridOutcome, GridRequest, PlannedRequest
+from zemosaic_engine.run.run import open_run
 from zemosaic_engine.settings import GridSettings
+from zemosaic_engine.stacking.layout import lay_out_pointings
 from zemosaic_engine.stacking.stack_tiles import stack_tiles
+from zemosaic_engine.survey.calibrate import calibrate_subs
+from zemosaic_engine.survey.measure import measure_subs
 from zemosaic_engine.tiles.match import match_tiles
+from zemosaic_engine.weighted_image import WeightedImage
 
 _PHASES = (
     ("CLASSIC: setup", 0.05),
@@ -39,10 +38,11 @@ _PHASES = (
     ("CLASSIC: phase 5", 0.05),
     ("CLASSIC: final save", 0.05),
 )
+_STACKING, _MATCHING, _ASSEMBLY, _PHASE_5, _SAVING = range(1, 6)
 _BLACK_SIGMA = 5.0  # the noise of the sky reaches this far down
 
 
-def plan_classic(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridRequest:
+def plan_classic(request: GridRequest, sink: Sink, cancel: CancelToken) -> PlannedRequest:
     """The request with its canvas, and with the settings that the classic flow takes; nothing is written.
 
     Raises
@@ -58,17 +58,21 @@ def plan_classic(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridR
     return plan_request(replace(request, settings=settings), in_classic_words(sink), cancel, reprojecting=True)
 
 
-def build_mosaic(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridOutcome:
+def build_mosaic(
+    request: GridRequest, sink: Sink, cancel: CancelToken, checkpoints: Checkpoints | None = None
+) -> GridOutcome:
     """Make one mosaic of master tiles.
 
     Parameters
     ----------
     request : GridRequest
-        With its canvas, from `plan_classic`.
+        From `plan_classic`.
     sink : callable
         Receives the events of the run.
     cancel : CancelToken
-        Looked at between steps.
+        Checked between steps.
+    checkpoints : Checkpoints, optional
+        What earlier runs with this output have done; by default nothing is kept.
 
     Raises
     ------
@@ -77,36 +81,21 @@ def build_mosaic(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridO
     Cancelled
         If somebody asked for it.
     """
-    from zemosaic_engine.kernels.compiled import first_compile_told
-
-    tell = Teller(in_classic_words(sink), _PHASES)
-    with first_compile_told(lambda text: tell.log(f"[GRID] {text}")):
-        return _build(request, tell, cancel)
-
-
-def _build(request: GridRequest, tell: Teller, cancel: CancelToken) -> GridOutcome:
-    tell.phase(0)
-    settings, canvas = request.settings, cast(CanvasPlan, request.canvas)
-    catalogue = chosen_catalogue(settings, request.infos[0].channels)
-    layouts = run_interruptibly(
-        lambda: lay_out_pointings(
-            request.infos, settings.pointing_radius_fov, canvas.pixel_scale_arcsec, settings.max_canvas_mpx
-        ),
-        cancel,
-    )
-    tell.phase(1)
-    stacked = stack_tiles(request, canvas, tell, cancel, layouts)
-    tell.phase(2)
-    tiles = stacked.tiles
-    scaling, seams = run_interruptibly(lambda: match_tiles(tiles, settings, tell, cancel), cancel)
-    tell.phase(3)
-    mosaic = run_interruptibly(lambda: assemble(tiles, scaling, canvas, settings, tell, cancel), cancel)
-    tell.phase(4)
-    run_interruptibly(lambda: _apply_phase5_post_stack_pipeline(mosaic, settings, tell), cancel)
-    run_interruptibly(lambda: _apply_two_pass_coverage_renorm_if_requested(mosaic, settings, tell), cancel)
-    tell.phase(5)
-    tied = run_interruptibly(lambda: tie_to_catalogue(mosaic.pixels, canvas.wcs, catalogue, tell), cancel)
-    return deliver(request, canvas, stacked, scaling, seams, mosaic, tied, tell, cancel)
+    with open_run(request, _PHASES, in_classic_words(sink), cancel, checkpoints) as run:
+        layout = lay_out_pointings(run)
+        run.reporter.phase(_STACKING)
+        measured = measure_subs(run)
+        subs = calibrate_subs(run, measured)
+        tiles = stack_tiles(run, layout, subs)
+        run.reporter.phase(_MATCHING)
+        match = match_tiles(run, tiles)
+        run.reporter.phase(_ASSEMBLY)
+        mosaic = assemble(run, tiles, match.scaling)
+        run.reporter.phase(_PHASE_5)
+        run.interruptibly(lambda: _apply_phase5_post_stack_pipeline(mosaic, run.settings, run.reporter))
+        run.interruptibly(lambda: _apply_two_pass_coverage_renorm_if_requested(mosaic, run.settings, run.reporter))
+        run.reporter.phase(_SAVING)
+        return deliver(run, tiles, match, mosaic)
 
 
 def in_classic_words(sink: Sink) -> Sink:
@@ -122,7 +111,7 @@ def in_classic_words(sink: Sink) -> Sink:
 # Phase 5
 
 
-def _apply_phase5_post_stack_pipeline(mosaic: Mosaic, settings: GridSettings, tell: Teller) -> None:
+def _apply_phase5_post_stack_pipeline(mosaic: WeightedImage, settings: GridSettings, reporter: Reporter) -> None:
     """Colours and black level of the mosaic, in place.
 
     Master tiles are neutral each for itself; their matching follows the reference tile, so that the whole is
@@ -133,7 +122,9 @@ def _apply_phase5_post_stack_pipeline(mosaic: Mosaic, settings: GridSettings, te
         *gains, level = equalize_rgb_medians_inplace(mosaic.pixels, mosaic.coverage)
         mosaic.weight[...] /= np.square(np.array(gains, dtype=np.float32))
         red, green, blue = gains
-        tell.log(f"[GRID] Phase 5: RGB equalisation gains {red:.4f} {green:.4f} {blue:.4f}, background {level:.2f} ADU")
+        reporter.log(
+            f"[GRID] Phase 5: RGB equalisation gains {red:.4f} {green:.4f} {blue:.4f}, background {level:.2f} ADU"
+        )
     noise = sky_noise(mosaic.pixels)
     lowest = [
         clipped_median(mosaic.pixels[..., channel])[0] - _BLACK_SIGMA * float(np.nan_to_num(noise[channel]))
@@ -142,25 +133,27 @@ def _apply_phase5_post_stack_pipeline(mosaic: Mosaic, settings: GridSettings, te
     lift = max(0.0, -float(np.nanmin(lowest)))
     if lift > 0.0:
         mosaic.pixels[...] += np.float32(lift)
-        tell.log(
+        reporter.log(
             f"[GRID] Phase 5: black level raised by {lift:.2f} ADU in all channels, so that the sky stays positive"
         )
     else:
-        tell.log("[GRID] Phase 5: black level needs no change")
+        reporter.log("[GRID] Phase 5: black level needs no change")
 
 
-def _apply_two_pass_coverage_renorm_if_requested(mosaic: Mosaic, settings: GridSettings, tell: Teller) -> None:
+def _apply_two_pass_coverage_renorm_if_requested(
+    mosaic: WeightedImage, settings: GridSettings, reporter: Reporter
+) -> None:
     """What follows the blurred coverage goes out by one smooth gain, in place, if it is certain to be there."""
     if not settings.coverage_renorm:
-        tell.log("[GRID] Phase 5: renormalisation by the coverage switched off")
+        reporter.log("[GRID] Phase 5: renormalisation by the coverage switched off")
         return
     found = coverage_renorm(mosaic.pixels, mosaic.coverage.max(axis=2), starless_pixels(mosaic.pixels))
     law = f"brightness ~ coverage ^ ({found.strength:+.4f} ± {found.error:.4f})"
     if not found.applied:
         what = "the coverage is even" if np.isnan(found.strength) else f"nothing certain ({law})"
-        tell.log(f"[GRID] Phase 5: no renormalisation by the coverage, {what}")
+        reporter.log(f"[GRID] Phase 5: no renormalisation by the coverage, {what}")
         return
     mosaic.pixels[...] *= found.gain[..., None]
     mosaic.weight[...] /= np.square(found.gain)[..., None]
     low, high = float(found.gain.min()), float(found.gain.max())
-    tell.log(f"[GRID] Phase 5: renormalised by the coverage, {law}, gain {low:.3f} to {high:.3f}")
+    reporter.log(f"[GRID] Phase 5: renormalised by the coverage, {law}, gain {low:.3f} to {high:.3f}")

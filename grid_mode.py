@@ -8,34 +8,36 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from zemosaic_engine.canvas.plan import CanvasPlan
-from zemosaic_engine.catalogues.reference import chosen_catalogue
 from zemosaic_engine.clock import RunClock, with_time_left
 from zemosaic_engine.errors import SettingsError, ZeMosaicError
-from zemosaic_engine.events import CancelToken, LogLine, Sink, Teller
-from zemosaic_engine.machine.threads import run_interruptibly
+from zemosaic_engine.events import CancelToken, LogLine, Sink
 from zemosaic_engine.mosaic import files as mosaic_files
 from zemosaic_engine.mosaic.assemble import assemble
-from zemosaic_engine.mosaic.catalogue import tie_to_catalogue
 from zemosaic_engine.mosaic.deliver import deliver
 from zemosaic_engine.resume.checkpoints import Checkpoints
 from zemosaic_engine.resume.run_folder import RunFolder
 from zemosaic_engine.run import provenance
 from zemosaic_engine.run.host import HostCallback, host_configuration, host_settings, telemetry_interval_s
 from zemosaic_engine.run.prepare import plan_request, prepare_request
-from zemosaic_engine.run.request import GridOutcome, GridRequest
+from zemosaic_engine.run.request import GridOutcome, GridRequest, PlannedRequest
+from zemosaic_engine.run.run import Run, open_run
 from zemosaic_engine.settings import GridSettings
-from zemosaic_engine.stacking.stack_tiles import stack_tiles, take_tiles
+from zemosaic_engine.stacking.layout import lay_out_tiles
+from zemosaic_engine.stacking.stack_tiles import stack_tiles
 from zemosaic_engine.subs import stack_plan
+from zemosaic_engine.survey.calibrate import calibrate_subs
+from zemosaic_engine.survey.measure import measure_subs
 from zemosaic_engine.tiles.match import match_tiles
+from zemosaic_engine.tiles.ready_made import take_tiles
+from zemosaic_engine.tiles.tile import TileSet
 
 __all__ = [
     "GridOutcome",
     "GridRequest",
+    "PlannedRequest",
     "build_mosaic",
     "detect_grid_mode",
     "open_checkpoints",
@@ -53,13 +55,16 @@ _PHASES = (
     ("GRID: assembly", 0.06),
     ("GRID: final save", 0.06),
 )
+_STACKING, _MATCHING, _ASSEMBLY, _SAVING = range(1, 5)
 
 
 # --------------------------------------------------------------------------------------------
 # the recipe
 
 
-def build_mosaic(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridOutcome:
+def build_mosaic(
+    request: GridRequest, sink: Sink, cancel: CancelToken, checkpoints: Checkpoints | None = None
+) -> GridOutcome:
     """Make one photometrically even mosaic.
 
     Parameters
@@ -69,7 +74,9 @@ def build_mosaic(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridO
     sink : callable
         Receives the events of the run.
     cancel : CancelToken
-        Looked at between steps.
+        Checked between steps.
+    checkpoints : Checkpoints, optional
+        What earlier runs with this output have done, from `open_checkpoints`; by default nothing is kept.
 
     Raises
     ------
@@ -78,38 +85,22 @@ def build_mosaic(request: GridRequest, sink: Sink, cancel: CancelToken) -> GridO
     Cancelled
         If somebody asked for it.
     """
-    from zemosaic_engine.kernels.compiled import first_compile_told
-
-    tell = Teller(sink, _PHASES)
-    with first_compile_told(lambda text: tell.log(f"[GRID] {text}")):
-        return _build(request, tell, cancel)
-
-
-def _build(request: GridRequest, tell: Teller, cancel: CancelToken) -> GridOutcome:
-    tell.phase(0)
-    if request.canvas is None:
-        request = plan_request(request, tell.sink, cancel)
-    canvas = cast(CanvasPlan, request.canvas)
-    catalogue = chosen_catalogue(request.settings, request.infos[0].channels)
-    tell.phase(1)
-    stacked = take_tiles(request, tell, cancel) if request.tiles_only else stack_tiles(request, canvas, tell, cancel)
-    tell.phase(2)
-    tiles, settings = stacked.tiles, request.settings
-    scaling, seams = run_interruptibly(lambda: match_tiles(tiles, _matching_of(request), tell, cancel), cancel)
-    tell.phase(3)
-    mosaic = run_interruptibly(lambda: assemble(tiles, scaling, canvas, settings, tell, cancel), cancel)
-    tell.phase(4)
-    tied = run_interruptibly(lambda: tie_to_catalogue(mosaic.pixels, canvas.wcs, catalogue, tell), cancel)
-    return deliver(request, canvas, stacked, scaling, seams, mosaic, tied, tell, cancel)
+    with open_run(request, _PHASES, sink, cancel, checkpoints) as run:
+        run.reporter.phase(_STACKING)
+        tiles = take_tiles(run) if run.takes_tiles else _stack_subs(run)
+        run.reporter.phase(_MATCHING)
+        match = match_tiles(run, tiles)
+        run.reporter.phase(_ASSEMBLY)
+        mosaic = assemble(run, tiles, match.scaling)
+        run.reporter.phase(_SAVING)
+        return deliver(run, tiles, match, mosaic)
 
 
-def _matching_of(request: GridRequest) -> GridSettings:
-    """Ready-made tiles were not calibrated sub by sub: they are matched as tiles."""
-    if request.tiles_only and request.settings.photometry == "survey":
-        return request.settings.model_copy(update={"photometry": "tiles"})
-    if request.calibrations is not None:
-        return request.settings.model_copy(update={"photometry": "survey"})
-    return request.settings
+def _stack_subs(run: Run) -> TileSet:
+    layout = lay_out_tiles(run)
+    measured = measure_subs(run)
+    subs = calibrate_subs(run, measured)
+    return stack_tiles(run, layout, subs)
 
 
 # --------------------------------------------------------------------------------------------
@@ -212,11 +203,13 @@ def _build_in(folder: RunFolder, source: Path, settings: GridSettings, tell: Sin
     cancel = CancelToken()
     try:
         request = prepare_request(source, folder.path, settings, tell, cancel)
-        request = replace(request, checkpoints=open_checkpoints(folder, tell))
+        checkpoints = open_checkpoints(folder, tell)
         earlier = mosaic_files.EarlierResults(folder.path)
-        build_mosaic(request, tell, cancel)
+        if request.others:
+            stack_plan.write_others(folder.path / mosaic_files.OTHERS_NAME, request.others)
+        build_mosaic(request, tell, cancel, checkpoints)
         earlier.remove_those_left()
-        request.checkpoints.keep_only_used()
+        checkpoints.keep_only_used()
     finally:
         stack_plan.write_rejected(folder.path / "rejected_subs.csv", host.set_aside)
 

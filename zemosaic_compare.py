@@ -19,7 +19,7 @@ from zemosaic_engine.events import CancelToken, PhaseStarted, Sink
 from zemosaic_engine.fits.reader import find_image
 from zemosaic_engine.fits.writer import atomic_path
 from zemosaic_engine.machine import memory
-from zemosaic_engine.simulate.truth import Mosaic, read_mosaic
+from zemosaic_engine.mosaic.reader import Mosaic, read_mosaic
 
 TEXT_NAME, JSON_NAME, PICTURE_NAME = "comparison.txt", "comparison.json", "comparison.png"
 _BYTES_A_VALUE = 24  # of either mosaic at the worst: its planes and weight, resampled, scaled, and their masks

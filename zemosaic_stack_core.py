@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 from zemosaic_engine.errors import SettingsError
 from zemosaic_engine.geometry import Box
 from zemosaic_engine.machine import backend as devices
-from zemosaic_engine.photometry.apply import apply_tile_photometric_scaling
 from zemosaic_engine.photometry.neutral import equalize_rgb_medians_inplace
-from zemosaic_engine.photometry.overlap_fits import measure_overlap
 from zemosaic_engine.photometry.sky import CELL_PX
 from zemosaic_engine.photometry.stars import detect_stars
+from zemosaic_engine.photometry.tile_scaling import (
+    apply_tile_photometric_scaling,
+    as_hwc,
+    compute_tile_photometric_scaling,
+)
 from zemosaic_engine.settings import GridSettings, build_settings
 from zemosaic_engine.stacking.combine import Weighing, combine, normalise, scaled_noise, sky_of_stack, weigh
 from zemosaic_engine.stacking.samples import Samples, measure_sample
@@ -81,7 +84,7 @@ def stack_core(
     if len(images) == 0:
         raise ValueError("stack_core needs at least one image")
     settings = _stack_settings(stack_config)
-    arrays = [_as_hwc(devices.to_numpy(image)) for image in images]
+    arrays = [as_hwc(devices.to_numpy(image)) for image in images]
     if any(a.shape != arrays[0].shape for a in arrays):
         raise ValueError(f"stack_core needs images of one shape, not {sorted({a.shape for a in arrays})}")
     samples = _whole_frames(arrays)
@@ -110,13 +113,6 @@ def _stack_settings(config: Mapping[str, Any] | GridSettings | None) -> GridSett
         return build_settings({"edge_feather_px": 0.0, **(config or {})}, file_name="stack_config")
     except SettingsError as error:
         raise ValueError(str(error)) from error
-
-
-def _as_hwc(image: NDArray) -> NDArray[np.float32]:
-    """The image as contiguous float32 (H, W, C)."""
-    if image.ndim not in (2, 3):
-        raise ValueError(f"an image is (H, W) or (H, W, C), not {image.shape}")
-    return np.ascontiguousarray(image if image.ndim == 3 else image[..., None], dtype=np.float32)
 
 
 def _whole_frames(arrays: Sequence[NDArray[np.float32]]) -> Samples:
@@ -205,65 +201,3 @@ def _combine_on_device(
 
 # --------------------------------------------------------------------------------------------
 # photometry of stacked tiles
-
-
-def compute_tile_photometric_scaling(
-    reference_tile: NDArray[np.float32], target_tile: NDArray[np.float32], *, mask: NDArray | None = None
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Gain and offset a channel that bring a tile to the scale of a reference on one pixel grid.
-
-    ``reference = gain * target + offset`` is fitted where both are finite and `mask` allows. The
-    gain comes from star fluxes, or from diffuse structure with noise in both variables; it
-    stays 1 where the overlap holds no structure, while the offset is still found.
-
-    Parameters
-    ----------
-    reference_tile, target_tile : ndarray of float32, shape (H, W, C) or (H, W)
-        In ADU, NaN where missing.
-    mask : ndarray of bool, shape (H, W) or (H, W, C), optional
-        True where both tiles may be compared.
-
-    Returns
-    -------
-    gains, offsets : ndarray of float32, shape (C,)
-        1 and 0 for a channel in which nothing can be measured; the log says why.
-
-    Raises
-    ------
-    TypeError
-        For device arrays.
-    ValueError
-        If the shapes of the tiles or of the mask do not fit each other.
-    """
-    for array, name in ((reference_tile, "reference_tile"), (target_tile, "target_tile"), (mask, "mask")):
-        if array is not None:
-            devices.require_numpy(array, name)
-    reference, target = _as_hwc(reference_tile), _as_hwc(target_tile)
-    if reference.shape != target.shape:
-        raise ValueError(f"tiles must share one grid: {reference_tile.shape} is not {target_tile.shape}")
-    masks = _mask_planes(mask, reference.shape)
-    channels = reference.shape[2]
-    gains, offsets = np.ones(channels, dtype=np.float32), np.zeros(channels, dtype=np.float32)
-    for channel in range(channels):
-        fit = measure_overlap(reference[..., channel], target[..., channel], masks[channel])
-        if not fit.measured:
-            logger.info("[GRID] Channel %d: no valid scaling (%s), gain 1 and offset 0", channel, fit.reason)
-            continue
-        gains[channel], offsets[channel] = fit.gain, fit.offset
-        logger.debug(
-            "[GRID] Channel %d: gain %.5f, offset %.3f ADU from %d pixels and %d stars",
-            channel, fit.gain, fit.offset, fit.pixels, fit.stars,
-        )  # fmt: skip
-    return gains, offsets
-
-
-def _mask_planes(mask: NDArray | None, shape: tuple[int, ...]) -> list[NDArray[np.bool_] | None]:
-    """The mask of each channel."""
-    if mask is None:
-        return [None] * shape[2]
-    allowed = np.asarray(mask).astype(bool)
-    if allowed.shape == shape[:2]:
-        return [allowed] * shape[2]
-    if allowed.shape == shape:
-        return [allowed[..., channel] for channel in range(shape[2])]
-    raise ValueError(f"mask {allowed.shape} does not fit tiles of {shape}")

@@ -11,10 +11,12 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from zemosaic_engine.errors import RunError, SettingsError, SubError
+from zemosaic_engine.errors import RunError, SettingsError
 from zemosaic_engine.fits import headers, writer
 from zemosaic_engine.subs import stack_plan
-from zemosaic_engine.subs.frames import SubInfo
+from zemosaic_engine.subs.finding import Search, find_subs, nothing_found
+from zemosaic_engine.subs.folder import FoundSubs
+from zemosaic_engine.subs.frames import SubInfo, UnsolvedSub
 from zemosaic_engine.validity import bright_holes
 
 # --- the folder before a run
@@ -22,30 +24,55 @@ from zemosaic_engine.validity import bright_holes
 
 @dataclass(frozen=True)
 class PlanOutcome:
-    """What `write_plan` found and wrote."""
+    """What `write_plan` found and wrote.
+
+    Attributes
+    ----------
+    plan : Path
+        The plan.
+    rejected_table : Path or None
+        The table of files that cannot be used; None if there are none.
+    found : FoundSubs
+        The subs of the folder and what lies beside them.
+    backup : Path or None
+        The plan that was there before, under another name.
+    notes : sequence of str
+        What a person should know, one sentence each.
+    """
 
     plan: Path
     rejected_table: Path | None
-    infos: Sequence[SubInfo]
-    rejected: Sequence[SubError]
+    found: FoundSubs
     backup: Path | None
+    notes: Sequence[str]
+
+    @property
+    def subs(self) -> int:
+        """Number of subs in the plan."""
+        return len(self.found.subs)
 
 
 def write_plan(
-    input_folder: Path, output: Path | None = None, on_file: Callable[[int, int], None] | None = None
+    input_folder: Path,
+    output: Path | None = None,
+    on_file: Callable[[int, int], None] | None = None,
+    *,
+    recursive: bool = True,
 ) -> PlanOutcome:
     """Write the stack plan of a folder of subs from their headers.
 
     Parameters
     ----------
     input_folder : Path
-        Folder of subs; its sub-folders are not searched.
+        Folder of subs.
     output : Path, optional
         File to write; ``stack_plan.csv`` in the folder if left out. A plan of that name with
         other contents is kept beside it under a numbered ``.bak`` name. Files that cannot be used
         are listed in ``stack_plan_rejected.csv`` beside it.
     on_file : callable, optional
         ``on_file(done, total)`` after each file.
+    recursive : bool
+        False leaves the sub-folders out.
 
     Returns
     -------
@@ -63,26 +90,39 @@ def write_plan(
     target = output if output is not None else input_folder / "stack_plan.csv"
     if target.is_dir():
         raise SettingsError(f"The plan {target} is a folder; name a file.")
-    found = stack_plan.scan_folder(input_folder, on_file=on_file).without_unsolved()
-    infos, rejected = found.infos, found.rejected
-    if not infos:
-        first = f" (files set aside: {len(rejected)}, the first: {rejected[0]})" if rejected else ""
-        raise RunError(f"No usable sub was found in {input_folder}{first}; no plan was written.")
+    found = find_subs(input_folder, Search(recursive=recursive, use_plan=False), on_file)
+    subs = found.subs
+    if not subs:
+        if not found.rejected:
+            raise RunError(nothing_found(input_folder, found, recursive=recursive))
+        raise RunError(
+            f"No usable sub was found in {input_folder} (files set aside: {len(found.rejected)}, the first: "
+            f"{found.rejected[0]}); no plan was written."
+        )
     before = target.read_bytes() if target.exists() else None
     backup = None
     if before is not None:
         backup = _free_backup_name(target)
         backup.write_bytes(before)
-    stack_plan.write_stack_plan(target, infos)
+    stack_plan.write_stack_plan(target, subs)
     if backup is not None and target.read_bytes() == before:
         backup.unlink()
         backup = None
     table = stack_plan.rejected_path(target)
-    if rejected:
-        stack_plan.write_rejected(table, rejected)
+    if found.rejected:
+        stack_plan.write_rejected(table, found.rejected)
     else:
         table.unlink(missing_ok=True)  # of an earlier plan
-    return PlanOutcome(target, table if rejected else None, infos, rejected, backup)
+    return PlanOutcome(target, table if found.rejected else None, found, backup, [*found.notes, *_filter_note(subs)])
+
+
+def _filter_note(subs: Sequence[SubInfo | UnsolvedSub]) -> list[str]:
+    """What a run would say of several filters."""
+    try:
+        stack_plan.select_filter(subs)
+    except SettingsError as error:
+        return [str(error)]
+    return []
 
 
 def _free_backup_name(path: Path) -> Path:

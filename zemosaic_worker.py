@@ -32,9 +32,10 @@ from zemosaic_engine.machine import memory
 from zemosaic_engine.machine.threads import run_interruptibly
 from zemosaic_engine.machine.versions import library_versions
 from zemosaic_engine.mosaic import files as mosaic_files
+from zemosaic_engine.resume.checkpoints import Checkpoints
 from zemosaic_engine.resume.crashes import Crashes, crashes_told
 from zemosaic_engine.resume.run_folder import STATE_NAME, RunFolder
-from zemosaic_engine.run import disk_space, provenance
+from zemosaic_engine.run import provenance, resources
 from zemosaic_engine.run.report import REPORT_NAME, Outcome, RunReport, SetAside, TileFacts
 from zemosaic_engine.settings import GridSettings, setting_fields
 from zemosaic_engine.subs import stack_plan
@@ -61,11 +62,11 @@ class Recipe:
         ``prepare(order, tell, cancel)`` finds the subs and reads their headers, writes nothing, and raises
         `SettingsError` where the request cannot be carried out (no room, for one).
     build : callable
-        ``build(request, tell, cancel)`` makes the mosaic in ``request.output`` with ``request.checkpoints``.
+        ``build(request, tell, cancel, checkpoints)`` makes the mosaic in ``request.output`` and uses `checkpoints`.
     """
 
-    prepare: Callable[[RunOrder, Sink, CancelToken], grid_mode.GridRequest]
-    build: Callable[[grid_mode.GridRequest, Sink, CancelToken], grid_mode.GridOutcome]
+    prepare: Callable[[RunOrder, Sink, CancelToken], grid_mode.PlannedRequest]
+    build: Callable[[grid_mode.GridRequest, Sink, CancelToken, Checkpoints], grid_mode.GridOutcome]
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class RunOrder:
     fresh: bool = False
 
 
-def _prepare_grid(order: RunOrder, tell: Sink, cancel: CancelToken) -> grid_mode.GridRequest:
+def _prepare_grid(order: RunOrder, tell: Sink, cancel: CancelToken) -> grid_mode.PlannedRequest:
     found = grid_mode.prepare_request(
         order.input,
         order.output,
@@ -103,20 +104,17 @@ def _prepare_grid(order: RunOrder, tell: Sink, cancel: CancelToken) -> grid_mode
         cancel,
         tiles_only=order.tiles_only,
         refused=_crashes_of(order).reason,
+        fresh=order.fresh,
     )
     return grid_mode.plan_request(found, tell, cancel)
 
 
-def _build_grid(request: grid_mode.GridRequest, tell: Sink, cancel: CancelToken) -> grid_mode.GridOutcome:
-    return grid_mode.build_mosaic(request, tell, cancel)
-
-
-def _prepare_classic(order: RunOrder, tell: Sink, cancel: CancelToken) -> grid_mode.GridRequest:
+def _prepare_classic(order: RunOrder, tell: Sink, cancel: CancelToken) -> grid_mode.PlannedRequest:
     if order.tiles_only:
         raise SettingsError("The classic flow makes its tiles of subs; finished tiles are joined by zemosaic grid.")
     words = classic_mode.in_classic_words(tell)
     found = grid_mode.prepare_request(
-        order.input, order.output, order.settings, words, cancel, refused=_crashes_of(order).reason
+        order.input, order.output, order.settings, words, cancel, refused=_crashes_of(order).reason, fresh=order.fresh
     )
     return classic_mode.plan_classic(found, tell, cancel)
 
@@ -128,7 +126,7 @@ def _crashes_of(order: RunOrder) -> Crashes:
 
 #: The recipe of each mode. A mode without one cannot run, and no other takes its place.
 RECIPES: dict[str, Recipe] = {
-    "grid": Recipe(_prepare_grid, _build_grid),
+    "grid": Recipe(_prepare_grid, grid_mode.build_mosaic),
     "classic": Recipe(_prepare_classic, classic_mode.build_mosaic),
 }
 
@@ -214,15 +212,16 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
     _check_settings(order)
     recipe = _recipe_of(mode)
     clock = RunClock(lambda: time.monotonic() - cancel.paused_s)
-    with _Story(order, mode, clock, sink, cancel) as story:
-        tell = with_time_left(story.hear, clock)
+    with _RunRecord(order, mode, clock, sink, cancel) as record:
+        tell = with_time_left(record.receive, clock)
         _tell_beginning(order, tell)
         request = recipe.prepare(order, tell, cancel)
         _check_inputs_survive(request.infos, order.output)
-        checkpoints = grid_mode.open_checkpoints(story.open(), tell)
-        request = replace(request, checkpoints=checkpoints)
+        checkpoints = grid_mode.open_checkpoints(record.open(), tell)
         run_interruptibly(partial(mosaic_files.write_sub_table, order.output, request.infos), cancel)
-        outcome = recipe.build(request, tell, cancel)
+        if request.others:
+            stack_plan.write_others(order.output / mosaic_files.OTHERS_NAME, request.others)
+        outcome = recipe.build(request, tell, cancel, checkpoints)
         tell(PhaseStarted("picture", len(clock.phase_times()), 0.01))
         preview = order.output / PREVIEW_NAME
         zemosaic_utils.write_picture(
@@ -231,12 +230,12 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
             ),
             preview,
         )
-        story.earlier.remove_those_left()
+        record.earlier.remove_those_left()
         checkpoints.keep_only_used()
         for line in provenance.cost_lines(clock):
             tell(LogLine(f"[GRID] {line}"))
-        story.tell_faults(tell)
-        report = story.finish(outcome)
+        record.tell_faults(tell)
+        report = record.finish(outcome)
     log, rejected, told = (order.output / name for name in (LOG_NAME, REJECTED_NAME, REPORT_NAME))
     return RunOutcome(outcome, preview, log, rejected, report.phases, report.seconds, report, told)
 
@@ -282,7 +281,7 @@ def _check_folders(input_folder: Path, output: Path) -> None:
     try:
         if output.exists() and not output.is_dir():
             raise NotADirectoryError(0, "it is a file")
-        here = disk_space.existing_folder(output)
+        here = resources.existing_folder(output)
         if not os.access(here, os.W_OK | os.X_OK):
             raise PermissionError(0, "it is read-only, or belongs to somebody else")
         with tempfile.TemporaryFile(dir=here):
@@ -323,7 +322,7 @@ def _check_inputs_survive(infos: Sequence[SubInfo], output: Path) -> None:
 # what is told of the run
 
 
-class _Story:
+class _RunRecord:
     """Holds the output folder of a run and writes its log, its table of subs set aside and its report.
 
     Nothing is touched before `open`, and nothing at all if the request turns out to be wrong before it. In
@@ -340,7 +339,7 @@ class _Story:
         input_name, output_name = str(order.input.resolve()), str(order.output.resolve())
         self._report = RunReport(mode, "running", input_name, output_name, _now(), values, versions)
 
-    def __enter__(self) -> _Story:
+    def __enter__(self) -> _RunRecord:
         if (self._order.output / STATE_NAME).is_dir():
             self._hold()  # two runs do not both read thousands of headers before one of them gives up
         return self
@@ -363,7 +362,7 @@ class _Story:
         self._write_progress()
         return self._folder
 
-    def hear(self, event: Event) -> None:
+    def receive(self, event: Event) -> None:
         """Pass an event to the log; the report of a run that is killed tells how far it came."""
         self.log(event)
         if self._is_open and isinstance(event, PhaseStarted):
@@ -476,7 +475,7 @@ class RunLog:
 
     Notes
     -----
-    Each line is ``date time LEVEL text``, on disk at once, so that a run that dies leaves its story. Lines from
+    Each line is ``date time LEVEL text``, on disk at once, so that a run that dies leaves its record. Lines from
     before `open` are kept until then, and those for which the disk has no room until it has: a log is no reason
     to end a run. Events may come from any thread; they are written and passed on one at a time.
     """

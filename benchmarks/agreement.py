@@ -21,6 +21,7 @@ from zemosaic_engine.simulate.survey import SurveyTruth
 from zemosaic_engine.subs.frames import SubInfo
 from zemosaic_engine.subs.hot_pixels import sensor_key
 from zemosaic_engine.survey import calibrate as stacking_survey
+from zemosaic_engine.survey.elimination import CAMERA_TERMS
 from zemosaic_engine.survey.measurements import SubMeasurement
 from zemosaic_engine.survey.solve import SurveySolution
 
@@ -106,9 +107,12 @@ def differences(solution: SurveySolution, subs: Sequence[TrueSub]) -> Difference
     planted = np.array([subs[i].gain for i in used])
     sky = np.array([subs[i].sky for i in used]) / planted
     gradient = np.array([subs[i].gradient for i in used])
+    # Levels are compared over the whole sensor: at its centre alone a bowl would be in their errors.
+    bowl = np.array([subs[i].bowl_mean for i in used])[:, None]
+    offset = offset + np.array([_mean_bowl(c, subs[i]) for c, i in zip(chosen, used, strict=True)])
     log_ratio = np.log(gain * planted)
     scale = np.exp(log_ratio.mean(axis=0))
-    away = offset / scale + sky
+    away = offset / scale + sky * (1.0 + bowl)
     return Differences(
         used,
         log_ratio - log_ratio.mean(axis=0),
@@ -121,6 +125,19 @@ def differences(solution: SurveySolution, subs: Sequence[TrueSub]) -> Difference
     )
 
 
+def _pedestal(calibration: SubCalibration) -> FloatArray:
+    return np.zeros(calibration.channels) if calibration.pedestal is None else calibration.pedestal
+
+
+def _mean_bowl(calibration: SubCalibration, sub: TrueSub) -> FloatArray:
+    """Mean over the sensor of what a calibration adds in bowls, per channel."""
+    if calibration.curvature is None:
+        return np.zeros(calibration.channels)
+    height, width = sub.shape
+    squares = np.array([width**2, 0.0, height**2]) / (3.0 * (width**2 + height**2))
+    return np.asarray(calibration.curvature @ squares)
+
+
 def posteriors(watch: Watch, found: Differences, subs: Sequence[TrueSub], cameras: Sequence[int]) -> list[Posterior]:
     """Errors of the solve with the covariances that it predicts, one a channel."""
     assert watch.solution is not None
@@ -131,13 +148,16 @@ def posteriors(watch: Watch, found: Differences, subs: Sequence[TrueSub], camera
         gains = np.array([watch.solution.calibrations[i].gain[channel] for i in found.used])
         # The solve's own ADU are those of the run over the factor that its reference brings.
         unit = found.scale[channel] / np.exp(np.mean(np.log(gains)))
-        of_cameras = len(terms) * (max(cameras) + 1)
-        kept = np.concatenate([np.arange(4 * count), np.arange(len(covariance) - of_cameras, len(covariance))])
+        first = len(covariance) - CAMERA_TERMS * (max(cameras) + 1)
+        of_patterns = first + CAMERA_TERMS * np.arange(max(cameras) + 1)[:, None] + np.arange(len(terms))
+        kept = np.concatenate([np.arange(4 * count), of_patterns.ravel()])
         factor = np.ones(kept.size)
         factor[: 4 * count] = np.tile([1.0, 1.0 / unit, 1.0 / unit, 1.0 / unit], count)
         error = np.zeros(kept.size)
         error[0 : 4 * count : 4] = found.gain[:, channel]
-        level = np.array([watch.subs[i].sky[channel] for i in found.used]) * gains / found.scale[channel]
+        pedestal = np.array([_pedestal(watch.solution.calibrations[i])[channel] for i in found.used])
+        sky = np.array([watch.subs[i].sky[channel] for i in found.used]) - pedestal
+        level = sky * gains / found.scale[channel]
         error[1 : 4 * count : 4] = found.offset[:, channel] + level * found.gain[:, channel]
         error[2 : 4 * count : 4] = found.slope[:, channel, 0]
         error[3 : 4 * count : 4] = found.slope[:, channel, 1]

@@ -14,9 +14,10 @@ import numpy as np
 
 import zemosaic_worker
 from zemosaic_engine.events import CancelToken
+from zemosaic_engine.mosaic.reader import read_mosaic
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
-from zemosaic_engine.simulate.truth import compare_mosaic, read_mosaic
+from zemosaic_engine.simulate.truth import compare_mosaic
 
 CASES = {
     "lanczos3": {"resample_kernel": "lanczos3"},

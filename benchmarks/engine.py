@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 from benchmarks.costs import CommandError, Cost, cost_of, median_cost
 from benchmarks.oracle import true_sub
 from benchmarks.peers import debayer, montage_is_there, run_montage, run_siril, run_swarp, siril_program, swarp_program
+from zemosaic_engine.mosaic.reader import Mosaic, read_mosaic
 from zemosaic_engine.simulate.survey import PRESETS, SurveyTruth, load_truth, simulate_survey
-from zemosaic_engine.simulate.truth import Mosaic, compare_mosaic, read_mosaic
+from zemosaic_engine.simulate.truth import compare_mosaic
 
 FloatArray = NDArray[np.float64]
 

@@ -16,8 +16,8 @@ from zemosaic_engine.canvas.pixel_maps import pixel_map
 from zemosaic_engine.canvas.plan import plan_canvas
 from zemosaic_engine.geometry import Box
 from zemosaic_engine.kernels import combining, reference
-from zemosaic_engine.stacking import drizzle
-from zemosaic_engine.stacking.resample import resample
+from zemosaic_engine.resampling import drizzle
+from zemosaic_engine.resampling.resample import resample
 from zemosaic_engine.subs.demosaic import demosaic
 
 from .planning import made_up_infos

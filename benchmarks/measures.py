@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 from scipy.spatial import cKDTree
 
-from zemosaic_engine.simulate.star_fit import aperture_sums, background_pixels, cut_stamps
+from zemosaic_engine.mosaic.reader import Mosaic
+from zemosaic_engine.photometry.star_fit import aperture_sums, background_pixels, cut_stamps
 from zemosaic_engine.simulate.survey import SATURATION_ADU, SurveyTruth
-from zemosaic_engine.simulate.truth import Mosaic, TruthReport
+from zemosaic_engine.simulate.truth import TruthReport
 
 FloatArray = NDArray[np.float64]
 

@@ -32,6 +32,8 @@ class TrueSub:
         Sky at the frame's centre, before vignetting, in ADU of the sub.
     gradient : ndarray, shape (2,)
         Relative change of the sky along u and v.
+    curvature : ndarray, shape (3,)
+        The same along u2, uv and v2.
     vignetting : float
         Light lost where ``u**2 + v**2`` is 1, in the corners.
     pedestal_adu : float
@@ -43,6 +45,7 @@ class TrueSub:
     gain: FloatArray
     sky: FloatArray
     gradient: FloatArray
+    curvature: FloatArray
     vignetting: float
     pedestal_adu: float
     shape: tuple[int, int]
@@ -53,8 +56,17 @@ class TrueSub:
 
     def sky_over_gain(self, u: FloatArray, v: FloatArray) -> FloatArray:
         """Sky at (u, v) in ADU of the scene, shape (..., 3)."""
-        slope = 1.0 + self.gradient[0] * np.asarray(u) + self.gradient[1] * np.asarray(v)
-        return np.asarray(slope[..., None] * (self.sky / self.gain))
+        u, v = np.asarray(u), np.asarray(v)
+        a, b, c = self.curvature
+        shine = 1.0 + self.gradient[0] * u + self.gradient[1] * v + (a * u * u + b * u * v + c * v * v)
+        return np.asarray(shine[..., None] * (self.sky / self.gain))
+
+    @property
+    def bowl_mean(self) -> float:
+        """Mean of the sky over the sensor less that at its centre, relative to it."""
+        height, width = self.shape
+        square = height**2 + width**2
+        return float(self.curvature[0] * width**2 / square / 3.0 + self.curvature[2] * height**2 / square / 3.0)
 
     def flat(self, u: FloatArray, v: FloatArray) -> FloatArray:
         """Share of the light that reaches (u, v)."""
@@ -84,6 +96,7 @@ def true_sub(truth: SurveyTruth, index: int, canvas_scale_arcsec: float) -> True
         gain=area * np.array([float(row[f"gain_{c}"]) for c in "rgb"]),
         sky=np.array([float(row[f"sky_{c}"]) for c in "rgb"]),
         gradient=np.array([float(row["gradient_x"]), float(row["gradient_y"])]),
+        curvature=np.array([float(row[f"curvature_{c}"]) for c in ("uu", "uv", "vv")]),
         vignetting=truth.spec.vignetting,
         pedestal_adu=truth.spec.pedestal_adu,
         shape=telescope.shape,
@@ -120,4 +133,5 @@ def calibration_of(sub: TrueSub, level: FloatArray) -> SubCalibration:
         slope=-sky[:, None] * sub.gradient,
         pattern=np.tile(pattern, (3, 1)),
         pedestal=np.full(3, sub.pedestal_adu),
+        curvature=-sky[:, None] * sub.curvature,
     )

@@ -18,8 +18,8 @@ import numpy as np
 from astropy.io import fits
 
 from benchmarks.costs import Cost, cost_of, total_cost
+from zemosaic_engine.mosaic.reader import Mosaic, read_mosaic
 from zemosaic_engine.simulate.survey import SurveyTruth
-from zemosaic_engine.simulate.truth import Mosaic, read_mosaic
 from zemosaic_engine.subs.frames import read_sub_info
 
 _SWARP = {

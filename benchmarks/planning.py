@@ -1,4 +1,4 @@
-"""How long a run of many subs and tiles takes to plan: made-up headers, no pixel read.
+"""How long a run of many subs and tiles takes to plan: made-up headers, no pixel read, and headers read from disk.
 
 python -m benchmarks.planning [--subs 20000] [--tiles 4000]
 """
@@ -6,20 +6,22 @@ python -m benchmarks.planning [--subs 20000] [--tiles 4000]
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy.io import fits
 from astropy.wcs import WCS
 
 from zemosaic_engine.canvas.footprints import Footprint, footprint_of
 from zemosaic_engine.canvas.plan import plan_canvas, split_by_agreement
-from zemosaic_engine.canvas.tile_layout import lay_out_tiles
+from zemosaic_engine.canvas.tile_layout import grid_tiles
 from zemosaic_engine.geometry import partition
 from zemosaic_engine.photometry.overlap_fits import OverlapFit
-from zemosaic_engine.subs.frames import SubInfo
+from zemosaic_engine.subs.frames import SubInfo, read_sub_info
 from zemosaic_engine.subs.hot_pixels import choose_subs
 from zemosaic_engine.tiles.overlaps import find_overlaps
 from zemosaic_engine.tiles.scaling import PairFit, solve_tile_scaling
@@ -73,18 +75,30 @@ def timed(name: str, function: Callable[[], Any]) -> Any:
     return result
 
 
+def written_sub(folder: Path) -> Path:
+    """A plain Bayer sub on disk, whose header is read again and again."""
+    header = made_up_infos(1)[0].wcs.to_header()
+    header["BAYERPAT"], header["EXPTIME"] = "GRBG", 10.0
+    path = folder / "sub.fits"
+    fits.PrimaryHDU(np.zeros(SHAPE, dtype=np.int16), header).writeto(path)
+    return path
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--subs", type=int, default=20_000)
     parser.add_argument("--tiles", type=int, default=4_000)
     arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = written_sub(Path(folder))
+        timed(f"headers of {arguments.subs} subs", lambda: [read_sub_info(path) for _ in range(arguments.subs)])
     infos = timed(f"making up {arguments.subs} headers (not counted)", lambda: made_up_infos(arguments.subs))
     kept, _ = timed("split_by_agreement", lambda: split_by_agreement(infos, 3.0))
     canvas = timed("plan_canvas", lambda: plan_canvas(kept, 0.0, 1e6))
     print(f"  canvas {canvas.shape[1]} x {canvas.shape[0]}")
     footprints: list[Footprint] = timed("footprints", lambda: [footprint_of(info, canvas) for info in kept])
     factor = np.sqrt(canvas.shape[0] * canvas.shape[1] / arguments.tiles / np.prod(SHAPE))
-    layouts = timed("tile layout", lambda: lay_out_tiles(kept, footprints, canvas, float(factor), 20.0))
+    layouts = timed("tile layout", lambda: grid_tiles(kept, footprints, canvas, float(factor), 20.0))
     print(f"  {len(layouts)} tiles, {sum(len(layout.subs) for layout in layouts)} pieces of subs")
     timed("hot pixels: choice of subs", lambda: choose_subs(kept))
     tiles = made_up_tiles(round(np.sqrt(arguments.tiles)))

@@ -25,7 +25,7 @@ from zemosaic_engine.machine.memory import peak_rss_bytes
 from zemosaic_engine.survey.solve import solve_survey
 
 _SUBS_A_PANEL = 50
-_MOST_SECONDS, _MOST_GB = 10.0, 1.0
+_MOST_SECONDS, _MOST_GB = 15.0, 1.2
 
 
 def solve(subs: int, seed: int) -> dict[str, float]:

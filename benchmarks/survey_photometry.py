@@ -30,9 +30,10 @@ from benchmarks.measures import background_blocks, extended_light, large_scale, 
 from benchmarks.oracle import oracle_calibrations
 from benchmarks.surveys import SURVEYS, Survey, quick
 from zemosaic_engine.events import CancelToken, LogLine
+from zemosaic_engine.mosaic.reader import read_mosaic
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import SurveyTruth
-from zemosaic_engine.simulate.truth import compare_with_truth, read_mosaic
+from zemosaic_engine.simulate.truth import compare_with_truth
 
 MODES = ("survey", "tiles", "oracle")
 _REAL_DATA = (("seestar_m94", False), ("twomass_m17", True), ("twomass_orion", True))

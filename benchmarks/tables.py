@@ -12,7 +12,6 @@ import numpy as np
 from benchmarks.measures import LARGE_SCALE_TERMS
 from benchmarks.surveys import SURVEYS
 
-_BEGIN, _END = "<!-- tables: begin -->", "<!-- tables: end -->"
 _MOST_MMAG = 10.0
 _MOST_PULL = 2.0
 _MOST_LIGHT_LOST = 0.01
@@ -47,11 +46,17 @@ def render(results: Mapping[str, Any]) -> str:
 
 def renew(document: Path, text: str) -> None:
     """Put the tables between their marks in a document."""
+    renew_between(document, text, "tables")
+
+
+def renew_between(document: Path, text: str, name: str) -> None:
+    """Put a text between the marks ``name: begin`` and ``name: end`` of a document."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     old = document.read_text(encoding="utf-8")
-    before, rest = old.split(_BEGIN, 1)
-    _, after = rest.split(_END, 1)
+    before, rest = old.split(begin, 1)
+    _, after = rest.split(end, 1)
     temporary = document.with_suffix(".new")
-    temporary.write_text(f"{before}{_BEGIN}\n{text}{_END}{after}", encoding="utf-8")
+    temporary.write_text(f"{before}{begin}\n{text}{end}{after}", encoding="utf-8")
     os.replace(temporary, document)
 
 

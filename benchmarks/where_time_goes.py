@@ -15,7 +15,8 @@ from typing import Any
 
 from zemosaic_app import cli
 from zemosaic_engine.kernels import combining
-from zemosaic_engine.stacking import blocks, drizzle, place
+from zemosaic_engine.resampling import drizzle
+from zemosaic_engine.stacking import blocks, place
 from zemosaic_engine.subs import loader, parts
 from zemosaic_engine.survey import calibrate, measure
 from zemosaic_engine.tiles import store

@@ -129,6 +129,12 @@ def build_parser() -> argparse.ArgumentParser:
     plan = _add_command(commands, "plan", _run_plan, "write the stack plan of a folder of subs")
     plan.add_argument("input", type=Path, metavar="INPUT", help="folder with the subs")
     plan.add_argument("--output", type=Path, metavar="FILE", help="plan to write [default INPUT/stack_plan.csv]")
+    plan.add_argument(
+        "--recursive",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="look into sub-folders too [default on]",
+    )
 
     report = _add_command(commands, "report", _run_report, "make the report of a run anew from its files")
     report.add_argument("output", type=Path, metavar="OUTPUT", help="output folder of the run")
@@ -298,15 +304,19 @@ def _run_plan(args: argparse.Namespace) -> int:
             sink(Progress(phase, done, total))
 
         sink(PhaseStarted(phase, 1, 1.0))
-        outcome = write_plan(args.input, args.output, on_file)
-    for error in outcome.rejected:
+        outcome = write_plan(args.input, args.output, on_file, recursive=args.recursive)
+        from zemosaic_engine.subs.finding import found_text
+    for error in outcome.found.rejected:
         _say(f"WARN: set aside: {error}")
+    for note in outcome.notes:
+        _say(f"WARN: {note}")
     if outcome.backup is not None:
         _say(f"The plan that was there is kept as {outcome.backup}")
-    _say(f"{len(outcome.infos)} subs in {outcome.plan}")
+    _say(f"Found {found_text(args.input, outcome.found)}")
+    _say(f"{outcome.subs} subs in {outcome.plan}")
     if outcome.rejected_table is not None:
-        _say(f"{len(outcome.rejected)} files were set aside, see {outcome.rejected_table}")
-    return INCOMPLETE if outcome.rejected else DONE
+        _say(f"{len(outcome.found.rejected)} files were set aside, see {outcome.rejected_table}")
+    return INCOMPLETE if outcome.found.rejected else DONE
 
 
 def _run_report(args: argparse.Namespace) -> int:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .names import shown_name
+
 
 class ZeMosaicError(Exception):
     """Base of every error this program raises on purpose."""
@@ -43,7 +45,7 @@ class SubError(ZeMosaicError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"{self.path.name}: {self.reason}"
+        return f"{shown_name(self.path.name)}: {self.reason}"
 
 
 class SubFault(SubError):  # noqa: N818 - the fault is ours, not the sub's

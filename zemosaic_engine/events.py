@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .errors import Cancelled, SubError
+from .names import shown_name
 
 _LOOK_EVERY_S = 0.05
 
@@ -27,6 +28,10 @@ class LogLine:
 
     text: str
     level: Level = "INFO"
+
+    def __post_init__(self) -> None:
+        if not self.text.isascii():  # the name of a file may be no text; a line is read by people and by programs
+            object.__setattr__(self, "text", shown_name(self.text))
 
 
 @dataclass(frozen=True)
@@ -131,8 +136,8 @@ class CancelToken:
             raise Cancelled("The run was stopped before it was finished.")
 
 
-class Teller:
-    """Short words for the events of one recipe.
+class Reporter:
+    """Sends the events of a run to its sink, and counts the steps of the running phase.
 
     Parameters
     ----------
@@ -140,64 +145,51 @@ class Teller:
         Receives the events.
     phases : sequence of (name, weight)
         The phases of the recipe in their order, with their expected shares of the run's time; empty for log lines only.
+    cancel : CancelToken, optional
+        Checked before every step.
+
+    Notes
+    -----
+    Safe to use from several threads.
     """
 
-    def __init__(self, sink: Sink, phases: Sequence[tuple[str, float]]) -> None:
+    def __init__(self, sink: Sink, phases: Sequence[tuple[str, float]] = (), cancel: CancelToken | None = None) -> None:
         self.sink = sink
-        self._phases = phases
+        self._phases, self._cancel = phases, cancel or CancelToken()
         self._phase = phases[0][0] if phases else ""
+        self._done = self._expected = 0
+        self._lock = threading.Lock()
 
     def log(self, text: str, level: Level = "INFO") -> None:
-        """One line for the log."""
+        """Send one line for the log."""
         self.sink(LogLine(text, level))
 
-    def phase(self, number: int) -> None:
-        """Phase `number` (from 0) begins."""
-        self._phase, weight = self._phases[number]
-        self.sink(PhaseStarted(self._phase, number + 1, weight))
-
-    def progress(self, done: int, total: int) -> None:
-        """`done` of `total` steps of the running phase are behind us."""
-        self.sink(Progress(self._phase, done, total))
-
     def set_aside(self, error: SubError) -> None:
-        """A sub cannot be used."""
+        """Report a sub that cannot be used."""
         self.sink(SubSetAside(error))
         self.log(f"[GRID] Set aside {error}", "WARN")
 
+    def phase(self, number: int) -> None:
+        """Begin phase `number`, counted from 0, with no steps."""
+        self._phase, weight = self._phases[number]
+        self._done = self._expected = 0
+        self.sink(PhaseStarted(self._phase, number + 1, weight))
 
-class Steps:
-    """Progress of the running phase, counted from any thread.
-
-    Parameters
-    ----------
-    total : int
-        Steps that are expected.
-    tell : Teller
-        Is told of every step.
-    cancel : CancelToken
-        Looked at before every step.
-    """
-
-    def __init__(self, total: int, tell: Teller, cancel: CancelToken) -> None:
-        self._lock = threading.Lock()
-        self._total, self._done, self._tell, self._cancel = total, 0, tell, cancel
-
-    def expect(self, more: int) -> None:
-        """Change the number of steps before the end is near."""
+    def expect(self, steps: int) -> None:
+        """Add to the steps of the running phase; a negative number takes some away."""
         with self._lock:
-            self._total += more
+            self._expected += steps
 
-    def skip_rest(self) -> None:
-        """What was expected beyond the steps that are done is not needed."""
-        with self._lock:
-            if self._done < self._total:
-                self._total = self._done
-                self._tell.progress(self._done, self._total)
-
-    def one(self) -> None:
-        """One more step is done."""
+    def step(self) -> None:
+        """Report that one more step of the running phase is done, or raise `Cancelled`."""
         self._cancel.check()
         with self._lock:
             self._done += 1
-            self._tell.progress(self._done, self._total)
+            self.sink(Progress(self._phase, self._done, self._expected))
+
+    def skip_rest(self) -> None:
+        """Report that the steps that are still expected are not needed."""
+        with self._lock:
+            if self._done < self._expected:
+                self._expected = self._done
+                self.sink(Progress(self._phase, self._done, self._expected))

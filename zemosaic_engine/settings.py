@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import SettingsError
 
@@ -57,6 +59,26 @@ class GridSettings(BaseModel):
         "Use only the rows of the stack plan with this filter; empty means all rows must share one.",
         group="input",
         stage="plan",
+    )
+    recursive: bool = _setting(
+        True,
+        "Look for subs in the sub-folders of the input folder too.",
+        group="input",
+        stage="plan",
+    )
+    plate_solve: Literal["missing", "all", "off"] = _setting(
+        "missing",
+        "Which subs are plate-solved here, by their stars: those without a solution, all of them, or none.",
+        group="input",
+        stage="plan",
+    )
+    star_catalogue_dir: str = _setting(
+        "",
+        "Folder with a deeper star catalogue for plate solving (ASTAP, Siril's local Gaia, or tables); empty looks in "
+        "the usual places.",
+        group="input",
+        stage="plan",
+        advanced=True,
     )
     saturation_adu: float = _setting(
         0.0,
@@ -236,6 +258,15 @@ class GridSettings(BaseModel):
         group="photometry",
         stage="stack",
     )
+    pedestal: str = _setting(
+        "auto",
+        "Electronic offset in the subs, taken off before vignetting is divided out: auto finds it from the subs of a "
+        "run, a number is used as it is, 0 for subs without any.",
+        group="photometry",
+        stage="solve",
+        unit="ADU",
+        advanced=True,
+    )
     sub_max_deviation: float = _setting(
         8.0,
         "A sub whose noise, star width, number of stars or sky residual is this much worse than its session's is "
@@ -289,6 +320,20 @@ class GridSettings(BaseModel):
     )
 
     # --- output
+    crop: Literal["none", "covered", "largest_rectangle"] = _setting(
+        "none",
+        "The part of the mosaic in mosaic.fit, the file for processing: all, the rectangle around all data, or the "
+        "largest rectangle without a corner that no sub covers.",
+        group="output",
+        stage="join",
+    )
+    site_cards: Literal["none", "rounded"] = _setting(
+        "none",
+        "Tell where the telescope stood in the header of the mosaic: not at all, or to a tenth of a degree.",
+        group="output",
+        stage="join",
+        advanced=True,
+    )
     save_final_as_uint16: bool = _setting(
         False,
         "Also write mosaic_grid_viewer.fits, a 16-bit copy for simple viewers.",
@@ -310,7 +355,7 @@ class GridSettings(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = _setting(
         "auto", "Where the stacking is computed.", group="machine", stage="stack"
     )
-    threads: int = _setting(0, "Threads used; 0 takes all cores.", group="machine", stage="none", ge=0)
+    threads: int = _setting(0, "Threads used; 0 takes all cores.", group="machine", stage="none", ge=0, le=4096)
     memory_gb: float = _setting(
         0.0,
         "Memory that the run may use at its peak; 0 takes what it needs to be fast, at most about half of what is "
@@ -321,6 +366,26 @@ class GridSettings(BaseModel):
         unit="GB",
         ge=0.0,
     )
+
+    @field_validator("pedestal", mode="before")
+    @classmethod
+    def _pedestal_as_text(cls, value: Any) -> Any:
+        return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+    @property
+    def pedestal_adu(self) -> float:
+        """The electronic offset that was given; NaN to find it."""
+        return math.nan if self.pedestal == "auto" else float(self.pedestal)
+
+    @model_validator(mode="after")
+    def _pedestal_is_a_level(self) -> GridSettings:
+        try:
+            good = self.pedestal == "auto" or 0.0 <= float(self.pedestal) < math.inf
+        except ValueError:
+            good = False
+        if not good:
+            raise ValueError("pedestal is auto or a number of ADU, at least 0")
+        return self
 
     @model_validator(mode="after")
     def _winsor_limits_leave_samples(self) -> GridSettings:
@@ -463,11 +528,29 @@ def load_settings_file(path: str | Path) -> dict[str, Any]:
         values = tomllib.loads(text) if suffix == ".toml" else json.loads(text)
     except OSError as error:
         raise SettingsError(f"The settings file {path} cannot be read: {error.strerror}.") from error
+    except RecursionError as error:
+        raise SettingsError(f"The settings file {path} is nested too deeply: a setting is a plain value.") from error
     except ValueError as error:  # of the decoder of UTF-8, TOML or JSON alike
         raise SettingsError(f"The settings file {path} is not valid {suffix[1:].upper()}: {error}.") from error
     if not isinstance(values, dict):
         raise SettingsError(f"The settings file {path} must hold an object of keys and values at its top level.")
-    return values
+    return FileValues(values, text)
+
+
+class FileValues(dict[str, Any]):
+    """The keys and values of a settings file, and where they stand in it."""
+
+    def __init__(self, values: Mapping[str, Any], text: str) -> None:
+        super().__init__(values)
+        self._text = text
+
+    def place(self, file_name: str, key: str) -> str:
+        """The file, and the line of a key where it can be told."""
+        written = re.compile("\\s*[{,]?\\s*([\"']?)" + re.escape(key) + "\\1\\s*[:=]")
+        for number, line in enumerate(self._text.splitlines(), start=1):
+            if written.match(line):
+                return f"{file_name}, line {number}"
+        return file_name
 
 
 def build_settings(
@@ -503,24 +586,41 @@ def build_settings(
         fields = {field.name: field for field in setting_fields()}
         problems = []
         for item in error.errors():
-            key = str(item["loc"][0]) if item["loc"] else ""
-            problems.append(_problem(key, item, fields.get(key), key in from_options, file_name))
+            key = str(item["loc"][0]) if item["loc"] else None
+            where = (
+                file_values.place(file_name, key)
+                if isinstance(file_values, FileValues) and key is not None
+                else file_name
+            )
+            problems.append(_problem(key, item, fields.get(key or ""), key in from_options, where))
         # Each half of a wrong pair has an error of its own; one is enough.
         raise SettingsError("; ".join(dict.fromkeys(problems)) + ".") from error
 
 
-def _problem(key: str, item: Any, field: SettingField | None, is_option: bool, file_name: str) -> str:
-    if not key:  # a rule about settings together, written by this module
+def _problem(key: str | None, item: Any, field: SettingField | None, is_option: bool, file_name: str) -> str:
+    if key is None:  # a rule about settings together, written by this module
         return str(item["ctx"]["error"])
     if field is None:
         known = list(GridSettings.model_fields)
         # Programs and people write the same key with dashes or capitals.
-        nearest = difflib.get_close_matches(key.lower().replace("-", "_"), known, n=1, cutoff=0.0)[0]
-        return f"{file_name} has the unknown key {key!r} (the nearest valid one is {nearest!r})"
+        nearest = difflib.get_close_matches(key[:_SHOWN].lower().replace("-", "_"), known, n=1, cutoff=0.0)[0]
+        return f"{file_name} has the unknown key {key[:_SHOWN]!r} (the nearest valid one is {nearest!r})"
     label = field.option if is_option else f"{key} in {file_name}"
     value = item["input"]
     hint = ""
     if field.kind == "choice" and isinstance(value, str):
-        close = difflib.get_close_matches(value, field.choices, n=1, cutoff=0.4)
+        close = difflib.get_close_matches(value[:_SHOWN], field.choices, n=1, cutoff=0.4)
         hint = f" (did you mean {close[0]}?)" if close else ""
-    return f"{label} is {value!r} but must be {field.expects}{hint}"
+    return f"{label} is {_shown(value)} but must be {field.expects}{hint}"
+
+
+_SHOWN = 60  # characters of a wrong value
+
+
+def _shown(value: Any) -> str:
+    """A wrong value, cut where it is very long."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested without end, or a number of thousands of digits
+        return "something very long"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -48,7 +48,7 @@ def open_window(app, make_presenter, monkeypatch):
 
     yield make
     for window in windows:
-        window._timer.stop()
+        window.timer.stop()
         monkeypatch.setattr(window, "ask", lambda *_: True)
         window.close()
         window.deleteLater()
@@ -62,7 +62,7 @@ def choose(window, survey, output):
 
 def choose_output(window, output):
     window.paths["output"].setText(str(output))
-    window._folder_entered("output")
+    window.folder_entered("output")
 
 
 def shown_texts(window):
@@ -103,7 +103,7 @@ def stopped(pid, at_most_s=60.0):
 def polls_from_here(app, window, number, wait_for):
     """Let the window's own timer poll some times more."""
     polled = []
-    window._timer.timeout.connect(lambda: polled.append(1))
+    window.timer.timeout.connect(lambda: polled.append(1))
     wait_for(app.processEvents, lambda: len(polled) >= number)
 
 
@@ -321,10 +321,10 @@ def test_no_text_of_a_box_is_untranslated(app, open_window, survey, tmp_path, ps
     window.presenter.presets.save("mine", {"no_such": 1})
     for act in (
         window.start,  # nothing is chosen
-        window._about,
-        window._save_preset,
-        lambda: window._delete_preset("mine"),
-        lambda: window._load_preset("mine"),  # the engine says what is wrong with it
+        window.about,
+        window.save_preset,
+        lambda: window.delete_preset("mine"),
+        lambda: window.load_preset("mine"),  # the engine says what is wrong with it
     ):
         found = texts_of_box(app, act)
         assert len(found) >= 3
@@ -378,7 +378,7 @@ def turn_wheel(app, widget, notches):
 def test_the_wheel_scrolls_the_settings_and_changes_only_what_has_the_focus(app, open_window):
     window = open_window()
     window.presenter.presets.save("mine", {"threads": 3})
-    window._choose_language("en")  # built again, with the preset
+    window.choose_language("en")  # built again, with the preset
     app.processEvents()
     choice, bar = window.settings.widgets["stack_norm_method"], window.settings.page.verticalScrollBar()
     before = choice.currentIndex()
@@ -405,15 +405,15 @@ def test_presets_and_languages(app, open_window, monkeypatch):
     window = open_window()
     window.presenter.enter("threads", "3")
     monkeypatch.setattr(window, "ask_text", lambda *_: ("mine", True))
-    window._save_preset()
-    window._use({})
+    window.save_preset()
+    window.use_settings({})
     assert window.settings.widgets["threads"].text() == "0"
-    window._load_preset("mine")
+    window.load_preset("mine")
     assert window.settings.widgets["threads"].text() == "3"
-    window._choose_language("fr")
+    window.choose_language("fr")
     assert window.start_button.text() == "Démarrer"
     monkeypatch.setattr(window, "ask", lambda *_: True)
-    window._delete_preset("mine")
+    window.delete_preset("mine")
     assert window.presenter.presets.names() == []
 
 
@@ -430,7 +430,7 @@ def test_a_window_in_another_language_is_arranged_as_it_was(app, open_window, su
     presenter.preview = striped_preview
     wait_for(app.processEvents, lambda: presenter.picture is not None and not presenter.is_drawing)
     presenter.presets.save("mine", {})
-    window._load_preset("mine")
+    window.load_preset("mine")
     app.processEvents()
     window.settings._folds["input"].click()
     overlap = window.settings.widgets["batch_overlap_pct"]
@@ -451,7 +451,7 @@ def test_a_window_in_another_language_is_arranged_as_it_was(app, open_window, su
     assert wide[0] == 500
     app.processEvents()
     seen = [view.seen for view in views_of(window)]
-    for act in (lambda: window._choose_language("fr"), lambda: window._choose_mode(1)):
+    for act in (lambda: window.choose_language("fr"), lambda: window.choose_mode(1)):
         act()
         wait_for(app.processEvents, lambda: presenter.view.doing == "nothing" and presenter._look_at is None)
         assert window.tabs.currentWidget() is window.mosaic
@@ -476,7 +476,7 @@ def test_a_window_in_another_language_is_arranged_as_it_was(app, open_window, su
     assert "Recouvrement" in window.headline.text()
     window.settings.search.setText("memory")
     window.paths["output"].setText(str(survey.parent / "typed"))
-    window._choose_language("en")
+    window.choose_language("en")
     app.processEvents()
     assert window.paths["output"].text() == str(presenter.output) == str(survey.parent / "typed")
     assert window.settings.search.text() == "memory"
@@ -487,7 +487,7 @@ def test_a_window_in_another_language_is_arranged_as_it_was(app, open_window, su
     assert not window.settings._folds["stacking"].isChecked()
     window.settings.parentWidget().moveSplitter(0, 1)  # folded away
     assert window.settings.parentWidget().sizes()[0] == 0
-    window._choose_language("fr")
+    window.choose_language("fr")
     app.processEvents()
     assert window.settings.parentWidget().sizes()[0] == 0
     before = presenter.view.contents
@@ -522,7 +522,7 @@ def test_the_command_opens_a_window_on_a_screen(screen, survey, tmp_path):
 def test_keys_start_a_run_and_the_place_of_the_window_is_remembered(app, open_window, survey, tmp_path, monkeypatch):
     window = open_window()
     choose(window, survey, tmp_path / "out")
-    window._choose_language("fr")  # the menus are built again: each key still belongs to one action
+    window.choose_language("fr")  # the menus are built again: each key still belongs to one action
     app.processEvents()
     window.resize(1150, 650)
     window.activateWindow()

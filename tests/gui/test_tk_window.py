@@ -95,7 +95,7 @@ def choose(window, survey, output):
 
 def choose_output(window, output):
     window.paths["output"].set(str(output))
-    window._folder_entered("output")
+    window.folder_entered("output")
 
 
 def wait_until_looked(window, wait_for):
@@ -163,7 +163,7 @@ def test_the_mosaic_grows_and_is_zoomed_moved_and_stretched(open_window, survey,
     assert max(busiest_s, busier_s) < 0.5, "the window waited for something"
     assert view.viewport.scale == zoomed.scale, "tiles that came moved what was looked at"
     wait_for(window.root.update, lambda: not presenter.is_drawing)
-    window._turn_to(1)
+    window.turn_to(1)
     window.root.update()
     assert view.viewport.scale == zoomed.scale, "the finished mosaic moved what was looked at"
     view.fit()
@@ -207,7 +207,7 @@ def test_the_mosaic_grows_and_is_zoomed_moved_and_stretched(open_window, survey,
     assert window.mosaic.sliders["harder"].instate(["disabled"])
     zoomed = whole.zoomed(2.0)
     view.show(zoomed)
-    window._choose_language("fr")  # what was chosen stays
+    window.choose_language("fr")  # what was chosen stays
     window.root.update()
     assert window.mosaic.view.viewport.scale == zoomed.scale
     assert window.mosaic.layer.current() == 2
@@ -247,7 +247,7 @@ def test_what_is_drawn_is_the_picture(make_root):
 def test_a_large_mosaic_is_sharp_where_it_is_zoomed(open_window, striped_preview, wait_for):
     window = open_window()
     presenter, view = window.presenter, window.mosaic.view
-    window._turn_to(1)
+    window.turn_to(1)
     presenter.preview = striped_preview
     wait_for(window.root.update, lambda: presenter.picture is not None and not presenter.is_drawing)
     window.root.update()
@@ -311,7 +311,7 @@ def test_a_run_is_paused_cancelled_and_goes_on(open_window, survey, tmp_path, wa
     window = open_window()
     choose(window, survey, tmp_path / "out")
     window.fresh.set(True)
-    window._choose_fresh()
+    window.choose_fresh()
     hold.at("tile_0001.fits")
     window.start_button.invoke()
     assert not window.fresh.get(), "what this run does would be thrown away"
@@ -455,7 +455,7 @@ def test_tabs_give_the_keys_to_what_they_show(open_window):
     window = open_window()
     shown = (window.folder.map, window.mosaic.view, window.log.text, window.metrics.table.tree)
     for number, widget in enumerate(shown):
-        window._turn_to(number)
+        window.turn_to(number)
         window.root.update()
         assert first_with_focus(window.root, window.tabs.select()) == str(widget)
 
@@ -469,7 +469,7 @@ def test_keys_start_a_run_and_turn_to_tabs(open_window, survey, tmp_path, hold):
     window = open_window()
     choose(window, survey, tmp_path / "out")
     hold.at("tile_0001.fits")
-    window._choose_language("fr")  # built again: each key still does one thing
+    window.choose_language("fr")  # built again: each key still does one thing
     press(window, window.root, "<Control-r>")
     assert window.presenter.is_running
     press(window, window.root, "<Control-p>")
@@ -496,7 +496,7 @@ def test_no_text_is_untranslated_after_a_run(open_window, damaged_survey, tmp_pa
     window.start_button.invoke()
     wait_for(window.root.update, lambda: not presenter.is_running)
     wait_for(window.root.update, lambda: presenter.picture is not None and not presenter.is_drawing)
-    window._turn_to(1)
+    window.turn_to(1)
     window.root.update()
     window.mosaic.view.event_generate("<Motion>", x=250, y=200)
     assert window.mosaic.spot.cget("text") != presenter.texts("mosaic.hint")
@@ -526,7 +526,7 @@ def test_no_text_of_a_box_is_untranslated(open_window, survey, tmp_path, pseudo,
     window.presenter.presets.save("mine", {"no_such": 1})
     window.presets.name.set("mine")
     names = ("mine", "no_such", str(tmp_path), "json", "config", "presets", *GridSettings.model_fields)
-    for act in (window.start, window._about, window._delete_preset, window._load_preset, window._save_preset):
+    for act in (window.start, window.about, window.delete_preset, window.load_preset, window.save_preset):
         assert len(found := texts_of_box(window, act)) >= 3
         assert [text for text in found if not pseudo.is_translated(text, names)] == []
     choose(window, survey, tmp_path / "out")
@@ -569,7 +569,7 @@ def test_the_wheel_scrolls_the_settings_and_changes_none(open_window):
     window.root.update()
     assert choice.get() == before
     assert choice.winfo_rooty() < top
-    window._choose_language("fr")
+    window.choose_language("fr")
     window.root.update()
     window.form.widgets["stack_norm_method"].event_generate("<Button-5>")
     window.root.update()
@@ -578,7 +578,7 @@ def test_the_wheel_scrolls_the_settings_and_changes_none(open_window):
 def test_the_wheel_changes_neither_the_mode_nor_the_preset(open_window):
     window = open_window()
     window.presenter.presets.save("mine", {"threads": 3})
-    window._choose_language("en")  # built again, with the preset
+    window.choose_language("en")  # built again, with the preset
     for choice in (window.mode, window.presets.name):
         before = choice.get()
         for event in ("<Button-5>", "<Button-4>"):
@@ -606,7 +606,7 @@ def test_light_and_dark(open_window, tmp_path, monkeypatch):
     window = open_window()
     style = tkinter.ttk.Style(window.root)
     for scheme, palette in (("dark", DARK), ("light", LIGHT), ("system", LIGHT)):
-        window._choose_scheme(scheme)
+        window.choose_scheme(scheme)
         window.root.update()
         assert style.lookup("TFrame", "background") == palette.window
         assert style.lookup("Treeview", "background") == palette.base
@@ -633,18 +633,18 @@ def test_settings_presets_and_languages(open_window, monkeypatch):
     window = open_window()
     window.presenter.enter("threads", "3")
     monkeypatch.setattr("zemosaic_app.tk.window.ask_text", lambda *_: "mine ")
-    window._save_preset()
+    window.save_preset()
     assert window.presets.name.get() == "mine"
-    window._use({})
+    window.use_settings({})
     assert window.form.widgets["threads"].get() == "0"
     window.presets.name.set("mine")
-    window._load_preset()
+    window.load_preset()
     assert window.form.widgets["threads"].get() == "3"
-    window._choose_language("fr")
+    window.choose_language("fr")
     assert window.start_button.cget("text") == "Démarrer"
     monkeypatch.setattr("zemosaic_app.tk.window.ask", lambda *_: True)
     window.presets.name.set("mine")
-    window._delete_preset()
+    window.delete_preset()
     assert window.presenter.presets.names() == []
 
 
@@ -656,7 +656,7 @@ def test_a_window_in_another_language_is_arranged_as_it_was(open_window, survey,
     window.root.update()
     presenter.presets.save("mine", {})
     window.presets.name.set("mine")
-    window._load_preset()
+    window.load_preset()
     window.root.update()
     window.form._groups[0].turn()
     overlap = window.form.widgets["batch_overlap_pct"]
@@ -667,7 +667,7 @@ def test_a_window_in_another_language_is_arranged_as_it_was(open_window, survey,
     window.log.level.event_generate("<<ComboboxSelected>>")
     window.log.search.insert(0, "seam")
     window.folder.map.zoom(2.0)
-    window._turn_to(2)
+    window.turn_to(2)
     parts = window.form.nametowidget(window.form.winfo_parent()).master
     parts.sashpos(0, parts.sashpos(0) + 60)
     parts.event_generate("<ButtonRelease-1>")
@@ -675,7 +675,7 @@ def test_a_window_in_another_language_is_arranged_as_it_was(open_window, survey,
     window.root.update()
     scrolled, sash, seen = window.form.column.scrolled, parts.sashpos(0), window.folder.map.viewport
     assert scrolled > 0
-    for act in (lambda: window._choose_language("fr"), lambda: window._choose_scheme("dark")):
+    for act in (lambda: window.choose_language("fr"), lambda: window.choose_scheme("dark")):
         act()
         window.root.update()
         assert window.tabs.index("current") == 2
@@ -693,7 +693,7 @@ def test_a_window_in_another_language_is_arranged_as_it_was(open_window, survey,
     assert "Recouvrement" in window.headline.cget("text")
     window.form.search.insert(0, "memory")
     window.paths["output"].set(str(survey.parent / "typed"))
-    window._choose_language("en")
+    window.choose_language("en")
     window.root.update()
     assert window.paths["output"].get() == str(presenter.output) == str(survey.parent / "typed")
     assert window.form.search.get() == "memory"

@@ -24,10 +24,10 @@ from zemosaic_engine.kernels.reference import COMBINE, REJECT, CombineOptions, D
 from zemosaic_engine.machine import backend
 from zemosaic_engine.photometry.calibration import SubCalibration
 from zemosaic_engine.photometry.stars import no_stars
+from zemosaic_engine.resampling.resample import kernel_stretch, resample
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
 from zemosaic_engine.stacking.combine import combine
-from zemosaic_engine.stacking.resample import kernel_stretch, resample
 from zemosaic_engine.stacking.samples import Drops, Samples
 from zemosaic_engine.stacking.scales import SampleFacts, Scales
 

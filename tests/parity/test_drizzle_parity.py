@@ -12,7 +12,7 @@ from zemosaic_engine.canvas.pixel_maps import PixelMap
 from zemosaic_engine.geometry import Box
 from zemosaic_engine.kernels import reference
 from zemosaic_engine.photometry.calibration import SubCalibration
-from zemosaic_engine.stacking import drizzle
+from zemosaic_engine.resampling import drizzle
 from zemosaic_engine.subs.demosaic import pattern_channels
 
 SOURCE = (23, 19)

@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 
 from zemosaic_engine.kernels import least_squares
-from zemosaic_engine.survey.elimination import Layout, Records, _Equations
+from zemosaic_engine.survey.elimination import Layout, Mates, Prior, Records, _Equations, _ManySystem
 
 
 @pytest.fixture
 def records():
     rng = np.random.default_rng(3)
     subs, patches, rows = 7, 30, 400
-    layout = Layout(np.arange(subs) % 2, np.arange(subs) % 3, 2, 3, 4)
+    layout = Layout(np.arange(subs) % 2, np.arange(subs) % 3, 2, 3)
     sub = np.concatenate([np.sort(rng.integers(0, subs, rows // 2)), rng.integers(0, subs, rows // 2)]).astype(np.int32)
     weight = rng.uniform(0, 2, rows).astype(np.float32)
     weight[::17] = 0.0
-    local = rng.normal(size=(rows, 8)).astype(np.float32)
+    local = rng.normal(size=(rows, 12)).astype(np.float32)
     return Records(layout, sub, local, rng.normal(size=rows), rng.integers(0, patches, rows).astype(np.int32), weight)
 
 
@@ -23,36 +23,22 @@ def design_of(records):
     """The design, a row a record."""
     layout, rows = records.layout, np.arange(records.sub.size)
     design = np.zeros((rows.size, layout.total))
-    camera = layout.camera[records.sub]
+    camera, session = layout.camera[records.sub], layout.session[records.sub]
     for j in range(4):
         design[rows, 4 * records.sub + j] = records.local[:, j]
-        design[rows, layout.pattern_start + layout.terms * camera + j] = records.local[:, 4 + j]
+    for j in range(5):
+        design[rows, layout.pattern_start + 5 * camera + j] = records.local[:, 4 + j]
+    for j in range(3):
+        design[rows, layout.session_start + 8 * session + 5 + j] = records.local[:, 9 + j]
     return design
-
-
-def unknowns(layout, rng):
-    x = rng.normal(size=layout.total)
-    x[layout.session_start : layout.pattern_start] = 0.0
-    return x
-
-
-def parts(layout, x):
-    return x[: layout.session_start].reshape(-1, 4), x[layout.pattern_start :].reshape(layout.cameras, layout.terms)
 
 
 def test_products_and_sums(records):
     layout, design, total = records.layout, design_of(records), records.total_weight()
-    x = unknowns(layout, np.random.default_rng(4))
-    camera, out = layout.camera.astype(np.int32), np.empty(records.sub.size)
-    least_squares.design_product(records.local, records.sub, camera, *parts(layout, x), out)
-    np.testing.assert_allclose(out, design @ x, atol=1e-9)
-
-    level, back = np.full(total.size, np.nan), np.full(layout.total, np.nan)
-    back[layout.session_start : layout.pattern_start] = 0.0
-    least_squares.eliminated_sums(
-        records.local, records.sub, camera, records.patch, records.weight, total, records.value, level,
-        *parts(layout, back),
-    )  # fmt: skip
+    equations = _Equations(records)
+    x = np.random.default_rng(4).normal(size=layout.total)
+    np.testing.assert_allclose(equations.product(x), design @ x, atol=1e-9)
+    back, level = equations.back(records.value)
     mean = np.bincount(records.patch, records.weight * records.value, total.size) / total
     np.testing.assert_allclose(level, mean, atol=1e-12)
     np.testing.assert_allclose(back, design.T @ (records.weight * (records.value - mean[records.patch])), atol=1e-9)
@@ -60,7 +46,7 @@ def test_products_and_sums(records):
 
 def test_blocks_of_the_normal_matrix(records):
     subs, total = records.layout.subs, records.total_weight()
-    gram, own = np.full((subs, 8, 8), np.nan), np.full((subs, 4, 4), np.nan)
+    gram, own = np.full((subs, 12, 12), np.nan), np.full((subs, 4, 4), np.nan)
     least_squares.normal_blocks(records.local, records.sub, records.patch, records.weight, total, gram, own)
     kept = records.weight * (1.0 - records.weight / total[records.patch])
     for number in range(subs):
@@ -80,3 +66,18 @@ def test_the_whole_normal_matrix(records):
     coupling = member @ design
     wanted = design.T @ (weight[:, None] * design) - coupling.T @ (coupling / total[:, None])
     np.testing.assert_allclose(_Equations(records).normal_matrix(), wanted, atol=1e-9)
+
+
+def test_the_coarse_normal_matrix_of_many_subs(records):
+    """Of groups of one sub each it is the whole one, with the prior."""
+    from scipy.sparse import csr_array
+
+    layout = records.layout
+    mates = Mates.of(np.arange(layout.subs), records.sub, records.patch)
+    prior = Prior(csr_array(0.5 * np.eye(layout.total)), np.zeros(layout.total), [])
+    system = _ManySystem(records, prior, mates, np.ones((layout.total, 1)))
+    gram, own = np.empty((layout.subs, 12, 12)), np.empty((layout.subs, 4, 4))
+    total = records.total_weight()
+    least_squares.normal_blocks(records.local, records.sub, records.patch, records.weight, total, gram, own)
+    wanted = _Equations(records).normal_matrix() + 0.5 * np.eye(layout.total)
+    np.testing.assert_allclose(system._coarse_normal(mates, gram), wanted, atol=2e-4)

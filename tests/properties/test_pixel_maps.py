@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from zemosaic_engine.canvas.coordinates import pixel_to_sky, sky_to_pixel
 from zemosaic_engine.canvas.pixel_maps import pixel_map
 from zemosaic_engine.geometry import Box
-from zemosaic_engine.stacking import drizzle
+from zemosaic_engine.resampling import drizzle
 
 SHAPE, CANVAS = (270, 480), (600, 620)
 

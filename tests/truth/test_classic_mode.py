@@ -17,11 +17,11 @@ from astropy.wcs import WCS
 
 import classic_mode
 from zemosaic_engine.errors import Cancelled, SettingsError
-from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, Teller
-from zemosaic_engine.mosaic.coadd import Mosaic
+from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, Reporter
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, SurveyTruth, simulate_survey
 from zemosaic_engine.simulate.truth import TruthReport, compare_with_truth
+from zemosaic_engine.weighted_image import WeightedImage
 from zemosaic_worker import RunOrder, RunOutcome, run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,7 +99,7 @@ def test_the_flow_speaks_for_itself_and_reports_like_grid_mode(finished):
     phases = [event.name for event in events if isinstance(event, PhaseStarted)]
     assert phases == ["reading headers", *(name for name, _ in classic_mode._PHASES), "picture"]
     lines = [event.text for event in events if isinstance(event, LogLine)]
-    assert f"[CLASSIC] {PANELS} tiles in the mosaic, {PANELS} calls of reproject_interp" in lines
+    assert f"[CLASSIC] {PANELS} tiles in the mosaic, 0 calls of reproject_interp" in lines
     assert any(line.startswith("[CLASSIC] Phase 5: RGB equalisation gains") for line in lines)
     told = json.loads(outcome.report_path.read_text())
     assert told["mode"] == "classic"
@@ -199,19 +199,19 @@ def test_a_run_that_is_cancelled_ends_within_two_seconds_and_leaves_no_mosaic(su
 # --- Phase 5
 
 
-def flat_mosaic(level=(900.0, 1000.0, 950.0), noise=5.0, shape=(300, 400)) -> Mosaic:
+def flat_mosaic(level=(900.0, 1000.0, 950.0), noise=5.0, shape=(300, 400)) -> WeightedImage:
     rng = np.random.default_rng(4)
     pixels = (np.array(level) + noise * rng.standard_normal((*shape, 3))).astype(np.float32)
-    return Mosaic(pixels, np.full((*shape, 3), 0.04, dtype=np.float32), np.full((*shape, 3), 9, dtype=np.uint16))
+    return WeightedImage(pixels, np.full((*shape, 3), 0.04, dtype=np.float32), np.full((*shape, 3), 9, dtype=np.uint16))
 
 
-def teller(lines) -> Teller:
-    return Teller(lambda event: lines.append(event.text) if isinstance(event, LogLine) else None, ())
+def reporter(lines) -> Reporter:
+    return Reporter(lambda event: lines.append(event.text) if isinstance(event, LogLine) else None)
 
 
 def test_phase_5_makes_the_mosaic_neutral_and_its_weight_follows():
     mosaic, lines = flat_mosaic(), []
-    classic_mode._apply_phase5_post_stack_pipeline(mosaic, GridSettings(), teller(lines))
+    classic_mode._apply_phase5_post_stack_pipeline(mosaic, GridSettings(), reporter(lines))
     assert np.median(mosaic.pixels, axis=(0, 1)) == pytest.approx((950.0,) * 3, abs=0.2)
     gains = 950.0 / np.array([900.0, 1000.0, 950.0])
     assert mosaic.weight[0, 0] == pytest.approx(0.04 / gains**2, rel=1e-3)
@@ -221,14 +221,14 @@ def test_phase_5_makes_the_mosaic_neutral_and_its_weight_follows():
 def test_phase_5_can_be_told_to_leave_the_colours():
     mosaic, lines = flat_mosaic(), []
     before = mosaic.pixels.copy()
-    classic_mode._apply_phase5_post_stack_pipeline(mosaic, GridSettings(grid_rgb_equalize=False), teller(lines))
+    classic_mode._apply_phase5_post_stack_pipeline(mosaic, GridSettings(grid_rgb_equalize=False), reporter(lines))
     np.testing.assert_array_equal(mosaic.pixels, before)
 
 
 def test_a_sky_around_zero_is_raised_by_one_number_for_all_channels():
     mosaic, lines = flat_mosaic(level=(2.0, -3.0, 4.0)), []
     before = mosaic.pixels.copy()
-    classic_mode._apply_phase5_post_stack_pipeline(mosaic, GridSettings(grid_rgb_equalize=False), teller(lines))
+    classic_mode._apply_phase5_post_stack_pipeline(mosaic, GridSettings(grid_rgb_equalize=False), reporter(lines))
     moved = mosaic.pixels - before
     assert moved.max() - moved.min() < 1e-3
     assert moved.mean() == pytest.approx(3.0 + 5.0 * 5.0, rel=0.1)
@@ -237,12 +237,12 @@ def test_a_sky_around_zero_is_raised_by_one_number_for_all_channels():
 
 def test_the_second_pass_takes_a_coverage_pattern_out_and_leaves_an_even_mosaic():
     mosaic, lines = flat_mosaic(shape=(400, 600)), []
-    classic_mode._apply_two_pass_coverage_renorm_if_requested(mosaic, GridSettings(), teller(lines))
+    classic_mode._apply_two_pass_coverage_renorm_if_requested(mosaic, GridSettings(), reporter(lines))
     assert "the coverage is even" in lines[-1]
     coverage = np.where(np.arange(600) < 300, 4, 8)[None, :, None].astype(np.uint16)
     mosaic = replace(mosaic, coverage=np.broadcast_to(coverage, mosaic.pixels.shape).copy())
     before = mosaic.pixels.copy()
-    classic_mode._apply_two_pass_coverage_renorm_if_requested(mosaic, GridSettings(), teller(lines))
+    classic_mode._apply_two_pass_coverage_renorm_if_requested(mosaic, GridSettings(), reporter(lines))
     np.testing.assert_array_equal(mosaic.pixels, before)  # depth that left no trace
     from scipy.ndimage import gaussian_filter
 
@@ -250,10 +250,10 @@ def test_the_second_pass_takes_a_coverage_pattern_out_and_leaves_an_even_mosaic(
     mosaic.pixels[...] *= ((smooth / 5.66) ** 0.2)[None, :, None].astype(np.float32)
     off = mosaic.pixels.copy()
     classic_mode._apply_two_pass_coverage_renorm_if_requested(
-        mosaic, GridSettings(coverage_renorm=False), teller(lines)
+        mosaic, GridSettings(coverage_renorm=False), reporter(lines)
     )
     np.testing.assert_array_equal(mosaic.pixels, off)
-    classic_mode._apply_two_pass_coverage_renorm_if_requested(mosaic, GridSettings(), teller(lines))
+    classic_mode._apply_two_pass_coverage_renorm_if_requested(mosaic, GridSettings(), reporter(lines))
     assert "renormalised by the coverage" in lines[-1]
     sides = np.median(mosaic.pixels[:, 30:120], axis=(0, 1)) / np.median(mosaic.pixels[:, -120:-30], axis=(0, 1))
     assert sides == pytest.approx((1.0,) * 3, abs=0.01)  # 0.87 before

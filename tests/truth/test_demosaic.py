@@ -10,7 +10,7 @@ from scipy.optimize import least_squares
 from zemosaic_engine.canvas.coordinates import pixel_to_sky, sky_to_pixel
 from zemosaic_engine.canvas.pixel_maps import pixel_map
 from zemosaic_engine.geometry import Box
-from zemosaic_engine.stacking.resample import resample
+from zemosaic_engine.resampling.resample import resample
 from zemosaic_engine.subs.demosaic import demosaic
 
 SIZE = 140

@@ -13,11 +13,12 @@ from zemosaic_engine.canvas.coordinates import pixel_to_sky, sky_to_pixel
 from zemosaic_engine.errors import RunError
 from zemosaic_engine.events import CancelToken, LogLine
 from zemosaic_engine.geometry import Box
+from zemosaic_engine.mosaic.reader import read_mosaic
+from zemosaic_engine.photometry.star_fit import cut_stamps, fit_gaussians
+from zemosaic_engine.resampling import drizzle
 from zemosaic_engine.settings import GridSettings
-from zemosaic_engine.simulate.star_fit import cut_stamps, fit_gaussians
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
-from zemosaic_engine.simulate.truth import compare_mosaic, read_mosaic
-from zemosaic_engine.stacking import drizzle
+from zemosaic_engine.simulate.truth import compare_mosaic
 
 
 def tangent_wcs(shape, *, rotation=0.0, scale_arcsec=2.4, sip=False):

@@ -10,14 +10,14 @@ import pytest
 from astropy.table import Table
 
 from zemosaic_engine.canvas.plan import CanvasPlan
-from zemosaic_engine.events import CancelToken, LogLine, Teller
-from zemosaic_engine.mosaic.coadd import Mosaic
-from zemosaic_engine.mosaic.evenness import measure_evenness, tell_evenness
+from zemosaic_engine.events import CancelToken, LogLine, Reporter
+from zemosaic_engine.mosaic.evenness import measure_evenness, report_evenness
 from zemosaic_engine.mosaic.files import write_seam_table
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.scene import tangent_plane
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
 from zemosaic_engine.survey.sky_levels import SkyLevels
+from zemosaic_engine.weighted_image import WeightedImage
 
 SCALE = 2.37
 SUB, CANVAS = (300, 320), (420, 700)
@@ -76,7 +76,7 @@ def a_mosaic(sky, levels, noise=5.0):
     depth = covered.sum(axis=0)
     image = sky + np.tensordot(np.asarray(levels, dtype=float), covered, 1) / np.maximum(depth, 1)
     image = np.where(depth > 0, image + noise * np.random.default_rng(1).standard_normal(CANVAS), np.nan)
-    return Mosaic(image.astype(np.float32)[..., None], np.ones((*CANVAS, 1), np.float32), depth[..., None])
+    return WeightedImage(image.astype(np.float32)[..., None], np.ones((*CANVAS, 1), np.float32), depth[..., None])
 
 
 def test_before_is_what_the_plain_mean_shows_and_after_what_the_mosaic_does(nebula):
@@ -98,11 +98,11 @@ def test_before_is_what_the_plain_mean_shows_and_after_what_the_mosaic_does(nebu
 
 def test_the_log_and_the_table_name_the_worst_edge_and_its_place(nebula, tmp_path):
     lines = []
-    tell = Teller(lambda event: lines.append(event.text) if isinstance(event, LogLine) else None, ())
+    tell = Reporter(lambda event: lines.append(event.text) if isinstance(event, LogLine) else None, ())
     found = measure_evenness(
         a_mosaic(nebula, [30.0, 30.0, 0.0, 0.0]), PLAN, INFOS, [], levels_of([40.0, 40.0, 0.0, 0.0], nebula), SETTINGS
     )
-    metrics = tell_evenness(found, tell)
+    metrics = report_evenness(found, tell)
     before, after = (next(line for line in lines if f"({word} scaling)" in line) for word in ("before", "after"))
     assert before.startswith("[GRID][METRICS] Footprint step (channel L): median ")
     assert "at RA " in after
@@ -120,12 +120,12 @@ def test_the_log_and_the_table_name_the_worst_edge_and_its_place(nebula, tmp_pat
 
 def test_a_mosaic_of_one_sub_has_no_edge_inside(nebula):
     lines = []
-    tell = Teller(lambda event: lines.append(event.text) if isinstance(event, LogLine) else None, ())
+    tell = Reporter(lambda event: lines.append(event.text) if isinstance(event, LogLine) else None, ())
     only = {3: INFOS[3]}
     y, x = np.mgrid[: CANVAS[0], : CANVAS[1]]
     mosaic = a_mosaic(nebula, [0.0] * 4)
     mosaic.pixels[~covers(MIDDLES[0], y, x)] = np.nan
-    assert tell_evenness(measure_evenness(mosaic, PLAN, only, [], None, SETTINGS), tell) == {}
+    assert report_evenness(measure_evenness(mosaic, PLAN, only, [], None, SETTINGS), tell) == {}
     assert "no step" in lines[0]
 
 

@@ -12,13 +12,16 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 import grid_mode
+import zemosaic_stack_core
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError
 from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, Progress, TileCount
 from zemosaic_engine.machine import memory
-from zemosaic_engine.run.disk_space import planned_bytes
+from zemosaic_engine.mosaic import assemble as assembly
+from zemosaic_engine.run.resources import planned_bytes
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, load_truth, render_sub, simulate_survey
 from zemosaic_engine.simulate.truth import compare_with_truth
+from zemosaic_engine.tiles import overlaps
 
 TINY_TILES = {"grid_size_factor": 0.8, "threads": 2}
 
@@ -62,6 +65,19 @@ def matched(survey, tmp_path_factory):
 @pytest.fixture(scope="module")
 def report(survey, tiny):
     return compare_with_truth(tiny[0] / "mosaic_grid.fits", load_truth(survey))
+
+
+def test_a_run_computes_and_applies_tile_scaling_by_the_public_helpers(matched, tmp_path, monkeypatch):
+    """`zemosaic_stack_core` offers the functions that a run itself calls."""
+    calls = []
+    for module, name in ((overlaps, "compute_tile_photometric_scaling"), (assembly, "apply_tile_photometric_scaling")):
+        helper = getattr(module, name)
+        assert helper is getattr(zemosaic_stack_core, name)
+        monkeypatch.setattr(module, name, lambda *a, _f=helper, **k: calls.append(_f.__name__) or _f(*a, **k))
+    outcome, _ = run(matched[0] / "tiles", tmp_path, tiles_only=True)
+    tiles = outcome.tiles
+    assert calls.count("compute_tile_photometric_scaling") >= tiles - 1
+    assert calls.count("apply_tile_photometric_scaling") >= tiles
 
 
 # --- against the truth
@@ -169,7 +185,7 @@ def test_every_promised_file_is_there(tiny):
     tiles = sorted((output / "tiles").glob("tile_*.fits"))
     assert len(tiles) == outcome.tiles >= 4
     with fits.open(tiles[0]) as hdus:
-        assert [hdu.name for hdu in hdus] == ["PRIMARY", "WEIGHT", "COVERAGE", "ALPHA"]
+        assert [hdu.name for hdu in hdus] == ["PRIMARY", "COVERAGE", "WEIGHT", "ALPHA"]
         assert hdus["ALPHA"].data.dtype == np.uint8
     viewer = fits.getdata(output / "mosaic_grid_viewer.fits")
     assert viewer.dtype == np.uint16
@@ -500,7 +516,7 @@ def cut_tiles(folder, wcs_shift=0.0):
 def test_ready_made_tiles_are_scaled_and_joined(tmp_path):
     scene_at, scale = cut_tiles(tmp_path / "in")
     outcome, events = run(tmp_path / "in", tmp_path / "out", tiles_only=True)
-    assert "4 calls of reproject_interp" in "\n".join(lines(events))
+    assert "0 calls of reproject_interp" in "\n".join(lines(events))
     table = Table.read(tmp_path / "out" / "tile_photometry.ecsv")
     gains = np.array([gain for gain, _ in scale])
     np.testing.assert_allclose(table["gain"] / table["gain"][0], gains / gains[0], rtol=0.02)

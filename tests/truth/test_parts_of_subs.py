@@ -16,12 +16,12 @@ from zemosaic_engine.events import CancelToken
 from zemosaic_engine.fits.reader import read_image
 from zemosaic_engine.geometry import Box, cut_evenly, without
 from zemosaic_engine.photometry.calibration import SubCalibration
+from zemosaic_engine.resampling import drizzle
+from zemosaic_engine.resampling.resample import resample
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
-from zemosaic_engine.stacking import drizzle
 from zemosaic_engine.stacking.blocks import BlockStacker
 from zemosaic_engine.stacking.place import Placer
-from zemosaic_engine.stacking.resample import resample
 from zemosaic_engine.subs import stack_plan
 from zemosaic_engine.subs.frames import load_frame, read_sub_info
 from zemosaic_engine.subs.parts import SubParts

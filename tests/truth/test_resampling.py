@@ -13,7 +13,7 @@ from zemosaic_engine.canvas.coordinates import footprint_box, footprint_polygon,
 from zemosaic_engine.canvas.pixel_maps import pixel_map
 from zemosaic_engine.geometry import Box
 from zemosaic_engine.machine.memory import SampleStore
-from zemosaic_engine.stacking.resample import kernel_table, resample
+from zemosaic_engine.resampling.resample import kernel_table, resample
 
 KERNELS = ["nearest", "bilinear", "cubic", "lanczos3"]
 

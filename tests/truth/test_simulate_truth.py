@@ -11,9 +11,10 @@ import pytest
 from astropy.io import fits
 
 from zemosaic_engine.errors import SettingsError
+from zemosaic_engine.mosaic.reader import Mosaic
 from zemosaic_engine.simulate.scene import tangent_plane
 from zemosaic_engine.simulate.survey import PRESETS, SurveyTruth, plan_survey
-from zemosaic_engine.simulate.truth import Mosaic, compare_mosaic, compare_with_truth
+from zemosaic_engine.simulate.truth import compare_mosaic, compare_with_truth
 
 NOISE = 5.0
 FWHM = 2.8

@@ -7,10 +7,11 @@ from astropy.table import Table
 
 import zemosaic_worker
 from zemosaic_engine.events import CancelToken
+from zemosaic_engine.mosaic.reader import read_mosaic
 from zemosaic_engine.photometry.sky import clipped_median
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
-from zemosaic_engine.simulate.truth import compare_mosaic, read_mosaic
+from zemosaic_engine.simulate.truth import compare_mosaic
 
 pytestmark = pytest.mark.slow
 

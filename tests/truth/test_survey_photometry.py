@@ -10,7 +10,7 @@ from astropy.table import Table
 from zemosaic_engine.canvas.pixel_maps import PixelMap, pixel_map
 from zemosaic_engine.geometry import Box
 from zemosaic_engine.photometry.calibration import SubCalibration, sensor_places
-from zemosaic_engine.stacking.resample import resample
+from zemosaic_engine.resampling.resample import resample
 from zemosaic_engine.survey import solve as survey_module
 from zemosaic_engine.survey.cells import coarsened, match_cells
 from zemosaic_engine.survey.elimination import group_subs
@@ -378,7 +378,8 @@ def full_field(tmp_path_factory):
 
 def test_light_over_the_whole_field_is_kept(full_field):
     """Slope of the mosaic's smooth light on the true one, one plane free: the nebula's flux to 1 %."""
-    from zemosaic_engine.simulate.truth import compare_with_truth, read_mosaic
+    from zemosaic_engine.mosaic.reader import read_mosaic
+    from zemosaic_engine.simulate.truth import compare_with_truth
 
     outcome, truth = full_field
     report, mosaic = compare_with_truth(outcome.mosaic, truth), read_mosaic(outcome.mosaic)

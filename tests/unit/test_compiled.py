@@ -10,24 +10,60 @@ from pathlib import Path
 
 import pytest
 
+from zemosaic_engine.kernels import simd_llvm
+
 ROOT = Path(__file__).resolve().parents[2]
 
-CODE = """
-from zemosaic_engine.kernels import compiled, drops
-
+FIRST_USE = """
+from zemosaic_engine.kernels import compiled
 told = []
 with compiled.first_compile_told(told.append):
-    drops._filled(0.5)
-    drops._filled(0.7)
+    from zemosaic_engine.kernels import cells
+    cells._below([0.5, 0.7], 2, 0.6)
 print(len(told), told[0] if told else "")
 """
 
+# A kernel that is compiled with one that it calls, and that one by itself.
+DIGESTS = """
+import hashlib, sys
+import numpy as np
+from zemosaic_engine.kernels import sources
+rng = np.random.default_rng(0)
+pixels = rng.normal(1000, 30, (40, 50, 3)).astype(np.float32)
+weights, mesh = rng.uniform(0.2, 0.5, 3).astype(np.float32), np.full((4, 4), 1000, np.float32)
+light, valid = np.empty((40, 50), np.float32), np.empty((40, 50), bool)
+for name in sys.argv[1:]:
+    light[:] = 0
+    if name == "caller":
+        sources.light_above(pixels, weights, mesh, 32, light, valid)
+    else:
+        flat, level = pixels[0].ravel(), np.full(50, 1000, np.float32)
+        sources._light_row_of_colours(flat, tuple(weights), level, light[0], valid[0])
+    print(hashlib.sha256(light.tobytes()).hexdigest()[:16])
+"""
 
-def run(folder, **environment):
-    """What a first use of a kernel tells in a fresh process that imports the package from `folder`."""
+CALIBRATED = """
+import numpy as np
+from zemosaic_engine.kernels import calibration
+print(calibration.calibrated(1000.0, 0.1, 0.2, np.arange(11.0)))
+"""
+
+CHOICE = """
+from zemosaic_engine.kernels import compiled
+told = []
+with compiled.first_compile_told(told.append):
+    from zemosaic_engine.kernels import simd_choice
+print(simd_choice.PROBLEM, "|", told[-1] if told else "")
+with compiled.first_compile_told(print):
+    pass
+"""
+
+
+def run(folder, code=FIRST_USE, *arguments, **environment):
+    """What a fresh process prints that imports the package from `folder`."""
     clean = {k: v for k, v in os.environ.items() if k not in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME")}
     done = subprocess.run(
-        [sys.executable, "-c", CODE],
+        [sys.executable, "-c", code, *arguments],
         cwd=folder,
         env={**clean, **environment},
         capture_output=True,
@@ -77,3 +113,71 @@ def test_without_any_folder_kernels_are_compiled_each_time(sealed, tmp_path):
 def test_the_folder_of_the_environment_wins(installed, tmp_path):
     assert str(tmp_path / "mine") in run(installed, NUMBA_CACHE_DIR=str(tmp_path / "mine"))
     assert list((tmp_path / "mine").rglob("*.nbi"))
+
+
+def test_results_do_not_depend_on_what_is_in_the_cache(installed, tmp_path):
+    """Filled by the same process, by an earlier one, and piece by piece by several."""
+    one, pieces = ({"NUMBA_CACHE_DIR": str(tmp_path / name)} for name in ("one", "pieces"))
+    first = run(installed, DIGESTS, "caller", **one)
+    assert run(installed, DIGESTS, "caller", **one) == first
+    piece = run(installed, DIGESTS, "called", **pieces)
+    assert run(installed, DIGESTS, "called", "caller", **pieces).split() == [piece, first]
+    assert run(installed, DIGESTS, "caller", "called", **pieces).split() == [first, piece]
+
+
+def test_machine_code_follows_functions_that_were_inlined_from_another_file(installed):
+    before = run(installed, CALIBRATED)
+    source = installed / "zemosaic_engine" / "kernels" / "fused.py"
+    code = source.read_text(encoding="utf-8")
+    otherwise = "\n\n@jit_inline\ndef fma64(a, b, c):\n    return 2.0 * a * b + c\n"
+    source.write_text(code + otherwise, encoding="utf-8")
+    changed = run(installed, CALIBRATED)
+    source.write_text(code, encoding="utf-8")
+    assert changed != before == run(installed, CALIBRATED)
+
+
+def test_machine_code_of_other_sources_goes_once_nobody_uses_it(installed, tmp_path):
+    caches = tmp_path / "caches"
+    old, recent, other = (
+        caches / name for name in ("zemosaic-kernels-" + 16 * "0", "zemosaic-kernels-" + 16 * "1", "x")
+    )
+    for folder in (old, recent, other):
+        folder.mkdir(parents=True)
+    for folder in (old, other):
+        os.utime(folder, (0, 0))
+    run(installed, NUMBA_CACHE_DIR=str(caches))
+    assert not old.exists()
+    assert recent.exists()
+    assert other.exists()
+
+
+@pytest.mark.parametrize(("code", "broken", "reason"), [
+    ("from llvmlite import binding, ir", "import llvmlite.moved", "ModuleNotFoundError"),
+    ("context.make_array(kind)", "context.array_made_otherwise(kind)", "AttributeError"),
+    ('builder.fcmp_ordered("<", one, other)', 'builder.fcmp_ordered(">", one, other)', "they give other numbers"),
+    ("builder.load(address, align=4)", "address", "TypeError"),
+])  # fmt: skip
+def test_an_installation_in_which_vector_instructions_fail_goes_on_without_them(installed, code, broken, reason):
+    source = installed / "zemosaic_engine" / "kernels" / "simd_llvm.py"
+    text = source.read_text(encoding="utf-8")
+    assert code in text
+    source.write_text(text.replace(code, broken), encoding="utf-8")
+    first, later = run(installed, CHOICE).splitlines()
+    assert first.startswith(reason)
+    # Told to the run that finds it out, and to those that come later in the process.
+    assert "| Kernels run without vector instructions of their own" in first
+    assert first.endswith(later)
+
+
+def test_vector_instructions_are_used_here(installed):
+    if not simd_llvm.host_has_fma():
+        pytest.skip("no fused multiply-add on this processor")
+    assert run(installed, CHOICE).startswith("|")
+
+
+def test_no_kernel_lets_the_compiler_reorder_sums():
+    """What it makes of such a freedom depends on what else is in the module that it optimises."""
+    for path in sorted((ROOT / "zemosaic_engine" / "kernels").glob("*.py")):
+        code = path.read_text(encoding="utf-8")
+        assert "fastmath" not in code, path.name
+        assert "flags=" not in code, path.name

@@ -3,7 +3,6 @@
 import math
 import os
 import pickle
-import time
 from pathlib import Path
 
 import numpy as np
@@ -369,17 +368,6 @@ def test_hot_pixels_of_another_shape(tmp_path):
     info = read_sub_info(save(tmp_path / "a.fits", sky()))
     with pytest.raises(ValueError, match=r"\(3, 3\)"):
         load_frame(info, hot_pixels=np.zeros((3, 3), bool))
-
-
-def test_thousands_of_headers_take_seconds(tmp_path):
-    path = save(tmp_path / "a.fits", sky(shape=(500, 500)), BAYERPAT="RGGB", EXPTIME=10.0)
-    best = math.inf
-    for _ in range(5):
-        start = time.perf_counter()
-        for _ in range(20):
-            read_sub_info(path)
-        best = min(best, time.perf_counter() - start)
-    assert best / 20 < 0.003  # 2,000 in 6 s; measured 0.6 ms
 
 
 # --- real subs

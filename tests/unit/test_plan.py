@@ -12,14 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zemosaic_engine.errors import RunError, SettingsError, SubError
+from zemosaic_engine.subs.folder import read_subs, scan_folder
 from zemosaic_engine.subs.stack_plan import (
     PlanRow,
     find_stack_plan,
     is_grid_folder,
     read_stack_plan,
-    read_subs,
     rejected_path,
-    scan_folder,
     select_filter,
     write_rejected,
     write_stack_plan,
@@ -192,6 +191,59 @@ def test_useless_plans_say_why(folder, text, reason):
         read(folder, text)
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("file,order\na.fit,1\n\nb.fit,1e999\n", r"stack_plan\.csv, line 4: order is '1e999', which is too large"),
+        ("# x\nfile,exposure\na.fit,1e999\n", r"line 3: exposure is '1e999', which is too large"),
+        ("file,exposure\na.fit,1\nb.fit," + "x" * 200_000 + "\n", "line 3, is not a row of a table: field larger than"),
+        ("file,exposure\n" + "x" * 200_000 + ",1\n", "line 2, is not a row of a table"),
+    ],
+)
+def test_absurd_values_are_named_with_their_line(folder, text, reason):
+    with pytest.raises(SettingsError, match=reason) as caught:
+        read(folder, text)
+    assert len(str(caught.value)) < 400 + len(str(folder))
+
+
+@pytest.mark.parametrize("text", ["sep=;\nfile;filter\na.fit;0,5\n", "\ufeffSEP=|\nfile|filter\na.fit|0,5\n"])
+def test_the_line_that_excel_writes(folder, text):
+    plan = read(folder, text)
+    assert [(row.path.name, row.filter) for row in plan.rows] == [("a.fit", "0,5")]
+    assert plan.notes == []
+
+
+@pytest.mark.parametrize("mark", ["#", "# ", "##"])
+def test_a_header_that_begins_like_a_comment(folder, mark):
+    plan = read(folder, f"# made by a program\n{mark}file_path;filter\na.fit;LP\n# b.fit;LP\nb.fit;Ha\n")
+    assert [(row.path.name, row.filter) for row in plan.rows] == [("a.fit", "LP"), ("b.fit", "Ha")]
+    assert plan.notes == []
+
+
+def test_a_comment_is_no_header(folder):
+    assert [row.path.name for row in read(folder, "# my plan\nfile\na.fit\n").rows] == ["a.fit"]
+
+
+def test_accents_may_be_composed_in_any_way(tmp_path):
+    (tmp_path / "ne\u0301buleuse").mkdir()
+    (tmp_path / "ne\u0301buleuse" / "e\u0301toile.fit").write_bytes(b"")
+    plan = read(tmp_path, "file\nN\u00e9buleuse/\u00e9toile.fit\n")
+    assert [row.path.name for row in plan.rows] == ["e\u0301toile.fit"]
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [("Ha", "--filter Ha"), ("zd DECam k1038", '--filter "zd DECam k1038"'), ('a "b" $c', "--filter 'a \"b\" $c'")],
+)
+def test_the_hint_for_a_filter_can_be_pasted(name, option):
+    with pytest.raises(SettingsError) as caught:
+        select_filter(rows(name, name, "other"))
+    assert str(caught.value).endswith(f"for example {option}.")
+    import shlex
+
+    assert shlex.split(str(caught.value).split("for example ")[1][:-1]) == ["--filter", name]
+
+
 def test_absent_plan(folder):
     with pytest.raises(SettingsError, match=r"cannot be read: No such file"):
         read_stack_plan(folder / "none.csv")
@@ -274,14 +326,16 @@ def night(tmp_path):
 
 def test_scan_folder(night):
     looked = []
-    found = scan_folder(night, saturation_adu=5000.0, on_file=lambda done, total: looked.append((done, total)))
+    found = scan_folder(
+        night, recursive=False, saturation_adu=5000.0, on_file=lambda done, total: looked.append((done, total))
+    )
     infos, rejected = found.infos, found.rejected
     assert [info.path.name for info in infos] == ["z.fits.gz", "c.fit", "y.fits.fz", "b.FITS", "a.fts", "undated.fit"]
-    assert [error.path.name for error in rejected] == ["bad.fit"]
+    assert [error.path.name for error in rejected] == ["bad.fit", "folder.fit"]
     assert "text file" in rejected[0].reason
     assert [sub.path.name for sub in found.unsolved] == ["unsolved.fit"]
     assert "not plate-solved" in found.unsolved[0].reason
-    assert [error.path.name for error in found.without_unsolved().rejected] == ["bad.fit", "unsolved.fit"]
+    assert [error.path.name for error in found.without_unsolved().rejected] == ["bad.fit", "folder.fit", "unsolved.fit"]
     assert looked == [(n, 8) for n in range(1, 9)]
     assert {info.saturation_adu for info in infos} == {5000.0}
 
@@ -317,7 +371,7 @@ def test_the_plan_wins_over_the_header(night):
 
 
 def test_written_plans_can_be_read(night):
-    found = scan_folder(night).without_unsolved()
+    found = scan_folder(night, recursive=False).without_unsolved()
     infos, rejected = found.infos, found.rejected
     path = write_stack_plan(night / "stack_plan.csv", infos)
     plan = read_stack_plan(path)
@@ -336,7 +390,7 @@ def test_written_plans_can_be_read(night):
     assert other.name == "stack_plan_rejected.csv"
     with other.open(newline="") as file:
         listed = list(csv.DictReader(file))
-    assert [row["file_path"] for row in listed] == ["bad.fit", "unsolved.fit"]
+    assert [row["file_path"] for row in listed] == ["bad.fit", "folder.fit", "unsolved.fit"]
     assert "text file" in listed[0]["reason"]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from zemosaic_engine.canvas.coordinates import footprint_box
-from zemosaic_engine.canvas.pointings import group_by_pointing, lay_out_pointings
+from zemosaic_engine.canvas.pointings import group_by_pointing, pointing_tiles
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
 from zemosaic_engine.subs.frames import read_sub_info
 
@@ -65,7 +65,7 @@ def test_no_sub_is_farther_from_its_middle_than_the_radius(survey):
 
 def test_tiles_lie_around_their_own_subs(survey):
     infos, panel = survey
-    layouts = lay_out_pointings(infos, 0.3, 2.0, 400.0)
+    layouts = pointing_tiles(infos, 0.3, 2.0, 400.0)
     assert [layout.name for layout in layouts] == [f"tile_{n:04d}" for n in range(6)]
     assert len({layout.grid.wcs.wcs.crval.tobytes() for layout in layouts}) == 6
     for layout in layouts:

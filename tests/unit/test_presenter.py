@@ -57,7 +57,7 @@ def polled(presenter, until, seconds=300.0):
 
 # --- the pipe
 
-EMPTY = {key: [] for key in ("set_aside", "canvas_shape", "footprints", "tiles")}
+EMPTY = {key: [] for key in ("set_aside", "notes", "canvas_shape", "footprints", "tiles")}
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_presets_are_settings_files(tmp_path):
 def test_a_preset_with_wrong_settings_is_refused_and_named(tmp_path):
     presets = Presets(tmp_path)
     presets.save("old", {"no_such": 1})
-    with pytest.raises(SettingsError, match=r"old\.json has the unknown key"):
+    with pytest.raises(SettingsError, match=r"old\.json, line 2 has the unknown key"):
         presets.load("old")
 
 
@@ -303,6 +303,28 @@ def test_what_cannot_be_planned_is_told(survey, tmp_path):
     assert (found.subs, found.set_aside[0][0]) == (0, "a.fits")
     with pytest.raises(SettingsError, match="does not exist"):
         look_into(tmp_path / "no", GridSettings())
+
+
+def test_subs_that_are_still_to_be_solved_are_counted(survey, tmp_path):
+    for number, path in enumerate(sorted(survey.glob("*.fits"))[:6]):
+        with fits.open(path) as hdus:
+            if number % 2:
+                for keyword in ("CTYPE1", "CTYPE2"):
+                    del hdus[0].header[keyword]
+            hdus.writeto(tmp_path / path.name)
+    found = look_into(tmp_path, GridSettings())
+    assert (found.subs, found.unsolved, len(found.footprints), found.problem) == (6, 3, 3, "")
+    view = ViewState()
+    view.apply(found)
+    assert "Not plate-solved yet: 3. They are solved when the run starts." in wording.found_lines(
+        view, load_texts("en")
+    )
+    off = look_into(tmp_path, GridSettings(plate_solve="off"))
+    assert (off.subs, off.unsolved, len(off.set_aside)) == (3, 0, 3)
+    for path in sorted(tmp_path.glob("*.fits"))[::2]:
+        path.unlink()
+    found = look_into(tmp_path, GridSettings())
+    assert (found.subs, found.unsolved, found.canvas_shape, found.problem) == (3, 3, (), "")
 
 
 # --- the engine's process
@@ -518,8 +540,8 @@ def write_tile(folder, name, box, value):
     from zemosaic_engine.canvas.plan import WCS
     from zemosaic_engine.geometry import Box
     from zemosaic_engine.run.provenance import tile_cards
-    from zemosaic_engine.tiles.tile import TilePixels
     from zemosaic_engine.tiles.tile import write_tile as write
+    from zemosaic_engine.weighted_image import WeightedImage
 
     outer = Box(*box)
     wcs = WCS(naxis=2)
@@ -530,7 +552,7 @@ def write_tile(folder, name, box, value):
     shape = (*outer.shape, 3)
     rng = np.random.default_rng(1)
     pixels = (value + rng.normal(0, 1, shape)).astype(np.float32)
-    content = TilePixels(pixels, np.ones(shape, np.float32), np.full(shape, 5, np.uint16))
+    content = WeightedImage(pixels, np.ones(shape, np.float32), np.full(shape, 5, np.uint16))
     write(folder / "tiles" / f"{name}.fits", content, wcs, tile_cards(outer, outer))
 
 

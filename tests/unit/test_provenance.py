@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import warnings
 from pathlib import Path
 
@@ -10,13 +11,14 @@ from astropy.wcs import WCS
 
 from zemosaic_engine.clock import RunClock
 from zemosaic_engine.events import PhaseStarted
+from zemosaic_engine.fits.headers import HeaderCards
 from zemosaic_engine.geometry import Box
 from zemosaic_engine.run import provenance
 from zemosaic_engine.settings import GridSettings, setting_fields
-from zemosaic_engine.subs.frames import SubInfo
+from zemosaic_engine.subs.frames import Origin, SubInfo
 
 
-def info(exposure_s=10.0, date_obs="2025-03-26T21:20:46.5", filter="IRCUT", camera="Seestar S50"):
+def info(exposure_s=10.0, date_obs="2025-03-26T21:20:46.5", filter="IRCUT", camera="Seestar S50", origin=None):
     return SubInfo(
         Path("s.fits"),
         0,
@@ -32,6 +34,7 @@ def info(exposure_s=10.0, date_obs="2025-03-26T21:20:46.5", filter="IRCUT", came
         "",
         camera,
         date_obs,
+        origin=origin or Origin(),
     )
 
 
@@ -50,6 +53,7 @@ def test_totals_and_dates_of_the_subs(tmp_path):
     assert (header["NCOMBINE"], header["NTILES"]) == (3, 4)
     assert header["DATE-OBS"] == header["DATE-BEG"] == "2025-03-26T19:00:00.000"
     assert header["DATE-END"] == "2025-03-27T01:45:33.000"
+    assert header["DATE-AVG"] == "2025-03-26T22:02:06.500"
     assert (header["FILTER"], header["INSTRUME"], header["TIMESYS"]) == ("IRCUT", "Seestar S50", "UTC")
     assert header["CREATOR"].startswith("ZeMosaic 0.")
 
@@ -62,6 +66,23 @@ def test_what_no_sub_tells_is_absent_and_what_some_tell_is_counted(tmp_path):
     assert cards["EXPTIME"] == 10.0
     assert "1 unknown" in cards.comments["EXPTIME"]
     assert cards["DATE-END"] == "2025-03-26T21:20:56.500"
+
+
+def test_origin_of_the_subs(tmp_path):
+    """Focal length and pixel give the scale of the mosaic; a site is told only on demand, and rounded."""
+    told = Origin.of(
+        HeaderCards({"OBJECT": "M 94", "TELESCOP": "S50", "FOCALLEN": 250, "SITELAT": "+48 12 30", "SITELONG": -11.57})
+    )
+    assert (told.latitude_deg, told.longitude_deg) == (pytest.approx(48.2083, abs=1e-3), -11.57)
+    infos = [info(origin=told), info(), info(origin=Origin("M 101", focal_length_mm=248.0)), info(origin=told)]
+    header = written(provenance.mosaic_cards(infos, GridSettings(), tiles=1, pixel_scale_arcsec=2.4), tmp_path)
+    assert (header["OBJECT"], header["TELESCOP"], header["STACKCNT"]) == ("M 94", "S50", 4)
+    assert (header["LIVETIME"], header["ROWORDER"]) == (40.0, "BOTTOM-UP")
+    scale = math.degrees(math.atan(1e-3 * header["XPIXSZ"] / header["FOCALLEN"])) * 3600.0
+    assert scale == pytest.approx(2.4, rel=1e-5)
+    assert "SITELAT" not in header
+    cards = provenance.mosaic_cards(infos, GridSettings(site_cards="rounded"), tiles=1)
+    assert (cards["SITELAT"], cards["SITELONG"]) == (48.2, -11.6)
 
 
 def test_every_setting_is_in_the_history(tmp_path):

@@ -175,7 +175,8 @@ def test_messages_of_every_kind_are_found():
     for text in (
         "it is truncated: only {} % of its {} pixels are there",  # raised as it is
         "it has no celestial WCS: it was not plate-solved",  # returned by a function
-        "The folder {} holds no file named .fit, .fits, .fts (also with .gz behind) or .fz{}",  # of another module
+        "The folder {} holds no file named .fit, .fits, .fts (also with .gz behind), .fz, .tif, .xisf or like the "
+        "raw files of cameras{}",  # of another module
         "it shows {} stars where the usual sub shows {}: clouds, or no light at all",  # filled in later
         "its sky fits the other subs {} sigma worse than usual; raise sub_max_deviation to use it, or set it to 0",
     ):

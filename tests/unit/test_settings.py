@@ -114,3 +114,29 @@ def test_limits_reach_the_field_list():
     assert fields["grid_size_factor"].above == 0.05
     assert fields["grid_rgb_equalize"].kind == "bool"
     assert fields["winsor_limits"].kind == "pair"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("a.toml", 'filter = "x"\n"" = 1\n', r"a\.toml, line 2 has the unknown key ''"),
+        ("a.json", '{\n"": 1}', r"a\.json, line 2 has the unknown key ''"),
+        ("a.json", "[" * 100_000, "nested too deeply"),
+        ("a.toml", "a = " + "[" * 100_000, "nested too deeply"),
+        ("a.toml", "\nmax_canvas_mpx = 1e999\n", r"max_canvas_mpx in .*a\.toml, line 2 is inf but must be"),
+        ("a.json", '{"max_canvas_mpx": "N/A"}', r"max_canvas_mpx in .*a\.json, line 1 is 'N/A' but must be"),
+        ("a.toml", 'device = "' + "x" * 131_072 + '"\n', r"device in .*a\.toml, line 1 is 'x+\.\.\. but must be"),
+        ("a.toml", "x" * 131_072 + " = 1\n", r"line 1 has the unknown key 'x{60}'"),
+        ("a.toml", "threads = " + "9" * 4000 + "\n", r"threads in .*a\.toml, line 1 is 9+\.\.\. but must be"),
+        (
+            "a.json",
+            '{"threads": ' + '{"a":' * 900 + "1" + "}" * 901,
+            r"threads in .*a\.json, line 1 is .*\.\.\. but must",
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_named_with_its_line(tmp_path, name, text, reason):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(SettingsError, match=reason) as caught:
+        build_settings(load_settings_file(tmp_path / name), file_name=str(tmp_path / name))
+    assert len(str(caught.value)) < 500 + len(str(tmp_path))

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 
 from zemosaic_engine.errors import RunError, SettingsError
 from zemosaic_engine.events import PhaseStarted, Progress
+from zemosaic_engine.photometry.star_fit import fit_gaussians
 from zemosaic_engine.simulate import survey as survey_module
 from zemosaic_engine.simulate.scene import Nebula, Scene, make_nebula, make_stars, pixel_scale_arcsec, tangent_plane
-from zemosaic_engine.simulate.star_fit import fit_gaussians
 from zemosaic_engine.simulate.survey import (
     PRESETS,
     SurveySpec,

@@ -7,22 +7,29 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
+from tests.bare_run import bare_run
 from zemosaic_engine.canvas.plan import CanvasPlan
-from zemosaic_engine.events import CancelToken, LogLine, Teller
+from zemosaic_engine.events import LogLine, Reporter
 from zemosaic_engine.geometry import Box
 from zemosaic_engine.mosaic.assemble import assemble
 from zemosaic_engine.settings import GridSettings
-from zemosaic_engine.tiles.match import match_tiles, rank_tiles, tell_metrics
+from zemosaic_engine.tiles.match import match_tiles, rank_tiles, report_metrics
 from zemosaic_engine.tiles.overlaps import find_overlaps, read_overlap
-from zemosaic_engine.tiles.tile import Tile, TileHealth, TilePixels, examine, write_tile
+from zemosaic_engine.tiles.tile import Tile, TileHealth, TileSet, examine, write_tile
+from zemosaic_engine.weighted_image import WeightedImage
 
 PHASES = (("matching", 1.0),)
 TILES = GridSettings(photometry="tiles")
 
 
-def teller():
+def reporter():
     events = []
-    return Teller(events.append, PHASES), events
+    return Reporter(events.append, PHASES), events
+
+
+def matched(tiles, settings=TILES):
+    events = []
+    return match_tiles(bare_run(settings, events), TileSet(tiles)), events
 
 
 def text_of(events):
@@ -39,7 +46,7 @@ def tile_of(name, state):
 
 
 def test_the_reference_is_the_healthiest_tile_and_reasons_are_told():
-    tell, events = teller()
+    report, events = reporter()
     tiles = [
         tile_of("empty", health(coverage=0.0)),
         tile_of("flat", health(dynamic_range=0.0)),
@@ -47,7 +54,7 @@ def test_the_reference_is_the_healthiest_tile_and_reasons_are_told():
         tile_of("noisy", health(noise=20.0)),
         tile_of("good", health()),
     ]
-    assert rank_tiles(tiles, tell) == [4, 2, 3, 0, 1]
+    assert rank_tiles(tiles, report) == [4, 2, 3, 0, 1]
     said = text_of(events)
     assert "WARN [GRID] empty cannot be the reference: no valid pixels" in said
     assert "flat cannot be the reference: no dynamic range" in said
@@ -55,8 +62,8 @@ def test_the_reference_is_the_healthiest_tile_and_reasons_are_told():
 
 
 def test_without_a_healthy_tile_the_first_is_taken_loudly():
-    tell, events = teller()
-    assert rank_tiles([tile_of("a", health(coverage=0.0)), tile_of("b", health(coverage=0.0))], tell) == [0, 1]
+    report, events = reporter()
+    assert rank_tiles([tile_of("a", health(coverage=0.0)), tile_of("b", health(coverage=0.0))], report) == [0, 1]
     assert "WARN [GRID] No tile is healthy enough" in text_of(events)
 
 
@@ -95,7 +102,7 @@ def pair(tmp_path):
             coverage = np.isfinite(pixels).astype(np.uint16)
             path = tmp_path / f"tile_{number:04d}.fits"
             wcs = wcs_at(outer.x0, outer.y0)
-            write_tile(path, TilePixels(pixels, coverage.astype(np.float32), coverage), wcs, fits.Header())
+            write_tile(path, WeightedImage(pixels, coverage.astype(np.float32), coverage), wcs, fits.Header())
             tiles.append(Tile(path.stem, path, wcs, outer, inner, True, examine(pixels)))
         return tiles
 
@@ -104,35 +111,33 @@ def pair(tmp_path):
 
 def test_gain_offset_and_plane_come_back_and_the_figures_are_those_of_the_pixels(pair):
     tiles = pair()
-    tell, events = teller()
-    scaling, seams = match_tiles(tiles, TILES, tell, CancelToken())
+    match, events = matched(tiles)
+    scaling, seams = match.scaling, match
     other = 1 if scaling.gain[0, 0] == 1.0 else 0
     assert scaling.gain[other, 0] == pytest.approx(1.25 if other else 0.8, rel=0.01)
     assert abs(seams.before[0].sigma[0]) > 5
     assert abs(seams.after[0].sigma[0]) < 0.2
     slope_difference = scaling.plane[1, 0, 2] - scaling.plane[0, 0, 2] * 1.25 ** (1 - other)
     assert slope_difference == pytest.approx(6.0 * (1 if other else 0.8), abs=1.0)
-    metrics = tell_metrics(tiles, scaling, seams, tell)
+    metrics = report_metrics(tiles, match, Reporter(events.append))
     assert metrics["inter_tile_stddev_after_L"] < 0.1 * metrics["inter_tile_stddev_before_L"]
     assert "Inter-tile median stddev (channel L)" in text_of(events)
 
 
 def test_gradients_can_be_left_alone(pair):
-    tell, _ = teller()
-    scaling, _ = match_tiles(pair(), GridSettings(photometry="tiles", tile_gradients=False), tell, CancelToken())
-    assert not scaling.plane.any()
+    match, _ = matched(pair(), GridSettings(photometry="tiles", tile_gradients=False))
+    assert not match.scaling.plane.any()
 
 
 def test_inactive_scaling_is_said_loudly(pair):
-    tell, events = teller()
-    scaling, seams = match_tiles(pair(spoil=True), TILES, tell, CancelToken())
-    assert scaling.neutral
+    match, events = matched(pair(spoil=True))
+    assert match.scaling.neutral
     said = text_of(events)
     assert "WARN [GRID] TILE SCALING WAS INACTIVE" in said
     assert "WARN [GRID] No chain of overlaps ties tile_" in said
     assert "no valid pixels, scaling disabled" in said
-    assert np.isnan(seams.after[0].step_adu).all()
-    metrics = tell_metrics(pair(spoil=True), scaling, seams, tell)
+    assert np.isnan(match.after[0].step_adu).all()
+    metrics = report_metrics(pair(spoil=True), match, Reporter(events.append))
     assert np.isnan(metrics["seam_step_sigma_after_L"])
 
 
@@ -141,8 +146,8 @@ def test_tiles_on_other_grids_are_compared_by_their_wcs(pair, tmp_path):
         Tile(t.name, t.path, t.wcs, Box(0, *t.outer.shape[:1], 0, t.outer.width), Box(0, 120, 0, 130), False, t.health)
         for t in pair()
     ]
-    tell, _ = teller()
-    scaling, seams = match_tiles(tiles, TILES, tell, CancelToken())
+    seams, _ = matched(tiles)
+    scaling = seams.scaling
     assert seams.overlaps[0].box.width == pytest.approx(60, abs=3)
     assert max(scaling.gain.max(), 1 / scaling.gain.min()) == pytest.approx(1.25, rel=0.01)
     assert abs(seams.after[0].sigma[0]) < 0.2
@@ -170,11 +175,8 @@ def test_the_mask_stays_two_pixels_inside_the_coverage_of_both(pair):
 def test_the_assembled_mosaic_has_the_planes_that_were_solved(pair):
     """Both tiles land on one scene: the strip that both own shows no trace of the planted plane."""
     tiles = pair()
-    tell, _ = teller()
-    settings = TILES
-    scaling, _ = match_tiles(tiles, settings, tell, CancelToken())
-    plan = CanvasPlan(wcs_at(0, 0), (120, 200), 3.6)
-    mosaic = assemble(tiles, scaling, plan, settings, tell, CancelToken()).pixels[..., 0]
+    run = bare_run(TILES, [], canvas=CanvasPlan(wcs_at(0, 0), (120, 200), 3.6))
+    mosaic = assemble(run, TileSet(tiles), match_tiles(run, TileSet(tiles)).scaling).pixels[..., 0]
     top, bottom = np.median(mosaic[:30, 140:]), np.median(mosaic[-30:, 140:])
     left_top, left_bottom = np.median(mosaic[:30, :60]), np.median(mosaic[-30:, :60])
     assert (top - left_top) - (bottom - left_bottom) == pytest.approx(0.0, abs=2.5)  # 9 if left, 18 if doubled

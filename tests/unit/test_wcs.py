@@ -11,7 +11,7 @@ from astropy.wcs import WCS
 from zemosaic_engine.canvas.coordinates import footprint_polygon, pixel_to_sky, sky_to_pixel
 from zemosaic_engine.canvas.footprints import footprint_of
 from zemosaic_engine.canvas.plan import plan_canvas, split_by_agreement
-from zemosaic_engine.canvas.tile_layout import lay_out_tiles
+from zemosaic_engine.canvas.tile_layout import grid_tiles
 from zemosaic_engine.errors import RunError
 from zemosaic_engine.subs.frames import SubInfo
 
@@ -120,7 +120,7 @@ def test_tiles_know_the_subs_that_touch_them():
     ]
     canvas = plan_canvas(infos, 0.0, 100.0)
     footprints = [footprint_of(info, canvas) for info in infos]
-    tiles = lay_out_tiles(infos, footprints, canvas, 0.5, 20.0)
+    tiles = grid_tiles(infos, footprints, canvas, 0.5, 20.0)
     for number, info in enumerate(infos):
         grid_y, grid_x = np.mgrid[0 : canvas.shape[0] : 3, 0 : canvas.shape[1] : 3]
         x, y = sky_to_pixel(

@@ -85,7 +85,7 @@ def test_a_run_leaves_log_table_picture_and_report(folders):
     assert [phase["name"] for phase in report["phases"]] == names
     assert sum(phase["seconds"] for phase in report["phases"]) <= report["seconds"] + 1e-6
     assert all(Path(path).is_file() for path in report["files"].values())
-    expected = {"mosaic", "coverage", "picture", "subs", "tile_photometry", "seams", "rejected", "log"}
+    expected = {"mosaic", "coverage", "processing", "picture", "subs", "tile_photometry", "seams", "rejected", "log"}
     assert set(report["files"]) == expected
     assert any(name.startswith("seam") for name in report["metrics"])
 
@@ -102,7 +102,7 @@ def test_while_it_runs_the_report_names_what_is_written(folders):
     tiles(folders, look, threads=2)
     at_work = [report for report in told if report["outcome"] == "running"]
     assert set(at_work[0]["files"]) <= {"log", "subs"}
-    assert {"log", "subs", "seams", "tile_photometry", "mosaic", "coverage"} == set(at_work[-1]["files"])
+    assert {"log", "subs", "seams", "tile_photometry", "mosaic", "coverage", "processing"} == set(at_work[-1]["files"])
     assert at_work[-1]["phases"][-1]["name"] == "GRID: final save"  # the last that came to its end
 
 
@@ -239,8 +239,9 @@ def test_a_folder_without_subs_is_taken_for_the_wrong_one(tmp_path):
         run_grid(tmp_path / "in", tmp_path / "out", SETTINGS, lambda event: None, CancelToken())
     (tmp_path / "in" / "lights").mkdir()
     write_image(tmp_path / "in" / "lights" / "a.fits")
+    here = SETTINGS.model_copy(update={"recursive": False})
     with pytest.raises(SettingsError, match="its folder lights does"):
-        run_grid(tmp_path / "in", tmp_path / "out", SETTINGS, lambda event: None, CancelToken())
+        run_grid(tmp_path / "in", tmp_path / "out", here, lambda event: None, CancelToken())
     assert not (tmp_path / "out").exists()
 
 

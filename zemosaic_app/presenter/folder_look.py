@@ -14,11 +14,15 @@ from astropy.wcs import WCS
 from zemosaic_engine.canvas.coordinates import footprint_polygon
 from zemosaic_engine.canvas.footprints import footprint_of
 from zemosaic_engine.canvas.plan import CanvasPlan, plan_canvas, split_by_agreement
-from zemosaic_engine.canvas.pointings import lay_out_pointings
-from zemosaic_engine.canvas.tile_layout import TileLayout, lay_out_tiles
+from zemosaic_engine.canvas.pointings import pointing_tiles
+from zemosaic_engine.canvas.tile_layout import TileLayout, grid_tiles
 from zemosaic_engine.errors import RunError, SettingsError, ZeMosaicError
+from zemosaic_engine.names import shown_name
+from zemosaic_engine.run.request import no_usable_sub
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.subs import stack_plan
+from zemosaic_engine.subs.finding import Search, find_subs, nothing_found
+from zemosaic_engine.subs.folder import FoundSubs
 from zemosaic_engine.subs.frames import SubInfo
 from zemosaic_worker import recognise_mode
 
@@ -50,35 +54,47 @@ def look_into(
     """
     if not folder.is_dir():
         raise SettingsError(f"The input folder {folder} does not exist.")
-    found = _read_headers(folder, settings, on_file).without_unsolved()
-    infos, rejected = found.infos, found.rejected
+    search = Search(settings.recursive, settings.saturation_adu)
+    found = find_subs(folder, search, on_file)
+    if not found.infos and not found.unsolved and not found.rejected:
+        problem = nothing_found(folder, found, recursive=settings.recursive)
+        return FolderContents(
+            str(folder), recognise_mode(folder), beside=_beside(found), notes=list(found.notes), problem=problem
+        )
+    if settings.plate_solve == "off":
+        found = found.without_unsolved()
+    subs = found.subs
     contents = FolderContents(
         str(folder),
         recognise_mode(folder),
-        len(infos),
-        _counted(info.filter for info in infos),
-        _counted(info.session for info in infos),
-        _counted(info.camera for info in infos),
-        math.fsum(info.exposure_s for info in infos if math.isfinite(info.exposure_s)),
-        [(error.path.name, error.reason) for error in rejected],
+        len(subs),
+        _counted(sub.filter for sub in subs),
+        _counted(sub.session for sub in subs),
+        _counted(sub.camera for sub in subs),
+        math.fsum(sub.exposure_s for sub in subs if math.isfinite(sub.exposure_s)),
+        [(_name_in(folder, error.path), error.reason) for error in found.rejected],
+        unsolved=len(found.unsolved),
+        beside=_beside(found),
+        notes=list(found.notes),
     )
-    if not infos:
-        return replace(contents, problem=stack_plan.no_sub_text(folder) if not rejected else "No file can be used.")
+    if not subs:
+        return replace(contents, problem=no_usable_sub(found.rejected))
     try:
-        return _with_plan(contents, infos, settings, mode or contents.mode)
+        chosen = stack_plan.select_filter(subs, settings.filter)
+        solved = [sub for sub in chosen if isinstance(sub, SubInfo)]
+        return _with_plan(contents, solved, settings, mode or contents.mode) if solved else contents
     except ZeMosaicError as error:  # a filter has to be chosen, the canvas is too large ...: for people to mend
         return replace(contents, problem=str(error))
 
 
-def _read_headers(
-    folder: Path, settings: GridSettings, on_file: Callable[[int, int], None] | None
-) -> stack_plan.FoundSubs:
-    found = stack_plan.find_stack_plan(folder)
-    if found is None:
-        return stack_plan.scan_folder(folder, saturation_adu=settings.saturation_adu, on_file=on_file)
-    plan = stack_plan.read_stack_plan(found)
-    subs = stack_plan.read_subs(plan.rows, saturation_adu=settings.saturation_adu, on_file=on_file)
-    return replace(subs, rejected=[*plan.missing, *subs.rejected])
+def _beside(found: FoundSubs) -> dict[str, int]:
+    """How many files there are of each role but lights."""
+    return {str(role): count for role, count in found.count_by_role().items()}
+
+
+def _name_in(folder: Path, path: Path) -> str:
+    """The name of a file as seen from the folder, with bytes that are no text escaped."""
+    return shown_name(path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path)
 
 
 def _counted(names: object) -> dict[str, int]:
@@ -86,14 +102,16 @@ def _counted(names: object) -> dict[str, int]:
 
 
 def _with_plan(contents: FolderContents, infos: Sequence[SubInfo], settings: GridSettings, mode: str) -> FolderContents:
-    chosen = stack_plan.select_filter(infos, settings.filter)
-    kept, odd = split_by_agreement(chosen, settings.max_gap_fov)
+    kept, odd = split_by_agreement(infos, settings.max_gap_fov)
     if not kept:
         raise RunError("No usable sub: their headers contradict each other.")
     canvas = plan_canvas(kept, settings.pixel_scale_arcsec, settings.max_canvas_mpx)
     return replace(
         contents,
-        set_aside=[*contents.set_aside, *((error.path.name, error.reason) for error in odd)],
+        set_aside=[
+            *contents.set_aside,
+            *((_name_in(Path(contents.folder), error.path), error.reason) for error in odd),
+        ],
         canvas_shape=canvas.shape,
         canvas_header=canvas.wcs.to_header(relax=True).tostring(),
         pixel_scale_arcsec=canvas.pixel_scale_arcsec,
@@ -104,11 +122,9 @@ def _with_plan(contents: FolderContents, infos: Sequence[SubInfo], settings: Gri
 
 def _layouts(infos: Sequence[SubInfo], canvas: CanvasPlan, settings: GridSettings, mode: str) -> Sequence[TileLayout]:
     if mode == "classic":
-        return lay_out_pointings(
-            infos, settings.pointing_radius_fov, canvas.pixel_scale_arcsec, settings.max_canvas_mpx
-        )
+        return pointing_tiles(infos, settings.pointing_radius_fov, canvas.pixel_scale_arcsec, settings.max_canvas_mpx)
     footprints = [footprint_of(info, canvas) for info in infos]
-    return lay_out_tiles(infos, footprints, canvas, settings.grid_size_factor, settings.batch_overlap_pct)
+    return grid_tiles(infos, footprints, canvas, settings.grid_size_factor, settings.batch_overlap_pct)
 
 
 def _corners(info: SubInfo, canvas: CanvasPlan) -> list[list[float]]:

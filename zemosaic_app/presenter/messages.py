@@ -54,7 +54,13 @@ class FolderContents:
     exposure_s : float
         Total exposure, as far as the headers tell.
     set_aside : sequence of (name, reason)
-        Files that cannot be used.
+        Files that cannot be used; names as seen from the folder.
+    unsolved : int
+        How many of the subs have no plate solution yet; those are not in the map.
+    beside : mapping of str to int
+        Number of files of each role but lights: darks, stacks, pictures ...
+    notes : sequence of str
+        What a person should know of the folder, one sentence each.
     problem : str
         Why no canvas could be planned; empty if there is one.
     canvas_shape : sequence of int
@@ -76,6 +82,9 @@ class FolderContents:
     cameras: Mapping[str, int] = field(default_factory=dict)
     exposure_s: float = 0.0
     set_aside: Sequence[tuple[str, str]] = ()
+    unsolved: int = 0
+    beside: Mapping[str, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()
     problem: str = ""
     canvas_shape: Sequence[int] = ()
     canvas_header: str = ""

@@ -30,12 +30,18 @@ def found_lines(view: ViewState, texts: Texts) -> list[str]:
             ("found.cameras", contents.cameras),
         ):
             lines.append(texts.listed(key, _counted(counts, texts)))
+    if contents.unsolved:
+        lines.append(texts("found.unsolved", n=contents.unsolved))
+    if contents.beside:
+        roles = {texts(f"role.{role}"): count for role, count in contents.beside.items()}
+        lines.append(texts.listed("found.beside", _counted(roles, texts)))
     if contents.canvas_shape:
         height, width = contents.canvas_shape
         lines.append(texts("found.canvas", width=width, height=height, scale=f"{contents.pixel_scale_arcsec:.2f}"))
         lines.append(texts("found.tiles", n=len(contents.tiles)))
     if set_aside(view):
         lines.append(texts("found.set_aside", n=len(set_aside(view))))
+    lines += [texts.sentence(note) for note in contents.notes]
     if contents.problem:
         lines.append(texts.sentence(contents.problem))
     return lines

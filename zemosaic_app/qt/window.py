@@ -67,9 +67,9 @@ class Window(QMainWindow):
             self.restoreGeometry(QByteArray.fromHex(remembered.encode("ascii", "ignore")))
         self._use_scheme(presenter.remembered.get("scheme") or "system")
         self.build()
-        self._timer = QTimer(self)
-        self._timer.timeout.connect(self._poll)
-        self._timer.start(_POLL_MS)
+        self.timer = QTimer(self)
+        self.timer.timeout.connect(self._poll)
+        self.timer.start(_POLL_MS)
 
     # --- building
 
@@ -96,10 +96,10 @@ class Window(QMainWindow):
         self.settings = SettingsPanel(self.presenter)
         self.settings.setMinimumWidth(330)
         self.settings.checked.connect(self._show_headline)
-        self.settings.preset_chosen.connect(self._load_preset)
-        self.settings.preset_saved.connect(self._save_preset)
-        self.settings.preset_deleted.connect(self._delete_preset)
-        self.settings.reset.connect(lambda: self._use({}))
+        self.settings.preset_chosen.connect(self.load_preset)
+        self.settings.preset_saved.connect(self.save_preset)
+        self.settings.preset_deleted.connect(self.delete_preset)
+        self.settings.reset.connect(lambda: self.use_settings({}))
         self.tabs = QTabWidget()
         self.folder, self.mosaic = FolderPanel(self.presenter), MosaicPanel(self.presenter)
         self.log, self.metrics = LogPanel(self.presenter), MetricsPanel(self.presenter)
@@ -107,7 +107,7 @@ class Window(QMainWindow):
         self.summary.opened.connect(self._open)
         for name in TABS:
             self.tabs.addTab(getattr(self, name), texts(f"tab.{name}"))
-        self._turn_to(TABS.index(arrangement.tab))
+        self.turn_to(TABS.index(arrangement.tab))
         parts.addWidget(self.settings)
         parts.addWidget(self.tabs)
         parts.setStretchFactor(1, 1)
@@ -124,7 +124,7 @@ class Window(QMainWindow):
         for row, (name, choose) in enumerate((("input", self.choose_input), ("output", self.choose_output))):
             entry = QLineEdit(str(getattr(presenter, name) or ""))
             entry.setPlaceholderText(texts(f"folders.choose_{name}"))
-            entry.editingFinished.connect(lambda name=name: self._folder_entered(name))
+            entry.editingFinished.connect(lambda name=name: self.folder_entered(name))
             label = QLabel(texts(f"folders.{name}"))
             label.setBuddy(entry)
             button = QPushButton(texts("folders.browse"))
@@ -139,11 +139,11 @@ class Window(QMainWindow):
         self.mode.setCurrentIndex(MODES.index(presenter.mode))
         self.mode.setToolTip(texts("folders.mode_help"))
         self.mode.setAccessibleName(texts("folders.mode"))
-        self.mode.activated.connect(self._choose_mode)
+        self.mode.activated.connect(self.choose_mode)
         self.fresh = QCheckBox(texts("folders.fresh"))
         self.fresh.setToolTip(texts("folders.fresh_help"))
         self.fresh.setChecked(presenter.fresh)
-        self.fresh.toggled.connect(self._choose_fresh)
+        self.fresh.toggled.connect(self.choose_fresh)
         grid.addWidget(self.mode, 0, 3)
         grid.addWidget(self.fresh, 1, 3)
         grid.setColumnStretch(1, 1)
@@ -192,19 +192,19 @@ class Window(QMainWindow):
             self._add_action(
                 view,
                 f"tab.{name}",
-                partial(self._turn_to, number),
+                partial(self.turn_to, number),
                 f"Ctrl+{number + 1}",
             )
         view.addSeparator()
         themes = view.addMenu(texts("window.theme"))
         chosen = self.presenter.remembered.get("scheme") or "system"
         self._add_choices(
-            themes, {name: texts(f"window.theme_{name}") for name in _SCHEMES}, chosen, self._choose_scheme
+            themes, {name: texts(f"window.theme_{name}") for name in _SCHEMES}, chosen, self.choose_scheme
         )
         languages = view.addMenu(texts("window.language"))
-        self._add_choices(languages, LANGUAGES, texts.language, self._choose_language)
+        self._add_choices(languages, LANGUAGES, texts.language, self.choose_language)
         help_menu = menus.addMenu(texts("window.help"))
-        self._add_action(help_menu, "window.about", self._about)
+        self._add_action(help_menu, "window.about", self.about)
 
     def _add_action(self, menu: QMenu, key: str, act: Callable[..., object], shortcut: object = None) -> None:
         action = QAction(self.presenter.texts(key), menu)
@@ -238,7 +238,8 @@ class Window(QMainWindow):
 
     # --- what a person does
 
-    def _turn_to(self, number: int, _: bool = False) -> None:
+    def turn_to(self, number: int, _: bool = False) -> None:
+        """Show another tab."""
         self.tabs.setCurrentIndex(number)
 
     def choose_input(self) -> None:
@@ -252,7 +253,7 @@ class Window(QMainWindow):
         chosen = QFileDialog.getExistingDirectory(self, self.presenter.texts("folders.choose_output"))
         if chosen:
             self.paths["output"].setText(chosen)
-            self._folder_entered("output")
+            self.folder_entered("output")
 
     def take_input(self, folder: Path) -> None:
         """Use a folder of subs."""
@@ -265,9 +266,10 @@ class Window(QMainWindow):
     def _take_folders(self) -> None:
         """Take folders that were typed and not yet confirmed."""
         for name in ("input", "output"):
-            self._folder_entered(name)
+            self.folder_entered(name)
 
-    def _folder_entered(self, name: str) -> None:
+    def folder_entered(self, name: str) -> None:
+        """Use the folder that was typed or chosen."""
         text = self.paths[name].text().strip()
         if not text or Path(text) == getattr(self.presenter, name):
             return
@@ -287,42 +289,50 @@ class Window(QMainWindow):
             self.take_input(paths[0] if paths[0].is_dir() else paths[0].parent)
             event.acceptProposedAction()
 
-    def _choose_mode(self, number: int) -> None:
+    def choose_mode(self, number: int) -> None:
+        """Choose the mode of the next run."""
         self.presenter.choose_mode(MODES[number])
         self.build()
 
-    def _choose_fresh(self, fresh: bool) -> None:
+    def choose_fresh(self, fresh: bool) -> None:
+        """Choose whether the next run starts over."""
         self.presenter.fresh = fresh
         self._draw(Changed(state=True))
 
-    def _choose_language(self, code: str) -> None:
+    def choose_language(self, code: str) -> None:
+        """Build the window again in another language."""
         self.presenter.choose_language(code)
         self.build()
 
-    def _choose_scheme(self, name: str) -> None:
+    def choose_scheme(self, name: str) -> None:
+        """Use another colour scheme from now on."""
         self.presenter.remembered.keep(scheme=name)
         self._use_scheme(name)
 
-    def _load_preset(self, name: str) -> None:
+    def load_preset(self, name: str) -> None:
+        """Use the settings of a preset."""
         if self._tried(lambda: self.presenter.use_settings(self.presenter.presets.load(name))):
             self.presenter.arrangement.preset = name
             self.build()
 
-    def _save_preset(self) -> None:
+    def save_preset(self) -> None:
+        """Ask for a name and save the settings as a preset."""
         texts = self.presenter.texts
         name, is_given = self.ask_text(texts("preset.title"), texts("preset.ask_name"))
         if is_given and self._tried(lambda: self.presenter.presets.save(name, self.presenter.form.changed())):
             self.presenter.arrangement.preset = name.strip()
             self.build()
 
-    def _delete_preset(self, name: str) -> None:
+    def delete_preset(self, name: str) -> None:
+        """Ask for confirmation and delete a preset."""
         texts = self.presenter.texts
         question = texts("preset.ask_delete", name=name)
         if self.ask(texts("preset.title"), question, texts("preset.yes_delete"), texts("preset.cancel")):
             self.presenter.presets.delete(name)
             self.build()
 
-    def _use(self, values: dict[str, object]) -> None:
+    def use_settings(self, values: dict[str, object]) -> None:
+        """Use these settings."""
         self.presenter.use_settings(values)
         self.presenter.arrangement.preset = ""
         self.build()
@@ -355,7 +365,7 @@ class Window(QMainWindow):
         ):
             event.ignore()
             return
-        self._timer.stop()
+        self.timer.stop()
         geometry = bytes(self.saveGeometry().toHex().data()).decode("ascii")
         with contextlib.suppress(ZeMosaicError):  # a full disk does not keep a window open
             self.presenter.remembered.keep(qt_geometry=geometry)
@@ -387,7 +397,8 @@ class Window(QMainWindow):
         if path is not None:
             self._tried(lambda: summary.open_with_system(path))
 
-    def _about(self) -> None:
+    def about(self) -> None:
+        """Show the version of the program."""
         texts = self.presenter.texts
         self._say(texts("window.about"), texts("window.about_text", version=__version__))
 

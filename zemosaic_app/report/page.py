@@ -14,6 +14,7 @@ from markupsafe import Markup
 import zemosaic_utils
 from zemosaic_engine import __version__
 from zemosaic_engine.fits.writer import atomic_path
+from zemosaic_engine.names import shown_name
 
 from . import sky
 from .facts import Absent, Facts, read_facts
@@ -63,7 +64,7 @@ def write_report(folder: Path) -> Path:
     html = render(read_facts(folder))
     path = folder / PAGE_NAME
     with atomic_path(path) as temporary:
-        temporary.write_bytes(html.encode("utf-8", "backslashreplace"))
+        temporary.write_bytes(shown_name(html).encode("utf-8"))
     return path
 
 

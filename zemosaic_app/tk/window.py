@@ -83,10 +83,10 @@ class TkWindow:
         self.presets = PresetRow(
             left,
             self.presenter,
-            on_load=self._load_preset,
-            on_save=self._save_preset,
-            on_delete=self._delete_preset,
-            on_reset=lambda: self._use({}),
+            on_load=self.load_preset,
+            on_save=self.save_preset,
+            on_delete=self.delete_preset,
+            on_reset=lambda: self.use_settings({}),
         )
         self.presets.pack(fill="x")
         self.form = SettingsForm(left, self.presenter, self._show_headline)
@@ -100,7 +100,7 @@ class TkWindow:
         self.summary = SummaryPanel(self.tabs, self.presenter, self._open)
         for name in TABS:
             self.tabs.add(getattr(self, name), text=texts(f"tab.{name}"))
-        self._turn_to(TABS.index(arrangement.tab))
+        self.turn_to(TABS.index(arrangement.tab))
         self._draw(Changed(state=True))
         gc.collect()  # what was there before, here: a thread of the presenter must not delete variables of Tk
 
@@ -131,13 +131,13 @@ class TkWindow:
             else:
                 file.add_command(label=texts(key), command=act, accelerator=shortcut)
         for number, name in enumerate(TABS):
-            turn = partial(self._turn_to, number)
+            turn = partial(self.turn_to, number)
             view.add_command(label=texts(f"tab.{name}"), command=turn, accelerator=f"Ctrl+{number + 1}")
         view.add_separator()
         schemes = {name: texts(f"window.theme_{name}") for name in SCHEMES}
-        self._add_choices(view, texts("window.theme"), schemes, self._scheme, self._choose_scheme)
-        self._add_choices(view, texts("window.language"), LANGUAGES, texts.language, self._choose_language)
-        menus["help"].add_command(label=texts("window.about"), command=self._about)
+        self._add_choices(view, texts("window.theme"), schemes, self._scheme, self.choose_scheme)
+        self._add_choices(view, texts("window.language"), LANGUAGES, texts.language, self.choose_language)
+        menus["help"].add_command(label=texts("window.about"), command=self.about)
         self.root.configure(menu=bar)
 
     def _add_choices(
@@ -157,7 +157,7 @@ class TkWindow:
             ("<Control-p>", self.pause),
             ("<Control-period>", self.cancel),
             ("<Control-q>", self.close),
-            *((f"<Control-Key-{number + 1}>", partial(self._turn_to, number)) for number in range(len(TABS))),
+            *((f"<Control-Key-{number + 1}>", partial(self.turn_to, number)) for number in range(len(TABS))),
         )
         for key, act in keys:
             self.root.bind(key, without_event(act))
@@ -174,16 +174,16 @@ class TkWindow:
             entry = ttk.Entry(box, textvariable=self.paths[name])
             entry.grid(row=row, column=1, sticky="ew", padx=PAD, pady=2)
             for event in ("<Return>", "<FocusOut>"):
-                entry.bind(event, without_event(partial(self._folder_entered, name)))
+                entry.bind(event, without_event(partial(self.folder_entered, name)))
             self.hints.append(Hint(entry, texts(f"folders.choose_{name}")))
             ttk.Button(box, text=texts("folders.browse"), command=choose).grid(row=row, column=2)
         self.mode = ttk.Combobox(box, state="readonly", width=14, values=[texts(f"folders.mode_{m}") for m in MODES])
         self.mode.current(MODES.index(presenter.mode))
-        self.mode.bind("<<ComboboxSelected>>", lambda _: self._choose_mode())
+        self.mode.bind("<<ComboboxSelected>>", lambda _: self.choose_mode())
         ignore_wheel(self.mode)
         self.mode.grid(row=0, column=3, padx=(2 * PAD, 0))
         self.fresh = tk.BooleanVar(box, presenter.fresh)
-        tick = ttk.Checkbutton(box, text=texts("folders.fresh"), variable=self.fresh, command=self._choose_fresh)
+        tick = ttk.Checkbutton(box, text=texts("folders.fresh"), variable=self.fresh, command=self.choose_fresh)
         tick.grid(row=1, column=3, padx=(2 * PAD, 0), sticky="w")
         self.hints += [Hint(self.mode, texts("folders.mode_help")), Hint(tick, texts("folders.fresh_help"))]
 
@@ -206,7 +206,8 @@ class TkWindow:
 
     # --- what a person does
 
-    def _turn_to(self, number: int) -> None:
+    def turn_to(self, number: int) -> None:
+        """Show another tab."""
         self.tabs.select(number)
 
     def choose_input(self) -> None:
@@ -220,22 +221,23 @@ class TkWindow:
         chosen = filedialog.askdirectory(title=self.presenter.texts("folders.choose_output"))
         if chosen:
             self.paths["output"].set(chosen)
-            self._folder_entered("output")
+            self.folder_entered("output")
 
     def take_input(self, folder: Path) -> None:
         """Use a folder of subs."""
         self.presenter.choose_input(folder)
         self.paths["input"].set(str(folder))
         self.paths["output"].set(str(self.presenter.output))
-        self._turn_to(TABS.index("folder"))
+        self.turn_to(TABS.index("folder"))
         self._draw(replace(ANOTHER_RUN, contents=True))
 
     def _take_folders(self) -> None:
         """Take folders that were typed and not yet confirmed."""
         for name in ("input", "output"):
-            self._folder_entered(name)
+            self.folder_entered(name)
 
-    def _folder_entered(self, name: str) -> None:
+    def folder_entered(self, name: str) -> None:
+        """Use the folder that was typed or chosen."""
         text = self.paths[name].get().strip()
         if not text or Path(text) == getattr(self.presenter, name):
             return
@@ -245,29 +247,35 @@ class TkWindow:
             self.presenter.choose_output(Path(text), to_summary=True)
             self._draw(ANOTHER_RUN)
 
-    def _choose_mode(self) -> None:
+    def choose_mode(self) -> None:
+        """Choose the mode of the next run."""
         self.presenter.choose_mode(MODES[self.mode.current()])
         self.build()
 
-    def _choose_fresh(self) -> None:
+    def choose_fresh(self) -> None:
+        """Choose whether the next run starts over."""
         self.presenter.fresh = self.fresh.get()
         self._draw(Changed(state=True))
 
-    def _choose_language(self, code: str) -> None:
+    def choose_language(self, code: str) -> None:
+        """Build the window again in another language."""
         self.presenter.choose_language(code)
         self.build()
 
-    def _choose_scheme(self, name: str) -> None:
+    def choose_scheme(self, name: str) -> None:
+        """Use another colour scheme from now on."""
         self.presenter.remembered.keep(scheme=name)
         self.build()
 
-    def _load_preset(self) -> None:
+    def load_preset(self) -> None:
+        """Use the settings of a preset."""
         name = self.presets.name.get()
         if self._tried(lambda: self.presenter.use_settings(self.presenter.presets.load(name))):
             self.presenter.arrangement.preset = name
             self.build()
 
-    def _save_preset(self) -> None:
+    def save_preset(self) -> None:
+        """Ask for a name and save the settings as a preset."""
         texts, presets, form = self.presenter.texts, self.presenter.presets, self.presenter.form
         chosen = self.presets.name.get()
         proposed = chosen if chosen in presets.names() else ""
@@ -278,7 +286,8 @@ class TkWindow:
             self.presets.name.set(name.strip())
             self.presenter.arrangement.preset = name.strip()
 
-    def _delete_preset(self) -> None:
+    def delete_preset(self) -> None:
+        """Ask for confirmation and delete a preset."""
         name, texts = self.presets.name.get(), self.presenter.texts
         question = texts("preset.ask_delete", name=name)
         if name in self.presenter.presets.names() and ask(
@@ -287,7 +296,8 @@ class TkWindow:
             self.presenter.presets.delete(name)
             self.build()
 
-    def _use(self, values: dict[str, object]) -> None:
+    def use_settings(self, values: dict[str, object]) -> None:
+        """Use these settings."""
         self.presenter.use_settings(values)
         self.presenter.arrangement.preset = ""
         self.build()
@@ -296,7 +306,7 @@ class TkWindow:
         """Start a run, or say what is missing."""
         self._take_folders()
         if not self.presenter.is_running and self._tried(self.presenter.start):
-            self._turn_to(TABS.index("mosaic"))
+            self.turn_to(TABS.index("mosaic"))
             self._draw(ANOTHER_RUN)
 
     def pause(self) -> None:
@@ -329,7 +339,8 @@ class TkWindow:
         if path is not None:
             self._tried(lambda: summary.open_with_system(path))
 
-    def _about(self) -> None:
+    def about(self) -> None:
+        """Show the version of the program."""
         texts = self.presenter.texts
         ask(self.root, texts("window.about"), texts("window.about_text", version=__version__), texts("run.ok"))
 
@@ -378,7 +389,7 @@ class TkWindow:
         if changed.ended or changed.recalled:
             self.summary.show_state()
         if changed.ended:
-            self._turn_to(TABS.index("summary"))
+            self.turn_to(TABS.index("summary"))
 
     def _draw_buttons(self) -> None:
         texts, presenter = self.presenter.texts, self.presenter

@@ -71,8 +71,9 @@ def _same_channels(infos: list[SubInfo]) -> tuple[list[SubInfo], list[SubError]]
     if len(counts) < 2:
         return infos, []
     usual = max(counts, key=lambda channels: (counts[channels], channels))
+    other, most = ("mono", "in colour") if usual == 3 else ("in colour", "mono")
     odd = [
-        SubError(i.path, f"it has {i.channels} colour channel(s) where most subs have {usual}")
+        SubError(i.path, f"it is {other} and most subs are {most}; make a mosaic of its own of these subs")
         for i in infos
         if i.channels != usual
     ]

@@ -96,7 +96,7 @@ def _middle(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(total / np.linalg.norm(total))
 
 
-def lay_out_pointings(
+def pointing_tiles(
     infos: Sequence[SubInfo], radius_fov: float, pixel_scale_arcsec: float, max_mpx: float
 ) -> list[TileLayout]:
     """A tile for each pointing, on a gnomonic grid around its own middle.

@@ -28,7 +28,7 @@ class TileLayout:
     grid: CanvasPlan | None = None
 
 
-def lay_out_tiles(
+def grid_tiles(
     infos: Sequence[SubInfo],
     footprints: Sequence[Footprint],
     canvas: CanvasPlan,
@@ -66,7 +66,7 @@ def _touching(cell: TileBoxes, boxes: NDArray[np.int64], footprints: Sequence[Fo
     return tuple(touching)
 
 
-def placed(layout: TileLayout, infos: Sequence[SubInfo], footprints: Sequence[Footprint]) -> list[Footprint]:
+def footprints_on(layout: TileLayout, infos: Sequence[SubInfo], footprints: Sequence[Footprint]) -> list[Footprint]:
     """Footprints of the subs of a tile on the grid of its boxes; `footprints` are those on the canvas."""
     if layout.grid is None:
         return [footprints[number] for number in layout.subs]

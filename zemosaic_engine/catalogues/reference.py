@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import math
+import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from astropy.io import fits
 from astropy.table import Table
 from numpy.typing import NDArray
 
@@ -22,6 +28,7 @@ _MAGNITUDES = {
     "B": ("mag_b", "bmag", "b_mag", "phot_bp_mean_mag", "bpmag", "b"),
     "L": ("mag", "mag_l", "phot_g_mean_mag", "gmag", "vmag", "mag_g", "g", "v"),
 }
+_LONGEST_REASON = 200
 _ANY = ("mag", "magnitude", "phot_g_mean_mag", "gmag", "vmag")
 
 
@@ -61,33 +68,108 @@ def read_catalogue(path: Path, channels: tuple[str, ...]) -> Catalogue:
     Parameters
     ----------
     path : Path
-        Columns of right ascension and declination in degrees, and magnitudes, under their usual names.
+        Columns of right ascension and declination in degrees or sexagesimal, and magnitudes, under their usual
+        names. Cells that are empty or say N/A are unknown; stars without a place are left out.
     channels : tuple of str
         ``("R", "G", "B")`` or ``("L",)``.
 
     Raises
     ------
     SettingsError
-        If the file cannot be read, or lacks a column.
+        If the file cannot be read, lacks a column, or a cell holds what is no number.
     """
     formats = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".fits": "fits", ".fit": "fits"}
     kind = formats.get(path.suffix.lower())
     if kind is None:
         raise SettingsError(f"The reference catalogue {path} must end in .csv, .ecsv or .fits.")
     try:
-        table = Table.read(path, format=kind)
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"The reference catalogue {path} cannot be read: {error}.") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of numbers that are too large; they are found below
+            table = Table.read(path, format=kind)
+    # What astropy raises on a damaged table depends on which part of it is wrong.
+    except (
+        OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, csv.Error,
+        fits.VerifyError,
+    ) as error:  # fmt: skip
+        reason = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
+        raise SettingsError(f"The reference catalogue {path} cannot be read: {reason}.") from error
     columns = {name.strip().lower(): name for name in table.colnames}
 
-    def numbers(names: tuple[str, ...], meaning: str) -> NDArray[np.float64]:
+    def numbers(names: tuple[str, ...], meaning: str, hours: bool = False) -> NDArray[np.float64]:
         for name in names:
             if name in columns:
-                return np.ma.filled(np.ma.asarray(table[columns[name]], dtype=np.float64), np.nan)
+                return _numbers(path, table[columns[name]], columns[name], hours)
         raise SettingsError(
             f"The reference catalogue {path} has no column of {meaning} (looked for {', '.join(names)}); "
-            f"it has {', '.join(table.colnames)}."
+            f"it has {', '.join(table.colnames)[:_LONGEST_REASON]}."
         )
 
     magnitude = {name: numbers(_MAGNITUDES[name] + _ANY, f"magnitudes for channel {name}") for name in channels}
-    return Catalogue(numbers(_RA, "right ascensions"), numbers(_DEC, "declinations"), magnitude)
+    ra, dec = numbers(_RA, "right ascensions", hours=True), numbers(_DEC, "declinations")
+    known = np.isfinite(ra) & np.isfinite(dec)
+    return Catalogue(ra[known], dec[known], {name: values[known] for name, values in magnitude.items()})
+
+
+_UNKNOWN = frozenset(("", "n/a", "na", "nan", "null", "none", "-", "--", "..."))
+_SEXAGESIMAL = re.compile(r"([+-]?)(\d{1,3})[hd:°\s]+(\d{1,2})[m:'\s]+(\d{1,2}(?:\.\d*)?)[s\"\s]*", re.IGNORECASE)
+_SHOWN = 40  # characters of a wrong value
+
+
+def _numbers(path: Path, column: Any, name: str, hours: bool) -> NDArray[np.float64]:
+    """Numbers of a column; sexagesimal ones in degrees (from hours if they are), NaN where nothing is known.
+
+    Raises
+    ------
+    SettingsError
+        If a cell holds something else.
+    """
+    if column.ndim != 1:
+        raise SettingsError(f"The reference catalogue {path}: the cells of its column {name} hold several values each.")
+    if column.dtype.kind in "iuf":
+        values = np.ma.filled(np.ma.asarray(column, dtype=np.float64), np.nan)
+        wrong = np.flatnonzero(np.isinf(values))
+        if wrong.size:
+            raise _wrong_cell(path, name, int(wrong[0]), column[wrong[0]])
+        return values
+    masks = np.ma.getmaskarray(np.ma.asarray(column))
+    values = np.full(len(column), np.nan)
+    for number, (cell, is_masked) in enumerate(zip(column, masks, strict=True)):
+        text = cell.decode("utf-8", "replace") if isinstance(cell, bytes) else str(cell)
+        if is_masked or text.strip().lower() in _UNKNOWN:
+            continue
+        value = _number(text.strip(), hours)
+        if not math.isfinite(value):
+            raise _wrong_cell(path, name, number, text)
+        values[number] = value
+    return values
+
+
+def _number(text: str, hours: bool) -> float:
+    """A number, or degrees from a sexagesimal one; NaN if it is neither."""
+    match = _SEXAGESIMAL.fullmatch(text)
+    if match is None:
+        try:
+            return float(text)
+        except ValueError:
+            return math.nan
+    if int(match[3]) >= 60 or float(match[4]) >= 60.0:
+        return math.nan
+    value = int(match[2]) + int(match[3]) / 60.0 + float(match[4]) / 3600.0
+    return (-1.0 if match[1] == "-" else 1.0) * value * (15.0 if hours and "d" not in text.lower() else 1.0)
+
+
+def _wrong_cell(path: Path, name: str, row: int, value: object) -> SettingsError:
+    return SettingsError(
+        f"The reference catalogue {path}, {_place(path, row)}: {name} is {str(value)[:_SHOWN]!r}, which is no number; "
+        "correct it, or leave it empty."
+    )
+
+
+def _place(path: Path, row: int) -> str:
+    """Where a row of data stands: its line in a file of text, else its number."""
+    if path.suffix.lower() in (".csv", ".ecsv"):
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+        data = [number for number, line in enumerate(lines, start=1) if line.strip() and not line.startswith("#")]
+        if row + 1 < len(data):
+            return f"line {data[row + 1]}"
+    return f"row {row + 1}"

@@ -15,10 +15,11 @@ from ..errors import SettingsError
 from ..events import CancelToken
 from ..geometry import Box
 from ..machine.threads import run_all, thread_count
+from ..mosaic.reader import Mosaic
+from ..photometry.block_means import block_means, block_noise, rms_after_polynomial
 from ..photometry.overlap_fits import measure_overlap
 from ..photometry.sky import sky_noise
-from ..simulate.truth import Mosaic, block_means, block_noise, rms_after_polynomial
-from ..stacking.resample import resample
+from ..resampling.resample import resample
 from .figures import Side
 from .steps import Lines, Steps, lattice, measure_steps
 

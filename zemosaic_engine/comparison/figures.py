@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..fits.headers import pixel_scale_arcsec
+from ..mosaic.reader import Mosaic
 from ..photometry.sky import clipped_median, sky_noise
 from ..photometry.stars import find_sources
-from ..simulate.scene import pixel_scale_arcsec
-from ..simulate.truth import Mosaic
 from ..validity import valid_pixels
 from .steps import Steps, lattice, measure_steps, tile_seams
 

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..canvas.coordinates import pixel_to_sky, sky_to_pixel
+from ..mosaic.reader import Mosaic, pixel_area_arcsec2
 from ..photometry.overlap_fits import robust_mean
+from ..photometry.star_fit import aperture_sums, background_pixels, cut_stamps, fit_gaussians
 from ..photometry.stars import detect_stars
-from ..simulate.star_fit import aperture_sums, background_pixels, cut_stamps, fit_gaussians
-from ..simulate.truth import Mosaic, pixel_area_arcsec2
 from .figures import Side
 
 FloatArray = NDArray[np.float64]

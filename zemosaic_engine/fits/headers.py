@@ -403,6 +403,14 @@ def _sip(cards: HeaderCards, axes: _Axes) -> tuple[NDArray[np.float64] | None, .
     return a, b, _sip_polynomial(cards, "AP", inverse), _sip_polynomial(cards, "BP", inverse)
 
 
+def has_stray_sip(cards: HeaderCards) -> bool:
+    """True if a header has SIP parameters that bend something and CTYPE does not ask for them."""
+    types = cards.text("CTYPE1") + cards.text("CTYPE2")
+    if not types or "SIP" in types.upper() or max(cards.integer("A_ORDER"), cards.integer("B_ORDER")) < 1:
+        return False
+    return any(re.fullmatch(r"[AB]_\d_\d", keyword) and cards.number(keyword) != 0.0 for keyword in cards)
+
+
 def _sip_polynomial(cards: HeaderCards, name: str, order: int) -> NDArray[np.float64]:
     polynomial = np.zeros((order + 1, order + 1))
     for p in range(order + 1):

@@ -32,7 +32,7 @@ _BLOCK = 2880
 _FIRST_READ = 4 * _BLOCK  # most headers of subs end within it
 _MAX_HEADER_BYTES = 4_000_000
 _MAX_HDUS = 1000
-_MAX_PIXELS = 2**31  # 4 to 16 GB: nothing that a camera writes
+MAX_PIXELS = 2**31  # 4 to 16 GB: nothing that a camera writes
 _MAX_OFFSET = 2**40  # where the next header may begin: a file of a terabyte
 _MAX_COLUMNS = 999  # of a table, by the FITS standard
 _MAX_CARD_TEXT = 68  # characters of a string in one card
@@ -234,7 +234,7 @@ def _describe_axes(cards: HeaderCards) -> str:
 def _check_size(path: Path, image: StoredImage) -> None:
     """Refuse an image that the file cannot hold, before memory is asked for."""
     size = " x ".join(str(length) for length in image.shape[::-1])
-    if math.prod(image.shape) > _MAX_PIXELS:
+    if math.prod(image.shape) > MAX_PIXELS:
         raise SubError(path, f"its header declares {size} pixels, which cannot be right")
     with path.open("rb") as file:
         on_disk = os.fstat(file.fileno()).st_size
@@ -252,6 +252,11 @@ _STRUCTURE = ("SIMPLE", "XTENSION", "BITPIX", "EXTEND", "BSCALE", "BZERO", "BLAN
 _WCS_PREFIXES = ("CTYPE", "CRVAL", "CRPIX", "CDELT", "CROTA", "CUNIT", "CD1_", "CD2_", "PC1_", "PC2_", "PC00", "PV1_",
                  "PV2_", "A_", "B_", "AP_", "BP_", "LONPOLE", "LATPOLE", "RADESYS", "RADECSYS", "EQUINOX", "EPOCH",
                  "WCSAXES")  # fmt: skip
+
+
+def is_solution_card(keyword: str) -> bool:
+    """True if a card belongs to a plate solution."""
+    return keyword.startswith(_WCS_PREFIXES)
 
 
 def _with_primary(image: StoredImage, primary: HeaderCards) -> StoredImage:

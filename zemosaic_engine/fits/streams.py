@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import IO
+from typing import IO, Any, Protocol
 
 import numpy as np
 from astropy.io import fits
@@ -21,8 +21,37 @@ _STORED = {"u1": 8, "i2": 16, "i4": 32, "i8": 64, "f4": -32, "f8": -64}
 _NO_CHECKSUM = "0" * 16
 
 
+class Plane(Protocol):
+    """One plane of `Planes`: its rows are made when they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(height, width)``."""
+
+    def __getitem__(self, rows: slice) -> NDArray: ...
+
+
+class Planes(Protocol):
+    """An image whose rows are made when they are written, plane by plane."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the rows."""
+
+    @property
+    def ndim(self) -> int:
+        """2 or 3."""
+
+    def __iter__(self) -> Iterator[Plane]: ...
+
+
 def write_image(
-    file: IO[bytes], cards: fits.Header, pixels: NDArray | None, check: Callable[[], None], *, sync: bool = True
+    file: IO[bytes],
+    cards: fits.Header,
+    pixels: NDArray | Planes | None,
+    check: Callable[[], None],
+    *,
+    sync: bool = True,
 ) -> None:
     """Write one image HDU at the end of a file.
 
@@ -32,7 +61,7 @@ def write_image(
         Open for writing, at its end, which is a whole number of blocks.
     cards : astropy.io.fits.Header
         Header of the HDU as astropy makes it for these pixels; CHECKSUM and DATASUM are added to it.
-    pixels : ndarray or None
+    pixels : ndarray, Planes or None
         Of at most three axes, in any memory order; unsigned integers are stored by BZERO.
     check : callable
         Called before every piece; it may raise.
@@ -61,7 +90,7 @@ def write_image(
     file.seek(end)
 
 
-def _with_storage(cards: fits.Header, pixels: NDArray | None) -> fits.Header:
+def _with_storage(cards: fits.Header, pixels: NDArray | Planes | None) -> fits.Header:
     """The cards with how the pixels are stored, and room for the checksums."""
     cards = cards.copy()
     if pixels is not None and pixels.dtype.kind == "u" and pixels.dtype.itemsize > 1:
@@ -82,10 +111,11 @@ def _header_bytes(cards: fits.Header) -> bytes:
     return cards.tostring().encode("ascii")
 
 
-def _pieces(pixels: NDArray) -> Iterator[bytes]:
+def _pieces(pixels: NDArray | Planes) -> Iterator[bytes]:
     """The pixels as stored, big-endian, in pieces of whole 32-bit words but for the last."""
     left_over = b""
-    for plane in pixels if pixels.ndim == 3 else [np.atleast_2d(pixels)]:
+    planes = [np.atleast_2d(pixels)] if isinstance(pixels, np.ndarray) and pixels.ndim < 3 else pixels
+    for plane in planes:
         rows = max(1, _PIECE_BYTES // max(plane[:1].nbytes, 1))
         for row in range(0, plane.shape[0], rows):
             data = left_over + _stored_bytes(plane[row : row + rows])

@@ -55,12 +55,22 @@ def atomic_path(path: str | Path, *, sync: bool = True) -> Iterator[Path]:
         if sync:
             _sync_folder(path.parent)
     except OSError as error:
-        raise RunError(
-            f"{path} cannot be written: {error.strerror or error}. Free some space there or choose another folder."
-        ) from error
+        raise RunError(f"{path} cannot be written: {error.strerror or error}. {_what_to_do(error)}") from error
     finally:
         with suppress(OSError):  # not there, or its folder cannot be written: the error above says it
             temporary.unlink()
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def _what_to_do(error: OSError) -> str:
+    """The advice that fits what the system said."""
+    if error.errno in _NO_ROOM:
+        return "Free some space there or choose another folder."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "Choose a folder that you may write to, or ask for the right to."
+    return "Choose another folder, or look after its disk."
 
 
 def _sync_folder(folder: Path) -> None:

@@ -14,15 +14,17 @@ from typing import Any
 import numpy as np
 
 from .compiled import jit, jit_inline
-from .lanes import LANES, clipped_moments, collect_colour, collect_mono, exchange, outliers, weighted_sums
+from .reference import DROP_SHARE, FEW_SAMPLES, LEAST_SIGMA, LEAST_TAPER, SIGNAL_SHARE
+from .simd import (
+    LANES,
+    clipped_moments,
+    compare_exchange,
+    load_scaled_colour,
+    load_scaled_mono,
+    outlier_bits,
+    weighted_sums,
+)  # fmt: skip
 
-# Constants of `reference`, repeated and not imported: Numba's cache on disk looks at the date of this
-# file alone, and would go on using old values of another.
-FEW_SAMPLES = 8
-SIGNAL_SHARE = 0.3
-DROP_SHARE = 3.0
-LEAST_SIGMA = 0.8
-LEAST_TAPER = 1e-3
 _KAPPA_PASSES = 10
 _HUBER_PASSES = 50
 
@@ -45,7 +47,7 @@ def _sort(rows: Any, count: int) -> None:
             # Every i < count - d with i & p == r: runs of p numbers.
             for run in range(r, count - d, 2 * p):
                 for i in range(run, min(run + p, count - d)):
-                    exchange(rows, i, i + d)
+                    compare_exchange(rows, i, i + d)
             if q == p:
                 break
             d, q, r = q - p, q // 2, p
@@ -208,7 +210,7 @@ def _drop(
         above[lane] = high * spread[lane] if active[lane] else np.inf
         lost[lane] = 0
     for j in range(count):
-        far: Any = outliers(value, j, centre, below, above)
+        far: Any = outlier_bits(value, j, centre, below, above)
         if far != 0:
             for lane in range(LANES):
                 if far >> lane & 1:
@@ -429,9 +431,9 @@ def _collect(
                 if weight[k, c] > 0.0:
                     scaled = gain[k, c], offset[k, c], weight[k, c]
                     if channels == 3:
-                        collect_colour(samples, at + c, *scaled, value[c], share[c], count, n[c])
+                        load_scaled_colour(samples, at + c, *scaled, value[c], share[c], count, n[c])
                     else:
-                        collect_mono(samples, at + c, *scaled, value[c], share[c], count, n[c])
+                        load_scaled_mono(samples, at + c, *scaled, value[c], share[c], count, n[c])
                 else:
                     value[c, count, :] = _INFINITY
                     share[c, count, :] = np.float32(0.0)

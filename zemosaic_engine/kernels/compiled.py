@@ -1,38 +1,70 @@
-"""The door to Numba: how kernels are compiled, where the machine code is kept, and who is told of it.
+"""How kernels are compiled, where their machine code is kept, and who is told that they are being compiled.
 
-Machine code is cached beside the sources. Where these cannot be written (an installation that
-belongs to the system) it goes to the user's cache folder; where there is none either, nothing is
-kept and each process compiles what it uses. ``NUMBA_CACHE_DIR`` overrules all of this.
+This is the only module that decorates functions with Numba.
+
+Machine code is cached in a folder beside the sources. Where that cannot be written, as in an installation
+that belongs to the system, it goes to the user's cache folder; where neither can be written, nothing is
+cached and each process compiles what it uses. ``NUMBA_CACHE_DIR`` overrules both. The name of the folder
+contains a hash of all sources of the kernels: Numba itself checks the file of the compiled function
+only, and would go on using machine code into which an older version of a function or of a constant from
+another file was inlined.
+
+Kernels are compiled without any "fast math" flag. Such flags let the compiler reorder sums and fuse products with
+sums as it likes, and what it likes depends on what else is in the module that it optimises. One function is in
+many modules, in its own and in those of its callers, and which of the copies is called depends on the order in
+which they were compiled or loaded from the cache. With strict arithmetic all copies round alike, so that the
+results do not depend on the state of the cache. Where the speed of a fused multiply-add is wanted, the source
+says so by `simd.fma`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
+import shutil
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import llvmlite
 import numba
 from numba.core import event
 
 from ..events import COMPILING
 
+#: Set to 1, the kernels do without vector instructions of their own making; see `simd`.
+PLAIN_VARIABLE = "ZEMOSAIC_PLAIN_KERNELS"
+
 _SOURCES = Path(__file__).parent
+_PREFIX, _DIGITS = "zemosaic-kernels-", 16
+_UNUSED_S = 86400.0  # after which the folder of other sources is removed
+
+
+@cache
+def sources_hash() -> str:
+    """Short hash of all that decides about the machine code, apart from the processor: Numba checks that one."""
+    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {os.environ.get(PLAIN_VARIABLE)}".encode())
+    for path in sorted(_SOURCES.glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:_DIGITS]
 
 
 def cache_folder() -> Path | None:
-    """Folder for the machine code: the sources' own, else the user's; None if neither can be written."""
+    """Folder for the machine code of these sources; None if no place for it can be written."""
     chosen = os.environ.get("NUMBA_CACHE_DIR")
-    if chosen:
-        return Path(chosen)
-    return next((folder for folder in (_SOURCES / "__pycache__", _user_cache()) if _writable(folder)), None)
+    places = [Path(chosen)] if chosen else [_SOURCES / "__pycache__", _user_cache()]
+    folders = (place / f"{_PREFIX}{sources_hash()}" for place in places)
+    return next((folder for folder in folders if _writable(folder)), None)
 
 
 def _user_cache() -> Path:
-    """Where programs of this user keep what they can make again."""
+    """Folder in which programs of this user keep what they can make again."""
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
     elif sys.platform == "darwin":
@@ -43,31 +75,60 @@ def _user_cache() -> Path:
 
 
 def _writable(folder: Path) -> bool:
-    """True if a file can be made in the folder, which is made if need be."""
+    """True if a file can be made in the folder; the folder is made if need be."""
     probe = folder / f"probe-{os.getpid()}-{threading.get_ident()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
+        probe.touch()  # and with it the date of the folder, by which others see that it is in use
         probe.unlink()
     except OSError:
         return False
     return True
 
 
+def _remove_unused(folder: Path) -> None:
+    """Remove the folders beside `folder` that belong to other sources and that nobody used for a day."""
+    for other in folder.parent.glob(_PREFIX + _DIGITS * "[0-9a-f]"):
+        with contextlib.suppress(OSError):  # another process may be removing it too
+            if other != folder and time.time() - other.stat().st_mtime > _UNUSED_S:
+                shutil.rmtree(other)
+
+
 _FOLDER = cache_folder()
-if _FOLDER is not None and _FOLDER != _SOURCES / "__pycache__":
-    # Numba reads this where a function is decorated; other packages in the process keep their own by the
-    # name of their module.
-    numba.config.CACHE_DIR = str(_FOLDER)  # type: ignore[attr-defined]
+if _FOLDER is not None:
+    _remove_unused(_FOLDER)
 
-_SETTINGS: dict[str, Any] = {"nogil": True, "cache": _FOLDER is not None, "error_model": "numpy"}
-#: Sums may be rearranged, so that vector registers serve; NaN keeps its meaning (not full "fast math").
-_SUMS = {"reassoc", "contract", "nsz"}
 
-jit: Any = numba.njit(**_SETTINGS)
-jit_sums: Any = numba.njit(**_SETTINGS, fastmath=_SUMS)
+def _compiler(**options: Any) -> Any:
+    """A decorator that compiles a function, free of the interpreter's lock, and caches its machine code."""
+
+    def compile_function(function: Callable[..., Any]) -> Any:
+        # Numba reads the folder while it decorates; other packages in the process keep theirs.
+        before = numba.config.CACHE_DIR  # type: ignore[attr-defined]
+        if _FOLDER is not None:
+            numba.config.CACHE_DIR = str(_FOLDER)  # type: ignore[attr-defined]
+        try:
+            return numba.njit(nogil=True, cache=_FOLDER is not None, error_model="numpy", **options)(function)
+        finally:
+            numba.config.CACHE_DIR = before  # type: ignore[attr-defined]
+
+    return compile_function
+
+
+def compiles() -> bool:
+    """False if Numba was told to leave functions as they are."""
+    return not numba.config.DISABLE_JIT  # type: ignore[attr-defined]
+
+
+#: What a change in the internals of Numba or llvmlite may raise.
+COMPILER_ERRORS = (
+    numba.core.errors.NumbaError, ImportError, AttributeError, TypeError, ValueError, LookupError, RuntimeError,
+    AssertionError,
+)  # fmt: skip
+
+jit: Any = _compiler()
 #: Inlined before optimisation, so that constants of the caller become constants of the loops.
-jit_inline: Any = numba.njit(**_SETTINGS, fastmath=_SUMS, forceinline=True)
+jit_inline: Any = _compiler(forceinline=True)
 
 
 class _FirstCompile(event.Listener):
@@ -89,15 +150,30 @@ class _FirstCompile(event.Listener):
         pass
 
 
+_notes: list[str] = []
+_listening: list[Callable[[str], None]] = []
+
+
+def note(sentence: str) -> None:
+    """Tell a sentence to every run of this process, those that are under way and those to come."""
+    _notes.append(sentence)
+    for tell in _listening:
+        tell(sentence)
+
+
 @contextmanager
 def first_compile_told(tell: Callable[[str], None]) -> Iterator[None]:
-    """While it is open, `tell` gets one sentence before the first kernel that has to be compiled.
+    """While it is open, `tell` gets one sentence before the first kernel that has to be compiled, and every `note`.
 
     It may be called from any thread.
     """
     listener = _FirstCompile(tell)
     event.register("numba:compile", listener)
+    for sentence in _notes:
+        tell(sentence)
+    _listening.append(tell)
     try:
         yield
     finally:
+        _listening.remove(tell)
         event.unregister("numba:compile", listener)

@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from . import reference
+from .calibration import calibrated, sensor_frame
 from .compiled import jit as _jit
 from .compiled import jit_inline as _jit_inline
-from .compiled import jit_sums as _jit_sums
+from .fused import fma
 
-# Constants of `reference`, repeated and not imported: Numba's cache on disk looks at the date of this
-# file alone, and would go on using old values of another. Typed, so that pixels stay in 32 bits.
-UNDERSHOOT, OVERSHOOT = np.float32(0.05), np.float32(0.25)
-HALF_WEIGHT = np.float32(0.4999)
+# Typed, so that arithmetic on pixels stays in 32 bits.
+_UNDERSHOOT, _OVERSHOOT = np.float32(reference.UNDERSHOOT), np.float32(reference.OVERSHOOT)
+_HALF_WEIGHT = np.float32(reference.HALF_WEIGHT)
 
 # Finite is written ``abs(x) < _INFINITY``: Numba's isfinite subtracts, which rearranging may spoil.
 _INFINITY = np.float32(np.inf)
@@ -34,7 +35,7 @@ def _phase_weights(table: Any, fraction: float, taps: int, weights: Any) -> None
     row = min(int(position), phases - 1)
     t = np.float32(position - row)
     for k in range(taps):
-        weights[k] = table[row, k] + t * (table[row + 1, k] - table[row, k])
+        weights[k] = fma(t, table[row + 1, k] - table[row, k], table[row, k])
 
 
 @_jit_inline
@@ -43,7 +44,7 @@ def _column_sums(flat: Any, y0: int, begin: int, wy: Any, taps: int, entries: in
     for e in range(entries):
         total = np.float32(0.0)
         for j in range(taps):
-            total += wy[j] * flat[y0 + j, begin + e]
+            total = fma(wy[j], flat[y0 + j, begin + e], total)
         sums[e] = total
 
 
@@ -66,7 +67,7 @@ def _column_ranges(flat: Any, y0: int, begin: int, rows: int, entries: int, low:
 def _within(value: float, least: float, most: float) -> Any:
     """`value`, kept within the range of the inner taps but for a margin."""
     spread = most - least
-    return min(max(value, least - UNDERSHOOT * spread), most + OVERSHOOT * spread)
+    return min(max(value, fma(-_UNDERSHOOT, spread, least)), fma(_OVERSHOOT, spread, most))
 
 
 @_jit
@@ -90,7 +91,7 @@ def _sum_valid_taps(source: Any, y0: int, x0: int, c: int, wy: Any, wx: Any, ski
     if valid == taps * taps:
         return _within(total, inner_low, inner_high)
     # At half a pixel beyond the border half of the weight remains, but for rounding.
-    if weight < HALF_WEIGHT:
+    if weight < _HALF_WEIGHT:
         return np.float32(np.nan)
     return min(max(total / weight, low), high)
 
@@ -106,14 +107,10 @@ def _at_nodes(nodes: Any, k: int, j: int, i: int, v: float, u: float) -> Any:
 @_jit_inline
 def _calibrate(pixel: Any, x: float, y: float, width: int, height: int, calibration: Any) -> None:
     """Bring the channels of one resampled pixel, seen at (x, y) of the source, to the scale of the run."""
-    half = 0.5 * np.sqrt(float(width * width + height * height))
-    u, v = (x - 0.5 * (width - 1)) / half, (y - 0.5 * (height - 1)) / half
-    uu, uv, vv = u * u, u * v, v * v
-    r4 = (uu + vv) * (uu + vv)
+    middle_x, middle_y, per_half = sensor_frame(height, width)
+    u, v = (x - middle_x) * per_half, (y - middle_y) * per_half
     for c in range(calibration.shape[0]):
-        k = calibration[c]
-        light = 1.0 + k[5] * u + k[6] * v + k[7] * uu + k[8] * uv + k[9] * vv + k[10] * r4
-        pixel[c] = np.float32((pixel[c] - k[1]) * (k[0] / light) + (k[2] + k[3] * u + k[4] * v))
+        pixel[c] = calibrated(np.float64(pixel[c]), u, v, calibration[c])
 
 
 def _make_resampler(fixed_taps: int, fixed_channels: int) -> Any:
@@ -122,7 +119,7 @@ def _make_resampler(fixed_taps: int, fixed_channels: int) -> Any:
     Known numbers make the loops over the taps straight vector code: three times as fast.
     """
 
-    @_jit_sums
+    @_jit
     def resample(
         source: Any,
         nodes: Any,
@@ -178,7 +175,7 @@ def _make_resampler(fixed_taps: int, fixed_channels: int) -> Any:
                     if whole:
                         value = np.float32(0.0)
                         for k in range(taps):
-                            value += wx[k] * sums[k * channels + c]
+                            value = fma(wx[k], sums[k * channels + c], value)
                     # A NaN among the taps makes the sum NaN, and only then is it looked for.
                     if not abs(value) < _INFINITY:
                         out[r, q, c] = _sum_valid_taps(source, y0, x0, c, wy, wx, skip)

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from .compiled import jit, jit_sums
+from . import reference
+from .compiled import jit
+from .fused import fma
 
-# Of `reference`, repeated and not imported: Numba's cache on disk looks at the date of this file alone.
-HALF_WEIGHT = np.float32(0.4999)
+_HALF_WEIGHT = np.float32(reference.HALF_WEIGHT)
 _INFINITY = np.float32(np.inf)
 
 
@@ -28,16 +29,17 @@ def _over_valid(planes: Any, taps: Any, weights: Any, row: int, column: int) -> 
             total += weights[k] * value
             remaining += weights[k]
             low, high = min(low, value), max(high, value)
-    if remaining < HALF_WEIGHT:
+    if remaining < _HALF_WEIGHT:
         return np.float32(np.nan)
     return min(max(total / remaining, low), high)
 
 
-@jit_sums
+@jit
 def _add_six(total: Any, w: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> None:
     """Add six weighted rows; all four interpolations have a multiple of six taps."""
     for x in range(total.shape[0]):
-        total[x] += (w[0] * a[x] + w[1] * b[x] + w[2] * c[x]) + (w[3] * d[x] + w[4] * e[x] + w[5] * f[x])
+        three = fma(w[2], c[x], fma(w[1], b[x], fma(w[0], a[x], total[x])))
+        total[x] = fma(w[5], f[x], fma(w[4], e[x], fma(w[3], d[x], three)))
 
 
 @jit
@@ -71,7 +73,7 @@ def _interpolate(planes: Any, taps: Any, weights: Any, reach: int, out: Any) -> 
                 total[x] = _over_valid(planes, taps, weights, row, reach + x)
 
 
-@jit_sums
+@jit
 def _weave_row(planes: Any, colours: Any, y: int, row: int, padding: int, out: Any) -> None:
     """Write one row of pixels, each in all its colours, or NaN where it is invalid itself.
 
@@ -88,18 +90,18 @@ def _weave_row(planes: Any, colours: Any, y: int, row: int, padding: int, out: A
             out[q, 3] = np.float32(0.0)
 
 
-@jit_sums
+@jit
 def _borrow(found: Any, share: float, green: Any) -> None:
     for r in range(found.shape[0]):
         for q in range(found.shape[1]):
-            found[r, q] += share * green[r, q]
+            found[r, q] = fma(share, green[r, q], found[r, q])
 
 
-@jit_sums
+@jit
 def _difference(own: Any, share: float, green: Any, out: Any) -> None:
     for r in range(out.shape[0]):
         for q in range(out.shape[1]):
-            out[r, q] = own[r, q] - share * green[r, q]
+            out[r, q] = fma(-share, green[r, q], own[r, q])
 
 
 @jit

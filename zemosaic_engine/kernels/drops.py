@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from .calibration import calibrated, sensor_frame
 from .compiled import jit as _jit
 from .compiled import jit_inline as _jit_inline
+from .reference import LEAST_SHARE
 
-LEAST_SHARE = 1e-4  # of `reference`; repeated for the same reason as in `cpu`
 _SAME = 1e-9
 
 
@@ -81,16 +82,6 @@ def _corners(nodes: Any, j: int, i: int, v: float, u: float, half: float, origin
 
 
 @_jit
-def _calibrated(value: float, x: float, y: float, height: int, width: int, k: Any) -> float:
-    """One value of the source at (x, y) on the scale of the run; `k` is a row of the coefficients."""
-    half = 0.5 * np.sqrt(float(width * width + height * height))
-    u, v = (x - 0.5 * (width - 1)) / half, (y - 0.5 * (height - 1)) / half
-    uu, vv = u * u, v * v
-    light = 1.0 + k[5] * u + k[6] * v + k[7] * uu + k[8] * u * v + k[9] * vv + k[10] * (uu + vv) * (uu + vv)
-    return (value - k[1]) * (k[0] / light) + (k[2] + k[3] * u + k[4] * v)
-
-
-@_jit
 def _drop(qx: Any, qy: Any, area: float, values: Any, own: int, value: Any, share: Any) -> None:
     """Add one drop to the pixels under it: to channel `own`, or to every channel with a finite value."""
     height, width = value.shape[0], value.shape[1]
@@ -128,6 +119,7 @@ def _drop_cell(
     """Drop the pixels between four nodes; `half` is half the side of a drop in cells."""
     j, i, y0, x0, step = cell
     top, left, height, width = part
+    middle_x, middle_y, per_half = sensor_frame(height, width)
     for row in range(max(top, y0), min(top + source.shape[0], y0 + step)):
         for column in range(max(left, x0), min(left + source.shape[1], x0 + step)):
             own = channels[row % 2, column % 2]
@@ -136,10 +128,11 @@ def _drop_cell(
             area = _corners(nodes, j, i, (row - y0) / step, (column - x0) / step, half, origin, qx, qy)
             if not area > 0.0:
                 continue
+            u, v = (column - middle_x) * per_half, (row - middle_y) * per_half
             for c in range(value.shape[2]):
                 values[c] = source[row - top, column - left, c]
                 if calibration.shape[0] > 0 and (own < 0 or own == c):
-                    values[c] = _calibrated(values[c], column, row, height, width, calibration[c])
+                    values[c] = calibrated(values[c], u, v, calibration[c])
             _drop(qx, qy, area, values, own, value, share)
 
 

@@ -11,20 +11,22 @@ from typing import Any
 
 import numpy as np
 
+from . import reference
+from .calibration import calibrated, sensor_frame
 from .compiled import jit, jit_inline
-from .lanes import TAPS, lanczos_pixel
+from .fused import fma
+from .simd import STRIDE, TAPS, lanczos_pixel
 
-# Constants of `reference`, repeated and not imported: Numba's cache on disk looks at the date of this
-# file alone. Those of `lanes` are handed to it, for the same reason.
-UNDERSHOOT, OVERSHOOT = np.float32(0.05), np.float32(0.25)
-HALF_WEIGHT = np.float32(0.4999)
+# Typed, so that arithmetic on pixels stays in 32 bits.
+_UNDERSHOOT, _OVERSHOOT = np.float32(reference.UNDERSHOOT), np.float32(reference.OVERSHOOT)
+_HALF_WEIGHT = np.float32(reference.HALF_WEIGHT)
 _INFINITY = np.float32(np.inf)
 _COLOURS = 3
 
 
 @jit_inline
 def _between(table: Any, row: int, t: Any, k: int) -> Any:
-    return table[row, k] + t * (table[row + 1, k] - table[row, k])
+    return fma(t, table[row + 1, k] - table[row, k], table[row, k])
 
 
 @jit
@@ -47,18 +49,11 @@ def _over_valid(source: Any, top: int, left: int, c: int, table: Any, at_y: Any,
                 inner_low, inner_high = min(inner_low, value), max(inner_high, value)
     if valid == TAPS * TAPS:
         spread = inner_high - inner_low
-        return min(max(total, inner_low - UNDERSHOOT * spread), inner_high + OVERSHOOT * spread)
+        return min(max(total, inner_low - _UNDERSHOOT * spread), inner_high + _OVERSHOOT * spread)
     # At half a pixel beyond the border half of the weight remains, but for rounding.
-    if weight < HALF_WEIGHT:
+    if weight < _HALF_WEIGHT:
         return np.float32(np.nan)
     return min(max(total / weight, low), high)
-
-
-@jit_inline
-def _calibrated(value: Any, k: Any, c: int, u: float, v: float) -> Any:
-    r2 = u * u + v * v
-    light = 1.0 + k[5, c] * u + k[6, c] * v + k[7, c] * u * u + k[8, c] * u * v + k[9, c] * v * v + k[10, c] * r2 * r2
-    return np.float32((value - k[1, c]) * (k[0, c] / light) + (k[2, c] + k[3, c] * u + k[4, c] * v))
 
 
 @jit
@@ -103,7 +98,7 @@ def _resample_row(
         bad = 7
         if x0 >= 0 and y0 >= 0 and x0 + TAPS <= source.shape[1] and y0 + TAPS <= source.shape[0]:
             bad = lanczos_pixel(
-                flat, y0 * stride + x0 * 4, stride, table, row_x, t_x, row_y, t_y, UNDERSHOOT, OVERSHOOT,
+                flat, y0 * stride + x0 * STRIDE, stride, table, row_x, t_x, row_y, t_y, _UNDERSHOOT, _OVERSHOOT,
                 calibration, u, v, target, where,
             )  # fmt: skip
         if bad != 0:
@@ -113,7 +108,7 @@ def _resample_row(
                     value = np.float32(np.nan)
                     if abs(source[near_y, near_x, c]) < _INFINITY:
                         value = _over_valid(source, y0, x0, c, table, (row_y, t_y), (row_x, t_x))
-                    target[where + c] = _calibrated(value, calibration, c, u, v)
+                    target[where + c] = calibrated(np.float64(value), u, v, calibration[:, c])
         is_there = False
         for c in range(_COLOURS):
             is_there = is_there or abs(target[where + c]) < _INFINITY
@@ -155,9 +150,7 @@ def resample_part(
     out : float32 (h, w, 3), C-contiguous
         Written whole; NaN where there is nothing. See `warp.resample` for the rules.
     """
-    height, width = shape
-    half = 0.5 * np.sqrt(float(width * width + height * height))
-    sensor = (0.5 * (width - 1), 0.5 * (height - 1), 1.0 / half)
+    sensor = sensor_frame(shape[0], shape[1])
     along, found = np.empty((2, out.shape[1])), 0
     for r in range(out.shape[0]):
         _places_of_row(nodes, step, first_row + r, first_column, along)

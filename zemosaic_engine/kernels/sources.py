@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .compiled import jit, jit_sums
+from .compiled import jit
+from .fused import fma
 
 #: Pixels a source has at least, and in a mask of sources.
 STAR_PIXELS, MASK_PIXELS = 4, 5
@@ -25,23 +26,23 @@ RADIUS_BINS = 10
 _INFINITY = np.float32(np.inf)
 
 
-@jit_sums
+@jit
 def _light_row(row: Any, weights: Any, background: Any, light: Any, valid: Any) -> None:
     channels = row.shape[1]
     for x in range(row.shape[0]):
         value = -background[x]
         for c in range(channels):
-            value += weights[c] * row[x, c]
+            value = fma(weights[c], row[x, c], value)
         good = abs(value) < _INFINITY
         valid[x] = good
         light[x] = value if good else np.float32(0.0)
 
 
-@jit_sums
+@jit
 def _light_row_of_colours(row: Any, weights: Any, background: Any, light: Any, valid: Any) -> None:
     red, green, blue = weights
     for x in range(light.shape[0]):
-        value = red * row[3 * x] + green * row[3 * x + 1] + blue * row[3 * x + 2] - background[x]
+        value = fma(blue, row[3 * x + 2], fma(green, row[3 * x + 1], fma(red, row[3 * x], -background[x])))
         good = abs(value) < _INFINITY
         valid[x] = good
         light[x] = value if good else np.float32(0.0)
@@ -88,14 +89,14 @@ def light_above(image: Any, weights: Any, mesh: Any, side: int, light: Any, vali
             _light_row(image[y], weights, background, light[y], valid[y])
 
 
-@jit_sums
+@jit
 def _smooth_columns(light: Any, y: int, out: Any) -> None:
     above, below = max(y - 1, 0), min(y + 1, light.shape[0] - 1)
     for x in range(light.shape[1]):
         out[x] = np.float32(0.25) * (light[above, x] + light[below, x]) + np.float32(0.5) * light[y, x]
 
 
-@jit_sums
+@jit
 def _smooth_row(column: Any, out: Any) -> Any:
     """Fill a row and tell its largest value."""
     width = out.shape[0]

@@ -55,8 +55,7 @@ def run_all(
     The first exception stops what has not begun and is raised here once the items under way are
     done. `Cancelled` is raised without waiting for them longer than a second.
     """
-    crew = _Crew(function, list(items), cancel)
-    return crew.run(max(threads, 1))
+    return _Workers(function, list(items), cancel).run(max(threads, 1))
 
 
 def run_interruptibly(function: Callable[[], Result], cancel: CancelToken) -> Result:
@@ -64,8 +63,8 @@ def run_interruptibly(function: Callable[[], Result], cancel: CancelToken) -> Re
     return run_all(lambda _: function(), (None,), 1, cancel)[0]
 
 
-class Begun(Generic[Result]):
-    """A function under way on a thread of its own, while the caller does something else.
+class BackgroundTask(Generic[Result]):
+    """A function that runs on a thread of its own while the caller does something else.
 
     Parameters
     ----------
@@ -75,17 +74,17 @@ class Begun(Generic[Result]):
     """
 
     def __init__(self, function: Callable[[], Result], cancel: CancelToken) -> None:
-        self._crew = _Crew(lambda _: function(), (None,), cancel)
-        self._threads = self._crew.start(1)
+        self._workers = _Workers(lambda _: function(), (None,), cancel)
+        self._threads = self._workers.start(1)
 
     def wait(self) -> None:
         """Until it is over, however it ends; raises nothing but `Cancelled`."""
-        self._crew.wait(self._threads)
+        self._workers.wait(self._threads)
 
     def result(self) -> Result:
         """What it returned, or raise what it raised; `Cancelled` as soon as somebody asked for it."""
         self.wait()
-        return self._crew.results()[0]
+        return self._workers.results()[0]
 
 
 def work_left_behind() -> bool:
@@ -98,7 +97,7 @@ def work_left_behind() -> bool:
     return bool(_left_behind)
 
 
-class _Crew(Generic[Item, Result]):
+class _Workers(Generic[Item, Result]):
     """Threads that take items off one list."""
 
     def __init__(self, function: Callable[[Item], Result], items: Sequence[Item], cancel: CancelToken) -> None:
@@ -113,32 +112,32 @@ class _Crew(Generic[Item, Result]):
         return self.results()
 
     def start(self, threads: int) -> list[threading.Thread]:
-        crew = [
+        started = [
             threading.Thread(target=self._work, name=f"zemosaic_{number}", daemon=True)
             for number in range(min(threads, len(self._items)))
         ]
-        for thread in crew:
+        for thread in started:
             thread.start()
-        return crew
+        return started
 
-    def wait(self, crew: Sequence[threading.Thread]) -> None:
-        for thread in crew:
+    def wait(self, started: Sequence[threading.Thread]) -> None:
+        for thread in started:
             while thread.is_alive():
                 thread.join(_LOOK_EVERY_S)
                 if self._cancel.is_cancelled:
-                    self._leave(crew)
+                    self._leave(started)
 
     def results(self) -> list[Result]:
         if self._failures:
             raise self._failures[min(self._failures)]
         return [self._results[number] for number in range(len(self._items))]
 
-    def _leave(self, crew: Sequence[threading.Thread]) -> None:
+    def _leave(self, started: Sequence[threading.Thread]) -> None:
         """Wait a little for the items under way, then do without them."""
         deadline = time.monotonic() + _GRACE_S
-        for thread in crew:
+        for thread in started:
             thread.join(max(deadline - time.monotonic(), 0.0))
-        _left_behind.extend(thread for thread in crew if thread.is_alive())
+        _left_behind.extend(thread for thread in started if thread.is_alive())
         self._cancel.check()
 
     def _take(self) -> int | None:
@@ -150,12 +149,12 @@ class _Crew(Generic[Item, Result]):
 
     def _work(self) -> None:
         while (number := self._take()) is not None:
-            with _Keeping(self._failures, number):
+            with _KeepFailure(self._failures, number):
                 self._cancel.check()
                 self._results[number] = self._function(self._items[number])
 
 
-class _Keeping:
+class _KeepFailure:
     """Keeps whatever is raised inside, for the thread that asked for the work."""
 
     def __init__(self, failures: dict[int, BaseException], number: int) -> None:

@@ -1,4 +1,4 @@
-"""Scaled tiles come together on the canvas."""
+"""Joins the scaled tiles on the canvas."""
 
 from __future__ import annotations
 
@@ -8,98 +8,84 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..canvas.plan import CanvasPlan
-from ..events import CancelToken, Steps, Teller
 from ..geometry import Box
-from ..machine.threads import run_all, thread_count
-from ..photometry.apply import apply_tile_photometric_scaling
+from ..machine.threads import run_all
+from ..photometry.tile_scaling import apply_tile_photometric_scaling
+from ..resampling.resample import Kernel
+from ..run.run import Run
 from ..settings import GridSettings
-from ..stacking.resample import Kernel
 from ..tiles.gradients import plane_at, tile_places
 from ..tiles.scaling import TileScaling
-from ..tiles.tile import Tile, TilePixels
+from ..tiles.tile import Tile, TileSet
+from ..weighted_image import WeightedImage
 from .blend import edge_taper
-from .coadd import Canvas, Landed, Mosaic, land
+from .coadd import Canvas, Landed, land
 
 _BAND_ROWS = 256
 
 
-def assemble(
-    tiles: Sequence[Tile],
-    scaling: TileScaling,
-    plan_of_canvas: CanvasPlan,
-    settings: GridSettings,
-    tell: Teller,
-    cancel: CancelToken,
-) -> Mosaic:
-    """Scaled tiles come together: pasted where they share the canvas's pixels, reprojected elsewhere."""
-    if all(tile.on_canvas for tile in tiles):
-        return _assemble_bands(tiles, scaling, plan_of_canvas, settings, tell, cancel)
-    if settings.tile_reprojection == "resampler":
-        return _assemble_landed(tiles, scaling, plan_of_canvas, settings, tell, cancel)
-    canvas = Canvas(plan_of_canvas, tiles[0].health.background.size)
-    for number, tile in enumerate(tiles):
-        cancel.check()
-        part, blend = _scaled_tile(tile, number, scaling, settings)
-        canvas.reproject(tile.wcs, part.pixels, blend, part.weight, part.coverage)
-        tell.progress(number + 1, len(tiles))
-    return canvas.finish()
+def assemble(run: Run, tile_set: TileSet, scaling: TileScaling) -> WeightedImage:
+    """Scale the tiles and join them: pasted where they share the canvas's pixels, reprojected elsewhere.
+
+    Parameters
+    ----------
+    run : Run
+        Its canvas and the setting ``batch_overlap_pct`` are used.
+    tile_set : TileSet
+    scaling : TileScaling
+        Gain, offset and plane of each tile.
+    """
+    join = _paste_bands if all(tile.on_canvas for tile in tile_set.tiles) else _reproject
+    return run.interruptibly(lambda: join(run, tile_set.tiles, scaling))
 
 
-def _assemble_landed(
-    tiles: Sequence[Tile],
-    scaling: TileScaling,
-    plan_of_canvas: CanvasPlan,
-    settings: GridSettings,
-    tell: Teller,
-    cancel: CancelToken,
-) -> Mosaic:
-    """Tiles with grids of their own land on threads, a few at a time, and are added in their order."""
-    kernel: Kernel = "lanczos3" if settings.resample_kernel == "drizzle" else settings.resample_kernel
-    threads = thread_count(settings.threads)
-    canvas = Canvas(plan_of_canvas, tiles[0].health.background.size)
+def _reproject(run: Run, tiles: Sequence[Tile], scaling: TileScaling) -> WeightedImage:
+    """Join tiles that have pixel grids of their own; their pixels are scaled before they are interpolated."""
+    canvas = Canvas(run.canvas, tiles[0].health.background.size)
+    run.reporter.expect(len(tiles))
+    if run.settings.tile_reprojection == "reproject_interp":
+        for number, tile in enumerate(tiles):
+            part, blend = _scaled_tile(tile, number, scaling, run.settings)
+            canvas.reproject(tile.wcs, part.pixels, blend, part.weight, part.coverage)
+            run.reporter.step()
+        return canvas.finish()
+    chosen = run.settings.resample_kernel
+    kernel: Kernel = "lanczos3" if chosen == "drizzle" else chosen
 
     def landed(number: int) -> Landed | None:
-        part, blend = _scaled_tile(tiles[number], number, scaling, settings)
-        return land(tiles[number].wcs, part, blend, plan_of_canvas, kernel)
+        part, blend = _scaled_tile(tiles[number], number, scaling, run.settings)
+        return land(tiles[number].wcs, part, blend, run.canvas, kernel)
 
-    for start in range(0, len(tiles), threads):
-        for tile in run_all(landed, range(start, min(start + threads, len(tiles))), threads, cancel):
-            if tile is not None:
-                canvas.add(tile)
-        tell.progress(min(start + threads, len(tiles)), len(tiles))
+    # A few at a time on threads; they are added in their order, so that the sums are always the same.
+    for start in range(0, len(tiles), run.threads):
+        for tile_there in run_all(landed, range(start, min(start + run.threads, len(tiles))), run.threads, run.cancel):
+            if tile_there is not None:
+                canvas.add(tile_there)
+            run.reporter.step()
     return canvas.finish()
 
 
 def _scaled_tile(
     tile: Tile, number: int, scaling: TileScaling, settings: GridSettings
-) -> tuple[TilePixels, NDArray[np.float32]]:
+) -> tuple[WeightedImage, NDArray[np.float32]]:
     """A whole tile on the scale of the reference, and its share in the mosaic."""
     part = _scaled_part(tile, number, scaling, tile.outer)
     return part, _blend_weight(part.pixels, part.weight, _taper_of(tile, settings))
 
 
-def _assemble_bands(
-    tiles: Sequence[Tile],
-    scaling: TileScaling,
-    plan_of_canvas: CanvasPlan,
-    settings: GridSettings,
-    tell: Teller,
-    cancel: CancelToken,
-) -> Mosaic:
-    """Bands of rows on threads: their sums are small, and only the mosaic itself is as large as the canvas."""
-    threads = thread_count(settings.threads)
-    tapers = run_all(lambda tile: _taper_of(tile, settings), tiles, threads, cancel)
-    height, width = plan_of_canvas.shape
+def _paste_bands(run: Run, tiles: Sequence[Tile], scaling: TileScaling) -> WeightedImage:
+    """Join tiles in bands of rows on threads; only the mosaic itself is as large as the canvas."""
+    tapers = run_all(lambda tile: _taper_of(tile, run.settings), tiles, run.threads, run.cancel)
+    height, width = run.canvas.shape
     shape = (height, width, tiles[0].health.background.size)
-    mosaic = Mosaic(
+    mosaic = WeightedImage(
         np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.uint16)
     )
     bands = [Box(row, min(row + _BAND_ROWS, height), 0, width) for row in range(0, height, _BAND_ROWS)]
-    steps = Steps(len(bands), tell, cancel)
+    run.reporter.expect(len(bands))
 
     def fill(band: Box) -> None:
-        canvas = Canvas(replace(plan_of_canvas, shape=band.shape), shape[2])
+        canvas = Canvas(replace(run.canvas, shape=band.shape), shape[2])
         for number, tile in enumerate(tiles):
             here = tile.outer.intersect(band)
             if not here.is_empty:
@@ -111,13 +97,13 @@ def _assemble_bands(
         done = canvas.finish()
         mosaic.pixels[band.slices], mosaic.weight[band.slices] = done.pixels, done.weight
         mosaic.coverage[band.slices] = done.coverage
-        steps.one()
+        run.reporter.step()
 
-    run_all(fill, bands, threads, cancel)
+    run_all(fill, bands, run.threads, run.cancel)
     return mosaic
 
 
-def _scaled_part(tile: Tile, number: int, scaling: TileScaling, part: Box) -> TilePixels:
+def _scaled_part(tile: Tile, number: int, scaling: TileScaling, part: Box) -> WeightedImage:
     """A part of a tile on the scale of the reference."""
     content = tile.read(part)
     gains, offsets = scaling.gain[number], scaling.offset[number]
@@ -126,7 +112,7 @@ def _scaled_part(tile: Tile, number: int, scaling: TileScaling, part: Box) -> Ti
         inside = part.relative_to(tile.outer)
         x, y = np.arange(inside.x0, inside.x1)[None, :], np.arange(inside.y0, inside.y1)[:, None]
         pixels += plane_at(scaling.plane[number], *tile_places(x, y, tile.outer.shape))
-    return TilePixels(pixels, content.weight / np.square(gains), content.coverage)
+    return WeightedImage(pixels, content.weight / np.square(gains), content.coverage)
 
 
 def _taper_of(tile: Tile, settings: GridSettings) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..canvas.coordinates import sky_to_pixel
 from ..catalogues.reference import Catalogue
-from ..events import Teller
+from ..events import Reporter
 from ..photometry.stars import detect_stars
 
 _MATCH_PX = 2.0
@@ -36,8 +36,10 @@ class ZeroPoint:
     stars: int
 
 
-def tie_to_catalogue(pixels: NDArray[np.float32], wcs: WCS, catalogue: Catalogue | None, tell: Teller) -> fits.Header:
-    """Header cards with the zero point of every channel of a mosaic, and a log line for each; none without a catalogue.
+def tie_to_catalogue(
+    pixels: NDArray[np.float32], wcs: WCS, catalogue: Catalogue | None, reporter: Reporter
+) -> fits.Header:
+    """Return header cards with the zero point of every channel of a mosaic, and log them; none without a catalogue.
 
     Parameters
     ----------
@@ -45,7 +47,7 @@ def tie_to_catalogue(pixels: NDArray[np.float32], wcs: WCS, catalogue: Catalogue
         In ADU; NaN where missing.
     wcs : astropy.wcs.WCS
     catalogue : Catalogue or None
-    tell : Teller
+    reporter : Reporter
     """
     if catalogue is None:
         return fits.Header()
@@ -54,10 +56,10 @@ def tie_to_catalogue(pixels: NDArray[np.float32], wcs: WCS, catalogue: Catalogue
     for point, name in zip(points, names, strict=True):
         if np.isfinite(point.value):
             known = f"{point.value:.4f} +- {point.error:.4f} mag, from {point.stars} stars of the catalogue"
-            tell.log(f"[GRID][METRICS] Zero point on the catalogue (channel {name}): {known}")
+            reporter.log(f"[GRID][METRICS] Zero point on the catalogue (channel {name}): {known}")
         else:
             few = f"unknown, {point.stars} catalogue stars in the mosaic are too few"
-            tell.log(f"[GRID] Zero point on the catalogue (channel {name}): {few}", "WARN")
+            reporter.log(f"[GRID] Zero point on the catalogue (channel {name}): {few}", "WARN")
     return zero_point_cards(points, names)
 
 

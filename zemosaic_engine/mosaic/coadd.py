@@ -12,36 +12,8 @@ from ..canvas.coordinates import footprint_box
 from ..canvas.pixel_maps import pixel_map
 from ..canvas.plan import CanvasPlan
 from ..geometry import Box
-from ..stacking.resample import Kernel, resample
-from ..tiles.tile import TilePixels
-
-
-@dataclass(frozen=True)
-class Mosaic:
-    """The finished canvas.
-
-    Attributes
-    ----------
-    pixels : ndarray of float32, shape (H, W, C)
-        In ADU of the reference tile; NaN where nothing is.
-    weight : ndarray of float32, shape (H, W, C)
-        Inverse variance of `pixels`.
-    coverage : ndarray of uint16, shape (H, W, C)
-        Number of subs that contributed.
-    """
-
-    pixels: NDArray[np.float32]
-    weight: NDArray[np.float32]
-    coverage: NDArray[np.uint16]
-
-
-def canvas_bytes(shape: tuple[int, int], channels: int, *, reprojecting: bool = False) -> int:
-    """Memory that a canvas holds at its worst: its sums, and the masks and temporaries of finishing it.
-
-    Reprojecting adds the layers that land on it, at the worst on all of it, and their coordinates.
-    """
-    a_pixel = channels * (4 + 4 + 4 + 2 + 8) + (channels * 4 * 4 + 16 if reprojecting else 0)
-    return shape[0] * shape[1] * a_pixel
+from ..resampling.resample import Kernel, resample
+from ..weighted_image import WeightedImage
 
 
 @dataclass(frozen=True)
@@ -55,7 +27,7 @@ class Landed:
     pixels : ndarray of float32
         NaN where the tile has none.
     blend, weight, coverage : ndarray of float32
-        Its share in the mosaic, its inverse variance, and its number of subs, interpolated.
+        Its share in the mosaic, its inverse variance, and its number of subs.
     """
 
     box: Box
@@ -65,14 +37,14 @@ class Landed:
     coverage: NDArray[np.float32]
 
 
-def land(wcs: WCS, tile: TilePixels, blend: NDArray[np.float32], plan: CanvasPlan, kernel: Kernel) -> Landed | None:
+def land(wcs: WCS, tile: WeightedImage, blend: NDArray[np.float32], plan: CanvasPlan, kernel: Kernel) -> Landed | None:
     """Bring a tile with a pixel grid of its own to the canvas by the resampler of the subs; None if it misses it.
 
     Parameters
     ----------
     wcs : astropy.wcs.WCS
         Of the tile.
-    tile : TilePixels
+    tile : WeightedImage
         On the scale of the mosaic.
     blend : ndarray of float32, shape (h, w, C)
         Its share in the mosaic; 0 where it has no pixel.
@@ -176,9 +148,8 @@ class Canvas:
         target, shape_out = self.plan.wcs[box.slices], (len(layers), *box.shape)
         landed = np.empty(shape_out, dtype=np.float32)
         reproject_interp((layers, wcs), target, shape_out=shape_out, output_array=landed, return_footprint=False)
-        self.add(
-            Landed(box, *(landed[part * channels : (part + 1) * channels].transpose(1, 2, 0) for part in range(4)))
-        )
+        parts = (landed[part * channels : (part + 1) * channels].transpose(1, 2, 0) for part in range(4))
+        self.add(Landed(box, *parts))
 
     def add(self, tile: Landed) -> None:
         """Add a tile that was brought to the canvas's pixels from a grid of its own; see `reproject`."""
@@ -192,7 +163,7 @@ class Canvas:
         # Interpolated at its edges; a pixel that has light has at least one sub.
         self._coverage[where] += np.where(here, np.fmax(np.rint(tile.coverage), 1.0), 0.0).astype(np.uint16)
 
-    def finish(self) -> Mosaic:
+    def finish(self) -> WeightedImage:
         """Divide the sums; the canvas gives its memory to the mosaic and is empty afterwards."""
         light, blend, weight, coverage = self._light, self._blend, self._weight, self._coverage
         del self._light, self._blend, self._weight, self._coverage
@@ -206,4 +177,4 @@ class Canvas:
         light[~covered] = np.nan
         weight[~covered] = 0.0
         coverage[~covered] = 0
-        return Mosaic(light, weight, coverage)
+        return WeightedImage(light, weight, coverage)

@@ -1,68 +1,64 @@
-"""The last step of a run: mosaic, maps and tables go to disk."""
+"""Writes the mosaic with its maps and tables, the last step of a run."""
 
 from __future__ import annotations
 
-from astropy.io import fits
-
-from ..canvas.plan import CanvasPlan
-from ..events import CancelToken, Teller
-from ..machine.threads import run_interruptibly
 from ..run import provenance
-from ..run.request import GridOutcome, GridRequest
-from ..stacking.stack_tiles import StackedTiles
-from ..tiles.match import Seams, tell_metrics
-from ..tiles.scaling import TileScaling
+from ..run.request import GridOutcome
+from ..run.run import Run
+from ..tiles.match import TileMatch, report_metrics
+from ..tiles.tile import TileSet
+from ..weighted_image import WeightedImage
 from . import files as mosaic_files
-from .coadd import Mosaic
-from .evenness import measure_evenness, tell_evenness
+from .catalogue import tie_to_catalogue
+from .evenness import measure_evenness, report_evenness
+from .mask import mosaic_mask
+from .processing import PROCESSING_NAME, write_processing
 
 
-def deliver(
-    request: GridRequest,
-    canvas: CanvasPlan,
-    stacked: StackedTiles,
-    scaling: TileScaling,
-    seams: Seams,
-    mosaic: Mosaic,
-    tied: fits.Header,
-    tell: Teller,
-    cancel: CancelToken,
-) -> GridOutcome:
-    """Write the mosaic with its maps and tables, and say what was made.
+def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage) -> GridOutcome:
+    """Write the mosaic with its maps and tables, and return what was made.
 
-    `tied` are the cards that `tie_to_catalogue` gives the header.
+    Raises
+    ------
+    RunError
+        If a file cannot be written.
     """
-    output, settings = request.output, request.settings
-    metrics = tell_metrics(stacked.tiles, scaling, seams, tell)
-    by_number = {number: request.infos[number] for number in sorted(stacked.used)}
-    evenness = run_interruptibly(
-        lambda: measure_evenness(mosaic, canvas, by_number, stacked.tiles, stacked.levels, settings), cancel
+    tiles, output, settings, wcs = tile_set.tiles, run.output, run.settings, run.canvas.wcs
+    tied = run.interruptibly(lambda: tie_to_catalogue(mosaic.pixels, wcs, run.catalogue, run.reporter))
+    metrics = report_metrics(tiles, match, run.reporter)
+    by_number = {number: run.subs[number] for number in sorted(tile_set.used)}
+    evenness = run.interruptibly(
+        lambda: measure_evenness(mosaic, run.canvas, by_number, tiles, tile_set.levels, settings)
     )
-    metrics |= tell_evenness(evenness, tell)
+    metrics |= report_evenness(evenness, run.reporter)
     used = list(by_number.values())
-    cards = provenance.mosaic_cards(used, settings, tiles=len(stacked.tiles), ready_made_tiles=request.tiles_only)
+    scale = run.canvas.pixel_scale_arcsec
+    cards = provenance.mosaic_cards(
+        used, settings, tiles=len(tiles), ready_made_tiles=run.takes_tiles, pixel_scale_arcsec=scale
+    )
     cards.update(tied)
-    mosaic_files.write_tile_table(output, stacked.tiles, scaling, seams.pairs, stacked.subs)
-    pixels = [pair.pixels for pair in seams.pairs]
-    mosaic_files.write_seam_table(output, stacked.tiles, seams.overlaps, pixels, seams.before, seams.after, evenness)
+    mosaic_files.write_tile_table(output, tiles, match.scaling, match.pairs, tile_set.subs)
+    pixels = [pair.pixels for pair in match.pairs]
+    mosaic_files.write_seam_table(output, tiles, match.overlaps, pixels, match.before, match.after, evenness)
+    mask = run.interruptibly(lambda: mosaic_mask(mosaic))
     if settings.save_final_as_uint16:
-        run_interruptibly(
-            lambda: mosaic_files.write_viewer(output, mosaic, canvas.wcs, cards, colour_last=settings.legacy_rgb_cube),
-            cancel,
+        run.interruptibly(
+            lambda: mosaic_files.write_viewer(output, mosaic, mask, wcs, cards, colour_last=settings.legacy_rgb_cube)
         )
-    science, coverage = mosaic_files.write_mosaic(output, mosaic, canvas.wcs, cards, cancel.check)
+    science, coverage = mosaic_files.write_mosaic(output, mosaic, mask, wcs, cards, run.cancel.check)
+    processing = output / PROCESSING_NAME
+    run.interruptibly(lambda: write_processing(science, processing, settings.crop, run.cancel.check))
     by_reproject = settings.tile_reprojection == "reproject_interp"
-    reprojected = sum(by_reproject and not tile.on_canvas for tile in stacked.tiles)
-    tell.log(f"[GRID] {len(stacked.tiles)} tiles in the mosaic, {reprojected} calls of reproject_interp")
-    rejected = [*request.rejected, *stacked.rejected]
+    reprojected = sum(by_reproject and not tile.on_canvas for tile in tiles)
+    run.reporter.log(f"[GRID] {len(tiles)} tiles in the mosaic, {reprojected} calls of reproject_interp")
     return GridOutcome(
         science,
         coverage,
-        len(stacked.tiles),
+        len(tiles),
         len(used),
-        rejected,
-        stacked.left_out,
+        [*run.rejected, *tile_set.rejected],
+        tile_set.left_out,
         metrics,
         [info.path for info in used],
-        dict(zip([tile.name for tile in stacked.tiles], stacked.subs, strict=True)),
+        dict(zip([tile.name for tile in tiles], tile_set.subs, strict=True)),
     )

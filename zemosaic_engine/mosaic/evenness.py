@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from ..canvas.coordinates import pixel_to_sky
 from ..canvas.plan import CanvasPlan
 from ..channels import channel_names
-from ..events import Teller
+from ..events import Reporter
 from ..photometry.sky import sky_noise
 from ..settings import GridSettings
 from ..subs.frames import SubInfo
 from ..survey.sky_levels import SkyLevels
 from ..tiles.tile import Tile
-from .coadd import Mosaic
+from ..weighted_image import WeightedImage
 from .edge_steps import EdgeStep, measure_edges, worst_step
 from .edges import Edge, border_edges, footprint_edges, outline_edges
 
@@ -60,7 +60,7 @@ class Evenness:
 
 
 def measure_evenness(
-    mosaic: Mosaic,
+    mosaic: WeightedImage,
     canvas: CanvasPlan,
     infos: Mapping[int, SubInfo],
     tiles: Sequence[Tile],
@@ -71,7 +71,7 @@ def measure_evenness(
 
     Parameters
     ----------
-    mosaic : Mosaic
+    mosaic : WeightedImage
     canvas : CanvasPlan
         Its grid.
     infos : mapping of int to SubInfo
@@ -185,10 +185,10 @@ def _near_edge(
     return level, 1.2533 * difference[near].std(axis=0, ddof=1) / np.sqrt(number)
 
 
-def tell_evenness(found: Evenness, tell: Teller) -> dict[str, float]:
+def report_evenness(found: Evenness, reporter: Reporter) -> dict[str, float]:
     """Median and worst step per channel, before and after, with the place of the worst; logged and returned by name."""
     if not found.steps:
-        tell.log("[GRID] No footprint ends inside the mosaic: there is no step to measure")
+        reporter.log("[GRID] No footprint ends inside the mosaic: there is no step to measure")
         return {}
     metrics: dict[str, float] = {}
     after = np.array([step.step for step in found.steps])
@@ -206,7 +206,7 @@ def tell_evenness(found: Evenness, tell: Teller) -> dict[str, float]:
                 continue
             adu, size = float(np.median(known)), float(abs(steps[worst]))
             edge, (ra, dec) = found.steps[worst].edge, found.sky[worst]
-            tell.log(
+            reporter.log(
                 f"[GRID][METRICS] Footprint step (channel {name}): median {adu:.2f} ADU, {adu / noise:.3f} sigma, "
                 f"worst {size:.2f} +- {errors[worst]:.2f} ADU, {size / noise:.3f} sigma at RA {ra:.4f} Dec {dec:+.4f}, "
                 f"the {edge.side} edge of {edge.name} ({state} scaling)"

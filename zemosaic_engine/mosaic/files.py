@@ -14,24 +14,31 @@ from numpy.typing import NDArray
 
 from ..canvas.coordinates import pixel_to_sky
 from ..channels import channel_names
+from ..fits.wcs_cards import wcs_cards
 from ..fits.writer import atomic_path, write_fits
+from ..names import shown_name
 from ..photometry.sky import clipped_median
 from ..subs.frames import SubInfo
 from ..tiles.overlaps import Overlap, SeamStep
 from ..tiles.scaling import PairFit, TileScaling
 from ..tiles.tile import Tile
-from ..validity import bright_holes
-from .coadd import Mosaic
+from ..weighted_image import WeightedImage
 from .evenness import Evenness
+from .mask import Flag, mask_cards
+from .processing import PROCESSING_NAME
 
 MOSAIC_NAME = "mosaic_grid.fits"
 COVERAGE_NAME = "mosaic_grid_coverage.fits"
 VIEWER_NAME = "mosaic_grid_viewer.fits"
 SUBS_NAME = "subs.ecsv"
+#: The table of what lies beside the lights of a folder.
+OTHERS_NAME = "not_stacked.csv"
 #: Files of results by the names that a run report has for them.
 RESULTS = {
+    "others": OTHERS_NAME,
     "mosaic": MOSAIC_NAME,
     "coverage": COVERAGE_NAME,
+    "processing": PROCESSING_NAME,
     "viewer": VIEWER_NAME,
     "subs": SUBS_NAME,
     "sub_photometry": "sub_photometry.ecsv",
@@ -40,8 +47,7 @@ RESULTS = {
     "seams": "seams.ecsv",
 }
 #: Results that a run writes only where its settings ask for them.
-_NOT_OF_EVERY_RUN = ("viewer", "sub_photometry", "illumination", "tile_photometry", "seams")
-_BRIGHT_RIM = 0.25  # of the viewer's range; its sky is at a tenth
+_NOT_OF_EVERY_RUN = ("others", "processing", "viewer", "sub_photometry", "illumination", "tile_photometry", "seams")
 
 
 def _planes(array: NDArray) -> NDArray:
@@ -89,39 +95,62 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def write_mosaic(
-    folder: Path, mosaic: Mosaic, wcs: WCS, cards: fits.Header, check: Callable[[], None] | None = None
+    folder: Path,
+    mosaic: WeightedImage,
+    mask: NDArray[np.uint8],
+    wcs: WCS,
+    cards: fits.Header,
+    check: Callable[[], None] | None = None,
 ) -> tuple[Path, Path]:
-    """Write the science mosaic (with WEIGHT and COVERAGE) and the coverage alone; return both paths.
+    """Write the science mosaic (with COVERAGE, WEIGHT and MASK) and the coverage alone; return both paths.
 
-    `check` is called often and may raise to stop.
+    COVERAGE comes first: Siril takes a file whose first two HDUs have one shape and one type for a sequence of frames.
+
+    Parameters
+    ----------
+    folder : Path
+    mosaic : WeightedImage
+    mask : ndarray of uint8, shape (H, W)
+        From `mask.mosaic_mask`.
+    wcs : astropy.wcs.WCS
+    cards : astropy.io.fits.Header
+        Of the science image, without WCS and structure.
+    check : callable, optional
+        Called often; it may raise to stop.
     """
-    where = wcs.to_header()
+    where = wcs_cards(wcs)
     header = cards.copy()
     header.update(where)
-    maps = (
-        ("WEIGHT", mosaic.weight, "1/adu2", "inverse variance"),
-        ("COVERAGE", mosaic.coverage, "", "number of subs"),
-    )
     extensions = []
-    for name, array, unit, meaning in maps:
+    for name, array, unit, meaning in (
+        ("COVERAGE", mosaic.coverage, "", "number of subs"),
+        ("WEIGHT", mosaic.weight, "1/adu2", "inverse variance"),
+    ):
         hdu = fits.ImageHDU(_planes(array), header=where.copy(), name=name)
         hdu.header["BUNIT"] = (unit, meaning)
         extensions.append(hdu)
+    flags = fits.ImageHDU(mask, header=where.copy(), name="MASK")
+    flags.header.extend(mask_cards())
     science = write_fits(
-        folder / MOSAIC_NAME, [fits.PrimaryHDU(_planes(mosaic.pixels), header=header), *extensions], check
+        folder / MOSAIC_NAME, [fits.PrimaryHDU(_planes(mosaic.pixels), header=header), *extensions, flags], check
     )
     deepest = mosaic.coverage.max(axis=2)
     coverage = write_fits(folder / COVERAGE_NAME, [fits.PrimaryHDU(deepest, header=where.copy())], check)
     return science, coverage
 
 
-def write_viewer(folder: Path, mosaic: Mosaic, wcs: WCS, cards: fits.Header, *, colour_last: bool) -> Path:
+def write_viewer(
+    folder: Path, mosaic: WeightedImage, mask: NDArray[np.uint8], wcs: WCS, cards: fits.Header, *, colour_last: bool
+) -> Path:
     """Write a 16-bit copy for simple viewers: sky at a tenth of the range, linear, clipped at its ends.
 
     Parameters
     ----------
+    mask : ndarray of uint8, shape (H, W)
+        From `mask.mosaic_mask`.
     colour_last : bool
-        Write (H, W, 3) in memory order, as older programs expect, instead of (3, H, W).
+        Write (H, W, 3) in memory order, as older programs expect, instead of (3, H, W). The cards of the WCS are then
+        those of the picture, whose axes are the second and the third of the file: that is how these programs read it.
     """
     height, width, channels = mosaic.pixels.shape
     scaled = np.zeros((height, width, channels), dtype=np.uint16)
@@ -130,18 +159,18 @@ def write_viewer(folder: Path, mosaic: Mosaic, wcs: WCS, cards: fits.Header, *, 
     finite = sample[np.isfinite(sample)]
     top = float(np.quantile(finite, 0.9999)) if finite.size else 1.0
     span = max(top - float(np.nanmin(sky)), 1e-6) if np.isfinite(sky).any() else 1.0
+    saturated = (mask & np.uint8(Flag.SATURATED)) > 0
     for channel in range(channels):
         level = (mosaic.pixels[..., channel] - np.float32(sky[channel])) / np.float32(span)
         level = np.clip(level * np.float32(0.9) + np.float32(0.1), 0.0, 1.0)
         missing = np.isnan(level)
         level[missing] = 0.0
         # Missing because saturated, not because nobody looked: white, as people expect a star to be.
-        level[bright_holes(missing, level, _BRIGHT_RIM)] = 1.0
+        level[missing & saturated] = 1.0
         scaled[..., channel] = (level * np.float32(65535.0) + np.float32(0.5)).astype(np.uint16)
     header = cards.copy()
+    header.update(wcs_cards(wcs))
     data = scaled if colour_last and channels == 3 else _planes(scaled)
-    if not (colour_last and channels == 3):
-        header.update(wcs.to_header())
     return write_fits(folder / VIEWER_NAME, [fits.PrimaryHDU(np.ascontiguousarray(data), header=header)])
 
 
@@ -235,15 +264,11 @@ def write_sub_table(folder: Path, infos: Sequence[SubInfo]) -> Path:
         height, width = info.shape
         right, top = width - 0.5, height - 0.5
         corners = pixel_to_sky(info.wcs, np.array([-0.5, right, right, -0.5]), np.array([-0.5, -0.5, top, top]))
-        # A name that is not UTF-8 on disk is no reason to have no table.
-        words = (info.path.name, info.session, info.date_obs, info.filter, info.camera, info.mount)
-        name, session, date, filter_name, camera, mount = (
-            word.encode("utf-8", "backslashreplace").decode() for word in words
-        )
         rows.append(
             (
-                name, session, date, info.exposure_s, filter_name, camera, mount, width, height,
-                round(info.pixel_scale_arcsec, 6), *(round(float(value), 7) for value in np.stack(corners, 1).ravel()),
+                info.path.name, info.session, info.date_obs, info.exposure_s, info.filter, info.camera, info.mount,
+                width, height, round(info.pixel_scale_arcsec, 6),
+                *(round(float(value), 7) for value in np.stack(corners, 1).ravel()),
             )
         )  # fmt: skip
     units = dict.fromkeys(names[10:], "deg") | {"exposure": "s", "pixel_scale": "arcsec"}
@@ -252,7 +277,9 @@ def write_sub_table(folder: Path, infos: Sequence[SubInfo]) -> Path:
 
 def _write_table(path: Path, rows: Sequence[tuple], names: Sequence[str], units: dict[str, str]) -> Path:
     """Write a table as ECSV, whole or not at all."""
-    table = Table(rows=list(rows), names=names) if rows else Table(names=names)
+    # The name of a file may be no text; that is no reason to have no table.
+    texts = [tuple(shown_name(value) if isinstance(value, str) else value for value in row) for row in rows]
+    table = Table(rows=texts, names=names) if rows else Table(names=names)
     for name, unit in units.items():
         table[name].unit = unit
     with atomic_path(path) as temporary:

@@ -4,7 +4,7 @@ A pixel of a sub is taken for ``pedestal + V(u, v) * (scene / gain + sky)``, whe
 its offsets from the sensor's centre over half the diagonal and V is the illumination that all
 subs of a camera share. Calibrated it is
 
-    (value - pedestal) * gain / V(u, v) + offset + slope_u * u + slope_v * v
+    (value - pedestal) * gain / V(u, v) + offset + slope_u * u + slope_v * v + curvature . (u2, uv, v2)
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 #: Terms of the illumination pattern beside its constant 1, in the order of its coefficients.
 PATTERN_TERMS = ("u", "v", "u2", "uv", "v2", "r4")
+#: Those that a sky has too: u2, uv, v2.
+_BOWLS = slice(2, 5)
 #: Columns of `SubCalibration.coefficients` before those of the pattern.
 _LEADING = 5
 
@@ -68,6 +70,8 @@ class SubCalibration:
         Why it is set aside, or what is special about its numbers; may be empty.
     pedestal : ndarray of float64, shape (C,), or None
         Electronic offset in ADU of the sub, taken off before the gain; None for 0.
+    curvature : ndarray of float64, shape (C, 3), or None
+        Along u2, uv and v2, in ADU of the run; None for 0.
     """
 
     gain: NDArray[np.float64]
@@ -81,6 +85,7 @@ class SubCalibration:
     used: bool = True
     reason: str = ""
     pedestal: NDArray[np.float64] | None = None
+    curvature: NDArray[np.float64] | None = None
 
     @classmethod
     def exact(
@@ -91,11 +96,14 @@ class SubCalibration:
         pattern: NDArray,
         *,
         pedestal: NDArray | None = None,
+        curvature: NDArray | None = None,
     ) -> SubCalibration:
         """A calibration that is known without error, as in a simulation."""
         gain, offset, slope, pattern = (np.asarray(a, dtype=np.float64) for a in (gain, offset, slope, pattern))
         none = np.zeros_like(gain)
-        return cls(gain, none, offset, slope, none, np.zeros_like(slope), pattern, pedestal=pedestal)
+        return cls(
+            gain, none, offset, slope, none, np.zeros_like(slope), pattern, pedestal=pedestal, curvature=curvature
+        )
 
     @property
     def channels(self) -> int:
@@ -104,7 +112,7 @@ class SubCalibration:
 
     @property
     def coefficients(self) -> NDArray[np.float64]:
-        """All that a kernel needs, shape (C, 11): gain, pedestal, offset, two slopes, six of the pattern."""
+        """What a kernel needs beside `corrected`, shape (C, 11): gain, pedestal, offset, two slopes, the pattern."""
         table = np.zeros((self.channels, _LEADING + len(PATTERN_TERMS)))
         table[:, 0] = self.gain
         table[:, 1] = 0.0 if self.pedestal is None else self.pedestal
@@ -123,9 +131,38 @@ class SubCalibration:
         factor = self.gain / self.illumination(u, v)
         places = np.stack(np.broadcast_arrays(np.asarray(u, np.float64), np.asarray(v, np.float64)), axis=-1)
         background = self.offset + places @ self.slope.T
+        if self.curvature is not None:
+            background = background + pattern_terms(u, v)[..., _BOWLS] @ self.curvature.T
         if self.pedestal is not None:
             background = background - self.pedestal * factor
         return factor, background
+
+    def corrected(
+        self, pixels: NDArray[np.float32], origin: tuple[int, int], shape: tuple[int, int]
+    ) -> NDArray[np.float32]:
+        """Part of a sub with what `coefficients` do not hold: a copy, or the same array where there is nothing.
+
+        Parameters
+        ----------
+        pixels : ndarray of float32, shape (h, w, C or more)
+            In ADU of the sub.
+        origin : tuple of int
+            Row and column of the sub at which the part begins.
+        shape : tuple of int
+            ``(height, width)`` of the whole sub.
+        """
+        if self.curvature is None or not self.curvature.any():
+            return pixels
+        from ..kernels import corrections
+
+        height, width = shape
+        light = np.zeros((self.channels, len(PATTERN_TERMS)))
+        light[:, : self.pattern.shape[1]] = self.pattern
+        bowls = self.curvature / self.gain[:, None]
+        out = np.array(pixels, dtype=np.float32, order="C")
+        middle = ((height - 1) / 2.0, (width - 1) / 2.0)
+        corrections.add_bowls(out, origin, middle, float(np.hypot(height, width)) / 2.0, bowls, light)
+        return out
 
     def apply(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """A whole sub, (H, W, C) in ADU, on the scale of the run; NaN stays NaN."""

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from ..canvas.plan import CanvasPlan
 from ..canvas.tile_layout import TileLayout
 from ..photometry.calibration import SubCalibration
-from ..run.request import GridRequest
 from ..settings import GridSettings, Stage, setting_fields
 from ..subs.faults import read_guarded
 from ..subs.frames import SubInfo
 from ..subs.hot_pixels import sensor_key
+from .checkpoints import Checkpoints
 from .fingerprints import fingerprint
 
 
@@ -34,14 +34,17 @@ class Dependencies:
 
     Parameters
     ----------
-    request : GridRequest
+    infos : sequence of SubInfo
+        The subs of the run; numbers below refer to this order.
+    settings : GridSettings
     canvas : CanvasPlan
+    checkpoints : Checkpoints
     """
 
-    def __init__(self, request: GridRequest, canvas: CanvasPlan) -> None:
-        self._infos = request.infos
-        self._settings = request.settings
-        self._checkpoints = request.checkpoints
+    def __init__(
+        self, infos: Sequence[SubInfo], settings: GridSettings, canvas: CanvasPlan, checkpoints: Checkpoints
+    ) -> None:
+        self._infos, self._settings, self._checkpoints = infos, settings, checkpoints
         self._canvas = fingerprint(canvas.wcs, canvas.shape)
         self._hot: dict[str, str] = {}
         self._subs: dict[int, str] = {}
@@ -69,7 +72,8 @@ class Dependencies:
                 return self._subs[number]
         info = self._infos[number]
         told = (info.hdu, info.exposure_s, info.filter, info.mount, info.session, info.camera, info.saturation_adu)
-        key = fingerprint(self._content(info), told, self._hot.get(sensor_key(info), ""))
+        # Its WCS may have been solved, and then is not in the file.
+        key = fingerprint(self._content(info), told, info.wcs, self._hot.get(sensor_key(info), ""))
         with self._lock:
             return self._subs.setdefault(number, key)
 

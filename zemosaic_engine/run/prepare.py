@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from ..canvas.plan import CanvasPlan, plan_canvas
 from ..catalogues.reference import chosen_catalogue
 from ..errors import SettingsError
-from ..events import CancelToken, Sink, SubCount, Teller
+from ..events import CancelToken, Reporter, Sink, SubCount
 from ..machine import backend
 from ..machine.threads import run_interruptibly
-from ..mosaic.coadd import canvas_bytes
+from ..resume.run_folder import STATE_NAME
 from ..settings import GridSettings
+from ..solving.journal import NAME as JOURNAL_NAME
+from ..solving.session import solve_found
 from ..subs import stack_plan
+from ..subs.finding import Search, find_subs, found_text, nothing_found
+from ..subs.folder import FoundSubs
 from ..subs.lost_inputs import raise_if_lost
-from . import disk_space
-from .request import GridRequest, agreeing
+from . import resources
+from .request import GridRequest, PlannedRequest, agreeing
 
 
 def prepare_request(
@@ -29,57 +33,67 @@ def prepare_request(
     *,
     tiles_only: bool = False,
     refused: Callable[[Path], str] = lambda path: "",
+    fresh: bool = False,
 ) -> GridRequest:
-    """Find the subs of a folder, by its ``stack_plan.csv`` or by looking, and read their headers.
+    """Find the subs of a folder, by its ``stack_plan.csv`` or by looking, read their headers and plate-solve them.
 
-    ``refused(path)`` says why a file is not to be touched, or nothing.
+    What lies beside the lights (calibration frames, stacks ...) is in the request too, by its role.
+    ``refused(path)`` says why a file is not to be touched, or nothing. Solutions are kept in the state of the output
+    folder as they are found; `fresh` uses none of earlier runs.
 
     Raises
     ------
     SettingsError
-        If the folder holds nothing that is called like a sub, or the rows have several filters and none was chosen.
+        If the folder holds no light, or the rows have several filters and none was chosen.
     RunError
         If the folder went away while its headers were read.
     """
-    tell = Teller(sink, ())
+    reporter = Reporter(sink)
 
     def on_file(done: int, total: int) -> None:
         cancel.check()
-        tell.sink(SubCount(done, total))
+        reporter.sink(SubCount(done, total))
 
     backend.choose_device(settings.device)  # a device that is not there is better missed now than later
-    found_plan = None if tiles_only else stack_plan.find_stack_plan(input_folder)
-    if found_plan is None:
-        found = stack_plan.scan_folder(
-            input_folder, saturation_adu=settings.saturation_adu, on_file=on_file, refused=refused
-        )
+    search = Search(settings.recursive, settings.saturation_adu, settings.filter, tiles_only, refused=refused)
+    found = find_subs(input_folder, search, on_file, cancel.check)
+    if not found.infos and not found.unsolved and not found.rejected:
+        raise SettingsError(nothing_found(input_folder, found, recursive=settings.recursive))
+    reporter.log(f"[GRID] {found_text(input_folder, found)}")
+    for note in found.notes:
+        reporter.log(f"[GRID] {note}", "WARN")
+    if tiles_only:
         found = found.without_unsolved()
-        infos, rejected = found.infos, found.rejected
-        if not infos and not rejected:
-            raise SettingsError(stack_plan.no_sub_text(input_folder))
-        infos = stack_plan.select_filter(infos, settings.filter)
-        tell.log(f"[GRID] {len(infos)} usable FITS images in {input_folder}")
     else:
-        plan = stack_plan.read_stack_plan(found_plan)
-        for note in plan.notes:
-            tell.log(f"[GRID] {note}", "WARN")
-        rows = plan.rows
-        if any(row.filter.strip() for row in rows):
-            rows = stack_plan.select_filter(rows, settings.filter)
-        found = stack_plan.read_subs(rows, saturation_adu=settings.saturation_adu, on_file=on_file, refused=refused)
-        found = found.without_unsolved()
-        # What the plan leaves open the headers may tell.
-        infos = stack_plan.select_filter(found.infos, settings.filter)
-        rejected = [*plan.missing, *found.rejected]
-        tell.log(f"[GRID] {found_plan.name}: {len(rows)} subs, {len(infos)} of them usable")
+        found = _with_solutions(found, output, settings, reporter, cancel, fresh=fresh)
+    infos, rejected = stack_plan.select_filter(found.infos, settings.filter), found.rejected
     paths = [*(info.path for info in infos), *(error.path for error in rejected)]
     for error in rejected:
         raise_if_lost(error, paths)
-        tell.set_aside(error)
-    return GridRequest(infos, rejected, output, settings, tiles_only)
+        reporter.set_aside(error)
+    return GridRequest(infos, rejected, output, settings, tiles_only, others=found.others)
 
 
-def plan_request(request: GridRequest, sink: Sink, cancel: CancelToken, *, reprojecting: bool = False) -> GridRequest:
+def _with_solutions(
+    found: FoundSubs, output: Path, settings: GridSettings, reporter: Reporter, cancel: CancelToken, *, fresh: bool
+) -> FoundSubs:
+    """The subs of the filter that is asked for, plate-solved where they are not."""
+    wanted = stack_plan.select_filter(found.subs, settings.filter)
+    paths = {sub.path for sub in wanted}
+    found = replace(
+        found,
+        infos=[info for info in found.infos if info.path in paths],
+        unsolved=[sub for sub in found.unsolved if sub.path in paths],
+    )
+    journal = output / STATE_NAME / JOURNAL_NAME
+    if fresh:
+        journal.unlink(missing_ok=True)
+    return solve_found(found, settings, journal, reporter, cancel)
+
+
+def plan_request(
+    request: GridRequest, sink: Sink, cancel: CancelToken, *, reprojecting: bool = False
+) -> PlannedRequest:
     """The request with its canvas and without subs whose header cannot be right; nothing is written.
 
     Parameters
@@ -97,22 +111,21 @@ def plan_request(request: GridRequest, sink: Sink, cancel: CancelToken, *, repro
     RunError
         If no sub is left, or the canvas is too large for the settings or for the memory.
     """
-    tell = Teller(sink, ())
-    request = run_interruptibly(lambda: agreeing(request, tell), cancel)
+    reporter = Reporter(sink)
+    request = run_interruptibly(lambda: agreeing(request, reporter), cancel)
     chosen_catalogue(request.settings, request.infos[0].channels)  # one that cannot be used is better missed now
-    return replace(
-        request, canvas=run_interruptibly(lambda: _plan(request, tell, reprojecting or request.tiles_only), cancel)
-    )
+    canvas = run_interruptibly(lambda: _plan(request, reporter, reprojecting or request.tiles_only), cancel)
+    return PlannedRequest(**{field.name: getattr(request, field.name) for field in fields(GridRequest)}, canvas=canvas)
 
 
-def _plan(request: GridRequest, tell: Teller, reprojecting: bool) -> CanvasPlan:
+def _plan(request: GridRequest, reporter: Reporter, reprojecting: bool) -> CanvasPlan:
     """One canvas for the whole run, for which there is room."""
     settings = request.settings
     canvas = plan_canvas(request.infos, settings.pixel_scale_arcsec, settings.max_canvas_mpx)
     height, width = canvas.shape
-    tell.log(f"[GRID] Canvas {width} x {height} pixels of {canvas.pixel_scale_arcsec:.3f} arcsec")
+    reporter.log(f"[GRID] Canvas {width} x {height} pixels of {canvas.pixel_scale_arcsec:.3f} arcsec")
     channels = request.infos[0].channels
-    needed = disk_space.planned_bytes(canvas.shape, channels, len(request.infos), settings)
-    tell.log(f"[GRID] {disk_space.for_files(request.output, needed)}")
-    disk_space.for_canvas(canvas, canvas_bytes(canvas.shape, channels, reprojecting=reprojecting))
+    needed = resources.planned_bytes(canvas.shape, channels, len(request.infos), settings)
+    reporter.log(f"[GRID] {resources.check_disk(request.output, needed)}")
+    resources.check_memory(canvas, resources.canvas_bytes(canvas.shape, channels, reprojecting=reprojecting))
     return canvas

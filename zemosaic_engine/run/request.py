@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..canvas.plan import CanvasPlan, split_by_agreement
 from ..errors import RunError, SettingsError, SubError
-from ..events import Teller
+from ..events import Reporter
 from ..photometry.calibration import SubCalibration
-from ..resume.checkpoints import Checkpoints
 from ..settings import GridSettings
 from ..subs.frames import SubInfo
+from ..subs.roles import FolderFile
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,8 @@ class GridRequest:
     calibrations : mapping of Path to SubCalibration, optional
         Scales that are known from elsewhere, by the path of the sub (or its file name); the subs are
         measured for their sky alone then, nothing is solved, and a sub without one keeps its own ADU.
-    canvas : CanvasPlan, optional
-        The canvas of the run, from `grid_mode.plan_request`; planned when the run begins if it is not there.
-    checkpoints : Checkpoints
-        What an earlier run with this output has done, and where this one keeps what it does; by default nothing
-        is kept.
+    others : sequence of FolderFile
+        What lies beside the subs in the input folder and is no light: calibration frames, stacks, pictures, doubles.
     """
 
     infos: Sequence[SubInfo]
@@ -47,8 +45,20 @@ class GridRequest:
     settings: GridSettings
     tiles_only: bool = False
     calibrations: Mapping[Path | str, SubCalibration] | None = None
-    canvas: CanvasPlan | None = None
-    checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    others: Sequence[FolderFile] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRequest(GridRequest):
+    """A request with its canvas, from `plan_request`.
+
+    Attributes
+    ----------
+    canvas : CanvasPlan
+        The canvas of the run.
+    """
+
+    canvas: CanvasPlan
 
 
 @dataclass(frozen=True)
@@ -84,14 +94,23 @@ class GridOutcome:
     subs_of_tiles: Mapping[str, int] = field(default_factory=dict)
 
 
-def agreeing(request: GridRequest, tell: Teller) -> GridRequest:
+def agreeing(request: GridRequest, reporter: Reporter) -> GridRequest:
     """The request without subs whose header cannot be right."""
     kept, odd = split_by_agreement(request.infos, request.settings.max_gap_fov)
     for error in odd:
-        tell.set_aside(error)
+        reporter.set_aside(error)
     if not kept:
-        lost = len(request.rejected) + len(odd)
+        lost = [*request.rejected, *odd]
         if not lost:
             raise SettingsError("The run has no sub at all: name a folder or a plan that holds some.")
-        raise RunError(f"No usable sub: all {lost} were set aside; the log and rejected_subs.csv give each reason.")
+        raise RunError(no_usable_sub(lost))
     return replace(request, infos=kept, rejected=[*request.rejected, *odd])
+
+
+def no_usable_sub(lost: Sequence[SubError]) -> str:
+    """Say that all subs were set aside: how many, and the reason that most of them share."""
+    reason, count = Counter(error.reason for error in lost).most_common(1)[0]
+    return (
+        f"No usable sub: all {len(lost)} were set aside; the log and rejected_subs.csv give each reason. "
+        f"That of {count} of them: {reason}."
+    )

@@ -15,7 +15,8 @@ import numpy as np
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
+from ..photometry.star_fit import FWHM_PER_SIGMA
+
 _NODE_STEP_PX = 8
 _FAINTEST_WING_ADU = 0.02
 _MOFFAT_BETA = 3.5

@@ -8,22 +8,21 @@ Figures in ADU are divided by the gain: they are ADU of a sub at transparency 1.
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy.io import fits
-from astropy.wcs import WCS, FITSFixedWarning
+from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from ..errors import SettingsError
-from .scene import FWHM_PER_SIGMA, pixel_scale_arcsec
-from .star_fit import aperture_sums, background_pixels, cut_stamps, fit_gaussians
+from ..mosaic.reader import Mosaic, pixel_area_arcsec2, read_mosaic
+from ..photometry.block_means import BLOCK_PX, block_means, block_noise, cut_blocks, rms_after_polynomial
+from ..photometry.star_fit import FWHM_PER_SIGMA, aperture_sums, background_pixels, cut_stamps, fit_gaussians
+from .scene import pixel_scale_arcsec
 from .survey import SATURATION_ADU, SurveyTruth
 
-_BLOCK_PX = 16
 _REGIONS = 3
 _OUTLIER_SIGMA = 8.0
 _EDGE_PX = 2.0
@@ -121,52 +120,6 @@ class TruthReport:
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and tuples, for JSON."""
         return asdict(self)
-
-
-@dataclass(frozen=True)
-class Mosaic:
-    """A mosaic in memory: planes (C, H, W) with NaN where nothing is, weight and coverage alike, WCS."""
-
-    planes: NDArray[np.float32]
-    weight: NDArray[np.float32] | None
-    wcs: WCS
-    coverage: NDArray[np.integer] | None = None
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """``(height, width)``."""
-        return self.planes.shape[1], self.planes.shape[2]
-
-
-def read_mosaic(path: Path) -> Mosaic:
-    """Read a mosaic with plain astropy, as any other program would see it.
-
-    Raises
-    ------
-    SettingsError
-        The file is missing, is no FITS file, or its first HDU is no image with a celestial WCS.
-    """
-    try:
-        with fits.open(path, memmap=False) as hdus:
-            data = hdus[0].data
-            header = hdus[0].header
-            weight, coverage = (hdus[name].data if name in hdus else None for name in ("WEIGHT", "COVERAGE"))
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be read as a mosaic: {error}") from error
-    if data is None or data.ndim not in (2, 3) or (data.ndim == 3 and data.shape[0] not in (1, 3)):
-        raise SettingsError(f"{path} is no mosaic: its first HDU holds no (H, W) or (3, H, W) image.")
-    with warnings.catch_warnings():
-        # astropy announces that it also notes the date as MJD.
-        warnings.simplefilter("ignore", FITSFixedWarning)
-        wcs = WCS(header, naxis=2)
-    if not wcs.has_celestial:
-        raise SettingsError(f"{path} is no mosaic: its first HDU has no celestial WCS.")
-    planes = np.ascontiguousarray(data.reshape(-1, *data.shape[-2:]), dtype=np.float32)
-    if weight is not None:
-        weight = np.broadcast_to(weight.reshape(-1, *data.shape[-2:]).astype(np.float32), planes.shape)
-    if coverage is not None:
-        coverage = np.broadcast_to(coverage.reshape(-1, *data.shape[-2:]).astype(np.int32), planes.shape)
-    return Mosaic(planes, weight, wcs, coverage)
 
 
 def compare_with_truth(mosaic_path: Path, truth: SurveyTruth) -> TruthReport:
@@ -445,18 +398,6 @@ def _relative_pixel_area(wcs: WCS, shape: tuple[int, int], xy: FloatArray) -> Fl
     return area[:-1] / area[-1]
 
 
-def pixel_area_arcsec2(wcs: WCS, xy: FloatArray) -> FloatArray:
-    """Area on the sky of the pixel at each place (n, 2), by finite differences."""
-    sides = []
-    here = np.radians(wcs.all_pix2world(xy, 0))
-    for step in ([1.0, 0.0], [0.0, 1.0]):
-        there = np.radians(wcs.all_pix2world(xy + step, 0))
-        turn = np.remainder(there[:, 0] - here[:, 0] + math.pi, 2.0 * math.pi) - math.pi
-        sides.append((turn * np.cos(here[:, 1]), there[:, 1] - here[:, 1]))
-    area: FloatArray = np.abs(sides[0][0] * sides[1][1] - sides[0][1] * sides[1][0])
-    return area * math.degrees(3600.0) ** 2
-
-
 def _aperture_noise(image: NDArray[np.float32], valid: Mask, half: int, radius: float, inner: float) -> float:
     """Scatter of apertures on empty places, which holds the correlation that resampling gave the noise."""
     from scipy.ndimage import uniform_filter
@@ -475,50 +416,16 @@ def _aperture_noise(image: NDArray[np.float32], valid: Mask, half: int, radius: 
     return 1.4826 * float(np.median(np.abs(aperture_sums(stamps, nowhere, radius, around))))
 
 
-def _blocks(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Whole blocks of 16x16 pixels, shape (rows, columns, 256)."""
-    rows, columns = image.shape[0] // _BLOCK_PX, image.shape[1] // _BLOCK_PX
-    cut = image[: rows * _BLOCK_PX, : columns * _BLOCK_PX].reshape(rows, _BLOCK_PX, columns, _BLOCK_PX)
-    return cut.transpose(0, 2, 1, 3).reshape(rows, columns, -1)
-
-
 def _block_medians(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """Median of every block, spread over its pixels; NaN where hardly anything is."""
-    ordered = np.sort(_blocks(image), axis=-1)
+    ordered = np.sort(cut_blocks(image), axis=-1)
     number = np.sum(np.isfinite(ordered), axis=-1)
     medians = np.take_along_axis(ordered, np.maximum(number - 1, 0)[..., None] // 2, axis=-1)[..., 0]
     medians[number < 16] = np.nan
     spread = np.full(image.shape, np.nan, dtype=np.float32)
-    whole = np.repeat(np.repeat(medians, _BLOCK_PX, axis=0), _BLOCK_PX, axis=1)
+    whole = np.repeat(np.repeat(medians, BLOCK_PX, axis=0), BLOCK_PX, axis=1)
     spread[: whole.shape[0], : whole.shape[1]] = whole
     return spread
-
-
-def block_means(image: NDArray[np.float32]) -> FloatArray:
-    """Mean of every block of which half is valid, NaN elsewhere."""
-    blocks = _blocks(image)
-    valid = np.isfinite(blocks)
-    number = valid.sum(axis=-1)
-    means = np.where(valid, blocks, 0.0).sum(axis=-1, dtype=np.float64) / np.maximum(number, 1)
-    means[number < _BLOCK_PX**2 // 2] = np.nan
-    return means
-
-
-def rms_after_polynomial(means: FloatArray, degree: int) -> float:
-    """RMS of block means after a least-squares polynomial of the position."""
-    rows, columns = np.nonzero(np.isfinite(means))
-    u, v = 2.0 * columns / means.shape[1] - 1.0, 2.0 * rows / means.shape[0] - 1.0
-    terms = [u**i * v**j for i in range(degree + 1) for j in range(degree + 1 - i)]
-    design, values = np.column_stack(terms), means[rows, columns]
-    left = values - design @ np.linalg.lstsq(design, values, rcond=None)[0]
-    return float(np.sqrt(np.mean(left**2)))
-
-
-def block_noise(means: FloatArray) -> float:
-    """Noise of block means from second differences along the rows, blind to what is smooth."""
-    second = means[:, 2:] - 2.0 * means[:, 1:-1] + means[:, :-2]
-    second = second[np.isfinite(second)]
-    return float(np.sqrt(np.mean(second**2) / 6.0)) if len(second) else math.nan
 
 
 def _saturated_cores(mosaic: Mosaic, truth: SurveyTruth, seeing: float) -> Mask:

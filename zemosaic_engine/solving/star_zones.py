@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +48,10 @@ class StarList:
         """The same stars by rising magnitude; ties by place, so that the order does not depend on the source."""
         order = np.lexsort((self.dec_deg, self.ra_deg, self.magnitude))
         return StarList(self.ra_deg[order], self.dec_deg[order], self.magnitude[order])
+
+    def first(self, most: int | None) -> StarList:
+        """The first `most` stars; all of them for None."""
+        return StarList(self.ra_deg[:most], self.dec_deg[:most], self.magnitude[:most])
 
     def within(self, center_deg: tuple[float, float], radius_deg: float) -> StarList:
         """The stars no farther than `radius_deg` from a place."""
@@ -95,12 +99,11 @@ class Zones:
         cell = (np.mod(ra_deg, 360.0) / 360.0 * self.cells[belt]).astype(np.int64)
         return np.asarray(self.first[belt] + np.minimum(cell, self.cells[belt] - 1))
 
-    def corner_deg(self, zone: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray]:
+    def corner_deg(self, zone: NDArray[np.int64]) -> tuple[NDArray, NDArray, NDArray]:
         """Lowest right ascension and declination of each zone, and its width in right ascension."""
         belt = np.searchsorted(self.first, zone, side="right") - 1
         width = 360.0 / self.cells[belt]
-        south = np.asarray(-90.0 + belt * self.height_deg, dtype=np.float64)
-        return (zone - self.first[belt]) * width, south, width
+        return (zone - self.first[belt]) * width, -90.0 + belt * self.height_deg, width
 
     def touching(self, center_deg: tuple[float, float], radius_deg: float) -> Iterator[int]:
         """Numbers of the zones that a circle touches, and perhaps of a few more."""
@@ -165,33 +168,41 @@ class ZonedCatalogue:
     def _codes(self) -> NDArray[np.uint64]:
         return np.memmap(self.path, "<u8", "r", self._stars_at, (self._count,))
 
-    def near(self, center_deg: tuple[float, float], radius_deg: float, *, faintest: float = np.inf) -> StarList:
-        """Stars in a circle on the sky.
+    def near(self, center_deg: tuple[float, float], radius_deg: float, *, most: int | None = None) -> StarList:
+        """Stars in a circle on the sky, the brightest first.
 
         Parameters
         ----------
         center_deg : tuple of float
             Right ascension and declination, ICRS.
         radius_deg : float
-        faintest : float
-            Stars of a larger magnitude are left out.
+        most : int, optional
+            Only so many of them, the brightest.
 
         Returns
         -------
         StarList
         """
-        parts = []
-        for zone in self.zones.touching(center_deg, radius_deg):
-            begin, end = int(self._starts[zone]), int(self._starts[zone + 1])
-            stars = self._decoded(np.asarray(self._codes[begin:end]), np.full(end - begin, zone))
-            parts.append(stars.within(center_deg, radius_deg))
-        found = joined(parts)
-        bright = found.magnitude <= faintest
-        return StarList(found.ra_deg[bright], found.dec_deg[bright], found.magnitude[bright])
+        zone = np.fromiter(self.zones.touching(center_deg, radius_deg), np.int64)
+        begin, end = self._starts[zone].astype(np.int64), self._starts[zone + 1].astype(np.int64)
+        if not np.any(end > begin):
+            return joined([])
+        codes = np.concatenate([self._codes[first:last] for first, last in zip(begin, end, strict=True)])
+        zone = np.repeat(zone, end - begin)
+        if most is not None:
+            order = np.argsort(codes & np.uint64(_MAGNITUDE_STEPS - 1), kind="stable")
+            codes, zone = codes[order], zone[order]
+        looked = codes.size if most is None else min(2 * most, codes.size)
+        while True:
+            found = self._decoded(codes[:looked], zone[:looked]).within(center_deg, radius_deg)
+            if looked == codes.size or len(found) >= (most or 0):
+                return found.brightest_first().first(most)
+            looked = min(2 * looked, codes.size)
 
     def whole_sky(self) -> StarList:
         """All stars, in the order of the zones."""
-        zone = np.repeat(np.arange(len(self.zones)), np.diff(self._starts).astype(np.int64))
+        starts = self._starts.astype(np.int64)
+        zone = np.repeat(np.arange(len(self.zones)), starts[1:] - starts[:-1])
         return self._decoded(np.asarray(self._codes), zone)
 
     def _decoded(self, codes: NDArray[np.uint64], zone: NDArray[np.int64]) -> StarList:
@@ -236,3 +247,9 @@ def write_zones(path: Path, stars: StarList, name: str, *, belts: int = 90) -> N
     starts = np.searchsorted(zone, np.arange(len(zones) + 1)).astype("<u4")
     header = _HEADER.pack(MAGIC, belts, len(zones), len(stars), brightest, name.encode("ascii"))
     path.write_bytes(header + starts.tobytes() + codes.astype("<u8").tobytes())
+
+
+@cache
+def shipped_catalogue() -> ZonedCatalogue:
+    """Tycho-2 as it ships with the program."""
+    return ZonedCatalogue(Path(__file__).with_name("tycho2.stars"))

@@ -16,6 +16,7 @@ from ..machine import backend as devices
 from ..machine.threads import run_all, thread_count
 from ..photometry.overlap_fits import OverlapFit, measure_overlap
 from ..settings import GridSettings
+from ..weighted_image import WeightedImage
 from .samples import Samples
 from .scales import PairGain, SampleFacts, Scales, rank_samples, solve_gains, solve_scales
 
@@ -27,26 +28,17 @@ _DEVICE_BAND_BYTES = 2**28  # of float64 samples; the definition holds several a
 
 
 @dataclass(frozen=True)
-class Stack:
-    """The result of stacking.
+class Stack(WeightedImage):
+    """The result of stacking: in ADU of the anchor sample.
 
     Attributes
     ----------
-    pixels : ndarray of float32, shape (H, W, C)
-        In ADU of the anchor sample; NaN where no sample is valid.
-    weight : ndarray of float32, shape (H, W, C)
-        Inverse variance of `pixels`, 0 where NaN.
-    coverage : ndarray of uint16, shape (H, W, C)
-        Number of samples that contributed.
     rejected_pct : float
         Share of the valid samples that were rejected, in percent.
     scales : Scales or None
         How the samples were brought to one scale; None if they came on it.
     """
 
-    pixels: NDArray[np.float32]
-    weight: NDArray[np.float32]
-    coverage: NDArray[np.uint16]
     rejected_pct: float
     scales: Scales | None = field(repr=False)
 

@@ -15,11 +15,11 @@ from ..canvas.pixel_maps import PixelMap, source_box
 from ..canvas.plan import CanvasPlan
 from ..geometry import Box
 from ..photometry.calibration import SubCalibration
+from ..resampling import drizzle
+from ..resampling.resample import kernel_reach, kernel_stretch, kernel_table, resample
 from ..settings import GridSettings
 from ..subs.frames import SubInfo
 from ..subs.parts import SubParts
-from . import drizzle
-from .resample import kernel_reach, kernel_stretch, kernel_table, resample
 from .samples import interpolation_of, planes_of
 
 _COLOURS = 3
@@ -88,6 +88,8 @@ class Placer:
                 plane[...] = empty
             return 0
         pixels, origin = self._parts.read(number, part)
+        if calibration is not None:
+            pixels = calibration.corrected(pixels, origin, info.shape)
         found = self._interpolate(info, pixels, origin, mapping, box, out[0], calibration)
         if falls is not None:
             drizzle.drop(

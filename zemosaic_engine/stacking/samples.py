@@ -12,8 +12,8 @@ from ..canvas.footprints import Footprint
 from ..geometry import Box
 from ..photometry.sky import CELL_PX, cell_medians, sky_noise
 from ..photometry.stars import Stars
+from ..resampling.resample import Kernel
 from ..settings import GridSettings
-from .resample import Kernel
 from .scales import SampleFacts
 
 #: Whose samples are judged for drops: an interpolated sample lies where its pixel is, a drop beside it.

@@ -1,8 +1,8 @@
-"""Every sub of a tile comes onto the tile's pixels, calibrated on the way, and is measured there."""
+"""Stacks whole tiles: every sub is resampled onto the pixels of a tile and measured there."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,86 +11,132 @@ from ..canvas.coordinates import pixel_to_sky, sky_to_pixel
 from ..canvas.footprints import Footprint
 from ..canvas.pixel_maps import pixel_map
 from ..canvas.plan import CanvasPlan
-from ..canvas.tile_layout import TileLayout, placed
+from ..canvas.tile_layout import TileLayout, footprints_on
 from ..errors import SubError
-from ..events import CancelToken, Steps
 from ..geometry import Box
-from ..kernels.cuda import Gpu
 from ..machine.memory import SampleStore
-from ..machine.threads import run_all, thread_count
+from ..machine.threads import run_all
 from ..photometry.stars import Stars
-from ..settings import GridSettings
-from ..subs.frames import SubInfo
-from ..subs.loader import SubLoader
-from ..survey.calibrate import Survey
-from .drizzle import drop, drop_map, sample_noise
-from .resample import resample
+from ..resampling.drizzle import drop, drop_map, sample_noise
+from ..resampling.resample import resample
+from ..run.run import Run
+from ..survey.calibrate import CalibratedSubs
+from ..tiles.store import TileStore
+from ..weighted_image import WeightedImage
+from .combine import combine, normalise
+from .equalise import RgbEqualiser
+from .layout import Layout
+from .messages import report_gaps, report_stack
 from .samples import Drops, Samples, interpolation_of, measure_sample, planes_of, radial_weights
 from .scales import SampleFacts
 
-Gathered = tuple[Samples, list[SampleFacts], list[int]]
+
+class WholeTiles:
+    """Stacks the tiles of a run, each from all of its samples at once.
+
+    The levels of the subs are measured on the tile, and brought together there unless the subs are calibrated.
+    A context manager that closes the scratch file of the samples.
+
+    Parameters
+    ----------
+    run : Run
+    layout : Layout
+    subs : CalibratedSubs
+    """
+
+    def __init__(self, run: Run, layout: Layout, subs: CalibratedSubs) -> None:
+        self._run, self._footprints, self._subs = run, layout.footprints, subs
+        self._store = SampleStore(layout.sample_bytes, run.output)
+        self._equaliser = RgbEqualiser(run, subs)
+        self._settings = run.settings
+        if subs.on_one_scale:  # the samples are on one scale since they were resampled
+            self._settings = run.settings.model_copy(update={"stack_norm_method": "none"})
+
+    def __enter__(self) -> WholeTiles:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._store.close()
+
+    @property
+    def failures(self) -> Mapping[int, SubError]:
+        """Subs that could not be used, by number."""
+        return self._run.loader.failures
+
+    def stack(self, tile: TileLayout, store: TileStore) -> tuple[WeightedImage | None, Sequence[int]]:
+        """Stack one tile and equalise its RGB medians; as `BlockTiles.stack`, but `store` is not needed."""
+        run = self._run
+        samples, facts, numbers = resample_subs(run, tile, self._footprints, self._subs, self._store)
+        if not numbers:
+            return None, []
+        scales = normalise(samples, facts, self._settings, run.cancel)
+        stack = combine(samples, facts, scales, self._settings, device=run.device, cancel=run.cancel)
+        report_stack(run, tile, numbers, stack, on_run_scale=self._subs.on_one_scale)
+        if run.settings.resample_kernel == "drizzle":
+            report_gaps(run, tile.name, stack)
+        self._equaliser.equalise(tile.name, stack)
+        return stack, numbers
 
 
-def gather(
-    layout: TileLayout,
-    infos: Sequence[SubInfo],
-    footprints: Sequence[Footprint],
-    canvas: CanvasPlan,
-    loader: SubLoader,
-    store: SampleStore,
-    settings: GridSettings,
-    survey: Survey,
-    steps: Steps,
-    cancel: CancelToken,
-    gpu: Gpu | None = None,
-) -> Gathered:
-    """Resample every sub of a tile onto its pixels and measure it there; drop it there too if drizzle is asked for."""
-    channels = infos[0].channels
-    grid = layout.grid or canvas
-    places = placed(layout, infos, footprints)
-    crops = [footprint.box.intersect(layout.outer) for footprint in places]
+def resample_subs(
+    run: Run, tile: TileLayout, footprints: Sequence[Footprint], subs: CalibratedSubs, store: SampleStore
+) -> tuple[Samples, list[SampleFacts], list[int]]:
+    """Resample every sub of a tile onto its pixels and measure it there; drizzle drops it there too.
+
+    Returns
+    -------
+    samples : Samples
+    facts : list of SampleFacts
+        What was measured on each of them.
+    numbers : list of int
+        Numbers of the subs that have a valid sample.
+    """
+    settings, channels, grid = run.settings, run.channels, tile.grid or run.canvas
+    on_tile = footprints_on(tile, run.subs, footprints)
+    crops = [footprint.box.intersect(tile.outer) for footprint in on_tile]
     start = np.concatenate([[0], np.cumsum([crop.height * crop.width * channels for crop in crops])]).astype(np.int64)
     buffer, *dropped = np.split(store.begin(planes_of(settings) * int(start[-1])), planes_of(settings))
     drops = Drops(dropped[0], dropped[1], np.zeros((len(crops), channels))) if dropped else None
     kernel = interpolation_of(settings)
 
-    def resample_one(place: int) -> SampleFacts | None:
-        number, crop = layout.subs[place], crops[place]
+    def resample_one(index: int) -> SampleFacts | None:
+        number, crop = tile.subs[index], crops[index]
         try:
-            loaded = loader.load(number)
+            found = run.stars.find(number)
         except SubError:
             return None
         finally:
-            steps.one()
-        here = slice(start[place], start[place + 1])
+            run.reporter.step()
+        info, pixels, calibration = run.subs[number], found.frame.pixels, subs.calibration(number)
+        here = slice(start[index], start[index + 1])
         target = buffer[here].reshape(*crop.shape, channels)
-        mapping = pixel_map(infos[number].wcs, grid.wcs, crop, src_shape=infos[number].shape)
-        scale = survey.calibration(number)
-        resample(loaded.frame.pixels, mapping, crop, kernel, target, scale, gpu=gpu)
+        mapping = pixel_map(info.wcs, grid.wcs, crop, src_shape=info.shape)
+        if calibration is not None:
+            pixels = calibration.corrected(pixels, (0, 0), info.shape)
+        resample(pixels, mapping, crop, kernel, target, calibration, gpu=run.device)
         if not np.isfinite(target).any():
             return None
         if drops is not None:
-            falls = drop_map(infos[number].wcs, infos[number].shape, grid.wcs, grid.shape)
+            forward = drop_map(info.wcs, info.shape, grid.wcs, grid.shape)
             into = drops.values[here].reshape(target.shape), drops.shares[here].reshape(target.shape)
-            drop(loaded.frame.pixels, falls, crop, settings.drizzle_pixfrac, infos[number].bayer, into, scale)
-            noise = sample_noise(loaded.frame.pixels, infos[number].bayer)
-            drops.noise[place] = noise if scale is None else noise * scale.gain
-        stars = _stars_in(_on_grid(loaded.stars, canvas, layout.grid), crop)
-        return measure_sample(target, crop, stars, infos[number].exposure_s, frame_stars=len(loaded.stars))
+            drop(pixels, forward, crop, settings.drizzle_pixfrac, info.bayer, into, calibration)
+            noise = sample_noise(found.frame.pixels, info.bayer)
+            drops.noise[index] = noise if calibration is None else noise * calibration.gain
+        stars = _stars_in(_on_grid(found.stars, run.canvas, tile.grid), crop)
+        return measure_sample(target, crop, stars, info.exposure_s, frame_stars=len(found.stars))
 
-    measured = run_all(resample_one, range(len(crops)), thread_count(settings.threads), cancel)
-    kept = [place for place, facts in enumerate(measured) if facts is not None]
-    numbers = [layout.subs[place] for place in kept]
+    measured = run_all(resample_one, range(len(crops)), run.threads, run.cancel)
+    kept = [index for index, facts in enumerate(measured) if facts is not None]
     samples = Samples(
         buffer,
         start[kept],
-        np.array([crops[place].relative_to(layout.outer) for place in kept], dtype=np.int64).reshape(-1, 4),
-        np.array([places[n].edges_in(layout.outer) for n in kept]).reshape(-1, 4, 3),
-        radial_weights([places[n] for n in kept], settings, layout.outer),
-        (*layout.outer.shape, channels),
+        np.array([crops[index].relative_to(tile.outer) for index in kept], dtype=np.int64).reshape(-1, 4),
+        np.array([on_tile[index].edges_in(tile.outer) for index in kept]).reshape(-1, 4, 3),
+        radial_weights([on_tile[index] for index in kept], settings, tile.outer),
+        (*tile.outer.shape, channels),
         None if drops is None else replace(drops, noise=drops.noise[kept]),
     )
-    return samples, [facts for facts in measured if facts is not None], numbers
+    return samples, [facts for facts in measured if facts is not None], [tile.subs[index] for index in kept]
 
 
 def _on_grid(stars: Stars, canvas: CanvasPlan, grid: CanvasPlan | None) -> Stars:

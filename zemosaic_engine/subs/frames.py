@@ -18,9 +18,61 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from ..errors import SubError
-from ..fits.headers import HeaderCards, celestial_wcs, image_center_deg, pixel_scale_arcsec
-from ..fits.reader import StoredImage, find_image, read_image
+from ..fits.headers import HeaderCards, celestial_wcs, has_stray_sip, image_center_deg, pixel_scale_arcsec
+from ..fits.reader import StoredImage
 from .faults import read_guarded
+from .image_files import find_image, read_image
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Facts of a header that no step depends on, for the headers of what is made of the sub.
+
+    Attributes
+    ----------
+    target, telescope, instrument : str
+        Empty where the header does not tell.
+    focal_length_mm : float
+    latitude_deg, longitude_deg : float
+        Of the site, east positive; NaN where the header does not tell.
+    """
+
+    target: str = ""
+    telescope: str = ""
+    instrument: str = ""
+    focal_length_mm: float = float("nan")
+    latitude_deg: float = float("nan")
+    longitude_deg: float = float("nan")
+
+    @classmethod
+    def of(cls, cards: HeaderCards) -> Origin:
+        """What a header tells."""
+        focal_length = cards.number("FOCALLEN", "FOCAL", "FOCLEN")
+        return cls(
+            cards.text("OBJECT", "TARGET", "OBJNAME"),
+            cards.text("TELESCOP"),
+            cards.text("INSTRUME", "CAMERA"),
+            focal_length if focal_length > 0.0 else math.nan,
+            _degrees(cards, ("SITELAT", "LAT-OBS", "OBSGEO-B"), 90.0),
+            _degrees(cards, ("SITELONG", "LONG-OBS", "OBSGEO-L"), 360.0),
+        )
+
+
+_SEXAGESIMAL = re.compile(r"([+-]?)\s*(\d+)[\s:d°]+(\d+)(?:[\s:m']+(\d+(?:\.\d*)?))?.*")
+
+
+def _degrees(cards: HeaderCards, keywords: tuple[str, ...], limit: float) -> float:
+    """An angle in degrees, also one written as ``+48 12 30``; NaN if there is none within +-`limit`."""
+    for keyword in keywords:
+        match = _SEXAGESIMAL.fullmatch(cards.text(keyword))
+        if match:
+            size = float(match[2]) + float(match[3]) / 60.0 + float(match[4] or 0.0) / 3600.0
+            value = -size if match[1] == "-" else size
+        else:
+            value = cards.number(keyword)
+        if abs(value) <= limit:
+            return value
+    return math.nan
 
 
 @dataclass(frozen=True)
@@ -52,6 +104,10 @@ class SubInfo:
         Empty where the header does not tell; `date_obs` in ISO 8601, `session` the date of the evening.
     saturation_adu : float
         Values at or above are saturated; inf if nothing is known.
+    origin : Origin
+        What else the header tells of where the sub comes from.
+    notes : sequence of str
+        What in the header was not taken at its word, each in a few words.
     """
 
     path: Path
@@ -69,6 +125,8 @@ class SubInfo:
     camera: str = ""
     date_obs: str = ""
     saturation_adu: float = float("inf")
+    origin: Origin = Origin()
+    notes: tuple[str, ...] = ()
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
@@ -86,7 +144,7 @@ class UnsolvedSub:
         All cards of its header; some may hint at the pointing and the scale (RA, DEC, FOCALLEN, XPIXSZ ...).
     reason : str
         Why it has no plate solution, or what is wrong with the one that it has: the rest of a sentence about the file.
-    path, hdu, shape, channels, bayer, exposure_s, filter, mount, session, camera, date_obs, saturation_adu
+    path, hdu, shape, channels, bayer, exposure_s, filter, mount, session, camera, date_obs, saturation_adu, notes
         As in `SubInfo`.
     """
 
@@ -104,6 +162,12 @@ class UnsolvedSub:
     camera: str = ""
     date_obs: str = ""
     saturation_adu: float = float("inf")
+    notes: tuple[str, ...] = ()
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """As that of `SubInfo`."""
+        return self.shape if self.bayer is not None or self.channels == 1 else (*self.shape, 3)
 
     def solved(self, wcs: WCS) -> SubInfo:
         """The sub with a plate solution.
@@ -129,6 +193,8 @@ class UnsolvedSub:
             camera=self.camera,
             date_obs=self.date_obs,
             saturation_adu=self.saturation_adu,
+            origin=Origin.of(self.header),
+            notes=self.notes,
         )
 
 
@@ -175,6 +241,9 @@ class Frame:
 # --- from the header
 
 _MIN_SIDE_PX = 8
+#: What a header may say without being believed.
+STRAY_SIP = "SIP parameters without -SIP in CTYPE, taken for leftovers of an earlier solution and not applied"
+BINNED_MONO = "Binned subs with BAYERPAT in the header whose pixels show one colour, taken for mono"
 
 
 def read_sub_info(path: str | Path, *, saturation_adu: float = 0.0) -> SubInfo:
@@ -225,18 +294,29 @@ def read_sub(path: str | Path, *, saturation_adu: float = 0.0) -> SubInfo | Unso
     SubError
         If the file is unreadable, truncated, or holds no image of one or three channels.
     """
+    image = read_guarded(path, lambda: find_image(path))
+    return sub_of_image(path, image, saturation_adu=saturation_adu)
+
+
+def sub_of_image(path: str | Path, image: StoredImage, *, saturation_adu: float = 0.0) -> SubInfo | UnsolvedSub:
+    """What the header of an image that was found tells, as `read_sub`."""
     with np.errstate(all="ignore"):  # the numbers of a header may be anything
-        return read_guarded(path, lambda: _sub_info(Path(path), saturation_adu))
+        return read_guarded(path, lambda: _sub_of_image(Path(path), image, saturation_adu))
 
 
-def _sub_info(path: Path, saturation_adu: float) -> SubInfo | UnsolvedSub:
-    image = find_image(path)
+def _sub_of_image(path: Path, image: StoredImage, saturation_adu: float) -> SubInfo | UnsolvedSub:
     cards = image.header
     shape, is_colour = _picture_shape(path, image.shape)
     try:
         bayer = None if is_colour else bayer_pattern(cards, shape[0])
     except ValueError as error:
         raise SubError(path, str(error)) from error
+    notes = []
+    if bayer is not None and cards.integer("XBINNING", 1) > 1 and _has_one_colour(path, image):
+        bayer = None
+        notes.append(BINNED_MONO)
+    if has_stray_sip(cards):
+        notes.append(STRAY_SIP)
     date_obs = _observation_date(cards)
     unsolved = UnsolvedSub(
         path=path,
@@ -252,6 +332,7 @@ def _sub_info(path: Path, saturation_adu: float) -> SubInfo | UnsolvedSub:
         camera=_camera(cards),
         date_obs=date_obs,
         saturation_adu=saturation_adu if saturation_adu > 0.0 else _saturation_adu(image),
+        notes=tuple(notes),
     )
     try:
         wcs = celestial_wcs(cards, shape)
@@ -314,6 +395,34 @@ def bayer_pattern(cards: HeaderCards, height: int) -> str | None:
         return name[2 * ((row + y_offset) % 2) + (x + x_offset) % 2]
 
     return colour(0, 0) + colour(1, 0) + colour(0, 1) + colour(1, 1)
+
+
+_ONE_COLOUR = 0.003  # of the sky; skies of one-shot colour cameras differ by percents between red, green and blue
+_ONE_COLOUR_SIGMA = 5.0
+
+
+def _has_one_colour(path: Path, image: StoredImage) -> bool:
+    """True if the four pixels of a Bayer cell see the same sky: a mono camera, whatever the header says.
+
+    Drivers of mono cameras leave BAYERPAT behind, and binning two by two mixes the colours of a Bayer
+    sensor, but some drivers bin pixels of one colour: only the pixels tell. Where the sky is within its
+    noise nothing does, and the header holds.
+    """
+    pixels = np.squeeze(read_image(path, image.hdu)).astype(np.float32, copy=False)
+    means, errors = [], []
+    for y, x in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        plane = pixels[y::2, x::2]
+        plane = plane[np.isfinite(plane)]
+        if not plane.size:
+            return False
+        low, sky, high = np.quantile(plane, (0.16, 0.5, 0.84))
+        sigma = float(high - low) / 2.0
+        near = plane[np.abs(plane - sky) <= 3.0 * sigma]
+        if sky <= sigma:
+            return False
+        means.append(float(near.mean(dtype=np.float64)))
+        errors.append(sigma / math.sqrt(near.size))
+    return max(means) - min(means) <= max(_ONE_COLOUR_SIGMA * max(errors), _ONE_COLOUR * min(means))
 
 
 def _exposure_s(cards: HeaderCards) -> float:
@@ -500,7 +609,7 @@ def mark_invalid(pixels: NDArray[np.float32], rules: InvalidValues, bayer: str |
                 plane[plane == 0.0] = np.nan
 
 
-def channels_last(raw: NDArray, info: SubInfo) -> NDArray:
+def channels_last(raw: NDArray, info: SubInfo | UnsolvedSub) -> NDArray:
     """(H, W) or (H, W, 3) in memory order, from any of the ways to store it."""
     if raw.ndim == 3 and raw.shape[0] == 3:
         raw = raw.transpose(1, 2, 0)

@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 
 from ..errors import RunError, SubError
 from ..fits.headers import HeaderCards
-from ..fits.reader import StoredImage, find_image, is_mappable, read_image, read_part
+from ..fits.reader import StoredImage, read_part
 from ..geometry import Box
 from .demosaic import PADDING, demosaic_padded
 from .faults import read_guarded
 from .frames import InvalidValues, SubInfo, channels_last, mark_invalid, read_with_rules
+from .image_files import find_image, is_mappable, read_image
 from .lost_inputs import raise_if_lost
 
 #: A part is at least as large, so that its mirrored borders are those of the sub.

@@ -1,19 +1,22 @@
-"""The list of subs of a run: `stack_plan.csv` in and out, and folders without one."""
+"""The list of subs of a run: `stack_plan.csv` in and out, and the tables of what is not in it."""
 
 from __future__ import annotations
 
 import csv
-import io
 import math
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Protocol, TypeVar
 
 from ..errors import SettingsError, SubError
 from ..fits.writer import atomic_path
-from .frames import SubInfo, UnsolvedSub, read_sub
+from ..names import comparable_name, name_on_disk, shown_name
+from .frames import SubInfo, UnsolvedSub
+from .image_files import kind_of
+from .roles import FolderFile
 
 PLAN_NAME = "stack_plan.csv"
 
@@ -29,7 +32,6 @@ _COLUMNS = {
 }
 _NAMES = frozenset(name for names in _COLUMNS.values() for name in names)
 _HOST_ORDER = ("order", "batch_id", "mount", "bortle", "filter", "exposure", "file_path")
-_FITS_NAME = re.compile(r".*(\.(fit|fits|fts)(\.gz)?|\.fz)", re.IGNORECASE | re.DOTALL)  # a name may hold a line break
 
 
 @dataclass(frozen=True)
@@ -74,30 +76,6 @@ class StackPlan:
     rows: Sequence[PlanRow]
     missing: Sequence[SubError]
     notes: Sequence[str]
-
-
-@dataclass(frozen=True)
-class FoundSubs:
-    """The subs of a plan or of a folder.
-
-    Attributes
-    ----------
-    infos : sequence of SubInfo
-        Those that are plate-solved.
-    unsolved : sequence of UnsolvedSub
-        Those that could be used if they were.
-    rejected : sequence of SubError
-        Those that cannot be used.
-    """
-
-    infos: Sequence[SubInfo]
-    unsolved: Sequence[UnsolvedSub]
-    rejected: Sequence[SubError]
-
-    def without_unsolved(self) -> FoundSubs:
-        """The same with the unsolved subs among those that cannot be used."""
-        unsolved = [SubError(sub.path, sub.reason) for sub in self.unsolved]
-        return FoundSubs(self.infos, (), sorted([*self.rejected, *unsolved], key=lambda error: str(error.path)))
 
 
 # --- reading a plan
@@ -150,8 +128,8 @@ def read_stack_plan(csv_path: str | Path) -> StackPlan:
     if body is lines:
         notes.append(f"{csv_path.name} has no header line; its columns were told from their contents.")
     seen: set[Path] = set()
-    for number, cells in enumerate(body):
-        values = {key: cells[column].strip() for key, column in header.items() if column < len(cells)}
+    for number, line in enumerate(body):
+        values = {key: line.cells[column].strip() for key, column in header.items() if column < len(line.cells)}
         name = values.get("path", "").strip("\"'")
         if not name:
             notes.append(f"{csv_path.name}: row {number + 1} names no file.")
@@ -163,7 +141,7 @@ def read_stack_plan(csv_path: str | Path) -> StackPlan:
             notes.append(f"{csv_path.name} names {path.name} more than once; it is used once.")
         else:
             seen.add(path)
-            rows.append(_plan_row(path, values, number))
+            rows.append(_plan_row(path, values, number, f"The stack plan {csv_path}, line {line.number}"))
     return StackPlan(rows, missing, notes)
 
 
@@ -180,22 +158,64 @@ def _decoded(path: Path) -> str:
         return data.decode("cp1252", errors="replace")  # what spreadsheets on Windows write
 
 
-def _split_lines(path: Path, text: str) -> list[list[str]]:
-    """Rows of cells, split at the delimiter that makes most sense of the first row."""
-    kept = "\n".join(line for line in text.splitlines() if line.strip(" ,;\t|") and not line.startswith("#"))
+@dataclass(frozen=True)
+class _Line:
+    """A row of a table, and the line of the file in which it ends."""
+
+    number: int
+    cells: list[str]
+
+
+_SEPARATOR_LINE = re.compile(r"\s*sep=(.)\s*", re.IGNORECASE)  # what Excel writes and reads
+_DELIMITERS = ",;\t|"
+
+
+def _split_lines(path: Path, text: str) -> list[_Line]:
+    """Rows of cells, split at the delimiter that the file names or that makes most sense of the first row."""
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip(" ,;\t|")]
+    delimiters = _DELIMITERS
+    if lines and (told := _SEPARATOR_LINE.fullmatch(lines[0][1])):
+        delimiters, lines = told[1], lines[1:]
+    commented = next((index for index, (_, line) in enumerate(lines) if not line.startswith("#")), len(lines))
+    header = [(number, line.lstrip("# \t")) for number, line in lines[:commented] if _is_header(line, delimiters)]
+    kept = header[-1:] + [(number, line) for number, line in lines if not line.startswith("#")]
     if not kept:
         raise SettingsError(f"The stack plan {path} is empty.")
-    first = kept.split("\n", 1)[0]
+    delimiter = _delimiter_of(kept[0][1], delimiters)
+    reader = csv.reader((f"{line}\n" for _, line in kept), delimiter=delimiter, skipinitialspace=True)
+    return [_Line(number, cells) for number, cells in _numbered(path, reader, [number for number, _ in kept])]
+
+
+def _is_header(comment: str, delimiters: str) -> bool:
+    """True if a line that begins with # holds the names of columns, as numpy.savetxt and TOPCAT write it."""
+    text = comment.lstrip("# \t")
+    if not text or len(text) > csv.field_size_limit():
+        return False
+    cells = [_plain(cell) for cell in next(csv.reader([text], delimiter=_delimiter_of(text, delimiters)))]
+    return any(cell in _COLUMNS["path"] for cell in cells)
+
+
+def _delimiter_of(line: str, delimiters: str) -> str:
+    """The delimiter that finds most column names in a line, then most image names, then most cells."""
 
     def meaning(delimiter: str) -> tuple[int, int, int]:
-        cells = [_plain(cell) for cell in next(csv.reader([first], delimiter=delimiter))]
-        return sum(cell in _NAMES for cell in cells), sum(_is_fits(cell) for cell in cells), len(cells)
+        cells = [cell.strip() for cell in line.split(delimiter)]
+        return sum(_plain(cell) in _NAMES for cell in cells), sum(_is_image(cell) for cell in cells), len(cells)
 
-    delimiter = max(",;\t|", key=meaning)
-    try:
-        return list(csv.reader(io.StringIO(kept), delimiter=delimiter, skipinitialspace=True))
-    except csv.Error as error:
-        raise SettingsError(f"The stack plan {path} is not a table: {error}.") from error
+    return max(delimiters, key=meaning)
+
+
+def _numbered(path: Path, reader: Iterator[list[str]], numbers: Sequence[int]) -> Iterator[tuple[int, list[str]]]:
+    """Rows with the number of the line in the file at which each ends."""
+    while True:
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            number = numbers[min(reader.line_num, len(numbers)) - 1]  # type: ignore[attr-defined]
+            raise SettingsError(f"The stack plan {path}, line {number}, is not a row of a table: {error}.") from error
+        if cells is None:
+            return
+        yield numbers[reader.line_num - 1], cells  # type: ignore[attr-defined]
 
 
 def _plain(cell: str) -> str:
@@ -203,13 +223,14 @@ def _plain(cell: str) -> str:
     return cell.strip().strip("\"'").strip().lower().replace(" ", "_").replace("-", "_")
 
 
-def _is_fits(cell: str) -> bool:
-    return _FITS_NAME.fullmatch(cell.strip().strip("\"'")) is not None
+def _is_image(cell: str) -> bool:
+    return kind_of(PureWindowsPath(cell.strip().strip("\"'"))).is_image
 
 
-def _columns_of(path: Path, lines: list[list[str]]) -> tuple[dict[str, int], list[list[str]]]:
+def _columns_of(path: Path, lines: list[_Line]) -> tuple[dict[str, int], list[_Line]]:
     """Column of each value, and the rows of data; these are all of `lines` if there is no header."""
-    names = [_plain(cell) for cell in lines[0]]
+    first = lines[0].cells
+    names = [_plain(cell) for cell in first]
     header = {
         key: names.index(known[0])
         for key, aliases in _COLUMNS.items()
@@ -217,21 +238,21 @@ def _columns_of(path: Path, lines: list[list[str]]) -> tuple[dict[str, int], lis
     }
     if "path" in header:
         return header, lines[1:]
-    if not header and any(_is_fits(cell) for cell in lines[0]):
-        if len(names) == len(_HOST_ORDER) and _is_fits(lines[0][-1]):
+    if not header and any(_is_image(cell) for cell in first):
+        if len(names) == len(_HOST_ORDER) and _is_image(first[-1]):
             return {key: _HOST_ORDER.index(aliases[0]) for key, aliases in _COLUMNS.items()}, lines
-        return {"path": [_is_fits(cell) for cell in lines[0]].index(True)}, lines
+        return {"path": [_is_image(cell) for cell in first].index(True)}, lines
     raise SettingsError(
         f"The stack plan {path} has no column with file names; call it one of {', '.join(_COLUMNS['path'])} "
-        f"(found: {', '.join(cell.strip() for cell in lines[0])})."
+        f"(found: {', '.join(cell.strip() for cell in first)})."
     )
 
 
-def _plan_row(path: Path, values: dict[str, str], number: int) -> PlanRow:
-    order = _number(values.get("order", ""))
+def _plan_row(path: Path, values: dict[str, str], number: int, place: str) -> PlanRow:
+    order = _number(values.get("order", ""), f"{place}: order")
     return PlanRow(
         path=path,
-        exposure_s=_number(values.get("exposure", "")),
+        exposure_s=_number(values.get("exposure", ""), f"{place}: exposure"),
         filter=values.get("filter", ""),
         session=values.get("session", ""),
         order=number if math.isnan(order) else int(order),
@@ -240,10 +261,16 @@ def _plan_row(path: Path, values: dict[str, str], number: int) -> PlanRow:
     )
 
 
-def _number(text: str) -> float:
+def _number(text: str, key: str) -> float:
     """A finite number that is not negative, also with a decimal comma or a unit; NaN if it is none."""
     match = re.match(r"\d+(?:[.,]\d+)?(?:[eE][+-]?\d+)?", text)
-    return float(match[0].replace(",", ".")) if match else math.nan
+    value = float(match[0].replace(",", ".")) if match else math.nan
+    if math.isinf(value):
+        raise SettingsError(f"{key} is {text[:_SHOWN]!r}, which is too large; correct it, or leave it empty.")
+    return value
+
+
+_SHOWN = 40  # characters of a wrong value
 
 
 def _mount_name(text: str) -> str:
@@ -262,6 +289,10 @@ class _FileFinder:
 
     def find(self, name: str) -> Path | None:
         """The file on this machine; None if it is not there."""
+        escaped = name_on_disk(name)
+        return next((found for text in dict.fromkeys((name, escaped)) if (found := self._find(text))), None)
+
+    def _find(self, name: str) -> Path | None:
         direct = self._folder / name  # an absolute name replaces the folder
         if self._is_file(direct):
             return direct
@@ -276,13 +307,13 @@ class _FileFinder:
         return None
 
     def _walk(self, parts: Sequence[str]) -> Path | None:
-        """Follow `parts` from the folder, in any capitals."""
+        """Follow `parts` from the folder, in any capitals and with accents composed in any way."""
         place = self._folder
         for part in parts:
             if part == "..":
                 place = place.parent
                 continue
-            real = self._listing(place).get(part.lower())
+            real = self._listing(place).get(comparable_name(part))
             if real is None:
                 return None
             place = place / real
@@ -294,7 +325,7 @@ class _FileFinder:
                 names = [entry.name for entry in folder.iterdir()]
             except OSError:  # no folder, or not ours to look into: nothing is found in it
                 names = []
-            self._listings[folder] = {name.lower(): name for name in names}
+            self._listings[folder] = {comparable_name(name): name for name in names}
         return self._listings[folder]
 
     @staticmethod
@@ -348,7 +379,7 @@ def select_filter(rows: Sequence[_Row], wanted: str = "") -> list[_Row]:
         if len(named) > 1:
             raise SettingsError(
                 f"The subs were taken with several filters: {listed}. One mosaic is made of one filter; choose it "
-                f"with --filter, for example --filter {counts[named[0]][0]}."
+                f"with --filter, for example --filter {_pasteable(counts[named[0]][0])}."
             )
         return list(rows)
     if named == [key]:
@@ -358,123 +389,30 @@ def select_filter(rows: Sequence[_Row], wanted: str = "") -> list[_Row]:
     return [row for row in rows if row.filter.strip().casefold() == key]
 
 
-def read_subs(
-    rows: Sequence[PlanRow],
-    *,
-    saturation_adu: float = 0.0,
-    on_file: Callable[[int, int], None] | None = None,
-    refused: Callable[[Path], str] = lambda path: "",
-) -> FoundSubs:
-    """Read the headers of the subs of a plan; what the plan says of a sub wins over its header.
-
-    Parameters
-    ----------
-    rows : sequence of PlanRow
-        The subs.
-    saturation_adu : float
-        As in `frames.read_sub`.
-    on_file : callable, optional
-        Called with the number of files looked at and their total; it may raise to stop.
-    refused : callable, optional
-        Why a file is not to be touched; empty where it may be.
-
-    Returns
-    -------
-    FoundSubs
-        Each kind in the order of `rows`.
-    """
-    infos: list[SubInfo] = []
-    unsolved: list[UnsolvedSub] = []
-    rejected: list[SubError] = []
-    for number, row in enumerate(rows, start=1):
-        try:
-            if reason := refused(row.path):
-                raise SubError(row.path, reason)
-            sub = read_sub(row.path, saturation_adu=saturation_adu)
-        except SubError as error:
-            rejected.append(error)
-        else:
-            told = {name: text for name in ("filter", "session", "mount") if (text := getattr(row, name))}
-            exposure_s = sub.exposure_s if math.isnan(row.exposure_s) else row.exposure_s
-            if isinstance(sub, SubInfo):
-                infos.append(replace(sub, exposure_s=exposure_s, **told))
-            else:
-                unsolved.append(replace(sub, exposure_s=exposure_s, **told))
-        if on_file is not None:
-            on_file(number, len(rows))
-    return FoundSubs(infos, unsolved, rejected)
+def _pasteable(text: str) -> str:
+    """The text as one word of a command line, for any shell as far as that can be."""
+    if re.fullmatch(r"[\w.+-]+", text):
+        return text
+    return shlex.quote(text) if re.search(r'["$`\\!%]', text) else f'"{text}"'
 
 
-def scan_folder(
-    folder: str | Path,
-    *,
-    saturation_adu: float = 0.0,
-    on_file: Callable[[int, int], None] | None = None,
-    refused: Callable[[Path], str] = lambda path: "",
-) -> FoundSubs:
-    """Read the headers of all FITS files of a folder, not of its sub-folders.
-
-    Files are known by their ending: .fit, .fits, .fts in any capitals, also with .gz behind, and .fz.
-    Hidden files (name beginning with a dot) are passed over.
-
-    Parameters
-    ----------
-    folder : path-like
-        The folder.
-    saturation_adu, on_file, refused
-        As in `read_subs`.
-
-    Returns
-    -------
-    FoundSubs
-        Subs in the order of time, then of names, those without a date last; what cannot be used in the order
-        of names.
-
-    Raises
-    ------
-    SettingsError
-        If the folder cannot be listed.
-    """
-    folder = Path(folder)
-    try:
-        entries = sorted(entry for entry in folder.iterdir() if _is_fits(entry.name) and not entry.name.startswith("."))
-    except OSError as error:
-        raise SettingsError(f"The folder {folder} cannot be listed: {error.strerror or error}.") from error
-    rows = [PlanRow(path) for path in entries if path.is_file()]  # a pipe would never end
-    found = read_subs(rows, saturation_adu=saturation_adu, on_file=on_file, refused=refused)
-    return FoundSubs(sorted(found.infos, key=_time_order), sorted(found.unsolved, key=_time_order), found.rejected)
-
-
-def no_sub_text(folder: Path) -> str:
-    """What to say of a folder in which no file is called like a sub."""
-    try:
-        below = sorted(
-            entry.name
-            for entry in folder.iterdir()
-            if entry.is_dir() and any(_is_fits(f.name) for f in entry.iterdir())
-        )
-    except OSError:
-        below = []
-    hint = f"; its folder {below[0]} does" if below else "; is it the right one?"
-    return f"The folder {folder} holds no file named .fit, .fits, .fts (also with .gz behind) or .fz{hint}"
-
-
-def _time_order(info: SubInfo | UnsolvedSub) -> tuple[bool, str, str]:
-    return not info.date_obs, info.date_obs, info.path.name
+def time_order(sub: SubInfo | UnsolvedSub) -> tuple[bool, str, str, str]:
+    """A key that sorts subs by time, then by names; those without a date come last."""
+    return not sub.date_obs, sub.date_obs, sub.path.name, str(sub.path)
 
 
 # --- writing a plan
 
 
-def write_stack_plan(path: str | Path, infos: Sequence[SubInfo]) -> Path:
+def write_stack_plan(path: str | Path, subs: Sequence[SubInfo | UnsolvedSub]) -> Path:
     """Write a stack plan, one row a sub in the order of time.
 
     Parameters
     ----------
     path : path-like
-        The CSV to make. Files in or below its folder are named relative to it.
-    infos : sequence of SubInfo
-        The subs.
+        The CSV to make. Files in or below its folder are named relative to it, with bytes that are no text escaped.
+    subs : sequence of SubInfo or UnsolvedSub
+        The subs; where one that is not solved points stays empty.
 
     Raises
     ------
@@ -487,19 +425,24 @@ def write_stack_plan(path: str | Path, infos: Sequence[SubInfo]) -> Path:
     rows = [
         (
             number,
-            _relative_name(info.path, path.parent),
-            "" if math.isnan(info.exposure_s) else f"{info.exposure_s:g}",
-            info.filter,
-            info.mount,
-            info.session,
-            info.date_obs,
-            f"{info.pixel_scale_arcsec:.5g}",
-            f"{info.center_deg[0]:.6f}",
-            f"{info.center_deg[1]:.6f}",
+            _relative_name(sub.path, path.parent),
+            "" if math.isnan(sub.exposure_s) else f"{sub.exposure_s:g}",
+            sub.filter,
+            sub.mount,
+            sub.session,
+            sub.date_obs,
+            *_place_texts(sub),
         )
-        for number, info in enumerate(sorted(infos, key=_time_order))
+        for number, sub in enumerate(sorted(subs, key=time_order))
     ]
     return _write_csv(path, header, rows)
+
+
+def _place_texts(sub: SubInfo | UnsolvedSub) -> tuple[str, str, str]:
+    """Pixel scale, right ascension and declination of a sub; empty if it is not solved."""
+    if isinstance(sub, UnsolvedSub):
+        return "", "", ""
+    return f"{sub.pixel_scale_arcsec:.5g}", f"{sub.center_deg[0]:.6f}", f"{sub.center_deg[1]:.6f}"
 
 
 def rejected_path(plan_path: str | Path) -> Path:
@@ -515,11 +458,18 @@ def write_rejected(path: str | Path, rejected: Sequence[SubError]) -> Path:
     return _write_csv(path, ("file_path", "reason"), rows)
 
 
+def write_others(path: str | Path, others: Sequence[FolderFile]) -> Path:
+    """Write what lies beside the lights, and what each file is for; only the header line if there is nothing."""
+    path = Path(path)
+    rows = [(_relative_name(file.path, path.parent), str(file.role), file.told_by) for file in others]
+    return _write_csv(path, ("file_path", "role", "told_by"), rows)
+
+
 def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Path:
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
-        writer.writerows(rows)
+        writer.writerows([shown_name(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
     return path
 
 

@@ -1,203 +1,134 @@
-"""Before the first tile: every sub is looked at once, and brought to the scale of the run."""
+"""Brings every sub to the scale of the run: by survey photometry, by known calibrations, or not at all."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..canvas.plan import CanvasPlan
 from ..errors import SubError
-from ..events import CancelToken, Steps, Teller
-from ..machine.threads import run_all, run_interruptibly, thread_count
 from ..photometry.calibration import SubCalibration
-from ..photometry.neutral import neutral_gains
-from ..photometry.sky import clipped_median
-from ..resume.reuse import Past
-from ..run.request import GridRequest
-from ..settings import GridSettings
-from ..stacking.combine import Stack
+from ..run.run import Run
 from ..subs.frames import SubInfo
-from ..subs.loader import SubLoader
 from .health import starless_subs
-from .measure import cell_side_px, measure_subs
+from .measure import MeasuredSubs, cell_side_px
 from .measurements import SubMeasurement
 from .sky_levels import SkyLevels, sky_levels
 from .sky_map import SkyMap, sky_map
 from .solve import SurveySolution, solve_survey
-from .tables import tell_solution, write_survey
+from .tables import report_solution, write_survey
 
 
-@dataclass
-class Survey:
-    """What survey photometry says of the subs of a run, by number.
+@dataclass(frozen=True)
+class CalibratedSubs:
+    """The subs of a run on its common scale.
 
     Attributes
     ----------
-    calibrations : list of SubCalibration or None
-        Empty where subs are not calibrated one by one.
-    errors : list of SubError
-        Subs that it sets aside.
-    set_aside : set of int
-        Their numbers.
+    calibrations : sequence of SubCalibration or None
+        By the number of the sub; None leaves a sub as it is. Empty where subs are not calibrated one by one.
+    rejected : mapping of int to SubError
+        The subs that must not be stacked, by their number.
     background : ndarray of float64, shape (C,), or None
         Sky of the run on the common scale, from which the RGB equalisation of all tiles is made.
     sky : SkyMap or None
         The same over the canvas; None where subs are not calibrated one by one, or show no sky.
     levels : SkyLevels or None
-        Of the subs before calibration.
+        Sky levels of the subs before calibration, where they were measured.
     """
 
-    calibrations: list[SubCalibration | None] = field(default_factory=list)
-    errors: list[SubError] = field(default_factory=list)
-    set_aside: set[int] = field(default_factory=set)
+    calibrations: Sequence[SubCalibration | None] = ()
+    rejected: Mapping[int, SubError] = field(default_factory=dict)
     background: NDArray[np.float64] | None = None
     sky: SkyMap | None = None
     levels: SkyLevels | None = None
 
     @property
-    def calibrated(self) -> bool:
+    def on_one_scale(self) -> bool:
         """True if subs come to one scale before they are stacked."""
         return bool(self.calibrations)
 
     def calibration(self, number: int) -> SubCalibration | None:
-        """Of one sub; None leaves it as it is."""
+        """Return the calibration of a sub; None leaves it as it is."""
         return self.calibrations[number] if self.calibrations else None
 
-    def neutral(self, stack: Stack) -> tuple[list[float], float]:
-        """RGB gains for all tiles of the run and the level they lead to; without a background, of the first tile."""
-        if self.background is None:
-            self.background = np.array([clipped_median(stack.pixels[..., channel])[0] for channel in range(3)])
-        *gains, level = neutral_gains(self.background)
-        return gains, level
 
+def calibrate_subs(run: Run, measured: MeasuredSubs) -> CalibratedSubs:
+    """Find the calibration of every sub, and set aside those that must not be stacked.
 
-def calibrate(
-    request: GridRequest,
-    canvas: CanvasPlan,
-    loader: SubLoader,
-    past: Past,
-    steps: Steps,
-    tell: Teller,
-    cancel: CancelToken,
-) -> Survey:
-    """Look at every sub once: bring all to one scale, or take the scales that were given, or just leave out clouds."""
-    settings, infos = request.settings, request.infos
-    steps.expect(len(infos))
-    if request.calibrations is not None:
-        given = {Path(key).name: value for key, value in request.calibrations.items()}
-        found = _measure(request, canvas, loader, past, steps, cancel)
-        return _with_sky([given.get(info.path.name) for info in infos], found, request, canvas, tell, cancel)
-    if settings.photometry != "survey":
-        counts = _count_stars(infos, loader, past, settings, steps, cancel)
-        past.tell_measured()
-        return _without_starless(_starless(counts, infos), tell)
-    found = _measure(request, canvas, loader, past, steps, cancel)
-    starless = _starless({number: int(m.stars.x.size) for number, m in found.items()}, infos)
-    if len(starless) == len(found):
-        return _without_starless(starless, tell)
-    measured, looked_at = list(found.values()), [infos[number] for number in found]
-    left_out = {place: starless[number].reason for place, number in enumerate(found) if number in starless}
-    solution = past.solution(list(found), lambda: _solve(measured, left_out, settings, cancel))
-    tell_solution(solution, looked_at, tell)
-    run_interruptibly(lambda: write_survey(request.output, solution, looked_at, measured), cancel)
-    calibrations: list[SubCalibration | None] = [None] * len(infos)
-    for number, calibration in zip(found, solution.calibrations, strict=True):
+    Parameters
+    ----------
+    run : Run
+    measured : MeasuredSubs
+        What was measured on the subs.
+
+    Returns
+    -------
+    CalibratedSubs
+        With ``photometry = "survey"`` the solution for all subs together, which is also written to the output folder;
+        else the calibrations that the run was given; else none, and only starless subs are set aside.
+    """
+    if run.known_calibrations is not None:
+        known = {Path(key).name: value for key, value in run.known_calibrations.items()}
+        return _with_sky(run, [known.get(info.path.name) for info in run.subs], measured)
+    starless = _starless(run.subs, measured.stars)
+    if run.settings.photometry != "survey" or len(starless) == len(measured.measurements):
+        for error in starless.values():
+            run.reporter.set_aside(error)
+        return CalibratedSubs(rejected=starless)
+    solution = _solve(run, measured.measurements, starless)
+    calibrations: list[SubCalibration | None] = [None] * len(run.subs)
+    for number, calibration in zip(measured.measurements, solution.calibrations, strict=True):
         calibrations[number] = calibration
-    survey = _with_sky(calibrations, found, request, canvas, tell, cancel)
-    survey.background = solution.background
-    return survey
+    return replace(_with_sky(run, calibrations, measured), background=solution.background)
 
 
-def _measure(
-    request: GridRequest, canvas: CanvasPlan, loader: SubLoader, past: Past, steps: Steps, cancel: CancelToken
-) -> dict[int, SubMeasurement]:
-    """What is measured on each sub that can be read, by its number."""
-    measured = measure_subs(request.infos, canvas, loader, request.settings, steps.one, cancel, past.measurement)
-    past.tell_measured()
-    return {number: m for number, m in enumerate(measured) if m}
-
-
-def _with_sky(
-    calibrations: list[SubCalibration | None],
-    measured: Mapping[int, SubMeasurement],
-    request: GridRequest,
-    canvas: CanvasPlan,
-    tell: Teller,
-    cancel: CancelToken,
-) -> Survey:
-    """Calibrated subs, with the sky that they show on the common scale."""
-    survey = _survey_of(calibrations, request.infos, tell)
-    side = cell_side_px(request.infos, canvas)
-    survey.sky = run_interruptibly(lambda: sky_map(measured, calibrations, side, canvas.shape), cancel)
-    survey.background = None if survey.sky is None else survey.sky.median
-    survey.levels = sky_levels(measured, side, canvas.shape[1])
-    return survey
-
-
-def _solve(
-    measured: Sequence[SubMeasurement], left_out: Mapping[int, str], settings: GridSettings, cancel: CancelToken
-) -> SurveySolution:
-    deviation, threads = settings.sub_max_deviation, settings.threads
-
-    def solve() -> SurveySolution:
-        return solve_survey(measured, left_out=left_out, max_deviation=deviation, threads=threads, cancel=cancel)
-
-    return run_interruptibly(solve, cancel)
-
-
-def _survey_of(calibrations: list[SubCalibration | None], infos: Sequence[SubInfo], tell: Teller) -> Survey:
-    """Tell and note the subs that are not to be used."""
-    survey = Survey(calibrations)
-    for number, calibration in enumerate(calibrations):
-        if calibration is not None and not calibration.used:
-            error = SubError(infos[number].path, calibration.reason)
-            tell.set_aside(error)
-            survey.errors.append(error)
-            survey.set_aside.add(number)
-    return survey
-
-
-def _count_stars(
-    infos: Sequence[SubInfo],
-    loader: SubLoader,
-    past: Past,
-    settings: GridSettings,
-    steps: Steps,
-    cancel: CancelToken,
-) -> dict[int, int]:
-    """Number of stars of each sub that can be read, by the number of the sub."""
-
-    def count(number: int) -> int:
-        try:
-            return past.star_count(number, lambda: len(loader.load(number).stars))
-        except SubError:
-            return -1
-        finally:
-            steps.one()
-
-    counts = run_all(count, range(len(infos)), thread_count(settings.threads), cancel)
-    return {number: stars for number, stars in enumerate(counts) if stars >= 0}
-
-
-def _starless(counts: Mapping[int, int], infos: Sequence[SubInfo]) -> dict[int, SubError]:
+def _starless(infos: Sequence[SubInfo], stars: Mapping[int, int]) -> dict[int, SubError]:
     """Subs that show no stars where the others do, by number, with the reason.
 
     Decided once for the run, before the first tile, so that it does not depend on the tiles.
     """
-    numbers, stars = list(counts), list(counts.values())
+    numbers, counts = list(stars), list(stars.values())
     reason = "it shows {} stars where the usual sub shows {:.0f}: clouds, or no light at all"
     return {
-        numbers[place]: SubError(infos[numbers[place]].path, reason.format(stars[place], np.median(stars)))
-        for place in starless_subs(stars)
+        numbers[index]: SubError(infos[numbers[index]].path, reason.format(counts[index], np.median(counts)))
+        for index in starless_subs(counts)
     }
 
 
-def _without_starless(starless: Mapping[int, SubError], tell: Teller) -> Survey:
-    """Nothing but these subs left out, told."""
-    for error in starless.values():
-        tell.set_aside(error)
-    return Survey(errors=list(starless.values()), set_aside=set(starless))
+def _solve(run: Run, measured: Mapping[int, SubMeasurement], starless: Mapping[int, SubError]) -> SurveySolution:
+    """Solve for all measured subs together, report the solution and write its tables."""
+    measurements, infos = list(measured.values()), [run.subs[number] for number in measured]
+    left_out = {index: starless[number].reason for index, number in enumerate(measured) if number in starless}
+    deviation, threads = run.settings.sub_max_deviation, run.settings.threads
+
+    def solve() -> SurveySolution:
+        return solve_survey(
+            measurements,
+            left_out=left_out,
+            max_deviation=deviation,
+            pedestal_adu=run.settings.pedestal_adu,
+            threads=threads,
+            cancel=run.cancel,
+        )
+
+    solution = run.reuse.solution(list(measured), SurveySolution, lambda: run.interruptibly(solve))
+    report_solution(solution, infos, run.reporter)
+    run.interruptibly(lambda: write_survey(run.output, solution, infos, measurements))
+    return solution
+
+
+def _with_sky(run: Run, calibrations: Sequence[SubCalibration | None], measured: MeasuredSubs) -> CalibratedSubs:
+    """Calibrated subs, with the sky that they show on the common scale; unused ones are set aside."""
+    rejected = {}
+    for number, calibration in enumerate(calibrations):
+        if calibration is not None and not calibration.used:
+            rejected[number] = SubError(run.subs[number].path, calibration.reason)
+            run.reporter.set_aside(rejected[number])
+    side = cell_side_px(run.subs, run.canvas)
+    sky = run.interruptibly(lambda: sky_map(measured.measurements, calibrations, side, run.canvas.shape))
+    levels = sky_levels(measured.measurements, side, run.canvas.shape[1])
+    return CalibratedSubs(calibrations, rejected, None if sky is None else sky.median, sky, levels)

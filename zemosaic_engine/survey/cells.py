@@ -1,7 +1,7 @@
 """Cells of the sky that the subs of a run share, and what they say of skies, illumination and gains.
 
-``level * gain / V(u, v) + offset + slope . (u, v) = S(cell)``. Where the sky has structure (a nebula), it tells
-the gains too; the structure is taken from the solution, averaged over all subs, never from the noisy
+``(level - pedestal) * gain / V(u, v) + offset + slope . (u, v) + curvature = S(cell)``. Where the sky has structure (a
+nebula), it tells the gains too; the structure is taken from the solution, averaged over all subs, never from the noisy
 level of the sub itself, whose noise would pull its gain down.
 """
 
@@ -133,9 +133,9 @@ class CellRecords:
         """Scatter of the cells in units of their formal errors, the mean of the cameras."""
         return float(self._wide[self._camera].mean()) if self.sub.size else 1.0
 
-    def value(self, log_gain: NDArray, light: NDArray) -> NDArray[np.float64]:
-        """Levels on the common scale, before offset and slope."""
-        return self._level * np.exp(log_gain[self.sub]) / light
+    def value(self, log_gain: NDArray, light: NDArray, pedestal: NDArray) -> NDArray[np.float64]:
+        """Levels on the common scale, before offset, slope and curvature; `pedestal` is that of each camera."""
+        return (self._level - pedestal[self._camera]) * np.exp(log_gain[self.sub]) / light
 
     def sigma(self, log_gain: NDArray) -> NDArray[np.float64]:
         """Errors on the common scale."""

@@ -21,6 +21,8 @@ from ..photometry.calibration import PATTERN_TERMS
 from .cells import CellRecords, CellReports
 from .colour import GainMessage
 from .elimination import (
+    CAMERA_TERMS,
+    SESSION_TERMS,
     SESSION_UNKNOWNS,
     SUB_UNKNOWNS,
     Layout,
@@ -41,14 +43,19 @@ FITTED_TERMS = (2, 3, 4, 5)
 _SWEEPS = 12
 _PRECISE_OF_MANY = (1e-3, 1e-4, 1e-5, 1e-6)  # of the right-hand side, sweep by sweep
 _CONVERGED = 5e-5  # of the log gains
-_PATTERN_WIDTH = 0.1  # of the light in the corners: stronger vignetting is flat-fielded by everybody
+_PATTERN_WIDTH = 0.2  # of the light in the corners: stronger vignetting is flat-fielded by everybody
 _SESSION_WIDTH = 0.3  # natural log of transparency between sessions, exposure time allowed for
 _GRADIENT_WIDTH, _LEAST_GRADIENT_WIDTH = 0.03, 0.003  # of a session, relative to its sky, from centre to corner
+_CURVATURE_WIDTH, _LEAST_CURVATURE_WIDTH = 0.01, 0.001  # of a session's sky, relative to it
+_PEDESTAL_WIDTH = 1.0  # of the level of the camera's usual sub: all but free
 _LEVEL_SCATTER, _LEAST_LEVEL_SCATTER = 0.02, 0.002  # of the sky's level around its drift, relative to it
 _LEVEL_WIDTH, _DRIFT_WIDTH = 10.0, 1.0  # of a session's level and drift, relative to the sky: all but free
 _OF_ANOTHER_SKY = 6.0  # robust sigma from the drift of its session, beyond which a sky is no part of it
 _LINE_SWEEPS = 5  # of a robust line through the skies of a session
-_TRANSPARENCY, _GRADIENT_U, _GRADIENT_V, _LEVEL, _DRIFT = range(SESSION_UNKNOWNS)
+_TRANSPARENCY, _GRADIENT_U, _GRADIENT_V, _LEVEL, _DRIFT = range(SESSION_UNKNOWNS - SESSION_TERMS)
+_CURVATURE = slice(SESSION_UNKNOWNS - SESSION_TERMS, SESSION_UNKNOWNS)
+_PEDESTAL = CAMERA_TERMS - 1  # of the unknowns of a camera, behind `FITTED_TERMS`
+_LEAST_LEVEL = 1e-3  # ADU
 _HELD = 1e8  # inverse variance of what is a convention
 _GUESSES = 4.0  # subs whose worth a guess of a scatter has
 _GAIN_SCATTER, _LEAST_GAIN_SCATTER = 0.05, 0.003
@@ -91,6 +98,20 @@ class Run:
 
 
 @dataclass(frozen=True)
+class PedestalPrior:
+    """What is known of the electronic offsets of the cameras, in ADU of the subs.
+
+    Attributes
+    ----------
+    mean, width : ndarray of float64, shape (cameras,)
+        A width of 0 is certainty, inf knows nothing.
+    """
+
+    mean: NDArray[np.float64]
+    width: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class ChannelAnswer:
     """One channel of all subs.
 
@@ -103,7 +124,11 @@ class ChannelAnswer:
     offset, offset_error : ndarray of float64, shape (N,)
         In ADU, the gain's error in it; the mean of each group that cells tie together is a convention.
     slope, slope_error : ndarray of float64, shape (N, 2)
+    curvature : ndarray of float64, shape (N, 3)
+        Coefficients of u2, uv and v2 of the sky, in ADU.
     pattern, pattern_error : ndarray of float64, shape (cameras, 6)
+    pedestal, pedestal_error : ndarray of float64, shape (cameras,)
+        Electronic offset in ADU of the subs.
     stars : ndarray of int64, shape (N,)
     residual : ndarray of float64, shape (N,)
         Scatter of each sub's cells in units of their errors; NaN without cells.
@@ -122,8 +147,11 @@ class ChannelAnswer:
     offset_error: NDArray[np.float64]
     slope: NDArray[np.float64]
     slope_error: NDArray[np.float64]
+    curvature: NDArray[np.float64]
     pattern: NDArray[np.float64]
     pattern_error: NDArray[np.float64]
+    pedestal: NDArray[np.float64]
+    pedestal_error: NDArray[np.float64]
     stars: NDArray[np.int64]
     residual: NDArray[np.float64]
     scatter_before: float
@@ -147,6 +175,7 @@ def solve_channel(
     cells: CellReports,
     channel: int,
     level: NDArray[np.float64],
+    pedestal: PedestalPrior,
     message: GainMessage | None = None,
     cancel: CancelToken | None = None,
 ) -> ChannelAnswer:
@@ -160,12 +189,14 @@ def solve_channel(
     channel : int
     level : ndarray of float64, shape (N,)
         Sky of each sub in its own ADU; NaN where unknown.
+    pedestal : PedestalPrior
     message : GainMessage, optional
         What other channels know of the gains.
     cancel : CancelToken, optional
         Looked at between sweeps.
     """
-    state = _Channel(run, StarRecords(stars, channel), CellRecords(cells, channel, run.camera), level, message)
+    own = CellRecords(cells, channel, run.camera)
+    state = _Channel(run, StarRecords(stars, channel), own, level, pedestal, message)
     return state.solve(cancel or CancelToken())
 
 
@@ -173,13 +204,19 @@ class _Channel:
     """The state of the iteration: what is linearised is linearised around it."""
 
     def __init__(
-        self, run: Run, stars: StarRecords, cells: CellRecords, level: NDArray, message: GainMessage | None
+        self,
+        run: Run,
+        stars: StarRecords,
+        cells: CellRecords,
+        level: NDArray,
+        pedestal: PedestalPrior,
+        message: GainMessage | None,
     ) -> None:
         self.run, self.stars, self.cells = run, stars, cells
         self.message = message
         sessions, cameras = int(run.session.max(initial=-1)) + 1, int(run.camera.max(initial=-1)) + 1
-        self.layout = Layout(run.session, run.camera, sessions, cameras, len(FITTED_TERMS))
-        self.level = np.where(np.isfinite(level), level, 0.0)
+        self.layout = Layout(run.session, run.camera, sessions, cameras)
+        self._level = np.where(np.isfinite(level), level, 0.0)
         self.base = _log_exposure(run.exposure_s)
         self.log_gain = -self.base
         self.offset = np.zeros(run.subs)
@@ -187,10 +224,25 @@ class _Channel:
         self.sessions = np.zeros((sessions, SESSION_UNKNOWNS))
         self._stars = int(stars.star.max(initial=-1)) + 1
         self.pattern = np.zeros((cameras, len(PATTERN_TERMS)))
+        # No more than the darkest sub of the camera shows.
+        self._most_pedestal = np.full(cameras, np.inf)
+        np.minimum.at(self._most_pedestal, run.camera, np.where(np.isfinite(level), level, np.inf))
+        self._usual_level = np.maximum(group_medians(np.abs(self._level), run.camera, cameras), _LEAST_LEVEL)
+        self._known_pedestal = pedestal.width == 0.0
+        self._pedestal_mean = pedestal.mean
+        self._pedestal_width = np.minimum(pedestal.width, _PEDESTAL_WIDTH * self._usual_level)
+        self.pedestal = np.where(self._known_pedestal, pedestal.mean, np.minimum(pedestal.mean, self._most_pedestal))
+        self._middle = _mean_squares(cells, run.camera, cameras)
         self.structure: NDArray[np.float64] | None = None
         self.gain_scatter, self.slope_scatter = _GAIN_SCATTER, _SLOPE_SCATTER
         self.gradient_width, self.level_scatter = _GRADIENT_WIDTH, _LEVEL_SCATTER
+        self.curvature_width = _CURVATURE_WIDTH
         self.steady = np.ones(run.subs)  # how far each sub's sky counts for its night's: a cloud's counts for little
+
+    @property
+    def level(self) -> NDArray[np.float64]:
+        """Sky of each sub in its own ADU, above the pedestal."""
+        return np.asarray(self._level - self.pedestal[self.run.camera])
 
     def solve(self, cancel: CancelToken) -> ChannelAnswer:
         solve = self._solver()
@@ -250,6 +302,12 @@ class _Channel:
             light += term * self.pattern[:, number][camera]
         return light
 
+    def _bowls(self) -> Iterator[NDArray[np.float64]]:
+        """The shapes u2, uv and v2 at the places of the cells, of mean 0, one after the other to save memory."""
+        place, middle = self.cells.place.astype(np.float64), self._middle[self.run.camera[self.cells.sub]]
+        for column, (i, j) in enumerate(((0, 0), (0, 1), (1, 1))):
+            yield place[:, i] * place[:, j] - middle[:, column]
+
     def _scaled_level(self) -> NDArray[np.float64]:
         """Sky of each sub on the common scale, kept away from 0 where something is relative to it."""
         scaled = np.abs(self.level * np.exp(self.log_gain))
@@ -262,14 +320,15 @@ class _Channel:
         """Stars and cells as rows of one system; patches of the stars come first."""
         stars, cells = self.stars, self.cells
         first, rows = stars.sub.size, stars.sub.size + cells.sub.size
-        local, value = np.zeros((rows, 4 + len(FITTED_TERMS)), dtype=np.float32), np.empty(rows)
+        width = SUB_UNKNOWNS + CAMERA_TERMS + SESSION_TERMS
+        local, value = np.zeros((rows, width), dtype=np.float32), np.empty(rows)
         light = self._light(stars.sub, stars.terms)
         local[:first, 0] = 1.0
-        local[:first, 4:] = -stars.terms[:, FITTED_TERMS] / light[:, None]
+        local[:first, 4 : 4 + len(FITTED_TERMS)] = -stars.terms[:, FITTED_TERMS] / light[:, None]
         value[:first] = stars.value(self.log_gain, light)
 
         light = self._light_on(cells)
-        value[first:] = cells.value(self.log_gain, light)
+        value[first:] = cells.value(self.log_gain, light, self.pedestal)
         if self.structure is None:
             smooth = value[first:]
         else:
@@ -281,6 +340,12 @@ class _Channel:
         smooth = -smooth / light
         for column, term in enumerate(_fitted_terms(cells.place)):
             local[first:, 4 + column] = term * smooth
+        # A constant is part of the offset; what shows is that the illumination divides the pedestal too.
+        shown = np.exp(self.log_gain) * ~self._known_pedestal[self.run.camera]
+        local[first:, 4 + _PEDESTAL] = (1.0 - 1.0 / light) * shown[cells.sub]
+        sky = self._scaled_level()[cells.sub]
+        for column, term in enumerate(self._bowls()):
+            local[first:, 4 + CAMERA_TERMS + column] = term * sky
         patch = np.concatenate([stars.star, self._stars + cells.cell]).astype(np.int32)
         weight = np.concatenate([stars.weight, cells.weight(self.log_gain)]).astype(np.float32)
         sub = np.concatenate([stars.sub, cells.sub]).astype(np.int32)
@@ -321,9 +386,15 @@ class _Channel:
         for which, width in ((_LEVEL, _LEVEL_WIDTH), (_DRIFT, _DRIFT_WIDTH)):
             means = layout.of_session(np.arange(layout.sessions), which)
             add(means, means, np.asarray(width**-2))
-        pattern = np.arange(layout.pattern_start, layout.total)
-        add(pattern, pattern, np.asarray(_PATTERN_WIDTH**-2))
-        pull[pattern] -= self.pattern[:, FITTED_TERMS].ravel() / _PATTERN_WIDTH**2
+        of_camera = np.arange(layout.pattern_start, layout.total).reshape(layout.cameras, CAMERA_TERMS)
+        widths = np.full((layout.cameras, CAMERA_TERMS), _PATTERN_WIDTH)
+        widths[:, _PEDESTAL] = np.where(self._known_pedestal, 1e-6 * self._usual_level, self._pedestal_width)
+        present = np.concatenate([self.pattern[:, FITTED_TERMS], self.pedestal[:, None]], axis=1)
+        present[:, _PEDESTAL] -= self._pedestal_mean
+        add(of_camera.ravel(), of_camera.ravel(), widths.ravel() ** -2)
+        pull[of_camera] -= present / widths**2
+        bowls = layout.of_session(np.arange(layout.sessions), 0)[:, None] + np.arange(SESSION_UNKNOWNS)[_CURVATURE]
+        add(bowls.ravel(), bowls.ravel(), np.asarray(self.curvature_width**-2))
         of_gains = None
         if self.message is not None:
             of_gains = self.message.precision
@@ -366,16 +437,24 @@ class _Channel:
         """Move to the solution; return how far the gains went."""
         layout, first = self.layout, self.stars.sub.size
         change = solved.x[layout.of_sub(0)]
-        level = self.level * np.exp(self.log_gain)
-        self.pattern[:, FITTED_TERMS] += solved.x[layout.pattern_start :].reshape(layout.cameras, -1)
+        gain, sky = np.exp(self.log_gain), self._scaled_level()
+        level = self.level * gain
+        of_camera = solved.x[layout.pattern_start :].reshape(layout.cameras, -1)
+        self.pattern[:, FITTED_TERMS] += of_camera[:, : len(FITTED_TERMS)]
+        raised = np.clip(self.pedestal + of_camera[:, _PEDESTAL], 0.0, self._most_pedestal) - self.pedestal
+        raised[self._known_pedestal] = 0.0
+        self.pedestal = self.pedestal + raised
         self.slope = np.stack([solved.x[layout.of_sub(k)] for k in (2, 3)], axis=1)
         self.sessions = solved.x[layout.session_start : layout.pattern_start].reshape(-1, SESSION_UNKNOWNS)
-        # What was solved is the offset at the level of the sub, which does not move with its gain.
-        self.offset = solved.x[layout.of_sub(1)] - level * change
+        # What was solved is the offset at the level of the sub, which does not move with gain and pedestal.
+        self.offset = solved.x[layout.of_sub(1)] - level * change + (gain * raised[self.run.camera])
         self.log_gain = self.log_gain + change
         cells = self.cells
         slope = np.einsum("rk,rk->r", cells.place, self.slope[cells.sub])
         self.structure = solved.patch_value[self._stars + cells.cell] - self.offset[cells.sub] - slope
+        curvature = sky[:, None] * self.sessions[self.run.session, _CURVATURE]
+        for column, term in enumerate(self._bowls()):
+            self.structure -= term * curvature[cells.sub, column]
         self.stars.learn(solved.residual[:first], solved.freedom[:first])
         cells.learn(solved.residual[first:], solved.freedom[first:], self.log_gain)
         self.steady = self._steadiness()
@@ -402,6 +481,9 @@ class _Channel:
         axes = [_GRADIENT_U, _GRADIENT_V]
         gradients = self.sessions[:, axes] ** 2 + spread.of_sessions[:, axes, axes]
         self.gradient_width = _scatter(gradients.ravel(), _GRADIENT_WIDTH, _LEAST_GRADIENT_WIDTH)
+        variance = np.diagonal(spread.of_sessions, axis1=1, axis2=2)[:, _CURVATURE]
+        bowls = self.sessions[:, _CURVATURE] ** 2 + variance
+        self.curvature_width = _scatter(bowls.ravel(), _CURVATURE_WIDTH, _LEAST_CURVATURE_WIDTH)
 
     def _level_squares(self, solved: Solved) -> NDArray[np.float64]:
         """Square of each sub's distance from the drift of its session's sky, and what is not known of it."""
@@ -442,7 +524,10 @@ class _Channel:
         gain_error = np.sqrt(spread.of_subs[:, 0, 0])
         slope_error = np.sqrt(spread.of_subs[:, (2, 3), (2, 3)])
         pattern_error = np.zeros_like(self.pattern)
-        pattern_error[:, FITTED_TERMS] = np.sqrt(spread.of_pattern)
+        pattern_error[:, FITTED_TERMS] = np.sqrt(spread.of_pattern[:, : len(FITTED_TERMS)])
+        curvature = self._scaled_level()[:, None] * self.sessions[run.session, _CURVATURE]
+        # Bowls were solved for around their means, those of the calibration begin at 0.
+        offset = self.offset - (curvature * self._middle[run.camera]).sum(axis=1)
         # The common factor that the convention of the gains takes out changes all ADU alike.
         common = float(self.log_gain[main].mean())
         factor = float(np.exp(-common))
@@ -453,12 +538,15 @@ class _Channel:
             self.log_gain - common,
             gain_error,
             solved.covariance,
-            self.offset * factor,
+            offset * factor,
             self._offset_error(spread) * factor,
             self.slope * factor,
             np.hypot(slope_error, np.abs(self.slope) * gain_error[:, None]) * factor,
+            curvature * factor,
             self.pattern,
             pattern_error,
+            self.pedestal,
+            np.where(self._known_pedestal, 0.0, np.sqrt(spread.of_pattern[:, _PEDESTAL])),
             np.bincount(self.stars.sub[self.stars.told], minlength=run.subs),
             self.cells.scatter_of_subs(left, freedom, self.log_gain, run.subs),
             self.stars.scatter(-self.base, np.ones(light.size)),
@@ -474,6 +562,14 @@ class _Channel:
         blocks = spread.of_subs
         variance = blocks[:, 1, 1] - 2.0 * level * blocks[:, 0, 1] + level**2 * blocks[:, 0, 0]
         return np.sqrt(np.maximum(variance, 0.0))
+
+
+def _mean_squares(cells: CellRecords, camera: NDArray[np.int64], cameras: int) -> NDArray[np.float64]:
+    """Means of u2, uv and v2 over the cells of each camera, shape (cameras, 3); that of uv counts as 0."""
+    which = camera[cells.sub]
+    number = np.maximum(np.bincount(which, minlength=cameras), 1)
+    squares = [np.bincount(which, np.square(side, dtype=np.float64), cameras) / number for side in cells.place.T]
+    return np.stack([squares[0], np.zeros(cameras), squares[1]], axis=1)
 
 
 def _scatter(squares: NDArray[np.float64], guess: float, least: float) -> float:

@@ -1,8 +1,8 @@
 """Least squares in which every patch of sky has a value of its own that nobody asks for.
 
 Record r says ``A[r] @ x + y[r] = S[patch[r]] + noise``. The patches' values S are eliminated
-analytically; what is left is a system for the unknowns x alone. A record has entries for four unknowns of its sub
-and some of its sub's camera; sessions of subs have unknowns too, which only the prior ties to the subs.
+analytically; what is left is a system for the unknowns x alone. A record has entries for four unknowns of its sub,
+five of its sub's camera and three of its session; sessions have more unknowns, which only the prior ties to the subs.
 
 `solve_eliminated` inverts the whole system. `solve_many` does the same for thousands of subs by conjugate gradients
 with two levels: the blocks of the subs, and groups of subs that see the same sky, whose common shifts are what
@@ -12,32 +12,35 @@ single subs are slow to find. Its errors are those of the two levels put togethe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 SUB_UNKNOWNS = 4
-SESSION_UNKNOWNS = 5
+SESSION_UNKNOWNS = 8
+#: Of the unknowns of a session, the last ones, which have entries in the records.
+SESSION_TERMS = 3
+CAMERA_TERMS = 5
 _MOST_STEPS = 300
 _SAME_SKY = 0.5  # share of a sub's patches that it has in common with the leader of its group
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the unknowns sit: four a sub, five a session, k a camera.
+    """Where the unknowns sit: four a sub, eight a session, five a camera.
 
     Attributes
     ----------
     session, camera : ndarray of int64, shape (N,)
-    sessions, cameras, terms : int
+    sessions, cameras : int
     """
 
     session: NDArray[np.int64]
     camera: NDArray[np.int64]
     sessions: int
     cameras: int
-    terms: int
 
     @property
     def subs(self) -> int:
@@ -57,11 +60,28 @@ class Layout:
     @property
     def total(self) -> int:
         """Number of unknowns."""
-        return self.pattern_start + self.cameras * self.terms
+        return self.pattern_start + self.cameras * CAMERA_TERMS
 
     def of_sub(self, which: int) -> NDArray[np.int64]:
         """Columns of one kind of unknown of all subs."""
         return SUB_UNKNOWNS * np.arange(self.subs) + which
+
+    @cached_property
+    def kin(self) -> NDArray[np.int32]:
+        """Number of each sub's pair of camera and session, shape (N,)."""
+        return np.unique(self._pair, return_inverse=True)[1].astype(np.int32)
+
+    @cached_property
+    def shared(self) -> NDArray[np.int64]:
+        """Columns that the subs of each pair of camera and session share, shape (kins, 8): the camera's first."""
+        camera, session = np.divmod(np.unique(self._pair), max(1, self.sessions))
+        of_camera = self.pattern_start + CAMERA_TERMS * camera[:, None] + np.arange(CAMERA_TERMS)
+        of_session = self.of_session(session, SESSION_UNKNOWNS - SESSION_TERMS)[:, None] + np.arange(SESSION_TERMS)
+        return np.concatenate([of_camera, of_session], axis=1)
+
+    @property
+    def _pair(self) -> NDArray[np.int64]:
+        return np.asarray(self.camera * max(1, self.sessions) + self.session)
 
     def of_session(self, session: NDArray[np.int64], which: int) -> NDArray[np.int64]:
         """Columns of one kind of unknown of sessions."""
@@ -76,8 +96,8 @@ class Records:
     ----------
     layout : Layout
     sub : ndarray of int32, shape (R,)
-    local : ndarray of float32, shape (R, 4 + k)
-        Entries for the unknowns of the sub, then of its camera.
+    local : ndarray of float32, shape (R, 12)
+        Entries for the four unknowns of the sub, the five of its camera and the last three of its session.
     value : ndarray of float64, shape (R,)
     patch : ndarray of int32, shape (R,)
         Numbered from 0.
@@ -144,11 +164,11 @@ class Spread:
     ----------
     of_subs : ndarray of float64, shape (N, 4, 4)
         Covariance of the unknowns of each sub.
-    with_session : ndarray of float64, shape (N, 4, 5)
+    with_session : ndarray of float64, shape (N, 4, 8)
         Covariance of the unknowns of each sub with those of its session.
-    of_sessions : ndarray of float64, shape (sessions, 5, 5)
+    of_sessions : ndarray of float64, shape (sessions, 8, 8)
         Covariance of the unknowns of each session.
-    of_pattern : ndarray of float64, shape (cameras, k)
+    of_pattern : ndarray of float64, shape (cameras, 5)
         Variances.
     """
 
@@ -193,40 +213,39 @@ class _Equations:
         self._kernels = least_squares
         self.records, self.layout = records, records.layout
         self.total = records.total_weight()
-        self._camera = self.layout.camera.astype(np.int32)
         self._value = np.empty(records.sub.size)
 
     def product(self, x: NDArray) -> NDArray[np.float64]:
         """``A @ x``; the array is used again by the next call."""
-        r = self.records
-        self._kernels.design_product(r.local, r.sub, self._camera, *self._parts(x), self._value)
+        r, layout = self.records, self.layout
+        of_sub = x[: layout.session_start].reshape(-1, SUB_UNKNOWNS)
+        self._kernels.design_product(r.local, r.sub, layout.kin, of_sub, x[layout.shared], self._value)
         return self._value
 
     def back(self, value: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """``A' W`` of what is left of `value` beside its patch means, and these means."""
-        r = self.records
-        out, level = np.zeros(self.layout.total), np.empty(self.total.size)
+        r, layout = self.records, self.layout
+        out, level = np.zeros(layout.total), np.empty(self.total.size)
+        of_sub = out[: layout.session_start].reshape(-1, SUB_UNKNOWNS)
+        of_kin = np.empty(layout.shared.shape)
         self._kernels.eliminated_sums(
-            r.local, r.sub, self._camera, r.patch, r.weight, self.total, value, level, *self._parts(out)
+            r.local, r.sub, layout.kin, r.patch, r.weight, self.total, value, level, of_sub, of_kin
         )
+        np.add.at(out, layout.shared, of_kin)
         return out, level
 
     def normal_matrix(self) -> NDArray[np.float64]:
         """The whole of it, without a prior."""
+        from scipy.sparse import csr_array
+
         layout, r = self.layout, self.records
         order = np.lexsort((r.sub, r.patch))
         start = np.searchsorted(r.patch[order], np.arange(self.total.size + 1))
-        normal = np.zeros((layout.total, layout.total))
-        self._kernels.eliminated_normal(
-            r.local, r.sub, self._camera, r.weight, self.total, order, start, layout.pattern_start, normal
-        )
-        return normal
-
-    def _parts(self, x: NDArray) -> tuple[NDArray, NDArray]:
-        """Views of the unknowns of subs and of cameras."""
-        layout = self.layout
-        of_sub = x[: layout.session_start].reshape(-1, SUB_UNKNOWNS)
-        return of_sub, x[layout.pattern_start :].reshape(layout.cameras, layout.terms)
+        where = np.concatenate([np.arange(layout.session_start), layout.shared.ravel()])
+        apart = np.zeros((where.size, where.size))
+        self._kernels.eliminated_normal(r.local, r.sub, layout.kin, r.weight, self.total, order, start, apart)
+        joined = csr_array((np.ones(where.size), (where, np.arange(where.size))), shape=(layout.total, where.size))
+        return np.asarray((joined @ (joined @ apart).T).T)
 
 
 def solve_eliminated(records: Records, prior: Prior) -> Solved:
@@ -251,7 +270,7 @@ def _spread_from(covariance: NDArray, layout: Layout) -> Spread:
         covariance[sub[:, :, None], sub[:, None, :]],
         covariance[sub[:, :, None], session[layout.session][:, None, :]],
         covariance[session[:, :, None], session[:, None, :]],
-        np.diag(covariance)[layout.pattern_start :].reshape(layout.cameras, layout.terms),
+        np.diag(covariance)[layout.pattern_start :].reshape(layout.cameras, CAMERA_TERMS),
     )
 
 
@@ -411,32 +430,29 @@ class _ManySystem(_Equations):
         """The normal matrix of groups, sessions and cameras."""
         from scipy.sparse import csr_array, diags_array
 
-        layout, r, p, k = self.layout, self.records, SUB_UNKNOWNS, self.layout.terms
+        layout, r, p = self.layout, self.records, SUB_UNKNOWNS
         group, size = mates.group, self._lift.shape[1]
-        first_pattern = size - layout.cameras * k
-        columns = np.concatenate(
-            [p * group[:, None] + np.arange(p), first_pattern + layout.camera[:, None] * k + np.arange(k)], axis=1
-        )
+        in_groups = size - (layout.total - layout.session_start)
+        shared = layout.shared - layout.session_start + in_groups
+        columns = np.concatenate([p * group[:, None] + np.arange(p), shared[layout.kin]], axis=1)
         whole = np.zeros((size, size))
         np.add.at(whole, (columns[:, :, None], columns[:, None, :]), gram)
-        # Sums over a patch by group and by camera: what the elimination takes off.
+        # Sums over a patch by group, and by camera and session: what the elimination takes off.
         pairs = mates.patch_of.size
         parts = [
             csr_array(
                 (np.bincount(mates.pair, r.weight * r.local[:, j], pairs), (mates.patch_of, p * mates.group_of + j)),
-                shape=(self.total.size, size),
+                shape=(self.total.size, in_groups),
             )
             for j in range(p)
         ]
-        camera = layout.camera[r.sub]
-        for number in range(layout.cameras):
-            mine = r.weight if layout.cameras == 1 else np.where(camera == number, r.weight, np.float32(0.0))
-            for j in range(k):
-                sums = np.bincount(r.patch, mine * r.local[:, p + j], self.total.size)
-                column = np.full(self.total.size, first_pattern + number * k + j)
-                parts.append(csr_array((sums, (np.arange(self.total.size), column)), shape=(self.total.size, size)))
         sums = sum(parts[1:], parts[0])
-        whole -= (sums.T @ (diags_array(1.0 / self.total) @ sums)).toarray()
+        used, dense = self._shared_sums(shared)
+        across = np.asarray(sums.T @ (dense / self.total[:, None]))
+        whole[:in_groups, :in_groups] -= (sums.T @ (diags_array(1.0 / self.total) @ sums)).toarray()
+        whole[:in_groups, used] -= across
+        whole[used, :in_groups] -= across.T
+        whole[np.ix_(used, used)] -= dense.T @ (dense / self.total[:, None])
         whole += (self._lift.T @ (self.prior.precision @ self._lift)).toarray()
         for tied, weight in self.prior.ties:
             vector = np.zeros(layout.total)
@@ -445,13 +461,25 @@ class _ManySystem(_Equations):
             whole += weight * np.outer(lifted, lifted)
         return np.asarray(whole)
 
+    def _shared_sums(self, shared: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Columns that kins share, and their weighted sums over every patch, shape (patches, columns)."""
+        r, kin = self.records, self.layout.kin[self.records.sub]
+        used = np.unique(shared)
+        dense = np.zeros((self.total.size, used.size))
+        for number, columns in enumerate(shared):
+            mine = slice(None) if len(shared) == 1 else np.flatnonzero(kin == number)
+            patch, weight, local = r.patch[mine], r.weight[mine], r.local[mine]
+            for j, column in enumerate(np.searchsorted(used, columns)):
+                dense[:, column] += np.bincount(patch, weight * local[:, SUB_UNKNOWNS + j], self.total.size)
+        return used, dense
+
     def spread(self) -> Spread:
         """Errors of both levels together."""
         layout, p = self.layout, SUB_UNKNOWNS
         place = self._lift.indices
         sub = place[: layout.session_start].reshape(-1, p)
         session = place[layout.session_start : layout.pattern_start].reshape(-1, SESSION_UNKNOWNS)
-        pattern = place[layout.pattern_start :].reshape(layout.cameras, layout.terms)
+        pattern = place[layout.pattern_start :].reshape(layout.cameras, CAMERA_TERMS)
         mine = session[layout.session][:, None, :]
         modes = self._modes[: layout.session_start].reshape(layout.subs, p, -1)
         beyond = np.arange(self._lift.shape[1], self._coarse.shape[0])

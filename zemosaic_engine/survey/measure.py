@@ -2,26 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from ..canvas.pixel_maps import pixel_map
 from ..canvas.plan import CanvasPlan
 from ..errors import SubError
-from ..events import CancelToken
 from ..geometry import Box
-from ..machine.threads import run_all, thread_count
+from ..machine.threads import run_all
 from ..photometry.stars import starless_pixels
-from ..settings import GridSettings
+from ..run.run import Run
 from ..subs.faults import read_guarded
 from ..subs.frames import SubInfo
 from ..subs.hot_pixels import sensor_key
-from ..subs.loader import SubLoader
 from .measurements import StarFluxes, SubMeasurement, measure_cells, sky_of
+
+Record = TypeVar("Record")
 
 _CELLS_A_SUB = 500
 _LEAST_CELL_PX = 16
+
+
+@dataclass(frozen=True)
+class MeasuredSubs:
+    """What was measured on the subs that could be read, by their number.
+
+    Attributes
+    ----------
+    stars : mapping of int to int
+        Number of stars in each sub.
+    measurements : mapping of int to SubMeasurement
+        Stars and sky of each sub; empty where subs are not calibrated one by one, because nothing else is needed then.
+    """
+
+    stars: Mapping[int, int]
+    measurements: Mapping[int, SubMeasurement]
+
+
+@dataclass(frozen=True)
+class _StarCount:
+    stars: int
+
+
+def measure_subs(run: Run) -> MeasuredSubs:
+    """Measure every sub once; what an earlier run measured is used.
+
+    Parameters
+    ----------
+    run : Run
+        With calibration of the subs their stars and sky are measured, else their stars are counted.
+
+    Returns
+    -------
+    MeasuredSubs
+        Without the subs that could not be read, which are set aside.
+    """
+    run.reporter.expect(len(run.subs))
+    if run.calibrates_subs:
+        cell = cell_side_px(run.subs, run.canvas)
+        measurements = _of_readable(run, ("cells", cell), SubMeasurement, lambda number: _measure(run, number, cell))
+        stars = {number: int(measured.stars.x.size) for number, measured in measurements.items()}
+        measured = MeasuredSubs(stars, measurements)
+    else:
+        counts = _of_readable(run, ("stars",), _StarCount, lambda number: _StarCount(len(run.stars.find(number).stars)))
+        measured = MeasuredSubs({number: count.stars for number, count in counts.items()}, {})
+    run.reuse.report_measured()
+    return measured
 
 
 def cell_side_px(infos: Sequence[SubInfo], canvas: CanvasPlan) -> int:
@@ -31,46 +80,37 @@ def cell_side_px(infos: Sequence[SubInfo], canvas: CanvasPlan) -> int:
     return max(_LEAST_CELL_PX, round(side))
 
 
-def measure_subs(
-    infos: Sequence[SubInfo],
-    canvas: CanvasPlan,
-    loader: SubLoader,
-    settings: GridSettings,
-    one_done: Callable[[], None],
-    cancel: CancelToken,
-    kept: Callable[[int, int, Callable[[], SubMeasurement]], SubMeasurement],
-) -> list[SubMeasurement | None]:
-    """Measure every sub once; None for those that the loader could not use.
+def _of_readable(
+    run: Run, what: tuple[object, ...], of: type[Record], measure: Callable[[int], Record]
+) -> dict[int, Record]:
+    """What is measured on each sub that can be read, by its number; the others are set aside."""
 
-    ``kept(number, cell_px, measure)`` gives the measurement that an earlier run made, or makes it.
-    """
-    cell = cell_side_px(infos, canvas)
+    def measurement(number: int) -> Record:
+        return run.reuse.measurement(number, what, of, lambda: measure(number))
 
-    def look(number: int) -> SubMeasurement:
-        return kept(number, cell, lambda: _measure(infos[number], loader, number, canvas, cell))
-
-    def measure(number: int) -> SubMeasurement | None:
+    def measure_one(number: int) -> Record | None:
         try:
-            return read_guarded(infos[number].path, lambda: look(number))
+            return read_guarded(run.subs[number].path, lambda: measurement(number))
         except SubError as error:
-            loader.set_aside(number, error)
+            run.loader.set_aside(number, error)
             return None
         finally:
-            one_done()
+            run.reporter.step()
 
-    return run_all(measure, range(len(infos)), thread_count(settings.threads), cancel)
+    measured = run_all(measure_one, range(len(run.subs)), run.threads, run.cancel)
+    return {number: record for number, record in enumerate(measured) if record is not None}
 
 
-def _measure(info: SubInfo, loader: SubLoader, number: int, canvas: CanvasPlan, cell: int) -> SubMeasurement:
-    loaded = loader.load(number)
-    pixels, stars = loaded.frame.pixels, loaded.stars
+def _measure(run: Run, number: int, cell: int) -> SubMeasurement:
+    found, info, canvas = run.stars.find(number), run.subs[number], run.canvas
+    pixels, stars = found.frame.pixels, found.stars
     whole = Box(0, info.shape[0], 0, info.shape[1])
-    # The other way round than for resampling: where on the canvas does each pixel of the sub lie?
-    places = pixel_map(canvas.wcs, info.wcs, whole, max_error_px=0.05, src_shape=canvas.shape)
+    # The inverse of the map for resampling: where on the canvas does each pixel of the sub lie?
+    on_canvas = pixel_map(canvas.wcs, info.wcs, whole, max_error_px=0.05, src_shape=canvas.shape)
     # Wings of stars lift a median by as much as the seeing and the noise of the sub let them.
-    starless = starless_pixels(pixels) if loaded.starless is None else loaded.starless
-    cells = measure_cells(pixels, starless, places, cell, -(-canvas.shape[1] // cell))
+    starless = starless_pixels(pixels) if found.starless is None else found.starless
+    cells = measure_cells(pixels, starless, on_canvas, cell, -(-canvas.shape[1] // cell))
     sky, noise = sky_of(pixels, cells)
-    fluxes = StarFluxes(stars.x, stars.y, loaded.u, loaded.v, stars.flux, stars.flux_error)
+    fluxes = StarFluxes(stars.x, stars.y, found.u, found.v, stars.flux, stars.flux_error)
     camera = sensor_key(info)
     return SubMeasurement(fluxes, cells, sky, noise, stars.fwhm_px, info.exposure_s, camera, info.session)

@@ -1,7 +1,7 @@
 """One photometric scale for all subs of a run: gains from stars, then skies from cells, errors with both.
 
 Subs that are far from their session are left out, then each channel is solved by itself
-(`survey_channel`), and the channels are put together on the scale of the reference.
+(`channel`), and the channels are put together on the scale of the reference.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from ..machine.threads import run_all, single_threaded_algebra, thread_count
 from ..photometry.calibration import SubCalibration
 from .biases import with_biases
 from .cells import CellReports, coarsened, match_cells
-from .channel import ChannelAnswer, Run, solve_channel
+from .channel import ChannelAnswer, PedestalPrior, Run, solve_channel
 from .colour import GainMessage, exchange
 from .elimination import group_subs
 from .health import far_from_session, far_residuals
 from .measurements import SubMeasurement
+from .pedestal import joint_pedestals, unknown_pedestals
 from .stars import StarReports, match_stars
 
 _MMAG = 2500.0 / np.log(10.0)
@@ -39,11 +40,15 @@ class CameraPattern:
     camera : str
     coefficients, error : ndarray of float64, shape (C, 6)
         For the terms of `calibration.PATTERN_TERMS`.
+    pedestal, pedestal_error : ndarray of float64, shape (C,)
+        Electronic offset in ADU of the subs.
     """
 
     camera: str
     coefficients: NDArray[np.float64]
     error: NDArray[np.float64]
+    pedestal: NDArray[np.float64]
+    pedestal_error: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -99,11 +104,22 @@ class _Problem:
     run: Run
 
 
+@dataclass(frozen=True)
+class _Options:
+    """What `solve_survey` was asked for."""
+
+    max_deviation: float
+    pedestal_adu: float
+    threads: int
+    cancel: CancelToken
+
+
 def solve_survey(
     subs: Sequence[SubMeasurement],
     *,
     left_out: Mapping[int, str] | None = None,
     max_deviation: float = 0.0,
+    pedestal_adu: float = float("nan"),
     threads: int = 0,
     cancel: CancelToken | None = None,
 ) -> SurveySolution:
@@ -118,6 +134,8 @@ def solve_survey(
     max_deviation : float
         A sub whose noise, seeing, number of stars or residual is worse than its session's by more than
         this many robust sigma is not used; 0 uses all.
+    pedestal_adu : float
+        Electronic offset of all subs; NaN to find it.
     threads : int
         0 takes all cores. The result does not depend on it.
     cancel : CancelToken, optional
@@ -129,24 +147,23 @@ def solve_survey(
     """
     with single_threaded_algebra():
         reasons = [(left_out or {}).get(number, "") for number in range(len(subs))]
-        return _solve(subs, reasons, max_deviation, thread_count(threads), cancel or CancelToken())
+        options = _Options(max_deviation, pedestal_adu, thread_count(threads), cancel or CancelToken())
+        return _solve(subs, reasons, options)
 
 
-def _solve(
-    subs: Sequence[SubMeasurement], reasons: list[str], max_deviation: float, threads: int, cancel: CancelToken
-) -> SurveySolution:
+def _solve(subs: Sequence[SubMeasurement], reasons: list[str], options: _Options) -> SurveySolution:
     """Solve, leave out what turns out to be far from the others, and solve again."""
     kept = [number for number, reason in enumerate(reasons) if not reason]
-    for number, reason in zip(kept, far_from_session([subs[i] for i in kept], max_deviation), strict=True):
+    for number, reason in zip(kept, far_from_session([subs[i] for i in kept], options.max_deviation), strict=True):
         reasons[number] = reason
-    problem, answers = _solve_used(subs, reasons, threads, cancel)
-    if max_deviation > 0.0:
+    problem, answers = _solve_used(subs, reasons, options)
+    if options.max_deviation > 0.0:
         used = [i for i, reason in enumerate(reasons) if not reason]
-        late = far_residuals([_worst(answers, place) for place in range(len(used))], max_deviation)
+        late = far_residuals([_worst(answers, place) for place in range(len(used))], options.max_deviation)
         if any(late):
             for number, reason in zip(used, late, strict=True):
                 reasons[number] = reason
-            problem, answers = _solve_used(subs, reasons, threads, cancel)
+            problem, answers = _solve_used(subs, reasons, options)
     return _assemble(subs, reasons, problem, answers)
 
 
@@ -157,19 +174,30 @@ def _worst(answers: Sequence[ChannelAnswer], place: int) -> float:
 
 
 def _solve_used(
-    subs: Sequence[SubMeasurement], reasons: Sequence[str], threads: int, cancel: CancelToken
+    subs: Sequence[SubMeasurement], reasons: Sequence[str], options: _Options
 ) -> tuple[_Problem, list[ChannelAnswer]]:
     problem = _state([m for m, reason in zip(subs, reasons, strict=True) if not reason])
+    threads, cancel = options.threads, options.cancel
     level = np.array([m.sky for m in problem.subs])
+    channels = range(level.shape[1])
 
-    def solve(channel: int, message: GainMessage | None = None) -> ChannelAnswer:
-        return solve_channel(problem.run, problem.stars, problem.cells, channel, level[:, channel], message, cancel)
+    def solve(channel: int, prior: PedestalPrior, message: GainMessage | None = None) -> ChannelAnswer:
+        return solve_channel(
+            problem.run, problem.stars, problem.cells, channel, level[:, channel], prior, message, cancel
+        )
 
-    answers = run_all(solve, range(level.shape[1]), threads, cancel)
+    free = unknown_pedestals(len(problem.cameras), options.pedestal_adu)
+    answers = run_all(lambda channel: solve(channel, free), channels, threads, cancel)
     known = [a.gain_covariance for a in answers if a.gain_covariance is not None]
-    if len(answers) > 1 and len(known) == len(answers):
-        messages, _ = exchange([a.log_gain for a in answers], known, problem.run.session)
-        answers = run_all(lambda item: solve(*item), list(enumerate(messages)), threads, cancel)
+    if len(known) == len(answers):
+        # Again, with what the channels tell each other of clouds and of the pedestal.
+        messages: list[GainMessage | None] = [None] * len(answers)
+        if len(answers) > 1:
+            messages = list(exchange([a.log_gain for a in answers], known, problem.run.session)[0])
+        found = [PedestalPrior(a.pedestal, a.pedestal_error) for a in answers]
+        priors = joint_pedestals(found) if np.isnan(options.pedestal_adu) else [free] * len(answers)
+        second = list(zip(channels, priors, messages, strict=True))
+        answers = run_all(lambda item: solve(*item), second, threads, cancel)
     noise = np.array([m.noise for m in problem.subs])
     return problem, [
         with_biases(answer, problem.run, level[:, channel], noise[:, channel]) for channel, answer in enumerate(answers)
@@ -276,7 +304,11 @@ def _assemble(
 def _patterns(problem: _Problem, answers: Sequence[ChannelAnswer]) -> list[CameraPattern]:
     return [
         CameraPattern(
-            camera, np.array([a.pattern[number] for a in answers]), np.array([a.pattern_error[number] for a in answers])
+            camera,
+            np.array([a.pattern[number] for a in answers]),
+            np.array([a.pattern_error[number] for a in answers]),
+            np.array([a.pedestal[number] for a in answers]),
+            np.array([a.pedestal_error[number] for a in answers]),
         )
         for number, camera in enumerate(problem.cameras)
     ]
@@ -293,6 +325,7 @@ def _calibration(
     gain = scale * np.array([np.exp(a.log_gain[place]) for a in answers])
     noise = problem.subs[place].noise * gain
     weight = np.where(noise > 0, 1.0 / np.square(np.where(noise > 0, noise, 1.0)), 0.0)
+    pattern = patterns[int(problem.run.camera[place])]
     few = min(int(a.stars[place]) for a in answers)
     reason = f"{few} common stars: gain mostly from exposure time and its session" if few < _FEW_STARS else ""
     return SubCalibration(
@@ -302,9 +335,11 @@ def _calibration(
         scale * np.array([a.slope[place] for a in answers]),
         scale * np.array([a.offset_error[place] for a in answers]),
         scale * np.array([a.slope_error[place] for a in answers]),
-        patterns[int(problem.run.camera[place])].coefficients,
+        pattern.coefficients,
         weight,
         reason=reason,
+        pedestal=pattern.pedestal,
+        curvature=scale * np.array([a.curvature[place] for a in answers]),
     )
 
 

@@ -10,8 +10,9 @@ from astropy.io import fits
 from astropy.table import Table
 
 from ..channels import channel_names
-from ..events import Teller
+from ..events import Reporter
 from ..fits.writer import atomic_path, write_fits
+from ..names import shown_name
 from ..photometry.calibration import PATTERN_TERMS, pattern_terms, sensor_places
 from ..subs.frames import SubInfo
 from ..subs.hot_pixels import sensor_key
@@ -19,40 +20,43 @@ from .measurements import SubMeasurement
 from .solve import SurveySolution
 
 
-def tell_solution(solution: SurveySolution, infos: Sequence[SubInfo], tell: Teller) -> dict[str, float]:
+def report_solution(solution: SurveySolution, infos: Sequence[SubInfo], reporter: Reporter) -> dict[str, float]:
     """What the solution says, in log lines; metrics by name."""
     names = channel_names(solution.background.size)
     used = [c for c in solution.calibrations if c.used]
-    tell.log(
+    reporter.log(
         f"[GRID] Survey photometry: {len(used)} of {len(infos)} subs on one scale, that of "
         f"{infos[solution.reference].path.name}"
     )
     groups = int(solution.group.max(initial=0)) + 1
     if groups > 1:
         sizes = np.bincount(solution.group[solution.group >= 0])
-        tell.log(
+        reporter.log(
             f"[GRID] The subs form {groups} groups without common sky ({', '.join(map(str, sizes))} subs): "
             "each keeps a level of its own, brought to that of the reference",
             "WARN",
         )
     for info, calibration in zip(infos, solution.calibrations, strict=True):
         if calibration.used and calibration.reason:
-            tell.log(f"[GRID] {info.path.name}: {calibration.reason}", "WARN")
+            reporter.log(f"[GRID] {info.path.name}: {calibration.reason}", "WARN")
     for pattern in solution.patterns:
         for channel, name in enumerate(names):
             corner = pattern_terms(*np.sqrt([0.5, 0.5]))
             light = float(pattern.coefficients[channel] @ corner)
-            tell.log(f"[GRID] Illumination of {pattern.camera} (channel {name}): {100 * light:+.2f} % in the corners")
+            reporter.log(
+                f"[GRID] Illumination of {pattern.camera} (channel {name}): {100 * light:+.2f} % in the corners"
+            )
+    _report_pedestals(solution, reporter)
     metrics: dict[str, float] = {}
     for channel, name in enumerate(names):
         before, after = solution.zero_point_before_mmag[channel], solution.zero_point_after_mmag[channel]
         error = 1085.7 * float(np.sqrt(np.mean([c.gain_error[channel] ** 2 for c in used])))
-        tell.log(
+        reporter.log(
             f"[GRID][METRICS] Zero point (channel {name}): bright stars scatter by {before:.1f} mmag from sub to sub "
             f"before, {after:.1f} mmag after; gains are known to {error:.1f} mmag"
         )
         adu, sigma = solution.sky_residual_adu[channel], solution.sky_residual_sigma[channel]
-        tell.log(f"[GRID][METRICS] Sky residual (channel {name}): {adu:.3f} ADU, {sigma:.3f} sigma of a cell")
+        reporter.log(f"[GRID][METRICS] Sky residual (channel {name}): {adu:.3f} ADU, {sigma:.3f} sigma of a cell")
         metrics |= {
             f"zero_point_before_mmag_{name}": before, f"zero_point_after_mmag_{name}": after,
             f"sky_residual_adu_{name}": adu, f"sky_residual_sigma_{name}": sigma,
@@ -60,12 +64,26 @@ def tell_solution(solution: SurveySolution, infos: Sequence[SubInfo], tell: Tell
     return {key: float(value) for key, value in metrics.items()}
 
 
+def _report_pedestals(solution: SurveySolution, reporter: Reporter) -> None:
+    """The electronic offset of each camera: one for all its colours."""
+    for pattern in solution.patterns:
+        certain = 1.0 / np.square(np.where(pattern.pedestal_error > 0, pattern.pedestal_error, np.inf))
+        if not certain.any():
+            continue  # it was given, or there is none
+        adu = float(np.average(pattern.pedestal, weights=certain))
+        # Each channel knows what the others do: no error is smaller for being read three times.
+        error = float(np.min(pattern.pedestal_error[pattern.pedestal_error > 0]))
+        reporter.log(
+            f"[GRID] Pedestal of {pattern.camera}: {adu:.4g} ADU, known to {error:.2g} ADU, is taken off the subs"
+        )
+
+
 def write_survey(
     folder: Path, solution: SurveySolution, infos: Sequence[SubInfo], measured: Sequence[SubMeasurement]
 ) -> None:
     """Write ``sub_photometry.ecsv``, one row a sub, and the illumination of each camera as a small FITS image."""
     names = channel_names(solution.background.size)
-    columns: dict[str, list] = {"file": [info.path.name for info in infos]}
+    columns: dict[str, list] = {"file": [shown_name(info.path.name) for info in infos]}
     columns["used"] = [c.used for c in solution.calibrations]
     columns["reason"] = [c.reason for c in solution.calibrations]
     columns["group"] = solution.group.tolist()
@@ -80,6 +98,9 @@ def write_survey(
         for axis, letter in enumerate("uv"):
             columns[f"slope_{letter}_{name}"] = [c.slope[channel, axis] for c, _ in add]
             columns[f"slope_{letter}_error_{name}"] = [c.slope_error[channel, axis] for c, _ in add]
+        for term, letters in enumerate(("uu", "uv", "vv")):
+            bowls = [np.zeros(3) if c.curvature is None else c.curvature[channel] for c, _ in add]
+            columns[f"curvature_{letters}_{name}"] = [bowl[term] for bowl in bowls]
         columns[f"sky_{name}"] = [m.sky[channel] for _, m in add]
         columns[f"noise_{name}"] = [m.noise[channel] for _, m in add]
         columns[f"weight_{name}"] = [c.weight[channel] if c.weight is not None else np.nan for c, _ in add]
@@ -87,7 +108,7 @@ def write_survey(
         columns[f"residual_{name}"] = solution.residual[:, channel].tolist()
     table = Table(columns)
     for name in table.colnames:
-        if name.startswith(("offset", "slope", "sky", "noise")):
+        if name.startswith(("offset", "slope", "curvature", "sky", "noise")):
             table[name].unit = "adu"
         elif name.startswith("weight"):
             table[name].unit = "1/adu2"
@@ -112,6 +133,8 @@ def _write_patterns(folder: Path, solution: SurveySolution, infos: Sequence[SubI
         hdu.header["CAMERA"] = pattern.camera.encode("ascii", "replace").decode()[:60]
         hdu.header["ZMSTEP"] = (_PATTERN_STEP, "sensor pixels per pixel of this image")
         for channel in range(pattern.coefficients.shape[0]):
+            hdu.header[f"PED{channel}"] = (pattern.pedestal[channel], "[adu] electronic offset of the subs")
+            hdu.header[f"EPED{channel}"] = (pattern.pedestal_error[channel], "[adu] its error; 0 if it was given")
             for term, name in enumerate(PATTERN_TERMS):
                 hdu.header[f"P{channel}_{name.upper()}"] = (pattern.coefficients[channel, term], "coefficient")
                 hdu.header[f"E{channel}_{name.upper()}"] = (pattern.error[channel, term], "its error")

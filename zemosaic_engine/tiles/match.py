@@ -9,91 +9,95 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..channels import channel_names
-from ..events import CancelToken, Steps, Teller
-from ..machine.threads import run_all, thread_count
-from ..settings import GridSettings
-from .gradients import solve_tile_gradients
+from ..events import Reporter
+from ..machine.threads import run_all
+from ..run.run import Run
+from .gradients import GradientCells, solve_tile_gradients
 from .overlaps import Overlap, SeamStep, find_overlaps, fit_overlap, gradient_cells, read_overlap, seam_step
-from .scaling import PairFit, TileScaling, neutral_scaling, solve_tile_scaling
-from .tile import Tile
+from .scaling import PairFit, TileGains, TileScaling, neutral_scaling, solve_tile_gains, solve_tile_scaling
+from .tile import Tile, TileSet
 
 _CERTAIN_SIGMA = 2.0
 
 
 @dataclass(frozen=True)
-class Seams:
-    """The overlaps of a run and the steps over them, before and after scaling."""
+class TileMatch:
+    """How tiles were brought to one scale.
 
+    Attributes
+    ----------
+    scaling : TileScaling
+        Neutral where nothing was asked for or could be measured; never NaN.
+    overlaps : list of Overlap
+        Every pair of tiles that overlap.
+    pairs : list of PairFit
+        What was measured over each overlap.
+    before, after : list of SeamStep
+        The step over each overlap, before and after scaling.
+    """
+
+    scaling: TileScaling
     overlaps: list[Overlap]
     pairs: list[PairFit]
     before: list[SeamStep]
     after: list[SeamStep]
 
 
-def match_tiles(
-    tiles: Sequence[Tile], settings: GridSettings, tell: Teller, cancel: CancelToken
-) -> tuple[TileScaling, Seams]:
-    """One gain and offset per tile and channel, from all overlaps together, anchored at a healthy reference.
+def match_tiles(run: Run, tile_set: TileSet) -> TileMatch:
+    """Find one gain and offset for each tile and channel, from all overlaps together, anchored at a healthy reference.
 
     Parameters
     ----------
-    tiles : sequence of Tile
+    run : Run
+        Its ``tile_photometry`` and the setting ``tile_gradients`` are used.
+    tile_set : TileSet
         All tiles of the run.
-    settings : GridSettings
-        ``photometry`` and ``tile_gradients`` are used.
-    tell, cancel
-        Log lines and progress; looked at between overlaps.
-
-    Returns
-    -------
-    TileScaling
-        Neutral where nothing was asked for or could be measured; never NaN.
-    Seams
-        Steps over every overlap, before and after.
     """
+    return run.interruptibly(lambda: _match(run, tile_set.tiles))
+
+
+def _match(run: Run, tiles: Sequence[Tile]) -> TileMatch:
+    photometry, reporter = run.tile_photometry, run.reporter
     channels = tiles[0].health.background.size
     neutral = neutral_scaling(len(tiles), channels)
     overlaps = find_overlaps(tiles)
-    ranking = rank_tiles(tiles, tell)
-    with_planes = settings.photometry == "tiles" and settings.tile_gradients
-    looks = {"tiles": 3 if with_planes else 2}.get(settings.photometry, 1)
-    steps = Steps(looks * len(overlaps), tell, cancel)
+    ranking = rank_tiles(tiles, reporter)
+    looks = 3 if photometry == "tiles" else 1
+    reporter.expect(looks * len(overlaps))
 
     def measure(overlap: Overlap) -> tuple[PairFit, SeamStep]:
         shared = read_overlap(overlap, tiles)
         pair = fit_overlap(overlap, shared)
-        steps.one()
+        reporter.step()
         return pair, seam_step(overlap, shared, tiles, neutral)
 
-    threads = thread_count(settings.threads)
-    measured = run_all(measure, overlaps, threads, cancel)
+    measured = run_all(measure, overlaps, run.threads, run.cancel)
     pairs, before = [pair for pair, _ in measured], [step for _, step in measured]
     for pair in pairs:
-        _tell_pair(pair, tiles, tell)
+        _report_pair(pair, tiles, reporter)
     scaling = neutral
-    if settings.photometry == "tiles":
-        scaling = solve_tile_scaling(pairs, ranking, channels)
-        if with_planes:
-            scaling = _match_gradients(overlaps, tiles, scaling, ranking[0], steps)
-        _tell_scaling(scaling, tiles, tell)
-    elif settings.photometry == "survey":
-        scaling = _verify(pairs, ranking, tiles, tell)
-        _tell_numbers(scaling, tiles, tell)
+    if photometry == "tiles":
+        scaling = _solve_skies(overlaps, pairs, tiles, ranking, run)
+        _report_scaling(scaling, tiles, reporter)
+    elif photometry == "survey":
+        scaling = _verify(pairs, ranking, tiles, reporter)
+        _report_numbers(scaling, tiles, reporter)
     if scaling.neutral:
-        steps.skip_rest()
-        return scaling, Seams(overlaps, pairs, before, before)
+        reporter.skip_rest()
+        return TileMatch(scaling, overlaps, pairs, before, before)
     if looks == 1:
-        steps.expect(len(overlaps))
+        reporter.expect(len(overlaps))
 
     def look_again(overlap: Overlap) -> SeamStep:
         step = seam_step(overlap, read_overlap(overlap, tiles), tiles, scaling)
-        steps.one()
+        reporter.step()
         return step
 
-    return scaling, Seams(overlaps, pairs, before, run_all(look_again, overlaps, threads, cancel))
+    after = run_all(look_again, overlaps, run.threads, run.cancel)
+    return TileMatch(scaling, overlaps, pairs, before, after)
 
 
-def _verify(pairs: Sequence[PairFit], ranking: Sequence[int], tiles: Sequence[Tile], tell: Teller) -> TileScaling:
+def _verify(pairs: Sequence[PairFit], ranking: Sequence[int], tiles: Sequence[Tile], reporter: Reporter) -> TileScaling:
     """Tiles of calibrated subs are on one scale already: say so, and correct only what is certain to be wrong."""
     channels = tiles[0].health.background.size
     pairs = [_with_noise(pair, tiles) for pair in pairs]
@@ -110,7 +114,7 @@ def _verify(pairs: Sequence[PairFit], ranking: Sequence[int], tiles: Sequence[Ti
         ]
         far = _within(gains, measured.gain_error[:, channel], 100.0, "%")
         apart = _within(offsets, levels.offset_error[:, channel], 1.0, "ADU")
-        tell.log(
+        reporter.log(
             f"[GRID] Verification (channel {name}): gains of tiles {far} from 1, offsets {apart} from 0; "
             + (f"applied to {', '.join(changed)}" if changed else "nothing to correct")
         )
@@ -137,19 +141,48 @@ def _within(value: NDArray[np.float64], error: NDArray[np.float64], scale: float
     return f"at most {scale * np.max(np.abs(value[known])):.3f} {unit} ({sigma:.1f} sigma)"
 
 
-def _match_gradients(
-    overlaps: Sequence[Overlap], tiles: Sequence[Tile], scaling: TileScaling, anchor: int, steps: Steps
+def _solve_skies(
+    overlaps: Sequence[Overlap], pairs: Sequence[PairFit], tiles: Sequence[Tile], ranking: Sequence[int], run: Run
 ) -> TileScaling:
-    """The scaling with a plane a tile for what gain and offset leave."""
-    cells = []
-    for overlap in overlaps:
-        cells.append(gradient_cells(overlap, read_overlap(overlap, tiles), scaling))
-        steps.one()
-    channels = scaling.gain.shape[1]
-    return replace(scaling, plane=solve_tile_gradients(cells, len(tiles), anchor, channels))
+    """Gains from stars, then constants and planes of all skies at these gains, together."""
+    channels = tiles[0].health.background.size
+    gains = solve_tile_gains(pairs, ranking, channels)
+    neutral = neutral_scaling(len(tiles), channels)
+    at_gains = replace(neutral, gain=gains.gain.astype(np.float32))
+
+    def look(numbered: tuple[Overlap, PairFit]) -> GradientCells:
+        overlap, pair = numbered
+        cells = gradient_cells(overlap, read_overlap(overlap, tiles), at_gains)
+        run.reporter.step()
+        return cells if len(cells.difference) else _one_cell(pair, gains)
+
+    numbered = [(overlap, pair) for overlap, pair in zip(overlaps, pairs, strict=True)]
+    cells = run_all(look, numbered, run.threads, run.cancel)
+    skies = solve_tile_gradients(cells, len(tiles), gains.anchors, channels, slopes=run.settings.tile_gradients)
+    plane = skies.plane.astype(np.float32)
+    plane[..., 0] = 0.0
+    return TileScaling(
+        at_gains.gain,
+        gains.error,
+        skies.plane[..., 0].astype(np.float32),
+        skies.error[..., 0],
+        gains.connected,
+        plane,
+    )
 
 
-def rank_tiles(tiles: Sequence[Tile], tell: Teller) -> list[int]:
+def _one_cell(pair: PairFit, gains: TileGains) -> GradientCells:
+    """An overlap that is too narrow for cells: what its two levels say, as if of the middles of both tiles."""
+    first, second = pair.reference, pair.target
+    levels = np.array([(fit.level_reference, fit.level_target) for fit in pair.fits])
+    difference = gains.gain[first] * levels[:, 0] - gains.gain[second] * levels[:, 1]
+    error = gains.gain[first] * np.array([fit.offset_error for fit in pair.fits])
+    difference[[not fit.measured for fit in pair.fits]] = np.nan
+    place = np.zeros((1, 2))
+    return GradientCells(first, second, place, place, difference[None, :], error[None, :])
+
+
+def rank_tiles(tiles: Sequence[Tile], reporter: Reporter) -> list[int]:
     """Tiles by health, the reference first: coverage, then low noise; unfit ones last."""
     fit = [number for number, tile in enumerate(tiles) if not tile.health.problem]
     unfit = [number for number, tile in enumerate(tiles) if tile.health.problem]
@@ -159,20 +192,20 @@ def rank_tiles(tiles: Sequence[Tile], tell: Teller) -> list[int]:
         return -health.coverage / float(np.mean(health.noise))
 
     for number in unfit:
-        tell.log(f"[GRID] {tiles[number].name} cannot be the reference: {tiles[number].health.problem}", "WARN")
+        reporter.log(f"[GRID] {tiles[number].name} cannot be the reference: {tiles[number].health.problem}", "WARN")
     if not fit:
-        tell.log("[GRID] No tile is healthy enough to be the reference; the first one is taken", "WARN")
+        reporter.log("[GRID] No tile is healthy enough to be the reference; the first one is taken", "WARN")
     ranking = sorted(fit, key=merit) + unfit
     chosen = tiles[ranking[0]]
     noise = ", ".join(f"{value:.2f}" for value in chosen.health.noise)
-    tell.log(
+    reporter.log(
         f"[GRID] Reference tile: {chosen.name} (coverage {100 * chosen.health.coverage:.1f} %, "
         f"sky noise {noise} ADU, dynamic range {chosen.health.dynamic_range:.0f} ADU)"
     )
     return ranking
 
 
-def _tell_pair(pair: PairFit, tiles: Sequence[Tile], tell: Teller) -> None:
+def _report_pair(pair: PairFit, tiles: Sequence[Tile], reporter: Reporter) -> None:
     """One line an overlap: its size and what it says."""
     names = f"{tiles[pair.reference].name} - {tiles[pair.target].name}"
     parts = []
@@ -182,50 +215,54 @@ def _tell_pair(pair: PairFit, tiles: Sequence[Tile], tell: Teller) -> None:
             parts.append(f"{name} gain {fit.gain:.4f} {known} offset {fit.offset:.2f}")
         else:
             parts.append(f"{name} {fit.reason}")
-    tell.log(f"[GRID] Overlap {names}: {pair.pixels} pixels; {'; '.join(parts)}", "DEBUG")
+    reporter.log(f"[GRID] Overlap {names}: {pair.pixels} pixels; {'; '.join(parts)}", "DEBUG")
     if pair.pixels == 0:
-        tell.log(f"[GRID] Overlap {names}: no valid pixels, scaling disabled for this pair", "DEBUG")
+        reporter.log(f"[GRID] Overlap {names}: no valid pixels, scaling disabled for this pair", "DEBUG")
 
 
-def _tell_scaling(scaling: TileScaling, tiles: Sequence[Tile], tell: Teller) -> None:
+def _report_scaling(scaling: TileScaling, tiles: Sequence[Tile], reporter: Reporter) -> None:
     """Gains and offsets of every tile, tiles without a tie, and whether anything happened at all."""
-    _tell_numbers(scaling, tiles, tell)
+    _report_numbers(scaling, tiles, reporter)
     loose = [tile.name for tile, tied in zip(tiles, scaling.connected, strict=True) if not tied]
     if loose:
-        tell.log(f"[GRID] No chain of overlaps ties {', '.join(loose)} to the reference: they keep their level", "WARN")
+        reporter.log(
+            f"[GRID] No chain of overlaps ties {', '.join(loose)} to the reference: they keep their level", "WARN"
+        )
     if scaling.neutral and len(tiles) > 1:
-        tell.log(
+        reporter.log(
             "[GRID] TILE SCALING WAS INACTIVE: every tile fell back to gain 1 and offset 0, "
             "because no overlap could be measured; expect visible seams",
             "WARN",
         )
 
 
-def _tell_numbers(scaling: TileScaling, tiles: Sequence[Tile], tell: Teller) -> None:
+def _report_numbers(scaling: TileScaling, tiles: Sequence[Tile], reporter: Reporter) -> None:
     """One line a tile: what it is multiplied by and what is added."""
     for number, tile in enumerate(tiles):
         gains = " ".join(f"{value:.5f}" for value in scaling.gain[number])
         offsets = " ".join(f"{value:.3f}" for value in scaling.offset[number])
-        tell.log(f"[GRID] {tile.name}: gain {gains}, offset {offsets} ADU")
+        reporter.log(f"[GRID] {tile.name}: gain {gains}, offset {offsets} ADU")
 
 
-def tell_metrics(tiles: Sequence[Tile], scaling: TileScaling, seams: Seams, tell: Teller) -> dict[str, float]:
+def report_metrics(tiles: Sequence[Tile], match: TileMatch, reporter: Reporter) -> dict[str, float]:
     """Inter-tile spread and seam steps, before and after; logged and returned by name."""
     background = np.array([tile.health.background for tile in tiles])
     metrics: dict[str, float] = {}
     for channel, name in enumerate(channel_names(background.shape[1])):
         states = {
-            "before": (background[:, channel], seams.before),
-            "after": (scaling.level_after(background)[:, channel], seams.after),
+            "before": (background[:, channel], match.before),
+            "after": (match.scaling.level_after(background)[:, channel], match.after),
         }
         for state, (levels, steps) in states.items():
             spread = float(np.nanstd(levels)) if np.isfinite(levels).any() else float("nan")
-            tell.log(f"[GRID][METRICS] Inter-tile median stddev (channel {name}): {spread:.2f} ADU ({state} scaling)")
+            reporter.log(
+                f"[GRID][METRICS] Inter-tile median stddev (channel {name}): {spread:.2f} ADU ({state} scaling)"
+            )
             metrics[f"inter_tile_stddev_{state}_{name}"] = spread
             adu = _median_size([step.step_adu[channel] for step in steps])
             sizes = [step.sigma[channel] for step in steps]
             sigma, worst = _median_size(sizes), max(np.abs(sizes), default=float("nan"))
-            tell.log(
+            reporter.log(
                 f"[GRID][METRICS] Seam step (channel {name}): median {adu:.3f} ADU, {sigma:.3f} sigma, "
                 f"worst {worst:.3f} sigma ({state} scaling)"
             )

@@ -12,9 +12,9 @@ from ..canvas.coordinates import footprint_box, pixel_to_sky
 from ..canvas.pixel_maps import pixel_map
 from ..canvas.plan import unit_vectors
 from ..geometry import Box
-from ..photometry.overlap_fits import OverlapFit, measure_overlap
 from ..photometry.sky import cell_medians, clipped_median
-from ..stacking.resample import resample
+from ..photometry.tile_scaling import compute_tile_photometric_scaling
+from ..resampling.resample import resample
 from ..validity import erode, valid_pixels
 from .gradients import GradientCells, plane_at, tile_places
 from .scaling import PairFit, TileScaling
@@ -146,10 +146,7 @@ def _places(box: Box, tile: Tile) -> Places:
 
 def fit_overlap(overlap: Overlap, shared: OverlapPixels) -> PairFit:
     """Gain and offset of the second tile against the first, per channel."""
-    fits: list[OverlapFit] = [
-        measure_overlap(shared.first[..., channel], shared.second[..., channel], shared.mask)
-        for channel in range(shared.first.shape[2])
-    ]
+    fits = compute_tile_photometric_scaling(shared.first, shared.second, mask=shared.mask).fits
     return PairFit(overlap.first, overlap.second, shared.pixels, tuple(fits))
 
 

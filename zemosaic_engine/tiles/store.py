@@ -1,7 +1,8 @@
-"""Tiles on disk: those that an earlier run left, those of this run, and the one that is being written."""
+"""The tiles of a run on disk: those of an earlier run, those of this run, and the one being written."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -11,52 +12,41 @@ from astropy.wcs import WCS
 from ..canvas.plan import CanvasPlan
 from ..canvas.tile_layout import TileLayout
 from ..errors import Cancelled
-from ..events import CancelToken
+from ..events import TileCount
 from ..geometry import Box
-from ..machine.threads import Begun
+from ..machine.threads import BackgroundTask, run_all
 from ..resume.fingerprints import file_digest
-from ..resume.reuse import StackedTile
 from ..run import provenance
-from ..run.request import GridRequest
-from . import files as tile_files
-from .tile import TilePixels, examine, read_part, write_tile
+from ..run.run import Run
+from ..weighted_image import WeightedImage
+from .files import clear_tiles, tile_path
+from .tile import StackedTile, examine, read_part, write_tile
 
 
-class TileShelf:
+class TileStore:
     """Puts tiles on disk, each while the next one is stacked.
 
-    A context manager: leaving it waits for the tile that is being written.
+    Tiles of an earlier run that still hold are used; all other files of tiles are removed. A context manager: leaving
+    it waits for the tile that is being written.
 
     Parameters
     ----------
-    request : GridRequest
-    canvas : CanvasPlan
+    run : Run
     layouts : sequence of TileLayout
         All tiles of the run.
-    done : mapping of str to StackedTile
-        Those that are on disk, by name.
-    on_written : callable
-        ``on_written(layout, tile, unread)`` is called, on another thread, once a tile is on disk.
-    cancel : CancelToken
+    keys : mapping of str to str
+        What each tile depends on, by its name; a tile whose key is empty is never used again.
     """
 
-    def __init__(
-        self,
-        request: GridRequest,
-        canvas: CanvasPlan,
-        layouts: Sequence[TileLayout],
-        done: Mapping[str, StackedTile],
-        on_written: Callable[[TileLayout, StackedTile, set[int]], None],
-        cancel: CancelToken,
-    ) -> None:
-        self._request, self._canvas, self._cancel = request, canvas, cancel
-        self._on_written = on_written
-        self._layouts = list(layouts)
-        self._places = {name: tile.places for name, tile in done.items()}
-        self._done = dict(done)
-        self._writing: tuple[str, Begun[StackedTile]] | None = None
+    def __init__(self, run: Run, layouts: Sequence[TileLayout], keys: Mapping[str, str]) -> None:
+        self._run, self._layouts, self._keys = run, list(layouts), keys
+        self._done = self._of_earlier_runs()
+        clear_tiles(run.output, keep=self._done)
+        self._counted = itertools.count(len(self._done) + 1)
+        self._members = {name: tile.members for name, tile in self._done.items()}
+        self._writing: tuple[str, BackgroundTask[StackedTile]] | None = None
 
-    def __enter__(self) -> TileShelf:
+    def __enter__(self) -> TileStore:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -68,66 +58,103 @@ class TileShelf:
             with suppress(Cancelled):  # then the writer stops by itself
                 self._writing[1].wait()
 
+    @property
+    def done(self) -> Mapping[str, StackedTile]:
+        """The tiles that are on disk, by name."""
+        return self._done
+
     def with_content(self) -> list[TileLayout]:
-        """The tiles that hold a valid pixel, in the order of the run."""
-        return [layout for layout in self._layouts if self._places.get(layout.name)]
+        """Return the tiles that hold a valid pixel, in the order of the run."""
+        return [layout for layout in self._layouts if self._members.get(layout.name)]
 
     def members(self, layout: TileLayout) -> set[int]:
-        """Numbers of the subs that are in a tile."""
-        return {layout.subs[place] for place in self._places[layout.name]}
+        """Return the numbers of the subs that are in a tile."""
+        return {layout.subs[member] for member in self._members[layout.name]}
 
-    def read_part(self, layout: TileLayout, part: Box) -> TilePixels:
-        """Pixels of a tile in a box of the canvas; waits for the tile if it is on its way."""
+    def read_part(self, layout: TileLayout, part: Box) -> WeightedImage:
+        """Read the pixels of a tile in a box of the canvas; waits for the tile if it is being written."""
         if self._writing is not None and self._writing[0] == layout.name:
             self._finish()
-        path = tile_files.tile_path(self._request.output, layout.name)
-        return read_part(path, part.relative_to(layout.outer))
+        return read_part(tile_path(self._run.output, layout.name), part.relative_to(layout.outer))
 
-    def put(self, layout: TileLayout, content: TilePixels | None, numbers: Sequence[int], unread: set[int]) -> None:
+    def put(self, layout: TileLayout, content: WeightedImage | None, numbers: Sequence[int], unread: set[int]) -> None:
         """Begin to write a tile, once the one before is on disk.
 
         Parameters
         ----------
         layout : TileLayout
-        content : TilePixels or None
+        content : WeightedImage or None
             Not to be changed any more; None without a valid pixel.
         numbers : sequence of int
             The subs that are in it.
         unread : set of int
-            Those that could not be read until now.
+            The subs that could not be read so far; a tile of which one is missing is stacked again by the next run.
         """
         self._finish()
-        self._places[layout.name] = places = [layout.subs.index(number) for number in numbers]
-        self._writing = layout.name, Begun(lambda: self._write(layout, content, places, unread), self._cancel)
+        self._members[layout.name] = members = [layout.subs.index(number) for number in numbers]
+        whole = not unread & set(layout.subs)
+        self._writing = layout.name, self._begin(lambda: self._write(layout, content, members, whole))
 
-    def all(self) -> dict[str, StackedTile]:
-        """Every tile, by name, once the last one is on disk."""
+    def finish(self) -> dict[str, StackedTile]:
+        """Return every tile by name, once the last one is on disk."""
         self._finish()
         return self._done
 
+    def _begin(self, write: Callable[[], StackedTile]) -> BackgroundTask[StackedTile]:
+        return BackgroundTask(write, self._run.cancel)
+
     def _finish(self) -> None:
         if self._writing is not None:
-            name, begun = self._writing
-            self._done[name] = begun.result()
+            name, task = self._writing
+            self._done[name] = task.result()
             self._writing = None
 
-    def _write(
-        self, layout: TileLayout, content: TilePixels | None, places: list[int], unread: set[int]
-    ) -> StackedTile:
+    def _write(self, layout: TileLayout, content: WeightedImage | None, members: list[int], whole: bool) -> StackedTile:
+        run = self._run
         tile = StackedTile([], None, "")
         if content is not None:
-            path = tile_files.tile_path(self._request.output, layout.name)
-            cards = provenance.tile_cards(layout.inner, layout.outer)
-            write_tile(path, content, tile_wcs(layout, self._canvas), cards, self._cancel.check)
+            path = tile_path(run.output, layout.name)
+            infos = [run.subs[layout.subs[member]] for member in members]
+            cards = provenance.tile_cards(layout.inner, layout.outer, infos=infos)
+            write_tile(path, content, tile_wcs(layout, run.canvas), cards, run.cancel.check)
             health = examine(content.pixels)
-            self._cancel.check()
-            tile = StackedTile(places, health, file_digest(path))
-        self._on_written(layout, tile, unread)
+            run.cancel.check()
+            tile = StackedTile(members, health, file_digest(path))
+        if whole:
+            run.reuse.keep_tile(self._keys[layout.name], tile)
+        run.reporter.sink(TileCount(next(self._counted), len(self._layouts)))
         return tile
+
+    def _of_earlier_runs(self) -> dict[str, StackedTile]:
+        """The tiles that need not be stacked again, by name; their files are whole."""
+        run = self._run
+
+        def look(layout: TileLayout) -> StackedTile | None:
+            tile = run.reuse.tile(self._keys[layout.name], StackedTile)
+            return tile if tile is not None and self._is_whole(layout.name, tile) else None
+
+        looked = run_all(look, self._layouts, run.threads, run.cancel)
+        found = {layout.name: tile for layout, tile in zip(self._layouts, looked, strict=True) if tile is not None}
+        if found:
+            run.reporter.log(f"[GRID] {len(found)} of {len(self._layouts)} tiles were stacked by an earlier run")
+            run.reporter.sink(TileCount(len(found), len(self._layouts)))
+        return found
+
+    def _is_whole(self, name: str, tile: StackedTile) -> bool:
+        if not tile.members:
+            return True
+        path = tile_path(self._run.output, name)
+        try:
+            whole = file_digest(path) == tile.digest
+        except FileNotFoundError:
+            return False
+        if not whole:
+            self._run.reporter.log(f"[GRID] {path.name} is not as it was written: it is stacked again", "WARN")
+        return whole
 
 
 def tile_wcs(layout: TileLayout, canvas: CanvasPlan) -> WCS:
-    """WCS of the pixels of a tile."""
+    """Return the WCS of the pixels of a tile."""
     wcs = (layout.grid or canvas).wcs.deepcopy()
     wcs.wcs.crpix -= (layout.outer.x0, layout.outer.y0)
     wcs.wcs.set()

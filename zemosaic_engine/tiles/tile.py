@@ -7,7 +7,7 @@ the mosaic; parts of them are mapped when an overlap is measured.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,29 +15,14 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
+from ..errors import SubError
 from ..fits.reader import read_box
+from ..fits.wcs_cards import wcs_cards
 from ..fits.writer import write_fits
 from ..geometry import Box
 from ..photometry.sky import clipped_median, sky_noise
-
-
-@dataclass(frozen=True)
-class TilePixels:
-    """Pixels of a tile or of a part of it, each (h, w, C).
-
-    Attributes
-    ----------
-    pixels : ndarray of float32
-        In ADU; NaN where missing.
-    weight : ndarray of float32
-        Inverse variance.
-    coverage : ndarray of uint16
-        Number of subs.
-    """
-
-    pixels: NDArray[np.float32]
-    weight: NDArray[np.float32]
-    coverage: NDArray[np.uint16]
+from ..survey.sky_levels import SkyLevels
+from ..weighted_image import WeightedImage
 
 
 @dataclass(frozen=True)
@@ -49,7 +34,7 @@ class Tile:
     name : str
         File stem, as in logs and tables.
     path : Path
-        Its FITS file: primary (C, h, w) or (h, w), WEIGHT, COVERAGE, ALPHA.
+        Its FITS file: primary (C, h, w) or (h, w), COVERAGE, WEIGHT, ALPHA.
     wcs : astropy.wcs.WCS
         Of its own pixels.
     outer : Box
@@ -70,15 +55,15 @@ class Tile:
     on_canvas: bool
     health: TileHealth
 
-    def read(self, part: Box | None = None) -> TilePixels:
+    def read(self, part: Box | None = None) -> WeightedImage:
         """Read the tile, or the part of it in `part` (same coordinates as `outer`), from its file."""
         return read_part(self.path, (part or self.outer).relative_to(self.outer))
 
 
-def read_part(path: Path, part: Box) -> TilePixels:
+def read_part(path: Path, part: Box) -> WeightedImage:
     """Read the pixels in `part`, counted from its first pixel, of a tile's file; a map would count as memory."""
-    pixels, weight, coverage = (_to_hwc(read_box(path, hdu, part)) for hdu in range(3))
-    return TilePixels(pixels.astype(np.float32, copy=False), weight.astype(np.float32, copy=False), coverage)
+    pixels, coverage, weight = (_to_hwc(read_box(path, hdu, part)) for hdu in range(3))
+    return WeightedImage(pixels.astype(np.float32, copy=False), weight.astype(np.float32, copy=False), coverage)
 
 
 @dataclass(frozen=True)
@@ -125,17 +110,18 @@ def examine(pixels: NDArray[np.float32]) -> TileHealth:
 
 
 def write_tile(
-    path: Path, content: TilePixels, wcs: WCS, cards: fits.Header, check: Callable[[], None] | None = None
+    path: Path, content: WeightedImage, wcs: WCS, cards: fits.Header, check: Callable[[], None] | None = None
 ) -> None:
-    """Write a tile: primary image, WEIGHT, COVERAGE and ALPHA (255 where there is data), one WCS.
+    """Write a tile: primary image, COVERAGE, WEIGHT and ALPHA (255 where there is data), one WCS.
 
+    COVERAGE comes first: Siril takes a file whose first two HDUs have one shape and one type for a sequence of frames.
     `check` is called often and may raise to stop. A tile that a power cut takes is stacked again.
     """
-    where = wcs.to_header(relax=True)  # a ready-made tile may have distortions
+    where = wcs_cards(wcs, relax=True)  # a ready-made tile may have distortions
     primary = fits.PrimaryHDU(_to_fits(content.pixels), header=cards)
     primary.header.update(where)
     alpha = np.where(np.isfinite(content.pixels).all(axis=2), np.uint8(255), np.uint8(0))
-    layers = (("WEIGHT", _to_fits(content.weight)), ("COVERAGE", _to_fits(content.coverage)), ("ALPHA", alpha))
+    layers = (("COVERAGE", _to_fits(content.coverage)), ("WEIGHT", _to_fits(content.weight)), ("ALPHA", alpha))
     write_fits(
         path,
         [primary, *(fits.ImageHDU(data, header=where.copy(), name=name) for name, data in layers)],
@@ -152,3 +138,49 @@ def _to_fits(array: NDArray) -> NDArray:
 def _to_hwc(array: NDArray) -> NDArray:
     """A FITS array as contiguous (h, w, C)."""
     return np.ascontiguousarray(array[..., None] if array.ndim == 2 else array.transpose(1, 2, 0))
+
+
+@dataclass(frozen=True)
+class StackedTile:
+    """The record of a stacked tile on disk.
+
+    Attributes
+    ----------
+    members : list of int
+        Which of the subs of its layout are in it; empty if it has no valid pixel and hence no file.
+    health : TileHealth or None
+        What was measured on it.
+    digest : str
+        SHA-256 of its file.
+    """
+
+    members: list[int]
+    health: TileHealth | None
+    digest: str
+
+
+@dataclass(frozen=True)
+class TileSet:
+    """All tiles of a run on disk, with what assembly and tables need to know of them.
+
+    Attributes
+    ----------
+    tiles : list of Tile
+    subs : list of int
+        Number of subs in each tile.
+    used : set of int
+        The subs that are in any tile.
+    left_out : list of str
+        Tiles without a valid pixel.
+    rejected : list of SubError
+        Subs whose pixels turned out to be unusable.
+    levels : SkyLevels or None
+        Sky levels of the subs before calibration, where they were measured.
+    """
+
+    tiles: list[Tile] = field(default_factory=list)
+    subs: list[int] = field(default_factory=list)
+    used: set[int] = field(default_factory=set)
+    left_out: list[str] = field(default_factory=list)
+    rejected: list[SubError] = field(default_factory=list)
+    levels: SkyLevels | None = None

@@ -1,27 +1,30 @@
-"""A row of neighbouring pixels at once: the few vector instructions that compiled loops over samples are made of.
+"""Vector instructions, written as LLVM code: the fast implementation of `simd`.
 
-The loops of `combining` run over the samples of a pixel, which differ in number and order from pixel
-to pixel, so that the compiler finds nothing to put into vector registers. These functions name the
-instructions: each works on a row of `LANES` values that lie side by side in memory, one a pixel.
-Missing samples are +inf, which sorts behind every other.
+The loops of `combining` run over the samples of a pixel, which differ in number and order from pixel to pixel, so
+that the compiler cannot vectorise them by itself. Each function here works on `LANES` neighbouring pixels at
+once.
+
+This module builds on internals of Numba and llvmlite, which may change. `simd` tests it once and takes
+`simd_plain` where it does not do what it should.
 """
 
 from __future__ import annotations
 
+import platform
 from typing import Any
 
-from llvmlite import ir
+import numba
+from llvmlite import binding, ir
 from numba import extending
 from numba.core import cgutils, types
 
-intrinsic: Any = extending.intrinsic
+from .compiled import jit
+from .simd_layout import INNER_TAPS, LANES, STRIDE, TABLE_WIDTH, TAPS
 
-#: Pixels in a row.
-LANES = 16
+intrinsic: Any = extending.intrinsic
 
 _F32, _F64 = ir.VectorType(ir.FloatType(), LANES), ir.VectorType(ir.DoubleType(), LANES)
 _I64 = ir.IntType(64)
-_FUSE = ("contract",)  # a product and a sum may be one instruction
 
 
 def _address(context: Any, builder: Any, kind: Any, array: Any, row: Any = None) -> Any:
@@ -37,7 +40,7 @@ def _load(builder: Any, address: Any) -> Any:
 
 
 def _all(kind: Any, value: float) -> Any:
-    """A row of one constant."""
+    """A row in which every value is one constant."""
     return ir.Constant(kind, [value] * LANES)
 
 
@@ -46,7 +49,7 @@ def _places(places: Any) -> Any:
 
 
 def _same(builder: Any, value: Any) -> Any:
-    """A row of one variable."""
+    """A row in which every value is one variable."""
     nothing = ir.Constant(ir.VectorType(value.type, LANES), ir.Undefined)
     row = builder.insert_element(nothing, value, ir.Constant(ir.IntType(32), 0))
     return builder.shuffle_vector(row, nothing, _places([0] * LANES))
@@ -56,17 +59,26 @@ def _is_finite(builder: Any, row: Any) -> Any:
     return builder.fcmp_ordered("<", row, _all(_F32, float("inf")))
 
 
+def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """``a * b + c`` of vectors, rounded once."""
+    element = {ir.FloatType(): "f32", ir.DoubleType(): "f64"}[a.type.element]
+    kind = ir.FunctionType(a.type, [a.type] * 3)
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{a.type.count}{element}")
+    return builder.call(function, [a, b, c])
+
+
 class _Sums:
-    """Rows of sums that stay in registers over a loop."""
+    """Rows of sums, kept in registers over a loop."""
 
     def __init__(self, builder: Any, count: int) -> None:
         self._builder = builder
         self._rows = [cgutils.alloca_once_value(builder, _all(_F64, 0.0)) for _ in range(count)]
 
     def add(self, number: int, row: Any) -> None:
-        self._builder.store(
-            self._builder.fadd(self._builder.load(self._rows[number]), row, flags=_FUSE), self._rows[number]
-        )
+        self._builder.store(self._builder.fadd(self._builder.load(self._rows[number]), row), self._rows[number])
+
+    def add_product(self, number: int, a: Any, b: Any) -> None:
+        self._builder.store(_fma(self._builder, a, b, self._builder.load(self._rows[number])), self._rows[number])
 
     def store(self, context: Any, kinds: Any, arrays: Any) -> None:
         for row, kind, array in zip(self._rows, kinds, arrays, strict=True):
@@ -74,8 +86,26 @@ class _Sums:
             self._builder.store(self._builder.load(row), address, align=8)
 
 
+def _make_fma(kind: Any) -> Any:
+    """The fused multiply-add of one type."""
+
+    @intrinsic
+    def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            return builder.fma(*given)
+
+        # A wider type would be rounded without a word.
+        return (kind(kind, kind, kind), code) if {a, b, c} <= {types.float32, kind} else None
+
+    return fma
+
+
+#: ``a * b + c``, rounded once, of float32 and of float64.
+fma, fma64 = _make_fma(types.float32), _make_fma(types.float64)
+
+
 @intrinsic
-def exchange(typing: Any, rows: Any, first: Any, second: Any) -> Any:
+def compare_exchange(typing: Any, rows: Any, first: Any, second: Any) -> Any:
     """Put the smaller of two float32 rows into `first` and the larger into `second`, pixel by pixel."""
 
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
@@ -93,7 +123,10 @@ def exchange(typing: Any, rows: Any, first: Any, second: Any) -> Any:
 def clipped_moments(
     typing: Any, rows: Any, count: Any, low: Any, high: Any, centre: Any, sums: Any, squares: Any
 ) -> Any:
-    """Sums, and sums of squares, of the finite values of `count` rows, pulled in to low..high, from the centre."""
+    """Sums, and sums of squares, of the distances from the centre of the finite values of `count` rows.
+
+    Values outside of low..high are moved to the nearer of the two first (winsorising).
+    """
 
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         floor, ceiling, middle = (
@@ -108,7 +141,7 @@ def clipped_moments(
             away = builder.fsub(away, middle)
             away = builder.select(_is_finite(builder, value), away, _all(_F64, 0.0))
             moments.add(0, away)
-            moments.add(1, builder.fmul(away, away, flags=_FUSE))
+            moments.add_product(1, away, away)
         moments.store(context, signature.args[5:], given[5:])
         return context.get_dummy_value()
 
@@ -116,8 +149,8 @@ def clipped_moments(
 
 
 @intrinsic
-def outliers(typing: Any, rows: Any, row: Any, centre: Any, below: Any, above: Any) -> Any:
-    """Bits, lowest first, of the pixels whose finite value in a row is farther than allowed from the centre."""
+def outlier_bits(typing: Any, rows: Any, row: Any, centre: Any, below: Any, above: Any) -> Any:
+    """A bit for each pixel, lowest first: 1 if its finite value in a row is farther from the centre than allowed."""
 
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         value = _load(builder, _address(context, builder, signature.args[0], given[0], given[1]))
@@ -137,7 +170,7 @@ def outliers(typing: Any, rows: Any, row: Any, centre: Any, below: Any, above: A
 def weighted_sums(
     typing: Any, rows: Any, weights: Any, sigma: Any, count: Any, total: Any, weight: Any, variance: Any
 ) -> Any:
-    """Sums of w v, of w and of (w sigma)^2 over the finite values of `count` rows; one sigma a row."""
+    """Sums of ``w * v``, of ``w`` and of ``(w * sigma)**2`` over the finite values of `count` rows; one sigma a row."""
 
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         sums = _Sums(builder, 3)
@@ -151,20 +184,20 @@ def weighted_sums(
             value = builder.select(counts, builder.fpext(value, _F64), _all(_F64, 0.0))
             one = builder.fpext(builder.load(builder.gep(noise, [loop.index])), ir.DoubleType())
             spread = builder.fmul(share, _same(builder, one))
-            sums.add(0, builder.fmul(share, value, flags=_FUSE))
+            sums.add_product(0, share, value)
             sums.add(1, share)
-            sums.add(2, builder.fmul(spread, spread, flags=_FUSE))
+            sums.add_product(2, spread, spread)
         sums.store(context, signature.args[4:], given[4:])
         return context.get_dummy_value()
 
     return types.void(rows, weights, sigma, types.int64, total, weight, variance), code
 
 
-def _make_collector(channels: int) -> Any:
-    """The collector for images with so many interleaved channels."""
+def _make_loader(channels: int) -> Any:
+    """The function that loads samples of images with that many interleaved channels."""
 
     @intrinsic
-    def collect(
+    def load_scaled(
         typing: Any,
         samples: Any,
         at: Any,
@@ -203,18 +236,13 @@ def _make_collector(channels: int) -> Any:
         f32 = types.float32
         return types.void(samples, types.int64, f32, f32, f32, values, shares, types.int64, counts), code
 
-    return collect
+    return load_scaled
 
 
-#: For images of one and of three channels: ``gain * sample + offset`` of `LANES` neighbours from ``samples[at]`` on
-#: goes to a row of values (+inf where it is not finite), `weight` to a row of shares (0 there), and the finite
-#: ones are counted.
-collect_mono, collect_colour = _make_collector(1), _make_collector(3)
-
-
-#: Taps of Lanczos-3 along one axis.
-TAPS = 6
-_INNER = 4  # whose range bounds the value
+#: For images of one and of three channels: writes ``gain * sample + offset`` of `LANES` neighbours from
+#: ``samples[at]`` on to a row of `values` (+inf where it is not finite) and `weight` to a row of `shares` (0
+#: there), and adds 1 to `counts` where it is finite.
+load_scaled_mono, load_scaled_colour = _make_loader(1), _make_loader(3)
 
 
 @intrinsic
@@ -222,10 +250,11 @@ def lanczos_pixel(
     typing: Any, source: Any, at: Any, stride: Any, table: Any, row_x: Any, t_x: Any, row_y: Any, t_y: Any,
     undershoot: Any, overshoot: Any, calibration: Any, u: Any, v: Any, target: Any, where: Any,
 ) -> Any:  # fmt: skip
-    """One resampled and calibrated pixel of three colours; returns the bits of those that are not finite.
+    """Resample and calibrate one pixel of three colours; returns a bit for each colour that is not finite.
 
-    `source` is flat with four numbers a pixel, `at` the first of the first tap, `stride` the numbers of a
-    row; `table` holds 8 weights a phase; `calibration` is float64 (11, 4).
+    `source` is flat with `STRIDE` numbers a pixel, `at` is the index of the first number of the first tap, `stride`
+    the count of numbers of a row. `table` holds `TABLE_WIDTH` weights a phase. `calibration` is float64 (11, 4), see
+    `calibration.calibrated`. `target` is flat, with the pixel's three colours from `where` on.
     """
 
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
@@ -241,16 +270,21 @@ def lanczos_pixel(
         for j in range(TAPS):
             place = builder.gep(pixels, [builder.add(at, builder.mul(stride, ir.Constant(stride.type, j)))])
             row = _load(builder, builder.bitcast(place, ir.VectorType(f32, 4 * TAPS).as_pointer()))
-            weighted = builder.fmul(row, _shuffled(builder, wy, [j] * (4 * TAPS)), flags=_FUSE)
-            total = weighted if total is None else builder.fadd(total, weighted, flags=_FUSE)
-            if 1 <= j <= _INNER:
-                inner = _shuffled(builder, row, range(4, 4 + 4 * _INNER))
+            weight = _shuffled(builder, wy, [j] * (4 * TAPS))
+            if j == 0:
+                first, first_weight = row, weight
+            elif j == 1:
+                total = _fma(builder, first, first_weight, builder.fmul(row, weight))
+            else:
+                total = _fma(builder, row, weight, total)
+            if 1 <= j <= INNER_TAPS:
+                inner = _shuffled(builder, row, range(4, 4 + 4 * INNER_TAPS))
                 low = inner if low is None else four.smaller(low, inner)
                 high = inner if high is None else four.larger(high, inner)
         total = builder.fmul(total, _shuffled(builder, wx, [k // 4 for k in range(4 * TAPS)]))
         value = four.folded(total, TAPS, builder.fadd)
         bad = four.bits_of_not_finite(value)
-        least, most = four.folded(low, _INNER, four.smaller), four.folded(high, _INNER, four.larger)
+        least, most = four.folded(low, INNER_TAPS, four.smaller), four.folded(high, INNER_TAPS, four.larger)
         spread = builder.fsub(most, least)
         value = four.larger(value, builder.fsub(least, builder.fmul(four.same(under), spread)))
         value = four.smaller(value, builder.fadd(most, builder.fmul(four.same(over), spread)))
@@ -277,18 +311,17 @@ def _shuffled(builder: Any, vector: Any, places: Any) -> Any:
 
 def _phase_weights(builder: Any, table: Any, row: Any, t: Any) -> Any:
     """Weights of eight taps between two rows of the table."""
-    eight = ir.VectorType(ir.FloatType(), 8)
-    place = builder.gep(table, [builder.mul(row, ir.Constant(row.type, 8))])
+    eight = ir.VectorType(ir.FloatType(), TABLE_WIDTH)
+    place = builder.gep(table, [builder.mul(row, ir.Constant(row.type, TABLE_WIDTH))])
     here = _load(builder, builder.bitcast(place, eight.as_pointer()))
-    place = builder.gep(place, [ir.Constant(row.type, 8)])
+    place = builder.gep(place, [ir.Constant(row.type, TABLE_WIDTH)])
     there = _load(builder, builder.bitcast(place, eight.as_pointer()))
     one = builder.insert_element(ir.Constant(eight, ir.Undefined), t, ir.Constant(ir.IntType(32), 0))
-    step = builder.fmul(_shuffled(builder, one, [0] * 8), builder.fsub(there, here), flags=_FUSE)
-    return builder.fadd(here, step, flags=_FUSE)
+    return _fma(builder, _shuffled(builder, one, [0] * TABLE_WIDTH), builder.fsub(there, here), here)
 
 
 def _calibrated(builder: Any, four: _Colours, table: Any, value: Any, u: Any, v: Any) -> Any:
-    """``(value - pedestal) * (gain / light) + offset + slopes``, see `SubCalibration`."""
+    """The same as `calibration.calibrated`, operation by operation, on the colours of a pixel."""
     kind = ir.VectorType(ir.DoubleType(), 4)
 
     def column(number: int) -> Any:
@@ -296,8 +329,7 @@ def _calibrated(builder: Any, four: _Colours, table: Any, value: Any, u: Any, v:
         return _load(builder, builder.bitcast(place, kind.as_pointer()))
 
     def plus(total: Any, number: int, factor: Any) -> Any:
-        term = builder.fmul(column(number), four.same(factor), flags=_FUSE)
-        return builder.fadd(total, term, flags=_FUSE)
+        return _fma(builder, column(number), four.same(factor), total)
 
     uu, uv, vv = builder.fmul(u, u), builder.fmul(u, v), builder.fmul(v, v)
     r2 = builder.fadd(uu, vv)
@@ -305,12 +337,11 @@ def _calibrated(builder: Any, four: _Colours, table: Any, value: Any, u: Any, v:
     for number, factor in ((5, u), (6, v), (7, uu), (8, uv), (9, vv), (10, builder.fmul(r2, r2))):
         light = plus(light, number, factor)
     background = plus(plus(column(2), 3, u), 4, v)
-    scaled = builder.fmul(builder.fsub(value, column(1)), builder.fdiv(column(0), light), flags=_FUSE)
-    return builder.fadd(scaled, background, flags=_FUSE)
+    return _fma(builder, builder.fsub(value, column(1)), builder.fdiv(column(0), light), background)
 
 
 class _Colours:
-    """Steps on the four numbers of a pixel."""
+    """Operations on the four numbers of a pixel."""
 
     def __init__(self, builder: Any) -> None:
         self._builder = builder
@@ -327,7 +358,7 @@ class _Colours:
         return self._builder.select(self._builder.fcmp_ordered(">", a, b), a, b)
 
     def bits_of_not_finite(self, value: Any) -> Any:
-        """Which of the first three numbers are NaN or infinite, lowest bit first."""
+        """A bit for each of the first three numbers, lowest first: 1 if it is NaN or infinite."""
         kind = ir.VectorType(ir.IntType(32), 4)
         exponent = ir.Constant(kind, [0x7F800000] * 4)
         found = self._builder.and_(self._builder.bitcast(value, kind), exponent)
@@ -342,9 +373,39 @@ class _Colours:
         return self._builder.zext(self._builder.or_(self._builder.or_(one, two), four), _I64)
 
     def folded(self, vector: Any, pixels: int, joined: Any) -> Any:
-        """The numbers of several pixels joined to those of one."""
+        """Combine the numbers of several pixels, pairwise, into those of one."""
         parts = [_shuffled(self._builder, vector, range(4 * k, 4 * k + 4)) for k in range(pixels)]
         while len(parts) > 1:
             pairs = [joined(a, b) for a, b in zip(parts[::2], parts[1::2], strict=False)]
             parts = pairs + parts[2 * len(pairs) :]
         return parts[0]
+
+
+def host_has_fma() -> bool:
+    """True if the processor has an instruction for a fused multiply-add; without it each would be a slow call."""
+    if platform.machine().lower() not in ("x86_64", "amd64", "x86", "i386", "i686"):
+        return True
+    other = numba.config.CPU_NAME  # type: ignore[attr-defined]  # compiled for another processor than this one
+    return not other and bool(binding.get_host_cpu_features().get("fma", False))
+
+
+@jit
+def trial(
+    rows: Any, sums: Any, image: Any, table: Any, calibration: Any, target: Any, bits: Any, counts: Any, wide: Any
+) -> None:
+    """Use every function of this module once; see `simd_choice`."""
+    a, b = image[0], image[1]
+    load_scaled_mono(image, 3, a, b, a, rows, rows, 7, counts)
+    load_scaled_colour(image, 5, a, b, b, rows, rows, 8, counts)
+    compare_exchange(rows, 0, 1)
+    clipped_moments(rows, 7, sums[0], sums[1], sums[2], sums[3], sums[4])
+    bits[0] = outlier_bits(rows, 3, sums[0], sums[8], sums[9])
+    weighted_sums(rows, rows, image, 6, sums[5], sums[6], sums[7])
+    bits[1] = lanczos_pixel(
+        image, 4, 10 * STRIDE, table, 0, table[0, 0], 1, table[0, 1], table[0, 2], table[0, 3], calibration, 0.3, -0.2,
+        target, 1,
+    )  # fmt: skip
+    for k in range(8):
+        target[8 + k] = fma(image[k], image[k + 1], image[k + 2])
+        target[16 + k] = fma(image[k], image[k + 1], -image[k] * image[k + 1])
+        wide[k] = fma64(calibration[k, 0], calibration[k, 1], calibration[k, 2])

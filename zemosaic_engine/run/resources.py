@@ -14,8 +14,8 @@ from ..settings import GridSettings
 _STATE_BYTES_A_SUB = 120_000  # a measurement: some 500 cells and as many stars
 
 
-def for_files(output: Path, needed: int) -> str:
-    """How much room the files of a run, `needed` bytes, take and how much there is, in a sentence.
+def check_disk(output: Path, needed: int) -> str:
+    """Check that the output folder has space for the files of a run, and say how much in a sentence.
 
     `output` need not exist; the tiles of an earlier run in it are counted as room, because new ones take their
     places.
@@ -41,7 +41,7 @@ def existing_folder(path: Path) -> Path:
     return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 
-def for_canvas(canvas: CanvasPlan, needed: int) -> None:
+def check_memory(canvas: CanvasPlan, needed: int) -> None:
     """Raise `RunError` if the canvas, `needed` bytes, does not fit the free memory."""
     free = memory.available_bytes()
     if needed > free:
@@ -53,7 +53,7 @@ def for_canvas(canvas: CanvasPlan, needed: int) -> None:
         )
 
 
-def for_samples(output: Path, deepest: int, budget: int) -> None:
+def check_samples(output: Path, deepest: int, budget: int) -> None:
     """Raise `RunError` if the samples of the deepest tile fit neither the memory budget nor the disk."""
     free = shutil.disk_usage(output).free
     if deepest > budget and deepest > free:
@@ -65,10 +65,19 @@ def for_samples(output: Path, deepest: int, budget: int) -> None:
 
 
 def planned_bytes(shape: tuple[int, int], channels: int, subs: int, settings: GridSettings) -> int:
-    """Bytes that a run will write: mosaic with its maps, coverage, tiles, state, and the viewer file if asked for."""
+    """Return the bytes that a run will write: mosaic, maps, tiles, state, and the viewer file if asked for."""
     pixels = shape[0] * shape[1]
     per_tile_pixel = channels * (4 + 4 + 2) + 1  # pixels, weight, coverage; alpha
     in_tiles = pixels * (1.0 + settings.batch_overlap_pct / 100.0) ** 2
     mosaic = pixels * (channels * (4 + 4 + 2) + 2)
     viewer = pixels * 2 * channels if settings.save_final_as_uint16 else 0
     return int(mosaic + viewer + in_tiles * per_tile_pixel) + subs * _STATE_BYTES_A_SUB
+
+
+def canvas_bytes(shape: tuple[int, int], channels: int, *, reprojecting: bool = False) -> int:
+    """Return the bytes that a canvas holds at its worst: its sums, and the masks and temporaries of finishing it.
+
+    Reprojecting adds the layers that land on it, at the worst on all of it, and their coordinates.
+    """
+    a_pixel = channels * (4 + 4 + 4 + 2 + 8) + (channels * 4 * 4 + 16 if reprojecting else 0)
+    return shape[0] * shape[1] * a_pixel

@@ -6,12 +6,13 @@ the tools that made it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .scene import FWHM_PER_SIGMA
+FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
 FloatArray = NDArray[np.float64]
 

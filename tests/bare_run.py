@@ -1,0 +1,17 @@
+"""A run without subs, for tests of the steps that need none."""
+
+from pathlib import Path
+
+from zemosaic_engine.events import CancelToken, Reporter
+from zemosaic_engine.run.run import Run
+
+
+def bare_run(settings, events, *, canvas=None, output=Path()):
+    """A run with these settings, whose events are appended to a list."""
+    cancel = CancelToken()
+    reporter = Reporter(events.append, (("a phase", 1.0),), cancel)
+    return Run(
+        subs=(), rejected=(), canvas=canvas, output=output, settings=settings, takes_tiles=False,
+        known_calibrations=None, catalogue=None, device=None, loader=None, stars=None, reuse=None,
+        reporter=reporter, cancel=cancel,
+    )  # fmt: skip

@@ -1,0 +1,86 @@
+"""What cameras and skies do beyond a plane, planted with known truth and taken off again."""
+
+import numpy as np
+import pytest
+
+from benchmarks.made_up import Troubles, make_up_survey
+from zemosaic_engine.photometry.calibration import PATTERN_TERMS, SubCalibration, sensor_places
+from zemosaic_engine.survey.solve import solve_survey
+
+
+def told_the_truth(made, troubles):
+    """Exact calibrations; of curvature and glow they know nothing."""
+    sky = made.sky / made.gain
+    pattern = np.zeros((3, len(PATTERN_TERMS)))
+    pattern[:, [2, 4]] = -troubles.vignetting
+    pedestal = np.full(3, troubles.pedestal_adu)
+    return [
+        SubCalibration.exact(1.0 / gain, -level, -level[:, None] * gradient, pattern, pedestal=pedestal)
+        for gain, level, gradient in zip(made.gain, sky, made.gradient, strict=True)
+    ]
+
+
+# ---------------------------------------------------------------- pedestal
+
+
+@pytest.mark.parametrize(("pedestal", "vignetting"), [(300.0, 0.06), (2048.0, 0.25)])
+def test_a_pedestal_makes_no_bowl(pedestal, vignetting):
+    """Illumination divides the pedestal too: a bowl of 20 to 500 ADU, unless it is found and taken off."""
+    troubles = Troubles(vignetting=vignetting, pedestal_adu=pedestal)
+    made = make_up_survey((3, 3), 6, 3, seed=4, troubles=troubles)
+    told = made.background_error(told_the_truth(made, troubles))
+    assert (told < 1e-9).all()
+    found = solve_survey(made.subs)
+    assert (made.background_error(found.calibrations) < 1.0).all()
+    (pattern,) = found.patterns
+    error = pattern.pedestal_error
+    assert (np.abs(pattern.pedestal - pedestal) < 4.0 * error).all()
+    assert (error < 0.1 * pedestal).all()
+    # The exact calibrations without the pedestal show what there is to be found.
+    ignorant = told_the_truth(made, Troubles(vignetting=vignetting))
+    assert (made.background_error(ignorant) > 0.015 * vignetting * pedestal).all()
+
+
+def test_no_pedestal_is_made_up_and_a_given_one_is_taken():
+    made = make_up_survey((3, 3), 6, 3, seed=5)
+    (pattern,) = solve_survey(made.subs).patterns
+    assert not pattern.pedestal.any()
+    troubles = Troubles(vignetting=0.25, pedestal_adu=500.0)
+    made = make_up_survey((3, 3), 6, 3, seed=5, troubles=troubles)
+    (pattern,) = solve_survey(made.subs, pedestal_adu=500.0).patterns
+    assert (pattern.pedestal == 500.0).all()
+    assert not pattern.pedestal_error.any()
+
+
+# ---------------------------------------------------------------- curved skies
+
+
+def test_curved_moonlight_leaves_no_bowl():
+    troubles = Troubles(curvature=0.03)
+    made = make_up_survey((3, 3), 6, 3, seed=6, troubles=troubles)
+    assert (made.background_error(told_the_truth(made, troubles)) > 3.0).all()  # planes are not enough
+    assert (made.background_error(solve_survey(made.subs).calibrations) < 1.5).all()
+
+
+def test_bowls_are_applied_as_they_are_defined():
+    """`corrected` and then what the kernels do give what `apply` says, also for part of a sub."""
+    rng = np.random.default_rng(7)
+    shape = (40, 30)
+    pixels = rng.normal(1000.0, 10.0, (*shape, 3)).astype(np.float32)
+    bowls = rng.normal(0.0, 30.0, (3, 3))
+    plain = SubCalibration.exact(
+        np.array([1.1, 0.9, 1.3]), np.array([5.0, -3.0, 2.0]), rng.normal(0, 9, (3, 2)), rng.normal(0, 0.03, (3, 6)),
+        pedestal=np.full(3, 100.0),
+    )  # fmt: skip
+    curved = SubCalibration(**{**plain.__dict__, "curvature": bowls})
+    u, v = sensor_places(np.arange(30)[None, :], np.arange(40)[:, None], shape)
+    u, v = np.broadcast_arrays(u, v)
+    added = np.stack([u * u, u * v, v * v], axis=-1) @ bowls.T
+    wanted = plain.apply(pixels) + added
+    assert np.ptp(added) > 20.0
+    np.testing.assert_allclose(curved.apply(pixels), wanted, rtol=1e-6)
+    np.testing.assert_allclose(plain.apply(curved.corrected(pixels, (0, 0), shape)), wanted, rtol=1e-5)
+    part = np.concatenate([pixels[10:20, 6:16], np.zeros((10, 10, 1), np.float32)], axis=2)  # as demosaicing leaves it
+    whole = curved.corrected(pixels, (0, 0), shape)
+    np.testing.assert_array_equal(curved.corrected(part, (10, 6), shape)[..., :3], whole[10:20, 6:16])
+    assert plain.corrected(pixels, (0, 0), shape) is pixels

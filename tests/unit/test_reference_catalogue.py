@@ -1,0 +1,84 @@
+"""A catalogue of the user: sexagesimal places, unknown cells, and sentences that name the line of what is wrong."""
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from zemosaic_engine.catalogues.reference import read_catalogue
+from zemosaic_engine.errors import SettingsError
+
+RGB = ("R", "G", "B")
+
+
+def read(tmp_path, text, name="stars.csv"):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    return read_catalogue(tmp_path / name, RGB)
+
+
+@pytest.mark.parametrize(
+    ("ra", "dec", "expected"),
+    [
+        ("83.5", "-5.25", (83.5, -5.25)),
+        ("05:34:00", "-05:15:00", (83.5, -5.25)),
+        ("5 34 0.0", "-5 15 0", (83.5, -5.25)),
+        ("05h34m00.0s", "-00d15m00s", (83.5, -0.25)),
+        ("83d30m00s", "+5d15m0s", (83.5, 5.25)),
+        (" 83.5 ", "N/A", None),
+        ("", "1.0", None),
+    ],
+)
+def test_places_of_every_kind(tmp_path, ra, dec, expected):
+    stars = read(tmp_path, f"ra,dec,mag\n{ra},{dec},12.5\n10.0,20.0,11\nx10,20.0,11\n".replace("x10", "10"))
+    assert len(stars.ra_deg) == (3 if expected else 2)
+    if expected:
+        assert (stars.ra_deg[0], stars.dec_deg[0]) == pytest.approx(expected)
+    assert all(len(values) == len(stars.ra_deg) for values in stars.magnitude.values())
+
+
+def test_a_magnitude_may_be_unknown(tmp_path):
+    stars = read(tmp_path, "ra,dec,rmag,gmag,bmag\n1,2,N/A,10,\n3,4,9,null,8\n")
+    np.testing.assert_array_equal(stars.magnitude["R"], [np.nan, 9.0])
+    np.testing.assert_array_equal(stars.magnitude["G"], [10.0, np.nan])
+    np.testing.assert_array_equal(stars.magnitude["B"], [np.nan, 8.0])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("ra,dec,mag\n1,2,3\nabc,2,3\n", r"stars\.csv, line 3: ra is 'abc', which is no number"),
+        ("ra,dec,mag\n1,2,3\n\n05:61:00,2,3\n", r"line 4: ra is '05:61:00'"),
+        ("ra,dec,mag\n1,2,1e999\n", r"line 2: mag is 'inf'"),
+        ("ra,dec,mag\n1,2,x\n1,2," + "y" * 200_000 + "\n", r"line 2: mag is 'x'"),
+        ("ra,dec,mag\n1,2," + "y" * 200_000 + "\n", r"line 2: mag is 'y{40}'|cannot be read"),
+        ("ra,mag\n1,2\n", "no column of declinations"),
+        ("", "cannot be read|no column"),
+        ("ra,dec,mag\n1,2\n1,2,3,4,5\n", "cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, text, reason):
+    with pytest.raises(SettingsError, match=reason) as caught:
+        read(tmp_path, text)
+    assert len(str(caught.value)) < 600 + len(str(tmp_path))
+
+
+def test_the_line_of_an_ecsv(tmp_path):
+    table = Table({"ra": ["1", "x"], "dec": [1.0, 2.0], "mag": [1.0, 2.0]})
+    table.write(tmp_path / "stars.ecsv", format="ascii.ecsv")
+    lines = (tmp_path / "stars.ecsv").read_text().splitlines()
+    with pytest.raises(SettingsError, match=f"line {len(lines)}: ra is 'x'"):
+        read_catalogue(tmp_path / "stars.ecsv", RGB)
+
+
+def test_a_fits_table_of_texts(tmp_path):
+    Table({"ra": ["05:34:00"], "dec": ["-05:15:00"], "mag": [9.0]}).write(tmp_path / "stars.fits")
+    stars = read_catalogue(tmp_path / "stars.fits", RGB)
+    assert (stars.ra_deg[0], stars.dec_deg[0]) == pytest.approx((83.5, -5.25))
+    Table({"ra": [[1.0, 2.0]], "dec": [1.0], "mag": [9.0]}).write(tmp_path / "many.fits")
+    with pytest.raises(SettingsError, match="cells of its column ra hold several values"):
+        read_catalogue(tmp_path / "many.fits", RGB)
+
+
+def test_an_ecsv_nested_without_end(tmp_path):
+    text = "# %ECSV 1.0\n# ---\n# datatype: " + "[" * 5000 + "\nra dec mag\n1 2 3\n"
+    with pytest.raises(SettingsError, match="cannot be read"):
+        read(tmp_path, text, "stars.ecsv")

@@ -1,0 +1,158 @@
+"""The functions of `simd_llvm` in plain Numba: slower, and the same to the last bit.
+
+They are used where `simd_llvm` cannot be; see `simd_choice`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .calibration import calibrated
+from .compiled import jit, jit_inline
+from .fused import fma, fma64
+from .simd_layout import INNER_TAPS, LANES, STRIDE, TAPS
+
+_INFINITY = np.float32(np.inf)
+_COLOURS = 3
+
+
+@jit
+def compare_exchange(rows: Any, first: int, second: int) -> None:
+    """Put the smaller of two float32 rows into `first` and the larger into `second`, pixel by pixel."""
+    for lane in range(LANES):
+        one, other = rows[first, lane], rows[second, lane]
+        in_order = one < other
+        rows[first, lane] = one if in_order else other
+        rows[second, lane] = other if in_order else one
+
+
+@jit
+def clipped_moments(rows: Any, count: int, low: Any, high: Any, centre: Any, sums: Any, squares: Any) -> None:
+    """Sums, and sums of squares, of the distances from the centre of the finite values of `count` rows."""
+    for lane in range(LANES):
+        total, square = 0.0, 0.0
+        for row in range(count):
+            value = rows[row, lane]
+            if value < _INFINITY:
+                away = np.float64(value)
+                away = away if away > low[lane] else low[lane]
+                away = away if away < high[lane] else high[lane]
+                away -= centre[lane]
+                total += away
+                square = fma64(away, away, square)
+        sums[lane], squares[lane] = total, square
+
+
+@jit
+def outlier_bits(rows: Any, row: int, centre: Any, below: Any, above: Any) -> int:
+    """A bit for each pixel, lowest first: 1 if its finite value in a row is farther from the centre than allowed."""
+    bits = 0
+    for lane in range(LANES):
+        value = rows[row, lane]
+        away = np.float64(value) - centre[lane]
+        if value < _INFINITY and (away > above[lane] or -away > below[lane]):
+            bits |= 1 << lane
+    return bits
+
+
+@jit
+def weighted_sums(rows: Any, weights: Any, sigma: Any, count: int, total: Any, weight: Any, variance: Any) -> None:
+    """Sums of ``w * v``, of ``w`` and of ``(w * sigma)**2`` over the finite values of `count` rows; one sigma a row."""
+    for lane in range(LANES):
+        values, shares, noises = 0.0, 0.0, 0.0
+        for row in range(count):
+            if rows[row, lane] < _INFINITY:
+                share = np.float64(weights[row, lane])
+                spread = share * np.float64(sigma[row])
+                values += share * np.float64(rows[row, lane])  # the product is exact
+                shares += share
+                noises = fma64(spread, spread, noises)
+        total[lane], weight[lane], variance[lane] = values, shares, noises
+
+
+@jit
+def _load_scaled(
+    samples: Any, at: int, step: int, gain: Any, offset: Any, weight: Any,
+    values: Any, shares: Any, row: int, counts: Any,
+) -> None:  # fmt: skip
+    for lane in range(LANES):
+        value = samples[at + step * lane] * gain + offset
+        counted = abs(value) < _INFINITY
+        values[row, lane] = value if counted else _INFINITY
+        shares[row, lane] = weight if counted else np.float32(0.0)
+        counts[lane] += counted
+
+
+@jit
+def load_scaled_mono(
+    samples: Any, at: int, gain: Any, offset: Any, weight: Any, values: Any, shares: Any, row: int, counts: Any
+) -> None:
+    """Write ``gain * sample + offset`` of neighbouring pixels to a row of values, and their weights beside it."""
+    _load_scaled(samples, at, 1, gain, offset, weight, values, shares, row, counts)
+
+
+@jit
+def load_scaled_colour(
+    samples: Any, at: int, gain: Any, offset: Any, weight: Any, values: Any, shares: Any, row: int, counts: Any
+) -> None:
+    """The same for one colour of three that are interleaved."""
+    _load_scaled(samples, at, _COLOURS, gain, offset, weight, values, shares, row, counts)
+
+
+@jit_inline
+def _smaller(a: Any, b: Any) -> Any:
+    return a if a < b else b
+
+
+@jit_inline
+def _larger(a: Any, b: Any) -> Any:
+    return a if a > b else b
+
+
+@jit
+def _tap_weight(table: Any, row: int, t: Any, k: int) -> Any:
+    return fma(t, table[row + 1, k] - table[row, k], table[row, k])
+
+
+@jit
+def _column(source: Any, at: int, stride: int, wy: Any) -> Any:
+    """Weighted sum of a column of taps, and the range of the inner ones."""
+    total = fma(source[at], wy[0], source[at + stride] * wy[1])
+    low = high = source[at + stride]
+    for j in range(2, TAPS):
+        value = source[at + j * stride]
+        total = fma(value, wy[j], total)
+        if j <= INNER_TAPS:
+            low, high = _smaller(low, value), _larger(high, value)
+    return total, low, high
+
+
+@jit
+def lanczos_pixel(
+    source: Any, at: int, stride: int, table: Any, row_x: int, t_x: Any, row_y: int, t_y: Any,
+    undershoot: Any, overshoot: Any, calibration: Any, u: float, v: float, target: Any, where: int,
+) -> int:  # fmt: skip
+    """Resample and calibrate one pixel of three colours; returns a bit for each colour that is not finite."""
+    wy, sums = np.empty(TAPS, np.float32), np.empty(TAPS, np.float32)
+    low, high = np.empty(INNER_TAPS, np.float32), np.empty(INNER_TAPS, np.float32)
+    for j in range(TAPS):
+        wy[j] = _tap_weight(table, row_y, t_y, j)
+    bad = 0
+    for c in range(_COLOURS):
+        for i in range(TAPS):
+            total, least, most = _column(source, at + STRIDE * i + c, stride, wy)
+            sums[i] = total * _tap_weight(table, row_x, t_x, i)
+            if 1 <= i <= INNER_TAPS:
+                low[i - 1], high[i - 1] = least, most
+        value = ((sums[0] + sums[1]) + (sums[2] + sums[3])) + (sums[4] + sums[5])
+        if not abs(value) < _INFINITY:
+            bad |= 1 << c
+        least = _smaller(_smaller(low[0], low[1]), _smaller(low[2], low[3]))
+        most = _larger(_larger(high[0], high[1]), _larger(high[2], high[3]))
+        spread = most - least
+        value = _larger(value, least - undershoot * spread)
+        value = _smaller(value, most + overshoot * spread)
+        target[where + c] = calibrated(np.float64(value), u, v, calibration[:, c])
+    return bad

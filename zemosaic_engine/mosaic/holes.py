@@ -1,0 +1,111 @@
+"""Values for the few pixels that are missing inside a mosaic, for programs that cannot do with NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import Box
+from .mask import Flag
+
+
+@dataclass(frozen=True)
+class Fills:
+    """Pixels of a mosaic with the values that fill them, in the order of their rows.
+
+    Attributes
+    ----------
+    y, x : ndarray of int64, shape (n,)
+        Their places.
+    values : ndarray of float32, shape (n, C)
+        One a channel, finite; those of channels that are not missing are the mosaic's own.
+    """
+
+    y: NDArray[np.int64]
+    x: NDArray[np.int64]
+    values: NDArray[np.float32]
+
+    def put(self, channel: int, box: Box, rows: NDArray[np.float32]) -> None:
+        """Fill the holes of a plane in place; `rows` holds the pixels of `box`."""
+        first, last = np.searchsorted(self.y, (box.y0, box.y1))
+        inside = slice(first, last)
+        kept = (self.x[inside] >= box.x0) & (self.x[inside] < box.x1)
+        place = self.y[inside][kept] - box.y0, self.x[inside][kept] - box.x0
+        rows[place] = self.values[inside][kept, channel]
+
+
+def fill_holes(mask: NDArray[np.uint8], read: Callable[[Box], NDArray[np.float32]], channels: int) -> Fills:
+    """Values for the missing pixels of a mosaic that have data around them.
+
+    Parameters
+    ----------
+    mask : ndarray of uint8, shape (H, W)
+        Bits of `Flag`.
+    read : callable
+        ``read(box)`` gives the pixels (h, w, C) of a part of the mosaic, NaN where missing.
+    channels : int
+
+    Notes
+    -----
+    The core of a saturated star becomes a plateau of the star's own colour: each channel takes the largest value at
+    the rim of the hole. Where other channels still hold data there, they say by how much the star is brighter than its
+    rim, so that a channel that saturates first makes no coloured spot. Other holes take the median of their rim.
+    """
+    flagged = (mask & np.uint8(Flag.SATURATED | Flag.HOLE)) > 0
+    y, x = (place.astype(np.int64) for place in np.nonzero(flagged))
+    values = np.zeros((y.size, channels), dtype=np.float32)
+    for members in _components(y, x, mask.shape[1]):
+        own = Box(int(y[members].min()), int(y[members].max()) + 1, int(x[members].min()), int(x[members].max()) + 1)
+        box = own.grow(1, 1).intersect(Box(0, mask.shape[0], 0, mask.shape[1]))
+        pixels, hole = read(box), np.zeros(box.shape, dtype=bool)
+        place = y[members] - box.y0, x[members] - box.x0
+        hole[place] = True
+        core = bool(mask[y[members[0]], x[members[0]]] & Flag.SATURATED)
+        values[members] = _filled(pixels, hole, saturated=core)[place]
+    return Fills(y, x, values)
+
+
+def _components(y: NDArray[np.int64], x: NDArray[np.int64], width: int) -> list[NDArray[np.int64]]:
+    """The pixels of each hole, as places in `y` and `x`; pixels that touch at a corner belong together."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    if not y.size:
+        return []
+    key = y * (width + 2) + x  # two more columns, so that the next of the last column is in no row
+    here, there = [], []
+    for step in (1, width + 1, width + 2, width + 3):
+        place = np.minimum(np.searchsorted(key, key + step), key.size - 1)
+        touching = np.flatnonzero(key[place] == key + step)
+        here.append(touching)
+        there.append(place[touching])
+    first, second = np.concatenate(here), np.concatenate(there)
+    ties = coo_array((np.ones(first.size, dtype=bool), (first, second)), shape=(key.size, key.size))
+    label = connected_components(ties, directed=False)[1]
+    order = np.argsort(label, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(label[order])) + 1)
+
+
+def _filled(pixels: NDArray[np.float32], hole: NDArray[np.bool_], *, saturated: bool) -> NDArray[np.float32]:
+    """The pixels (h, w, C) of a part of a mosaic with one hole filled from its rim."""
+    from scipy.ndimage import binary_dilation
+
+    rim = binary_dilation(hole, structure=np.ones((3, 3))) & ~hole & np.isfinite(pixels).all(axis=2)
+    filled = pixels.copy()
+    if not rim.any():
+        filled[hole] = np.nan_to_num(filled[hole])
+        return filled
+    around = pixels[rim]
+    level = around.max(axis=0) if saturated else np.median(around, axis=0)
+    inside = filled[hole]
+    ratio = np.ones(inside.shape[0], dtype=np.float32)
+    if saturated and (level > 0).all():
+        seen = np.where(np.isfinite(inside), inside / level, np.float32(1.0)).max(axis=1)
+        nothing = ~np.isfinite(inside).any(axis=1)
+        ratio = np.maximum(seen, np.float32(1.0))
+        ratio[nothing] = ratio.max()
+    filled[hole] = np.where(np.isfinite(inside), inside, level * ratio[:, None])
+    return filled

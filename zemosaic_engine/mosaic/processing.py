@@ -1,0 +1,270 @@
+"""``mosaic.fit``: the mosaic for image processing, without the maps and without missing values.
+
+Everything is read from the science file piece by piece, so that it can also be made from a finished run, and with one
+byte a pixel of memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from ..errors import RunError
+from ..fits import streams
+from ..fits.writer import atomic_path
+from ..geometry import Box
+from .holes import Fills, fill_holes
+from .mask import Flag
+
+PROCESSING_NAME = "mosaic.fit"
+Crop = Literal["none", "covered", "largest_rectangle"]
+#: What programs take for white in files of 16 bits.
+_SIXTEEN_BITS = 65535.0
+_ROWS_BYTES = 8 * 1024**2
+_STATISTICS_PIXELS = 1_000_000
+#: The sky stays this far above 0.
+_NOISE_SIGMA = 6.0
+_STRUCTURE = ("SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "EXTEND", "PCOUNT", "GCOUNT",
+              "EXTNAME", "CHECKSUM", "DATASUM", "BZERO", "BSCALE", "BUNIT")  # fmt: skip
+
+
+def crop_box(mask: NDArray[np.uint8], crop: Crop) -> Box:
+    """The part of a mosaic that a file for processing holds.
+
+    Parameters
+    ----------
+    mask : ndarray of uint8, shape (H, W)
+        Bits of `Flag`.
+    crop : str
+        ``"none"``: all of it; ``"covered"``: the smallest rectangle that holds all data;
+        ``"largest_rectangle"``: the largest one that holds nothing but data (filled holes count as data).
+
+    Returns
+    -------
+    Box
+        All of the mosaic where it holds no data at all.
+    """
+    whole = Box(0, mask.shape[0], 0, mask.shape[1])
+    inside = (mask & np.uint8(Flag.OUTSIDE)) == 0
+    if crop == "none" or not inside.any():
+        return whole
+    if crop == "covered":
+        rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+        return Box(int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
+    from ..kernels.rectangles import largest_rectangle
+
+    return Box(*(int(side) for side in largest_rectangle(inside)))
+
+
+@dataclass(frozen=True)
+class FilledMosaic:
+    """A mosaic on disk as programs for processing want it: no NaN, 0 where nothing is, sky above 0, white at 1.
+
+    Attributes
+    ----------
+    header : astropy.io.fits.Header
+        Of the science file, its reference pixel moved to `box`.
+    box : Box
+        The part of the science file.
+    channels : int
+    scale_adu : float
+        What 1.0 stands for.
+    pedestal_adu : float
+        Added before the division, so that the noise of a sky near 0 is not cut off.
+    """
+
+    header: fits.Header
+    box: Box
+    channels: int
+    scale_adu: float
+    pedestal_adu: float
+    _section: fits.hdu.image.Section
+    _mask: NDArray[np.uint8]
+    _fills: Fills
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(height, width)``."""
+        return self.box.shape
+
+    def rows(self, channel: int, first: int, last: int) -> NDArray[np.float32]:
+        """Rows `first` to `last` (half-open) of a channel, 0..1; float32 (rows, width)."""
+        box = Box(self.box.y0 + first, self.box.y0 + last, self.box.x0, self.box.x1)
+        part = _read_plane(self._section, channel, box)
+        self._fills.put(channel, box, part)
+        part += np.float32(self.pedestal_adu)
+        part *= np.float32(1.0 / self.scale_adu)
+        part[(self._mask[box.slices] & np.uint8(Flag.OUTSIDE)) > 0] = 0.0
+        # Lanczos rings around hot stars and the last outliers of the noise.
+        np.maximum(part, np.float32(0.0), out=part)
+        return part
+
+    def strips(self) -> Iterator[tuple[int, int]]:
+        """First and last row of parts of a few megabytes."""
+        height, width = self.shape
+        rows = max(1, _ROWS_BYTES // (4 * width * self.channels))
+        for first in range(0, height, rows):
+            yield first, min(first + rows, height)
+
+    # What `streams.write_image` asks for.
+
+    @property
+    def dtype(self) -> np.dtype[np.float32]:
+        """Of the rows."""
+        return np.dtype(np.float32)
+
+    @property
+    def ndim(self) -> int:
+        """2 or 3."""
+        return 2 if self.channels == 1 else 3
+
+    def __iter__(self) -> Iterator[_Plane]:
+        return (_Plane(self, channel) for channel in range(self.channels))
+
+
+@dataclass(frozen=True)
+class _Plane:
+    mosaic: FilledMosaic
+    channel: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.mosaic.shape
+
+    def __getitem__(self, rows: slice) -> NDArray[np.float32]:
+        first, last, _ = rows.indices(self.shape[0])
+        return self.mosaic.rows(self.channel, first, last)
+
+
+@contextmanager
+def open_filled(science: Path, crop: Crop, check: Callable[[], None] | None = None) -> Iterator[FilledMosaic]:
+    """Open a science mosaic for reading without its missing values.
+
+    Parameters
+    ----------
+    science : Path
+        A mosaic with a MASK, as `mosaic.files.write_mosaic` writes it.
+    crop : str
+        As in `crop_box`.
+    check : callable, optional
+        Called often; it may raise to stop.
+
+    Raises
+    ------
+    RunError
+        If the file cannot be read or holds no MASK.
+    """
+    check = check or (lambda: None)
+    try:
+        hdus = fits.open(science, memmap=False)
+    except OSError as error:
+        raise RunError(f"{science} cannot be read ({error}): make the mosaic again.") from error
+    with hdus:
+        if "MASK" not in hdus:
+            raise RunError(f"{science} holds no MASK: it was written by an older version, make the mosaic again.")
+        mask = hdus["MASK"].data
+        section, channels = hdus[0].section, hdus[0].shape[0] if len(hdus[0].shape) == 3 else 1
+        box = crop_box(mask, crop)
+        check()
+
+        def read(part: Box) -> NDArray[np.float32]:
+            check()
+            return np.stack([_read_plane(section, channel, part) for channel in range(channels)], axis=2)
+
+        fills = fill_holes(mask, read, channels)
+        lowest, top = _range_adu(section, channels, box, check)
+        top = max(top, float(fills.values.max(initial=0.0)))
+        pedestal = max(0.0, -lowest)
+        scale = 1.0 if top + pedestal <= 1.0 else max(_SIXTEEN_BITS, top + pedestal)
+        header = _moved(hdus[0].header, box)
+        yield FilledMosaic(header, box, channels, scale, pedestal, section, mask, fills)
+
+
+def write_processing(science: Path, path: Path, crop: Crop, check: Callable[[], None] | None = None) -> Path:
+    """Write ``mosaic.fit``: the image alone, float32, without NaN.
+
+    Parameters
+    ----------
+    science : Path
+        The science mosaic.
+    path : Path
+        The file to make.
+    crop, check
+        As in `open_filled`.
+
+    Returns
+    -------
+    Path
+        `path`.
+
+    Raises
+    ------
+    RunError
+        If a file cannot be read or written; nothing is left behind.
+    """
+    with open_filled(science, crop, check) as mosaic, atomic_path(path) as temporary, temporary.open("wb") as file:
+        streams.write_image(file, processing_cards(mosaic), mosaic, check or (lambda: None))
+    return path
+
+
+def processing_cards(mosaic: FilledMosaic) -> fits.Header:
+    """The whole header of the file for processing, structure included."""
+    height, width = mosaic.shape
+    header = fits.Header([("SIMPLE", True, "conforms to FITS standard"), ("BITPIX", -32, "array data type")])
+    header["NAXIS"] = (mosaic.ndim, "number of array dimensions")
+    header["NAXIS1"], header["NAXIS2"] = width, height
+    if mosaic.ndim == 3:
+        header["NAXIS3"] = mosaic.channels
+    header.extend(mosaic.header, end=True)
+    header["DATAMIN"], header["DATAMAX"] = (0.0, "black"), (1.0, "white")
+    header["ZMSCALE"] = (mosaic.scale_adu, "[adu] that 1.0 stands for")
+    header["ZMPED"] = (mosaic.pedestal_adu, "[adu] added to every pixel that holds data")
+    header["ZMX0"] = (mosaic.box.x0, "its first column in the science file, from 0")
+    header["ZMY0"] = (mosaic.box.y0, "its first row in the science file, from 0")
+    return header
+
+
+def _read_plane(section: fits.hdu.image.Section, channel: int, box: Box) -> NDArray[np.float32]:
+    rows, columns = slice(box.y0, box.y1), slice(box.x0, box.x1)
+    part = section[channel, rows, columns] if len(section.shape) == 3 else section[rows, columns]
+    return np.array(part, dtype=np.float32)
+
+
+def _range_adu(
+    section: fits.hdu.image.Section, channels: int, box: Box, check: Callable[[], None]
+) -> tuple[float, float]:
+    """What the noise of the sky hardly falls below, and the largest value, of a part; (0, 0) if it holds nothing."""
+    rows = max(1, _ROWS_BYTES // (4 * max(box.width, 1)))
+    step = max(1, box.height * box.width // _STATISTICS_PIXELS)
+    low, top = np.inf, -np.inf
+    for channel in range(channels):
+        sample = []
+        for y in range(box.y0, box.y1, rows):
+            check()
+            part = _read_plane(section, channel, Box(y, min(y + rows, box.y1), box.x0, box.x1))
+            part = part[np.isfinite(part)]
+            if part.size:
+                top = max(top, float(part.max()))
+                sample.append(part[::step])
+        if sample:
+            below, sky = np.quantile(np.concatenate(sample), (0.16, 0.5))
+            low = min(low, float(sky - _NOISE_SIGMA * (sky - below)))
+    return (low, top) if np.isfinite(top) else (0.0, 0.0)
+
+
+def _moved(header: fits.Header, box: Box) -> fits.Header:
+    """The cards of a science file that hold for a part of it, without those of its structure."""
+    cards = header.copy()
+    for keyword in _STRUCTURE:
+        cards.remove(keyword, ignore_missing=True)
+    for keyword, shift in (("CRPIX1", box.x0), ("CRPIX2", box.y0)):
+        if keyword in cards:
+            cards[keyword] = cards[keyword] - shift
+    return cards

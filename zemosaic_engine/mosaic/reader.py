@@ -1,0 +1,75 @@
+"""Reads a mosaic, ours or another program's, as any other program would see it."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS, FITSFixedWarning
+from numpy.typing import NDArray
+
+from ..errors import SettingsError
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Mosaic:
+    """A mosaic in memory: planes (C, H, W) with NaN where nothing is, weight and coverage alike, WCS."""
+
+    planes: NDArray[np.float32]
+    weight: NDArray[np.float32] | None
+    wcs: WCS
+    coverage: NDArray[np.integer] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(height, width)``."""
+        return self.planes.shape[1], self.planes.shape[2]
+
+
+def read_mosaic(path: Path) -> Mosaic:
+    """Read a mosaic with plain astropy, as any other program would see it.
+
+    Raises
+    ------
+    SettingsError
+        The file is missing, is no FITS file, or its first HDU is no image with a celestial WCS.
+    """
+    try:
+        with fits.open(path, memmap=False) as hdus:
+            data = hdus[0].data
+            header = hdus[0].header
+            weight, coverage = (hdus[name].data if name in hdus else None for name in ("WEIGHT", "COVERAGE"))
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read as a mosaic: {error}") from error
+    if data is None or data.ndim not in (2, 3) or (data.ndim == 3 and data.shape[0] not in (1, 3)):
+        raise SettingsError(f"{path} is no mosaic: its first HDU holds no (H, W) or (3, H, W) image.")
+    with warnings.catch_warnings():
+        # astropy announces that it also notes the date as MJD.
+        warnings.simplefilter("ignore", FITSFixedWarning)
+        wcs = WCS(header, naxis=2)
+    if not wcs.has_celestial:
+        raise SettingsError(f"{path} is no mosaic: its first HDU has no celestial WCS.")
+    planes = np.ascontiguousarray(data.reshape(-1, *data.shape[-2:]), dtype=np.float32)
+    if weight is not None:
+        weight = np.broadcast_to(weight.reshape(-1, *data.shape[-2:]).astype(np.float32), planes.shape)
+    if coverage is not None:
+        coverage = np.broadcast_to(coverage.reshape(-1, *data.shape[-2:]).astype(np.int32), planes.shape)
+    return Mosaic(planes, weight, wcs, coverage)
+
+
+def pixel_area_arcsec2(wcs: WCS, xy: FloatArray) -> FloatArray:
+    """Area on the sky of the pixel at each place (n, 2), by finite differences."""
+    sides = []
+    here = np.radians(wcs.all_pix2world(xy, 0))
+    for step in ([1.0, 0.0], [0.0, 1.0]):
+        there = np.radians(wcs.all_pix2world(xy + step, 0))
+        turn = np.remainder(there[:, 0] - here[:, 0] + math.pi, 2.0 * math.pi) - math.pi
+        sides.append((turn * np.cos(here[:, 1]), there[:, 1] - here[:, 1]))
+    area: FloatArray = np.abs(sides[0][0] * sides[1][1] - sides[0][1] * sides[1][0])
+    return area * math.degrees(3600.0) ** 2

@@ -1,0 +1,189 @@
+"""A run: what every step of the pipeline needs, in one frozen record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+
+from ..canvas.plan import CanvasPlan
+from ..catalogues.reference import Catalogue, chosen_catalogue
+from ..errors import SubError
+from ..events import CancelToken, Reporter, Sink, SubCount
+from ..kernels.cuda import Gpu
+from ..machine import backend, memory
+from ..machine.threads import run_interruptibly, thread_count
+from ..photometry.calibration import SubCalibration
+from ..photometry.star_finder import StarFinder
+from ..resume.checkpoints import Checkpoints
+from ..resume.dependencies import Dependencies
+from ..resume.reuse import Reuse
+from ..settings import GridSettings
+from ..subs.frames import SubInfo
+from ..subs.hot_pixels import sensor_key
+from ..subs.loader import SubLoader
+from .prepare import plan_request
+from .request import GridRequest, PlannedRequest
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every step of the pipeline needs.
+
+    Attributes
+    ----------
+    subs : sequence of SubInfo
+        The subs, or the ready-made tiles if `takes_tiles`. Steps refer to them by their number in this order.
+    rejected : sequence of SubError
+        What could not be used so far, already reported.
+    canvas : CanvasPlan
+        The pixel grid of the mosaic.
+    output : Path
+        Folder for the mosaic and its tables.
+    settings : GridSettings
+    takes_tiles : bool
+        True if `subs` are images to be scaled and joined as they are.
+    known_calibrations : mapping of Path or str to SubCalibration, or None
+        Calibrations that are known from elsewhere, by the path or the file name of the sub.
+    catalogue : Catalogue or None
+        Stars of known magnitude that the mosaic is tied to.
+    device : Gpu or None
+        The GPU that resamples and stacks; None for the CPU.
+    loader : SubLoader
+        Brings whole subs into memory.
+    stars : StarFinder
+        Finds their stars.
+    reuse : Reuse
+        What earlier runs did that still holds.
+    reporter : Reporter
+        Receives log lines and progress.
+    cancel : CancelToken
+        Checked between steps.
+    """
+
+    subs: Sequence[SubInfo]
+    rejected: Sequence[SubError]
+    canvas: CanvasPlan
+    output: Path
+    settings: GridSettings
+    takes_tiles: bool
+    known_calibrations: Mapping[Path | str, SubCalibration] | None
+    catalogue: Catalogue | None
+    device: Gpu | None
+    loader: SubLoader
+    stars: StarFinder
+    reuse: Reuse
+    reporter: Reporter
+    cancel: CancelToken
+
+    @property
+    def channels(self) -> int:
+        """Number of colour channels of the mosaic."""
+        return self.subs[0].channels
+
+    @property
+    def threads(self) -> int:
+        """Number of threads that work at once."""
+        return thread_count(self.settings.threads)
+
+    @property
+    def calibrates_subs(self) -> bool:
+        """True if every sub is brought to the common scale before it is stacked."""
+        return _calibrates_subs(self.settings, self.known_calibrations)
+
+    @property
+    def tile_photometry(self) -> Literal["survey", "tiles", "none"]:
+        """How tiles are matched: ready-made tiles were not calibrated sub by sub, so they are matched as tiles."""
+        if self.takes_tiles and self.settings.photometry == "survey":
+            return "tiles"
+        return "survey" if self.known_calibrations is not None else self.settings.photometry
+
+    def interruptibly(self, function: Callable[[], Result]) -> Result:
+        """Return what a long computation returns, or raise `Cancelled` as soon as the run is cancelled."""
+        return run_interruptibly(function, self.cancel)
+
+
+@contextmanager
+def open_run(
+    request: GridRequest,
+    phases: Sequence[tuple[str, float]],
+    sink: Sink,
+    cancel: CancelToken,
+    checkpoints: Checkpoints | None = None,
+) -> Iterator[Run]:
+    """Begin the first phase of a recipe and prepare what its steps share.
+
+    Parameters
+    ----------
+    request : GridRequest
+        From `prepare_request`; its canvas is planned here unless `plan_request` has done so.
+    phases : sequence of (name, weight)
+        The phases of the recipe.
+    sink : callable
+        Receives the events of the run.
+    cancel : CancelToken
+        Checked between steps.
+    checkpoints : Checkpoints, optional
+        Where results are kept for later runs, and those of earlier runs are found; by default nothing is kept.
+
+    Raises
+    ------
+    SettingsError
+        If the device or the catalogue cannot be used, or the output folder lacks the space.
+    RunError
+        If no sub is left, or the canvas is too large.
+    """
+    from ..kernels.compiled import first_compile_told
+
+    reporter = Reporter(sink, phases, cancel)
+    with first_compile_told(lambda text: reporter.log(f"[GRID] {text}")):
+        reporter.phase(0)
+        planned = request if isinstance(request, PlannedRequest) else plan_request(request, sink, cancel)
+        yield _run_of(planned, reporter, cancel, checkpoints or Checkpoints())
+
+
+def _run_of(request: PlannedRequest, reporter: Reporter, cancel: CancelToken, checkpoints: Checkpoints) -> Run:
+    subs, settings = request.infos, request.settings
+    catalogue = chosen_catalogue(settings, subs[0].channels)
+    device = _gpu(settings, reporter)
+    keys = Dependencies(subs, settings, request.canvas, checkpoints)
+    reuse = Reuse(subs, checkpoints, keys, reporter, cancel)
+    hot = {}
+    if settings.hot_pixels == "auto" and not request.tiles_only:
+        hot = reuse.hot_pixels()
+        for sensor, pixels in hot.items():
+            reporter.log(f"[GRID] Sensor {sensor}: {np.count_nonzero(pixels)} hot pixels left out")
+    # Blocks decode the parts that they need: whole subs are measured and forgotten.
+    decodes_parts = device is None and _calibrates_subs(settings, request.calibrations)
+    budget = 0 if decodes_parts else memory_budget(settings) // 2
+    loader = SubLoader(subs, lambda info: hot.get(sensor_key(info)), budget, reporter.set_aside)
+    total = len(subs)
+    stars = StarFinder(loader, request.canvas.wcs, lambda count: reporter.sink(SubCount(count, total)))
+    return Run(
+        subs, request.rejected, request.canvas, request.output, settings, request.tiles_only, request.calibrations,
+        catalogue, device, loader, stars, reuse, reporter, cancel,
+    )  # fmt: skip
+
+
+def memory_budget(settings: GridSettings) -> int:
+    """Bytes that a run may use: the limit of the settings, else half of what is free."""
+    return int(settings.memory_gb * 1e9) or memory.available_bytes() // 2
+
+
+def _calibrates_subs(settings: GridSettings, known: Mapping[Path | str, SubCalibration] | None) -> bool:
+    return settings.photometry == "survey" or known is not None
+
+
+def _gpu(settings: GridSettings, reporter: Reporter) -> Gpu | None:
+    """The device that resamples and stacks; None for the CPU kernels."""
+    if backend.choose_device(settings.device) == "cpu":
+        return None
+    gpu = Gpu(backend.cuda_library(), lambda text: reporter.log(f"[GRID] {text}", "WARN"))
+    reporter.log(f"[GRID] Subs are resampled and stacks combined on the GPU {gpu.name}; tiles come back to the CPU")
+    return gpu

@@ -1,0 +1,96 @@
+"""Plate solutions that were found before, by the contents of the sub and the way of solving."""
+
+from __future__ import annotations
+
+import json
+import threading
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..errors import RunError
+from ..fits.headers import CardValue
+
+NAME = "plate_solutions.journal"
+
+
+@dataclass(frozen=True)
+class KeptSolution:
+    """A solution as it is kept.
+
+    Attributes
+    ----------
+    sub, way : str
+        Digest of the contents of the sub; by what it was solved (version of the solver, catalogue).
+    cards : dict
+        Of the plate.
+    stars : int
+        That it rests on.
+    rms_px, log_odds : float
+    origin : str
+        ``"header"``, ``"camera"``, ``"blind"``.
+    """
+
+    sub: str
+    way: str
+    cards: Mapping[str, CardValue]
+    stars: int
+    rms_px: float
+    log_odds: float
+    origin: str
+
+
+class SolutionJournal:
+    """Solutions in a file, a line each with a checksum; what was cut short is passed over.
+
+    Parameters
+    ----------
+    path : Path or None
+        None keeps nothing.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._kept: dict[tuple[str, str], KeptSolution] = {}
+        if path is not None and path.is_file():
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+                solution = _parsed(line)
+                if solution is not None:
+                    self._kept[solution.sub, solution.way] = solution
+
+    def find(self, sub: str, way: str) -> KeptSolution | None:
+        """The solution of a sub; None if there is none."""
+        with self._lock:
+            return self._kept.get((sub, way))
+
+    def keep(self, solution: KeptSolution) -> None:
+        """Add a solution.
+
+        Raises
+        ------
+        RunError
+            If the file cannot be written.
+        """
+        text = json.dumps(asdict(solution), sort_keys=True)
+        with self._lock:
+            self._kept[solution.sub, solution.way] = solution
+            if self._path is None:
+                return
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                with self._path.open("a", encoding="utf-8") as file:
+                    file.write(f"\n{zlib.crc32(text.encode()):08x} {text}\n")  # a line that was cut short ends here
+            except OSError as error:
+                raise RunError(
+                    f"Plate solutions cannot be written to {self._path}: {error.strerror or error}. Free some space "
+                    "there and give the same command again: it goes on where it was."
+                ) from error
+
+
+def _parsed(line: str) -> KeptSolution | None:
+    checksum, _, text = line.partition(" ")
+    if checksum != f"{zlib.crc32(text.encode('utf-8', 'replace')):08x}":
+        return None
+    return KeptSolution(**json.loads(text))

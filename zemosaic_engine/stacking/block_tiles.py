@@ -1,0 +1,103 @@
+"""Stacks tiles block by block, from subs that are calibrated one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..canvas.tile_layout import TileLayout
+from ..errors import SubError
+from ..geometry import Box, without
+from ..run.run import Run
+from ..subs.parts import SubParts
+from ..survey.calibrate import CalibratedSubs
+from ..survey.sky_map import SkyMap
+from ..tiles.store import TileStore
+from ..weighted_image import WeightedImage
+from .blocks import BlockStacker
+from .combine import Stack
+from .equalise import RgbEqualiser
+from .layout import Layout
+from .messages import report_gaps, report_stack
+
+
+class BlockTiles:
+    """Stacks the tiles of a run block by block.
+
+    Where an earlier tile holds the same pixels already they are taken from its file, bit by bit what would be
+    computed again. A context manager that closes the scratch file of its subs.
+
+    Parameters
+    ----------
+    run : Run
+    layout : Layout
+    subs : CalibratedSubs
+    sky : SkyMap
+        Where predicted noise starts to grow with the signal.
+    """
+
+    def __init__(self, run: Run, layout: Layout, subs: CalibratedSubs, sky: SkyMap) -> None:
+        self._run, self._footprints, self._sky = run, layout.footprints, sky
+        self._parts = SubParts(run.subs, run.loader.hot_pixels, run.output, run.loader.rules)
+        calibrations = {number: c for number, c in enumerate(subs.calibrations) if c is not None}
+        self._blocks = BlockStacker(
+            run.subs, layout.footprints, run.canvas, self._parts, calibrations, run.settings, layout.sample_bytes
+        )
+        self._equaliser = RgbEqualiser(run, subs)
+
+    def __enter__(self) -> BlockTiles:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._parts.close()
+
+    @property
+    def failures(self) -> Mapping[int, SubError]:
+        """Subs that could not be used, by number."""
+        return {**self._run.loader.failures, **self._parts.failures}
+
+    def stack(self, tile: TileLayout, store: TileStore) -> tuple[WeightedImage | None, Sequence[int]]:
+        """Stack one tile and equalise its RGB medians.
+
+        Parameters
+        ----------
+        tile : TileLayout
+        store : TileStore
+            The tiles that were stacked before.
+
+        Returns
+        -------
+        content : WeightedImage or None
+            None without a valid pixel.
+        numbers : sequence of int
+            The subs that are in it.
+        """
+        run, before = self._run, set(self._parts.failures)
+        earlier = store.with_content()
+        fresh, held = without(tile.outer, [other.outer for other in earlier])
+        readable = [number for number in tile.subs if number not in run.loader.failures]
+        subs = self._blocks.prepare(readable, run.cancel)
+        stack, used = self._blocks.stack(tile.outer, fresh, subs, self._sky, run.cancel)
+        for number in set(self._parts.failures) - before:
+            run.reporter.set_aside(self._parts.failures[number])
+        for _ in tile.subs:
+            run.reporter.step()
+        if used:
+            numbers = [number for number in tile.subs if number in used]
+            report_stack(run, tile, numbers, stack)
+            self._equaliser.equalise(tile.name, stack)
+        for part, owner in held:
+            used |= self._copy(tile, stack, part, earlier[owner], store)
+        if used and run.settings.resample_kernel == "drizzle":
+            report_gaps(run, tile.name, stack)
+        return (stack if used else None), [number for number in tile.subs if number in used]
+
+    def _copy(self, tile: TileLayout, stack: Stack, part: Box, other: TileLayout, store: TileStore) -> set[int]:
+        """Take a part of the tile from the file of another; the subs whose light it may hold."""
+        content = store.read_part(other, part)
+        here = part.relative_to(tile.outer).slices
+        stack.pixels[here], stack.weight[here] = content.pixels, content.weight
+        stack.coverage[here] = content.coverage
+        if not content.coverage.any():
+            return set()
+        members = store.members(other)
+        return {number for number in tile.subs if number in members and self._footprints[number].meets(part)}

@@ -1,0 +1,113 @@
+"""Lays out the tiles of a run, and checks that they can be stacked before any sub is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..canvas.footprints import Footprint, footprint_of
+from ..canvas.pointings import pointing_tiles
+from ..canvas.tile_layout import TileLayout, footprints_on, grid_tiles, sample_bytes
+from ..errors import RunError
+from ..machine import memory
+from ..machine.threads import run_all
+from ..resampling.drizzle import filled_share
+from ..run import resources
+from ..run.run import Run, memory_budget
+from .memory_plan import plan_memory
+from .samples import planes_of
+
+_LEAST_FILLED = 0.5  # of the pixels; below it drizzle makes a grid of dots
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The tiles of a run and how they are stacked.
+
+    Attributes
+    ----------
+    tiles : sequence of TileLayout
+    footprints : sequence of Footprint
+        Of the subs on the canvas, by number.
+    by_blocks : bool
+        True if tiles can be stacked block by block: they are cells of the canvas, and every sub is calibrated
+        before it is stacked.
+    sample_bytes : int
+        Samples that are held in memory at once.
+    """
+
+    tiles: Sequence[TileLayout]
+    footprints: Sequence[Footprint]
+    by_blocks: bool
+    sample_bytes: int
+
+
+def lay_out_tiles(run: Run) -> Layout:
+    """Lay out the tiles of Grid Mode: cells of the canvas that overlap.
+
+    Raises
+    ------
+    RunError
+        If drizzle would leave most pixels empty, or there is no room for the samples of the deepest tile.
+    """
+    settings, footprints = run.settings, _footprints(run)
+    factor, overlap_pct = settings.grid_size_factor, settings.batch_overlap_pct
+    tiles = run.interruptibly(lambda: grid_tiles(run.subs, footprints, run.canvas, factor, overlap_pct))
+    return _checked(run, tiles, footprints)
+
+
+def lay_out_pointings(run: Run) -> Layout:
+    """Lay out the master tiles of the classic flow: one for each pointing, on a pixel grid of its own.
+
+    Raises
+    ------
+    RunError
+        As `lay_out_tiles`, or if a tile is above the limit of a canvas.
+    """
+    settings = run.settings
+    tiles = run.interruptibly(
+        lambda: pointing_tiles(
+            run.subs, settings.pointing_radius_fov, run.canvas.pixel_scale_arcsec, settings.max_canvas_mpx
+        )
+    )
+    return _checked(run, tiles, _footprints(run))
+
+
+def _footprints(run: Run) -> list[Footprint]:
+    return run_all(lambda info: footprint_of(info, run.canvas), run.subs, 1, run.cancel)
+
+
+def _checked(run: Run, tiles: Sequence[TileLayout], footprints: Sequence[Footprint]) -> Layout:
+    """The layout, if there is room for its samples."""
+    run.reporter.log(f"[GRID] {len(run.subs)} subs on {len(tiles)} tiles")
+    planes = planes_of(run.settings)
+    if run.settings.resample_kernel == "drizzle":
+        _check_drizzle(run, max((len(tile.subs) for tile in tiles), default=0))
+    by_blocks = run.device is None and run.calibrates_subs and all(tile.grid is None for tile in tiles)
+    if by_blocks:
+        limit = int(run.settings.memory_gb * 1e9)
+        planned = plan_memory(run.subs, run.canvas, tiles, run.threads, limit, planes)
+        run.reporter.log(
+            f"[GRID] Memory: a peak of {memory.size_text(planned.peak)} is planned, "
+            f"{memory.size_text(planned.samples)} of it for samples"
+        )
+        return Layout(tiles, footprints, True, planned.samples)
+    sizes = (sample_bytes(tile, footprints_on(tile, run.subs, footprints), run.channels, planes) for tile in tiles)
+    budget = memory_budget(run.settings) // 2
+    resources.check_samples(run.output, max(sizes, default=0), budget)
+    return Layout(tiles, footprints, False, budget)
+
+
+def _check_drizzle(run: Run, subs: int) -> None:
+    """Raise `RunError` if the drops of all subs of the deepest tile would fill less than half of its pixels."""
+    settings, canvas = run.settings, run.canvas
+    scale = float(np.median([info.pixel_scale_arcsec for info in run.subs])) / canvas.pixel_scale_arcsec
+    filled = filled_share(subs, scale, settings.drizzle_pixfrac, run.subs[0].bayer)
+    if filled < _LEAST_FILLED:
+        raise RunError(
+            f"Drizzle would leave {100 - 100 * filled:.0f} % of the pixels empty: {subs} subs in the deepest tile are "
+            f"too few for drizzle_pixfrac {settings.drizzle_pixfrac:g} on a canvas of {canvas.pixel_scale_arcsec:.3g} "
+            "arcsec a pixel; raise drizzle_pixfrac or pixel_scale_arcsec, or choose resample_kernel = lanczos3."
+        )

@@ -1,0 +1,37 @@
+"""Log lines about a stacked tile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..canvas.tile_layout import TileLayout
+from ..channels import channel_names
+from ..resampling.drizzle import gap_shares
+from ..run.run import Run
+from .combine import Stack
+
+_SOME_GAPS = 1e-3
+
+
+def report_stack(
+    run: Run, tile: TileLayout, numbers: Sequence[int], stack: Stack, *, on_run_scale: bool = True
+) -> None:
+    """Log how many subs are in a tile, what was rejected, and whose scale it has."""
+    scales = None if on_run_scale else stack.scales
+    anchor = "the run" if scales is None else run.subs[numbers[scales.anchor]].path.name
+    line = f"[GRID] {tile.name}: {len(numbers)} subs, {stack.rejected_pct:.2f} % of samples rejected, scale of {anchor}"
+    if scales is not None and scales.islands > 1:
+        line += f"; its subs form {scales.islands} groups without common sky"
+    run.reporter.log(line)
+
+
+def report_gaps(run: Run, name: str, stack: Stack) -> None:
+    """Warn of a tile where drizzle left pixels without a sample."""
+    gaps = gap_shares(stack.coverage)
+    if gaps.max() > _SOME_GAPS:
+        named = ", ".join(f"{c} {100 * gap:.1f} %" for c, gap in zip(channel_names(gaps.size), gaps, strict=True))
+        run.reporter.log(
+            f"[GRID] {name}: drizzle left pixels without a sample ({named}): the subs are too few for drizzle_pixfrac "
+            f"{run.settings.drizzle_pixfrac:g} on this canvas; raise it or pixel_scale_arcsec, or add subs",
+            "WARN",
+        )

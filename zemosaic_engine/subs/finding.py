@@ -1,0 +1,212 @@
+"""The subs of a run: those that a plan lists, or those of a folder; each exposure once, and what is odd in words."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..fits.headers import HeaderCards
+from ..names import shown_name
+from . import stack_plan
+from .doubles import find_doubles
+from .folder import FoundSubs, list_folder, read_subs, scan_folder, unlisted_lights
+from .image_files import kind_of
+from .roles import FolderFile, Role, role_of_file, role_of_name
+
+OnFile = Callable[[int, int], None]
+_NAMED = 3  # files in a sentence about many
+
+
+@dataclass(frozen=True)
+class Search:
+    """How subs are looked for.
+
+    Attributes
+    ----------
+    recursive : bool
+        Whether the folders below are looked into; a plan is taken as it is.
+    saturation_adu : float
+        As in `frames.read_sub`.
+    filter : str or None
+        Of a plan that names filters only the rows of this one are read, by `stack_plan.select_filter`; None reads all.
+    as_tiles : bool
+        The folder holds finished tiles: every image counts, and no plan.
+    use_plan : bool
+        False looks into the folder although there is a plan.
+    refused : callable
+        ``refused(path)`` says why a file is not to be touched; empty where it may be.
+    """
+
+    recursive: bool = True
+    saturation_adu: float = 0.0
+    filter: str | None = None
+    as_tiles: bool = False
+    use_plan: bool = True
+    refused: Callable[[Path], str] = lambda path: ""
+
+
+def find_subs(
+    folder: Path, search: Search, on_file: OnFile | None = None, check: Callable[[], None] = lambda: None
+) -> FoundSubs:
+    """Find the subs of a folder by its ``stack_plan.csv``, or by looking.
+
+    Parameters
+    ----------
+    folder : Path
+    search : Search
+    on_file : callable, optional
+        Called with the number of files looked at and their total; it may raise to stop.
+    check : callable, optional
+        Called before each file that is read to its end; it may raise to stop.
+
+    Returns
+    -------
+    FoundSubs
+        Its `notes` say what a person should know of the folder.
+
+    Raises
+    ------
+    SettingsError
+        If the folder or its plan cannot be read, or no row has the wanted filter.
+    """
+    found_plan = stack_plan.find_stack_plan(folder) if search.use_plan and not search.as_tiles else None
+    if found_plan is None:
+        found = scan_folder(
+            folder,
+            recursive=search.recursive,
+            as_tiles=search.as_tiles,
+            saturation_adu=search.saturation_adu,
+            on_file=on_file,
+            refused=search.refused,
+        )
+        notes = [_skipped_note(path) for path in found.skipped]
+    else:
+        found, notes = _planned(folder, found_plan, search, on_file)
+    if not search.as_tiles:
+        found = _each_once(found, check)
+    notes += [*_double_notes(found), *_odd_headers(found)]
+    return replace(found, notes=notes)
+
+
+def _skipped_note(folder: Path) -> str:
+    return f"The folder {shown_name(folder)} was not looked into: it is an output of this program."
+
+
+def _planned(folder: Path, found_plan: Path, search: Search, on_file: OnFile | None) -> tuple[FoundSubs, list[str]]:
+    """The subs that a plan lists, and what is odd about it."""
+    listed = stack_plan.read_stack_plan(found_plan)
+    rows = listed.rows
+    if search.filter is not None and any(row.filter.strip() for row in rows):
+        rows = stack_plan.select_filter(rows, search.filter)
+    found = read_subs(rows, saturation_adu=search.saturation_adu, on_file=on_file, refused=search.refused)
+    notes = list(listed.notes)
+    unlisted = unlisted_lights(folder, listed.rows, recursive=search.recursive)
+    if unlisted:
+        names = _some([shown_name(path.relative_to(folder).as_posix()) for path in unlisted])
+        notes.append(
+            f"Lights of the folder that {found_plan.name} does not list and that are not used: {len(unlisted)} "
+            f"({names}); make the plan anew with zemosaic plan, or remove it."
+        )
+    notes += _listed_stacks(found)
+    return replace(found, rejected=[*listed.missing, *found.rejected]), notes
+
+
+def _each_once(found: FoundSubs, check: Callable[[], None]) -> FoundSubs:
+    """The same without subs whose pixels are those of another one."""
+    doubles = find_doubles(found.subs, check)
+    if not doubles:
+        return found
+    gone = {id(double.sub) for double in doubles}
+    files = [
+        FolderFile(double.sub.path, Role.DOUBLE, f"it holds the same exposure as {shown_name(double.kept.path.name)}")
+        for double in doubles
+    ]
+    return replace(
+        found,
+        infos=[sub for sub in found.infos if id(sub) not in gone],
+        unsolved=[sub for sub in found.unsolved if id(sub) not in gone],
+        others=sorted([*found.others, *files], key=lambda file: str(file.path)),
+    )
+
+
+def _double_notes(found: FoundSubs) -> list[str]:
+    doubles = found.of_role(Role.DOUBLE)
+    if not doubles:
+        return []
+    names = _some([shown_name(file.path.name) for file in doubles])
+    return [f"Doubles of exposures that are there already, left out: {len(doubles)} ({names})."]
+
+
+def _listed_stacks(found: FoundSubs) -> list[str]:
+    """Stacks that a plan lists as subs."""
+    named = [(sub.path.name, role_of_name(sub.path.stem)) for sub in found.subs]
+    names = [shown_name(name) for name, told in named if told is not None and told[0] is Role.STACK]
+    if not names:
+        return []
+    return [f"Files of the plan that are called like stacks and are used as subs: {len(names)} ({_some(names)})."]
+
+
+def _odd_headers(found: FoundSubs) -> list[str]:
+    """What headers say without being believed, once for all subs that say it."""
+    by_note: dict[str, list[str]] = defaultdict(list)
+    for sub in found.subs:
+        for note in sub.notes:
+            by_note[note].append(shown_name(sub.path.name))
+    return [f"{note}: {len(names)} ({_some(names)})." for note, names in by_note.items()]
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few names."""
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+# --- in words
+
+
+def nothing_found(folder: Path, found: FoundSubs, *, recursive: bool) -> str:
+    """What to say of a folder without a single sub that can be used or mended."""
+    if found.others:
+        return (
+            f"The folder {shown_name(folder)} holds no light to stack, only {count_text(found)}; finished stacks are "
+            "joined with zemosaic grid --tiles."
+        )
+    below = "" if recursive else _deeper(folder)
+    hint = f"; its folder {below} does" if below else "; is it the right one?"
+    return (
+        f"The folder {shown_name(folder)} holds no file named .fit, .fits, .fts (also with .gz behind), .fz, .tif, "
+        f".xisf or like the raw files of cameras{hint}"
+    )
+
+
+def _deeper(folder: Path) -> str:
+    """A folder below that holds images; empty if there is none."""
+    files = list_folder(folder).files
+    lights = [path for path in files if role_of_file(path, folder, HeaderCards({})).role is Role.LIGHT]
+    inside = [path.relative_to(folder).parts[0] for path in lights if path.parent != folder and kind_of(path).is_image]
+    return shown_name(inside[0]) if inside else ""
+
+
+_PLURALS = {
+    Role.FLAT: ("flat", "flats"), Role.DARK: ("dark", "darks"), Role.BIAS: ("bias frame", "bias frames"),
+    Role.DARK_FLAT: ("dark-flat", "dark-flats"), Role.STACK: ("stack", "stacks"),
+    Role.PROCESSED: ("sub written anew by another program", "subs written anew by another program"),
+    Role.FAILED: ("sub that the telescope refused", "subs that the telescope refused"),
+    Role.SNAPSHOT: ("snapshot", "snapshots"), Role.PICTURE: ("picture", "pictures"),
+    Role.DOUBLE: ("double", "doubles"),
+}  # fmt: skip
+
+
+def count_text(found: FoundSubs) -> str:
+    """What lies beside the lights: ``20 darks, 1 stack, 3 pictures``; empty if there is nothing."""
+    return ", ".join(f"{count} {_PLURALS[role][count != 1]}" for role, count in found.count_by_role().items())
+
+
+def found_text(folder: Path, found: FoundSubs) -> str:
+    """What was found, in one sentence for the log."""
+    lights = len(found.infos) + len(found.unsolved)
+    unsolved = f", {len(found.unsolved)} of them not plate-solved" if found.unsolved else ""
+    beside = f"; beside them {count_text(found)}" if found.others else ""
+    return f"{lights} subs in {shown_name(folder)}{unsolved}{beside}"

@@ -1,0 +1,312 @@
+"""TIFF images as they come: 8 to 64 bits, grey or colour, strips or tiles, packed in the ways that programs use.
+
+The numbers are taken as they are stored, first row first. A FITS header in the description (the convention
+"Astro-TIFF" of several astronomy programs) and the EXIF tags tell of the exposure; a plate solution is not read from
+them, because programs disagree on which row of a TIFF is the first.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import SubError
+from ..fits.headers import CardValue, HeaderCards
+from ..fits.reader import MAX_PIXELS, StoredImage, is_solution_card
+
+_MAX_VALUES = 4_000_000  # of one tag: the offsets of strips
+_TYPES = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d", 16: "Q"}
+(
+    _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _DESCRIPTION, _MAKE, _MODEL, _STRIPS, _SAMPLES, _STRIP_ROWS,
+    _STRIP_BYTES, _PLANAR, _DATE, _PREDICTOR, _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES, _FORMAT, _EXIF,
+) = (
+    256, 257, 258, 259, 262, 270, 271, 272, 273, 277, 278, 279, 284, 306, 317, 322, 323, 324, 325, 339, 34665,
+)  # fmt: skip
+_EXIF_EXPOSURE, _EXIF_ISO, _EXIF_TAKEN, _EXIF_FOCAL = 33434, 34855, 36867, 37386
+_DTYPES = {(1, 8): "u1", (1, 16): "u2", (1, 32): "u4", (2, 8): "i1", (2, 16): "i2", (2, 32): "i4", (3, 16): "f2",
+           (3, 32): "f4", (3, 64): "f8"}  # fmt: skip
+_PACKED = {1: "none", 5: "LZW", 8: "deflate", 32946: "deflate", 32773: "PackBits"}
+_OTHER_PACKINGS = {6: "JPEG", 7: "JPEG", 50000: "Zstandard", 34712: "JPEG 2000", 34925: "LZMA", 50002: "JPEG XL"}
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where the pixels are and how they are stored."""
+
+    shape: tuple[int, int]
+    samples: int
+    planar: bool
+    dtype: np.dtype
+    packing: str
+    predictor: int
+    box: tuple[int, int]  # height and width of a strip or tile
+    offsets: tuple[int, ...]
+    counts: tuple[int, ...]
+
+
+def find_image(path: Path) -> StoredImage:
+    """The first image of a TIFF file.
+
+    Raises
+    ------
+    SubError
+        If it is no TIFF file, damaged, or stored in a way that is not read.
+    """
+    with path.open("rb") as file:
+        tags, order = _read_tags(path, file)
+        layout = _layout_of(path, tags, order)
+        cards = _cards(path, file, tags, order)
+    kind, bits = layout.dtype.kind, 8 * layout.dtype.itemsize
+    bitpix = -max(bits, 32) if kind == "f" else bits
+    if kind == "u" and bits > 8:
+        cards |= {"BZERO": float(2 ** (bits - 1)), "BSCALE": 1.0}
+    colours = 3 if layout.samples >= 3 else 1
+    shape = (*layout.shape, 3) if colours == 3 else layout.shape
+    nbytes = math.prod(shape) * layout.dtype.itemsize
+    return StoredImage(HeaderCards(cards), 0, 0, nbytes, shape, bitpix, True)
+
+
+def read_image(path: Path) -> NDArray[np.generic]:
+    """Pixels of the first image, (H, W) or (H, W, 3); integers, or float32.
+
+    Raises
+    ------
+    SubError
+        As `find_image`, or if pixels are missing.
+    """
+    with path.open("rb") as file:
+        tags, order = _read_tags(path, file)
+        layout = _layout_of(path, tags, order)
+        pixels = _read_pixels(path, file, layout)
+    pixels = pixels[:, :, :3] if layout.samples >= 3 else pixels[:, :, 0]  # what is behind them is transparency
+    wanted = np.float32 if layout.dtype.kind == "f" else layout.dtype.newbyteorder("=")
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.ascontiguousarray(pixels, dtype=wanted)
+
+
+# --- tags
+
+Tags = dict[int, tuple]
+
+
+def _read_tags(path: Path, file: BinaryIO, offset: int = 0) -> tuple[Tags, str]:
+    """The tags of the first directory, and the byte order."""
+    head = file.read(16)
+    order = {b"II": "<", b"MM": ">"}.get(head[:2])
+    if order is None or len(head) < 8:
+        raise SubError(path, "it is not a TIFF file, whatever its name says")
+    (magic,) = struct.unpack_from(order + "H", head, 2)
+    if magic == 42:
+        (first,) = struct.unpack_from(order + "I", head, 4)
+        return _directory(path, file, order, first, is_big=False), order
+    if magic == 43 and len(head) == 16:
+        (first,) = struct.unpack_from(order + "Q", head, 8)
+        return _directory(path, file, order, first, is_big=True), order
+    raise SubError(path, "it is not a TIFF file, whatever its name says")
+
+
+def _directory(path: Path, file: BinaryIO, order: str, offset: int, *, is_big: bool) -> Tags:
+    entry, count_format, inline = (20, "Q", 8) if is_big else (12, "H", 4)
+    try:
+        file.seek(offset)
+        (count,) = struct.unpack(order + count_format, file.read(struct.calcsize(count_format)))
+        data = file.read(entry * min(count, 4096))
+    except (struct.error, ValueError, OSError) as error:
+        raise SubError(path, "it is truncated or damaged: its TIFF directory is not there") from error
+    tags: Tags = {}
+    for start in range(0, len(data) - entry + 1, entry):
+        tag, kind = struct.unpack_from(order + "HH", data, start)
+        (number,) = struct.unpack_from(order + ("Q" if is_big else "I"), data, start + 4)
+        place = start + (12 if is_big else 8)
+        values = _values(file, order, kind, number, data[place : place + inline], is_big)
+        if values is not None:
+            tags[tag] = values
+    return tags
+
+
+def _values(file: BinaryIO, order: str, kind: int, number: int, inline: bytes, is_big: bool) -> tuple | None:
+    """The values of a tag; texts as one string, fractions as floats; None if they cannot be read."""
+    letters = _TYPES.get(kind)
+    if letters is None or number > _MAX_VALUES:
+        return None
+    size = struct.calcsize(order + letters) * number
+    data = inline[:size]
+    if size > len(inline):
+        (offset,) = struct.unpack(order + ("Q" if is_big else "I"), inline)
+        file.seek(offset)
+        data = file.read(size)
+    if len(data) < size:
+        return None
+    if kind == 2:
+        return (data.split(b"\0", 1)[0].decode("utf-8", "replace"),)
+    values = struct.unpack(f"{order}{letters[0] * len(letters) * number}", data)
+    if kind in (5, 10):
+        pairs = zip(values[::2], values[1::2], strict=True)
+        return tuple(above / below if below else math.nan for above, below in pairs)
+    return values
+
+
+def _number(tags: Tags, tag: int, default: int = 0) -> int:
+    values = tags.get(tag, ())
+    return int(values[0]) if values and isinstance(values[0], int) else default
+
+
+def _layout_of(path: Path, tags: Tags, order: str) -> _Layout:
+    height, width, samples = _number(tags, _HEIGHT), _number(tags, _WIDTH), _number(tags, _SAMPLES, 1)
+    if min(height, width) < 1 or not 1 <= samples <= 5:
+        raise SubError(path, "it holds no image")
+    if height * width * samples > MAX_PIXELS:
+        raise SubError(path, f"its header declares {width} x {height} pixels, which cannot be right")
+    if _number(tags, _PHOTOMETRIC, 1) not in (1, 2, 32803):
+        raise SubError(path, "its pixels are no intensities (its photometric interpretation is neither grey nor RGB)")
+    bits, form = set(tags.get(_BITS, (1,))), set(tags.get(_FORMAT, (1,)))
+    name = _DTYPES.get((form.pop(), bits.pop())) if len(bits) == len(form) == 1 else None
+    if name is None:
+        raise SubError(path, "its pixels are stored in a way that is not read; save it with 16 or 32 bits")
+    code = _number(tags, _COMPRESSION, 1)
+    if code not in _PACKED:
+        packing = _OTHER_PACKINGS.get(code, f"number {code}")
+        raise SubError(path, f"its compression ({packing}) is not read; save it without or with deflate")
+    if _TILES in tags:
+        box = (_number(tags, _TILE_HEIGHT), _number(tags, _TILE_WIDTH))
+        offsets, counts = tags[_TILES], tags.get(_TILE_BYTES, ())
+    else:
+        box = (min(_number(tags, _STRIP_ROWS, height) or height, height), width)
+        offsets, counts = tags.get(_STRIPS, ()), tags.get(_STRIP_BYTES, ())
+    planar = _number(tags, _PLANAR, 1) == 2 and samples > 1
+    if min(box) < 1 or box[0] * box[1] * samples > MAX_PIXELS:
+        raise SubError(path, "it is damaged: its strips have no size")
+    needed = -(-height // box[0]) * -(-width // box[1]) * (samples if planar else 1)
+    if min(len(offsets), len(counts)) < needed:
+        raise SubError(path, "it is truncated: strips of pixels are missing")
+    predictor = _number(tags, _PREDICTOR, 1)
+    if predictor not in (1, 2, 3):
+        raise SubError(path, "its pixels are stored in a way that is not read; save it with 16 or 32 bits")
+    dtype = np.dtype(order + name)
+    return _Layout((height, width), samples, planar, dtype, _PACKED[code], predictor, box, offsets, counts)
+
+
+# --- pixels
+
+
+def _read_pixels(path: Path, file: BinaryIO, layout: _Layout) -> NDArray:
+    height, width = layout.shape
+    out = np.empty((height, width, layout.samples), dtype=layout.dtype.newbyteorder("="))
+    depth = 1 if layout.planar else layout.samples
+    for number, (plane, y, x) in enumerate(_places(layout)):
+        rows = layout.box[0] if _is_tiled(layout) else min(layout.box[0], height - y)
+        shape = (rows, layout.box[1], depth)
+        file.seek(layout.offsets[number])
+        packed = file.read(layout.counts[number])
+        piece = _piece(path, packed, layout, shape)
+        part = piece[: height - y, : width - x]
+        channels = slice(plane, plane + 1) if layout.planar else slice(None)
+        out[y : y + part.shape[0], x : x + part.shape[1], channels] = part
+    return out
+
+
+def _is_tiled(layout: _Layout) -> bool:
+    return layout.box[1] != layout.shape[1] or layout.box[0] > layout.shape[0]
+
+
+def _places(layout: _Layout) -> Iterator[tuple[int, int, int]]:
+    """Plane, first row and first column of each strip or tile, in the order of the file."""
+    for plane in range(layout.samples if layout.planar else 1):
+        for y in range(0, layout.shape[0], layout.box[0]):
+            for x in range(0, layout.shape[1], layout.box[1]):
+                yield plane, y, x
+
+
+def _piece(path: Path, packed: bytes, layout: _Layout, shape: tuple[int, int, int]) -> NDArray:
+    """Pixels of one strip or tile."""
+    wanted = math.prod(shape) * layout.dtype.itemsize
+    data = _unpacked(path, packed, layout.packing, wanted)
+    if data.size < wanted:
+        raise SubError(path, "it is truncated: pixels are missing")
+    if layout.predictor == 3:
+        return _undo_float_differences(data, layout.dtype, shape)
+    piece = data[:wanted].view(layout.dtype).astype(layout.dtype.newbyteorder("=")).reshape(shape)
+    if layout.predictor == 2:
+        as_integers = piece.view(f"u{layout.dtype.itemsize}")
+        np.cumsum(as_integers, axis=1, dtype=as_integers.dtype, out=as_integers)
+    return piece
+
+
+def _unpacked(path: Path, packed: bytes, packing: str, wanted: int) -> NDArray[np.uint8]:
+    if packing == "none":
+        return np.frombuffer(packed, dtype=np.uint8)
+    if packing == "deflate":
+        try:
+            return np.frombuffer(zlib.decompressobj().decompress(packed, wanted), dtype=np.uint8)
+        except zlib.error as error:
+            raise SubError(path, f"its compressed data are damaged ({error})") from error
+    from ..kernels.unpacking import unpack_bits, unpack_lzw
+
+    out = np.empty(wanted, dtype=np.uint8)
+    unpack = unpack_lzw if packing == "LZW" else unpack_bits
+    done = unpack(np.frombuffer(packed, dtype=np.uint8), out)
+    if done < 0:
+        raise SubError(path, f"its compressed data are damaged ({packing})")
+    return out[:done]
+
+
+def _undo_float_differences(data: NDArray[np.uint8], dtype: np.dtype, shape: tuple[int, int, int]) -> NDArray:
+    """The floating-point predictor (TIFF Technical Note 3): bytes apart, most significant first, as differences."""
+    rows, columns, depth = shape
+    size = dtype.itemsize
+    bytes_of = data[: rows * columns * depth * size].reshape(rows, size * columns, depth).copy()
+    np.cumsum(bytes_of, axis=1, dtype=np.uint8, out=bytes_of)
+    apart = bytes_of.reshape(rows, size, columns * depth)
+    joined = np.ascontiguousarray(apart.transpose(0, 2, 1))
+    return joined.view(f">f{size}").reshape(shape).astype(f"=f{size}")
+
+
+# --- what it tells
+
+
+_CARD = re.compile(r"[A-Z0-9_-]{1,8} *= ")
+
+
+def _cards(path: Path, file: BinaryIO, tags: Tags, order: str) -> dict[str, CardValue]:
+    """Cards of the exposure, from EXIF and from a FITS header in the description."""
+    cards: dict[str, CardValue] = dict(_exif_cards(path, file, tags, order))
+    for text in tags.get(_DESCRIPTION, ()):
+        lines = [line for line in str(text).splitlines() if _CARD.match(line)]
+        if any(line.startswith("SIMPLE") for line in lines):
+            block = "".join(line[:80].ljust(80) for line in lines).encode("latin-1", "replace")
+            told = HeaderCards.parse(block)
+            cards |= {key: value for key, value in told.items() if not is_solution_card(key)}
+    return cards
+
+
+def _exif_cards(path: Path, file: BinaryIO, tags: Tags, order: str) -> Iterator[tuple[str, CardValue]]:
+    camera = " ".join(str(tags[tag][0]).strip() for tag in (_MAKE, _MODEL) if tag in tags)
+    if camera:
+        yield "INSTRUME", camera
+    exif = _directory(path, file, order, _number(tags, _EXIF), is_big=False) if _number(tags, _EXIF) else {}
+    taken = str((exif.get(_EXIF_TAKEN) or tags.get(_DATE) or ("",))[0])
+    if re.fullmatch(r"\d{4}:\d\d:\d\d \d\d:\d\d:\d\d", taken):
+        yield "DATE-OBS", taken[:10].replace(":", "-") + "T" + taken[11:]
+    for keyword, tag in (("EXPTIME", _EXIF_EXPOSURE), ("FOCALLEN", _EXIF_FOCAL), ("ISOSPEED", _EXIF_ISO)):
+        values = exif.get(tag, ())
+        if values and isinstance(values[0], int | float) and math.isfinite(values[0]) and values[0] > 0:
+            yield keyword, values[0]
+
+
+def exif_cards(path: Path) -> dict[str, CardValue]:
+    """Cards of the exposure from a file with the structure of TIFF, as many camera raws are; empty if it has none."""
+    try:
+        with path.open("rb") as file:
+            tags, order = _read_tags(path, file)
+            return dict(_exif_cards(path, file, tags, order))
+    except SubError:
+        return {}
