@@ -1,4 +1,4 @@
-"""Pointings become master tiles, master tiles a mosaic: the flow that Grid Mode is compared with.
+"""The classic flow: the recipe that makes master tiles of pointings, and a mosaic of master tiles.
 
 Subs are grouped by where they point; each group is stacked on a pixel grid of its own, the master tiles are brought
 to one scale by what they share, and reprojected onto the canvas. Then comes Phase 5: colours, black level, and
@@ -11,17 +11,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from zemosaic_engine.events import CancelToken, Event, LogLine, Reporter, Sink
+from zemosaic_engine.events import CancelToken, Reporter, Sink
 from zemosaic_engine.mosaic.assemble import assemble
 from zemosaic_engine.mosaic.deliver import deliver
 from zemosaic_engine.photometry.coverage_renorm import coverage_renorm
-from zemosaic_engine.photometry.neutral import equalize_rgb_medians_inplace
+from zemosaic_engine.photometry.neutral import neutralise
 from zemosaic_engine.photometry.sky import clipped_median, sky_noise
 from zemosaic_engine.photometry.stars import starless_pixels
 from zemosaic_engine.resume.checkpoints import Checkpoints
 from zemosaic_engine.run.prepare import plan_request
+from zemosaic_engine.run.replan import build_without_lost
 from zemosaic_engine.run.request import GridOutcome, GridRequest, PlannedRequest
-from zemosaic_engine.run.run import open_run
+from zemosaic_engine.run.run import Run, open_run
+from zemosaic_engine.sentences import say
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.stacking.layout import lay_out_pointings
 from zemosaic_engine.stacking.stack_tiles import stack_tiles
@@ -39,6 +41,7 @@ _PHASES = (
     ("CLASSIC: final save", 0.05),
 )
 _STACKING, _MATCHING, _ASSEMBLY, _PHASE_5, _SAVING = range(1, 6)
+SOURCE = "CLASSIC"  # of log lines
 _BLACK_SIGMA = 5.0  # the noise of the sky reaches this far down
 
 
@@ -55,7 +58,7 @@ def plan_classic(request: GridRequest, sink: Sink, cancel: CancelToken) -> Plann
     settings = request.settings
     if settings.photometry == "survey":  # subs are brought together within each pointing, pointings as tiles
         settings = settings.model_copy(update={"photometry": "tiles"})
-    return plan_request(replace(request, settings=settings), in_classic_words(sink), cancel, reprojecting=True)
+    return plan_request(replace(request, settings=settings), sink, cancel, reprojecting=True, source=SOURCE)
 
 
 def build_mosaic(
@@ -81,30 +84,32 @@ def build_mosaic(
     Cancelled
         If somebody asked for it.
     """
-    with open_run(request, _PHASES, in_classic_words(sink), cancel, checkpoints) as run:
-        layout = lay_out_pointings(run)
-        run.reporter.phase(_STACKING)
-        measured = measure_subs(run)
-        subs = calibrate_subs(run, measured)
-        tiles = stack_tiles(run, layout, subs)
-        run.reporter.phase(_MATCHING)
-        match = match_tiles(run, tiles)
-        run.reporter.phase(_ASSEMBLY)
-        mosaic = assemble(run, tiles, match.scaling)
-        run.reporter.phase(_PHASE_5)
-        run.interruptibly(lambda: _apply_phase5_post_stack_pipeline(mosaic, run.settings, run.reporter))
-        run.interruptibly(lambda: _apply_two_pass_coverage_renorm_if_requested(mosaic, run.settings, run.reporter))
-        run.reporter.phase(_SAVING)
-        return deliver(run, tiles, match, mosaic)
+
+    def build(asked: GridRequest) -> GridOutcome:
+        with open_run(asked, _PHASES, sink, cancel, checkpoints, SOURCE) as run:
+            return _build(run)
+
+    def plan(asked: GridRequest) -> PlannedRequest:
+        return plan_request(asked, sink, cancel, reprojecting=True, source=SOURCE)
+
+    return build_without_lost(request, build, plan, sink, SOURCE)
 
 
-def in_classic_words(sink: Sink) -> Sink:
-    """A sink for the shared mechanisms, whose log lines then name this flow."""
-
-    def tell(event: Event) -> None:
-        sink(replace(event, text=event.text.replace("[GRID]", "[CLASSIC]")) if isinstance(event, LogLine) else event)
-
-    return tell
+def _build(run: Run) -> GridOutcome:
+    layout = lay_out_pointings(run)
+    run.reporter.phase(_STACKING)
+    measured = measure_subs(run)
+    subs = calibrate_subs(run, measured)
+    tiles = stack_tiles(run, layout, subs)
+    run.reporter.phase(_MATCHING)
+    match = match_tiles(run, tiles)
+    run.reporter.phase(_ASSEMBLY)
+    mosaic = assemble(run, tiles, match.scaling)
+    run.reporter.phase(_PHASE_5)
+    run.interruptibly(lambda: _apply_phase5_post_stack_pipeline(mosaic, run.settings, run.reporter))
+    run.interruptibly(lambda: _apply_two_pass_coverage_renorm_if_requested(mosaic, run.settings, run.reporter))
+    run.reporter.phase(_SAVING)
+    return deliver(run, tiles, match, mosaic)
 
 
 # --------------------------------------------------------------------------------------------
@@ -119,12 +124,9 @@ def _apply_phase5_post_stack_pipeline(mosaic: WeightedImage, settings: GridSetti
     brighter than its noise: nothing of a linear image is cut off.
     """
     if mosaic.pixels.shape[2] == 3 and settings.grid_rgb_equalize:
-        *gains, level = equalize_rgb_medians_inplace(mosaic.pixels, mosaic.coverage)
-        mosaic.weight[...] /= np.square(np.array(gains, dtype=np.float32))
-        red, green, blue = gains
-        reporter.log(
-            f"[GRID] Phase 5: RGB equalisation gains {red:.4f} {green:.4f} {blue:.4f}, background {level:.2f} ADU"
-        )
+        found = neutralise(mosaic.pixels, mosaic.coverage)
+        mosaic.weight[...] /= np.square(found.gains.astype(np.float32))
+        reporter.log(found.told("Phase 5"))
     noise = sky_noise(mosaic.pixels)
     lowest = [
         clipped_median(mosaic.pixels[..., channel])[0] - _BLACK_SIGMA * float(np.nan_to_num(noise[channel]))
@@ -134,26 +136,31 @@ def _apply_phase5_post_stack_pipeline(mosaic: WeightedImage, settings: GridSetti
     if lift > 0.0:
         mosaic.pixels[...] += np.float32(lift)
         reporter.log(
-            f"[GRID] Phase 5: black level raised by {lift:.2f} ADU in all channels, so that the sky stays positive"
+            say(
+                "Phase 5: black level raised by {lift:.2f} ADU in all channels, so that the sky stays positive",
+                lift=lift,
+            )
         )
     else:
-        reporter.log("[GRID] Phase 5: black level needs no change")
+        reporter.log(say("Phase 5: black level needs no change"))
 
 
 def _apply_two_pass_coverage_renorm_if_requested(
     mosaic: WeightedImage, settings: GridSettings, reporter: Reporter
 ) -> None:
-    """What follows the blurred coverage goes out by one smooth gain, in place, if it is certain to be there."""
+    """Remove brightness that follows the blurred coverage by one smooth gain, in place, if it is significant."""
     if not settings.coverage_renorm:
-        reporter.log("[GRID] Phase 5: renormalisation by the coverage switched off")
+        reporter.log(say("Phase 5: renormalisation by the coverage switched off"))
         return
     found = coverage_renorm(mosaic.pixels, mosaic.coverage.max(axis=2), starless_pixels(mosaic.pixels))
     law = f"brightness ~ coverage ^ ({found.strength:+.4f} ± {found.error:.4f})"
     if not found.applied:
         what = "the coverage is even" if np.isnan(found.strength) else f"nothing certain ({law})"
-        reporter.log(f"[GRID] Phase 5: no renormalisation by the coverage, {what}")
+        reporter.log(say("Phase 5: no renormalisation by the coverage, {what}", what=what))
         return
     mosaic.pixels[...] *= found.gain[..., None]
     mosaic.weight[...] /= np.square(found.gain)[..., None]
     low, high = float(found.gain.min()), float(found.gain.max())
-    reporter.log(f"[GRID] Phase 5: renormalised by the coverage, {law}, gain {low:.3f} to {high:.3f}")
+    reporter.log(
+        say("Phase 5: renormalised by the coverage, {law}, gain {low:.3f} to {high:.3f}", law=law, low=low, high=high)
+    )

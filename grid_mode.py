@@ -1,4 +1,4 @@
-"""Subs become a mosaic, tile by tile: plan, stack, equalise, scale, assemble, write.
+"""Grid Mode: the recipe that makes a mosaic of subs, tile by tile.
 
 `build_mosaic` is the recipe. `run_grid_mode` and `detect_grid_mode` are the same job in the
 words of an existing ZeMosaic, into whose folder this module can be dropped.
@@ -13,7 +13,7 @@ from typing import Any
 
 from zemosaic_engine.clock import RunClock, with_time_left
 from zemosaic_engine.errors import SettingsError, ZeMosaicError
-from zemosaic_engine.events import CancelToken, LogLine, Sink
+from zemosaic_engine.events import CancelToken, LogLine, Reporter, Sink
 from zemosaic_engine.mosaic import files as mosaic_files
 from zemosaic_engine.mosaic.assemble import assemble
 from zemosaic_engine.mosaic.deliver import deliver
@@ -22,8 +22,10 @@ from zemosaic_engine.resume.run_folder import RunFolder
 from zemosaic_engine.run import provenance
 from zemosaic_engine.run.host import HostCallback, host_configuration, host_settings, telemetry_interval_s
 from zemosaic_engine.run.prepare import plan_request, prepare_request
+from zemosaic_engine.run.replan import build_without_lost
 from zemosaic_engine.run.request import GridOutcome, GridRequest, PlannedRequest
 from zemosaic_engine.run.run import Run, open_run
+from zemosaic_engine.sentences import say
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.stacking.layout import lay_out_tiles
 from zemosaic_engine.stacking.stack_tiles import stack_tiles
@@ -85,15 +87,23 @@ def build_mosaic(
     Cancelled
         If somebody asked for it.
     """
-    with open_run(request, _PHASES, sink, cancel, checkpoints) as run:
-        run.reporter.phase(_STACKING)
-        tiles = take_tiles(run) if run.takes_tiles else _stack_subs(run)
-        run.reporter.phase(_MATCHING)
-        match = match_tiles(run, tiles)
-        run.reporter.phase(_ASSEMBLY)
-        mosaic = assemble(run, tiles, match.scaling)
-        run.reporter.phase(_SAVING)
-        return deliver(run, tiles, match, mosaic)
+
+    def build(asked: GridRequest) -> GridOutcome:
+        with open_run(asked, _PHASES, sink, cancel, checkpoints) as run:
+            return _build(run)
+
+    return build_without_lost(request, build, lambda asked: plan_request(asked, sink, cancel), sink)
+
+
+def _build(run: Run) -> GridOutcome:
+    run.reporter.phase(_STACKING)
+    tiles = take_tiles(run) if run.takes_tiles else _stack_subs(run)
+    run.reporter.phase(_MATCHING)
+    match = match_tiles(run, tiles)
+    run.reporter.phase(_ASSEMBLY)
+    mosaic = assemble(run, tiles, match.scaling)
+    run.reporter.phase(_SAVING)
+    return deliver(run, tiles, match, mosaic)
 
 
 def _stack_subs(run: Run) -> TileSet:
@@ -182,28 +192,30 @@ def run_grid_mode(
         # The older hosts, which do not hand over their configuration, divide the field by the factor.
         settings, notes = host_settings(chosen, configuration, use_gpu, divides_field=zconfig is None)
         for note in notes:
-            tell(LogLine(f"[GRID] {note}", "WARN"))
+            tell(LogLine(note, "WARN"))
         source, output = Path(input_folder), Path(output_folder)
         if not detect_grid_mode(source):
-            raise SettingsError(f"The folder {source} holds no stack_plan.csv: Grid Mode cannot run there.")
+            raise SettingsError(
+                say("The folder {folder} holds no stack_plan.csv: Grid Mode cannot run there.", folder=source)
+            )
         with RunFolder(output) as folder:
             _build_in(folder, source, settings, tell, host)
     except ZeMosaicError as error:
-        tell(LogLine(f"[GRID] {error}", "ERROR"))
+        tell(LogLine(str(error), "ERROR"))
         raise
     for line in provenance.cost_lines(clock):
-        tell(LogLine(f"[GRID] {line}"))
-    tell(LogLine("[GRID] Grid/Survey mode completed", "SUCCESS"))
+        tell(LogLine(line))
+    tell(LogLine(say("Grid/Survey mode completed"), "SUCCESS"))
 
 
 def _build_in(folder: RunFolder, source: Path, settings: GridSettings, tell: Sink, host: HostCallback) -> None:
     """The run itself, in its folder; the table of subs that were set aside is written however it ends."""
     if folder.note:
-        tell(LogLine(f"[GRID] {folder.note}", "WARN"))
+        tell(LogLine(folder.note, "WARN"))
     cancel = CancelToken()
     try:
         request = prepare_request(source, folder.path, settings, tell, cancel)
-        checkpoints = open_checkpoints(folder, tell)
+        checkpoints = open_checkpoints(folder, Reporter(tell))
         earlier = mosaic_files.EarlierResults(folder.path)
         if request.others:
             stack_plan.write_others(folder.path / mosaic_files.OTHERS_NAME, request.others)
@@ -214,6 +226,6 @@ def _build_in(folder: RunFolder, source: Path, settings: GridSettings, tell: Sin
         stack_plan.write_rejected(folder.path / "rejected_subs.csv", host.set_aside)
 
 
-def open_checkpoints(folder: RunFolder, sink: Sink) -> Checkpoints:
-    """What earlier runs did in an output folder, damage told in the log."""
-    return Checkpoints(folder.state, lambda text: sink(LogLine(f"[GRID] {text}", "WARN")))
+def open_checkpoints(folder: RunFolder, reporter: Reporter) -> Checkpoints:
+    """Return the results that earlier runs left in an output folder; damage is logged."""
+    return Checkpoints(folder.state, lambda text: reporter.log(text, "WARN"))

@@ -1,4 +1,4 @@
-"""Two mosaics of one field side by side: what each shows, how they differ, a table and a picture."""
+"""Compares two mosaics of one field: a table and a picture."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Comparison:
         return "\n".join([*self._sides(), "", *self._pair()])
 
     def _sides(self) -> Iterator[str]:
-        """What each shows, in two columns."""
+        """Return the figures of both mosaics in two columns."""
         a, b = self.first, self.second
         yield f"A  {a.path}"
         yield f"B  {b.path}"
@@ -81,7 +81,7 @@ class Comparison:
         yield from _columns(rows)
 
     def _pair(self) -> Iterator[str]:
-        """How they differ."""
+        """Return lines about the differences."""
         stars, pixels, names = self.stars, self.difference, self.first.channels
         area = (self.first.pixel_scale_arcsec / 3600.0) ** 2
         yield "B against A"
@@ -214,7 +214,7 @@ def _check_output(output: Path) -> None:
 
 
 def _check_room(paths: Sequence[Path]) -> None:
-    """Both mosaics fit into memory, as far as their headers tell."""
+    """Check by their headers that both mosaics fit into memory."""
     needed = 0
     for path in paths:
         if not path.is_file():

@@ -84,7 +84,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What was put into a host, as `MANIFEST_NAME` in its folder says."""
+    """What was installed into a host, from `MANIFEST_NAME` in its folder."""
 
     state: State
     version: str
@@ -113,7 +113,7 @@ class Environment:
         return not self.missing and self.version >= OLDEST_PYTHON
 
     def advice(self) -> list[str]:
-        """What is missing and what to do, in lines for a person; empty if nothing is."""
+        """Return lines that say what is missing and what to do; empty if nothing is."""
         lines = []
         if self.version < OLDEST_PYTHON:
             has, needs = (".".join(map(str, version[:2])) for version in (self.version, OLDEST_PYTHON))
@@ -154,7 +154,7 @@ class PatchOutcome:
 
 
 def kit_files() -> dict[str, Path]:
-    """Every file of the kit by its name in the host; the same from a checkout and from an installed wheel.
+    """Return every file of the kit by its name in the host, from a checkout or an installed wheel.
 
     Raises
     ------
@@ -309,7 +309,7 @@ def _back_up(host: Path, files: Mapping[str, Entry]) -> None:
 
 
 def revert(folder: Path, tell: Tell, *, dry_run: bool = False, adopt: bool = False) -> PatchOutcome:
-    """Take the kit out of a host: every file of its own comes back, everything that was added goes.
+    """Remove the kit from a host: its own files are restored, added files are removed.
 
     Parameters
     ----------
@@ -409,7 +409,7 @@ def _drop_leftovers(host: Path, files: Iterable[str]) -> None:
 
 
 def read_manifest(host: Path) -> Manifest | None:
-    """What was put into a host; None if nothing was.
+    """Return what was installed into a host; None if nothing was.
 
     Raises
     ------
@@ -432,7 +432,7 @@ def read_manifest(host: Path) -> Manifest | None:
 
 
 def _entry(name: str, told: Mapping[str, Any]) -> Entry:
-    """What a manifest says of one file; ValueError if no zemosaic can have written it."""
+    """Return the entry of a manifest for one file; `ValueError` if it is invalid."""
     if not _may_be_of_the_kit(name):
         raise ValueError(f"{name!r} is no file of the kit")
     sums = [*told["kit"], *([] if told["own"] is None else [told["own"]])]
@@ -449,7 +449,7 @@ def _may_be_of_the_kit(name: str) -> bool:
 
 
 def _check_no_links(host: Path, names: Iterable[str]) -> None:
-    """Nothing that is going to be read, written or removed is a link, nor a folder on the way to it.
+    """Check that nothing to be read, written or removed is a link, nor any folder on its path.
 
     Raises
     ------
@@ -563,7 +563,7 @@ print(grid_mode.__file__)
 
 
 def check_environment(python: Path) -> Environment:
-    """What a Python lacks for the kit.
+    """Return what a Python lacks for the kit.
 
     Raises
     ------
@@ -585,7 +585,7 @@ def check_environment(python: Path) -> Environment:
 
 
 def import_problem(host: Path, python: Path) -> str:
-    """Why the host's Python cannot import the kit from its folder; empty if it can."""
+    """Return why the host's Python cannot import the kit from its folder; empty if it can."""
     done = _run_python(python, _ASK_IMPORT, str(host.parent), str(host))
     if done.returncode:
         return _last_line(done.stderr)

@@ -153,7 +153,7 @@ def _given_weighing(weights: Any, facts: Sequence[SampleFacts], scales: Scales) 
 def _combine_whole(
     samples: Samples, facts: Sequence[SampleFacts], scales: Scales, settings: GridSettings, weights: Any
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
-    """Combine on the CPU and tell the sum of the weights."""
+    """Combine on the CPU and return the sum of the weights."""
     if weights is None and settings.stack_weight_method == "none":
         stack = combine(samples, facts, scales, settings)
         return stack.pixels, stack.coverage.astype(np.float32), stack.rejected_pct

@@ -1,18 +1,25 @@
-"""What surrounds a run: the folder of subs before it (scan, plan), the pictures after it."""
+"""Stack plans before a run, and pictures after it."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from zemosaic_engine.errors import RunError, SettingsError
+from zemosaic_engine.errors import RunError, SettingsError, SubError
+from zemosaic_engine.events import CancelToken, Reporter, Sink, SubCount
 from zemosaic_engine.fits import headers, writer
+from zemosaic_engine.resume.run_folder import STATE_NAME
+from zemosaic_engine.settings import GridSettings
+from zemosaic_engine.solving.copies import CARDS_ENDING, can_be_copied, write_cards, write_copy
+from zemosaic_engine.solving.journal import NAME as JOURNAL_NAME
+from zemosaic_engine.solving.journal import SolutionJournal
+from zemosaic_engine.solving.session import PlateSolver, SolvedSub, as_unsolved, solve_subs
 from zemosaic_engine.subs import stack_plan
 from zemosaic_engine.subs.finding import Search, find_subs, nothing_found
 from zemosaic_engine.subs.folder import FoundSubs
@@ -116,8 +123,112 @@ def write_plan(
     return PlanOutcome(target, table if found.rejected else None, found, backup, [*found.notes, *_filter_note(subs)])
 
 
+# --- plate solving by itself
+
+
+@dataclass(frozen=True)
+class SolveOutcome:
+    """What `solve_folder` found and wrote.
+
+    Attributes
+    ----------
+    solved : sequence of SolvedSub
+        In the order of time.
+    already : int
+        Subs that have a solution in their header and were left alone.
+    rejected : sequence of SubError
+        Files that cannot be used.
+    written : int
+        Files that were written.
+    notes : sequence of str
+        What a person should know, one sentence each.
+    """
+
+    solved: Sequence[SolvedSub]
+    already: int
+    rejected: Sequence[SubError]
+    written: int
+    notes: Sequence[str]
+
+
+def solve_folder(
+    input_folder: Path,
+    write: Path | None,
+    settings: GridSettings,
+    sink: Sink,
+    cancel: CancelToken,
+    *,
+    cards_only: bool = False,
+) -> SolveOutcome:
+    """Plate-solve the subs of a folder; nothing of the folder is changed.
+
+    Parameters
+    ----------
+    input_folder : Path
+        Folder of subs, or with their ``stack_plan.csv``.
+    write : Path, optional
+        Folder for copies of the subs with their solutions, in the sub-folders of the originals; made if missing.
+        Solutions of an earlier call are kept in it and used again. Nothing is written without it.
+    settings : GridSettings
+        `plate_solve` (``all`` solves those anew that have a solution), `star_catalogue_dir`, `recursive`, `filter`.
+    sink, cancel
+        Receives progress; looked at between subs.
+    cards_only : bool
+        Write headers alone, ``NAME.wcs``, as solve-field does.
+
+    Raises
+    ------
+    SettingsError
+        The folder does not exist or holds no sub, or `write` lies inside it.
+    """
+    if not input_folder.is_dir():
+        raise SettingsError(f"The input folder {input_folder} does not exist.")
+    if write is not None and input_folder.resolve() in (write.resolve(), *write.resolve().parents):
+        raise SettingsError(
+            f"The folder {write} for solved copies must lie outside the input folder {input_folder}; name another one."
+        )
+
+    def on_file(done: int, total: int) -> None:
+        cancel.check()
+        sink(SubCount(done, total))
+
+    found = find_subs(input_folder, Search(settings.recursive, settings.saturation_adu, settings.filter), on_file)
+    if not found.subs and not found.rejected:
+        raise SettingsError(nothing_found(input_folder, found, recursive=settings.recursive))
+    if settings.filter:
+        paths = {sub.path for sub in stack_plan.select_filter(found.subs, settings.filter)}
+        infos = [info for info in found.infos if info.path in paths]
+        found = replace(found, infos=infos, unsolved=[sub for sub in found.unsolved if sub.path in paths])
+    anew = settings.plate_solve == "all"
+    subs = sorted([*found.unsolved, *(as_unsolved(info) for info in found.infos if anew)], key=stack_plan.time_order)
+    known = () if anew else found.infos
+    journal = SolutionJournal(None if write is None else write / STATE_NAME / JOURNAL_NAME)
+    solver = PlateSolver(settings, journal)
+    solved = solve_subs(subs, solver, Reporter(sink), cancel, known=known, anew=anew, threads=settings.threads)
+    written = 0
+    if write is not None:
+        for result in solved:
+            cancel.check()
+            written += _write_solution(result, input_folder, write, cards_only=cards_only)
+    return SolveOutcome(solved, len(known), found.rejected, written, found.notes)
+
+
+def _write_solution(result: SolvedSub, input_folder: Path, write: Path, *, cards_only: bool) -> bool:
+    """Write what was found of a sub; False if nothing was."""
+    if result.info is None:
+        return False
+    path = result.sub.path
+    inside = path.is_relative_to(input_folder)
+    target = write / (path.relative_to(input_folder) if inside else Path(path.name))
+    if cards_only or not can_be_copied(result.sub):
+        write_cards(result.sub, result.cards, target.with_suffix(CARDS_ENDING))
+    else:
+        write_copy(result.sub, result.cards, target)
+    return True
+
+
 def _filter_note(subs: Sequence[SubInfo | UnsolvedSub]) -> list[str]:
-    """What a run would say of several filters."""
+    """Return what a run would say about several filters."""
     try:
         stack_plan.select_filter(subs)
     except SettingsError as error:
@@ -454,6 +565,10 @@ class Curve:
 
     def apply(self, image: NDArray[np.float32]) -> NDArray[np.uint8]:
         """The image (H, W, C) with the same shape in 8 bits; black where a channel is NaN."""
+        return (self.levels(image) * np.float32(255.0) + np.float32(0.5)).astype(np.uint8)
+
+    def levels(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The image (H, W, C) from 0 to 1, as the eye sees it (sRGB); 0 where a channel is NaN."""
         above = image - self.sky
         ratio = _brightness(above) / np.float32(self.softening)
         factor = np.ones_like(ratio)  # asinh(x) / x is 1 to float precision where x is small
@@ -464,7 +579,7 @@ class Curve:
         peak = above.max(axis=2, keepdims=True)
         np.divide(above, peak, out=above, where=peak > 1.0)
         above[~np.isfinite(above).all(axis=2)] = 0.0
-        return (np.clip(above, 0.0, 1.0) * np.float32(255.0) + np.float32(0.5)).astype(np.uint8)
+        return np.clip(above, np.float32(0.0), np.float32(1.0))
 
 
 def _brightness(above: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -540,5 +655,34 @@ def _png_of(picture: NDArray[np.uint8]) -> bytes:
     from PIL import Image
 
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, format="PNG")
+    Image.fromarray(picture).save(file, format="PNG", icc_profile=srgb_profile() if picture.ndim == 3 else None)
     return file.getvalue()
+
+
+def srgb_profile() -> bytes:
+    """Return the colour profile of sRGB (ICC), the same bytes at any time."""
+    from PIL import ImageCms
+
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[_PROFILE_DATE] = bytes((0x07, 0xD0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0))  # of its making: 1 January 2000
+    return bytes(profile)
+
+
+_PROFILE_DATE = slice(24, 36)
+
+
+def write_jpeg(mosaic_path: Path, path: Path, max_px: int, quality: int) -> None:
+    """Write the picture of `write_preview` as a JPEG."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    with Image.open(io.BytesIO(make_preview(mosaic_path, max_px))) as picture:
+        picture.save(file, format="JPEG", quality=quality, icc_profile=picture.info.get("icc_profile"))
+    write_picture(file.getvalue(), path)
+
+
+def curve_of(mosaic_path: Path, max_px: int) -> Curve | None:
+    """Return the curve by which `write_preview` stretches a mosaic, measured on means over blocks of pixels."""
+    with fits.open(mosaic_path, memmap=False) as hdus:
+        hdu = next(candidate for candidate in hdus if candidate.header.get("NAXIS", 0) >= 2)
+        return measure_curve(block_means(hdu.section, shrinking_factor(hdu.shape[-2:], max_px)))

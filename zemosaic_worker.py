@@ -23,11 +23,12 @@ from typing import IO, Any
 
 import classic_mode
 import grid_mode
+import zemosaic_export
 import zemosaic_utils
 from zemosaic_engine import __version__
 from zemosaic_engine.clock import PhaseTime, RunClock, with_time_left
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError, SubError, SubFault, ZeMosaicError
-from zemosaic_engine.events import CancelToken, Event, Level, LogLine, PhaseStarted, Sink, SubSetAside
+from zemosaic_engine.events import CancelToken, Event, Level, LogLine, Metric, PhaseStarted, Reporter, Sink, SubSetAside
 from zemosaic_engine.machine import memory
 from zemosaic_engine.machine.threads import run_interruptibly
 from zemosaic_engine.machine.versions import library_versions
@@ -36,7 +37,8 @@ from zemosaic_engine.resume.checkpoints import Checkpoints
 from zemosaic_engine.resume.crashes import Crashes, crashes_told
 from zemosaic_engine.resume.run_folder import STATE_NAME, RunFolder
 from zemosaic_engine.run import provenance, resources
-from zemosaic_engine.run.report import REPORT_NAME, Outcome, RunReport, SetAside, TileFacts
+from zemosaic_engine.run.report import REPORT_NAME, Figure, Outcome, RunReport, SetAside, TileFacts
+from zemosaic_engine.sentences import say, to_facts
 from zemosaic_engine.settings import GridSettings, setting_fields
 from zemosaic_engine.subs import stack_plan
 from zemosaic_engine.subs.frames import SubInfo
@@ -45,7 +47,8 @@ LOG_NAME = "zemosaic.log"
 EARLIER_LOG_NAME = "zemosaic.earlier.log"
 PREVIEW_NAME = "mosaic_grid.png"
 REJECTED_NAME = "rejected_subs.csv"
-_RESULTS = {**mosaic_files.RESULTS, "picture": PREVIEW_NAME, "rejected": REJECTED_NAME}
+_EXPORTS = {name: file for name, file in zemosaic_export.NAMES.items() if name != "fits"}  # that one the recipe makes
+_RESULTS = {**mosaic_files.RESULTS, "picture": PREVIEW_NAME, "rejected": REJECTED_NAME, **_EXPORTS}
 
 
 # --------------------------------------------------------------------------------------------
@@ -54,7 +57,7 @@ _RESULTS = {**mosaic_files.RESULTS, "picture": PREVIEW_NAME, "rejected": REJECTE
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the mosaic of one mode is made; the worker does all that surrounds it.
+    """The steps that make the mosaic of one mode; the worker does the rest.
 
     Attributes
     ----------
@@ -71,7 +74,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class RunOrder:
-    """What is asked for.
+    """An order for a run.
 
     Attributes
     ----------
@@ -111,16 +114,24 @@ def _prepare_grid(order: RunOrder, tell: Sink, cancel: CancelToken) -> grid_mode
 
 def _prepare_classic(order: RunOrder, tell: Sink, cancel: CancelToken) -> grid_mode.PlannedRequest:
     if order.tiles_only:
-        raise SettingsError("The classic flow makes its tiles of subs; finished tiles are joined by zemosaic grid.")
-    words = classic_mode.in_classic_words(tell)
+        raise SettingsError(
+            say("The classic flow makes its tiles of subs; finished tiles are joined by zemosaic grid.")
+        )
     found = grid_mode.prepare_request(
-        order.input, order.output, order.settings, words, cancel, refused=_crashes_of(order).reason, fresh=order.fresh
+        order.input,
+        order.output,
+        order.settings,
+        tell,
+        cancel,
+        refused=_crashes_of(order).reason,
+        source=classic_mode.SOURCE,
+        fresh=order.fresh,
     )
     return classic_mode.plan_classic(found, tell, cancel)
 
 
 def _crashes_of(order: RunOrder) -> Crashes:
-    """What earlier runs with this output left of subs that made them crash."""
+    """Return the subs that crashed earlier runs with this output."""
     return Crashes(order.output / STATE_NAME, order.output / LOG_NAME, forget=order.fresh)
 
 
@@ -138,7 +149,7 @@ def recognise_mode(input_folder: Path) -> str:
 
 def _recipe_of(mode: str) -> Recipe:
     if mode not in RECIPES:
-        raise SettingsError(f"There is no mode {mode}: name one of {', '.join(RECIPES)}.")
+        raise SettingsError(say("There is no mode {mode}: name one of {names}.", mode=mode, names=", ".join(RECIPES)))
     return RECIPES[mode]
 
 
@@ -148,7 +159,7 @@ def _recipe_of(mode: str) -> Recipe:
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What a finished run left behind.
+    """The result of a finished run.
 
     Attributes
     ----------
@@ -214,14 +225,17 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
     clock = RunClock(lambda: time.monotonic() - cancel.paused_s)
     with _RunRecord(order, mode, clock, sink, cancel) as record:
         tell = with_time_left(record.receive, clock)
-        _tell_beginning(order, tell)
+        reporter = Reporter(tell, source=mode.upper())
+        _report_beginning(order, reporter)
         request = recipe.prepare(order, tell, cancel)
         _check_inputs_survive(request.infos, order.output)
-        checkpoints = grid_mode.open_checkpoints(record.open(), tell)
+        checkpoints = grid_mode.open_checkpoints(record.open(), reporter)
         run_interruptibly(partial(mosaic_files.write_sub_table, order.output, request.infos), cancel)
         if request.others:
             stack_plan.write_others(order.output / mosaic_files.OTHERS_NAME, request.others)
         outcome = recipe.build(request, tell, cancel, checkpoints)
+        if len(outcome.planned) < len(request.infos):
+            run_interruptibly(partial(mosaic_files.write_sub_table, order.output, outcome.planned), cancel)
         tell(PhaseStarted("picture", len(clock.phase_times()), 0.01))
         preview = order.output / PREVIEW_NAME
         zemosaic_utils.write_picture(
@@ -230,11 +244,18 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
             ),
             preview,
         )
+        formats = [name for name in zemosaic_export.chosen_formats(order.settings.outputs) if name in _EXPORTS]
+        run_interruptibly(
+            lambda: zemosaic_export.export(
+                order.output, formats, order.settings.crop, cancel, picture_px=order.settings.preview_max_px
+            ),
+            cancel,
+        )
         record.earlier.remove_those_left()
         checkpoints.keep_only_used()
         for line in provenance.cost_lines(clock):
-            tell(LogLine(f"[GRID] {line}"))
-        record.tell_faults(tell)
+            reporter.log(line)
+        record.report_faults(reporter)
         report = record.finish(outcome)
     log, rejected, told = (order.output / name for name in (LOG_NAME, REJECTED_NAME, REPORT_NAME))
     return RunOutcome(outcome, preview, log, rejected, report.phases, report.seconds, report, told)
@@ -254,14 +275,14 @@ def run_grid(
     return run(RunOrder(Path(input_folder), Path(output), settings, "grid", tiles_only, fresh), sink, cancel)
 
 
-def _tell_beginning(order: RunOrder, tell: Sink) -> None:
-    tell(LogLine(f"[GRID] {provenance.versions_text()}"))
-    tell(LogLine(f"[GRID] Input {order.input.resolve()}, output {order.output.resolve()}"))
+def _report_beginning(order: RunOrder, reporter: Reporter) -> None:
+    reporter.log(provenance.versions_text())
+    reporter.log(say("Input {input}, output {output}", input=order.input.resolve(), output=order.output.resolve()))
     for line in provenance.settings_lines(order.settings, only_changed=True):
-        tell(LogLine(f"[GRID] Setting {line}"))
+        reporter.log(say("Setting {line}", line=line))
     for line in provenance.settings_lines(order.settings):
-        tell(LogLine(f"[GRID] All settings: {line}", "DEBUG"))
-    tell(PhaseStarted("reading headers", 0, 0.01))
+        reporter.log(say("All settings: {line}", line=line), "DEBUG")
+    reporter.sink(PhaseStarted("reading headers", 0, 0.01))
 
 
 # --------------------------------------------------------------------------------------------
@@ -271,23 +292,29 @@ def _tell_beginning(order: RunOrder, tell: Sink) -> None:
 def _check_folders(input_folder: Path, output: Path) -> None:
     """The input can be read, the output written, and neither would eat the other; nothing is touched."""
     if not input_folder.is_dir():
-        what = "is not a folder" if input_folder.exists() else "does not exist"
-        raise SettingsError(f"The input folder {input_folder} {what}.")
+        what = say("is not a folder") if input_folder.exists() else say("does not exist")
+        raise SettingsError(say("The input folder {folder} {why}.", folder=input_folder, why=what))
     inside, outside = output.resolve(), input_folder.resolve()
     if inside == outside or outside in inside.parents:
         raise SettingsError(
-            f"The output folder {output} must lie outside the input folder {input_folder}; name another one."
+            say(
+                "The output folder {output} must lie outside the input folder {input}; name another one.",
+                output=output,
+                input=input_folder,
+            )
         )
     try:
         if output.exists() and not output.is_dir():
-            raise NotADirectoryError(0, "it is a file")
+            raise NotADirectoryError(0, say("it is a file"))
         here = resources.existing_folder(output)
         if not os.access(here, os.W_OK | os.X_OK):
-            raise PermissionError(0, "it is read-only, or belongs to somebody else")
+            raise PermissionError(0, say("it is read-only, or belongs to somebody else"))
         with tempfile.TemporaryFile(dir=here):
             pass
     except OSError as error:
-        raise SettingsError(f"The output folder {output} cannot be written to: {error.strerror}.") from error
+        raise SettingsError(
+            say("The output folder {output} cannot be written to: {why}.", output=output, why=error.strerror)
+        ) from error
 
 
 def _check_settings(order: RunOrder) -> None:
@@ -295,27 +322,34 @@ def _check_settings(order: RunOrder) -> None:
     settings = order.settings
     if settings.legacy_rgb_cube and not settings.save_final_as_uint16:
         raise SettingsError(
-            "legacy_rgb_cube is the axis order of the viewer file, which is written with save_final_as_uint16 only: "
-            "set both or none."
+            say(
+                "legacy_rgb_cube is the axis order of the viewer file, which is written with "
+                "save_final_as_uint16 only: set both or none."
+            )
         )
     if settings.reference_catalogue and not Path(settings.reference_catalogue).is_file():
-        raise SettingsError(f"The reference catalogue {settings.reference_catalogue} is not there.")
+        raise SettingsError(say("The reference catalogue {path} is not there.", path=settings.reference_catalogue))
     there = memory.physical_bytes()
     if there and settings.memory_gb * 1e9 > there:
         raise SettingsError(
-            f"memory_gb = {settings.memory_gb:g} is more than this computer has ({memory.size_text(there)}); lower it, "
-            "or leave it at 0."
+            say(
+                "memory_gb = {gigabytes:g} is more than this computer has ({size}); lower it, or leave it at 0.",
+                gigabytes=settings.memory_gb,
+                size=memory.size_text(there),
+            )
         )
 
 
 def _check_inputs_survive(infos: Sequence[SubInfo], output: Path) -> None:
-    """No input lies where this run puts a file of its own."""
+    """Check that the run would not overwrite one of its inputs."""
     folder = output.resolve()
     for info in infos:
         path = info.path.resolve()
         is_tile = path.parent == folder / "tiles" and path.name.startswith("tile_")
         if is_tile or (path.parent == folder and path.name.startswith("mosaic_grid")):
-            raise SettingsError(f"The run would overwrite its own input {path}; name another output folder.")
+            raise SettingsError(
+                say("The run would overwrite its own input {path}; name another output folder.", path=path)
+            )
 
 
 # --------------------------------------------------------------------------------------------
@@ -330,7 +364,7 @@ class _RunRecord:
     """
 
     def __init__(self, order: RunOrder, mode: str, clock: RunClock, sink: Sink, cancel: CancelToken) -> None:
-        self.log = RunLog(sink)
+        self.log = RunLog(sink, mode.upper())
         self._order, self._clock, self._cancel = order, clock, cancel
         self._folder = RunFolder(order.output)
         self._is_held = self._is_open = self._is_finished = False
@@ -345,17 +379,17 @@ class _RunRecord:
         return self
 
     def open(self) -> RunFolder:
-        """The output folder, made and held by this run; from here on what happens is on disk."""
+        """Create and lock the output folder; from here on events are written to disk."""
         self._hold()
         if self._folder.note:
-            self.log(LogLine(f"[GRID] {self._folder.note}", "WARN"))
+            self.log(LogLine(self._folder.note, "WARN", self.log.source))
         if self._order.fresh:
             self._folder.start_over()
         crashes = _crashes_of(self._order)
         crashes.keep()
         self.log.open(self._order.output / LOG_NAME)
         if crashes.told:
-            self.log(LogLine(f"[GRID] {crashes.told}", "WARN"))
+            self.log(LogLine(crashes.told, "WARN", self.log.source))
         self._folder.keep_reserve()
         self.earlier = mosaic_files.EarlierResults(self._order.output, _RESULTS)
         self._is_open = True
@@ -368,20 +402,14 @@ class _RunRecord:
         if self._is_open and isinstance(event, PhaseStarted):
             self._write_progress()
 
-    def tell_faults(self, tell: Sink) -> None:
+    def report_faults(self, reporter: Reporter) -> None:
         """Say at the end how many subs are not in the mosaic because the program failed on them."""
         count = sum(isinstance(error, SubFault) for error in self.log.set_aside)
         self._report = replace(self._report, faults=count)
         if count:
-            were = "1 sub was" if count == 1 else f"{count} subs were"
-            it = "it" if count == 1 else "them"
-            tell(
-                LogLine(
-                    f"[GRID] {were} set aside because the program failed on {it}, which is a fault of the program: "
-                    f"please report it with {LOG_NAME}",
-                    "WARN",
-                )
-            )
+            were = say("1 sub was") if count == 1 else say("{n} subs were", n=count)
+            sentence = "{were} set aside because of a fault of the program: please report it with {log}"
+            reporter.log(say(sentence, were=were, log=LOG_NAME), "WARN")
 
     def finish(self, outcome: grid_mode.GridOutcome) -> RunReport:
         """Table and report of a run that is done."""
@@ -393,6 +421,9 @@ class _RunRecord:
             tiles=[TileFacts(name, subs) for name, subs in outcome.subs_of_tiles.items()],
             tiles_left_out=outcome.tiles_left_out,
             metrics=outcome.metrics,
+            figures=[
+                Figure(one.figure, one.channel, one.when, one.text, to_facts(one.text)) for one in self.log.metrics
+            ],
         )
         self._write_report("done", "")
         self._is_finished = True
@@ -425,11 +456,11 @@ class _RunRecord:
             self._write_report("cancelled" if isinstance(error, Cancelled | KeyboardInterrupt) else "failed", told)
 
     def _write_progress(self) -> None:
-        """The report of a run that is at work."""
+        """Write the report of a run in progress."""
         self._write(seconds=self._clock.elapsed_s)
 
     def _files(self) -> dict[str, str]:
-        """What this run has written, by name."""
+        """Return the files that this run has written, by name."""
         files = self.earlier.written_since() | {"log": self._order.output / LOG_NAME}
         return {name: str(path.absolute()) for name, path in files.items()}
 
@@ -441,7 +472,9 @@ class _RunRecord:
             ended=_now(),
             seconds=self._clock.elapsed_s + self._cancel.paused_s,
             paused_seconds=self._cancel.paused_s,
-            subs_set_aside=[SetAside(str(error.path), error.reason) for error in self.log.set_aside],
+            subs_set_aside=[
+                SetAside(str(error.path), error.reason, to_facts(error.reason)) for error in self.log.set_aside
+            ],
             peak_memory_bytes=memory.peak_rss_bytes(),
         )
 
@@ -467,11 +500,15 @@ class RunLog:
     ----------
     sink : callable
         Receives every event after it was written.
+    source : str
+        The recipe, which the lines that are made here name as their source.
 
     Attributes
     ----------
     set_aside : list of SubError
         The subs that were set aside so far.
+    metrics : list of Metric
+        The figures so far.
 
     Notes
     -----
@@ -480,8 +517,10 @@ class RunLog:
     to end a run. Events may come from any thread; they are written and passed on one at a time.
     """
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, source: str = "GRID") -> None:
         self.set_aside: list[SubError] = []
+        self.metrics: list[Metric] = []
+        self.source = source
         self._sink = sink
         self._lock = threading.Lock()
         self._pending = bytearray()
@@ -491,7 +530,7 @@ class RunLog:
         self._file: IO[bytes] | None = None
 
     def open(self, path: Path) -> None:
-        """Write to this file from now on; what an earlier run left there is kept beside it, until the next run."""
+        """Write to this file from now on; the log of the previous run is kept beside it."""
         with self._lock:
             try:
                 if path.exists():
@@ -499,7 +538,9 @@ class RunLog:
                 self._file = self._open.enter_context(path.open("wb", buffering=0))
                 self._open.enter_context(crashes_told(self._file))
             except OSError as error:
-                raise RunError(f"The log {path} cannot be written: {error.strerror or error}.") from error
+                raise RunError(
+                    say("The log {path} cannot be written: {why}.", path=path, why=error.strerror or error)
+                ) from error
             self._put(b"")
 
     def __call__(self, event: Event) -> None:
@@ -508,40 +549,45 @@ class RunLog:
             if self._is_over:
                 return
             if isinstance(event, LogLine):
-                self._write(event.level, event.text)
+                self._write(event.level, event.line)
+                if isinstance(event, Metric):
+                    self.metrics.append(event)
             elif isinstance(event, SubSetAside):
                 self.set_aside.append(event.error)
                 if isinstance(event.error, SubFault):
                     self._write_trace(event.error.trace)
             elif isinstance(event, PhaseStarted):
-                self._write("INFO", f"[GRID] Phase {event.number}: {event.name}")
+                self._write("INFO", self._line(f"Phase {event.number}: {event.name}"))
             self._sink(event)
 
     def failed(self, error: BaseException) -> None:
-        """Write why the run ended; the watcher learns it from the exception."""
+        """Write why the run ended; the caller learns it from the exception."""
         with self._lock:
             if isinstance(error, Cancelled):
-                self._write("WARN", f"[GRID] {error}")
+                self._write("WARN", self._line(str(error)))
             elif isinstance(error, ZeMosaicError):
-                self._write("ERROR", f"[GRID] {error}")
+                self._write("ERROR", self._line(str(error)))
             else:  # not foreseen: whoever mends it needs the place
                 for line in "".join(traceback.format_exception(error)).splitlines():
-                    self._write("ERROR", f"[GRID] {line}")
+                    self._write("ERROR", self._line(line))
 
     def _write_trace(self, trace: str) -> None:
-        """Where the program failed, once for each place: thousands of subs may fail in one."""
+        """Log where the program failed, once for each place, because thousands of subs may fail in one."""
         place = trace.rpartition("\n  File ")[2].partition("\n")[0]
         if place not in self._places:
             self._places.add(place)
             for line in trace.splitlines():
-                self._write("ERROR", f"[GRID] {line}")
+                self._write("ERROR", self._line(line))
 
     def close(self) -> None:
-        """Close the file; what a computation that was left behind says later, nobody hears."""
+        """Close the file; later messages of an abandoned computation are dropped."""
         with self._lock:
             self._is_over = True
             self._open.close()
             self._file = None
+
+    def _line(self, text: str) -> str:
+        return LogLine(text, source=self.source).line
 
     def _write(self, level: Level, text: str) -> None:
         # A file name may hold a line break; a line of the log may not.

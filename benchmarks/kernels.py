@@ -15,7 +15,9 @@ import numpy as np
 from zemosaic_engine.canvas.pixel_maps import pixel_map
 from zemosaic_engine.canvas.plan import plan_canvas
 from zemosaic_engine.geometry import Box
-from zemosaic_engine.kernels import combining, reference
+from zemosaic_engine.kernels import combining
+from zemosaic_engine.kernels.reference import CombineOptions
+from zemosaic_engine.kernels.sample_stack import CombinedRows, SampleStack, SkyLevel, Taper
 from zemosaic_engine.resampling import drizzle
 from zemosaic_engine.resampling.resample import resample
 from zemosaic_engine.subs.demosaic import demosaic
@@ -40,14 +42,14 @@ def stack_of_noise(count: int, method: str, side: int, channels: int = 3) -> Cal
     samples = rng.normal(1000, 30, (count, side, side, channels)).astype(np.float32)
     samples[rng.random(samples.shape) < 0.01] += 500
     one, far = np.ones((count, channels), np.float32), np.tile(np.array([0, 0, 1e6], np.float32), (count, 4, 1))
-    out = [np.empty((side, side, channels), kind) for kind in (np.float32, np.float32, np.uint16, np.uint16)]
+    out = CombinedRows.empty((side, side, channels))
+    boxes, start = np.tile([0, side, 0, side], (count, 1)), np.arange(count) * samples[0].size
+    stack = SampleStack(samples.ravel(), start, boxes, one, 0 * one, one, 30 * one)
+    taper, sky = Taper(far, 0.0, np.zeros((count, 5))), SkyLevel(np.full(channels, 1000.0, np.float32))
+    options = CombineOptions(method)
 
     def combine() -> None:
-        combining.combine_rows(
-            samples.ravel(), np.arange(count) * samples[0].size, np.tile([0, side, 0, side], (count, 1)), 0, side, side,
-            channels, one, 0 * one, one, 30 * one, far, 0.0, np.zeros((count, 5)), np.full(channels, 1000.0),
-            reference.REJECT[method], 3.5, 3.0, 0.05, 0.05, 0, *out,
-        )  # fmt: skip
+        combining.combine_rows(stack, taper, sky, options, out)
 
     return combine
 

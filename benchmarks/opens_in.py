@@ -32,7 +32,8 @@ FILES = {
     "viewer": "mosaic_grid_viewer.fits",
     "tile": "tiles/tile_0000.fits",
     "TIFF": "mosaic.tif",
-    "16-bit TIFF": "mosaic_stretched.tif",
+    "16-bit TIFF": "mosaic_16bit.tif",
+    "stretched TIFF": "mosaic_stretched.tif",
     "PNG": "mosaic_grid.png",
     "JPEG": "mosaic_grid.jpg",
 }
@@ -159,11 +160,16 @@ def _siril(path: Path) -> str:
     return ""
 
 
+ASTAP_FLOAT = "this version reads no TIFF of floating point"
+
+
 def _astap(path: Path) -> str:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
         copy.symlink_to(path.resolve())
         found = _run(["astap_cli", "-f", str(copy), "-analyse", "20"], folder)
+    if "accessing the file" in found and path.suffix == ".tif":
+        return ASTAP_FLOAT
     stars = re.search(r"STARS=(\d+)", found)
     return "" if stars and int(stars[1]) > 0 else "no star was found"
 

@@ -78,14 +78,14 @@ def header_of(rng: np.random.Generator, plate, hint: str) -> HeaderCards:
     return HeaderCards(cards)
 
 
-def fields(number: int, seed: int) -> bool:
+def fields(number: int, seed: int, first: int = 0) -> bool:
     """Solve simulated pictures; True if the bars are met."""
     catalogue = shipped_catalogue()
     indexes = SkyIndexes(catalogue)
     counts: Counter[str] = Counter()
     seconds: dict[str, list[float]] = {hint: [] for hint in HINTS}
     missed, errors = [], []
-    for turn in range(number):
+    for turn in range(first, first + number):
         rng = np.random.default_rng([seed, turn])
         made, shape, side_deg, hint, cards = some_field(rng, catalogue)
         began = time.process_time()
@@ -116,12 +116,12 @@ def fields(number: int, seed: int) -> bool:
     return share >= 0.99 and not counts["false"]
 
 
-def random_fields(number: int, seed: int) -> bool:
+def random_fields(number: int, seed: int, first: int = 0) -> bool:
     """Try to solve stars that are nowhere on the sky; True if none is solved."""
     catalogue = shipped_catalogue()
     indexes = SkyIndexes(catalogue)
     solved = 0
-    for turn in range(number):
+    for turn in range(first, first + number):
         rng = np.random.default_rng([seed, turn])
         shape = SHAPES[rng.integers(len(SHAPES))]
         field = false_field(rng, shape, int(rng.integers(10, 200)))
@@ -132,6 +132,8 @@ def random_fields(number: int, seed: int) -> bool:
         if found is not None:
             solved += 1
             print(f"FALSE: field {turn}, {len(field)} stars, log odds {found.log_odds:.1f}, {found.stars} matched")
+        if (turn + 1) % 50 == 0:
+            print(f"{turn + 1 - first} fields tried, {solved} false", flush=True)
     print(f"{solved} false solutions in {number} random star fields")
     return solved == 0
 
@@ -214,12 +216,13 @@ def main() -> int:
     parser.add_argument("what", choices=("fields", "random", "subs"))
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--number", type=int, default=None)
+    parser.add_argument("--first", type=int, default=0, help="number of the first field, to make them in parts")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     if arguments.what == "fields":
-        return 0 if fields(arguments.number or 500, arguments.seed) else 1
+        return 0 if fields(arguments.number or 500, arguments.seed, arguments.first) else 1
     if arguments.what == "random":
-        return 0 if random_fields(arguments.number or 2000, arguments.seed) else 1
+        return 0 if random_fields(arguments.number or 2000, arguments.seed, arguments.first) else 1
     if arguments.folder is None:
         parser.error("subs needs a folder")
     return 0 if subs(arguments.folder) else 1

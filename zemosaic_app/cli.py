@@ -1,4 +1,4 @@
-"""The command line: ``zemosaic run | grid | classic | gui | plan | report | compare | simulate | demo | patch``.
+"""The command line: ``zemosaic run | grid | classic | gui | plan | solve | report | compare | simulate | ...``.
 
 Nothing heavy is imported before a command runs: ``zemosaic --help`` answers at once.
 """
@@ -13,7 +13,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -22,7 +22,14 @@ from zemosaic_app.console import duration_text, open_console, printable, termina
 from zemosaic_engine import __version__
 from zemosaic_engine.errors import Cancelled, SettingsError, ZeMosaicError
 from zemosaic_engine.events import CancelToken, Event, LogLine, PhaseStarted, Progress, Sink
-from zemosaic_engine.settings import GridSettings, SettingField, build_settings, load_settings_file, setting_fields
+from zemosaic_engine.settings import (
+    OUTPUT_FORMATS,
+    GridSettings,
+    SettingField,
+    build_settings,
+    load_settings_file,
+    setting_fields,
+)
 
 if TYPE_CHECKING:
     from zemosaic_engine.simulate.survey import SurveyTruth
@@ -39,6 +46,15 @@ _EXIT_CODES = (
     "exit codes: 0 done; 1 the run failed; 2 wrong usage or settings; "
     "3 done, but subs or tiles were left out; 130 stopped"
 )
+#: Settings of `zemosaic solve`.
+_OF_SOLVING = ("filter", "recursive", "plate_solve", "star_catalogue_dir", "threads")
+_FORMAT_HELP = {
+    "fits": "mosaic.fit, for processing: without NaN, from 0 to 1",
+    "tiff": "mosaic.tif: 32-bit float, linear",
+    "tiff16": "mosaic_16bit.tif: 16 bits, linear",
+    "tiff_stretched": "mosaic_stretched.tif: 16 bits, stretched as the picture",
+    "jpeg": "mosaic_grid.jpg: the picture",
+}
 _GROUP_TITLES = {
     "input": "input",
     "canvas": "canvas and grid",
@@ -136,8 +152,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="look into sub-folders too [default on]",
     )
 
+    _add_solve(commands)
+
     report = _add_command(commands, "report", _run_report, "make the report of a run anew from its files")
     report.add_argument("output", type=Path, metavar="OUTPUT", help="output folder of the run")
+
+    _add_export(commands)
 
     compare = _add_command(commands, "compare", _run_compare, "set two mosaics of one field side by side")
     compare.add_argument("first", type=Path, metavar="A.fits", help="a mosaic; the other is brought to its grid")
@@ -175,6 +195,20 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_solve(commands: Any) -> None:
+    solve = _add_command(commands, "solve", _run_solve, "find where on the sky the subs of a folder lie, and list it")
+    solve.add_argument("input", type=Path, metavar="INPUT", help="folder with the subs or their stack_plan.csv")
+    solve.add_argument(
+        "--write", type=Path, metavar="DIR", help="write copies of the subs with their solutions there; made if missing"
+    )
+    solve.add_argument(
+        "--cards", action="store_true", help="with --write: no copies, only headers (NAME.wcs), as solve-field does"
+    )
+    solve.add_argument("--settings", type=Path, metavar="FILE", help="TOML or JSON file of settings")
+    _add_setting_options(solve, only=_OF_SOLVING)
+    solve.set_defaults(goes_on=True)
+
+
 def _add_command(commands: Any, name: str, run: Any, summary: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         name, help=summary, description=summary[0].upper() + summary[1:] + ".", epilog=_EXIT_CODES, allow_abbrev=False
@@ -185,6 +219,19 @@ def _add_command(commands: Any, name: str, run: Any, summary: str) -> argparse.A
     )
     parser.set_defaults(run=run, goes_on=False)
     return parser
+
+
+def _add_export(commands: Any) -> None:
+    export = _add_command(commands, "export", _run_export, "make files of other formats of a finished run's mosaic")
+    export.add_argument("output", type=Path, metavar="OUTPUT", help="output folder of the run")
+    for name in OUTPUT_FORMATS:
+        export.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=_FORMAT_HELP[name])
+    export.add_argument(
+        "--crop",
+        choices=("none", "covered", "largest_rectangle"),
+        default="none",
+        help="part of the mosaic [default none]",
+    )
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser, without: str = "") -> None:
@@ -214,10 +261,10 @@ def _gigabytes(text: str) -> float:
     return float(match[1]) / (1000.0 if (match[2] or "G").upper().startswith("M") else 1.0)
 
 
-def _add_setting_options(parser: argparse.ArgumentParser, without: str) -> None:
-    """An option for each setting, but those of the group `without`."""
+def _add_setting_options(parser: argparse.ArgumentParser, without: str = "", only: Collection[str] = ()) -> None:
+    """An option for each setting but those of the group `without`, or for the settings `only`."""
     groups: dict[str, Any] = {}
-    for field in (field for field in setting_fields() if field.group != without):
+    for field in (field for field in setting_fields() if field.group != without and (not only or field.name in only)):
         if field.group not in groups:
             groups[field.group] = parser.add_argument_group(_GROUP_TITLES[field.group])
         options: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS, "help": _option_help(field)}
@@ -319,12 +366,51 @@ def _run_plan(args: argparse.Namespace) -> int:
     return INCOMPLETE if outcome.found.rejected else DONE
 
 
+def _run_solve(args: argparse.Namespace) -> int:
+    settings = _settings_of(args)
+    with _watched(args.debug) as (sink, cancel):
+        from zemosaic_engine.solving.session import listed, outcome_text
+        from zemosaic_utils import solve_folder
+
+        outcome = solve_folder(args.input, args.write, settings, sink, cancel, cards_only=args.cards)
+        lines, summary = listed(outcome.solved, args.input), outcome_text(outcome.solved)
+    for error in outcome.rejected:
+        _say(f"WARN: set aside: {error}")
+    for note in outcome.notes:
+        _say(f"WARN: {note}")
+    for line in lines:
+        _say(line)
+    if outcome.already:
+        _say(f"{outcome.already} subs have a solution in their header; --plate-solve all solves them anew")
+    if outcome.solved:
+        _say(summary)
+    if args.write is not None:
+        _say(f"{outcome.written} files in {args.write}")
+    is_complete = not outcome.rejected and all(result.info is not None for result in outcome.solved)
+    return DONE if is_complete else INCOMPLETE
+
+
 def _run_report(args: argparse.Namespace) -> int:
     with _watched(args.debug):
         from zemosaic_app.report import write_report
 
         page = write_report(args.output)
     _say(f"Report: {page}")
+    return DONE
+
+
+def _run_export(args: argparse.Namespace) -> int:
+    formats = [name for name in OUTPUT_FORMATS if getattr(args, name)]
+    if not formats:
+        raise SettingsError(
+            "Name a format: " + ", ".join(f"--{name.replace('_', '-')}" for name in OUTPUT_FORMATS) + "."
+        )
+    with _watched(args.debug) as (_, cancel):
+        from zemosaic_export import export
+
+        made = export(args.output, formats, args.crop, cancel)
+    for path in made.values():
+        _say(f"Written: {path}")
     return DONE
 
 
@@ -470,7 +556,7 @@ def _quiet_libraries(sink: Sink) -> Iterator[None]:
     """Warnings of libraries become DEBUG lines instead of noise between ours."""
 
     def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any) -> None:
-        sink(LogLine(f"{Path(filename).name}:{lineno}: {category.__name__}: {message}", "DEBUG"))
+        sink(LogLine(f"{Path(filename).name}:{lineno}: {category.__name__}: {message}", "DEBUG", source=""))
 
     with warnings.catch_warnings():
         import astropy  # noqa: F401  (its logger takes over showwarning when it is imported)
@@ -480,7 +566,7 @@ def _quiet_libraries(sink: Sink) -> Iterator[None]:
 
 
 def _leave(code: int) -> int:
-    """End the process at once if a computation that nobody waits for would keep it."""
+    """End the process at once if an abandoned computation would keep it alive."""
     from zemosaic_engine.machine.threads import work_left_behind
 
     if work_left_behind():
@@ -498,7 +584,7 @@ def _fail(problem: BaseException | str, code: int, show_traceback: bool) -> int:
 
 
 def _report_unforeseen(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
-    """One line for what nobody foresaw; the process still ends with code 1."""
+    """Print one line for an unexpected error; the process still ends with code 1."""
     place = traceback.extract_tb(at)[-1]
     where = f"{Path(place.filename).name}:{place.lineno}"
     print(

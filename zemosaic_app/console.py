@@ -47,7 +47,7 @@ def open_console(stream: TextIO, *, show_debug: bool = False) -> RunConsole:
 
 
 def printable(text: str) -> str:
-    """One line without control characters: file names may hold anything."""
+    """Return a text on one line and without control characters, which file names may contain."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
@@ -77,7 +77,7 @@ def _english(key: str, **values: object) -> str:
 
 
 def time_left_text(seconds: float) -> str:
-    """How long a run still needs, for people."""
+    """Return the time left in words."""
     text = duration_text(seconds)
     return f"{text} left" if seconds < FEW_S else f"about {text} left"
 
@@ -117,7 +117,7 @@ class PlainConsole:
         """Print what is worth a line."""
         if isinstance(event, LogLine):
             if event.level != "DEBUG" or self._show_debug:
-                write_line(self._stream, _line(event.text, event.level))
+                write_line(self._stream, _line(event.line, event.level))
         elif isinstance(event, PhaseStarted):
             write_line(self._stream, f"--- {printable(event.name)}")
         elif isinstance(event, TimeLeft):
@@ -172,7 +172,7 @@ class LiveConsole:
         """Show one event."""
         if isinstance(event, LogLine):
             if event.level != "DEBUG" or self._show_debug:
-                self._say(_line(event.text, event.level), _STYLES[event.level])
+                self._say(_line(event.line, event.level), _STYLES[event.level])
         elif isinstance(event, PhaseStarted):
             if self._task is not None:
                 self._bars.remove_task(self._task)

@@ -62,7 +62,7 @@ def _remembered(presenter: Presenter, name: str) -> Path | None:
 
 
 def _check(toolkit: str) -> None:
-    """Qt and Tk tell in their own ways that something is missing, Qt by ending the process: asked before."""
+    """Check for what a toolkit needs, because Qt ends the process if something is missing."""
     if find_spec("PySide6" if toolkit == "qt" else "_tkinter") is None:
         raise SettingsError(_NO_QT if toolkit == "qt" else _NO_TK)
     if not sys.platform.startswith("linux"):

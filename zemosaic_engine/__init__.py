@@ -1,3 +1,3 @@
-"""Mechanisms of the mosaic engine, one noun a module; nothing here imports from the recipes above."""
+"""The mechanisms of ZeMosaic; ARCHITECTURE.md lists the packages."""
 
 __version__ = "0.1.0"

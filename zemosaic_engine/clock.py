@@ -1,4 +1,4 @@
-"""How long the phases of a run took, and an honest estimate of the time left.
+"""Times of the phases of a run, and an estimate of the time left.
 
 A phase announces the share of the run that it expects to be (`PhaseStarted.weight`) and counts
 its steps (`Progress`). What the steps have shown weighs more the farther the phase is; the
@@ -72,7 +72,7 @@ class RunClock:
         return self._now() - self._start
 
     def phase_times(self) -> list[PhaseTime]:
-        """Every phase so far in its order, the running one with its time until now."""
+        """Return the phases so far in order, with the time of the running one until now."""
         with self._lock:
             running = [PhaseTime(self._phase.name, self._now() - self._phase_start)] if self._phase else []
             return [*self._finished, *running]
@@ -101,7 +101,7 @@ class RunClock:
             return TimeLeft(max(self._end - now, 0.0))
 
     def seconds_left(self) -> float | None:
-        """Expected seconds to the end of the run as of now; None if nobody can know yet."""
+        """Return the expected seconds to the end of the run; None if unknown so far."""
         with self._lock:
             now = self._now()
             self._update(now)

@@ -1,15 +1,18 @@
-"""What can go wrong, sorted by what the caller does next.
+"""Errors, sorted by what the caller does next.
 
 ``SettingsError``: the person fixes the settings or the command. ``SubError``: this sub is
-set aside and the run goes on. ``RunError``: the run gives up. ``Cancelled``: somebody asked
-for it. Every message is one sentence that says what happened, to which file, and what to do.
+set aside and the run goes on. ``SubsLost``: the run is planned again without these subs.
+``RunError``: the run gives up. ``Cancelled``: somebody asked for it. Every message is one
+sentence that says what happened, to which file, and what to do.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from .names import shown_name
+from .sentences import say
 
 
 class ZeMosaicError(Exception):
@@ -26,6 +29,23 @@ class RunError(ZeMosaicError):
 
 class Cancelled(ZeMosaicError):  # noqa: N818 - it is an outcome, not a mistake
     """The run was stopped from outside."""
+
+
+class SubsLost(ZeMosaicError):  # noqa: N818 - what happened to them
+    """Subs turned out to be unusable while the run was at work: it is planned again without them.
+
+    Parameters
+    ----------
+    errors : sequence of SubError
+        What is wrong with each of them, already reported.
+    """
+
+    def __init__(self, errors: Sequence[SubError]) -> None:
+        super().__init__(errors)
+        self.errors = errors
+
+    def __str__(self) -> str:
+        return f"{len(self.errors)} subs cannot be used."
 
 
 class SubError(ZeMosaicError):
@@ -45,11 +65,11 @@ class SubError(ZeMosaicError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"{shown_name(self.path.name)}: {self.reason}"
+        return say("{name}: {reason}", name=shown_name(self.path.name), reason=self.reason)
 
 
 class SubFault(SubError):  # noqa: N818 - the fault is ours, not the sub's
-    """The program failed on one sub in a way that nobody foresaw; the run goes on without it.
+    """The program failed unexpectedly on one sub; the run goes on without it.
 
     Parameters
     ----------

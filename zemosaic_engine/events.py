@@ -1,7 +1,7 @@
-"""What a run tells whoever watches it.
+"""The events of a run.
 
-The engine does not know its observers: it hands typed events to a sink, and the outermost
-adapter (command line, window, host program) turns them into its own grammar.
+The engine does not know who receives them. It hands typed events to a sink, and the outermost adapter (log file,
+command line, window, host program) makes lines, prefixes and translations of them.
 """
 
 from __future__ import annotations
@@ -14,24 +14,65 @@ from typing import Literal
 
 from .errors import Cancelled, SubError
 from .names import shown_name
+from .sentences import say
 
 _LOOK_EVERY_S = 0.05
 
 Level = Literal["DEBUG", "INFO", "WARN", "ERROR", "SUCCESS"]
-#: Part of the line that explains the wait of a first run; windows recognise it.
-COMPILING = "Compiling kernels for this machine"
 
 
 @dataclass(frozen=True)
 class LogLine:
-    """One line for the log pane; `text` carries its ``[GRID]`` prefix already."""
+    """One line for the log.
+
+    Attributes
+    ----------
+    text : str
+        What happened; a `Sentence` can be translated.
+    level : str
+    source : str
+        The recipe that it comes from, ``"GRID"`` or ``"CLASSIC"``; empty for what comes from outside the program.
+    """
 
     text: str
     level: Level = "INFO"
+    source: str = "GRID"
 
-    def __post_init__(self) -> None:
-        if not self.text.isascii():  # the name of a file may be no text; a line is read by people and by programs
-            object.__setattr__(self, "text", shown_name(self.text))
+    @property
+    def line(self) -> str:
+        """The line as it stands in a log: the prefix of its source, then the text."""
+        return shown_name(f"[{self.source}] {self.text}" if self.source else self.text)
+
+
+@dataclass(frozen=True)
+class Metric(LogLine):
+    """A figure of the mosaic or of the run, with its value as a sentence.
+
+    Attributes
+    ----------
+    figure : str
+        What was measured, ``"Seam step"``.
+    channel : str
+        Name of the channel; empty for a figure of all channels.
+    when : str
+        ``"before"`` or ``"after"`` scaling, or empty.
+    """
+
+    figure: str = ""
+    channel: str = ""
+    when: str = ""
+
+    @property
+    def line(self) -> str:
+        """The line as it stands in a log, ``[GRID][METRICS] Seam step (channel R): ... (after scaling)``."""
+        name = f"{self.figure} (channel {self.channel})" if self.channel else self.figure
+        state = f" ({self.when} scaling)" if self.when else ""
+        return shown_name(f"[{self.source}][METRICS] {name}: {self.text}{state}")
+
+
+@dataclass(frozen=True)
+class Compiling:
+    """Kernels are being compiled for this machine; until that is done, the time left is unknown."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +123,12 @@ class SubSetAside:
     error: SubError
 
 
-Event = LogLine | PhaseStarted | Progress | TileCount | SubCount | TimeLeft | SubSetAside
+Event = LogLine | Metric | Compiling | PhaseStarted | Progress | TileCount | SubCount | TimeLeft | SubSetAside
 Sink = Callable[[Event], None]
 
 
 class CancelToken:
-    """What another thread asks of a run: to stop, or to pause. The run looks at it between steps.
+    """A request from another thread to stop or pause a run, which the run checks between steps.
 
     Plain flags and no locks: a handler of a signal may call every method in the middle of any other.
     """
@@ -99,7 +140,7 @@ class CancelToken:
 
     @property
     def is_cancelled(self) -> bool:
-        """True once somebody asked the run to stop."""
+        """True once the run was asked to stop."""
         return self._cancelled
 
     @property
@@ -129,11 +170,11 @@ class CancelToken:
             self._paused_s += time.monotonic() - since
 
     def check(self) -> None:
-        """Wait while the run is paused; raise `Cancelled` if somebody asked for it."""
+        """Wait while the run is paused; raise `Cancelled` if it was asked to stop."""
         while self.is_paused and not self._cancelled:
             time.sleep(_LOOK_EVERY_S)
         if self._cancelled:
-            raise Cancelled("The run was stopped before it was finished.")
+            raise Cancelled(say("The run was stopped before it was finished."))
 
 
 class Reporter:
@@ -147,14 +188,22 @@ class Reporter:
         The phases of the recipe in their order, with their expected shares of the run's time; empty for log lines only.
     cancel : CancelToken, optional
         Checked before every step.
+    source : str
+        The recipe that log lines name as their source.
 
     Notes
     -----
     Safe to use from several threads.
     """
 
-    def __init__(self, sink: Sink, phases: Sequence[tuple[str, float]] = (), cancel: CancelToken | None = None) -> None:
-        self.sink = sink
+    def __init__(
+        self,
+        sink: Sink,
+        phases: Sequence[tuple[str, float]] = (),
+        cancel: CancelToken | None = None,
+        source: str = "GRID",
+    ) -> None:
+        self.sink, self.source = sink, source
         self._phases, self._cancel = phases, cancel or CancelToken()
         self._phase = phases[0][0] if phases else ""
         self._done = self._expected = 0
@@ -162,12 +211,16 @@ class Reporter:
 
     def log(self, text: str, level: Level = "INFO") -> None:
         """Send one line for the log."""
-        self.sink(LogLine(text, level))
+        self.sink(LogLine(text, level, self.source))
+
+    def metric(self, figure: str, value: str, *, channel: str = "", when: str = "") -> None:
+        """Send a figure; the parameters are those of `Metric`."""
+        self.sink(Metric(value, "INFO", self.source, figure, channel, when))
 
     def set_aside(self, error: SubError) -> None:
         """Report a sub that cannot be used."""
         self.sink(SubSetAside(error))
-        self.log(f"[GRID] Set aside {error}", "WARN")
+        self.log(say("Set aside {error}", error=str(error)), "WARN")
 
     def phase(self, number: int) -> None:
         """Begin phase `number`, counted from 0, with no steps."""

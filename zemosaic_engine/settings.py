@@ -1,4 +1,4 @@
-"""What can be set, declared once: type, unit, range, default and one sentence each.
+"""The settings, declared once: type, unit, range, default and one sentence each.
 
 The command line, settings files, logs and (later) windows are made from this model; each
 stage is handed the settings and never looks for them itself. `setting_fields` lists the
@@ -21,6 +21,7 @@ from typing import Any, Literal, cast, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import SettingsError
+from .sentences import joined, say
 
 Kind = Literal["bool", "int", "float", "text", "choice", "pair"]
 
@@ -28,6 +29,10 @@ Kind = Literal["bool", "int", "float", "text", "choice", "pair"]
 #: The first stage of a run whose results depend on a setting. "plan": it acts through the list of subs and the
 #: canvas alone; "none": no pixel and no table depends on it.
 Stage = Literal["plan", "measure", "solve", "stack", "join", "none"]
+
+
+#: Formats that the setting `outputs` may name.
+OUTPUT_FORMATS = ("fits", "tiff", "tiff16", "tiff_stretched", "jpeg")
 
 
 def _setting(
@@ -56,7 +61,7 @@ class GridSettings(BaseModel):
     # --- input
     filter: str = _setting(
         "",
-        "Use only the rows of the stack plan with this filter; empty means all rows must share one.",
+        "Use only subs taken with this filter; empty requires that all subs share one.",
         group="input",
         stage="plan",
     )
@@ -68,21 +73,21 @@ class GridSettings(BaseModel):
     )
     plate_solve: Literal["missing", "all", "off"] = _setting(
         "missing",
-        "Which subs are plate-solved here, by their stars: those without a solution, all of them, or none.",
+        "Which subs to plate-solve by their stars: those without a solution, all of them, or none.",
         group="input",
         stage="plan",
     )
     star_catalogue_dir: str = _setting(
         "",
-        "Folder with a deeper star catalogue for plate solving (ASTAP, Siril's local Gaia, or tables); empty looks in "
-        "the usual places.",
+        "Folder with a deeper star catalogue for plate solving (ASTAP, Siril's local Gaia, or tables); empty "
+        "searches the usual places.",
         group="input",
         stage="plan",
         advanced=True,
     )
     saturation_adu: float = _setting(
         0.0,
-        "Pixels at or above this value are saturated and left out; 0 takes it from the header or the data type.",
+        "Pixels at or above this value are saturated and left out; 0 uses the header or the data type.",
         group="input",
         unit="ADU",
         ge=0.0,
@@ -96,7 +101,7 @@ class GridSettings(BaseModel):
     )
     max_gap_fov: float = _setting(
         3.0,
-        "A sub farther than this from every other group of subs is taken for a wrong plate solution and set aside.",
+        "A group of subs farther than this from all others has a wrong plate solution and is set aside.",
         group="input",
         stage="plan",
         unit="fields of view",
@@ -107,7 +112,7 @@ class GridSettings(BaseModel):
     # --- canvas and grid
     pixel_scale_arcsec: float = _setting(
         0.0,
-        "Pixel scale of the mosaic; 0 takes the median of the subs.",
+        "Pixel scale of the mosaic; 0 uses the median of the subs.",
         group="canvas",
         stage="plan",
         unit="arcsec/pixel",
@@ -133,7 +138,7 @@ class GridSettings(BaseModel):
     )
     max_canvas_mpx: float = _setting(
         400.0,
-        "A canvas larger than this stops the run before memory is asked for.",
+        "A larger canvas stops the run before memory is allocated.",
         group="canvas",
         stage="plan",
         unit="megapixels",
@@ -143,8 +148,8 @@ class GridSettings(BaseModel):
     # --- stacking
     stack_norm_method: Literal["none", "median", "linear_fit"] = _setting(
         "linear_fit",
-        "How the subs of a tile are brought to one level: not at all, by their sky level, or by sky level and "
-        "star brightness.",
+        "How the subs of a tile are brought to one level: not at all, by their sky level, or by sky level "
+        "and star brightness. Survey photometry does not use it.",
         group="stacking",
         stage="stack",
     )
@@ -186,22 +191,22 @@ class GridSettings(BaseModel):
     )
     stack_final_combine: Literal["mean", "median"] = _setting(
         "mean",
-        "How the samples that remain become one pixel.",
+        "How the remaining samples become one pixel.",
         group="stacking",
         stage="stack",
     )
     resample_kernel: Literal["nearest", "bilinear", "cubic", "lanczos3", "drizzle"] = _setting(
         "lanczos3",
-        "How a sub comes onto the canvas: by interpolation, or by drizzle, which drops the samples of each colour "
-        "there without demosaicing and wants many dithered subs.",
+        "How a sub is resampled onto the canvas: by interpolation, or by drizzle, which drops the samples of "
+        "each colour without demosaicing and needs many dithered subs.",
         group="stacking",
         stage="stack",
         advanced=True,
     )
     drizzle_pixfrac: float = _setting(
         1.0,
-        "Side of the drops of drizzle in pixels of a sub: smaller is sharper and wants more subs. pixel_scale_arcsec "
-        "gives a finer canvas.",
+        "Side of the drops of drizzle in pixels of a sub: smaller is sharper and needs more subs. "
+        "pixel_scale_arcsec gives a finer canvas.",
         group="stacking",
         stage="stack",
         unit="pixels of a sub",
@@ -211,7 +216,8 @@ class GridSettings(BaseModel):
     )
     edge_feather_px: float = _setting(
         32.0,
-        "The weight of a sub falls to its edge over this distance, so that small differences in sky make no line.",
+        "Distance over which the weight of a sub falls to its edge, so that small differences of the sky "
+        "leave no line.",
         group="stacking",
         stage="stack",
         unit="pixels",
@@ -253,18 +259,17 @@ class GridSettings(BaseModel):
     )
     photometry: Literal["survey", "tiles", "none"] = _setting(
         "survey",
-        "Bring every sub to one photometric scale before stacking, or only the stacked tiles by what is measured "
-        "where they overlap, or leave them as they are.",
+        "How subs come to one photometric scale: each sub before stacking (survey), stacked tiles by their "
+        "overlaps (tiles), or not at all (none).",
         group="photometry",
         stage="stack",
     )
     pedestal: str = _setting(
         "auto",
-        "Electronic offset in the subs, taken off before vignetting is divided out: auto finds it from the subs of a "
-        "run, a number is used as it is, 0 for subs without any.",
+        "Electronic offset of the subs, subtracted before vignetting is divided out: auto determines it from "
+        "the subs of a run, a number of ADU is used as it is, 0 is for subs without any.",
         group="photometry",
         stage="solve",
-        unit="ADU",
         advanced=True,
     )
     sub_max_deviation: float = _setting(
@@ -286,8 +291,8 @@ class GridSettings(BaseModel):
     )
     tile_gradients: bool = _setting(
         True,
-        "Also take out the planes by which the skies of scaled tiles differ where they overlap; survey photometry "
-        "leaves none and does not use this.",
+        "Also remove the planes by which the skies of scaled tiles differ where they overlap. Survey "
+        "photometry does not use it.",
         group="photometry",
         stage="join",
         advanced=True,
@@ -314,12 +319,19 @@ class GridSettings(BaseModel):
     )
     coverage_renorm: bool = _setting(
         True,
-        "Classic flow: take out brightness that follows the blurred coverage, where it is certain to.",
+        "Classic flow: remove brightness that follows the blurred coverage, where it is significant.",
         group="classic",
         stage="join",
     )
 
     # --- output
+    outputs: str = _setting(
+        "fits",
+        "Files made of the mosaic beside mosaic_grid.fits, separated by commas: fits (mosaic.fit, for processing), "
+        "tiff (32-bit float), tiff16 (16 bits, linear), tiff_stretched (16 bits, as the picture), jpeg.",
+        group="output",
+        stage="none",
+    )
     crop: Literal["none", "covered", "largest_rectangle"] = _setting(
         "none",
         "The part of the mosaic in mosaic.fit, the file for processing: all, the rectangle around all data, or the "
@@ -329,7 +341,7 @@ class GridSettings(BaseModel):
     )
     site_cards: Literal["none", "rounded"] = _setting(
         "none",
-        "Tell where the telescope stood in the header of the mosaic: not at all, or to a tenth of a degree.",
+        "Position of the telescope in the header of the mosaic: left out, or rounded to a tenth of a degree.",
         group="output",
         stage="join",
         advanced=True,
@@ -353,14 +365,14 @@ class GridSettings(BaseModel):
 
     # --- machine
     device: Literal["auto", "cpu", "cuda"] = _setting(
-        "auto", "Where the stacking is computed.", group="machine", stage="stack"
+        "auto", "Where subs are resampled and stacked.", group="machine", stage="stack"
     )
-    threads: int = _setting(0, "Threads used; 0 takes all cores.", group="machine", stage="none", ge=0, le=4096)
+    threads: int = _setting(0, "Number of threads; 0 uses all cores.", group="machine", stage="none", ge=0, le=4096)
     memory_gb: float = _setting(
         0.0,
-        "Memory that the run may use at its peak; 0 takes what it needs to be fast, at most about half of what is "
-        "free. Tiles that cannot be stacked part by part use scratch files in the output folder where they do not fit. "
-        "The result does not depend on it.",
+        "Memory that the run may use at its peak; 0 uses as much as makes it fast, at most about half of "
+        "what is free. Tiles that cannot be stacked by blocks use scratch files in the output folder if they "
+        "do not fit. The result does not depend on it.",
         group="machine",
         stage="none",
         unit="GB",
@@ -384,20 +396,28 @@ class GridSettings(BaseModel):
         except ValueError:
             good = False
         if not good:
-            raise ValueError("pedestal is auto or a number of ADU, at least 0")
+            raise ValueError(say("pedestal is auto or a number of ADU, at least 0"))
+        return self
+
+    @model_validator(mode="after")
+    def _outputs_are_formats(self) -> GridSettings:
+        unknown = [word for word in self.outputs.replace(" ", "").split(",") if word not in ("", *OUTPUT_FORMATS)]
+        if unknown:
+            formats = ", ".join(OUTPUT_FORMATS)
+            raise ValueError(say("outputs names {name}, which is none of {formats}", name=unknown[0], formats=formats))
         return self
 
     @model_validator(mode="after")
     def _winsor_limits_leave_samples(self) -> GridSettings:
         low, high = self.winsor_limits
         if not (0.0 <= low < 0.5 and 0.0 <= high < 0.5):
-            raise ValueError("winsor_limits are two fractions, each at least 0 and below 0.5")
+            raise ValueError(say("winsor_limits are two fractions, each at least 0 and below 0.5"))
         return self
 
 
 @dataclass(frozen=True)
 class SettingField:
-    """One setting, as the command line and windows need to know it.
+    """A setting, as the command line and the windows need it.
 
     Attributes
     ----------
@@ -441,24 +461,35 @@ class SettingField:
 
     @property
     def expects(self) -> str:
-        """What a valid value is, in words that finish the sentence "must be ..."."""
+        """The valid values, in words that complete the sentence "must be ..."."""
         if self.kind == "choice":
-            return "one of " + ", ".join(self.choices)
-        nouns = {"bool": "true or false", "text": "text", "pair": "two numbers", "int": "a whole number"}
-        unit = f" ({self.unit})" if self.unit else ""
-        noun = nouns.get(self.kind, "a number")
-        return f"{noun}, {self.limits}{unit}" if self.limits else noun + unit
+            return say("one of {names}", names=", ".join(self.choices))
+        noun = _NOUNS.get(self.kind, say("a number"))
+        if self.limits and self.unit:
+            return say("{noun}, {why} ({unit})", noun=noun, why=self.limits, unit=self.unit)
+        if self.limits:
+            return say("{noun}, {why}", noun=noun, why=self.limits)
+        return say("{noun} ({unit})", noun=noun, unit=self.unit) if self.unit else noun
 
     @property
     def limits(self) -> str:
         """The range of a number in words, ``at least 0 and at most 1``; empty where there is none."""
-        bounds = (
-            ("at least", self.at_least),
-            ("above", self.above),
-            ("at most", self.at_most),
-            ("below", self.below),
-        )
-        return " and ".join(f"{words} {limit:g}" for words, limit in bounds if limit is not None)
+        bounds = [
+            say(words, n=limit)
+            for words, limit in (
+                ("at least {n:g}", self.at_least),
+                ("above {n:g}", self.above),
+                ("at most {n:g}", self.at_most),
+                ("below {n:g}", self.below),
+            )
+            if limit is not None
+        ]
+        if len(bounds) == 2:
+            return say("{why} and {why2}", why=bounds[0], why2=bounds[1])
+        return bounds[0] if bounds else ""
+
+
+_NOUNS = {"bool": say("true or false"), "text": say("text"), "pair": say("two numbers"), "int": say("a whole number")}
 
 
 def setting_fields() -> list[SettingField]:
@@ -522,18 +553,31 @@ def load_settings_file(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in (".toml", ".json"):
-        raise SettingsError(f"The settings file {path} must end in .toml or .json.")
+        raise SettingsError(say("The settings file {path} must end in .toml or .json.", path=path))
     try:
         text = path.read_text(encoding="utf-8-sig")
         values = tomllib.loads(text) if suffix == ".toml" else json.loads(text)
     except OSError as error:
-        raise SettingsError(f"The settings file {path} cannot be read: {error.strerror}.") from error
+        raise SettingsError(
+            say("The settings file {path} cannot be read: {why}.", path=path, why=error.strerror)
+        ) from error
     except RecursionError as error:
-        raise SettingsError(f"The settings file {path} is nested too deeply: a setting is a plain value.") from error
+        raise SettingsError(
+            say("The settings file {path} is nested too deeply: a setting is a plain value.", path=path)
+        ) from error
     except ValueError as error:  # of the decoder of UTF-8, TOML or JSON alike
-        raise SettingsError(f"The settings file {path} is not valid {suffix[1:].upper()}: {error}.") from error
+        raise SettingsError(
+            say(
+                "The settings file {path} is not valid {format}: {error}.",
+                path=path,
+                format=suffix[1:].upper(),
+                error=error,
+            )
+        ) from error
     if not isinstance(values, dict):
-        raise SettingsError(f"The settings file {path} must hold an object of keys and values at its top level.")
+        raise SettingsError(
+            say("The settings file {path} must hold an object of keys and values at its top level.", path=path)
+        )
     return FileValues(values, text)
 
 
@@ -545,11 +589,11 @@ class FileValues(dict[str, Any]):
         self._text = text
 
     def place(self, file_name: str, key: str) -> str:
-        """The file, and the line of a key where it can be told."""
+        """Return the file, and the line of a key if it can be found."""
         written = re.compile("\\s*[{,]?\\s*([\"']?)" + re.escape(key) + "\\1\\s*[:=]")
         for number, line in enumerate(self._text.splitlines(), start=1):
             if written.match(line):
-                return f"{file_name}, line {number}"
+                return say("{file}, line {n}", file=file_name, n=number)
         return file_name
 
 
@@ -594,7 +638,7 @@ def build_settings(
             )
             problems.append(_problem(key, item, fields.get(key or ""), key in from_options, where))
         # Each half of a wrong pair has an error of its own; one is enough.
-        raise SettingsError("; ".join(dict.fromkeys(problems)) + ".") from error
+        raise SettingsError(joined(dict.fromkeys(problems), end=".")) from error
 
 
 def _problem(key: str | None, item: Any, field: SettingField | None, is_option: bool, file_name: str) -> str:
@@ -604,14 +648,20 @@ def _problem(key: str | None, item: Any, field: SettingField | None, is_option: 
         known = list(GridSettings.model_fields)
         # Programs and people write the same key with dashes or capitals.
         nearest = difflib.get_close_matches(key[:_SHOWN].lower().replace("-", "_"), known, n=1, cutoff=0.0)[0]
-        return f"{file_name} has the unknown key {key[:_SHOWN]!r} (the nearest valid one is {nearest!r})"
-    label = field.option if is_option else f"{key} in {file_name}"
+        return say(
+            "{file} has the unknown key {key!r} (the nearest valid one is {near!r})",
+            file=file_name,
+            key=key[:_SHOWN],
+            near=nearest,
+        )
     value = item["input"]
-    hint = ""
+    must = field.expects
     if field.kind == "choice" and isinstance(value, str):
         close = difflib.get_close_matches(value[:_SHOWN], field.choices, n=1, cutoff=0.4)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-    return f"{label} is {_shown(value)} but must be {field.expects}{hint}"
+        must = say("{why} (did you mean {near}?)", why=must, near=close[0]) if close else must
+    if is_option:
+        return say("{key} is {value} but must be {why}", key=field.option, value=_shown(value), why=must)
+    return say("{key} in {file} is {value} but must be {why}", key=key, file=file_name, value=_shown(value), why=must)
 
 
 _SHOWN = 60  # characters of a wrong value

@@ -1,4 +1,4 @@
-"""Which pixels hold data."""
+"""Masks of valid pixels."""
 
 from __future__ import annotations
 

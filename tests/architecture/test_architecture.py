@@ -20,6 +20,7 @@ RECIPES = (
     "zemosaic_worker",
     "zemosaic_patch",
     "zemosaic_compare",
+    "zemosaic_export",
 )
 MODULES = sorted(
     [*ROOT.glob("zemosaic_*/**/*.py"), *(ROOT / f"{name}.py" for name in RECIPES if (ROOT / f"{name}.py").exists())]
@@ -53,6 +54,7 @@ DOORS = {
     "threadpoolctl": ["zemosaic_engine/machine/threads.py"],
     "reproject": ["zemosaic_engine/mosaic/coadd.py"],
     "PIL": ["zemosaic_utils.py"],
+    "tifffile": ["zemosaic_export.py"],
     "rich": ["zemosaic_app/*"],
     "jinja2": ["zemosaic_app/report/*"],
     "pydantic": ["zemosaic_engine/settings.py", "zemosaic_engine/simulate/*"],
@@ -63,7 +65,7 @@ DOORS = {
 }
 
 # Libraries that `zemosaic --help` must not wait for.
-HEAVY = ("numpy", "astropy", "scipy", "numba", "reproject", "rich", "PIL", "jinja2")
+HEAVY = ("numpy", "astropy", "scipy", "numba", "reproject", "rich", "PIL", "jinja2", "tifffile")
 
 LONGEST_FUNCTION = 90
 

@@ -155,7 +155,7 @@ def test_a_fault_of_ours_costs_the_sub_is_counted_and_its_place_is_in_the_log(su
         subs,
         tmp_path / "out",
         GridSettings(threads=1),
-        lambda event: lines.append(event.text) if isinstance(event, LogLine) else None,
+        lambda event: lines.append(event.line) if isinstance(event, LogLine) else None,
         CancelToken(),
     )
     with (tmp_path / "out" / "rejected_subs.csv").open(newline="") as file:
@@ -164,7 +164,7 @@ def test_a_fault_of_ours_costs_the_sub_is_counted_and_its_place_is_in_the_log(su
     assert all("the program failed on it (KeyError: 'no such thing'" in row["reason"] for row in rows)
     assert not outcome.is_complete
     assert outcome.report.faults == 3
-    assert any("3 subs were set aside because the program failed on them" in line for line in lines)
+    assert any("3 subs were set aside because of a fault of the program" in line for line in lines)
     log = (tmp_path / "out" / "zemosaic.log").read_text()
     assert log.count("Traceback (most recent call last)") == 1  # of one place: thousands of subs may fail there
     assert "in _breaks" in log

@@ -21,6 +21,7 @@ from zemosaic_engine.events import CancelToken, LogLine
 from zemosaic_engine.geometry import Box
 from zemosaic_engine.kernels import combining, cuda, reference
 from zemosaic_engine.kernels.reference import COMBINE, REJECT, CombineOptions, Dropped
+from zemosaic_engine.kernels.sample_stack import CombinedRows, Drizzled, SampleStack, SkyLevel, Taper
 from zemosaic_engine.machine import backend
 from zemosaic_engine.photometry.calibration import SubCalibration
 from zemosaic_engine.photometry.stars import no_stars
@@ -40,10 +41,10 @@ def gpu(tmp_path_factory):
 
 
 def outputs(shape):
-    return (
-        np.full(shape, 7.0, np.float32), np.full(shape, 7.0, np.float32), np.full(shape, 7, np.uint16),
-        np.full(shape, 7, np.uint16),
-    )  # fmt: skip
+    out = CombinedRows.empty(shape)
+    for array in out:
+        array[:] = 7
+    return out
 
 
 def assert_same(got, expected, exact=True):
@@ -80,7 +81,7 @@ def crops_of_subs(rng, count, shape, drops=False):
     radial = np.tile(np.array([20, 4, 5, 18, 1.7], np.float32), (count, 1))
     radial[::2, 4] = 0.0
     scale = (gain, offset, weight, 30.0 * gain, np.tile(edge, (count, 1, 1)))
-    return flat, start[:-1], boxes, scale, radial, (values, shares, 45.0 * gain) if drops else None
+    return flat, start[:-1], boxes, scale, radial, Drizzled(values, shares, 45.0 * gain) if drops else None
 
 
 @pytest.mark.parametrize("drops", [False, True])
@@ -96,8 +97,8 @@ def test_combination_of_crops_equals_the_cpu_kernel(gpu, count, channels, reject
     for twin, out in ((gpu, got), (combining, expected)):
         for row0, row1 in ((0, 4), (4, shape[0])):
             twin.combine_rows(
-                flat, start, boxes, row0, row1, shape[1], channels, *scale, 6.0, radial, sky, REJECT[reject], 3.5, 3.0,
-                0.05, 0.1, COMBINE[how], *(a[row0:row1] for a in out), dropped,
+                SampleStack(flat, start, boxes, *scale[:4], dropped), Taper(scale[4], 6.0, radial), SkyLevel(sky),
+                CombineOptions(reject, 3.5, 3.0, 0.05, 0.1, how), out.rows(row0, row1), first_row=row0,
             )  # fmt: skip
     assert_same(got, expected)
     assert count < 9 or reject == "none" or got[3].sum() > 10
@@ -118,11 +119,11 @@ def test_combination_of_any_values_equals_the_definition(gpu, data):
     shares = data.draw(arrays(np.float32, samples.shape, elements=st.sampled_from([0.0, 0.5, 2.0]), fill=st.just(1.0)))
     drops = (samples[::-1].copy(), np.where(np.isnan(samples[::-1]), np.float32(0), shares), 2 * sigma)
     drops = drops if data.draw(st.booleans()) else None
-    gpu.combine_rows(
-        samples.ravel(), 2 * np.arange(count), np.tile([0, 1, 0, 2], (count, 1)), 0, 1, 2, 1, one, 0 * one, one, sigma,
-        np.zeros((count, 4, 3), np.float32), 0.0, np.zeros((count, 5), np.float32), sky, REJECT[reject], *kappas, *cuts,
-        COMBINE[how], *got, None if drops is None else (drops[0].ravel(), drops[1].ravel(), drops[2]),
-    )  # fmt: skip
+    drizzled = None if drops is None else Drizzled(drops[0].ravel(), drops[1].ravel(), drops[2])
+    boxes = np.tile([0, 1, 0, 2], (count, 1))
+    stack = SampleStack(samples.ravel(), 2 * np.arange(count), boxes, one, 0 * one, one, sigma, drizzled)
+    taper = Taper(np.zeros((count, 4, 3)), 0.0, np.zeros((count, 5)))
+    gpu.combine_rows(stack, taper, SkyLevel(sky), CombineOptions(reject, *kappas, *cuts, how), got)
     defined = reference.combine(
         samples, one[:, None, None], sigma[:, None, None], sky, CombineOptions(reject, *kappas, *cuts, how),
         None if drops is None else Dropped(drops[0], drops[1], drops[2][:, None, None]),
@@ -258,7 +259,7 @@ def test_a_run_on_the_gpu_makes_the_mosaic_of_the_cpu(tmp_path, monkeypatch, ker
             zemosaic_worker.run_grid(tmp_path / "subs", tmp_path / device, settings, lines.append, CancelToken())
     finally:
         backend.cuda_problem.cache_clear()
-    assert any("combined on the GPU on the host" in event.text for event in lines if isinstance(event, LogLine))
+    assert any("combined on the GPU on the host" in event.line for event in lines if isinstance(event, LogLine))
     assert library.launches > 20
     there, here = (fits.open(tmp_path / device / "mosaic_grid.fits") for device in ("cuda", "cpu"))
     with there, here:
@@ -297,8 +298,8 @@ def combine_all(twin, rng, shape=(40, 30, 3), count=25):
     flat, start, boxes, scale, radial, _ = crops_of_subs(rng, count, shape)
     out = outputs(shape)
     twin.combine_rows(
-        flat, start, boxes, 0, shape[0], shape[1], shape[2], *scale, 6.0, radial, np.full(shape[2], 990, np.float32), 2,
-        3.5, 3.0, 0.05, 0.1, 0, *out,
+        SampleStack(flat, start, boxes, *scale[:4]), Taper(scale[4], 6.0, radial),
+        SkyLevel(np.full(shape[2], 990, np.float32)), CombineOptions("winsorized_sigma_clip", 3.5, 3.0, 0.05, 0.1), out,
     )  # fmt: skip
     return out
 
@@ -339,3 +340,10 @@ def test_resampling_in_bands_is_resampling(tmp_path):
     there = resample(pixels, mapped, gpu=cuda.Gpu(library, pytest.fail))
     assert library.launches > 1
     np.testing.assert_allclose(there, resample(pixels, mapped), rtol=2e-5, atol=0.02)
+
+
+def test_a_map_of_the_sky_is_refused(gpu):
+    flat, start, boxes, scale, radial, _ = crops_of_subs(np.random.default_rng(1), 2, (4, 5, 1))
+    stack, taper = SampleStack(flat, start, boxes, *scale[:4]), Taper(scale[4], 6.0, radial)
+    with pytest.raises(ValueError, match="one sky level for each channel"):
+        gpu.combine_rows(stack, taper, SkyLevel(np.zeros((2, 2, 1)), 16), CombineOptions(), outputs((4, 5, 1)))

@@ -8,12 +8,7 @@ import numpy as np
 import pytest
 
 import zemosaic_stack_core as core
-from zemosaic_engine.geometry import Box
 from zemosaic_engine.machine import backend
-from zemosaic_engine.photometry.sky import cell_medians, sky_noise
-from zemosaic_engine.photometry.stars import no_stars
-from zemosaic_engine.settings import GridSettings
-from zemosaic_engine.stacking.scales import SampleFacts, Scales
 
 DEVICE = xp.Device("device1")
 SHAPE = (40, 56, 3)
@@ -44,38 +39,6 @@ def test_stack_core_gives_the_same_on_a_device_and_stays_there(images, count, we
     np.testing.assert_allclose(backend.to_numpy(there[0]), plain[0], rtol=1e-5)
     assert there[1] == pytest.approx(plain[1])
     np.testing.assert_allclose(backend.to_numpy(there[2]), plain[2], rtol=1e-3)
-
-
-def samples_of(images):
-    """Samples with crops, slanted edges and a radial weight, as a tile has them."""
-    boxes = np.array([[0, 40, 0, 56], [5, 40, 0, 30], [0, 33, 10, 56]], dtype=np.int64)
-    crops = [image[y0:y1, x0:x1] for image, (y0, y1, x0, x1) in zip(images, boxes, strict=False)]
-    start = np.concatenate([[0], np.cumsum([crop.size for crop in crops])])[:-1].astype(np.int64)
-    edges = np.zeros((3, 4, 3), dtype=np.float32)
-    edges[:, 0] = 0.6, 0.8, 2.0
-    edges[:, 1] = -0.6, 0.8, 40.0
-    edges[:, 2:, 2] = 50.0
-    radial = np.zeros((3, 5), dtype=np.float32)
-    radial[1] = 20.0, 20.0, 8.0, 30.0, 2.0
-    samples = core.Samples(np.concatenate([c.ravel() for c in crops]), start, boxes, edges, radial, SHAPE)
-    facts = [
-        SampleFacts(no_stars(3), *cell_medians(c, Box(*map(int, b)), 8), sky_noise(c), np.nan, c.size, 0)
-        for c, b in zip(crops, boxes, strict=True)
-    ]
-    gain = np.array([[1, 1, 1], [1.1, 0.9, 1], [0.8, 1, 1.2]], dtype=np.float32)
-    return samples, facts, Scales(gain, gain * 3, np.zeros_like(gain), 0, 1)
-
-
-def test_a_tile_stacked_on_a_device_comes_back_as_numpy_and_equal(images):
-    samples, facts, scales = samples_of(images)
-    settings = GridSettings(threads=1)
-    plain = core.combine(samples, facts, scales, settings)
-    there = core.combine(samples, facts, scales, settings, device=on_device(np.zeros(1)))
-    for name in ("pixels", "weight", "coverage"):
-        assert isinstance(getattr(there, name), np.ndarray)
-        np.testing.assert_allclose(getattr(there, name), getattr(plain, name), rtol=2e-5)
-    assert there.rejected_pct == pytest.approx(plain.rejected_pct)
-    assert np.isfinite(plain.pixels).any()
 
 
 def test_the_numpy_helpers_refuse_device_arrays(images):

@@ -13,6 +13,7 @@ from zemosaic_engine.canvas.pixel_maps import PixelMap
 from zemosaic_engine.geometry import Box
 from zemosaic_engine.kernels import combining, reference
 from zemosaic_engine.kernels.reference import COMBINE, REJECT, CombineOptions
+from zemosaic_engine.kernels.sample_stack import CombinedRows, Drizzled, SampleStack, SkyLevel, Taper
 from zemosaic_engine.machine.backend import to_device, to_numpy
 from zemosaic_engine.resampling.resample import kernel_stretch, resample
 from zemosaic_engine.subs.demosaic import COLOUR_SHARE, PADDING, bayer_taps, demosaic, pattern_channels
@@ -25,21 +26,16 @@ def combine_with_kernel(
     crops, boxes, shape, gain, offset, weight, sigma, edges, feather, radial, sky, options, dropped=None
 ):
     """Call the compiled kernel on a list of crops."""
-    height, width, channels = shape
     start = np.concatenate([[0], np.cumsum([c.size for c in crops])])[:-1]
-    out = (
-        np.full(shape, 7.0, np.float32),
-        np.full(shape, 7.0, np.float32),
-        np.full(shape, 7, np.uint16),
-        np.full(shape, 7, np.uint16),
-    )
-    for row0, row1 in ((0, height // 2), (height // 2, height)):
-        combining.combine_rows(
-            np.concatenate([c.ravel() for c in crops]), start, boxes, row0, row1, width, channels,
-            gain, offset, weight, sigma, edges, feather, radial, sky, REJECT[options.reject],
-            options.kappa_low, options.kappa_high, options.winsor_low, options.winsor_high,
-            COMBINE[options.combine], *(a[row0:row1] for a in out), dropped,
-        )  # fmt: skip
+    out = CombinedRows.empty(shape)
+    for array in out:
+        array[:] = 7
+    drizzled = None if dropped is None else Drizzled(*dropped)
+    flat = np.concatenate([c.ravel() for c in crops])
+    stack = SampleStack(flat, start, boxes, gain, offset, weight, sigma, drizzled)
+    for first, last in ((0, shape[0] // 2), (shape[0] // 2, shape[0])):
+        rows = out.rows(first, last)
+        combining.combine_rows(stack, Taper(edges, feather, radial), SkyLevel(sky), options, rows, first_row=first)
     return out
 
 
@@ -214,12 +210,15 @@ def test_unknown_methods_are_refused():
         CombineOptions(reject="sigma_klip")
     with pytest.raises(ValueError, match="lanczos4"):
         reference.kernel_weight("lanczos4", np.zeros(3))
-    with pytest.raises(ValueError, match="out_value"):
-        combining.combine_rows(
-            np.ones(4, np.float32), [0], [[0, 2, 0, 2]], 0, 2, 2, 1, *[np.ones((1, 1), np.float32)] * 4,
-            np.zeros((1, 4, 3)), 0.0, np.zeros((1, 5)), np.zeros(1), 0, 3.0, 3.0, 0.0, 0.0, 0,
-            np.zeros((1, 2, 1), np.float32), None, None, None,
-        )  # fmt: skip
+    one = np.ones((1, 1), np.float32)
+    stack = SampleStack(np.ones(4, np.float32), np.zeros(1, np.int64), np.array([[0, 2, 0, 2]]), one, one, one, one)
+    taper, sky = Taper(np.zeros((1, 4, 3)), 0.0, np.zeros((1, 5))), SkyLevel(np.zeros(1))
+    for shape in ((2, 2, 3), (2, 2)):
+        with pytest.raises(ValueError, match=r"must have one shape \(h, w, 1\)"):
+            combining.combine_rows(stack, taper, sky, CombineOptions(), CombinedRows.empty(shape))
+    rows = CombinedRows.empty((2, 2, 1))._replace(coverage=np.zeros((1, 2, 1), np.uint16))
+    with pytest.raises(ValueError, match="must have one shape"):
+        combining.combine_rows(stack, taper, sky, CombineOptions(), rows)
 
 
 def test_settings_become_options():

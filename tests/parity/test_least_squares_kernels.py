@@ -9,14 +9,24 @@ from zemosaic_engine.survey.elimination import Layout, Mates, Prior, Records, _E
 
 @pytest.fixture
 def records():
+    return made_up(0)
+
+
+def made_up(fixed):
+    """Records with entries for so many unknowns of fixed patterns, three a record."""
     rng = np.random.default_rng(3)
     subs, patches, rows = 7, 30, 400
-    layout = Layout(np.arange(subs) % 2, np.arange(subs) % 3, 2, 3)
+    layout = Layout(np.arange(subs) % 2, np.arange(subs) % 3, 2, 3, fixed)
     sub = np.concatenate([np.sort(rng.integers(0, subs, rows // 2)), rng.integers(0, subs, rows // 2)]).astype(np.int32)
     weight = rng.uniform(0, 2, rows).astype(np.float32)
     weight[::17] = 0.0
     local = rng.normal(size=(rows, 12)).astype(np.float32)
-    return Records(layout, sub, local, rng.normal(size=rows), rng.integers(0, patches, rows).astype(np.int32), weight)
+    patch = rng.integers(0, patches, rows).astype(np.int32)
+    entries = (None, None)
+    if fixed:
+        at = np.stack([rng.permutation(fixed)[:3] for _ in range(rows)]) + layout.fixed_start
+        entries = rng.normal(size=(rows, 3)).astype(np.float32), at.astype(np.int32)
+    return Records(layout, sub, local, rng.normal(size=rows), patch, weight, *entries)
 
 
 def design_of(records):
@@ -30,10 +40,15 @@ def design_of(records):
         design[rows, layout.pattern_start + 5 * camera + j] = records.local[:, 4 + j]
     for j in range(3):
         design[rows, layout.session_start + 8 * session + 5 + j] = records.local[:, 9 + j]
+    if records.fixed is not None:
+        for j in range(records.fixed.shape[1]):
+            design[rows, records.fixed_at[:, j]] = records.fixed[:, j]
     return design
 
 
-def test_products_and_sums(records):
+@pytest.mark.parametrize("fixed", [0, 9])
+def test_products_and_sums(fixed):
+    records = made_up(fixed)
     layout, design, total = records.layout, design_of(records), records.total_weight()
     equations = _Equations(records)
     x = np.random.default_rng(4).normal(size=layout.total)
@@ -59,7 +74,9 @@ def test_blocks_of_the_normal_matrix(records):
         )
 
 
-def test_the_whole_normal_matrix(records):
+@pytest.mark.parametrize("fixed", [0, 9])
+def test_the_whole_normal_matrix(fixed):
+    records = made_up(fixed)
     design, weight, total = design_of(records), records.weight.astype(np.float64), records.total_weight()
     member = np.zeros((total.size, weight.size))
     member[records.patch, np.arange(weight.size)] = weight

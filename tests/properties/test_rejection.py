@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from zemosaic_engine.kernels import combining
 from zemosaic_engine.kernels.reference import COMBINE, REJECT, CombineOptions
+from zemosaic_engine.kernels.sample_stack import CombinedRows, SampleStack, SkyLevel, Taper
 
 NOISE, SKY = 30.0, 1000.0
 METHODS = ["kappa_sigma", "winsorized_sigma_clip"]
@@ -18,22 +19,16 @@ def stack(samples, *, weight=None, sigma=None, reject="winsorized_sigma_clip", c
     """Combine samples of shape (N, W) as one row of one channel; value, inverse variance, coverage, rejected."""
     samples = np.ascontiguousarray(samples, dtype=np.float32)
     count, width = samples.shape
-    options = CombineOptions(reject, combine=combine)
     one = np.ones((count, 1), np.float32)
-    out = (
-        np.empty((1, width, 1), np.float32),
-        np.empty((1, width, 1), np.float32),
-        np.empty((1, width, 1), np.uint16),
-        np.empty((1, width, 1), np.uint16),
-    )
-    combining.combine_rows(
-        samples.ravel(), np.arange(count) * width, np.tile([0, 1, 0, width], (count, 1)), 0, 1, width, 1, one, 0 * one,
+    out = CombinedRows.empty((1, width, 1))
+    pieces = SampleStack(
+        samples.ravel(), np.arange(count) * width, np.tile([0, 1, 0, width], (count, 1)), one, 0 * one,
         one if weight is None else np.asarray(weight, np.float32).reshape(count, 1),
         NOISE * one if sigma is None else np.asarray(sigma, np.float32).reshape(count, 1),
-        np.zeros((count, 4, 3)) if edges is None else edges, feather, np.zeros((count, 5)), np.array([SKY]),
-        REJECT[options.reject], options.kappa_low, options.kappa_high, options.winsor_low, options.winsor_high,
-        COMBINE[options.combine], *out,
     )  # fmt: skip
+    taper = Taper(np.zeros((count, 4, 3)) if edges is None else edges, feather, np.zeros((count, 5)))
+    sky = SkyLevel(np.array([SKY], np.float32))
+    combining.combine_rows(pieces, taper, sky, CombineOptions(reject, combine=combine), out)
     return tuple(a[0, :, 0] for a in out)
 
 

@@ -98,7 +98,7 @@ def test_the_flow_speaks_for_itself_and_reports_like_grid_mode(finished):
     outcome, events = finished
     phases = [event.name for event in events if isinstance(event, PhaseStarted)]
     assert phases == ["reading headers", *(name for name, _ in classic_mode._PHASES), "picture"]
-    lines = [event.text for event in events if isinstance(event, LogLine)]
+    lines = [event.line for event in events if isinstance(event, LogLine)]
     assert f"[CLASSIC] {PANELS} tiles in the mosaic, 0 calls of reproject_interp" in lines
     assert any(line.startswith("[CLASSIC] Phase 5: RGB equalisation gains") for line in lines)
     told = json.loads(outcome.report_path.read_text())
@@ -118,7 +118,7 @@ def test_the_same_run_again_takes_the_master_tiles_and_gives_the_same_pixels(fin
     shutil.copytree(outcome.grid.mosaic.parent, output)
     events: list = []
     again = run(RunOrder(subs, output, GridSettings(), "classic"), events.append, CancelToken())
-    lines = [event.text for event in events if isinstance(event, LogLine)]
+    lines = [event.line for event in events if isinstance(event, LogLine)]
     assert f"[CLASSIC] {PANELS} of {PANELS} tiles were stacked by an earlier run" in lines
     assert again.grid.mosaic.read_bytes() == before
     larger = GridSettings(pointing_radius_fov=5.0)
@@ -126,7 +126,7 @@ def test_the_same_run_again_takes_the_master_tiles_and_gives_the_same_pixels(fin
     together = run(RunOrder(subs, output, larger, "classic"), events.append, CancelToken())
     assert together.grid.tiles == 1
     assert not any(
-        "tiles were stacked by an earlier run" in event.text for event in events if isinstance(event, LogLine)
+        "tiles were stacked by an earlier run" in event.line for event in events if isinstance(event, LogLine)
     )
 
 
@@ -206,7 +206,7 @@ def flat_mosaic(level=(900.0, 1000.0, 950.0), noise=5.0, shape=(300, 400)) -> We
 
 
 def reporter(lines) -> Reporter:
-    return Reporter(lambda event: lines.append(event.text) if isinstance(event, LogLine) else None)
+    return Reporter(lambda event: lines.append(event.line) if isinstance(event, LogLine) else None)
 
 
 def test_phase_5_makes_the_mosaic_neutral_and_its_weight_follows():

@@ -98,7 +98,7 @@ def test_before_is_what_the_plain_mean_shows_and_after_what_the_mosaic_does(nebu
 
 def test_the_log_and_the_table_name_the_worst_edge_and_its_place(nebula, tmp_path):
     lines = []
-    tell = Reporter(lambda event: lines.append(event.text) if isinstance(event, LogLine) else None, ())
+    tell = Reporter(lambda event: lines.append(event.line) if isinstance(event, LogLine) else None, ())
     found = measure_evenness(
         a_mosaic(nebula, [30.0, 30.0, 0.0, 0.0]), PLAN, INFOS, [], levels_of([40.0, 40.0, 0.0, 0.0], nebula), SETTINGS
     )
@@ -120,7 +120,7 @@ def test_the_log_and_the_table_name_the_worst_edge_and_its_place(nebula, tmp_pat
 
 def test_a_mosaic_of_one_sub_has_no_edge_inside(nebula):
     lines = []
-    tell = Reporter(lambda event: lines.append(event.text) if isinstance(event, LogLine) else None, ())
+    tell = Reporter(lambda event: lines.append(event.line) if isinstance(event, LogLine) else None, ())
     only = {3: INFOS[3]}
     y, x = np.mgrid[: CANVAS[0], : CANVAS[1]]
     mosaic = a_mosaic(nebula, [0.0] * 4)

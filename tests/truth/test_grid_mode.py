@@ -37,7 +37,7 @@ def run(source, output, cancel=None, tiles_only=False, **settings):
 
 
 def lines(events, level=None):
-    return [event.text for event in events if isinstance(event, LogLine) and level in (None, event.level)]
+    return [event.line for event in events if isinstance(event, LogLine) and level in (None, event.level)]
 
 
 @pytest.fixture(scope="module")
@@ -383,12 +383,12 @@ def test_one_useless_sub_does_not_spoil_the_others(kind, survey, tiny, tmp_path)
     outcome, _ = run(tmp_path / "in", tmp_path / "out")
     named = [error.path.name for error in outcome.rejected]
     assert named == ([] if kind == "thin cloud" else [victim.name])
-    table = Table.read(tmp_path / "out" / "sub_photometry.ecsv")
-    rows = {str(row["file"]): row for row in table}
-    assert len(rows) == (15 if kind == "constant" else 16)
+    names = list(Table.read(tmp_path / "out" / "sub_photometry.ecsv")["file"])
+    assert len(names) == 16 - len(named)
+    if kind != "thin cloud":
+        assert victim.name not in names
     if kind in ("dark", "thick cloud"):
-        assert not rows[victim.name]["used"]
-        assert "stars where the usual sub shows" in rows[victim.name]["reason"]
+        assert "stars where the usual sub shows" in outcome.rejected[0].reason
     found = compare_with_truth(outcome.mosaic, load_truth(survey))
     before = compare_with_truth(tiny[1].mosaic, load_truth(survey))
     assert found.gain == pytest.approx(before.gain, rel=0.12)

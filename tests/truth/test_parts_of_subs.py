@@ -22,7 +22,7 @@ from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
 from zemosaic_engine.stacking.blocks import BlockStacker
 from zemosaic_engine.stacking.place import Placer
-from zemosaic_engine.subs import stack_plan
+from zemosaic_engine.subs import folder
 from zemosaic_engine.subs.frames import load_frame, read_sub_info
 from zemosaic_engine.subs.parts import SubParts
 from zemosaic_engine.survey.sky_map import SkyMap
@@ -79,7 +79,7 @@ def test_a_part_is_the_frame_to_the_last_bit(surveys, tmp_path, sensor, zipped):
 
 
 def stacker(survey, tmp_path, settings, sample_bytes):
-    infos = stack_plan.scan_folder(survey).infos
+    infos = folder.scan_folder(survey).infos
     canvas = plan_canvas(infos, settings.pixel_scale_arcsec, 400.0)
     footprints = [footprint_of(info, canvas) for info in infos]
     parts = SubParts(infos, lambda _: None, tmp_path, {})
@@ -95,7 +95,7 @@ def test_a_stack_depends_neither_on_its_blocks_nor_on_threads(surveys, tmp_path,
     survey, channels = surveys(sensor), 1 if sensor == "mono" else 3
     level = np.linspace(400, 600, 4 * 5 * channels).reshape(4, 5, channels).astype(np.float32)
     sky = SkyMap(level, 70, np.full(channels, 500.0))
-    scale *= stack_plan.scan_folder(survey).infos[0].pixel_scale_arcsec
+    scale *= folder.scan_folder(survey).infos[0].pixel_scale_arcsec
     found = []
     for threads, sample_bytes, cut in ((1, 10**9, False), (2, 300_000, False), (1, 10**7, True)):
         settings = GridSettings(threads=threads, resample_kernel=kernel, pixel_scale_arcsec=scale)
@@ -128,7 +128,7 @@ def some_calibration(channels):
 ])  # fmt: skip
 def test_a_block_holds_what_the_whole_sub_gives_there(surveys, tmp_path, sensor, kernel, scale):
     survey = surveys(sensor)
-    scale *= stack_plan.scan_folder(survey).infos[0].pixel_scale_arcsec
+    scale *= folder.scan_folder(survey).infos[0].pixel_scale_arcsec
     settings = GridSettings(resample_kernel=kernel, pixel_scale_arcsec=scale, drizzle_pixfrac=0.6)
     made, subs, canvas, infos = stacker(survey, tmp_path, settings, 10**9)
     sub, info = subs[2], infos[2]

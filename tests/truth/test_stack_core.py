@@ -176,9 +176,34 @@ def test_only_covered_pixels_count(truth):
     assert red == pytest.approx(1.0, abs=0.01)
 
 
-def test_backgrounds_that_cannot_be_brought_together_are_left(truth, caplog):
+@pytest.mark.parametrize("left", [20.0, 0.0, -5.0])
+def test_star_colours_do_not_depend_on_what_dark_subtraction_left(truth, left):
+    """By factors red stars would be five times too bright; offsets bring the backgrounds together all the same."""
     image = truth.astype(np.float32)
-    image[..., 2] -= 2000.0
+    image += np.array([left - 1000.0, 5 * left - 1000.0, 4 * left - 1000.0], dtype=np.float32)
+    image += np.random.default_rng(2).normal(0.0, 30.0, image.shape).astype(np.float32)
+    before = image.copy()
+    red, green, blue, target = equalize_rgb_medians_inplace(image, np.full(SHAPE[:2], 9, dtype=np.uint16))
+    assert (red, green, blue) == (1.0, 1.0, 1.0)
+    assert np.median(image, axis=(0, 1)) == pytest.approx([target] * 3, abs=2.0)
+    change = image - before
+    assert np.ptp(change, axis=(0, 1)).max() < 1e-2
+    assert target == pytest.approx(4 * left, abs=3.0)
+
+
+def test_a_healthy_level_is_one_above_the_noise_of_a_sub(truth):
+    """A stack of many subs has little noise: what counts is that of one of them."""
+    stacked = (truth * np.array([0.8, 1.0, 1.3]) - 900.0).astype(np.float32)
+    stacked += np.random.default_rng(3).normal(0.0, 3.0, stacked.shape).astype(np.float32)
+    stacked[..., 0] += 150.0
+    one, many = stacked.copy(), stacked.copy()
+    assert equalize_rgb_medians_inplace(one)[0] != 1.0
+    assert equalize_rgb_medians_inplace(many, np.full(SHAPE[:2], 400, dtype=np.uint16))[0] == 1.0
+
+
+def test_backgrounds_that_are_unknown_are_left(truth, caplog):
+    image = truth.astype(np.float32)
+    image[..., 2] = np.nan
     before = image.copy()
     with caplog.at_level(logging.INFO, "ZeMosaicWorker.grid_mode"):
         red, green, blue, target = equalize_rgb_medians_inplace(image)
@@ -188,6 +213,30 @@ def test_backgrounds_that_cannot_be_brought_together_are_left(truth, caplog):
     assert "[GRID] RGB equalisation skipped" in caplog.text
     with pytest.raises(ValueError, match=r"\(H, W, 3\)"):
         equalize_rgb_medians_inplace(np.ones((4, 4), dtype=np.float32))
+
+
+@pytest.mark.parametrize("depth", [1, 25])
+def test_a_sky_within_its_noise_is_made_neutral_by_offsets(depth):
+    """What is left of a pedestal must not multiply the stars; how many exposures were averaged does not matter."""
+    rng = np.random.default_rng(3)
+    levels = np.array([3.0, 18.0, 19.0])
+    image = (levels + rng.normal(0.0, 30.0 / np.sqrt(depth), SHAPE)).astype(np.float32)
+    image[50:60, 50:60] += 5000.0
+    before = image.copy()
+    red, green, blue, target = equalize_rgb_medians_inplace(image, np.full(SHAPE[:2], depth, np.uint16))
+    assert (red, green, blue) == (1.0, 1.0, 1.0)
+    assert target == pytest.approx(18.0, abs=1.0)
+    assert np.median(image, axis=(0, 1)) == pytest.approx([target] * 3, abs=1.0)
+    shift = image - before
+    np.testing.assert_allclose(shift, np.broadcast_to(shift[0, 0], SHAPE), atol=1e-2)
+
+
+def test_a_sky_well_above_its_noise_is_made_neutral_by_factors():
+    rng = np.random.default_rng(3)
+    image = (np.array([100.0, 120.0, 130.0]) + rng.normal(0.0, 30.0, SHAPE)).astype(np.float32)
+    red, _, blue, target = equalize_rgb_medians_inplace(image)
+    assert (red, blue) == (pytest.approx(1.2, rel=0.02), pytest.approx(120.0 / 130.0, rel=0.02))
+    assert target == pytest.approx(120.0, rel=0.02)
 
 
 # --- tile scaling

@@ -222,7 +222,8 @@ def test_many_subs_give_what_few_give(monkeypatch):
         one, other = (np.array([getattr(c, name) for c in s.calibrations]) for s in (whole, many))
         error, other_error = (np.array([getattr(c, f"{name}_error") for c in s.calibrations]) for s in (whole, many))
         away = np.log(one / other) if name == "gain" else one - other
-        assert np.abs(away).max() < 0.3 * error.max()
+        # Few subs tell the gains of structure from those of stars, many do not.
+        assert np.abs(away).max() < 0.4 * error.max()
         assert np.median(other_error / error) == pytest.approx(1.0, abs=0.2)
 
 

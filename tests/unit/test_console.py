@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from zemosaic_app.console import LiveConsole, PlainConsole, duration_text, open_console, printable, time_left_text
-from zemosaic_engine.events import LogLine, PhaseStarted, Progress, SubCount, TileCount, TimeLeft
+from zemosaic_engine.events import LogLine, Metric, PhaseStarted, Progress, SubCount, TileCount, TimeLeft
 
 
 class Terminal(io.StringIO):
@@ -27,9 +27,9 @@ def test_plain_output_is_one_printable_line_a_log_line():
     stream = io.StringIO()
     with PlainConsole(stream) as console:
         console(PhaseStarted("tile stacking", 2, 0.5))
-        console(LogLine("[GRID] an evil\nname\x1b[31m.fit"))
-        console(LogLine("[GRID] careful", "WARN"))
-        console(LogLine("[GRID] detail", "DEBUG"))
+        console(LogLine("an evil\nname\x1b[31m.fit"))
+        console(LogLine("careful", "WARN"))
+        console(LogLine("detail", "DEBUG"))
         console(TileCount(1, 2))
         console(SubCount(1, 2))
     assert stream.getvalue().splitlines() == [
@@ -42,7 +42,7 @@ def test_plain_output_is_one_printable_line_a_log_line():
 def test_debug_lines_are_shown_when_asked_for():
     stream = io.StringIO()
     with PlainConsole(stream, show_debug=True) as console:
-        console(LogLine("[GRID] detail", "DEBUG"))
+        console(LogLine("detail", "DEBUG"))
     assert stream.getvalue() == "DEBUG: [GRID] detail\n"
 
 
@@ -86,10 +86,10 @@ def test_the_live_bar_shows_phase_count_time_left_and_lines_without_markup(monke
         console(PhaseStarted("tile stacking", 2, 0.5))
         console(Progress("tile stacking", 3, 12))
         console(TimeLeft(300.0))
-        console(LogLine("[GRID][METRICS] step", "WARN"))
+        console(Metric("0.1 ADU", "WARN", figure="step"))
         console._bars.refresh()
     text = stream.getvalue()
-    for words in ("tile stacking", "3/12", "about 5 min left", "WARN: [GRID][METRICS] step"):
+    for words in ("tile stacking", "3/12", "about 5 min left", "WARN: [GRID][METRICS] step: 0.1 ADU"):
         assert words in text
     assert text.rstrip("\n").endswith(("\x1b[?25h", "\x1b[2K")), "the cursor is shown again"
 

@@ -256,8 +256,8 @@ def test_header_is_read_without_the_pixels(tmp_path, monkeypatch):
 
     @reader.contextmanager
     def counting(path):
-        with opened(path) as file:
-            yield Counting(file)
+        with opened(path) as (file, state):
+            yield Counting(file), state
 
     monkeypatch.setattr(reader, "_opened", counting)
     read_header(tmp_path / "a.fits")
@@ -314,7 +314,7 @@ def test_unreadable(tmp_path, monkeypatch):
     def refuse(self, *args, **kwargs):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
 
-    monkeypatch.setattr(type(path), "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(SubError, match="it cannot be read: Permission denied"):
         read_header(path)
 

@@ -22,7 +22,7 @@ def test_events_in_the_hosts_grammar():
     calls = []
     tell = HostCallback(lambda *args, **kwargs: calls.append((args, kwargs)), logging.getLogger("host-test"))
     for event in (
-        LogLine("[GRID] text", "WARN"),
+        LogLine("text", "WARN"),
         PhaseStarted("GRID: setup", 1, 0.1),
         Progress("GRID: setup", 2, 5),
         TileCount(1, 4),

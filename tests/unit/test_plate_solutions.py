@@ -1,5 +1,6 @@
 """Hints of headers, solutions as cards, beside a sub and in the journal, and the solving of a run."""
 
+import re
 import shutil
 from dataclasses import replace
 
@@ -9,12 +10,14 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from benchmarks.star_fields import Trouble, picture
+from zemosaic_app.cli import DONE, INCOMPLETE, WRONG_USAGE, main
 from zemosaic_engine.errors import Cancelled
 from zemosaic_engine.events import CancelToken, PhaseStarted, Progress, Reporter
 from zemosaic_engine.fits.headers import HeaderCards
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.solving import session
 from zemosaic_engine.solving.cards import cards_beside, plate_cards, wcs_of
+from zemosaic_engine.solving.copies import write_copy
 from zemosaic_engine.solving.hints import ANY_SCALE, Learnt, angle_deg, pointings, scales_arcsec, searches
 from zemosaic_engine.solving.journal import KeptSolution, SolutionJournal
 from zemosaic_engine.solving.plate import Plate
@@ -282,3 +285,66 @@ def test_solving_stops_when_it_is_cancelled_and_goes_on_where_it_was(night, tmp_
     monkeypatch.setattr(session, "solve", lambda *args: solved.append(args) or whole(*args))
     assert len(solve_night(folder, tmp_path / "j").infos) == 3
     assert sum(len(arguments[0]) > 20 for arguments in solved) == 2
+
+
+# --- solving by itself
+
+
+def digests(folder):
+    return {path: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def test_the_command_lists_what_is_solved_and_changes_nothing(night, tmp_path, capsys):
+    folder, made = night
+    before = digests(folder)
+    assert main(["solve", str(folder)]) == INCOMPLETE
+    said = capsys.readouterr().out
+    found = re.search(r"sub0\.fits +RA +(\S+) Dec +(\S+) ", said)
+    assert (float(found[1]), float(found[2])) == pytest.approx(made.plate.center_deg, abs=2e-4)
+    assert "cloud.fits  not solved: it has no plate solution" in said
+    assert "3 of 4 subs are plate-solved" in said
+    assert digests(folder) == before
+
+
+def test_copies_have_the_solution_and_the_same_pixels(night, tmp_path, capsys):
+    folder, made = night
+    before = digests(folder)
+    assert main(["solve", str(folder), "--write", str(tmp_path / "solved")]) == INCOMPLETE
+    assert digests(folder) == before
+    assert sorted(path.name for path in (tmp_path / "solved").glob("*.fits")) == ["sub0.fits", "sub1.fits", "sub2.fits"]
+    for path in (tmp_path / "solved").glob("*.fits"):
+        sub = read_sub(path)
+        assert sub.center_deg == pytest.approx(made.plate.center_deg, abs=2e-4)
+        np.testing.assert_array_equal(fits.getdata(path), fits.getdata(folder / path.name))
+        assert fits.getheader(path)["FOCALLEN"] == 100
+    assert main(["solve", str(tmp_path / "solved")]) == DONE
+    assert "3 subs have a solution in their header" in capsys.readouterr().out
+
+
+def test_headers_alone_are_read_beside_their_subs(night, tmp_path, capsys):
+    folder, _ = night
+    main(["solve", str(folder), "--write", str(tmp_path / "cards"), "--cards"])
+    assert sorted(path.name for path in (tmp_path / "cards").glob("sub*")) == ["sub0.wcs", "sub1.wcs", "sub2.wcs"]
+    shutil.copy(folder / "sub1.fits", tmp_path / "cards")
+    main(["solve", str(tmp_path / "cards")])
+    assert "1 of 1 subs are plate-solved: 1 read from files beside them" in capsys.readouterr().out
+
+
+def test_copies_of_integers_keep_their_bytes(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 65535, (40, 50)).astype(np.uint16)
+    header = fits.Header({"CTYPE1": "RA---TAN-SIP", "A_ORDER": 2, "CDELT1": 0.5, "BAYERPAT": "GRBG"})
+    fits.PrimaryHDU(pixels, header).writeto(tmp_path / "a.fit")
+    sub = read_sub(tmp_path / "a.fit")
+    write_copy(sub, CARDS, tmp_path / "out" / "a.fit")
+    np.testing.assert_array_equal(fits.getdata(tmp_path / "out" / "a.fit"), pixels)
+    written = fits.getheader(tmp_path / "out" / "a.fit")
+    assert "A_ORDER" not in written
+    assert "CDELT1" not in written
+    assert written["BAYERPAT"] == "GRBG"
+    assert written["CTYPE1"] == "RA---TAN"
+
+
+def test_copies_do_not_go_among_the_originals(night, capsys):
+    folder, _ = night
+    assert main(["solve", str(folder), "--write", str(folder / "copies")]) == WRONG_USAGE
+    assert "must lie outside" in capsys.readouterr().err

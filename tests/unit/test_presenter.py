@@ -23,11 +23,12 @@ from zemosaic_app.presenter.messages import FolderContents, JobEnded, MemoryInUs
 from zemosaic_app.presenter.mosaic_preview import Look, MosaicPreview, sky_text, turned_look
 from zemosaic_app.presenter.presenter import Presenter
 from zemosaic_app.presenter.texts import load_texts
-from zemosaic_app.presenter.view_state import LogFilter, ViewState, parse_metric
+from zemosaic_app.presenter.view_state import LogFilter, ViewState
 from zemosaic_engine.errors import SettingsError, SubError
 from zemosaic_engine.events import (
-    COMPILING,
+    Compiling,
     LogLine,
+    Metric,
     PhaseStarted,
     Progress,
     SubCount,
@@ -35,6 +36,7 @@ from zemosaic_engine.events import (
     TileCount,
     TimeLeft,
 )
+from zemosaic_engine.sentences import say
 from zemosaic_engine.settings import GridSettings, load_settings_file
 
 
@@ -63,7 +65,7 @@ EMPTY = {key: [] for key in ("set_aside", "notes", "canvas_shape", "footprints",
 @pytest.mark.parametrize(
     "message",
     [
-        LogLine("[GRID] a \udcff file, à l'heure\nand a line", "WARN"),
+        LogLine("a \udcff file, à l'heure\nand a line", "WARN"),
         PhaseStarted("GRID: setup", 1, 0.1),
         Progress("GRID: setup", 1, 2),
         TileCount(1, 4),
@@ -200,13 +202,13 @@ def test_a_first_run_tells_why_it_stands_still():
     for event in (PhaseStarted("GRID: tile stacking", 2, 0.6), TileCount(0, 6), TimeLeft(5.0)):
         view.apply(event)
     assert (wording.headline(view, texts), view.time_left(texts)) == ("Tile stacking", "a few seconds left")
-    view.apply(LogLine(f"[GRID] {COMPILING}, up to a minute; the machine code is kept"))
+    view.apply(Compiling())
     view.apply(TileCount(0, 6))
     assert wording.headline(view, texts).startswith("Tile stacking: the engine is compiled for this computer")
     assert view.time_left(texts) == ""
     view.apply(TileCount(1, 6))
     assert (wording.headline(view, texts), view.time_left(texts)) == ("Tile stacking", "a few seconds left")
-    view.apply(LogLine(f"[GRID] {COMPILING}"))
+    view.apply(Compiling())
     view.apply(JobEnded("cancelled"))
     assert "compiled" not in wording.headline(view, texts)
 
@@ -242,26 +244,20 @@ def test_a_crash_is_in_the_log_with_its_cause():
 def test_the_log_is_filtered_and_continued():
     view = ViewState()
     for text, level in (("one", "INFO"), ("detail", "DEBUG"), ("Two", "WARN"), ("two again", "INFO")):
-        view.apply(LogLine(text, level))
+        view.apply(LogLine(text, level, source=""))
     assert [entry.text for entry in view.lines(LogFilter("DEBUG"))] == ["one", "detail", "Two", "two again"]
     assert [entry.text for entry in view.lines(LogFilter("INFO", "TWO"))] == ["Two", "two again"]
     assert [entry.text for entry in view.lines(LogFilter("INFO"), after=3)] == ["two again"]
 
 
-@pytest.mark.parametrize(
-    ("text", "row"),
-    [
-        (
-            "[GRID][METRICS] Seam step (channel R): median 0.015 ADU, 0.001 sigma, worst 0.002 sigma (after scaling)",
-            ("Seam step", "R", "after", "median 0.015 ADU, 0.001 sigma, worst 0.002 sigma"),
-        ),
-        ("[CLASSIC][METRICS] Sky residual: 6 ADU (of 7)", ("Sky residual", "", "", "6 ADU (of 7)")),
-        ("[GRID] Seam step: 1", None),
-    ],
-)
-def test_metrics_lines_are_rows(text, row):
-    found = parse_metric(text)
-    assert row == (None if found is None else (found.figure, found.channel, found.when, found.value))
+def test_metrics_are_rows_and_lines():
+    view, texts = ViewState(), load_texts("fr")
+    step = say("median {adu:.3f} ADU, {sigma:.3f} sigma, worst {worst:.3f} sigma", adu=0.015, sigma=0.001, worst=0.002)
+    view.apply(Metric(step, figure="Seam step", channel="R", when="after"))
+    view.apply(LogLine("Seam step: 1"))
+    assert [metric.text for metric in view.metrics] == [step]
+    assert view.log[0].text == f"[GRID][METRICS] Seam step (channel R): {step} (after scaling)"
+    assert wording.metric_rows(view, texts)[0][3] == "médiane 0.015 ADU, 0.001 sigma ; pire 0.002 sigma"
 
 
 # --- what is in a folder

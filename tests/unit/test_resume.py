@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import threading
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
@@ -17,11 +19,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from benchmarks.planning import made_up_infos
+from zemosaic_engine.canvas.plan import plan_canvas
+from zemosaic_engine.canvas.tile_layout import TileLayout
 from zemosaic_engine.errors import RunError, SettingsError, SubError
+from zemosaic_engine.geometry import Box
+from zemosaic_engine.machine import backend
 from zemosaic_engine.photometry.calibration import SubCalibration
 from zemosaic_engine.resume.checkpoints import Checkpoints
-from zemosaic_engine.resume.dependencies import settings_of
-from zemosaic_engine.resume.fingerprints import engine_fingerprint, fingerprint
+from zemosaic_engine.resume.dependencies import Dependencies, settings_of
+from zemosaic_engine.resume.fingerprints import engine_fingerprint, fingerprint, kit_digests
 from zemosaic_engine.resume.records import DamagedRecord, decode, encode
 from zemosaic_engine.resume.run_folder import STATE_NAME, RunFolder
 from zemosaic_engine.resume.sub_digests import SubDigests
@@ -132,6 +139,45 @@ def test_the_engine_has_one_fingerprint():
     assert there.stdout.strip() == engine_fingerprint()
 
 
+def test_every_file_that_makes_numbers_counts_in_the_fingerprint(tmp_path):
+    kit = tmp_path / "kit"
+    root = Path(__file__).resolve().parents[2]
+    left_out = shutil.ignore_patterns("simulate", "__pycache__", "*.stars")
+    shutil.copytree(root / "zemosaic_engine", kit / "zemosaic_engine", ignore=left_out)
+    for name in ("grid_mode.py", "zemosaic_stack_core.py"):
+        shutil.copy(root / name, kit)
+    (kit / "zemosaic_engine" / "solving" / "tycho2.stars").write_bytes(b"a catalogue")
+    before = kit_digests(kit)
+    for name in ("kernels/pixels.cuh", "solving/tycho2.stars", "kernels/combining.py", "resume/__init__.py"):
+        path = kit / "zemosaic_engine" / name
+        content = path.read_bytes()
+        path.write_bytes(content + b" ")
+        assert kit_digests(kit) != before, name
+        path.write_bytes(content)
+        assert kit_digests(kit) == before
+    for name in ("kernels/__pycache__/combining.nbi", "simulate/scene.py"):
+        path = kit / "zemosaic_engine" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"not of the numbers")
+    assert kit_digests(kit) == before
+
+
+def test_a_tile_depends_on_the_device_that_stacks_it(monkeypatch):
+    """A run that is resumed where a GPU has come or gone stacks anew."""
+    infos = made_up_infos(1, 1)
+    canvas = plan_canvas(infos, 0.0, 100.0)
+    layout = TileLayout("tile", Box(0, 10, 0, 10), Box(0, 10, 0, 10), ())
+
+    def key(device, problem):
+        monkeypatch.setattr(backend, "cuda_problem", lambda: problem)
+        settings = GridSettings(device=device)
+        return Dependencies(infos, settings, canvas, Checkpoints()).tile(layout, [], None, None)
+
+    assert key("auto", "no GPU") == key("cpu", "") == key("cpu", "no GPU")
+    assert key("auto", "") == key("cuda", "")
+    assert key("auto", "") != key("auto", "no GPU")
+
+
 def test_every_setting_belongs_to_one_stage():
     stages = get_args(Stage)
     names = [set(settings_of(GridSettings(), stage)) for stage in stages]
@@ -190,26 +236,31 @@ def test_nothing_is_kept_without_a_folder():
 # --- digests of subs
 
 
+def named(path):
+    """What is known of a sub, as far as its digest needs it."""
+    return SimpleNamespace(path=path, state=None, span=0)
+
+
 def test_the_content_counts(tmp_path):
     sub = tmp_path / "a.fits"
     sub.write_bytes(b"one")
-    digest = SubDigests(tmp_path / "journal").digest(sub)
+    digest = SubDigests(tmp_path / "journal").digest(named(sub))
     stat = sub.stat()
     sub.write_bytes(b"two")  # same size, and the same time of modification
     os.utime(sub, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert SubDigests(tmp_path / "journal").digest(sub) != digest
+    assert SubDigests(tmp_path / "journal").digest(named(sub)) != digest
     sub.write_bytes(b"one")
     os.utime(sub, (1.0, 1.0))
-    assert SubDigests(tmp_path / "journal").digest(sub) == digest
+    assert SubDigests(tmp_path / "journal").digest(named(sub)) == digest
 
 
 def test_an_unchanged_file_is_not_read_again(tmp_path, monkeypatch):
     monkeypatch.setattr("zemosaic_engine.resume.sub_digests._RACY_NS", -1)
     sub = tmp_path / "a.fits"
     sub.write_bytes(b"one")
-    digest = SubDigests(tmp_path / "journal").digest(sub)
-    monkeypatch.setattr("zemosaic_engine.resume.sub_digests.file_digest", lambda path: pytest.fail("read again"))
-    assert SubDigests(tmp_path / "journal").digest(sub) == digest
+    digest = SubDigests(tmp_path / "journal").digest(named(sub))
+    monkeypatch.setattr("zemosaic_engine.resume.sub_digests.file_digest", lambda *_: pytest.fail("read again"))
+    assert SubDigests(tmp_path / "journal").digest(named(sub)) == digest
 
 
 def test_a_cut_or_damaged_journal_costs_its_lines_only(tmp_path):
@@ -219,14 +270,14 @@ def test_a_cut_or_damaged_journal_costs_its_lines_only(tmp_path):
         subs.append(tmp_path / f"{number}.fits")
         subs[-1].write_bytes(bytes([number]))
     digests = SubDigests(journal)
-    wanted = [digests.digest(sub) for sub in subs]
+    wanted = [digests.digest(named(sub)) for sub in subs]
     data = journal.read_bytes()
     for cut in range(0, len(data), 37):
         journal.write_bytes(data[:cut])
         again = SubDigests(journal)
-        assert [again.digest(sub) for sub in subs] == wanted
+        assert [again.digest(named(sub)) for sub in subs] == wanted
     journal.write_bytes(data.replace(b'"size": 1', b'"size": 2', 1) + b"\xff\xfe\x00")
-    assert [SubDigests(journal).digest(sub) for sub in subs] == wanted
+    assert [SubDigests(journal).digest(named(sub)) for sub in subs] == wanted
 
 
 def test_only_the_subs_of_the_last_run_stay_in_the_journal(tmp_path):
@@ -234,10 +285,10 @@ def test_only_the_subs_of_the_last_run_stay_in_the_journal(tmp_path):
     a.write_bytes(b"a")
     b.write_bytes(b"b")
     first = SubDigests(tmp_path / "journal")
-    first.digest(a)
-    first.digest(b)
+    first.digest(named(a))
+    first.digest(named(b))
     second = SubDigests(tmp_path / "journal")
-    second.digest(b)
+    second.digest(named(b))
     second.keep_only_asked()
     text = (tmp_path / "journal").read_text()
     assert "b.fits" in text
@@ -329,7 +380,7 @@ def test_starting_over_forgets_the_state_and_keeps_the_lock(tmp_path):
         store = Checkpoints(folder.state)
         store.put("things", store.key(1), example())
         (tmp_path / "a.fits").write_bytes(b"a")
-        store.subs.digest(tmp_path / "a.fits")
+        store.subs.digest(named(tmp_path / "a.fits"))
         folder.start_over()
         assert [path.name for path in folder.state.iterdir()] == ["lock"]
         with pytest.raises(SettingsError):

@@ -33,7 +33,7 @@ def matched(tiles, settings=TILES):
 
 
 def text_of(events):
-    return "\n".join(f"{e.level} {e.text}" for e in events if isinstance(e, LogLine))
+    return "\n".join(f"{e.level} {e.line}" for e in events if isinstance(e, LogLine))
 
 
 def health(coverage=1.0, noise=5.0, background=100.0, dynamic_range=1000.0):

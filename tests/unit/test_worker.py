@@ -71,7 +71,7 @@ def test_a_run_leaves_log_table_picture_and_report(folders):
     assert not outcome.is_complete
     names = [phase.name for phase in outcome.phases]
     assert (names[0], names[-1]) == ("reading headers", "picture")
-    assert any(isinstance(event, LogLine) and "[GRID] Canvas" in event.text for event in events)
+    assert any(isinstance(event, LogLine) and "[GRID] Canvas" in event.line for event in events)
     report = report_of(folders[1])
     assert (report["schema"], report["outcome"], report["complete"], report["mode"]) == (1, "done", False, "grid")
     assert report["reason"] == ""
@@ -312,7 +312,7 @@ def test_a_second_run_is_turned_away_and_the_first_goes_on(folders):
 
 def test_a_log_line_is_one_line_whatever_a_file_is_called(tmp_path):
     log = RunLog(lambda event: None)
-    log(LogLine("[GRID] Set aside bad\nname\x1b[0m.fits: ünreadable \udcff"))
+    log(LogLine("Set aside bad\nname\x1b[0m.fits: ünreadable \udcff"))
     log.open(tmp_path / "z.log")
     log.close()
     assert len((tmp_path / "z.log").read_bytes().splitlines()) == 1
@@ -330,9 +330,7 @@ def test_lines_of_many_threads_do_not_mix(tmp_path):
 
     log = RunLog(sink)
     log.open(tmp_path / "z.log")
-    threads = [
-        threading.Thread(target=lambda: [log(LogLine("[GRID] " + "x" * 200)) for _ in range(50)]) for _ in range(4)
-    ]
+    threads = [threading.Thread(target=lambda: [log(LogLine("" + "x" * 200)) for _ in range(50)]) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -84,7 +84,7 @@ def palette_of(scheme: str) -> Palette:
 
 
 def system_is_dark() -> bool:
-    """True if the system is set to dark windows; False where it is not or does not tell."""
+    """True if the system uses dark windows; False if it does not, or if that is unknown."""
     if sys.platform == "win32":
         import winreg
 

@@ -1,4 +1,4 @@
-"""How a person arranged a window: it stays when the window is built again, in another language, mode or colours."""
+"""How the user arranged a window; kept when the window is built again in another language, mode or scheme."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .viewport import Viewport
 
 @dataclass
 class Arrangement:
-    """What a window takes from the one that was there before it; how the mosaic looks is `Presenter.look`.
+    """What a window takes over from its predecessor; the look of the mosaic is `Presenter.look`.
 
     Attributes
     ----------

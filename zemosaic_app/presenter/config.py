@@ -1,4 +1,4 @@
-"""What is remembered from one start to the next: presets by name, and how the window was left."""
+"""What is kept between starts: presets by name, and the state of the window."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from urllib.parse import quote, unquote
 
 from zemosaic_engine.errors import SettingsError
 from zemosaic_engine.fits.writer import atomic_path
+from zemosaic_engine.sentences import say
 from zemosaic_engine.settings import build_settings, load_settings_file
 
 _WINDOW_NAME = "window.json"
 
 
 def config_folder() -> Path:
-    """Where the system wants programs to keep what belongs to a user; ``ZEMOSAIC_CONFIG`` names another place."""
+    """Return the system's folder for a user's configuration; ``ZEMOSAIC_CONFIG`` names another one."""
     named = os.environ.get("ZEMOSAIC_CONFIG")
     if named:
         return Path(named)
@@ -47,7 +48,7 @@ class Presets:
         self._folder = folder
 
     def names(self) -> list[str]:
-        """Every preset in the order of the alphabet."""
+        """Names of all presets in alphabetical order."""
         paths = self._folder.glob("*.json") if self._folder.is_dir() else ()
         return sorted((unquote(path.stem) for path in paths if not path.name.startswith(".")), key=str.casefold)
 
@@ -55,7 +56,7 @@ class Presets:
         """The file of a preset; any name makes a file name that every system takes."""
         safe = quote(name.strip(), safe=" -_()").replace(".", "%2E")
         if not safe or len(safe) > 200:
-            raise SettingsError("A preset needs a name of 1 to 60 letters.")
+            raise SettingsError(say("A preset needs a name of 1 to 60 letters."))
         return self._folder / f"{safe}.json"
 
     def save(self, name: str, values: Mapping[str, Any]) -> None:
@@ -75,7 +76,7 @@ class Presets:
 
 
 class Remembered:
-    """How the window was left: folders, mode, language, geometry. Damage costs the memory and nothing else."""
+    """Folders, mode, language and geometry of the last window; a damaged file is ignored."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / _WINDOW_NAME

@@ -1,4 +1,4 @@
-"""The engine of a window: a process of its own, started for one job, heard without waiting."""
+"""The engine of a window: a separate process for each job, polled without blocking."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import zemosaic_app
+from zemosaic_engine.sentences import say
 
 from .messages import JobEnded, Message, decode
 
@@ -25,7 +26,7 @@ _MOST_AT_ONCE = 2000
 
 
 class Engine:
-    """One job in a process of its own.
+    """A job that runs in a separate process.
 
     The window's process never computes: whatever the engine does to memory, locks or the interpreter, the window goes
     on drawing, and the death of the engine is an event among others.
@@ -64,7 +65,7 @@ class Engine:
         return self._reader.is_alive() or not self._messages.empty()
 
     def take(self) -> list[Message]:
-        """What the engine said since the last call, in its order; never waits."""
+        """Return the messages of the engine since the last call, in order; never blocks."""
         taken: list[Message] = []
         with contextlib.suppress(queue.Empty):
             while len(taken) < _MOST_AT_ONCE:
@@ -84,7 +85,7 @@ class Engine:
         self._send("cancel")
 
     def close(self) -> None:
-        """End the process, kindly first; returns when it is gone."""
+        """End the process, first by asking it; return when it has ended."""
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
             self._process.stdin.close()
@@ -131,10 +132,10 @@ def _environment() -> dict[str, str]:
 
 
 def _cause(code: int, lines: list[str]) -> str:
-    """Why a process ended, as far as the system and its last words tell."""
+    """Return why a process ended, from its exit code and its last output."""
     if code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
-        hint = "; the system does that when memory runs out" if name == "SIGKILL" else ""
-        return f"The engine's process was ended by {name}{hint}."
-    said = lines[-1] if lines else "it said nothing"
-    return f"The engine's process ended with code {code}: {said}"
+        hint = say("; the system does that when memory runs out") if name == "SIGKILL" else ""
+        return say("The engine's process was ended by {name}{why}.", name=name, why=hint)
+    said = lines[-1] if lines else say("it said nothing")
+    return say("The engine's process ended with code {code}: {why}", code=code, why=said)

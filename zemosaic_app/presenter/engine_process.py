@@ -20,6 +20,7 @@ from typing import Any
 
 from zemosaic_engine.errors import Cancelled, SettingsError, ZeMosaicError
 from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, SubCount
+from zemosaic_engine.sentences import say
 from zemosaic_engine.settings import build_settings
 
 from .messages import JobEnded, MemoryInUse, Message, encode
@@ -36,7 +37,7 @@ class _Pipe:
         os.dup2(2, 1)
 
     def tell(self, message: Message) -> None:
-        """Send one message; a window that is gone hears nothing, and the end of standard input tells so."""
+        """Send one message; if the window is gone, nothing is sent, and the end of standard input says so."""
         line = encode(message)
         with self._lock:
             try:
@@ -102,7 +103,7 @@ def _quiet_libraries(tell: Callable[[Message], None]) -> None:
     import astropy  # noqa: F401  (its logger takes over showwarning when it is imported)
 
     def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any) -> None:
-        tell(LogLine(f"{Path(filename).name}:{lineno}: {category.__name__}: {message}", "DEBUG"))
+        tell(LogLine(f"{Path(filename).name}:{lineno}: {category.__name__}: {message}", "DEBUG", source=""))
 
     warnings.showwarning = show
 
@@ -118,10 +119,10 @@ def _carry_out(order: dict[str, Any], tell: Callable[[Message], None], cancel: C
     except ZeMosaicError as error:
         return JobEnded("failed", str(error))
     except MemoryError:
-        return JobEnded("failed", "Not enough memory; lower memory_gb or threads.")
+        return JobEnded("failed", say("Not enough memory; lower memory_gb or threads."))
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        return JobEnded("failed", f"A file cannot be used: {error.strerror or error}{where}.")
+        return JobEnded("failed", say("A file cannot be used: {why}{path}.", why=error.strerror or error, path=where))
 
 
 def _run(order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelToken) -> JobEnded:

@@ -1,4 +1,4 @@
-"""What an input folder holds: subs, filters, sessions, footprints and the tiles that a run would make."""
+"""The contents of an input folder: subs, filters, sessions, footprints, and the tiles that a run would make."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from zemosaic_engine.canvas.tile_layout import TileLayout, grid_tiles
 from zemosaic_engine.errors import RunError, SettingsError, ZeMosaicError
 from zemosaic_engine.names import shown_name
 from zemosaic_engine.run.request import no_usable_sub
+from zemosaic_engine.sentences import say
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.subs import stack_plan
 from zemosaic_engine.subs.finding import Search, find_subs, nothing_found
@@ -53,7 +54,7 @@ def look_into(
         The folder is not there, or its plan cannot be read.
     """
     if not folder.is_dir():
-        raise SettingsError(f"The input folder {folder} does not exist.")
+        raise SettingsError(say("The input folder {folder} does not exist.", folder=folder))
     search = Search(settings.recursive, settings.saturation_adu)
     found = find_subs(folder, search, on_file)
     if not found.infos and not found.unsolved and not found.rejected:
@@ -88,7 +89,7 @@ def look_into(
 
 
 def _beside(found: FoundSubs) -> dict[str, int]:
-    """How many files there are of each role but lights."""
+    """Return the number of files of each role except lights."""
     return {str(role): count for role, count in found.count_by_role().items()}
 
 
@@ -104,7 +105,7 @@ def _counted(names: object) -> dict[str, int]:
 def _with_plan(contents: FolderContents, infos: Sequence[SubInfo], settings: GridSettings, mode: str) -> FolderContents:
     kept, odd = split_by_agreement(infos, settings.max_gap_fov)
     if not kept:
-        raise RunError("No usable sub: their headers contradict each other.")
+        raise RunError(say("No usable sub: their headers contradict each other."))
     canvas = plan_canvas(kept, settings.pixel_scale_arcsec, settings.max_canvas_mpx)
     return replace(
         contents,

@@ -104,7 +104,7 @@ def shown(value: Any) -> str:
 
 
 class Form:
-    """What was entered so far, checked as it is entered.
+    """The values entered so far, checked as they are entered.
 
     Attributes
     ----------
@@ -127,7 +127,7 @@ class Form:
             self.enter(name, entered)
 
     def text(self, name: str) -> str:
-        """What stands in the field of a setting: what was entered, also if it cannot be used."""
+        """Return the text in the field of a setting, even if it is not valid."""
         return str(self._wrong.get(name, shown(self._values[name])))
 
     def value(self, name: str) -> Any:

@@ -1,14 +1,15 @@
-"""What goes through the pipe between a window and the process of its engine: one JSON object a line."""
+"""The messages between a window and the process of its engine: one JSON object per line."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args
 
 from zemosaic_engine.errors import SubError
-from zemosaic_engine.events import Event, LogLine, PhaseStarted, Progress, SubCount, SubSetAside, TileCount, TimeLeft
+from zemosaic_engine.events import Event, SubSetAside
+from zemosaic_engine.sentences import from_facts, to_facts
 
 Ending = Literal["done", "incomplete", "refused", "failed", "cancelled", "crashed"]
 
@@ -95,26 +96,39 @@ class FolderContents:
 
 Message = Event | MemoryInUse | JobEnded | FolderContents
 
-_KINDS: dict[str, type] = {
-    kind.__name__: kind
-    for kind in (LogLine, PhaseStarted, Progress, TileCount, SubCount, TimeLeft, MemoryInUse, JobEnded, FolderContents)
-}
+_KINDS: dict[str, type] = {kind.__name__: kind for kind in (*get_args(Event), MemoryInUse, JobEnded, FolderContents)}
 
 
 def encode(message: Message) -> bytes:
-    """One line; file names that are no text survive, as JSON escapes them."""
+    """Return a message as one line of JSON; sentences keep their fields, odd file names are escaped."""
     if isinstance(message, SubSetAside):
-        facts: dict[str, Any] = {"path": str(message.error.path), "reason": message.error.reason}
+        facts: dict[str, Any] = {"path": str(message.error.path), "reason": to_facts(message.error.reason)}
     else:
-        facts = asdict(message)
+        facts = {item.name: _plain(getattr(message, item.name)) for item in fields(message)}
     return json.dumps({"kind": type(message).__name__, **facts}).encode("ascii") + b"\n"
 
 
 def decode(line: bytes) -> Message:
-    """What `encode` made a line of."""
+    """Return the message that `encode` made a line of."""
     facts = json.loads(line)
     kind = facts.pop("kind")
     if kind == "SubSetAside":
-        return SubSetAside(SubError(facts["path"], facts["reason"]))
-    message: Message = _KINDS[kind](**facts)
+        return SubSetAside(SubError(facts["path"], from_facts(facts["reason"])))
+    message: Message = _KINDS[kind](**{name: _sentences_in(value) for name, value in facts.items()})
     return message
+
+
+def _plain(value: Any) -> Any:
+    """A value of an event as plain JSON."""
+    if isinstance(value, str):
+        return to_facts(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _sentences_in(value: Any) -> Any:
+    """The same value with its sentences."""
+    if isinstance(value, Mapping):
+        return from_facts(value) if value.keys() == {"code", "fields"} else value
+    return [_sentences_in(item) for item in value] if isinstance(value, list) else value

@@ -23,7 +23,7 @@ _MOST_PIXELS = 12_000_000
 
 @dataclass(frozen=True)
 class Part:
-    """What is in view of the picture of a mosaic.
+    """The part of the picture of a mosaic that is in view.
 
     Attributes
     ----------

@@ -50,7 +50,7 @@ def turned_look(layer: Layer, turned: Mapping[str, float]) -> Look:
 
 @dataclass(frozen=True)
 class Spot:
-    """What lies under the cursor: means over `block` x `block` pixels of the mosaic; NaN where nothing is."""
+    """The values under the cursor: means over `block` x `block` pixels of the mosaic; NaN without data."""
 
     x: int
     y: int
@@ -203,7 +203,7 @@ class MosaicPreview:
         return self._painter[1]
 
     def spot(self, column: float, row: float) -> Spot | None:
-        """What a place of the pictures (from their upper left corner) shows; None outside."""
+        """Return the values at a position in the picture, counted from its upper left corner; None outside."""
         width, height = self.size
         x, y = int(column), height - 1 - int(row)
         if not (0 <= column < width and 0 <= row < height):

@@ -38,7 +38,7 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class Changed:
-    """What a window has to draw again after `Presenter.poll`."""
+    """What a window must redraw after `Presenter.poll`."""
 
     state: bool = False
     preview: bool = False
@@ -121,7 +121,7 @@ class Presenter:
         return folder.parent / f"{folder.name}_mosaic"
 
     def choose_output(self, folder: Path, *, to_summary: bool = False) -> None:
-        """Take an output folder, and show the run that ended there, if there was one and none is at work now.
+        """Use an output folder, and show the finished run in it, unless a run is in progress.
 
         Parameters
         ----------
@@ -170,12 +170,12 @@ class Presenter:
 
     @property
     def is_running(self) -> bool:
-        """True while a run is at work, also a paused or stopping one."""
+        """True while a run is in progress, paused or stopping."""
         return self.view.doing in ("running", "paused", "stopping")
 
     @property
     def engine_pid(self) -> int | None:
-        """Number of the engine's process; None while none is at work."""
+        """Process id of the engine; None while there is none."""
         return self._engine.pid if self._engine is not None else None
 
     @property
@@ -228,7 +228,7 @@ class Presenter:
             self.view.resume()
 
     def pause_or_resume(self) -> None:
-        """What the one button for both does."""
+        """Pause the run, or resume it if it is paused."""
         if self.view.doing == "paused":
             self.resume()
         else:
@@ -242,16 +242,16 @@ class Presenter:
 
     @property
     def headline(self) -> str:
-        """What is going on; unless a run is at work, first of all what is entered and keeps one from starting."""
+        """Return the state in one line; without a run, first the reason why none can start."""
         wrong = next(iter(self.form.problems.values()), "") if not self.is_running else ""
         return wrong or wording.headline(self.view, self.texts)
 
     def report(self) -> Mapping[str, Any]:
-        """``run_report.json`` of the run that is shown; empty while it is at work, and if there is none."""
+        """Return the ``run_report.json`` of the run shown; empty while it runs, and if there is none."""
         return self._report
 
     def result(self, what: str) -> Path | None:
-        """Where the ``mosaic``, the ``picture``, the ``folder`` or the ``report`` is; None if it is not there."""
+        """Return the path of the ``mosaic``, ``picture``, ``folder`` or ``report``; None if it does not exist."""
         return summary.result_path(self._shown, self._report, what) if self._shown is not None else None
 
     # --- what goes on
@@ -279,7 +279,7 @@ class Presenter:
         return Changed(has_news, has_picture, ended, has_contents, self._render_detail(), recalled is not None)
 
     def close(self) -> None:
-        """End what is at work, remembering the folders; waits for the engine to be gone."""
+        """End the running job and remember the folders; waits until the engine has ended."""
         for engine in [*self._leaving, *([self._engine] if self._engine is not None else [])]:
             engine.cancel()
             engine.close()
@@ -296,7 +296,7 @@ class Presenter:
         self._engine = Engine({"job": "look", "input": str(self.input), "settings": settings, "mode": self.mode})
 
     def _leave_engine(self) -> None:
-        """What is looking now need not end; it is asked to, and nobody waits."""
+        """Ask the process that reads a folder to end, without waiting."""
         if self._engine is not None:
             self._engine.cancel()
             self._leaving.append(self._engine)
@@ -311,7 +311,7 @@ class Presenter:
         self._leaving = [engine for engine in self._leaving if engine not in gone]
 
     def _take_recalled(self) -> _Recall | None:
-        """Show the earlier run that was looked for, if there is one and it has been read by now."""
+        """Show the earlier run, if there is one and it has been read."""
         recall = self._recalling
         if recall is None or not recall.reading.done():
             return None
@@ -325,13 +325,13 @@ class Presenter:
         return recall
 
     def _note_recalling(self) -> bool:
-        """Tell the view whether an earlier run is being read; True if that is new."""
+        """Set whether an earlier run is being read; True if that changed."""
         before, is_read = self.view.is_recalling, self.view.earlier is not None and self._reading is not None
         self.view.is_recalling = self._recalling is not None or is_read
         return self.view.is_recalling != before
 
     def _read_preview(self, ended: bool) -> None:
-        """Have new tiles read beside the window, one reading at a time; the mosaic when it is there."""
+        """Read new tiles, or the mosaic once it exists, on a thread."""
         preview = self.preview
         if self._reading is not None and self._reading.done():
             problem = self._reading.result()
@@ -365,14 +365,14 @@ class Presenter:
         return self._finer.result
 
     def _render(self) -> bool:
-        """Have the picture made beside the window; True if there is another one."""
+        """Make the picture on a thread; True if there is a new one."""
         is_new, preview = self._whole.take(), self.preview
         if preview is not None and not preview.is_empty:
             self._whole.keep((preview.version, self.look), partial(preview.picture, self.look))
         return is_new
 
     def _render_detail(self) -> bool:
-        """Have what is in view made finer beside the window; True if that is another picture now, or gone."""
+        """Render what is in view in more detail on a thread; True if the picture changed."""
         before, preview = self.detail, self.preview
         self._finer.take()
         if preview is not None and self.part is not None and self.picture is not None:
@@ -398,7 +398,7 @@ class _Recall:
 
 
 class _Kept(Generic[_Result]):
-    """Something that is made beside the window, anew whenever what it depends on has changed, one making at a time."""
+    """A result that is computed on a thread, and again whenever its inputs change, one computation at a time."""
 
     def __init__(self, readers: ThreadPoolExecutor) -> None:
         self.result: _Result | None = None
@@ -419,7 +419,7 @@ class _Kept(Generic[_Result]):
         return True
 
     def keep(self, made_of: object, make: Callable[[], _Result | None]) -> None:
-        """Have it made of this, unless it was or another making is under way."""
+        """Compute the result from these inputs, unless that was done or is in progress."""
         if self._making is None and made_of != self._made_of:
             self._made_of = made_of
             self._making = self._readers.submit(make)

@@ -1,38 +1,14 @@
-"""What the engine says in English, in the language of a window.
+"""Sentences of the engine in the language of a window.
 
-The engine knows no languages: its errors, the reasons of files that were set aside and the values of its metrics are
-English sentences with names and numbers in them. A file of translations has each of them as it stands in the source,
-with a field for each thing that is filled in; a sentence is recognised by the words between its fields.
+The engine makes its messages with `zemosaic_engine.sentences.say`. A file of translations has each of them by its
+code, with the same fields in braces; what was filled in is translated in its turn if it is a sentence.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import lru_cache
 
-_FIELD = re.compile(r"\{(\w+)\}")
-# Fields that hold words of the engine, which are translated in their turn; all others hold names and numbers.
-_OF_WORDS = re.compile(r"(why|size)\d*")
-_MOST_KEPT = 4096
-
-
-@dataclass(frozen=True)
-class _Template:
-    """An English sentence with fields, and its translation with the same fields."""
-
-    begins: str
-    pattern: re.Pattern[str]
-    words: int
-    translation: str
-
-
-def _template(english: str, translation: str) -> _Template:
-    pieces = _FIELD.split(english)  # words, field, words, field ..., words
-    pattern = "".join(f"(?P<{piece}>.*?)" if number % 2 else re.escape(piece) for number, piece in enumerate(pieces))
-    words = sum(len(piece) for piece in pieces[::2])
-    return _Template(pieces[0], re.compile(pattern, re.DOTALL), words, translation)
+from zemosaic_engine.sentences import Sentence
 
 
 class Sentences:
@@ -41,37 +17,25 @@ class Sentences:
     Parameters
     ----------
     translations : mapping of str to str
-        English sentences with fields in braces, and their translations; empty for English.
+        Translations by code, with the same fields in braces; empty for English.
     """
 
     def __init__(self, translations: Mapping[str, str]) -> None:
-        # Of two that fit, the one with more words says more.
-        found = [_template(english, translation) for english, translation in translations.items()]
-        self._templates = sorted(found, key=lambda template: -template.words)
-        self._kept = lru_cache(_MOST_KEPT)(self._translated)
+        self._translations = translations
 
     def __call__(self, text: str) -> str:
-        """A sentence of the engine translated; any other text as it is."""
-        return self._kept(text)
+        """Return a sentence of the engine translated; any other text, and one that nobody translated, as it is."""
+        if not isinstance(text, Sentence):
+            return self._translations.get(text, text)
+        shown = text.shown()
+        values = {name: self._field(text.fields[name], in_english) for name, in_english in shown.items()}
+        pattern = self._translations.get(text.code)
+        if pattern is None:  # several sentences in one are each translated; the language sets what stands between them
+            pattern = text.code.replace("}; {", f"}}{self._translations.get('; ', '; ')}{{")
+        return pattern.format(**values)
 
-    def _translated(self, text: str) -> str:
-        inside = text.removesuffix(".")
-        parts = inside.split("; ")
-        is_one = self._matched(text) if len(parts) == 1 else None
-        if is_one is not None:
-            return is_one
-        each = [self._matched(part) for part in parts]
-        if None not in each:  # several sentences in one, or one that the engine closed with a full stop
-            return " ; ".join(filter(None, each)) + text[len(inside) :]
-        return self._matched(text) or text  # one sentence with a semicolon
-
-    def _matched(self, text: str) -> str | None:
-        """The translation of one sentence; None if there is none."""
-        for template in self._templates:
-            if text.startswith(template.begins) and (found := template.pattern.fullmatch(text)):
-                values = {
-                    name: self(value) if _OF_WORDS.fullmatch(name) else value
-                    for name, value in found.groupdict().items()
-                }
-                return template.translation.format(**values)
-        return None
+    def _field(self, value: object, in_english: str) -> str:
+        """Return the value of a field, translated if it is a sentence or a message of the operating system."""
+        if isinstance(value, Sentence) and str(value) == in_english:
+            return self(value)
+        return self._translations.get(in_english, in_english)

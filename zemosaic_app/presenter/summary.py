@@ -1,4 +1,4 @@
-"""What came of a run, from its ``run_report.json``, and what may be opened."""
+"""The result of a run, from its ``run_report.json``, and the files that can be opened."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from zemosaic_app.report import PAGE_NAME
 from zemosaic_engine.errors import SettingsError
 from zemosaic_engine.resume.run_folder import STATE_NAME
 from zemosaic_engine.run.report import REPORT_NAME
+from zemosaic_engine.sentences import say
 
 from .texts import Texts
 
@@ -44,7 +45,7 @@ def read_report(output: Path) -> dict[str, Any]:
 
 
 def result_path(output: Path, report: Mapping[str, Any], what: str) -> Path | None:
-    """Where the ``mosaic``, the ``picture``, the ``folder`` or the ``report`` of a run is; None if it is not there.
+    """Return the path of the ``mosaic``, ``picture``, ``folder`` or ``report`` of a run; None if it does not exist.
 
     A folder may have been moved since: its files are found where it is now.
     """
@@ -59,7 +60,7 @@ def result_path(output: Path, report: Mapping[str, Any], what: str) -> Path | No
 
 
 def can_go_on(output: Path) -> bool:
-    """True if an earlier run with this output did not come to its end and left work that the next one uses."""
+    """True if an earlier run with this output did not finish and left results that can be reused."""
     return (output / STATE_NAME).is_dir() and read_report(output).get("outcome") in ("running", "failed", "cancelled")
 
 
@@ -102,7 +103,7 @@ def worst_edge(report: Mapping[str, Any], texts: Texts) -> str:
 
 
 def _step_text(value: float | None) -> str:
-    """The size of a step with two or three digits; one that nobody could see, exactly 0 or not, as less than that."""
+    """Return the size of a step with two or three digits; an invisible one as "less than"."""
     if value is None:
         return "-"
     if value < _LEAST_STEP:
@@ -118,7 +119,7 @@ def was_scaled(report: Mapping[str, Any]) -> bool:
 
 
 def seams_title(report: Mapping[str, Any], texts: Texts) -> str:
-    """What stands over the table of seams."""
+    """Return the title of the table of seams."""
     title = texts("summary.seams")
     return title if was_scaled(report) else f"{title}. {texts('summary.unscaled')}"
 
@@ -142,7 +143,7 @@ def facts(report: Mapping[str, Any], texts: Texts) -> list[tuple[str, str]]:
 def open_with_system(path: Path) -> None:
     """Open a file or a folder with the program that the system has for it."""
     if not path.exists():
-        raise SettingsError(f"{path} is not there.")
+        raise SettingsError(say("{path} is not there.", path=path))
     if sys.platform == "win32":
         os.startfile(path)
         return
@@ -150,4 +151,6 @@ def open_with_system(path: Path) -> None:
     try:
         subprocess.Popen([command, str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     except OSError as error:
-        raise SettingsError(f"{path} cannot be opened: {command} is not there.") from error
+        raise SettingsError(
+            say("{path} cannot be opened: {command} is not there.", path=path, command=command)
+        ) from error

@@ -55,7 +55,7 @@ class Texts:
         return self.listed_text(self(key), items)
 
     def listed_text(self, name: str, value: str) -> str:
-        """The same for a name that is a text already."""
+        """As `listed`, for a name that is already translated."""
         return self("form.pair", name=name, value=value)
 
     def help_of(self, field: SettingField) -> str:
@@ -76,7 +76,7 @@ def _group(name: str, entries: Mapping[str, str]) -> dict[str, str]:
 
 
 def read_entries(language: str) -> dict[str, str]:
-    """Every text of a language by its key; in English the engine speaks for itself."""
+    """Return every text of a language by its key; English needs no translations of the engine's sentences."""
     folder, found = resources.files(__package__) / "texts", {}
     for name in (language, f"{language}-engine") if language != "en" else (language,):
         groups = tomllib.loads((folder / f"{name}.toml").read_text(encoding="utf-8"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -11,9 +10,10 @@ from typing import Literal
 
 from zemosaic_app.durations import FEW_S
 from zemosaic_engine.events import (
-    COMPILING,
+    Compiling,
     Level,
     LogLine,
+    Metric,
     PhaseStarted,
     Progress,
     SubCount,
@@ -30,10 +30,6 @@ Doing = Literal["nothing", "looking", "running", "paused", "stopping"]
 
 LEVELS: tuple[Level, ...] = ("DEBUG", "INFO", "SUCCESS", "WARN", "ERROR")
 MOST_LINES = 20_000
-_METRIC = re.compile(
-    r"\[\w+\]\[METRICS\] (?P<figure>[^:(]+?)(?: \(channel (?P<channel>\w+)\))?: (?P<value>.*?)"
-    r"(?: \((?P<when>before|after) scaling\))?$"
-)
 
 
 @dataclass(frozen=True)
@@ -46,18 +42,8 @@ class LogEntry:
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A ``[METRICS]`` line as a row of a table; `channel` and `when` are empty where it has none."""
-
-    figure: str
-    channel: str
-    when: str
-    value: str
-
-
-@dataclass(frozen=True)
 class LogFilter:
-    """Which lines of the log are shown: from a level on, and with a text in them, capitals or not."""
+    """Selects the lines of the log from a level on that contain a text, ignoring case."""
 
     level: Level = "INFO"
     search: str = ""
@@ -66,12 +52,6 @@ class LogFilter:
         """True if the line is shown."""
         high_enough = LEVELS.index(entry.level) >= LEVELS.index(self.level)
         return high_enough and self.search.casefold() in entry.text.casefold()
-
-
-def parse_metric(text: str) -> Metric | None:
-    """The row of a ``[METRICS]`` line; None for every other line."""
-    found = _METRIC.match(text)
-    return Metric(found["figure"], found["channel"] or "", found["when"] or "", found["value"]) if found else None
 
 
 def printable(text: str) -> str:
@@ -131,7 +111,7 @@ class ViewState:
     _left_when_paused: float | None = None
 
     def begin(self, doing: Doing) -> None:
-        """A job begins; a run forgets what the one before it told."""
+        """Begin a job; a run clears what the previous one reported."""
         if doing == "running":
             self.forget_run()
             self.subs, self.memory_bytes = (0, 0), 0
@@ -146,15 +126,19 @@ class ViewState:
         """Show a run that came to its end before."""
         self.forget_run()
         self.earlier, self.ending = earlier, earlier.ending
-        for line in earlier.log:
-            self.say(line.text, line.level)
+        for level, text in earlier.log:
+            self.say(text, level)
+        self.metrics = list(earlier.metrics)
 
     def apply(self, message: Message) -> None:
         """Take note of one message."""
         match message:
-            case LogLine(text, level):
-                self.say(text, level)
-                self.is_compiling = self.is_compiling or COMPILING in text
+            case LogLine():
+                self.say(message.line, message.level)
+                if isinstance(message, Metric):
+                    self.metrics.append(message)
+            case Compiling():
+                self.is_compiling = True
             case PhaseStarted(name, number, weight):
                 self.phase, self.phase_number, self.steps = name, number, (0, 0)
                 self._shares[name] = weight
@@ -180,10 +164,7 @@ class ViewState:
                 self._end(message)
 
     def say(self, text: str, level: Level = "INFO") -> None:
-        """One more line in the log."""
-        metric = parse_metric(text)
-        if metric is not None:
-            self.metrics.append(metric)
+        """Add a line to the log."""
         self._lines += 1
         self.log.append(LogEntry(self._lines, level, printable(text)))
 
@@ -208,7 +189,7 @@ class ViewState:
         return reversed(newer)
 
     def time_left(self, texts: Texts) -> str:
-        """The time left for people; empty while nobody can know it."""
+        """Return the time left in words; empty while it is unknown."""
         if self.doing == "paused":
             return texts("run.is_paused")
         if self.doing == "stopping":
@@ -244,7 +225,7 @@ class ViewState:
 
 
 class LogTail:
-    """What a pane of the log has not shown yet."""
+    """The lines of the log that a pane has not shown yet."""
 
     def __init__(self) -> None:
         self._last = self._run = 0

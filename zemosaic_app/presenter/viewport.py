@@ -90,7 +90,7 @@ class Viewport:
         )
 
     def with_room(self, width: float, height: float) -> Viewport:
-        """The same in another room, of at least one pixel: still fitted, or with the same middle."""
+        """Return the same view in an area of another size: still fitted, or with the same centre."""
         other = replace(self, room=(max(width, 1.0), max(height, 1.0)))
         return other.fitted() if self.is_fitted else other._held()
 
@@ -102,16 +102,16 @@ class Viewport:
         return other.fitted() if self.is_fitted or not is_like(self.content, other.content) else other._held()
 
     def fitted(self) -> Viewport:
-        """All of the content, as large as the room allows."""
+        """Return the view that shows all of the content as large as possible."""
         width, height = self.content
         return replace(self, scale=self.fitting_scale, centre=(0.5 * width, 0.5 * height), is_fitted=True)
 
     def at_full_size(self) -> Viewport:
-        """The finest that there is on one pixel of the screen."""
+        """Return the view that shows one pixel of the content on one pixel of the screen."""
         return replace(self, scale=self.finest, is_fitted=False)._held()
 
     def of_part(self, left: float, top: float, width: float, height: float, scale: float) -> Viewport:
-        """How a finer picture of a part lies in the room.
+        """Return where a more detailed picture of a part lies in the view.
 
         Parameters
         ----------
@@ -150,7 +150,7 @@ class Viewport:
 
 
 def drawn_part(picture: NDArray[np.uint8], viewport: Viewport) -> tuple[NDArray[np.uint8], int, int]:
-    """What is seen of a picture, in pixels of the screen: each the mean of the area that it covers.
+    """Return the visible part of a picture in screen pixels, each the mean of the area that it covers.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ _MOST_DRAWN = 5000
 
 
 def found_lines(view: ViewState, texts: Texts) -> list[str]:
-    """What is in the input folder, or how far the look into it is."""
+    """Return lines about the input folder, or about the progress of reading it."""
     if view.doing == "looking":
         done, total = view.subs
         return [texts("found.looking", done=done, total=total) if total else texts("found.looking_first")]
@@ -57,7 +57,7 @@ def some_of(footprints: Sequence[Footprint]) -> Sequence[Footprint]:
 
 
 def headline(view: ViewState, texts: Texts) -> str:
-    """What is going on: the phase, or how the last run ended and why."""
+    """Return the phase, or how and why the last run ended."""
     if view.doing == "looking":
         return found_lines(view, texts)[0]
     if view.doing == "nothing":
@@ -70,7 +70,7 @@ def headline(view: ViewState, texts: Texts) -> str:
 
 
 def ending(view: ViewState, texts: Texts) -> str:
-    """How the run that is shown ended and why, and when if that was before; that there was none."""
+    """Return how, why and, for an earlier run, when the run shown ended."""
     if not view.ending:
         return texts("summary.nothing")
     ended = texts(f"ending.{view.ending}")
@@ -99,7 +99,7 @@ def metric_rows(view: ViewState, texts: Texts) -> list[list[str]]:
             texts.name_of("metric", metric.figure),
             metric.channel,
             texts(f"metrics.{metric.when}") if metric.when else "",
-            texts.sentence(metric.value),
+            texts.sentence(metric.text),
         ]
         for metric in view.metrics
     ]
@@ -118,12 +118,12 @@ def counters(view: ViewState, texts: Texts) -> list[str]:
 
 
 def spot_text(spot: Spot, texts: Texts) -> str:
-    """What lies under the cursor, in one line."""
+    """Return the values under the cursor in one line."""
     return "   ".join(spot_parts(spot, texts))
 
 
 def spot_parts(spot: Spot, texts: Texts) -> list[str]:
-    """What lies under the cursor: place, place on the sky, values, coverage, weight."""
+    """Return position, sky position, values, coverage and weight under the cursor."""
     values = "  ".join("-" if value != value else f"{value:.1f}" for value in spot.values)
     parts = [texts("mosaic.spot", x=spot.x, y=spot.y), spot.sky, texts("mosaic.adu", values=values)]
     parts += [

@@ -1,4 +1,4 @@
-"""What the tabs show: the folder, the mosaic, the log, the metrics, the summary."""
+"""The tabs: folder, mosaic, log, metrics, summary."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _fill(table: QTableWidget, rows: list[list[str]]) -> None:
 
 
 class FolderPanel(Panes):
-    """What is in the input folder: counts, a map of the sky, files set aside."""
+    """The input folder: counts, a map of the sky, files set aside."""
 
     def __init__(self, presenter: Presenter) -> None:
         super().__init__(Qt.Orientation.Vertical, "folder", presenter.arrangement)
@@ -278,7 +278,7 @@ class MetricsPanel(QWidget):
 
 
 class SummaryPanel(QWidget):
-    """How the run ended, its figures, and doors to what it made."""
+    """The result of a run: its figures, and buttons that open its files."""
 
     opened = Signal(str)
 
@@ -317,7 +317,7 @@ class SummaryPanel(QWidget):
         self.show_state()
 
     def show_state(self) -> None:
-        """What the last run left, or that there was none."""
+        """Show the result of the last run, or that there was none."""
         presenter, texts, view = self._presenter, self._presenter.texts, self._presenter.view
         is_done = view.ending in ("done", "incomplete") and not presenter.is_running
         report = presenter.report() if is_done else {}

@@ -26,7 +26,7 @@ class Panes(QSplitter):
         self.splitterMoved.connect(lambda *_: self._keep())
 
     def set_usual(self, sizes: list[int]) -> None:
-        """The sizes that the panes have until somebody moves them."""
+        """Set the default sizes of the panes."""
         self._usual = sizes
         self.setSizes(self._arrangement.panes.get(self._name, sizes))
 

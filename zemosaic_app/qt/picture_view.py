@@ -39,7 +39,7 @@ _TILE = QColor(TILE_COLOUR)
 
 
 class ZoomView(QGraphicsView):
-    """A scene that is fitted to its place until somebody zooms."""
+    """A scene that is fitted to its view until the user zooms."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -64,7 +64,7 @@ class ZoomView(QGraphicsView):
 
     @property
     def seen(self) -> Viewport:
-        """How the scene lies in its place now, or will as soon as it is shown."""
+        """Return how the scene lies in its view, now or when it is first shown."""
         if self._awaited is not None:
             return self._awaited
         scene, place = self.scene().sceneRect(), self.viewport().rect()
@@ -128,7 +128,7 @@ class _Picture(QGraphicsPixmapItem):
         self._small: tuple[int, int, QPixmap] | None = None
 
     def paint(self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None) -> None:
-        """As its base does, or from means over as many pixels as fall on one of the screen."""
+        """Paint the picture, or means over the pixels that fall on one screen pixel."""
         shrink = int(1.0 / max(option.levelOfDetailFromTransform(painter.worldTransform()), 1e-3))
         if shrink < 2 or self.pixmap().isNull():
             super().paint(painter, option, widget)  # type: ignore[arg-type]  # the scene may give none
@@ -143,7 +143,7 @@ class _Picture(QGraphicsPixmapItem):
 
 
 class PictureView(ZoomView):
-    """A picture, and a finer one of what is in view upon it; tells the place under the cursor."""
+    """A picture with a more detailed one of the visible part on top; reports the position under the cursor."""
 
     pointed = Signal(float, float)
 
@@ -176,13 +176,13 @@ class PictureView(ZoomView):
             self._fine.setScale(detail.scale)
 
     def part_in_view(self) -> Part:
-        """What is in view, in pixels of the picture."""
+        """Return the visible part in pixels of the picture."""
         seen = self.mapToScene(self.viewport().rect()).boundingRect().intersected(self.scene().sceneRect())
         scale = self.transform().m11() * self.devicePixelRatioF()
         return Part(seen.left(), seen.top(), seen.right(), seen.bottom(), scale)
 
     def full_size(self) -> None:
-        """One pixel of the mosaic on one of the screen, however many of them the system takes for a point."""
+        """Show one pixel of the mosaic on one physical pixel of the screen."""
         self.is_fitted = False
         scale = self.finest / self.devicePixelRatioF()
         self.setTransform(QTransform.fromScale(scale, scale))

@@ -43,11 +43,11 @@ def run_and_report(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutco
             try:
                 write_report(order.output)
             except (ZeMosaicError, OSError) as error:
-                sink(LogLine(f"[GRID] The report {order.output / PAGE_NAME} was not written: {error}", "WARN"))
+                sink(LogLine(f"The report {order.output / PAGE_NAME} was not written: {error}", "WARN"))
 
 
 def _identity(output: Path) -> tuple[int, int]:
-    """Which run report lies in a folder; a new one has another identity."""
+    """Return what identifies the run report in a folder; a new report differs."""
     from zemosaic_engine.run.report import REPORT_NAME
 
     path = output / REPORT_NAME

@@ -1,4 +1,4 @@
-"""What a run left in its output folder, read for the report; what is not there says why."""
+"""The files of a run, read for its report, with the reason for each that is missing."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def render(facts: Facts) -> str:
 
 
 def _digest(text: str) -> str:
-    """What a Content-Security-Policy knows an inline script or style by."""
+    """Return the digest by which a Content-Security-Policy allows an inline script or style."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 

@@ -97,7 +97,7 @@ class Subs:
 
 
 def gather_subs(facts: Facts) -> Subs | Absent:
-    """The subs of a run, from what their headers tell and from their photometry, whichever there is."""
+    """Return the subs of a run from their headers and their photometry, as available."""
     listed, photometry = facts.subs, facts.sub_photometry
     if isinstance(listed, Absent):
         if isinstance(photometry, Absent):
@@ -173,7 +173,7 @@ def zero_points(facts: Facts, subs: Subs) -> tuple[dict[str, NDArray[np.float64]
 
 
 def header_facts(facts: Facts) -> list[tuple[str, str]]:
-    """What the headers of the subs say in common: cameras, mounts, filters, and the time exposed."""
+    """Return cameras, mounts, filters and total exposure from the headers of the subs."""
     if isinstance(facts.subs, Absent):
         return []
     found = []

@@ -52,7 +52,7 @@ class SkyFrame:
         return self.place(np.stack(sky_to_pixel(self.wcs, ra, dec), axis=-1))
 
     def for_script(self) -> dict[str, float]:
-        """What the page needs to tell the position under the cursor."""
+        """Return what the page needs to show the position under the cursor."""
         scale = self.wcs.wcs.cdelt if not self.wcs.wcs.has_cd() else np.diag(self.wcs.pixel_scale_matrix)
         return {
             "ra": float(self.wcs.wcs.crval[0]), "dec": float(self.wcs.wcs.crval[1]),
@@ -110,7 +110,7 @@ def _digits(frame: SkyFrame) -> int:
 
 
 def _thinned(count: int) -> NDArray[np.int64]:
-    """Some points of many, the first and the last among them."""
+    """Return some of many points, including the first and the last."""
     return np.unique(np.linspace(0, count - 1, 25).astype(np.int64))
 
 
@@ -141,7 +141,7 @@ class TilePlace:
 
 
 def tile_places(frame: SkyFrame, headers: Sequence[tuple[str, fits.Header]]) -> list[TilePlace]:
-    """Where the tiles of a run are, from the headers of their files."""
+    """Return the positions of the tiles from the headers of their files."""
     places = []
     for name, header in headers:
         inner, outer = (

@@ -1,4 +1,4 @@
-"""Values of the mosaic that a page tells under the cursor: means over blocks, to a fraction of their noise."""
+"""Values of the mosaic under the cursor of a page: means over blocks, to a fraction of their noise."""
 
 from __future__ import annotations
 

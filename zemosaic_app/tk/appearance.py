@@ -52,7 +52,7 @@ def _style_everything(style: ttk.Style, palette: Palette) -> None:
 
 
 def _style_parts(style: ttk.Style, palette: Palette) -> None:
-    """What differs from part to part; a list of states is searched for the first that fits."""
+    """Set the styles that differ between widgets; the first matching state applies."""
     pressed = [("disabled", palette.window), ("active", palette.light)]
     edges = [("focus", palette.highlight)]
     style.configure("TButton", background=palette.button, padding=(8, 3))
@@ -110,7 +110,7 @@ def per_pixel(root: tk.Misc) -> float:
 
 
 def _style_sizes(style: ttk.Style, root: tk.Tk) -> None:
-    """What ttk counts in pixels of the screen, however fine that is."""
+    """Set the sizes that ttk counts in screen pixels."""
     larger = per_pixel(root)
     style.configure("Treeview", rowheight=line_height(root) + round(4 * larger))
     style.configure("TCheckbutton", indicatorsize=round(10 * larger))

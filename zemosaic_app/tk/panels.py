@@ -1,4 +1,4 @@
-"""What the tabs show: the folder, the mosaic, the log, the metrics, the summary."""
+"""The tabs: folder, mosaic, log, metrics, summary."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_ASIDE = 6
 
 
 class FolderPanel(ttk.Frame):
-    """What is in the input folder: counts, a map of the sky, files set aside."""
+    """The input folder: counts, a map of the sky, files set aside."""
 
     def __init__(self, parent: tk.Misc, presenter: Presenter) -> None:
         super().__init__(parent, padding=PAD)
@@ -218,7 +218,7 @@ class MetricsPanel(ttk.Frame):
 
 
 class SummaryPanel(ttk.Frame):
-    """How the run ended, its figures, and doors to what it made."""
+    """The result of a run: its figures, and buttons that open its files."""
 
     def __init__(self, parent: tk.Misc, presenter: Presenter, on_open: Callable[[str], object]) -> None:
         super().__init__(parent, padding=PAD)
@@ -242,7 +242,7 @@ class SummaryPanel(ttk.Frame):
         self.show_state()
 
     def show_state(self) -> None:
-        """What the last run left, or that there was none."""
+        """Show the result of the last run, or that there was none."""
         presenter, texts, view = self._presenter, self._presenter.texts, self._presenter.view
         is_done = view.ending in ("done", "incomplete") and not presenter.is_running
         report = presenter.report() if is_done else {}

@@ -25,7 +25,7 @@ _TEXT = "#c8ccd4"
 
 
 class ZoomView(tk.Canvas):
-    """Something that is fitted to its place until somebody zooms; `draw` puts it where `viewport` says."""
+    """A view that is fitted to its area until the user zooms; `draw` follows `viewport`."""
 
     def __init__(self, parent: tk.Misc) -> None:
         super().__init__(parent, background=PICTURE_GROUND, takefocus=True, width=100, height=100)
@@ -56,7 +56,7 @@ class ZoomView(tk.Canvas):
         self.show(self.viewport.fitted())
 
     def full_size(self) -> None:
-        """The finest that there is, pixel by pixel of the screen."""
+        """Show one pixel of the mosaic on one pixel of the screen."""
         self.show(self.viewport.at_full_size())
 
     def zoom(self, factor: float) -> None:
@@ -126,7 +126,7 @@ class PictureView(ZoomView):
 
     @property
     def part_in_view(self) -> Part:
-        """What is in view, in pixels of the picture."""
+        """Return the visible part in pixels of the picture."""
         return Part(*self.viewport.visible, self.viewport.scale)
 
     def show_picture(self, picture: NDArray[np.uint8] | None, block: int = 1) -> None:

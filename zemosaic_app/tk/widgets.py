@@ -35,7 +35,7 @@ def ignore_wheel(choice: ttk.Combobox) -> None:
 
 
 def without_event(act: Callable[[], object]) -> Callable[[tk.Event], None]:
-    """What Tk may call with an event of which `act` needs nothing."""
+    """Return a handler that ignores the event and calls `act`."""
 
     def acted(_: tk.Event) -> None:
         act()
@@ -101,7 +101,7 @@ class Column(ttk.Frame):
 
     @property
     def scrolled(self) -> int:
-        """How far it is scrolled, in pixels."""
+        """Return the scroll position in pixels."""
         return round(self._canvas.canvasy(0))
 
     def scroll_to(self, place: int) -> None:
@@ -138,7 +138,7 @@ class Panes(ttk.PanedWindow):
 
 
 class LiveEntry(ttk.Entry):
-    """A line to write in that tells of every change, also of what is pasted with the mouse."""
+    """An entry that reports every change, including text pasted with the mouse."""
 
     def __init__(self, parent: tk.Misc, on_change: Callable[[str], object], text: str = "", width: int = 12) -> None:
         self._text = tk.StringVar(parent, text)
@@ -162,7 +162,7 @@ class Table(ttk.Frame):
 
     @property
     def rows(self) -> list[list[str]]:
-        """What stands in the table."""
+        """Return the rows of the table."""
         columns = range(len(self._titles))
         return [[str(self.tree.set(row, str(column))) for column in columns] for row in self.tree.get_children()]
 

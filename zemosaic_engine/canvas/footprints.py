@@ -1,4 +1,4 @@
-"""Where the subs lie on the canvas, and which tiles they touch."""
+"""Footprints of subs on the canvas."""
 
 from __future__ import annotations
 

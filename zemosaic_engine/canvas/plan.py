@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,16 +11,22 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from ..errors import RunError, SubError
+from ..sentences import say
 from ..subs.frames import SubInfo
 from .coordinates import footprint_polygon
 
 _SAME_SCALE = 0.03  # relative; one telescope's scale changes by far less
 _SCALE_RANGE = 2.5  # other telescopes may join within this factor, if two or three subs agree on their scale
+_LEAST_FOR_SIZE = 3  # subs; of fewer nobody can tell which is the usual one
+_VAST = 64.0  # times the pixels of the usual sub
+_FOLDED, _VAST_IF_FOLDED = 20, 4.0  # the same where a byte of the file holds this many pixels, which no noise allows
 _STRAY_SHARE = 0.05  # a far group of subs smaller than this share of the run is a wrong solution
-_TOO_WIDE = (
-    "The subs do not fit one gnomonic canvas: mosaics of more than a hemisphere need to be split, or a plate solution "
-    "is wrong."
+_TOO_WIDE = say(
+    "The subs do not fit one gnomonic canvas: mosaics of more than a hemisphere need to be split, or "
+    "a plate solution is wrong."
 )
+_SCALE_DIGITS = 4  # of the canvas's pixel scale, where it is not given
+_NEAR_POLE_DEG, _WIDE_ARC_DEG = 85.0, 120.0  # where a middle of right ascensions means little
 _MARGIN_PX = 2  # sides are sampled; between two samples a distorted one may bow out a little
 
 
@@ -45,10 +52,10 @@ class CanvasPlan:
 def split_by_agreement(infos: Sequence[SubInfo], max_gap_fov: float) -> tuple[list[SubInfo], list[SubError]]:
     """Separate the subs that belong together from those whose header cannot be right.
 
-    Set aside are subs of another number of channels than most, of a pixel scale that differs from
-    the median and that no two (in larger runs three) subs share (a telescope brings more), and small groups far
-    from all others on the sky: one wrong plate solution must not blow up the canvas. Larger far
-    groups are islands of one survey and stay.
+    Set aside are subs of many times the pixels of the usual one, subs of another number of channels than most, of
+    a pixel scale that differs from the median and that no two (in larger runs three) subs share (a telescope brings
+    more), and small groups far from all others on the sky: one wrong plate solution must not blow up the canvas.
+    Larger far groups are islands of one survey and stay.
 
     Parameters
     ----------
@@ -57,13 +64,44 @@ def split_by_agreement(infos: Sequence[SubInfo], max_gap_fov: float) -> tuple[li
     max_gap_fov : float
         Gap, in fields of view, beyond which a group of subs stands alone.
     """
-    kept, rejected = _same_channels(list(infos))
+    kept, rejected = _same_size(list(infos))
+    kept, odd = _same_channels(kept)
+    rejected += odd
     kept, odd = _same_scale(kept)
     rejected += odd
     if len(kept) > 2:
         kept, odd = _near_others(kept, max_gap_fov)
         rejected += odd
     return kept, rejected
+
+
+def _same_size(infos: list[SubInfo]) -> tuple[list[SubInfo], list[SubError]]:
+    """Keep the subs that do not unfold to far more pixels than the others have: one of them could take all memory."""
+    if len(infos) < _LEAST_FOR_SIZE:
+        return infos, []
+    usual = sorted(infos, key=lambda info: math.prod(info.shape))[(len(infos) - 1) // 2].shape
+
+    def is_vast(info: SubInfo) -> bool:
+        times = math.prod(info.shape) / math.prod(usual)
+        on_disk = info.state.size if info.state is not None else math.prod(info.shape)
+        is_folded = math.prod(info.shape) > _FOLDED * on_disk
+        return times > _VAST or (is_folded and times > _VAST_IF_FOLDED)
+
+    odd = [
+        SubError(
+            i.path,
+            say(
+                "its {width} x {height} pixels are far more than the {other_width} x {other_height} of the usual sub",
+                width=i.shape[1],
+                height=i.shape[0],
+                other_width=usual[1],
+                other_height=usual[0],
+            ),
+        )
+        for i in infos
+        if is_vast(i)
+    ]
+    return [i for i in infos if not is_vast(i)], odd
 
 
 def _same_channels(infos: list[SubInfo]) -> tuple[list[SubInfo], list[SubError]]:
@@ -73,7 +111,12 @@ def _same_channels(infos: list[SubInfo]) -> tuple[list[SubInfo], list[SubError]]
     usual = max(counts, key=lambda channels: (counts[channels], channels))
     other, most = ("mono", "in colour") if usual == 3 else ("in colour", "mono")
     odd = [
-        SubError(i.path, f"it is {other} and most subs are {most}; make a mosaic of its own of these subs")
+        SubError(
+            i.path,
+            say(
+                "it is {this} and most subs are {usual}; make a mosaic of its own of these subs", this=other, usual=most
+            ),
+        )
         for i in infos
         if i.channels != usual
     ]
@@ -99,8 +142,12 @@ def _same_scale(infos: list[SubInfo]) -> tuple[list[SubInfo], list[SubError]]:
     odd = [
         SubError(
             i.path,
-            f"its pixel scale of {i.pixel_scale_arcsec:.3g} arcsec is far from the {usual:.3g} arcsec of the others; "
-            "solve it again",
+            say(
+                "its pixel scale of {scale:.3g} arcsec is far from the {usual:.3g} arcsec of the others; "
+                "solve it again",
+                scale=i.pixel_scale_arcsec,
+                usual=usual,
+            ),
         )
         for i in infos
         if not fits(i)
@@ -138,8 +185,12 @@ def _near_others(infos: list[SubInfo], max_gap_fov: float) -> tuple[list[SubInfo
         odd.append(
             SubError(
                 infos[number].path,
-                f"its plate solution lies {distance:.1f} degrees from the other subs, more than {max_gap_fov:g} "
-                "fields of view; solve it again or raise max_gap_fov",
+                say(
+                    "its plate solution lies {distance:.1f} degrees from the other subs, more than "
+                    "{most:g} fields of view; solve it again or raise max_gap_fov",
+                    distance=distance,
+                    most=max_gap_fov,
+                ),
             )
         )
     return [info for info, far in zip(infos, stray[group], strict=True) if not far], odd
@@ -171,6 +222,8 @@ def plan_canvas(infos: Sequence[SubInfo], pixel_scale_arcsec: float, max_mpx: fl
     scale = pixel_scale_arcsec or float(np.median([i.pixel_scale_arcsec for i in infos]))
     wcs = _shared_grid(infos, scale)
     if wcs is None:
+        # One sub more or less in the middle of the others changes no canvas, and nothing that was measured on it.
+        scale = pixel_scale_arcsec or float(f"{scale:.{_SCALE_DIGITS}g}")
         wcs = _gnomonic(infos, scale)
     outlines = [footprint_polygon(i.wcs, i.shape, wcs) for i in infos]
     if any(len(outline) < len(outlines[0]) for outline in outlines) or not len(outlines[0]):
@@ -180,9 +233,16 @@ def plan_canvas(infos: Sequence[SubInfo], pixel_scale_arcsec: float, max_mpx: fl
     width, height = (int(side) + 1 for side in high - low)
     if height * width > max_mpx * 1e6:
         raise RunError(
-            f"The canvas would be {width} x {height} pixels ({height * width / 1e6:.0f} Mpx), above the limit of "
-            f"{max_mpx:g} Mpx: check the plate solutions of subs far from the others, raise pixel_scale_arcsec "
-            f"(now {scale:.3g}), or raise max_canvas_mpx."
+            say(
+                "The canvas would be {width} x {height} pixels ({mpx:.0f} Mpx), above the limit of "
+                "{most:g} Mpx: check the plate solutions of subs far from the others, raise "
+                "pixel_scale_arcsec (now {scale:.3g}), or raise max_canvas_mpx.",
+                width=width,
+                height=height,
+                mpx=height * width / 1000000.0,
+                most=max_mpx,
+                scale=scale,
+            )
         )
     wcs.wcs.crpix -= low
     wcs.array_shape = (height, width)
@@ -191,22 +251,32 @@ def plan_canvas(infos: Sequence[SubInfo], pixel_scale_arcsec: float, max_mpx: fl
 
 
 def _gnomonic(infos: Sequence[SubInfo], scale_arcsec: float) -> WCS:
-    """North up, tangent at the mean direction of the subs; its pixel (0, 0) is not placed yet."""
-    middle = unit_vectors(np.array([i.center_deg for i in infos])).mean(axis=0)
-    if np.linalg.norm(middle) < 1e-6:
-        raise RunError(_TOO_WIDE)
+    """North up, tangent at the middle of the subs; its pixel (0, 0) is not placed yet."""
+    middle = _middle(np.array([i.center_deg for i in infos]))
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
     wcs.wcs.radesys = "ICRS"
     wcs.wcs.cunit = ["deg", "deg"]
-    wcs.wcs.crval = [
-        float(np.degrees(np.arctan2(middle[1], middle[0]))) % 360.0,
-        float(np.degrees(np.arctan2(middle[2], np.hypot(middle[0], middle[1])))),
-    ]
+    wcs.wcs.crval = list(middle)
     wcs.wcs.cdelt = [-scale_arcsec / 3600.0, scale_arcsec / 3600.0]
     wcs.wcs.crpix = [1.0, 1.0]
     wcs.wcs.set()
     return wcs
+
+
+def _middle(centers_deg: NDArray[np.float64]) -> tuple[float, float]:
+    """Right ascension and declination between the outermost centres; near a pole, of the mean direction."""
+    ra, dec = np.sort(centers_deg[:, 0]), centers_deg[:, 1]
+    gaps = np.diff(np.append(ra, ra[0] + 360.0))
+    widest = int(np.argmax(gaps))
+    arc = 360.0 - float(gaps[widest])
+    lowest, highest = float(dec.min()), float(dec.max())
+    if max(abs(lowest), abs(highest)) < _NEAR_POLE_DEG and arc < _WIDE_ARC_DEG:
+        return (float(ra[(widest + 1) % ra.size]) + 0.5 * arc) % 360.0, 0.5 * (lowest + highest)
+    x, y, z = unit_vectors(centers_deg).mean(axis=0)
+    if math.hypot(x, y, z) < 1e-6:
+        raise RunError(_TOO_WIDE)
+    return math.degrees(math.atan2(y, x)) % 360.0, math.degrees(math.atan2(z, math.hypot(x, y)))
 
 
 def _shared_grid(infos: Sequence[SubInfo], scale_arcsec: float) -> WCS | None:

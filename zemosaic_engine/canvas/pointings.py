@@ -1,4 +1,4 @@
-"""Subs are grouped by where they point: every group becomes a master tile on a pixel grid of its own."""
+"""Groups subs by their pointings; each group becomes a master tile on its own pixel grid."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..channels import channel_names
 from ..errors import SettingsError
+from ..sentences import say
 from ..settings import GridSettings
 
 _RA = ("ra", "raj2000", "ra_deg", "ra_icrs", "_raj2000", "alpha")
@@ -81,7 +82,7 @@ def read_catalogue(path: Path, channels: tuple[str, ...]) -> Catalogue:
     formats = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".fits": "fits", ".fit": "fits"}
     kind = formats.get(path.suffix.lower())
     if kind is None:
-        raise SettingsError(f"The reference catalogue {path} must end in .csv, .ecsv or .fits.")
+        raise SettingsError(say("The reference catalogue {path} must end in .csv, .ecsv or .fits.", path=path))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of numbers that are too large; they are found below
@@ -92,7 +93,9 @@ def read_catalogue(path: Path, channels: tuple[str, ...]) -> Catalogue:
         fits.VerifyError,
     ) as error:  # fmt: skip
         reason = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
-        raise SettingsError(f"The reference catalogue {path} cannot be read: {reason}.") from error
+        raise SettingsError(
+            say("The reference catalogue {path} cannot be read: {error}.", path=path, error=reason)
+        ) from error
     columns = {name.strip().lower(): name for name in table.colnames}
 
     def numbers(names: tuple[str, ...], meaning: str, hours: bool = False) -> NDArray[np.float64]:
@@ -100,12 +103,19 @@ def read_catalogue(path: Path, channels: tuple[str, ...]) -> Catalogue:
             if name in columns:
                 return _numbers(path, table[columns[name]], columns[name], hours)
         raise SettingsError(
-            f"The reference catalogue {path} has no column of {meaning} (looked for {', '.join(names)}); "
-            f"it has {', '.join(table.colnames)[:_LONGEST_REASON]}."
+            say(
+                "The reference catalogue {path} has no column of {why} (looked for {names}); it has {columns}.",
+                path=path,
+                why=meaning,
+                names=", ".join(names),
+                columns=", ".join(table.colnames)[:_LONGEST_REASON],
+            )
         )
 
-    magnitude = {name: numbers(_MAGNITUDES[name] + _ANY, f"magnitudes for channel {name}") for name in channels}
-    ra, dec = numbers(_RA, "right ascensions", hours=True), numbers(_DEC, "declinations")
+    magnitude = {
+        name: numbers(_MAGNITUDES[name] + _ANY, say("magnitudes for channel {name}", name=name)) for name in channels
+    }
+    ra, dec = numbers(_RA, say("right ascensions"), hours=True), numbers(_DEC, "declinations")
     known = np.isfinite(ra) & np.isfinite(dec)
     return Catalogue(ra[known], dec[known], {name: values[known] for name, values in magnitude.items()})
 
@@ -124,7 +134,13 @@ def _numbers(path: Path, column: Any, name: str, hours: bool) -> NDArray[np.floa
         If a cell holds something else.
     """
     if column.ndim != 1:
-        raise SettingsError(f"The reference catalogue {path}: the cells of its column {name} hold several values each.")
+        raise SettingsError(
+            say(
+                "The reference catalogue {path}: the cells of its column {name} hold several values each.",
+                path=path,
+                name=name,
+            )
+        )
     if column.dtype.kind in "iuf":
         values = np.ma.filled(np.ma.asarray(column, dtype=np.float64), np.nan)
         wrong = np.flatnonzero(np.isinf(values))
@@ -160,8 +176,14 @@ def _number(text: str, hours: bool) -> float:
 
 def _wrong_cell(path: Path, name: str, row: int, value: object) -> SettingsError:
     return SettingsError(
-        f"The reference catalogue {path}, {_place(path, row)}: {name} is {str(value)[:_SHOWN]!r}, which is no number; "
-        "correct it, or leave it empty."
+        say(
+            "The reference catalogue {path}, {place}: {name} is {value!r}, which is no number; correct "
+            "it, or leave it empty.",
+            path=path,
+            place=_place(path, row),
+            name=name,
+            value=str(value)[:_SHOWN],
+        )
     )
 
 
@@ -171,5 +193,5 @@ def _place(path: Path, row: int) -> str:
         lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
         data = [number for number, line in enumerate(lines, start=1) if line.strip() and not line.startswith("#")]
         if row + 1 < len(data):
-            return f"line {data[row + 1]}"
-    return f"row {row + 1}"
+            return say("line {n}", n=data[row + 1])
+    return say("row {n}", n=row + 1)

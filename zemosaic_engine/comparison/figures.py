@@ -1,4 +1,4 @@
-"""What one mosaic shows: its size, sky, noise, depth, and steps in its background."""
+"""Figures of one mosaic: size, sky, noise, depth, and steps in its background."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Region:
 
 @dataclass(frozen=True)
 class StarPairs:
-    """What the shared stars say; one number a channel where it is a tuple, NaN where too few tell it.
+    """Results from the shared stars; tuples have one number for each channel, NaN where stars are too few.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Tile compression whose decoder crashes on damaged data is undone in a process of its own.
+"""Decodes, in a separate process, tile compression whose decoder crashes on damaged data.
 
 Cfitsio's HCOMPRESS decoder, which astropy calls, divides by zero and writes behind its buffers where the data are
 wrong: that would end the run, and with it the work on all other subs. Here it ends a small process that does nothing
@@ -41,7 +41,7 @@ class DecoderEnded(Exception):  # noqa: N818 - what became of the process
 
 
 class DecoderRefused(Exception):  # noqa: N818 - its answer
-    """It answered that the data are damaged; the text says how."""
+    """The decoder reported damaged data."""
 
 
 class NoDecoder(Exception):  # noqa: N818 - what there is not
@@ -109,7 +109,7 @@ def _started() -> subprocess.Popen[bytes]:
 
 
 def _ask(process: subprocess.Popen[bytes], file: bytes, pixels: int) -> NDArray[np.generic]:
-    """One request; the process goes back to the idle ones, or is ended."""
+    """Send one request; the process then becomes idle again, or is ended."""
     import numpy as np
 
     timer = threading.Timer(_DECODE_S, process.kill)
@@ -206,7 +206,7 @@ def serve() -> None:
 
 
 def _decoded(file: bytes) -> tuple[dict[str, object], bytes]:
-    """What is answered, and the pixels."""
+    """Return the answer and the pixels."""
     import numpy as np
 
     from .reader import decoder_errors, undo_tile_compression
@@ -233,7 +233,7 @@ if sys.platform == "win32":
         ctypes.windll.kernel32.SetErrorMode(0x0001 | 0x0002)  # type: ignore[attr-defined]
 
     def _limit(pixels: int) -> None:
-        """Windows has no such limits; the clock is looked at."""
+        """Do nothing: Windows has no such limits, so a timeout is used instead."""
 
 else:
     import resource

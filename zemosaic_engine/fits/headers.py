@@ -19,6 +19,8 @@ from astropy.io import fits
 from astropy.wcs import WCS, Sip, WcsError
 from numpy.typing import NDArray
 
+from ..sentences import say
+
 CardValue = str | int | float | bool
 
 _CARD_BYTES = 80
@@ -273,7 +275,12 @@ def celestial_wcs(header: Mapping[str, CardValue] | fits.Header, shape: tuple[in
     wcs = ThreadSafeWCS(naxis=2)
     crval = [_required(cards, f"CRVAL{axis}") * unit for axis, unit in zip((axes.lon, axes.lat), units, strict=True)]
     if not -90.0 <= crval[1] <= 90.0:
-        raise ValueError(f"its plate solution is wrong: the declination of its reference point is {crval[1]:g} degrees")
+        raise ValueError(
+            say(
+                "its plate solution is wrong: the declination of its reference point is {angle:g} degrees",
+                angle=crval[1],
+            )
+        )
     sip = _sip(cards, axes) if axes.has_sip else None
     parameters = _projection_parameters(cards, axes)
     projection = _true_projection(axes.projection, parameters)
@@ -304,12 +311,14 @@ def _find_axes(cards: HeaderCards) -> _Axes:
         raise ValueError(_why_no_wcs(cards))
     (lon, system, projection, lon_distortion), (lat, other, second, lat_distortion) = found["lon"], found["lat"]
     if system != other or projection != second:
-        raise ValueError(f"its plate solution mixes {cards.text(f'CTYPE{lon}')} with {cards.text(f'CTYPE{lat}')}")
+        raise ValueError(
+            say("its plate solution mixes {x} with {y}", x=cards.text(f"CTYPE{lon}"), y=cards.text(f"CTYPE{lat}"))
+        )
     if projection not in _ZENITHAL | _OTHER_PROJECTIONS:
-        raise ValueError(f"the projection {projection} of its plate solution is not supported")
+        raise ValueError(say("the projection {name} of its plate solution is not supported", name=projection))
     unknown = {lon_distortion, lat_distortion} - {"", "SIP"}
     if unknown:
-        raise ValueError(f"the distortion {unknown.pop()} of its plate solution is not supported")
+        raise ValueError(say("the distortion {name} of its plate solution is not supported", name=unknown.pop()))
     x, y = sorted((lon, lat))
     has_sip = "SIP" in (lon_distortion, lat_distortion)
     return _Axes(lon, lat, x, y, system, projection, has_sip)
@@ -318,14 +327,18 @@ def _find_axes(cards: HeaderCards) -> _Axes:
 def _why_no_wcs(cards: HeaderCards) -> str:
     types = [cards.text(f"CTYPE{axis}") for axis in (1, 2)]
     if any(types):
-        return f"it has no celestial WCS (its axes are {types[0] or 'blank'!r} and {types[1] or 'blank'!r}): solve it"
-    return "it has no celestial WCS: it was not plate-solved"
+        return say(
+            "it has no celestial WCS (its axes are {why!r} and {why2!r}): solve it",
+            why=types[0] or "blank",
+            why2=types[1] or "blank",
+        )
+    return say("it has no celestial WCS: it was not plate-solved")
 
 
 def _degrees_per_unit(cards: HeaderCards, axis: int) -> float:
     unit = cards.text(f"CUNIT{axis}")
     if unit.upper() not in _DEGREES_PER_UNIT:
-        raise ValueError(f"the unit {unit!r} of its plate solution is not an angle")
+        raise ValueError(say("the unit {name!r} of its plate solution is not an angle", name=unit))
     return _DEGREES_PER_UNIT[unit.upper()]
 
 
@@ -338,8 +351,8 @@ def _required(cards: HeaderCards, keyword: str) -> float:
     value = cards.number(keyword)
     text = cards.text(keyword)
     if math.isnan(value) or (isinstance(cards.get(keyword), str) and not _NUMBER.fullmatch(text)):
-        state = f"is {text!r}" if text else "is missing"
-        raise ValueError(f"its plate solution is not complete: {keyword} {state}")
+        state = say("is {value!r}", value=text) if text else say("is missing")
+        raise ValueError(say("its plate solution is not complete: {keyword} {why}", keyword=keyword, why=state))
     return value
 
 
@@ -362,14 +375,14 @@ def _cd_matrix(cards: HeaderCards, axes: _Axes, units: list[float]) -> NDArray[n
     has_pc = any(f"PC{i}_{j}" in cards or f"PC{i:03d}{j:03d}" in cards for i in rows for j in columns)
     if np.isnan(cdelt).any():
         if not has_pc:
-            raise ValueError("its plate solution has no pixel scale (neither CD nor CDELT)")
+            raise ValueError(say("its plate solution has no pixel scale (neither CD nor CDELT)"))
         cdelt = np.where(np.isnan(cdelt), 1.0, cdelt)
     pc = read("PC", 1.0)
     if not has_pc or np.linalg.det(pc) == 0.0:
         pc = _rotation(cards, axes, cdelt)
     matrix = cdelt[:, None] * pc * scale
     if np.linalg.det(matrix) == 0.0:
-        raise ValueError("its plate solution has a pixel scale of zero")
+        raise ValueError(say("its plate solution has a pixel scale of zero"))
     return matrix
 
 
@@ -377,7 +390,7 @@ def _rotation(cards: HeaderCards, axes: _Axes, cdelt: NDArray[np.float64]) -> ND
     """PC matrix of the old CROTA convention (Calabretta & Greisen 2002, A&A 395, 1077, section 6.1)."""
     angle = math.radians(_number_or(cards, f"CROTA{axes.lat}", _number_or(cards, f"CROTA{axes.lon}", 0.0)))
     if not cdelt.all():
-        raise ValueError("its plate solution has a pixel scale of zero")
+        raise ValueError(say("its plate solution has a pixel scale of zero"))
     skew = cdelt[1] / cdelt[0]
     turned = np.array([[math.cos(angle), -math.sin(angle) * skew], [math.sin(angle) / skew, math.cos(angle)]])
     # Rows are the sky, columns the detector: with declination first, x belongs to the second row.
@@ -392,7 +405,7 @@ def _sip(cards: HeaderCards, axes: _Axes) -> tuple[NDArray[np.float64] | None, .
     if max(orders["A"], orders["B"]) < 1:
         return None
     if max(orders.values()) > 9:
-        raise ValueError(f"the order {max(orders.values())} of its SIP distortion is not possible")
+        raise ValueError(say("the order {n} of its SIP distortion is not possible", n=max(orders.values())))
     forward = max(orders["A"], orders["B"])
     inverse = max(orders["AP"], orders["BP"])
     a, b = (_sip_polynomial(cards, name, forward) for name in ("A", "B"))
@@ -457,7 +470,11 @@ def _set_pole(wcs: WCS, cards: HeaderCards, axes: _Axes, crval: list[float]) -> 
     if frame is not None:
         if axes.projection not in _ZENITHAL:
             raise ValueError(
-                f"its plate solution in {frame[0]} coordinates with the projection {axes.projection} is not supported"
+                say(
+                    "its plate solution in {frame} coordinates with the projection {name} is not supported",
+                    frame=frame[0],
+                    name=axes.projection,
+                )
             )
         crval, turn = _to_icrs(crval, *frame)
         lonpole = (180.0 if math.isnan(lonpole) else lonpole) + turn
@@ -518,12 +535,12 @@ def _checked(wcs: WCS, shape: tuple[int, int]) -> WCS:
         center = wcs.all_pix2world([[(width - 1) / 2.0, (height - 1) / 2.0]], 0)
     except (WcsError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"its plate solution cannot be used ({reason})") from error
+        raise ValueError(say("its plate solution cannot be used ({error})", error=reason)) from error
     if not np.isfinite(center).all():
-        raise ValueError("its plate solution is undefined at the centre of the image")
+        raise ValueError(say("its plate solution is undefined at the centre of the image"))
     scale = pixel_scale_arcsec(wcs, shape)
     if not _SCALES_ARCSEC[0] <= scale <= _SCALES_ARCSEC[1]:
-        raise ValueError(f"its plate solution is wrong: its pixels have a side of {scale:.3g} arcsec")
+        raise ValueError(say("its plate solution is wrong: its pixels have a side of {side:.3g} arcsec", side=scale))
     if wcs.sip is not None:
         _check_sip(wcs, shape)
     return wcs
@@ -536,7 +553,9 @@ def _check_sip(wcs: WCS, shape: tuple[int, int]) -> None:
     shift = wcs.sip_pix2foc(corners, 0) + wcs.wcs.crpix - 1.0 - corners
     largest = float(np.abs(shift).max())
     if not largest <= _MAX_SIP_SHIFT * max(height, width):
-        raise ValueError(f"its plate solution is wrong: its SIP distortion moves a corner by {largest:.0f} pixels")
+        raise ValueError(
+            say("its plate solution is wrong: its SIP distortion moves a corner by {n:.0f} pixels", n=largest)
+        )
 
 
 def image_center_deg(wcs: WCS, shape: tuple[int, int]) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""FITS files in and out: the first image of any file that calls itself FITS, and files written whole or not at all.
+"""Reads the first image of a FITS file.
 
 Plain and gzipped files are read here card by card and byte by byte: it is quick, it says what is
 wrong with a broken file, and it never warns. Only tile-compressed images go through astropy, with a
@@ -15,7 +15,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
@@ -25,7 +25,9 @@ from numpy.typing import NDArray
 
 from ..errors import SubError
 from ..geometry import Box
+from ..sentences import say
 from .apart import DecoderEnded, DecoderRefused, NoDecoder, decode_apart
+from .files import FileState, open_file
 from .headers import HeaderCards
 
 _BLOCK = 2880
@@ -33,7 +35,9 @@ _FIRST_READ = 4 * _BLOCK  # most headers of subs end within it
 _MAX_HEADER_BYTES = 4_000_000
 _MAX_HDUS = 1000
 MAX_PIXELS = 2**31  # 4 to 16 GB: nothing that a camera writes
-_MAX_OFFSET = 2**40  # where the next header may begin: a file of a terabyte
+_LONG_AXIS = 2**40  # is told in short
+_MOST_BEHIND = 64 * 1024**2  # of an unzipped file behind its image that is read to come to the checksum
+_ZIPPED_GROWTH, _ZIPPED_EXTRA = 1.01, 65536  # by which zipping may make a file larger, and what may stand behind it
 _MAX_COLUMNS = 999  # of a table, by the FITS standard
 _MAX_CARD_TEXT = 68  # characters of a string in one card
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -59,6 +63,10 @@ class StoredImage:
         8, 16, 32, 64, -32 or -64.
     is_compressed : bool
         True if it is tile-compressed in a binary table.
+    state : FileState
+        What the file looked like when its header was read; None if that is not known.
+    span : int
+        How many bytes of the file, from its beginning, its headers and pixels take at most.
     """
 
     header: HeaderCards
@@ -68,6 +76,8 @@ class StoredImage:
     shape: tuple[int, ...]
     bitpix: int
     is_compressed: bool
+    state: FileState | None = None
+    span: int = 0
 
 
 # --- headers
@@ -100,31 +110,33 @@ def read_header(path: str | Path) -> tuple[HeaderCards, int]:
 def find_image(path: str | Path, hdu: int | None = None) -> StoredImage:
     """Find the first image in a file, or the one in HDU `hdu`; see `read_header`."""
     path = Path(path)
-    with _opened(path) as file:
-        return _find_image(path, file, hdu)
+    with _opened(path) as (file, state):
+        return _find_image(path, file, hdu, state)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for reading, through gzip if its first bytes say so; trouble becomes a `SubError`."""
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, FileState]]:
+    """A file open for reading, through gzip if its first bytes say so, and its state; trouble becomes a `SubError`."""
     try:
-        with path.open("rb") as plain:
+        with open_file(path) as plain:
+            state = FileState.of(os.fstat(plain.fileno()))
             if plain.read(2) != _GZIP_MAGIC:
                 plain.seek(0)
-                yield plain
+                yield cast(BinaryIO, plain), state
                 return
             plain.seek(0)
             with gzip.GzipFile(fileobj=plain) as unzipped:
-                yield cast(BinaryIO, unzipped)
+                yield cast(BinaryIO, unzipped), state
     except EOFError as error:
-        raise SubError(path, "it is truncated: its compressed data end too early") from error
+        raise SubError(path, say("it is truncated: its compressed data end too early")) from error
     except (gzip.BadGzipFile, zlib.error) as error:
-        raise SubError(path, f"its compressed data are damaged ({error})") from error
+        raise SubError(path, say("its compressed data are damaged ({error})", error=error)) from error
     except OSError as error:
-        raise SubError(path, f"it cannot be read: {error.strerror or error}") from error
+        raise SubError(path, say("it cannot be read: {why}", why=error.strerror or error)) from error
 
 
-def _find_image(path: Path, file: BinaryIO, wanted: int | None) -> StoredImage:
+def _find_image(path: Path, file: BinaryIO, wanted: int | None, state: FileState) -> StoredImage:
+    is_zipped = isinstance(file, gzip.GzipFile)
     primary: HeaderCards | None = None
     offset = 0
     odd_shapes: list[str] = []
@@ -139,18 +151,18 @@ def _find_image(path: Path, file: BinaryIO, wanted: int | None) -> StoredImage:
         if image is None and hdu == 0 and cards.integer("NAXIS") > 0:
             odd_shapes.append(_describe_axes(cards))
         if image is not None and wanted in (None, hdu):
-            _check_size(path, image)
+            image = replace(image, state=state, span=_checked_span(path, image, state.size, is_zipped))
             return image if primary is None else _with_primary(image, primary)
         primary = cards if hdu == 0 else primary
         offset += -(-nbytes // _BLOCK) * _BLOCK
-        if offset > _MAX_OFFSET:
+        if offset > (state.size * _MAX_DEFLATE_RATIO if is_zipped else state.size):
             odd_shapes.append(_describe_axes(cards))
             break
         file.seek(offset)
     if wanted is not None:
-        raise SubError(path, f"it holds no image in HDU {wanted}")
-    declared = f" (its header declares {odd_shapes[0]})" if odd_shapes else ""
-    raise SubError(path, f"it holds no image{declared}")
+        raise SubError(path, say("it holds no image in HDU {hdu}", hdu=wanted))
+    declared = say(" (its header declares {why})", why=odd_shapes[0]) if odd_shapes else ""
+    raise SubError(path, say("it holds no image{why}", why=declared))
 
 
 def _read_cards(path: Path, file: BinaryIO, hdu: int) -> tuple[HeaderCards, int] | None:
@@ -168,16 +180,16 @@ def _read_cards(path: Path, file: BinaryIO, hdu: int) -> tuple[HeaderCards, int]
         searched = len(data) - len(data) % 80
         more = file.read(4 * _FIRST_READ) if len(data) < _MAX_HEADER_BYTES else b""
         if not more:
-            raise SubError(path, "it is truncated or damaged: its header has no end")
+            raise SubError(path, say("it is truncated or damaged: its header has no end"))
         data += more
 
 
 def _check_begins_like_fits(path: Path, data: bytes) -> None:
     if not data:
-        raise SubError(path, "it is empty")
+        raise SubError(path, say("it is empty"))
     if not data.startswith(b"SIMPLE"):
-        kind = "a text file" if not data[:200].strip(_TEXT_BYTES) else "not a FITS file"
-        raise SubError(path, f"it is {kind}, whatever its name says")
+        kind = say("a text file") if not data[:200].strip(_TEXT_BYTES) else say("not a FITS file")
+        raise SubError(path, say("it is {why}, whatever its name says", why=kind))
 
 
 _TEXT_BYTES = bytes(range(32, 127)) + b"\t\r\n\xef\xbb\xbf"
@@ -227,24 +239,29 @@ def _as_image(cards: HeaderCards, hdu: int, offset: int, nbytes: int) -> StoredI
 
 
 def _describe_axes(cards: HeaderCards) -> str:
-    lengths = " x ".join(f"{length:d}" if length < _MAX_OFFSET else f"{length:.1e}" for length in _axes(cards)[:4])
-    return f"{lengths} pixels of {cards.integer('BITPIX')} bits"
+    lengths = " x ".join(f"{length:d}" if length < _LONG_AXIS else f"{length:.1e}" for length in _axes(cards)[:4])
+    return say("{axes} pixels of {bits} bits", axes=lengths, bits=cards.integer("BITPIX"))
 
 
-def _check_size(path: Path, image: StoredImage) -> None:
-    """Refuse an image that the file cannot hold, before memory is asked for."""
+def _checked_span(path: Path, image: StoredImage, on_disk: int, is_zipped: bool) -> int:
+    """Bytes of the file in which the image and its header lie; refuse an image that it cannot hold.
+
+    Before memory is asked for, and without what is behind: a file may be padded to any size.
+    """
     size = " x ".join(str(length) for length in image.shape[::-1])
     if math.prod(image.shape) > MAX_PIXELS:
-        raise SubError(path, f"its header declares {size} pixels, which cannot be right")
-    with path.open("rb") as file:
-        on_disk = os.fstat(file.fileno()).st_size
-        zipped = file.read(2) == _GZIP_MAGIC
-    if zipped:
-        if image.offset + image.nbytes > on_disk * _MAX_DEFLATE_RATIO:
-            raise SubError(path, f"its header declares {size} pixels, more than the file can hold")
-    elif image.offset + image.nbytes > on_disk:
+        raise SubError(path, say("its header declares {axes} pixels, which cannot be right", axes=size))
+    end = image.offset + image.nbytes
+    if is_zipped:
+        if end > on_disk * _MAX_DEFLATE_RATIO:
+            raise SubError(path, say("its header declares {axes} pixels, more than the file can hold", axes=size))
+        return min(on_disk, int(end * _ZIPPED_GROWTH) + _ZIPPED_EXTRA)
+    if end > on_disk:
         share = 100.0 * max(on_disk - image.offset, 0) / max(image.nbytes, 1)
-        raise SubError(path, f"it is truncated: only {share:.0f} % of its {size} pixels are there")
+        raise SubError(
+            path, say("it is truncated: only {share:.0f} % of its {axes} pixels are there", share=share, axes=size)
+        )
+    return end
 
 
 _STRUCTURE = ("SIMPLE", "XTENSION", "BITPIX", "EXTEND", "BSCALE", "BZERO", "BLANK", "PCOUNT", "GCOUNT", "GROUPS",
@@ -270,7 +287,7 @@ def _with_primary(image: StoredImage, primary: HeaderCards) -> StoredImage:
         and not (has_wcs and keyword.startswith(_WCS_PREFIXES))
     }
     header = HeaderCards({**inherited, **image.header})
-    return StoredImage(header, image.hdu, image.offset, image.nbytes, image.shape, image.bitpix, image.is_compressed)
+    return replace(image, header=header)
 
 
 # --- pixels
@@ -298,8 +315,8 @@ def read_image(path: str | Path, hdu: int) -> NDArray[np.generic]:
         If the file is truncated, damaged, gone or holds no image there.
     """
     path = Path(path)
-    with _opened(path) as file:
-        image = _find_image(path, file, hdu)
+    with _opened(path) as (file, state):
+        image = _find_image(path, file, hdu, state)
         file.seek(image.offset)
         data = _read_bytes(path, file, image)
     if image.is_compressed:
@@ -315,10 +332,10 @@ def is_mappable(path: str | Path, image: StoredImage) -> bool:
     if image.is_compressed or not is_image:
         return False
     try:
-        with Path(path).open("rb") as file:
+        with open_file(path) as file:
             return file.read(2) != _GZIP_MAGIC
     except OSError as error:
-        raise SubError(path, f"it cannot be read: {error.strerror or error}") from error
+        raise SubError(path, say("it cannot be read: {why}", why=error.strerror or error)) from error
 
 
 def read_part(path: str | Path, image: StoredImage, box: Box) -> NDArray[np.generic]:
@@ -342,13 +359,13 @@ def read_part(path: str | Path, image: StoredImage, box: Box) -> NDArray[np.gene
     out = np.empty((*planes, *box.shape), dtype=stored)
     rows = out if out.ndim == 2 and box.width == width else np.empty((box.height, width), dtype=stored)
     try:
-        with Path(path).open("rb", buffering=0) as file:
+        with open_file(path, buffered=False) as file:
             for number, plane in enumerate(out.reshape(-1, *box.shape)):
                 _read_into(path, file, image.offset + (number * height + box.y0) * width * stored.itemsize, rows)
                 if rows is not out:
                     plane[...] = rows[:, box.x0 : box.x1]
     except OSError as error:
-        raise SubError(path, f"it cannot be read: {error.strerror or error}") from error
+        raise SubError(path, say("it cannot be read: {why}", why=error.strerror or error)) from error
     return _physical(out, image)
 
 
@@ -358,7 +375,7 @@ def _read_into(path: str | Path, file: IO[bytes], offset: int, raw: NDArray) -> 
     while done < raw.nbytes:
         count = file.readinto(view[done:])  # type: ignore[attr-defined]
         if not count:
-            raise SubError(path, "it is truncated, or became shorter while it was in use")
+            raise SubError(path, say("it is truncated, or became shorter while it was in use"))
         done += count
 
 
@@ -380,11 +397,16 @@ def _read_bytes(path: Path, file: BinaryIO, image: StoredImage) -> NDArray[np.ui
     while done < image.nbytes:
         count = file.readinto(view[done:])  # type: ignore[attr-defined]
         if not count:
-            raise SubError(path, f"it is truncated: only {100.0 * done / image.nbytes:.0f} % of its pixels are there")
+            raise SubError(
+                path,
+                say("it is truncated: only {share:.0f} % of its pixels are there", share=100.0 * done / image.nbytes),
+            )
         done += count
     if isinstance(file, gzip.GzipFile):
-        while file.read(1 << 20):  # its checksum stands behind the last byte, and is looked at only there
-            pass
+        # Its checksum stands behind the last byte, and is looked at only there. A little file may unfold to anything.
+        for _ in range(_MOST_BEHIND >> 20):
+            if not file.read(1 << 20):
+                break
     return data
 
 
@@ -459,7 +481,7 @@ def _table_header(path: Path, cards: HeaderCards) -> fits.Header:
         or cards.integer("GCOUNT", 1) != 1
         or cards.integer("BITPIX", 8) != 8
     ):
-        raise SubError(path, "the header of its tile compression is damaged or of an unknown kind")
+        raise SubError(path, say("the header of its tile compression is damaged or of an unknown kind"))
     return fits.Header([("XTENSION", "BINTABLE"), ("BITPIX", 8), ("NAXIS", 2), *table.items()])
 
 
@@ -469,7 +491,7 @@ def _is_writable(value: float) -> bool:
 
 
 def decoder_errors() -> tuple[type[Exception], ...]:
-    """What astropy raises on damaged tables and tiles, which depends on the byte that is wrong.
+    """Return the exceptions that astropy raises on damaged tables and tiles.
 
     A warning is one that was asked to be an error. The error of the codecs has no public name.
     """
@@ -505,18 +527,24 @@ def _decompress(path: Path, image: StoredImage, data: NDArray[np.uint8]) -> NDAr
     except NoDecoder as error:
         raise SubError(
             path,
-            f"{image.header.text('ZCMPTYPE')} is unpacked by a Python of its own, which cannot be started ({error}): "
-            "unpack the file with funpack",
+            say(
+                "{method} is unpacked by a Python of its own, which cannot be started ({error}): unpack "
+                "the file with funpack",
+                method=image.header.text("ZCMPTYPE"),
+                error=error,
+            ),
         ) from error
     except DecoderEnded as error:
-        raise SubError(path, f"its tile compression is damaged: it made the decoder crash ({error})") from error
+        raise SubError(
+            path, say("its tile compression is damaged: it made the decoder crash ({error})", error=error)
+        ) from error
     except DecoderRefused as error:
-        raise SubError(path, f"its tile compression cannot be undone ({error})") from error
+        raise SubError(path, say("its tile compression cannot be undone ({error})", error=error)) from error
     except decoder_errors() as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise SubError(path, f"its tile compression cannot be undone ({reason})") from error
+        raise SubError(path, say("its tile compression cannot be undone ({error})", error=reason)) from error
     if pixels.size != math.prod(image.shape) or pixels.dtype.kind not in "iuf":
-        raise SubError(path, "its tile compression is damaged: pixels are missing")
+        raise SubError(path, say("its tile compression is damaged: pixels are missing"))
     return pixels.reshape(image.shape)
 
 

@@ -1,4 +1,4 @@
-"""Images written to FITS piece by piece: no copy of them in memory, and somebody may stop it at any piece.
+"""Writes images to FITS piece by piece, without a copy in memory; can be stopped at any piece.
 
 Checksums follow the FITS Standard 4.0, section 4.4.2.7 and appendix J: the ones' complement sum of all
 32-bit words of the HDU is -0.
@@ -36,7 +36,7 @@ class Planes(Protocol):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the rows."""
+        """Data type of the rows."""
 
     @property
     def ndim(self) -> int:

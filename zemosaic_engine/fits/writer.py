@@ -12,6 +12,7 @@ from pathlib import Path
 from astropy.io import fits
 
 from ..errors import RunError
+from ..sentences import say
 from . import streams
 
 _TEMPORARY_NUMBER = itertools.count()
@@ -55,7 +56,14 @@ def atomic_path(path: str | Path, *, sync: bool = True) -> Iterator[Path]:
         if sync:
             _sync_folder(path.parent)
     except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror or error}. {_what_to_do(error)}") from error
+        raise RunError(
+            say(
+                "{path} cannot be written: {why}. {what}",
+                path=path,
+                why=error.strerror or error,
+                what=_what_to_do(error),
+            )
+        ) from error
     finally:
         with suppress(OSError):  # not there, or its folder cannot be written: the error above says it
             temporary.unlink()
@@ -67,10 +75,10 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def _what_to_do(error: OSError) -> str:
     """The advice that fits what the system said."""
     if error.errno in _NO_ROOM:
-        return "Free some space there or choose another folder."
+        return say("Free some space there or choose another folder.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return "Choose a folder that you may write to, or ask for the right to."
-    return "Choose another folder, or look after its disk."
+        return say("Choose a folder that you may write to, or ask for the right to.")
+    return say("Choose another folder, or look after its disk.")
 
 
 def _sync_folder(folder: Path) -> None:

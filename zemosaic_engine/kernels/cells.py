@@ -88,7 +88,7 @@ def collect_cells(
 
 @jit
 def _below(ordered: Any, n: int, bound: float) -> int:
-    """How many of the first `n` sorted values are smaller than `bound`."""
+    """Return the number of the first `n` sorted values that are smaller than `bound`."""
     low, high = 0, n
     while low < high:
         middle = (low + high) // 2
@@ -101,7 +101,7 @@ def _below(ordered: Any, n: int, bound: float) -> int:
 
 @jit
 def _not_above(ordered: Any, n: int, bound: float) -> int:
-    """How many of the first `n` sorted values are not larger than `bound`."""
+    """Return the number of the first `n` sorted values that are not larger than `bound`."""
     low, high = 0, n
     while low < high:
         middle = (low + high) // 2

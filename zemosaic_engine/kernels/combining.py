@@ -14,7 +14,16 @@ from typing import Any
 import numpy as np
 
 from .compiled import jit, jit_inline
-from .reference import DROP_SHARE, FEW_SAMPLES, LEAST_SIGMA, LEAST_TAPER, SIGNAL_SHARE
+from .reference import (
+    DROP_SHARE,
+    FEW_SAMPLES,
+    LEAST_SIGMA,
+    LEAST_TAPER,
+    REJECT,
+    SIGNAL_SHARE,
+    CombineOptions,
+)
+from .sample_stack import CombinedRows, SampleStack, SkyLevel, Taper
 from .simd import (
     LANES,
     clipped_moments,
@@ -29,7 +38,7 @@ _KAPPA_PASSES = 10
 _HUBER_PASSES = 50
 
 _INFINITY = np.float32(np.inf)
-_NOTHING_DROPPED = (np.zeros(0, np.float32), np.zeros(0, np.float32), np.zeros((0, 0), np.float32))
+_NOTHING_DRIZZLED = (np.zeros(0, np.float32), np.zeros(0, np.float32), np.zeros((0, 0), np.float32))
 
 
 @jit
@@ -526,92 +535,54 @@ def _combine_rows(
 
 
 def combine_rows(
-    samples: Any,
-    start: Any,
-    boxes: Any,
-    row0: int,
-    row1: int,
-    width: int,
-    channels: int,
-    gain: Any,
-    offset: Any,
-    weight: Any,
-    sigma: Any,
-    edges: Any,
-    feather_px: float,
-    radial: Any,
-    sky: Any,
-    reject: int,
-    kappa_low: float,
-    kappa_high: float,
-    winsor_low: float,
-    winsor_high: float,
-    combine: int,
-    out_value: Any,
-    out_weight: Any,
-    out_coverage: Any,
-    out_rejected: Any,
-    dropped: Any = None,
+    stack: SampleStack,
+    taper: Taper,
+    sky: SkyLevel,
+    options: CombineOptions,
+    out: CombinedRows,
     *,
-    sky_step: int = 1,
+    first_row: int = 0,
     origin: tuple[int, int] = (0, 0),
 ) -> None:
     """Combine rows of a tile from the resampled pieces of N subs; the fast twin of `reference.combine`.
 
     Parameters
     ----------
-    samples : float32, flat, C-contiguous; may be a memory map
-        Crop i is ``samples[start[i]:start[i] + h * w * C].reshape(h, w, C)``; NaN = invalid.
-    start, boxes : int64 (N,), (N, 4)
-        First sample of each crop, and its half-open ``(y0, y1, x0, x1)`` in the tile.
-    row0, row1, width, channels : int
-        Rows of the tile to compute, its width and number of channels.
-    gain, offset, weight, sigma : float32 (N, C)
-        A sample becomes ``gain * v + offset``; `sigma` is its sky noise after the gain. A weight of 0 leaves it out.
-    edges : float64 (N, 4, 3)
-        Inward distance of (x, y) from each edge of the sub: ``edges[i, e] @ (x, y, 1)``.
-    feather_px : float
-        Distance over which the weight falls to an edge; 0 for not at all.
-    radial : float32 (N, 5)
-        ``(cx, cy, r_start, r_end, power)`` of the radial weight ``cos(pi/2 t) ** power``; power 0 disables it.
-    sky : float32 (C,), or (rows, columns, C)
-        Level where the predicted noise starts to grow with the signal, or those in the middles of cells of
-        `sky_step` pixels, linear in between.
-    reject, combine : int, of `reference.REJECT` and `reference.COMBINE`
-    kappa_low, kappa_high, winsor_low, winsor_high : float
-        See `reference.CombineOptions`.
-    out_value, out_weight, out_coverage, out_rejected : float32 and uint16 (row1 - row0, width, C)
-        Combined value (NaN without samples), its inverse variance (0 without), samples used and rejected.
-    dropped : tuple, optional
-        ``(values, shares, sigma)``, the first two like `samples`, the last float32 (N, C): what is combined in
-        the place of the samples that survive, the factor on the weight of each (0 where the sub has
-        nothing), and its noise. The samples then only judge.
+    stack : SampleStack
+    taper : Taper
+    sky : SkyLevel
+    options : CombineOptions
+    out : CombinedRows
+        Rows of the tile from `first_row` on, over its whole width; written.
+    first_row : int
     origin : tuple of int
-        Row and column of the tile's first pixel where `edges`, `radial` and `sky` are counted.
+        Row and column of the tile's first pixel where `taper` and `sky` are counted.
+
+    Raises
+    ------
+    ValueError
+        If the arrays of `out` do not have one shape, with the channels of the stack.
     """
-    f32 = np.float32
-    scale = tuple(np.ascontiguousarray(a, dtype=f32) for a in (gain, offset, weight, sigma))
-    shape = (row1 - row0, width, channels)
-    if out_value.shape != shape:
-        raise ValueError(f"out_value must have shape {shape}, not {out_value.shape}")
-    levels = np.reshape(sky, (1, 1, -1)) if np.ndim(sky) == 1 else sky
+    out.check(stack)
+    levels = np.reshape(sky.level, (1, 1, -1)) if np.ndim(sky.level) == 1 else sky.level
+    scale = stack.gain, stack.offset, stack.weight, stack.sigma
     _combine_rows(
-        np.asarray(samples),
-        np.ascontiguousarray(start, dtype=np.int64),
-        np.ascontiguousarray(boxes, dtype=np.int64),
-        int(row0),
-        int(row1),
-        scale,
+        np.asarray(stack.samples),
+        np.ascontiguousarray(stack.start, dtype=np.int64),
+        np.ascontiguousarray(stack.boxes, dtype=np.int64),
+        int(first_row),
+        int(first_row) + out.value.shape[0],
+        tuple(np.ascontiguousarray(array, dtype=np.float32) for array in scale),
         (
-            np.ascontiguousarray(edges, dtype=np.float64),
-            float(feather_px),
-            np.ascontiguousarray(radial, dtype=np.float64),
+            np.ascontiguousarray(taper.edges, dtype=np.float64),
+            float(taper.feather_px),
+            np.ascontiguousarray(taper.radial, dtype=np.float64),
         ),
-        (np.ascontiguousarray(levels, dtype=f32), int(sky_step)),
+        (np.ascontiguousarray(levels, dtype=np.float32), int(sky.cell_px)),
         (int(origin[0]), int(origin[1])),
-        int(reject),
-        (float(kappa_low), float(kappa_high), float(winsor_low), float(winsor_high)),
-        combine == 1,
-        _NOTHING_DROPPED if dropped is None else tuple(np.asarray(array) for array in dropped),
-        (out_value, out_weight, out_coverage, out_rejected),
+        REJECT[options.reject],
+        (float(options.kappa_low), float(options.kappa_high), float(options.winsor_low), float(options.winsor_high)),
+        options.combine == "median",
+        _NOTHING_DRIZZLED if stack.drizzled is None else tuple(np.asarray(array) for array in stack.drizzled),
+        tuple(out),
     )

@@ -1,4 +1,4 @@
-"""How kernels are compiled, where their machine code is kept, and who is told that they are being compiled.
+"""Compiles kernels, caches their machine code, and reports the first compilation.
 
 This is the only module that decorates functions with Numba.
 
@@ -36,7 +36,7 @@ import llvmlite
 import numba
 from numba.core import event
 
-from ..events import COMPILING
+from ..sentences import say
 
 #: Set to 1, the kernels do without vector instructions of their own making; see `simd`.
 PLAIN_VARIABLE = "ZEMOSAIC_PLAIN_KERNELS"
@@ -132,7 +132,7 @@ jit_inline: Any = _compiler(forceinline=True)
 
 
 class _FirstCompile(event.Listener):
-    """Says once that kernels are being compiled; loading them from the cache is silent."""
+    """Reports once that kernels are being compiled; loading them from the cache is not reported."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell, self._lock, self._told = tell, threading.Lock(), False
@@ -143,8 +143,10 @@ class _FirstCompile(event.Listener):
             first = not self._told and module.startswith(__package__)
             self._told = self._told or first
         if first:
-            kept = f"the machine code is kept in {_FOLDER}" if _FOLDER else "no folder can be written to keep it"
-            self._tell(f"{COMPILING}, up to a minute; {kept}")
+            kept = say("no folder can be written to keep it")
+            if _FOLDER:
+                kept = say("the machine code is kept in {folder}", folder=_FOLDER)
+            self._tell(say("Compiling kernels for this machine, up to a minute; {kept}", kept=kept))
 
     def on_end(self, event: Any) -> None:
         pass
@@ -155,7 +157,7 @@ _listening: list[Callable[[str], None]] = []
 
 
 def note(sentence: str) -> None:
-    """Tell a sentence to every run of this process, those that are under way and those to come."""
+    """Report a sentence to every present and future run of this process."""
     _notes.append(sentence)
     for tell in _listening:
         tell(sentence)

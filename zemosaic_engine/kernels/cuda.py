@@ -16,6 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RunError
+from ..sentences import say
+from .reference import COMBINE, REJECT, CombineOptions
+from .sample_stack import CombinedRows, SampleStack, SkyLevel, Taper
 
 _SOURCE = Path(__file__).with_name("pixels.cuh")
 #: As the other twins round; contraction would change masks of rejection at their limits.
@@ -45,7 +48,7 @@ class Gpu:
 
     @property
     def name(self) -> str:
-        """What the device calls itself."""
+        """Name of the device."""
         return str(self._library.cuda.runtime.getDeviceProperties(0)["name"].decode())
 
     @property
@@ -93,68 +96,61 @@ class Gpu:
 
     def combine_rows(
         self,
-        samples: Any,
-        start: Any,
-        boxes: Any,
-        row0: int,
-        row1: int,
-        width: int,
-        channels: int,
-        gain: Any,
-        offset: Any,
-        weight: Any,
-        sigma: Any,
-        edges: Any,
-        feather_px: float,
-        radial: Any,
-        sky: Any,
-        reject: int,
-        kappa_low: float,
-        kappa_high: float,
-        winsor_low: float,
-        winsor_high: float,
-        combine: int,
-        out_value: Any,
-        out_weight: Any,
-        out_coverage: Any,
-        out_rejected: Any,
-        dropped: Any = None,
+        stack: SampleStack,
+        taper: Taper,
+        sky: SkyLevel,
+        options: CombineOptions,
+        out: CombinedRows,
+        *,
+        first_row: int = 0,
     ) -> None:
-        """As `combining.combine_rows`.
+        """Combine rows of a tile, as `combining.combine_rows` does.
 
         Raises
         ------
         RunError
             If the device has no room for the samples of one row.
+        ValueError
+            If the arrays of `out` do not fit, or if there is more than one sky level a channel.
         """
-        boxes = np.asarray(boxes, dtype=np.int64).reshape(-1, 4)
-        count = len(boxes)
-        crops = _FLOAT * channels * int((boxes[:, 3] - boxes[:, 2]).sum()) * (1 if dropped is None else 3)
+        out.check(stack)
+        if np.ndim(sky.level) != 1:
+            raise ValueError("the GPU takes one sky level for each channel, not a map of them")
+        boxes = np.asarray(stack.boxes, dtype=np.int64).reshape(-1, 4)
+        count, (rows, width, channels) = len(boxes), out.value.shape
+        drizzled = stack.drizzled
+        crops = _FLOAT * channels * int((boxes[:, 3] - boxes[:, 2]).sum()) * (1 if drizzled is None else 3)
         a_row = width * channels * (_KEY * count + 2 * _FLOAT + 2 * _COUNT) + crops
-        outs = (out_value, out_weight, out_coverage, out_rejected)
-        per_sub = [self._plain(a, np.float32) for a in (gain, offset, weight, sigma, edges, radial, sky)]
+        scale = stack.gain, stack.offset, stack.weight, stack.sigma
+        per_sub = [self._plain(a, np.float32) for a in (*scale, taper.edges, taper.radial, sky.level)]
+        limits = [float(x) for x in (options.kappa_low, options.kappa_high, options.winsor_low, options.winsor_high)]
 
         def rows_of(begin: int, end: int) -> None:
-            top, bottom = row0 + begin, row0 + end
-            flat, places, cut = _rows_of_crops(samples, start, boxes, channels, top, bottom)
-            drops = [_rows_of_crops(a, start, boxes, channels, top, bottom)[0] for a in dropped[:2]] if dropped else []
-            drop_sigma = self._plain(dropped[2], np.float32) if dropped else np.zeros(1, np.float32)
-            there = [self._library.empty((end - begin, width, channels), dtype=a.dtype) for a in outs]
-            keys = self._library.empty(max(1, count) * (end - begin) * width * channels, dtype=np.uint64)
-            g, o, w, s, e, r, k = (self._put(a, np.float32) for a in per_sub)
+            top, bottom = first_row + begin, first_row + end
+            flat, places, cut = _rows_of_crops(stack.samples, stack.start, boxes, channels, top, bottom)
             nothing = self._put(np.zeros(1, np.float32), np.float32)
-            values, shares = (self._put(a, np.float32) for a in drops) if dropped else (nothing, nothing)
+            values = shares = drizzle_sigma = nothing
+            if drizzled is not None:
+                values, shares = (
+                    self._put(_rows_of_crops(array, stack.start, boxes, channels, top, bottom)[0], np.float32)
+                    for array in drizzled[:2]
+                )
+                drizzle_sigma = self._put(drizzled.sigma, np.float32)
+            there = [self._library.empty((end - begin, width, channels), dtype=array.dtype) for array in out]
+            keys = self._library.empty(max(1, count) * (end - begin) * width * channels, dtype=np.uint64)
+            gain, offset, weight, sigma, edges, radial, level = (self._put(a, np.float32) for a in per_sub)
             self._launch(
                 "combine_band", (end - begin) * width * channels,
                 self._put(flat, np.float32), self._put(places, np.int64), self._put(cut, np.int64), count, top,
-                end - begin, width, channels, g, o, w, s, e, float(feather_px), r, k, reject, float(kappa_low),
-                float(kappa_high), float(winsor_low), float(winsor_high), combine, int(dropped is not None), values,
-                shares, self._put(drop_sigma, np.float32), keys, *there,
+                end - begin, width, channels, gain, offset, weight, sigma, edges, float(taper.feather_px), radial,
+                level, REJECT[options.reject], *limits, COMBINE[options.combine], int(drizzled is not None), values,
+                shares, drizzle_sigma, keys, *there,
             )  # fmt: skip
-            for target, result in zip(outs, there, strict=True):
-                target[begin:end] = self._library.asnumpy(result)
+            targets: tuple[Any, ...] = out.rows(begin, end)
+            for target, result in zip(targets, there, strict=True):
+                target[...] = self._library.asnumpy(result)
 
-        self._in_bands("stacking", row1 - row0, 0, a_row, rows_of)
+        self._in_bands("stacking", rows, 0, a_row, rows_of)
 
     def _in_bands(self, what: str, rows: int, fixed: int, a_row: int, work: Callable[[int, int], None]) -> None:
         """Call `work` on bands of rows that fit the device; halve them, for good, where they turn out not to."""
@@ -170,8 +166,12 @@ class Gpu:
                     self._library.get_default_memory_pool().free_all_blocks()
                     if end - done == 1:
                         raise RunError(
-                            f"The GPU has no room for one row of the {what}, {(fixed + a_row) / 1e6:.0f} MB: close "
-                            "other programs that use it, or choose device = cpu."
+                            say(
+                                "The GPU has no room for one row of the {why}, {n:.0f} MB: close other "
+                                "programs that use it, or choose device = cpu.",
+                                why=what,
+                                n=(fixed + a_row) / 1000000.0,
+                            )
                         ) from error
                     step = self._most_rows[what] = (end - done) // 2
                     self._tell(

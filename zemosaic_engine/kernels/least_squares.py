@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from .compiled import jit, jit_inline
-from .fused import fma64
 
 
 @jit
@@ -150,81 +149,78 @@ def normal_blocks(local: Any, sub: Any, patch: Any, weight: Any, total: Any, gra
 
 @jit
 def eliminated_normal(
-    local: Any, sub: Any, kin: Any, weight: Any, total: Any, order: Any, start: Any, normal: Any
-) -> None:
+    local: Any, sub: Any, columns: Any, fixed: Any, fixed_at: Any, weight: Any, total: Any, order: Any, start: Any,
+    normal: Any,
+) -> None:  # fmt: skip
     """``A' W A`` less what the eliminated values of the patches take off.
 
     Parameters
     ----------
-    local, sub, kin, weight, total
+    local, sub, weight, total
         As for `eliminated_sums`.
+    columns : int64 (N, 12)
+        Of the entries in `local`, for each sub.
+    fixed : float32 (R, m)
+        More entries; those that are 0 cost little.
+    fixed_at : int32 (R, m)
+        Their columns.
     order : int64 (R,)
-        The records, patch by patch, and sub by sub in each.
+        The records, patch by patch.
     start : int64 (patches + 1,)
         Where the records of a patch begin in it.
     normal : float64 (n, n)
-        Of 4 unknowns a sub, then 8 a kin; 0 before, written whole.
+        0 before; written whole but for the unknowns that no record has.
     """
-    most = 0
+    own, size = columns.shape[1], normal.shape[0]
+    entries = own + fixed.shape[1]
+    at, entry = np.empty(entries, np.int64), np.empty(entries)
+    slot, touched, sums = np.full(size, -1), np.empty(size, np.int64), np.empty(size)
     for s in range(start.shape[0] - 1):
-        most = max(most, start[s + 1] - start[s])
-    first_shared = 4 * kin.shape[0]
-    kins = (normal.shape[0] - first_shared) // 8
-    columns = np.empty(4 * most + 8 * kins, np.int64)
-    sums = np.empty(4 * most + 8 * kins)
-    shared = np.empty((kins, 8))
-    there = np.empty(kins, np.bool_)
-    for s in range(start.shape[0] - 1):
-        n, current = 0, -1
-        there[:] = False
+        n = 0
         for k in range(start[s], start[s + 1]):
             r = order[k]
-            i, w = sub[r], np.float64(weight[r])
+            w = np.float64(weight[r])
             if w == 0.0:
                 continue
-            c = kin[i]
-            _add_record(local, r, 4 * i, first_shared + 8 * c, w, normal)
-            if i != current:
-                for j in range(4):
-                    columns[n + j], sums[n + j] = 4 * i + j, 0.0
-                current, n = i, n + 4
-            if not there[c]:
-                there[c] = True
-                shared[c, :] = 0.0
-            for j in range(4):
-                sums[n - 4 + j] += w * local[r, j]
-            for j in range(8):
-                shared[c, j] += w * local[r, 4 + j]
-        for c in range(kins):
-            if there[c]:
-                for j in range(8):
-                    columns[n], sums[n] = first_shared + 8 * c + j, shared[c, j]
+            m = 0
+            for j in range(entries):
+                a = np.float64(local[r, j] if j < own else fixed[r, j - own])
+                if a == 0.0:
+                    continue
+                c = columns[sub[r], j] if j < own else np.int64(fixed_at[r, j - own])
+                at[m], entry[m] = c, a
+                m += 1
+                if slot[c] < 0:
+                    slot[c], touched[n], sums[n] = n, c, 0.0
                     n += 1
-        _take_off(columns, sums, n, 1.0 / total[s], normal)
-    for i in range(normal.shape[0]):
+                sums[slot[c]] += w * a
+            _add_record(at, entry, m, w, normal)
+        _take_off(touched, sums, n, 1.0 / total[s], normal)
+        for i in range(n):
+            slot[touched[i]] = -1
+    for i in range(size):
         for j in range(i):
             normal[i, j] = normal[j, i]
 
 
 @jit_inline
-def _add_record(local: Any, r: int, first: int, shared: int, w: float, normal: Any) -> None:
+def _add_record(at: Any, entry: Any, m: int, w: float, normal: Any) -> None:
     """Add ``w a a'`` of a record to the upper half."""
-    for j in range(4):
-        wj = w * local[r, j]
-        for m in range(j, 4):
-            normal[first + j, first + m] = fma64(wj, local[r, m], normal[first + j, first + m])
-        for m in range(8):
-            normal[first + j, shared + m] = fma64(wj, local[r, 4 + m], normal[first + j, shared + m])
-    for j in range(8):
-        wj = w * local[r, 4 + j]
-        for m in range(j, 8):
-            normal[shared + j, shared + m] = fma64(wj, local[r, 4 + m], normal[shared + j, shared + m])
+    for i in range(m):
+        wi = w * entry[i]
+        for j in range(i, m):
+            c, d = min(at[i], at[j]), max(at[i], at[j])
+            normal[c, d] += wi * entry[j]
 
 
 @jit
 def _take_off(columns: Any, sums: Any, n: int, share: float, normal: Any) -> None:
-    """Take ``share s s'`` off the upper half; the columns rise."""
+    """Take ``share s s'`` off the upper half."""
     for i in range(n):
-        si, row = share * sums[i], normal[columns[i]]
+        si, c = share * sums[i], columns[i]
         for j in range(i, n):
-            row[columns[j]] -= si * sums[j]
+            d = columns[j]
+            if d >= c:
+                normal[c, d] -= si * sums[j]
+            else:
+                normal[d, c] -= si * sums[j]

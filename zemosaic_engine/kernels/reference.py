@@ -89,7 +89,7 @@ class CombineOptions:
 
 
 class Combined(NamedTuple):
-    """What becomes of N samples a pixel; arrays without the first axis, but for `kept`.
+    """The result of combining N samples per pixel; arrays lack the first axis, except `kept`.
 
     Attributes
     ----------

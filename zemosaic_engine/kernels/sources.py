@@ -98,7 +98,7 @@ def _smooth_columns(light: Any, y: int, out: Any) -> None:
 
 @jit
 def _smooth_row(column: Any, out: Any) -> Any:
-    """Fill a row and tell its largest value."""
+    """Fill a row and return its largest value."""
     width = out.shape[0]
     most = np.float32(0.0)
     for x in range(1, width - 1):

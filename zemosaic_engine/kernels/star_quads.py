@@ -20,7 +20,7 @@ CIRCLE = 1.02
 
 @jit
 def shape_of(x: Any, y: Any, corner: Any, code: Any) -> float:
-    """Sort four points into A, B, C, D and tell their shape.
+    """Sort four points into A, B, C, D and return their shape.
 
     Parameters
     ----------

@@ -13,6 +13,7 @@ import numpy as np
 from array_api_compat import array_namespace, is_array_api_obj, is_cupy_array
 
 from ..errors import SettingsError
+from ..sentences import say
 
 Device = Literal["cpu", "cuda"]
 
@@ -120,9 +121,9 @@ def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> Device:
     if wanted == "auto":
         return "cpu" if problem else "cuda"
     if wanted != "cuda":
-        raise SettingsError(f"device is {wanted!r} but must be one of auto, cpu, cuda.")
+        raise SettingsError(say("device is {value!r} but must be one of auto, cpu, cuda.", value=wanted))
     if problem:
-        raise SettingsError(f"device=cuda was asked for, but {problem}; choose device=cpu or auto.")
+        raise SettingsError(say("device=cuda was asked for, but {why}; choose device=cpu or auto.", why=problem))
     return "cuda"
 
 
@@ -132,12 +133,12 @@ def cuda_problem() -> str:
     try:
         cupy = _cupy()
     except ImportError:
-        return "CuPy is not installed (pip install 'zemosaic[gpu]')"
+        return say("CuPy is not installed (pip install 'zemosaic[gpu]')")
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
-        return f"CuPy finds no CUDA device ({error})"
-    return "" if count else "CuPy finds no CUDA device"
+        return say("CuPy finds no CUDA device ({error})", error=error)
+    return "" if count else say("CuPy finds no CUDA device")
 
 
 def _cupy() -> Any:

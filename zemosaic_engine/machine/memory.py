@@ -1,4 +1,4 @@
-"""How much memory there is, how much was used, and a buffer that moves to disk when it must."""
+"""Available and used memory, and a buffer that moves to disk if it must."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RunError
+from ..sentences import say
 
 #: Taken for free where the system does not say.
 _SAFE_GUESS = 2 * 1024**3
@@ -106,7 +107,7 @@ def peak_rss_bytes() -> int:
 
 
 def rss_bytes() -> int:
-    """Resident memory of this process now, in bytes; its peak where the system tells only that."""
+    """Return the resident memory of this process in bytes; its peak where the system reports only that."""
     if sys.platform == "win32":
         return _windows_resident()
     for line in _lines(Path("/proc/self/status")):
@@ -165,10 +166,10 @@ if sys.platform == "win32":
 
 def size_text(size_bytes: float) -> str:
     """A size in words, ``1.3 GB``, with a unit in which it is not 0.0."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
+    for pattern, factor in (("{n:.1f} GB", 1e9), ("{n:.1f} MB", 1e6)):
         if size_bytes >= 0.1 * factor:
-            return f"{size_bytes / factor:.1f} {unit}"
-    return f"{size_bytes / 1e3:.1f} kB"
+            return say(pattern, n=size_bytes / factor)
+    return say("{n:.1f} kB", n=size_bytes / 1000.0)
 
 
 class SampleStore:
@@ -238,15 +239,19 @@ class SampleStore:
         except OSError as error:
             self._drop_file()
             raise RunError(
-                f"A scratch file of {size / 1e9:.1f} GB cannot be made in {self.scratch_dir}: "
-                f"{error.strerror or error}. "
-                "Free some disk space, choose another output folder or raise memory_gb."
+                say(
+                    "A scratch file of {n:.1f} GB cannot be made in {folder}: {why}. Free some disk "
+                    "space, choose another output folder or raise memory_gb.",
+                    n=size / 1000000000.0,
+                    folder=self.scratch_dir,
+                    why=error.strerror or error,
+                )
             ) from error
         self.scratch_bytes = max(self.scratch_bytes, size)
         return buffer
 
     def close(self) -> None:
-        """Give memory and file back; may be called again."""
+        """Release memory and file; may be called again."""
         self._memory = None
         self._drop_file()
 

@@ -1,4 +1,4 @@
-"""Work on threads: the kernels release the GIL, and a daemonic host process may start no processes.
+"""Runs work on threads: kernels release the GIL, and a daemonic host process may not start processes.
 
 Whoever cancels a run waits two seconds at most. Between items the threads look at the token; an item
 that takes longer than that (a first compilation, a large solve) is left to its daemon thread, and
@@ -59,7 +59,7 @@ def run_all(
 
 
 def run_interruptibly(function: Callable[[], Result], cancel: CancelToken) -> Result:
-    """The result of a long pure computation, or `Cancelled` as soon as somebody asked for it."""
+    """Return the result of a long pure computation, or raise `Cancelled` as soon as the run is cancelled."""
     return run_all(lambda _: function(), (None,), 1, cancel)[0]
 
 
@@ -78,11 +78,11 @@ class BackgroundTask(Generic[Result]):
         self._threads = self._workers.start(1)
 
     def wait(self) -> None:
-        """Until it is over, however it ends; raises nothing but `Cancelled`."""
+        """Wait until the function has ended, however it ended; raises only `Cancelled`."""
         self._workers.wait(self._threads)
 
     def result(self) -> Result:
-        """What it returned, or raise what it raised; `Cancelled` as soon as somebody asked for it."""
+        """Return what the function returned, or raise what it raised; `Cancelled` as soon as the run is cancelled."""
         self.wait()
         return self._workers.results()[0]
 

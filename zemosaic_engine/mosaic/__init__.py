@@ -1,1 +1,1 @@
-"""The mosaic: tiles are put together, tied to a catalogue and written to disk; how even it is where its parts end."""
+"""The mosaic: tiles are joined, tied to a catalogue and written to disk, and the evenness of the result is measured."""

@@ -116,7 +116,7 @@ def _scaled_part(tile: Tile, number: int, scaling: TileScaling, part: Box) -> We
 
 
 def _taper_of(tile: Tile, settings: GridSettings) -> NDArray[np.float32]:
-    """How a tile fades over its overlap to the edge of its valid data."""
+    """Return the weight with which a tile fades over its overlap to the edge of its valid data."""
     inner, outer = tile.inner, tile.outer
     shared = 2 * max(inner.y0 - outer.y0, outer.y1 - inner.y1, inner.x0 - outer.x0, inner.x1 - outer.x1, 0)
     # Tiles with grids of their own overlap by what they do: half of the planned share is there nearly always.

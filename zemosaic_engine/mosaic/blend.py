@@ -1,4 +1,4 @@
-"""How much each tile counts at a pixel where several tiles have data."""
+"""Weights of tiles where several have data."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from ..canvas.coordinates import sky_to_pixel
 from ..catalogues.reference import Catalogue
 from ..events import Reporter
 from ..photometry.stars import detect_stars
+from ..sentences import say
 
 _MATCH_PX = 2.0
 _LEAST_STARS = 5
@@ -55,11 +56,16 @@ def tie_to_catalogue(
     points = zero_points(pixels, wcs, catalogue)
     for point, name in zip(points, names, strict=True):
         if np.isfinite(point.value):
-            known = f"{point.value:.4f} +- {point.error:.4f} mag, from {point.stars} stars of the catalogue"
-            reporter.log(f"[GRID][METRICS] Zero point on the catalogue (channel {name}): {known}")
+            known = say(
+                "{magnitude:.4f} +- {error:.4f} mag, from {stars} stars of the catalogue",
+                magnitude=point.value,
+                error=point.error,
+                stars=point.stars,
+            )
+            reporter.metric("Zero point on the catalogue", known, channel=name)
         else:
             few = f"unknown, {point.stars} catalogue stars in the mosaic are too few"
-            reporter.log(f"[GRID] Zero point on the catalogue (channel {name}): {few}", "WARN")
+            reporter.log(say("Zero point on the catalogue (channel {name}): {few}", name=name, few=few), "WARN")
     return zero_point_cards(points, names)
 
 

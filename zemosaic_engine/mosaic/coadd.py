@@ -1,4 +1,4 @@
-"""The canvas fills up: tiles are pasted where they share its pixels, reprojected where they do not."""
+"""Adds tiles to the canvas: pasted where they share its pixels, reprojected elsewhere."""
 
 from __future__ import annotations
 

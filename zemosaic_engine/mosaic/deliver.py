@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..run import provenance
 from ..run.request import GridOutcome
 from ..run.run import Run
+from ..sentences import say
 from ..tiles.match import TileMatch, report_metrics
 from ..tiles.tile import TileSet
 from ..weighted_image import WeightedImage
@@ -13,6 +14,7 @@ from .catalogue import tie_to_catalogue
 from .evenness import measure_evenness, report_evenness
 from .mask import mosaic_mask
 from .processing import PROCESSING_NAME, write_processing
+from .told_scale import tie_to_told_zero_points
 
 
 def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage) -> GridOutcome:
@@ -37,6 +39,9 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
         used, settings, tiles=len(tiles), ready_made_tiles=run.takes_tiles, pixel_scale_arcsec=scale
     )
     cards.update(tied)
+    if run.takes_tiles:
+        infos = [run.subs[number] for number in sorted(tile_set.used)]
+        cards.update(tie_to_told_zero_points(infos, match.scaling.gain, scale, run.reporter))
     mosaic_files.write_tile_table(output, tiles, match.scaling, match.pairs, tile_set.subs)
     pixels = [pair.pixels for pair in match.pairs]
     mosaic_files.write_seam_table(output, tiles, match.overlaps, pixels, match.before, match.after, evenness)
@@ -46,19 +51,23 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
             lambda: mosaic_files.write_viewer(output, mosaic, mask, wcs, cards, colour_last=settings.legacy_rgb_cube)
         )
     science, coverage = mosaic_files.write_mosaic(output, mosaic, mask, wcs, cards, run.cancel.check)
-    processing = output / PROCESSING_NAME
-    run.interruptibly(lambda: write_processing(science, processing, settings.crop, run.cancel.check))
+    if "fits" in settings.outputs.replace(" ", "").split(","):
+        processing = output / PROCESSING_NAME
+        run.interruptibly(lambda: write_processing(science, processing, settings.crop, run.cancel.check))
     by_reproject = settings.tile_reprojection == "reproject_interp"
     reprojected = sum(by_reproject and not tile.on_canvas for tile in tiles)
-    run.reporter.log(f"[GRID] {len(tiles)} tiles in the mosaic, {reprojected} calls of reproject_interp")
+    run.reporter.log(
+        say("{n} tiles in the mosaic, {reprojected} calls of reproject_interp", n=len(tiles), reprojected=reprojected)
+    )
     return GridOutcome(
         science,
         coverage,
         len(tiles),
         len(used),
-        [*run.rejected, *tile_set.rejected],
+        run.rejected,
         tile_set.left_out,
         metrics,
         [info.path for info in used],
         dict(zip([tile.name for tile in tiles], tile_set.subs, strict=True)),
+        run.subs,
     )

@@ -1,4 +1,4 @@
-"""Where footprints end inside a mosaic: the sides of subs, of panels, of sessions and of tiles.
+"""Edges of footprints inside a mosaic: sides of subs, panels, sessions and tiles.
 
 The subs that end along one side of a panel end within a dither of each other. Such sides are one edge with
 a gap: nearer the middle than its inner line all of them count, beyond its outer line none does.
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..canvas.coordinates import footprint_polygon, pixel_to_sky
 from ..geometry import Box
+from ..sentences import say
 
 FloatArray = NDArray[np.float64]
 
@@ -186,8 +187,8 @@ def _side_of(line: FloatArray, inward: FloatArray, canvas: WCS) -> str:
     north = up - lat
     east = ((away - lon + 180.0) % 360.0 - 180.0) * np.cos(np.radians(lat))
     if abs(north) >= abs(east):
-        return "north" if north > 0.0 else "south"
-    return "east" if east > 0.0 else "west"
+        return say("north") if north > 0.0 else say("south")
+    return say("east") if east > 0.0 else say("west")
 
 
 def border_edges(names: Sequence[str], inners: Sequence[Box], outers: Sequence[Box], canvas: WCS) -> list[Edge]:

@@ -1,4 +1,4 @@
-"""How even a mosaic is where footprints end: the steps that an eye would see, with their places.
+"""Evenness of a mosaic where footprints end: the steps that an eye would see, with their positions.
 
 Neighbouring tiles of a run hold the same subs, so that they agree where they overlap however uneven the subs are.
 The mosaic itself is measured here, across the sides of panels, of sessions, of single subs and of tiles.
@@ -18,6 +18,7 @@ from ..canvas.plan import CanvasPlan
 from ..channels import channel_names
 from ..events import Reporter
 from ..photometry.sky import sky_noise
+from ..sentences import say
 from ..settings import GridSettings
 from ..subs.frames import SubInfo
 from ..survey.sky_levels import SkyLevels
@@ -188,7 +189,7 @@ def _near_edge(
 def report_evenness(found: Evenness, reporter: Reporter) -> dict[str, float]:
     """Median and worst step per channel, before and after, with the place of the worst; logged and returned by name."""
     if not found.steps:
-        reporter.log("[GRID] No footprint ends inside the mosaic: there is no step to measure")
+        reporter.log(say("No footprint ends inside the mosaic: there is no step to measure"))
         return {}
     metrics: dict[str, float] = {}
     after = np.array([step.step for step in found.steps])
@@ -206,11 +207,20 @@ def report_evenness(found: Evenness, reporter: Reporter) -> dict[str, float]:
                 continue
             adu, size = float(np.median(known)), float(abs(steps[worst]))
             edge, (ra, dec) = found.steps[worst].edge, found.sky[worst]
-            reporter.log(
-                f"[GRID][METRICS] Footprint step (channel {name}): median {adu:.2f} ADU, {adu / noise:.3f} sigma, "
-                f"worst {size:.2f} +- {errors[worst]:.2f} ADU, {size / noise:.3f} sigma at RA {ra:.4f} Dec {dec:+.4f}, "
-                f"the {edge.side} edge of {edge.name} ({state} scaling)"
+            value = say(
+                "median {adu:.2f} ADU, {sigma:.3f} sigma, worst {worst:.2f} +- {error:.2f} ADU, {worstsigma:.3f} sigma "
+                "at RA {ra:.4f} Dec {dec:+.4f}, the {why1} edge of {name}",
+                adu=adu,
+                sigma=adu / noise,
+                worst=size,
+                error=errors[worst],
+                worstsigma=size / noise,
+                ra=ra,
+                dec=dec,
+                why1=edge.side,
+                name=edge.name,
             )
+            reporter.metric("Footprint step", value, channel=name, when=state)
             metrics |= {
                 f"footprint_step_adu_{state}_{name}": adu,
                 f"footprint_step_sigma_{state}_{name}": adu / noise,

@@ -47,7 +47,19 @@ RESULTS = {
     "seams": "seams.ecsv",
 }
 #: Results that a run writes only where its settings ask for them.
-_NOT_OF_EVERY_RUN = ("others", "processing", "viewer", "sub_photometry", "illumination", "tile_photometry", "seams")
+_NOT_OF_EVERY_RUN = (
+    "tiff",
+    "tiff16",
+    "tiff_stretched",
+    "jpeg",
+    "others",
+    "processing",
+    "viewer",
+    "sub_photometry",
+    "illumination",
+    "tile_photometry",
+    "seams",
+)
 
 
 def _planes(array: NDArray) -> NDArray:
@@ -80,8 +92,8 @@ class EarlierResults:
     def remove_those_left(self) -> None:
         """Remove those that not every run writes and that were not written since."""
         for result in _NOT_OF_EVERY_RUN:
-            path = self._paths[result]
-            if path.is_file() and self._is_left(path):
+            path = self._paths.get(result)
+            if path is not None and path.is_file() and self._is_left(path):
                 path.unlink()
 
     def _is_left(self, path: Path) -> bool:
@@ -89,7 +101,7 @@ class EarlierResults:
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """What changes when a file is written anew and renamed to its place."""
+    """Return what changes when a file is rewritten and renamed into place."""
     stat = path.stat()
     return stat.st_ino, stat.st_mtime_ns
 

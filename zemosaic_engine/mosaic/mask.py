@@ -1,4 +1,4 @@
-"""Why pixels of a mosaic are missing or less sure: the planes of its MASK."""
+"""The MASK of a mosaic: why pixels are missing or less certain."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from ..errors import RunError
 from ..fits import streams
 from ..fits.writer import atomic_path
 from ..geometry import Box
+from ..sentences import say
 from .holes import Fills, fill_holes
 from .mask import Flag
 
@@ -117,7 +118,7 @@ class FilledMosaic:
 
     @property
     def dtype(self) -> np.dtype[np.float32]:
-        """Of the rows."""
+        """Data type of the rows."""
         return np.dtype(np.float32)
 
     @property
@@ -165,10 +166,14 @@ def open_filled(science: Path, crop: Crop, check: Callable[[], None] | None = No
     try:
         hdus = fits.open(science, memmap=False)
     except OSError as error:
-        raise RunError(f"{science} cannot be read ({error}): make the mosaic again.") from error
+        raise RunError(
+            say("{path} cannot be read ({reason}): make the mosaic again.", path=science, reason=error)
+        ) from error
     with hdus:
         if "MASK" not in hdus:
-            raise RunError(f"{science} holds no MASK: it was written by an older version, make the mosaic again.")
+            raise RunError(
+                say("{path} holds no MASK: it was written by an older version, make the mosaic again.", path=science)
+            )
         mask = hdus["MASK"].data
         section, channels = hdus[0].section, hdus[0].shape[0] if len(hdus[0].shape) == 3 else 1
         box = crop_box(mask, crop)

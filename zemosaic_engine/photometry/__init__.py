@@ -1,1 +1,1 @@
-"""Measuring and solving for photometric scale: overlaps, stars, sky, one answer for all."""
+"""Photometry: stars, sky, overlaps, and the solution for one scale."""

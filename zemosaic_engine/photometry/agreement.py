@@ -1,4 +1,4 @@
-"""One answer for all: many images see the same patches of sky, each in its own units.
+"""Brings many images of the same patches of sky to one scale.
 
 Every use has the same shape. Image ``i`` reports the value ``v`` of patch ``p`` (a star's
 log flux, the background of a cell, the level of an overlap), and a correction ``x_i`` should
@@ -21,7 +21,7 @@ _CAUCHY_SCALE = 2.385  # 95 % efficiency for Gaussian residuals
 
 @dataclass(frozen=True)
 class Reports:
-    """What each image says of each patch; four vectors of one length.
+    """Measurements of patches by images, as four vectors of one length.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What brings the pixels of one sub to the scale of the whole run: a few numbers per channel.
+"""The calibration of a sub: a few numbers per channel that bring it to the scale of the run.
 
 A pixel of a sub is taken for ``pedestal + V(u, v) * (scene / gain + sky)``, where u and v are
 its offsets from the sensor's centre over half the diagonal and V is the illumination that all
@@ -44,8 +44,46 @@ def pattern_terms(u: NDArray, v: NDArray) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
+class FixedPattern:
+    """The fixed pattern of a sensor that is finer than `PATTERN_TERMS`, linear between nodes.
+
+    Attributes
+    ----------
+    u, v : ndarray of float64, shape (columns,), (rows,)
+        Places of the nodes, rising, at even distances; beyond the outermost the pattern is constant.
+    added : ndarray of float32, shape (rows, columns, C)
+        Light that the sensor adds in the usual exposure, in ADU of the sub.
+    gained : ndarray of float32, shape (rows, columns, C)
+        Share of the light that is gained, or where negative lost to dust.
+    """
+
+    u: NDArray[np.float64]
+    v: NDArray[np.float64]
+    added: NDArray[np.float32]
+    gained: NDArray[np.float32]
+
+    def at(self, u: NDArray, v: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """`added` and `gained` at places of the sensor, each (..., C)."""
+        u, v = np.broadcast_arrays(np.asarray(u, dtype=np.float64), np.asarray(v, dtype=np.float64))
+        (i, s), (j, t) = (_node_before(nodes, place) for nodes, place in ((self.u, u), (self.v, v)))
+        s, t = s[..., None], t[..., None]
+        found = []
+        for grid in (self.added.astype(np.float64), self.gained.astype(np.float64)):
+            upper = (1.0 - s) * grid[j, i] + s * grid[j, i + 1]
+            lower = (1.0 - s) * grid[j + 1, i] + s * grid[j + 1, i + 1]
+            found.append((1.0 - t) * upper + t * lower)
+        return found[0], found[1]
+
+
+def _node_before(nodes: NDArray[np.float64], place: NDArray) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    where = np.clip((place - nodes[0]) / (nodes[1] - nodes[0]), 0.0, nodes.size - 1.0)
+    first = np.minimum(where.astype(np.int64), nodes.size - 2)
+    return first, where - first
+
+
+@dataclass(frozen=True)
 class SubCalibration:
-    """How one sub comes to the common scale; every array has one row or number a channel.
+    """The calibration of one sub; every array has one row or number for each channel.
 
     Attributes
     ----------
@@ -72,6 +110,10 @@ class SubCalibration:
         Electronic offset in ADU of the sub, taken off before the gain; None for 0.
     curvature : ndarray of float64, shape (C, 3), or None
         Along u2, uv and v2, in ADU of the run; None for 0.
+    fixed : FixedPattern or None
+        Of the sensor.
+    exposure : float
+        Over that for which `fixed` has what the sensor adds.
     """
 
     gain: NDArray[np.float64]
@@ -86,6 +128,8 @@ class SubCalibration:
     reason: str = ""
     pedestal: NDArray[np.float64] | None = None
     curvature: NDArray[np.float64] | None = None
+    fixed: FixedPattern | None = None
+    exposure: float = 1.0
 
     @classmethod
     def exact(
@@ -129,10 +173,15 @@ class SubCalibration:
     def at(self, u: NDArray, v: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Factor and background at places of the sensor, each (..., C): calibrated = value * factor + background."""
         factor = self.gain / self.illumination(u, v)
+        added: NDArray[np.float64] | float = 0.0
+        if self.fixed is not None:
+            added, gained = self.fixed.at(u, v)
+            factor = factor / (1.0 + gained)
         places = np.stack(np.broadcast_arrays(np.asarray(u, np.float64), np.asarray(v, np.float64)), axis=-1)
         background = self.offset + places @ self.slope.T
         if self.curvature is not None:
             background = background + pattern_terms(u, v)[..., _BOWLS] @ self.curvature.T
+        background = background - self.exposure * added * factor
         if self.pedestal is not None:
             background = background - self.pedestal * factor
         return factor, background
@@ -151,17 +200,25 @@ class SubCalibration:
         shape : tuple of int
             ``(height, width)`` of the whole sub.
         """
-        if self.curvature is None or not self.curvature.any():
+        curved = self.curvature is not None and bool(self.curvature.any())
+        if not curved and self.fixed is None:
             return pixels
         from ..kernels import corrections
 
         height, width = shape
         light = np.zeros((self.channels, len(PATTERN_TERMS)))
         light[:, : self.pattern.shape[1]] = self.pattern
-        bowls = self.curvature / self.gain[:, None]
+        nothing = np.zeros((self.channels, 3))
+        bowls = nothing if self.curvature is None else self.curvature / self.gain[:, None]
+        pedestal = np.zeros(self.channels) if self.pedestal is None else self.pedestal
+        flat = np.zeros((2, 2, self.channels))
+        nodes, added, gained = (np.array([-1.0, 1.0]),) * 2, flat, flat
+        if self.fixed is not None:
+            nodes = (self.fixed.u, self.fixed.v)
+            added, gained = self.exposure * self.fixed.added.astype(np.float64), self.fixed.gained.astype(np.float64)
         out = np.array(pixels, dtype=np.float32, order="C")
-        middle = ((height - 1) / 2.0, (width - 1) / 2.0)
-        corrections.add_bowls(out, origin, middle, float(np.hypot(height, width)) / 2.0, bowls, light)
+        middle, half = ((height - 1) / 2.0, (width - 1) / 2.0), float(np.hypot(height, width)) / 2.0
+        corrections.correct(out, origin, middle, half, pedestal, bowls, light, *nodes, added, gained)
         return out
 
     def apply(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Brightness that follows the coverage of a mosaic is found and taken out by one smooth gain."""
+"""Finds brightness that follows the coverage of a mosaic, and removes it by one smooth gain."""
 
 from __future__ import annotations
 

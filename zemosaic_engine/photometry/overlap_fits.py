@@ -1,4 +1,4 @@
-"""What an overlap tells of the scale of two images: reference ~ gain x target + offset.
+"""Fits of two images over their overlap: reference ~ gain x target + offset.
 
 The gain comes from stars where there are enough of them, because aperture sums do not care
 about seeing; otherwise from diffuse structure, fitted with noise in both variables; and it
@@ -118,7 +118,7 @@ def measure_overlap(
 
 
 def _identical(image: NDArray, pixels: int) -> OverlapFit:
-    """What there is to say of two images that are equal to the last bit: samples in common, nothing to measure."""
+    """Return the fit of two images that are equal to the last bit."""
     level, error, _ = clipped_median(image)
     return OverlapFit(1.0, _IDENTICAL_GAIN_ERROR, 0.0, error, level, level, pixels)
 
@@ -155,7 +155,7 @@ def _shared_fit(
 
 
 def _unevenness(difference: NDArray) -> float:
-    """How much a level changes over the overlap beyond its noise: what one offset cannot describe."""
+    """Return how much a level changes over the overlap beyond its noise."""
     levels: list[float] = []
     errors: list[float] = []
     for rows in np.array_split(difference, _SIDE, axis=0):

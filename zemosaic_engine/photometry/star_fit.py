@@ -149,7 +149,7 @@ def _gaussian(p: FloatArray, x: FloatArray, y: FloatArray) -> tuple[FloatArray, 
 def background_pixels(
     stamps: FloatArray, offset: FloatArray, blank: NDArray[np.bool_], inner: float
 ) -> NDArray[np.bool_]:
-    """Pixels around each star that tell its background.
+    """Return the pixels around each star that measure its background.
 
     Parameters
     ----------

@@ -62,7 +62,7 @@ def no_stars(channels: int) -> Stars:
 
 @dataclass(frozen=True)
 class Sources:
-    """What stands above the background of an image.
+    """Sources above the background of an image.
 
     Attributes
     ----------
@@ -330,7 +330,7 @@ _NEARLY_THE_SAME = 8.0  # a share of the radius
 
 
 def group_by_position(x: NDArray, y: NDArray, image: NDArray, radius_px: float = 2.0) -> NDArray[np.int64]:
-    """Give detections of one star in several images one number.
+    """Number stars so that detections of one star in several images share a number.
 
     Parameters
     ----------

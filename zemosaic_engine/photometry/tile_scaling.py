@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..machine import backend as devices
+from ..sentences import say
 from .overlap_fits import OverlapFit, measure_overlap
 
 logger = logging.getLogger("ZeMosaicWorker.grid_mode")
@@ -124,7 +125,7 @@ def _log_ranges(before: NDArray, after: NDArray, gain: NDArray, offset: NDArray)
     def text(image: NDArray) -> str:
         finite = image[np.isfinite(image)]
         if finite.size == 0:
-            return "no valid pixels"
+            return say("no valid pixels")
         return f"{finite.min():.2f}/{np.median(finite):.2f}/{finite.max():.2f}"
 
     logger.debug(

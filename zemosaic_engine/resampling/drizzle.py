@@ -1,4 +1,4 @@
-"""Pixels of a sub dropped onto the canvas, shrunken, each colour by its own Bayer samples: no demosaicing.
+"""Drizzle: drops shrunken pixels of a sub onto the canvas, each colour from its own Bayer samples.
 
 Variable-pixel linear reconstruction (Fruchter and Hook 2002, PASP 114, 144), with the exact area of
 overlap between each shrunken pixel and the pixels of the canvas. What a sub gives to a canvas pixel
@@ -32,7 +32,7 @@ _NOISE_LAG_PX = 3  # of a colour's own lattice: six pixels of the sub
 
 
 def drop_map(src_wcs: WCS, src_shape: tuple[int, int], dst_wcs: WCS, dst_shape: tuple[int, int]) -> PixelMap:
-    """Where the pixels of a source fall on the target grid: the map of `drop`.
+    """Return the map from the pixels of a source to the target grid, as `drop` takes it.
 
     Parameters
     ----------

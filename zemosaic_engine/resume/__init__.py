@@ -1,1 +1,1 @@
-"""Runs that survive: what was done is kept, and used again where nothing that it depends on has changed."""
+"""Resuming runs: results are kept, and reused where nothing that they depend on has changed."""

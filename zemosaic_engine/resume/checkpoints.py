@@ -1,4 +1,4 @@
-"""What a run has done so far, on disk by what it depends on: asked for by key, whole or not there."""
+"""Results of a run on disk, found by what they depend on."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import RunError
+from ..sentences import say
 from .fingerprints import engine_fingerprint, fingerprint
 from .records import DamagedRecord, decode, encode
 from .sub_digests import SubDigests
@@ -63,7 +64,9 @@ class Checkpoints:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise RunError(f"The state of the run, {path}, cannot be read: {error.strerror or error}.") from error
+            raise RunError(
+                say("The state of the run, {path}, cannot be read: {why}.", path=path, why=error.strerror or error)
+            ) from error
         try:
             record = decode(data, of)
         except DamagedRecord as error:
@@ -93,8 +96,12 @@ class Checkpoints:
             with suppress(OSError):
                 temporary.unlink()
             raise RunError(
-                f"The state of the run cannot be written to {path.parent}: {error.strerror or error}. Free some space "
-                "there and give the same command again: it goes on where it was."
+                say(
+                    "The state of the run cannot be written to {folder}: {why}. Free some space there "
+                    "and give the same command again: it goes on where it was.",
+                    folder=path.parent,
+                    why=error.strerror or error,
+                )
             ) from error
         self._use(path)
 

@@ -1,4 +1,4 @@
-"""Which sub was at work when compiled code killed an earlier run; it is set aside the next time.
+"""Finds the sub on which compiled code crashed an earlier run; it is then set aside.
 
 While a run is at work, faulthandler writes the traceback of a process that crashes to the end of its log. Every sub
 is examined and decoded in a frame that is named after its file (`subs.faults.read_guarded`), so the traceback names
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from ..fits.writer import atomic_path
+from ..sentences import say
 from ..subs.faults import frame_name
 
 _NAME = "crashes.json"
@@ -28,7 +29,7 @@ _THREADS = re.compile(r"^(?=(?:Current thread|Thread) 0x)", re.MULTILINE)
 
 @contextmanager
 def crashes_told(file: IO[bytes]) -> Iterator[None]:
-    """Let a process that crashes in this block write its traceback to a file, unless somebody does so already."""
+    """Write the traceback of a crash in this block to a file, unless that is already arranged."""
     if faulthandler.is_enabled():
         yield
         return
@@ -65,7 +66,7 @@ class Crashes:
             self._look_into(log)
 
     def reason(self, path: Path) -> str:
-        """Why a sub is not to be touched; empty if nothing is known against it, or it changed since."""
+        """Return why a sub must not be read; empty if there is no reason, or if the sub has changed since."""
         since_ns = self._noted.get(_escaped(frame_name(path)))
         if since_ns is None:
             return ""
@@ -75,10 +76,10 @@ class Crashes:
             return ""
         if max(now.st_mtime_ns, now.st_ctime_ns) > since_ns:
             return ""
-        return "the program crashed while it was at work on it; replace the file, or give --fresh to try it again"
+        return say("the program crashed while it was at work on it; replace the file, or give --fresh to try it again")
 
     def keep(self) -> None:
-        """Write down what is known, before the log that tells it is replaced.
+        """Save what is known, before the log that contains it is replaced.
 
         Raises
         ------
@@ -113,7 +114,7 @@ class Crashes:
 
 
 def _read(path: Path) -> dict[str, int]:
-    """What earlier runs noted; nothing if that is not there or damaged."""
+    """Return what earlier runs noted; nothing if that is missing or damaged."""
     with suppress(OSError, ValueError):
         noted = json.loads(path.read_text(encoding="ascii"))
         if isinstance(noted, Mapping):

@@ -1,4 +1,4 @@
-"""What each piece of a run's work depends on, as the key under which it is kept.
+"""Keys of results: what each result of a run depends on.
 
 ::
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..canvas.plan import CanvasPlan
 from ..canvas.tile_layout import TileLayout
+from ..machine.backend import choose_device
 from ..photometry.calibration import SubCalibration
 from ..settings import GridSettings, Stage, setting_fields
 from ..subs.faults import read_guarded
@@ -52,15 +53,15 @@ class Dependencies:
         self._lock = threading.Lock()
 
     def hot_pixels(self, chosen: Sequence[SubInfo]) -> str:
-        """Of the hot pixels that are found in the subs `chosen`."""
+        """Key of the hot pixels that are found in the subs `chosen`."""
         return self._checkpoints.key("hot pixels", [self._content(info) for info in chosen])
 
     def know_hot_pixels(self, sensor: str, hot: NDArray[np.bool_]) -> None:
-        """Whatever is made of subs of this sensor depends on its hot pixels."""
+        """Let the keys of all that is made of subs of this sensor depend on its hot pixels."""
         self._hot[sensor] = fingerprint(np.packbits(hot), hot.shape)
 
     def sub(self, number: int) -> str:
-        """Of a sub as it comes into memory.
+        """Key of a sub as it is loaded into memory.
 
         Raises
         ------
@@ -78,14 +79,14 @@ class Dependencies:
             return self._subs.setdefault(number, key)
 
     def measurement(self, number: int, *what: object) -> str:
-        """Of what is measured on a sub, with `what` matters beside sub, canvas and settings."""
+        """Key of the measurement of a sub, which depends on the sub, the canvas, settings, and `what`."""
         settings = settings_of(self._settings, "measure")
         key = self._checkpoints.key("measurement", self.sub(number), self._canvas, settings, *what)
         self._measurements[number] = key
         return key
 
     def solution(self, numbers: Sequence[int]) -> str:
-        """Of the solution for the subs `numbers`, for which `measurement` was called."""
+        """Key of the solution for the subs `numbers`; `measurement` must have been called for them."""
         measured = [self._measurements[number] for number in numbers]
         return self._checkpoints.key("solution", measured, settings_of(self._settings, "solve"))
 
@@ -96,32 +97,33 @@ class Dependencies:
         background: NDArray[np.float64] | None,
         sky: object,
     ) -> str:
-        """Of a stacked tile.
+        """Key of a stacked tile.
 
         Parameters
         ----------
         layout : TileLayout
             Its name, boxes and subs.
         calibrations : sequence of SubCalibration or None
-            Of its subs.
+            Calibrations of its subs.
         background : ndarray or None
-            From which its colours are made neutral.
+            Levels from which its colours are made neutral.
         sky : SkyMap or None
-            Where predicted noise starts to grow with the signal.
+            Level above which the predicted noise grows with the signal.
         """
         subs = [self.sub(number) for number in layout.subs]
         grid = "" if layout.grid is None else fingerprint(layout.grid.wcs, layout.grid.shape)
         boxes = (layout.name, list(layout.inner), list(layout.outer), grid)
         settings = settings_of(self._settings, "measure", "stack")
+        settings["device"] = choose_device(self._settings.device)  # another one may be there when the run is resumed
         return self._checkpoints.key("tile", subs, list(calibrations), background, sky, boxes, self._canvas, settings)
 
     def _content(self, info: SubInfo) -> str:
-        return read_guarded(info.path, lambda: self._checkpoints.subs.digest(info.path))
+        return read_guarded(info.path, lambda: self._checkpoints.subs.digest(info))
 
 
 def settings_of(settings: GridSettings, *stages: Stage) -> dict[str, object]:
     """The settings whose first stage is one of `stages`, by name.
 
-    What is made from the results of an earlier stage depends on its settings through them.
+    Results of a later stage depend on them through the results that they are made from.
     """
     return {field.name: getattr(settings, field.name) for field in setting_fields() if field.stage in stages}

@@ -1,10 +1,11 @@
-"""What things are, in 64 hexadecimal digits: values, files and the program itself."""
+"""Digests of values, of files and of the program itself, 64 hexadecimal digits each."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ import numpy as np
 from astropy.wcs import WCS
 
 from .. import __version__
+from ..fits.files import open_file
 from ..machine import versions
 
 _CHUNK = 1 << 20
@@ -59,8 +61,8 @@ def _wcs_facts(wcs: WCS) -> list[Any]:
     return facts
 
 
-def file_digest(path: str | Path) -> str:
-    """SHA-256 of the bytes of a file.
+def file_digest(path: str | Path, span: int | None = None) -> str:
+    """SHA-256 of the bytes of a file, or of the first `span` of them.
 
     Raises
     ------
@@ -68,20 +70,31 @@ def file_digest(path: str | Path) -> str:
         If it cannot be read.
     """
     digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while chunk := file.read(_CHUNK):
+    with open_file(path) as file:
+        left = os.fstat(file.fileno()).st_size if span is None else span
+        while left > 0 and (chunk := file.read(min(left, _CHUNK))):
             digest.update(chunk)
+            left -= len(chunk)
     return digest.hexdigest()
 
 
 @functools.cache
 def engine_fingerprint() -> str:
-    """Of the code that makes the numbers, and of the libraries below it: another engine, other numbers.
+    """Fingerprint of the code and data that make the numbers, and of the libraries that they use.
 
-    From the sources of the Grid Mode kit; from the version alone where only compiled files are installed.
+    It is made from the files of the Grid Mode kit. Where Python's sources are not installed, the version stands for
+    them.
     """
     package = Path(__file__).resolve().parents[1]
-    sources = sorted(path for path in package.rglob("*.py") if "simulate" not in path.parts)
-    sources += [package.parent / name for name in ("grid_mode.py", "zemosaic_stack_core.py")]
-    code = [(path.name, file_digest(path)) for path in sources if path.is_file()]
-    return fingerprint(__version__, code, versions.library_versions())
+    return fingerprint(__version__, kit_digests(package.parent), versions.library_versions())
+
+
+def kit_digests(folder: Path) -> list[tuple[str, str]]:
+    """Path and digest of every file of the Grid Mode kit in a folder, sources and data alike.
+
+    The simulator is left out, which no run uses, and so is what Python and Numba have compiled.
+    """
+    skipped = {"simulate", "__pycache__"}
+    paths = [folder / "grid_mode.py", folder / "zemosaic_stack_core.py", *(folder / "zemosaic_engine").rglob("*")]
+    named = ((path.relative_to(folder), path) for path in paths if path.is_file())
+    return sorted((name.as_posix(), file_digest(path)) for name, path in named if not skipped & {*name.parts})

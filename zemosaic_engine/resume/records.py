@@ -1,4 +1,4 @@
-"""Dataclasses of arrays, numbers and texts as bytes and back, without code in them, damage noticed."""
+"""Converts dataclasses of arrays, numbers and texts to bytes and back; contains no code, detects damage."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from ..errors import SubError
 from ..events import CancelToken, Reporter
 from ..machine.threads import run_interruptibly
 from ..photometry.calibration import SubCalibration
+from ..sentences import say
 from ..subs.frames import SubInfo
 from ..subs.hot_pixels import choose_subs, hot_pixels_of
 from .checkpoints import Checkpoints
@@ -66,6 +67,10 @@ class Reuse:
         """False if nothing is kept."""
         return self._checkpoints.keeps
 
+    def is_same(self, info: SubInfo) -> bool:
+        """As `SubDigests.is_same`."""
+        return self._checkpoints.subs.is_same(info)
+
     def hot_pixels(self) -> dict[str, NDArray[np.bool_]]:
         """Return the map of hot pixels of each sensor, by its key."""
         maps = {}
@@ -110,7 +115,9 @@ class Reuse:
     def report_measured(self) -> None:
         """Log how many subs were measured by an earlier run, if any."""
         if self._found:
-            self._reporter.log(f"[GRID] {self._found} of {len(self._infos)} subs were measured by an earlier run")
+            self._reporter.log(
+                say("{found} of {n} subs were measured by an earlier run", found=self._found, n=len(self._infos))
+            )
 
     def solution(self, numbers: Sequence[int], of: type[Record], solve: Callable[[], Record]) -> Record:
         """Return the solution of survey photometry for these measured subs."""
@@ -119,7 +126,7 @@ class Reuse:
         key = self._keys.solution(numbers)
         found = self._checkpoints.get("solutions", key, of)
         if found is not None:
-            self._reporter.log("[GRID] Survey photometry was solved by an earlier run")
+            self._reporter.log(say("Survey photometry was solved by an earlier run"))
             return found
         made = solve()
         self._checkpoints.put("solutions", key, made)
@@ -160,7 +167,7 @@ class Reuse:
         found = self._checkpoints.get("hot_pixels", key, _HotPixels) if key else None
         if found is not None:
             return found.hot
-        hot, all_read = run_interruptibly(lambda: hot_pixels_of(chosen), self._cancel)
+        hot, all_read = run_interruptibly(lambda: hot_pixels_of(chosen, self._checkpoints.subs.is_same), self._cancel)
         if key and all_read:
             self._checkpoints.put("hot_pixels", key, _HotPixels(hot))
         return hot

@@ -1,4 +1,4 @@
-"""The output folder of a run: one run at a time, what a killed one left behind, and where its state is."""
+"""The output folder of a run: its lock, its state, and what a killed run left behind."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import IO
 
 from ..errors import RunError, SettingsError
+from ..sentences import say
 
 STATE_NAME = ".zemosaic"
 _LOCK_NAME = "lock"
@@ -62,7 +63,13 @@ class RunFolder:
             self._sweep()
         except OSError as error:
             self._let_go()
-            raise RunError(f"The output folder {self.path} cannot be written to: {error.strerror or error}.") from error
+            raise RunError(
+                say(
+                    "The output folder {output} cannot be written to: {why}.",
+                    output=self.path,
+                    why=error.strerror or error,
+                )
+            ) from error
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -78,8 +85,12 @@ class RunFolder:
         """
         if self.state.is_symlink():
             raise SettingsError(
-                f"{self.state} is a link to {os.readlink(self.state)}, which --fresh does not empty: remove the link "
-                "and give the same command again."
+                say(
+                    "{path} is a link to {place}, which --fresh does not empty: remove the link and give "
+                    "the same command again.",
+                    path=self.state,
+                    place=os.readlink(self.state),
+                )
             )
         for entry in self.state.iterdir():
             if entry.is_dir() and not entry.is_symlink():
@@ -92,10 +103,16 @@ class RunFolder:
         try:
             (self.state / _RESERVE_NAME).write_bytes(bytes(_RESERVE_BYTES))
         except OSError as error:
-            raise RunError(f"The output folder {self.path} cannot be written to: {error.strerror or error}.") from error
+            raise RunError(
+                say(
+                    "The output folder {output} cannot be written to: {why}.",
+                    output=self.path,
+                    why=error.strerror or error,
+                )
+            ) from error
 
     def free_reserve(self) -> None:
-        """Give that room free."""
+        """Release the reserved space."""
         with suppress(OSError):
             (self.state / _RESERVE_NAME).unlink()
 
@@ -108,7 +125,11 @@ class RunFolder:
                 holder = _holder(lock)
                 lock.close()
                 raise SettingsError(
-                    f"Another run{holder} is at work in {self.path}; wait for its end or name another output folder."
+                    say(
+                        "Another run{why} is at work in {folder}; wait for its end or name another output folder.",
+                        why=holder,
+                        folder=self.path,
+                    )
                 ) from error
             self.note = f"{self.path} is on a file system without locks ({error.strerror}): start no second run there"
         self._lock = lock
@@ -124,7 +145,7 @@ class RunFolder:
             self._lock = None
 
     def _sweep(self) -> None:
-        """Remove what killed runs were about to write; nobody else writes here now."""
+        """Remove temporary files of killed runs; no other run can write here now."""
         for folder in (self.path, self.path / "tiles", *self.state.iterdir()):
             for pattern in (".*.part", ".*.part.*"):
                 for path in folder.glob(pattern) if folder.is_dir() else ():
@@ -132,11 +153,16 @@ class RunFolder:
 
 
 def _holder(lock: IO[bytes]) -> str:
-    """Who holds a lock, for a sentence; empty if the file does not tell."""
+    """Return who holds a lock, for a sentence; empty if unknown."""
     try:
         lock.seek(0)
         facts = json.loads(lock.read())
-        return f" (process {facts['process']} on {facts['host']}, since {facts['since']})"
+        return say(
+            " (process {number} on {host}, since {since})",
+            number=facts["process"],
+            host=facts["host"],
+            since=facts["since"],
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 

@@ -7,11 +7,15 @@ import os
 import threading
 import time
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from ..errors import RunError
+from ..fits.files import FileState
 from ..fits.writer import atomic_path
+from ..sentences import say
+from ..subs.frames import SubInfo
+from ..subs.unchanged import changed
 from .fingerprints import file_digest
 
 _RACY_NS = 2_000_000_000
@@ -27,6 +31,11 @@ class _Note:
     ctime_ns: int
     noted_ns: int
     digest: str
+    span: int
+
+    @property
+    def state(self) -> FileState:
+        return FileState(self.size, self.mtime_ns, self.ctime_ns)
 
 
 class SubDigests:
@@ -34,8 +43,8 @@ class SubDigests:
 
     A file with the size, the time of modification and the time of change (on POSIX systems set by every write,
     whatever a program makes of the time of modification) of its note is taken for unchanged; any other one is
-    read. A note taken within two seconds of the last change is not trusted: the file may have changed again
-    within the same tick of the clock.
+    read, as far as its header and pixels reach: it may be padded to any size. A note taken within two seconds of
+    the last change is not trusted: the file may have changed again within the same tick of the clock.
 
     Parameters
     ----------
@@ -49,39 +58,76 @@ class SubDigests:
         self._lock = threading.Lock()
         self._notes: dict[str, _Note] = {}
         self._asked: dict[str, str] = {}
+        self._states: dict[str, FileState] = {}
         for line in _lines(journal):
             note = _parsed(line)
             if note is not None:
                 self._notes[note.path] = note
 
-    def digest(self, path: Path) -> str:
-        """Digest of the contents of a file.
+    def digest(self, info: SubInfo) -> str:
+        """Digest of the bytes of a sub's file that hold header and pixels.
 
         Raises
         ------
         OSError
             If the file cannot be read.
+        SubError
+            If it changed since its header was read.
         RunError
             If the journal cannot be written.
         """
-        name = str(path.absolute())
+        name = str(info.path.absolute())
         with self._lock:
             if name in self._asked:
                 return self._asked[name]
             note = self._notes.get(name)
-        before = os.stat(path)
-        if note is not None and _is_as_noted(before, note):
+        now = _state(info.path)
+        if info.state is not None and (now.size, now.mtime_ns) != (info.state.size, info.state.mtime_ns):
+            raise changed(info)
+        if note is not None and _is_as_noted(now, info.span, note):
             found = note.digest
         else:
-            found = file_digest(path)
-            after = os.stat(path)
-            if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns):
-                self._note(_Note(name, after.st_size, after.st_mtime_ns, after.st_ctime_ns, time.time_ns(), found))
+            found, now = _stable_digest(info)
+            self._note(_Note(name, now.size, now.mtime_ns, now.ctime_ns, time.time_ns(), found, info.span))
         with self._lock:
+            self._states[name] = now
             return self._asked.setdefault(name, found)
 
+    def is_same(self, info: SubInfo) -> bool:
+        """True if a sub's file was not written to since its digest was taken, or since its header was read.
+
+        Returns
+        -------
+        bool
+            False if it was, but holds the same bytes as before: whatever was read before this call may be something
+            else that stood there for a moment, and is to be read again.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be looked at.
+        SubError
+            If it changed.
+        """
+        name = str(info.path.absolute())
+        with self._lock:
+            known, digest = self._states.get(name, info.state), self._asked.get(name)
+        now = _state(info.path)
+        if known is None or now == known:
+            return True
+        if digest is None:  # nothing but size and time of modification tell
+            if (now.size, now.mtime_ns) != (known.size, known.mtime_ns):
+                raise changed(info)
+        else:
+            found, now = _stable_digest(info)
+            if found != digest:
+                raise changed(info)
+        with self._lock:
+            self._states[name] = now
+        return False
+
     def keep_only_asked(self) -> None:
-        """Write the journal anew with the files of this run alone."""
+        """Rewrite the journal with the files of this run only."""
         if self._journal is None:
             return
         with self._lock:
@@ -102,13 +148,30 @@ class SubDigests:
                 file.write(text)
         except OSError as error:
             raise RunError(
-                f"The state of the run cannot be written to {journal}: {error.strerror or error}. Free some space "
-                "there and give the same command again: it goes on where it was."
+                say(
+                    "The state of the run cannot be written to {folder}: {why}. Free some space there "
+                    "and give the same command again: it goes on where it was.",
+                    folder=journal,
+                    why=error.strerror or error,
+                )
             ) from error
 
 
-def _is_as_noted(now: os.stat_result, note: _Note) -> bool:
-    same = (now.st_size, now.st_mtime_ns, now.st_ctime_ns) == (note.size, note.mtime_ns, note.ctime_ns)
+def _state(path: Path) -> FileState:
+    return FileState.of(os.stat(path))
+
+
+def _stable_digest(info: SubInfo) -> tuple[str, FileState]:
+    """Digest of a file that nobody wrote to meanwhile, and its state."""
+    before = _state(info.path)
+    found = file_digest(info.path, info.span or None)
+    if _state(info.path) != before:
+        raise changed(info)
+    return found, before
+
+
+def _is_as_noted(now: FileState, span: int, note: _Note) -> bool:
+    same = (now, span) == (note.state, note.span)
     return same and note.noted_ns - max(note.mtime_ns, note.ctime_ns) > _RACY_NS
 
 
@@ -128,4 +191,9 @@ def _parsed(line: str) -> _Note | None:
     checksum, _, text = line.partition(" ")
     if checksum != f"{zlib.crc32(text.encode('utf-8', 'replace')):08x}":
         return None
-    return _Note(**json.loads(text))
+    try:
+        note = _Note(**json.loads(text))
+    except (TypeError, ValueError, RecursionError):  # of another version, or of nobody
+        return None
+    kinds = {field.name: str if field.type == "str" else int for field in fields(_Note)}
+    return note if all(type(getattr(note, name)) is kind for name, kind in kinds.items()) else None

@@ -1,4 +1,4 @@
-"""The tongue of an existing ZeMosaic: its ``progress_callback`` grammar and its settings' names."""
+"""The interface of an existing ZeMosaic: the grammar of its ``progress_callback``, and the names of its settings."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class HostCallback:
         """Translate one event."""
         with self._lock:
             if isinstance(event, LogLine):
-                self._logger.log(_LEVELS.get(event.level, logging.INFO), event.text)
+                self._logger.log(_LEVELS.get(event.level, logging.INFO), event.line)
             elif isinstance(event, SubSetAside):
                 self.set_aside.append(event.error)
             if self._callback is not None:
@@ -64,8 +64,8 @@ class HostCallback:
 
     def _tell(self, call: Callable[..., Any], event: Event) -> None:
         match event:
-            case LogLine(text, level):
-                call(text, None, level)
+            case LogLine():
+                call(event.line, None, event.level)
             case PhaseStarted(name, number, _):
                 call(f"PHASE_UPDATE:{number}", None, "INFO")
                 call("STAGE_PROGRESS", name, 0, total=1)

@@ -1,4 +1,4 @@
-"""Before a run: its subs are found, those that cannot be right are set aside, and the canvas is planned."""
+"""Prepares a run: finds its subs, sets aside those that cannot be right, and plans the canvas."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ..events import CancelToken, Reporter, Sink, SubCount
 from ..machine import backend
 from ..machine.threads import run_interruptibly
 from ..resume.run_folder import STATE_NAME
+from ..sentences import say
 from ..settings import GridSettings
 from ..solving.journal import NAME as JOURNAL_NAME
 from ..solving.session import solve_found
@@ -34,6 +35,7 @@ def prepare_request(
     tiles_only: bool = False,
     refused: Callable[[Path], str] = lambda path: "",
     fresh: bool = False,
+    source: str = "GRID",
 ) -> GridRequest:
     """Find the subs of a folder, by its ``stack_plan.csv`` or by looking, read their headers and plate-solve them.
 
@@ -48,7 +50,7 @@ def prepare_request(
     RunError
         If the folder went away while its headers were read.
     """
-    reporter = Reporter(sink)
+    reporter = Reporter(sink, source=source)
 
     def on_file(done: int, total: int) -> None:
         cancel.check()
@@ -59,9 +61,9 @@ def prepare_request(
     found = find_subs(input_folder, search, on_file, cancel.check)
     if not found.infos and not found.unsolved and not found.rejected:
         raise SettingsError(nothing_found(input_folder, found, recursive=settings.recursive))
-    reporter.log(f"[GRID] {found_text(input_folder, found)}")
+    reporter.log(found_text(input_folder, found))
     for note in found.notes:
-        reporter.log(f"[GRID] {note}", "WARN")
+        reporter.log(note, "WARN")
     if tiles_only:
         found = found.without_unsolved()
     else:
@@ -92,7 +94,12 @@ def _with_solutions(
 
 
 def plan_request(
-    request: GridRequest, sink: Sink, cancel: CancelToken, *, reprojecting: bool = False
+    request: GridRequest,
+    sink: Sink,
+    cancel: CancelToken,
+    *,
+    reprojecting: bool = False,
+    source: str = "GRID",
 ) -> PlannedRequest:
     """The request with its canvas and without subs whose header cannot be right; nothing is written.
 
@@ -101,6 +108,8 @@ def plan_request(
     request : GridRequest
     sink, cancel
         Receives log lines; looked at between steps.
+    source : str
+        The recipe, which log lines name as their source.
     reprojecting : bool
         True if the tiles have pixel grids of their own; those that are ready-made do.
 
@@ -111,7 +120,7 @@ def plan_request(
     RunError
         If no sub is left, or the canvas is too large for the settings or for the memory.
     """
-    reporter = Reporter(sink)
+    reporter = Reporter(sink, source=source)
     request = run_interruptibly(lambda: agreeing(request, reporter), cancel)
     chosen_catalogue(request.settings, request.infos[0].channels)  # one that cannot be used is better missed now
     canvas = run_interruptibly(lambda: _plan(request, reporter, reprojecting or request.tiles_only), cancel)
@@ -119,13 +128,20 @@ def plan_request(
 
 
 def _plan(request: GridRequest, reporter: Reporter, reprojecting: bool) -> CanvasPlan:
-    """One canvas for the whole run, for which there is room."""
+    """Plan one canvas for the run, and check that disk and memory can hold it."""
     settings = request.settings
     canvas = plan_canvas(request.infos, settings.pixel_scale_arcsec, settings.max_canvas_mpx)
     height, width = canvas.shape
-    reporter.log(f"[GRID] Canvas {width} x {height} pixels of {canvas.pixel_scale_arcsec:.3f} arcsec")
+    reporter.log(
+        say(
+            "Canvas {width} x {height} pixels of {pixel_scale_arcsec:.3f} arcsec",
+            width=width,
+            height=height,
+            pixel_scale_arcsec=canvas.pixel_scale_arcsec,
+        )
+    )
     channels = request.infos[0].channels
     needed = resources.planned_bytes(canvas.shape, channels, len(request.infos), settings)
-    reporter.log(f"[GRID] {resources.check_disk(request.output, needed)}")
+    reporter.log(resources.check_disk(request.output, needed))
     resources.check_memory(canvas, resources.canvas_bytes(canvas.shape, channels, reprojecting=reprojecting))
     return canvas

@@ -1,4 +1,4 @@
-"""Where a mosaic comes from, in its FITS header and in the log: subs, settings, versions, memory."""
+"""Provenance for FITS headers and the log: subs, settings, versions, memory."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def mosaic_cards(
     ready_made_tiles: bool = False,
     pixel_scale_arcsec: float = math.nan,
 ) -> fits.Header:
-    """Header cards that tell what a mosaic was made of.
+    """Return header cards that describe how a mosaic was made.
 
     Parameters
     ----------
@@ -159,6 +159,9 @@ def tile_cards(inner: Box, outer: Box, *, source: str = "", infos: Sequence[SubI
             header[keyword + side] = (value, f"box on the canvas, {words}")
     if source:
         header["SOURCE"] = (_ascii(source)[:60], "")
+        told = [info.origin.zero_point for info in infos if info.origin.zero_point is not None]
+        if told:
+            header["MAGZP"] = (told[0].magnitude, f"[mag] zero point, {told[0].keyword} of the file given")
     _add_creator(header)
     return header
 
@@ -224,7 +227,7 @@ def _add_dates(header: fits.Header, infos: Sequence[SubInfo]) -> None:
 
 
 def _parse_date(text: str) -> datetime | None:
-    """The time a header tells, in UTC; None if it tells none that can be read."""
+    """Return the time in a header in UTC; None if there is none that can be read."""
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:

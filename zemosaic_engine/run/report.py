@@ -1,4 +1,4 @@
-"""What came of a run, for people and programs: ``run_report.json``, written however the run ended."""
+"""The result of a run for people and programs: ``run_report.json``, written however the run ended."""
 
 from __future__ import annotations
 
@@ -26,6 +26,19 @@ class SetAside:
 
     file: str
     reason: str
+    #: The reason as `sentences.to_facts` makes it plain, for other languages.
+    message: Any = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure as the log has it; `message` is its value as `sentences.to_facts` makes it plain."""
+
+    figure: str
+    channel: str
+    when: str
+    value: str
+    message: Any = ""
 
 
 @dataclass(frozen=True)
@@ -38,7 +51,7 @@ class TileFacts:
 
 @dataclass(frozen=True)
 class RunReport:
-    """What came of a run.
+    """The result of a run.
 
     Attributes
     ----------
@@ -64,6 +77,8 @@ class RunReport:
     tiles : sequence of TileFacts
     tiles_left_out : sequence of str
         Tiles without a valid pixel.
+    figures : sequence of Figure
+        The figures of the log in their order.
     metrics : mapping of str to float
         Figures of the mosaic; null in the file where one could not be measured.
     files : mapping of str to str
@@ -94,6 +109,7 @@ class RunReport:
     faults: int = 0
     tiles: Sequence[TileFacts] = ()
     tiles_left_out: Sequence[str] = ()
+    figures: Sequence[Figure] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     peak_memory_bytes: int = 0

@@ -1,4 +1,4 @@
-"""What a run is asked for: its subs, found and checked, its settings, and what came of it."""
+"""The request for a run, and its outcome."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ..canvas.plan import CanvasPlan, split_by_agreement
 from ..errors import RunError, SettingsError, SubError
 from ..events import Reporter
 from ..photometry.calibration import SubCalibration
+from ..sentences import say
 from ..settings import GridSettings
 from ..subs.frames import SubInfo
 from ..subs.roles import FolderFile
@@ -18,7 +19,7 @@ from ..subs.roles import FolderFile
 
 @dataclass(frozen=True)
 class GridRequest:
-    """What is to be made.
+    """A request for a mosaic.
 
     Attributes
     ----------
@@ -63,7 +64,7 @@ class PlannedRequest(GridRequest):
 
 @dataclass(frozen=True)
 class GridOutcome:
-    """What was made.
+    """The outcome of a run.
 
     Attributes
     ----------
@@ -81,6 +82,8 @@ class GridOutcome:
         The subs that are in the mosaic.
     subs_of_tiles : mapping of str to int
         Number of subs of each tile, by its name.
+    planned : sequence of SubInfo
+        The subs for which the mosaic was planned in the end: those that were not set aside.
     """
 
     mosaic: Path
@@ -92,6 +95,7 @@ class GridOutcome:
     metrics: Mapping[str, float]
     used: Sequence[Path] = ()
     subs_of_tiles: Mapping[str, int] = field(default_factory=dict)
+    planned: Sequence[SubInfo] = ()
 
 
 def agreeing(request: GridRequest, reporter: Reporter) -> GridRequest:
@@ -102,7 +106,7 @@ def agreeing(request: GridRequest, reporter: Reporter) -> GridRequest:
     if not kept:
         lost = [*request.rejected, *odd]
         if not lost:
-            raise SettingsError("The run has no sub at all: name a folder or a plan that holds some.")
+            raise SettingsError(say("The run has no sub at all: name a folder or a plan that holds some."))
         raise RunError(no_usable_sub(lost))
     return replace(request, infos=kept, rejected=[*request.rejected, *odd])
 
@@ -110,7 +114,10 @@ def agreeing(request: GridRequest, reporter: Reporter) -> GridRequest:
 def no_usable_sub(lost: Sequence[SubError]) -> str:
     """Say that all subs were set aside: how many, and the reason that most of them share."""
     reason, count = Counter(error.reason for error in lost).most_common(1)[0]
-    return (
-        f"No usable sub: all {len(lost)} were set aside; the log and rejected_subs.csv give each reason. "
-        f"That of {count} of them: {reason}."
+    return say(
+        "No usable sub: all {n} were set aside; the log and rejected_subs.csv give each reason. That "
+        "of {m} of them: {why}.",
+        n=len(lost),
+        m=count,
+        why=reason,
     )

@@ -9,6 +9,7 @@ from ..canvas.plan import CanvasPlan
 from ..errors import RunError, SettingsError
 from ..machine import memory
 from ..machine.memory import size_text
+from ..sentences import say
 from ..settings import GridSettings
 
 _STATE_BYTES_A_SUB = 120_000  # a measurement: some 500 cells and as many stars
@@ -29,8 +30,13 @@ def check_disk(output: Path, needed: int) -> str:
     free += sum(path.stat().st_size for path in (output / "tiles").glob("tile_*.fits"))
     if needed > free:
         raise SettingsError(
-            f"The mosaic needs about {size_text(needed)} in {output}, but only {size_text(free)} are free there; "
-            "make room or choose another output folder."
+            say(
+                "The mosaic needs about {size} in {output}, but only {size2} are free there; make room "
+                "or choose another output folder.",
+                size=size_text(needed),
+                output=output,
+                size2=size_text(free),
+            )
         )
     return f"The run needs about {size_text(needed)} in the output folder; {size_text(free)} are free there"
 
@@ -47,9 +53,15 @@ def check_memory(canvas: CanvasPlan, needed: int) -> None:
     if needed > free:
         height, width = canvas.shape
         raise RunError(
-            f"A canvas of {width} x {height} pixels needs about {size_text(needed)} of memory, but only "
-            f"{size_text(free)} are free: raise pixel_scale_arcsec (now {canvas.pixel_scale_arcsec:.3g}), or close "
-            "other programs."
+            say(
+                "A canvas of {width} x {height} pixels needs about {size} of memory, but only {size2} "
+                "are free: raise pixel_scale_arcsec (now {scale:.3g}), or close other programs.",
+                width=width,
+                height=height,
+                size=size_text(needed),
+                size2=size_text(free),
+                scale=canvas.pixel_scale_arcsec,
+            )
         )
 
 
@@ -58,9 +70,15 @@ def check_samples(output: Path, deepest: int, budget: int) -> None:
     free = shutil.disk_usage(output).free
     if deepest > budget and deepest > free:
         raise RunError(
-            f"The deepest tile needs {size_text(deepest)} for its samples: more than the memory for them "
-            f"({size_text(budget)}) and more than is free in {output} ({size_text(free)}). Make room, raise "
-            "memory_gb, or lower grid_size_factor."
+            say(
+                "The deepest tile needs {size} for its samples: more than the memory for them ({size2}) "
+                "and more than is free in {output} ({size3}). Make room, raise memory_gb, or lower "
+                "grid_size_factor.",
+                size=size_text(deepest),
+                size2=size_text(budget),
+                output=output,
+                size3=size_text(free),
+            )
         )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from ..canvas.plan import CanvasPlan
 from ..catalogues.reference import Catalogue, chosen_catalogue
 from ..errors import SubError
-from ..events import CancelToken, Reporter, Sink, SubCount
+from ..events import CancelToken, Compiling, Reporter, Sink, SubCount
 from ..kernels.cuda import Gpu
 from ..machine import backend, memory
 from ..machine.threads import run_interruptibly, thread_count
@@ -22,6 +22,7 @@ from ..photometry.star_finder import StarFinder
 from ..resume.checkpoints import Checkpoints
 from ..resume.dependencies import Dependencies
 from ..resume.reuse import Reuse
+from ..sentences import say
 from ..settings import GridSettings
 from ..subs.frames import SubInfo
 from ..subs.hot_pixels import sensor_key
@@ -99,7 +100,7 @@ class Run:
 
     @property
     def tile_photometry(self) -> Literal["survey", "tiles", "none"]:
-        """How tiles are matched: ready-made tiles were not calibrated sub by sub, so they are matched as tiles."""
+        """How tiles are matched; ready-made tiles were not calibrated sub by sub, so they are matched as tiles."""
         if self.takes_tiles and self.settings.photometry == "survey":
             return "tiles"
         return "survey" if self.known_calibrations is not None else self.settings.photometry
@@ -116,6 +117,7 @@ def open_run(
     sink: Sink,
     cancel: CancelToken,
     checkpoints: Checkpoints | None = None,
+    source: str = "GRID",
 ) -> Iterator[Run]:
     """Begin the first phase of a recipe and prepare what its steps share.
 
@@ -131,6 +133,8 @@ def open_run(
         Checked between steps.
     checkpoints : Checkpoints, optional
         Where results are kept for later runs, and those of earlier runs are found; by default nothing is kept.
+    source : str
+        The recipe, which log lines name as their source.
 
     Raises
     ------
@@ -141,8 +145,13 @@ def open_run(
     """
     from ..kernels.compiled import first_compile_told
 
-    reporter = Reporter(sink, phases, cancel)
-    with first_compile_told(lambda text: reporter.log(f"[GRID] {text}")):
+    reporter = Reporter(sink, phases, cancel, source)
+
+    def on_compile(text: str) -> None:
+        reporter.sink(Compiling())
+        reporter.log(text)
+
+    with first_compile_told(on_compile):
         reporter.phase(0)
         planned = request if isinstance(request, PlannedRequest) else plan_request(request, sink, cancel)
         yield _run_of(planned, reporter, cancel, checkpoints or Checkpoints())
@@ -158,11 +167,11 @@ def _run_of(request: PlannedRequest, reporter: Reporter, cancel: CancelToken, ch
     if settings.hot_pixels == "auto" and not request.tiles_only:
         hot = reuse.hot_pixels()
         for sensor, pixels in hot.items():
-            reporter.log(f"[GRID] Sensor {sensor}: {np.count_nonzero(pixels)} hot pixels left out")
+            reporter.log(say("Sensor {sensor}: {n} hot pixels left out", sensor=sensor, n=np.count_nonzero(pixels)))
     # Blocks decode the parts that they need: whole subs are measured and forgotten.
     decodes_parts = device is None and _calibrates_subs(settings, request.calibrations)
     budget = 0 if decodes_parts else memory_budget(settings) // 2
-    loader = SubLoader(subs, lambda info: hot.get(sensor_key(info)), budget, reporter.set_aside)
+    loader = SubLoader(subs, lambda info: hot.get(sensor_key(info)), budget, reporter.set_aside, reuse.is_same)
     total = len(subs)
     stars = StarFinder(loader, request.canvas.wcs, lambda count: reporter.sink(SubCount(count, total)))
     return Run(
@@ -184,6 +193,8 @@ def _gpu(settings: GridSettings, reporter: Reporter) -> Gpu | None:
     """The device that resamples and stacks; None for the CPU kernels."""
     if backend.choose_device(settings.device) == "cpu":
         return None
-    gpu = Gpu(backend.cuda_library(), lambda text: reporter.log(f"[GRID] {text}", "WARN"))
-    reporter.log(f"[GRID] Subs are resampled and stacks combined on the GPU {gpu.name}; tiles come back to the CPU")
+    gpu = Gpu(backend.cuda_library(), lambda text: reporter.log(text, "WARN"))
+    reporter.log(
+        say("Subs are resampled and stacks combined on the GPU {name}; tiles come back to the CPU", name=gpu.name)
+    )
     return gpu

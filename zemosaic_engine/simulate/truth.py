@@ -1,4 +1,4 @@
-"""How far a mosaic is from the sky it shows.
+"""Compares a mosaic with the true sky.
 
 One gain (from star fluxes) and one offset per channel are free for the whole mosaic, because a
 mosaic has the scale of a reference sub and an equalised background. What remains is error.
@@ -35,7 +35,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class TruthReport:
-    """What `compare_with_truth` found; one number a channel where it is a tuple.
+    """The result of `compare_with_truth`; tuples have one number for each channel.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What a header tells of where a sub points and how large its pixels are, in the dialects that programs write."""
+"""Hints from headers: where a sub points and how large its pixels are, in the dialects of many programs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _LEARNT_DEG = 0.6
 
 @dataclass(frozen=True)
 class Learnt:
-    """What a solved sub of the same camera tells of the others.
+    """What a solved sub of the same camera implies for the others.
 
     Attributes
     ----------
@@ -132,7 +132,7 @@ def _or_zero(value: float) -> float:
 
 
 def searches(cards: HeaderCards, learnt: Sequence[Learnt] = (), *, blind: bool = True) -> list[Search]:
-    """What to try for a sub, the likeliest first.
+    """Return the searches to try for a sub, the most likely first.
 
     Parameters
     ----------

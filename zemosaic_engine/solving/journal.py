@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import RunError
 from ..fits.headers import CardValue
+from ..sentences import say
 
 NAME = "plate_solutions.journal"
 
@@ -84,8 +85,12 @@ class SolutionJournal:
                     file.write(f"\n{zlib.crc32(text.encode()):08x} {text}\n")  # a line that was cut short ends here
             except OSError as error:
                 raise RunError(
-                    f"Plate solutions cannot be written to {self._path}: {error.strerror or error}. Free some space "
-                    "there and give the same command again: it goes on where it was."
+                    say(
+                        "Plate solutions cannot be written to {path}: {why}. Free some space there and "
+                        "give the same command again: it goes on where it was.",
+                        path=self._path,
+                        why=error.strerror or error,
+                    )
                 ) from error
 
 

@@ -23,7 +23,7 @@ _REACH_SIGMA = 4.0
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the stars of a picture say of a plate.
+    """How well the stars of an image support a plate.
 
     Attributes
     ----------

@@ -40,7 +40,7 @@ class Plate:
 
     @property
     def degree(self) -> int:
-        """Of the polynomial."""
+        """Degree of the polynomial."""
         return self.a.shape[0] - 1
 
     @property
@@ -50,7 +50,7 @@ class Plate:
 
     @property
     def is_mirrored(self) -> bool:
-        """True if x turned towards y goes from north to east, as in a picture with rows counted from the top."""
+        """True if, with y towards the north, x goes to the west: the sky as it is seen, rows counted from below."""
         return float(np.linalg.det(self.cd)) < 0.0
 
     @property

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import SubError
 from ..events import CancelToken, PhaseStarted, Progress, Reporter
-from ..fits.headers import HeaderCards
+from ..fits.headers import CardValue, HeaderCards
 from ..machine.threads import run_all, run_interruptibly, thread_count
+from ..names import shown_name
 from ..resume.fingerprints import file_digest
+from ..sentences import say
 from ..settings import GridSettings
 from ..subs.faults import read_guarded
 from ..subs.folder import FoundSubs
@@ -38,7 +40,7 @@ _FIRST_ONES = 12  # subs of a camera that may search the whole sky before one of
 
 @dataclass(frozen=True)
 class SolvedSub:
-    """What became of a sub.
+    """The outcome of solving a sub.
 
     Attributes
     ----------
@@ -54,6 +56,8 @@ class SolvedSub:
         NaN if it was not solved here.
     error : SubError or None
         Why none was found.
+    cards : mapping
+        Header cards of the solution.
     """
 
     sub: UnsolvedSub
@@ -62,6 +66,7 @@ class SolvedSub:
     stars: int = 0
     rms_px: float = math.nan
     error: SubError | None = None
+    cards: Mapping[str, CardValue] = field(default_factory=dict)
 
 
 class PlateSolver:
@@ -97,51 +102,69 @@ class PlateSolver:
         """Solve one sub, or find its solution beside it (unless `anew`) or among those of earlier runs."""
         found = None if anew else cards_beside(sub)
         if found is not None:
-            return SolvedSub(sub, sub.solved(wcs_of(_with_types(found[1]), sub.shape)), "beside")
+            beside = _with_types(found[1])
+            return SolvedSub(sub, sub.solved(wcs_of(beside, sub.shape)), "beside", cards=beside)
         try:
             digest = file_digest(sub.path)
             kept = self._journal.find(digest, self._way)
             if kept is not None:
-                return SolvedSub(sub, sub.solved(wcs_of(kept.cards, sub.shape)), "kept", kept.stars, kept.rms_px)
-            field = stars_of_sub(sub)
+                info = sub.solved(wcs_of(kept.cards, sub.shape))
+                return SolvedSub(sub, info, "kept", kept.stars, kept.rms_px, cards=kept.cards)
+            stars = stars_of_sub(sub)
         except OSError as error:
-            why = SubError(sub.path, f"it cannot be read: {error.strerror or error}")
+            why = SubError(sub.path, say("it cannot be read: {why}", why=error.strerror or error))
             return SolvedSub(sub, None, error=why)
         except SubError as error:
             return SolvedSub(sub, None, error=error)
-        solution = self._solution(field, searches(sub.header, learnt, blind=blind), check)
+        solution = self._solution(stars, searches(sub.header, learnt, blind=blind), _year(sub), check)
         if solution is None:
-            return SolvedSub(sub, None, stars=len(field), error=_unsolvable(sub, field))
+            return SolvedSub(sub, None, stars=len(stars), error=_unsolvable(sub, stars))
         cards = plate_cards(solution.plate, sub.shape)
         self._journal.keep(
             KeptSolution(digest, self._way, cards, solution.stars, solution.rms_px, solution.log_odds, solution.origin)
         )
         info = sub.solved(wcs_of(cards, sub.shape))
-        return SolvedSub(sub, info, solution.origin, solution.stars, solution.rms_px)
+        return SolvedSub(sub, info, solution.origin, solution.stars, solution.rms_px, cards=cards)
 
-    def _solution(self, field: StarField, tried: Sequence[Search], check: Callable[[], None]) -> Solution | None:
-        """By the shipped catalogue, then near the hints by the deeper ones."""
-        found = solve(field, tried, self._sky, self._indexes, check)
+    def _solution(
+        self, field: StarField, tried: Sequence[Search], year: float, check: Callable[[], None]
+    ) -> Solution | None:
+        """Near the hints, by the shipped catalogue and then by deeper ones; then elsewhere."""
         near = [search for search in tried if search.center_deg is not None]
-        for catalogue in self._deep:
-            if found is not None:
-                # The deeper one knows more stars, with newer places: the plate is fitted to them.
-                return polished(field, found, catalogue) or found
-            found = solve(field, near, catalogue, self._indexes.of(catalogue), check)
+        far = [search for search in tried if search.center_deg is None]
+        deeper = [catalogue.at(year) for catalogue in self._deep]
+        found = solve(field, near, self._sky, self._indexes, check)
+        for catalogue in deeper:
+            found = found or solve(field, near, catalogue, self._indexes.of(catalogue), check)
+        found = found or solve(field, far, self._sky, self._indexes, check)
+        if found is not None and deeper:
+            # The deeper one knows more stars, with newer places: the plate is fitted to them.
+            return polished(field, found, deeper[0]) or found
         return found
 
 
-def _with_types(cards: dict) -> dict:
+def _year(sub: UnsolvedSub) -> float:
+    """Return the year of a sub; 2025 if its header has none."""
+    try:
+        return float(sub.date_obs[:4])
+    except ValueError:
+        return 2025.0
+
+
+def _with_types(cards: dict[str, CardValue]) -> dict[str, CardValue]:
     return cards if "CTYPE1" in cards else {**cards, "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN"}
 
 
 def _unsolvable(sub: UnsolvedSub, field: StarField) -> SubError:
     if len(field) < LEAST_STARS:
-        return SubError(sub.path, f"it has no plate solution, and {len(field)} stars are too few to find one")
+        return SubError(sub.path, say("it has no plate solution, and {n} stars are too few to find one", n=len(field)))
     return SubError(
         sub.path,
-        f"it has no plate solution, and none was found by its {len(field)} stars; write RA, DEC, FOCALLEN and XPIXSZ "
-        "into its header, or solve it with another program",
+        say(
+            "it has no plate solution, and none was found by its {n} stars; write RA, DEC, FOCALLEN and "
+            "XPIXSZ into its header, or solve it with another program",
+            n=len(field),
+        ),
     )
 
 
@@ -243,9 +266,29 @@ def outcome_text(solved: Sequence[SolvedSub]) -> str:
     return f"{len(good)} of {len(solved)} subs are plate-solved" + (f": {', '.join(ways)}" if ways else "") + scatter
 
 
-def sidecar_name(path: Path) -> str:
-    """Name of the file of cards that is written for a sub."""
-    return f"{path.name}.wcs"
+def listed(solved: Sequence[SolvedSub], folder: Path) -> list[str]:
+    """A line a sub, in columns: its name, where its middle lies, its scale and rotation, and what that rests on."""
+    names = [_name_in(result.sub.path, folder) for result in solved]
+    width = max((len(name) for name in names), default=0)
+    lines = []
+    for name, result in zip(names, solved, strict=True):
+        if result.info is None:
+            lines.append(f"{name:<{width}}  not solved: {result.error.reason if result.error is not None else ''}")
+            continue
+        ra, dec = result.info.center_deg
+        cd = result.info.wcs.pixel_scale_matrix
+        turn = math.degrees(math.atan2(float(cd[0, 1]), float(cd[1, 1])))  # of the pixel's y from north through east
+        mirror = " mirrored" if np.linalg.det(cd) > 0.0 else ""
+        basis = f", {result.stars} stars to {result.rms_px:.2f} px" if result.stars else ""
+        lines.append(
+            f"{name:<{width}}  RA {ra:9.5f} Dec {dec:+9.5f}  {result.info.pixel_scale_arcsec:.4f} arcsec/px  "
+            f"rotation {turn:+7.2f}{mirror} ({result.origin}{basis})"
+        )
+    return lines
+
+
+def _name_in(path: Path, folder: Path) -> str:
+    return shown_name(path.relative_to(folder) if path.is_relative_to(folder) else path)
 
 
 def solve_found(
@@ -276,14 +319,14 @@ def solve_found(
     again = [as_unsolved(info) for info in found.infos] if anew else []
     subs = sorted([*found.unsolved, *again], key=time_order)
     known = () if anew else found.infos
-    reporter.log(f"[GRID] {len(subs)} subs are to be plate-solved by {solver.describe()}")
+    reporter.log(say("{n} subs are to be plate-solved by {describe}", n=len(subs), describe=solver.describe()))
     solved = solve_subs(subs, solver, reporter, cancel, known=known, anew=anew, threads=settings.threads)
-    reporter.log(f"[GRID] Plate solving: {outcome_text(solved)}")
+    reporter.log(say("Plate solving: {solved}", solved=outcome_text(solved)))
     infos = {info.path: info for info in found.infos}
     kept = [result.sub.path for result in solved if result.info is None and result.sub.path in infos]
     if kept:
         reporter.log(
-            f"[GRID] {len(kept)} subs keep the solution of their header: none was found by their stars", "WARN"
+            say("{n} subs keep the solution of their header: none was found by their stars", n=len(kept)), "WARN"
         )
     infos |= {result.info.path: result.info for result in solved if result.info is not None}
     lost = [r.error for r in solved if r.error is not None and r.sub.path not in infos]
@@ -294,6 +337,6 @@ def solve_found(
 
 def as_unsolved(info: SubInfo) -> UnsolvedSub:
     """A solved sub as if it were not, with its header."""
-    names = {field.name for field in fields(UnsolvedSub)} - {"header", "reason"}
+    names = {entry.name for entry in fields(UnsolvedSub)} - {"header", "reason"}
     header = read_guarded(info.path, lambda: find_image(info.path)).header
     return UnsolvedSub(header=header, **{name: getattr(info, name) for name in names})

@@ -12,7 +12,6 @@ from .solver import Indexed, IndexMaker, Search, StarSource
 from .star_zones import StarList, ZonedCatalogue
 
 _RANGE = 1.35  # an index serves fields by this factor smaller and larger
-_FAMILY_DEG = 1.6  # smaller fields: quads of the whole sky are a million and more
 _STARS_A_FIELD = 120
 _WIDEST_DEG, _NARROWEST_DEG = 30.0, 0.35  # shorter sides that are looked for where the scale is not known
 _WHOLE_SKY_SQUARE_DEG = 41253.0
@@ -50,28 +49,21 @@ class SkyIndexes:
         """
         short = min(shape)
         sides = [short * scale / 3600.0 for scale in search.scale_arcsec]
-        sides = [min(max(sides[0], _NARROWEST_DEG), sides[1]), min(sides[1], max(_WIDEST_DEG, sides[0]))]
-        number = (
-            max(1, math.ceil(math.log(sides[1] / sides[0]) / (2.0 * math.log(_RANGE)))) if sides[1] > sides[0] else 1
-        )
+        if sides[1] > 2.0 * sides[0]:  # a guess, which ends where a catalogue has nothing to say
+            sides = [max(sides[0], _NARROWEST_DEG), max(_NARROWEST_DEG, min(sides[1], _WIDEST_DEG))]
+        number = max(1, math.ceil(math.log(sides[1] / sides[0]) / (2.0 * math.log(_RANGE))))
         step = (sides[1] / sides[0]) ** (1.0 / number)
-        for turn in reversed(range(number)):
-            least, most = sides[0] * step**turn, sides[0] * step ** (turn + 1)
-            span = math.radians(least / short), math.radians(most / short)
-            for index in self._of_side(search, math.sqrt(least * most), max(shape) / short, stars or self._catalogue):
-                yield Indexed(index, span)
-
-    def _of_side(self, search: Search, side_deg: float, aspect: float, stars: StarSource) -> Iterator[QuadIndex]:
-        if search.center_deg is not None:
-            radius = min(180.0, search.radius_deg + 0.5 * math.hypot(1.0, aspect) * side_deg)
-            area = 0.5 * (1.0 - math.cos(math.radians(radius))) * _WHOLE_SKY_SQUARE_DEG
-            most = int(_STARS_A_FIELD * (1.0 + area / side_deg**2))
-            yield build_index(stars.near(search.center_deg, radius, most=most), side_deg, DENSE)
-        elif side_deg >= _FAMILY_DEG:
-            yield self._whole(side_deg, DENSER)
-        else:
-            yield self._whole(side_deg, SPARSE)
-            yield self._whole(side_deg, DENSER)
+        sizes = [(sides[0] * step**turn, sides[0] * step ** (turn + 1)) for turn in reversed(range(number))]
+        # The whole sky is searched for all sizes with fewer quads before it is searched with more.
+        for density in (DENSE,) if search.center_deg is not None else (SPARSE, DENSER):
+            for least, most in sizes:
+                side_deg = math.sqrt(least * most)
+                if search.center_deg is None:
+                    index = self._whole(side_deg, density)
+                else:
+                    near = stars or self._catalogue
+                    index = _around(search.center_deg, search.radius_deg, side_deg, max(shape) / short, near, density)
+                yield Indexed(index, (math.radians(least / short), math.radians(most / short)))
 
     def _whole(self, side_deg: float, density: Density) -> QuadIndex:
         # Pictures of one camera share an index: sides are rounded to two percent.
@@ -82,3 +74,14 @@ class SkyIndexes:
                     self._sky = self._catalogue.whole_sky().brightest_first()
                 self._kept[key] = build_index(self._sky, math.exp(key[0] / 50.0), density)
             return self._kept[key]
+
+
+def _around(
+    center_deg: tuple[float, float], radius_deg: float, side_deg: float, aspect: float, stars: StarSource,
+    density: Density,
+) -> QuadIndex:  # fmt: skip
+    """Quads of the part of the sky that a picture can see if its middle is within a circle."""
+    radius = min(180.0, radius_deg + 0.5 * math.hypot(1.0, aspect) * side_deg)
+    area = 0.5 * (1.0 - math.cos(math.radians(radius))) * _WHOLE_SKY_SQUARE_DEG
+    most = int(_STARS_A_FIELD * (1.0 + area / side_deg**2))
+    return build_index(stars.near(center_deg, radius, most=most), side_deg, density)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SettingsError
+from ..sentences import say
 
 MAGIC = b"ZMSTARS1"
 _HEADER = struct.Struct("<8sIIIf64s")  # magic, belts, zones, stars, magnitude of the code 0, name
@@ -144,17 +145,23 @@ class ZonedCatalogue:
             size = path.stat().st_size
         except OSError as error:
             raise SettingsError(
-                f"The star catalogue {path} cannot be read: {error.strerror or error}. Install the program again."
+                say(
+                    "The star catalogue {path} cannot be read: {why}. Install the program again.",
+                    path=path,
+                    why=error.strerror or error,
+                )
             ) from error
         if len(header) < _HEADER.size or header[:8] != MAGIC:
-            raise SettingsError(f"{path} is not a star catalogue of this program. Install the program again.")
+            raise SettingsError(
+                say("{path} is not a star catalogue of this program. Install the program again.", path=path)
+            )
         _, belts, zones, stars, self._faint_code_mag, name = _HEADER.unpack(header)
         self.name = name.rstrip(b"\0").decode("ascii", "replace")
         self.zones = Zones(belts)
         self._begins_at = _HEADER.size
         self._stars_at = self._begins_at + 4 * (zones + 1)
         if zones != len(self.zones) or size != self._stars_at + 8 * stars:
-            raise SettingsError(f"The star catalogue {path} is not whole. Install the program again.")
+            raise SettingsError(say("The star catalogue {path} is not whole. Install the program again.", path=path))
         self._count = stars
 
     def __len__(self) -> int:
@@ -166,7 +173,7 @@ class ZonedCatalogue:
 
     @cached_property
     def _codes(self) -> NDArray[np.uint64]:
-        return np.memmap(self.path, "<u8", "r", self._stars_at, (self._count,))
+        return np.asarray(np.memmap(self.path, "<u8", "r", self._stars_at, (self._count,)))
 
     def near(self, center_deg: tuple[float, float], radius_deg: float, *, most: int | None = None) -> StarList:
         """Stars in a circle on the sky, the brightest first.
@@ -189,15 +196,19 @@ class ZonedCatalogue:
             return joined([])
         codes = np.concatenate([self._codes[first:last] for first, last in zip(begin, end, strict=True)])
         zone = np.repeat(zone, end - begin)
-        if most is not None:
-            order = np.argsort(codes & np.uint64(_MAGNITUDE_STEPS - 1), kind="stable")
-            codes, zone = codes[order], zone[order]
-        looked = codes.size if most is None else min(2 * most, codes.size)
-        while True:
-            found = self._decoded(codes[:looked], zone[:looked]).within(center_deg, radius_deg)
-            if looked == codes.size or len(found) >= (most or 0):
+        if most is None:
+            return self._decoded(codes, zone).within(center_deg, radius_deg).brightest_first()
+        brightness = codes & np.uint64(_MAGNITUDE_STEPS - 1)
+        looked = 2 * most
+        while looked < codes.size:
+            # All that are as bright as the faintest of them, so that ties are not cut by chance.
+            limit = np.partition(brightness, looked)[looked]
+            bright = brightness <= limit
+            found = self._decoded(codes[bright], zone[bright]).within(center_deg, radius_deg)
+            if len(found) >= most:
                 return found.brightest_first().first(most)
-            looked = min(2 * looked, codes.size)
+            looked *= 4
+        return self._decoded(codes, zone).within(center_deg, radius_deg).brightest_first().first(most)
 
     def whole_sky(self) -> StarList:
         """All stars, in the order of the zones."""

@@ -1,1 +1,1 @@
-"""A tile is stacked: its subs are resampled, calibrated, and the samples of each pixel combined."""
+"""Stacking: subs are resampled onto tiles, calibrated, and the samples of each pixel combined."""

@@ -1,4 +1,4 @@
-"""A tile is stacked block by block: parts of its subs are decoded, resampled and combined, and forgotten.
+"""Stacks a tile block by block: parts of its subs are decoded, resampled and combined.
 
 Memory is that of the blocks under way, however many subs there are. Every number of a block is the same
 in any block that holds its pixel: coordinates, weights and noise are counted on the canvas and on
@@ -22,7 +22,8 @@ from ..canvas.plan import CanvasPlan
 from ..errors import SubError
 from ..events import CancelToken
 from ..geometry import Box, cut_evenly
-from ..kernels import reference
+from ..kernels.reference import CombineOptions
+from ..kernels.sample_stack import CombinedRows, Drizzled, SampleStack, SkyLevel, Taper
 from ..machine.threads import run_all, thread_count
 from ..photometry.calibration import SubCalibration
 from ..photometry.sky import sky_noise
@@ -42,7 +43,7 @@ _NOISE_PLACES = ((0.5, 0.5), (0.25, 0.25), (0.75, 0.75), (0.25, 0.75), (0.75, 0.
 
 @dataclass(frozen=True)
 class BlockSub:
-    """What the blocks need to know of a sub.
+    """The properties of a sub that blocks need.
 
     Attributes
     ----------
@@ -236,26 +237,20 @@ class BlockStacker:
         return [small for half in halves for small in self._halved(half, there)]
 
     def _bytes_of(self, block: Box, subs: Sequence[BlockSub]) -> int:
-        """Of the samples of a block."""
+        """Return the bytes of the samples of a block."""
         crops = (sub.footprint.box.intersect(block) for sub in subs)
         pixels = sum(crop.height * crop.width for crop in crops if not crop.is_empty)
         return 4 * self._channels * self._planes * pixels
 
     def _stack_block(
         self, block: Box, subs: Sequence[BlockSub], sky: SkyMap, buffers: _Buffers
-    ) -> tuple[tuple[NDArray, NDArray, NDArray, NDArray], set[int]]:
+    ) -> tuple[CombinedRows, set[int]]:
         """Value, weight, coverage and rejected samples of a block, and who is in it."""
         there = [(sub, sub.footprint.box.intersect(block)) for sub in subs if sub.footprint.meets(block)]
         there = [(sub, crop) for sub, crop in there if not crop.is_empty]
         sizes = [crop.height * crop.width * self._channels for _, crop in there]
         start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        shape = (*block.shape, self._channels)
-        out = (
-            np.empty(shape, dtype=np.float32),
-            np.empty(shape, dtype=np.float32),
-            np.empty(shape, dtype=np.uint16),
-            np.empty(shape, dtype=np.uint16),
-        )
+        out = CombinedRows.empty((*block.shape, self._channels))
         with buffers.lent((self._planes, int(start[-1]))) as planes:
             kept = [
                 place
@@ -280,7 +275,7 @@ class BlockStacker:
         planes: NDArray[np.float32],
         start: NDArray[np.int64],
         sky: SkyMap,
-        out: tuple[NDArray, NDArray, NDArray, NDArray],
+        out: CombinedRows,
     ) -> None:
         from ..kernels import combining
 
@@ -289,21 +284,18 @@ class BlockStacker:
         weight = np.ones_like(noise)
         if settings.stack_weight_method == "noise_variance":
             weight = (1.0 / np.square(noise, dtype=np.float64)).astype(np.float32)
-        dropped = None
+        drizzled = None
         if self._planes > 1:
-            dropped = (
-                *planes[1:],
-                np.array([sub.drop_noise for sub, _ in there], dtype=np.float32).reshape(count, channels),
-            )
+            drop_noise = np.array([sub.drop_noise for sub, _ in there], dtype=np.float32).reshape(count, channels)
+            drizzled = Drizzled(planes[1], planes[2], drop_noise)
+        boxes = np.array([crop.relative_to(block) for _, crop in there], dtype=np.int64).reshape(-1, 4)
         footprints = [sub.footprint for sub, _ in there]
+        edges = np.array([footprint.edges for footprint in footprints]).reshape(-1, 4, 3)
         combining.combine_rows(
-            planes[0], start,
-            np.array([crop.relative_to(block) for _, crop in there], dtype=np.int64).reshape(-1, 4),
-            0, block.height, block.width, channels,
-            np.ones_like(noise), np.zeros_like(noise), weight, noise,
-            np.array([footprint.edges for footprint in footprints]).reshape(-1, 4, 3), settings.edge_feather_px,
-            radial_weights(footprints, settings), sky.level, reference.REJECT[settings.stack_reject_algo],
-            settings.stack_kappa_low, settings.stack_kappa_high, settings.winsor_limits[0], settings.winsor_limits[1],
-            reference.COMBINE[settings.stack_final_combine], *out, dropped,
-            sky_step=sky.cell_px, origin=(block.y0, block.x0),
-        )  # fmt: skip
+            SampleStack(planes[0], start, boxes, np.ones_like(noise), np.zeros_like(noise), weight, noise, drizzled),
+            Taper(edges, settings.edge_feather_px, radial_weights(footprints, settings)),
+            SkyLevel(sky.level, sky.cell_px),
+            CombineOptions.from_settings(settings),
+            out,
+            origin=(block.y0, block.x0),
+        )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..photometry.neutral import equalize_rgb_medians_inplace, neutral_gains
-from ..photometry.sky import clipped_median
+from ..photometry.neutral import neutral, neutralise
+from ..photometry.sky import clipped_median, sky_noise
 from ..run.run import Run
+from ..sentences import say
 from ..survey.calibrate import CalibratedSubs
 from ..weighted_image import WeightedImage
 
@@ -25,25 +26,24 @@ class RgbEqualiser:
 
     def __init__(self, run: Run, subs: CalibratedSubs) -> None:
         self._reporter, self._is_wanted = run.reporter, run.settings.grid_rgb_equalize
-        self._on_one_scale, self._background = subs.on_one_scale, subs.background
+        self._on_one_scale, self._background, self._noise = subs.on_one_scale, subs.background, subs.noise
 
     def equalise(self, name: str, tile: WeightedImage) -> None:
         """Equalise a tile in place; its weights follow its gains."""
         if tile.pixels.shape[2] != 3:
-            self._reporter.log(f"[GRID] {name}: RGB equalisation skipped, the tile is mono")
+            self._reporter.log(say("{name}: RGB equalisation skipped, the tile is mono", name=name))
             return
         if not self._is_wanted:
-            self._reporter.log(f"[GRID] {name}: RGB equalisation switched off")
+            self._reporter.log(say("{name}: RGB equalisation switched off", name=name))
             return
         if self._on_one_scale:
             if self._background is None:
                 levels = [clipped_median(tile.pixels[..., channel])[0] for channel in range(3)]
                 self._background = np.array(levels)
-            red, green, blue, level = neutral_gains(self._background)
-            tile.pixels[...] *= np.array((red, green, blue), dtype=np.float32)
+            noise = sky_noise(tile.pixels) if self._noise is None else self._noise
+            found = neutral(self._background, noise)
+            found.apply(tile.pixels)
         else:
-            red, green, blue, level = equalize_rgb_medians_inplace(tile.pixels, tile.coverage)
-        tile.weight[...] /= np.square(np.array((red, green, blue), dtype=np.float32))
-        self._reporter.log(
-            f"[GRID] {name}: RGB equalisation gains {red:.4f} {green:.4f} {blue:.4f}, background {level:.2f} ADU"
-        )
+            found = neutralise(tile.pixels, tile.coverage)
+        tile.weight[...] /= np.square(found.gains.astype(np.float32))
+        self._reporter.log(found.told(name))

@@ -16,6 +16,7 @@ from ..machine.threads import run_all
 from ..resampling.drizzle import filled_share
 from ..run import resources
 from ..run.run import Run, memory_budget
+from ..sentences import say
 from .memory_plan import plan_memory
 from .samples import planes_of
 
@@ -81,7 +82,7 @@ def _footprints(run: Run) -> list[Footprint]:
 
 def _checked(run: Run, tiles: Sequence[TileLayout], footprints: Sequence[Footprint]) -> Layout:
     """The layout, if there is room for its samples."""
-    run.reporter.log(f"[GRID] {len(run.subs)} subs on {len(tiles)} tiles")
+    run.reporter.log(say("{n} subs on {n2} tiles", n=len(run.subs), n2=len(tiles)))
     planes = planes_of(run.settings)
     if run.settings.resample_kernel == "drizzle":
         _check_drizzle(run, max((len(tile.subs) for tile in tiles), default=0))
@@ -90,8 +91,11 @@ def _checked(run: Run, tiles: Sequence[TileLayout], footprints: Sequence[Footpri
         limit = int(run.settings.memory_gb * 1e9)
         planned = plan_memory(run.subs, run.canvas, tiles, run.threads, limit, planes)
         run.reporter.log(
-            f"[GRID] Memory: a peak of {memory.size_text(planned.peak)} is planned, "
-            f"{memory.size_text(planned.samples)} of it for samples"
+            say(
+                "Memory: a peak of {peak} is planned, {samples} of it for samples",
+                peak=memory.size_text(planned.peak),
+                samples=memory.size_text(planned.samples),
+            )
         )
         return Layout(tiles, footprints, True, planned.samples)
     sizes = (sample_bytes(tile, footprints_on(tile, run.subs, footprints), run.channels, planes) for tile in tiles)
@@ -107,7 +111,13 @@ def _check_drizzle(run: Run, subs: int) -> None:
     filled = filled_share(subs, scale, settings.drizzle_pixfrac, run.subs[0].bayer)
     if filled < _LEAST_FILLED:
         raise RunError(
-            f"Drizzle would leave {100 - 100 * filled:.0f} % of the pixels empty: {subs} subs in the deepest tile are "
-            f"too few for drizzle_pixfrac {settings.drizzle_pixfrac:g} on a canvas of {canvas.pixel_scale_arcsec:.3g} "
-            "arcsec a pixel; raise drizzle_pixfrac or pixel_scale_arcsec, or choose resample_kernel = lanczos3."
+            say(
+                "Drizzle would leave {share:.0f} % of the pixels empty: {subs} subs in the deepest tile "
+                "are too few for drizzle_pixfrac {pixfrac:g} on a canvas of {scale:.3g} arcsec a pixel; "
+                "raise drizzle_pixfrac or pixel_scale_arcsec, or choose resample_kernel = lanczos3.",
+                share=100 - 100 * filled,
+                subs=subs,
+                pixfrac=settings.drizzle_pixfrac,
+                scale=canvas.pixel_scale_arcsec,
+            )
         )

@@ -1,4 +1,4 @@
-"""The peak of a run's memory in bytes, planned before it is asked for.
+"""Plans the peak memory of a run.
 
 Three stages follow each other, and the largest of them is the peak: subs are measured, one a thread; tiles are
 stacked, block by block; the mosaic is joined. What a stage needs beside its samples follows from the
@@ -51,7 +51,7 @@ class MemoryPlan:
 
     @property
     def peak(self) -> int:
-        """Of the whole run."""
+        """Planned peak of the whole run."""
         return self.process + max(self.measuring, self.stacking + self.samples, self.joining)
 
 

@@ -1,4 +1,4 @@
-"""A part of a sub comes onto a box of the canvas, calibrated on the way: interpolated, and for drizzle dropped.
+"""Places a part of a sub on a box of the canvas, calibrated: by interpolation, and for drizzle by drops.
 
 The value of a pixel does not depend on the box in which it is asked for, to the last bit.
 """
@@ -44,7 +44,7 @@ class Placer:
         self._kernel, self._drops = interpolation_of(settings), planes_of(settings) > 1
 
     def falls(self, number: int) -> PixelMap | None:
-        """Where the pixels of a sub fall on the canvas; None without drizzle."""
+        """Return the map from the pixels of a sub to the canvas; None without drizzle."""
         if not self._drops:
             return None
         info = self._infos[number]
@@ -145,7 +145,7 @@ class Placer:
 
 
 def _coefficients(calibration: SubCalibration | None) -> NDArray[np.float64]:
-    """Of a calibration, (11, 4), a column a colour; those that change nothing without one."""
+    """Return the coefficients of a calibration, shape (11, 4), one column per colour; neutral ones without one."""
     table = np.zeros((11, 4))
     table[0] = 1.0
     if calibration is not None:

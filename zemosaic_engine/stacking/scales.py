@@ -1,4 +1,4 @@
-"""Gain and offset of every sample of a stack, so that all of them tell one story.
+"""Gain and offset of every sample of a stack, solved together.
 
 The samples of a tile come from different nights: their transparency (gain) shows in the
 fluxes of the stars that they share, their sky (offset) in the background of the cells that
@@ -97,7 +97,7 @@ class Scales:
 
 
 def rank_samples(facts: Sequence[SampleFacts]) -> list[int]:
-    """Samples by how much they tell, the best first: many stars, then valid pixels over noise variance.
+    """Return the samples ranked by information, best first: number of stars, then valid pixels over noise variance.
 
     Clouds and dark frames have the lowest noise of all; without the stars they would come first.
     """

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 
 from ..canvas.tile_layout import TileLayout
-from ..errors import RunError
+from ..errors import RunError, SubError, SubsLost
 from ..run.run import Run
+from ..sentences import say
+from ..subs.faults import read_guarded
+from ..subs.lost_inputs import raise_if_lost
 from ..survey.calibrate import CalibratedSubs
 from ..tiles.files import tile_path
 from ..tiles.store import TileStore, tile_wcs
@@ -26,14 +29,16 @@ def stack_tiles(run: Run, layout: Layout, subs: CalibratedSubs) -> TileSet:
     layout : Layout
         The tiles.
     subs : CalibratedSubs
-        The subs on the scale of the run, and those that must not be stacked.
+        The subs on the scale of the run.
 
     Raises
     ------
+    SubsLost
+        If a sub can no longer be read, or changed since it was measured.
     RunError
         If no tile has a valid pixel.
     """
-    tiles = [replace(tile, subs=tuple(n for n in tile.subs if n not in subs.rejected)) for tile in layout.tiles]
+    tiles = layout.tiles
     run.reporter.expect(sum(len(tile.subs) for tile in tiles))
     keys = {tile.name: _key(run, tile, subs) for tile in tiles}
     with TileStore(run, tiles, keys) as store, _stacker(run, layout, subs) as stacker:
@@ -41,10 +46,24 @@ def stack_tiles(run: Run, layout: Layout, subs: CalibratedSubs) -> TileSet:
         for tile in [tile for tile in tiles if tile.name not in store.done]:
             content, numbers = stacker.stack(tile, store)
             store.put(tile, content, numbers, set(stacker.failures))
+            if stacker.failures:
+                raise SubsLost(_all_lost(run, stacker.failures))
         done = store.finish()
-        rejected = [*subs.rejected.values(), *stacker.failures.values()]
-    together = TileSet(rejected=rejected, levels=subs.levels)
-    return run.interruptibly(lambda: _together(run, tiles, done, together))
+    return run.interruptibly(lambda: _together(run, tiles, done, TileSet(levels=subs.levels)))
+
+
+def _all_lost(run: Run, known: Mapping[int, SubError]) -> list[SubError]:
+    """The subs that could not be read any more, and all others that changed since they were measured."""
+    lost = dict(known)
+    for number, info in enumerate(run.subs):
+        if number not in lost:
+            try:
+                read_guarded(info.path, partial(run.reuse.is_same, info))
+            except SubError as error:
+                raise_if_lost(error, [other.path for other in run.subs])
+                run.reporter.set_aside(error)
+                lost[number] = error
+    return list(lost.values())
 
 
 def _stacker(run: Run, layout: Layout, subs: CalibratedSubs) -> BlockTiles | WholeTiles:
@@ -55,7 +74,7 @@ def _stacker(run: Run, layout: Layout, subs: CalibratedSubs) -> BlockTiles | Who
 
 
 def _key(run: Run, tile: TileLayout, subs: CalibratedSubs) -> str:
-    """What a tile depends on; empty where its colours depend on the tile that is stacked first."""
+    """Return the key of a tile; empty where its colours depend on the tile that is stacked first."""
     if subs.on_one_scale and subs.background is None:
         return ""
     calibrations = [subs.calibration(number) for number in tile.subs]
@@ -67,7 +86,7 @@ def _together(run: Run, layouts: Sequence[TileLayout], done: Mapping[str, Stacke
     for layout in layouts:
         tile = done[layout.name]
         if tile.health is None:
-            run.reporter.log(f"[GRID] {layout.name}: no valid pixels, left out", "WARN")
+            run.reporter.log(say("{name}: no valid pixels, left out", name=layout.name), "WARN")
             together.left_out.append(layout.name)
             continue
         path, wcs = tile_path(run.output, layout.name), tile_wcs(layout, run.canvas)
@@ -78,7 +97,9 @@ def _together(run: Run, layouts: Sequence[TileLayout], done: Mapping[str, Stacke
         together.used.update(layout.subs[member] for member in tile.members)
     if not together.tiles:
         raise RunError(
-            "No tile has a valid pixel: every sub was set aside (rejected_subs.csv gives the reasons), or all pixels "
-            "are invalid, for example above saturation_adu."
+            say(
+                "No tile has a valid pixel: every sub was set aside (rejected_subs.csv gives the "
+                "reasons), or all pixels are invalid, for example above saturation_adu."
+            )
         )
     return together

@@ -26,7 +26,7 @@ from ..weighted_image import WeightedImage
 from .combine import combine, normalise
 from .equalise import RgbEqualiser
 from .layout import Layout
-from .messages import report_gaps, report_stack
+from .report import report_gaps, report_stack
 from .samples import Drops, Samples, interpolation_of, measure_sample, planes_of, radial_weights
 from .scales import SampleFacts
 

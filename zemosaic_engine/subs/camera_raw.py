@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..errors import SubError
 from ..fits.headers import CardValue, HeaderCards
 from ..fits.reader import StoredImage
+from ..sentences import say
 from .tiff_files import exif_cards
 
 Result = TypeVar("Result")
@@ -53,10 +54,11 @@ def read_image(path: Path) -> NDArray[np.generic]:
 
 
 def _opened(path: Path, look: Callable[[Any], Result]) -> Result:
-    """What `look` makes of the opened file; trouble becomes a `SubError`."""
+    """Return the result of `look` for the opened file; errors become a `SubError`."""
     if not is_readable():
         raise SubError(
-            path, "it is the raw file of a camera, and rawpy, which reads them, is not installed (pip install rawpy)"
+            path,
+            say("it is the raw file of a camera, and rawpy, which reads them, is not installed (pip install rawpy)"),
         )
     import rawpy
 
@@ -65,7 +67,7 @@ def _opened(path: Path, look: Callable[[Any], Result]) -> Result:
             return look(raw)
     except rawpy.LibRawError as error:
         reason = error.args[0].decode("utf-8", "replace") if error.args and isinstance(error.args[0], bytes) else error
-        raise SubError(path, f"the raw file of a camera cannot be read ({reason})") from error
+        raise SubError(path, say("the raw file of a camera cannot be read ({error})", error=reason)) from error
 
 
 def _describe(path: Path, raw: Any) -> StoredImage:
@@ -81,7 +83,7 @@ def _describe(path: Path, raw: Any) -> StoredImage:
 
 
 def _told_by_library(raw: Any) -> dict[str, CardValue]:
-    """Exposure time, moment and speed, where this version of rawpy tells them."""
+    """Return exposure time, date and sensitivity, if this version of rawpy reports them."""
     other = getattr(raw, "other", None)
     cards: dict[str, CardValue] = {}
     for keyword, name in (("EXPTIME", "shutter"), ("ISOSPEED", "iso_speed"), ("FOCALLEN", "focal_length")):
@@ -100,7 +102,7 @@ def _pattern(path: Path, raw: Any) -> str:
     if pattern is None:
         return ""
     if pattern.shape != (2, 2):
-        raise SubError(path, "its colour filter array is not one of RGGB, BGGR, GRBG, GBRG")
+        raise SubError(path, say("its colour filter array is not one of RGGB, BGGR, GRBG, GBRG"))
     colours = raw.color_desc.decode("ascii", "replace")
     letters = [colours[number] for number in pattern.ravel()]
     return "" if len(set(letters)) == 1 else "".join(letters)
@@ -113,7 +115,7 @@ def _black_levels(raw: Any) -> list[float]:
 def _pixels(path: Path, raw: Any) -> NDArray[np.int32]:
     stored = raw.raw_image_visible
     if stored.ndim != 2:
-        raise SubError(path, "its image is no longer that of the sensor: it has been demosaiced")
+        raise SubError(path, say("its image is no longer that of the sensor: it has been demosaiced"))
     levels = np.array(_black_levels(raw), dtype=np.int32)
     pixels = stored.astype(np.int32)
     pattern = raw.raw_pattern

@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 
 from ..errors import SubError
+from ..fits.files import open_file
 from .faults import read_guarded
 from .frames import SubInfo, UnsolvedSub
 from .image_files import Kind, kind_of, read_image
@@ -101,7 +102,7 @@ def _sample(sub: Sub) -> bytes:
     # Headers and data are padded to blocks: copies with other cards agree from the end.
     behind = -(-sub.shape[0] * sub.shape[1] // (2 * _BLOCK)) * _BLOCK
     try:
-        with sub.path.open("rb") as file:
+        with open_file(sub.path) as file:
             size = os.fstat(file.fileno()).st_size
             file.seek(max(0, size - behind))
             return hashlib.sha256(file.read(_SAMPLE_BYTES)).digest()

@@ -21,6 +21,7 @@ from astropy.io import fits
 from astropy.wcs import WcsError
 
 from ..errors import SubError, SubFault, ZeMosaicError
+from ..sentences import say
 
 #: Raised by compiled code that is called from ours, so that the traceback does not show where it was raised.
 _OF_BAD_BYTES = (OSError, EOFError, zlib.error, struct.error, binascii.Error, UnicodeError, fits.VerifyError, WcsError)
@@ -33,7 +34,7 @@ _LONGEST_REASON = 200
 
 
 def read_guarded(path: str | Path, function: Callable[[], Result]) -> Result:
-    """What `function` returns; whatever it raises sets one sub aside.
+    """Return what `function` returns; any exception becomes a `SubError`.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ def read_guarded(path: str | Path, function: Callable[[], Result]) -> Result:
 
 
 def frame_name(path: str | Path) -> str:
-    """How a file is called in tracebacks; the brackets keep Python from looking for source code in it."""
+    """Return the name of a file for tracebacks; the brackets keep Python from looking for source code in it."""
     return f"<sub {os.path.abspath(path)}>"
 
 
@@ -81,14 +82,18 @@ class _Blaming:
         if not isinstance(error, Exception) or isinstance(error, _NOT_OF_THE_FILE):
             return
         if isinstance(error, OSError):
-            raise SubError(self._path, f"it cannot be read: {error.strerror or error}") from error
+            raise SubError(self._path, say("it cannot be read: {why}", why=error.strerror or error)) from error
         told = f"{type(error).__name__}: {' '.join(str(error).split())[:_LONGEST_REASON]}".rstrip(": ")
         if _is_of_the_file(error):
-            raise SubError(self._path, f"its header or its data are damaged ({told})") from error
+            raise SubError(self._path, say("its header or its data are damaged ({error})", error=told)) from error
         place = traceback.extract_tb(at)[-1]
         where = f"{Path(place.filename).name}:{place.lineno}"
         trace = "".join(traceback.format_exception(error))
-        raise SubFault(self._path, f"the program failed on it ({told}, at {where}); please report it", trace) from error
+        raise SubFault(
+            self._path,
+            say("the program failed on it ({error}, at {place}); please report it", error=told, place=where),
+            trace,
+        ) from error
 
 
 def _is_of_the_file(error: Exception) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..fits.headers import HeaderCards
 from ..names import shown_name
+from ..sentences import say
 from . import stack_plan
 from .doubles import find_doubles
 from .folder import FoundSubs, list_folder, read_subs, scan_folder, unlisted_lights
@@ -21,7 +22,7 @@ _NAMED = 3  # files in a sentence about many
 
 @dataclass(frozen=True)
 class Search:
-    """How subs are looked for.
+    """Options of a search for subs.
 
     Attributes
     ----------
@@ -91,7 +92,7 @@ def find_subs(
 
 
 def _skipped_note(folder: Path) -> str:
-    return f"The folder {shown_name(folder)} was not looked into: it is an output of this program."
+    return say("The folder {folder} was not looked into: it is an output of this program.", folder=shown_name(folder))
 
 
 def _planned(folder: Path, found_plan: Path, search: Search, on_file: OnFile | None) -> tuple[FoundSubs, list[str]]:
@@ -106,8 +107,13 @@ def _planned(folder: Path, found_plan: Path, search: Search, on_file: OnFile | N
     if unlisted:
         names = _some([shown_name(path.relative_to(folder).as_posix()) for path in unlisted])
         notes.append(
-            f"Lights of the folder that {found_plan.name} does not list and that are not used: {len(unlisted)} "
-            f"({names}); make the plan anew with zemosaic plan, or remove it."
+            say(
+                "Lights of the folder that {plan} does not list and that are not used: {n} ({names}); "
+                "make the plan anew with zemosaic plan, or remove it.",
+                plan=found_plan.name,
+                n=len(unlisted),
+                names=names,
+            )
         )
     notes += _listed_stacks(found)
     return replace(found, rejected=[*listed.missing, *found.rejected]), notes
@@ -136,7 +142,7 @@ def _double_notes(found: FoundSubs) -> list[str]:
     if not doubles:
         return []
     names = _some([shown_name(file.path.name) for file in doubles])
-    return [f"Doubles of exposures that are there already, left out: {len(doubles)} ({names})."]
+    return [say("Doubles of exposures that are there already, left out: {n} ({names}).", n=len(doubles), names=names)]
 
 
 def _listed_stacks(found: FoundSubs) -> list[str]:
@@ -145,16 +151,22 @@ def _listed_stacks(found: FoundSubs) -> list[str]:
     names = [shown_name(name) for name, told in named if told is not None and told[0] is Role.STACK]
     if not names:
         return []
-    return [f"Files of the plan that are called like stacks and are used as subs: {len(names)} ({_some(names)})."]
+    return [
+        say(
+            "Files of the plan that are called like stacks and are used as subs: {n} ({names}).",
+            n=len(names),
+            names=_some(names),
+        )
+    ]
 
 
 def _odd_headers(found: FoundSubs) -> list[str]:
-    """What headers say without being believed, once for all subs that say it."""
+    """Return notes about header cards that are ignored, one for all subs that have them."""
     by_note: dict[str, list[str]] = defaultdict(list)
     for sub in found.subs:
         for note in sub.notes:
             by_note[note].append(shown_name(sub.path.name))
-    return [f"{note}: {len(names)} ({_some(names)})." for note, names in by_note.items()]
+    return [say("{why}: {n} ({names}).", why=note, n=len(names), names=_some(names)) for note, names in by_note.items()]
 
 
 def _some(names: Sequence[str]) -> str:
@@ -167,17 +179,21 @@ def _some(names: Sequence[str]) -> str:
 
 
 def nothing_found(folder: Path, found: FoundSubs, *, recursive: bool) -> str:
-    """What to say of a folder without a single sub that can be used or mended."""
+    """Return a sentence about a folder without any sub that can be used or solved."""
     if found.others:
-        return (
-            f"The folder {shown_name(folder)} holds no light to stack, only {count_text(found)}; finished stacks are "
-            "joined with zemosaic grid --tiles."
+        return say(
+            "The folder {folder} holds no light to stack, only {found}; finished stacks are joined "
+            "with zemosaic grid --tiles.",
+            folder=shown_name(folder),
+            found=count_text(found),
         )
     below = "" if recursive else _deeper(folder)
-    hint = f"; its folder {below} does" if below else "; is it the right one?"
-    return (
-        f"The folder {shown_name(folder)} holds no file named .fit, .fits, .fts (also with .gz behind), .fz, .tif, "
-        f".xisf or like the raw files of cameras{hint}"
+    hint = say("; its folder {name} does", name=below) if below else say("; is it the right one?")
+    return say(
+        "The folder {folder} holds no file named .fit, .fits, .fts (also with .gz behind), .fz, "
+        ".tif, .xisf or like the raw files of cameras{why}",
+        folder=shown_name(folder),
+        why=hint,
     )
 
 
@@ -200,12 +216,12 @@ _PLURALS = {
 
 
 def count_text(found: FoundSubs) -> str:
-    """What lies beside the lights: ``20 darks, 1 stack, 3 pictures``; empty if there is nothing."""
+    """Return the files beside the lights: ``20 darks, 1 stack, 3 pictures``; empty if there are none."""
     return ", ".join(f"{count} {_PLURALS[role][count != 1]}" for role, count in found.count_by_role().items())
 
 
 def found_text(folder: Path, found: FoundSubs) -> str:
-    """What was found, in one sentence for the log."""
+    """Return what was found, in one sentence for the log."""
     lights = len(found.infos) + len(found.unsolved)
     unsolved = f", {len(found.unsolved)} of them not plate-solved" if found.unsolved else ""
     beside = f"; beside them {count_text(found)}" if found.others else ""

@@ -14,6 +14,7 @@ from pathlib import Path
 from ..errors import SettingsError, SubError
 from ..fits.headers import HeaderCards
 from ..fits.reader import StoredImage
+from ..sentences import say
 from .faults import read_guarded
 from .frames import SubInfo, UnsolvedSub, read_sub, sub_of_image
 from .image_files import Kind, find_image, kind_of
@@ -79,11 +80,13 @@ class _Walk:
         try:
             self._enter(self._root)
         except OSError as error:
-            raise SettingsError(f"The folder {self._root} cannot be listed: {error.strerror or error}.") from error
+            raise SettingsError(
+                say("The folder {folder} cannot be listed: {why}.", folder=self._root, why=error.strerror or error)
+            ) from error
         while self._links:
             link = self._links.pop(0)
             if os.path.realpath(link) in self._seen:
-                self._rejected.append(SubError(link, "it is a link to a folder that was looked into already"))
+                self._rejected.append(SubError(link, say("it is a link to a folder that was looked into already")))
             else:
                 self._look_into(link)
         by_place = [(path.parent.parts, path.name) for path in self._files]
@@ -94,7 +97,9 @@ class _Walk:
         try:
             self._enter(folder)
         except OSError as error:
-            self._rejected.append(SubError(folder, f"the folder cannot be looked into: {error.strerror or error}"))
+            self._rejected.append(
+                SubError(folder, say("the folder cannot be looked into: {why}", why=error.strerror or error))
+            )
 
     def _enter(self, folder: Path) -> None:
         self._seen.add(os.path.realpath(folder))
@@ -116,7 +121,7 @@ class _Walk:
             return
         if stat.S_ISDIR(mode):
             if kind.is_image:
-                self._rejected.append(SubError(path, "it is a folder, whatever its name says"))
+                self._rejected.append(SubError(path, say("it is a folder, whatever its name says")))
             if self._recursive and entry.is_symlink():
                 self._links.append(path)
             elif self._recursive:
@@ -125,16 +130,18 @@ class _Walk:
             if kind is not Kind.OTHER:
                 self._files.append(path)
         elif kind.is_image:
-            self._rejected.append(SubError(path, "it is a pipe or a device, not a file"))
+            self._rejected.append(SubError(path, say("it is a pipe or a device, not a file")))
 
     def _take_unreachable(self, path: Path, entry: os.DirEntry[str], kind: Kind, error: OSError) -> None:
-        """A link that leads nowhere, or what may not be looked at; what it would be its name alone tells."""
+        """Record a dead link or an unreadable file, whose role only its name suggests."""
         is_link = entry.is_symlink()
         if kind.is_image or (is_link and not path.suffix and self._recursive):
             if is_link and isinstance(error, FileNotFoundError):
-                self._rejected.append(SubError(path, f"it is a link to {os.readlink(path)}, which is not there"))
+                self._rejected.append(
+                    SubError(path, say("it is a link to {path}, which is not there", path=os.readlink(path)))
+                )
             else:
-                self._rejected.append(SubError(path, f"it cannot be read: {error.strerror or error}"))
+                self._rejected.append(SubError(path, say("it cannot be read: {why}", why=error.strerror or error)))
 
 
 # --- what the files are
@@ -177,7 +184,7 @@ class FoundSubs:
         return [file for file in self.others if file.role in roles]
 
     def count_by_role(self) -> dict[Role, int]:
-        """How many files there are of each role that is there, in the order of `Role`; lights are not among them."""
+        """Return the number of files of each role found, in the order of `Role`, without lights."""
         counts = Counter(file.role for file in self.others)
         return {role: counts[role] for role in Role if counts[role]}
 
@@ -235,7 +242,7 @@ def scan_folder(
 
 
 class _Scan:
-    """What the files of a folder are, one after another."""
+    """Finds the role of each file of a folder."""
 
     def __init__(
         self,

@@ -18,8 +18,11 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from ..errors import SubError
+from ..fits.files import FileState
 from ..fits.headers import HeaderCards, celestial_wcs, has_stray_sip, image_center_deg, pixel_scale_arcsec
 from ..fits.reader import StoredImage
+from ..fits.zero_points import ToldZeroPoint, told_zero_point
+from ..sentences import say
 from .faults import read_guarded
 from .image_files import find_image, read_image
 
@@ -35,6 +38,8 @@ class Origin:
     focal_length_mm : float
     latitude_deg, longitude_deg : float
         Of the site, east positive; NaN where the header does not tell.
+    zero_point : ToldZeroPoint or None
+        Photometric zero point of the pixel values as they are stored.
     """
 
     target: str = ""
@@ -43,10 +48,11 @@ class Origin:
     focal_length_mm: float = float("nan")
     latitude_deg: float = float("nan")
     longitude_deg: float = float("nan")
+    zero_point: ToldZeroPoint | None = None
 
     @classmethod
     def of(cls, cards: HeaderCards) -> Origin:
-        """What a header tells."""
+        """What a header says."""
         focal_length = cards.number("FOCALLEN", "FOCAL", "FOCLEN")
         return cls(
             cards.text("OBJECT", "TARGET", "OBJNAME"),
@@ -55,6 +61,7 @@ class Origin:
             focal_length if focal_length > 0.0 else math.nan,
             _degrees(cards, ("SITELAT", "LAT-OBS", "OBSGEO-B"), 90.0),
             _degrees(cards, ("SITELONG", "LONG-OBS", "OBSGEO-L"), 360.0),
+            told_zero_point(cards, _exposure_s(cards)),
         )
 
 
@@ -77,7 +84,7 @@ def _degrees(cards: HeaderCards, keywords: tuple[str, ...], limit: float) -> flo
 
 @dataclass(frozen=True)
 class SubInfo:
-    """What is known of a sub from its header alone, before a pixel is read.
+    """What the header of a sub says, before a pixel is read.
 
     Attributes
     ----------
@@ -104,6 +111,10 @@ class SubInfo:
         Empty where the header does not tell; `date_obs` in ISO 8601, `session` the date of the evening.
     saturation_adu : float
         Values at or above are saturated; inf if nothing is known.
+    state : FileState or None
+        What the file looked like when its header was read; None of a sub that was not read from a file.
+    span : int
+        Bytes of the file, from its beginning, in which header and pixels lie; what is behind them does not count.
     origin : Origin
         What else the header tells of where the sub comes from.
     notes : sequence of str
@@ -125,18 +136,20 @@ class SubInfo:
     camera: str = ""
     date_obs: str = ""
     saturation_adu: float = float("inf")
+    state: FileState | None = None
+    span: int = 0
     origin: Origin = Origin()
     notes: tuple[str, ...] = ()
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
-        """Of the pixels before demosaicing, channels last: (H, W), or (H, W, 3) of a colour cube."""
+        """Shape of the pixels before demosaicing, channels last: (H, W), or (H, W, 3) of a colour cube."""
         return self.shape if self.bayer is not None or self.channels == 1 else (*self.shape, 3)
 
 
 @dataclass(frozen=True)
 class UnsolvedSub:
-    """What is known of a sub whose header does not tell where it points.
+    """What the header of a sub without a plate solution says.
 
     Attributes
     ----------
@@ -144,7 +157,8 @@ class UnsolvedSub:
         All cards of its header; some may hint at the pointing and the scale (RA, DEC, FOCALLEN, XPIXSZ ...).
     reason : str
         Why it has no plate solution, or what is wrong with the one that it has: the rest of a sentence about the file.
-    path, hdu, shape, channels, bayer, exposure_s, filter, mount, session, camera, date_obs, saturation_adu, notes
+    path, hdu, shape, channels, bayer, exposure_s, filter, mount, session, camera, date_obs, saturation_adu, notes,
+    state, span
         As in `SubInfo`.
     """
 
@@ -162,6 +176,8 @@ class UnsolvedSub:
     camera: str = ""
     date_obs: str = ""
     saturation_adu: float = float("inf")
+    state: FileState | None = None
+    span: int = 0
     notes: tuple[str, ...] = ()
 
     @property
@@ -193,6 +209,8 @@ class UnsolvedSub:
             camera=self.camera,
             date_obs=self.date_obs,
             saturation_adu=self.saturation_adu,
+            state=self.state,
+            span=self.span,
             origin=Origin.of(self.header),
             notes=self.notes,
         )
@@ -200,7 +218,7 @@ class UnsolvedSub:
 
 @dataclass(frozen=True)
 class InvalidValues:
-    """Which stored values of a sub are not valid; a matter of the whole sub, so that its parts agree.
+    """Which stored values of a sub are invalid; decided for the whole sub, so that its parts agree.
 
     Attributes
     ----------
@@ -242,12 +260,12 @@ class Frame:
 
 _MIN_SIDE_PX = 8
 #: What a header may say without being believed.
-STRAY_SIP = "SIP parameters without -SIP in CTYPE, taken for leftovers of an earlier solution and not applied"
-BINNED_MONO = "Binned subs with BAYERPAT in the header whose pixels show one colour, taken for mono"
+STRAY_SIP = say("SIP parameters without -SIP in CTYPE, taken for leftovers of an earlier solution and not applied")
+BINNED_MONO = say("Binned subs with BAYERPAT in the header whose pixels show one colour, taken for mono")
 
 
 def read_sub_info(path: str | Path, *, saturation_adu: float = 0.0) -> SubInfo:
-    """Read what the header of a solved sub tells; no pixel is read.
+    """Read the header of a solved sub; no pixel is read.
 
     Parameters
     ----------
@@ -273,7 +291,7 @@ def read_sub_info(path: str | Path, *, saturation_adu: float = 0.0) -> SubInfo:
 
 
 def read_sub(path: str | Path, *, saturation_adu: float = 0.0) -> SubInfo | UnsolvedSub:
-    """Read what the header of a sub tells, whether it is plate-solved or not; no pixel is read.
+    """Read the header of a sub, plate-solved or not; no pixel is read.
 
     Parameters
     ----------
@@ -299,7 +317,7 @@ def read_sub(path: str | Path, *, saturation_adu: float = 0.0) -> SubInfo | Unso
 
 
 def sub_of_image(path: str | Path, image: StoredImage, *, saturation_adu: float = 0.0) -> SubInfo | UnsolvedSub:
-    """What the header of an image that was found tells, as `read_sub`."""
+    """Return what the header of an image says, as `read_sub`."""
     with np.errstate(all="ignore"):  # the numbers of a header may be anything
         return read_guarded(path, lambda: _sub_of_image(Path(path), image, saturation_adu))
 
@@ -332,6 +350,8 @@ def _sub_of_image(path: Path, image: StoredImage, saturation_adu: float) -> SubI
         camera=_camera(cards),
         date_obs=date_obs,
         saturation_adu=saturation_adu if saturation_adu > 0.0 else _saturation_adu(image),
+        state=image.state,
+        span=image.span,
         notes=tuple(notes),
     )
     try:
@@ -345,14 +365,17 @@ def _picture_shape(path: Path, shape: tuple[int, ...]) -> tuple[tuple[int, int],
     """``(height, width)``, and whether a colour axis was taken off."""
     size = " x ".join(str(length) for length in shape[::-1])
     if len(shape) > 3:
-        raise SubError(path, f"its image has {len(shape)} axes ({size}); two, or three with colours, are expected")
+        raise SubError(
+            path,
+            say("its image has {n} axes ({axes}); two, or three with colours, are expected", n=len(shape), axes=size),
+        )
     colours = 1
     if len(shape) == 3:
         if shape[0] != 3 and shape[2] not in (1, 3):
-            raise SubError(path, f"its image of {size} pixels has neither one nor three channels")
+            raise SubError(path, say("its image of {axes} pixels has neither one nor three channels", axes=size))
         colours, shape = (3, shape[1:]) if shape[0] == 3 else (shape[2], shape[:2])
     if min(shape) < _MIN_SIDE_PX:
-        raise SubError(path, f"its image of {size} pixels is too small to be a sub")
+        raise SubError(path, say("its image of {axes} pixels is too small to be a sub", axes=size))
     return (shape[0], shape[1]), colours == 3
 
 
@@ -386,7 +409,9 @@ def bayer_pattern(cards: HeaderCards, height: int) -> str | None:
     if name in _NOT_A_PATTERN:
         return None
     if name not in _PATTERNS:
-        raise ValueError(f"its colour filter array {name!r} is not one of {', '.join(_PATTERNS)}")
+        raise ValueError(
+            say("its colour filter array {name!r} is not one of {names}", name=name, names=", ".join(_PATTERNS))
+        )
     x_offset, y_offset = cards.integer("XBAYROFF"), cards.integer("YBAYROFF")
     bottom_up = cards.text("ROWORDER").upper().replace("_", "-").startswith("BOTTOM")
 
@@ -439,7 +464,7 @@ def _mount(cards: HeaderCards) -> str:
 
 
 def _camera(cards: HeaderCards) -> str:
-    """Instrument, telescope and serial number: what tells one sensor from another."""
+    """Return instrument, telescope and serial number, which distinguish sensors."""
     parts = [
         cards.text(*names) for names in (("INSTRUME", "CAMERA"), ("TELESCOP",), ("CAMERAID", "SERIALNO", "SERIAL"))
     ]
@@ -453,7 +478,7 @@ _YEARS = range(1850, 2200)  # programs write the first or the last day that they
 
 
 def _observation_date(cards: HeaderCards) -> str:
-    """Start of the exposure in ISO 8601; empty if the header does not tell."""
+    """Return the start of the exposure in ISO 8601; empty if unknown."""
     for keyword in ("DATE-OBS", "DATE-BEG", "DATE-AVG", "DATE_OBS"):
         text = cards.text(keyword)
         old = _OLD_DATE.fullmatch(text)
@@ -484,7 +509,7 @@ def _parsed(text: str) -> datetime | None:
 
 
 def _evening(cards: HeaderCards, date_obs: str) -> str:
-    """Date of the evening on which the night of a sub began, local time where the header tells it."""
+    """Return the date of the evening on which the night of a sub began, in local time if known."""
     local = _parsed(cards.text("DATE-LOC", "DATE-LTC"))
     moment = local or _parsed(date_obs)
     if moment is None or ("T" not in date_obs and local is None):
@@ -557,7 +582,7 @@ def load_frame(info: SubInfo, *, hot_pixels: NDArray[np.bool_] | None = None) ->
     if hot_pixels is not None:
         pixels[hot_pixels] = np.nan
     if not np.isfinite(pixels).any():
-        raise SubError(info.path, "it has no valid pixel")
+        raise SubError(info.path, say("it has no valid pixel"))
     if info.bayer is not None:
         from .demosaic import demosaic
 
@@ -590,7 +615,7 @@ def _pixels_with_rules(info: SubInfo) -> tuple[NDArray[np.float32], InvalidValue
         pixels[~np.isfinite(pixels)] = np.nan
     top = float(np.fmax.reduce(pixels, axis=None))
     if math.isnan(top):
-        raise SubError(info.path, "it has no valid pixel")
+        raise SubError(info.path, say("it has no valid pixel"))
     saturation = min(info.saturation_adu, top if _is_plateau(pixels, top, is_integer) else math.inf)
     mark_invalid(pixels, InvalidValues(saturation, ()), info.bayer)
     planes = list(_colour_planes(pixels, info.bayer))
@@ -616,7 +641,7 @@ def channels_last(raw: NDArray, info: SubInfo | UnsolvedSub) -> NDArray:
     elif raw.ndim == 3 and raw.shape[2] == 1:
         raw = raw[:, :, 0]
     if raw.shape != info.stored_shape:
-        raise SubError(info.path, "the file changed since its header was read")
+        raise SubError(info.path, say("the file changed since its header was read"))
     return np.ascontiguousarray(raw)
 
 
@@ -666,5 +691,26 @@ def _has_false_zeros(plane: NDArray[np.float32], path: Path, is_integer: bool) -
         if sky - _FAR_ABOVE_ZERO * (sky - low) > 0.0:
             return True
     if is_integer and 2 * count > plane.size:
-        raise SubError(path, f"it is black: {100.0 * count / plane.size:.0f} % of its pixels are 0")
-    return False
+        raise SubError(path, say("it is black: {share:.0f} % of its pixels are 0", share=100.0 * count / plane.size))
+    return _are_an_area(plane == 0.0)
+
+
+_AREA_PX = 5
+_LEAST_AREA_PX = 100
+_SCATTERED = 0.02  # of the pixels; so many are lost with the areas at most
+
+
+def _are_an_area(zeros: NDArray[np.bool_]) -> bool:
+    """True if exact zeros fill areas, such as the borders of a registered frame, and hardly any lies elsewhere.
+
+    Noise around zero that was rounded or clipped leaves zeros that are scattered; it never fills a square of 5 pixels.
+    """
+    from scipy import ndimage
+
+    square = np.ones((_AREA_PX, _AREA_PX), dtype=bool)
+    # Beyond the edge of the image everything is zero, so that a narrow border is an area too.
+    inside = ndimage.binary_erosion(zeros, square, border_value=1)
+    if np.count_nonzero(inside) < _LEAST_AREA_PX:
+        return False
+    around = ndimage.binary_dilation(inside, square, iterations=2)  # the steps of a slanted border belong to it
+    return int(np.count_nonzero(zeros & ~around)) <= _SCATTERED * zeros.size

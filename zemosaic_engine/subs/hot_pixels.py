@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..errors import SubError
 from .faults import read_guarded
 from .frames import SubInfo, read_stored_pixels
+from .unchanged import IsSame, read_unchanged, trust
 
 _MAX_SUBS = 12
 _MIN_POINTINGS = 5
@@ -21,7 +22,7 @@ _MIN_SHARE = 0.4  # of the subs examined: two sensors of one name may share a gr
 
 
 def sensor_key(info: SubInfo) -> str:
-    """What tells the sensor of a sub from others: camera, size and colour pattern."""
+    """Return the key of a sensor: camera, size and colour pattern."""
     return f"{info.camera}|{info.shape[1]}x{info.shape[0]}|{info.bayer or 'mono'}"
 
 
@@ -110,8 +111,8 @@ def _chord(pixels: float, info: SubInfo) -> float:
     return math.radians(pixels * info.pixel_scale_arcsec / 3600.0)
 
 
-def hot_pixels_of(chosen: Sequence[SubInfo]) -> tuple[NDArray[np.bool_] | None, bool]:
-    """Hot pixels of one sensor in the subs of `choose_subs`.
+def hot_pixels_of(chosen: Sequence[SubInfo], is_same: IsSame = trust) -> tuple[NDArray[np.bool_] | None, bool]:
+    """Hot pixels of one sensor in the subs of `choose_subs`; a sub that changed since is left out.
 
     Returns
     -------
@@ -123,7 +124,7 @@ def hot_pixels_of(chosen: Sequence[SubInfo]) -> tuple[NDArray[np.bool_] | None, 
     readable, spikes = [], []
     for info in chosen:
         try:
-            spikes.append(read_guarded(info.path, partial(_spikes_of, info)))
+            spikes.append(read_guarded(info.path, partial(_spikes_of, info, is_same)))
         except SubError:
             continue  # set aside with its reason where it is loaded for good
         readable.append(info)
@@ -157,8 +158,9 @@ def _distinct_pointings(infos: list[SubInfo], seen: NDArray[np.bool_], x: NDArra
     return counted.sum(axis=0)
 
 
-def _spikes_of(info: SubInfo) -> NDArray[np.bool_]:
-    return _spikes(read_stored_pixels(info), info.bayer is not None)
+def _spikes_of(info: SubInfo, is_same: IsSame) -> NDArray[np.bool_]:
+    pixels = read_unchanged(info, lambda: read_stored_pixels(info), is_same)
+    return _spikes(pixels, info.bayer is not None)
 
 
 def _spikes(pixels: NDArray[np.float32], is_bayer: bool) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""One door for images of every format: FITS, TIFF, XISF and the raw files of cameras.
+"""Opens images of every format: FITS, TIFF, XISF and the raw files of cameras.
 
 The name of a file tells its format; whatever is called otherwise is taken for FITS. Every format comes as a
 `StoredImage` with the cards of a FITS header, and as an array in file order.
@@ -7,14 +7,18 @@ The name of a file tells its format; whatever is called otherwise is taken for F
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path, PurePath
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import SubError
 from ..fits import reader
+from ..fits.files import file_state
 from ..fits.reader import StoredImage
+from ..sentences import say
 
 _FITS_NAME = re.compile(r".*(\.(fit|fits|fts)(\.gz)?|\.fz)", re.IGNORECASE | re.DOTALL)  # a name may hold a line break
 _RAW_ENDINGS = (".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".sr2", ".dng", ".raf", ".orf", ".rw2", ".pef", ".srw")
@@ -59,8 +63,19 @@ def find_image(path: str | Path, hdu: int | None = None) -> StoredImage:
     SubError
         If there is no readable image; the reason is the rest of a sentence about the file.
     """
-    path = Path(path)
-    match kind_of(path):
+    path, kind = Path(path), kind_of(Path(path))
+    if kind not in (Kind.TIFF, Kind.XISF, Kind.RAW):
+        return reader.find_image(path, hdu)
+    try:
+        state = file_state(path)
+    except OSError as error:
+        raise SubError(path, say("it cannot be read: {why}", why=error.strerror or error)) from error
+    return replace(_find_foreign(path, kind), state=state, span=state.size)
+
+
+def _find_foreign(path: Path, kind: Kind) -> StoredImage:
+    """The image of a file that is no FITS."""
+    match kind:
         case Kind.TIFF:
             from . import tiff_files
 
@@ -69,12 +84,10 @@ def find_image(path: str | Path, hdu: int | None = None) -> StoredImage:
             from . import xisf_files
 
             return xisf_files.find_image(path)
-        case Kind.RAW:
+        case _:
             from . import camera_raw
 
             return camera_raw.find_image(path)
-        case _:
-            return reader.find_image(path, hdu)
 
 
 def read_image(path: str | Path, hdu: int) -> NDArray[np.generic]:

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SubError
+from ..sentences import say
 from .faults import read_guarded
 from .frames import Frame, InvalidValues, SubInfo, load_frame
 from .lost_inputs import raise_if_lost
+from .unchanged import IsSame, read_unchanged, trust
 
 
 class SubLoader:
@@ -28,6 +30,8 @@ class SubLoader:
         Pixels kept in memory beyond those in use.
     on_failure : callable
         Called once for each sub that turns out to be unusable.
+    is_same : callable, optional
+        Tells whether a sub changed since the run began.
     """
 
     def __init__(
@@ -36,11 +40,13 @@ class SubLoader:
         hot_pixels: Callable[[SubInfo], NDArray[np.bool_] | None],
         budget_bytes: int,
         on_failure: Callable[[SubError], None],
+        is_same: IsSame = trust,
     ) -> None:
         self._infos = infos
         self.hot_pixels = hot_pixels
         self._budget = budget_bytes
         self._on_failure = on_failure
+        self._is_same = is_same
         #: Which values of each sub are invalid, by number, as far as subs were read.
         self.rules: dict[int, InvalidValues] = {}
         self._kept: OrderedDict[int, Frame] = OrderedDict()
@@ -100,11 +106,12 @@ class SubLoader:
 
     def _read(self, number: int) -> Frame:
         info = self._infos[number]
-        frame = load_frame(info, hot_pixels=self.hot_pixels(info))
+        hot_pixels = self.hot_pixels(info)
+        frame = read_unchanged(info, lambda: load_frame(info, hot_pixels=hot_pixels), self._is_same)
         self.rules[number] = frame.rules
         top, bottom = (float(edge.reduce(frame.pixels, axis=None)) for edge in (np.fmax, np.fmin))
         if top - bottom <= 1e-5 * abs(top):  # interpolation makes one value wobble in its last digits
-            raise SubError(info.path, "all its valid pixels have one value")
+            raise SubError(info.path, say("all its valid pixels have one value"))
         return frame
 
     def _keep(self, number: int, loaded: Frame) -> None:

@@ -1,4 +1,4 @@
-"""A bad sub is set aside; a folder of subs that is gone ends the run, or half a mosaic would pass for a whole one."""
+"""Tells a bad sub, which is set aside, from a lost folder, which ends the run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import RunError, SubError
+from ..fits.files import open_file
+from ..sentences import say
 
 _OF_NETWORKS = {
     getattr(errno, name)
@@ -34,14 +36,18 @@ def raise_if_lost(error: SubError, paths: Sequence[Path]) -> None:
     others = [path for path in paths if path.parent == folder and path != error.path][:_OTHERS]
     if cause.errno in _OF_NETWORKS or not folder.is_dir() or (others and not any(map(_can_be_opened, others))):
         raise RunError(
-            f"The folder {folder} can no longer be read ({cause.strerror or cause}): bring it back and give the same "
-            "command again, it goes on where it was."
+            say(
+                "The folder {folder} can no longer be read ({why}): bring it back and give the same "
+                "command again, it goes on where it was.",
+                folder=folder,
+                why=cause.strerror or cause,
+            )
         ) from error
 
 
 def _can_be_opened(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return bool(file.read(1))
     except OSError:
         return False

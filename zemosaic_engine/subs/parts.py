@@ -23,11 +23,13 @@ from ..errors import RunError, SubError
 from ..fits.headers import HeaderCards
 from ..fits.reader import StoredImage, read_part
 from ..geometry import Box
+from ..sentences import say
 from .demosaic import PADDING, demosaic_padded
 from .faults import read_guarded
 from .frames import InvalidValues, SubInfo, channels_last, mark_invalid, read_with_rules
 from .image_files import find_image, is_mappable, read_image
 from .lost_inputs import raise_if_lost
+from .unchanged import IsSame, read_unchanged, trust
 
 #: A part is at least as large, so that its mirrored borders are those of the sub.
 _LEAST_SIDE = 2 * PADDING + 2
@@ -36,7 +38,7 @@ _NUMBER_CARDS = ("BSCALE", "BZERO", "BLANK", "ZBLANK")
 
 @dataclass(frozen=True)
 class _Source:
-    """How the rows of a sub are read: from its own file, or from the scratch file."""
+    """Where the rows of a sub are read from: its own file, or the scratch file."""
 
     rules: InvalidValues
     image: StoredImage | None
@@ -57,6 +59,8 @@ class SubParts:
         Existing folder for unpacked copies of subs.
     known_rules : mapping of int to InvalidValues
         Of subs that were read before; others are read for them once.
+    is_same : callable, optional
+        Tells whether a sub changed since the run began.
 
     Notes
     -----
@@ -69,11 +73,13 @@ class SubParts:
         hot_pixels: Callable[[SubInfo], NDArray[np.bool_] | None],
         scratch_dir: Path,
         known_rules: Mapping[int, InvalidValues],
+        is_same: IsSame = trust,
     ) -> None:
         self._infos = infos
         self._known_rules = known_rules
         self._hot_pixels = hot_pixels
         self._scratch_dir = scratch_dir
+        self._is_same = is_same
         self._sources: dict[int, _Source] = {}
         self._failed: dict[int, SubError] = {}
         self._scratch: IO[bytes] | None = None
@@ -87,7 +93,7 @@ class SubParts:
         return self._failed
 
     def close(self) -> None:
-        """Give the scratch file back; may be called again."""
+        """Release the scratch file; may be called again."""
         if self._scratch is not None:
             with suppress(OSError):  # of a full disk: what is still to be written is not wanted any more
                 self._scratch.close()
@@ -139,7 +145,7 @@ class SubParts:
         """Stored pixels of a box with the invalid ones NaN, (h, w) or (h, w, 3)."""
         info, source = self._infos[number], self._source(number)
         try:
-            raw = read_guarded(info.path, lambda: self._stored(number, source, box))
+            raw = read_guarded(info.path, lambda: self._stored_unchanged(number, source, box))
         except SubError as error:
             self._fail(number, error)
             raise
@@ -152,6 +158,11 @@ class SubParts:
             pixels[hot[box.slices]] = np.nan
         return pixels
 
+    def _stored_unchanged(self, number: int, source: _Source, box: Box) -> NDArray[np.generic]:
+        info = self._infos[number]
+        is_same = trust if source.image is None else self._is_same  # the scratch file is ours
+        return read_unchanged(info, lambda: self._stored(number, source, box), is_same)
+
     def _stored(self, number: int, source: _Source, box: Box) -> NDArray[np.generic]:
         """The same as it is stored, channels last."""
         info = self._infos[number]
@@ -159,7 +170,7 @@ class SubParts:
             part = read_part(info.path, source.image, box)
             return part if part.ndim == 2 else part.transpose(1, 2, 0)
         if self._scratch is None or source.dtype is None:
-            raise RunError("The scratch file was closed while it was in use.")
+            raise RunError(say("The scratch file was closed while it was in use."))
         row = info.stored_shape[1:]
         row_bytes = math.prod(row) * source.dtype.itemsize
         with self._lock:
@@ -169,14 +180,14 @@ class SubParts:
         return rows[:, box.x0 : box.x1]
 
     def _source(self, number: int) -> _Source:
-        """Where the rows of a sub are, and its rules; looked at once."""
+        """Return where the rows of a sub are, and its rules; determined once."""
         with self._busy[number]:
             if number in self._failed:
                 raise self._failed[number]
             found = self._sources.get(number)
             if found is None:
                 try:
-                    found = read_guarded(self._infos[number].path, lambda: self._open(number))
+                    found = read_guarded(self._infos[number].path, lambda: self._open_unchanged(number))
                 except SubError as error:
                     self._fail(number, error)
                     raise
@@ -188,13 +199,16 @@ class SubParts:
         raise_if_lost(error, [info.path for info in self._infos])
         self._failed[number] = error
 
+    def _open_unchanged(self, number: int) -> _Source:
+        return read_unchanged(self._infos[number], lambda: self._open(number), self._is_same)
+
     def _open(self, number: int) -> _Source:
         info = self._infos[number]
         image = find_image(info.path, info.hdu)
         rules = self._known_rules.get(number) or read_with_rules(info)[1]
         if is_mappable(info.path, image):
             if image.shape != (*info.stored_shape[2:], *info.shape):
-                raise SubError(info.path, "the file changed since its header was read")
+                raise SubError(info.path, say("the file changed since its header was read"))
             slim = HeaderCards({key: value for key, value in image.header.items() if key in _NUMBER_CARDS})
             return _Source(rules, replace(image, header=slim))
         raw = channels_last(read_image(info.path, info.hdu), info)
@@ -210,8 +224,13 @@ class SubParts:
                 self._scratch.flush()
             except OSError as error:
                 raise RunError(
-                    f"The unpacked copy of {info.path.name} cannot be written in {self._scratch_dir}: "
-                    f"{error.strerror or error}. Free some disk space or choose another output folder."
+                    say(
+                        "The unpacked copy of {name} cannot be written in {folder}: {why}. Free some "
+                        "disk space or choose another output folder.",
+                        name=info.path.name,
+                        folder=self._scratch_dir,
+                        why=error.strerror or error,
+                    )
                 ) from error
             self.scratch_bytes += raw.nbytes
         return _Source(rules, None, offset, raw.dtype)

@@ -1,4 +1,4 @@
-"""What a file of a folder is for: a light, a calibration frame, a stack, a picture.
+"""Roles of files: light, calibration frame, stack, picture.
 
 Three things tell: its header, the folder that it lies in, and its name. A header that names a calibration frame or a
 stack is believed, then a folder that is called after one (programs write ``IMAGETYP = 'Light'`` by default, people
@@ -18,7 +18,7 @@ from ..fits.headers import CardValue, HeaderCards
 
 
 class Role(StrEnum):
-    """What a file is for."""
+    """The role of a file."""
 
     LIGHT = "light"
     DARK = "dark"

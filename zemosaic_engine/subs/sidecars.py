@@ -1,4 +1,4 @@
-"""What telescopes write beside their subs instead of into them."""
+"""Reads what telescopes write beside their subs instead of into them."""
 
 from __future__ import annotations
 

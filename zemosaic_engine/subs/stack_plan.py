@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from ..errors import SettingsError, SubError
 from ..fits.writer import atomic_path
 from ..names import comparable_name, name_on_disk, shown_name
+from ..sentences import say
 from .frames import SubInfo, UnsolvedSub
 from .image_files import kind_of
 from .roles import FolderFile
@@ -61,7 +62,7 @@ class PlanRow:
 
 @dataclass(frozen=True)
 class StackPlan:
-    """What a `stack_plan.csv` says.
+    """The contents of a `stack_plan.csv`.
 
     Attributes
     ----------
@@ -136,7 +137,7 @@ def read_stack_plan(csv_path: str | Path) -> StackPlan:
             continue
         path = finder.find(name)
         if path is None:
-            missing.append(SubError(name, "the file that the stack plan names was not found"))
+            missing.append(SubError(name, say("the file that the stack plan names was not found")))
         elif path in seen:
             notes.append(f"{csv_path.name} names {path.name} more than once; it is used once.")
         else:
@@ -149,7 +150,9 @@ def _decoded(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise SettingsError(f"The stack plan {path} cannot be read: {error.strerror or error}.") from error
+        raise SettingsError(
+            say("The stack plan {path} cannot be read: {why}.", path=path, why=error.strerror or error)
+        ) from error
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16", errors="replace")
     try:
@@ -180,7 +183,7 @@ def _split_lines(path: Path, text: str) -> list[_Line]:
     header = [(number, line.lstrip("# \t")) for number, line in lines[:commented] if _is_header(line, delimiters)]
     kept = header[-1:] + [(number, line) for number, line in lines if not line.startswith("#")]
     if not kept:
-        raise SettingsError(f"The stack plan {path} is empty.")
+        raise SettingsError(say("The stack plan {path} is empty.", path=path))
     delimiter = _delimiter_of(kept[0][1], delimiters)
     reader = csv.reader((f"{line}\n" for _, line in kept), delimiter=delimiter, skipinitialspace=True)
     return [_Line(number, cells) for number, cells in _numbered(path, reader, [number for number, _ in kept])]
@@ -212,7 +215,14 @@ def _numbered(path: Path, reader: Iterator[list[str]], numbers: Sequence[int]) -
             cells = next(reader, None)
         except csv.Error as error:
             number = numbers[min(reader.line_num, len(numbers)) - 1]  # type: ignore[attr-defined]
-            raise SettingsError(f"The stack plan {path}, line {number}, is not a row of a table: {error}.") from error
+            raise SettingsError(
+                say(
+                    "The stack plan {path}, line {n}, is not a row of a table: {error}.",
+                    path=path,
+                    n=number,
+                    error=error,
+                )
+            ) from error
         if cells is None:
             return
         yield numbers[reader.line_num - 1], cells  # type: ignore[attr-defined]
@@ -243,8 +253,12 @@ def _columns_of(path: Path, lines: list[_Line]) -> tuple[dict[str, int], list[_L
             return {key: _HOST_ORDER.index(aliases[0]) for key, aliases in _COLUMNS.items()}, lines
         return {"path": [_is_image(cell) for cell in first].index(True)}, lines
     raise SettingsError(
-        f"The stack plan {path} has no column with file names; call it one of {', '.join(_COLUMNS['path'])} "
-        f"(found: {', '.join(cell.strip() for cell in first)})."
+        say(
+            "The stack plan {path} has no column with file names; call it one of {names} (found: {columns}).",
+            path=path,
+            names=", ".join(_COLUMNS["path"]),
+            columns=", ".join(cell.strip() for cell in first),
+        )
     )
 
 
@@ -266,7 +280,9 @@ def _number(text: str, key: str) -> float:
     match = re.match(r"\d+(?:[.,]\d+)?(?:[eE][+-]?\d+)?", text)
     value = float(match[0].replace(",", ".")) if match else math.nan
     if math.isinf(value):
-        raise SettingsError(f"{key} is {text[:_SHOWN]!r}, which is too large; correct it, or leave it empty.")
+        raise SettingsError(
+            say("{key} is {value!r}, which is too large; correct it, or leave it empty.", key=key, value=text[:_SHOWN])
+        )
     return value
 
 
@@ -378,14 +394,24 @@ def select_filter(rows: Sequence[_Row], wanted: str = "") -> list[_Row]:
     if not key:
         if len(named) > 1:
             raise SettingsError(
-                f"The subs were taken with several filters: {listed}. One mosaic is made of one filter; choose it "
-                f"with --filter, for example --filter {_pasteable(counts[named[0]][0])}."
+                say(
+                    "The subs were taken with several filters: {listed}. One mosaic is made of one "
+                    "filter; choose it with --filter, for example --filter {name}.",
+                    listed=listed,
+                    name=_pasteable(counts[named[0]][0]),
+                )
             )
         return list(rows)
     if named == [key]:
         return list(rows)
     if key not in counts and rows:
-        raise SettingsError(f"No sub has the filter {wanted!r} asked for with --filter; there are {listed}.")
+        raise SettingsError(
+            say(
+                "No sub has the filter {name!r} asked for with --filter; there are {listed}.",
+                name=wanted,
+                listed=listed,
+            )
+        )
     return [row for row in rows if row.filter.strip().casefold() == key]
 
 
@@ -452,9 +478,12 @@ def rejected_path(plan_path: str | Path) -> Path:
 
 
 def write_rejected(path: str | Path, rejected: Sequence[SubError]) -> Path:
-    """Write the subs that were set aside and why; only the header line if there are none."""
+    """Write the subs that were set aside and why, in the order of their names; only the header line if none was."""
     path = Path(path)
-    rows = [(_relative_name(error.path, path.parent), error.reason) for error in rejected]
+    rows = [
+        (_relative_name(error.path, path.parent), error.reason)
+        for error in sorted(rejected, key=lambda error: str(error.path))
+    ]
     return _write_csv(path, ("file_path", "reason"), rows)
 
 

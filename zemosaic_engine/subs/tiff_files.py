@@ -20,8 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SubError
+from ..fits.files import open_file
 from ..fits.headers import CardValue, HeaderCards
 from ..fits.reader import MAX_PIXELS, StoredImage, is_solution_card
+from ..sentences import say
 
 _MAX_VALUES = 4_000_000  # of one tag: the offsets of strips
 _TYPES = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d", 16: "Q"}
@@ -61,7 +63,7 @@ def find_image(path: Path) -> StoredImage:
     SubError
         If it is no TIFF file, damaged, or stored in a way that is not read.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         tags, order = _read_tags(path, file)
         layout = _layout_of(path, tags, order)
         cards = _cards(path, file, tags, order)
@@ -83,7 +85,7 @@ def read_image(path: Path) -> NDArray[np.generic]:
     SubError
         As `find_image`, or if pixels are missing.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         tags, order = _read_tags(path, file)
         layout = _layout_of(path, tags, order)
         pixels = _read_pixels(path, file, layout)
@@ -103,7 +105,7 @@ def _read_tags(path: Path, file: BinaryIO, offset: int = 0) -> tuple[Tags, str]:
     head = file.read(16)
     order = {b"II": "<", b"MM": ">"}.get(head[:2])
     if order is None or len(head) < 8:
-        raise SubError(path, "it is not a TIFF file, whatever its name says")
+        raise SubError(path, say("it is not a TIFF file, whatever its name says"))
     (magic,) = struct.unpack_from(order + "H", head, 2)
     if magic == 42:
         (first,) = struct.unpack_from(order + "I", head, 4)
@@ -111,7 +113,7 @@ def _read_tags(path: Path, file: BinaryIO, offset: int = 0) -> tuple[Tags, str]:
     if magic == 43 and len(head) == 16:
         (first,) = struct.unpack_from(order + "Q", head, 8)
         return _directory(path, file, order, first, is_big=True), order
-    raise SubError(path, "it is not a TIFF file, whatever its name says")
+    raise SubError(path, say("it is not a TIFF file, whatever its name says"))
 
 
 def _directory(path: Path, file: BinaryIO, order: str, offset: int, *, is_big: bool) -> Tags:
@@ -121,7 +123,7 @@ def _directory(path: Path, file: BinaryIO, order: str, offset: int, *, is_big: b
         (count,) = struct.unpack(order + count_format, file.read(struct.calcsize(count_format)))
         data = file.read(entry * min(count, 4096))
     except (struct.error, ValueError, OSError) as error:
-        raise SubError(path, "it is truncated or damaged: its TIFF directory is not there") from error
+        raise SubError(path, say("it is truncated or damaged: its TIFF directory is not there")) from error
     tags: Tags = {}
     for start in range(0, len(data) - entry + 1, entry):
         tag, kind = struct.unpack_from(order + "HH", data, start)
@@ -163,19 +165,24 @@ def _number(tags: Tags, tag: int, default: int = 0) -> int:
 def _layout_of(path: Path, tags: Tags, order: str) -> _Layout:
     height, width, samples = _number(tags, _HEIGHT), _number(tags, _WIDTH), _number(tags, _SAMPLES, 1)
     if min(height, width) < 1 or not 1 <= samples <= 5:
-        raise SubError(path, "it holds no image")
+        raise SubError(path, say("it holds no image"))
     if height * width * samples > MAX_PIXELS:
-        raise SubError(path, f"its header declares {width} x {height} pixels, which cannot be right")
+        raise SubError(
+            path,
+            say("its header declares {width} x {height} pixels, which cannot be right", width=width, height=height),
+        )
     if _number(tags, _PHOTOMETRIC, 1) not in (1, 2, 32803):
-        raise SubError(path, "its pixels are no intensities (its photometric interpretation is neither grey nor RGB)")
+        raise SubError(
+            path, say("its pixels are no intensities (its photometric interpretation is neither grey nor RGB)")
+        )
     bits, form = set(tags.get(_BITS, (1,))), set(tags.get(_FORMAT, (1,)))
     name = _DTYPES.get((form.pop(), bits.pop())) if len(bits) == len(form) == 1 else None
     if name is None:
-        raise SubError(path, "its pixels are stored in a way that is not read; save it with 16 or 32 bits")
+        raise SubError(path, say("its pixels are stored in a way that is not read; save it with 16 or 32 bits"))
     code = _number(tags, _COMPRESSION, 1)
     if code not in _PACKED:
-        packing = _OTHER_PACKINGS.get(code, f"number {code}")
-        raise SubError(path, f"its compression ({packing}) is not read; save it without or with deflate")
+        packing = _OTHER_PACKINGS.get(code, say("number {n}", n=code))
+        raise SubError(path, say("its compression ({name}) is not read; save it without or with deflate", name=packing))
     if _TILES in tags:
         box = (_number(tags, _TILE_HEIGHT), _number(tags, _TILE_WIDTH))
         offsets, counts = tags[_TILES], tags.get(_TILE_BYTES, ())
@@ -184,13 +191,13 @@ def _layout_of(path: Path, tags: Tags, order: str) -> _Layout:
         offsets, counts = tags.get(_STRIPS, ()), tags.get(_STRIP_BYTES, ())
     planar = _number(tags, _PLANAR, 1) == 2 and samples > 1
     if min(box) < 1 or box[0] * box[1] * samples > MAX_PIXELS:
-        raise SubError(path, "it is damaged: its strips have no size")
+        raise SubError(path, say("it is damaged: its strips have no size"))
     needed = -(-height // box[0]) * -(-width // box[1]) * (samples if planar else 1)
     if min(len(offsets), len(counts)) < needed:
-        raise SubError(path, "it is truncated: strips of pixels are missing")
+        raise SubError(path, say("it is truncated: strips of pixels are missing"))
     predictor = _number(tags, _PREDICTOR, 1)
     if predictor not in (1, 2, 3):
-        raise SubError(path, "its pixels are stored in a way that is not read; save it with 16 or 32 bits")
+        raise SubError(path, say("its pixels are stored in a way that is not read; save it with 16 or 32 bits"))
     dtype = np.dtype(order + name)
     return _Layout((height, width), samples, planar, dtype, _PACKED[code], predictor, box, offsets, counts)
 
@@ -231,7 +238,7 @@ def _piece(path: Path, packed: bytes, layout: _Layout, shape: tuple[int, int, in
     wanted = math.prod(shape) * layout.dtype.itemsize
     data = _unpacked(path, packed, layout.packing, wanted)
     if data.size < wanted:
-        raise SubError(path, "it is truncated: pixels are missing")
+        raise SubError(path, say("it is truncated: pixels are missing"))
     if layout.predictor == 3:
         return _undo_float_differences(data, layout.dtype, shape)
     piece = data[:wanted].view(layout.dtype).astype(layout.dtype.newbyteorder("=")).reshape(shape)
@@ -248,14 +255,14 @@ def _unpacked(path: Path, packed: bytes, packing: str, wanted: int) -> NDArray[n
         try:
             return np.frombuffer(zlib.decompressobj().decompress(packed, wanted), dtype=np.uint8)
         except zlib.error as error:
-            raise SubError(path, f"its compressed data are damaged ({error})") from error
+            raise SubError(path, say("its compressed data are damaged ({error})", error=error)) from error
     from ..kernels.unpacking import unpack_bits, unpack_lzw
 
     out = np.empty(wanted, dtype=np.uint8)
     unpack = unpack_lzw if packing == "LZW" else unpack_bits
     done = unpack(np.frombuffer(packed, dtype=np.uint8), out)
     if done < 0:
-        raise SubError(path, f"its compressed data are damaged ({packing})")
+        raise SubError(path, say("its compressed data are damaged ({error})", error=packing))
     return out[:done]
 
 
@@ -305,7 +312,7 @@ def _exif_cards(path: Path, file: BinaryIO, tags: Tags, order: str) -> Iterator[
 def exif_cards(path: Path) -> dict[str, CardValue]:
     """Cards of the exposure from a file with the structure of TIFF, as many camera raws are; empty if it has none."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             tags, order = _read_tags(path, file)
             return dict(_exif_cards(path, file, tags, order))
     except SubError:

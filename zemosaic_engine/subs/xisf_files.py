@@ -20,8 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SubError
+from ..fits.files import open_file
 from ..fits.headers import CardValue, HeaderCards, parse_value
 from ..fits.reader import MAX_PIXELS, StoredImage, is_solution_card
+from ..sentences import say
 
 _MAX_HEADER_BYTES = 16_000_000
 _FORMATS = {"UInt8": "u1", "UInt16": "u2", "UInt32": "u4", "Float32": "f4", "Float64": "f8"}
@@ -72,15 +74,15 @@ def read_image(path: Path) -> NDArray[np.generic]:
         As `find_image`, or if pixels are missing.
     """
     layout = _layout_of(path, _image_element(path))
-    with path.open("rb") as file:
+    with open_file(path) as file:
         file.seek(layout.offset)
         packed = file.read(layout.nbytes)
     if len(packed) < layout.nbytes:
-        raise SubError(path, "it is truncated: pixels are missing")
+        raise SubError(path, say("it is truncated: pixels are missing"))
     data = _unpacked(path, packed, layout)
     wanted = math.prod(layout.shape) * layout.dtype.itemsize
     if data.size < wanted:
-        raise SubError(path, "it is truncated: pixels are missing")
+        raise SubError(path, say("it is truncated: pixels are missing"))
     if layout.is_shuffled:
         data = _unshuffled(data, layout.dtype.itemsize)
     pixels = data[:wanted].view(layout.dtype).reshape(layout.shape)
@@ -94,24 +96,26 @@ def read_image(path: Path) -> NDArray[np.generic]:
 
 def _image_element(path: Path) -> ElementTree.Element:
     """The first element of the header that is an image."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         head = file.read(16)
         if len(head) < 16 or head[:8] != b"XISF0100":
-            raise SubError(path, "it is not an XISF file, whatever its name says")
+            raise SubError(path, say("it is not an XISF file, whatever its name says"))
         (length,) = struct.unpack_from("<I", head, 8)
         if length > _MAX_HEADER_BYTES:
-            raise SubError(path, "it is damaged: its XISF header is far too long")
+            raise SubError(path, say("it is damaged: its XISF header is far too long"))
         text = file.read(length).rstrip(b"\0 ")
     if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
-        raise SubError(path, "it is damaged: its XISF header defines entities")
+        raise SubError(path, say("it is damaged: its XISF header defines entities"))
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
-        raise SubError(path, f"it is truncated or damaged: its XISF header cannot be read ({error})") from error
+        raise SubError(
+            path, say("it is truncated or damaged: its XISF header cannot be read ({error})", error=error)
+        ) from error
     for element in root.iter():
         if _name(element) == "Image":
             return element
-    raise SubError(path, "it holds no image")
+    raise SubError(path, say("it holds no image"))
 
 
 def _name(element: ElementTree.Element) -> str:
@@ -124,10 +128,13 @@ def _layout_of(path: Path, image: ElementTree.Element) -> _Layout:
     location = re.fullmatch(r"attachment:(\d{1,15}):(\d{1,15})", image.get("location", ""))
     geometry = re.fullmatch(r"(\d{1,7}):(\d{1,7}):(\d{1,2})", image.get("geometry", ""))
     if name is None or location is None or geometry is None:
-        raise SubError(path, "its pixels are stored in a way that is not read; save it with 16 or 32 bits")
+        raise SubError(path, say("its pixels are stored in a way that is not read; save it with 16 or 32 bits"))
     width, height, channels = (int(text) for text in geometry.groups())
     if min(width, height, channels) < 1 or width * height * channels > MAX_PIXELS:
-        raise SubError(path, f"its header declares {width} x {height} pixels, which cannot be right")
+        raise SubError(
+            path,
+            say("its header declares {width} x {height} pixels, which cannot be right", width=width, height=height),
+        )
     order = ">" if image.get("byteOrder", "little") == "big" else "<"
     dtype = np.dtype(order + name)
     is_planar = image.get("pixelStorage", "Planar").lower() != "normal"
@@ -140,7 +147,7 @@ def _layout_of(path: Path, image: ElementTree.Element) -> _Layout:
     blocks = tuple(_blocks(image.get("subblocks", "")))
     offset, nbytes = int(location[1]), int(location[2])
     if nbytes > max(plain, unpacked) + 65536:
-        raise SubError(path, "it is damaged: its pixels take more room than they can")
+        raise SubError(path, say("it is damaged: its pixels take more room than they can"))
     return _Layout(shape, is_planar, dtype, offset, nbytes, codec, is_shuffled, unpacked, blocks)
 
 
@@ -150,9 +157,11 @@ def _compression(path: Path, text: str, plain: int) -> tuple[str, bool, int]:
         return "", False, plain
     match = re.fullmatch(r"(zlib|lz4|lz4hc)(\+sh)?:(\d{1,15})(?::\d+)?", text)
     if match is None:
-        raise SubError(path, f"its compression ({text.split(':')[0]}) is not read; save it without or with zlib")
+        raise SubError(
+            path, say("its compression ({name}) is not read; save it without or with zlib", name=text.split(":")[0])
+        )
     if int(match[3]) != plain:
-        raise SubError(path, "it is damaged: its pixels take more room than they can")
+        raise SubError(path, say("it is damaged: its pixels take more room than they can"))
     return match[1], match[2] is not None, plain
 
 
@@ -191,13 +200,13 @@ def _unpacked(path: Path, packed: bytes, layout: _Layout) -> NDArray[np.uint8]:
         return np.frombuffer(packed, dtype=np.uint8)
     blocks = layout.blocks or ((len(packed), layout.unpacked_bytes),)
     if sum(block[1] for block in blocks) != layout.unpacked_bytes:
-        raise SubError(path, "it is damaged: its pixels take more room than they can")
+        raise SubError(path, say("it is damaged: its pixels take more room than they can"))
     out = np.empty(layout.unpacked_bytes, dtype=np.uint8)
     position = done = 0
     for size, unpacked in blocks:
         piece = _undone(path, packed[position : position + size], layout.codec, unpacked)
         if piece.size != unpacked:
-            raise SubError(path, "it is truncated: pixels are missing")
+            raise SubError(path, say("it is truncated: pixels are missing"))
         out[done : done + unpacked] = piece
         position, done = position + size, done + unpacked
     return out
@@ -208,13 +217,13 @@ def _undone(path: Path, packed: bytes, codec: str, unpacked: int) -> NDArray[np.
         try:
             return np.frombuffer(zlib.decompressobj().decompress(packed, unpacked), dtype=np.uint8)
         except zlib.error as error:
-            raise SubError(path, f"its compressed data are damaged ({error})") from error
+            raise SubError(path, say("its compressed data are damaged ({error})", error=error)) from error
     from ..kernels.unpacking import unpack_lz4
 
     out = np.empty(unpacked, dtype=np.uint8)
     done = unpack_lz4(np.frombuffer(packed, dtype=np.uint8), out)
     if done < 0:
-        raise SubError(path, f"its compressed data are damaged ({codec})")
+        raise SubError(path, say("its compressed data are damaged ({error})", error=codec))
     return out[:done]
 
 

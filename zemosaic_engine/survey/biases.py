@@ -1,4 +1,4 @@
-"""What no solve can tell from the sky itself, and what therefore belongs in its errors.
+"""Biases that no solve can separate from the sky, added to its errors.
 
 The apertures of two cameras collect the same share of a star's light only to a few thousandths (sampling,
 demosaicing, passbands), and the medians of their cells hold the faint stars that nobody detects in different

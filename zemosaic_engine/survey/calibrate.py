@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import SubError
+from ..errors import SubError, SubsLost
 from ..photometry.calibration import SubCalibration
 from ..run.run import Run
+from ..sentences import say
 from ..subs.frames import SubInfo
 from .health import starless_subs
 from .measure import MeasuredSubs, cell_side_px
@@ -30,19 +31,19 @@ class CalibratedSubs:
     ----------
     calibrations : sequence of SubCalibration or None
         By the number of the sub; None leaves a sub as it is. Empty where subs are not calibrated one by one.
-    rejected : mapping of int to SubError
-        The subs that must not be stacked, by their number.
     background : ndarray of float64, shape (C,), or None
         Sky of the run on the common scale, from which the RGB equalisation of all tiles is made.
     sky : SkyMap or None
         The same over the canvas; None where subs are not calibrated one by one, or show no sky.
+    noise : ndarray of float64, shape (C,), or None
+        Sky noise a pixel of the usual sub on the common scale.
     levels : SkyLevels or None
         Sky levels of the subs before calibration, where they were measured.
     """
 
     calibrations: Sequence[SubCalibration | None] = ()
-    rejected: Mapping[int, SubError] = field(default_factory=dict)
     background: NDArray[np.float64] | None = None
+    noise: NDArray[np.float64] | None = None
     sky: SkyMap | None = None
     levels: SkyLevels | None = None
 
@@ -57,7 +58,7 @@ class CalibratedSubs:
 
 
 def calibrate_subs(run: Run, measured: MeasuredSubs) -> CalibratedSubs:
-    """Find the calibration of every sub, and set aside those that must not be stacked.
+    """Find the calibration of every sub.
 
     Parameters
     ----------
@@ -69,46 +70,58 @@ def calibrate_subs(run: Run, measured: MeasuredSubs) -> CalibratedSubs:
     -------
     CalibratedSubs
         With ``photometry = "survey"`` the solution for all subs together, which is also written to the output folder;
-        else the calibrations that the run was given; else none, and only starless subs are set aside.
+        else the calibrations that the run was given; else none.
+
+    Raises
+    ------
+    SubsLost
+        If some must not be stacked: subs without stars, and those that the solution or the given calibrations refuse.
     """
     if run.known_calibrations is not None:
         known = {Path(key).name: value for key, value in run.known_calibrations.items()}
-        return _with_sky(run, [known.get(info.path.name) for info in run.subs], measured)
-    starless = _starless(run.subs, measured.stars)
-    if run.settings.photometry != "survey" or len(starless) == len(measured.measurements):
-        for error in starless.values():
-            run.reporter.set_aside(error)
-        return CalibratedSubs(rejected=starless)
-    solution = _solve(run, measured.measurements, starless)
-    calibrations: list[SubCalibration | None] = [None] * len(run.subs)
-    for number, calibration in zip(measured.measurements, solution.calibrations, strict=True):
-        calibrations[number] = calibration
-    return replace(_with_sky(run, calibrations, measured), background=solution.background)
+        given = [known.get(info.path.name) for info in run.subs]
+        _lose(run, _refused(run, given))
+        return _with_sky(run, given, measured)
+    _lose(run, _starless(run.subs, measured.stars))
+    if run.settings.photometry != "survey":
+        return CalibratedSubs()
+    solution = _solve(run, measured.measurements)
+    return replace(_with_sky(run, solution.calibrations, measured), background=solution.background)
 
 
-def _starless(infos: Sequence[SubInfo], stars: Mapping[int, int]) -> dict[int, SubError]:
-    """Subs that show no stars where the others do, by number, with the reason.
+def _lose(run: Run, errors: Sequence[SubError]) -> None:
+    """Set subs aside, if there are any: the run is planned again without them."""
+    for error in errors:
+        run.reporter.set_aside(error)
+    if errors:
+        raise SubsLost(errors)
+
+
+def _starless(infos: Sequence[SubInfo], stars: Mapping[int, int]) -> list[SubError]:
+    """Subs that show no stars where the others do, with the reason.
 
     Decided once for the run, before the first tile, so that it does not depend on the tiles.
     """
     numbers, counts = list(stars), list(stars.values())
-    reason = "it shows {} stars where the usual sub shows {:.0f}: clouds, or no light at all"
-    return {
-        numbers[index]: SubError(infos[numbers[index]].path, reason.format(counts[index], np.median(counts)))
-        for index in starless_subs(counts)
-    }
+
+    def reason(stars: int) -> str:
+        return say(
+            "it shows {stars} stars where the usual sub shows {usual:.0f}: clouds, or no light at all",
+            stars=stars,
+            usual=np.median(counts),
+        )
+
+    return [SubError(infos[numbers[index]].path, reason(counts[index])) for index in starless_subs(counts)]
 
 
-def _solve(run: Run, measured: Mapping[int, SubMeasurement], starless: Mapping[int, SubError]) -> SurveySolution:
+def _solve(run: Run, measured: Mapping[int, SubMeasurement]) -> SurveySolution:
     """Solve for all measured subs together, report the solution and write its tables."""
     measurements, infos = list(measured.values()), [run.subs[number] for number in measured]
-    left_out = {index: starless[number].reason for index, number in enumerate(measured) if number in starless}
     deviation, threads = run.settings.sub_max_deviation, run.settings.threads
 
     def solve() -> SurveySolution:
         return solve_survey(
             measurements,
-            left_out=left_out,
             max_deviation=deviation,
             pedestal_adu=run.settings.pedestal_adu,
             threads=threads,
@@ -116,19 +129,34 @@ def _solve(run: Run, measured: Mapping[int, SubMeasurement], starless: Mapping[i
         )
 
     solution = run.reuse.solution(list(measured), SurveySolution, lambda: run.interruptibly(solve))
+    _lose(run, _refused(run, solution.calibrations))
     report_solution(solution, infos, run.reporter)
     run.interruptibly(lambda: write_survey(run.output, solution, infos, measurements))
     return solution
 
 
+def _refused(run: Run, calibrations: Sequence[SubCalibration | None]) -> list[SubError]:
+    """Subs that are not to be used."""
+    return [
+        SubError(info.path, calibration.reason)
+        for info, calibration in zip(run.subs, calibrations, strict=True)
+        if calibration is not None and not calibration.used
+    ]
+
+
 def _with_sky(run: Run, calibrations: Sequence[SubCalibration | None], measured: MeasuredSubs) -> CalibratedSubs:
-    """Calibrated subs, with the sky that they show on the common scale; unused ones are set aside."""
-    rejected = {}
-    for number, calibration in enumerate(calibrations):
-        if calibration is not None and not calibration.used:
-            rejected[number] = SubError(run.subs[number].path, calibration.reason)
-            run.reporter.set_aside(rejected[number])
+    """Calibrated subs, with the sky that they show on the common scale."""
     side = cell_side_px(run.subs, run.canvas)
     sky = run.interruptibly(lambda: sky_map(measured.measurements, calibrations, side, run.canvas.shape))
     levels = sky_levels(measured.measurements, side, run.canvas.shape[1])
-    return CalibratedSubs(calibrations, rejected, None if sky is None else sky.median, sky, levels)
+    background = None if sky is None else sky.median
+    return CalibratedSubs(calibrations, background, _usual_noise(measured, calibrations), sky, levels)
+
+
+def _usual_noise(measured: MeasuredSubs, calibrations: Sequence[SubCalibration | None]) -> NDArray[np.float64] | None:
+    """Median over the subs of the sky noise a pixel, on the common scale; None without any."""
+    noises = [
+        one.noise * (1.0 if (calibration := calibrations[number]) is None else calibration.gain)
+        for number, one in measured.measurements.items()
+    ]
+    return np.nanmedian(noises, axis=0) if np.isfinite(noises).any() else None

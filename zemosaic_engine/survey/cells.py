@@ -18,6 +18,7 @@ from .measurements import SubMeasurement
 
 _LEAST_SIGMA_ADU = 1e-3
 _NO_RESIDUAL = 0.05
+_MOST_PULL = 4.0  # of a cell that may speak of gains, in sigma
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,8 @@ class CellRecords:
         self._level = np.ascontiguousarray(reports.level[:, channel])
         self._error = np.ascontiguousarray(reports.error[:, channel])
         self._robust = np.ones(self.sub.size, dtype=np.float32)
+        #: Records that the solution explains: what others show may be no sky, and says nothing of gains.
+        self.trusted = np.ones(self.sub.size, dtype=bool)
         self._wide = np.ones(int(camera.max(initial=0)) + 1)
 
     @property
@@ -133,9 +136,24 @@ class CellRecords:
         """Scatter of the cells in units of their formal errors, the mean of the cameras."""
         return float(self._wide[self._camera].mean()) if self.sub.size else 1.0
 
-    def value(self, log_gain: NDArray, light: NDArray, pedestal: NDArray) -> NDArray[np.float64]:
-        """Levels on the common scale, before offset, slope and curvature; `pedestal` is that of each camera."""
-        return (self._level - pedestal[self._camera]) * np.exp(log_gain[self.sub]) / light
+    @property
+    def camera(self) -> NDArray[np.int16]:
+        """Number of the camera of each record."""
+        return self._camera
+
+    @property
+    def usual_error(self) -> float:
+        """Median error of a cell in ADU of its sub."""
+        return float(np.median(self._error)) if self._error.size else 1.0
+
+    def value(
+        self, log_gain: NDArray, light: NDArray, pedestal: NDArray, added: NDArray | float = 0.0
+    ) -> NDArray[np.float64]:
+        """Levels on the common scale, before offset, slope and curvature.
+
+        `pedestal` is that of each camera, `added` what its sensor adds to each record.
+        """
+        return (self._level - pedestal[self._camera] - added) * np.exp(log_gain[self.sub]) / light
 
     def sigma(self, log_gain: NDArray) -> NDArray[np.float64]:
         """Errors on the common scale."""
@@ -154,7 +172,9 @@ class CellRecords:
             seen = spread_of(residual[mine] / sigma[mine], freedom[mine])
             self._wide[camera] = np.clip(seen, 0.5, 20.0)
         unit = sigma * self._wide[self._camera] * np.sqrt(np.maximum(freedom, _NO_RESIDUAL))
-        self._robust = cauchy(residual / unit).astype(np.float32)
+        pull = residual / unit
+        self._robust = cauchy(pull).astype(np.float32)
+        self.trusted = np.abs(pull) < _MOST_PULL
 
     def scatter(self, residual: NDArray, freedom: NDArray) -> float:
         """Robust scatter of the residuals in ADU; NaN without any."""

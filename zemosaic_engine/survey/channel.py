@@ -1,4 +1,4 @@
-"""One channel of a run: gains, skies and illumination of all its subs, in one solve.
+"""Solves one channel of a run: gains, skies and illumination of all its subs.
 
 Stars and cells of sky speak together, with one patch each for the true star and the true sky. Three
 scatters are learned from the data (type-II maximum likelihood): of the transparency of the subs around their
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,7 @@ from .elimination import (
     solve_eliminated,
     solve_many,
 )
+from .fixed_pattern import FixedPatterns, SensorNodes
 from .stars import StarRecords, StarReports, group_medians
 
 #: Columns of `PATTERN_TERMS` that are solved for: u2, uv, v2, r4. A tilt is left out: the gradients of the skies
@@ -46,7 +48,9 @@ _CONVERGED = 5e-5  # of the log gains
 _PATTERN_WIDTH = 0.2  # of the light in the corners: stronger vignetting is flat-fielded by everybody
 _SESSION_WIDTH = 0.3  # natural log of transparency between sessions, exposure time allowed for
 _GRADIENT_WIDTH, _LEAST_GRADIENT_WIDTH = 0.03, 0.003  # of a session, relative to its sky, from centre to corner
-_CURVATURE_WIDTH, _LEAST_CURVATURE_WIDTH = 0.01, 0.001  # of a session's sky, relative to it
+_CURVATURE_WIDTH, _LEAST_CURVATURE_WIDTH = 0.005, 0.001  # of a session's sky, relative to it
+PEDESTAL_TOLD = 3.0  # sigma from 0, below which there is none: most subs that show none were calibrated
+_SETTLED = 1  # sweep of a large run after which the illumination is near enough to judge the pedestal by
 _PEDESTAL_WIDTH = 1.0  # of the level of the camera's usual sub: all but free
 _LEVEL_SCATTER, _LEAST_LEVEL_SCATTER = 0.02, 0.002  # of the sky's level around its drift, relative to it
 _LEVEL_WIDTH, _DRIFT_WIDTH = 10.0, 1.0  # of a session's level and drift, relative to the sky: all but free
@@ -55,8 +59,10 @@ _LINE_SWEEPS = 5  # of a robust line through the skies of a session
 _TRANSPARENCY, _GRADIENT_U, _GRADIENT_V, _LEVEL, _DRIFT = range(SESSION_UNKNOWNS - SESSION_TERMS)
 _CURVATURE = slice(SESSION_UNKNOWNS - SESSION_TERMS, SESSION_UNKNOWNS)
 _PEDESTAL = CAMERA_TERMS - 1  # of the unknowns of a camera, behind `FITTED_TERMS`
+_LEAST_SKY = 0.2  # of what is recorded: a pedestal leaves at least so much, where something is relative to the sky
 _LEAST_LEVEL = 1e-3  # ADU
 _HELD = 1e8  # inverse variance of what is a convention
+_APART, _LEAST_APART = 0.004, 0.0005  # between the gains that stars and structure tell, natural logarithm
 _GUESSES = 4.0  # subs whose worth a guess of a scatter has
 _GAIN_SCATTER, _LEAST_GAIN_SCATTER = 0.05, 0.003
 _SLOPE_SCATTER, _LEAST_SLOPE_SCATTER = 0.01, 0.0005
@@ -64,7 +70,7 @@ _SLOPE_SCATTER, _LEAST_SLOPE_SCATTER = 0.01, 0.0005
 
 @dataclass(frozen=True)
 class Run:
-    """What does not depend on the channel.
+    """Data of a run that do not depend on the channel.
 
     Attributes
     ----------
@@ -99,7 +105,7 @@ class Run:
 
 @dataclass(frozen=True)
 class PedestalPrior:
-    """What is known of the electronic offsets of the cameras, in ADU of the subs.
+    """Prior knowledge of the electronic offsets of the cameras, in ADU of the subs.
 
     Attributes
     ----------
@@ -127,6 +133,10 @@ class ChannelAnswer:
     curvature : ndarray of float64, shape (N, 3)
         Coefficients of u2, uv and v2 of the sky, in ADU.
     pattern, pattern_error : ndarray of float64, shape (cameras, 6)
+    fixed : list of ndarray or None, each (rows, columns, 2)
+        What the sensor of each camera adds, in ADU of its subs, and gains; None where nothing is found.
+    nodes : SensorNodes or None
+        Where `fixed` is.
     pedestal, pedestal_error : ndarray of float64, shape (cameras,)
         Electronic offset in ADU of the subs.
     stars : ndarray of int64, shape (N,)
@@ -150,6 +160,8 @@ class ChannelAnswer:
     curvature: NDArray[np.float64]
     pattern: NDArray[np.float64]
     pattern_error: NDArray[np.float64]
+    fixed: list[NDArray[np.float64] | None]
+    nodes: SensorNodes | None
     pedestal: NDArray[np.float64]
     pedestal_error: NDArray[np.float64]
     stars: NDArray[np.int64]
@@ -178,6 +190,8 @@ def solve_channel(
     pedestal: PedestalPrior,
     message: GainMessage | None = None,
     cancel: CancelToken | None = None,
+    *,
+    patterned: bool = True,
 ) -> ChannelAnswer:
     """Solve one channel.
 
@@ -194,9 +208,11 @@ def solve_channel(
         What other channels know of the gains.
     cancel : CancelToken, optional
         Looked at between sweeps.
+    patterned : bool
+        Look for fixed patterns of the sensors too.
     """
     own = CellRecords(cells, channel, run.camera)
-    state = _Channel(run, StarRecords(stars, channel), own, level, pedestal, message)
+    state = _Channel(run, StarRecords(stars, channel), own, level, pedestal, message, patterned)
     return state.solve(cancel or CancelToken())
 
 
@@ -211,11 +227,17 @@ class _Channel:
         level: NDArray,
         pedestal: PedestalPrior,
         message: GainMessage | None,
+        patterned: bool,
     ) -> None:
         self.run, self.stars, self.cells = run, stars, cells
         self.message = message
         sessions, cameras = int(run.session.max(initial=-1)) + 1, int(run.camera.max(initial=-1)) + 1
-        self.layout = Layout(run.session, run.camera, sessions, cameras)
+        self.fixed = _fixed_patterns(run, cells, level, cameras) if patterned else None
+        unknowns = 0 if self.fixed is None else self.fixed.unknowns
+        # What structure says of each sub's gain beside its stars; solves of many subs do not tell them apart.
+        self.apart, self.apart_width = np.zeros(run.subs), _APART
+        self._tells_apart = run.sky_mates is None
+        self.layout = Layout(run.session, run.camera, sessions, cameras, unknowns + self._tells_apart * run.subs)
         self._level = np.where(np.isfinite(level), level, 0.0)
         self.base = _log_exposure(run.exposure_s)
         self.log_gain = -self.base
@@ -232,6 +254,10 @@ class _Channel:
         self._pedestal_mean = pedestal.mean
         self._pedestal_width = np.minimum(pedestal.width, _PEDESTAL_WIDTH * self._usual_level)
         self.pedestal = np.where(self._known_pedestal, pedestal.mean, np.minimum(pedestal.mean, self._most_pedestal))
+        self._longer = relative_exposure(run.exposure_s)
+        if self.fixed is not None:
+            self._cell_nodes = self.fixed.nodes.weights(cells.place[:, 0], cells.place[:, 1])
+            self._star_nodes = self.fixed.nodes.weights(stars.terms[:, 0], stars.terms[:, 1])
         self._middle = _mean_squares(cells, run.camera, cameras)
         self.structure: NDArray[np.float64] | None = None
         self.gain_scatter, self.slope_scatter = _GAIN_SCATTER, _SLOPE_SCATTER
@@ -246,16 +272,27 @@ class _Channel:
 
     def solve(self, cancel: CancelToken) -> ChannelAnswer:
         solve = self._solver()
-        for _ in range(_SWEEPS if self.run.sky_mates is None else len(_PRECISE_OF_MANY)):
+        for sweep in range(_SWEEPS if self.run.sky_mates is None else len(_PRECISE_OF_MANY)):
             cancel.check()
             solved = solve(self._records(), self._prior())
             changed = self._take(solved)
+            if sweep == _SETTLED and self.run.sky_mates is not None:
+                self._drop_unknown_pedestals(solved)
             if changed < _CONVERGED:
                 break
         return self._answer(solved)
 
+    def _drop_unknown_pedestals(self, solved: Solved) -> None:
+        """Be certain of no pedestal where none is told: large runs are solved once, and must decide on the way."""
+        error = np.hypot(np.sqrt(solved.spread.of_pattern[:, _PEDESTAL]), self._mistaken())
+        untold = ~self._known_pedestal & (self.pedestal < PEDESTAL_TOLD * error)
+        self._known_pedestal = self._known_pedestal | untold
+        self._pedestal_mean = np.where(untold, 0.0, self._pedestal_mean)
+        self.offset -= np.exp(self.log_gain) * np.where(untold, self.pedestal, 0.0)[self.run.camera]
+        self.pedestal = np.where(untold, 0.0, self.pedestal)
+
     def _solver(self) -> Callable[[Records, Prior], Solved]:
-        """How one system is solved: whole, or for many subs step by step, from where the last one ended."""
+        """Return the solver of one system: direct, or for many subs iterative, starting from the last solution."""
         if self.run.sky_mates is None:
             return solve_eliminated
         records = self._records()
@@ -293,14 +330,26 @@ class _Channel:
             modes[layout.of_sub(0), column] = part
         return modes
 
-    def _light(self, sub: NDArray, terms: NDArray) -> NDArray[np.float64]:
-        return np.asarray(1.0 + np.einsum("rk,rk->r", terms, self.pattern[self.run.camera[sub]]))
+    def _light_on_stars(self) -> NDArray[np.float64]:
+        camera = self.run.camera[self.stars.sub]
+        light = 1.0 + np.einsum("rk,rk->r", self.stars.terms, self.pattern[camera])
+        if self.fixed is not None:
+            light *= 1.0 + self.fixed.at(camera, *self._star_nodes, 1)
+        return np.asarray(light)
 
     def _light_on(self, cells: CellRecords) -> NDArray[np.float64]:
         light, camera = np.ones(cells.sub.size), self.run.camera[cells.sub]
         for number, term in zip(FITTED_TERMS, _fitted_terms(cells.place), strict=True):
             light += term * self.pattern[:, number][camera]
+        if self.fixed is not None:
+            light *= 1.0 + self.fixed.at(camera, *self._cell_nodes, 1)
         return light
+
+    def _added(self) -> NDArray[np.float64] | float:
+        """Return what the sensor adds to each cell, in ADU of its sub."""
+        if self.fixed is None:
+            return 0.0
+        return self.fixed.at(self.cells.camera, *self._cell_nodes, 0) * self._longer[self.cells.sub]
 
     def _bowls(self) -> Iterator[NDArray[np.float64]]:
         """The shapes u2, uv and v2 at the places of the cells, of mean 0, one after the other to save memory."""
@@ -310,7 +359,8 @@ class _Channel:
 
     def _scaled_level(self) -> NDArray[np.float64]:
         """Sky of each sub on the common scale, kept away from 0 where something is relative to it."""
-        scaled = np.abs(self.level * np.exp(self.log_gain))
+        above = np.maximum(self.level, _LEAST_SKY * np.abs(self._level))
+        scaled = np.abs(above * np.exp(self.log_gain))
         usual = float(np.median(scaled)) if scaled.size else 1.0
         return np.maximum(scaled, max(0.05 * usual, 1e-3))
 
@@ -322,19 +372,19 @@ class _Channel:
         first, rows = stars.sub.size, stars.sub.size + cells.sub.size
         width = SUB_UNKNOWNS + CAMERA_TERMS + SESSION_TERMS
         local, value = np.zeros((rows, width), dtype=np.float32), np.empty(rows)
-        light = self._light(stars.sub, stars.terms)
+        light = self._light_on_stars()
         local[:first, 0] = 1.0
         local[:first, 4 : 4 + len(FITTED_TERMS)] = -stars.terms[:, FITTED_TERMS] / light[:, None]
         value[:first] = stars.value(self.log_gain, light)
 
         light = self._light_on(cells)
-        value[first:] = cells.value(self.log_gain, light, self.pedestal)
+        value[first:] = cells.value(self.log_gain + self.apart, light, self.pedestal, self._added())
         if self.structure is None:
             smooth = value[first:]
         else:
             # Structure as the solution has it; before there is one, the gains are left to the stars.
             smooth = self.structure
-            local[first:, 0] = smooth - (self.level * np.exp(self.log_gain))[cells.sub]
+            local[first:, 0] = (smooth - (self.level * np.exp(self.log_gain))[cells.sub]) * cells.trusted
         local[first:, 1] = 1.0
         local[first:, 2:4] = cells.place
         smooth = -smooth / light
@@ -349,7 +399,40 @@ class _Channel:
         patch = np.concatenate([stars.star, self._stars + cells.cell]).astype(np.int32)
         weight = np.concatenate([stars.weight, cells.weight(self.log_gain)]).astype(np.float32)
         sub = np.concatenate([stars.sub, cells.sub]).astype(np.int32)
-        return Records(self.layout, sub, local, value, patch, weight)
+        entries, columns = [], []
+        if self.fixed is not None:
+            entries, columns = ([part] for part in self._fixed_entries(smooth, light))
+        if self._tells_apart:
+            entries.append(np.where(np.arange(rows) < first, np.float32(0.0), local[:, 0])[:, None])
+            columns.append((self._apart_start + sub)[:, None].astype(np.int32))
+        if not entries:
+            return Records(self.layout, sub, local, value, patch, weight)
+        entry, at = np.concatenate(entries, axis=1), np.concatenate(columns, axis=1)
+        return Records(self.layout, sub, local, value, patch, weight, entry.astype(np.float32), at.astype(np.int32))
+
+    @property
+    def _apart_start(self) -> int:
+        """Column of the first unknown that tells structure from stars."""
+        return self.layout.fixed_start + (0 if self.fixed is None else self.fixed.unknowns)
+
+    def _fixed_entries(self, smooth: NDArray, light: NDArray) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        """Entries of the fixed patterns and their columns; `smooth` and `light` are those of the cells."""
+        assert self.fixed is not None
+        stars, cells, start = self.stars, self.cells, self.layout.fixed_start
+        entries, columns = [], []
+        camera = self.run.camera[stars.sub]
+        number, weight = self._star_nodes
+        taken = -weight / (1.0 + self.fixed.at(camera, number, weight, 1))[:, None]
+        entries.append(np.concatenate([np.zeros_like(weight), taken], axis=1))
+        columns.append(np.concatenate([self.fixed.columns(start, camera, number, kind) for kind in (0, 1)], axis=1))
+        camera = cells.camera.astype(np.int64)
+        number, weight = self._cell_nodes
+        scale = np.exp(self.log_gain)[cells.sub] * self._longer[cells.sub] / light
+        # `smooth` is what the records have of the light already, with its sign.
+        taken = smooth * light / (1.0 + self.fixed.at(camera, number, weight, 1))
+        entries.append(np.concatenate([-scale[:, None] * weight, taken[:, None] * weight], axis=1))
+        columns.append(np.concatenate([self.fixed.columns(start, camera, number, kind) for kind in (0, 1)], axis=1))
+        return np.concatenate(entries).astype(np.float32), np.concatenate(columns)
 
     def _prior(self) -> Prior:
         """Sessions, the pattern, and the conventions; gains are changes of the present ones, offsets of levels."""
@@ -386,7 +469,7 @@ class _Channel:
         for which, width in ((_LEVEL, _LEVEL_WIDTH), (_DRIFT, _DRIFT_WIDTH)):
             means = layout.of_session(np.arange(layout.sessions), which)
             add(means, means, np.asarray(width**-2))
-        of_camera = np.arange(layout.pattern_start, layout.total).reshape(layout.cameras, CAMERA_TERMS)
+        of_camera = np.arange(layout.pattern_start, layout.fixed_start).reshape(layout.cameras, CAMERA_TERMS)
         widths = np.full((layout.cameras, CAMERA_TERMS), _PATTERN_WIDTH)
         widths[:, _PEDESTAL] = np.where(self._known_pedestal, 1e-6 * self._usual_level, self._pedestal_width)
         present = np.concatenate([self.pattern[:, FITTED_TERMS], self.pedestal[:, None]], axis=1)
@@ -395,6 +478,15 @@ class _Channel:
         pull[of_camera] -= present / widths**2
         bowls = layout.of_session(np.arange(layout.sessions), 0)[:, None] + np.arange(SESSION_UNKNOWNS)[_CURVATURE]
         add(bowls.ravel(), bowls.ravel(), np.asarray(self.curvature_width**-2))
+        if self.fixed is not None:
+            precision, centre = self.fixed.prior()
+            place = layout.fixed_start + np.indices(precision.shape)
+            add(place[0].ravel(), place[1].ravel(), precision.ravel())
+            pull[layout.fixed_start : self._apart_start] += centre
+        if self._tells_apart:
+            columns_apart = np.arange(self._apart_start, layout.total)
+            add(columns_apart, columns_apart, np.asarray(self.apart_width**-2))
+            pull[columns_apart] -= self.apart / self.apart_width**2
         of_gains = None
         if self.message is not None:
             of_gains = self.message.precision
@@ -416,7 +508,7 @@ class _Channel:
         return rows, np.stack([layout.of_sub(1), *sessions], axis=1)
 
     def _conventions(self, pull: NDArray[np.float64]) -> list[tuple[NDArray[np.int64], float]]:
-        """What overlaps are blind to, so that any weight fixes it: the mean level of a group, the scale of the run."""
+        """Return constraints for what overlaps cannot determine: the mean level of a group, the scale of the run."""
         run, ties = self.run, []
         level = self.level * np.exp(self.log_gain)
         for number in range(int(run.sky_group.max(initial=-1)) + 1):
@@ -439,7 +531,7 @@ class _Channel:
         change = solved.x[layout.of_sub(0)]
         gain, sky = np.exp(self.log_gain), self._scaled_level()
         level = self.level * gain
-        of_camera = solved.x[layout.pattern_start :].reshape(layout.cameras, -1)
+        of_camera = solved.x[layout.pattern_start : layout.fixed_start].reshape(layout.cameras, -1)
         self.pattern[:, FITTED_TERMS] += of_camera[:, : len(FITTED_TERMS)]
         raised = np.clip(self.pedestal + of_camera[:, _PEDESTAL], 0.0, self._most_pedestal) - self.pedestal
         raised[self._known_pedestal] = 0.0
@@ -448,6 +540,10 @@ class _Channel:
         self.sessions = solved.x[layout.session_start : layout.pattern_start].reshape(-1, SESSION_UNKNOWNS)
         # What was solved is the offset at the level of the sub, which does not move with gain and pedestal.
         self.offset = solved.x[layout.of_sub(1)] - level * change + (gain * raised[self.run.camera])
+        if self._tells_apart:
+            differ = solved.x[self._apart_start :]
+            self.offset -= level * differ
+            self.apart = self.apart + differ
         self.log_gain = self.log_gain + change
         cells = self.cells
         slope = np.einsum("rk,rk->r", cells.place, self.slope[cells.sub])
@@ -455,6 +551,8 @@ class _Channel:
         curvature = sky[:, None] * self.sessions[self.run.session, _CURVATURE]
         for column, term in enumerate(self._bowls()):
             self.structure -= term * curvature[cells.sub, column]
+        if self.fixed is not None:
+            self.fixed.take(solved, layout.fixed_start)
         self.stars.learn(solved.residual[:first], solved.freedom[:first])
         cells.learn(solved.residual[first:], solved.freedom[first:], self.log_gain)
         self.steady = self._steadiness()
@@ -472,11 +570,10 @@ class _Channel:
 
         gains = learned(0, _TRANSPARENCY, self.log_gain + self.base, np.ones(self.run.subs))
         self.gain_scatter = _scatter(gains, _GAIN_SCATTER, _LEAST_GAIN_SCATTER)
-        sky = self._scaled_level()
-        slopes = [
-            learned(2 + k, which, self.slope[:, k] / sky, sky) for k, which in enumerate((_GRADIENT_U, _GRADIENT_V))
-        ]
-        self.slope_scatter = _scatter(np.concatenate(slopes), _SLOPE_SCATTER, _LEAST_SLOPE_SCATTER)
+        if self._tells_apart and solved.covariance is not None:
+            unknown_apart = np.diag(solved.covariance)[self._apart_start :]
+            self.apart_width = _scatter(self.apart**2 + unknown_apart, _APART, _LEAST_APART)
+        self.slope_scatter = _scatter(self._slope_squares(solved), _SLOPE_SCATTER, _LEAST_SLOPE_SCATTER)
         self.level_scatter = _scatter(self._level_squares(solved), _LEVEL_SCATTER, _LEAST_LEVEL_SCATTER)
         axes = [_GRADIENT_U, _GRADIENT_V]
         gradients = self.sessions[:, axes] ** 2 + spread.of_sessions[:, axes, axes]
@@ -484,6 +581,40 @@ class _Channel:
         variance = np.diagonal(spread.of_sessions, axis1=1, axis2=2)[:, _CURVATURE]
         bowls = self.sessions[:, _CURVATURE] ** 2 + variance
         self.curvature_width = _scatter(bowls.ravel(), _CURVATURE_WIDTH, _LEAST_CURVATURE_WIDTH)
+
+    def _slope_squares(self, solved: Solved) -> NDArray[np.float64]:
+        """Square of each slope's distance from its session's mean, bowls over the whole sky apart, and its variance.
+
+        The scatter is what forbids a bowl: it must not be learned from one.
+        """
+        sky, session, axes = self._scaled_level(), self.run.session, [_GRADIENT_U, _GRADIENT_V]
+        away = self.slope / sky[:, None] - self.sessions[session][:, axes]
+        spread, both = solved.spread, np.arange(2)
+        variance = spread.of_subs[:, 2 + both, 2 + both] / sky[:, None] ** 2
+        variance += spread.of_sessions[session[:, None], axes, axes]
+        variance -= 2.0 * spread.with_session[:, 2 + both, axes] / sky[:, None]
+        bowls = self._bowl_slopes / np.tile(sky, 2)[:, None]
+        bowls -= np.concatenate([_means_of_groups(part, session) for part in np.split(bowls, 2)])
+        kept = np.linalg.norm(bowls, axis=0) > 1e-9 * max(1e-30, float(np.linalg.norm(bowls)))
+        basis = np.linalg.qr(bowls[:, kept])[0] if kept.any() else np.zeros((bowls.shape[0], 0))
+        left = away.T.ravel() - basis @ (basis.T @ away.T.ravel())
+        # What is not known of a bowl is not known of its part in each slope either.
+        unknown = np.maximum(variance.T.ravel(), 0.0)
+        if solved.covariance is not None:
+            unknown = np.maximum(unknown - self._bowl_variance(solved.covariance, basis, sky), 0.0)
+        return np.asarray((left**2 + unknown) * (left.size / max(1, left.size - basis.shape[1])))
+
+    def _bowl_variance(self, covariance: NDArray, basis: NDArray, sky: NDArray) -> NDArray[np.float64]:
+        """Variance of each relative slope that is that of bowls, shape (2 N,)."""
+        at = np.concatenate([self.layout.of_sub(2), self.layout.of_sub(3)])
+        mine = covariance[np.ix_(at, at)] / np.outer(np.tile(sky, 2), np.tile(sky, 2))
+        return np.asarray(np.square(basis) @ np.diag(basis.T @ mine @ basis))
+
+    @cached_property
+    def _bowl_slopes(self) -> NDArray[np.float64]:
+        """Slopes along u, then v, of all subs that three bowls of the whole sky make, shape (2 N, 3)."""
+        modes = self._modes()[:, 2:5]
+        return np.concatenate([modes[self.layout.of_sub(2)], modes[self.layout.of_sub(3)]])
 
     def _level_squares(self, solved: Solved) -> NDArray[np.float64]:
         """Square of each sub's distance from the drift of its session's sky, and what is not known of it."""
@@ -498,7 +629,7 @@ class _Channel:
         return np.asarray(self.steady * (away**2 + unknown))[self.steady > 0.0]
 
     def _steadiness(self) -> NDArray[np.float64]:
-        """How far each sub's sky counts for the drift of its session, 0 to 1.
+        """Return how much each sub's sky counts for the drift of its session, 0 to 1.
 
         By a robust line of its own, not by the last solution: one cloud may have dragged that away from all others.
         """
@@ -526,12 +657,13 @@ class _Channel:
         pattern_error = np.zeros_like(self.pattern)
         pattern_error[:, FITTED_TERMS] = np.sqrt(spread.of_pattern[:, : len(FITTED_TERMS)])
         curvature = self._scaled_level()[:, None] * self.sessions[run.session, _CURVATURE]
-        # Bowls were solved for around their means, those of the calibration begin at 0.
-        offset = self.offset - (curvature * self._middle[run.camera]).sum(axis=1)
+        # Bowls were solved for around their means, those of the calibration begin at 0; its gain is that of the stars.
+        apart = self.level * np.exp(self.log_gain) * np.expm1(self.apart)
+        offset = self.offset + apart - (curvature * self._middle[run.camera]).sum(axis=1)
         # The common factor that the convention of the gains takes out changes all ADU alike.
         common = float(self.log_gain[main].mean())
         factor = float(np.exp(-common))
-        light = self._light(self.stars.sub, self.stars.terms)
+        light = self._light_on_stars()
         level = self.level * np.exp(self.log_gain) + self.offset
         left, freedom = solved.residual[first:], solved.freedom[first:]
         return ChannelAnswer(
@@ -545,8 +677,10 @@ class _Channel:
             curvature * factor,
             self.pattern,
             pattern_error,
+            [None] * self.layout.cameras if self.fixed is None else self.fixed.grids(),
+            None if self.fixed is None else self.fixed.nodes,
             self.pedestal,
-            np.where(self._known_pedestal, 0.0, np.sqrt(spread.of_pattern[:, _PEDESTAL])),
+            np.where(self._known_pedestal, 0.0, np.hypot(np.sqrt(spread.of_pattern[:, _PEDESTAL]), self._mistaken())),
             np.bincount(self.stars.sub[self.stars.told], minlength=run.subs),
             self.cells.scatter_of_subs(left, freedom, self.log_gain, run.subs),
             self.stars.scatter(-self.base, np.ones(light.size)),
@@ -556,12 +690,44 @@ class _Channel:
             float(np.median(level)) * factor,
         )
 
+    def _mistaken(self) -> NDArray[np.float64]:
+        """Pedestal of each camera for which a bowl that all its skies have may be taken, in ADU of the subs."""
+        light, camera, squares = self._light_on(self.cells), self.cells.camera, np.square(self.cells.place).sum(axis=1)
+        out = np.zeros(self.pedestal.size)
+        for number in range(out.size):
+            mine = camera == number
+            shown, bowl = (float(np.std(shape[mine])) if mine.any() else 0.0 for shape in (1.0 / light, squares))
+            sky = max(float(self._usual_level[number] - self.pedestal[number]), _LEAST_SKY * self._usual_level[number])
+            out[number] = self.curvature_width * sky * bowl / max(shown, 1e-6)
+        return out
+
     def _offset_error(self, spread: Spread) -> NDArray[np.float64]:
         """What is solved is the offset at the sub's level; where the gain is wrong, the offset makes up for it."""
         level = self.level * np.exp(self.log_gain)
         blocks = spread.of_subs
         variance = blocks[:, 1, 1] - 2.0 * level * blocks[:, 0, 1] + level**2 * blocks[:, 0, 0]
         return np.sqrt(np.maximum(variance, 0.0))
+
+
+def _means_of_groups(values: NDArray[np.float64], group: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Mean over the group of each row, for every row."""
+    number = np.bincount(group)
+    return np.stack([(np.bincount(group, column) / number)[group] for column in values.T], axis=1)
+
+
+def relative_exposure(exposure_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Exposure times over their median: glow grows with them; 1 for all if one is unknown."""
+    known = np.isfinite(exposure_s) & (exposure_s > 0)
+    return np.asarray(exposure_s / np.median(exposure_s)) if known.all() and known.size else np.ones(exposure_s.size)
+
+
+def _fixed_patterns(run: Run, cells: CellRecords, level: NDArray, cameras: int) -> FixedPatterns | None:
+    """Nodes for the patterns of the cameras; None for runs that are solved step by step, or tell too little."""
+    if run.sky_mates is not None:
+        return None
+    nodes = SensorNodes.over(cells.place, run.subs)
+    usual = float(np.nanmedian(np.abs(level))) if np.isfinite(level).any() else 0.0
+    return None if nodes is None else FixedPatterns(nodes, cameras, cells.usual_error, usual)
 
 
 def _mean_squares(cells: CellRecords, camera: NDArray[np.int64], cameras: int) -> NDArray[np.float64]:

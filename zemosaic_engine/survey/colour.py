@@ -36,7 +36,7 @@ class GainMessage:
 def exchange(
     log_gain: Sequence[NDArray[np.float64]], covariance: Sequence[NDArray[np.float64]], session: NDArray[np.int64]
 ) -> tuple[list[GainMessage], float]:
-    """What every channel learns from the others.
+    """Return what every channel learns from the others.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Least squares in which every patch of sky has a value of its own that nobody asks for.
+"""Least squares with the values of the sky patches eliminated.
 
 Record r says ``A[r] @ x + y[r] = S[patch[r]] + noise``. The patches' values S are eliminated
 analytically; what is left is a system for the unknowns x alone. A record has entries for four unknowns of its sub,
@@ -29,18 +29,21 @@ _SAME_SKY = 0.5  # share of a sub's patches that it has in common with the leade
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the unknowns sit: four a sub, eight a session, five a camera.
+    """Columns of the unknowns: four per sub, eight per session, five per camera, then fixed patterns.
 
     Attributes
     ----------
     session, camera : ndarray of int64, shape (N,)
     sessions, cameras : int
+    fixed : int
+        Unknowns of the fixed patterns of all cameras.
     """
 
     session: NDArray[np.int64]
     camera: NDArray[np.int64]
     sessions: int
     cameras: int
+    fixed: int = 0
 
     @property
     def subs(self) -> int:
@@ -60,6 +63,11 @@ class Layout:
     @property
     def total(self) -> int:
         """Number of unknowns."""
+        return self.fixed_start + self.fixed
+
+    @property
+    def fixed_start(self) -> int:
+        """Column of the first unknown of a fixed pattern."""
         return self.pattern_start + self.cameras * CAMERA_TERMS
 
     def of_sub(self, which: int) -> NDArray[np.int64]:
@@ -103,6 +111,10 @@ class Records:
         Numbered from 0.
     weight : ndarray of float32, shape (R,)
         Inverse variances; 0 leaves a record out.
+    fixed : ndarray of float32, shape (R, m)
+        Entries for the unknowns of fixed patterns.
+    fixed_at : ndarray of int32, shape (R, m)
+        Their columns.
     """
 
     layout: Layout
@@ -111,6 +123,8 @@ class Records:
     value: NDArray[np.float64]
     patch: NDArray[np.int32]
     weight: NDArray[np.float32]
+    fixed: NDArray[np.float32] | None = None
+    fixed_at: NDArray[np.int32] | None = None
 
     @property
     def patches(self) -> int:
@@ -146,7 +160,7 @@ class Prior:
     of_gains: NDArray[np.float64] | None = None
 
     def dense(self, layout: Layout) -> NDArray[np.float64]:
-        """All of the precision as one matrix."""
+        """Return the precision as one matrix."""
         whole = np.asarray(self.precision.toarray())
         for columns, weight in self.ties:
             whole[np.ix_(columns, columns)] += weight
@@ -158,7 +172,7 @@ class Prior:
 
 @dataclass(frozen=True)
 class Spread:
-    """How well the unknowns are known.
+    """Errors of the unknowns.
 
     Attributes
     ----------
@@ -220,6 +234,8 @@ class _Equations:
         r, layout = self.records, self.layout
         of_sub = x[: layout.session_start].reshape(-1, SUB_UNKNOWNS)
         self._kernels.design_product(r.local, r.sub, layout.kin, of_sub, x[layout.shared], self._value)
+        if r.fixed is not None and r.fixed_at is not None:
+            self._value += np.einsum("rm,rm->r", r.fixed, x[r.fixed_at])
         return self._value
 
     def back(self, value: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -232,20 +248,27 @@ class _Equations:
             r.local, r.sub, layout.kin, r.patch, r.weight, self.total, value, level, of_sub, of_kin
         )
         np.add.at(out, layout.shared, of_kin)
+        if r.fixed is not None and r.fixed_at is not None:
+            left = r.weight * (value - level[r.patch])
+            for entry, column in zip(r.fixed.T, r.fixed_at.T, strict=True):
+                out += np.bincount(column, left * entry, layout.total)
         return out, level
 
     def normal_matrix(self) -> NDArray[np.float64]:
         """The whole of it, without a prior."""
-        from scipy.sparse import csr_array
-
         layout, r = self.layout, self.records
         order = np.lexsort((r.sub, r.patch))
         start = np.searchsorted(r.patch[order], np.arange(self.total.size + 1))
-        where = np.concatenate([np.arange(layout.session_start), layout.shared.ravel()])
-        apart = np.zeros((where.size, where.size))
-        self._kernels.eliminated_normal(r.local, r.sub, layout.kin, r.weight, self.total, order, start, apart)
-        joined = csr_array((np.ones(where.size), (where, np.arange(where.size))), shape=(layout.total, where.size))
-        return np.asarray((joined @ (joined @ apart).T).T)
+        own = SUB_UNKNOWNS * np.arange(layout.subs)[:, None] + np.arange(SUB_UNKNOWNS)
+        columns = np.concatenate([own, layout.shared[layout.kin]], axis=1)
+        fixed, fixed_at = r.fixed, r.fixed_at
+        if fixed is None or fixed_at is None:
+            fixed, fixed_at = np.zeros((r.sub.size, 0), np.float32), np.zeros((r.sub.size, 0), np.int32)
+        normal = np.zeros((layout.total, layout.total))
+        self._kernels.eliminated_normal(
+            r.local, r.sub, columns, fixed, fixed_at, r.weight, self.total, order, start, normal
+        )
+        return normal
 
 
 def solve_eliminated(records: Records, prior: Prior) -> Solved:
@@ -270,7 +293,7 @@ def _spread_from(covariance: NDArray, layout: Layout) -> Spread:
         covariance[sub[:, :, None], sub[:, None, :]],
         covariance[sub[:, :, None], session[layout.session][:, None, :]],
         covariance[session[:, :, None], session[:, None, :]],
-        np.diag(covariance)[layout.pattern_start :].reshape(layout.cameras, CAMERA_TERMS),
+        np.diag(covariance)[layout.pattern_start : layout.fixed_start].reshape(layout.cameras, CAMERA_TERMS),
     )
 
 
@@ -319,7 +342,7 @@ class Mates:
 
     @classmethod
     def of(cls, group: NDArray[np.int64], sub: NDArray[np.integer], patch: NDArray[np.integer]) -> Mates:
-        """Of records by their sub and patch; they may keep it while only their values and weights change."""
+        """Build the structure from the sub and patch of each record; values and weights may change later."""
         groups = int(group.max(initial=0)) + 1
         key, pair = np.unique(patch.astype(np.int64) * groups + group[sub], return_inverse=True)
         return cls(group, *(a.astype(np.int32) for a in (pair, key // groups, key % groups)))

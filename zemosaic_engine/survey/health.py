@@ -1,4 +1,4 @@
-"""Which subs are far from the others of their session: clouds, lost focus, a lamp.
+"""Finds subs that are far from the others of their session: clouds, lost focus, stray light.
 
 Robust and one-sided: only worse is bad. A floor under each spread keeps a session of nearly
 identical subs from throwing out its least identical one.
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..sentences import say
 from .measurements import SubMeasurement
 
 #: Smallest spread of each measure within a session, in natural logarithms.
@@ -50,9 +51,13 @@ def far_from_session(subs: Sequence[SubMeasurement], max_deviation: float) -> li
             for number, distance in zip(members, _distance(values[members], name), strict=True):
                 if distance > max_deviation and not reasons[number]:
                     value, usual = values[number], float(np.nanmedian(values[members]))
-                    reasons[number] = (
-                        f"its {name} of {value:.3g} is {distance:.1f} sigma from the {usual:.3g} of its session; "
-                        "raise sub_max_deviation to use it, or set it to 0"
+                    reasons[number] = say(
+                        "its {why} of {value:.3g} is {distance:.1f} sigma from the {usual:.3g} of "
+                        "its session; raise sub_max_deviation to use it, or set it to 0",
+                        why=name,
+                        value=value,
+                        distance=distance,
+                        usual=usual,
                     )
     return reasons if not all(reasons) else [""] * len(subs)
 
@@ -72,7 +77,7 @@ def _groups(subs: Sequence[SubMeasurement]) -> list[NDArray[np.int64]]:
 
 
 def _distance(values: NDArray[np.float64], name: str) -> NDArray[np.float64]:
-    """How much worse each value is than the median, in robust sigma; NaN where unknown."""
+    """Return how much worse each value is than the median, in robust sigma; NaN where unknown."""
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log(values)
     known = np.isfinite(logs)
@@ -95,9 +100,10 @@ def far_residuals(residual: Sequence[float], max_deviation: float) -> list[str]:
     for number in np.flatnonzero(known):
         distance = (values[number] - middle) / spread
         if distance > max_deviation:
-            reasons[number] = (
-                f"its sky fits the other subs {distance:.1f} sigma worse than usual; "
-                "raise sub_max_deviation to use it, or set it to 0"
+            reasons[number] = say(
+                "its sky fits the other subs {distance:.1f} sigma worse than usual; raise "
+                "sub_max_deviation to use it, or set it to 0",
+                distance=distance,
             )
     return reasons
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..canvas.pixel_maps import pixel_map
 from ..canvas.plan import CanvasPlan
-from ..errors import SubError
+from ..errors import SubError, SubsLost
 from ..geometry import Box
 from ..machine.threads import run_all
 from ..photometry.stars import starless_pixels
@@ -28,7 +28,7 @@ _LEAST_CELL_PX = 16
 
 @dataclass(frozen=True)
 class MeasuredSubs:
-    """What was measured on the subs that could be read, by their number.
+    """What was measured on the subs, by their number.
 
     Attributes
     ----------
@@ -58,7 +58,11 @@ def measure_subs(run: Run) -> MeasuredSubs:
     Returns
     -------
     MeasuredSubs
-        Without the subs that could not be read, which are set aside.
+
+    Raises
+    ------
+    SubsLost
+        If any could not be read.
     """
     run.reporter.expect(len(run.subs))
     if run.calibrates_subs:
@@ -70,6 +74,8 @@ def measure_subs(run: Run) -> MeasuredSubs:
         counts = _of_readable(run, ("stars",), _StarCount, lambda number: _StarCount(len(run.stars.find(number).stars)))
         measured = MeasuredSubs({number: count.stars for number, count in counts.items()}, {})
     run.reuse.report_measured()
+    if run.loader.failures:
+        raise SubsLost(list(run.loader.failures.values()))
     return measured
 
 

@@ -1,4 +1,4 @@
-"""What is measured on a sub once, before anything is stacked: its stars, its sky, its noise."""
+"""Measurements of a sub: its stars, its sky, its noise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The electronic offset of each camera: one number for all its colours, or none where the subs do not tell it.
+"""The pedestal of each camera: one number for all its colours, or none where the subs do not determine it.
 
 Light is dimmed towards the corners of a sensor, the pedestal is not: where illumination is divided out, what is left
 of the pedestal curves in every sub alike. Each channel finds that by itself; here they are put together.
@@ -10,9 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .channel import PedestalPrior
-
-_TOLD = 3.0  # sigma from 0, below which there is none: most subs that show none were calibrated
+from .channel import PEDESTAL_TOLD, PedestalPrior
 
 
 def unknown_pedestals(cameras: int, given_adu: float) -> PedestalPrior:
@@ -33,7 +31,8 @@ def joint_pedestals(found: Sequence[PedestalPrior]) -> list[PedestalPrior]:
     mean = np.array([f.mean for f in found])
     weight = np.array([f.width for f in found]) ** -2.0
     together = (weight * mean).sum(axis=0) / weight.sum(axis=0)
-    told = together * np.sqrt(weight.sum(axis=0)) > _TOLD
+    # What may be mistaken for a pedestal is alike in all channels: their errors do not average.
+    told = together > PEDESTAL_TOLD * np.array([f.width for f in found]).min(axis=0)
     priors = []
     for channel in range(len(found)):
         others = np.arange(len(found)) != channel

@@ -1,4 +1,4 @@
-"""One photometric scale for all subs of a run: gains from stars, then skies from cells, errors with both.
+"""Solves for one photometric scale of all subs: gains from stars, skies from cells, both with errors.
 
 Subs that are far from their session are left out, then each channel is solved by itself
 (`channel`), and the channels are put together on the scale of the reference.
@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from ..events import CancelToken
 from ..machine.threads import run_all, single_threaded_algebra, thread_count
-from ..photometry.calibration import SubCalibration
+from ..photometry.calibration import FixedPattern, SubCalibration
+from ..sentences import say
 from .biases import with_biases
 from .cells import CellReports, coarsened, match_cells
-from .channel import ChannelAnswer, PedestalPrior, Run, solve_channel
+from .channel import ChannelAnswer, PedestalPrior, Run, relative_exposure, solve_channel
 from .colour import GainMessage, exchange
 from .elimination import group_subs
 from .health import far_from_session, far_residuals
@@ -42,6 +43,8 @@ class CameraPattern:
         For the terms of `calibration.PATTERN_TERMS`.
     pedestal, pedestal_error : ndarray of float64, shape (C,)
         Electronic offset in ADU of the subs.
+    fixed : FixedPattern or None
+        What is finer; None where nothing is found.
     """
 
     camera: str
@@ -49,6 +52,7 @@ class CameraPattern:
     error: NDArray[np.float64]
     pedestal: NDArray[np.float64]
     pedestal_error: NDArray[np.float64]
+    fixed: FixedPattern | None
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ class _Problem:
 
 @dataclass(frozen=True)
 class _Options:
-    """What `solve_survey` was asked for."""
+    """Options of `solve_survey`."""
 
     max_deviation: float
     pedestal_adu: float
@@ -181,10 +185,11 @@ def _solve_used(
     level = np.array([m.sky for m in problem.subs])
     channels = range(level.shape[1])
 
-    def solve(channel: int, prior: PedestalPrior, message: GainMessage | None = None) -> ChannelAnswer:
-        return solve_channel(
-            problem.run, problem.stars, problem.cells, channel, level[:, channel], prior, message, cancel
-        )
+    def solve(
+        channel: int, prior: PedestalPrior, message: GainMessage | None = None, patterned: bool = True
+    ) -> ChannelAnswer:
+        shared = problem.run, problem.stars, problem.cells
+        return solve_channel(*shared, channel, level[:, channel], prior, message, cancel, patterned=patterned)
 
     free = unknown_pedestals(len(problem.cameras), options.pedestal_adu)
     answers = run_all(lambda channel: solve(channel, free), channels, threads, cancel)
@@ -196,7 +201,8 @@ def _solve_used(
             messages = list(exchange([a.log_gain for a in answers], known, problem.run.session)[0])
         found = [PedestalPrior(a.pedestal, a.pedestal_error) for a in answers]
         priors = joint_pedestals(found) if np.isnan(options.pedestal_adu) else [free] * len(answers)
-        second = list(zip(channels, priors, messages, strict=True))
+        patterned = any(grid is not None for answer in answers for grid in answer.fixed)
+        second = list(zip(channels, priors, messages, [patterned] * len(answers), strict=True))
         answers = run_all(lambda item: solve(*item), second, threads, cancel)
     noise = np.array([m.noise for m in problem.subs])
     return problem, [
@@ -226,7 +232,7 @@ def _state(subs: list[SubMeasurement]) -> _Problem:
 
 
 def _places(subs: Sequence[SubMeasurement]) -> NDArray[np.float64]:
-    """How each sub lies on the canvas, over the size of the run, from where its stars are; 0 where they do not tell."""
+    """Return how each sub is oriented on the canvas, from its stars; 0 where these do not determine it."""
     places = np.zeros((len(subs), 2, 3))
     for place, sub in zip(places, subs, strict=True):
         if sub.stars.x.size >= _FEW_STARS:
@@ -257,7 +263,7 @@ def groups_of_subs(sub: NDArray[np.integer], patch: NDArray[np.integer], count: 
 
 
 def _reference(subs: Sequence[SubMeasurement]) -> int:
-    """The sub that tells most: many stars for its noise, and a sky that is known."""
+    """Return the sub with the most information: many stars for its noise, and a known sky."""
     noise = np.array([np.mean(m.noise) for m in subs])
     stars = np.array([m.stars.x.size for m in subs], dtype=np.float64)
     merit = (1.0 + stars) / np.where(np.isfinite(noise) & (noise > 0), noise, np.inf)
@@ -309,9 +315,20 @@ def _patterns(problem: _Problem, answers: Sequence[ChannelAnswer]) -> list[Camer
             np.array([a.pattern_error[number] for a in answers]),
             np.array([a.pedestal[number] for a in answers]),
             np.array([a.pedestal_error[number] for a in answers]),
+            _fixed_pattern(answers, number),
         )
         for number, camera in enumerate(problem.cameras)
     ]
+
+
+def _fixed_pattern(answers: Sequence[ChannelAnswer], camera: int) -> FixedPattern | None:
+    """The patterns of one camera in all channels."""
+    nodes, grids = answers[0].nodes, [a.fixed[camera] for a in answers]
+    if nodes is None or all(grid is None for grid in grids):
+        return None
+    nothing = np.zeros((nodes.v.size, nodes.u.size, 2))
+    filled = np.stack([nothing if grid is None else grid for grid in grids], axis=2).astype(np.float32)
+    return FixedPattern(nodes.u, nodes.v, filled[..., 0].copy(), filled[..., 1].copy())
 
 
 def _calibration(
@@ -327,7 +344,11 @@ def _calibration(
     weight = np.where(noise > 0, 1.0 / np.square(np.where(noise > 0, noise, 1.0)), 0.0)
     pattern = patterns[int(problem.run.camera[place])]
     few = min(int(a.stars[place]) for a in answers)
-    reason = f"{few} common stars: gain mostly from exposure time and its session" if few < _FEW_STARS else ""
+    reason = (
+        say("{stars} common stars: gain mostly from exposure time and its session", stars=few)
+        if few < _FEW_STARS
+        else ""
+    )
     return SubCalibration(
         gain,
         np.array([a.gain_error[place] for a in answers]),
@@ -340,11 +361,13 @@ def _calibration(
         reason=reason,
         pedestal=pattern.pedestal,
         curvature=scale * np.array([a.curvature[place] for a in answers]),
+        fixed=pattern.fixed,
+        exposure=float(relative_exposure(problem.run.exposure_s)[place]),
     )
 
 
 def _unused(channels: int, reason: str) -> SubCalibration:
-    """What stands for a sub that is set aside."""
+    """Return the calibration of a sub that is set aside."""
     nothing, unknown = np.zeros(channels), np.full(channels, np.nan)
     return replace(
         SubCalibration.exact(unknown, unknown, np.full((channels, 2), np.nan), np.zeros((channels, 0))),

@@ -46,7 +46,7 @@ class StarReports:
     terms: NDArray[np.float64]
 
     def chosen(self, keep: NDArray[np.bool_]) -> StarReports:
-        """Some of the reports, stars numbered anew without those that a single sub is left to report."""
+        """Return some of the reports, with stars renumbered without those that only one sub reports."""
         _, star, count = np.unique(self.star[keep], return_inverse=True, return_counts=True)
         inside = np.flatnonzero(keep)[count[star] >= 2]
         _, star = np.unique(self.star[inside], return_inverse=True)
@@ -56,7 +56,7 @@ class StarReports:
 
 
 def match_stars(subs: Sequence[SubMeasurement], radius_px: float = 2.0) -> StarReports:
-    """Give the detections of one star in several subs one number; others are left out.
+    """Number stars so that detections of one star in several subs share a number; others are left out.
 
     Kept are stars that are bright enough for their subs to be seen whatever the noise: one near the
     limit is seen where noise adds to it and missed where it does not, which would make noisy subs look transparent.
@@ -126,7 +126,7 @@ class StarRecords:
 
     @property
     def told(self) -> NDArray[np.bool_]:
-        """The records that count."""
+        """Return the records that count."""
         return self._expected > _LEAST_SNR * self._error
 
     def value(self, log_gain: NDArray, light: NDArray) -> NDArray[np.float64]:

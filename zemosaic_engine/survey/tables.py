@@ -1,4 +1,4 @@
-"""What survey photometry found: log lines, the table of subs and the illumination of each camera."""
+"""Reports survey photometry: log lines, the table of subs, and the illumination of each camera."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ..events import Reporter
 from ..fits.writer import atomic_path, write_fits
 from ..names import shown_name
 from ..photometry.calibration import PATTERN_TERMS, pattern_terms, sensor_places
+from ..sentences import say
 from ..subs.frames import SubInfo
 from ..subs.hot_pixels import sensor_key
 from .measurements import SubMeasurement
@@ -21,42 +22,60 @@ from .solve import SurveySolution
 
 
 def report_solution(solution: SurveySolution, infos: Sequence[SubInfo], reporter: Reporter) -> dict[str, float]:
-    """What the solution says, in log lines; metrics by name."""
+    """Log the solution, and return its metrics by name."""
     names = channel_names(solution.background.size)
     used = [c for c in solution.calibrations if c.used]
     reporter.log(
-        f"[GRID] Survey photometry: {len(used)} of {len(infos)} subs on one scale, that of "
-        f"{infos[solution.reference].path.name}"
+        say(
+            "Survey photometry: {n} of {n2} subs on one scale, that of {name}",
+            n=len(used),
+            n2=len(infos),
+            name=infos[solution.reference].path.name,
+        )
     )
     groups = int(solution.group.max(initial=0)) + 1
     if groups > 1:
         sizes = np.bincount(solution.group[solution.group >= 0])
         reporter.log(
-            f"[GRID] The subs form {groups} groups without common sky ({', '.join(map(str, sizes))} subs): "
-            "each keeps a level of its own, brought to that of the reference",
+            say(
+                "The subs form {groups} groups without common sky ({names} subs): each keeps a level of "
+                "its own, brought to that of the reference",
+                groups=groups,
+                names=", ".join(map(str, sizes)),
+            ),
             "WARN",
         )
     for info, calibration in zip(infos, solution.calibrations, strict=True):
         if calibration.used and calibration.reason:
-            reporter.log(f"[GRID] {info.path.name}: {calibration.reason}", "WARN")
+            reporter.log(say("{name}: {reason}", name=info.path.name, reason=calibration.reason), "WARN")
     for pattern in solution.patterns:
         for channel, name in enumerate(names):
             corner = pattern_terms(*np.sqrt([0.5, 0.5]))
             light = float(pattern.coefficients[channel] @ corner)
             reporter.log(
-                f"[GRID] Illumination of {pattern.camera} (channel {name}): {100 * light:+.2f} % in the corners"
+                say(
+                    "Illumination of {camera} (channel {name}): {value:+.2f} % in the corners",
+                    camera=pattern.camera,
+                    name=name,
+                    value=100 * light,
+                )
             )
     _report_pedestals(solution, reporter)
     metrics: dict[str, float] = {}
     for channel, name in enumerate(names):
         before, after = solution.zero_point_before_mmag[channel], solution.zero_point_after_mmag[channel]
         error = 1085.7 * float(np.sqrt(np.mean([c.gain_error[channel] ** 2 for c in used])))
-        reporter.log(
-            f"[GRID][METRICS] Zero point (channel {name}): bright stars scatter by {before:.1f} mmag from sub to sub "
-            f"before, {after:.1f} mmag after; gains are known to {error:.1f} mmag"
+        scatter = say(
+            "bright stars scatter by {before:.1f} mmag from sub to sub before, {after:.1f} mmag after; "
+            "gains are known to {error:.1f} mmag",
+            before=before,
+            after=after,
+            error=error,
         )
+        reporter.metric("Zero point", scatter, channel=name)
         adu, sigma = solution.sky_residual_adu[channel], solution.sky_residual_sigma[channel]
-        reporter.log(f"[GRID][METRICS] Sky residual (channel {name}): {adu:.3f} ADU, {sigma:.3f} sigma of a cell")
+        residual = say("{adu:.3f} ADU, {sigma:.3f} sigma of a cell", adu=adu, sigma=sigma)
+        reporter.metric("Sky residual", residual, channel=name)
         metrics |= {
             f"zero_point_before_mmag_{name}": before, f"zero_point_after_mmag_{name}": after,
             f"sky_residual_adu_{name}": adu, f"sky_residual_sigma_{name}": sigma,
@@ -74,7 +93,12 @@ def _report_pedestals(solution: SurveySolution, reporter: Reporter) -> None:
         # Each channel knows what the others do: no error is smaller for being read three times.
         error = float(np.min(pattern.pedestal_error[pattern.pedestal_error > 0]))
         reporter.log(
-            f"[GRID] Pedestal of {pattern.camera}: {adu:.4g} ADU, known to {error:.2g} ADU, is taken off the subs"
+            say(
+                "Pedestal of {camera}: {adu:.4g} ADU, known to {error:.2g} ADU, is taken off the subs",
+                camera=pattern.camera,
+                adu=adu,
+                error=error,
+            )
         )
 
 

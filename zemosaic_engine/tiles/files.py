@@ -1,4 +1,4 @@
-"""Where the files of tiles lie in an output folder."""
+"""Paths of the files of tiles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tiles come to one photometric scale: reference, overlaps, one solve, and the proof of it."""
+"""Brings tiles to one photometric scale: reference, overlaps, one solve, and its verification."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ..channels import channel_names
 from ..events import Reporter
 from ..machine.threads import run_all
 from ..run.run import Run
+from ..sentences import say
 from .gradients import GradientCells, solve_tile_gradients
 from .overlaps import Overlap, SeamStep, find_overlaps, fit_overlap, gradient_cells, read_overlap, seam_step
 from .scaling import PairFit, TileGains, TileScaling, neutral_scaling, solve_tile_gains, solve_tile_scaling
@@ -114,9 +115,15 @@ def _verify(pairs: Sequence[PairFit], ranking: Sequence[int], tiles: Sequence[Ti
         ]
         far = _within(gains, measured.gain_error[:, channel], 100.0, "%")
         apart = _within(offsets, levels.offset_error[:, channel], 1.0, "ADU")
+        done = say("applied to {names}", names=", ".join(changed)) if changed else say("nothing to correct")
         reporter.log(
-            f"[GRID] Verification (channel {name}): gains of tiles {far} from 1, offsets {apart} from 0; "
-            + (f"applied to {', '.join(changed)}" if changed else "nothing to correct")
+            say(
+                "Verification (channel {name}): gains of tiles {gains} from 1, offsets {offsets} from 0; {done}",
+                name=name,
+                gains=far,
+                offsets=apart,
+                done=done,
+            )
         )
     return kept
 
@@ -192,21 +199,34 @@ def rank_tiles(tiles: Sequence[Tile], reporter: Reporter) -> list[int]:
         return -health.coverage / float(np.mean(health.noise))
 
     for number in unfit:
-        reporter.log(f"[GRID] {tiles[number].name} cannot be the reference: {tiles[number].health.problem}", "WARN")
+        reporter.log(
+            say(
+                "{name} cannot be the reference: {problem}",
+                name=tiles[number].name,
+                problem=tiles[number].health.problem,
+            ),
+            "WARN",
+        )
     if not fit:
-        reporter.log("[GRID] No tile is healthy enough to be the reference; the first one is taken", "WARN")
+        reporter.log(say("No tile is healthy enough to be the reference; the first one is taken"), "WARN")
     ranking = sorted(fit, key=merit) + unfit
     chosen = tiles[ranking[0]]
     noise = ", ".join(f"{value:.2f}" for value in chosen.health.noise)
     reporter.log(
-        f"[GRID] Reference tile: {chosen.name} (coverage {100 * chosen.health.coverage:.1f} %, "
-        f"sky noise {noise} ADU, dynamic range {chosen.health.dynamic_range:.0f} ADU)"
+        say(
+            "Reference tile: {name} (coverage {value:.1f} %, sky noise {noise} ADU, dynamic range "
+            "{dynamic_range:.0f} ADU)",
+            name=chosen.name,
+            value=100 * chosen.health.coverage,
+            noise=noise,
+            dynamic_range=chosen.health.dynamic_range,
+        )
     )
     return ranking
 
 
 def _report_pair(pair: PairFit, tiles: Sequence[Tile], reporter: Reporter) -> None:
-    """One line an overlap: its size and what it says."""
+    """Log the size and the fit of an overlap."""
     names = f"{tiles[pair.reference].name} - {tiles[pair.target].name}"
     parts = []
     for name, fit in zip(channel_names(len(pair.fits)), pair.fits, strict=True):
@@ -215,9 +235,12 @@ def _report_pair(pair: PairFit, tiles: Sequence[Tile], reporter: Reporter) -> No
             parts.append(f"{name} gain {fit.gain:.4f} {known} offset {fit.offset:.2f}")
         else:
             parts.append(f"{name} {fit.reason}")
-    reporter.log(f"[GRID] Overlap {names}: {pair.pixels} pixels; {'; '.join(parts)}", "DEBUG")
+    reporter.log(
+        say("Overlap {names}: {pixels} pixels; {names2}", names=names, pixels=pair.pixels, names2="; ".join(parts)),
+        "DEBUG",
+    )
     if pair.pixels == 0:
-        reporter.log(f"[GRID] Overlap {names}: no valid pixels, scaling disabled for this pair", "DEBUG")
+        reporter.log(say("Overlap {names}: no valid pixels, scaling disabled for this pair", names=names), "DEBUG")
 
 
 def _report_scaling(scaling: TileScaling, tiles: Sequence[Tile], reporter: Reporter) -> None:
@@ -226,22 +249,25 @@ def _report_scaling(scaling: TileScaling, tiles: Sequence[Tile], reporter: Repor
     loose = [tile.name for tile, tied in zip(tiles, scaling.connected, strict=True) if not tied]
     if loose:
         reporter.log(
-            f"[GRID] No chain of overlaps ties {', '.join(loose)} to the reference: they keep their level", "WARN"
+            say("No chain of overlaps ties {names} to the reference: they keep their level", names=", ".join(loose)),
+            "WARN",
         )
     if scaling.neutral and len(tiles) > 1:
         reporter.log(
-            "[GRID] TILE SCALING WAS INACTIVE: every tile fell back to gain 1 and offset 0, "
-            "because no overlap could be measured; expect visible seams",
+            say(
+                "TILE SCALING WAS INACTIVE: every tile fell back to gain 1 and offset 0, because no "
+                "overlap could be measured; expect visible seams"
+            ),
             "WARN",
         )
 
 
 def _report_numbers(scaling: TileScaling, tiles: Sequence[Tile], reporter: Reporter) -> None:
-    """One line a tile: what it is multiplied by and what is added."""
+    """Log the gain and offset of each tile."""
     for number, tile in enumerate(tiles):
         gains = " ".join(f"{value:.5f}" for value in scaling.gain[number])
         offsets = " ".join(f"{value:.3f}" for value in scaling.offset[number])
-        reporter.log(f"[GRID] {tile.name}: gain {gains}, offset {offsets} ADU")
+        reporter.log(say("{name}: gain {gains}, offset {offsets} ADU", name=tile.name, gains=gains, offsets=offsets))
 
 
 def report_metrics(tiles: Sequence[Tile], match: TileMatch, reporter: Reporter) -> dict[str, float]:
@@ -255,17 +281,15 @@ def report_metrics(tiles: Sequence[Tile], match: TileMatch, reporter: Reporter) 
         }
         for state, (levels, steps) in states.items():
             spread = float(np.nanstd(levels)) if np.isfinite(levels).any() else float("nan")
-            reporter.log(
-                f"[GRID][METRICS] Inter-tile median stddev (channel {name}): {spread:.2f} ADU ({state} scaling)"
-            )
+            reporter.metric("Inter-tile median stddev", say("{adu:.2f} ADU", adu=spread), channel=name, when=state)
             metrics[f"inter_tile_stddev_{state}_{name}"] = spread
             adu = _median_size([step.step_adu[channel] for step in steps])
             sizes = [step.sigma[channel] for step in steps]
             sigma, worst = _median_size(sizes), max(np.abs(sizes), default=float("nan"))
-            reporter.log(
-                f"[GRID][METRICS] Seam step (channel {name}): median {adu:.3f} ADU, {sigma:.3f} sigma, "
-                f"worst {worst:.3f} sigma ({state} scaling)"
+            step = say(
+                "median {adu:.3f} ADU, {sigma:.3f} sigma, worst {worst:.3f} sigma", adu=adu, sigma=sigma, worst=worst
             )
+            reporter.metric("Seam step", step, channel=name, when=state)
             metrics[f"worst_seam_sigma_{state}_{name}"] = float(worst)
             metrics[f"seam_step_adu_{state}_{name}"] = adu
             metrics[f"seam_step_sigma_{state}_{name}"] = sigma

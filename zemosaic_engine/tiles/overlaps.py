@@ -1,4 +1,4 @@
-"""Where two tiles both have data, and how far apart they are there."""
+"""Overlaps of tiles, and the differences there."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def fit_overlap(overlap: Overlap, shared: OverlapPixels) -> PairFit:
 
 
 def seam_step(overlap: Overlap, shared: OverlapPixels, tiles: Sequence[Tile], scaling: TileScaling) -> SeamStep:
-    """How far apart two tiles are on their overlap once `scaling` is applied."""
+    """Return the step between two tiles on their overlap after `scaling`."""
     one, other = overlap.first, overlap.second
     difference = scaled_difference(overlap, shared, scaling)
     step = np.array([clipped_median(difference[..., channel])[0] for channel in range(difference.shape[2])])

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import numpy as np
+from functools import partial
 
-from ..errors import RunError, SubError
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import SubError, SubsLost
 from ..geometry import Box
 from ..photometry.sky import quiet_noise
 from ..run import provenance
 from ..run.run import Run
-from ..subs.frames import load_frame
+from ..sentences import say
+from ..subs.faults import read_guarded
+from ..subs.frames import SubInfo, load_frame
 from ..subs.lost_inputs import raise_if_lost
+from ..subs.unchanged import read_unchanged
 from ..weighted_image import WeightedImage
 from .files import clear_tiles, tile_path
 from .tile import Tile, TileSet, examine, write_tile
@@ -21,21 +27,23 @@ def take_tiles(run: Run) -> TileSet:
 
     Raises
     ------
-    RunError
-        If no image can be used.
+    SubsLost
+        If an image cannot be used.
     """
-    taken = TileSet()
+    taken, lost = TileSet(), list[SubError]()
     clear_tiles(run.output)
     run.reporter.expect(len(run.subs))
     for number, info in enumerate(run.subs):
         try:
-            pixels = load_frame(info).pixels
+            pixels = read_guarded(info.path, partial(_pixels, run, info))
         except SubError as error:
             raise_if_lost(error, [other.path for other in run.subs])
             run.reporter.set_aside(error)
-            taken.rejected.append(error)
+            lost.append(error)
             run.reporter.step()
             continue
+        if lost:
+            continue  # the others are only looked at
         health = examine(pixels)
         with np.errstate(divide="ignore"):
             certainty = np.nan_to_num(1.0 / quiet_noise(pixels) ** 2, nan=1.0, posinf=1.0).astype(np.float32)
@@ -49,8 +57,12 @@ def take_tiles(run: Run) -> TileSet:
         taken.tiles.append(Tile(name, path, info.wcs, box, box, False, health))
         taken.subs.append(1)
         taken.used.add(number)
-        run.reporter.log(f"[GRID] {name}: ready-made, {info.path.name}")
+        run.reporter.log(say("{name}: ready-made, {name2}", name=name, name2=info.path.name))
         run.reporter.step()
-    if not taken.tiles:
-        raise RunError("No tile has a valid pixel; rejected_subs.csv gives each reason.")
+    if lost:
+        raise SubsLost(lost)
     return taken
+
+
+def _pixels(run: Run, info: SubInfo) -> NDArray[np.float32]:
+    return read_unchanged(info, lambda: load_frame(info).pixels, run.reuse.is_same)

@@ -1,4 +1,4 @@
-"""From pair estimates over all overlaps to one gain and offset per tile and channel."""
+"""Solves for one gain and offset per tile and channel from the fits over all overlaps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NINE_TENTHS = 1.645  # sigma that nine tenths of Gaussian errors stay below
 
 @dataclass(frozen=True)
 class PairFit:
-    """What one overlap says: per channel, ``reference = gain * target + offset``."""
+    """The fit over one overlap: ``reference = gain * target + offset`` for each channel."""
 
     reference: int
     target: int

@@ -18,6 +18,7 @@ from ..machine.threads import BackgroundTask, run_all
 from ..resume.fingerprints import file_digest
 from ..run import provenance
 from ..run.run import Run
+from ..sentences import say
 from ..weighted_image import WeightedImage
 from .files import clear_tiles, tile_path
 from .tile import StackedTile, examine, read_part, write_tile
@@ -136,7 +137,9 @@ class TileStore:
         looked = run_all(look, self._layouts, run.threads, run.cancel)
         found = {layout.name: tile for layout, tile in zip(self._layouts, looked, strict=True) if tile is not None}
         if found:
-            run.reporter.log(f"[GRID] {len(found)} of {len(self._layouts)} tiles were stacked by an earlier run")
+            run.reporter.log(
+                say("{n} of {n2} tiles were stacked by an earlier run", n=len(found), n2=len(self._layouts))
+            )
             run.reporter.sink(TileCount(len(found), len(self._layouts)))
         return found
 
@@ -149,7 +152,7 @@ class TileStore:
         except FileNotFoundError:
             return False
         if not whole:
-            self._run.reporter.log(f"[GRID] {path.name} is not as it was written: it is stacked again", "WARN")
+            self._run.reporter.log(say("{name} is not as it was written: it is stacked again", name=path.name), "WARN")
         return whole
 
 

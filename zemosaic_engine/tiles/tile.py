@@ -15,12 +15,12 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from ..errors import SubError
 from ..fits.reader import read_box
 from ..fits.wcs_cards import wcs_cards
 from ..fits.writer import write_fits
 from ..geometry import Box
 from ..photometry.sky import clipped_median, sky_noise
+from ..sentences import say
 from ..survey.sky_levels import SkyLevels
 from ..weighted_image import WeightedImage
 
@@ -68,7 +68,7 @@ def read_part(path: Path, part: Box) -> WeightedImage:
 
 @dataclass(frozen=True)
 class TileHealth:
-    """What makes a tile fit to be the reference.
+    """Properties that decide whether a tile can be the reference.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ class TileHealth:
     def problem(self) -> str:
         """Why the tile cannot be the reference, or empty."""
         if self.coverage <= 0.0:
-            return "no valid pixels"
+            return say("no valid pixels")
         if not np.isfinite(self.background).all():
             return "a channel without valid pixels"
         if not self.dynamic_range > 0.0:
@@ -172,8 +172,6 @@ class TileSet:
         The subs that are in any tile.
     left_out : list of str
         Tiles without a valid pixel.
-    rejected : list of SubError
-        Subs whose pixels turned out to be unusable.
     levels : SkyLevels or None
         Sky levels of the subs before calibration, where they were measured.
     """
@@ -182,5 +180,4 @@ class TileSet:
     subs: list[int] = field(default_factory=list)
     used: set[int] = field(default_factory=set)
     left_out: list[str] = field(default_factory=list)
-    rejected: list[SubError] = field(default_factory=list)
     levels: SkyLevels | None = None

@@ -8,6 +8,7 @@ from ..canvas.tile_layout import TileLayout
 from ..channels import channel_names
 from ..resampling.drizzle import gap_shares
 from ..run.run import Run
+from ..sentences import say
 from .combine import Stack
 
 _SOME_GAPS = 1e-3
@@ -18,11 +19,20 @@ def report_stack(
 ) -> None:
     """Log how many subs are in a tile, what was rejected, and whose scale it has."""
     scales = None if on_run_scale else stack.scales
-    anchor = "the run" if scales is None else run.subs[numbers[scales.anchor]].path.name
-    line = f"[GRID] {tile.name}: {len(numbers)} subs, {stack.rejected_pct:.2f} % of samples rejected, scale of {anchor}"
+    anchor = say("the run") if scales is None else run.subs[numbers[scales.anchor]].path.name
+    islands = say("")
     if scales is not None and scales.islands > 1:
-        line += f"; its subs form {scales.islands} groups without common sky"
-    run.reporter.log(line)
+        islands = say("; its subs form {n} groups without common sky", n=scales.islands)
+    run.reporter.log(
+        say(
+            "{name}: {subs} subs, {rejected:.2f} % of samples rejected, scale of {anchor}{why}",
+            name=tile.name,
+            subs=len(numbers),
+            rejected=stack.rejected_pct,
+            anchor=anchor,
+            why=islands,
+        )
+    )
 
 
 def report_gaps(run: Run, name: str, stack: Stack) -> None:
@@ -31,7 +41,13 @@ def report_gaps(run: Run, name: str, stack: Stack) -> None:
     if gaps.max() > _SOME_GAPS:
         named = ", ".join(f"{c} {100 * gap:.1f} %" for c, gap in zip(channel_names(gaps.size), gaps, strict=True))
         run.reporter.log(
-            f"[GRID] {name}: drizzle left pixels without a sample ({named}): the subs are too few for drizzle_pixfrac "
-            f"{run.settings.drizzle_pixfrac:g} on this canvas; raise it or pixel_scale_arcsec, or add subs",
+            say(
+                "{name}: drizzle left pixels without a sample ({named}): the subs are too few for "
+                "drizzle_pixfrac {drizzle_pixfrac:g} on this canvas; raise it or pixel_scale_arcsec, or "
+                "add subs",
+                name=name,
+                named=named,
+                drizzle_pixfrac=run.settings.drizzle_pixfrac,
+            ),
             "WARN",
         )
