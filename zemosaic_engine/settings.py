@@ -99,6 +99,21 @@ class GridSettings(BaseModel):
         group="input",
         advanced=True,
     )
+    astrometry: Literal["refine", "header"] = _setting(
+        "refine",
+        "Where subs lie: by their own stars, matched between all subs and solved together, or by their headers alone. "
+        "Headers that agree with the stars are kept.",
+        group="input",
+        stage="plan",
+    )
+    untied_subs: Literal["judge", "keep", "set_aside"] = _setting(
+        "judge",
+        "A sub whose stars agree with those of no other sub is set aside, or kept where its header puts it, or kept "
+        "only where it shows too few stars to be judged by.",
+        group="input",
+        stage="plan",
+        advanced=True,
+    )
     max_gap_fov: float = _setting(
         3.0,
         "A group of subs farther than this from all others has a wrong plate solution and is set aside.",
