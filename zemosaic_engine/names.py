@@ -6,8 +6,6 @@ import re
 import unicodedata
 from pathlib import Path
 
-_LONGEST = 400
-_UNSAFE = ("Cc", "Cf", "Cs", "Cn", "Zl", "Zp")
 _ESCAPED_BYTE = re.compile(r"\\x([89a-f][0-9a-f])")
 
 
@@ -31,25 +29,19 @@ def shown_name(name: str | Path) -> str:
         return text.encode("utf-8", "backslashreplace").decode()
 
 
-def safe_text(text: str) -> str:
-    r"""A text from a file or of a name, as it may stand in a sentence on any terminal.
+_LONGEST, _BEGINNING, _END = 400, 250, 100  # characters
 
-    Parameters
-    ----------
-    text : str
-        Of any length, with any characters.
 
-    Returns
-    -------
-    str
-        The same with ``\xNN`` or ``\uNNNN`` for what steers a terminal, is invisible or no character at all, and with
-        its middle left out if it is long.
-    """
+def tidy_text(text: str) -> str:
+    """A value for a sentence: control characters escaped, and the middle of a very long one left out."""
     if len(text) > _LONGEST:
-        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 4 :]}"
+        text = f"{text[:_BEGINNING]} ... {text[-_END:]}"
     if text.isprintable():
         return text
-    return "".join(c if unicodedata.category(c) not in _UNSAFE else ascii(c)[1:-1] for c in shown_name(text))
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in shown_name(text)
+    )
 
 
 def name_on_disk(text: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import Any
 
-from .names import safe_text
+from .names import tidy_text
 
 _FIELD = re.compile(r"\{(\w+)(?:![rsa])?(?::[^{}]*)?\}")
 
@@ -33,9 +33,9 @@ class Sentence(str):
 
     def __new__(cls, pattern: str, fields: Mapping[str, Any]) -> Sentence:
         """Fill the fields of a pattern in."""
-        told = {name: _told(value) for name, value in fields.items()}
-        sentence = super().__new__(cls, pattern.format(**told))
-        sentence.pattern, sentence.fields = pattern, told
+        tidy = {name: _tidy(value) for name, value in fields.items()}
+        sentence = super().__new__(cls, pattern.format(**tidy))
+        sentence.pattern, sentence.fields = pattern, tidy
         return sentence
 
     def __str__(self) -> str:
@@ -56,10 +56,11 @@ class Sentence(str):
         return {match[1]: match[0].format(**self.fields) for match in _FIELD.finditer(self.pattern)}
 
 
-def _told(value: Any) -> Any:
-    """What is filled in: names and texts of elsewhere may hold anything."""
-    text = str(value) if isinstance(value, str | PurePath | Exception) else None
-    return value if text is None or isinstance(text, Sentence) else safe_text(text)
+def _tidy(value: Any) -> Any:
+    """A field as people may see it: what comes from a file may be very long, or speak to their terminal."""
+    if isinstance(value, Sentence):
+        return value
+    return tidy_text(str(value)) if isinstance(value, str | PurePath | Exception) else value
 
 
 def say(pattern: str, /, **fields: Any) -> Sentence:
