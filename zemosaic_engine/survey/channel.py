@@ -60,8 +60,9 @@ _TRANSPARENCY, _GRADIENT_U, _GRADIENT_V, _LEVEL, _DRIFT = range(SESSION_UNKNOWNS
 _CURVATURE = slice(SESSION_UNKNOWNS - SESSION_TERMS, SESSION_UNKNOWNS)
 _PEDESTAL = CAMERA_TERMS - 1  # of the unknowns of a camera, behind `FITTED_TERMS`
 _LEAST_SKY = 0.2  # of what is recorded: a pedestal leaves at least so much, where something is relative to the sky
-_LEAST_LEVEL = 1e-3  # ADU
+_LEAST_LEVEL = 1e-6  # of the error of a cell
 _HELD = 1e8  # inverse variance of what is a convention
+_LEVEL_HELD = 0.2  # of the error of a cell: how closely the mean level of a group is held
 _APART, _LEAST_APART = 0.004, 0.0005  # between the gains that stars and structure tell, natural logarithm
 _GUESSES = 4.0  # subs whose worth a guess of a scatter has
 _GAIN_SCATTER, _LEAST_GAIN_SCATTER = 0.05, 0.003
@@ -239,6 +240,7 @@ class _Channel:
         self._tells_apart = run.sky_mates is None
         self.layout = Layout(run.session, run.camera, sessions, cameras, unknowns + self._tells_apart * run.subs)
         self._level = np.where(np.isfinite(level), level, 0.0)
+        self._least_level = _LEAST_LEVEL * cells.usual_error
         self.base = _log_exposure(run.exposure_s)
         self.log_gain = -self.base
         self.offset = np.zeros(run.subs)
@@ -249,7 +251,7 @@ class _Channel:
         # No more than the darkest sub of the camera shows.
         self._most_pedestal = np.full(cameras, np.inf)
         np.minimum.at(self._most_pedestal, run.camera, np.where(np.isfinite(level), level, np.inf))
-        self._usual_level = np.maximum(group_medians(np.abs(self._level), run.camera, cameras), _LEAST_LEVEL)
+        self._usual_level = np.maximum(group_medians(np.abs(self._level), run.camera, cameras), self._least_level)
         self._known_pedestal = pedestal.width == 0.0
         self._pedestal_mean = pedestal.mean
         self._pedestal_width = np.minimum(pedestal.width, _PEDESTAL_WIDTH * self._usual_level)
@@ -362,7 +364,7 @@ class _Channel:
         above = np.maximum(self.level, _LEAST_SKY * np.abs(self._level))
         scaled = np.abs(above * np.exp(self.log_gain))
         usual = float(np.median(scaled)) if scaled.size else 1.0
-        return np.maximum(scaled, max(0.05 * usual, 1e-3))
+        return np.maximum(scaled, max(0.05 * usual, self._least_level))
 
     # --- the linear system
 
@@ -514,8 +516,9 @@ class _Channel:
         for number in range(int(run.sky_group.max(initial=-1)) + 1):
             group = run.sky_group == number
             members = self.layout.of_sub(1)[group]
-            ties.append((members, 1.0 / members.size))
-            pull[members] += float(np.mean(level[run.reference] - level[group]))
+            hold = (_LEVEL_HELD * self.cells.usual_error) ** -2 / members.size
+            ties.append((members, hold))
+            pull[members] += hold * members.size * float(np.mean(level[run.reference] - level[group]))
         main = run.star_group == 0
         members = self.layout.of_sub(0)[main]
         hold = _HELD / members.size**2
