@@ -43,11 +43,14 @@ class Catalogue:
         ICRS.
     magnitude : dict of str to ndarray, each (n,)
         By channel; NaN where unknown.
+    band : str
+        Name of the one band of all channels, ``"Tycho-2 V_T"``; empty for a catalogue that the user named.
     """
 
     ra_deg: NDArray[np.float64]
     dec_deg: NDArray[np.float64]
     magnitude: dict[str, NDArray[np.float64]]
+    band: str = ""
 
 
 def chosen_catalogue(settings: GridSettings, channels: int) -> Catalogue | None:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from ..canvas.coordinates import sky_to_pixel
 from ..catalogues.reference import Catalogue
 from ..events import Reporter
+from ..fits.headers import pixel_scale_arcsec
+from ..photometry.sky import clipped_median, sky_noise
 from ..photometry.stars import Stars, detect_stars
 from ..sentences import say
 from .total_flux import aperture_corrections
@@ -25,6 +27,10 @@ _LARGEST_SHIFT_PX = 25
 _VOTING_STARS = 400
 _FEW_MATCHES = 0.3
 _TUKEY = 4.685
+_LEAST_COLOURS_MAG = 0.3
+_LIMIT_SIGMA = 5.0
+_BEST_APERTURE_FWHM = 0.7
+_STATISTICS_PIXELS = 1_000_000
 #: The share of the stars with the smallest errors that is used where they are enough.
 _SHARPEST, _ENOUGH_STARS = 0.4, 20
 _LARGEST_SCATTER_MAG = 1.0
@@ -46,6 +52,9 @@ class ZeroPoint:
         Stars that do not agree: variable ones, wrong entries, wrong matches.
     correction : float
         From the flux in the aperture to the total flux, in magnitudes; it is in `value`, and its error in `error`.
+    colour_term : float
+        Of a catalogue of one band: change of the zero point per magnitude of the instrument's own colour, blue minus red;
+        `value` is that of a star of the field's median colour.
     """
 
     value: float
@@ -54,6 +63,7 @@ class ZeroPoint:
     scatter: float = float("nan")
     outliers: int = 0
     correction: float = 0.0
+    colour_term: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -100,6 +110,10 @@ def tie_to_catalogue(
     names = tuple(catalogue.magnitude)
     match = match_catalogue(detect_stars(pixels), pixels.shape[:2], wcs, catalogue)
     points = zero_points(pixels, match, catalogue)
+    if catalogue.band and not all(np.isfinite(point.value) for point in points):
+        few = say("{n} stars of {band} can be measured, which are too few", n=match.star.size, band=catalogue.band)
+        reporter.log(say("The mosaic has no zero point: {few}", few=few))
+        return fits.Header()
     _report_match(match, catalogue, reporter)
     for point, name in zip(points, names, strict=True):
         if np.isfinite(point.value):
@@ -120,7 +134,43 @@ def tie_to_catalogue(
                 inside=match.inside,
             )
             reporter.log(say("Zero point on the catalogue (channel {name}): {few}", name=name, few=few), "WARN")
-    return zero_point_cards(points, names)
+    header = zero_point_cards(points, names)
+    if catalogue.band:
+        header["ZMZCAT"] = (catalogue.band, "catalogue and band of the zero points")
+    header.update(
+        _depth(pixels, match.stars.fwhm_px, pixel_scale_arcsec(wcs, pixels.shape[:2]), points, names, reporter)
+    )
+    return header
+
+
+def _depth(
+    pixels: NDArray[np.float32],
+    fwhm_px: float,
+    scale_arcsec: float,
+    points: list[ZeroPoint],
+    names: tuple[str, ...],
+    reporter: Reporter,
+) -> fits.Header:
+    """Limiting magnitude and sky brightness of every channel that has a zero point, as cards and in the log."""
+    header = fits.Header()
+    noise = sky_noise(pixels)
+    step = max(1, int(np.sqrt(pixels.shape[0] * pixels.shape[1] / _STATISTICS_PIXELS)))
+    radius = _BEST_APERTURE_FWHM * fwhm_px
+    share = 1.0 - 2.0 ** -((2.0 * _BEST_APERTURE_FWHM) ** 2)  # of a Gaussian
+    for channel, (point, name) in enumerate(zip(points, names, strict=True)):
+        if not np.isfinite(point.value):
+            continue
+        faintest = _LIMIT_SIGMA * noise[channel] * np.sqrt(np.pi) * radius / share
+        if faintest > 0.0:
+            limit = point.value - 2.5 * float(np.log10(faintest))
+            header[f"ZMLIM{name}"] = (round(limit, 3), f"[mag] {name}: a star of {_LIMIT_SIGMA:g} sigma of the sky")
+            reporter.metric("Limiting magnitude", say("{limit:.2f} mag (5 sigma)", limit=limit), channel=name)
+        level = clipped_median(pixels[::step, ::step, channel])[0]
+        if level > 0.0:
+            sky = point.value - 2.5 * float(np.log10(level / scale_arcsec**2))
+            header[f"ZMSKY{name}"] = (round(sky, 3), f"[mag/arcsec2] {name}: all that is in the background")
+            reporter.metric("Sky brightness", say("{sky:.2f} mag/arcsec2", sky=sky), channel=name)
+    return header
 
 
 def _report_match(match: CatalogueMatch, catalogue: Catalogue, reporter: Reporter) -> None:
@@ -251,7 +301,11 @@ def zero_points(pixels: NDArray[np.float32], match: CatalogueMatch, catalogue: C
         flux, error = stars.flux[match.star, channel], stars.flux_error[match.star, channel]
         known = magnitude[match.entry]
         good = np.isfinite(known) & (flux > _LEAST_SNR * error)
-        point = _zero_point(known[good] + 2.5 * np.log10(flux[good]), 1.0857 * error[good] / flux[good])
+        value, its_error = known[good] + 2.5 * np.log10(flux[good]), 1.0857 * error[good] / flux[good]
+        term = 0.0
+        if catalogue.band and stars.flux.shape[1] == 3:
+            value, term = _without_colour(value, stars.flux[match.star][good])
+        point = replace(_zero_point(value, its_error), colour_term=term)
         correction = corrections[channel]
         if np.isfinite(point.value) and np.isfinite(correction.error):
             point = replace(
@@ -262,6 +316,19 @@ def zero_points(pixels: NDArray[np.float32], match: CatalogueMatch, catalogue: C
             )
         found.append(point)
     return found
+
+
+def _without_colour(value: NDArray[np.float64], flux: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Values as those of a star of the median colour, and their slope on the colour (Theil and Sen)."""
+    from scipy.stats import theilslopes
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        colour = -2.5 * np.log10(flux[:, 2] / flux[:, 0])
+    known = np.isfinite(colour)
+    if int(known.sum()) < 2 * _LEAST_STARS or float(np.ptp(colour[known])) < _LEAST_COLOURS_MAG:
+        return value, 0.0
+    slope = float(theilslopes(value[known], colour[known])[0])
+    return value[known] - slope * (colour[known] - float(np.median(colour[known]))), slope
 
 
 def _zero_point(value: NDArray[np.float64], error: NDArray[np.float64]) -> ZeroPoint:
@@ -334,4 +401,6 @@ def zero_point_cards(points: list[ZeroPoint], channels: tuple[str, ...]) -> fits
             header[f"ZMZP{name}"] = (point.value, f"[mag] {name}: mag = ZP - 2.5 log10(total flux, ADU)")
             header[f"ZMZE{name}"] = (point.error, f"[mag] its error, {name}")
             header[f"ZMZA{name}"] = (round(point.correction, 5), "[mag] aperture correction in it")
+            if point.colour_term:
+                header[f"ZMZK{name}"] = (round(point.colour_term, 4), "per mag of the own colour B - R")
     return header

@@ -29,6 +29,7 @@ from ..subs.hot_pixels import sensor_key
 from ..subs.loader import SubLoader
 from .prepare import plan_request
 from .request import GridRequest, PlannedRequest
+from .shipped_stars import shipped_stars
 
 Result = TypeVar("Result")
 
@@ -53,7 +54,7 @@ class Run:
     known_calibrations : mapping of Path or str to SubCalibration, or None
         Calibrations that are known from elsewhere, by the path or the file name of the sub.
     catalogue : Catalogue or None
-        Stars of known magnitude that the mosaic is tied to.
+        Stars of known magnitude that the mosaic is tied to: the user's, else those that ship with the program.
     device : Gpu or None
         The GPU that resamples and stacks; None for the CPU.
     loader : SubLoader
@@ -159,7 +160,7 @@ def open_run(
 
 def _run_of(request: PlannedRequest, reporter: Reporter, cancel: CancelToken, checkpoints: Checkpoints) -> Run:
     subs, settings = request.infos, request.settings
-    catalogue = chosen_catalogue(settings, subs[0].channels)
+    catalogue = chosen_catalogue(settings, subs[0].channels) or shipped_stars(request.canvas, subs[0].channels)
     device = _gpu(settings, reporter)
     keys = Dependencies(subs, settings, request.canvas, checkpoints)
     reuse = Reuse(subs, checkpoints, keys, reporter, cancel)
