@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from astropy.wcs import WCS
 
+from zemosaic_engine.canvas.plan import CanvasPlan
 from zemosaic_engine.catalogues.reference import Catalogue
 from zemosaic_engine.events import CancelToken, LogLine, Reporter
 from zemosaic_engine.mosaic.catalogue import match_catalogue, tie_to_catalogue, zero_points
 from zemosaic_engine.mosaic.total_flux import aperture_corrections
 from zemosaic_engine.photometry.stars import detect_stars
+from zemosaic_engine.run.shipped_stars import shipped_stars
 
 SIZE = 900
 ZERO_POINTS = {"R": 20.5, "G": 21.0, "B": 20.2}
@@ -133,3 +135,47 @@ def test_swapped_columns_are_noticed(moffat):
 def test_a_correction_needs_stars():
     flat = np.random.default_rng(1).normal(100.0, 3.0, (200, 200, 3)).astype(np.float32)
     assert [found.stars for found in aperture_corrections(flat, detect_stars(flat))] == [0, 0, 0]
+
+
+def test_one_band_serves_all_channels_by_a_colour_term(moffat):
+    """What ships with the program knows V alone: the terms are those of the stars."""
+    image, catalogue = moffat
+    one = Catalogue(catalogue.ra_deg, catalogue.dec_deg, dict.fromkeys("RGB", catalogue.magnitude["G"]), "V")
+    header, warnings = tied(image, one)
+    assert not warnings
+    assert header["ZMZCAT"] == "V"
+    middle = float(np.median(catalogue.magnitude["B"] - catalogue.magnitude["R"]))
+    for name, term in {"R": 0.4, "G": 0.0, "B": -0.6}.items():
+        assert header.get(f"ZMZK{name}", 0.0) == pytest.approx(term, abs=0.02)
+        assert header[f"ZMZP{name}"] == pytest.approx(ZERO_POINTS[name] + term * middle, abs=0.03)
+
+
+def test_depth_and_sky_follow_from_the_zero_point(moffat):
+    image, catalogue = moffat
+    header, _ = tied(image, catalogue)
+    radius = 0.7 * 3.2
+    faintest = 5 * 6.0 * np.sqrt(np.pi) * radius / (1 - 2 ** -(1.4**2))
+    assert header["ZMLIMG"] == pytest.approx(
+        ZERO_POINTS["G"] - 2.5 * np.log10(faintest), abs=0.3
+    )  # of a Gaussian as wide
+    assert header["ZMSKYG"] == pytest.approx(ZERO_POINTS["G"] - 2.5 * np.log10(809.0 / 2.4**2), abs=0.02)
+
+
+def test_too_few_shipped_stars_are_no_warning(moffat):
+    image, catalogue = moffat
+    few = {name: values[:3] for name, values in catalogue.magnitude.items()}
+    header, warnings = tied(image, Catalogue(catalogue.ra_deg[:3], catalogue.dec_deg[:3], few, "V"))
+    assert not warnings
+    assert not header
+
+
+def test_the_shipped_stars_of_a_canvas():
+    """The Pleiades: Asterope within two arcseconds of its place, at its magnitude (V 5.76)."""
+    wcs = frame()
+    wcs.wcs.crval = [56.75, 24.1]
+    wcs.wcs.set()
+    stars = shipped_stars(CanvasPlan(wcs, (SIZE, SIZE), 2.4), 3)
+    away = np.hypot((stars.ra_deg - 56.4767) * np.cos(np.radians(24.5)), stars.dec_deg - 24.5545) * 3600
+    assert away.min() < 2.0
+    assert stars.magnitude["R"][np.argmin(away)] == pytest.approx(5.76, abs=0.1)
+    assert 20 < stars.ra_deg.size < 400

@@ -53,8 +53,8 @@ class ZeroPoint:
     correction : float
         From the flux in the aperture to the total flux, in magnitudes; it is in `value`, and its error in `error`.
     colour_term : float
-        Of a catalogue of one band: change of the zero point per magnitude of the instrument's own colour, blue minus red;
-        `value` is that of a star of the field's median colour.
+        Of a catalogue of one band: change of the zero point per magnitude of the instrument's own colour, blue minus
+        red; `value` is that of a star of the field's median colour.
     """
 
     value: float
