@@ -19,7 +19,7 @@ CASES = {
     "kernels from the cache": [
         sys.executable,
         "-c",
-        "from zemosaic_engine.kernels import combining, cpu, drops",
+        "from zemosaic_engine.kernels import combining, drizzling, interpolating",
     ],
 }
 

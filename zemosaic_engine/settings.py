@@ -61,7 +61,7 @@ class GridSettings(BaseModel):
     # --- input
     filter: str = _setting(
         "",
-        "Use only the rows of the stack plan with this filter; empty means all rows must share one.",
+        "Use only subs taken with this filter; empty requires that all subs share one.",
         group="input",
         stage="plan",
     )
@@ -73,21 +73,21 @@ class GridSettings(BaseModel):
     )
     plate_solve: Literal["missing", "all", "off"] = _setting(
         "missing",
-        "Which subs are plate-solved here, by their stars: those without a solution, all of them, or none.",
+        "Which subs to plate-solve by their stars: those without a solution, all of them, or none.",
         group="input",
         stage="plan",
     )
     star_catalogue_dir: str = _setting(
         "",
-        "Folder with a deeper star catalogue for plate solving (ASTAP, Siril's local Gaia, or tables); empty looks in "
-        "the usual places.",
+        "Folder with a deeper star catalogue for plate solving (ASTAP, Siril's local Gaia, or tables); empty "
+        "searches the usual places.",
         group="input",
         stage="plan",
         advanced=True,
     )
     saturation_adu: float = _setting(
         0.0,
-        "Pixels at or above this value are saturated and left out; 0 takes it from the header or the data type.",
+        "Pixels at or above this value are saturated and left out; 0 uses the header or the data type.",
         group="input",
         unit="ADU",
         ge=0.0,
@@ -99,9 +99,24 @@ class GridSettings(BaseModel):
         group="input",
         advanced=True,
     )
+    astrometry: Literal["refine", "header"] = _setting(
+        "refine",
+        "Where subs lie: by their own stars, matched between all subs and solved together, or by their headers alone. "
+        "Headers that agree with the stars are kept.",
+        group="input",
+        stage="plan",
+    )
+    untied_subs: Literal["judge", "keep", "set_aside"] = _setting(
+        "judge",
+        "A sub whose stars agree with those of no other sub is set aside, or kept where its header puts it, or kept "
+        "only where it shows too few stars to be judged by.",
+        group="input",
+        stage="plan",
+        advanced=True,
+    )
     max_gap_fov: float = _setting(
         3.0,
-        "A sub farther than this from every other group of subs is taken for a wrong plate solution and set aside.",
+        "A group of subs farther than this from all others has a wrong plate solution and is set aside.",
         group="input",
         stage="plan",
         unit="fields of view",
@@ -112,7 +127,7 @@ class GridSettings(BaseModel):
     # --- canvas and grid
     pixel_scale_arcsec: float = _setting(
         0.0,
-        "Pixel scale of the mosaic; 0 takes the median of the subs.",
+        "Pixel scale of the mosaic; 0 uses the median of the subs.",
         group="canvas",
         stage="plan",
         unit="arcsec/pixel",
@@ -138,7 +153,7 @@ class GridSettings(BaseModel):
     )
     max_canvas_mpx: float = _setting(
         400.0,
-        "A canvas larger than this stops the run before memory is asked for.",
+        "A larger canvas stops the run before memory is allocated.",
         group="canvas",
         stage="plan",
         unit="megapixels",
@@ -148,8 +163,8 @@ class GridSettings(BaseModel):
     # --- stacking
     stack_norm_method: Literal["none", "median", "linear_fit"] = _setting(
         "linear_fit",
-        "How the subs of a tile are brought to one level: not at all, by their sky level, or by sky level and "
-        "star brightness.",
+        "How the subs of a tile are brought to one level: not at all, by their sky level, or by sky level "
+        "and star brightness. Survey photometry does not use it.",
         group="stacking",
         stage="stack",
     )
@@ -191,22 +206,22 @@ class GridSettings(BaseModel):
     )
     stack_final_combine: Literal["mean", "median"] = _setting(
         "mean",
-        "How the samples that remain become one pixel.",
+        "How the remaining samples become one pixel.",
         group="stacking",
         stage="stack",
     )
     resample_kernel: Literal["nearest", "bilinear", "cubic", "lanczos3", "drizzle"] = _setting(
         "lanczos3",
-        "How a sub comes onto the canvas: by interpolation, or by drizzle, which drops the samples of each colour "
-        "there without demosaicing and wants many dithered subs.",
+        "How a sub is resampled onto the canvas: by interpolation, or by drizzle, which drops the samples of "
+        "each colour without demosaicing and needs many dithered subs.",
         group="stacking",
         stage="stack",
         advanced=True,
     )
     drizzle_pixfrac: float = _setting(
         1.0,
-        "Side of the drops of drizzle in pixels of a sub: smaller is sharper and wants more subs. pixel_scale_arcsec "
-        "gives a finer canvas.",
+        "Side of the drops of drizzle in pixels of a sub: smaller is sharper and needs more subs. "
+        "pixel_scale_arcsec gives a finer canvas.",
         group="stacking",
         stage="stack",
         unit="pixels of a sub",
@@ -216,7 +231,8 @@ class GridSettings(BaseModel):
     )
     edge_feather_px: float = _setting(
         32.0,
-        "The weight of a sub falls to its edge over this distance, so that small differences in sky make no line.",
+        "Distance over which the weight of a sub falls to its edge, so that small differences of the sky "
+        "leave no line.",
         group="stacking",
         stage="stack",
         unit="pixels",
@@ -258,15 +274,15 @@ class GridSettings(BaseModel):
     )
     photometry: Literal["survey", "tiles", "none"] = _setting(
         "survey",
-        "Bring every sub to one photometric scale before stacking, or only the stacked tiles by what is measured "
-        "where they overlap, or leave them as they are.",
+        "How subs come to one photometric scale: each sub before stacking (survey), stacked tiles by their "
+        "overlaps (tiles), or not at all (none).",
         group="photometry",
         stage="stack",
     )
     pedestal: str = _setting(
         "auto",
-        "Electronic offset in the subs, taken off before vignetting is divided out: auto finds it from the subs of a "
-        "run, a number of ADU is used as it is, 0 for subs without any.",
+        "Electronic offset of the subs, subtracted before vignetting is divided out: auto determines it from "
+        "the subs of a run, a number of ADU is used as it is, 0 is for subs without any.",
         group="photometry",
         stage="solve",
         advanced=True,
@@ -290,8 +306,8 @@ class GridSettings(BaseModel):
     )
     tile_gradients: bool = _setting(
         True,
-        "Also take out the planes by which the skies of scaled tiles differ where they overlap; survey photometry "
-        "leaves none and does not use this.",
+        "Also remove the planes by which the skies of scaled tiles differ where they overlap. Survey "
+        "photometry does not use it.",
         group="photometry",
         stage="join",
         advanced=True,
@@ -309,7 +325,7 @@ class GridSettings(BaseModel):
     )
     coverage_renorm: bool = _setting(
         True,
-        "Classic flow: take out brightness that follows the blurred coverage, where it is certain to.",
+        "Classic flow: remove brightness that follows the blurred coverage, where it is significant.",
         group="classic",
         stage="join",
     )
@@ -331,7 +347,7 @@ class GridSettings(BaseModel):
     )
     site_cards: Literal["none", "rounded"] = _setting(
         "none",
-        "Tell where the telescope stood in the header of the mosaic: not at all, or to a tenth of a degree.",
+        "Position of the telescope in the header of the mosaic: left out, or rounded to a tenth of a degree.",
         group="output",
         stage="join",
         advanced=True,
@@ -355,14 +371,14 @@ class GridSettings(BaseModel):
 
     # --- machine
     device: Literal["auto", "cpu", "cuda"] = _setting(
-        "auto", "Where the stacking is computed.", group="machine", stage="stack"
+        "auto", "Where subs are resampled and stacked.", group="machine", stage="stack"
     )
-    threads: int = _setting(0, "Threads used; 0 takes all cores.", group="machine", stage="none", ge=0, le=4096)
+    threads: int = _setting(0, "Number of threads; 0 uses all cores.", group="machine", stage="none", ge=0, le=4096)
     memory_gb: float = _setting(
         0.0,
-        "Memory that the run may use at its peak; 0 takes what it needs to be fast, at most about half of what is "
-        "free. Tiles that cannot be stacked part by part use scratch files in the output folder where they do not fit. "
-        "The result does not depend on it.",
+        "Memory that the run may use at its peak; 0 uses as much as makes it fast, at most about half of "
+        "what is free. Tiles that cannot be stacked by blocks use scratch files in the output folder if they "
+        "do not fit. The result does not depend on it.",
         group="machine",
         stage="none",
         unit="GB",

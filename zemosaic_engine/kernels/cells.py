@@ -1,4 +1,4 @@
-"""The pixels of a sub sorted into the cells of the canvas, and clipped medians of what is in them."""
+"""Sort the pixels of a sub into the cells of the canvas, and take clipped medians of each cell."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SWEEPS = 4
 
 @jit
 def cell_numbers(nodes: Any, step: int, thinned: int, cell_px: int, columns: int, out: Any) -> None:
-    """The cell in which each of the thinned pixels of a sub lies.
+    """Find the cell in which each of the thinned pixels of a sub lies.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def cell_numbers(nodes: Any, step: int, thinned: int, cell_px: int, columns: int
     step : int
         Distance of the nodes in pixels of the sub.
     thinned : int
-        Every so many-th pixel of every so many-th row is looked at.
+        Step between the pixels that are used, along rows and columns.
     cell_px, columns : int
         Side of the cells in canvas pixels, and cells in a row of the canvas.
     out : int64 (h, w)
@@ -50,18 +50,18 @@ def cell_numbers(nodes: Any, step: int, thinned: int, cell_px: int, columns: int
 def collect_cells(
     pixels: Any, counted: Any, thinned: int, place: Any, first: int, values: Any, sums: Any, counts: Any
 ) -> None:
-    """Lay the pixels of each cell side by side.
+    """Collect the pixels of each cell.
 
     Parameters
     ----------
     pixels : float32 (H, W, C)
         NaN = invalid.
     counted : bool (H, W)
-        False is as good as NaN.
+        False = invalid, like NaN.
     thinned : int
         As for `cell_numbers`.
     place : int64 (cells,)
-        Where a cell goes, by its number less `first`; -1 for nowhere. What is beyond the array has none.
+        Where the values of a cell go, by its number less `first`; -1 for nowhere. Cells beyond the array are left out.
     first : int
         Number of the first cell.
     values : float32 (n, C, most)
@@ -114,11 +114,12 @@ def _not_above(ordered: Any, n: int, bound: float) -> int:
 
 @jit
 def clipped_medians(ordered: Any, median: Any, spread: Any, kept: Any, count: Any) -> None:
-    """Star-clipped median of each row of sorted values, NaN behind them; see `sky.clipped_medians_sorted`.
+    """Median of each row without the light of stars; see `sky.clipped_medians_sorted`.
 
     Parameters
     ----------
     ordered : float32 (n, m)
+        Sorted values, then NaN.
     median, spread : float64 (n,)
         Written: the median, and the standard deviation of what was kept.
     kept, count : int64 (n,)

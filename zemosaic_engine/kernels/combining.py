@@ -1,10 +1,9 @@
 """Rejection and combination of the samples of a pixel: the fast twin of `reference.combine`.
 
-A row of `LANES` pixels goes through every step together. Medians come from a sorting network over
-the samples, which needs no branches; a rejected sample becomes +inf, which is none, and stands before or behind
-the sorted ones of its pixel.
-Serial, and free of the interpreter's lock: callers spread bands of rows over threads. The result of
-a pixel does not depend on where the bands begin.
+`LANES` neighbouring pixels go through every step together. Medians come from a sorting network over the samples,
+which needs no branches. A rejected sample becomes +inf, which counts as missing; it stands before or behind the sorted
+samples of its pixel. The code is serial and releases the interpreter's lock: callers spread bands of rows over threads.
+The result of a pixel does not depend on where the bands begin.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ def _sort(rows: Any, count: int) -> None:
 
 @jit
 def _sort_into(rows: Any, value: Any, count: int) -> None:
-    """Sort the samples of every pixel into `rows`, from the first place on."""
+    """Copy the samples of every pixel to `rows` and sort them there."""
     rows[:count] = value[:count]
     _sort(rows, count)
 
@@ -78,7 +77,7 @@ def _median(rows: Any, first: int, n: int, lane: int) -> float:
 
 @jit
 def _take_out(rows: Any, first: Any, n: Any, lane: int, gone: float) -> None:
-    """Take a sample out of the sorted ones of a pixel; the nearer end moves up."""
+    """Remove a sample from the sorted ones of a pixel; those towards the nearer end move up by one."""
     begin, last = first[lane], first[lane] + n[lane] - 1
     low, high = begin, last
     while low < high:
@@ -123,14 +122,14 @@ def _deviation_of_rank(rows: Any, lane: int, first: int, n: int, centre: float, 
 
 @jit_inline
 def _model_variance(centre: float, sky: float) -> float:
-    """Variance that differences in seeing and scale add above the sky."""
+    """Variance that differences in seeing and scale add where there is light above the sky."""
     signal = SIGNAL_SHARE * max(centre - sky, 0.0)
     return signal * signal
 
 
 @jit
 def _median_deviations(rows: Any, first: Any, n: Any, active: Any, centre: Any, spread: Any) -> None:
-    """Sigma of the active pixels from the median absolute deviation."""
+    """Compute sigma of the active pixels from their median absolute deviation."""
     for lane in range(LANES):
         if active[lane]:
             k, middle = n[lane], centre[lane]
@@ -152,7 +151,7 @@ def _winsorised_sigmas(
     work: Any,
     spread: Any,
 ) -> None:
-    """Sigma of the active pixels by Huber's winsorising."""
+    """Compute sigma of the active pixels by winsorising (Huber 1981)."""
     low, high, sums, squares = work
     for lane in range(LANES):
         low[lane], high[lane] = centre[lane], centre[lane]
@@ -181,20 +180,22 @@ def _winsorised_sigmas(
 
 
 @jit
-def _keep_nearest(rows: Any, value: Any, drops: Any, count: int, first: int, n: int, lane: int, centre: float) -> None:
-    """Of samples that would all go the nearest to the centre stays; of several the lowest, then the first."""
+def _keep_nearest(
+    rows: Any, value: Any, outlying: Any, count: int, first: int, n: int, lane: int, centre: float
+) -> None:
+    """Keep one of the samples that would all be rejected: the nearest to the centre, then the lowest or first."""
     best = first
     for i in range(first + 1, first + n):
         if abs(rows[i, lane] - centre) < abs(rows[best, lane] - centre):
             best = i
     for j in range(count):
         if value[j, lane] == rows[best, lane]:
-            drops[j] &= ~(1 << lane)
+            outlying[j] &= ~(1 << lane)
             return
 
 
 @jit
-def _drop(
+def _reject_once(
     value: Any,
     sigma: Any,
     rows: Any,
@@ -205,16 +206,16 @@ def _drop(
     limits: Any,
     sky: Any,
     work: Any,
-    drops: Any,
+    outlying: Any,
 ) -> None:
-    """One pass of clipping; pixels that lost nothing are no longer active, of the others `rows` stays sorted.
+    """Reject samples in one pass. Pixels that lost none become inactive; the samples in `rows` stay sorted.
 
     A sample's sigma is the larger of the pixel's spread and `LEAST_SIGMA` of its predicted sigma.
     """
     low, high = limits
     centre, spread, below, above, lost = work
     for lane in range(LANES):
-        # A pixel that is done has no limits.
+        # Infinite limits reject nothing from a pixel that is done.
         below[lane] = low * spread[lane] if active[lane] else np.inf
         above[lane] = high * spread[lane] if active[lane] else np.inf
         lost[lane] = 0
@@ -230,17 +231,17 @@ def _drop(
                         far &= ~(1 << lane)
                     else:
                         lost[lane] += 1
-        drops[j] = far
+        outlying[j] = far
     total = 0
     for lane in range(LANES):
         if lost[lane] > 0 and lost[lane] == n[lane]:
-            _keep_nearest(rows, value, drops, count, first[lane], n[lane], lane, centre[lane])
+            _keep_nearest(rows, value, outlying, count, first[lane], n[lane], lane, centre[lane])
             lost[lane] -= 1
         active[lane] = active[lane] and lost[lane] > 0
         total += lost[lane]
-    few = total <= count // 4  # then taking them out one by one is faster than sorting again
+    few = total <= count // 4  # then removing them one by one is faster than sorting again
     for j in range(count):
-        far = drops[j]
+        far = outlying[j]
         for lane in range(LANES):
             if far == 0:
                 break
@@ -258,7 +259,7 @@ def _drop(
 
 @jit
 def _reject_few(value: Any, sigma: Any, count: int, n: int, lane: int, sky: float, low: float, high: float) -> int:
-    """Rejection among 2 to 7 samples of a pixel, by the predicted sigma; two passes."""
+    """Reject among 2 to 7 samples of a pixel by their predicted sigma, in two passes; return how many remain."""
     v, s, at = np.empty(FEW_SAMPLES), np.empty(FEW_SAMPLES), np.empty(FEW_SAMPLES, np.int64)
     for _ in range(2):
         if n < 2:
@@ -299,9 +300,9 @@ def _reject_few(value: Any, sigma: Any, count: int, n: int, lane: int, sky: floa
 
 @jit
 def _reject(
-    value: Any, sigma: Any, count: int, n: Any, sky: Any, how: int, limits: Any, rows: Any, work: Any, drops: Any
+    value: Any, sigma: Any, count: int, n: Any, sky: Any, how: int, limits: Any, rows: Any, work: Any, outlying: Any
 ) -> None:
-    """Make the rejected samples of a row of pixels +inf, and count those that remain."""
+    """Set the rejected samples of a row of pixels to +inf, and count those that remain."""
     low, high, cut_low, cut_high = limits
     centre, spread, a, b, c, d, lost, first, active = work
     going = False
@@ -322,15 +323,17 @@ def _reject(
             _median_deviations(rows, first, n, active, centre, spread)
         else:
             _winsorised_sigmas(rows, count, first, n, active, centre, cut_low, cut_high, (a, b, c, d), spread)
-        _drop(value, sigma, rows, count, first, n, active, (low, high), sky, (centre, spread, a, b, lost), drops)
+        _reject_once(
+            value, sigma, rows, count, first, n, active, (low, high), sky, (centre, spread, a, b, lost), outlying
+        )
         going = False
         for lane in range(LANES):
             going = going or active[lane]
 
 
 @jit
-def _count_carried(value: Any, share: Any, count: int, found: Any) -> None:
-    """How many samples of each pixel carry something to combine."""
+def _count_drizzled(value: Any, share: Any, count: int, found: Any) -> None:
+    """Count the samples of each pixel that have a drizzled value beside them."""
     found[:] = 0
     for j in range(count):
         for lane in range(LANES):
@@ -344,12 +347,12 @@ def _is_near(away: float, noise: float, signal: float, bounds: Any) -> bool:
 
 
 @jit
-def _take_carried(
-    value: Any, carried: Any, share: Any, noise: Any, count: int, n: Any, sky: Any, bounds: Any, rows: Any
+def _take_drizzled(
+    value: Any, drizzled_value: Any, share: Any, noise: Any, count: int, n: Any, sky: Any, bounds: Any, rows: Any
 ) -> None:
-    """Put what the surviving samples carry in their place, and count it.
+    """Replace the surviving samples by the drizzled values beside them, and count these.
 
-    Left out is what carries no weight, and what is too far from the median of the survivors, unless all are.
+    Values without weight are left out, and those too far from the median of the survivors unless all are.
     """
     _sort_into(rows, value, count)
     for lane in range(LANES):
@@ -358,20 +361,20 @@ def _take_carried(
         near = 0
         for j in range(count):
             if value[j, lane] < _INFINITY and share[j, lane] > 0.0:
-                near += _is_near(carried[j, lane] - centre, float(noise[j]), signal, bounds)
+                near += _is_near(drizzled_value[j, lane] - centre, float(noise[j]), signal, bounds)
         n[lane] = 0
         for j in range(count):
             if value[j, lane] < _INFINITY:
                 taken = share[j, lane] > 0.0 and (
-                    near == 0 or _is_near(carried[j, lane] - centre, float(noise[j]), signal, bounds)
+                    near == 0 or _is_near(drizzled_value[j, lane] - centre, float(noise[j]), signal, bounds)
                 )
-                value[j, lane] = carried[j, lane] if taken else _INFINITY
+                value[j, lane] = drizzled_value[j, lane] if taken else _INFINITY
                 n[lane] += taken
 
 
 @jit
 def _edge_share(edges: Any, k: int, x: float, y: float, feather: float, radial: Any) -> float:
-    """Share of its weight that sub `k` has at (x, y): falls to its edges and, if wanted, with the radius."""
+    """Share of its weight that sub `k` has at (x, y); it falls towards its edges and, if wanted, with the radius."""
     share = 1.0
     if feather > 0.0:
         for e in range(4):
@@ -388,7 +391,7 @@ def _edge_share(edges: Any, k: int, x: float, y: float, feather: float, radial: 
 
 @jit
 def _sky_of_run(level: Any, step: int, row: int, first: int, c: int, into: Any) -> None:
-    """Sky at the pixels of a row, linear between the middles of cells and constant beyond."""
+    """Fill in the sky level at the pixels of a row: linear between the middles of cells, constant beyond them."""
     rows, columns = level.shape[0], level.shape[1]
     y = min(max((row + 0.5) / step - 0.5, 0.0), rows - 1.0)
     j = min(int(y), max(rows - 2, 0))
@@ -413,28 +416,28 @@ def _collect(
     scale: Any,
     taper: Any,
     origin: Any,
-    dropped: Any,
+    drizzled: Any,
     into: Any,
 ) -> int:
-    """Lay the samples of the pixels first..last of a row side by side, one row of lanes a sub; count the subs."""
+    """Collect the samples of the pixels first..last of a row, one row of lanes for each sub; return how many subs."""
     gain, offset, weight, sigma = scale
     edges, feather, radial = taper
-    value, share, noise, n, carried, drop_noise = into
+    value, share, noise, n, drizzled_value, drizzle_noise = into
     channels, count = gain.shape[1], 0
     n[:] = 0
     for k in range(start.shape[0]):
         y0, y1, x0, x1 = boxes[k, 0], boxes[k, 1], boxes[k, 2], boxes[k, 3]
         if row < y0 or row >= y1 or x1 <= first or x0 >= last:
             continue
-        # The distance to the nearest edge is largest inside: far from the edges at both ends, far between.
+        # A sub is convex: a row that is far from its edges at both ends is far from them in between.
         whole = not radial[k, 4] > 0.0
         for x in (first, last - 1):
             whole = whole and _edge_share(edges, k, origin[1] + x, origin[0] + row, feather, radial) == 1.0
         for c in range(channels):
             noise[c, count] = sigma[k, c]
-            if dropped[0].shape[0] > 0:
-                drop_noise[c, count] = dropped[2][k, c]
-        if whole and x0 <= first and first + LANES <= x1 and dropped[0].shape[0] == 0 and channels in (1, 3):
+            if drizzled[0].shape[0] > 0:
+                drizzle_noise[c, count] = drizzled[2][k, c]
+        if whole and x0 <= first and first + LANES <= x1 and drizzled[0].shape[0] == 0 and channels in (1, 3):
             at = start[k] + ((row - y0) * (x1 - x0) + first - x0) * channels
             for c in range(channels):
                 if weight[k, c] > 0.0:
@@ -460,9 +463,9 @@ def _collect(
                 if abs(scaled) < _INFINITY and weight[k, c] > 0.0:
                     value[c, count, lane] = scaled
                     share[c, count, lane] = part * weight[k, c]
-                    if dropped[0].shape[0] > 0:
-                        carried[c, count, lane] = dropped[0][at] * gain[k, c] + offset[k, c]
-                        share[c, count, lane] *= dropped[1][at]
+                    if drizzled[0].shape[0] > 0:
+                        drizzled_value[c, count, lane] = drizzled[0][at] * gain[k, c] + offset[k, c]
+                        share[c, count, lane] *= drizzled[1][at]
                     n[c, lane] += 1
                 at += 1
         count += 1
@@ -483,39 +486,41 @@ def _combine_rows(
     reject: int,
     limits: Any,
     median: bool,
-    dropped: Any,
+    drizzled: Any,
     out: Any,
 ) -> None:
     out_value, out_weight, out_coverage, out_rejected = out
     width, channels, most = out_value.shape[1], out_value.shape[2], start.shape[0]
     value, share = np.empty((channels, most, LANES), np.float32), np.empty((channels, most, LANES), np.float32)
     noise, n = np.empty((channels, most), np.float32), np.empty((channels, LANES), np.int64)
-    rows, drops = np.empty((most, LANES), np.float32), np.empty(most, np.int64)
+    rows, outlying = np.empty((most, LANES), np.float32), np.empty(most, np.int64)
     centre, spread, a, b, c3, d = (np.empty(LANES), np.empty(LANES), np.empty(LANES), np.empty(LANES),
                                    np.empty(LANES), np.empty(LANES))  # fmt: skip
-    carries = dropped[0].shape[0] > 0
-    carried = np.empty((channels, most if carries else 0, LANES), np.float32)
-    drop_noise = np.empty((channels, most if carries else 0), np.float32)
-    into = (value, share, noise, n, carried, drop_noise)
+    has_drizzled = drizzled[0].shape[0] > 0
+    drizzled_value = np.empty((channels, most if has_drizzled else 0, LANES), np.float32)
+    drizzle_noise = np.empty((channels, most if has_drizzled else 0), np.float32)
+    into = (value, share, noise, n, drizzled_value, drizzle_noise)
     found, active = np.empty(LANES, np.int64), np.empty(LANES, np.bool_)
     lost, lowest, levels = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(LANES)
     work = (centre, spread, a, b, c3, d, lost, lowest, active)
     for row in range(row0, row1):
         for first in range(0, width, LANES):
             last = min(first + LANES, width)
-            count = _collect(samples, start, boxes, row, first, last, scale, taper, origin, dropped, into)
+            count = _collect(samples, start, boxes, row, first, last, scale, taper, origin, drizzled, into)
             for c in range(channels):
                 found[:] = n[c]
-                if carries:
-                    _count_carried(value[c], share[c], count, found)
+                if has_drizzled:
+                    _count_drizzled(value[c], share[c], count, found)
                 _sky_of_run(sky[0], sky[1], origin[0] + row, origin[1] + first, c, levels)
                 if reject != 0:
-                    _reject(value[c], noise[c], count, n[c], levels, reject, limits, rows, work, drops)
+                    _reject(value[c], noise[c], count, n[c], levels, reject, limits, rows, work, outlying)
                 sigma = noise[c]
-                if carries:
+                if has_drizzled:
                     bounds = (limits[0], limits[1]) if reject != 0 else (np.inf, np.inf)
-                    _take_carried(value[c], carried[c], share[c], drop_noise[c], count, n[c], levels, bounds, rows)
-                    sigma = drop_noise[c]
+                    _take_drizzled(
+                        value[c], drizzled_value[c], share[c], drizzle_noise[c], count, n[c], levels, bounds, rows
+                    )
+                    sigma = drizzle_noise[c]
                 weighted_sums(value[c], share[c], sigma, count, a, b, d)
                 if median:
                     _sort_into(rows, value[c], count)

@@ -164,18 +164,19 @@ def note(sentence: str) -> None:
 
 
 @contextmanager
-def first_compile_told(tell: Callable[[str], None]) -> Iterator[None]:
-    """While it is open, `tell` gets one sentence before the first kernel that has to be compiled, and every `note`.
+def first_compile_told(tell: Callable[[str], None], tell_note: Callable[[str], None] | None = None) -> Iterator[None]:
+    """While it is open, `tell` gets one sentence before the first kernel that has to be compiled.
 
-    It may be called from any thread.
+    Each `note` goes to `tell_note`, or to `tell` without one. Both may be called from any thread.
     """
+    tell_note = tell_note or tell
     listener = _FirstCompile(tell)
     event.register("numba:compile", listener)
     for sentence in _notes:
-        tell(sentence)
-    _listening.append(tell)
+        tell_note(sentence)
+    _listening.append(tell_note)
     try:
         yield
     finally:
-        _listening.remove(tell)
+        _listening.remove(tell_note)
         event.unregister("numba:compile", listener)

@@ -1,8 +1,7 @@
-"""Kernels on a GPU with the signatures of `cpu.resample_box` and `combining.combine_rows`.
+"""Kernels on a GPU: the twins of `interpolating.resample_box` and `combining.combine_rows`.
 
-Work is cut into bands of rows by the free memory of the device. Where an allocation fails all the
-same (other programs use the device too), the band is halved, said so, and the work goes on.
-Results come back to NumPy before these functions return.
+Work is cut into bands of rows that fit the free memory of the device. If an allocation fails all the same, because
+other programs use the device too, the run is told so and goes on with bands of half the size. Results are NumPy arrays.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from .reference import COMBINE, REJECT, CombineOptions
 from .sample_stack import CombinedRows, SampleStack, SkyLevel, Taper
 
 _SOURCE = Path(__file__).with_name("pixels.cuh")
-#: As the other twins round; contraction would change masks of rejection at their limits.
+#: Products and sums are not fused: a fused one would change which samples are rejected at the limits.
 _OPTIONS = ("--std=c++14", "--fmad=false")
 _BLOCK = 128
 #: Share of the free memory that is planned with; the rest is for the library's own and for what is not known.
@@ -53,7 +52,7 @@ class Gpu:
 
     @property
     def free_bytes(self) -> int:
-        """Free memory of the device, with what the library's pool holds unused."""
+        """Free memory of the device, including what the pool of the library holds unused."""
         free, _ = self._library.cuda.runtime.memGetInfo()
         return int(free) + int(self._library.get_default_memory_pool().free_bytes())
 
@@ -70,7 +69,7 @@ class Gpu:
         out: Any,
         calibration: Any,
     ) -> None:
-        """As `cpu.resample_box`.
+        """As `interpolating.resample_box`.
 
         Raises
         ------
@@ -153,7 +152,7 @@ class Gpu:
         self._in_bands("stacking", rows, 0, a_row, rows_of)
 
     def _in_bands(self, what: str, rows: int, fixed: int, a_row: int, work: Callable[[int, int], None]) -> None:
-        """Call `work` on bands of rows that fit the device; halve them, for good, where they turn out not to."""
+        """Call `work` on bands of rows that fit the device; halve the bands, for good, if one does not."""
         with self._lock:
             fits = int((_USABLE * self.free_bytes - fixed) // max(1, a_row))
             step = max(1, min(rows, fits, self._most_rows.get(what, rows)))

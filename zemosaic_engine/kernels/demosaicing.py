@@ -1,7 +1,7 @@
 """Interpolation of a Bayer mosaic, colour by colour: the fast twin of `reference.demosaic`.
 
-The mosaic is taken apart into the four planes of its sites, in which neighbours of one colour lie side
-by side, so that every tap is one addition of two rows. Serial, and free of the interpreter's lock.
+The mosaic is split into four planes, one for each site of the pattern, in which neighbours of one colour lie side by
+side; every tap then is one multiply-add of two rows. The code is serial and releases the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _INFINITY = np.float32(np.inf)
 
 @jit
 def _over_valid(planes: Any, taps: Any, weights: Any, row: int, column: int) -> Any:
-    """Sum over the finite taps, renormalised and kept in their range; NaN with less than half of the weight."""
+    """Sum of the finite taps, renormalised and limited to their range; NaN with less than half of the weight."""
     total, remaining = np.float32(0.0), np.float32(0.0)
     low, high = np.float32(np.inf), np.float32(-np.inf)
     for k in range(weights.shape[0]):
@@ -44,7 +44,7 @@ def _add_six(total: Any, w: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any)
 
 @jit
 def _shifted(planes: Any, taps: Any, k: int, row: int, reach: int, length: int) -> Any:
-    """The row of samples that tap `k` takes for a row of sites."""
+    """The samples that tap `k` uses for a row of sites."""
     begin = reach + taps[k, 2]
     return planes[taps[k, 0], row + taps[k, 1], begin : begin + length]
 
@@ -67,7 +67,7 @@ def _interpolate(planes: Any, taps: Any, weights: Any, reach: int, out: Any) -> 
                 _shifted(planes, taps, k + 4, row, reach, total.shape[0]),
                 _shifted(planes, taps, k + 5, row, reach, total.shape[0]),
             )
-        # One tap that is not finite makes the sum so, and only then are they looked at one by one.
+        # A tap that is not finite makes the sum so; only then are the taps tested one by one.
         for x in range(total.shape[0]):
             if not abs(total[x]) < _INFINITY:
                 total[x] = _over_valid(planes, taps, weights, row, reach + x)
@@ -77,8 +77,8 @@ def _interpolate(planes: Any, taps: Any, weights: Any, reach: int, out: Any) -> 
 def _weave_row(planes: Any, colours: Any, y: int, row: int, padding: int, out: Any) -> None:
     """Write one row of pixels, each in all its colours, or NaN where it is invalid itself.
 
-    What follows the colours becomes 0: left as it was found, it may hold numbers so small that arithmetic on them
-    takes a hundred times as long.
+    What follows the colours becomes 0. Uninitialised memory may hold numbers so small that arithmetic on them takes a
+    hundred times as long.
     """
     rest = out.shape[1] > 3
     for q in range(out.shape[0]):

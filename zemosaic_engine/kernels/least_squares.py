@@ -1,4 +1,4 @@
-"""Compiled sums of the least squares of `survey.elimination`: serial, free of the interpreter's lock.
+"""Sums of the least squares of `survey.elimination`: serial, free of the interpreter's lock.
 
 A record has four entries for the unknowns of its sub and eight for those that the sub shares with others of its camera
 and session, its *kin*. Records of one sub mostly follow each other: what belongs to the sub stays in registers

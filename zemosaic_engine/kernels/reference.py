@@ -1,7 +1,7 @@
 """The definition of the per-pixel mathematics, slow and obvious, in array-API code.
 
 Every function takes and returns arrays of one library (NumPy, CuPy, ...) and never leaves it.
-`cpu` holds the fast twins; tests hold the two together, rejection masks included.
+The other modules hold fast twins; tests compare the two, rejection masks included.
 """
 
 from __future__ import annotations

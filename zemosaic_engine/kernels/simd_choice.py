@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..sentences import say
 from .compiled import COMPILER_ERRORS, PLAIN_VARIABLE, compiles, note
 from .simd_layout import LANES, STRIDE, TABLE_WIDTH
 
@@ -56,4 +57,6 @@ def _problem() -> str:
 #: Why the vector instructions are not used; empty if they are.
 PROBLEM = _problem()
 if PROBLEM:
-    note(f"Kernels run without vector instructions of their own ({PROBLEM}): slower, with the same results")
+    note(
+        say("Kernels run without vector instructions of their own ({why}): slower, with the same results", why=PROBLEM)
+    )

@@ -1,8 +1,8 @@
-"""Sources of an image: the plane they are looked for in, the pixels that belong together, light in circles.
+"""Sources of an image: the plane in which they are detected, connected pixels, light in apertures.
 
 Detection follows the lines of SExtractor (Bertin & Arnouts 1996, A&AS 117, 393): connected pixels of a smoothed
-image above a threshold. Pixels are taken in from the brightest to the faintest, so that every saddle between two
-peaks is met exactly once, where SExtractor looks at thirty-two levels.
+image above a threshold. Pixels are added from the brightest to the faintest, so that every saddle between two peaks is
+met exactly once, where SExtractor tries thirty-two levels.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _light_row_of_colours(row: Any, weights: Any, background: Any, light: Any, v
 
 @jit
 def _background_row(mesh: Any, side: int, y: int, out: Any) -> None:
-    """A row of what lies, bilinearly, between the middles of the meshes."""
+    """Fill in a row of the background, by bilinear interpolation between the middles of the meshes."""
     place = (y + 0.5) / side + 0.5
     j = int(place)
     v = np.float32(place - j)
@@ -65,7 +65,7 @@ def _background_row(mesh: Any, side: int, y: int, out: Any) -> None:
 
 @jit
 def light_above(image: Any, weights: Any, mesh: Any, side: int, light: Any, valid: Any) -> None:
-    """Weighted sum of the channels of an image less its background.
+    """Compute the weighted sum of the channels of an image, less its background.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def _smooth_columns(light: Any, y: int, out: Any) -> None:
 
 @jit
 def _smooth_row(column: Any, out: Any) -> Any:
-    """Fill a row and return its largest value."""
+    """Smooth a row; return its largest value."""
     width = out.shape[0]
     most = np.float32(0.0)
     for x in range(1, width - 1):
@@ -112,7 +112,7 @@ def _smooth_row(column: Any, out: Any) -> Any:
 
 @jit
 def bright_pixels(light: Any, threshold: float, index: Any, value: Any) -> int:
-    """Pixels that stand above a threshold after smoothing with (1 2 1) along either axis, in order of place.
+    """Find the pixels above a threshold after smoothing with (1 2 1) along either axis, in order of place.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def _root(parent: Any, node: int) -> int:
 def flood(
     index: Any, value: Any, order: Any, first: int, last: int, owner: Any, parent: Any, size: Any, sums: Any
 ) -> None:
-    """Take in the pixels ``order[first:last]``, each with its eight neighbours that are in already.
+    """Add the pixels ``order[first:last]`` to the sources, each to those of its eight neighbours that are in one.
 
     Parameters
     ----------
@@ -163,9 +163,9 @@ def flood(
     order : int64 (n,)
         Places in these, by falling value.
     owner : int32 (H, W)
-        Which pixel of the list lies there, as far as it is in; -1 elsewhere.
+        Which pixel of the list lies there, once it was added; -1 elsewhere.
     parent : int32 (n,)
-        A pixel of the same source, of which one, the root, is its own.
+        A pixel of the same source; the parent of its root is the root itself.
     size : int32 (n,)
         Pixels of the source of each root.
     sums : float64 (n, 3)
@@ -203,7 +203,7 @@ def flood(
 
 @jit
 def source_moments(index: Any, value: Any, order: Any, last: int, parent: Any, size: Any, width: int, out: Any) -> int:
-    """Moments of the sources that `flood` made of ``order[:last]``.
+    """Compute the moments of the sources that `flood` made of ``order[:last]``.
 
     Parameters
     ----------
@@ -255,7 +255,7 @@ def source_moments(index: Any, value: Any, order: Any, last: int, parent: Any, s
 
 @jit
 def mask_sources(index: Any, parent: Any, size: Any, n: int, reach: int, starless: Any) -> None:
-    """Make False what lies within `reach` steps along rows and columns of a source of `MASK_PIXELS` pixels or more."""
+    """Set to False what lies within `reach` steps of a source of `MASK_PIXELS` pixels or more."""
     height, width = starless.shape
     for node in range(n):
         if size[_root(parent, node)] < MASK_PIXELS:
@@ -269,7 +269,7 @@ def mask_sources(index: Any, parent: Any, size: Any, n: int, reach: int, starles
 
 @jit
 def _share_in_circle(dx: float, dy: float, radius: float) -> float:
-    """Share of a pixel, seen from the centre of a circle, that lies in it."""
+    """Share of a pixel that lies in a circle; (dx, dy) is its place from the centre of the circle."""
     distance = np.hypot(dx, dy)
     if distance <= radius - 0.7072:
         return 1.0
@@ -286,7 +286,7 @@ def _share_in_circle(dx: float, dy: float, radius: float) -> float:
 
 @jit
 def circle_sums(image: Any, x: Any, y: Any, radius: float, sums: Any, area: Any, whole: Any) -> None:
-    """Sums of all channels in circles of one radius.
+    """Sum all channels in circular apertures of one radius.
 
     Parameters
     ----------
@@ -320,7 +320,7 @@ def circle_sums(image: Any, x: Any, y: Any, radius: float, sums: Any, area: Any,
 
 @jit
 def ring_medians(image: Any, usable: Any, x: Any, y: Any, inner: float, outer: float, medians: Any, count: Any) -> None:
-    """Medians of all channels in rings, of their usable pixels.
+    """Take medians of all channels in rings, over usable pixels.
 
     Parameters
     ----------
@@ -357,7 +357,7 @@ def ring_medians(image: Any, usable: Any, x: Any, y: Any, inner: float, outer: f
 
 @jit
 def half_light_radii(light: Any, x: Any, y: Any, reach: float, radii: Any) -> None:
-    """Radius that holds half of the light within `reach`, from its growth in steps of a tenth of a pixel.
+    """Find the radius that holds half of the light within `reach`, from its growth in steps of a tenth of a pixel.
 
     Parameters
     ----------
@@ -385,7 +385,7 @@ def half_light_radii(light: Any, x: Any, y: Any, reach: float, radii: Any) -> No
 
 @jit
 def _spread_pixel(value: float, dx: float, dy: float, reach: float, growth: Any) -> None:
-    """Add a pixel's light to the bins of the radii at which it lies; fewer subpixels where they matter less."""
+    """Add the light of a pixel to the bins of its radii, in fewer subpixels where they matter less."""
     distance = np.hypot(dx, dy)
     if distance >= reach + 0.7072:
         return

@@ -278,7 +278,7 @@ def alike(
     ----------
     keys : int64 (n,)
         `cell_keys` of the catalogue's codes for cells of twice the tolerance, rising.
-    codes : float64 (n, 4), lengths : float64 (n,)
+    codes : float32 or float64 (n, 4), lengths : float32 or float64 (n,)
         Of the catalogue, in the order of the keys.
     wanted : float64 (m, 4), wanted_lengths : float64 (m,)
         Of the picture.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..geometry import Box
 from ..machine.threads import run_all
 from ..photometry.tile_scaling import apply_tile_photometric_scaling
+from ..run.resources import JOINED_ROWS
 from ..run.run import Run
 from ..settings import GridSettings
 from ..tiles.gradients import plane_at, tile_places
@@ -19,8 +20,6 @@ from ..tiles.tile import Tile, TileSet
 from ..weighted_image import WeightedImage
 from .blend import edge_taper
 from .coadd import Canvas
-
-_BAND_ROWS = 256
 
 
 def assemble(run: Run, tile_set: TileSet, scaling: TileScaling) -> WeightedImage:
@@ -61,7 +60,7 @@ def _paste_bands(run: Run, tiles: Sequence[Tile], scaling: TileScaling) -> Weigh
     mosaic = WeightedImage(
         np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.uint16)
     )
-    bands = [Box(row, min(row + _BAND_ROWS, height), 0, width) for row in range(0, height, _BAND_ROWS)]
+    bands = [Box(row, min(row + JOINED_ROWS, height), 0, width) for row in range(0, height, JOINED_ROWS)]
     run.reporter.expect(len(bands))
 
     def fill(band: Box) -> None:

@@ -33,6 +33,10 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
         lambda: measure_evenness(mosaic, run.canvas, by_number, tiles, tile_set.levels, settings)
     )
     metrics |= report_evenness(evenness, run.reporter)
+    if run.registration is not None:
+        metrics |= run.registration.metrics()
+        mosaic_files.write_sub_table(output, run.registration.subs, run.registration.columns())
+        mosaic_files.write_registration(output, run.registration.solution)
     used = list(by_number.values())
     scale = run.canvas.pixel_scale_arcsec
     cards = provenance.mosaic_cards(

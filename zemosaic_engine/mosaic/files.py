@@ -12,6 +12,7 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
+from ..astrometry.results import AstrometricSolution
 from ..canvas.coordinates import pixel_to_sky
 from ..channels import channel_names
 from ..fits.wcs_cards import wcs_cards
@@ -31,6 +32,7 @@ MOSAIC_NAME = "mosaic_grid.fits"
 COVERAGE_NAME = "mosaic_grid_coverage.fits"
 VIEWER_NAME = "mosaic_grid_viewer.fits"
 SUBS_NAME = "subs.ecsv"
+REGISTRATION_NAME = "registration.ecsv"
 #: The table of what lies beside the lights of a folder.
 OTHERS_NAME = "not_stacked.csv"
 #: Files of results by the names that a run report has for them.
@@ -41,6 +43,7 @@ RESULTS = {
     "processing": PROCESSING_NAME,
     "viewer": VIEWER_NAME,
     "subs": SUBS_NAME,
+    "registration": REGISTRATION_NAME,
     "sub_photometry": "sub_photometry.ecsv",
     "illumination": "illumination.fits",
     "tile_photometry": "tile_photometry.ecsv",
@@ -55,6 +58,7 @@ _NOT_OF_EVERY_RUN = (
     "others",
     "processing",
     "viewer",
+    "registration",
     "sub_photometry",
     "illumination",
     "tile_photometry",
@@ -267,8 +271,13 @@ def _edge_rows(evenness: Evenness) -> list[tuple]:
     return rows
 
 
-def write_sub_table(folder: Path, infos: Sequence[SubInfo]) -> Path:
-    """Write ``subs.ecsv``: what the header of each sub tells, and where its corners are on the sky."""
+def write_sub_table(
+    folder: Path, infos: Sequence[SubInfo], registration: Mapping[str, Sequence[object]] | None = None
+) -> Path:
+    """Write ``subs.ecsv``: what the header of each sub tells, and where its corners are on the sky.
+
+    `registration` are further columns by name; those that begin with ``registration`` and ``moved`` are in pixels.
+    """
     names = ("file", "session", "date_obs", "exposure", "filter", "camera", "mount", "width", "height", "pixel_scale",
              *(f"{axis}_{corner}" for corner in range(1, 5) for axis in ("ra", "dec")))  # fmt: skip
     rows = []
@@ -284,7 +293,30 @@ def write_sub_table(folder: Path, infos: Sequence[SubInfo]) -> Path:
             )
         )  # fmt: skip
     units = dict.fromkeys(names[10:], "deg") | {"exposure": "s", "pixel_scale": "arcsec"}
-    return _write_table(folder / SUBS_NAME, rows, names, units)
+    more = registration or {}
+    rows = [(*row, *added) for row, *added in zip(rows, *more.values(), strict=True)]
+    units |= {name: "pix" for name in more if name.startswith(("registration", "moved"))}
+    return _write_table(folder / SUBS_NAME, rows, (*names, *more), units)
+
+
+def write_registration(folder: Path, solution: AstrometricSolution) -> Path:
+    """Write ``registration.ecsv``: the distortion of every camera over its sensor, and what stars are off by there.
+
+    Places are shares of the sensor (0 to 1 along x and y); both are in pixels of the sub. The residual is that of the
+    part of the sensor around the place, NaN where few stars fell.
+    """
+    side = round(math.sqrt(solution.distortion_px.shape[1]))
+    parts = solution.residual_px.shape[1]
+    rows = []
+    for number, camera in enumerate(solution.cameras):
+        bend = solution.distortion_px[number].reshape(side, side, 2)
+        for j, i in np.ndindex(side, side):
+            row, column = min(j * parts // side, parts - 1), min(i * parts // side, parts - 1)
+            off = solution.residual_px[number, row, column]
+            values = (*bend[j, i], *off)
+            rows.append((camera, i / (side - 1), j / (side - 1), *(round(float(value), 4) for value in values)))
+    names = ("camera", "x", "y", "distortion_x", "distortion_y", "residual_x", "residual_y")
+    return _write_table(folder / REGISTRATION_NAME, rows, names, dict.fromkeys(names[3:], "pix"))
 
 
 def _write_table(path: Path, rows: Sequence[tuple], names: Sequence[str], units: dict[str, str]) -> Path:

@@ -329,6 +329,32 @@ def _isolated(x: NDArray, y: NDArray, flux: NDArray, radius: float) -> NDArray[n
 _NEARLY_THE_SAME = 8.0  # a share of the radius
 
 
+def clusters_by_position(x: NDArray, y: NDArray, radius_px: float) -> NDArray[np.int64]:
+    """Numbers of clusters of points, each within `radius_px` of another of its cluster.
+
+    Parameters
+    ----------
+    x, y : ndarray, shape (n,)
+        At least one point.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import cKDTree
+
+    # Detections that nearly coincide become one point first: a thousand images of a star are not a million pairs.
+    fine = np.floor(np.stack([x, y], axis=1) * (_NEARLY_THE_SAME / radius_px)).astype(np.int64)
+    order = np.lexsort((fine[:, 1], fine[:, 0]))
+    new = np.ones(x.size, dtype=bool)
+    new[1:] = (np.diff(fine[order], axis=0) != 0).any(axis=1)
+    point = np.empty(x.size, dtype=np.int64)
+    point[order] = np.cumsum(new) - 1
+    number = np.bincount(point)
+    middle = np.stack([np.bincount(point, x) / number, np.bincount(point, y) / number], axis=1)
+    pairs = cKDTree(middle).query_pairs(radius_px, output_type="ndarray")
+    ties = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(number.size, number.size))
+    return np.asarray(connected_components(ties, directed=False)[1][point], dtype=np.int64)
+
+
 def group_by_position(x: NDArray, y: NDArray, image: NDArray, radius_px: float = 2.0) -> NDArray[np.int64]:
     """Number stars so that detections of one star in several images share a number.
 
@@ -347,24 +373,9 @@ def group_by_position(x: NDArray, y: NDArray, image: NDArray, radius_px: float =
         A number a star; -1 where an image reports the same star twice (ambiguous) or no other
         image reports it.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-    from scipy.spatial import cKDTree
-
     if x.size == 0:
         return np.zeros(0, dtype=np.int64)
-    # Detections that nearly coincide become one point first: a thousand images of a star are not a million pairs.
-    fine = np.floor(np.stack([x, y], axis=1) * (_NEARLY_THE_SAME / radius_px)).astype(np.int64)
-    order = np.lexsort((fine[:, 1], fine[:, 0]))
-    new = np.ones(x.size, dtype=bool)
-    new[1:] = (np.diff(fine[order], axis=0) != 0).any(axis=1)
-    point = np.empty(x.size, dtype=np.int64)
-    point[order] = np.cumsum(new) - 1
-    number = np.bincount(point)
-    middle = np.stack([np.bincount(point, x) / number, np.bincount(point, y) / number], axis=1)
-    pairs = cKDTree(middle).query_pairs(radius_px, output_type="ndarray")
-    ties = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(number.size, number.size))
-    label = connected_components(ties, directed=False)[1][point]
+    label = clusters_by_position(x, y, radius_px)
     members = np.bincount(label)
     order = np.lexsort((image, label))
     repeated = (np.diff(label[order]) == 0) & (np.diff(image[order]) == 0)

@@ -99,7 +99,7 @@ def drop(
     -----
     Serial, and free of the interpreter's lock. Sides of drops are taken as straight.
     """
-    from ..kernels import drops
+    from ..kernels import drizzling
 
     if not 0.0 < pixfrac <= 1.0:
         raise ValueError(f"pixfrac is {pixfrac} but must be above 0 and at most 1")
@@ -111,7 +111,7 @@ def drop(
     value, share = (np.empty(shape, np.float32), np.empty(shape, np.float32)) if out is None else out
     if any(array.shape != shape or array.dtype != np.float32 for array in (value, share)):
         raise ValueError(f"out must be two arrays of float32 of shape {shape}")
-    drops.drop_pixels(
+    drizzling.drizzle_pixels(
         np.ascontiguousarray(pixels),
         _ALL_CHANNELS if bayer is None else pattern_channels(bayer),
         falls.nodes,

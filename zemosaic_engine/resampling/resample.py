@@ -102,7 +102,7 @@ def resample(
     -----
     Serial, and free of the interpreter's lock: call it from several threads on different boxes.
     """
-    from ..kernels import cpu
+    from ..kernels import interpolating
 
     box = box_inside(pixel_map, box)
     if pixels.ndim != 3 or pixels.dtype != np.float32:
@@ -130,7 +130,7 @@ def resample(
     if gpu is not None:
         gpu.resample_box(*given)
     else:
-        cpu.resample_box(*given, origin=origin, shape=shape or pixels.shape[:2])
+        interpolating.resample_box(*given, origin=origin, shape=shape or pixels.shape[:2])
     return out
 
 

@@ -2,8 +2,8 @@
 
 ::
 
-    hot pixels   <- contents of the subs they are found in
-    measurement  <- content and header of the sub, hot pixels of its sensor, canvas, settings of measuring
+    hot pixels   <- contents and places of the subs they are found in
+    measurement  <- content, header and place of the sub, hot pixels of its sensor, canvas, settings of measuring
     solution     <- measurements of the subs that take part, settings of the solution
     tile         <- subs with their hot pixels, their calibrations, boxes, canvas, settings of measuring and stacking
 
@@ -54,7 +54,7 @@ class Dependencies:
 
     def hot_pixels(self, chosen: Sequence[SubInfo]) -> str:
         """Key of the hot pixels that are found in the subs `chosen`."""
-        return self._checkpoints.key("hot pixels", [self._content(info) for info in chosen])
+        return self._checkpoints.key("hot pixels", [(self._content(info), info.wcs) for info in chosen])
 
     def know_hot_pixels(self, sensor: str, hot: NDArray[np.bool_]) -> None:
         """Let the keys of all that is made of subs of this sensor depend on its hot pixels."""
@@ -73,7 +73,7 @@ class Dependencies:
                 return self._subs[number]
         info = self._infos[number]
         told = (info.hdu, info.exposure_s, info.filter, info.mount, info.session, info.camera, info.saturation_adu)
-        # Its WCS may have been solved, and then is not in the file.
+        # Its WCS may have been solved, alone or with all others, and then is not that of the file.
         key = fingerprint(self._content(info), told, info.wcs, self._hot.get(sensor_key(info), ""))
         with self._lock:
             return self._subs.setdefault(number, key)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ..astrometry.registration import Registration
 from ..canvas.plan import CanvasPlan, split_by_agreement
 from ..errors import RunError, SettingsError, SubError
 from ..events import Reporter
@@ -38,6 +39,8 @@ class GridRequest:
         measured for their sky alone then, nothing is solved, and a sub without one keeps its own ADU.
     others : sequence of FolderFile
         What lies beside the subs in the input folder and is no light: calibration frames, stacks, pictures, doubles.
+    registration : Registration, optional
+        Where the stars of the run put its subs, once they were asked.
     """
 
     infos: Sequence[SubInfo]
@@ -47,6 +50,7 @@ class GridRequest:
     tiles_only: bool = False
     calibrations: Mapping[Path | str, SubCalibration] | None = None
     others: Sequence[FolderFile] = ()
+    registration: Registration | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
+from ..astrometry.registration import Registration
 from ..canvas.plan import CanvasPlan
 from ..catalogues.reference import Catalogue, chosen_catalogue
 from ..errors import SubError
@@ -28,6 +29,7 @@ from ..subs.frames import SubInfo
 from ..subs.hot_pixels import sensor_key
 from ..subs.loader import SubLoader
 from .prepare import plan_request
+from .register import register
 from .request import GridRequest, PlannedRequest
 from .shipped_stars import shipped_stars
 
@@ -53,6 +55,8 @@ class Run:
         True if `subs` are images to be scaled and joined as they are.
     known_calibrations : mapping of Path or str to SubCalibration, or None
         Calibrations that are known from elsewhere, by the path or the file name of the sub.
+    registration : Registration or None
+        Where the stars put the subs; None if the headers alone say it.
     catalogue : Catalogue or None
         Stars of known magnitude that the mosaic is tied to: the user's, else those that ship with the program.
     device : Gpu or None
@@ -76,6 +80,7 @@ class Run:
     settings: GridSettings
     takes_tiles: bool
     known_calibrations: Mapping[Path | str, SubCalibration] | None
+    registration: Registration | None
     catalogue: Catalogue | None
     device: Gpu | None
     loader: SubLoader
@@ -152,9 +157,10 @@ def open_run(
         reporter.sink(Compiling())
         reporter.log(text)
 
-    with first_compile_told(on_compile):
+    with first_compile_told(on_compile, reporter.log):
         reporter.phase(0)
         planned = request if isinstance(request, PlannedRequest) else plan_request(request, sink, cancel)
+        planned = register(planned, reporter, cancel, checkpoints or Checkpoints())
         yield _run_of(planned, reporter, cancel, checkpoints or Checkpoints())
 
 
@@ -177,7 +183,7 @@ def _run_of(request: PlannedRequest, reporter: Reporter, cancel: CancelToken, ch
     stars = StarFinder(loader, request.canvas.wcs, lambda count: reporter.sink(SubCount(count, total)))
     return Run(
         subs, request.rejected, request.canvas, request.output, settings, request.tiles_only, request.calibrations,
-        catalogue, device, loader, stars, reuse, reporter, cancel,
+        request.registration, catalogue, device, loader, stars, reuse, reporter, cancel,
     )  # fmt: skip
 
 

@@ -30,7 +30,12 @@ class Catalogue(Protocol):
 
     @property
     def name(self) -> str:
-        """Name for the log and for keys of results."""
+        """Name for the log."""
+        ...
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """Files that it is read from."""
         ...
 
     def near(self, center_deg: tuple[float, float], radius_deg: float, *, most: int | None = None) -> StarList:
@@ -89,6 +94,11 @@ class AstapCatalogue:
         self._cells = (*half, *half[::-1])
         self._edges = _edges_290() if ending == ".290" else _edges_1476()
         self._stars_of = lru_cache(maxsize=64)(self._read)
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """Files that the database is read from."""
+        return sorted(self._folder.glob(f"{self._prefix}_*{self._ending}"))
 
     def at(self, year: float) -> AstapCatalogue:
         """The same: the database knows no motions."""
@@ -171,6 +181,11 @@ class SirilCatalogue:
         """Name for the log."""
         return "Gaia (Siril)"
 
+    @property
+    def files(self) -> Sequence[Path]:
+        """Files that it is read from."""
+        return [self.path]
+
     def at(self, year: float) -> SirilCatalogue:
         """The catalogue with its stars where they are in a year."""
         return SirilCatalogue(self.path, year)
@@ -237,7 +252,7 @@ class TableCatalogue:
     """
 
     def __init__(self, path: Path) -> None:
-        self.name = path.name
+        self.name, self.files = path.name, [path]
         table = read_catalogue(path, ("L",))
         known = np.isfinite(table.ra_deg) & np.isfinite(table.dec_deg) & np.isfinite(table.magnitude["L"])
         magnitude = table.magnitude["L"][known].astype(np.float32)

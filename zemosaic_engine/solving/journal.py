@@ -23,7 +23,8 @@ class KeptSolution:
     Attributes
     ----------
     sub, way : str
-        Digest of the contents of the sub; by what it was solved (version of the solver, catalogue).
+        Digest of the contents of the sub; fingerprint of all else that the solution depends on (program, catalogues,
+        hints, the sub that led it).
     cards : dict
         Of the plate.
     stars : int

@@ -61,8 +61,8 @@ class QuadIndex:
     band_start: NDArray[np.int64]
     band_rad: float
     stars: NDArray[np.int32]
-    codes: NDArray[np.float64]
-    lengths: NDArray[np.float64]
+    codes: NDArray[np.float32]
+    lengths: NDArray[np.float32]
     keys: NDArray[np.int64]
 
 
@@ -116,5 +116,5 @@ def build_index(stars: StarList, side_deg: float, density: Density) -> QuadIndex
     order = np.argsort(keys, kind="stable")
     return QuadIndex(
         side_deg, tolerance, vector, ra, band_start, band_rad,
-        quad_stars[order], codes[order], lengths[order], keys[order],
+        quad_stars[order], codes[order].astype(np.float32), lengths[order].astype(np.float32), keys[order],
     )  # fmt: skip

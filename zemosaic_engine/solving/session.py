@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -15,7 +16,7 @@ from ..events import CancelToken, PhaseStarted, Progress, Reporter
 from ..fits.headers import CardValue, HeaderCards
 from ..machine.threads import run_all, run_interruptibly, thread_count
 from ..names import shown_name
-from ..resume.fingerprints import file_digest
+from ..resume.fingerprints import engine_fingerprint, file_digest, fingerprint
 from ..sentences import say
 from ..settings import GridSettings
 from ..subs.faults import read_guarded
@@ -34,7 +35,6 @@ from .star_zones import shipped_catalogue
 
 PHASE = "plate solving"
 _WEIGHT = 0.05
-_WAY = "1"  # of solving; another one makes kept solutions void
 _FIRST_ONES = 12  # subs of a camera that may search the whole sky before one of them is solved
 
 
@@ -90,7 +90,9 @@ class PlateSolver:
         self._deep: Sequence[Catalogue] = open_catalogues(settings.star_catalogue_dir)
         self._indexes = SkyIndexes(self._sky)
         self._journal = journal
-        self._way = " ".join([_WAY, self._sky.name, *(catalogue.name for catalogue in self._deep)])
+        looks = [(str(path), os.stat(path)) for catalogue in self._deep for path in catalogue.files]
+        facts = [(path, look.st_size, look.st_mtime_ns) for path, look in looks]
+        self._way = fingerprint(engine_fingerprint(), facts)
 
     def describe(self) -> str:
         """Names of the catalogues, for a log."""
@@ -104,9 +106,11 @@ class PlateSolver:
         if found is not None:
             beside = _with_types(found[1])
             return SolvedSub(sub, sub.solved(wcs_of(beside, sub.shape)), "beside", cards=beside)
+        tried = searches(sub.header, learnt, blind=blind)
+        way = fingerprint(self._way, tried, sub.shape, sub.bayer)
         try:
             digest = file_digest(sub.path)
-            kept = self._journal.find(digest, self._way)
+            kept = self._journal.find(digest, way)
             if kept is not None:
                 info = sub.solved(wcs_of(kept.cards, sub.shape))
                 return SolvedSub(sub, info, "kept", kept.stars, kept.rms_px, cards=kept.cards)
@@ -116,12 +120,12 @@ class PlateSolver:
             return SolvedSub(sub, None, error=why)
         except SubError as error:
             return SolvedSub(sub, None, error=error)
-        solution = self._solution(stars, searches(sub.header, learnt, blind=blind), _year(sub), check)
+        solution = self._solution(stars, tried, _year(sub), check)
         if solution is None:
             return SolvedSub(sub, None, stars=len(stars), error=_unsolvable(sub, stars))
         cards = plate_cards(solution.plate, sub.shape)
         self._journal.keep(
-            KeptSolution(digest, self._way, cards, solution.stars, solution.rms_px, solution.log_odds, solution.origin)
+            KeptSolution(digest, way, cards, solution.stars, solution.rms_px, solution.log_odds, solution.origin)
         )
         info = sub.solved(wcs_of(cards, sub.shape))
         return SolvedSub(sub, info, solution.origin, solution.stars, solution.rms_px, cards=cards)

@@ -118,10 +118,10 @@ class Placer:
         calibration: SubCalibration | None,
     ) -> int:
         if self._is_plain_lanczos(info, mapping):
-            from ..kernels import resampling
+            from ..kernels import lanczos
 
             return int(
-                resampling.resample_part(
+                lanczos.resample_part(
                     pixels, origin, info.shape, mapping.nodes, mapping.step, box.y0 - mapping.node_y0,
                     box.x0 - mapping.node_x0, _lanczos_table(), _coefficients(calibration), out,
                 )

@@ -1,4 +1,4 @@
-"""The compiled twin of `reference.drizzle`: pixels are dropped onto a grid, each with its exact overlap."""
+"""Drizzle: pixels dropped onto a grid, weighted with their exact overlap; the fast twin of `reference.drizzle`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _overlap(qx: Any, qy: Any, x: float, y: float) -> float:
 
 @_jit
 def _cell_reaches(nodes: Any, j: int, i: int, step: int, origin: Any, height: int, width: int) -> bool:
-    """False if no drop of the cell between four nodes can meet the target; NaN nodes reach nothing."""
+    """False if no drop of the cell between four nodes can meet the target; with NaN nodes none does."""
     low_x = low_y = np.inf
     high_x = high_y = -np.inf
     for dj in range(2):
@@ -67,7 +67,7 @@ def _cell_reaches(nodes: Any, j: int, i: int, step: int, origin: Any, height: in
 
 @_jit
 def _corners(nodes: Any, j: int, i: int, v: float, u: float, half: float, origin: Any, qx: Any, qy: Any) -> float:
-    """Corners of the drop at (u, v) of a cell, counted from the corner of the target's first pixel; its area."""
+    """Fill in the corners of the drop at (u, v) of a cell, from the corner of the first pixel; return its area."""
     for k in range(4):
         s = u + (half if k == 1 or k == 2 else -half)
         t = v + (half if k >= 2 else -half)
@@ -116,7 +116,7 @@ def _drop_cell(
     values: Any,
     part: Any,
 ) -> None:
-    """Drop the pixels between four nodes; `half` is half the side of a drop in cells."""
+    """Drop the pixels between four nodes of the map; `half` is half the side of a drop in cells."""
     j, i, y0, x0, step = cell
     top, left, height, width = part
     middle_x, middle_y, per_half = sensor_frame(height, width)
@@ -137,7 +137,7 @@ def _drop_cell(
 
 
 @_jit
-def drop_pixels(
+def drizzle_pixels(
     source: Any,
     channels: Any,
     nodes: Any,
@@ -156,7 +156,7 @@ def drop_pixels(
     Parameters
     ----------
     source : float32 (H, W, C or more), C-contiguous
-        Numbers of a pixel beyond those of `value` are not looked at; NaN = invalid.
+        Channels beyond those of `value` are ignored; NaN = invalid.
     channels : int64 (2, 2)
         The one channel of the pixels of the first two rows and columns that is dropped; -1 for all.
     nodes : float64 (rows, columns, 2)
@@ -189,7 +189,7 @@ def drop_pixels(
 
 @_jit
 def _divide(value: Any, share: Any) -> None:
-    """Sums become means, NaN where too little of a drop fell."""
+    """Turn sums into means; NaN where the shares of drops add up to too little."""
     for y in range(value.shape[0]):
         for x in range(value.shape[1]):
             for c in range(value.shape[2]):

@@ -1,8 +1,8 @@
-"""Colour subs onto the canvas by Lanczos-3, calibrated on the way: the fast twin of `reference.resample`.
+"""Colour subs resampled by Lanczos-3 and calibrated in one pass: a fast twin of `reference.resample`.
 
-Pixels of the source have four numbers, three colours and one that is not used, so that the colours of
-a pixel fill a vector register. Serial, and free of the interpreter's lock. The value of a pixel does
-not depend on which part of the source or of the target is worked on.
+Pixels of the source have four numbers, three colours and one that is not used, so that the colours of a pixel fill a
+vector register. The code is serial and releases the interpreter's lock. The value of a pixel does not depend on the
+part of the source or of the target that a call works on.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _between(table: Any, row: int, t: Any, k: int) -> Any:
 
 @jit
 def _over_valid(source: Any, top: int, left: int, c: int, table: Any, at_y: Any, at_x: Any) -> Any:
-    """Sum over the taps that are inside and finite, renormalised and kept in their range."""
+    """Sum of the taps that are inside and finite, renormalised and limited to their range."""
     total, weight = np.float32(0.0), np.float32(0.0)
     low, high = np.float32(np.inf), np.float32(-np.inf)
     inner_low, inner_high, valid = np.float32(np.inf), np.float32(-np.inf), 0
@@ -58,7 +58,7 @@ def _over_valid(source: Any, top: int, left: int, c: int, table: Any, at_y: Any,
 
 @jit
 def _places_of_row(nodes: Any, step: int, row: int, first_column: int, along: Any) -> None:
-    """Places on the sub of the pixels of a row, linear between the nodes."""
+    """Fill in the places on the sub of the pixels of a row, linear between the nodes."""
     j, columns, q = row // step, along.shape[1], 0
     v = (row - j * step) / step
     while q < columns:

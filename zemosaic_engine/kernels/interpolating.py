@@ -1,7 +1,7 @@
-"""Compiled twin of `reference` for resampling with any kernel: serial, free of the interpreter's lock.
+"""Interpolation with any resampling kernel: the fast twin of `reference.resample`.
 
-Callers spread rows, boxes or subs over Python threads; Numba's own parallel layer is not safe to
-enter from several threads at once. No loop over pixels allocates memory.
+The code is serial and releases the interpreter's lock. Callers spread rows, boxes or subs over Python threads;
+Numba's own parallel layer must not be entered from several threads at once. No loop over pixels allocates memory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .fused import fma
 _UNDERSHOOT, _OVERSHOOT = np.float32(reference.UNDERSHOOT), np.float32(reference.OVERSHOOT)
 _HALF_WEIGHT = np.float32(reference.HALF_WEIGHT)
 
-# Finite is written ``abs(x) < _INFINITY``: Numba's isfinite subtracts, which rearranging may spoil.
+# Finite is written ``abs(x) < _INFINITY``, which vectorises; NaN fails it.
 _INFINITY = np.float32(np.inf)
 
 
@@ -40,7 +40,7 @@ def _phase_weights(table: Any, fraction: float, taps: int, weights: Any) -> None
 
 @_jit_inline
 def _column_sums(flat: Any, y0: int, begin: int, wy: Any, taps: int, entries: int, sums: Any) -> None:
-    """Weighted sums of the tap rows, one for each tap column and channel as they lie in memory."""
+    """Sum the rows of taps with their weights, for each column of taps and each channel."""
     for e in range(entries):
         total = np.float32(0.0)
         for j in range(taps):
@@ -50,7 +50,7 @@ def _column_sums(flat: Any, y0: int, begin: int, wy: Any, taps: int, entries: in
 
 @_jit_inline
 def _column_ranges(flat: Any, y0: int, begin: int, rows: int, entries: int, low: Any, high: Any) -> None:
-    """Smallest and largest value of each tap column and channel over `rows` rows."""
+    """Find the smallest and the largest value of each column of taps and each channel over `rows` rows."""
     for e in range(entries):
         value = flat[y0, begin + e]
         least = value
@@ -65,14 +65,14 @@ def _column_ranges(flat: Any, y0: int, begin: int, rows: int, entries: int, low:
 
 @_jit_inline
 def _within(value: float, least: float, most: float) -> Any:
-    """`value`, kept within the range of the inner taps but for a margin."""
+    """`value`, limited to the range of the inner taps and a margin."""
     spread = most - least
     return min(max(value, fma(-_UNDERSHOOT, spread, least)), fma(_OVERSHOOT, spread, most))
 
 
 @_jit
 def _sum_valid_taps(source: Any, y0: int, x0: int, c: int, wy: Any, wx: Any, skip: int) -> Any:
-    """Sum over the taps that are inside and finite, renormalised and kept in their range."""
+    """Sum of the taps that are inside and finite, renormalised and limited to their range."""
     taps = wy.shape[0]
     total, weight, valid = np.float32(0.0), np.float32(0.0), 0
     low, high = np.float32(np.inf), np.float32(-np.inf)
@@ -98,7 +98,7 @@ def _sum_valid_taps(source: Any, y0: int, x0: int, c: int, wy: Any, wx: Any, ski
 
 @_jit_inline
 def _at_nodes(nodes: Any, k: int, j: int, i: int, v: float, u: float) -> Any:
-    """Coordinate `k` between four nodes."""
+    """Coordinate `k` of a pixel between four nodes, by bilinear interpolation."""
     above = (1.0 - u) * nodes[j, i, k] + u * nodes[j, i + 1, k]
     below = (1.0 - u) * nodes[j + 1, i, k] + u * nodes[j + 1, i + 1, k]
     return (1.0 - v) * above + v * below
@@ -106,7 +106,7 @@ def _at_nodes(nodes: Any, k: int, j: int, i: int, v: float, u: float) -> Any:
 
 @_jit_inline
 def _calibrate(pixel: Any, x: float, y: float, width: int, height: int, calibration: Any) -> None:
-    """Bring the channels of one resampled pixel, seen at (x, y) of the source, to the scale of the run."""
+    """Calibrate the channels of one resampled pixel that lies at (x, y) on the sub."""
     middle_x, middle_y, per_half = sensor_frame(height, width)
     u, v = (x - middle_x) * per_half, (y - middle_y) * per_half
     for c in range(calibration.shape[0]):
@@ -116,7 +116,7 @@ def _calibrate(pixel: Any, x: float, y: float, width: int, height: int, calibrat
 def _make_resampler(fixed_taps: int, fixed_channels: int) -> Any:
     """Compile the resampler for a number of taps and channels; 0 leaves them to the call.
 
-    Known numbers make the loops over the taps straight vector code: three times as fast.
+    With known numbers the loops over the taps become straight vector code, three times as fast.
     """
 
     @_jit
@@ -159,7 +159,7 @@ def _make_resampler(fixed_taps: int, fixed_channels: int) -> Any:
                 _phase_weights(table, x - left, taps, wx)
                 _phase_weights(table, y - top, taps, wy)
                 x0, y0 = left - taps // 2 + 1, top - taps // 2 + 1
-                # Counted on the whole source: the same way is taken from any part of it.
+                # Decided on the whole source, so that any part of it gives the same result.
                 whole = x0 >= 0 and y0 >= 0 and x0 * channels + entries + 8 <= width * channels and y0 + taps <= height
                 x0, y0 = x0 - origin[1], y0 - origin[0]
                 begin = x0 * channels
@@ -176,7 +176,7 @@ def _make_resampler(fixed_taps: int, fixed_channels: int) -> Any:
                         value = np.float32(0.0)
                         for k in range(taps):
                             value = fma(wx[k], sums[k * channels + c], value)
-                    # A NaN among the taps makes the sum NaN, and only then is it looked for.
+                    # A NaN among the taps makes the sum NaN; only then are the taps tested one by one.
                     if not abs(value) < _INFINITY:
                         out[r, q, c] = _sum_valid_taps(source, y0, x0, c, wy, wx, skip)
                         continue
@@ -236,7 +236,7 @@ def resample_box(
     origin: tuple[int, int] = (0, 0),
     shape: tuple[int, int] | None = None,
 ) -> None:
-    """Fill `out` with the values of `source` where the pixel map sends its pixels.
+    """Fill `out` with the values of `source` at the places to which the pixel map sends its pixels.
 
     Parameters
     ----------

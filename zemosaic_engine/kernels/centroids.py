@@ -1,0 +1,229 @@
+"""Places of stars on pixels that are not demosaiced: a plane to find them on, and Gaussians fitted to them.
+
+A Bayer sensor samples each colour at places of its own. A fit that gives every pixel its true place and every
+colour a brightness of its own knows nothing of the pattern, where the centroid of a demosaiced star follows it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .compiled import jit
+
+#: Parameters that all colours share: x, y and the logarithm of sigma.
+SHARED = 3
+#: A pixel this far above the fit, in units of the noise, is not light of the star.
+SPIKE_SIGMA = 6.0
+#: The same as a share of the star's peak: the true profile differs from a Gaussian by less.
+SPIKE_SHARE = 0.25
+
+
+@jit
+def quad_light(pixels: Any, level: Any, light: Any) -> None:
+    """Light of 2x2 pixels without the brightest of the four, so that a hot pixel leaves no mark.
+
+    Parameters
+    ----------
+    pixels : float32 (H, W)
+    level : float32 (2, 2)
+        Sky level at each place of the pattern.
+    light : float32 (H // 2, W // 2)
+        Written: the sum of the three lower values above their levels; NaN where a pixel is not finite.
+    """
+    for y in range(light.shape[0]):
+        for x in range(light.shape[1]):
+            total, top = np.float32(0.0), np.float32(-np.inf)
+            for j in range(2):
+                for i in range(2):
+                    value = pixels[2 * y + j, 2 * x + i] - level[j, i]
+                    total += value
+                    top = max(top, value)
+            light[y, x] = total - top
+
+
+@jit
+def _solve(matrix: Any, right: Any, size: int) -> bool:
+    """Solve in place by elimination without pivots; the matrix is symmetric. False if it is singular."""
+    for k in range(size):
+        pivot = matrix[k, k]
+        if not pivot > 0.0:
+            return False
+        for i in range(k + 1, size):
+            factor = matrix[i, k] / pivot
+            if factor != 0.0:
+                for j in range(k, size):
+                    matrix[i, j] -= factor * matrix[k, j]
+                right[i] -= factor * right[k]
+    for k in range(size - 1, -1, -1):
+        for j in range(k + 1, size):
+            right[k] -= matrix[k, j] * right[j]
+        right[k] /= matrix[k, k]
+    return True
+
+
+@jit
+def _normal_equations(stamp: Any, plane: Any, used: Any, x0: int, y0: int, p: Any, matrix: Any, right: Any) -> float:
+    """Fill the normal equations of one Gauss-Newton step, and return the sum of squares."""
+    size = p.size
+    matrix[:] = 0.0
+    right[:] = 0.0
+    row = np.zeros(size)
+    cost = 0.0
+    sigma = np.exp(p[2])
+    for j in range(stamp.shape[0]):
+        for i in range(stamp.shape[1]):
+            if not used[j, i]:
+                continue
+            dx, dy = (x0 + i - p[0]) / sigma, (y0 + j - p[1]) / sigma
+            square = dx * dx + dy * dy
+            shape = np.exp(-0.5 * square)
+            a = SHARED + 2 * plane[j, i]
+            star = p[a] * shape
+            rest = stamp[j, i] - star - p[a + 1]
+            cost += rest * rest
+            row[0], row[1], row[2] = star * dx / sigma, star * dy / sigma, star * square
+            row[a], row[a + 1] = shape, 1.0
+            for m in (0, 1, 2, a, a + 1):
+                right[m] += row[m] * rest
+                for n in (0, 1, 2, a, a + 1):
+                    matrix[m, n] += row[m] * row[n]
+    return cost
+
+
+@jit
+def _levels(stamp: Any, plane: Any, used: Any, p: Any, colours: int) -> bool:
+    """First guess of level (lowest quarter) and brightness (highest value) of each colour; False without pixels."""
+    values = np.empty(stamp.size)
+    for c in range(colours):
+        count = 0
+        for j in range(stamp.shape[0]):
+            for i in range(stamp.shape[1]):
+                if used[j, i] and plane[j, i] == c:
+                    values[count] = stamp[j, i]
+                    count += 1
+        if count < 8:
+            return False
+        ordered = np.sort(values[:count])
+        p[SHARED + 2 * c + 1] = ordered[count // 3]
+        p[SHARED + 2 * c] = max(ordered[count - 2] - ordered[count // 3], 1e-3)
+    return True
+
+
+@jit
+def _descend(stamp: Any, plane: Any, used: Any, x0: int, y0: int, p: Any, matrix: Any, steps: int) -> float:
+    """Levenberg-Marquardt from `p` in place; leaves the normal matrix in `matrix`. The sum of squares, or -1."""
+    size = p.size
+    right, trial = np.zeros(size), np.zeros(size)
+    damped, other, step = np.zeros((size, size)), np.zeros((size, size)), np.zeros(size)
+    cost = _normal_equations(stamp, plane, used, x0, y0, p, matrix, right)
+    damping = 1e-3
+    for _ in range(steps):
+        damped[:] = matrix
+        step[:] = right
+        for k in range(size):
+            damped[k, k] *= 1.0 + damping
+        if not _solve(damped, step, size):
+            return -1.0
+        # A Gaussian far too wide or narrow has no slope to come back by.
+        step[2] = min(max(step[2], -0.5), 0.5)
+        trial[:] = p + step
+        next_right = np.zeros(size)
+        next_cost = _normal_equations(stamp, plane, used, x0, y0, trial, other, next_right)
+        if next_cost <= cost:
+            gained = cost - next_cost
+            p[:] = trial
+            matrix[:] = other
+            right[:] = next_right
+            cost = next_cost
+            damping = max(0.2 * damping, 1e-9)
+            if gained <= 1e-9 * cost and abs(step[0]) + abs(step[1]) < 1e-5:
+                break
+        else:
+            damping *= 10.0
+            if damping > 1e6:
+                break
+    return cost
+
+
+@jit
+def _drop_spikes(stamp: Any, plane: Any, used: Any, x0: int, y0: int, p: Any, noise: float) -> int:
+    """Take pixels that stand far above the fit out of `used`; how many."""
+    sigma, dropped = np.exp(p[2]), 0
+    for j in range(stamp.shape[0]):
+        for i in range(stamp.shape[1]):
+            if not used[j, i]:
+                continue
+            dx, dy = (x0 + i - p[0]) / sigma, (y0 + j - p[1]) / sigma
+            a = SHARED + 2 * plane[j, i]
+            rest = stamp[j, i] - p[a] * np.exp(-0.5 * (dx * dx + dy * dy)) - p[a + 1]
+            if rest > max(SPIKE_SIGMA * noise, SPIKE_SHARE * p[a]):
+                used[j, i] = False
+                dropped += 1
+    return dropped
+
+
+@jit
+def fit_stars(pixels: Any, pattern: Any, colours: int, noise: float, half: int, steps: int, table: Any) -> None:
+    """Fit a round Gaussian to each star: one place and width, a brightness and a level for every colour.
+
+    Pixels that stand far above a first fit are left out of a second one.
+
+    Parameters
+    ----------
+    pixels : float32 (H, W)
+    pattern : int64 (2, 2)
+        Number of the colour of each pixel of the pattern; all 0 of a mono image.
+    colours : int
+        How many there are.
+    noise : float
+        Standard deviation of a pixel of the sky.
+    half : int
+        A stamp has ``2 * half + 1`` pixels a side.
+    steps : int
+        Most steps of each fit.
+    table : float64 (n, 6)
+        Columns x, y (first guesses, then the fit), error of x and y each (px), sigma (first guess, then the fit),
+        flux (ADU, of all colours), goodness (mean square of the rest over that of the noise). The error is NaN where
+        nothing could be fitted: at the edge, beside invalid pixels, or no star at all.
+    """
+    height, width = pixels.shape
+    size = SHARED + 2 * colours
+    side = 2 * half + 1
+    plane = np.zeros((side, side), dtype=np.int64)
+    matrix, p = np.zeros((size, size)), np.zeros(size)
+    for star in range(table.shape[0]):
+        x0, y0 = int(np.floor(table[star, 0] + 0.5)) - half, int(np.floor(table[star, 1] + 0.5)) - half
+        table[star, 2] = np.nan
+        if x0 < 0 or y0 < 0 or x0 + side > width or y0 + side > height:
+            continue
+        stamp = pixels[y0 : y0 + side, x0 : x0 + side].astype(np.float64)
+        used = np.isfinite(stamp)
+        for j in range(side):
+            for i in range(side):
+                plane[j, i] = pattern[(y0 + j) & 1, (x0 + i) & 1]
+        middle = used[half - 1 : half + 2, half - 1 : half + 2]
+        if not middle.all() or not _levels(stamp, plane, used, p, colours):
+            continue
+        p[0], p[1], p[2] = table[star, 0], table[star, 1], np.log(table[star, 3])
+        cost = _descend(stamp, plane, used, x0, y0, p, matrix, steps)
+        if cost >= 0.0 and _drop_spikes(stamp, plane, used, x0, y0, p, noise) > 0:
+            cost = _descend(stamp, plane, used, x0, y0, p, matrix, steps)
+        free = np.count_nonzero(used) - size
+        moved = max(abs(p[0] - x0 - half), abs(p[1] - y0 - half))
+        if not cost >= 0.0 or free < size or moved > 0.5 * half:
+            continue
+        variance = max(cost / free, noise * noise)
+        sigma, error = np.exp(p[2]), 0.0
+        for axis in range(2):
+            unit, copy = np.zeros(size), matrix.copy()
+            unit[axis] = 1.0
+            error += 0.5 * variance * unit[axis] if _solve(copy, unit, size) else np.nan
+        light = 0.0
+        for c in range(colours):
+            light += p[SHARED + 2 * c]
+        table[star, 0], table[star, 1], table[star, 3] = p[0], p[1], sigma
+        table[star, 2] = np.sqrt(error) if light > 0.0 and error > 0.0 else np.nan
+        table[star, 4] = light * 2.0 * np.pi * sigma * sigma
+        table[star, 5] = cost / free / max(noise * noise, 1e-12)
