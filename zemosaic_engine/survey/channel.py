@@ -60,7 +60,7 @@ _TRANSPARENCY, _GRADIENT_U, _GRADIENT_V, _LEVEL, _DRIFT = range(SESSION_UNKNOWNS
 _CURVATURE = slice(SESSION_UNKNOWNS - SESSION_TERMS, SESSION_UNKNOWNS)
 _PEDESTAL = CAMERA_TERMS - 1  # of the unknowns of a camera, behind `FITTED_TERMS`
 _LEAST_SKY = 0.2  # of what is recorded: a pedestal leaves at least so much, where something is relative to the sky
-_LEAST_LEVEL = 1e-3  # ADU
+_LEAST_LEVEL = 1e-3  # of the sky's noise a pixel, which is the unit of a solve
 _HELD = 1e8  # inverse variance of what is a convention
 _APART, _LEAST_APART = 0.004, 0.0005  # between the gains that stars and structure tell, natural logarithm
 _GUESSES = 4.0  # subs whose worth a guess of a scatter has
@@ -142,6 +142,8 @@ class ChannelAnswer:
     stars : ndarray of int64, shape (N,)
     residual : ndarray of float64, shape (N,)
         Scatter of each sub's cells in units of their errors; NaN without cells.
+    unevenness : ndarray of float64, shape (N, 2)
+        How much the light of each sub varies over its field, natural logarithm, and its significance in sigma.
     scatter_before, scatter_after : float
         Of bright stars' log fluxes, with gains from exposure time alone and with these; NaN without any.
     sky_scatter_adu, sky_scatter_sigma : float
@@ -166,6 +168,7 @@ class ChannelAnswer:
     pedestal_error: NDArray[np.float64]
     stars: NDArray[np.int64]
     residual: NDArray[np.float64]
+    unevenness: NDArray[np.float64]
     scatter_before: float
     scatter_after: float
     sky_scatter_adu: float
@@ -362,7 +365,7 @@ class _Channel:
         above = np.maximum(self.level, _LEAST_SKY * np.abs(self._level))
         scaled = np.abs(above * np.exp(self.log_gain))
         usual = float(np.median(scaled)) if scaled.size else 1.0
-        return np.maximum(scaled, max(0.05 * usual, 1e-3))
+        return np.maximum(scaled, max(0.05 * usual, _LEAST_LEVEL))
 
     # --- the linear system
 
@@ -683,6 +686,7 @@ class _Channel:
             np.where(self._known_pedestal, 0.0, np.hypot(np.sqrt(spread.of_pattern[:, _PEDESTAL]), self._mistaken())),
             np.bincount(self.stars.sub[self.stars.told], minlength=run.subs),
             self.cells.scatter_of_subs(left, freedom, self.log_gain, run.subs),
+            self.stars.unevenness(solved.residual[:first], run.subs),
             self.stars.scatter(-self.base, np.ones(light.size)),
             self.stars.scatter(self.log_gain, light),
             self.cells.scatter(left, freedom) * factor,

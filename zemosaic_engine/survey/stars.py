@@ -24,6 +24,7 @@ _FACTORS = (0.7, 5.0)  # of the errors
 _FEW, _CLASSES = 40, 12  # records that tell of their noise, classes of brightness they are put into
 _BRIGHT_SNR = 40.0
 _ROUNDS = 5
+_STARS_OF_A_PLANE, _STARS_OF_A_BOWL = 10, 16  # of a sub, for its light to be looked at over the field
 _NO_RESIDUAL = 0.05  # freedom below which a record merely fits itself
 
 
@@ -148,6 +149,31 @@ class StarRecords:
         self._wide = float(np.clip(spread_of(residual / sigma, freedom), 0.7, 5.0))
         self._robust = cauchy(residual / (sigma * self._wide * np.sqrt(np.maximum(freedom, _NO_RESIDUAL))))
         self._expected = np.exp(self._log_flux - np.clip(residual, -2.0, 2.0))
+
+    def unevenness(self, residual: NDArray, subs: int) -> NDArray[np.float64]:
+        """How much the light that reaches each sub varies over its field, from its stars, shape (subs, 2).
+
+        RMS in natural logarithm of the plane or quadratic that its residuals have, and how many sigma that is from
+        nothing; NaN and 0 for subs with too few stars.
+        """
+        out = np.tile([np.nan, 0.0], (subs, 1))
+        sigma = np.hypot(self.relative, self._floor) * self._wide
+        for number in range(subs):
+            mine = np.flatnonzero((self.sub == number) & self.told)
+            if mine.size < _STARS_OF_A_PLANE:
+                continue
+            terms = 5 if mine.size >= _STARS_OF_A_BOWL else 2
+            shapes = np.concatenate([np.ones((mine.size, 1)), self.terms[mine, :terms]], axis=1)
+            left = residual[mine] - np.median(residual[mine])
+            weight = np.ones(mine.size)
+            for _ in range(_ROUNDS):
+                root = np.sqrt(weight) / sigma[mine]
+                fitted = shapes @ np.linalg.lstsq(shapes * root[:, None], left * root, rcond=None)[0]
+                weight = cauchy((left - fitted) / sigma[mine])
+            spread = max(1.0, 1.4826 * float(np.median(np.abs((left - fitted) / sigma[mine]))))
+            gained = np.sum(weight * (left**2 - (left - fitted) ** 2) / sigma[mine] ** 2) / spread**2 - terms
+            out[number] = np.std(fitted), np.sqrt(max(0.0, float(gained)))
+        return out
 
     def scatter(self, log_gain: NDArray, light: NDArray) -> float:
         """Robust scatter of bright stars' calibrated log fluxes around the star's median; NaN without any."""
