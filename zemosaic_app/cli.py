@@ -538,9 +538,10 @@ def _stop_on_signal(cancel: CancelToken) -> Iterator[None]:
         cancel.cancel()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         # os.write, because the interrupted code may hold the lock of a stream.
-        os.write(2, b"\nStopping after the current step; press Ctrl-C again to kill.\n")
-        if sys.stdout.isatty():
-            os.write(1, b"\x1b[?25h")  # a killed process cannot bring the hidden cursor back
+        with contextlib.suppress(OSError):  # nobody may be there to read it
+            os.write(2, b"\nStopping after the current step; press Ctrl-C again to kill.\n")
+            if sys.stdout is not None and sys.stdout.isatty():
+                os.write(1, b"\x1b[?25h")  # a killed process cannot bring the hidden cursor back
 
     numbers = [signal.SIGINT, signal.SIGTERM]
     before = [signal.signal(number, stop) for number in numbers]
@@ -570,8 +571,9 @@ def _leave(code: int) -> int:
     from zemosaic_engine.machine.threads import work_left_behind
 
     if work_left_behind():
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (terminal_stream(), terminal_stream(errors=True)):
+            with contextlib.suppress(OSError):
+                stream.flush()
         os._exit(code)
     return code
 
@@ -579,7 +581,7 @@ def _leave(code: int) -> int:
 def _fail(problem: BaseException | str, code: int, show_traceback: bool) -> int:
     if show_traceback:
         traceback.print_exc()
-    print(f"zemosaic: {printable(str(problem))}", file=sys.stderr)
+    write_line(terminal_stream(errors=True), f"zemosaic: {printable(str(problem))}")
     return code
 
 
@@ -587,10 +589,10 @@ def _report_unforeseen(kind: type[BaseException], error: BaseException, at: Trac
     """Print one line for an unexpected error; the process still ends with code 1."""
     place = traceback.extract_tb(at)[-1]
     where = f"{Path(place.filename).name}:{place.lineno}"
-    print(
+    write_line(
+        terminal_stream(errors=True),
         f"zemosaic: unforeseen {kind.__name__} at {where}: {printable(str(error))} "
         "(the log, or the same command with --debug, tells more)",
-        file=sys.stderr,
     )
 
 

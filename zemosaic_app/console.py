@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
 import time
@@ -52,13 +54,14 @@ def printable(text: str) -> str:
 
 
 def write_line(stream: TextIO, text: str) -> None:
-    """Write one line at once; a reader that went away is no reason to stop."""
+    """Write one line at once; a reader that went away, or a disk that is full, is no reason to stop."""
     try:
         stream.write(text + "\n")
         stream.flush()
-    except BrokenPipeError:
+    except (OSError, ValueError):
         # ``zemosaic grid ... | head``: what follows goes nowhere, also what Python flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def duration_text(seconds: float) -> str:
@@ -191,9 +194,11 @@ class LiveConsole:
         self._console.print(Text(text, style=style), soft_wrap=True)
 
 
-def terminal_stream() -> TextIO:
-    """Standard output, made safe for characters that its encoding lacks."""
-    stream = sys.stdout
+def terminal_stream(*, errors: bool = False) -> TextIO:
+    """Standard output (or standard error), made safe for characters that its encoding lacks; a sink if it is closed."""
+    stream: TextIO | None = sys.stderr if errors else sys.stdout
+    if stream is None or stream.closed:
+        return io.StringIO()
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .names import shown_name
-from .sentences import say
+from .names import shown_name, tidy_text
+from .sentences import Sentence, say
 
 
 class ZeMosaicError(Exception):
@@ -60,6 +60,8 @@ class SubError(ZeMosaicError):
     """
 
     def __init__(self, path: str | Path, reason: str) -> None:
+        if not isinstance(reason, Sentence):
+            reason = tidy_text(reason)
         super().__init__(str(path), reason)
         self.path = Path(path)
         self.reason = reason

@@ -29,6 +29,21 @@ def shown_name(name: str | Path) -> str:
         return text.encode("utf-8", "backslashreplace").decode()
 
 
+_LONGEST, _BEGINNING, _END = 400, 250, 100  # characters
+
+
+def tidy_text(text: str) -> str:
+    """A value for a sentence: control characters escaped, and the middle of a very long one left out."""
+    if len(text) > _LONGEST:
+        text = f"{text[:_BEGINNING]} ... {text[-_END:]}"
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in shown_name(text)
+    )
+
+
 def name_on_disk(text: str) -> str:
     """The name that `shown_name` wrote, as the system gives it."""
     return _ESCAPED_BYTE.sub(lambda match: chr(0xDC00 + int(match[1], 16)), text)

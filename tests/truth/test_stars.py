@@ -155,3 +155,19 @@ def test_a_sub_without_stars_takes_the_gain_of_its_exposure(catalogue):
     scales = solve_scales(facts, "linear_fit", channels=1)
     assert scales.gain[3, 0] == pytest.approx(0.5, rel=0.02)
     assert scales.gain_error[3, 0] == pytest.approx(0.3, rel=0.1)
+
+
+def test_the_colour_of_a_stack_is_that_of_all_samples_not_of_the_one_that_fixes_its_scale(catalogue):
+    """The best of six samples measured its red stars 10 % too bright: a sixth of that may be left in the colour."""
+    x, y, flux = catalogue
+    cells = np.zeros((0, 2), np.int64), np.zeros((0, 3)), np.zeros((0, 3))
+    facts = []
+    for number in range(6):
+        seen = flux[:, None] * np.where((np.arange(3) == 0) & (number == 0), 1.1, 1.0)
+        found = Stars(x, y, seen, 0.01 * seen, 2.8)
+        facts.append(SampleFacts(found, *cells, np.full(3, 10.0 + number), 10.0, 1000, len(found)))
+    scales = solve_scales(facts, "linear_fit", channels=3)
+    assert scales.anchor == 0
+    # Red over green, in the gains of the five samples that measured it rightly.
+    assert scales.gain[1:, 0] / scales.gain[1:, 1] == pytest.approx(np.full(5, 1.1 ** (1 / 6)), rel=0.004)
+    assert scales.gain[0, 0] / scales.gain[0, 1] == pytest.approx(1.1 ** (1 / 6) / 1.1, rel=0.004)

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.made_up import Troubles, make_up_survey
 from zemosaic_engine.photometry.calibration import PATTERN_TERMS, FixedPattern, SubCalibration, sensor_places
+from zemosaic_engine.survey import channel
 from zemosaic_engine.survey.solve import solve_survey
 
 
@@ -25,7 +26,9 @@ def told_the_truth(made, troubles):
 # ---------------------------------------------------------------- pedestal
 
 
-@pytest.mark.parametrize(("pedestal", "vignetting"), [(300.0, 0.06), (2048.0, 0.25)])
+@pytest.mark.parametrize(
+    ("pedestal", "vignetting"), [pytest.param(300.0, 0.06, marks=pytest.mark.slow), (2048.0, 0.25)]
+)
 def test_a_pedestal_makes_no_bowl(pedestal, vignetting):
     """Illumination divides the pedestal too: a bowl of 20 to 500 ADU, unless it is found and taken off."""
     troubles = Troubles(vignetting=vignetting, pedestal_adu=pedestal)
@@ -43,6 +46,7 @@ def test_a_pedestal_makes_no_bowl(pedestal, vignetting):
     assert (made.background_error(ignorant) > 0.015 * vignetting * pedestal).all()
 
 
+@pytest.mark.slow
 def test_no_pedestal_is_made_up_and_a_given_one_is_taken():
     made = make_up_survey((3, 3), 6, 3, seed=5)
     (pattern,) = solve_survey(made.subs).patterns
@@ -86,6 +90,16 @@ def test_glow_in_a_corner_is_found_and_gains_are_immune():
     assert np.abs(away).max() < 0.02
     error = np.array([c.gain_error for c in solution.calibrations])
     assert (np.mean((away / error) ** 2, axis=0) < 2.0).all()
+
+
+def test_gains_that_do_not_come_to_rest_are_from_stars_alone(monkeypatch):
+    made = make_up_survey((1, 3), 4, 2, seed=14)
+    assert not any(solve_survey(made.subs).stars_alone)
+    monkeypatch.setattr(channel, "_RUNAWAY", -1.0)
+    solution = solve_survey(made.subs)
+    assert all(solution.stars_alone)
+    away = np.log(np.array([c.gain for c in solution.calibrations]) * made.gain)
+    assert np.abs(away - away.mean(axis=0)).max() < 0.01
 
 
 def test_a_clean_sensor_gets_no_pattern():
@@ -142,3 +156,73 @@ def test_bowls_are_applied_as_they_are_defined():
     whole = curved.corrected(pixels, (0, 0), shape)
     np.testing.assert_array_equal(curved.corrected(part, (10, 6), shape)[..., :3], whole[10:20, 6:16])
     assert plain.corrected(pixels, (0, 0), shape) is pixels
+
+
+# ---------------------------------------------------------------- clouds
+
+
+@pytest.mark.slow
+def test_subs_whose_transparency_varies_over_the_field_are_left_out():
+    made = make_up_survey((2, 3), 6, 3, seed=10)
+    rng = np.random.default_rng(11)
+    cloudy = [4, 11, 17, 30]
+    subs = list(made.subs)
+    for number in cloudy:
+        stars, angle = subs[number].stars, rng.uniform(0, 6)
+        passed = 0.7 + 0.25 * np.cos(2.5 * (np.cos(angle) * stars.u + np.sin(angle) * stars.v) + 1.5)
+        subs[number] = replace(subs[number], stars=replace(stars, flux=stars.flux * passed[:, None]))
+    solution = solve_survey(subs, max_deviation=8.0)
+    left_out = [number for number, c in enumerate(solution.calibrations) if not c.used]
+    assert left_out == cloudy
+    assert all("clouds" in solution.calibrations[number].reason for number in cloudy)
+    clear = solve_survey([s for n, s in enumerate(subs) if n not in cloudy], max_deviation=8.0)
+    kept = replace(
+        made,
+        subs=[s for n, s in enumerate(subs) if n not in cloudy],
+        gain=np.delete(made.gain, cloudy, axis=0),
+        dark=[d for n, d in enumerate(made.dark) if n not in cloudy],
+    )
+    error = kept.background_error([c for c in solution.calibrations if c.used])
+    assert (error < 1.3 * kept.background_error(clear.calibrations) + 1e-6).all()
+    assert all(c.used for c in solve_survey(subs, max_deviation=0.0).calibrations)
+
+
+# ---------------------------------------------------------------- units
+
+
+def in_units(subs, factor):
+    """The same subs counted in other units."""
+    return [
+        replace(
+            m,
+            stars=replace(m.stars, flux=m.stars.flux * factor, error=m.stars.error * factor),
+            cells=replace(m.cells, level=m.cells.level * factor, error=m.cells.error * factor),
+            sky=m.sky * factor,
+            noise=m.noise * factor,
+        )
+        for m in subs
+    ]
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1.0 / 65535.0, 1e-3, 7.3, 1e3])
+def test_the_unit_of_the_subs_does_not_matter(factor):
+    made = make_up_survey((1, 3), 4, 2, seed=12, troubles=Troubles(pedestal_adu=400.0, vignetting=0.2))
+    plain, other = solve_survey(made.subs), solve_survey(in_units(made.subs, factor))
+    for one, two in zip(plain.calibrations, other.calibrations, strict=True):
+        np.testing.assert_allclose(two.gain, one.gain, rtol=1e-5)
+        np.testing.assert_allclose(two.pedestal / factor, one.pedestal, rtol=1e-3)
+        u, v = np.array([0.0, 0.3, -0.2]), np.array([0.0, -0.5, 0.4])
+        sky = np.full((3, 3), 1300.0)
+        factors, background = one.at(u, v)
+        others, behind = two.at(u, v)
+        np.testing.assert_allclose((sky * factor * others + behind) / factor, sky * factors + background, atol=0.02)
+    np.testing.assert_allclose(other.background / factor, plain.background, rtol=1e-4)
+    np.testing.assert_allclose(other.sky_residual_adu / factor, plain.sky_residual_adu, rtol=1e-2)
+
+
+def test_subs_in_another_unit_are_named():
+    made = make_up_survey((1, 3), 4, 2, seed=13)
+    subs = made.subs[:9] + in_units(made.subs[9:], 1.0 / 65535.0)
+    solution = solve_survey(subs)
+    assert [c.used for c in solution.calibrations] == [True] * 9 + [False] * 3
+    assert "another unit" in solution.calibrations[-1].reason

@@ -1,12 +1,22 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 
 import pytest
 
-from zemosaic_app.console import LiveConsole, PlainConsole, duration_text, open_console, printable, time_left_text
+from zemosaic_app.console import (
+    LiveConsole,
+    PlainConsole,
+    duration_text,
+    open_console,
+    printable,
+    terminal_stream,
+    time_left_text,
+    write_line,
+)
 from zemosaic_engine.events import LogLine, Metric, PhaseStarted, Progress, SubCount, TileCount, TimeLeft
 
 
@@ -116,3 +126,22 @@ def test_time_left_is_said_as_an_estimate():
 
 def test_printable_keeps_letters_of_all_languages():
     assert printable("Fünf σ, été\t") == "Fünf σ, été?"
+
+
+def test_a_full_disk_or_a_closed_stream_is_no_reason_to_stop(tmp_path):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full here")
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        write_line(full, "one")
+        write_line(full, "two")
+    stream = (tmp_path / "closed").open("w")
+    stream.close()
+    write_line(stream, "three")
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_streams_that_are_not_there(monkeypatch, name):
+    monkeypatch.setattr(sys, name, None)
+    stream = terminal_stream(errors=name == "stderr")
+    write_line(stream, "nobody reads this")
+    assert not stream.isatty()

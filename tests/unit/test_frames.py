@@ -426,3 +426,21 @@ def test_two_mass():
             assert info.pixel_scale_arcsec == pytest.approx(1.0, abs=1e-4)
             frame = load_frame(info)
             assert np.isfinite(frame.pixels).mean() > 0.9
+
+
+@pytest.mark.parametrize(("kind", "valid"), [("border", False), ("clipped", True)])
+def test_areas_of_zeros_in_float_data_are_no_data(tmp_path, kind, valid):
+    """Registration leaves borders of zeros; noise that was cut at zero lies scattered and stays."""
+    rng = np.random.default_rng(3)
+    data = rng.normal(5.0, 30.0, (80, 90)).astype(np.float32)
+    if kind == "border":
+        data[:10], data[:, -7:] = 0.0, 0.0
+        zero = data == 0.0
+    else:
+        data = np.maximum(data, 0.0)
+        zero = data == 0.0
+        assert 0.3 < zero.mean() < 0.6
+    found = stored(tmp_path, data)
+    assert np.isfinite(found[zero]).all() == valid
+    assert np.isnan(found[zero]).all() != valid
+    assert np.isfinite(found[~zero]).all()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
+import hashlib
+import io
+import json
 import os
 import shutil
 import subprocess
@@ -406,3 +410,37 @@ def test_fresh_empties_nothing_through_a_link(tmp_path):
 
 def test_a_changed_record_has_another_fingerprint():
     assert fingerprint(example()) != fingerprint(replace(example(), flag=False))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kept:
+    count: int
+    name: str
+    level: float | None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"count": "1", "name": "a", "level": 1.0},
+        {"count": 1, "name": 2, "level": 1.0},
+        {"count": 1, "name": "a", "level": "x"},
+        {"count": None, "name": "a", "level": 1.0},
+        {"count": True, "name": "a", "level": 1.0},
+        {"count": 1, "name": "a"},
+        {"count": 1, "name": "a", "level": {"array": 5}},
+        {"count": 1, "name": "a", "level": {"map": 3}},
+    ],
+)
+def test_a_record_with_the_right_checksum_and_another_content_is_damaged(fields):
+    body = io.BytesIO()
+    np.savez(body, allow_pickle=False, tree=np.frombuffer(json.dumps({"of": fields}).encode(), dtype=np.uint8))
+    data = body.getvalue()
+    whole = b"ZEMOSAIC-RECORD-1 " + hashlib.sha256(data).hexdigest().encode() + b"\n" + data
+    with pytest.raises(DamagedRecord):
+        decode(whole, _Kept)
+
+
+def test_a_record_of_scalars_comes_back():
+    for kept in (_Kept(1, "a", None), _Kept(2, "", 3.5), _Kept(2, "", 3)):
+        assert decode(encode(kept), _Kept) == kept

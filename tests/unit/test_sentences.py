@@ -72,6 +72,25 @@ def test_a_sentence_is_its_text_and_keeps_what_it_is_made_of():
         assert (again, again.code, again.fields) == (sentence, sentence.code, sentence.fields)
 
 
+def test_values_from_files_do_not_speak_to_terminals():
+    sentence = say("its filter is {value!r} in {path}", value="\x1b[2J\nL", path=Path("/a\tb/\udce9.fits"))
+    assert sentence.isprintable()
+    assert r"\x1b[2J\n" in sentence.fields["value"]
+    assert sentence.endswith(r"/a\tb/\xe9.fits")
+    assert str(SubError("a\nb.fits", "its card is \x07")) == r"a\nb.fits: its card is \x07"
+
+
+def test_very_long_values_are_shortened():
+    long = say("{value}", value="x" * 100_000 + "end")
+    assert len(long) < 500
+    assert long.startswith("xxx")
+    assert long.endswith("xend")
+    assert say("{value}", value=long.fields["value"]) == long
+    assert len(SubError("a", "y" * 100_000).reason) < 500
+    kept = say("{why}", why=say("z" * 1000))
+    assert len(kept) == 1000  # words of the program itself are whole
+
+
 def test_plain_facts_give_the_sentence_back():
     sentence = say("{why}; at {place:.1f}", why=say("no {thing}", thing="stars"), place=2)
     again = from_facts(json.loads(json.dumps(to_facts(sentence))))

@@ -9,7 +9,7 @@ subs of a camera share. Calibrated it is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,10 @@ class FixedPattern:
             lower = (1.0 - s) * grid[j + 1, i] + s * grid[j + 1, i + 1]
             found.append((1.0 - t) * upper + t * lower)
         return found[0], found[1]
+
+    def times(self, unit: float) -> FixedPattern:
+        """The same in ADU, from one in `unit` ADU."""
+        return replace(self, added=self.added * np.float32(unit))
 
 
 def _node_before(nodes: NDArray[np.float64], place: NDArray) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -147,6 +151,20 @@ class SubCalibration:
         none = np.zeros_like(gain)
         return cls(
             gain, none, offset, slope, none, np.zeros_like(slope), pattern, pedestal=pedestal, curvature=curvature
+        )
+
+    def times(self, unit: float) -> SubCalibration:
+        """The same for values in ADU, from one for values in `unit` ADU."""
+        return replace(
+            self,
+            offset=self.offset * unit,
+            slope=self.slope * unit,
+            offset_error=self.offset_error * unit,
+            slope_error=self.slope_error * unit,
+            weight=None if self.weight is None else self.weight / unit**2,
+            pedestal=None if self.pedestal is None else self.pedestal * unit,
+            curvature=None if self.curvature is None else self.curvature * unit,
+            fixed=None if self.fixed is None else self.fixed.times(unit),
         )
 
     @property

@@ -9,6 +9,7 @@ import json
 import types
 import typing
 import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -63,7 +64,10 @@ def decode(data: bytes, kind: type[Record]) -> Record:
             tree = json.loads(stored["tree"].tobytes())
             arrays = [stored[f"a{number}"] for number in range(len(stored.files) - 1)]
         value = _value_of(tree, kind, arrays)
-    except (KeyError, IndexError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except (
+        KeyError, IndexError, TypeError, ValueError, AttributeError, StopIteration, OverflowError, RecursionError,
+        EOFError, OSError, NotImplementedError, MemoryError, zipfile.BadZipFile, zlib.error,
+    ) as error:  # fmt: skip
         raise DamagedRecord(f"it is of another kind ({error})") from error
     return typing.cast(Record, value)
 
@@ -88,7 +92,7 @@ def _tree_of(value: Any, arrays: list[NDArray]) -> Any:
 
 def _value_of(tree: Any, hint: Any, arrays: list[NDArray]) -> Any:
     if not isinstance(tree, dict | list):
-        return tree
+        return _checked(tree, hint)
     if isinstance(tree, list):
         origin, arguments = _plain(hint)
         made = [_value_of(item, arguments[0] if arguments else Any, arrays) for item in tree]
@@ -101,6 +105,25 @@ def _value_of(tree: Any, hint: Any, arrays: list[NDArray]) -> Any:
     kind, _ = _plain(hint)
     hints = typing.get_type_hints(kind)
     return kind(**{name: _value_of(item, hints[name], arrays) for name, item in tree["of"].items()})
+
+
+_SCALARS = {int: (int,), float: (int, float), str: (str,), bool: (bool,)}
+
+
+def _checked(value: Any, hint: Any) -> Any:
+    """A number, a text or None, if the type allows it; `TypeError` if a field should hold something else."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    kinds = arguments if origin in (typing.Union, types.UnionType) else (hint,)
+    if value is None:
+        if Any not in kinds and type(None) not in kinds:
+            raise TypeError("a field that holds something is empty")
+        return value
+    for kind in kinds:
+        if kind is Any or typing.get_origin(kind) is typing.Literal:
+            return value
+        if isinstance(value, _SCALARS.get(kind, ())) and (kind is bool or not isinstance(value, bool)):
+            return value
+    raise TypeError(f"a field holds a {type(value).__name__}")
 
 
 def _plain(hint: Any) -> tuple[Any, tuple[Any, ...]]:

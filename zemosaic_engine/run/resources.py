@@ -12,6 +12,8 @@ from ..machine.memory import size_text
 from ..sentences import say
 from ..settings import GridSettings
 
+#: Rows of the canvas that a thread joins at once.
+JOINED_ROWS = 256
 _STATE_BYTES_A_SUB = 120_000  # a measurement: some 500 cells and as many stars
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ..canvas.plan import CanvasPlan
 from ..canvas.tile_layout import TileLayout
 from ..machine import memory
+from ..run.resources import JOINED_ROWS
 from ..subs.frames import SubInfo
 
 _LIBRARIES_BYTES = 150_000_000  # code and compiled kernels that are loaded on the way
@@ -22,7 +23,7 @@ _TILE_BYTES_A_PIXEL = 30  # three colours of value, weight and coverage
 _WRITTEN_BYTES_A_PIXEL = 60  # the tile before, which is being written: the same, and as FITS orders it
 _PART_BYTES = 40_000_000  # a decoded part of a sub and the results of a block
 _SUB_BYTES = 45_000  # the map of a sub and its calibration
-_BAND_ROWS, _BAND_BYTES_A_PIXEL = 256, 200
+_BAND_BYTES_A_PIXEL = 200
 _TAPER_BYTES_A_PIXEL = 4
 #: Samples that all threads together hold if nothing limits them: more makes blocks no faster.
 _ENOUGH_SAMPLES_BYTES = 256_000_000
@@ -90,7 +91,7 @@ def plan_memory(
         + deepest * _SUB_BYTES
     )
     joining = height * width * channels * (4 + 4 + 2) + sum(tiles) * _TAPER_BYTES_A_PIXEL
-    joining += threads * _BAND_ROWS * width * _BAND_BYTES_A_PIXEL
+    joining += threads * JOINED_ROWS * width * _BAND_BYTES_A_PIXEL
     samples = _ENOUGH_SAMPLES_BYTES
     if limit_bytes:
         # Deep stacks make small blocks, whose borders are decoded twice: whatever is left helps them.

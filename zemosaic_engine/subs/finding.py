@@ -27,7 +27,7 @@ class Search:
     Attributes
     ----------
     recursive : bool
-        Whether the folders below are looked into; a plan is taken as it is.
+        Whether the folders below are looked into; not for finished tiles, and a plan is taken as it is.
     saturation_adu : float
         As in `frames.read_sub`.
     filter : str or None
@@ -76,7 +76,7 @@ def find_subs(
     if found_plan is None:
         found = scan_folder(
             folder,
-            recursive=search.recursive,
+            recursive=search.recursive and not search.as_tiles,
             as_tiles=search.as_tiles,
             saturation_adu=search.saturation_adu,
             on_file=on_file,

@@ -6,6 +6,7 @@ and demosaics. What counts as invalid is said there.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterator
@@ -554,8 +555,9 @@ def load_frame(info: SubInfo, *, hot_pixels: NDArray[np.bool_] | None = None) ->
     - NaN, infinite and BLANK pixels;
     - saturated ones: at or above ``info.saturation_adu``, or on a plateau, a highest value that is
       shared by many more pixels than the values just below it (12- and 14-bit cameras);
-    - exact zeros where the sky is far above zero: dead columns, borders, dropped rows. Where the
-      noise of the sky itself reaches zero they are clipped noise and stay;
+    - exact zeros where the sky is far above zero: dead columns, borders, dropped rows; in floating-point
+      data also those that lie side by side in areas, as registration leaves them. Where the noise of the sky itself
+      reaches zero they are clipped noise and stay;
     - the hot pixels handed in.
 
     Parameters
@@ -678,6 +680,22 @@ def _colour_planes(pixels: NDArray[np.float32], bayer: str | None) -> Iterator[N
 _FAR_ABOVE_ZERO = 5.0  # sigma of the sky
 
 
+_SCATTERED = 0.01  # share of a plane that may be zeros without neighbours, beside areas of them
+
+
+def _are_areas(zero: NDArray[np.bool_]) -> bool:
+    """True if zeros lie side by side in areas, as registration leaves borders: noise has single ones."""
+    solid = zero[1:-1, 1:-1].copy()
+    for dy, dx in itertools.product((0, 1, 2), repeat=2):
+        solid &= zero[dy : dy + solid.shape[0], dx : dx + solid.shape[1]]
+    inside = np.zeros_like(zero)
+    for dy, dx in itertools.product((0, 1, 2), repeat=2):
+        inside[dy : dy + solid.shape[0], dx : dx + solid.shape[1]] |= solid
+    # Whole lines along the edge have no square of zeros around them; they go with the areas.
+    scattered = int(np.count_nonzero(zero & ~inside))
+    return bool(solid.any()) and scattered < max(_SCATTERED * zero.size, int(np.count_nonzero(inside)) // 4)
+
+
 def _has_false_zeros(plane: NDArray[np.float32], path: Path, is_integer: bool) -> bool:
     """True if exact zeros cannot be noise of the sky."""
     count = int(np.count_nonzero(plane == 0.0))
@@ -690,6 +708,8 @@ def _has_false_zeros(plane: NDArray[np.float32], path: Path, is_integer: bool) -
         low, sky = np.quantile(sample, (0.16, 0.5))
         if sky - _FAR_ABOVE_ZERO * (sky - low) > 0.0:
             return True
+    if not is_integer and _are_areas(plane == 0.0):
+        return True
     if is_integer and 2 * count > plane.size:
         raise SubError(path, say("it is black: {share:.0f} % of its pixels are 0", share=100.0 * count / plane.size))
     return _are_an_area(plane == 0.0)

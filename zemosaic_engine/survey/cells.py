@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .elimination import cauchy, spread_of
 from .measurements import SubMeasurement
 
-_LEAST_SIGMA_ADU = 1e-3
+_LEAST_SIGMA = 1e-3  # of the sky's noise a pixel, which is the unit of a solve
 _NO_RESIDUAL = 0.05
 _MOST_PULL = 4.0  # of a cell that may speak of gains, in sigma
 
@@ -157,7 +157,7 @@ class CellRecords:
 
     def sigma(self, log_gain: NDArray) -> NDArray[np.float64]:
         """Errors on the common scale."""
-        return np.maximum(self._error * np.exp(log_gain[self.sub]), _LEAST_SIGMA_ADU)
+        return np.maximum(self._error * np.exp(log_gain[self.sub]), _LEAST_SIGMA)
 
     def weight(self, log_gain: NDArray) -> NDArray[np.float64]:
         """Inverse variances."""

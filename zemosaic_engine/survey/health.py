@@ -19,6 +19,8 @@ _FLOORS = {"sky noise": 0.10, "FWHM": 0.10, "number of stars": 0.30}
 _WORSE = {"sky noise": 1.0, "FWHM": 1.0, "number of stars": -1.0}
 _LEAST_SUBS = 4
 _RESIDUAL_FLOOR = 0.25
+_UNEVEN = 0.03  # natural logarithm, RMS over the field
+_ANOTHER_UNIT = 2.0  # decades between the noises of subs, which no exposure time makes
 _ENOUGH_STARS = 10  # in the usual sub; below it nobody can tell clouds from an empty field
 _STARLESS_SHARE = 0.15
 
@@ -105,6 +107,58 @@ def far_residuals(residual: Sequence[float], max_deviation: float) -> list[str]:
                 "sub_max_deviation to use it, or set it to 0",
                 distance=distance,
             )
+    return reasons
+
+
+def uneven_light(unevenness: NDArray[np.float64], max_deviation: float) -> list[str]:
+    """A reason for each sub whose stars are fainter in one part of it than in another, or an empty text.
+
+    Parameters
+    ----------
+    unevenness : ndarray of float64, shape (channels, N, 2)
+        RMS over the field in natural logarithm, and its significance in sigma; NaN where unknown.
+    max_deviation : float
+        In sigma.
+    """
+    if np.isnan(unevenness[..., 0]).all():
+        return [""] * unevenness.shape[1]
+    known = np.where(np.isnan(unevenness[..., 0]), 0.0, unevenness[..., 0])
+    amount, certain = np.median(known, axis=0), np.median(unevenness[..., 1], axis=0)
+    # What all subs show is the camera's.
+    usual = float(np.median(amount))
+    return [
+        say(
+            "the light of its stars varies by {share:.0f} % over the field: clouds; raise sub_max_deviation to use it, "
+            "or set it to 0",
+            share=100.0 * one,
+        )
+        if one > max(_UNEVEN, 3.0 * usual) and sigma > max_deviation
+        else ""
+        for one, sigma in zip(amount, certain, strict=True)
+    ]
+
+
+def of_another_unit(subs: Sequence[SubMeasurement]) -> list[str]:
+    """A reason for each sub whose values are in another unit than those of most, as 0 to 1 beside 0 to 65535."""
+    noise = np.array([float(np.nanmean(m.noise)) if np.isfinite(m.noise).any() else np.nan for m in subs])
+    reasons = [""] * noise.size
+    known = np.flatnonzero(np.isfinite(noise) & (noise > 0.0))
+    if known.size < 2:
+        return reasons
+    order = known[np.argsort(noise[known], kind="stable")]
+    steps = np.diff(np.log10(noise[order]))
+    if steps.max() < _ANOTHER_UNIT:
+        return reasons
+    cut = int(np.argmax(steps)) + 1
+    few, most = sorted((order[:cut], order[cut:]), key=len)
+    level, usual = (float(np.median([np.nanmean(subs[i].sky) for i in part])) for part in (few, most))
+    for number in few:
+        reasons[number] = say(
+            "its values, about {level:.3g}, are in another unit than those of most subs, about {usual:.3g}; bring all "
+            "subs to one unit",
+            level=level,
+            usual=usual,
+        )
     return reasons
 
 

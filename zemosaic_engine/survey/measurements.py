@@ -142,7 +142,7 @@ def measure_cells(
     x, y = (sums / filled[:, None]).T
     u, v = sensor_places(x, y, (height, width))
     good = (valid >= 0.5 * filled[:, None]).all(axis=1) & np.isfinite(median).all(axis=1)
-    error = np.maximum(median_error(spread, kept), 1e-6 * np.maximum(1.0, np.abs(median)))
+    error = np.maximum(median_error(spread, kept), 1e-6 * np.abs(median))
     return SkyCells(index[good] + first_number, u[good], v[good], median[good], error[good])
 
 

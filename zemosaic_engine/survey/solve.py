@@ -19,12 +19,13 @@ from ..sentences import say
 from .biases import with_biases
 from .cells import CellReports, coarsened, match_cells
 from .channel import ChannelAnswer, PedestalPrior, Run, relative_exposure, solve_channel
-from .colour import GainMessage, exchange
-from .elimination import group_subs
-from .health import far_from_session, far_residuals
+from .colour import GainMessage, common_errors, exchange
+from .elimination import SUB_UNKNOWNS, group_subs
+from .health import far_from_session, far_residuals, of_another_unit, uneven_light
 from .measurements import SubMeasurement
 from .pedestal import joint_pedestals, unknown_pedestals
 from .stars import StarReports, match_stars
+from .units import in_unit, unit_of
 
 _MMAG = 2500.0 / np.log(10.0)
 _FEW_STARS = 7
@@ -81,6 +82,8 @@ class SurveySolution:
     covariance : list of ndarray, each (n, n)
         One a channel, of all its unknowns as `elimination.Layout` has them, in ADU of its own solve; empty for runs
         that are too large for it.
+    stars_alone : list of bool
+        Channels whose gains did not come to rest with the structure of the sky, and are from stars alone.
     """
 
     calibrations: list[SubCalibration]
@@ -95,6 +98,7 @@ class SurveySolution:
     sky_residual_adu: NDArray[np.float64]
     sky_residual_sigma: NDArray[np.float64]
     covariance: list[NDArray[np.float64]]
+    stars_alone: list[bool]
 
 
 @dataclass(frozen=True)
@@ -151,19 +155,25 @@ def solve_survey(
     """
     with single_threaded_algebra():
         reasons = [(left_out or {}).get(number, "") for number in range(len(subs))]
-        options = _Options(max_deviation, pedestal_adu, thread_count(threads), cancel or CancelToken())
-        return _solve(subs, reasons, options)
+        unit = unit_of(subs)
+        options = _Options(max_deviation, pedestal_adu / unit, thread_count(threads), cancel or CancelToken())
+        return in_adu(_solve([in_unit(sub, unit) for sub in subs], reasons, options), unit)
 
 
 def _solve(subs: Sequence[SubMeasurement], reasons: list[str], options: _Options) -> SurveySolution:
     """Solve, leave out what turns out to be far from the others, and solve again."""
-    kept = [number for number, reason in enumerate(reasons) if not reason]
-    for number, reason in zip(kept, far_from_session([subs[i] for i in kept], options.max_deviation), strict=True):
-        reasons[number] = reason
+    for look in (of_another_unit, lambda chosen: far_from_session(chosen, options.max_deviation)):
+        kept = [number for number, reason in enumerate(reasons) if not reason]
+        for number, reason in zip(kept, look([subs[i] for i in kept]), strict=True):
+            reasons[number] = reason
     problem, answers = _solve_used(subs, reasons, options)
     if options.max_deviation > 0.0:
         used = [i for i, reason in enumerate(reasons) if not reason]
         late = far_residuals([_worst(answers, place) for place in range(len(used))], options.max_deviation)
+        uneven = uneven_light(np.array([a.unevenness for a in answers]), options.max_deviation)
+        late = [first or second for first, second in zip(uneven, late, strict=True)]
+        if all(late):
+            late = [""] * len(late)
         if any(late):
             for number, reason in zip(used, late, strict=True):
                 reasons[number] = reason
@@ -198,7 +208,8 @@ def _solve_used(
         # Again, with what the channels tell each other of clouds and of the pedestal.
         messages: list[GainMessage | None] = [None] * len(answers)
         if len(answers) > 1:
-            messages = list(exchange([a.log_gain for a in answers], known, problem.run.session)[0])
+            common = common_errors([a.star_pulls for a in answers])
+            messages = list(exchange([a.log_gain for a in answers], known, problem.run.session, common)[0])
         found = [PedestalPrior(a.pedestal, a.pedestal_error) for a in answers]
         priors = joint_pedestals(found) if np.isnan(options.pedestal_adu) else [free] * len(answers)
         patterned = any(grid is not None for answer in answers for grid in answer.fixed)
@@ -270,6 +281,36 @@ def _reference(subs: Sequence[SubMeasurement]) -> int:
     return int(np.argmax(merit))
 
 
+def in_adu(solution: SurveySolution, unit: float) -> SurveySolution:
+    """A solution in `unit` ADU, in ADU."""
+    if unit == 1.0:
+        return solution
+    patterns = [
+        replace(
+            pattern,
+            pedestal=pattern.pedestal * unit,
+            pedestal_error=pattern.pedestal_error * unit,
+            fixed=None if pattern.fixed is None else pattern.fixed.times(unit),
+        )
+        for pattern in solution.patterns
+    ]
+    return replace(
+        solution,
+        calibrations=[calibration.times(unit) for calibration in solution.calibrations],
+        patterns=patterns,
+        background=solution.background * unit,
+        sky_residual_adu=solution.sky_residual_adu * unit,
+        covariance=[_covariance_in_adu(c, len(solution.group[solution.group >= 0]), unit) for c in solution.covariance],
+    )
+
+
+def _covariance_in_adu(covariance: NDArray[np.float64], subs: int, unit: float) -> NDArray[np.float64]:
+    """Rows and columns of levels and slopes in ADU; what lies behind the subs is left in the unit of the solve."""
+    factor = np.ones(len(covariance))
+    factor[: SUB_UNKNOWNS * subs] = np.tile([1.0, unit, unit, unit], subs)
+    return np.asarray(covariance * factor[:, None] * factor[None, :])
+
+
 def _assemble(
     subs: Sequence[SubMeasurement], reasons: Sequence[str], problem: _Problem, answers: Sequence[ChannelAnswer]
 ) -> SurveySolution:
@@ -304,6 +345,7 @@ def _assemble(
         np.array([scale * a.sky_scatter_adu for a in answers]),
         np.array([a.sky_scatter_sigma for a in answers]),
         [a.covariance for a in answers if a.covariance is not None],
+        [a.stars_alone for a in answers],
     )
 
 

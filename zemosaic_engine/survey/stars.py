@@ -7,7 +7,7 @@ calibration of imaging surveys: Padmanabhan et al. 2008, ApJ 674, 1217).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ _FACTORS = (0.7, 5.0)  # of the errors
 _FEW, _CLASSES = 40, 12  # records that tell of their noise, classes of brightness they are put into
 _BRIGHT_SNR = 40.0
 _ROUNDS = 5
+_STARS_OF_A_PLANE, _STARS_OF_A_BOWL = 10, 16  # of a sub, for its light to be looked at over the field
 _NO_RESIDUAL = 0.05  # freedom below which a record merely fits itself
 
 
@@ -37,6 +38,8 @@ class StarReports:
     flux, error : ndarray of float64, shape (R, C)
     terms : ndarray of float64, shape (R, k)
         Terms of the illumination where the star fell on the sensor.
+    row : ndarray of int64, shape (R,), or None
+        Which of the reports of the run each is; None for all of them.
     """
 
     sub: NDArray[np.int64]
@@ -44,14 +47,16 @@ class StarReports:
     flux: NDArray[np.float64]
     error: NDArray[np.float64]
     terms: NDArray[np.float64]
+    row: NDArray[np.int64] | None = None
 
     def chosen(self, keep: NDArray[np.bool_]) -> StarReports:
         """Return some of the reports, with stars renumbered without those that only one sub reports."""
         _, star, count = np.unique(self.star[keep], return_inverse=True, return_counts=True)
         inside = np.flatnonzero(keep)[count[star] >= 2]
         _, star = np.unique(self.star[inside], return_inverse=True)
+        row = inside if self.row is None else self.row[inside]
         return StarReports(
-            self.sub[inside], star.astype(np.int64), self.flux[inside], self.error[inside], self.terms[inside]
+            self.sub[inside], star.astype(np.int64), self.flux[inside], self.error[inside], self.terms[inside], row
         )
 
 
@@ -71,7 +76,8 @@ def match_stars(subs: Sequence[SubMeasurement], radius_px: float = 2.0) -> StarR
     star[good] = group_by_position(x[good], y[good], sub[good], radius_px)
     u = np.concatenate([m.stars.u for m in subs])
     v = np.concatenate([m.stars.v for m in subs])
-    return _safely_detected(StarReports(sub, star, flux, error, pattern_terms(u, v)).chosen(star >= 0), len(subs))
+    found = _safely_detected(StarReports(sub, star, flux, error, pattern_terms(u, v)).chosen(star >= 0), len(subs))
+    return replace(found, row=None)
 
 
 def _safely_detected(reports: StarReports, subs: int) -> StarReports:
@@ -111,7 +117,9 @@ class StarRecords:
     """
 
     def __init__(self, reports: StarReports, channel: int) -> None:
+        self._count = reports.sub.size
         reports = reports.chosen(reports.flux[:, channel] > 2.0 * reports.error[:, channel])
+        self._row = reports.row
         self.sub, self.star, self.terms = reports.sub, reports.star, reports.terms
         self._log_flux = np.log(reports.flux[:, channel])
         self._error = reports.error[:, channel]
@@ -148,6 +156,39 @@ class StarRecords:
         self._wide = float(np.clip(spread_of(residual / sigma, freedom), 0.7, 5.0))
         self._robust = cauchy(residual / (sigma * self._wide * np.sqrt(np.maximum(freedom, _NO_RESIDUAL))))
         self._expected = np.exp(self._log_flux - np.clip(residual, -2.0, 2.0))
+
+    def pulls(self, residual: NDArray, freedom: NDArray) -> NDArray[np.float32]:
+        """Residuals of all reports of the run in units of their errors; NaN for those that do not count."""
+        out = np.full(self._count, np.nan, dtype=np.float32)
+        known = self.told & (freedom > _NO_RESIDUAL)
+        sigma = np.hypot(self.relative, self._floor) * self._wide * np.sqrt(np.maximum(freedom, _NO_RESIDUAL))
+        out[self._row] = np.where(known, residual / sigma, np.nan)
+        return out
+
+    def unevenness(self, residual: NDArray, subs: int) -> NDArray[np.float64]:
+        """How much the light that reaches each sub varies over its field, from its stars, shape (subs, 2).
+
+        RMS in natural logarithm of the plane or quadratic that its residuals have, and how many sigma that is from
+        nothing; NaN and 0 for subs with too few stars.
+        """
+        out = np.tile([np.nan, 0.0], (subs, 1))
+        sigma = np.hypot(self.relative, self._floor) * self._wide
+        for number in range(subs):
+            mine = np.flatnonzero((self.sub == number) & self.told)
+            if mine.size < _STARS_OF_A_PLANE:
+                continue
+            terms = 5 if mine.size >= _STARS_OF_A_BOWL else 2
+            shapes = np.concatenate([np.ones((mine.size, 1)), self.terms[mine, :terms]], axis=1)
+            left = residual[mine] - np.median(residual[mine])
+            weight = np.ones(mine.size)
+            for _ in range(_ROUNDS):
+                root = np.sqrt(weight) / sigma[mine]
+                fitted = shapes @ np.linalg.lstsq(shapes * root[:, None], left * root, rcond=None)[0]
+                weight = cauchy((left - fitted) / sigma[mine])
+            spread = max(1.0, 1.4826 * float(np.median(np.abs((left - fitted) / sigma[mine]))))
+            gained = np.sum(weight * (left**2 - (left - fitted) ** 2) / sigma[mine] ** 2) / spread**2 - terms
+            out[number] = np.std(fitted), np.sqrt(max(0.0, float(gained)))
+        return out
 
     def scatter(self, log_gain: NDArray, light: NDArray) -> float:
         """Robust scatter of bright stars' calibrated log fluxes around the star's median; NaN without any."""
