@@ -24,6 +24,7 @@ _FACTORS = (0.7, 5.0)  # of the errors
 _FEW, _CLASSES = 40, 12  # records that tell of their noise, classes of brightness they are put into
 _BRIGHT_SNR = 40.0
 _ROUNDS = 5
+_QUIET = 0.9  # median of the residuals in sigma, below which they are noise: 0.67 of a Gaussian
 _STARS_OF_A_PLANE, _STARS_OF_A_BOWL = 10, 16  # of a sub, for its light to be looked at over the field
 _NO_RESIDUAL = 0.05  # freedom below which a record merely fits itself
 
@@ -173,9 +174,15 @@ class StarRecords:
         """
         out = np.tile([np.nan, 0.0], (subs, 1))
         sigma = np.hypot(self.relative, self._floor) * self._wide
+        told = np.flatnonzero(self.told)
+        told = told[np.argsort(self.sub[told], kind="stable")]
+        ends = np.searchsorted(self.sub[told], np.arange(subs + 1))
         for number in range(subs):
-            mine = np.flatnonzero((self.sub == number) & self.told)
+            mine = told[ends[number] : ends[number + 1]]
             if mine.size < _STARS_OF_A_PLANE:
+                continue
+            if np.median(np.abs(residual[mine] / sigma[mine])) < _QUIET:
+                out[number] = 0.0  # nothing that a cloud could explain
                 continue
             terms = 5 if mine.size >= _STARS_OF_A_BOWL else 2
             shapes = np.concatenate([np.ones((mine.size, 1)), self.terms[mine, :terms]], axis=1)
