@@ -43,8 +43,8 @@ class Runs:
         text = "\n".join(self.texts)
 
         def count(words):
-            line = next((line for line in self.texts if words in line), "[GRID] 0 of")
-            return int(line.split()[1])
+            line = next((line for line in self.texts if words in line), "0 of")
+            return int(line.split()[0])
 
         return (
             count("subs were measured by an earlier"),

@@ -170,7 +170,7 @@ def test_the_worker_recognises_the_mode_and_finds_the_same_work(survey, finished
     order = RunOrder(survey, finished, GridSettings())
     outcome = run(order, lambda event: texts.append(getattr(event, "text", "")), CancelToken())
     assert outcome.report.mode == "grid"
-    assert "[GRID] 4 of 4 tiles were stacked by an earlier run" in texts
+    assert "4 of 4 tiles were stacked by an earlier run" in texts
     assert science(finished) == science(reference)
 
 
