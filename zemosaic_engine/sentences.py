@@ -60,7 +60,7 @@ def _tidy(value: Any) -> Any:
     """A field as people may see it: what comes from a file may be very long, or speak to their terminal."""
     if isinstance(value, Sentence):
         return value
-    return tidy_text(str(value)) if isinstance(value, str | PurePath) else value
+    return tidy_text(str(value)) if isinstance(value, str | PurePath | Exception) else value
 
 
 def say(pattern: str, /, **fields: Any) -> Sentence:

@@ -313,6 +313,15 @@ class GridSettings(BaseModel):
         advanced=True,
     )
 
+    tile_reprojection: Literal["resampler", "reproject_interp"] = _setting(
+        "resampler",
+        "How ready-made and master tiles come onto the canvas: by the resampler of the subs, with resample_kernel, or "
+        "by reproject_interp, which interpolates linearly and takes longer.",
+        group="photometry",
+        stage="join",
+        advanced=True,
+    )
+
     # --- classic flow
     pointing_radius_fov: float = _setting(
         0.3,

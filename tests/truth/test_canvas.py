@@ -7,8 +7,9 @@ from astropy.wcs import WCS
 from zemosaic_engine.canvas.plan import CanvasPlan
 from zemosaic_engine.geometry import Box, partition
 from zemosaic_engine.mosaic.blend import edge_taper
-from zemosaic_engine.mosaic.coadd import Canvas
+from zemosaic_engine.mosaic.coadd import Canvas, land
 from zemosaic_engine.validity import erode
+from zemosaic_engine.weighted_image import WeightedImage
 
 
 def gnomonic(shape, scale_deg=0.001):
@@ -66,6 +67,36 @@ def test_paste_equals_reproject_interp_on_a_shared_grid(scene):
     assert (np.isfinite(other.pixels) <= np.isfinite(one.pixels)).all()
     assert (other.coverage[both] == 7).all()
     assert reprojected.reprojections == 1
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_landing_a_tile_equals_reproject_interp(channels):
+    """A turned tile with a hole: linear interpolation is that of reproject, weights and coverage to within a pixel."""
+    shape, size = (170, 190), (110, 130)
+    y, x = np.mgrid[: size[0], : size[1]]
+    smooth = 100.0 + 0.3 * x + 0.2 * y + 20.0 * np.sin(x / 9.0) * np.cos(y / 7.0)
+    pixels = np.stack([smooth * (1.0 + 0.1 * k) for k in range(channels)], axis=2).astype(np.float32)
+    pixels[40:44, 60:65] = np.nan
+    plan = CanvasPlan(gnomonic(shape), shape, 3.6)
+    wcs = gnomonic(size)
+    turn = np.radians(20.0)
+    wcs.wcs.pc = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+    wcs.wcs.set()
+    finite = np.isfinite(pixels)
+    blend = np.where(finite, edge_taper(finite.all(axis=2), 20)[..., None], np.float32(0.0))
+    weight = np.where(finite, 4.0, 0.0).astype(np.float32)
+    tile = WeightedImage(pixels, weight, finite.astype(np.uint16) * 3)
+    ours, theirs = Canvas(plan, channels), Canvas(plan, channels)
+    ours.add(land(wcs, tile, blend, plan, "bilinear"))
+    theirs.reproject(wcs, pixels, blend, weight, tile.coverage)
+    one, other = ours.finish(), theirs.finish()
+    both = erode(np.isfinite(one.pixels).all(axis=2) & np.isfinite(other.pixels).all(axis=2), 2)
+    assert both.sum() > 0.9 * finite[..., 0].sum()
+    # Away from the hole, where one renormalises and the other has nothing.
+    np.testing.assert_allclose(one.pixels[both], other.pixels[both], atol=0.02)
+    assert (one.coverage[both] == other.coverage[both]).mean() > 0.99
+    assert np.median(np.abs(one.weight[both] / other.weight[both] - 1.0)) < 0.02
+    assert (np.isfinite(other.pixels) & ~np.isfinite(one.pixels)).mean() < 0.005
 
 
 def test_independent_tiles_add_their_weights(scene):

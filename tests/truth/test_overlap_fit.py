@@ -124,3 +124,19 @@ def test_equal_pixels_have_gain_one_and_offset_zero_to_the_last_digit():
     other = measure_overlap(*pair(star_field(60, 3.0) + 1000.0, star_field(60, 3.0) + 1000.0, 1.0, 0.0))
     assert other.gain_error > fit.gain_error
     assert abs(other.gain - 1.0) < 4 * other.gain_error
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.27])
+def test_images_that_share_their_pixels_have_an_exact_gain(scale):
+    """Two cuts of one exposure, each with a scale and a sky of its own: noise that is common tells the gain exactly."""
+    rng = np.random.default_rng(3)
+    pixels = (100.0 + 5.0 * rng.standard_normal((60, 200))).astype(np.float32)
+    pixels[20:23, 50:53] += 900.0
+    second = ((pixels - 12.0) / scale).astype(np.float32)
+    second[21, 51] = 300.0  # saturated in one of them
+    fit = measure_overlap(pixels, second)
+    assert fit.gain == pytest.approx(scale, rel=1e-5)
+    assert fit.gain_error < 1e-4
+    assert fit.offset == pytest.approx(12.0, abs=0.01)
+    other = (100.0 + 5.0 * rng.standard_normal((60, 200))).astype(np.float32)
+    assert measure_overlap(pixels, other).gain_error > 1e-3

@@ -169,6 +169,15 @@ def test_an_installation_in_which_vector_instructions_fail_goes_on_without_them(
     assert first.endswith(later)
 
 
+def test_a_numba_without_events_compiles_in_silence(installed):
+    source = installed / "zemosaic_engine" / "kernels" / "compiled.py"
+    text = source.read_text(encoding="utf-8")
+    assert "from numba.core import event as" in text
+    source.write_text(text.replace("from numba.core import event as", "from numba.moved import event as"), "utf-8")
+    assert run(installed) == "0"
+    assert run(installed, DIGESTS, "called")
+
+
 def test_vector_instructions_are_used_here(installed):
     if not simd_llvm.host_has_fma():
         pytest.skip("no fused multiply-add on this processor")

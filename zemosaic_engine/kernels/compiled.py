@@ -34,9 +34,14 @@ from typing import Any
 
 import llvmlite
 import numba
-from numba.core import event
 
 from ..sentences import say
+
+_events: Any
+try:
+    from numba.core import event as _events
+except ImportError:  # an internal of Numba; without it nobody is told that kernels are being compiled
+    _events = None
 
 #: Set to 1, the kernels do without vector instructions of their own making; see `simd`.
 PLAIN_VARIABLE = "ZEMOSAIC_PLAIN_KERNELS"
@@ -131,7 +136,7 @@ jit: Any = _compiler()
 jit_inline: Any = _compiler(forceinline=True)
 
 
-class _FirstCompile(event.Listener):
+class _FirstCompile(_events.Listener if _events else object):  # type: ignore[misc]
     """Reports once that kernels are being compiled; loading them from the cache is not reported."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
@@ -171,7 +176,8 @@ def first_compile_told(tell: Callable[[str], None], tell_note: Callable[[str], N
     """
     tell_note = tell_note or tell
     listener = _FirstCompile(tell)
-    event.register("numba:compile", listener)
+    if _events:
+        _events.register("numba:compile", listener)
     for sentence in _notes:
         tell_note(sentence)
     _listening.append(tell_note)
@@ -179,4 +185,5 @@ def first_compile_told(tell: Callable[[str], None], tell_note: Callable[[str], N
         yield
     finally:
         _listening.remove(tell_note)
-        event.unregister("numba:compile", listener)
+        if _events:
+            _events.unregister("numba:compile", listener)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..geometry import Box
 from ..machine.threads import run_all
 from ..photometry.tile_scaling import apply_tile_photometric_scaling
+from ..resampling.resample import Kernel
 from ..run.resources import JOINED_ROWS
 from ..run.run import Run
 from ..settings import GridSettings
@@ -19,7 +20,7 @@ from ..tiles.scaling import TileScaling
 from ..tiles.tile import Tile, TileSet
 from ..weighted_image import WeightedImage
 from .blend import edge_taper
-from .coadd import Canvas
+from .coadd import Canvas, Landed, land
 
 
 def assemble(run: Run, tile_set: TileSet, scaling: TileScaling) -> WeightedImage:
@@ -38,18 +39,37 @@ def assemble(run: Run, tile_set: TileSet, scaling: TileScaling) -> WeightedImage
 
 
 def _reproject(run: Run, tiles: Sequence[Tile], scaling: TileScaling) -> WeightedImage:
-    """Join tiles of which some have a pixel grid of their own."""
+    """Join tiles that have pixel grids of their own; their pixels are scaled before they are interpolated."""
     canvas = Canvas(run.canvas, tiles[0].health.background.size)
     run.reporter.expect(len(tiles))
-    for number, tile in enumerate(tiles):
-        part = _scaled_part(tile, number, scaling, tile.outer)
-        blend = _blend_weight(part.pixels, part.weight, _taper_of(tile, run.settings))
-        if tile.on_canvas:
-            canvas.paste(tile.outer, tile.inner, part.pixels, blend, part.weight, part.coverage)
-        else:
+    if run.settings.tile_reprojection == "reproject_interp":
+        for number, tile in enumerate(tiles):
+            part, blend = _scaled_tile(tile, number, scaling, run.settings)
             canvas.reproject(tile.wcs, part.pixels, blend, part.weight, part.coverage)
-        run.reporter.step()
+            run.reporter.step()
+        return canvas.finish()
+    chosen = run.settings.resample_kernel
+    kernel: Kernel = "lanczos3" if chosen == "drizzle" else chosen
+
+    def landed(number: int) -> Landed | None:
+        part, blend = _scaled_tile(tiles[number], number, scaling, run.settings)
+        return land(tiles[number].wcs, part, blend, run.canvas, kernel)
+
+    # A few at a time on threads; they are added in their order, so that the sums are always the same.
+    for start in range(0, len(tiles), run.threads):
+        for tile_there in run_all(landed, range(start, min(start + run.threads, len(tiles))), run.threads, run.cancel):
+            if tile_there is not None:
+                canvas.add(tile_there)
+            run.reporter.step()
     return canvas.finish()
+
+
+def _scaled_tile(
+    tile: Tile, number: int, scaling: TileScaling, settings: GridSettings
+) -> tuple[WeightedImage, NDArray[np.float32]]:
+    """A whole tile on the scale of the reference, and its share in the mosaic."""
+    part = _scaled_part(tile, number, scaling, tile.outer)
+    return part, _blend_weight(part.pixels, part.weight, _taper_of(tile, settings))
 
 
 def _paste_bands(run: Run, tiles: Sequence[Tile], scaling: TileScaling) -> WeightedImage:
@@ -98,7 +118,8 @@ def _taper_of(tile: Tile, settings: GridSettings) -> NDArray[np.float32]:
     """Return the weight with which a tile fades over its overlap to the edge of its valid data."""
     inner, outer = tile.inner, tile.outer
     shared = 2 * max(inner.y0 - outer.y0, outer.y1 - inner.y1, inner.x0 - outer.x0, inner.x1 - outer.x1, 0)
-    width = shared or settings.batch_overlap_pct / 100.0 * min(outer.shape)
+    # Tiles with grids of their own overlap by what they do: half of the planned share is there nearly always.
+    width = shared or settings.batch_overlap_pct / 200.0 * min(outer.shape)
     return edge_taper(np.asarray(np.isfinite(tile.read().pixels).any(axis=2)), width)
 
 

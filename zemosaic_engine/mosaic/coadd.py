@@ -2,14 +2,67 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from ..canvas.coordinates import footprint_box
+from ..canvas.pixel_maps import pixel_map
 from ..canvas.plan import CanvasPlan
 from ..geometry import Box
+from ..resampling.resample import Kernel, resample
 from ..weighted_image import WeightedImage
+
+
+@dataclass(frozen=True)
+class Landed:
+    """A tile on pixels of the canvas; every layer (h, w, C).
+
+    Attributes
+    ----------
+    box : Box
+        Where on the canvas.
+    pixels : ndarray of float32
+        NaN where the tile has none.
+    blend, weight, coverage : ndarray of float32
+        Its share in the mosaic, its inverse variance, and its number of subs.
+    """
+
+    box: Box
+    pixels: NDArray[np.float32]
+    blend: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    coverage: NDArray[np.float32]
+
+
+def land(wcs: WCS, tile: WeightedImage, blend: NDArray[np.float32], plan: CanvasPlan, kernel: Kernel) -> Landed | None:
+    """Bring a tile with a pixel grid of its own to the canvas by the resampler of the subs; None if it misses it.
+
+    Parameters
+    ----------
+    wcs : astropy.wcs.WCS
+        Of the tile.
+    tile : WeightedImage
+        On the scale of the mosaic.
+    blend : ndarray of float32, shape (h, w, C)
+        Its share in the mosaic; 0 where it has no pixel.
+    plan : CanvasPlan
+    kernel : str
+        For the pixels, as of `resample`. The other layers change slowly: they are those of the nearest pixel, which
+        is also what decides where there is a value.
+    """
+    shape = tile.pixels.shape[:2]
+    box = footprint_box(wcs, shape, plan.wcs, plan.shape)
+    if box.is_empty:
+        return None
+    mapping = pixel_map(wcs, plan.wcs, box, src_shape=shape)
+    channels = tile.pixels.shape[2]
+    seen = [np.where(blend > 0, layer, np.float32(0.0)) for layer in (blend, tile.weight, tile.coverage)]
+    layers = resample(np.concatenate(seen, axis=2, dtype=np.float32), mapping, kernel="nearest")
+    parts = (layers[..., part * channels : (part + 1) * channels] for part in range(3))
+    return Landed(box, resample(tile.pixels, mapping, kernel=kernel), *parts)
 
 
 class Canvas:
@@ -26,6 +79,7 @@ class Canvas:
     def __init__(self, plan: CanvasPlan, channels: int) -> None:
         self.plan = plan
         self.reprojections = 0
+        self._independent = False
         shape = (*plan.shape, channels)
         self._light = np.zeros(shape, dtype=np.float32)
         self._blend = np.zeros(shape, dtype=np.float32)
@@ -94,15 +148,20 @@ class Canvas:
         target, shape_out = self.plan.wcs[box.slices], (len(layers), *box.shape)
         landed = np.empty(shape_out, dtype=np.float32)
         reproject_interp((layers, wcs), target, shape_out=shape_out, output_array=landed, return_footprint=False)
-        for channel in range(channels):
-            value, share, certainty, depth = (landed[part * channels + channel] for part in range(4))
-            here = np.isfinite(value) & (share > 0)
-            share, certainty = share[here], np.maximum(certainty[here], np.float32(1e-30))
-            self._light[box.slices][here, channel] += value[here] * share
-            self._blend[box.slices][here, channel] += share
-            self._weight[box.slices][here, channel] += share * share / certainty
-            # Interpolated at its edges; a pixel that has light has at least one sub.
-            self._coverage[box.slices][here, channel] += np.maximum(np.rint(depth[here]), 1.0).astype(np.uint16)
+        parts = (landed[part * channels : (part + 1) * channels].transpose(1, 2, 0) for part in range(4))
+        self.add(Landed(box, *parts))
+
+    def add(self, tile: Landed) -> None:
+        """Add a tile that was brought to the canvas's pixels from a grid of its own; see `reproject`."""
+        self._independent = True
+        where = tile.box.slices
+        here = np.isfinite(tile.pixels) & (tile.blend > 0)
+        share = np.where(here, tile.blend, np.float32(0.0))
+        self._light[where] += np.where(here, tile.pixels, np.float32(0.0)) * share
+        self._blend[where] += share
+        self._weight[where] += share * share / np.fmax(tile.weight, np.float32(1e-30))
+        # Interpolated at its edges; a pixel that has light has at least one sub.
+        self._coverage[where] += np.where(here, np.fmax(np.rint(tile.coverage), 1.0), 0.0).astype(np.uint16)
 
     def finish(self) -> WeightedImage:
         """Divide the sums; the canvas gives its memory to the mosaic and is empty afterwards."""
@@ -110,7 +169,7 @@ class Canvas:
         del self._light, self._blend, self._weight, self._coverage
         covered = blend > 0
         with np.errstate(divide="ignore", invalid="ignore"):
-            if self.reprojections:  # variance of a weighted mean: sum(b^2 / w) / sum(b)^2
+            if self._independent:  # variance of a weighted mean: sum(b^2 / w) / sum(b)^2
                 np.divide(blend * blend, weight, out=weight)
             else:
                 np.divide(weight, blend, out=weight)

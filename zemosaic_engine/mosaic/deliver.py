@@ -58,7 +58,8 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
     if "fits" in settings.outputs.replace(" ", "").split(","):
         processing = output / PROCESSING_NAME
         run.interruptibly(lambda: write_processing(science, processing, settings.crop, run.cancel.check))
-    reprojected = sum(not tile.on_canvas for tile in tiles)
+    by_reproject = settings.tile_reprojection == "reproject_interp"
+    reprojected = sum(by_reproject and not tile.on_canvas for tile in tiles)
     run.reporter.log(
         say("{n} tiles in the mosaic, {reprojected} calls of reproject_interp", n=len(tiles), reprojected=reprojected)
     )

@@ -163,7 +163,7 @@ def solve_agreement(
         weight = normal_weight / (1.0 + (pull / (_CAUCHY_SCALE * max(scatter, 1.0))) ** 2)
     error = np.zeros(n_images)
     if solution.free.size:
-        error[solution.free] = _standard_errors(solution.system)
+        error[solution.free] = standard_errors(solution.system)
     return Agreement(correction, error * max(1.0, scatter), component, anchors, scatter)
 
 
@@ -209,7 +209,7 @@ def _solve_once(
     correction = np.zeros(n_images)
     system = normal[free][:, free]
     if free.size:
-        correction[free] = _solve(system, right[free])
+        correction[free] = solve_positive(system, right[free])
     shifted = correction[reports.image] + reports.value
     patch_value = np.bincount(reports.patch, weight * shifted, n_patches) / patch_weight
     return _Solution(correction, shifted - patch_value[reports.patch], free, system)
@@ -234,7 +234,7 @@ def _is_dense(system: Any) -> bool:
     return bool(size <= _FEW or (size <= 4 * _DENSE and system.nnz > (0.02 if size <= _DENSE else 0.1) * size * size))
 
 
-def _solve(system: Any, right: NDArray) -> NDArray:
+def solve_positive(system: Any, right: NDArray) -> NDArray:
     """Solve a symmetric positive definite sparse system."""
     if _is_dense(system):
         from scipy.linalg import cho_factor, cho_solve
@@ -246,7 +246,7 @@ def _solve(system: Any, right: NDArray) -> NDArray:
     return np.asarray(splu(csc_array(system)).solve(right))
 
 
-def _standard_errors(system: Any) -> NDArray:
+def standard_errors(system: Any) -> NDArray:
     """Roots of the diagonal of the inverse of a symmetric positive definite sparse matrix."""
     size = system.shape[0]
     if _is_dense(system):

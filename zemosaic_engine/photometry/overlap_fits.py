@@ -20,6 +20,8 @@ _STAR_SIGMA = 5.0
 _FEW_STARS_ERROR = 0.10  # relative error of one star: blends and variables hide where few stars speak
 _GOOD_GAIN_ERROR = 0.03  # relative; star gains better than this need no help
 _IDENTICAL_GAIN_ERROR = 1e-4  # relative; of equal images, so that no fit divides by nothing
+_EXACT_GAIN_ERROR = 1e-6  # relative; of images that share their pixels
+_SHARED_NOISE = 0.05  # of the noise of two independent images: what is left between two that share their pixels
 _USABLE_GAIN_ERROR = 0.10  # relative; a gain known worse than this is not worth applying
 _GAIN_RANGE = (1e-4, 1e4)  # beyond it something else than a scale differs
 _SIDE = 4  # an overlap is looked at in 4 x 4 parts to tell how its level and gain change over it
@@ -94,6 +96,9 @@ def measure_overlap(
 
     if np.array_equal(reference, target, equal_nan=True):
         return _identical(reference, pixels)
+    shared = _shared_gain(reference, target, common)
+    if shared is not None:
+        return _shared_fit(reference, target, common, *shared)
     starless, stars, gain, gain_error = _star_gain(reference, target)
     # In order of trust; each is asked only where the one before could not say enough.
     for pixels_asked in (starless, common):
@@ -116,6 +121,37 @@ def _identical(image: NDArray, pixels: int) -> OverlapFit:
     """Return the fit of two images that are equal to the last bit."""
     level, error, _ = clipped_median(image)
     return OverlapFit(1.0, _IDENTICAL_GAIN_ERROR, 0.0, error, level, level, pixels)
+
+
+def _shared_gain(reference: NDArray, target: NDArray, common: NDArray[np.bool_]) -> tuple[float, float] | None:
+    """Gain and relative error of images that show the same pixels, noise and all, on two scales; None for others."""
+    x, y = target[common].astype(np.float64), reference[common].astype(np.float64)
+    kept = np.ones(x.size, dtype=bool)
+    for _ in range(3):  # a few pixels may be clipped in one of them
+        spread_x = x[kept] - x[kept].mean()
+        power = float(spread_x @ spread_x)
+        gain = float(spread_x @ y[kept]) / power if power > 0.0 else 0.0
+        left = y - gain * x
+        left -= np.median(left[kept])
+        spread = 1.4826 * float(np.median(np.abs(left[kept])))
+        kept = np.abs(left) <= 5.0 * spread
+        if np.count_nonzero(kept) < MIN_PIXELS:
+            return None
+    noise = float(np.hypot(sky_noise(reference[..., None])[0], gain * sky_noise(target[..., None])[0]))
+    if not (spread < _SHARED_NOISE * noise and _GAIN_RANGE[0] < gain < _GAIN_RANGE[1]):
+        return None
+    return gain, max(spread / np.sqrt(power) / gain, _EXACT_GAIN_ERROR)
+
+
+def _shared_fit(
+    reference: NDArray, target: NDArray, common: NDArray[np.bool_], gain: float, gain_error: float
+) -> OverlapFit:
+    """The fit of images that share their pixels."""
+    difference = np.where(common, reference - np.float32(gain) * target, np.float32(np.nan))
+    offset, offset_error, _ = clipped_median(difference)
+    offset_error = float(np.hypot(offset_error, _unevenness(difference)))
+    level, pixels = float(np.median(target[common])), int(np.count_nonzero(common))
+    return OverlapFit(gain, gain_error, offset, offset_error, level, gain * level + offset, pixels)
 
 
 def _unevenness(difference: NDArray) -> float:

@@ -48,6 +48,32 @@ def sky_noise(image: NDArray[np.float32], lag: int = _LAG_PX) -> NDArray[np.floa
     return noise
 
 
+def quiet_noise(image: NDArray[np.float32], parts: int = 8) -> NDArray[np.float64]:
+    """Noise of the sky a pixel, per channel, where an image is quiet: the filaments of a nebula are none.
+
+    What a tenth of ``parts x parts`` parts of the image stay below in `sky_noise`; that of all of it where they are too
+    small.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (H, W, C)
+        In ADU; NaN is ignored.
+    parts : int
+        Along either side.
+    """
+    noises = np.array(
+        [sky_noise(part) for rows in np.array_split(image, parts) for part in np.array_split(rows, parts, axis=1)]
+    )
+    known = np.isfinite(noises) & (noises > 0.0)
+    whole = sky_noise(image)
+    return np.array(
+        [
+            np.quantile(noises[known[:, channel], channel], 0.1) if known[:, channel].any() else whole[channel]
+            for channel in range(image.shape[2])
+        ]
+    )
+
+
 def _clipped_spread(differences: NDArray) -> float:
     """Standard deviation of the core of a distribution, what stars add to its wings clipped off."""
     centred = np.sort(np.abs(differences - np.median(differences)))

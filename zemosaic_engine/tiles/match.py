@@ -13,9 +13,9 @@ from ..events import Reporter
 from ..machine.threads import run_all
 from ..run.run import Run
 from ..sentences import say
-from .gradients import solve_tile_gradients
+from .gradients import GradientCells, solve_tile_gradients
 from .overlaps import Overlap, SeamStep, find_overlaps, fit_overlap, gradient_cells, read_overlap, seam_step
-from .scaling import PairFit, TileScaling, neutral_scaling, solve_tile_scaling
+from .scaling import PairFit, TileGains, TileScaling, neutral_scaling, solve_tile_gains, solve_tile_scaling
 from .tile import Tile, TileSet
 
 _CERTAIN_SIGMA = 2.0
@@ -63,8 +63,7 @@ def _match(run: Run, tiles: Sequence[Tile]) -> TileMatch:
     neutral = neutral_scaling(len(tiles), channels)
     overlaps = find_overlaps(tiles)
     ranking = rank_tiles(tiles, reporter)
-    with_planes = photometry == "tiles" and run.settings.tile_gradients
-    looks = {"tiles": 3 if with_planes else 2}.get(photometry, 1)
+    looks = 3 if photometry == "tiles" else 1
     reporter.expect(looks * len(overlaps))
 
     def measure(overlap: Overlap) -> tuple[PairFit, SeamStep]:
@@ -79,9 +78,7 @@ def _match(run: Run, tiles: Sequence[Tile]) -> TileMatch:
         _report_pair(pair, tiles, reporter)
     scaling = neutral
     if photometry == "tiles":
-        scaling = solve_tile_scaling(pairs, ranking, channels)
-        if with_planes:
-            scaling = _match_gradients(overlaps, tiles, scaling, ranking[0], run)
+        scaling = _solve_skies(overlaps, pairs, tiles, ranking, run)
         _report_scaling(scaling, tiles, reporter)
     elif photometry == "survey":
         scaling = _verify(pairs, ranking, tiles, reporter)
@@ -151,16 +148,45 @@ def _within(value: NDArray[np.float64], error: NDArray[np.float64], scale: float
     return f"at most {scale * np.max(np.abs(value[known])):.3f} {unit} ({sigma:.1f} sigma)"
 
 
-def _match_gradients(
-    overlaps: Sequence[Overlap], tiles: Sequence[Tile], scaling: TileScaling, anchor: int, run: Run
+def _solve_skies(
+    overlaps: Sequence[Overlap], pairs: Sequence[PairFit], tiles: Sequence[Tile], ranking: Sequence[int], run: Run
 ) -> TileScaling:
-    """The scaling with a plane a tile for what gain and offset leave."""
-    cells = []
-    for overlap in overlaps:
-        cells.append(gradient_cells(overlap, read_overlap(overlap, tiles), scaling))
+    """Gains from stars, then constants and planes of all skies at these gains, together."""
+    channels = tiles[0].health.background.size
+    gains = solve_tile_gains(pairs, ranking, channels)
+    neutral = neutral_scaling(len(tiles), channels)
+    at_gains = replace(neutral, gain=gains.gain.astype(np.float32))
+
+    def look(numbered: tuple[Overlap, PairFit]) -> GradientCells:
+        overlap, pair = numbered
+        cells = gradient_cells(overlap, read_overlap(overlap, tiles), at_gains)
         run.reporter.step()
-    channels = scaling.gain.shape[1]
-    return replace(scaling, plane=solve_tile_gradients(cells, len(tiles), anchor, channels))
+        return cells if len(cells.difference) else _one_cell(pair, gains)
+
+    numbered = [(overlap, pair) for overlap, pair in zip(overlaps, pairs, strict=True)]
+    cells = run_all(look, numbered, run.threads, run.cancel)
+    skies = solve_tile_gradients(cells, len(tiles), gains.anchors, channels, slopes=run.settings.tile_gradients)
+    plane = skies.plane.astype(np.float32)
+    plane[..., 0] = 0.0
+    return TileScaling(
+        at_gains.gain,
+        gains.error,
+        skies.plane[..., 0].astype(np.float32),
+        skies.error[..., 0],
+        gains.connected,
+        plane,
+    )
+
+
+def _one_cell(pair: PairFit, gains: TileGains) -> GradientCells:
+    """An overlap that is too narrow for cells: what its two levels say, as if of the middles of both tiles."""
+    first, second = pair.reference, pair.target
+    levels = np.array([(fit.level_reference, fit.level_target) for fit in pair.fits])
+    difference = gains.gain[first] * levels[:, 0] - gains.gain[second] * levels[:, 1]
+    error = gains.gain[first] * np.array([fit.offset_error for fit in pair.fits])
+    difference[[not fit.measured for fit in pair.fits]] = np.nan
+    place = np.zeros((1, 2))
+    return GradientCells(first, second, place, place, difference[None, :], error[None, :])
 
 
 def rank_tiles(tiles: Sequence[Tile], reporter: Reporter) -> list[int]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..errors import SubError, SubsLost
 from ..geometry import Box
+from ..photometry.sky import quiet_noise
 from ..run import provenance
 from ..run.run import Run
 from ..sentences import say
@@ -45,7 +46,7 @@ def take_tiles(run: Run) -> TileSet:
             continue  # the others are only looked at
         health = examine(pixels)
         with np.errstate(divide="ignore"):
-            certainty = np.nan_to_num(1.0 / health.noise**2, nan=1.0, posinf=1.0).astype(np.float32)
+            certainty = np.nan_to_num(1.0 / quiet_noise(pixels) ** 2, nan=1.0, posinf=1.0).astype(np.float32)
         finite = np.isfinite(pixels)
         content = WeightedImage(pixels, np.where(finite, certainty, np.float32(0.0)), finite.astype(np.uint16))
         name = f"tile_{len(taken.tiles):04d}"

@@ -13,6 +13,10 @@ from ..photometry.overlap_fits import OverlapFit
 
 _GAIN_FLOOR = 1e-4  # relative; keeps a perfect fit from outweighing everything else
 _LEVEL_FLOOR_ADU = 1e-4
+_EXACT_GAIN = 2e-4  # relative error of a gain; below it two tiles share their pixels
+_STAR_GAIN_STRUCTURE = 0.005  # relative; the least that stars of two tiles differ by beyond their noise
+_SWEEPS = 5
+_NINE_TENTHS = 1.645  # sigma that nine tenths of Gaussian errors stay below
 
 
 @dataclass(frozen=True)
@@ -117,11 +121,70 @@ def solve_tile_scaling(
     return TileScaling(gains.astype(np.float32), gain_error, offset.astype(np.float32), offset_error, connected, plane)
 
 
-def _solve_gains(pairs: Sequence[PairFit], ranking: Sequence[int], channel: int) -> Agreement:
+@dataclass(frozen=True)
+class TileGains:
+    """Gains of all tiles, shape (n_tiles, C), their relative errors, and the groups that overlaps tie together.
+
+    `anchors` are the tiles that keep their level, for each channel one a group; `connected`, shape (n_tiles,), is True
+    for tiles in the group of the reference in every channel.
+    """
+
+    gain: NDArray[np.float64]
+    error: NDArray[np.float64]
+    anchors: list[list[int]]
+    connected: NDArray[np.bool_]
+
+
+def solve_tile_gains(pairs: Sequence[PairFit], ranking: Sequence[int], channels: int) -> TileGains:
+    """Gains from all overlaps together, of tiles that are no stacks of one solution.
+
+    Overlaps tell gains by their stars, which differ between two tiles by more than the noise of their fluxes
+    (seeing, blends, variables): how much is learned from what the overlaps disagree by, and an overlap that is far from
+    all others, as inside a nebula, loses its weight. Where tiles share pixels their gain is exact and stays so.
+
+    Parameters
+    ----------
+    pairs, ranking, channels
+        As for `solve_tile_scaling`.
+    """
+    count = len(ranking)
+    gain, error, connected = np.ones((count, channels)), np.zeros((count, channels)), np.ones(count, dtype=bool)
+    anchors = []
+    for channel in range(channels):
+        structure = _STAR_GAIN_STRUCTURE
+        for _ in range(_SWEEPS):
+            logs = _solve_gains(pairs, ranking, channel, structure=structure, robust=True)
+            before, structure = structure, _learned(pairs, channel, logs.correction)
+            if abs(structure - before) <= 0.02 * structure:
+                break
+        gain[:, channel], error[:, channel] = np.exp(logs.correction), logs.error
+        levels = _solve_offsets(pairs, ranking, channel, gain[:, channel])
+        anchors.append([int(tile) for tile in levels.anchors])
+        connected &= levels.component == 0
+    return TileGains(gain, error, anchors, connected)
+
+
+def _learned(pairs: Sequence[PairFit], channel: int, log_gain: NDArray[np.float64]) -> float:
+    """What overlaps disagree by beyond their errors, as a relative error; those that share pixels do not tell."""
+    told = [p for p in pairs if _EXACT_GAIN < p.fits[channel].gain_error < np.inf]
+    if not told:
+        return _STAR_GAIN_STRUCTURE
+    left = np.array([log_gain[p.reference] - log_gain[p.target] + np.log(p.fits[channel].gain) for p in told])
+    noise = np.array([p.fits[channel].gain_error for p in told])
+    structure = _STAR_GAIN_STRUCTURE
+    while np.quantile(np.abs(left) / np.hypot(noise, structure), 0.9) > _NINE_TENTHS and structure < 1.0:
+        structure *= 1.1
+    return structure
+
+
+def _solve_gains(
+    pairs: Sequence[PairFit], ranking: Sequence[int], channel: int, *, structure: float = 0.0, robust: bool = False
+) -> Agreement:
     told = [p for p in pairs if np.isfinite(p.fits[channel].gain_error)]
     logs = [(0.0, -np.log(p.fits[channel].gain)) for p in told]
-    errors = [np.hypot(p.fits[channel].gain_error, _GAIN_FLOOR) for p in told]
-    return solve_agreement(_reports(told, logs, errors), len(ranking), ranking, robust=False)
+    beyond = [_GAIN_FLOOR if p.fits[channel].gain_error <= _EXACT_GAIN else max(structure, _GAIN_FLOOR) for p in told]
+    errors = [np.hypot(p.fits[channel].gain_error, floor) for p, floor in zip(told, beyond, strict=True)]
+    return solve_agreement(_reports(told, logs, errors), len(ranking), ranking, robust=robust)
 
 
 def _solve_offsets(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
+from cuda_on_host import COMPILER, CudaOnHost
 
 from benchmarks.planning import made_up_infos
 from zemosaic_engine.canvas.footprints import Footprint
@@ -11,7 +14,7 @@ from zemosaic_engine.canvas.plan import plan_canvas
 from zemosaic_engine.errors import Cancelled
 from zemosaic_engine.events import CancelToken
 from zemosaic_engine.geometry import Box
-from zemosaic_engine.kernels import combining, reference
+from zemosaic_engine.kernels import combining, cuda, reference
 from zemosaic_engine.kernels.reference import CombineOptions
 from zemosaic_engine.kernels.sample_stack import CombinedRows, SampleStack, SkyLevel, Taper
 from zemosaic_engine.photometry.calibration import SubCalibration
@@ -71,7 +74,13 @@ def by_definition(values, noise, options, sky):
     return [float(array[0]) for array in done[:4]]
 
 
-def by_kernel(values, noise, options, sky):
+@pytest.fixture(scope="module")
+def gpu(tmp_path_factory):
+    """The kernels of a GPU, built by a C++ compiler."""
+    return cuda.Gpu(CudaOnHost(tmp_path_factory.mktemp("cuda")), pytest.fail) if COMPILER else None
+
+
+def by_kernel(values, noise, options, sky, twin=combining):
     count, (height, width) = len(values), BOX.shape
     samples = np.repeat(np.asarray(values, np.float32), height * width)
     noise = np.asarray(noise, np.float32).reshape(count, 1)
@@ -79,7 +88,7 @@ def by_kernel(values, noise, options, sky):
     start, boxes = np.arange(count) * height * width, np.tile([0, height, 0, width], (count, 1))
     stack = SampleStack(samples, start, boxes, one, 0 * one, (1.0 / noise**2).astype(np.float32), noise)
     taper = Taper(np.tile(FAR, (count, 1, 1)), 0.0, np.zeros((count, 5)))
-    combining.combine_rows(stack, taper, SkyLevel(np.array([sky], np.float32)), options, out)
+    twin.combine_rows(stack, taper, SkyLevel(np.array([sky], np.float32)), options, out)
     return same_everywhere(*out)
 
 
@@ -120,10 +129,18 @@ def same_everywhere(*arrays):
     return [float(array.flat[0]) for array in arrays]
 
 
-WAYS = [by_definition, by_kernel, by_blocks, by_whole_tiles]
+WAYS = {"definition": by_definition, "kernel": by_kernel, "blocks": by_blocks, "whole tiles": by_whole_tiles}
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.fixture(params=[*WAYS, "gpu"])
+def way(request, gpu):
+    if request.param != "gpu":
+        return WAYS[request.param]
+    if gpu is None:
+        pytest.skip("no C++ compiler")
+    return functools.partial(by_kernel, twin=gpu)
+
+
 def test_five_samples_with_an_outlier_on_either_side(way):
     """Median 100. With kappa 3 below and 10 above and a noise of 2, -15 is an outlier and +15 is none.
 
@@ -136,7 +153,6 @@ def test_five_samples_with_an_outlier_on_either_side(way):
     assert certainty == pytest.approx(4 / 2.0**2, rel=1e-6)
 
 
-@pytest.mark.parametrize("way", WAYS)
 def test_unequal_noise_decides_over_rejection_and_weights(way):
     """A sample of noise 8 may be 15 off at kappa 3 (24), one of noise 2 may not (6).
 
@@ -150,7 +166,6 @@ def test_unequal_noise_decides_over_rejection_and_weights(way):
     assert certainty == pytest.approx(weights, rel=1e-6)
 
 
-@pytest.mark.parametrize("way", WAYS)
 def test_light_above_the_sky_is_tolerated(way):
     """On a sky of 90 the 10 ADU of a star may differ by 0.3 * 10: a limit of 3 * sqrt(2**2 + 3**2) = 10.8."""
     options = CombineOptions("kappa_sigma", 3.0, 3.0)
@@ -160,7 +175,6 @@ def test_light_above_the_sky_is_tolerated(way):
     assert way([100.0, 100.0, 100.0, 111.0], [2.0] * 4, options, 90.0)[2:] == pytest.approx((3, 1))
 
 
-@pytest.mark.parametrize("way", WAYS)
 def test_of_two_samples_the_lower_one_is_believed(way):
     """They may differ by 3 * sqrt(2**2 + 2**2) = 8.5."""
     options = CombineOptions("kappa_sigma", 1.0, 3.0)
@@ -168,7 +182,6 @@ def test_of_two_samples_the_lower_one_is_believed(way):
     assert way([100.0, 108.0], [2.0, 2.0], options, DARK)[0] == 104.0
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("kappas", "mean"), [((2.0, 3.0), 101.0), ((3.0, 2.0), 99.0)])
 def test_nine_samples_by_their_median_deviation(way, kappas, mean):
     """Median 100, median absolute deviation 2, sigma 1.4826 * 2 = 2.965.
@@ -187,7 +200,6 @@ def test_nine_samples_by_their_median_deviation(way, kappas, mean):
 WINSORISED = [97.0, 100.0, 100.0, 103.0, 100.0, 103.0, 100.0, 100.0, 103.0, 100.0]
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("kappa", "coverage"), [(1.39, 6), (1.40, 10)])
 def test_ten_samples_by_their_winsorised_deviation(way, kappa, coverage):
     """The limit is 2.99 at kappa 1.39 and 3.01 at 1.40, and the outer samples are 3 off."""
@@ -197,7 +209,6 @@ def test_ten_samples_by_their_winsorised_deviation(way, kappa, coverage):
     assert value == pytest.approx(100.0 if coverage == 6 else 100.6, rel=1e-6)
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("winsor", "coverage"), [((0.1, 0.3), 6), ((0.3, 0.1), 10)])
 def test_shares_of_winsorising_belong_to_their_sides(way, winsor, coverage):
     """A tenth pulled in from below and three tenths from above leave ten equal values, and no spread.
@@ -209,7 +220,6 @@ def test_shares_of_winsorising_belong_to_their_sides(way, winsor, coverage):
     assert way(WINSORISED, [0.5] * 10, options, DARK)[2:] == pytest.approx((coverage, 10 - coverage))
 
 
-@pytest.mark.parametrize("way", WAYS)
 def test_a_median_of_five(way):
     """Its variance is pi / 2 times that of the mean."""
     options = CombineOptions("none", combine="median")
