@@ -5,21 +5,35 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 import zemosaic_utils
 from zemosaic_engine.comparison.difference import Difference, compare_pixels
-from zemosaic_engine.comparison.figures import MosaicFigures, describe, take_side
-from zemosaic_engine.comparison.star_pairs import StarPairs, compare_stars
+from zemosaic_engine.comparison.figures import MosaicFigures, Side, describe, take_side
+from zemosaic_engine.comparison.findings import (
+    Finding,
+    find_gain_steps,
+    find_lone_stars,
+    find_steps,
+    plate_finding,
+    plate_shift,
+)
+from zemosaic_engine.comparison.star_pairs import MatchedStars, StarPairs, compare_stars, find_stars, places_on_first
 from zemosaic_engine.comparison.steps import Steps, tile_seams
 from zemosaic_engine.errors import SettingsError, ZeMosaicError
 from zemosaic_engine.events import CancelToken, PhaseStarted, Sink
+from zemosaic_engine.fits.headers import pixel_scale_arcsec
 from zemosaic_engine.fits.reader import find_image
 from zemosaic_engine.fits.writer import atomic_path
 from zemosaic_engine.machine import memory
 from zemosaic_engine.mosaic.reader import Mosaic, read_mosaic
+from zemosaic_engine.photometry.sky import sky_noise
+from zemosaic_engine.photometry.stars import Stars
 
 TEXT_NAME, JSON_NAME, PICTURE_NAME = "comparison.txt", "comparison.json", "comparison.png"
 _BYTES_A_VALUE = 24  # of either mosaic at the worst: its planes and weight, resampled, scaled, and their masks
@@ -37,12 +51,15 @@ class Comparison:
         The stars that they share.
     difference : Difference
         Their pixels, the second brought to the scale and sky of the first.
+    findings : tuple of Finding
+        What is wrong with one of them, and where.
     """
 
     first: MosaicFigures
     second: MosaicFigures
     stars: StarPairs
     difference: Difference
+    findings: tuple[Finding, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON; None where a figure could not be measured."""
@@ -51,7 +68,8 @@ class Comparison:
 
     def text(self) -> str:
         """The comparison as a table for people."""
-        return "\n".join([*self._sides(), "", *self._pair()])
+        told = [f"  {finding.text}" for finding in self.findings] or ["  nothing: no step, no star, no shift"]
+        return "\n".join([*self._sides(), "", *self._pair(), "", "What is wrong with one of the two", *told])
 
     def _sides(self) -> Iterator[str]:
         """Return the figures of both mosaics in two columns."""
@@ -186,16 +204,55 @@ def compare(first: Path, second: Path, output: Path | None, sink: Sink, cancel: 
     cancel.check()
     figures = [describe(side) for side in sides]
     phase("comparing the stars")
-    stars = compare_stars(*sides)
+    lists = find_stars(sides)
+    findings, sides = _aligned(sides, lists)
+    mosaics = [side.mosaic for side in sides]
+    stars, each = compare_stars(sides[0], sides[1], lists)
     phase("comparing the pixels")
     ratio = (figures[1].pixel_scale_arcsec / figures[0].pixel_scale_arcsec) ** 2
     seams = [tile_seams(path.parent, mosaics[0].wcs) for path in (first, second)]
     difference, scaled = compare_pixels(sides[0], mosaics[1], stars.zero_point_mmag, ratio, seams)
-    comparison = Comparison(figures[0], figures[1], stars, difference)
+    findings += _findings(sides, scaled, each)
+    comparison = Comparison(figures[0], figures[1], stars, difference, tuple(findings))
     if output is not None:
         phase("writing the picture")
         _write(comparison, mosaics[0], scaled, output)
     return comparison
+
+
+_SHIFT_ARCSEC = 240.0  # plate solutions farther apart are not looked for
+_LEAST_SHIFT_PX = 8.0  # what the matching of stars copes with
+_LEAST_SHIFTED = 8  # stars that a shift has to explain
+
+
+def _aligned(sides: Sequence[Side], lists: Sequence[Stars]) -> tuple[list[Finding], list[Side]]:
+    """The sides with the second moved onto the first, and what is to be said of it if it had to be moved."""
+    first, second = (side.mosaic for side in sides)
+    scale = pixel_scale_arcsec(first.wcs, first.shape)
+    xy, landed = places_on_first(lists, first.wcs, second.wcs)
+    shift, stars = plate_shift(xy, landed, _SHIFT_ARCSEC / scale)
+    if stars < _LEAST_SHIFTED or math.hypot(*shift) < _LEAST_SHIFT_PX:
+        return [], list(sides)
+    middle = np.array([[0.5 * (first.shape[1] - 1), 0.5 * (first.shape[0] - 1)]])
+    (ra, dec), (ra_there, dec_there) = first.wcs.wcs_pix2world(np.concatenate([middle, middle + shift]), 0)
+    wcs = second.wcs.deepcopy()
+    wcs.wcs.crval = wcs.wcs.crval - np.array([ra_there - ra, dec_there - dec])
+    wcs.wcs.set()
+    moved = replace(sides[1], mosaic=replace(second, wcs=wcs))
+    return [plate_finding(shift, stars, scale, first.wcs, first.shape)], [sides[0], moved]
+
+
+def _findings(sides: Sequence[Side], scaled: NDArray[np.float32], each: MatchedStars) -> list[Finding]:
+    """Steps, gain steps and stars that one alone has; `scaled` is the second on grid and scale of the first."""
+    first = sides[0].mosaic
+    left = first.planes - scaled
+    bare = np.asarray(sides[0].starless & np.isfinite(scaled).all(axis=0))
+    noise = sky_noise(np.where(bare, left, np.float32(np.nan)).transpose(1, 2, 0))
+    steps = find_steps(left, (first.planes, scaled), bare, first.wcs)
+    xy = each.places[0][each.matched[0]]
+    gains = find_gain_steps(xy, each.difference_mmag, each.noise_mmag, first.wcs, steps)
+    alone = find_lone_stars(left, (first.planes, scaled), each.places, each.matched, noise, first.wcs)
+    return [*steps, *gains, *alone]
 
 
 def _write(comparison: Comparison, first: Mosaic, scaled: Any, output: Path) -> None:

@@ -7,15 +7,16 @@ the canvas the scene of a sub is that of the canvas times the ratio of the two p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zemosaic_engine.photometry.calibration import PATTERN_TERMS, SubCalibration
+from zemosaic_engine.photometry.calibration import PATTERN_TERMS, FixedPattern, SubCalibration
+from zemosaic_engine.simulate import troubles
 from zemosaic_engine.simulate.scene import pixel_scale_arcsec
-from zemosaic_engine.simulate.survey import SurveyTruth
+from zemosaic_engine.simulate.survey import SurveyTruth, dust_of, sensor_grid
 
 FloatArray = NDArray[np.float64]
 
@@ -40,6 +41,8 @@ class TrueSub:
         Added after the light.
     shape : tuple of int
         ``(height, width)`` of the sensor.
+    fixed : FixedPattern or None
+        Glow and dust.
     """
 
     gain: FloatArray
@@ -49,6 +52,7 @@ class TrueSub:
     vignetting: float
     pedestal_adu: float
     shape: tuple[int, int]
+    fixed: FixedPattern | None = None
 
     def places(self) -> tuple[FloatArray, FloatArray]:
         """(u, v) of the pixels, shapes (1, W) and (H, 1): offsets from the centre over half the diagonal."""
@@ -100,7 +104,28 @@ def true_sub(truth: SurveyTruth, index: int, canvas_scale_arcsec: float) -> True
         vignetting=truth.spec.vignetting,
         pedestal_adu=truth.spec.pedestal_adu,
         shape=telescope.shape,
+        fixed=_fixed_pattern(truth, int(row["telescope"])),
     )
+
+
+_NODES = 161
+
+
+def _fixed_pattern(truth: SurveyTruth, number: int) -> FixedPattern | None:
+    """Glow and dust of a telescope's sensor."""
+    spec, telescope = truth.spec, truth.spec.telescopes[number]
+    if not spec.glow_adu and not spec.dust:
+        return None
+    u, v = (side.astype(np.float64).ravel() for side in sensor_grid(telescope.shape))
+    nodes = np.linspace(u[0], u[-1], _NODES), np.linspace(v[0], v[-1], _NODES)
+    grid = nodes[0][None, :], nodes[1][:, None]
+    longer = telescope.exposure_s / spec.telescopes[0].exposure_s
+    added = np.moveaxis(troubles.glow(grid, spec.glow_adu * longer, spec.glow_size), 0, -1)
+    gained = np.zeros((_NODES, _NODES))
+    if spec.dust:
+        y, x = (np.linspace(0, side - 1, _NODES).round().astype(int) for side in telescope.shape)
+        gained = dust_of(truth, number)[np.ix_(y, x)] - 1.0
+    return FixedPattern(*nodes, np.ascontiguousarray(added), np.repeat(gained[..., None], 3, axis=2).astype(np.float32))
 
 
 def oracle_calibrations(
@@ -127,7 +152,7 @@ def calibration_of(sub: TrueSub, level: FloatArray) -> SubCalibration:
     sky = sub.sky / sub.gain
     terms = {"u2": -sub.vignetting, "v2": -sub.vignetting}
     pattern = np.array([terms.get(term, 0.0) for term in PATTERN_TERMS])
-    return SubCalibration.exact(
+    exact = SubCalibration.exact(
         gain=1.0 / sub.gain,
         offset=level - sky,
         slope=-sky[:, None] * sub.gradient,
@@ -135,3 +160,4 @@ def calibration_of(sub: TrueSub, level: FloatArray) -> SubCalibration:
         pedestal=np.full(3, sub.pedestal_adu),
         curvature=-sky[:, None] * sub.curvature,
     )
+    return exact if sub.fixed is None else replace(exact, fixed=sub.fixed)

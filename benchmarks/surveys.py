@@ -50,7 +50,9 @@ class Survey:
         return simulate_survey(folder, self.spec, seed)
 
 
-_PLAIN = SurveySpec(panels=(2, 3), subs_per_panel=6, nights=3, telescopes=(_SENSOR,), stars_per_mpx=2000.0)
+_PLAIN = SurveySpec(
+    panels=(2, 3), subs_per_panel=6, nights=3, telescopes=(_SENSOR,), stars_per_mpx=2000.0, pedestal_adu=300.0
+)
 
 SURVEYS: dict[str, Survey] = {
     "plain": Survey("2x3 panels, three nights", _PLAIN),
@@ -65,6 +67,16 @@ SURVEYS: dict[str, Survey] = {
         "1x8 panels that share 15 % with their neighbours, two nights",
         _PLAIN.but(panels=(1, 8), overlap=0.15, subs_per_panel=4, nights=2),
         low_frequency_ratio=2.5,
+    ),
+    "glow": Survey("190 ADU of amplifier glow in one corner of the sensor", _PLAIN.but(glow_adu=190.0)),
+    "moon": Survey(
+        "2500 ADU of moonlit sky, brighter by 24 % from edge to edge and curved by 3 %, turning with the field",
+        _PLAIN.but(sky_adu=2500.0, gradient=0.24, curvature=0.03),
+        low_frequency_ratio=2.0,
+    ),
+    "large": Survey(
+        "3x3 panels of 1080x1920, as many subs as a night gives",
+        _PLAIN.but(panels=(3, 3), subs_per_panel=6, shape=(1920, 1080), stars_per_mpx=800.0),
     ),
     "two telescopes": Survey(
         "10 s at 2.37 arcsec and 20 s at 2.9 arcsec, other colours and another field",

@@ -8,7 +8,7 @@ import pytest
 
 from zemosaic_engine.kernels import star_quads
 from zemosaic_engine.solving.plate import on_plane, plate_of_place
-from zemosaic_engine.solving.quad_index import Density, build_index, unit_vectors
+from zemosaic_engine.solving.quad_index import QUAD_RANGE, Density, build_index, unit_vectors
 from zemosaic_engine.solving.star_zones import StarList
 
 
@@ -85,7 +85,7 @@ def test_quads_of_the_sky_are_those_of_each_star_with_its_next_fainter_neighbour
     index = build_index(sky, 1.5, density)
     order = {tuple(v): k for k, v in enumerate(np.round(unit_vectors(sky.ra_deg, sky.dec_deg), 12).tolist())}
     rank = [order[tuple(v)] for v in np.round(index.vector, 12).tolist()]
-    low, high = np.radians(0.2 * 1.5), np.radians(0.7 * 1.5)
+    low, high = (np.radians(share * 1.5) for share in QUAD_RANGE)
     expected = set()
     for i in range(len(rank)):
         near = [

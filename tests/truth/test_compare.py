@@ -215,6 +215,87 @@ def test_the_command_writes_table_numbers_and_picture(plain, scene, tmp_path, ca
     assert abs(np.median(difference) - 127.5) < 40.0
 
 
+def kinds(found):
+    return [finding.kind for finding in found.findings]
+
+
+def test_two_mosaics_of_one_sky_have_nothing_wrong(plain, scene, tmp_path):
+    assert run(plain, write(tmp_path, scene, grid(), fwhm=3.2, seed=2)).findings == ()
+    turned = write(tmp_path / "turned", scene, grid((600, 640), angle_deg=12.0), (600, 640), seed=3)
+    assert run(plain, turned).findings == ()
+
+
+@pytest.mark.parametrize(("angle", "in_a"), [(0.0, False), (0.0, True), (33.0, False)])
+def test_a_straight_step_is_found_with_its_place_and_its_mosaic(plain, scene, tmp_path, angle, in_a):
+    """3 ADU, three quarters of the noise of a pixel, along the columns or aslant; wherever it lies among the blocks."""
+    turn = np.radians(angle)
+
+    def change(planes):
+        y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+        planes[:, (x - 303.0) * np.cos(turn) + (y - 320.0) * np.sin(turn) > 0.0] += np.float32(3.0)
+
+    other = write(tmp_path, scene, grid(), seed=2, change=change)
+    found = run(other, plain) if in_a else run(plain, other)
+    steps = [finding for finding in found.findings if finding.kind == "step"]
+    assert steps
+    assert steps[0].side == ("A" if in_a else "B")
+    assert steps[0].size == pytest.approx(3.0, abs=0.6)
+    x, y = grid().wcs_world2pix([[steps[0].ra, steps[0].dec]], 0)[0]
+    assert abs((x - 303.0) * np.cos(turn) + (y - 320.0) * np.sin(turn)) < 20.0
+    assert "straight step" in found.text()
+
+
+def test_a_gain_step_is_found_in_the_sky_and_in_the_stars(plain, scene, tmp_path):
+    def change(planes):
+        planes[:, :, 340:] *= np.float32(1.04)
+        planes[:, :, 340:] -= np.float32(0.04) * np.array(SKY, np.float32)[:, None, None]
+
+    found = run(plain, write(tmp_path, scene, grid(), seed=2, change=change))
+    step = next(finding for finding in found.findings if finding.kind == "gain step")
+    assert step.size == pytest.approx(42.6, abs=8.0)
+    x, _ = grid().wcs_world2pix([[step.ra, step.dec]], 0)[0]
+    assert x == pytest.approx(340.0, abs=60.0)
+
+    def percent(planes):
+        planes[:, :, 340:] *= np.float32(1.01)
+
+    # One percent of everything: the sky gives it away.
+    found = run(plain, write(tmp_path / "sky", scene, grid(), seed=2, change=percent))
+    step = next(finding for finding in found.findings if finding.kind == "step")
+    assert (step.side, step.size) == ("B", pytest.approx(9.5, abs=1.5))
+
+
+def test_a_star_that_is_there_twice_is_named(plain, scene, tmp_path):
+    def change(planes):
+        y, x = np.unravel_index(np.argmax(planes[1, 80:-80, 80:-80]), (SHAPE[0] - 160, SHAPE[1] - 160))
+        y, x = y + 80, x + 80
+        stamp = planes[:, y - 8 : y + 9, x - 8 : x + 9].copy() - np.array(SKY, np.float32)[:, None, None]
+        # The emptiest place around, so that it stands alone.
+        moves = [(dx, dy) for dx in range(-44, 45, 4) for dy in range(-44, 45, 4) if math.hypot(dx, dy) > 25.0]
+        spread = [np.ptp(planes[1, y + dy - 12 : y + dy + 13, x + dx - 12 : x + dx + 13]) for dx, dy in moves]
+        dx, dy = moves[int(np.argmin(spread))]
+        planes[:, y + dy - 8 : y + dy + 9, x + dx - 8 : x + dx + 9] += stamp
+        change.place = (x + dx, y + dy)
+
+    found = run(plain, write(tmp_path, scene, grid(), seed=2, change=change))
+    star = next(finding for finding in found.findings if finding.kind == "star")
+    assert star.side == "B"
+    assert grid().wcs_world2pix([[star.ra, star.dec]], 0)[0] == pytest.approx(change.place, abs=1.0)
+    assert "twice" in star.text
+
+
+def test_a_plate_solution_that_is_an_arc_minute_off_is_named_and_taken_out(plain, scene, tmp_path):
+    wrong = write(tmp_path, scene, grid(), seed=2)
+    with fits.open(wrong, mode="update") as hdus:
+        hdus[0].header["CRVAL2"] += 1.0 / 60.0
+    found = run(plain, wrong)
+    assert kinds(found)[0] == "plate solution"
+    assert found.findings[0].size == pytest.approx(60.0, abs=1.0)
+    assert found.stars.matched > 50
+    assert max(found.difference.rms_adu) < 1.5
+    assert kinds(found) == ["plate solution"]
+
+
 def make_mono(path):
     with fits.open(path) as hdus:
         fits.PrimaryHDU(hdus[0].data[0].copy(), header=hdus[0].header).writeto(path, overwrite=True)

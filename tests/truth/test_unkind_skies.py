@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.made_up import Troubles, make_up_survey
 from zemosaic_engine.photometry.calibration import PATTERN_TERMS, FixedPattern, SubCalibration, sensor_places
+from zemosaic_engine.survey import channel
 from zemosaic_engine.survey.solve import solve_survey
 
 
@@ -89,6 +90,16 @@ def test_glow_in_a_corner_is_found_and_gains_are_immune():
     assert np.abs(away).max() < 0.02
     error = np.array([c.gain_error for c in solution.calibrations])
     assert (np.mean((away / error) ** 2, axis=0) < 2.0).all()
+
+
+def test_gains_that_do_not_come_to_rest_are_from_stars_alone(monkeypatch):
+    made = make_up_survey((1, 3), 4, 2, seed=14)
+    assert not any(solve_survey(made.subs).stars_alone)
+    monkeypatch.setattr(channel, "_RUNAWAY", -1.0)
+    solution = solve_survey(made.subs)
+    assert all(solution.stars_alone)
+    away = np.log(np.array([c.gain for c in solution.calibrations]) * made.gain)
+    assert np.abs(away - away.mean(axis=0)).max() < 0.01
 
 
 def test_a_clean_sensor_gets_no_pattern():

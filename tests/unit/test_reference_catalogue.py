@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from astropy import units
 from astropy.table import Table
 
 from zemosaic_engine.catalogues.reference import read_catalogue
@@ -82,3 +83,38 @@ def test_an_ecsv_nested_without_end(tmp_path):
     text = "# %ECSV 1.0\n# ---\n# datatype: " + "[" * 5000 + "\nra dec mag\n1 2 3\n"
     with pytest.raises(SettingsError, match="cannot be read"):
         read(tmp_path, text, "stars.ecsv")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# of the field\nra,dec,mag\n# a comment\n83.5,-5.25,12.5\n10.0,20.0,11\n",
+        "ra;dec;mag\n83.5;-5.25;12.5\n10.0;20.0;11\n",
+        "ra;dec;mag\n83,5;-5,25;12,5\n10,0;20,0;11\n",
+        "ra\tdec\tmag\n83.5\t-5.25\t12.5\n10.0\t20.0\t11\n",
+        "\ufeffra|dec|mag\n83.5|-5.25|12.5\n10.0|20.0|11\n",
+    ],
+)
+def test_tables_of_other_programs(tmp_path, text):
+    stars = read(tmp_path, text)
+    np.testing.assert_allclose(stars.ra_deg, [83.5, 10.0])
+    np.testing.assert_allclose(stars.dec_deg, [-5.25, 20.0])
+    np.testing.assert_allclose(stars.magnitude["G"], [12.5, 11.0])
+
+
+@pytest.mark.parametrize(
+    ("ending", "ra"), [(".ecsv", [5.5666667, 1.0] * units.hourangle), (".fits", [5010.0, 900.0] * units.arcmin)]
+)
+def test_units_of_columns_are_understood(tmp_path, ending, ra):
+    table = Table({"ra": ra, "dec": [-315.0, 60.0] * units.arcmin, "mag": [12.5, 11.0]})
+    table["mag"].unit = units.mag
+    table.write(tmp_path / f"stars{ending}")
+    stars = read_catalogue(tmp_path / f"stars{ending}", RGB)
+    np.testing.assert_allclose(stars.ra_deg, [83.5, 15.0], atol=1e-5)
+    np.testing.assert_allclose(stars.dec_deg, [-5.25, 1.0])
+    np.testing.assert_allclose(stars.magnitude["R"], [12.5, 11.0])
+
+
+def test_the_line_of_a_wrong_cell_counts_comments_too(tmp_path):
+    with pytest.raises(SettingsError, match="line 4: mag is 'x'"):
+        read(tmp_path, "# of the field\nra,dec,mag\n# a comment\n83.5,-5.25,x\n")

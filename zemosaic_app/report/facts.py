@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
@@ -15,7 +16,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from zemosaic_engine.errors import SettingsError
-from zemosaic_engine.mosaic.files import COVERAGE_NAME, MOSAIC_NAME, SUBS_NAME
+from zemosaic_engine.mosaic.files import COVERAGE_NAME, MOSAIC_NAME, OTHERS_NAME, SUBS_NAME
 from zemosaic_engine.run.report import REPORT_NAME, SCHEMA_VERSION, RunReport
 
 
@@ -119,6 +120,18 @@ class Facts:
     def set_aside(self) -> list[tuple[str, str]]:
         """File and reason of each sub that is not in the mosaic."""
         return [(str(one["file"]), str(one["reason"])) for one in self.run["subs_set_aside"]]
+
+    @cached_property
+    def beside(self) -> dict[str, int]:
+        """How many files lay beside the subs, by what they are for; empty if there were none."""
+        path = self._own(OTHERS_NAME)
+        if isinstance(path, Absent):
+            return {}
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                return dict(Counter(row["role"] for row in csv.DictReader(file)))
+        except (OSError, ValueError, KeyError, csv.Error):  # somebody edited it: the report goes without
+            return {}
 
     def tile_headers(self) -> list[tuple[str, fits.Header]]:
         """Name and header of each tile on disk; empty if there are none."""

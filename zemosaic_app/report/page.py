@@ -131,7 +131,7 @@ def _contents(facts: Facts) -> dict[str, Any]:
     contents["edge_table"] = edges if isinstance(edges, Absent) else edge_table(edges)
     known = not isinstance(edges, Absent) and not isinstance(frame, Absent)
     contents["edge_lines"] = sky.edge_lines(frame, edges) if known else []  # type: ignore[arg-type]
-    contents["set_aside"] = set_aside_section(facts)
+    contents["set_aside"], contents["beside"] = set_aside_section(facts), facts.beside
     contents["phases"], contents["settings"] = phase_bars(facts.run), setting_rows(facts.run)
     values = read_values(facts)
     contents["block"] = 0 if isinstance(values, Absent) else values.block

@@ -43,11 +43,14 @@ class Catalogue:
         ICRS.
     magnitude : dict of str to ndarray, each (n,)
         By channel; NaN where unknown.
+    band : str
+        Name of the one band of all channels, ``"Tycho-2 V_T"``; empty for a catalogue that the user named.
     """
 
     ra_deg: NDArray[np.float64]
     dec_deg: NDArray[np.float64]
     magnitude: dict[str, NDArray[np.float64]]
+    band: str = ""
 
 
 def chosen_catalogue(settings: GridSettings, channels: int) -> Catalogue | None:
@@ -69,8 +72,10 @@ def read_catalogue(path: Path, channels: tuple[str, ...]) -> Catalogue:
     Parameters
     ----------
     path : Path
-        Columns of right ascension and declination in degrees or sexagesimal, and magnitudes, under their usual
-        names. Cells that are empty or say N/A are unknown; stars without a place are left out.
+        Columns of right ascension and declination in degrees or sexagesimal (or with a unit of their own: hours,
+        radians, arcseconds), and magnitudes, under their usual names. Cells that are empty or say N/A are unknown;
+        stars without a place are left out. A CSV file may have comments (``#``), and commas, semicolons, tabs or bars
+        between its cells; with semicolons the decimal point may be a comma.
     channels : tuple of str
         ``("R", "G", "B")`` or ``("L",)``.
 
@@ -86,7 +91,7 @@ def read_catalogue(path: Path, channels: tuple[str, ...]) -> Catalogue:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of numbers that are too large; they are found below
-            table = Table.read(path, format=kind)
+            table = _read_csv(path) if kind == "ascii.csv" else Table.read(path, format=kind)
     # What astropy raises on a damaged table depends on which part of it is wrong.
     except (
         OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, csv.Error,
@@ -120,6 +125,31 @@ def read_catalogue(path: Path, channels: tuple[str, ...]) -> Catalogue:
     return Catalogue(ra[known], dec[known], {name: values[known] for name, values in magnitude.items()})
 
 
+def _read_csv(path: Path) -> Table:
+    """Read a table of cells with one of the usual separators, comments left out."""
+    text = path.read_bytes().decode("utf-8-sig")
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    header = lines[0] if lines else ""
+    separator = max(_SEPARATORS, key=header.count)
+    if separator == ";":
+        lines = [_DECIMAL_COMMA.sub(r"\1.\2", line) for line in lines]
+    return Table.read(lines, format="ascii.csv", delimiter=separator)
+
+
+_SEPARATORS = (",", ";", "\t", "|")
+_DECIMAL_COMMA = re.compile(r"(\d),(\d)")
+
+
+def _to_degrees(column: Any) -> float:
+    """Degrees in the unit of a column of angles; 1 for columns without a unit, and of anything else."""
+    from astropy import units
+
+    unit = getattr(column, "unit", None)
+    if unit is None or not isinstance(unit, units.UnitBase) or unit.physical_type != "angle":
+        return 1.0
+    return float(unit.to(units.deg))
+
+
 _UNKNOWN = frozenset(("", "n/a", "na", "nan", "null", "none", "-", "--", "..."))
 _SEXAGESIMAL = re.compile(r"([+-]?)(\d{1,3})[hd:°\s]+(\d{1,2})[m:'\s]+(\d{1,2}(?:\.\d*)?)[s\"\s]*", re.IGNORECASE)
 _SHOWN = 40  # characters of a wrong value
@@ -142,7 +172,7 @@ def _numbers(path: Path, column: Any, name: str, hours: bool) -> NDArray[np.floa
             )
         )
     if column.dtype.kind in "iuf":
-        values = np.ma.filled(np.ma.asarray(column, dtype=np.float64), np.nan)
+        values = np.ma.filled(np.ma.asarray(column, dtype=np.float64), np.nan) * _to_degrees(column)
         wrong = np.flatnonzero(np.isinf(values))
         if wrong.size:
             raise _wrong_cell(path, name, int(wrong[0]), column[wrong[0]])

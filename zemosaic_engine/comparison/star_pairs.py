@@ -7,16 +7,18 @@ a pixel on the sky, because a mosaic keeps surface brightness.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from ..canvas.coordinates import pixel_to_sky, sky_to_pixel
 from ..mosaic.reader import Mosaic, pixel_area_arcsec2
 from ..photometry.overlap_fits import robust_mean
 from ..photometry.star_fit import aperture_sums, background_pixels, cut_stamps, fit_gaussians
-from ..photometry.stars import detect_stars
+from ..photometry.stars import Stars, detect_stars
 from .figures import Side
 
 FloatArray = NDArray[np.float64]
@@ -88,12 +90,42 @@ class StarPairs:
     colour_region_mmag: tuple[float, ...]
 
 
-def compare_stars(one_side: Side, other_side: Side) -> StarPairs:
-    """Match the stars of two mosaics on the sky and compare them."""
+@dataclass(frozen=True)
+class MatchedStars:
+    """The stars of two mosaics one by one.
+
+    Attributes
+    ----------
+    places : tuple of two ndarray of float64, shape (n, 2)
+        Of either, in pixels of the first, the brightest first.
+    matched : tuple of two ndarray of int
+        Numbers of those that both have, in the same order.
+    difference_mmag, noise_mmag : ndarray of float64, shape (m, C)
+        Of those, second minus first, and its noise; NaN where it does not count.
+    """
+
+    places: tuple[FloatArray, FloatArray]
+    matched: tuple[NDArray[np.intp], NDArray[np.intp]]
+    difference_mmag: FloatArray
+    noise_mmag: FloatArray
+
+
+def find_stars(sides: Sequence[Side]) -> list[Stars]:
+    """The stars of each mosaic, the brightest first."""
+    return [detect_stars(_channels_last(side.mosaic), max_stars=_MOST_STARS) for side in sides]
+
+
+def places_on_first(lists: Sequence[Stars], first: WCS, second: WCS) -> tuple[FloatArray, FloatArray]:
+    """Places of the stars of both, in pixels of the first."""
+    landed = np.column_stack(sky_to_pixel(first, *pixel_to_sky(second, lists[1].x, lists[1].y, like=first)))
+    return np.column_stack([lists[0].x, lists[0].y]), landed
+
+
+def compare_stars(one_side: Side, other_side: Side, lists: Sequence[Stars]) -> tuple[StarPairs, MatchedStars]:
+    """Match the stars of two mosaics, from `find_stars`, on the sky and compare them."""
     first, second = one_side.mosaic, other_side.mosaic
-    lists = [detect_stars(_channels_last(mosaic), max_stars=_MOST_STARS) for mosaic in (first, second)]
-    xy, xy_there = (np.column_stack([stars.x, stars.y]) for stars in lists)
-    landed = np.column_stack(sky_to_pixel(first.wcs, *pixel_to_sky(second.wcs, lists[1].x, lists[1].y, like=first.wcs)))
+    xy, landed = places_on_first(lists, first.wcs, second.wcs)
+    xy_there = np.column_stack([lists[1].x, lists[1].y])
     one, other = _match(xy, landed)
     shift = landed[other] - xy[one]
     middle = np.median(shift, axis=0) if len(one) else np.full(2, np.nan)
@@ -113,7 +145,7 @@ def compare_stars(one_side: Side, other_side: Side) -> StarPairs:
         _compare(difference[:, k] - difference[:, base], np.hypot(noise[:, k], noise[:, base]), region)
         for k, base in pairs
     ]
-    return StarPairs(
+    pairs_of_stars = StarPairs(
         found=(len(lists[0]), len(lists[1])),
         matched=len(one),
         offset_px=(float(middle[0]), float(middle[1])),
@@ -129,6 +161,7 @@ def compare_stars(one_side: Side, other_side: Side) -> StarPairs:
         colour_scatter_mmag=tuple(colour.scatter for colour in colours),
         colour_region_mmag=tuple(colour.between for colour in colours),
     )
+    return pairs_of_stars, MatchedStars((xy, landed), (one, other), difference, noise)
 
 
 def _channels_last(mosaic: Mosaic) -> NDArray[np.float32]:

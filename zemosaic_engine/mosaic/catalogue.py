@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy.io import fits
@@ -12,29 +12,84 @@ from numpy.typing import NDArray
 from ..canvas.coordinates import sky_to_pixel
 from ..catalogues.reference import Catalogue
 from ..events import Reporter
-from ..photometry.stars import detect_stars
+from ..fits.headers import pixel_scale_arcsec
+from ..photometry.sky import clipped_median, sky_noise
+from ..photometry.stars import Stars, detect_stars
 from ..sentences import say
+from .total_flux import aperture_corrections
 
 _MATCH_PX = 2.0
 _LEAST_STARS = 5
-_FLOOR_MAG = 0.01
+_FLOOR_MAG = 0.005
 _LEAST_SNR = 25.0  # fainter stars are seen where noise or a neighbour adds to them
+#: A catalogue may lie this far beside the mosaic (a plate solution of another epoch or convention).
+_LARGEST_SHIFT_PX = 25
+_VOTING_STARS = 400
+_FEW_MATCHES = 0.3
+_TUKEY = 4.685
+_LEAST_COLOURS_MAG = 0.3
+_LIMIT_SIGMA = 5.0
+_BEST_APERTURE_FWHM = 0.7
+_STATISTICS_PIXELS = 1_000_000
+#: The share of the stars with the smallest errors that is used where they are enough.
+_SHARPEST, _ENOUGH_STARS = 0.4, 20
+_LARGEST_SCATTER_MAG = 1.0
 
 
 @dataclass(frozen=True)
 class ZeroPoint:
-    """``magnitude = zero point - 2.5 log10(flux in ADU)`` in one channel.
+    """``magnitude = zero point - 2.5 log10(total flux in ADU)`` in one channel.
 
     Attributes
     ----------
     value, error : float
         In magnitudes; NaN with fewer than five stars.
     stars : int
+        Those that agree with it.
+    scatter : float
+        Robust standard deviation of a star, in magnitudes.
+    outliers : int
+        Stars that do not agree: variable ones, wrong entries, wrong matches.
+    correction : float
+        From the flux in the aperture to the total flux, in magnitudes; it is in `value`, and its error in `error`.
+    colour_term : float
+        Of a catalogue of one band: change of the zero point per magnitude of the instrument's own colour, blue minus
+        red; `value` is that of a star of the field's median colour.
     """
 
     value: float
     error: float
     stars: int
+    scatter: float = float("nan")
+    outliers: int = 0
+    correction: float = 0.0
+    colour_term: float = 0.0
+
+
+@dataclass(frozen=True)
+class CatalogueMatch:
+    """Stars of a mosaic with their entries in a catalogue.
+
+    Attributes
+    ----------
+    stars : Stars
+        All stars of the mosaic.
+    star, entry : ndarray of int, shape (n,)
+        Numbers of those that belong together.
+    inside : int
+        Entries that lie on the mosaic.
+    shift_px : tuple of float
+        ``(x, y)`` from the catalogue to the mosaic; (0, 0) unless the two lie beside each other.
+    swapped : bool
+        True if nothing lies on the mosaic, but would with right ascension and declination exchanged.
+    """
+
+    stars: Stars
+    star: NDArray[np.intp]
+    entry: NDArray[np.intp]
+    inside: int
+    shift_px: tuple[float, float] = (0.0, 0.0)
+    swapped: bool = False
 
 
 def tie_to_catalogue(
@@ -53,69 +108,299 @@ def tie_to_catalogue(
     if catalogue is None:
         return fits.Header()
     names = tuple(catalogue.magnitude)
-    points = zero_points(pixels, wcs, catalogue)
+    match = match_catalogue(detect_stars(pixels), pixels.shape[:2], wcs, catalogue)
+    points = zero_points(pixels, match, catalogue)
+    if catalogue.band and not all(np.isfinite(point.value) for point in points):
+        few = say("{n} stars of {band} can be measured, which are too few", n=match.star.size, band=catalogue.band)
+        reporter.log(say("The mosaic has no zero point: {few}", few=few))
+        return fits.Header()
+    _report_match(match, catalogue, reporter)
     for point, name in zip(points, names, strict=True):
         if np.isfinite(point.value):
             known = say(
-                "{magnitude:.4f} +- {error:.4f} mag, from {stars} stars of the catalogue",
+                "{magnitude:.4f} +- {error:.4f} mag for total fluxes (aperture correction {correction:.4f} mag), from "
+                "{stars} stars of the catalogue, {outliers} others do not agree",
                 magnitude=point.value,
                 error=point.error,
+                correction=point.correction,
                 stars=point.stars,
+                outliers=point.outliers,
             )
             reporter.metric("Zero point on the catalogue", known, channel=name)
         else:
-            few = f"unknown, {point.stars} catalogue stars in the mosaic are too few"
+            few = say(
+                "unknown, {stars} of the {inside} catalogue stars in the mosaic can be measured, which are too few",
+                stars=point.stars,
+                inside=match.inside,
+            )
             reporter.log(say("Zero point on the catalogue (channel {name}): {few}", name=name, few=few), "WARN")
-    return zero_point_cards(points, names)
+    header = zero_point_cards(points, names)
+    if catalogue.band:
+        header["ZMZCAT"] = (catalogue.band, "catalogue and band of the zero points")
+    header.update(
+        _depth(pixels, match.stars.fwhm_px, pixel_scale_arcsec(wcs, pixels.shape[:2]), points, names, reporter)
+    )
+    return header
 
 
-def zero_points(pixels: NDArray[np.float32], wcs: WCS, catalogue: Catalogue) -> list[ZeroPoint]:
-    """Zero point of every channel of a mosaic.
+def _depth(
+    pixels: NDArray[np.float32],
+    fwhm_px: float,
+    scale_arcsec: float,
+    points: list[ZeroPoint],
+    names: tuple[str, ...],
+    reporter: Reporter,
+) -> fits.Header:
+    """Limiting magnitude and sky brightness of every channel that has a zero point, as cards and in the log."""
+    header = fits.Header()
+    noise = sky_noise(pixels)
+    step = max(1, int(np.sqrt(pixels.shape[0] * pixels.shape[1] / _STATISTICS_PIXELS)))
+    radius = _BEST_APERTURE_FWHM * fwhm_px
+    share = 1.0 - 2.0 ** -((2.0 * _BEST_APERTURE_FWHM) ** 2)  # of a Gaussian
+    for channel, (point, name) in enumerate(zip(points, names, strict=True)):
+        if not np.isfinite(point.value):
+            continue
+        faintest = _LIMIT_SIGMA * noise[channel] * np.sqrt(np.pi) * radius / share
+        if faintest > 0.0:
+            limit = point.value - 2.5 * float(np.log10(faintest))
+            header[f"ZMLIM{name}"] = (round(limit, 3), f"[mag] {name}: a star of {_LIMIT_SIGMA:g} sigma of the sky")
+            reporter.metric("Limiting magnitude", say("{limit:.2f} mag (5 sigma)", limit=limit), channel=name)
+        level = clipped_median(pixels[::step, ::step, channel])[0]
+        if level > 0.0:
+            sky = point.value - 2.5 * float(np.log10(level / scale_arcsec**2))
+            header[f"ZMSKY{name}"] = (round(sky, 3), f"[mag/arcsec2] {name}: all that is in the background")
+            reporter.metric("Sky brightness", say("{sky:.2f} mag/arcsec2", sky=sky), channel=name)
+    return header
+
+
+def _report_match(match: CatalogueMatch, catalogue: Catalogue, reporter: Reporter) -> None:
+    """Warn of what looks like a mistake in the catalogue or its place."""
+    if match.swapped:
+        reporter.log(
+            say(
+                "No star of the reference catalogue lies in the mosaic, but with right ascension and declination "
+                "exchanged they do: its two columns seem to be swapped"
+            ),
+            "WARN",
+        )
+    if match.shift_px != (0.0, 0.0):
+        reporter.log(
+            say(
+                "The reference catalogue lies {x:+.1f}, {y:+.1f} px beside the stars of the mosaic: they were matched "
+                "with that shift; check the plate solutions",
+                x=match.shift_px[0],
+                y=match.shift_px[1],
+            ),
+            "WARN",
+        )
+    for first, second in _swapped_channels(match, catalogue):
+        reporter.log(
+            say(
+                "Stars that are bluer in the reference catalogue are redder in the mosaic: its magnitudes of {first} "
+                "and {second} seem to be swapped",
+                first=first,
+                second=second,
+            ),
+            "WARN",
+        )
+
+
+def match_catalogue(stars: Stars, shape: tuple[int, int], wcs: WCS, catalogue: Catalogue) -> CatalogueMatch:
+    """Find the entries of a catalogue among the stars of a mosaic.
+
+    Parameters
+    ----------
+    stars : Stars
+        Of the mosaic, the brightest first.
+    shape : tuple of int
+        ``(height, width)`` of the mosaic.
+    wcs : astropy.wcs.WCS
+        Of the mosaic, ICRS.
+    catalogue : Catalogue
+
+    Notes
+    -----
+    A star belongs to the nearest entry within 2 px. Where that leaves most of them alone, the differences between all
+    pairs within 25 px vote for a common shift.
+    """
+    x, y, inside = _on_mosaic(catalogue.ra_deg, catalogue.dec_deg, shape, wcs)
+    none = np.zeros(0, dtype=np.intp)
+    if not len(stars) or not inside.any():
+        possible = np.abs(catalogue.ra_deg) <= 90.0
+        other = _on_mosaic(catalogue.dec_deg[possible], catalogue.ra_deg[possible], shape, wcs)[2]
+        return CatalogueMatch(stars, none, none, int(inside.sum()), swapped=int(other.sum()) >= _LEAST_STARS)
+    entries = np.flatnonzero(inside)
+    places, own = np.stack([x, y], axis=1)[entries], np.stack([stars.x, stars.y], axis=1)
+    star, near = _nearest(own, places)
+    shift = (0.0, 0.0)
+    if star.size < _FEW_MATCHES * min(len(stars), entries.size):
+        voted = _voted_shift(own, places)
+        if voted is not None:
+            moved = _nearest(own, places + voted)
+            if moved[0].size > max(2 * star.size, _FEW_MATCHES * min(len(stars), entries.size)):
+                (star, near), shift = moved, (float(voted[0]), float(voted[1]))
+    return CatalogueMatch(stars, star, entries[near], int(entries.size), shift)
+
+
+def _on_mosaic(
+    ra_deg: NDArray, dec_deg: NDArray, shape: tuple[int, int], wcs: WCS
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Places on the mosaic, and which are on it."""
+    x, y = sky_to_pixel(wcs, ra_deg, dec_deg)
+    with np.errstate(invalid="ignore"):
+        return x, y, (x > -0.5) & (x < shape[1] - 0.5) & (y > -0.5) & (y < shape[0] - 0.5)
+
+
+def _nearest(own: NDArray[np.float64], places: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Numbers of stars and of entries that are each other's nearest within the radius."""
+    from scipy.spatial import cKDTree
+
+    distance, entry = cKDTree(places).query(own)
+    back = cKDTree(own).query(places)[1]
+    star = np.flatnonzero((distance < _MATCH_PX) & (back[entry] == np.arange(len(own))))
+    return star, np.asarray(entry[star], dtype=np.intp)
+
+
+def _voted_shift(own: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """The shift from the catalogue to the mosaic that most pairs agree on; None if no shift stands out."""
+    from scipy.ndimage import uniform_filter
+    from scipy.spatial import cKDTree
+
+    own = own[:_VOTING_STARS]
+    pairs = cKDTree(own).query_ball_tree(cKDTree(places), _LARGEST_SHIFT_PX)
+    differences = np.array([own[star] - places[entry] for star, near in enumerate(pairs) for entry in near])
+    if len(differences) < _LEAST_STARS:
+        return None
+    edges = np.arange(-_LARGEST_SHIFT_PX - 0.5, _LARGEST_SHIFT_PX + 1.0)
+    votes = np.histogram2d(differences[:, 0], differences[:, 1], bins=(edges, edges))[0]
+    summed = 9.0 * uniform_filter(votes, 3, mode="constant")
+    best = np.unravel_index(int(np.argmax(summed)), summed.shape)
+    expected = 9.0 * len(differences) / (np.pi * _LARGEST_SHIFT_PX**2)
+    if summed[best] < max(_LEAST_STARS, expected + 6.0 * np.sqrt(expected)):
+        return None
+    middle = np.array([edges[place] + 0.5 for place in best])
+    close = np.hypot(*(differences - middle).T) < _MATCH_PX
+    return np.asarray(np.median(differences[close], axis=0))
+
+
+def zero_points(pixels: NDArray[np.float32], match: CatalogueMatch, catalogue: Catalogue) -> list[ZeroPoint]:
+    """Zero point of every channel of a mosaic, for total fluxes.
 
     Parameters
     ----------
     pixels : ndarray of float32, shape (H, W, C)
         In ADU; NaN where missing.
-    wcs : astropy.wcs.WCS
-        Of `pixels`, ICRS.
+    match : CatalogueMatch
+        From `match_catalogue`.
     catalogue : Catalogue
     """
-    from scipy.spatial import cKDTree
-
-    stars = detect_stars(pixels)
-    x, y = sky_to_pixel(wcs, catalogue.ra_deg, catalogue.dec_deg)
-    placed = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
-    if not len(stars) or not placed.size:
-        return [ZeroPoint(float("nan"), float("nan"), 0) for _ in catalogue.magnitude]
-    distance, nearest = cKDTree(np.stack([x, y], axis=1)[placed]).query(np.stack([stars.x, stars.y], axis=1))
-    matched = distance < _MATCH_PX
+    stars = match.stars
+    corrections = aperture_corrections(pixels, stars)
     found = []
     for channel, magnitude in enumerate(catalogue.magnitude.values()):
-        flux, error = stars.flux[matched, channel], stars.flux_error[matched, channel]
-        known = magnitude[placed][nearest[matched]]
+        flux, error = stars.flux[match.star, channel], stars.flux_error[match.star, channel]
+        known = magnitude[match.entry]
         good = np.isfinite(known) & (flux > _LEAST_SNR * error)
-        found.append(_zero_point(known[good] + 2.5 * np.log10(flux[good]), 1.0857 * error[good] / flux[good]))
+        value, its_error = known[good] + 2.5 * np.log10(flux[good]), 1.0857 * error[good] / flux[good]
+        term = 0.0
+        if catalogue.band and stars.flux.shape[1] == 3:
+            value, term = _without_colour(value, stars.flux[match.star][good])
+        point = replace(_zero_point(value, its_error), colour_term=term)
+        correction = corrections[channel]
+        if np.isfinite(point.value) and np.isfinite(correction.error):
+            point = replace(
+                point,
+                value=point.value + correction.mag,
+                error=float(np.hypot(point.error, correction.error)),
+                correction=correction.mag,
+            )
+        found.append(point)
     return found
 
 
+def _without_colour(value: NDArray[np.float64], flux: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Values as those of a star of the median colour, and their slope on the colour (Theil and Sen)."""
+    from scipy.stats import theilslopes
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        colour = -2.5 * np.log10(flux[:, 2] / flux[:, 0])
+    known = np.isfinite(colour)
+    if int(known.sum()) < 2 * _LEAST_STARS or float(np.ptp(colour[known])) < _LEAST_COLOURS_MAG:
+        return value, 0.0
+    slope = float(theilslopes(value[known], colour[known])[0])
+    return value[known] - slope * (colour[known] - float(np.median(colour[known]))), slope
+
+
 def _zero_point(value: NDArray[np.float64], error: NDArray[np.float64]) -> ZeroPoint:
-    """Weighted mean, outliers (variable stars, wrong matches) clipped at 4 robust sigma around the median."""
+    """Where most stars agree, by Tukey's biweight from the middle of the shortest half.
+
+    A median is pulled by wrong entries that all err to one side; the shortest half is not, up to half of them.
+    """
+    unknown = ZeroPoint(float("nan"), float("nan"), int(value.size))
     if value.size < _LEAST_STARS:
-        return ZeroPoint(float("nan"), float("nan"), int(value.size))
-    away = np.abs(value - np.median(value))
-    kept = away <= 4.0 * max(1.4826 * float(np.median(away)), _FLOOR_MAG)
-    value, weight = value[kept], 1.0 / np.square(np.hypot(error[kept], _FLOOR_MAG))
-    mean = float(np.average(value, weights=weight))
-    scatter = float(np.sqrt(np.average((value - mean) ** 2, weights=weight) / max(1, value.size - 1)))
-    return ZeroPoint(mean, max(scatter, float(np.sum(weight) ** -0.5)), int(value.size))
+        return unknown
+    sharp = error <= max(2.0 * _FLOOR_MAG, float(np.quantile(error, _SHARPEST)))
+    if int(sharp.sum()) >= _ENOUGH_STARS:  # the noise of faint stars hides which entries are wrong
+        value, error = value[sharp], error[sharp]
+    ordered = np.sort(value)
+    half = ordered.size // 2 + 1
+    widths = ordered[half - 1 :] - ordered[: ordered.size - half + 1]
+    first = int(np.argmin(widths))
+    middle = float(np.median(ordered[first : first + half]))
+    scale = max(float(widths[first]) / 2.0 / 0.6745, _FLOOR_MAG)
+    weight = np.ones(value.size)
+    for _ in range(50):
+        near = np.abs(value - middle) < 2.5 * scale
+        # 0.6745 of a Gaussian that is cut at 2.5 sigma lies within 0.663 sigma.
+        scale = max(1.4826 * float(np.median(np.abs(value[near] - middle))) * 1.02, _FLOOR_MAG)
+        share = (value - middle) / (_TUKEY * scale)
+        weight = np.where(np.abs(share) < 1.0, np.square(1.0 - share**2), 0.0)
+        weight /= np.square(np.maximum(error, _FLOOR_MAG)) + scale**2
+        moved = float(np.average(value, weights=weight))
+        if abs(moved - middle) < 1e-6:
+            break
+        middle = moved
+    agree = np.abs(value - middle) < 3.0 * scale
+    count = int(agree.sum())
+    if count < _LEAST_STARS or scale > _LARGEST_SCATTER_MAG:
+        return unknown
+    effective = float(weight.sum() ** 2 / np.square(weight).sum())
+    return ZeroPoint(middle, scale / np.sqrt(effective), count, scale, int(value.size) - count)
+
+
+def _swapped_channels(match: CatalogueMatch, catalogue: Catalogue) -> list[tuple[str, str]]:
+    """Pairs of channels whose colours in the catalogue run against those of the mosaic."""
+    from scipy.stats import spearmanr
+
+    names = tuple(catalogue.magnitude)
+    flux, error = match.stars.flux[match.star], match.stars.flux_error[match.star]
+    found = []
+    for first in range(len(names)):
+        for second in range(first + 1, len(names)):
+            pair = [first, second]
+            known = catalogue.magnitude[names[first]][match.entry] - catalogue.magnitude[names[second]][match.entry]
+            good = np.isfinite(known) & (flux[:, pair] > _LEAST_SNR * error[:, pair]).all(axis=1)
+            if int(good.sum()) < 2 * _LEAST_STARS or float(np.ptp(known[good])) == 0.0:
+                continue
+            measured = -2.5 * np.log10(flux[good, first] / flux[good, second])
+            agreement = spearmanr(known[good], measured)
+            if agreement.statistic < -0.5 and agreement.pvalue < 1e-3:
+                found.append((names[first], names[second]))
+    return found
 
 
 def zero_point_cards(points: list[ZeroPoint], channels: tuple[str, ...]) -> fits.Header:
-    """Header cards ``ZMZP<channel>``, ``ZMZE<channel>`` and ``ZMZN<channel>`` of the zero points that are known."""
+    """Header cards of the zero points that are known.
+
+    ``ZMZP<channel>``, its error ``ZMZE``, its stars ``ZMZN``, and ``ZMZA``: the aperture correction that is in it.
+    """
     header = fits.Header()
     for point, name in zip(points, channels, strict=True):
         header[f"ZMZN{name}"] = (point.stars, f"catalogue stars behind the zero point, {name}")
         if np.isfinite(point.value):
-            header[f"ZMZP{name}"] = (point.value, f"[mag] zero point, {name}: mag = ZP - 2.5 log10(ADU)")
+            header[f"ZMZP{name}"] = (point.value, f"[mag] {name}: mag = ZP - 2.5 log10(total flux, ADU)")
             header[f"ZMZE{name}"] = (point.error, f"[mag] its error, {name}")
+            header[f"ZMZA{name}"] = (round(point.correction, 5), "[mag] aperture correction in it")
+            if point.colour_term:
+                header[f"ZMZK{name}"] = (round(point.colour_term, 4), "per mag of the own colour B - R")
     return header

@@ -31,6 +31,7 @@ from ..subs.loader import SubLoader
 from .prepare import plan_request
 from .register import register
 from .request import GridRequest, PlannedRequest
+from .shipped_stars import shipped_stars
 
 Result = TypeVar("Result")
 
@@ -57,7 +58,7 @@ class Run:
     registration : Registration or None
         Where the stars put the subs; None if the headers alone say it.
     catalogue : Catalogue or None
-        Stars of known magnitude that the mosaic is tied to.
+        Stars of known magnitude that the mosaic is tied to: the user's, else those that ship with the program.
     device : Gpu or None
         The GPU that resamples and stacks; None for the CPU.
     loader : SubLoader
@@ -165,7 +166,7 @@ def open_run(
 
 def _run_of(request: PlannedRequest, reporter: Reporter, cancel: CancelToken, checkpoints: Checkpoints) -> Run:
     subs, settings = request.infos, request.settings
-    catalogue = chosen_catalogue(settings, subs[0].channels)
+    catalogue = chosen_catalogue(settings, subs[0].channels) or shipped_stars(request.canvas, subs[0].channels)
     device = _gpu(settings, reporter)
     keys = Dependencies(subs, settings, request.canvas, checkpoints)
     reuse = Reuse(subs, checkpoints, keys, reporter, cancel)

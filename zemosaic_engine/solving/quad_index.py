@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .star_zones import StarList, Zones
 
 #: Distance from A to B as a share of the shorter side of the field.
-QUAD_RANGE = (0.2, 0.7)
+QUAD_RANGE = (0.15, 0.6)
 _CELLS_A_SIDE = 2  # of the field, each of which gives its brightest stars
 _LEAST_TOLERANCE = 0.01
 # Far from the middle of a wide picture shapes are stretched, since pixels are tangents and not angles.
@@ -35,7 +35,9 @@ class Density:
 
 
 #: For a part of the sky; for all of it, and once more if that was not enough.
-DENSE, SPARSE, DENSER = Density(8, 9, 20), Density(3, 6, 4), Density(5, 8, 8)
+DENSE, SPARSE, DENSER = Density(8, 12, 20), Density(3, 6, 4), Density(5, 12, 8)
+#: The last for narrow fields, whose quads on the whole sky are millions.
+DENSER_NARROW = Density(5, 8, 4)
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 
-from .quad_index import DENSE, DENSER, SPARSE, Density, QuadIndex, build_index
+from .quad_index import DENSE, DENSER, DENSER_NARROW, SPARSE, Density, QuadIndex, build_index
 from .solver import Indexed, IndexMaker, Search, StarSource
 from .star_zones import StarList, ZonedCatalogue
 
 _RANGE = 1.35  # an index serves fields by this factor smaller and larger
 _STARS_A_FIELD = 120
+_NARROW_DEG = 1.0
 _WIDEST_DEG, _NARROWEST_DEG = 30.0, 0.35  # shorter sides that are looked for where the scale is not known
 _WHOLE_SKY_SQUARE_DEG = 41253.0
 
@@ -59,7 +60,8 @@ class SkyIndexes:
             for least, most in sizes:
                 side_deg = math.sqrt(least * most)
                 if search.center_deg is None:
-                    index = self._whole(side_deg, density)
+                    is_narrow = density is DENSER and side_deg < _NARROW_DEG
+                    index = self._whole(side_deg, DENSER_NARROW if is_narrow else density)
                 else:
                     near = stars or self._catalogue
                     index = _around(search.center_deg, search.radius_deg, side_deg, max(shape) / short, near, density)

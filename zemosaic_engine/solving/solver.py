@@ -179,7 +179,9 @@ def _look_up(
         return None
     u = field.x[:_MOST_STARS] - field.middle[0]
     v = field.y[:_MOST_STARS] - field.middle[1]
-    low_px, high_px = (share * min(field.shape) for share in QUAD_RANGE)
+    # As long as quads of the index are on any picture that it serves.
+    low_px = math.radians(QUAD_RANGE[0] * index.side_deg) / indexed.scale_rad[1]
+    high_px = math.radians(QUAD_RANGE[1] * index.side_deg) / indexed.scale_rad[0]
     room = math.comb(u.size, 4)
     quads, codes, lengths = np.empty((room, 4), np.int32), np.empty((room, 4)), np.empty(room)
     pairs = np.empty((_MOST_PAIRS, 2), np.int64)

@@ -45,6 +45,7 @@ FITTED_TERMS = (2, 3, 4, 5)
 _SWEEPS = 12
 _PRECISE_OF_MANY = (1e-3, 1e-4, 1e-5, 1e-6)  # of the right-hand side, sweep by sweep
 _CONVERGED = 5e-5  # of the log gains
+_RUNAWAY = 0.005  # of the log gains in the last sweep
 _PATTERN_WIDTH = 0.2  # of the light in the corners: stronger vignetting is flat-fielded by everybody
 _SESSION_WIDTH = 0.3  # natural log of transparency between sessions, exposure time allowed for
 _GRADIENT_WIDTH, _LEAST_GRADIENT_WIDTH = 0.03, 0.003  # of a session, relative to its sky, from centre to corner
@@ -142,6 +143,8 @@ class ChannelAnswer:
     stars : ndarray of int64, shape (N,)
     residual : ndarray of float64, shape (N,)
         Scatter of each sub's cells in units of their errors; NaN without cells.
+    star_pulls : ndarray of float32, shape (reports,)
+        Residual of every report of a star in units of its error; NaN for those that do not count.
     unevenness : ndarray of float64, shape (N, 2)
         How much the light of each sub varies over its field, natural logarithm, and its significance in sigma.
     scatter_before, scatter_after : float
@@ -150,6 +153,8 @@ class ChannelAnswer:
         Of the cells, in ADU and in units of their formal errors.
     background : float
         Level of the sky on the common scale.
+    stars_alone : bool
+        True where gains did not come to rest with the structure of the sky, and were solved from stars alone.
     """
 
     log_gain: NDArray[np.float64]
@@ -168,12 +173,14 @@ class ChannelAnswer:
     pedestal_error: NDArray[np.float64]
     stars: NDArray[np.int64]
     residual: NDArray[np.float64]
+    star_pulls: NDArray[np.float32]
     unevenness: NDArray[np.float64]
     scatter_before: float
     scatter_after: float
     sky_scatter_adu: float
     sky_scatter_sigma: float
     background: float
+    stars_alone: bool
 
     @property
     def gain_covariance(self) -> NDArray[np.float64] | None:
@@ -263,6 +270,7 @@ class _Channel:
             self._star_nodes = self.fixed.nodes.weights(stars.terms[:, 0], stars.terms[:, 1])
         self._middle = _mean_squares(cells, run.camera, cameras)
         self.structure: NDArray[np.float64] | None = None
+        self.stars_alone = False
         self.gain_scatter, self.slope_scatter = _GAIN_SCATTER, _SLOPE_SCATTER
         self.gradient_width, self.level_scatter = _GRADIENT_WIDTH, _LEVEL_SCATTER
         self.curvature_width = _CURVATURE_WIDTH
@@ -274,6 +282,16 @@ class _Channel:
         return np.asarray(self._level - self.pedestal[self.run.camera])
 
     def solve(self, cancel: CancelToken) -> ChannelAnswer:
+        solved, changed = self._iterate(cancel)
+        if changed > _RUNAWAY:
+            # Structure that drags gains along is none of the sky: the stars alone say what they are.
+            self.stars_alone = True
+            self.log_gain, self.apart = -self.base, np.zeros(self.run.subs)
+            solved, _ = self._iterate(cancel)
+        return self._answer(solved)
+
+    def _iterate(self, cancel: CancelToken) -> tuple[Solved, float]:
+        """Solve until the gains rest; how far they went in the last sweep."""
         solve = self._solver()
         for sweep in range(_SWEEPS if self.run.sky_mates is None else len(_PRECISE_OF_MANY)):
             cancel.check()
@@ -283,7 +301,7 @@ class _Channel:
                 self._drop_unknown_pedestals(solved)
             if changed < _CONVERGED:
                 break
-        return self._answer(solved)
+        return solved, changed
 
     def _drop_unknown_pedestals(self, solved: Solved) -> None:
         """Be certain of no pedestal where none is told: large runs are solved once, and must decide on the way."""
@@ -387,7 +405,9 @@ class _Channel:
         else:
             # Structure as the solution has it; before there is one, the gains are left to the stars.
             smooth = self.structure
-            local[first:, 0] = (smooth - (self.level * np.exp(self.log_gain))[cells.sub]) * cells.trusted
+            local[first:, 0] = (smooth - (self.level * np.exp(self.log_gain))[cells.sub]) * (
+                cells.trusted & (not self.stars_alone)
+            )
         local[first:, 1] = 1.0
         local[first:, 2:4] = cells.place
         smooth = -smooth / light
@@ -686,12 +706,14 @@ class _Channel:
             np.where(self._known_pedestal, 0.0, np.hypot(np.sqrt(spread.of_pattern[:, _PEDESTAL]), self._mistaken())),
             np.bincount(self.stars.sub[self.stars.told], minlength=run.subs),
             self.cells.scatter_of_subs(left, freedom, self.log_gain, run.subs),
+            self.stars.pulls(solved.residual[:first], solved.freedom[:first]),
             self.stars.unevenness(solved.residual[:first], run.subs),
             self.stars.scatter(-self.base, np.ones(light.size)),
             self.stars.scatter(self.log_gain, light),
             self.cells.scatter(left, freedom) * factor,
             self.cells.wide,
             float(np.median(level)) * factor,
+            self.stars_alone,
         )
 
     def _mistaken(self) -> NDArray[np.float64]:

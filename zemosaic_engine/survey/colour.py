@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 _COLOUR_GUESS, _LEAST_COLOUR, _GUESSES = 0.004, 0.0005, 2.0
 _SESSION_COLOUR_WIDTH = 0.3
 _SWEEPS = 20
+_OUTLYING, _ENOUGH, _MOST_COMMON = 4.0, 50, 0.9
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,33 @@ class GainMessage:
     pull: NDArray[np.float64]
 
 
+def common_errors(pulls: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
+    """Correlation of the errors of stars between channels, shape (channels, channels).
+
+    Seeing, neighbours in the aperture and its place on the pixels move the fluxes of a star in all channels alike.
+
+    Parameters
+    ----------
+    pulls : sequence of ndarray, each (reports,)
+        Residuals in units of their errors; NaN where unknown.
+    """
+    channels = len(pulls)
+    common = np.eye(channels)
+    clipped = [np.clip(np.asarray(p, dtype=np.float64), -_OUTLYING, _OUTLYING) for p in pulls]
+    for i in range(channels):
+        for j in range(i):
+            known = np.isfinite(clipped[i]) & np.isfinite(clipped[j])
+            if np.count_nonzero(known) >= _ENOUGH:
+                value = float(np.corrcoef(clipped[i][known], clipped[j][known])[0, 1])
+                common[i, j] = common[j, i] = float(np.clip(value, 0.0, _MOST_COMMON))
+    return common
+
+
 def exchange(
-    log_gain: Sequence[NDArray[np.float64]], covariance: Sequence[NDArray[np.float64]], session: NDArray[np.int64]
+    log_gain: Sequence[NDArray[np.float64]],
+    covariance: Sequence[NDArray[np.float64]],
+    session: NDArray[np.int64],
+    common: NDArray[np.float64] | None = None,
 ) -> tuple[list[GainMessage], float]:
     """Return what every channel learns from the others.
 
@@ -44,6 +70,8 @@ def exchange(
         Of each channel, solved by itself.
     covariance : sequence of ndarray, each (N, N)
     session : ndarray of int64, shape (N,)
+    common : ndarray of float64, shape (channels, channels), optional
+        Correlation of the errors between channels; none if left out.
 
     Returns
     -------
@@ -56,16 +84,14 @@ def exchange(
     own = [np.linalg.inv(c) for c in covariance]
     own = [0.5 * (p + p.T) for p in own]
     pull = [p @ x for p, x in zip(own, log_gain, strict=True)]
+    together = _joint_precision(covariance, np.eye(channels) if common is None else common)
+    toward = together @ np.concatenate(list(log_gain))
     contrasts = _contrasts(channels)
     scatter = _COLOUR_GUESS
     for _ in range(_SWEEPS):
-        joint = np.zeros((channels * count, channels * count))
-        for channel, precision in enumerate(own):
-            at = slice(channel * count, (channel + 1) * count)
-            joint[at, at] = precision
-        joint += np.kron(contrasts.T @ contrasts, _around_sessions(session, scatter))
+        joint = together + np.kron(contrasts.T @ contrasts, _around_sessions(session, scatter))
         known = np.linalg.inv(joint)
-        mean = known @ np.concatenate(pull)
+        mean = known @ toward
         learned = _learned(contrasts, mean, known, session)
         done = abs(learned - scatter) < 1e-2 * scatter
         scatter = learned
@@ -78,6 +104,13 @@ def exchange(
         marginal = 0.5 * (marginal + marginal.T)
         messages.append(GainMessage(marginal - own[channel], marginal @ mean[at] - pull[channel]))
     return messages, scatter
+
+
+def _joint_precision(covariance: Sequence[NDArray[np.float64]], common: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Inverse covariance of the gains of all channels, whose errors have a correlation in common."""
+    roots = [np.linalg.inv(np.linalg.cholesky(0.5 * (c + c.T))) for c in covariance]
+    certain = np.linalg.inv(common)
+    return np.block([[certain[i, j] * one.T @ other for j, other in enumerate(roots)] for i, one in enumerate(roots)])
 
 
 def _contrasts(channels: int) -> NDArray[np.float64]:

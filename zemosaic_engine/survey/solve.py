@@ -19,7 +19,7 @@ from ..sentences import say
 from .biases import with_biases
 from .cells import CellReports, coarsened, match_cells
 from .channel import ChannelAnswer, PedestalPrior, Run, relative_exposure, solve_channel
-from .colour import GainMessage, exchange
+from .colour import GainMessage, common_errors, exchange
 from .elimination import SUB_UNKNOWNS, group_subs
 from .health import far_from_session, far_residuals, of_another_unit, uneven_light
 from .measurements import SubMeasurement
@@ -82,6 +82,8 @@ class SurveySolution:
     covariance : list of ndarray, each (n, n)
         One a channel, of all its unknowns as `elimination.Layout` has them, in ADU of its own solve; empty for runs
         that are too large for it.
+    stars_alone : list of bool
+        Channels whose gains did not come to rest with the structure of the sky, and are from stars alone.
     """
 
     calibrations: list[SubCalibration]
@@ -96,6 +98,7 @@ class SurveySolution:
     sky_residual_adu: NDArray[np.float64]
     sky_residual_sigma: NDArray[np.float64]
     covariance: list[NDArray[np.float64]]
+    stars_alone: list[bool]
 
 
 @dataclass(frozen=True)
@@ -205,7 +208,8 @@ def _solve_used(
         # Again, with what the channels tell each other of clouds and of the pedestal.
         messages: list[GainMessage | None] = [None] * len(answers)
         if len(answers) > 1:
-            messages = list(exchange([a.log_gain for a in answers], known, problem.run.session)[0])
+            common = common_errors([a.star_pulls for a in answers])
+            messages = list(exchange([a.log_gain for a in answers], known, problem.run.session, common)[0])
         found = [PedestalPrior(a.pedestal, a.pedestal_error) for a in answers]
         priors = joint_pedestals(found) if np.isnan(options.pedestal_adu) else [free] * len(answers)
         patterned = any(grid is not None for answer in answers for grid in answer.fixed)
@@ -341,6 +345,7 @@ def _assemble(
         np.array([scale * a.sky_scatter_adu for a in answers]),
         np.array([a.sky_scatter_sigma for a in answers]),
         [a.covariance for a in answers if a.covariance is not None],
+        [a.stars_alone for a in answers],
     )
 
 

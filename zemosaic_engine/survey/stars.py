@@ -7,7 +7,7 @@ calibration of imaging surveys: Padmanabhan et al. 2008, ApJ 674, 1217).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,8 @@ class StarReports:
     flux, error : ndarray of float64, shape (R, C)
     terms : ndarray of float64, shape (R, k)
         Terms of the illumination where the star fell on the sensor.
+    row : ndarray of int64, shape (R,), or None
+        Which of the reports of the run each is; None for all of them.
     """
 
     sub: NDArray[np.int64]
@@ -45,14 +47,16 @@ class StarReports:
     flux: NDArray[np.float64]
     error: NDArray[np.float64]
     terms: NDArray[np.float64]
+    row: NDArray[np.int64] | None = None
 
     def chosen(self, keep: NDArray[np.bool_]) -> StarReports:
         """Return some of the reports, with stars renumbered without those that only one sub reports."""
         _, star, count = np.unique(self.star[keep], return_inverse=True, return_counts=True)
         inside = np.flatnonzero(keep)[count[star] >= 2]
         _, star = np.unique(self.star[inside], return_inverse=True)
+        row = inside if self.row is None else self.row[inside]
         return StarReports(
-            self.sub[inside], star.astype(np.int64), self.flux[inside], self.error[inside], self.terms[inside]
+            self.sub[inside], star.astype(np.int64), self.flux[inside], self.error[inside], self.terms[inside], row
         )
 
 
@@ -72,7 +76,8 @@ def match_stars(subs: Sequence[SubMeasurement], radius_px: float = 2.0) -> StarR
     star[good] = group_by_position(x[good], y[good], sub[good], radius_px)
     u = np.concatenate([m.stars.u for m in subs])
     v = np.concatenate([m.stars.v for m in subs])
-    return _safely_detected(StarReports(sub, star, flux, error, pattern_terms(u, v)).chosen(star >= 0), len(subs))
+    found = _safely_detected(StarReports(sub, star, flux, error, pattern_terms(u, v)).chosen(star >= 0), len(subs))
+    return replace(found, row=None)
 
 
 def _safely_detected(reports: StarReports, subs: int) -> StarReports:
@@ -112,7 +117,9 @@ class StarRecords:
     """
 
     def __init__(self, reports: StarReports, channel: int) -> None:
+        self._count = reports.sub.size
         reports = reports.chosen(reports.flux[:, channel] > 2.0 * reports.error[:, channel])
+        self._row = reports.row
         self.sub, self.star, self.terms = reports.sub, reports.star, reports.terms
         self._log_flux = np.log(reports.flux[:, channel])
         self._error = reports.error[:, channel]
@@ -149,6 +156,14 @@ class StarRecords:
         self._wide = float(np.clip(spread_of(residual / sigma, freedom), 0.7, 5.0))
         self._robust = cauchy(residual / (sigma * self._wide * np.sqrt(np.maximum(freedom, _NO_RESIDUAL))))
         self._expected = np.exp(self._log_flux - np.clip(residual, -2.0, 2.0))
+
+    def pulls(self, residual: NDArray, freedom: NDArray) -> NDArray[np.float32]:
+        """Residuals of all reports of the run in units of their errors; NaN for those that do not count."""
+        out = np.full(self._count, np.nan, dtype=np.float32)
+        known = self.told & (freedom > _NO_RESIDUAL)
+        sigma = np.hypot(self.relative, self._floor) * self._wide * np.sqrt(np.maximum(freedom, _NO_RESIDUAL))
+        out[self._row] = np.where(known, residual / sigma, np.nan)
+        return out
 
     def unevenness(self, residual: NDArray, subs: int) -> NDArray[np.float64]:
         """How much the light that reaches each sub varies over its field, from its stars, shape (subs, 2).

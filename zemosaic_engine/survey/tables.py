@@ -84,7 +84,16 @@ def report_solution(solution: SurveySolution, infos: Sequence[SubInfo], reporter
 
 
 def _report_pedestals(solution: SurveySolution, reporter: Reporter) -> None:
-    """The electronic offset of each camera: one for all its colours."""
+    """The electronic offset of each camera, one for all its colours, and channels whose gains are from stars alone."""
+    names = channel_names(len(solution.stars_alone))
+    for name in (name for name, alone in zip(names, solution.stars_alone, strict=True) if alone):
+        reporter.log(
+            say(
+                "Gains (channel {name}) are from stars alone: with the structure of the sky they did not come to rest",
+                name=name,
+            ),
+            "WARN",
+        )
     for pattern in solution.patterns:
         certain = 1.0 / np.square(np.where(pattern.pedestal_error > 0, pattern.pedestal_error, np.inf))
         if not certain.any():

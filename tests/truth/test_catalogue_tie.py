@@ -1,0 +1,181 @@
+"""Zero points of images of known stars, through the mistakes of catalogues."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from astropy.wcs import WCS
+
+from zemosaic_engine.canvas.plan import CanvasPlan
+from zemosaic_engine.catalogues.reference import Catalogue
+from zemosaic_engine.events import CancelToken, LogLine, Reporter
+from zemosaic_engine.mosaic.catalogue import match_catalogue, tie_to_catalogue, zero_points
+from zemosaic_engine.mosaic.total_flux import aperture_corrections
+from zemosaic_engine.photometry.stars import detect_stars
+from zemosaic_engine.run.shipped_stars import shipped_stars
+
+SIZE = 900
+ZERO_POINTS = {"R": 20.5, "G": 21.0, "B": 20.2}
+
+
+def stars_of(seed=1, count=350):
+    rng = np.random.default_rng(seed)
+    x, y = rng.uniform(20, SIZE - 20, (2, count))
+    magnitude = rng.uniform(8.5, 13.0, count)
+    colour = rng.normal(0.8, 0.4, count)
+    known = {"R": magnitude - 0.4 * colour, "G": magnitude, "B": magnitude + 0.6 * colour}
+    return x, y, known
+
+
+def picture(x, y, known, fwhm=3.2, beta=None, noise=6.0, seed=2):
+    """Stars of a Moffat profile, or Gaussians without a `beta`, each whole to 80 px, on a sloping sky."""
+    rng = np.random.default_rng(seed)
+    v, u = np.mgrid[:SIZE, :SIZE]
+    image = np.empty((SIZE, SIZE, 3), dtype=np.float32)
+    alpha = fwhm / 2 / np.sqrt(2 ** (1 / beta) - 1) if beta else 0.0
+    for channel, name in enumerate("RGB"):
+        plane = 800.0 + 0.02 * u + rng.normal(0.0, noise, (SIZE, SIZE))
+        for sx, sy, magnitude in zip(x, y, known[name], strict=True):
+            flux = 10 ** (0.4 * (ZERO_POINTS[name] - magnitude))
+            part = np.s_[max(0, int(sy) - 80) : int(sy) + 81, max(0, int(sx) - 80) : int(sx) + 81]
+            r2 = (u[part] - sx) ** 2 + (v[part] - sy) ** 2
+            if beta:
+                plane[part] += flux * (beta - 1) / (np.pi * alpha**2) * (1 + r2 / alpha**2) ** -beta
+            else:
+                sigma = fwhm / 2.3548
+                plane[part] += flux / (2 * np.pi * sigma**2) * np.exp(-r2 / (2 * sigma**2))
+        image[..., channel] = plane
+    return image
+
+
+def frame():
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.crval = [40.0, 35.0]
+    wcs.wcs.crpix = [SIZE / 2, SIZE / 2]
+    wcs.wcs.cdelt = [-2.4 / 3600, 2.4 / 3600]
+    wcs.wcs.set()
+    return wcs
+
+
+def catalogue_of(x, y, known):
+    ra, dec = frame().all_pix2world(x, y, 0)
+    return Catalogue(ra, dec, {name: values.copy() for name, values in known.items()})
+
+
+@pytest.fixture(scope="module")
+def moffat():
+    x, y, known = stars_of()
+    return picture(x, y, known, beta=3.5), catalogue_of(x, y, known)
+
+
+def tied(image, catalogue):
+    lines = []
+    reporter = Reporter(lines.append, (), CancelToken())
+    header = tie_to_catalogue(image, frame(), catalogue, reporter)
+    return header, [event.text for event in lines if isinstance(event, LogLine) and event.level == "WARN"]
+
+
+@pytest.mark.parametrize("beta", [2.8, 3.5, None])
+def test_the_zero_point_is_that_of_the_total_flux(beta):
+    """Within 5 mmag whatever the wings, within three times its own error, and the aperture alone would not do."""
+    x, y, known = stars_of(3)
+    header, warnings = tied(picture(x, y, known, beta=beta), catalogue_of(x, y, known))
+    assert not warnings
+    for name, truth in ZERO_POINTS.items():
+        away = header[f"ZMZP{name}"] - truth
+        assert abs(away) < (0.008 if beta == 2.8 else 0.005)  # such wings reach beyond what is measured
+        assert abs(away) < 3 * header[f"ZMZE{name}"]
+        assert bool(header[f"ZMZA{name}"] > 0.008) is (beta is not None)
+
+
+def test_wrong_entries_of_one_side_do_not_pull(moffat):
+    """30 % of the catalogue too faint by 0.1 mag: the median would be off by 0.03."""
+    image, catalogue = moffat
+    rng = np.random.default_rng(5)
+    wrong = rng.random(catalogue.ra_deg.size) < 0.3
+    for values in catalogue.magnitude.values():
+        values += rng.normal(0.0, 0.015, values.size)
+    clean, _ = tied(image, catalogue)
+    moved = Catalogue(catalogue.ra_deg, catalogue.dec_deg, {n: v + 0.1 * wrong for n, v in catalogue.magnitude.items()})
+    header, _ = tied(image, moved)
+    for name in "RGB":
+        assert abs(header[f"ZMZP{name}"] - clean[f"ZMZP{name}"]) < 0.006
+        assert abs(header[f"ZMZP{name}"] - ZERO_POINTS[name]) < 3 * header[f"ZMZE{name}"]
+
+
+def test_a_catalogue_beside_the_stars_is_matched_and_told(moffat):
+    image, catalogue = moffat
+    moved = Catalogue(catalogue.ra_deg, catalogue.dec_deg + 6.0 * 2.4 / 3600, catalogue.magnitude)
+    header, warnings = tied(image, moved)
+    assert header["ZMZPG"] == pytest.approx(ZERO_POINTS["G"], abs=0.01)
+    assert any("px beside the stars" in text and ("-6.0" in text or "+6.0" in text) for text in warnings)
+
+
+def test_a_catalogue_of_other_stars_gives_no_shift(moffat):
+    image, _ = moffat
+    x, y, known = stars_of(77)
+    others = catalogue_of(x, y, known)
+    match = match_catalogue(detect_stars(image), image.shape[:2], frame(), others)
+    assert match.shift_px == (0.0, 0.0)
+    assert all(not np.isfinite(point.value) or point.error > 0.05 for point in zero_points(image, match, others))
+
+
+def test_swapped_columns_are_noticed(moffat):
+    image, catalogue = moffat
+    places = Catalogue(catalogue.dec_deg, catalogue.ra_deg, catalogue.magnitude)
+    assert any("two columns seem to be swapped" in text for text in tied(image, places)[1])
+    colours = dict(catalogue.magnitude)
+    colours["R"], colours["B"] = colours["B"], colours["R"]
+    warnings = tied(image, Catalogue(catalogue.ra_deg, catalogue.dec_deg, colours))[1]
+    assert any("magnitudes of R and B seem to be swapped" in text for text in warnings)
+    assert not tied(image, catalogue)[1]
+
+
+def test_a_correction_needs_stars():
+    flat = np.random.default_rng(1).normal(100.0, 3.0, (200, 200, 3)).astype(np.float32)
+    assert [found.stars for found in aperture_corrections(flat, detect_stars(flat))] == [0, 0, 0]
+
+
+def test_one_band_serves_all_channels_by_a_colour_term(moffat):
+    """What ships with the program knows V alone: the terms are those of the stars."""
+    image, catalogue = moffat
+    one = Catalogue(catalogue.ra_deg, catalogue.dec_deg, dict.fromkeys("RGB", catalogue.magnitude["G"]), "V")
+    header, warnings = tied(image, one)
+    assert not warnings
+    assert header["ZMZCAT"] == "V"
+    middle = float(np.median(catalogue.magnitude["B"] - catalogue.magnitude["R"]))
+    for name, term in {"R": 0.4, "G": 0.0, "B": -0.6}.items():
+        assert header.get(f"ZMZK{name}", 0.0) == pytest.approx(term, abs=0.02)
+        assert header[f"ZMZP{name}"] == pytest.approx(ZERO_POINTS[name] + term * middle, abs=0.03)
+
+
+def test_depth_and_sky_follow_from_the_zero_point(moffat):
+    image, catalogue = moffat
+    header, _ = tied(image, catalogue)
+    radius = 0.7 * 3.2
+    faintest = 5 * 6.0 * np.sqrt(np.pi) * radius / (1 - 2 ** -(1.4**2))
+    assert header["ZMLIMG"] == pytest.approx(
+        ZERO_POINTS["G"] - 2.5 * np.log10(faintest), abs=0.3
+    )  # of a Gaussian as wide
+    assert header["ZMSKYG"] == pytest.approx(ZERO_POINTS["G"] - 2.5 * np.log10(809.0 / 2.4**2), abs=0.02)
+
+
+def test_too_few_shipped_stars_are_no_warning(moffat):
+    image, catalogue = moffat
+    few = {name: values[:3] for name, values in catalogue.magnitude.items()}
+    header, warnings = tied(image, Catalogue(catalogue.ra_deg[:3], catalogue.dec_deg[:3], few, "V"))
+    assert not warnings
+    assert not header
+
+
+def test_the_shipped_stars_of_a_canvas():
+    """The Pleiades: 24 Tauri within two arcseconds of its place, at its magnitude (V 6.28)."""
+    wcs = frame()
+    wcs.wcs.crval = [56.75, 24.1]
+    wcs.wcs.set()
+    stars = shipped_stars(CanvasPlan(wcs, (SIZE, SIZE), 2.4), 3)
+    away = np.hypot((stars.ra_deg - 56.8377) * np.cos(np.radians(24.1)), stars.dec_deg - 24.1163) * 3600
+    assert away.min() < 2.0
+    assert stars.magnitude["R"][np.argmin(away)] == pytest.approx(6.28, abs=0.1)
+    assert 20 < stars.ra_deg.size < 400
