@@ -234,8 +234,6 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
         if request.others:
             stack_plan.write_others(order.output / mosaic_files.OTHERS_NAME, request.others)
         outcome = recipe.build(request, tell, cancel, checkpoints)
-        if len(outcome.planned) < len(request.infos):
-            run_interruptibly(partial(mosaic_files.write_sub_table, order.output, outcome.planned), cancel)
         tell(PhaseStarted("picture", len(clock.phase_times()), 0.01))
         preview = order.output / PREVIEW_NAME
         zemosaic_utils.write_picture(

@@ -260,12 +260,11 @@ def _feed(process: subprocess.Popen[str], names: list[str]) -> None:
 def try_folders(number: int, folder: Path) -> Iterator[tuple[int, list[str]]]:
     """Runs of 16 good subs and two hostile ones: what is wrong so far, after each."""
     samples, wrong = samples_of(folder / "survey", folder / "out" / ".zemosaic"), []
-    wanted = science(folder / "out")
+    if number:
+        run_grid(_good_subs(folder, "good"), folder / "wanted", GridSettings(), lambda event: None, CancelToken())
+    wanted = science(folder / "wanted")
     for count in range(number):
-        subs = folder / f"folder_{count}"
-        subs.mkdir()
-        for good in sorted((folder / "survey").glob("*.fits")):
-            (subs / good.name).symlink_to(good)
+        subs = _good_subs(folder, f"folder_{count}")
         hostile, tries = 0, 0
         while hostile < 2:
             name, data = mutated_sub(samples, random.Random(f"folder-{count}-{tries}"))
@@ -287,6 +286,14 @@ def try_folders(number: int, folder: Path) -> Iterator[tuple[int, list[str]]]:
         if differing:
             wrong.append(f"folder {count}: {', '.join(sorted(differing))} differ from the run without them")
         yield count + 1, wrong
+
+
+def _good_subs(folder: Path, name: str) -> Path:
+    """A folder with the good subs and no plan, in which others can be put."""
+    (folder / name).mkdir()
+    for good in sorted((folder / "survey").glob("*.fits")):
+        (folder / name / good.name).symlink_to(good)
+    return folder / name
 
 
 def _is_used(path: Path) -> bool:

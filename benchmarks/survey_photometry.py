@@ -58,7 +58,7 @@ def run_pipeline(
 
     def sink(event: object) -> None:
         if isinstance(event, LogLine):
-            lines.append(event.text)
+            lines.append(event.line)
 
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)

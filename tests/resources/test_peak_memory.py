@@ -8,7 +8,8 @@ from astropy.wcs import WCS
 
 from zemosaic_engine.canvas.plan import CanvasPlan
 from zemosaic_engine.geometry import Box
-from zemosaic_engine.mosaic.coadd import Canvas, canvas_bytes
+from zemosaic_engine.mosaic.coadd import Canvas
+from zemosaic_engine.run.resources import canvas_bytes
 from zemosaic_stack_core import apply_tile_photometric_scaling, equalize_rgb_medians_inplace
 
 SHAPE = (700, 900, 3)

@@ -30,9 +30,9 @@ class Runs:
 
         def listen(event):
             if isinstance(event, LogLine):
-                self.texts.append(event.text)
+                self.texts.append(event.line)
                 if event.level == "WARN":
-                    self.warnings.append(event.text)
+                    self.warnings.append(event.line)
             sink(event)
 
         run_grid(survey or self.survey, output, GridSettings(**settings), listen, cancel or CancelToken(), fresh=fresh)
@@ -43,12 +43,12 @@ class Runs:
         text = "\n".join(self.texts)
 
         def count(words):
-            line = next((line for line in self.texts if words in line), "[GRID] 0 of")
-            return int(line.split()[1])
+            line = next((line for line in self.texts if words in line), "0 of")
+            return int(line.split()[0])
 
         return (
             count("subs were measured by an earlier"),
-            int("solved by an earlier" in text),
+            int("Survey photometry was solved by an earlier" in text),
             count("tiles were stacked by an earlier"),
         )
 

@@ -168,9 +168,9 @@ def test_a_state_folder_that_is_a_ruin_stops_no_run(runs, finished, reference):
 def test_the_worker_recognises_the_mode_and_finds_the_same_work(survey, finished, reference):
     texts = []
     order = RunOrder(survey, finished, GridSettings())
-    outcome = run(order, lambda event: texts.append(getattr(event, "text", "")), CancelToken())
+    outcome = run(order, lambda event: texts.append(getattr(event, "line", "")), CancelToken())
     assert outcome.report.mode == "grid"
-    assert "[GRID] 4 of 4 tiles were stacked by an earlier run" in texts
+    assert "4 of 4 tiles were stacked by an earlier run" in texts
     assert science(finished) == science(reference)
 
 

@@ -40,7 +40,7 @@ def run(subs, out, **settings):
 
     def sink(event):
         if isinstance(event, LogLine):
-            lines.append((event.level, event.text))
+            lines.append((event.level, event.line))
 
     zemosaic_worker.run_grid(subs, out, GridSettings(**settings), sink, CancelToken())
     return lines

@@ -373,7 +373,7 @@ def full_field(tmp_path_factory):
     Table(stars).write(folder / "stars.csv", format="ascii.csv")
     catalogue = str(folder / "stars.csv")
     outcome, events = run(folder / "in", folder / "out", grid_rgb_equalize=False, reference_catalogue=catalogue)
-    assert sum("Zero point on the catalogue" in getattr(event, "text", "") for event in events) == 3
+    assert sum(getattr(event, "figure", "") == "Zero point on the catalogue" for event in events) == 3
     return outcome, truth
 
 

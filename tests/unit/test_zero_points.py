@@ -53,7 +53,7 @@ def test_the_zero_point_of_the_mosaic_is_that_of_its_scaled_tiles():
     infos = [image(20.9, 1.0), image(21.3, 2.0), image(None, 1.0)]
     lines: list[str] = []
     reporter = Reporter(
-        lambda event: lines.append(event.text) if isinstance(event, LogLine) else None, (), CancelToken()
+        lambda event: lines.append(event.line) if isinstance(event, LogLine) else None, (), CancelToken()
     )
     flux_in_mosaic = 5000.0
     gain = np.ones((3, 1))

@@ -37,6 +37,8 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
         metrics |= run.registration.metrics()
         mosaic_files.write_sub_table(output, run.registration.subs, run.registration.columns())
         mosaic_files.write_registration(output, run.registration.solution)
+    elif run.rejected:  # the table from before the run may name subs that were set aside since
+        mosaic_files.write_sub_table(output, run.subs)
     used = list(by_number.values())
     scale = run.canvas.pixel_scale_arcsec
     cards = provenance.mosaic_cards(
