@@ -12,6 +12,6 @@ def bare_run(settings, events, *, canvas=None, output=Path()):
     reporter = Reporter(events.append, (("a phase", 1.0),), cancel)
     return Run(
         subs=(), rejected=(), canvas=canvas, output=output, settings=settings, takes_tiles=False,
-        known_calibrations=None, catalogue=None, device=None, loader=None, stars=None, reuse=None,
+        known_calibrations=None, registration=None, catalogue=None, device=None, loader=None, stars=None, reuse=None,
         reporter=reporter, cancel=cancel,
     )  # fmt: skip

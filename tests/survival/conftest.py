@@ -30,9 +30,9 @@ class Runs:
 
         def listen(event):
             if isinstance(event, LogLine):
-                self.texts.append(event.line)
+                self.texts.append(event.text)
                 if event.level == "WARN":
-                    self.warnings.append(event.line)
+                    self.warnings.append(event.text)
             sink(event)
 
         run_grid(survey or self.survey, output, GridSettings(**settings), listen, cancel or CancelToken(), fresh=fresh)

@@ -168,7 +168,7 @@ def test_a_state_folder_that_is_a_ruin_stops_no_run(runs, finished, reference):
 def test_the_worker_recognises_the_mode_and_finds_the_same_work(survey, finished, reference):
     texts = []
     order = RunOrder(survey, finished, GridSettings())
-    outcome = run(order, lambda event: texts.append(getattr(event, "line", "")), CancelToken())
+    outcome = run(order, lambda event: texts.append(getattr(event, "text", "")), CancelToken())
     assert outcome.report.mode == "grid"
     assert "4 of 4 tiles were stacked by an earlier run" in texts
     assert science(finished) == science(reference)

@@ -8,7 +8,7 @@ from dataclasses import fields
 from ..errors import SubsLost
 from ..events import Reporter, Sink
 from ..sentences import say
-from .request import GridOutcome, GridRequest
+from .request import GridOutcome, GridRequest, PlannedRequest
 
 
 def build_without_lost(
@@ -41,6 +41,8 @@ def build_without_lost(
     RunError
         If no sub is left.
     """
+    # Planned once here, so that what the plan sets aside is reported once.
+    request = request if isinstance(request, PlannedRequest) else plan(request)
     while True:
         try:
             return build(request)
