@@ -39,7 +39,7 @@ class ConstantSubs:
         self.values, self.noises, self.on_place, self.placed = values, noises, on_place, 0
         self.rng = np.random.default_rng(1)
 
-    def place(self, number, mapping, falls, box, out, calibration):
+    def place(self, number, mapping, forward_map, box, out, calibration):
         self.placed += 1
         self.on_place()
         out[0][:] = self.values[number]
@@ -47,7 +47,7 @@ class ConstantSubs:
             out[0][:] += self.rng.normal(0.0, self.noises[number], out[0].shape)
         return box.height * box.width
 
-    def falls(self, number):
+    def forward_map(self, number):
         return None
 
 

@@ -145,7 +145,7 @@ def test_a_block_holds_what_the_whole_sub_gives_there(surveys, tmp_path, sensor,
         for x0, x1 in columns:
             box = Box(part.y0 + y0, part.y0 + y1, part.x0 + x0, part.x0 + x1)
             out = [np.full((*box.shape, info.channels), 7, np.float32) for _ in expected]
-            made._placer.place(2, sub.mapping, sub.falls, box, out, calibration)
+            made._placer.place(2, sub.mapping, sub.forward_map, box, out, calibration)
             for ours, whole in zip(out, expected, strict=True):
                 there = whole[y0:y1, x0:x1]
                 if sensor == "GRBG" and judge == "lanczos3" and scale < 4.0 and ours is out[0]:

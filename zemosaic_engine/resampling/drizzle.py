@@ -48,7 +48,7 @@ def drop_map(src_wcs: WCS, src_shape: tuple[int, int], dst_wcs: WCS, dst_shape: 
 
 def drop(
     pixels: NDArray[np.float32],
-    falls: PixelMap,
+    forward_map: PixelMap,
     box: Box,
     pixfrac: float,
     bayer: str | None = None,
@@ -64,7 +64,7 @@ def drop(
     ----------
     pixels : ndarray of float32, shape (H, W, C)
         Source; NaN = invalid, and dropped nowhere. A fourth number of a colour pixel is not looked at.
-    falls : PixelMap
+    forward_map : PixelMap
         From `drop_map`.
     box : Box
         Pixels of the target grid that are wanted.
@@ -114,10 +114,10 @@ def drop(
     drizzling.drizzle_pixels(
         np.ascontiguousarray(pixels),
         _ALL_CHANNELS if bayer is None else pattern_channels(bayer),
-        falls.nodes,
-        falls.step,
-        falls.node_y0,
-        falls.node_x0,
+        forward_map.nodes,
+        forward_map.step,
+        forward_map.node_y0,
+        forward_map.node_x0,
         float(pixfrac),
         np.array([box.x0, box.y0], dtype=np.float64),
         _AS_IT_IS if calibration is None else calibration.coefficients,

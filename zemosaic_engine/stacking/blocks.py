@@ -51,7 +51,7 @@ class BlockSub:
     footprint : Footprint
     mapping : PixelMap
         From its whole footprint on the canvas to its pixels.
-    falls : PixelMap or None
+    forward_map : PixelMap or None
         From its pixels to the canvas; None without drizzle.
     calibration : SubCalibration or None
     noise, drop_noise : ndarray of float32, shape (C,)
@@ -61,7 +61,7 @@ class BlockSub:
     number: int
     footprint: Footprint
     mapping: PixelMap
-    falls: PixelMap | None
+    forward_map: PixelMap | None
     calibration: SubCalibration | None
     noise: NDArray[np.float32]
     drop_noise: NDArray[np.float32]
@@ -179,8 +179,8 @@ class BlockStacker:
             noise, drop_noise = self._noises(number, footprint.box, mapping, calibration)
         except SubError:
             return None
-        falls = self._placer.falls(number)
-        return BlockSub(number, footprint, mapping, falls, calibration, noise, drop_noise)
+        forward_map = self._placer.forward_map(number)
+        return BlockSub(number, footprint, mapping, forward_map, calibration, noise, drop_noise)
 
     def _noises(
         self, number: int, box: Box, mapping: PixelMap, calibration: SubCalibration | None
@@ -264,7 +264,7 @@ class BlockStacker:
         """Write the samples of a sub; False if it has none there."""
         target = [plane.reshape(*crop.shape, self._channels) for plane in planes]
         try:
-            return self._placer.place(sub.number, sub.mapping, sub.falls, crop, target, sub.calibration) > 0
+            return self._placer.place(sub.number, sub.mapping, sub.forward_map, crop, target, sub.calibration) > 0
         except SubError:  # noted by the parts, told at the end of the tile
             return False
 

@@ -43,7 +43,7 @@ class Placer:
         self._infos, self._canvas, self._parts, self._settings = infos, canvas, parts, settings
         self._kernel, self._drops = interpolation_of(settings), planes_of(settings) > 1
 
-    def falls(self, number: int) -> PixelMap | None:
+    def forward_map(self, number: int) -> PixelMap | None:
         """Return the map from the pixels of a sub to the canvas; None without drizzle."""
         if not self._drops:
             return None
@@ -54,7 +54,7 @@ class Placer:
         self,
         number: int,
         mapping: PixelMap,
-        falls: PixelMap | None,
+        forward_map: PixelMap | None,
         box: Box,
         out: Sequence[NDArray[np.float32]],
         calibration: SubCalibration | None,
@@ -67,8 +67,8 @@ class Placer:
             Which sub.
         mapping : PixelMap
             From the canvas to the sub; of the whole sub, so that all boxes agree.
-        falls : PixelMap or None
-            From `falls`.
+        forward_map : PixelMap or None
+            From `forward_map`.
         box : Box
             Of the canvas.
         out : sequence of ndarray of float32, shape (h, w, C)
@@ -91,9 +91,9 @@ class Placer:
         if calibration is not None:
             pixels = calibration.corrected(pixels, origin, info.shape)
         found = self._interpolate(info, pixels, origin, mapping, box, out[0], calibration)
-        if falls is not None:
+        if forward_map is not None:
             drizzle.drop(
-                pixels, falls, box, self._settings.drizzle_pixfrac, info.bayer, (out[1], out[2]), calibration,
+                pixels, forward_map, box, self._settings.drizzle_pixfrac, info.bayer, (out[1], out[2]), calibration,
                 origin=origin, src_shape=info.shape,
             )  # fmt: skip
         return found
