@@ -124,7 +124,7 @@ class PseudoTexts:
         """Without a letter of the usual width but in names: of languages, files, channels, and places on the sky."""
         for name in sorted(names, key=len, reverse=True):
             text = text.replace(name, "")
-        rest = re.sub(r"\d+h\d+m[\d.]+s|\d\.?\d*e[+-]\d+|\d x \d", "", text)
+        rest = re.sub(r"\d+h\d+m[\d.]+s|\d\.?\d*e[+-]\d+|\d x \d|\b[RGB] :", "", text)
         return rest in ("English", "Français", *"RGB") or not re.search("[A-Za-z]", rest)
 
 

@@ -97,7 +97,9 @@ def worst_edge(report: Mapping[str, Any], texts: Texts) -> str:
         return ""
     channel = max(sizes, key=lambda name: sizes[name])
     adu, ra, dec = (metrics.get(f"worst_footprint_step_{what}_after_{channel}") for what in ("adu", "ra", "dec"))
-    place = f"RA {ra:.4f} Dec {dec:+.4f}" if ra is not None and dec is not None else "-"
+    place = "-"
+    if ra is not None and dec is not None:
+        place = texts("summary.position", ra=f"{ra:.4f}", dec=f"{dec:+.4f}")
     size = texts("summary.edge", channel=channel, adu=_step_text(adu), sigma=_step_text(sizes[channel]))
     return f"{size} ({place})"
 

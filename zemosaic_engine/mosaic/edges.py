@@ -135,8 +135,10 @@ def _name(kind: str, subs: NDArray[np.int64], names: Sequence[str], sessions: Se
     first = names[int(subs[0])]
     if subs.size == 1:
         return first
-    of = f" of session {sessions[int(subs[0])]}" if kind == "session" and sessions[int(subs[0])] else ""
-    return f"{first} and {subs.size - 1} more{of}"
+    session = sessions[int(subs[0])] if kind == "session" else ""
+    if session:
+        return say("{first} and {n} more of session {session}", first=first, n=subs.size - 1, session=session)
+    return say("{first} and {n} more", first=first, n=subs.size - 1)
 
 
 def _edges_of(
