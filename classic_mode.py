@@ -96,8 +96,8 @@ def build_mosaic(
 
 
 def _build(run: Run) -> GridOutcome:
-    layout = lay_out_pointings(run)
     run.reporter.phase(_STACKING)
+    layout = lay_out_pointings(run)
     measured = measure_subs(run)
     subs = calibrate_subs(run, measured)
     tiles = stack_tiles(run, layout, subs)

@@ -196,7 +196,9 @@ def test_a_folder_with_all_of_them_gives_the_mosaic_of_the_good_ones(survey, sub
         with_cards(sub, mixed / f"bad_{number}.fits", *HARMFUL[case])
     for folder in (good, mixed):
         run_grid(folder, tmp_path / f"{folder.name}_out", GridSettings(), lambda event: None, CancelToken())
-    assert (tmp_path / "mixed_out" / "rejected_subs.csv").read_text().count("\n") == len(HARMFUL) + 1
+    # Those whose headers can be read hold the pixels of one exposure, which is used once.
+    tables = [(tmp_path / "mixed_out" / name).read_text() for name in ("rejected_subs.csv", "not_stacked.csv")]
+    assert sum("bad_" in row for table in tables for row in table.splitlines()) == len(HARMFUL)
     wanted, found = (science(tmp_path / f"{name}_out") for name in ("good", "mixed"))
     differing = {name for name in wanted if wanted[name] != found.get(name)}
-    assert differing == {"rejected_subs.csv"}
+    assert differing <= {"rejected_subs.csv", "not_stacked.csv"}

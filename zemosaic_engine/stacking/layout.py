@@ -82,6 +82,7 @@ def _footprints(run: Run) -> list[Footprint]:
 
 def _checked(run: Run, tiles: Sequence[TileLayout], footprints: Sequence[Footprint]) -> Layout:
     """The layout, if there is room for its samples."""
+    run.reporter.expect(sum(len(tile.subs) for tile in tiles))  # now, so that progress never falls
     run.reporter.log(say("{n} subs on {n2} tiles", n=len(run.subs), n2=len(tiles)))
     planes = planes_of(run.settings)
     if run.settings.resample_kernel == "drizzle":

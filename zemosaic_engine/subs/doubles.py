@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
@@ -20,6 +21,7 @@ from .image_files import Kind, kind_of, read_image
 Sub = SubInfo | UnsolvedSub
 _SAMPLE_BYTES = 16384
 _BLOCK = 2880  # bytes of FITS
+_LARGEST = 4  # times the usual number of pixels of a sub: a small packed file may unfold to gigabytes
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ def find_doubles(subs: Sequence[Sub], check: Callable[[], None] = lambda: None) 
     -----
     Candidates share the size, and a stretch of bytes at one place counted from the end of the file (headers may
     differ, their length too), or the second of their exposure if one of them is packed. Only candidates are decoded.
+    Subs far larger than the usual one are not: planning sets them aside by their headers.
     """
     preferred = sorted(subs, key=lambda sub: (isinstance(sub, UnsolvedSub), _is_packed(sub)))
     kept: dict[Hashable, list[Sub]] = defaultdict(list)
@@ -82,8 +85,11 @@ def _candidates(subs: Sequence[Sub], check: Callable[[], None]) -> set[int]:
     """Identities of the subs that may have a double."""
     by_bytes: dict[Hashable, list[Sub]] = defaultdict(list)
     by_time: dict[Hashable, list[Sub]] = defaultdict(list)
+    most = _LARGEST * np.median([math.prod(sub.shape) for sub in subs]) if subs else 0
     for sub in subs:
         check()
+        if math.prod(sub.shape) > most:
+            continue
         by_time[sub.shape, sub.date_obs[:19]].append(sub)
         if not _is_packed(sub):
             by_bytes[sub.shape, _sample(sub)].append(sub)
