@@ -64,7 +64,8 @@ def test_a_drizzled_survey_is_as_true_as_an_interpolated_one(surveys):
     interpolated, drizzled = surveys[2]["lanczos3"], surveys[2]["drizzle"]
     # Star scales of the channels are those of the interpolated mosaic: no light is lost to rejection.
     np.testing.assert_allclose(drizzled.gain, interpolated.gain, rtol=0.01)
-    assert max(drizzled.zero_point_mmag) < 15
+    # Over the channels: the scatter of one comes from about twenty stars, and is uncertain by a quarter.
+    assert np.mean(drizzled.zero_point_mmag) < min(12, 1.3 * np.mean(interpolated.zero_point_mmag))
     assert max(drizzled.low_frequency_quadratic_adu) < 1.1 * max(interpolated.low_frequency_quadratic_adu)
     assert max(drizzled.fwhm_px) < 1.08 * drizzled.seeing_px
     assert max(drizzled.fwhm_px) - min(drizzled.fwhm_px) < 0.05 * drizzled.seeing_px
