@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zemosaic_engine.fits.headers import unit_vectors
 from zemosaic_engine.solving.plate import Plate
-from zemosaic_engine.solving.quad_index import unit_vectors
 from zemosaic_engine.solving.solver import StarField
 from zemosaic_engine.solving.star_zones import ZonedCatalogue
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from zemosaic_engine.astrometry.star_places import StarPlaces
-from zemosaic_engine.astrometry.sub_frames import frame_grid, local_axes, unit_vectors
-from zemosaic_engine.fits.headers import celestial_wcs
+from zemosaic_engine.astrometry.sub_frames import frame_grid, local_axes
+from zemosaic_engine.fits.headers import celestial_wcs, unit_vectors
 from zemosaic_engine.simulate.survey import PRESETS, plan_survey
 
 SMALL = PRESETS["small"].but(stars_per_mpx=150.0, wcs_flavour="sip", hot_pixel_fraction=0.0)

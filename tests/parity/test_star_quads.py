@@ -6,9 +6,10 @@ import math
 import numpy as np
 import pytest
 
+from zemosaic_engine.fits.headers import unit_vectors
 from zemosaic_engine.kernels import star_quads
 from zemosaic_engine.solving.plate import on_plane, plate_of_place
-from zemosaic_engine.solving.quad_index import QUAD_RANGE, Density, build_index, unit_vectors
+from zemosaic_engine.solving.quad_index import QUAD_RANGE, Density, build_index
 from zemosaic_engine.solving.star_zones import StarList
 
 

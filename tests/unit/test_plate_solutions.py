@@ -13,7 +13,7 @@ from benchmarks.star_fields import Trouble, picture
 from zemosaic_app.cli import DONE, INCOMPLETE, WRONG_USAGE, main
 from zemosaic_engine.errors import Cancelled
 from zemosaic_engine.events import CancelToken, PhaseStarted, Progress, Reporter
-from zemosaic_engine.fits.headers import HeaderCards
+from zemosaic_engine.fits.headers import HeaderCards, unit_vectors
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.solving import session
 from zemosaic_engine.solving.cards import cards_beside, plate_cards, wcs_of
@@ -21,7 +21,6 @@ from zemosaic_engine.solving.copies import write_copy
 from zemosaic_engine.solving.hints import ANY_SCALE, Learnt, angle_deg, pointings, scales_arcsec, searches
 from zemosaic_engine.solving.journal import KeptSolution, SolutionJournal
 from zemosaic_engine.solving.plate import Plate
-from zemosaic_engine.solving.quad_index import unit_vectors
 from zemosaic_engine.solving.star_zones import shipped_catalogue
 from zemosaic_engine.subs.folder import scan_folder
 from zemosaic_engine.subs.frames import UnsolvedSub, read_sub

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from zemosaic_app.console import printable
 from zemosaic_app.durations import FEW_S
 from zemosaic_engine.events import (
     Compiling,
@@ -52,11 +53,6 @@ class LogFilter:
         """True if the line is shown."""
         high_enough = LEVELS.index(entry.level) >= LEVELS.index(self.level)
         return high_enough and self.search.casefold() in entry.text.casefold()
-
-
-def printable(text: str) -> str:
-    """Without control characters: file names may hold anything."""
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 @dataclass

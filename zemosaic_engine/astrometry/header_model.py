@@ -9,8 +9,9 @@ import numpy as np
 from astropy.wcs import WCS
 
 from ..canvas.coordinates import pixel_to_sky
+from ..fits.headers import unit_vectors
 from .normal_equations import Prior, Terms
-from .sub_frames import POWERS, FloatArray, IntArray, SubFrames, frame_grid, frames_of, unit_vectors
+from .sub_frames import POWERS, FloatArray, IntArray, SubFrames, frame_grid, frames_of
 
 #: Powers of u and v in the polynomials that stand for a header, shift and linear terms first.
 HEADER_POWERS = tuple((total - j, j) for total in range(6) for j in range(total + 1))

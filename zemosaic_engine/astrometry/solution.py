@@ -11,6 +11,7 @@ import numpy as np
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
+from ..fits.headers import unit_vectors
 from .adjustment import Adjustment, adjust
 from .header_model import HeaderModel, read_headers
 from .matching import (
@@ -27,16 +28,7 @@ from .normal_equations import LINEAR_TERMS, Anchors, Detections, Terms, correcte
 from .refined_wcs import corrected_pixels, refined_wcs
 from .results import AstrometricSolution, CatalogueStars
 from .star_places import StarPlaces
-from .sub_frames import (
-    SUB_TERMS,
-    FloatArray,
-    IntArray,
-    distortion_terms,
-    frame_grid,
-    local_axes,
-    sub_shift,
-    unit_vectors,
-)
+from .sub_frames import SUB_TERMS, FloatArray, IntArray, distortion_terms, frame_grid, local_axes, sub_shift
 
 _LEAST_TIES = 4
 _LOG_ODDS = -14.0

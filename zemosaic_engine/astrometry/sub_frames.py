@@ -15,6 +15,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from ..canvas.coordinates import pixel_to_sky
+from ..fits.headers import unit_vectors
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -104,12 +105,6 @@ def local_axes(vector: FloatArray) -> tuple[FloatArray, FloatArray]:
     return east, np.cross(vector, east)
 
 
-def unit_vectors(ra_deg: FloatArray, dec_deg: FloatArray) -> FloatArray:
-    """(n, 3) unit vectors of right ascensions and declinations."""
-    ra, dec = np.radians(ra_deg), np.radians(dec_deg)
-    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
-
-
 def sky_angles(vector: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Right ascensions and declinations in degrees of (n, 3) unit vectors."""
     ra = np.degrees(np.arctan2(vector[:, 1], vector[:, 0])) % 360.0
@@ -167,12 +162,6 @@ def _rotations(linear: FloatArray) -> FloatArray:
     """The nearest rotation or reflection of each 2x2 matrix."""
     left, _, right = np.linalg.svd(linear)
     return np.asarray(left @ right)
-
-
-def header_pixels(wcs: WCS, frames: SubFrames, number: int, x: FloatArray, y: FloatArray) -> FloatArray:
-    """Corrected pixels (n, 2) at which the header of a sub puts its pixels."""
-    vector = unit_vectors(*pixel_to_sky(wcs, x, y))
-    return frames.from_sky(np.full(len(x), number), vector)
 
 
 def distortion_terms(places: FloatArray, span: FloatArray) -> FloatArray:

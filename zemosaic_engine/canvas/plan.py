@@ -11,6 +11,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from ..errors import RunError, SubError
+from ..fits.headers import unit_vectors
 from ..sentences import say
 from ..subs.frames import SubInfo
 from .coordinates import footprint_polygon
@@ -161,7 +162,7 @@ def _near_others(infos: list[SubInfo], max_gap_fov: float) -> tuple[list[SubInfo
     from scipy.sparse.csgraph import connected_components
     from scipy.spatial import cKDTree
 
-    centers = unit_vectors(np.array([i.center_deg for i in infos]))
+    centers = unit_vectors(*np.array([i.center_deg for i in infos]).T)
     fov_deg = float(np.median([np.hypot(*i.shape) * i.pixel_scale_arcsec / 3600.0 for i in infos]))
     reach = 2.0 * np.sin(np.radians(min(max_gap_fov * fov_deg, 180.0)) / 2.0)
     # Thousands of subs share a pointing: neighbourhoods are looked up between places, not between subs.
@@ -194,12 +195,6 @@ def _near_others(infos: list[SubInfo], max_gap_fov: float) -> tuple[list[SubInfo
             )
         )
     return [info for info, far in zip(infos, stray[group], strict=True) if not far], odd
-
-
-def unit_vectors(center_deg: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n, 2) of (ra, dec) in degrees as (n, 3) unit vectors."""
-    ra, dec = np.radians(center_deg).T
-    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
 
 
 def plan_canvas(infos: Sequence[SubInfo], pixel_scale_arcsec: float, max_mpx: float) -> CanvasPlan:
@@ -273,7 +268,7 @@ def _middle(centers_deg: NDArray[np.float64]) -> tuple[float, float]:
     lowest, highest = float(dec.min()), float(dec.max())
     if max(abs(lowest), abs(highest)) < _NEAR_POLE_DEG and arc < _WIDE_ARC_DEG:
         return (float(ra[(widest + 1) % ra.size]) + 0.5 * arc) % 360.0, 0.5 * (lowest + highest)
-    x, y, z = unit_vectors(centers_deg).mean(axis=0)
+    x, y, z = unit_vectors(*centers_deg.T).mean(axis=0)
     if math.hypot(x, y, z) < 1e-6:
         raise RunError(_TOO_WIDE)
     return math.degrees(math.atan2(y, x)) % 360.0, math.degrees(math.atan2(z, math.hypot(x, y)))

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..fits.headers import unit_vectors
 from ..geometry import Box
 from ..subs.frames import SubInfo
-from .plan import plan_canvas, unit_vectors
+from .plan import plan_canvas
 from .tile_layout import TileLayout
 
 _SWEEPS = 20
@@ -44,7 +45,7 @@ def group_by_pointing(infos: Sequence[SubInfo], radius_fov: float) -> list[list[
 
     if not infos:
         return []
-    places = unit_vectors(np.array([info.center_deg for info in infos]))
+    places = unit_vectors(*np.array([info.center_deg for info in infos]).T)
     side_deg = float(np.median([min(info.shape) * info.pixel_scale_arcsec / 3600.0 for info in infos]))
     reach = 2.0 * np.sin(np.radians(min(radius_fov * side_deg, 180.0)) / 2.0)
     middles = _densest_first(places, reach)

@@ -581,7 +581,12 @@ def pixel_scale_arcsec(wcs: WCS, shape: tuple[int, int]) -> float:
     """
     x, y = (shape[1] - 1) / 2.0, (shape[0] - 1) / 2.0
     ends = np.array([[x - 0.5, y], [x + 0.5, y], [x, y - 0.5], [x, y + 0.5]])
-    ra, dec = np.radians(wcs.all_pix2world(ends, 0)).T
-    vectors = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
+    vectors = unit_vectors(*wcs.all_pix2world(ends, 0).T)
     area = np.linalg.norm(np.cross(vectors[1] - vectors[0], vectors[3] - vectors[2]))
     return math.degrees(math.sqrt(float(area))) * 3600.0
+
+
+def unit_vectors(ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Places on the sky as unit vectors, shape (..., 3)."""
+    ra, dec = np.radians(ra_deg), np.radians(dec_deg)
+    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)

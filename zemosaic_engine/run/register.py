@@ -9,11 +9,11 @@ import numpy as np
 from ..astrometry.registration import Registration, rms
 from ..astrometry.results import AstrometricSolution, CatalogueStars
 from ..astrometry.star_places import StarPlaces, places_of_sub
-from ..astrometry.sub_frames import sky_angles, unit_vectors
+from ..astrometry.sub_frames import sky_angles
 from ..catalogues.reference import chosen_catalogue
 from ..errors import SubError, SubsLost
 from ..events import CancelToken, Reporter
-from ..fits.headers import image_center_deg, pixel_scale_arcsec
+from ..fits.headers import image_center_deg, pixel_scale_arcsec, unit_vectors
 from ..machine.threads import run_all, run_interruptibly, thread_count
 from ..resume.checkpoints import Checkpoints
 from ..resume.fingerprints import fingerprint

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .quad_index import unit_vectors
+from ..fits.headers import unit_vectors
 
 _CLIP_SIGMA = 3.5
 _FLOOR_PX = 0.05  # residuals below it are not outliers, however well the others fit

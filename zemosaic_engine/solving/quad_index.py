@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..fits.headers import unit_vectors
 from .star_zones import StarList, Zones
 
 #: Distance from A to B as a share of the shorter side of the field.
@@ -66,12 +67,6 @@ class QuadIndex:
     codes: NDArray[np.float32]
     lengths: NDArray[np.float32]
     keys: NDArray[np.int64]
-
-
-def unit_vectors(ra_deg: NDArray, dec_deg: NDArray) -> NDArray[np.float64]:
-    """Places on the sky as unit vectors, shape (n, 3)."""
-    ra, dec = np.radians(ra_deg), np.radians(dec_deg)
-    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
 
 
 def brightest_of_cells(stars: StarList, side_deg: float, count: int) -> StarList:

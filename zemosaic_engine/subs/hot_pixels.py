@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SubError
+from ..fits.headers import unit_vectors
 from .faults import read_guarded
 from .frames import SubInfo, read_stored_pixels
 from .unchanged import IsSame, read_unchanged, trust
@@ -102,8 +103,7 @@ def _grid(shape: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float
 
 def _places(info: SubInfo, x: NDArray, y: NDArray) -> NDArray[np.float64]:
     """Unit vectors (n, 3) to the sky at pixels of a sub."""
-    ra, dec = np.radians(info.wcs.all_pix2world(x, y, 0))
-    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
+    return unit_vectors(*info.wcs.all_pix2world(x, y, 0))
 
 
 def _chord(pixels: float, info: SubInfo) -> float:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..canvas.coordinates import footprint_box, pixel_to_sky
 from ..canvas.pixel_maps import pixel_map
-from ..canvas.plan import unit_vectors
+from ..fits.headers import unit_vectors
 from ..geometry import Box
 from ..photometry.sky import cell_medians, clipped_median
 from ..photometry.tile_scaling import compute_tile_photometric_scaling
@@ -111,7 +111,7 @@ def _places_on_sky(tiles: Sequence[Tile]) -> tuple[NDArray[np.float64], NDArray[
     for tile in tiles:
         height, width = tile.outer.shape
         x, y = np.array([0.5, 0.0, 1.0, 0.0, 1.0]) * width - 0.5, np.array([0.5, 0.0, 0.0, 1.0, 1.0]) * height - 0.5
-        here = unit_vectors(np.stack(pixel_to_sky(tile.wcs, x, y), axis=1))
+        here = unit_vectors(*pixel_to_sky(tile.wcs, x, y))
         middles.append(here[0])
         # A quarter more for sides that distortions bow out.
         reach.append(1.25 * np.linalg.norm(here[1:] - here[0], axis=1).max())
