@@ -47,6 +47,8 @@ class TileMatch:
 def match_tiles(run: Run, tile_set: TileSet) -> TileMatch:
     """Find one gain and offset for each tile and channel, from all overlaps together, anchored at a healthy reference.
 
+    What an earlier run found for the same tiles is used.
+
     Parameters
     ----------
     run : Run
@@ -54,7 +56,14 @@ def match_tiles(run: Run, tile_set: TileSet) -> TileMatch:
     tile_set : TileSet
         All tiles of the run.
     """
-    return run.interruptibly(lambda: _match(run, tile_set.tiles))
+    tiles = tile_set.tiles
+    return run.reuse.step(
+        "matches",
+        run.reuse.match_key([tile.facts for tile in tiles], run.tile_photometry),
+        TileMatch,
+        lambda: run.interruptibly(lambda: _match(run, tiles)),
+        say("The tiles were matched by an earlier run"),
+    )
 
 
 def _match(run: Run, tiles: Sequence[Tile]) -> TileMatch:

@@ -11,7 +11,7 @@ from astropy.wcs import WCS
 
 from ..canvas.plan import CanvasPlan
 from ..canvas.tile_layout import TileLayout
-from ..errors import Cancelled
+from ..errors import Cancelled, RunError
 from ..events import TileCount
 from ..geometry import Box
 from ..machine.threads import BackgroundTask, run_all
@@ -19,9 +19,10 @@ from ..resume.fingerprints import file_digest
 from ..run import provenance
 from ..run.run import Run
 from ..sentences import say
+from ..survey.sky_levels import SkyLevels
 from ..weighted_image import WeightedImage
 from .files import clear_tiles, tile_path
-from .tile import StackedTile, examine, read_part, write_tile
+from .tile import StackedTile, Tile, TileSet, examine, read_part, write_tile
 
 
 class TileStore:
@@ -59,10 +60,9 @@ class TileStore:
             with suppress(Cancelled):  # then the writer stops by itself
                 self._writing[1].wait()
 
-    @property
-    def done(self) -> Mapping[str, StackedTile]:
-        """The tiles that are on disk, by name."""
-        return self._done
+    def missing(self) -> list[TileLayout]:
+        """Return the tiles that are not on disk yet, in the order of the run."""
+        return [layout for layout in self._layouts if layout.name not in self._done]
 
     def with_content(self) -> list[TileLayout]:
         """Return the tiles that hold a valid pixel, in the order of the run."""
@@ -96,10 +96,45 @@ class TileStore:
         whole = not unread & set(layout.subs)
         self._writing = layout.name, self._begin(lambda: self._write(layout, content, members, whole))
 
-    def finish(self) -> dict[str, StackedTile]:
-        """Return every tile by name, once the last one is on disk."""
+    def finish(self, levels: SkyLevels | None = None) -> TileSet:
+        """Return the tiles of the run in their order, once the last one is on disk.
+
+        Parameters
+        ----------
+        levels : SkyLevels, optional
+            Sky levels of the subs before calibration, where they were measured.
+
+        Raises
+        ------
+        RunError
+            If no tile has a valid pixel.
+        """
         self._finish()
-        return self._done
+        return self._run.interruptibly(lambda: self._together(TileSet(levels=levels)))
+
+    def _together(self, together: TileSet) -> TileSet:
+        """Fill the set of tiles with those on disk."""
+        run = self._run
+        for layout in self._layouts:
+            tile = self._done[layout.name]
+            if tile.health is None:
+                run.reporter.log(say("{name}: no valid pixels, left out", name=layout.name), "WARN")
+                together.left_out.append(layout.name)
+                continue
+            path, wcs, on_canvas = tile_path(run.output, layout.name), tile_wcs(layout, run.canvas), layout.grid is None
+            together.tiles.append(
+                Tile(layout.name, path, wcs, layout.outer, layout.inner, on_canvas, tile.health, tile.digest)
+            )
+            together.subs.append(len(tile.members))
+            together.used.update(layout.subs[member] for member in tile.members)
+        if not together.tiles:
+            raise RunError(
+                say(
+                    "No tile has a valid pixel: every sub was set aside (rejected_subs.csv gives the "
+                    "reasons), or all pixels are invalid, for example above saturation_adu."
+                )
+            )
+        return together
 
     def _begin(self, write: Callable[[], StackedTile]) -> BackgroundTask[StackedTile]:
         return BackgroundTask(write, self._run.cancel)
@@ -116,7 +151,8 @@ class TileStore:
         if content is not None:
             path = tile_path(run.output, layout.name)
             infos = [run.subs[layout.subs[member]] for member in members]
-            cards = provenance.tile_cards(layout.inner, layout.outer, infos=infos)
+            source = infos[0].path.name if run.takes_tiles else ""
+            cards = provenance.tile_cards(layout.inner, layout.outer, source=source, infos=infos)
             write_tile(path, content, tile_wcs(layout, run.canvas), cards, run.cancel.check)
             health = examine(content.pixels)
             run.cancel.check()
