@@ -273,12 +273,14 @@ def _edge_rows(evenness: Evenness) -> list[tuple]:
     return rows
 
 
-def write_sub_table(
-    folder: Path, infos: Sequence[SubInfo], registration: Mapping[str, Sequence[object]] | None = None
-) -> Path:
+#: Units of further columns, by how their names begin.
+_MORE_UNITS = {"registration": "pix", "moved": "pix", "zero_point": "mag", "limit": "mag", "sky_mag": "mag / arcsec2"}
+
+
+def write_sub_table(folder: Path, infos: Sequence[SubInfo], more: Mapping[str, Sequence[object]] | None = None) -> Path:
     """Write ``subs.ecsv``: what the header of each sub tells, and where its corners are on the sky.
 
-    `registration` are further columns by name; those that begin with ``registration`` and ``moved`` are in pixels.
+    `more` are further columns by name: of the registration, and of how deep the subs are.
     """
     names = ("file", "session", "date_obs", "exposure", "filter", "camera", "mount", "width", "height", "pixel_scale",
              *(f"{axis}_{corner}" for corner in range(1, 5) for axis in ("ra", "dec")))  # fmt: skip
@@ -295,9 +297,9 @@ def write_sub_table(
             )
         )  # fmt: skip
     units = dict.fromkeys(names[10:], "deg") | {"exposure": "s", "pixel_scale": "arcsec"}
-    more = registration or {}
+    more = more or {}
     rows = [(*row, *added) for row, *added in zip(rows, *more.values(), strict=True)]
-    units |= {name: "pix" for name in more if name.startswith(("registration", "moved"))}
+    units |= {name: unit for name in more for begin, unit in _MORE_UNITS.items() if name.startswith(begin)}
     return _write_table(folder / SUBS_NAME, rows, (*names, *more), units)
 
 
