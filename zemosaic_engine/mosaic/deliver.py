@@ -13,6 +13,7 @@ from . import files as mosaic_files
 from .catalogue import tie_to_catalogue
 from .evenness import measure_evenness, report_evenness
 from .mask import mosaic_mask
+from .names import name_field
 from .processing import PROCESSING_NAME, write_processing
 from .told_scale import tie_to_told_zero_points
 
@@ -52,6 +53,7 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
     pixels = [pair.pixels for pair in match.pairs]
     mosaic_files.write_seam_table(output, tiles, match.overlaps, pixels, match.before, match.after, evenness)
     mask = run.interruptibly(lambda: mosaic_mask(mosaic))
+    name_field(cards, wcs, mask, run.reporter)
     if settings.save_final_as_uint16:
         run.interruptibly(
             lambda: mosaic_files.write_viewer(output, mosaic, mask, wcs, cards, colour_last=settings.legacy_rgb_cube)

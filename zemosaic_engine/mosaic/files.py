@@ -16,7 +16,7 @@ from ..astrometry.results import AstrometricSolution
 from ..canvas.coordinates import pixel_to_sky
 from ..channels import channel_names
 from ..fits.wcs_cards import wcs_cards
-from ..fits.writer import atomic_path, write_fits
+from ..fits.writer import atomic_path, remove, write_fits
 from ..names import shown_name
 from ..photometry.sky import clipped_median
 from ..subs.frames import SubInfo
@@ -55,6 +55,8 @@ _NOT_OF_EVERY_RUN = (
     "tiff16",
     "tiff_stretched",
     "jpeg",
+    "hips",
+    "map",
     "others",
     "processing",
     "viewer",
@@ -87,18 +89,18 @@ class EarlierResults:
 
     def __init__(self, folder: Path, results: Mapping[str, str] = RESULTS) -> None:
         self._paths = {result: folder / name for result, name in results.items()}
-        self._found = {path: _identity(path) for path in self._paths.values() if path.is_file()}
+        self._found = {path: _identity(path) for path in self._paths.values() if path.exists()}
 
     def written_since(self) -> dict[str, Path]:
         """The results of this run so far, by the names that a run report has for them."""
-        return {result: path for result, path in self._paths.items() if path.is_file() and not self._is_left(path)}
+        return {result: path for result, path in self._paths.items() if path.exists() and not self._is_left(path)}
 
     def remove_those_left(self) -> None:
         """Remove those that not every run writes and that were not written since."""
         for result in _NOT_OF_EVERY_RUN:
             path = self._paths.get(result)
-            if path is not None and path.is_file() and self._is_left(path):
-                path.unlink()
+            if path is not None and path.exists() and self._is_left(path):
+                remove(path)
 
     def _is_left(self, path: Path) -> bool:
         return self._found.get(path) == _identity(path)
