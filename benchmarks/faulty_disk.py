@@ -8,8 +8,8 @@
 
 ``disk``: whatever call fails (no space, an error of the disk, read-only from there on), the run ends with a sentence or
 is done, every file is whole or not there, and the next run makes the bytes of a run without a fault. ``share``: a run
-whose subs stop to answer goes on when they answer again, ends with a sentence when they answer with an error, and can be
-stopped within two seconds while they do not. Ends with exit code 1 if anything of that does not hold.
+whose subs stop to answer goes on when they answer again, ends with a sentence when they answer with an error, and can
+be stopped within two seconds while they do not. Ends with exit code 1 if anything of that does not hold.
 
 The disk and the share are `faulty_disk.c`, compiled here; needs Linux and a C compiler.
 """
@@ -43,7 +43,7 @@ from .survival import ALLOWED_S, science
 DISK_FAULTS = ((errno.ENOSPC, True), (errno.EIO, False), (errno.EROFS, True))
 #: What a share may say after a while; 0 is the answer.
 SHARE_FAULTS = (0, errno.ETIMEDOUT, errno.ESTALE, errno.EIO)
-_PATIENCE_S = 30.0
+_PATIENCE_S = 300.0
 
 
 def compiler() -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,9 @@ from . import files as mosaic_files
 from .catalogue import tie_to_catalogue
 from .evenness import measure_evenness, report_evenness
 from .mask import mosaic_mask
+from .names import name_field
 from .processing import PROCESSING_NAME, write_processing
+from .sub_depth import sub_depth_columns
 from .told_scale import tie_to_told_zero_points
 
 
@@ -30,10 +32,13 @@ class Delivery:
     ----------
     files : WrittenFiles
     metrics : dict of str to float
+    depth : dict of str to list of float
+        Columns of the table of subs, as `sub_depth_columns` gives them.
     """
 
     files: WrittenFiles
     metrics: dict[str, float]
+    depth: dict[str, list[float]]
 
 
 def finish_mosaic(run: Run, tile_set: TileSet, make: Callable[[], Delivery], recipe: str = "") -> GridOutcome:
@@ -54,9 +59,8 @@ def finish_mosaic(run: Run, tile_set: TileSet, make: Callable[[], Delivery], rec
     RunError
         If a file cannot be written.
     """
-    _write_sub_tables(run)
     facts = [tile.facts for tile in tile_set.tiles]
-    key = run.reuse.mosaic_key(facts, tile_set.used, run.catalogue, tile_set.levels, recipe)
+    key = run.reuse.mosaic_key(facts, tile_set.used, run.catalogue, tile_set.levels, tile_set.figures, recipe)
     written = list[Path]()
 
     def make_anew() -> Delivery:
@@ -72,6 +76,7 @@ def finish_mosaic(run: Run, tile_set: TileSet, make: Callable[[], Delivery], rec
         say("The mosaic was made by an earlier run"),
         lambda found: run.interruptibly(lambda: found.files.are_whole(run.output)),
     )
+    _write_sub_tables(run, done.depth)
     metrics = done.metrics if run.registration is None else done.metrics | run.registration.metrics()
     return GridOutcome(
         run.output / mosaic_files.MOSAIC_NAME,
@@ -89,13 +94,14 @@ def finish_mosaic(run: Run, tile_set: TileSet, make: Callable[[], Delivery], rec
     )
 
 
-def _write_sub_tables(run: Run) -> None:
-    """Write what the registration found; the table from before the run may name subs that were set aside since."""
-    if run.registration is not None:
-        mosaic_files.write_sub_table(run.output, run.registration.subs, run.registration.columns())
-        mosaic_files.write_registration(run.output, run.registration.solution)
-    elif run.rejected:
-        mosaic_files.write_sub_table(run.output, run.subs)
+def _write_sub_tables(run: Run, depth: Mapping[str, Sequence[object]]) -> None:
+    """Write the table of subs again where the run has found out more of them, or has set some aside since."""
+    registration = run.registration
+    if registration is not None:
+        mosaic_files.write_sub_table(run.output, registration.subs, {**registration.columns(), **depth})
+        mosaic_files.write_registration(run.output, registration.solution)
+    elif depth or run.rejected:
+        mosaic_files.write_sub_table(run.output, run.subs, depth)
 
 
 def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage) -> Delivery:
@@ -120,6 +126,7 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
         used, settings, tiles=len(tiles), ready_made_tiles=run.takes_tiles, pixel_scale_arcsec=scale
     )
     cards.update(tied)
+    depth = sub_depth_columns(run.subs, tile_set.figures, cards, scale)
     if run.takes_tiles:
         cards.update(tie_to_told_zero_points(used, match.scaling.gain, scale, run.reporter))
     pixels = [pair.pixels for pair in match.pairs]
@@ -129,6 +136,7 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
     ]
     mask = run.interruptibly(lambda: mosaic_mask(mosaic))
     check = run.cancel.check
+    name_field(cards, wcs, mask, run.reporter)
     if settings.save_final_as_uint16:
         colour_last = settings.legacy_rgb_cube
         files.append(
@@ -146,4 +154,4 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
     run.reporter.log(
         say("{n} tiles in the mosaic, {reprojected} calls of reproject_interp", n=len(tiles), reprojected=reprojected)
     )
-    return Delivery(run.interruptibly(lambda: WrittenFiles.of(files)), metrics)
+    return Delivery(run.interruptibly(lambda: WrittenFiles.of(files)), metrics, depth)

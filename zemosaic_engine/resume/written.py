@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .checkpoints import Checkpoints
-from .fingerprints import file_digest
+from .fingerprints import file_digest, fingerprint
 
 
 @dataclass(frozen=True)
@@ -17,15 +17,15 @@ class WrittenFiles:
     Attributes
     ----------
     digests : dict of str to str
-        SHA-256 of each file by its name in the output folder.
+        SHA-256 of each file by its name in the output folder; of a folder, the fingerprint of all files in it.
     """
 
     digests: dict[str, str]
 
     @classmethod
     def of(cls, paths: Sequence[Path]) -> WrittenFiles:
-        """Return the record of files in one folder."""
-        return cls({path.name: file_digest(path) for path in paths})
+        """Return the record of files and folders in one folder."""
+        return cls({path.name: _digest(path) for path in paths})
 
     def paths(self, folder: Path) -> list[Path]:
         """Return where the files are."""
@@ -34,9 +34,16 @@ class WrittenFiles:
     def are_whole(self, folder: Path) -> bool:
         """True if every file is there and has the bytes that were written."""
         try:
-            return all(file_digest(folder / name) == digest for name, digest in self.digests.items())
+            return all(_digest(folder / name) == digest for name, digest in self.digests.items())
         except OSError:
             return False
+
+
+def _digest(path: Path) -> str:
+    if not path.is_dir():
+        return file_digest(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return fingerprint([(file.relative_to(path).as_posix(), file_digest(file)) for file in files])
 
 
 def write_once(

@@ -46,7 +46,7 @@ def stack_tiles(run: Run, layout: Layout, subs: CalibratedSubs) -> TileSet:
             store.put(tile, content, numbers, set(stacker.failures))
             if stacker.failures:
                 raise SubsLost(_all_lost(run, stacker.failures))
-        return store.finish(subs.levels)
+        return store.finish(TileSet(levels=subs.levels, figures=subs.figures))
 
 
 def _all_lost(run: Run, known: Mapping[int, SubError]) -> list[SubError]:

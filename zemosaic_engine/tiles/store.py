@@ -19,7 +19,6 @@ from ..resume.fingerprints import file_digest
 from ..run import provenance
 from ..run.run import Run
 from ..sentences import say
-from ..survey.sky_levels import SkyLevels
 from ..weighted_image import WeightedImage
 from .files import clear_tiles, tile_path
 from .tile import StackedTile, Tile, TileSet, examine, read_part, write_tile
@@ -96,13 +95,13 @@ class TileStore:
         whole = not unread & set(layout.subs)
         self._writing = layout.name, self._begin(lambda: self._write(layout, content, members, whole))
 
-    def finish(self, levels: SkyLevels | None = None) -> TileSet:
+    def finish(self, together: TileSet | None = None) -> TileSet:
         """Return the tiles of the run in their order, once the last one is on disk.
 
         Parameters
         ----------
-        levels : SkyLevels, optional
-            Sky levels of the subs before calibration, where they were measured.
+        together : TileSet, optional
+            Without tiles, with what was measured on the subs.
 
         Raises
         ------
@@ -110,7 +109,7 @@ class TileStore:
             If no tile has a valid pixel.
         """
         self._finish()
-        return self._run.interruptibly(lambda: self._together(TileSet(levels=levels)))
+        return self._run.interruptibly(lambda: self._together(together or TileSet()))
 
     def _together(self, together: TileSet) -> TileSet:
         """Fill the set of tiles with those on disk."""
