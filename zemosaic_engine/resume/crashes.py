@@ -71,7 +71,9 @@ def crash_noted(path: Path) -> Iterator[None]:
     try:
         file = path.open("wb", buffering=0)
     except OSError as error:
-        raise RunError(say("{path} cannot be written: {why}.", path=path, why=error.strerror or error)) from error
+        raise RunError(
+            say("The output folder {output} cannot be written to: {why}.", output=path.parent, why=error.strerror)
+        ) from error
     with file, crashes_told(file):
         yield
 
