@@ -8,6 +8,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,7 @@ _LOCAL = "local:"
 _PROOF_NAME = "workers.record"
 #: Orders that are handed out at once for each thread of the workers: enough to keep all at work, and few enough for
 #: any scheduler.
-_ORDERS_A_THREAD = 4
+ORDERS_A_THREAD = 4
 _LOOK_EVERY_S = 0.2
 _CONNECT_S = 15.0
 _CLOSE_S = 1.0
@@ -126,9 +127,9 @@ class Cluster:
                             self._reporter.sink(event)
                         done(number, performed.result)
                         carried_out.add(number)
-        except BaseException:
-            self._give_up(list(out.values()))
-            raise
+        finally:
+            if out:  # an exception is on its way
+                self._give_up(list(out.values()))
         return carried_out
 
     def _submit(self, task: Task[Order, Result], order: Order, number: int) -> Future:
@@ -136,7 +137,7 @@ class Cluster:
         return self._client.submit(_perform, self._proof, task, order, key=key, pure=False)
 
     def _places(self) -> int:
-        return _ORDERS_A_THREAD * max(1, sum(self._client.nthreads().values()))
+        return ORDERS_A_THREAD * max(1, sum(self._client.nthreads().values()))
 
     def _look(self) -> None:
         """Raise if the run was stopped or the scheduler is gone; wait, and let the workers wait, while it is paused."""
@@ -161,7 +162,8 @@ class Cluster:
         if future.status == "finished":
             try:
                 performed = future.result(timeout=_CONNECT_S)
-            except Exception as error:  # noqa: BLE001 - the worker died with the result: it is on disk, or made here
+            except (OSError, CancelledError) as error:  # the worker died with the result
+                self._look()
                 self._tell(error)
                 return None
             return performed if performed.result is not None else None
@@ -180,7 +182,7 @@ class Cluster:
 
     def _give_up(self, out: Sequence[Future]) -> None:
         """Take back what is out; nobody waits for it."""
-        with suppress(Exception):  # the cluster may be gone: nothing is left to be stopped then
+        with suppress(OSError, RuntimeError):  # the cluster may be gone: nothing is left to be stopped then
             self._client.cancel(out, force=True)
             self._steer("cancel")
 
@@ -281,5 +283,5 @@ def _local_cluster(scheduler: str) -> Iterator[LocalCluster]:
 
 def _close(connection: Client | LocalCluster) -> None:
     """Close what may be gone already, or busy for longer than anybody wants to wait."""
-    with suppress(Exception):
+    with suppress(OSError, RuntimeError):
         connection.close(timeout=_CLOSE_S)
