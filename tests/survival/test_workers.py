@@ -201,15 +201,18 @@ def test_a_run_goes_on_when_its_workers_die_and_when_they_cannot_write(survey, t
     with cluster(tmp_path) as workers:
         workers.add("bash", "-c", 'ulimit -f 4; exec "$@"', "-")  # it can write no record
         workers.wait_for(3)
-        alive = [*workers.workers[:2]]
 
-        def kill_some(event):
+        def kill(event):
             if isinstance(event, LogLine) and "hot pixels" in event.text:
-                alive.pop().kill()
-                workers.add()
+                workers.workers[0].kill()
+            elif isinstance(event, LogLine) and "subs on one scale" in event.text:
+                for process in workers.workers:
+                    process.kill()
 
-        assert runs(tmp_path / "out", sink=kill_some, scheduler=workers.address) == science(reference)
-        assert len(alive) == 1
+        assert runs(tmp_path / "out", sink=kill, scheduler=workers.address) == science(reference)
+        text = "\n".join(runs.texts)
+        assert "All workers are gone" in text
+        assert "Workers stacked 0 of 4 tiles" in text
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import secrets
 import time
@@ -34,6 +35,8 @@ ORDERS_A_THREAD = 4
 _LOOK_EVERY_S = 0.2
 _CONNECT_S = 15.0
 _CLOSE_S = 1.0
+_COUNT_EVERY_S = 2.0
+_WITHOUT_WORKERS_S = 30.0  # after which the run goes on by itself
 _GONE_S = 5.0  # without a scheduler, after which it is taken for dead
 #: Workers that may die under an order before it is left to the run, on a cluster of our own.
 _DEATHS = 10
@@ -104,6 +107,7 @@ class Cluster:
         self._client, self._proof, self._reporter, self._cancel = client, proof, reporter, cancel
         self._batches = 0
         self._told: set[str] = set()
+        self._threads, self._counted_at, self._idle_since = 1, -math.inf, math.inf
 
     def ahead(
         self, task: Task[Order, Result], orders: Sequence[Order], done: Callable[[int, Result], None]
@@ -115,7 +119,10 @@ class Cluster:
         try:
             while waiting or out:
                 self._look()
-                while waiting and len(out) < self._places() and not self._cancel.is_paused:
+                places = ORDERS_A_THREAD * self._count_threads()
+                if self._are_gone():
+                    break
+                while waiting and len(out) < places:
                     number = waiting.popleft()
                     out[number] = self._submit(task, orders[number], number)
                     out[number].add_done_callback(partial(_note_end, ended, number))
@@ -128,16 +135,30 @@ class Cluster:
                         done(number, performed.result)
                         carried_out.add(number)
         finally:
-            if out:  # an exception is on its way
-                self._give_up(list(out.values()))
+            if out:  # nobody waits for them any more
+                self._take_back(list(out.values()))
         return carried_out
 
     def _submit(self, task: Task[Order, Result], order: Order, number: int) -> Future:
         key = f"{task.__name__}-{self._proof[1]}-{self._batches}-{number}"
         return self._client.submit(_perform, self._proof, task, order, key=key, pure=False)
 
-    def _places(self) -> int:
-        return ORDERS_A_THREAD * max(1, sum(self._client.nthreads().values()))
+    def _count_threads(self) -> int:
+        """Threads of the workers, which come and go; asked for now and then."""
+        now = time.monotonic()
+        if now - self._counted_at > _COUNT_EVERY_S:
+            with suppress(OSError):  # the scheduler may be going; `_look` will say so
+                self._threads = sum(self._client.nthreads().values())
+            self._counted_at = now
+            self._idle_since = min(self._idle_since, now) if self._threads == 0 else math.inf
+        return self._threads
+
+    def _are_gone(self) -> bool:
+        """True if there has been no worker for so long that the run goes on without."""
+        if time.monotonic() - self._idle_since < _WITHOUT_WORKERS_S:
+            return False
+        self._reporter.log(say("All workers are gone: this process does the rest"), "WARN")
+        return True
 
     def _look(self) -> None:
         """Raise if the run was stopped or the scheduler is gone; wait, and let the workers wait, while it is paused."""
@@ -180,11 +201,12 @@ class Cluster:
             self._told.add(type(error).__name__)
             self._reporter.log(say("A worker leaves work to this process: {why}", why=why), "WARN")
 
-    def _give_up(self, out: Sequence[Future]) -> None:
-        """Take back what is out; nobody waits for it."""
+    def _take_back(self, out: Sequence[Future]) -> None:
+        """Take orders back."""
         with suppress(OSError, RuntimeError):  # the cluster may be gone: nothing is left to be stopped then
             self._client.cancel(out, force=True)
-            self._steer("cancel")
+            if self._cancel.is_cancelled:
+                self._steer("cancel")
 
     def _steer(self, wish: str) -> None:
         self._client.run(worker.steer, self._proof[1], wish, wait=False, on_error="ignore")
