@@ -32,7 +32,7 @@ Stage = Literal["plan", "measure", "solve", "stack", "join", "none"]
 
 
 #: Formats that the setting `outputs` may name.
-OUTPUT_FORMATS = ("fits", "tiff", "tiff16", "tiff_stretched", "jpeg")
+OUTPUT_FORMATS = ("fits", "tiff", "tiff16", "tiff_stretched", "jpeg", "hips", "map")
 
 
 def _setting(
@@ -343,7 +343,8 @@ class GridSettings(BaseModel):
     outputs: str = _setting(
         "fits",
         "Files made of the mosaic beside mosaic_grid.fits, separated by commas: fits (mosaic.fit, for processing), "
-        "tiff (32-bit float), tiff16 (16 bits, linear), tiff_stretched (16 bits, as the picture), jpeg.",
+        "tiff (32-bit float), tiff16 (16 bits, linear), tiff_stretched (16 bits, as the picture), jpeg, "
+        "hips (for Aladin and other programs), map (the mosaic at full size as a map in a browser).",
         group="output",
         stage="none",
     )

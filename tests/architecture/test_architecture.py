@@ -52,7 +52,7 @@ DOORS = {
     "rawpy": ["zemosaic_engine/subs/camera_raw.py"],
     "numba": ["zemosaic_engine/kernels/compiled.py", "zemosaic_engine/kernels/simd_llvm.py"],
     "threadpoolctl": ["zemosaic_engine/machine/threads.py"],
-    "reproject": ["zemosaic_engine/mosaic/coadd.py"],
+    "reproject": ["zemosaic_engine/mosaic/coadd.py", "zemosaic_engine/mosaic/hips.py"],
     "PIL": ["zemosaic_utils.py"],
     "tifffile": ["zemosaic_export.py"],
     "rich": ["zemosaic_app/*"],

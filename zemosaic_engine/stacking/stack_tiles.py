@@ -48,7 +48,7 @@ def stack_tiles(run: Run, layout: Layout, subs: CalibratedSubs) -> TileSet:
             if stacker.failures:
                 raise SubsLost(_all_lost(run, stacker.failures))
         done = store.finish()
-    return run.interruptibly(lambda: _together(run, tiles, done, TileSet(levels=subs.levels)))
+    return run.interruptibly(lambda: _together(run, tiles, done, TileSet(levels=subs.levels, figures=subs.figures)))
 
 
 def _all_lost(run: Run, known: Mapping[int, SubError]) -> list[SubError]:
