@@ -383,6 +383,14 @@ class GridSettings(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = _setting(
         "auto", "Where subs are resampled and stacked.", group="machine", stage="stack"
     )
+    scheduler: str = _setting(
+        "",
+        "Workers that share the work: the address of a Dask scheduler, or local:N for N processes on this computer; "
+        "empty works on the threads of one process.",
+        group="machine",
+        stage="none",
+        advanced=True,
+    )
     threads: int = _setting(0, "Number of threads; 0 uses all cores.", group="machine", stage="none", ge=0, le=4096)
     memory_gb: float = _setting(
         0.0,

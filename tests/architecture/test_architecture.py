@@ -59,7 +59,8 @@ DOORS = {
     "jinja2": ["zemosaic_app/report/*"],
     "pydantic": ["zemosaic_engine/settings.py", "zemosaic_engine/simulate/*"],
     "array_api_compat": ["zemosaic_engine/machine/backend.py", "zemosaic_engine/kernels/reference.py"],
-    "dask": ["zemosaic_engine/machine/*"],
+    "dask": ["zemosaic_engine/executors/cluster.py"],
+    "distributed": ["zemosaic_engine/executors/cluster.py"],
     "PySide6": ["zemosaic_app/qt/*"],
     "tkinter": ["zemosaic_app/tk/*"],
 }

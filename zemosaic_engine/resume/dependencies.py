@@ -120,9 +120,9 @@ class Dependencies:
         settings["device"] = choose_device(self._settings.device)  # another one may be there when the run is resumed
         return self._checkpoints.key("tile", subs, list(calibrations), background, sky, boxes, self._canvas, settings)
 
-    def match(self, tiles: Sequence[object], photometry: str) -> str:
-        """Key of how tiles were brought to one scale, by `photometry`; `tiles` tell the content and place of each."""
-        return self._checkpoints.key("match", tiles, photometry, settings_of(self._settings, "join"))
+    def match(self, tiles: Sequence[object], *what: object) -> str:
+        """Key of how tiles were brought to one scale; `tiles` tell the content and place of each."""
+        return self._checkpoints.key("match", tiles, settings_of(self._settings, "join"), *what)
 
     def mosaic(self, tiles: Sequence[object], used: Collection[int], *what: object) -> str:
         """Key of the mosaic and its maps and tables.

@@ -15,6 +15,8 @@ from ..canvas.plan import CanvasPlan
 from ..catalogues.reference import Catalogue, chosen_catalogue
 from ..errors import SubError
 from ..events import CancelToken, Compiling, Reporter, Sink, SubCount
+from ..executors.cluster import open_executor
+from ..executors.executor import Executor
 from ..kernels.cuda import Gpu
 from ..machine import backend, memory
 from ..machine.threads import run_interruptibly, thread_count
@@ -59,6 +61,8 @@ class Run:
         Where the stars put the subs; None if the headers alone say it.
     catalogue : Catalogue or None
         Stars of known magnitude that the mosaic is tied to: the user's, else those that ship with the program.
+    executor : Executor
+        The workers, where there are any.
     device : Gpu or None
         The GPU that resamples and stacks; None for the CPU.
     loader : SubLoader
@@ -82,6 +86,7 @@ class Run:
     known_calibrations: Mapping[Path | str, SubCalibration] | None
     registration: Registration | None
     catalogue: Catalogue | None
+    executor: Executor
     device: Gpu | None
     loader: SubLoader
     stars: StarFinder
@@ -160,11 +165,17 @@ def open_run(
     with first_compile_told(on_compile, reporter.log):
         reporter.phase(0)
         planned = request if isinstance(request, PlannedRequest) else plan_request(request, sink, cancel)
-        planned = register(planned, reporter, cancel, checkpoints or Checkpoints())
-        yield _run_of(planned, reporter, cancel, checkpoints or Checkpoints())
+        checkpoints = checkpoints or Checkpoints()
+        inputs = [info.path for info in (planned.infos[0], planned.infos[-1])]
+        scheduler = planned.settings.scheduler
+        with open_executor(scheduler, checkpoints.folder, inputs, reporter, cancel) as executor:
+            planned = register(planned, reporter, cancel, checkpoints, executor)
+            yield _run_of(planned, reporter, cancel, checkpoints, executor)
 
 
-def _run_of(request: PlannedRequest, reporter: Reporter, cancel: CancelToken, checkpoints: Checkpoints) -> Run:
+def _run_of(
+    request: PlannedRequest, reporter: Reporter, cancel: CancelToken, checkpoints: Checkpoints, executor: Executor
+) -> Run:
     subs, settings = request.infos, request.settings
     catalogue = chosen_catalogue(settings, subs[0].channels) or shipped_stars(request.canvas, subs[0].channels)
     device = _gpu(settings, reporter)
@@ -183,7 +194,7 @@ def _run_of(request: PlannedRequest, reporter: Reporter, cancel: CancelToken, ch
     stars = StarFinder(loader, request.canvas.wcs, lambda count: reporter.sink(SubCount(count, total)))
     return Run(
         subs, request.rejected, request.canvas, request.output, settings, request.tiles_only, request.calibrations,
-        request.registration, catalogue, device, loader, stars, reuse, reporter, cancel,
+        request.registration, catalogue, executor, device, loader, stars, reuse, reporter, cancel,
     )  # fmt: skip
 
 

@@ -13,9 +13,8 @@ from ..subs.lost_inputs import raise_if_lost
 from ..survey.calibrate import CalibratedSubs
 from ..tiles.store import TileStore
 from ..tiles.tile import TileSet
-from .block_tiles import BlockTiles
 from .layout import Layout
-from .whole_tiles import WholeTiles
+from .stack_ahead import stack_ahead, stacker_of
 
 
 def stack_tiles(run: Run, layout: Layout, subs: CalibratedSubs) -> TileSet:
@@ -38,10 +37,10 @@ def stack_tiles(run: Run, layout: Layout, subs: CalibratedSubs) -> TileSet:
     """
     tiles = layout.tiles
     keys = {tile.name: _key(run, tile, subs) for tile in tiles}
-    with TileStore(run, tiles, keys) as store, _stacker(run, layout, subs) as stacker:
-        missing = store.missing()
-        run.reporter.expect(sum(len(tile.subs) for tile in missing) - sum(len(tile.subs) for tile in tiles))
-        for tile in missing:
+    with TileStore(run, tiles, keys) as store, stacker_of(run, layout, subs) as stacker:
+        run.reporter.expect(-sum(len(tile.subs) for tile in tiles if tile.name in store.done))
+        stack_ahead(run, layout, subs, store, keys)
+        for tile in store.missing():
             content, numbers = stacker.stack(tile, store)
             store.put(tile, content, numbers, set(stacker.failures))
             if stacker.failures:
@@ -61,13 +60,6 @@ def _all_lost(run: Run, known: Mapping[int, SubError]) -> list[SubError]:
                 run.reporter.set_aside(error)
                 lost[number] = error
     return list(lost.values())
-
-
-def _stacker(run: Run, layout: Layout, subs: CalibratedSubs) -> BlockTiles | WholeTiles:
-    """Blocks need the sky of the run for rejection among few samples; whole tiles measure their own."""
-    if layout.by_blocks and subs.sky is not None:
-        return BlockTiles(run, layout, subs, subs.sky)
-    return WholeTiles(run, layout, subs)
 
 
 def _key(run: Run, tile: TileLayout, subs: CalibratedSubs) -> str:

@@ -56,6 +56,11 @@ class CalibratedSubs:
         """True if subs come to one scale before they are stacked."""
         return bool(self.calibrations)
 
+    def of(self, numbers: Sequence[int]) -> CalibratedSubs:
+        """Return some of the subs, numbered in this order, under the sky of all."""
+        some = [self.calibrations[number] for number in numbers] if self.calibrations else ()
+        return replace(self, calibrations=some, levels=None)
+
     def calibration(self, number: int) -> SubCalibration | None:
         """Return the calibration of a sub; None leaves it as it is."""
         return self.calibrations[number] if self.calibrations else None
