@@ -35,10 +35,12 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
     metrics |= report_evenness(evenness, run.reporter)
     if run.registration is not None:
         metrics |= run.registration.metrics()
-        mosaic_files.write_sub_table(output, run.registration.subs, run.registration.columns())
+        mosaic_files.write_sub_table(
+            output, run.registration.subs, {**run.registration.columns(), **run.frames.columns(run.registration.subs)}
+        )
         mosaic_files.write_registration(output, run.registration.solution)
-    elif run.rejected:  # the table from before the run may name subs that were set aside since
-        mosaic_files.write_sub_table(output, run.subs)
+    elif run.rejected or run.frames.matches:  # the table from before the run may name subs set aside since
+        mosaic_files.write_sub_table(output, run.subs, run.frames.columns(run.subs))
     used = list(by_number.values())
     scale = run.canvas.pixel_scale_arcsec
     cards = provenance.mosaic_cards(
@@ -76,4 +78,5 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
         [info.path for info in used],
         dict(zip([tile.name for tile in tiles], tile_set.subs, strict=True)),
         run.subs,
+        run.frames.facts,
     )

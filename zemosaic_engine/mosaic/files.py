@@ -272,11 +272,11 @@ def _edge_rows(evenness: Evenness) -> list[tuple]:
 
 
 def write_sub_table(
-    folder: Path, infos: Sequence[SubInfo], registration: Mapping[str, Sequence[object]] | None = None
+    folder: Path, infos: Sequence[SubInfo], columns: Mapping[str, Sequence[object]] | None = None
 ) -> Path:
     """Write ``subs.ecsv``: what the header of each sub tells, and where its corners are on the sky.
 
-    `registration` are further columns by name; those that begin with ``registration`` and ``moved`` are in pixels.
+    `columns` are further ones by name; those that begin with ``registration`` and ``moved`` are in pixels.
     """
     names = ("file", "session", "date_obs", "exposure", "filter", "camera", "mount", "width", "height", "pixel_scale",
              *(f"{axis}_{corner}" for corner in range(1, 5) for axis in ("ra", "dec")))  # fmt: skip
@@ -293,7 +293,7 @@ def write_sub_table(
             )
         )  # fmt: skip
     units = dict.fromkeys(names[10:], "deg") | {"exposure": "s", "pixel_scale": "arcsec"}
-    more = registration or {}
+    more = columns or {}
     rows = [(*row, *added) for row, *added in zip(rows, *more.values(), strict=True)]
     units |= {name: "pix" for name in more if name.startswith(("registration", "moved"))}
     return _write_table(folder / SUBS_NAME, rows, (*names, *more), units)
