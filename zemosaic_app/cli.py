@@ -55,6 +55,8 @@ _FORMAT_HELP = {
     "tiff16": "mosaic_16bit.tif: 16 bits, linear",
     "tiff_stretched": "mosaic_stretched.tif: 16 bits, stretched as the picture",
     "jpeg": "mosaic_grid.jpg: the picture",
+    "hips": "hips/: the mosaic as a HiPS, for Aladin and other programs",
+    "map": "map/index.html: the mosaic at full size as a map, in a browser",
 }
 _GROUP_TITLES = {
     "input": "input",
@@ -419,6 +421,10 @@ def _run_export(args: argparse.Namespace) -> int:
         from zemosaic_export import export
 
         made = export(args.output, formats, args.crop, cancel)
+    if "map" in made:
+        from .report import write_report
+
+        write_report(args.output)  # it has the page of the map
     for path in made.values():
         _say(f"Written: {path}")
     return DONE

@@ -12,6 +12,7 @@ from astropy.io import fits
 from zemosaic_engine.calibration_frames.corrections import ChosenMasters, correction_of, inverse_flat, offset_of
 from zemosaic_engine.calibration_frames.files import write_master
 from zemosaic_engine.calibration_frames.finding import find_frames
+from zemosaic_engine.calibration_frames.kept import keep_corrections, kept_corrections
 from zemosaic_engine.calibration_frames.masters import Master, Workshop, make_master, normalised, read_frame
 from zemosaic_engine.calibration_frames.records import Conditions
 from zemosaic_engine.calibration_frames.session import calibrate_frames
@@ -448,3 +449,18 @@ def test_options_replace_what_lies_among_the_subs(survey, tmp_path):
     mixed = find_frames((), GridSettings(darks=str(survey.folder / "flats")))
     assert not mixed.sets
     assert len(mixed.left_out) == COUNT
+
+
+def test_workers_find_the_corrections_in_the_state_of_the_run(survey, tmp_path):
+    checkpoints = Checkpoints(tmp_path / "state")
+    made, _, infos = prepare(survey, tmp_path, frames_in(survey.folder), tmp_path / "state")
+    key = keep_corrections(made.corrections, checkpoints)
+    found = kept_corrections(key, infos[:1], Checkpoints(tmp_path / "state"))
+    assert list(found.corrections) == [infos[0].path]
+    one, other = made.correction(infos[0]), found.correction(infos[0])
+    np.testing.assert_array_equal(one.offset, other.offset)
+    np.testing.assert_array_equal(one.factor, other.factor)
+    assert (one.name, one.digest, one.level_adu) == (other.name, other.digest, other.level_adu)
+    assert keep_corrections({}, checkpoints) == ""
+    with pytest.raises(RunError, match="is not in the state of the run"):
+        kept_corrections("0" * 64, infos, checkpoints)

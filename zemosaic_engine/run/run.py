@@ -19,6 +19,8 @@ from ..canvas.plan import CanvasPlan
 from ..catalogues.reference import Catalogue, chosen_catalogue
 from ..errors import SubError
 from ..events import CancelToken, Compiling, Reporter, Sink, SubCount
+from ..executors.cluster import open_executor
+from ..executors.executor import Executor
 from ..kernels.cuda import Gpu
 from ..machine import backend, memory
 from ..machine.threads import run_interruptibly, thread_count
@@ -67,6 +69,8 @@ class Run:
         Stars of known magnitude that the mosaic is tied to: the user's, else those that ship with the program.
     frames : FrameCalibration
         What calibration frames do to the subs.
+    executor : Executor
+        The workers, where there are any.
     device : Gpu or None
         The GPU that resamples and stacks; None for the CPU.
     loader : SubLoader
@@ -91,6 +95,7 @@ class Run:
     registration: Registration | None
     catalogue: Catalogue | None
     frames: FrameCalibration
+    executor: Executor
     device: Gpu | None
     loader: SubLoader
     stars: StarFinder
@@ -169,11 +174,17 @@ def open_run(
     with first_compile_told(on_compile, reporter.log):
         reporter.phase(0)
         planned = request if isinstance(request, PlannedRequest) else plan_request(request, sink, cancel)
-        planned = register(planned, reporter, cancel, checkpoints or Checkpoints())
-        yield _run_of(planned, reporter, cancel, checkpoints or Checkpoints())
+        checkpoints = checkpoints or Checkpoints()
+        inputs = [info.path for info in (planned.infos[0], planned.infos[-1])]
+        scheduler = planned.settings.scheduler
+        with open_executor(scheduler, checkpoints.folder, inputs, reporter, cancel) as executor:
+            planned = register(planned, reporter, cancel, checkpoints, executor)
+            yield _run_of(planned, reporter, cancel, checkpoints, executor)
 
 
-def _run_of(request: PlannedRequest, reporter: Reporter, cancel: CancelToken, checkpoints: Checkpoints) -> Run:
+def _run_of(
+    request: PlannedRequest, reporter: Reporter, cancel: CancelToken, checkpoints: Checkpoints, executor: Executor
+) -> Run:
     subs, settings = request.infos, request.settings
     catalogue = chosen_catalogue(settings, subs[0].channels) or shipped_stars(request.canvas, subs[0].channels)
     device = _gpu(settings, reporter)
@@ -196,7 +207,7 @@ def _run_of(request: PlannedRequest, reporter: Reporter, cancel: CancelToken, ch
     stars = StarFinder(loader, request.canvas.wcs, lambda count: reporter.sink(SubCount(count, total)))
     return Run(
         subs, request.rejected, request.canvas, request.output, settings, request.tiles_only, request.calibrations,
-        request.registration, catalogue, frames, device, loader, stars, reuse, reporter, cancel,
+        request.registration, catalogue, frames, executor, device, loader, stars, reuse, reporter, cancel,
     )  # fmt: skip
 
 

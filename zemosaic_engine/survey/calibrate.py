@@ -14,6 +14,7 @@ from ..photometry.calibration import SubCalibration
 from ..run.run import Run
 from ..sentences import say
 from ..subs.frames import SubInfo
+from .figures import SubFigures, sub_figures
 from .health import starless_subs
 from .measure import MeasuredSubs, cell_side_px
 from .measurements import SubMeasurement
@@ -39,6 +40,8 @@ class CalibratedSubs:
         Sky noise a pixel of the usual sub on the common scale.
     levels : SkyLevels or None
         Sky levels of the subs before calibration, where they were measured.
+    figures : SubFigures or None
+        What was measured on each sub, where they were solved for together.
     """
 
     calibrations: Sequence[SubCalibration | None] = ()
@@ -46,11 +49,17 @@ class CalibratedSubs:
     noise: NDArray[np.float64] | None = None
     sky: SkyMap | None = None
     levels: SkyLevels | None = None
+    figures: SubFigures | None = None
 
     @property
     def on_one_scale(self) -> bool:
         """True if subs come to one scale before they are stacked."""
         return bool(self.calibrations)
+
+    def of(self, numbers: Sequence[int]) -> CalibratedSubs:
+        """Return some of the subs, numbered in this order, under the sky of all."""
+        some = [self.calibrations[number] for number in numbers] if self.calibrations else ()
+        return replace(self, calibrations=some, levels=None)
 
     def calibration(self, number: int) -> SubCalibration | None:
         """Return the calibration of a sub; None leaves it as it is."""
@@ -86,7 +95,8 @@ def calibrate_subs(run: Run, measured: MeasuredSubs) -> CalibratedSubs:
     if run.settings.photometry != "survey":
         return CalibratedSubs()
     solution = _solve(run, measured.measurements)
-    return replace(_with_sky(run, solution.calibrations, measured), background=solution.background)
+    figures = sub_figures(len(run.subs), measured.measurements, solution)
+    return replace(_with_sky(run, solution.calibrations, measured), background=solution.background, figures=figures)
 
 
 def _lose(run: Run, errors: Sequence[SubError]) -> None:
