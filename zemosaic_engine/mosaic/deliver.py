@@ -79,6 +79,7 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
         [info.path for info in used],
         dict(zip([tile.name for tile in tiles], tile_set.subs, strict=True)),
         run.subs,
+        run.frames.facts,
     )
 
 
@@ -86,6 +87,7 @@ def _write_sub_table(run: Run, depth: Mapping[str, Sequence[object]]) -> None:
     """Write the table of subs again where the run has found out more of them, or has set some aside since."""
     registration = run.registration
     if registration is not None:
-        mosaic_files.write_sub_table(run.output, registration.subs, {**registration.columns(), **depth})
-    elif depth or run.rejected:
-        mosaic_files.write_sub_table(run.output, run.subs, depth)
+        more = {**registration.columns(), **depth, **run.frames.columns(registration.subs)}
+        mosaic_files.write_sub_table(run.output, registration.subs, more)
+    elif depth or run.rejected or run.frames.matches:
+        mosaic_files.write_sub_table(run.output, run.subs, {**depth, **run.frames.columns(run.subs)})
