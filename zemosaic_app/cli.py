@@ -62,6 +62,7 @@ _FORMAT_HELP = {
 }
 _GROUP_TITLES = {
     "input": "input",
+    "calibration": "calibration frames",
     "canvas": "canvas and grid",
     "stacking": "stacking",
     "photometry": "photometry",
@@ -248,6 +249,14 @@ def _add_run_arguments(parser: argparse.ArgumentParser, without: str = "") -> No
     )
     parser.set_defaults(goes_on=True)
     _add_setting_options(parser, without)
+    parser.add_argument(
+        "--no-calibration",
+        dest="calibration",
+        action="store_const",
+        const="off",
+        default=argparse.SUPPRESS,
+        help="the same as --calibration off",
+    )
     parser.add_argument(
         "--memory",
         dest="memory_gb",

@@ -27,6 +27,8 @@ from zemosaic_engine.executors.executor import Witness
 from zemosaic_engine.executors.kernel_check import kernel_fingerprint
 from zemosaic_engine.fits.headers import celestial_wcs
 from zemosaic_engine.resume.fingerprints import engine_fingerprint, fingerprint
+from zemosaic_engine.settings import GridSettings
+from zemosaic_worker import RunOrder, run
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -193,6 +195,22 @@ def test_workers_make_the_same_bytes(survey, tmp_path, runs, reference, settings
     assert settings or "Workers stacked 4 of 4 tiles" in text
     assert "by an earlier run" not in text
     assert not list((tmp_path / "out" / "tiles").glob(".*"))
+
+
+@pytest.mark.slow
+def test_workers_reproject_tiles_with_grids_of_their_own(survey, tmp_path, runs):
+    pytest.importorskip("distributed")
+    outputs = [tmp_path / name for name in ("here", "out")]
+    made = []
+    for output, scheduler in zip(outputs, ("", "local:2"), strict=True):
+        order = RunOrder(survey, output, GridSettings(scheduler=scheduler), "classic")
+        texts = []
+        run(order, lambda event, texts=texts: texts.append(getattr(event, "text", "")), CancelToken())
+        made.append(science(output))
+    assert made[0] == made[1]
+    total = len(list((outputs[1] / "tiles").glob("tile_*.fits")))
+    assert f"Workers reprojected {total} of {total} tiles" in texts
+    assert not list((outputs[1] / ".zemosaic").glob("landed/*.record"))
 
 
 @pytest.mark.slow

@@ -91,6 +91,7 @@ def finish_mosaic(run: Run, tile_set: TileSet, make: Callable[[], Delivery], rec
         run.subs,
         key,
         [] if written else done.files.paths(run.output),
+        run.frames.facts,
     )
 
 
@@ -98,10 +99,11 @@ def _write_sub_tables(run: Run, depth: Mapping[str, Sequence[object]]) -> None:
     """Write the table of subs again where the run has found out more of them, or has set some aside since."""
     registration = run.registration
     if registration is not None:
-        mosaic_files.write_sub_table(run.output, registration.subs, {**registration.columns(), **depth})
+        more = {**registration.columns(), **depth, **run.frames.columns(registration.subs)}
+        mosaic_files.write_sub_table(run.output, registration.subs, more)
         mosaic_files.write_registration(run.output, registration.solution)
-    elif depth or run.rejected:
-        mosaic_files.write_sub_table(run.output, run.subs, depth)
+    elif depth or run.rejected or run.frames.matches:
+        mosaic_files.write_sub_table(run.output, run.subs, {**depth, **run.frames.columns(run.subs)})
 
 
 def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage) -> Delivery:

@@ -254,7 +254,8 @@ class Reuse:
         found = self._checkpoints.get("hot_pixels", key, _HotPixels) if key else None
         if found is not None:
             return found.hot
-        hot, all_read = run_interruptibly(lambda: hot_pixels_of(chosen, self._checkpoints.subs.is_same), self._cancel)
+        is_same, corrections = self._checkpoints.subs.is_same, self._keys.corrections
+        hot, all_read = run_interruptibly(lambda: hot_pixels_of(chosen, is_same, corrections), self._cancel)
         if key and all_read:
             self._checkpoints.put("hot_pixels", key, _HotPixels(hot))
         else:

@@ -21,7 +21,7 @@ from .measurements import SubMeasurement
 from .sky_levels import SkyLevels, sky_levels
 from .sky_map import SkyMap, sky_map
 from .solve import SurveySolution, solve_survey
-from .tables import report_solution, write_survey
+from .tables import report_solution, report_verification, write_survey
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class CalibratedSubs:
     def of(self, numbers: Sequence[int]) -> CalibratedSubs:
         """Return some of the subs, numbered in this order, under the sky of all."""
         some = [self.calibrations[number] for number in numbers] if self.calibrations else ()
-        return replace(self, calibrations=some, levels=None)
+        return replace(self, calibrations=some, levels=None, figures=None)
 
     def calibration(self, number: int) -> SubCalibration | None:
         """Return the calibration of a sub; None leaves it as it is."""
@@ -128,12 +128,15 @@ def _solve(run: Run, measured: Mapping[int, SubMeasurement]) -> SurveySolution:
     """Solve for all measured subs together, report the solution and write its tables."""
     measurements, infos = list(measured.values()), [run.subs[number] for number in measured]
     deviation, threads = run.settings.sub_max_deviation, run.settings.threads
+    cameras = {m.camera: run.frames.correction(info) for m, info in zip(measurements, infos, strict=True)}
+    at_zero = [camera for camera, correction in cameras.items() if correction is not None and correction.is_at_zero]
 
     def solve() -> SurveySolution:
         return solve_survey(
             measurements,
             max_deviation=deviation,
             pedestal_adu=run.settings.pedestal_adu,
+            at_zero=at_zero,
             threads=threads,
             cancel=run.cancel,
         )
@@ -141,6 +144,10 @@ def _solve(run: Run, measured: Mapping[int, SubMeasurement]) -> SurveySolution:
     solution = run.reuse.solution(list(measured), SurveySolution, lambda: run.interruptibly(solve))
     _lose(run, _refused(run, solution.calibrations))
     report_solution(solution, infos, run.reporter)
+    with_flat = [
+        name for name, correction in cameras.items() if correction is not None and correction.factor is not None
+    ]
+    report_verification(solution, with_flat, run.reporter)
     run.interruptibly(lambda: write_survey(run.output, solution, infos, measurements))
     return solution
 
