@@ -411,6 +411,7 @@ class _RunRecord:
         """Pass an event to the log; the report of a run that is killed tells how far it came."""
         self.log(event)
         if self._is_open and isinstance(event, PhaseStarted):
+            self._folder.check()
             self._write_progress()
 
     def report_faults(self, reporter: Reporter) -> None:
@@ -458,6 +459,8 @@ class _RunRecord:
                 self.open()
         except ZeMosaicError:
             return  # another run holds the folder, or it cannot be written: the error that is on its way says more
+        if self._folder.is_gone():
+            return
         self._folder.free_reserve()
         self.log.failed(error)
         # What is wrong is told already; that its table or report cannot be written either adds nothing.
