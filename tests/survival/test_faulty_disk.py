@@ -1,4 +1,4 @@
-"""A disk whose calls fail one by one, and a share that stops to answer, in a process that has both for its C library."""
+"""A disk whose calls fail one by one, and a share that stops to answer; both stand before the C library."""
 
 from __future__ import annotations
 

@@ -185,10 +185,6 @@ def test_solutions_are_known_again_and_damage_is_passed_over(tmp_path):
     assert again.find("cd", "1") is None
 
 
-# --- a run
-
-
-@pytest.fixture(scope="module")
 def test_a_line_with_a_right_checksum_and_a_wrong_content_is_passed_over(tmp_path):
     facts = asdict(a_solution())
     wrong = [[], 3, "x", {}, {**facts, "more": 1}, {**facts, "stars": "many"}, {**facts, "cards": [1]},
@@ -200,6 +196,10 @@ def test_a_line_with_a_right_checksum_and_a_wrong_content_is_passed_over(tmp_pat
     assert list(kept) == [(facts["sub"], facts["way"])]
 
 
+# --- a run
+
+
+@pytest.fixture(scope="module")
 def night(tmp_path_factory):
     """Four unsolved subs of one camera: three of one field, one of nothing; one header is wrong."""
     folder = tmp_path_factory.mktemp("night")
