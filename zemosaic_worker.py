@@ -30,6 +30,7 @@ from zemosaic_engine.clock import PhaseTime, RunClock, with_time_left
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError, SubError, SubFault, ZeMosaicError
 from zemosaic_engine.events import CancelToken, Event, Level, LogLine, Metric, PhaseStarted, Reporter, Sink, SubSetAside
 from zemosaic_engine.machine import memory
+from zemosaic_engine.machine.address_space import check_address_space
 from zemosaic_engine.machine.threads import run_interruptibly
 from zemosaic_engine.machine.versions import library_versions
 from zemosaic_engine.mosaic import files as mosaic_files
@@ -220,6 +221,7 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
     Cancelled
         Somebody stopped it.
     """
+    check_address_space()
     mode = order.mode or (recognise_mode(order.input) if order.input.is_dir() else "grid")
     run_interruptibly(partial(_check_folders, order.input, order.output), cancel)
     _check_settings(order)
