@@ -158,6 +158,7 @@ def build_parser() -> argparse.ArgumentParser:
     report.add_argument("output", type=Path, metavar="OUTPUT", help="output folder of the run")
 
     _add_export(commands)
+    _add_fetch_catalogue(commands)
 
     compare = _add_command(commands, "compare", _run_compare, "set two mosaics of one field side by side")
     compare.add_argument("first", type=Path, metavar="A.fits", help="a mosaic; the other is brought to its grid")
@@ -231,6 +232,23 @@ def _add_export(commands: Any) -> None:
         choices=("none", "covered", "largest_rectangle"),
         default="none",
         help="part of the mosaic [default none]",
+    )
+
+
+def _add_fetch_catalogue(commands: Any) -> None:
+    fetch = _add_command(
+        commands, "fetch-catalogue", _run_fetch_catalogue, "fetch the Gaia stars of a field, for reference_catalogue"
+    )
+    fetch.add_argument(
+        "input", type=Path, metavar="INPUT", help="output folder of a run, a mosaic, or a folder of solved subs"
+    )
+    fetch.add_argument("output", type=Path, metavar="FILE.ecsv", help="catalogue to write")
+    fetch.add_argument(
+        "--faintest", type=float, default=16.0, metavar="MAG", help="faintest stars, in G [mag; default 16]"
+    )
+    fetch.add_argument("--again", action="store_true", help="ask the archive although the file is there")
+    fetch.add_argument(
+        "--server", default="", metavar="URL", help="another TAP service with gaiadr3.gaia_source [default ESA's]"
     )
 
 
@@ -411,6 +429,25 @@ def _run_export(args: argparse.Namespace) -> int:
         made = export(args.output, formats, args.crop, cancel)
     for path in made.values():
         _say(f"Written: {path}")
+    return DONE
+
+
+def _run_fetch_catalogue(args: argparse.Namespace) -> int:
+    with _watched(args.debug) as (_, cancel):
+        from zemosaic_fetch import SERVER, fetch_catalogue
+
+        fetched = fetch_catalogue(
+            args.input,
+            args.output,
+            faintest_mag=args.faintest,
+            again=args.again,
+            server=args.server or SERVER,
+            check=cancel.check,
+        )
+    ra, dec = fetched.center_deg
+    what = "already there" if fetched.was_there else "fetched"
+    _say(f"{fetched.stars} Gaia stars within {fetched.radius_deg:.2f} degrees of {ra:.4f} {dec:+.4f} {what}")
+    _say(f"Catalogue: {fetched.path} (use it with --reference-catalogue)")
     return DONE
 
 

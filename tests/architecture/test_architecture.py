@@ -55,6 +55,8 @@ DOORS = {
     "reproject": ["zemosaic_engine/mosaic/coadd.py"],
     "PIL": ["zemosaic_utils.py"],
     "tifffile": ["zemosaic_export.py"],
+    "astroquery": ["zemosaic_fetch.py"],
+    "requests": ["zemosaic_fetch.py"],
     "rich": ["zemosaic_app/*"],
     "jinja2": ["zemosaic_app/report/*"],
     "pydantic": ["zemosaic_engine/settings.py", "zemosaic_engine/simulate/*"],
@@ -65,7 +67,7 @@ DOORS = {
 }
 
 # Libraries that `zemosaic --help` must not wait for.
-HEAVY = ("numpy", "astropy", "scipy", "numba", "reproject", "rich", "PIL", "jinja2", "tifffile")
+HEAVY = ("numpy", "astropy", "scipy", "numba", "reproject", "rich", "PIL", "jinja2", "tifffile", "astroquery")
 
 LONGEST_FUNCTION = 90
 

@@ -11,6 +11,7 @@ from ..tiles.tile import TileSet
 from ..weighted_image import WeightedImage
 from . import files as mosaic_files
 from .catalogue import tie_to_catalogue
+from .colour import colour_cards, colour_rows, set_colours
 from .evenness import measure_evenness, report_evenness
 from .mask import mosaic_mask
 from .processing import PROCESSING_NAME, write_processing
@@ -26,13 +27,16 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
         If a file cannot be written.
     """
     tiles, output, settings, wcs = tile_set.tiles, run.output, run.settings, run.canvas.wcs
-    tied = run.interruptibly(lambda: tie_to_catalogue(mosaic.pixels, wcs, run.catalogue, run.reporter))
     metrics = report_metrics(tiles, match, run.reporter)
     by_number = {number: run.subs[number] for number in sorted(tile_set.used)}
     evenness = run.interruptibly(
         lambda: measure_evenness(mosaic, run.canvas, by_number, tiles, tile_set.levels, settings)
     )
     metrics |= report_evenness(evenness, run.reporter)
+    # Steps and noise above are those of the tiles, before their common factors.
+    colours = run.interruptibly(lambda: set_colours(run, mosaic))
+    balanced = None if colours is None or colours.balance is None else colours.stars
+    tied = run.interruptibly(lambda: tie_to_catalogue(mosaic.pixels, wcs, run.catalogue, run.reporter, balanced))
     if run.registration is not None:
         metrics |= run.registration.metrics()
         mosaic_files.write_sub_table(output, run.registration.subs, run.registration.columns())
@@ -45,6 +49,9 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
         used, settings, tiles=len(tiles), ready_made_tiles=run.takes_tiles, pixel_scale_arcsec=scale
     )
     cards.update(tied)
+    if colours is not None:
+        cards.update(colour_cards(colours, settings))
+        mosaic_files.write_colour_table(output, colour_rows(colours, wcs))
     if run.takes_tiles:
         infos = [run.subs[number] for number in sorted(tile_set.used)]
         cards.update(tie_to_told_zero_points(infos, match.scaling.gain, scale, run.reporter))

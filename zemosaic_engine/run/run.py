@@ -12,7 +12,7 @@ import numpy as np
 
 from ..astrometry.registration import Registration
 from ..canvas.plan import CanvasPlan
-from ..catalogues.reference import Catalogue, chosen_catalogue
+from ..catalogues.reference import Catalogue
 from ..errors import SubError
 from ..events import CancelToken, Compiling, Reporter, Sink, SubCount
 from ..kernels.cuda import Gpu
@@ -29,9 +29,9 @@ from ..subs.frames import SubInfo
 from ..subs.hot_pixels import sensor_key
 from ..subs.loader import SubLoader
 from .prepare import plan_request
+from .reference_stars import reference_stars
 from .register import register
 from .request import GridRequest, PlannedRequest
-from .shipped_stars import shipped_stars
 
 Result = TypeVar("Result")
 
@@ -166,7 +166,7 @@ def open_run(
 
 def _run_of(request: PlannedRequest, reporter: Reporter, cancel: CancelToken, checkpoints: Checkpoints) -> Run:
     subs, settings = request.infos, request.settings
-    catalogue = chosen_catalogue(settings, subs[0].channels) or shipped_stars(request.canvas, subs[0].channels)
+    catalogue = reference_stars(settings, request.canvas, subs[0].channels)
     device = _gpu(settings, reporter)
     keys = Dependencies(subs, settings, request.canvas, checkpoints)
     reuse = Reuse(subs, checkpoints, keys, reporter, cancel)
