@@ -88,10 +88,12 @@ def set_colours(run: Run, mosaic: WeightedImage) -> ColourTie | None:
     Returns
     -------
     ColourTie or None
-        None for a mosaic without colours, and where the setting ``colour`` leaves them to the sky.
+        None for a mosaic without colours, and where the setting ``colour`` leaves them as they are.
     """
     if mosaic.pixels.shape[2] != 3 or run.settings.colour == "sky":
         return None
+    if run.settings.colour == "auto" and (run.takes_tiles or not run.settings.grid_rgb_equalize):
+        return None  # nothing else changes their colours either
     stars = detect_stars(mosaic.pixels)
     tie = _tie(run, mosaic, stars)
     if tie.balance is None or tie.offsets is None:
