@@ -52,7 +52,7 @@ DOORS = {
     "rawpy": ["zemosaic_engine/subs/camera_raw.py"],
     "numba": ["zemosaic_engine/kernels/compiled.py", "zemosaic_engine/kernels/simd_llvm.py"],
     "threadpoolctl": ["zemosaic_engine/machine/threads.py"],
-    "reproject": ["zemosaic_engine/mosaic/coadd.py"],
+    "reproject": ["zemosaic_engine/mosaic/coadd.py", "zemosaic_engine/mosaic/hips.py"],
     "PIL": ["zemosaic_utils.py"],
     "tifffile": ["zemosaic_export.py"],
     "astroquery": ["zemosaic_fetch.py"],
@@ -61,7 +61,8 @@ DOORS = {
     "jinja2": ["zemosaic_app/report/*"],
     "pydantic": ["zemosaic_engine/settings.py", "zemosaic_engine/simulate/*"],
     "array_api_compat": ["zemosaic_engine/machine/backend.py", "zemosaic_engine/kernels/reference.py"],
-    "dask": ["zemosaic_engine/machine/*"],
+    "dask": ["zemosaic_engine/executors/cluster.py"],
+    "distributed": ["zemosaic_engine/executors/cluster.py"],
     "PySide6": ["zemosaic_app/qt/*"],
     "tkinter": ["zemosaic_app/tk/*"],
 }
