@@ -26,7 +26,7 @@ def sub_depth_columns(
     figures : SubFigures or None
         What was measured on them; None where subs were not measured one by one.
     cards : astropy.io.fits.Header
-        With the zero points of the mosaic (``ZMZPR`` ...) and the factors of its colours (``ZMCFR`` ...), if it has them.
+        With the zero points of the mosaic (``ZMZPR`` ...) and the factors of its colours (``ZMCFR`` ...), if any.
     canvas_scale_arcsec : float
         Side of a pixel of the mosaic.
 
