@@ -96,6 +96,7 @@ class Dependencies:
         calibrations: Sequence[SubCalibration | None],
         background: NDArray[np.float64] | None,
         sky: object,
+        psfs: object = None,
     ) -> str:
         """Key of a stacked tile.
 
@@ -109,13 +110,17 @@ class Dependencies:
             Levels from which its colours are made neutral.
         sky : SkyMap or None
             Level above which the predicted noise grows with the signal.
+        psfs : sequence of ndarray, or None
+            How sharp its subs are and how well placed.
         """
         subs = [self.sub(number) for number in layout.subs]
         grid = "" if layout.grid is None else fingerprint(layout.grid.wcs, layout.grid.shape)
         boxes = (layout.name, list(layout.inner), list(layout.outer), grid)
         settings = settings_of(self._settings, "measure", "stack")
         settings["device"] = choose_device(self._settings.device)  # another one may be there when the run is resumed
-        return self._checkpoints.key("tile", subs, list(calibrations), background, sky, boxes, self._canvas, settings)
+        return self._checkpoints.key(
+            "tile", subs, list(calibrations), background, sky, psfs, boxes, self._canvas, settings
+        )
 
     def _content(self, info: SubInfo) -> str:
         return read_guarded(info.path, lambda: self._checkpoints.subs.digest(info))

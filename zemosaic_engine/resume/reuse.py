@@ -138,6 +138,7 @@ class Reuse:
         calibrations: Sequence[SubCalibration | None],
         background: NDArray[np.float64] | None,
         sky: object,
+        psfs: object = None,
     ) -> str:
         """Return the key of a stacked tile; empty if nothing is kept or a sub cannot be read.
 
@@ -146,7 +147,7 @@ class Reuse:
         if not self.keeps:
             return ""
         try:
-            return self._keys.tile(layout, calibrations, background, sky)
+            return self._keys.tile(layout, calibrations, background, sky, psfs)
         except SubError:
             return ""
 
