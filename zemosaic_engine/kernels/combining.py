@@ -306,10 +306,10 @@ def _reject_few(
                     i -= 1
                 v[i], s[i], at[i] = value[j, lane], variance, j
                 k += 1
-        if step == 0 and n > 0:
-            estimate[lane] = v[(n - 1) // 4]
         if n < 2:
             return n
+        if step == 0:
+            estimate[lane] = v[(n - 1) // 4]
         lost = 0
         if n == 2:
             # Trails, cosmic rays and hot pixels only add light: the lower one is believed.
@@ -579,31 +579,46 @@ def _plain_means(value: Any, drizzled_value: Any, share: Any, count: int, drizzl
 
 
 @jit
+def _write_pixels(
+    row: int, first: int, last: int, c: int, again: bool, span: Any, median: bool, rows: Any, sums: Any, counts: Any,
+    reach: Any, plain: Any, out: Any,
+) -> None:  # fmt: skip
+    """Write the pixels first..last of a row of the output; if again, only those that are looked at."""
+    out_value, out_weight, out_coverage, out_rejected, out_low, out_taken = out
+    total, weight, variance = sums
+    kept, found, low = counts
+    for lane in range(last - first):
+        x, k = first + lane, kept[lane]
+        if again and not span[lane] > 0.0:
+            continue
+        combined, certainty = np.nan, 0.0
+        if k > 0:
+            certainty = weight[lane] * weight[lane] / variance[lane] if variance[lane] > 0.0 else weight[lane]
+            combined = total[lane] / weight[lane]
+            if median:
+                combined = _median(rows, 0, k, lane)
+                certainty /= 0.5 * np.pi if k > 2 else 1.0
+        out_value[row, x, c] = combined
+        out_weight[row, x, c] = certainty
+        out_coverage[row, x, c] = k
+        out_rejected[row, x, c] = found[lane] - k
+        out_low[row, x, c] = low[lane]
+        # A median differs from the mean without any rejection.
+        lost_light = reach[lane] > 0.0 and k < found[lane] and not median
+        out_taken[row, x, c] = plain[lane] - combined if lost_light else 0.0
+
+
+@jit
 def _combine_rows(
-    samples: Any,
-    start: Any,
-    boxes: Any,
-    rows_of: Any,
-    scale: Any,
-    taper: Any,
-    sky: Any,
-    origin: Any,
-    reject: int,
-    limits: Any,
-    median: bool,
-    drizzled: Any,
-    psfs: Any,
-    spans: Any,
-    first_look: Any,
-    out: Any,
-) -> None:
+    samples: Any, start: Any, boxes: Any, rows_of: Any, scale: Any, taper: Any, sky: Any, origin: Any, reject: int,
+    limits: Any, median: bool, drizzled: Any, psfs: Any, spans: Any, first_look: Any, out: Any,
+) -> None:  # fmt: skip
     """Combine rows of pixels: all of them, or with `spans` those above 0 in it, again.
 
     With `first_look` the first estimate and the number of samples of every pixel are written to it; it has rows above
     and below those of `out`, in which nothing else is done.
     """
-    out_value, out_weight, out_coverage, out_rejected, out_low, out_taken = out
-    width, channels, most = out_value.shape[1], out_value.shape[2], start.shape[0]
+    width, channels, most = out[0].shape[1], out[0].shape[2], start.shape[0]
     again, looks = spans.shape[0] > 0, first_look[0].shape[0] > 0
     value, share = np.empty((channels, most, LANES), np.float32), np.empty((channels, most, LANES), np.float32)
     noise, n = np.empty((channels, most), np.float32), np.empty((channels, LANES), np.int64)
@@ -670,25 +685,10 @@ def _combine_rows(
                 weighted_sums(value[c], share[c], sigma, count, a, b, d)
                 if median:
                     _sort_into(rows, value[c], count)
-                for lane in range(last - first):
-                    x, k = first + lane, n[c, lane]
-                    if again and not span[lane] > 0.0:
-                        continue
-                    combined, certainty = np.nan, 0.0
-                    if k > 0:
-                        certainty = b[lane] * b[lane] / d[lane] if d[lane] > 0.0 else b[lane]
-                        combined = a[lane] / b[lane]
-                        if median:
-                            combined = _median(rows, 0, k, lane)
-                            certainty /= 0.5 * np.pi if k > 2 else 1.0
-                    out_value[row - row0, x, c] = combined
-                    out_weight[row - row0, x, c] = certainty
-                    out_coverage[row - row0, x, c] = k
-                    out_rejected[row - row0, x, c] = found[lane] - k
-                    out_low[row - row0, x, c] = low[lane]
-                    # A median differs from the mean without any rejection.
-                    lost_light = reach[lane] > 0.0 and k < found[lane] and not median
-                    out_taken[row - row0, x, c] = plain[lane] - combined if lost_light else 0.0
+                counts = (n[c], found, low)
+                _write_pixels(
+                    row - row0, first, last, c, again, span, median, rows, (a, b, d), counts, reach, plain, out
+                )
 
 
 @jit

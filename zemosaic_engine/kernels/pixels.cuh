@@ -378,7 +378,7 @@ extern "C" __global__ void combine_band(
         measure_steep(&p, n, (double)spans[t]);
         if (p.reach > 0.0) plain = plain_mean(&s, &p, n);
     } else {
-        estimate[t] = n > 0 ? (float)value_at(&p, (n - 1) / 4) : NAN_FLOAT;
+        estimate[t] = n > 1 ? (float)value_at(&p, (n - 1) / 4) : NAN_FLOAT;
         valid[t] = (unsigned short)n;
     }
     if (how) n = reject_samples(&p, n, (double)sky[c], &r);

@@ -380,11 +380,14 @@ class Psfs(NamedTuple):
 
 
 def first_estimate(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Lower quartile of the valid samples of each pixel, NaN without any: light that three of four subs confirm."""
+    """Lower quartile of the valid samples of each pixel: light that three of four subs confirm.
+
+    NaN where fewer than two subs are: nothing confirms what one shows.
+    """
     count = valid.sum(axis=0)
     ranked = np.sort(np.where(valid, values, np.float32(np.inf)), axis=0)
     found = np.take_along_axis(ranked, np.maximum(count - 1, 0)[None] // 4, axis=0)[0]
-    return np.where(count > 0, found, np.float32(np.nan))
+    return np.where(count > 1, found, np.float32(np.nan))
 
 
 def light_range(estimate: NDArray[np.float32]) -> NDArray[np.float32]:
