@@ -21,7 +21,7 @@ def unknown_pedestals(cameras: int, given_adu: float) -> PedestalPrior:
 
 
 def joint_pedestals(found: Sequence[PedestalPrior]) -> list[PedestalPrior]:
-    """What each channel learns from the others; certainty of 0 where all together do not tell a pedestal.
+    """What each channel learns from the others; 0 is taken where all together do not tell a pedestal.
 
     Parameters
     ----------
@@ -39,6 +39,6 @@ def joint_pedestals(found: Sequence[PedestalPrior]) -> list[PedestalPrior]:
         sum_of = weight[others].sum(axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
             of_others = np.where(sum_of > 0.0, (weight * mean)[others].sum(axis=0) / sum_of, 0.0)
-            width = np.where(told, sum_of**-0.5, 0.0)
-        priors.append(PedestalPrior(np.where(told, of_others, 0.0), width))
+            width = sum_of**-0.5
+        priors.append(PedestalPrior(np.where(told, of_others, 0.0), width, ~told))
     return priors
