@@ -418,6 +418,7 @@ class _RunRecord:
             subs_used=[str(path) for path in outcome.used],
             tiles=[TileFacts(name, subs) for name, subs in outcome.subs_of_tiles.items()],
             tiles_left_out=outcome.tiles_left_out,
+            calibration=outcome.calibration,
             metrics=outcome.metrics,
             figures=[
                 Figure(one.figure, one.channel, one.when, one.text, to_facts(one.text)) for one in self.log.metrics

@@ -40,6 +40,7 @@ DONE, FAILED, WRONG_USAGE, INCOMPLETE, STOPPED = 0, 1, 2, 3, 130
 #: Names of `zemosaic_engine.simulate.survey.PRESETS`, which is not imported for the help.
 SIMULATED = (
     "tiny", "small", "bench", "pedestal", "glow", "dust", "moon", "clouds", "dark-subtracted", "registered", "unit",
+    "uncalibrated",
 )  # fmt: skip
 
 _EXIT_CODES = (
@@ -54,9 +55,12 @@ _FORMAT_HELP = {
     "tiff16": "mosaic_16bit.tif: 16 bits, linear",
     "tiff_stretched": "mosaic_stretched.tif: 16 bits, stretched as the picture",
     "jpeg": "mosaic_grid.jpg: the picture",
+    "hips": "hips/: the mosaic as a HiPS, for Aladin and other programs",
+    "map": "map/index.html: the mosaic at full size as a map, in a browser",
 }
 _GROUP_TITLES = {
     "input": "input",
+    "calibration": "calibration frames",
     "canvas": "canvas and grid",
     "stacking": "stacking",
     "photometry": "photometry",
@@ -244,6 +248,14 @@ def _add_run_arguments(parser: argparse.ArgumentParser, without: str = "") -> No
     parser.set_defaults(goes_on=True)
     _add_setting_options(parser, without)
     parser.add_argument(
+        "--no-calibration",
+        dest="calibration",
+        action="store_const",
+        const="off",
+        default=argparse.SUPPRESS,
+        help="the same as --calibration off",
+    )
+    parser.add_argument(
         "--memory",
         dest="memory_gb",
         type=_gigabytes,
@@ -409,6 +421,10 @@ def _run_export(args: argparse.Namespace) -> int:
         from zemosaic_export import export
 
         made = export(args.output, formats, args.crop, cancel)
+    if "map" in made:
+        from .report import write_report
+
+        write_report(args.output)  # it has the page of the map
     for path in made.values():
         _say(f"Written: {path}")
     return DONE

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from ..run import provenance
 from ..run.request import GridOutcome
 from ..run.run import Run
@@ -13,7 +15,9 @@ from . import files as mosaic_files
 from .catalogue import tie_to_catalogue
 from .evenness import measure_evenness, report_evenness
 from .mask import mosaic_mask
+from .names import name_field
 from .processing import PROCESSING_NAME, write_processing
+from .sub_depth import sub_depth_columns
 from .told_scale import tie_to_told_zero_points
 
 
@@ -35,16 +39,14 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
     metrics |= report_evenness(evenness, run.reporter)
     if run.registration is not None:
         metrics |= run.registration.metrics()
-        mosaic_files.write_sub_table(output, run.registration.subs, run.registration.columns())
         mosaic_files.write_registration(output, run.registration.solution)
-    elif run.rejected:  # the table from before the run may name subs that were set aside since
-        mosaic_files.write_sub_table(output, run.subs)
     used = list(by_number.values())
     scale = run.canvas.pixel_scale_arcsec
     cards = provenance.mosaic_cards(
         used, settings, tiles=len(tiles), ready_made_tiles=run.takes_tiles, pixel_scale_arcsec=scale
     )
     cards.update(tied)
+    _write_sub_table(run, sub_depth_columns(run.subs, tile_set.figures, cards, scale))
     if run.takes_tiles:
         infos = [run.subs[number] for number in sorted(tile_set.used)]
         cards.update(tie_to_told_zero_points(infos, match.scaling.gain, scale, run.reporter))
@@ -52,6 +54,7 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
     pixels = [pair.pixels for pair in match.pairs]
     mosaic_files.write_seam_table(output, tiles, match.overlaps, pixels, match.before, match.after, evenness)
     mask = run.interruptibly(lambda: mosaic_mask(mosaic))
+    name_field(cards, wcs, mask, run.reporter)
     if settings.save_final_as_uint16:
         run.interruptibly(
             lambda: mosaic_files.write_viewer(output, mosaic, mask, wcs, cards, colour_last=settings.legacy_rgb_cube)
@@ -76,4 +79,15 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
         [info.path for info in used],
         dict(zip([tile.name for tile in tiles], tile_set.subs, strict=True)),
         run.subs,
+        run.frames.facts,
     )
+
+
+def _write_sub_table(run: Run, depth: Mapping[str, Sequence[object]]) -> None:
+    """Write the table of subs again where the run has found out more of them, or has set some aside since."""
+    registration = run.registration
+    if registration is not None:
+        more = {**registration.columns(), **depth, **run.frames.columns(registration.subs)}
+        mosaic_files.write_sub_table(run.output, registration.subs, more)
+    elif depth or run.rejected or run.frames.matches:
+        mosaic_files.write_sub_table(run.output, run.subs, {**depth, **run.frames.columns(run.subs)})

@@ -2,10 +2,13 @@
 
 ::
 
-    hot pixels   <- contents and places of the subs they are found in
-    measurement  <- content, header and place of the sub, hot pixels of its sensor, canvas, settings of measuring
+    master       <- contents of its calibration frames, and of those of the master that is subtracted from flats
+    hot pixels   <- contents and places of the subs they are found in, with their masters
+    measurement  <- content, header and place of the sub, its masters, hot pixels of its sensor, canvas, settings of
+                    measuring
     solution     <- measurements of the subs that take part, settings of the solution
-    tile         <- subs with their hot pixels, their calibrations, boxes, canvas, settings of measuring and stacking
+    tile         <- subs with their masters and hot pixels, their calibrations, boxes, canvas, settings of measuring
+                    and stacking
 
 Matching, assembly and files are made anew each time: they take a small share of a run.
 """
@@ -26,6 +29,7 @@ from ..settings import GridSettings, Stage, setting_fields
 from ..subs.faults import read_guarded
 from ..subs.frames import SubInfo
 from ..subs.hot_pixels import sensor_key
+from ..subs.sensor_correction import Corrections, uncorrected
 from .checkpoints import Checkpoints
 from .fingerprints import fingerprint
 
@@ -46,6 +50,8 @@ class Dependencies:
         self, infos: Sequence[SubInfo], settings: GridSettings, canvas: CanvasPlan, checkpoints: Checkpoints
     ) -> None:
         self._infos, self._settings, self._checkpoints = infos, settings, checkpoints
+        #: What calibration frames do to the pixels of each sub.
+        self.corrections: Corrections = uncorrected
         self._canvas = fingerprint(canvas.wcs, canvas.shape)
         self._hot: dict[str, str] = {}
         self._subs: dict[int, str] = {}
@@ -54,7 +60,8 @@ class Dependencies:
 
     def hot_pixels(self, chosen: Sequence[SubInfo]) -> str:
         """Key of the hot pixels that are found in the subs `chosen`."""
-        return self._checkpoints.key("hot pixels", [(self._content(info), info.wcs) for info in chosen])
+        found_in = [(self._content(info), info.wcs, self._correction(info)) for info in chosen]
+        return self._checkpoints.key("hot pixels", found_in)
 
     def know_hot_pixels(self, sensor: str, hot: NDArray[np.bool_]) -> None:
         """Let the keys of all that is made of subs of this sensor depend on its hot pixels."""
@@ -74,7 +81,8 @@ class Dependencies:
         info = self._infos[number]
         told = (info.hdu, info.exposure_s, info.filter, info.mount, info.session, info.camera, info.saturation_adu)
         # Its WCS may have been solved, alone or with all others, and then is not that of the file.
-        key = fingerprint(self._content(info), told, info.wcs, self._hot.get(sensor_key(info), ""))
+        sensor = (self._hot.get(sensor_key(info), ""), self._correction(info))
+        key = fingerprint(self._content(info), told, info.wcs, sensor)
         with self._lock:
             return self._subs.setdefault(number, key)
 
@@ -116,6 +124,10 @@ class Dependencies:
         settings = settings_of(self._settings, "measure", "stack")
         settings["device"] = choose_device(self._settings.device)  # another one may be there when the run is resumed
         return self._checkpoints.key("tile", subs, list(calibrations), background, sky, boxes, self._canvas, settings)
+
+    def _correction(self, info: SubInfo) -> str:
+        correction = self.corrections(info)
+        return "" if correction is None else f"{correction.name} {correction.digest}"
 
     def _content(self, info: SubInfo) -> str:
         return read_guarded(info.path, lambda: self._checkpoints.subs.digest(info))

@@ -7,7 +7,7 @@ is not kept: the next run reads the sub again.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..canvas.tile_layout import TileLayout
-from ..errors import SubError
+from ..errors import RunError, SubError
 from ..events import CancelToken, Reporter
 from ..machine.threads import run_interruptibly
 from ..photometry.calibration import SubCalibration
@@ -61,6 +61,7 @@ class Reuse:
         self._reporter, self._cancel = reporter, cancel
         self._lock = threading.Lock()
         self._found = 0
+        self._hot_pixel_keys: dict[str, str] = {}
 
     @property
     def keeps(self) -> bool:
@@ -71,11 +72,39 @@ class Reuse:
         """As `SubDigests.is_same`."""
         return self._checkpoints.subs.is_same(info)
 
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Where the records are."""
+        return self._checkpoints
+
+    @property
+    def hot_pixel_keys(self) -> Mapping[str, str]:
+        """Keys of the records of hot pixels, by sensor; empty for a sensor whose map is not kept."""
+        return self._hot_pixel_keys
+
+    def kept_hot_pixels(self, keys: Mapping[str, str]) -> dict[str, NDArray[np.bool_]]:
+        """Return the maps of hot pixels that another process keeps under these keys.
+
+        Raises
+        ------
+        RunError
+            If one is missing.
+        """
+        maps = {}
+        for sensor, key in keys.items():
+            found = self._checkpoints.get("hot_pixels", key, _HotPixels) if key else None
+            if found is None:
+                raise RunError(say("The hot pixels of sensor {sensor} are not in the state of the run.", sensor=sensor))
+            if found.hot is not None:
+                maps[sensor] = found.hot
+                self._keys.know_hot_pixels(sensor, found.hot)
+        return maps
+
     def hot_pixels(self) -> dict[str, NDArray[np.bool_]]:
         """Return the map of hot pixels of each sensor, by its key."""
         maps = {}
         for sensor, chosen in choose_subs(self._infos).items():
-            hot = self._hot_pixels_of(chosen)
+            hot = self._hot_pixels_of(sensor, chosen)
             if hot is not None:
                 maps[sensor] = hot
                 self._keys.know_hot_pixels(sensor, hot)
@@ -112,11 +141,14 @@ class Reuse:
                 self._found += 1
         return found
 
-    def report_measured(self) -> None:
-        """Log how many subs were measured by an earlier run, if any."""
-        if self._found:
+    def report_measured(self, by_workers: int = 0) -> None:
+        """Log how many subs were measured by the workers of this run, and how many by an earlier run, if any."""
+        if by_workers:
+            self._reporter.log(say("Workers measured {n} of {total} subs", n=by_workers, total=len(self._infos)))
+        found = self._found - by_workers
+        if found > 0:
             self._reporter.log(
-                say("{found} of {n} subs were measured by an earlier run", found=self._found, n=len(self._infos))
+                say("{found} of {n} subs were measured by an earlier run", found=found, n=len(self._infos))
             )
 
     def solution(self, numbers: Sequence[int], of: type[Record], solve: Callable[[], Record]) -> Record:
@@ -159,15 +191,19 @@ class Reuse:
         if key:
             self._checkpoints.put("tiles", key, tile)
 
-    def _hot_pixels_of(self, chosen: Sequence[SubInfo]) -> NDArray[np.bool_] | None:
+    def _hot_pixels_of(self, sensor: str, chosen: Sequence[SubInfo]) -> NDArray[np.bool_] | None:
         try:
             key = self._keys.hot_pixels(chosen) if self.keeps else ""
         except SubError:
             key = ""
+        self._hot_pixel_keys[sensor] = key
         found = self._checkpoints.get("hot_pixels", key, _HotPixels) if key else None
         if found is not None:
             return found.hot
-        hot, all_read = run_interruptibly(lambda: hot_pixels_of(chosen, self._checkpoints.subs.is_same), self._cancel)
+        is_same, corrections = self._checkpoints.subs.is_same, self._keys.corrections
+        hot, all_read = run_interruptibly(lambda: hot_pixels_of(chosen, is_same, corrections), self._cancel)
         if key and all_read:
             self._checkpoints.put("hot_pixels", key, _HotPixels(hot))
+        else:
+            self._hot_pixel_keys[sensor] = ""
         return hot

@@ -15,9 +15,8 @@ from ..survey.calibrate import CalibratedSubs
 from ..tiles.files import tile_path
 from ..tiles.store import TileStore, tile_wcs
 from ..tiles.tile import StackedTile, Tile, TileSet
-from .block_tiles import BlockTiles
 from .layout import Layout
-from .whole_tiles import WholeTiles
+from .stack_ahead import stack_ahead, stacker_of
 
 
 def stack_tiles(run: Run, layout: Layout, subs: CalibratedSubs) -> TileSet:
@@ -40,15 +39,16 @@ def stack_tiles(run: Run, layout: Layout, subs: CalibratedSubs) -> TileSet:
     """
     tiles = layout.tiles
     keys = {tile.name: _key(run, tile, subs) for tile in tiles}
-    with TileStore(run, tiles, keys) as store, _stacker(run, layout, subs) as stacker:
+    with TileStore(run, tiles, keys) as store, stacker_of(run, layout, subs) as stacker:
         run.reporter.expect(-sum(len(tile.subs) for tile in tiles if tile.name in store.done))
+        stack_ahead(run, layout, subs, store, keys)
         for tile in [tile for tile in tiles if tile.name not in store.done]:
             content, numbers = stacker.stack(tile, store)
             store.put(tile, content, numbers, set(stacker.failures))
             if stacker.failures:
                 raise SubsLost(_all_lost(run, stacker.failures))
         done = store.finish()
-    return run.interruptibly(lambda: _together(run, tiles, done, TileSet(levels=subs.levels)))
+    return run.interruptibly(lambda: _together(run, tiles, done, TileSet(levels=subs.levels, figures=subs.figures)))
 
 
 def _all_lost(run: Run, known: Mapping[int, SubError]) -> list[SubError]:
@@ -63,13 +63,6 @@ def _all_lost(run: Run, known: Mapping[int, SubError]) -> list[SubError]:
                 run.reporter.set_aside(error)
                 lost[number] = error
     return list(lost.values())
-
-
-def _stacker(run: Run, layout: Layout, subs: CalibratedSubs) -> BlockTiles | WholeTiles:
-    """Blocks need the sky of the run for rejection among few samples; whole tiles measure their own."""
-    if layout.by_blocks and subs.sky is not None:
-        return BlockTiles(run, layout, subs, subs.sky)
-    return WholeTiles(run, layout, subs)
 
 
 def _key(run: Run, tile: TileLayout, subs: CalibratedSubs) -> str:

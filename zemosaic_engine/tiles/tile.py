@@ -21,6 +21,7 @@ from ..fits.writer import write_fits
 from ..geometry import Box
 from ..photometry.sky import clipped_median, sky_noise
 from ..sentences import say
+from ..survey.figures import SubFigures
 from ..survey.sky_levels import SkyLevels
 from ..weighted_image import WeightedImage
 
@@ -174,6 +175,8 @@ class TileSet:
         Tiles without a valid pixel.
     levels : SkyLevels or None
         Sky levels of the subs before calibration, where they were measured.
+    figures : SubFigures or None
+        What was measured on each sub, where they were solved for together.
     """
 
     tiles: list[Tile] = field(default_factory=list)
@@ -181,3 +184,4 @@ class TileSet:
     used: set[int] = field(default_factory=set)
     left_out: list[str] = field(default_factory=list)
     levels: SkyLevels | None = None
+    figures: SubFigures | None = None
