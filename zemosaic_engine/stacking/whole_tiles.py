@@ -22,7 +22,7 @@ from ..resampling.drizzle import drop, drop_map, sample_noise
 from ..resampling.resample import resample
 from ..run.run import Run
 from ..survey.calibrate import CalibratedSubs
-from ..tiles.store import TileStore
+from ..tiles.store import EarlierTiles
 from ..weighted_image import WeightedImage
 from .combine import combine, normalise
 from .equalise import RgbEqualiser
@@ -64,7 +64,7 @@ class WholeTiles:
         """Subs that could not be used, by number."""
         return self._run.loader.failures
 
-    def stack(self, tile: TileLayout, store: TileStore) -> tuple[WeightedImage | None, Sequence[int]]:
+    def stack(self, tile: TileLayout, store: EarlierTiles) -> tuple[WeightedImage | None, Sequence[int]]:
         """Stack one tile and equalise its RGB medians; as `BlockTiles.stack`, but `store` is not needed."""
         run = self._run
         samples, facts, numbers = resample_subs(run, tile, self._footprints, self._subs, self._store)
