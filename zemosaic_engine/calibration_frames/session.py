@@ -6,25 +6,26 @@ import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import RunError, SubError
 from ..events import Reporter
+from ..executors.executor import Executor, Here
 from ..machine.memory import size_text
 from ..names import shown_name
 from ..resume.checkpoints import Checkpoints
 from ..sentences import joined, say
 from ..settings import GridSettings
 from ..subs.faults import read_guarded
-from ..subs.frames import SubInfo, UnsolvedSub, channels_last
+from ..subs.frames import SubInfo, channels_last
 from ..subs.image_files import read_image
 from ..subs.sensor_correction import SensorCorrection
 from .corrections import ChosenMasters, correction_of, noise_text
 from .finding import FoundFrames
 from .masters import UNIT_ADU, UNIT_TOP, Master, Workshop, make_master
+from .masters_ahead import KIND, MasterPlan, make_ahead, master_key
 from .matching import Match, match
 from .records import Conditions, FrameSet, LeftOut
 from .screening import sketch
@@ -128,6 +129,7 @@ def calibrate_frames(
     checkpoints: Checkpoints,
     reporter: Reporter,
     save: Save | None = None,
+    executor: Executor | None = None,
 ) -> FrameCalibration:
     """Match calibration frames to the subs of a run and prepare what they do to them.
 
@@ -144,6 +146,8 @@ def calibrate_frames(
         Every choice and every exclusion is logged with its reason.
     save : callable, optional
         Called with each set and its master.
+    executor : Executor, optional
+        The workers that make masters.
 
     Returns
     -------
@@ -158,7 +162,7 @@ def calibrate_frames(
         _report_left_out(lost, reporter)
     if not found.sets:
         return NOTHING if not found.left_out else FrameCalibration(facts=CalibrationFacts(left_out=found.left_out))
-    return _Session(found, infos, settings, workshop, checkpoints, reporter, save).run()
+    return _Session(found, infos, settings, workshop, checkpoints, reporter, save, executor or Here()).run()
 
 
 def _report_left_out(lost: LeftOut, reporter: Reporter) -> None:
@@ -178,7 +182,9 @@ class _Session:
         checkpoints: Checkpoints,
         reporter: Reporter,
         save: Save | None,
+        executor: Executor,
     ) -> None:
+        self._executor = executor
         self._found, self._infos, self._settings = found, infos, settings
         self._workshop, self._checkpoints, self._reporter, self._save = workshop, checkpoints, reporter, save
         self._sets = list(found.sets)
@@ -191,7 +197,7 @@ class _Session:
     def run(self) -> FrameCalibration:
         while True:
             matches = match_all(self._lights, self._sets, self._settings.pedestal_adu)
-            lost = [one for one in _needed(matches) if not self._is_made(*one)]
+            lost = self._make(_needed(matches))
             if not lost:
                 break
             gone = {id(frames) for frames, _ in lost}
@@ -207,6 +213,17 @@ class _Session:
         return calibration
 
     # --- masters
+
+    def _make(self, needed: Sequence[tuple[FrameSet, Match]]) -> list[tuple[FrameSet, Match]]:
+        """Make all masters; those of which no frame is left."""
+        flats = [one for one in needed if one[0] is one[1].flat]
+        others = [one for one in needed if one[0] is not one[1].flat]
+        made = self._make_ahead(needed, flats=False)
+        lost = [one for one in others if not self._is_made(*one)]
+        made += self._make_ahead(flats, flats=True)
+        if made:
+            self._reporter.log(say("Workers made {n} of {total} masters", n=made, total=len(needed)))
+        return lost + [one for one in flats if not self._is_made(*one)]
 
     def _is_made(self, frames: FrameSet, chosen: Match) -> bool:
         """Make the master of a set unless it is made; False if no frame of it is left."""
@@ -238,30 +255,36 @@ class _Session:
     def _master(self, frames: FrameSet, offset: FrameSet | None, level: float) -> tuple[str, Master]:
         """Key and master of a set, kept from an earlier run or made now."""
         key = self._key(frames, offset, level)
-        kept = self._checkpoints.get("masters", key, Master) if key else None
+        kept = self._checkpoints.get(KIND, key, Master) if key else None
         if kept is not None:
             return key, kept
         beneath = None if offset is None else self._masters[id(offset)]
         made = make_master(frames, beneath, level, self._workshop)
         if key:
-            self._checkpoints.put("masters", key, made)
+            self._checkpoints.put(KIND, key, made)
         return key, made
 
     def _key(self, frames: FrameSet, offset: FrameSet | None, level: float) -> str:
         """What a master depends on; empty where nothing is kept or a frame cannot be read."""
         if not self._checkpoints.keeps:
             return ""
+        beneath = "" if offset is None else self._keys[id(offset)]
         try:
-            contents = [self._content(frame.sub) for frame in frames.frames]
+            return master_key(MasterPlan(frames, beneath, level), self._checkpoints)
         except SubError:
             return ""
-        told = [(str(frame.role), frame.is_master, frame.sub.saturation_adu) for frame in frames.frames]
-        beneath = "" if offset is None else self._keys[id(offset)]
-        setup = frames.conditions.setup
-        return self._checkpoints.key("master", contents, told, beneath, level, setup.pedestal_adu)
 
-    def _content(self, sub: UnsolvedSub) -> str:
-        return read_guarded(sub.path, partial(self._checkpoints.subs.digest, sub))
+    def _make_ahead(self, needed: Sequence[tuple[FrameSet, Match]], *, flats: bool) -> int:
+        """Let workers make the masters that need no other, or the flats that do; how many they made."""
+        plans = []
+        for frames, chosen in needed:
+            offset = chosen.flat_dark if frames is chosen.flat else None
+            if flats and offset is not None and id(offset) in self._keys:
+                plans.append(MasterPlan(frames, self._keys[id(offset)], 0.0))
+            elif not flats and offset is None:
+                level = self._flat_level(frames) if frames is chosen.flat else 0.0
+                plans.append(MasterPlan(frames, "", level))
+        return make_ahead(plans, self._workshop, self._checkpoints, self._executor)
 
     def _leave_out(self, lost: Sequence[LeftOut]) -> None:
         for one in lost:

@@ -42,6 +42,29 @@ class StarColours:
         return StarColours(self.index, self.value[which], self.error[which])
 
 
+@dataclass(frozen=True)
+class CameraColours:
+    """Colours that a camera should see of stars whose spectra are known.
+
+    Attributes
+    ----------
+    name : str
+        Of the spectra and the passbands, for logs and headers.
+    ra_deg, dec_deg : ndarray of float64, shape (n,)
+        ICRS.
+    expected_mag : ndarray of float64, shape (n, 2)
+        ``-2.5 log10`` of R/G and B/G; NaN where a spectrum does not tell.
+    white_mag : ndarray of float64, shape (2,)
+        Those of white.
+    """
+
+    name: str
+    ra_deg: NDArray[np.float64]
+    dec_deg: NDArray[np.float64]
+    expected_mag: NDArray[np.float64]
+    white_mag: NDArray[np.float64]
+
+
 def johnson_of_tycho(colour: NDArray[np.floating]) -> NDArray[np.float64]:
     """B-V of Johnson from B_T - V_T of Tycho, after Mamajek et al. (2002, AJ 124, 1670; 2006, AJ 131, 2360).
 

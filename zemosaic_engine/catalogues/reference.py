@@ -20,7 +20,7 @@ from ..channels import channel_names
 from ..errors import SettingsError
 from ..sentences import say
 from ..settings import GridSettings
-from .colours import ColourIndex, StarColours, johnson_of_tycho
+from .colours import CameraColours, ColourIndex, StarColours, johnson_of_tycho
 
 _RA = ("ra", "raj2000", "ra_deg", "ra_icrs", "_raj2000", "alpha")
 _DEC = ("dec", "dej2000", "decj2000", "dec_deg", "de_icrs", "_dej2000", "delta")
@@ -68,6 +68,8 @@ class Catalogue:
         Colours of the stars; None if the catalogue tells none.
     name : str
         For logs and headers.
+    camera : CameraColours or None
+        Colours that the camera should see of stars whose spectra are known, where there are any.
     """
 
     ra_deg: NDArray[np.float64]
@@ -76,6 +78,7 @@ class Catalogue:
     band: str = ""
     colours: StarColours | None = None
     name: str = ""
+    camera: CameraColours | None = None
 
 
 def chosen_catalogue(settings: GridSettings, channels: int) -> Catalogue | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
@@ -12,19 +11,16 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from ..canvas.coordinates import pixel_to_sky
-from ..catalogues.colours import WHITE
-from ..catalogues.passbands import read_passbands
+from ..catalogues.colours import WHITE, CameraColours
 from ..catalogues.reference import Catalogue
 from ..channels import channel_names
 from ..events import Reporter
 from ..photometry.colour_balance import ColourBalance, balance_on_colours, balance_on_locus
 from ..photometry.sky import clipped_median
 from ..photometry.stars import Stars, detect_stars
-from ..run.reference_stars import circle_of
 from ..run.run import Run
 from ..sentences import say
 from ..settings import GridSettings
-from ..solving.xp_spectra import WAVELENGTH_NM, spectra_near
 from ..weighted_image import WeightedImage
 from .catalogue import CatalogueMatch, match_catalogue
 
@@ -138,8 +134,8 @@ def _tie(run: Run, mosaic: WeightedImage, stars: Stars) -> ColourTie:
 def _known_colours(run: Run, catalogue: Catalogue, stars: Stars, shape: tuple[int, int]) -> Sequence[_KnownColours]:
     """Known colours of the stars, the best first: from their spectra, then from their colour index."""
     found = []
-    if run.settings.colour_passbands:
-        found.append(_from_spectra(run, stars, shape))
+    if catalogue.camera is not None:
+        found.append(_of_camera(catalogue.camera, stars, shape, run.canvas.wcs))
     if catalogue.colours is not None:
         match = match_catalogue(stars, shape, run.canvas.wcs, catalogue)
         index = catalogue.colours.index
@@ -159,22 +155,11 @@ def _of_stars(match: CatalogueMatch, values: NDArray[np.float64], count: int) ->
     return result
 
 
-def _from_spectra(run: Run, stars: Stars, shape: tuple[int, int]) -> _KnownColours:
+def _of_camera(camera: CameraColours, stars: Stars, shape: tuple[int, int], wcs: WCS) -> _KnownColours:
     """Colours that the camera should see of stars whose spectra are known."""
-    passbands = read_passbands(run.settings.colour_passbands)
-    spectra = spectra_near(Path(run.settings.reference_catalogue).expanduser(), *circle_of(run.canvas))
-    light = passbands.light(np.asarray(WAVELENGTH_NM, dtype=np.float64), spectra.flux)
-    entries = Catalogue(spectra.ra_deg, spectra.dec_deg, {})
-    match = match_catalogue(stars, shape, run.canvas.wcs, entries)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        expected = -2.5 * np.log10(light[:, [0, 2]] / light[:, 1:2])
-    expected[~np.isfinite(expected)] = np.nan
-    known = np.stack([_of_stars(match, column, len(stars)) for column in expected.T], axis=1)
-    white = passbands.white(run.settings.white_point)
-    white_mag = -2.5 * np.log10(white[[0, 2]] / white[1])
-    return _KnownColours(
-        "spectrum", f"Gaia XP, {passbands.name}", known, np.full_like(known, _SPECTRUM_ERROR_MAG), white_mag
-    )
+    match = match_catalogue(stars, shape, wcs, Catalogue(camera.ra_deg, camera.dec_deg, {}))
+    known = np.stack([_of_stars(match, column, len(stars)) for column in camera.expected_mag.T], axis=1)
+    return _KnownColours("spectrum", camera.name, known, np.full_like(known, _SPECTRUM_ERROR_MAG), camera.white_mag)
 
 
 def _offsets(pixels: NDArray[np.float32], factors: NDArray[np.float64], settings: GridSettings) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -98,8 +98,13 @@ class EarlierResults:
         """The results of this run so far, by the names that a run report has for them."""
         return {result: path for result, path in self._paths.items() if path.exists() and not self._is_left(path)}
 
-    def remove_those_left(self) -> None:
-        """Remove those that not every run writes and that were not written since."""
+    def remove_those_left(self, kept: Iterable[Path] = ()) -> None:
+        """Remove those that not every run writes and that were not written since.
+
+        Those in `kept` are results of this run from now on, although an earlier one has written them.
+        """
+        for one in kept:
+            self._found.pop(one, None)
         for result in _NOT_OF_EVERY_RUN:
             path = self._paths.get(result)
             if path is not None and path.exists() and self._is_left(path):
@@ -326,17 +331,17 @@ def write_registration(folder: Path, solution: AstrometricSolution) -> Path:
     return _write_table(folder / REGISTRATION_NAME, rows, names, dict.fromkeys(names[3:], "pix"))
 
 
-def write_colour_table(folder: Path, rows: Sequence[tuple]) -> Path | None:
-    """Write ``colours.ecsv``: one row a star whose colours were measured; None without any.
+def write_colour_table(folder: Path, rows: Sequence[tuple]) -> list[Path]:
+    """Write ``colours.ecsv``: one row a star whose colours were measured; no file without any.
 
     Known colours are those of the catalogue that correspond to R/G and to B/G (the same index twice, or one for each);
     measured ones are ``-2.5 log10`` of these ratios in the mosaic, 0 for white.
     """
     if not rows:
-        return None
+        return []
     names = ("ra", "dec", "known_red", "known_red_error", "known_blue", "known_blue_error", "red", "blue", "used")
     units = {"ra": "deg", "dec": "deg"} | dict.fromkeys(names[2:-1], "mag")
-    return _write_table(folder / COLOURS_NAME, rows, names, units)
+    return [_write_table(folder / COLOURS_NAME, rows, names, units)]
 
 
 def _write_table(path: Path, rows: Sequence[tuple], names: Sequence[str], units: dict[str, str]) -> Path:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..canvas.coordinates import pixel_to_sky
 from ..canvas.plan import CanvasPlan
-from ..catalogues.colours import ColourIndex, StarColours, johnson_of_tycho
+from ..catalogues.colours import CameraColours, ColourIndex, StarColours, johnson_of_tycho
 from ..catalogues.passbands import read_passbands
 from ..catalogues.reference import Catalogue, chosen_catalogue
 from ..channels import channel_names
@@ -19,7 +21,7 @@ from ..settings import GridSettings
 from ..solving.catalogues import Catalogue as FolderCatalogue
 from ..solving.catalogues import open_catalogues
 from ..solving.star_zones import StarList, separation_deg, shipped_catalogue
-from ..solving.xp_spectra import spectra_files
+from ..solving.xp_spectra import WAVELENGTH_NM, spectra_files, spectra_near
 
 _BAND = "Tycho-2 V_T"
 _TYCHO_ERROR = 0.85  # B-V over B_T - V_T
@@ -36,8 +38,24 @@ def reference_stars(settings: GridSettings, canvas: CanvasPlan, channels: int) -
     """
     named = Path(settings.reference_catalogue).expanduser()
     if settings.reference_catalogue and named.is_dir():
-        return _stars_of_folder(named, canvas, channels)
+        stars = _stars_of_folder(named, canvas, channels)
+        return replace(stars, camera=_camera_colours(settings, named, canvas)) if settings.colour_passbands else stars
     return chosen_catalogue(settings, channels) or shipped_stars(canvas, channels)
+
+
+def _camera_colours(settings: GridSettings, folder: Path, canvas: CanvasPlan) -> CameraColours:
+    """Colours of the stars of a folder of spectra through the passbands of the camera."""
+    passbands = read_passbands(settings.colour_passbands)
+    spectra = spectra_near(folder, *circle_of(canvas))
+
+    def colours(light: NDArray[np.float64]) -> NDArray[np.float64]:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = -2.5 * np.log10(light[:, [0, 2]] / light[:, 1:2])
+        return np.where(np.isfinite(found), found, np.nan)
+
+    expected = colours(passbands.light(np.asarray(WAVELENGTH_NM, dtype=np.float64), spectra.flux))
+    white = colours(passbands.white(settings.white_point)[None])[0]
+    return CameraColours(f"Gaia XP, {passbands.name}", spectra.ra_deg, spectra.dec_deg, expected, white)
 
 
 def check_reference(settings: GridSettings, channels: int) -> None:
