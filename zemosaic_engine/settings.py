@@ -124,6 +124,52 @@ class GridSettings(BaseModel):
         advanced=True,
     )
 
+    # --- calibration frames
+    calibration: Literal["auto", "require", "off"] = _setting(
+        "auto",
+        "Darks, flats and biases: used where some match, required of every sub (the run stops if one is missing, "
+        "wrong or damaged), or not used.",
+        group="calibration",
+        stage="plan",
+    )
+    darks: str = _setting(
+        "",
+        "Folder or file with the darks, in place of those found among the subs.",
+        group="calibration",
+        stage="plan",
+    )
+    flats: str = _setting(
+        "",
+        "Folder or file with the flats, in place of those found among the subs.",
+        group="calibration",
+        stage="plan",
+    )
+    biases: str = _setting(
+        "",
+        "Folder or file with the biases, in place of those found among the subs.",
+        group="calibration",
+        stage="plan",
+    )
+    dark_flats: str = _setting(
+        "",
+        "Folder or file with the dark-flats, in place of those found among the subs.",
+        group="calibration",
+        stage="plan",
+    )
+    calibration_dir: str = _setting(
+        "",
+        "Library of calibration frames that serves many runs: what matches the subs is used.",
+        group="calibration",
+        stage="plan",
+    )
+    save_masters: bool = _setting(
+        False,
+        "Also write the masters made of calibration frames to the folder masters of the output.",
+        group="calibration",
+        stage="none",
+        advanced=True,
+    )
+
     # --- canvas and grid
     pixel_scale_arcsec: float = _setting(
         0.0,

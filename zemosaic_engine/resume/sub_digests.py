@@ -14,7 +14,7 @@ from ..errors import RunError
 from ..fits.files import FileState
 from ..fits.writer import atomic_path
 from ..sentences import say
-from ..subs.frames import SubInfo
+from ..subs.frames import SubInfo, UnsolvedSub
 from ..subs.unchanged import changed
 from .fingerprints import file_digest
 
@@ -65,7 +65,7 @@ class SubDigests:
             if note is not None:
                 self._notes[note.path] = note
 
-    def digest(self, info: SubInfo) -> str:
+    def digest(self, info: SubInfo | UnsolvedSub) -> str:
         """Digest of the bytes of a sub's file that hold header and pixels.
 
         Raises
@@ -127,7 +127,7 @@ class SubDigests:
             self._states[name] = now
         return False
 
-    def note_of(self, info: SubInfo) -> DigestNote | None:
+    def note_of(self, info: SubInfo | UnsolvedSub) -> DigestNote | None:
         """What is noted of a sub, for another process; None if nothing is."""
         with self._lock:
             return self._notes.get(str(info.path.absolute()))
@@ -172,7 +172,7 @@ def _state(path: Path) -> FileState:
     return FileState.of(os.stat(path))
 
 
-def _stable_digest(info: SubInfo) -> tuple[str, FileState]:
+def _stable_digest(info: SubInfo | UnsolvedSub) -> tuple[str, FileState]:
     """Digest of a file that nobody wrote to meanwhile, and its state."""
     before = _state(info.path)
     found = file_digest(info.path, info.span or None)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..calibration_frames.kept import keep_corrections, kept_corrections
 from ..canvas.plan import CanvasPlan
 from ..executors.executor import Here, Seat
 from ..photometry.star_finder import StarFinder
@@ -34,6 +35,8 @@ class RunFacts:
         True if the calibrations come from elsewhere.
     hot_pixel_keys : mapping of str to str
         Records of the hot pixels, by sensor.
+    corrections : str
+        Record of what calibration frames do to each sub; empty without any.
     """
 
     canvas: CanvasPlan
@@ -42,6 +45,7 @@ class RunFacts:
     settings: GridSettings
     knows_calibrations: bool
     hot_pixel_keys: Mapping[str, str]
+    corrections: str
 
     @classmethod
     def of(cls, run: Run) -> RunFacts:
@@ -55,6 +59,7 @@ class RunFacts:
             run.settings,
             run.known_calibrations is not None,
             dict(run.reuse.hot_pixel_keys),
+            keep_corrections(run.frames.corrections, run.reuse.checkpoints),
         )
 
     @property
@@ -83,16 +88,20 @@ def worker_run(facts: RunFacts, subs: Sequence[SubInfo], notes: Sequence[DigestN
     Raises
     ------
     RunError
-        If the hot pixels are not in the state of the run.
+        If the hot pixels or a correction are not in the state of the run.
     """
     memory = {"memory_gb": seat.memory_gb} if seat.memory_gb else {}
     settings = facts.settings.model_copy(update={"threads": seat.threads, "scheduler": "", **memory})
     checkpoints = Checkpoints.of_worker(facts.state, notes)
     keys = Dependencies(subs, settings, facts.canvas, checkpoints)
+    frames = kept_corrections(facts.corrections, subs, checkpoints)
+    keys.corrections = frames.correction
     reuse = Reuse(subs, checkpoints, keys, seat.reporter, seat.cancel)
     sensors = {sensor_key(info) for info in subs}
     hot = reuse.kept_hot_pixels({sensor: key for sensor, key in facts.hot_pixel_keys.items() if sensor in sensors})
-    loader = SubLoader(subs, lambda info: hot.get(sensor_key(info)), 0, lambda error: None, reuse.is_same)
+    loader = SubLoader(
+        subs, lambda info: hot.get(sensor_key(info)), 0, lambda error: None, reuse.is_same, frames.correction
+    )
     return Run(
         subs=subs,
         rejected=(),
@@ -103,6 +112,7 @@ def worker_run(facts: RunFacts, subs: Sequence[SubInfo], notes: Sequence[DigestN
         known_calibrations={} if facts.knows_calibrations else None,
         registration=None,
         catalogue=None,
+        frames=frames,
         executor=Here(),
         device=None,
         loader=loader,

@@ -27,7 +27,7 @@ KINDS = {
     "flat": ("flats", "Flat"),
     "dark-flat": ("darkflats", "DarkFlat"),
 }
-TRUTH_NAME = "calibration.fits"
+TRUTH_NAME = "calibration.npz"
 
 
 @dataclass(frozen=True)
@@ -131,11 +131,11 @@ def remove_calibration_frames(out: Path) -> None:
 
 
 def _write_truth(out: Path, spec: SurveySpec, seed: int) -> None:
-    """Bias, dark (of a light) and flat of each sensor without noise, one extension each."""
-    hdus: list[fits.PrimaryHDU | fits.ImageHDU] = [fits.PrimaryHDU()]
+    """Bias, dark (of a light) and flat of each sensor without noise, named as ``bias_0``."""
+    maps: dict[str, NDArray[np.float32]] = {}
     for number, telescope in enumerate(spec.telescopes):
         level = np.broadcast_to(sensor.bias(spec, number, seed), telescope.shape).astype(np.float32)
         collected = sensor.dark(spec, number, seed, telescope.exposure_s, spec.temperature_c)
-        for name, pixels in (("BIAS", level), ("DARK", collected), ("FLAT", sensor.flat(spec, number, seed))):
-            hdus.append(fits.ImageHDU(pixels, name=f"{name}_{number}"))
-    fits.HDUList(hdus).writeto(out / "truth" / TRUTH_NAME, overwrite=True)
+        named = {"bias": level, "dark": collected, "flat": sensor.flat(spec, number, seed)}
+        maps |= {f"{name}_{number}": pixels for name, pixels in named.items()}
+    np.savez(out / "truth" / TRUTH_NAME, **maps)  # type: ignore[arg-type]

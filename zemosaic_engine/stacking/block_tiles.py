@@ -37,11 +37,15 @@ class BlockTiles:
 
     def __init__(self, run: Run, layout: Layout, subs: CalibratedSubs, sky: SkyMap) -> None:
         self._run, self._footprints, self._sky = run, layout.footprints, sky
-        self._parts = SubParts(run.subs, run.loader.hot_pixels, run.output, run.loader.rules, run.reuse.is_same)
+        loader = run.loader
+        self._parts = SubParts(
+            run.subs, loader.hot_pixels, run.output, loader.rules, run.reuse.is_same, loader.corrections
+        )
         calibrations = {number: c for number, c in enumerate(subs.calibrations) if c is not None}
         self._blocks = BlockStacker(
-            run.subs, layout.footprints, run.canvas, self._parts, calibrations, run.settings, layout.sample_bytes
-        )
+            run.subs, layout.footprints, run.canvas, self._parts, calibrations, run.settings, layout.sample_bytes,
+            subs.psfs,
+        )  # fmt: skip
         self._equaliser = RgbEqualiser(run, subs)
 
     def __enter__(self) -> BlockTiles:

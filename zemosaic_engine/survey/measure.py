@@ -179,5 +179,7 @@ def _measure(run: Run, number: int, cell: int) -> SubMeasurement:
     cells = measure_cells(pixels, starless, on_canvas, cell, -(-canvas.shape[1] // cell))
     sky, noise = sky_of(pixels, cells)
     fluxes = StarFluxes(stars.x, stars.y, found.u, found.v, stars.flux, stars.flux_error)
-    camera = sensor_key(info)
+    correction = run.frames.correction(info)
+    # Subs that were calibrated in another way have an illumination of their own.
+    camera = sensor_key(info) if correction is None else f"{sensor_key(info)}|{correction.name}"
     return SubMeasurement(fluxes, cells, sky, noise, stars.fwhm_px, info.exposure_s, camera, info.session)
