@@ -21,6 +21,7 @@ RECIPES = (
     "zemosaic_patch",
     "zemosaic_compare",
     "zemosaic_export",
+    "zemosaic_fetch",
 )
 MODULES = sorted(
     [*ROOT.glob("zemosaic_*/**/*.py"), *(ROOT / f"{name}.py" for name in RECIPES if (ROOT / f"{name}.py").exists())]
