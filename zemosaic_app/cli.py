@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Collection, Iterator, Sequence
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from zemosaic_engine.simulate.survey import SurveyTruth
     from zemosaic_worker import RunOutcome
 
+_PATIENCE_S = 10.0  # for the report of a run that was stopped
 DONE, FAILED, WRONG_USAGE, INCOMPLETE, STOPPED = 0, 1, 2, 3, 130
 
 #: Names of `zemosaic_engine.simulate.survey.PRESETS`, which is not imported for the help.
@@ -575,10 +577,22 @@ def _watched(show_debug: bool) -> Iterator[tuple[Sink, CancelToken]]:
 
 @contextlib.contextmanager
 def _stop_on_signal(cancel: CancelToken) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) asks the run to stop, the second kills the process."""
+    """The first Ctrl-C (or SIGTERM) asks the run to stop, the second kills the process.
+
+    Where the disk of the output does not answer, not even the report of the run can be written: the process ends then.
+    """
+
+    def give_up() -> None:
+        os.write(2, b"zemosaic: stopped; the output folder does not answer, the report of the run was not written.\n")
+        os._exit(STOPPED)
+
+    last_resort = threading.Timer(_PATIENCE_S, give_up)
+    last_resort.daemon = True
 
     def stop(number: int, frame: FrameType | None) -> None:
-        cancel.cancel()
+        if not cancel.is_cancelled:
+            cancel.cancel()
+            last_resort.start()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         # os.write, because the interrupted code may hold the lock of a stream.
         with contextlib.suppress(OSError):  # nobody may be there to read it
@@ -591,6 +605,7 @@ def _stop_on_signal(cancel: CancelToken) -> Iterator[None]:
     try:
         yield
     finally:
+        last_resort.cancel()
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
 

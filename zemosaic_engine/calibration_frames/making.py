@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 from ..errors import SubError
 from ..events import Reporter
+from ..executors.executor import Executor, Here
 from ..names import shown_name
 from ..resume.checkpoints import Checkpoints
 from ..sentences import say
 from ..settings import GridSettings
-from ..subs.faults import read_guarded
-from ..subs.frames import UnsolvedSub
 from ..subs.roles import Role
 from .corrections import noise_text
 from .finding import FoundFrames
 from .masters import Master, Workshop, make_master
+from .masters_ahead import KIND, MasterPlan, make_ahead, master_key
 from .matching import offset_of_flats
 from .records import FrameSet, LeftOut
 
@@ -40,6 +39,8 @@ class MasterMaker:
         Every master is logged, and every frame that is left out with its reason.
     save : callable, optional
         Called with each set and its master.
+    executor : Executor, optional
+        The workers that make masters.
 
     Attributes
     ----------
@@ -54,7 +55,9 @@ class MasterMaker:
         checkpoints: Checkpoints,
         reporter: Reporter,
         save: Save | None = None,
+        executor: Executor | None = None,
     ) -> None:
+        self._executor = executor or Here()
         self._settings, self._workshop, self._checkpoints = settings, workshop, checkpoints
         self._reporter, self._save = reporter, save
         self._masters: dict[int, Master] = {}
@@ -84,9 +87,8 @@ class MasterMaker:
         """
         if self.has(frames):
             return True
-        level = self._level(frames) if frames.role is Role.FLAT and offset is None else 0.0
         try:
-            key, master = self._kept_or_made(frames, offset, level)
+            key, master = self._kept_or_made(frames, offset)
         except SubError as error:
             self.leave_out([LeftOut(str(error.path), error.reason)])
             reason = say("no frame of it can be used")
@@ -99,6 +101,21 @@ class MasterMaker:
             self._save(frames, master)
         return True
 
+    def make_ahead(self, wanted: Sequence[tuple[FrameSet, FrameSet | None]]) -> int:
+        """Let workers make masters; how many they made.
+
+        Parameters
+        ----------
+        wanted : sequence of (FrameSet, FrameSet or None)
+            Sets, each with what is subtracted from it; those of which the latter is not made are passed over.
+        """
+        plans = [
+            MasterPlan(frames, "" if offset is None else self.key(offset), self._level_of(frames, offset))
+            for frames, offset in wanted
+            if not self.has(frames) and (offset is None or self.has(offset))
+        ]
+        return make_ahead(plans, self._workshop, self._checkpoints, self._executor)
+
     def leave_out(self, lost: Sequence[LeftOut]) -> None:
         """Log frames that are not used, and note them."""
         for one in lost:
@@ -107,37 +124,32 @@ class MasterMaker:
             self._reporter.log(sentence, "WARN")
         self.left_out += lost
 
-    def _level(self, flat: FrameSet) -> float:
-        """The offset of flats without frames for it."""
-        told = (flat.conditions.setup.black_level_adu, self._settings.pedestal_adu)
+    def _level_of(self, frames: FrameSet, offset: FrameSet | None) -> float:
+        """The offset of flats without frames for it; 0 of all else."""
+        if frames.role is not Role.FLAT or offset is not None:
+            return 0.0
+        told = (frames.conditions.setup.black_level_adu, self._settings.pedestal_adu)
         return next((adu for adu in told if math.isfinite(adu)), 0.0)
 
-    def _kept_or_made(self, frames: FrameSet, offset: FrameSet | None, level: float) -> tuple[str, Master]:
-        key = self._key_of(frames, offset, level)
-        kept = self._checkpoints.get("masters", key, Master) if key else None
+    def _kept_or_made(self, frames: FrameSet, offset: FrameSet | None) -> tuple[str, Master]:
+        level = self._level_of(frames, offset)
+        key = self._key_of(MasterPlan(frames, "" if offset is None else self.key(offset), level))
+        kept = self._checkpoints.get(KIND, key, Master) if key else None
         if kept is not None:
             return key, kept
         made = make_master(frames, None if offset is None else self.master(offset), level, self._workshop)
         if key:
-            self._checkpoints.put("masters", key, made)
+            self._checkpoints.put(KIND, key, made)
         return key, made
 
-    def _key_of(self, frames: FrameSet, offset: FrameSet | None, level: float) -> str:
+    def _key_of(self, plan: MasterPlan) -> str:
         """What a master depends on; empty where nothing is kept or a frame cannot be read."""
         if not self._checkpoints.keeps:
             return ""
         try:
-            contents = [self._content(frame.sub) for frame in frames.frames]
+            return master_key(plan, self._checkpoints)
         except SubError:
             return ""
-        told = [(str(frame.role), frame.is_master, frame.sub.saturation_adu) for frame in frames.frames]
-        setup = frames.conditions.setup
-        overscan = [] if setup.overscan is None else list(setup.overscan)
-        beneath = "" if offset is None else self.key(offset)
-        return self._checkpoints.key("master", contents, told, beneath, level, setup.pedestal_adu, overscan)
-
-    def _content(self, sub: UnsolvedSub) -> str:
-        return read_guarded(sub.path, partial(self._checkpoints.subs.digest, sub))
 
 
 def make_all(found: FoundFrames, settings: GridSettings, maker: MasterMaker) -> list[tuple[FrameSet, str]]:

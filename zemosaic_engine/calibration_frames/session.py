@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import RunError
 from ..events import Reporter
+from ..executors.executor import Executor
 from ..machine.memory import size_text
 from ..resume.checkpoints import Checkpoints
 from ..sentences import joined, say
@@ -124,6 +125,7 @@ def calibrate_frames(
     checkpoints: Checkpoints,
     reporter: Reporter,
     save: Save | None = None,
+    executor: Executor | None = None,
 ) -> FrameCalibration:
     """Match calibration frames to the subs of a run and prepare what they do to them.
 
@@ -140,6 +142,8 @@ def calibrate_frames(
         Every choice and every exclusion is logged with its reason.
     save : callable, optional
         Called with each set and its master.
+    executor : Executor, optional
+        The workers that make masters.
 
     Returns
     -------
@@ -150,7 +154,7 @@ def calibrate_frames(
     RunError
         With ``calibration = require``: if a frame is left out, or a sub lacks a kind that was found.
     """
-    maker = MasterMaker(settings, workshop, checkpoints, reporter, save)
+    maker = MasterMaker(settings, workshop, checkpoints, reporter, save, executor)
     maker.leave_out(found.left_out)
     if not found.sets:
         return NOTHING if not found.left_out else FrameCalibration(facts=CalibrationFacts(left_out=found.left_out))
@@ -177,7 +181,7 @@ class _Session:
     def run(self) -> FrameCalibration:
         while True:
             matches = match_all(self._lights, self._sets, self._settings.pedestal_adu)
-            lost = [one for one in _needed(matches) if not self._is_made(*one)]
+            lost = self._make(_needed(matches))
             if not lost:
                 break
             gone = {id(frames) for frames, _ in lost}
@@ -191,6 +195,17 @@ class _Session:
             size = size_text(calibration.nbytes)
             self._reporter.log(say("Masters that are applied to the subs take {size} of memory", size=size))
         return calibration
+
+    def _make(self, needed: Sequence[tuple[FrameSet, Match]]) -> list[tuple[FrameSet, Match]]:
+        """Make all masters; those of which no frame is left."""
+        flats = [one for one in needed if one[0] is one[1].flat]
+        others = [one for one in needed if one[0] is not one[1].flat]
+        made = self._maker.make_ahead([(frames, None) for frames, _ in others])
+        lost = [one for one in others if not self._is_made(*one)]
+        made += self._maker.make_ahead([(frames, chosen.flat_dark) for frames, chosen in flats])
+        if made:
+            self._reporter.log(say("Workers made {n} of {total} masters", n=made, total=len(needed)))
+        return lost + [one for one in flats if not self._is_made(*one)]
 
     def _is_made(self, frames: FrameSet, chosen: Match) -> bool:
         """Make the master of a set; False if no frame of it is left."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -95,8 +95,13 @@ class EarlierResults:
         """The results of this run so far, by the names that a run report has for them."""
         return {result: path for result, path in self._paths.items() if path.exists() and not self._is_left(path)}
 
-    def remove_those_left(self) -> None:
-        """Remove those that not every run writes and that were not written since."""
+    def remove_those_left(self, kept: Iterable[Path] = ()) -> None:
+        """Remove those that not every run writes and that were not written since.
+
+        Those in `kept` are results of this run from now on, although an earlier one has written them.
+        """
+        for one in kept:
+            self._found.pop(one, None)
         for result in _NOT_OF_EVERY_RUN:
             path = self._paths.get(result)
             if path is not None and path.exists() and self._is_left(path):

@@ -9,14 +9,14 @@
     solution     <- measurements of the subs that take part, settings of the solution
     tile         <- subs with their masters and hot pixels, their calibrations, boxes, canvas, settings of measuring
                     and stacking
-
-Matching, assembly and files are made anew each time: they take a small share of a run.
+    match        <- files of all tiles, settings of joining
+    mosaic       <- files of all tiles, subs, canvas, catalogue, sky levels, all settings that change a file, the recipe
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +104,8 @@ class Dependencies:
         calibrations: Sequence[SubCalibration | None],
         background: NDArray[np.float64] | None,
         sky: object,
+        psfs: object = None,
+        source: str = "",
     ) -> str:
         """Key of a stacked tile.
 
@@ -117,13 +119,44 @@ class Dependencies:
             Levels from which its colours are made neutral.
         sky : SkyMap or None
             Level above which the predicted noise grows with the signal.
+        psfs : sequence of ndarray, or None
+            How sharp its subs are and how well placed.
+        source : str
+            File name of a ready-made tile.
         """
         subs = [self.sub(number) for number in layout.subs]
         grid = "" if layout.grid is None else fingerprint(layout.grid.wcs, layout.grid.shape)
-        boxes = (layout.name, list(layout.inner), list(layout.outer), grid)
+        boxes = (layout.name, list(layout.inner), list(layout.outer), grid, source)
         settings = settings_of(self._settings, "measure", "stack")
         settings["device"] = choose_device(self._settings.device)  # another one may be there when the run is resumed
-        return self._checkpoints.key("tile", subs, list(calibrations), background, sky, boxes, self._canvas, settings)
+        return self._checkpoints.key(
+            "tile", subs, list(calibrations), background, sky, psfs, boxes, self._canvas, settings
+        )
+
+    def match(self, tiles: Sequence[object], *what: object) -> str:
+        """Key of how tiles were brought to one scale; `tiles` tell the content and place of each."""
+        return self._checkpoints.key("match", tiles, settings_of(self._settings, "join"), *what)
+
+    def mosaic(self, tiles: Sequence[object], used: Collection[int], *what: object) -> str:
+        """Key of the mosaic and its maps and tables.
+
+        Parameters
+        ----------
+        tiles : sequence
+            As in `match`.
+        used : collection of int
+            Numbers of the subs that are in them.
+        *what
+            What else it depends on: code of the recipe, catalogue, sky levels.
+
+        Raises
+        ------
+        SubError
+            If the file of a sub cannot be read.
+        """
+        subs = [(info.path.name, self.sub(number), number in used) for number, info in enumerate(self._infos)]
+        settings = settings_of(self._settings, "plan", "measure", "solve", "stack", "join")
+        return self._checkpoints.key("mosaic", tiles, subs, self._canvas, settings, self._settings.outputs, *what)
 
     def _correction(self, info: SubInfo) -> str:
         correction = self.corrections(info)

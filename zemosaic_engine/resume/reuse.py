@@ -7,9 +7,9 @@ is not kept: the next run reads the sub again.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, make_dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from ..subs.frames import SubInfo
 from ..subs.hot_pixels import choose_subs, hot_pixels_of
 from .checkpoints import Checkpoints
 from .dependencies import Dependencies
+from .told import KeptLine, lines_kept
 
 Record = TypeVar("Record")
 
@@ -170,15 +171,29 @@ class Reuse:
         calibrations: Sequence[SubCalibration | None],
         background: NDArray[np.float64] | None,
         sky: object,
+        psfs: object = None,
+        source: str = "",
     ) -> str:
         """Return the key of a stacked tile; empty if nothing is kept or a sub cannot be read.
 
         The parameters are those of `Dependencies.tile`.
         """
+        return self._key(lambda: self._keys.tile(layout, calibrations, background, sky, psfs, source))
+
+    def match_key(self, tiles: Sequence[object], *what: object) -> str:
+        """Return the key of how tiles were matched; the parameters are those of `Dependencies.match`."""
+        return self._key(lambda: self._keys.match(tiles, *what))
+
+    def mosaic_key(self, tiles: Sequence[object], used: Collection[int], *what: object) -> str:
+        """Return the key of the mosaic; the parameters are those of `Dependencies.mosaic`."""
+        return self._key(lambda: self._keys.mosaic(tiles, used, *what))
+
+    def _key(self, make: Callable[[], str]) -> str:
+        """Return a key; empty if nothing is kept or a sub cannot be read."""
         if not self.keeps:
             return ""
         try:
-            return self._keys.tile(layout, calibrations, background, sky)
+            return make()
         except SubError:
             return ""
 
@@ -190,6 +205,46 @@ class Reuse:
         """Keep the record of a tile that is on disk; without a key nothing is kept."""
         if key:
             self._checkpoints.put("tiles", key, tile)
+
+    def step(
+        self,
+        kind: str,
+        key: str,
+        of: type[Record],
+        make: Callable[[], Record],
+        told: str,
+        holds: Callable[[Record], bool] = lambda found: True,
+    ) -> Record:
+        """Return the result of a step, and write what it has to say to the log, whoever did it.
+
+        Parameters
+        ----------
+        kind : str
+            Folder of the records of this step.
+        key : str
+            Of the record; empty if the step is done anew and not kept.
+        of : type
+            Class of the result.
+        make : callable
+            Does the step.
+        told : str
+            The log line that says that an earlier run did it.
+        holds : callable, optional
+            False for a record whose files are no longer as they were.
+        """
+        if not (self.keeps and key):
+            return make()
+        found = self._checkpoints.get(kind, key, _with_lines(of))
+        if found is not None and holds(found.result):
+            self._reporter.log(told)
+            for line in found.lines:
+                line.tell(self._reporter)
+            result: Record = found.result
+            return result
+        with lines_kept(self._reporter) as lines:
+            made = make()
+        self._checkpoints.put(kind, key, _with_lines(of)(made, lines))
+        return made
 
     def _hot_pixels_of(self, sensor: str, chosen: Sequence[SubInfo]) -> NDArray[np.bool_] | None:
         try:
@@ -207,3 +262,8 @@ class Reuse:
         else:
             self._hot_pixel_keys[sensor] = ""
         return hot
+
+
+def _with_lines(of: type) -> Any:
+    """Return the class of a record that holds the result of a step and the lines that it wrote."""
+    return make_dataclass("Step", [("result", of), ("lines", list[KeptLine])], frozen=True)

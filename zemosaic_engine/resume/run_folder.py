@@ -147,7 +147,7 @@ class RunFolder:
 
     def _sweep(self) -> None:
         """Remove temporary files and folders of killed runs; no other run can write here now."""
-        for folder in (self.path, self.path / "tiles", *self.state.iterdir()):
+        for folder in (self.path, self.path / "tiles", self.state, *self.state.iterdir()):
             for pattern in (".*.part", ".*.part.*"):
                 for path in folder.glob(pattern) if folder.is_dir() else ():
                     remove(path)

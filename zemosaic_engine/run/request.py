@@ -93,6 +93,10 @@ class GridOutcome:
         Number of subs of each tile, by its name.
     planned : sequence of SubInfo
         The subs for which the mosaic was planned in the end: those that were not set aside.
+    key : str
+        What all files of the mosaic depend on; empty if nothing is kept.
+    kept : sequence of Path
+        Files that an earlier run wrote and that were not written again.
     calibration : CalibrationFacts
         What was done with calibration frames.
     """
@@ -107,6 +111,8 @@ class GridOutcome:
     used: Sequence[Path] = ()
     subs_of_tiles: Mapping[str, int] = field(default_factory=dict)
     planned: Sequence[SubInfo] = ()
+    key: str = ""
+    kept: Sequence[Path] = ()
     calibration: CalibrationFacts = NO_FACTS
 
 

@@ -189,7 +189,7 @@ def _run_of(
     catalogue = chosen_catalogue(settings, subs[0].channels) or shipped_stars(request.canvas, subs[0].channels)
     device = _gpu(settings, reporter)
     keys = Dependencies(subs, settings, request.canvas, checkpoints)
-    frames = _calibrated(request, reporter, cancel, checkpoints)
+    frames = _calibrated(request, reporter, cancel, checkpoints, executor)
     keys.corrections = frames.correction
     reuse = Reuse(subs, checkpoints, keys, reporter, cancel)
     hot = {}
@@ -212,7 +212,7 @@ def _run_of(
 
 
 def _calibrated(
-    request: PlannedRequest, reporter: Reporter, cancel: CancelToken, checkpoints: Checkpoints
+    request: PlannedRequest, reporter: Reporter, cancel: CancelToken, checkpoints: Checkpoints, executor: Executor
 ) -> FrameCalibration:
     """What the calibration frames of a run do to its subs."""
     settings = request.settings
@@ -220,7 +220,10 @@ def _calibrated(
     workshop = Workshop(request.output, budget, thread_count(settings.threads), cancel)
     save = partial(write_master, request.output / MASTERS_NAME) if settings.save_masters else None
     return run_interruptibly(
-        lambda: calibrate_frames(request.frames, request.infos, settings, workshop, checkpoints, reporter, save), cancel
+        lambda: calibrate_frames(
+            request.frames, request.infos, settings, workshop, checkpoints, reporter, save, executor
+        ),
+        cancel,
     )
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 
 from ..canvas.tile_layout import TileLayout
-from ..errors import RunError, SubError, SubsLost
+from ..errors import SubError, SubsLost
 from ..run.run import Run
-from ..sentences import say
 from ..subs.faults import read_guarded
 from ..subs.lost_inputs import raise_if_lost
 from ..survey.calibrate import CalibratedSubs
-from ..tiles.files import tile_path
-from ..tiles.store import TileStore, tile_wcs
-from ..tiles.tile import StackedTile, Tile, TileSet
+from ..tiles.store import TileStore
+from ..tiles.tile import TileSet
 from .layout import Layout
 from .stack_ahead import stack_ahead, stacker_of
 
@@ -42,13 +40,12 @@ def stack_tiles(run: Run, layout: Layout, subs: CalibratedSubs) -> TileSet:
     with TileStore(run, tiles, keys) as store, stacker_of(run, layout, subs) as stacker:
         run.reporter.expect(-sum(len(tile.subs) for tile in tiles if tile.name in store.done))
         stack_ahead(run, layout, subs, store, keys)
-        for tile in [tile for tile in tiles if tile.name not in store.done]:
+        for tile in store.missing():
             content, numbers = stacker.stack(tile, store)
             store.put(tile, content, numbers, set(stacker.failures))
             if stacker.failures:
                 raise SubsLost(_all_lost(run, stacker.failures))
-        done = store.finish()
-    return run.interruptibly(lambda: _together(run, tiles, done, TileSet(levels=subs.levels, figures=subs.figures)))
+        return store.finish(TileSet(levels=subs.levels, figures=subs.figures))
 
 
 def _all_lost(run: Run, known: Mapping[int, SubError]) -> list[SubError]:
@@ -70,28 +67,5 @@ def _key(run: Run, tile: TileLayout, subs: CalibratedSubs) -> str:
     if subs.on_one_scale and subs.background is None:
         return ""
     calibrations = [subs.calibration(number) for number in tile.subs]
-    return run.reuse.tile_key(tile, calibrations, subs.background, subs.sky)
-
-
-def _together(run: Run, layouts: Sequence[TileLayout], done: Mapping[str, StackedTile], together: TileSet) -> TileSet:
-    """Fill the set of tiles with those on disk, in the order of their layouts."""
-    for layout in layouts:
-        tile = done[layout.name]
-        if tile.health is None:
-            run.reporter.log(say("{name}: no valid pixels, left out", name=layout.name), "WARN")
-            together.left_out.append(layout.name)
-            continue
-        path, wcs = tile_path(run.output, layout.name), tile_wcs(layout, run.canvas)
-        together.tiles.append(
-            Tile(layout.name, path, wcs, layout.outer, layout.inner, layout.grid is None, tile.health)
-        )
-        together.subs.append(len(tile.members))
-        together.used.update(layout.subs[member] for member in tile.members)
-    if not together.tiles:
-        raise RunError(
-            say(
-                "No tile has a valid pixel: every sub was set aside (rejected_subs.csv gives the "
-                "reasons), or all pixels are invalid, for example above saturation_adu."
-            )
-        )
-    return together
+    psfs = None if subs.psfs is None else [values[list(tile.subs)] for values in subs.psfs]
+    return run.reuse.tile_key(tile, calibrations, subs.background, subs.sky, psfs)

@@ -50,6 +50,8 @@ class TileMatch:
 def match_tiles(run: Run, tile_set: TileSet) -> TileMatch:
     """Find one gain and offset for each tile and channel, from all overlaps together, anchored at a healthy reference.
 
+    What an earlier run found for the same tiles is used.
+
     Parameters
     ----------
     run : Run
@@ -57,8 +59,15 @@ def match_tiles(run: Run, tile_set: TileSet) -> TileMatch:
     tile_set : TileSet
         All tiles of the run.
     """
+    tiles = tile_set.tiles
     told = told_gains([run.subs[number] for number in sorted(tile_set.used)]) if run.takes_tiles else None
-    return run.interruptibly(lambda: _match(run, tile_set.tiles, told))
+    return run.reuse.step(
+        "matches",
+        run.reuse.match_key([tile.facts for tile in tiles], run.tile_photometry, told),
+        TileMatch,
+        lambda: run.interruptibly(lambda: _match(run, tiles, told)),
+        say("The tiles were matched by an earlier run"),
+    )
 
 
 def told_gains(infos: Sequence[SubInfo]) -> ToldGains:

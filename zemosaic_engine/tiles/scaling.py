@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,11 @@ class TileScaling:
     offset_error: NDArray[np.float64]
     connected: NDArray[np.bool_]
     plane: NDArray[np.float32]
+
+    def of(self, numbers: Sequence[int]) -> TileScaling:
+        """Return the scaling of some of the tiles."""
+        chosen = list(numbers)
+        return TileScaling(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
     def level_after(self, background: NDArray) -> NDArray[np.float64]:
         """Background levels (n_tiles, C) in ADU once everything is applied; a plane counts at the tile's centre."""

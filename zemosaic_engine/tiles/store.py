@@ -13,7 +13,7 @@ from astropy.wcs import WCS
 
 from ..canvas.plan import CanvasPlan
 from ..canvas.tile_layout import TileLayout
-from ..errors import Cancelled
+from ..errors import Cancelled, RunError
 from ..events import TileCount
 from ..geometry import Box
 from ..machine.threads import BackgroundTask, run_all
@@ -23,7 +23,7 @@ from ..run.run import Run
 from ..sentences import say
 from ..weighted_image import WeightedImage
 from .files import clear_tiles, tile_path, worker_tile_path
-from .tile import StackedTile, examine, read_part, write_tile
+from .tile import StackedTile, Tile, TileSet, examine, read_part, write_tile
 
 
 class EarlierTiles(Protocol):
@@ -98,6 +98,10 @@ class TileStore:
         """The tiles that are on disk, by name."""
         return self._done
 
+    def missing(self) -> list[TileLayout]:
+        """Return the tiles that are not on disk yet, in the order of the run."""
+        return [layout for layout in self._layouts if layout.name not in self._done]
+
     def with_content(self) -> list[TileLayout]:
         """Return the tiles that hold a valid pixel, in the order of the run."""
         return [layout for layout in self._layouts if self._members.get(layout.name)]
@@ -140,10 +144,45 @@ class TileStore:
         self._run.reuse.keep_tile(self._keys[layout.name], tile)
         self._run.reporter.sink(TileCount(next(self._counted), len(self._layouts)))
 
-    def finish(self) -> dict[str, StackedTile]:
-        """Return every tile by name, once the last one is on disk."""
+    def finish(self, together: TileSet | None = None) -> TileSet:
+        """Return the tiles of the run in their order, once the last one is on disk.
+
+        Parameters
+        ----------
+        together : TileSet, optional
+            Without tiles, with what was measured on the subs.
+
+        Raises
+        ------
+        RunError
+            If no tile has a valid pixel.
+        """
         self._finish()
-        return self._done
+        return self._run.interruptibly(lambda: self._together(together or TileSet()))
+
+    def _together(self, together: TileSet) -> TileSet:
+        """Fill the set of tiles with those on disk."""
+        run = self._run
+        for layout in self._layouts:
+            tile = self._done[layout.name]
+            if tile.health is None:
+                run.reporter.log(say("{name}: no valid pixels, left out", name=layout.name), "WARN")
+                together.left_out.append(layout.name)
+                continue
+            path, wcs, on_canvas = tile_path(run.output, layout.name), tile_wcs(layout, run.canvas), layout.grid is None
+            together.tiles.append(
+                Tile(layout.name, path, wcs, layout.outer, layout.inner, on_canvas, tile.health, tile.digest)
+            )
+            together.subs.append(len(tile.members))
+            together.used.update(layout.subs[member] for member in tile.members)
+        if not together.tiles:
+            raise RunError(
+                say(
+                    "No tile has a valid pixel: every sub was set aside (rejected_subs.csv gives the "
+                    "reasons), or all pixels are invalid, for example above saturation_adu."
+                )
+            )
+        return together
 
     def _begin(self, write: Callable[[], StackedTile]) -> BackgroundTask[StackedTile]:
         return BackgroundTask(write, self._run.cancel)
@@ -211,7 +250,8 @@ def write_stacked(
     if content is None:
         return StackedTile([], None, "")
     infos = [run.subs[layout.subs[member]] for member in members]
-    cards = provenance.tile_cards(layout.inner, layout.outer, infos=infos)
+    source = infos[0].path.name if run.takes_tiles else ""
+    cards = provenance.tile_cards(layout.inner, layout.outer, source=source, infos=infos)
     write_tile(path, content, tile_wcs(layout, run.canvas), cards, run.cancel.check)
     health = examine(content.pixels)
     run.cancel.check()

@@ -46,6 +46,8 @@ class Tile:
         True if its pixels are the canvas's own.
     health : TileHealth
         What was measured on it.
+    digest : str
+        SHA-256 of its file.
     """
 
     name: str
@@ -55,6 +57,12 @@ class Tile:
     inner: Box
     on_canvas: bool
     health: TileHealth
+    digest: str = ""
+
+    @property
+    def facts(self) -> tuple[object, ...]:
+        """What a result that was made from the tile depends on."""
+        return self.name, self.digest, list(self.outer), list(self.inner), self.on_canvas
 
     def read(self, part: Box | None = None) -> WeightedImage:
         """Read the tile, or the part of it in `part` (same coordinates as `outer`), from its file."""
