@@ -340,7 +340,7 @@ def _check_settings(order: RunOrder) -> None:
                 "save_final_as_uint16 only: set both or none."
             )
         )
-    if settings.reference_catalogue and not Path(settings.reference_catalogue).is_file():
+    if settings.reference_catalogue and not Path(settings.reference_catalogue).expanduser().exists():
         raise SettingsError(say("The reference catalogue {path} is not there.", path=settings.reference_catalogue))
     there = memory.physical_bytes()
     if there and settings.memory_gb * 1e9 > there:

@@ -28,6 +28,7 @@ from zemosaic_engine.executors.kernel_check import kernel_fingerprint
 from zemosaic_engine.fits.headers import celestial_wcs
 from zemosaic_engine.resume.fingerprints import engine_fingerprint, fingerprint
 from zemosaic_engine.settings import GridSettings
+from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
 from zemosaic_worker import RunOrder, run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -184,17 +185,31 @@ def test_a_wcs_is_the_same_in_another_process(values, has_sip, has_cd):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", [{}, {"photometry": "tiles"}])
-def test_workers_make_the_same_bytes(survey, tmp_path, runs, reference, settings):
+def test_workers_make_the_same_bytes(survey, tmp_path, runs, reference):
     pytest.importorskip("distributed")
-    wanted = science(reference) if not settings else runs(tmp_path / "here", **settings)
-    assert runs(tmp_path / "out", scheduler="local:2", **settings) == wanted
+    assert runs(tmp_path / "out", scheduler="local:2") == science(reference)
     text = "\n".join(runs.texts)
     assert "Workers measured 16 of 16 subs" in text
+    assert "Workers stacked 4 of 4 tiles" in text
     assert "dashboard http://" in text
-    assert settings or "Workers stacked 4 of 4 tiles" in text
     assert "by an earlier run" not in text
     assert not list((tmp_path / "out" / "tiles").glob(".*"))
+
+
+@pytest.mark.slow
+def test_workers_make_masters_and_the_same_bytes_with_them(tmp_path, runs):
+    pytest.importorskip("distributed")
+    frames = {"biases": 4, "darks": 4, "flats": 4, "dark_flats": 4}
+    uncalibrated = PRESETS["uncalibrated"].but(
+        shape=(240, 320), panels=(1, 2), subs_per_panel=4, nights=1, calibration=frames
+    )
+    simulate_survey(tmp_path / "survey", uncalibrated, seed=1)
+    settings = {"survey": tmp_path / "survey", "photometry": "tiles"}
+    wanted = runs(tmp_path / "here", **settings)
+    assert runs(tmp_path / "out", scheduler="local:2", **settings) == wanted
+    text = "\n".join(runs.texts)
+    assert "Workers made 3 of 3 masters" in text
+    assert "Workers measured 8 of 8 subs" in text
 
 
 @pytest.mark.slow

@@ -127,7 +127,7 @@ class SubDigests:
             self._states[name] = now
         return False
 
-    def note_of(self, info: SubInfo) -> DigestNote | None:
+    def note_of(self, info: SubInfo | UnsolvedSub) -> DigestNote | None:
         """What is noted of a sub, for another process; None if nothing is."""
         with self._lock:
             return self._notes.get(str(info.path.absolute()))

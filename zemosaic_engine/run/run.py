@@ -16,7 +16,7 @@ from ..calibration_frames.files import MASTERS_NAME, write_master
 from ..calibration_frames.masters import Workshop
 from ..calibration_frames.session import FrameCalibration, calibrate_frames
 from ..canvas.plan import CanvasPlan
-from ..catalogues.reference import Catalogue, chosen_catalogue
+from ..catalogues.reference import Catalogue
 from ..errors import SubError
 from ..events import CancelToken, Compiling, Reporter, Sink, SubCount
 from ..executors.cluster import open_executor
@@ -35,9 +35,9 @@ from ..subs.frames import SubInfo
 from ..subs.hot_pixels import sensor_key
 from ..subs.loader import SubLoader
 from .prepare import plan_request
+from .reference_stars import reference_stars
 from .register import register
 from .request import GridRequest, PlannedRequest
-from .shipped_stars import shipped_stars
 
 Result = TypeVar("Result")
 #: Calibration frames of one kind that are held in memory while their master is made.
@@ -186,10 +186,10 @@ def _run_of(
     request: PlannedRequest, reporter: Reporter, cancel: CancelToken, checkpoints: Checkpoints, executor: Executor
 ) -> Run:
     subs, settings = request.infos, request.settings
-    catalogue = chosen_catalogue(settings, subs[0].channels) or shipped_stars(request.canvas, subs[0].channels)
+    catalogue = reference_stars(settings, request.canvas, subs[0].channels)
     device = _gpu(settings, reporter)
     keys = Dependencies(subs, settings, request.canvas, checkpoints)
-    frames = _calibrated(request, reporter, cancel, checkpoints)
+    frames = _calibrated(request, reporter, cancel, checkpoints, executor)
     keys.corrections = frames.correction
     reuse = Reuse(subs, checkpoints, keys, reporter, cancel)
     hot = {}
@@ -212,7 +212,7 @@ def _run_of(
 
 
 def _calibrated(
-    request: PlannedRequest, reporter: Reporter, cancel: CancelToken, checkpoints: Checkpoints
+    request: PlannedRequest, reporter: Reporter, cancel: CancelToken, checkpoints: Checkpoints, executor: Executor
 ) -> FrameCalibration:
     """What the calibration frames of a run do to its subs."""
     settings = request.settings
@@ -220,7 +220,10 @@ def _calibrated(
     workshop = Workshop(request.output, budget, thread_count(settings.threads), cancel)
     save = partial(write_master, request.output / MASTERS_NAME) if settings.save_masters else None
     return run_interruptibly(
-        lambda: calibrate_frames(request.frames, request.infos, settings, workshop, checkpoints, reporter, save), cancel
+        lambda: calibrate_frames(
+            request.frames, request.infos, settings, workshop, checkpoints, reporter, save, executor
+        ),
+        cancel,
     )
 
 

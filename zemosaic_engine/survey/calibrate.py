@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SubError, SubsLost
+from ..kernels.reference import Psfs
 from ..photometry.calibration import SubCalibration
+from ..photometry.neutral import neutral
+from ..photometry.psfs import measure_psfs
 from ..run.run import Run
 from ..sentences import say
 from ..subs.frames import SubInfo
@@ -40,6 +43,8 @@ class CalibratedSubs:
         Sky noise a pixel of the usual sub on the common scale.
     levels : SkyLevels or None
         Sky levels of the subs before calibration, where they were measured.
+    psfs : Psfs or None
+        How sharp each sub is and how far out of place, by its number, in pixels of the canvas; None as for `sky`.
     figures : SubFigures or None
         What was measured on each sub, where they were solved for together.
     """
@@ -49,6 +54,7 @@ class CalibratedSubs:
     noise: NDArray[np.float64] | None = None
     sky: SkyMap | None = None
     levels: SkyLevels | None = None
+    psfs: Psfs | None = None
     figures: SubFigures | None = None
 
     @property
@@ -59,7 +65,8 @@ class CalibratedSubs:
     def of(self, numbers: Sequence[int]) -> CalibratedSubs:
         """Return some of the subs, numbered in this order, under the sky of all."""
         some = [self.calibrations[number] for number in numbers] if self.calibrations else ()
-        return replace(self, calibrations=some, levels=None, figures=None)
+        psfs = None if self.psfs is None else Psfs(*(values[list(numbers)] for values in self.psfs))
+        return replace(self, calibrations=some, levels=None, figures=None, psfs=psfs)
 
     def calibration(self, number: int) -> SubCalibration | None:
         """Return the calibration of a sub; None leaves it as it is."""
@@ -95,8 +102,11 @@ def calibrate_subs(run: Run, measured: MeasuredSubs) -> CalibratedSubs:
     if run.settings.photometry != "survey":
         return CalibratedSubs()
     solution = _solve(run, measured.measurements)
+    subs = replace(_with_sky(run, solution.calibrations, measured), background=solution.background)
     figures = sub_figures(len(run.subs), measured.measurements, solution)
-    return replace(_with_sky(run, solution.calibrations, measured), background=solution.background, figures=figures)
+    if run.channels == 3 and run.settings.grid_rgb_equalize and subs.noise is not None:
+        figures = replace(figures, equaliser=neutral(solution.background, subs.noise).gains)
+    return replace(subs, figures=figures)
 
 
 def _lose(run: Run, errors: Sequence[SubError]) -> None:
@@ -167,7 +177,18 @@ def _with_sky(run: Run, calibrations: Sequence[SubCalibration | None], measured:
     sky = run.interruptibly(lambda: sky_map(measured.measurements, calibrations, side, run.canvas.shape))
     levels = sky_levels(measured.measurements, side, run.canvas.shape[1])
     background = None if sky is None else sky.median
-    return CalibratedSubs(calibrations, background, _usual_noise(measured, calibrations), sky, levels)
+    psfs = run.interruptibly(lambda: _psfs(run, measured.measurements))
+    return CalibratedSubs(calibrations, background, _usual_noise(measured, calibrations), sky, levels, psfs)
+
+
+def _psfs(run: Run, measured: Mapping[int, SubMeasurement]) -> Psfs:
+    """How sharp every sub is, and how far out of place."""
+    widths, places = [np.nan] * len(run.subs), [np.zeros((0, 2))] * len(run.subs)
+    for number, sub in measured.items():
+        widths[number] = sub.fwhm_px * run.subs[number].pixel_scale_arcsec / run.canvas.pixel_scale_arcsec
+        brightest = np.argsort(-np.nansum(sub.stars.flux, axis=1), kind="stable")
+        places[number] = np.stack([sub.stars.x, sub.stars.y], axis=1)[brightest]
+    return measure_psfs(widths, places)
 
 
 def _usual_noise(measured: MeasuredSubs, calibrations: Sequence[SubCalibration | None]) -> NDArray[np.float64] | None:

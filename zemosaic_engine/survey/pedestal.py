@@ -21,7 +21,7 @@ def given_pedestals(given_adu: NDArray[np.float64]) -> PedestalPrior:
 
 
 def joint_pedestals(found: Sequence[PedestalPrior], given: PedestalPrior) -> list[PedestalPrior]:
-    """What each channel learns from the others; certainty of 0 where all together do not tell a pedestal.
+    """What each channel learns from the others; 0 is taken where all together do not tell a pedestal.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def joint_pedestals(found: Sequence[PedestalPrior], given: PedestalPrior) -> lis
         sum_of = weight[others].sum(axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
             of_others = np.where(sum_of > 0.0, (weight * mean)[others].sum(axis=0) / sum_of, 0.0)
-            certainty = np.where(told, sum_of**-0.5, 0.0)
+            certainty = np.where(is_given, 0.0, sum_of**-0.5)
         learned = np.where(told, of_others, 0.0)
-        priors.append(PedestalPrior(np.where(is_given, given.mean, learned), np.where(is_given, 0.0, certainty)))
+        priors.append(PedestalPrior(np.where(is_given, given.mean, learned), certainty, ~told & ~is_given))
     return priors

@@ -31,6 +31,7 @@ _MMAG = 2500.0 / np.log(10.0)
 _FEW_STARS = 7
 _MANY = 300  # subs up to which the whole system is inverted
 _MOST_CELLS = 450_000
+_LOOKS = 3  # at what subs a solution does not explain
 
 
 @dataclass(frozen=True)
@@ -173,17 +174,19 @@ def _solve(subs: Sequence[SubMeasurement], reasons: list[str], options: _Options
         for number, reason in zip(kept, look([subs[i] for i in kept]), strict=True):
             reasons[number] = reason
     problem, answers = _solve_used(subs, reasons, options)
-    if options.max_deviation > 0.0:
+    # Clouds that are left out uncover others, which were measured against them.
+    for _ in range(_LOOKS if options.max_deviation > 0.0 else 0):
         used = [i for i, reason in enumerate(reasons) if not reason]
         late = far_residuals([_worst(answers, place) for place in range(len(used))], options.max_deviation)
         uneven = uneven_light(np.array([a.unevenness for a in answers]), options.max_deviation)
         late = [first or second for first, second in zip(uneven, late, strict=True)]
         if all(late):
             late = [""] * len(late)
-        if any(late):
-            for number, reason in zip(used, late, strict=True):
-                reasons[number] = reason
-            problem, answers = _solve_used(subs, reasons, options)
+        if not any(late):
+            break
+        for number, reason in zip(used, late, strict=True):
+            reasons[number] = reason
+        problem, answers = _solve_used(subs, reasons, options)
     return _assemble(subs, reasons, problem, answers)
 
 

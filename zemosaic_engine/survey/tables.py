@@ -17,6 +17,7 @@ from ..photometry.calibration import PATTERN_TERMS, pattern_terms, sensor_places
 from ..sentences import say
 from ..subs.frames import SubInfo
 from ..subs.hot_pixels import sensor_key
+from .channel import PEDESTAL_TOLD
 from .measurements import SubMeasurement
 from .solve import SurveySolution
 
@@ -129,10 +130,19 @@ def _report_pedestals(solution: SurveySolution, reporter: Reporter) -> None:
     for pattern in solution.patterns:
         certain = 1.0 / np.square(np.where(pattern.pedestal_error > 0, pattern.pedestal_error, np.inf))
         if not certain.any():
-            continue  # it was given, or there is none
+            continue  # it was given, or the run is too large to tell how wrong it may be
         adu = float(np.average(pattern.pedestal, weights=certain))
         # Each channel knows what the others do: no error is smaller for being read three times.
         error = float(np.min(pattern.pedestal_error[pattern.pedestal_error > 0]))
+        if not pattern.pedestal.any():
+            reporter.log(
+                say(
+                    "Pedestal of {camera}: the subs do not tell it, 0 ADU is taken; they would tell {least:.2g} ADU",
+                    camera=pattern.camera,
+                    least=PEDESTAL_TOLD * error,
+                )
+            )
+            continue
         reporter.log(
             say(
                 "Pedestal of {camera}: {adu:.4g} ADU, known to {error:.2g} ADU, is taken off the subs",
