@@ -77,7 +77,7 @@ def brightest_of_cells(stars: StarList, side_deg: float, count: int) -> StarList
     begins = np.flatnonzero(np.diff(cell[order], prepend=-1))
     turn = np.arange(order.size) - np.repeat(begins, np.diff(np.append(begins, order.size)))
     chosen = np.sort(order[turn < count])
-    return StarList(stars.ra_deg[chosen], stars.dec_deg[chosen], stars.magnitude[chosen])
+    return stars.chosen(chosen)
 
 
 def build_index(stars: StarList, side_deg: float, density: Density) -> QuadIndex:
