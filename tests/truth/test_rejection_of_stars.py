@@ -29,7 +29,7 @@ def star_samples(rng, widths, away, flux, stars):
     return (SKY + light + rng.normal(0.0, NOISE, light.shape)).astype(np.float32)[..., None]
 
 
-def combined(samples, method, widths, misplaced):
+def combined(samples, method, widths, misplaced, kappa_high=3.0):
     count, (height, width) = len(samples), samples.shape[1:3]
     one = np.ones((count, 1), np.float32)
     out = CombinedRows.empty(samples.shape[1:])
@@ -38,7 +38,9 @@ def combined(samples, method, widths, misplaced):
         one, NOISE * one, None, Psfs(widths.astype(np.float32), misplaced.astype(np.float32)),
     )  # fmt: skip
     taper = Taper(np.tile([0.0, 0.0, 1e9], (count, 4, 1)), 0.0, np.zeros((count, 5)))
-    combining.combine_rows(stack, taper, SkyLevel(np.array([SKY], np.float32)), CombineOptions(method), out)
+    combining.combine_rows(
+        stack, taper, SkyLevel(np.array([SKY], np.float32)), CombineOptions(method, 3.5, kappa_high), out
+    )
     return out
 
 
@@ -87,18 +89,18 @@ def test_a_trail_goes_up_to_the_star_that_it_passes(count, method, peak):
 
 
 def test_the_loss_that_is_told_is_the_loss():
-    """A clip that does not know the PSFs takes light; what it says it took is the difference of the stacks."""
+    """A quarter of the subs is out of place by more than the rejection was told, and loses its stars."""
     rng = np.random.default_rng(2)
     count = 12
-    widths = np.resize((2.8, 2.8, 4.0), count)
-    samples = star_samples(rng, widths, np.zeros((count, 2)), 6e4, 12)
-    told = np.full(count, 2.8)  # what the rejection is made to believe
-    found, plain = combined(samples, "kappa_sigma", told, 0 * told), combined(samples, "none", told, 0 * told)
-    measured = change_mmag(found, plain)
+    widths, none = np.full(count, 2.8), np.zeros(count)
+    away = np.stack([2.5 * (np.arange(count) % 4 == 3), none], axis=1)
+    samples = star_samples(rng, widths, away, 6e4, 12)
+    found = combined(samples, "kappa_sigma", widths, none)
+    measured = change_mmag(found, combined(samples, "none", widths, none))
     losses = star_losses(found.value, found.taken)
     assert losses.stars > 5
-    assert measured < -3.0
-    assert losses.change_mmag == pytest.approx(measured, abs=max(2.0, 0.25 * abs(measured)))
+    assert measured < -20.0
+    assert losses.change_mmag == pytest.approx(measured, rel=0.2)
 
 
 @pytest.mark.slow
