@@ -26,6 +26,7 @@ from .sections import (
     gather_subs,
     header_facts,
     phase_bars,
+    registration_charts,
     seam_section,
     session_table,
     set_aside_section,
@@ -34,6 +35,7 @@ from .sections import (
     sub_table,
     tile_section,
 )
+from .sensors import sensors_of
 from .values import read_values
 
 PAGE_NAME = "report.html"
@@ -140,6 +142,9 @@ def _contents(facts: Facts) -> dict[str, Any]:
         if not isinstance(facts.sub_photometry, Absent):
             contents["sub_charts"], contents["sessions"] = sub_charts(facts, subs), session_table(subs)
             contents["sub_table"] = sub_table(subs)
+    found = facts.registration
+    contents["registration"] = found if isinstance(found, Absent) else sensors_of(found)
+    contents["registration_charts"] = [] if isinstance(subs, Absent) else registration_charts(facts, subs)
     tiles = facts.tile_photometry
     contents["tile_charts"], contents["tile_table"] = [], tiles
     if not isinstance(tiles, Absent):
@@ -159,7 +164,7 @@ def _contents(facts: Facts) -> dict[str, Any]:
     contents["phases"], contents["settings"] = phase_bars(facts.run), setting_rows(facts.run)
     values = read_values(facts)
     contents["block"] = 0 if isinstance(values, Absent) else values.block
-    charts = [*contents["sub_charts"], *contents["tile_charts"], *contents["seam_charts"]]
+    charts = [chart for kind in ("sub", "registration", "tile", "seam") for chart in contents[f"{kind}_charts"]]
     contents["data"] = {
         "tables": tables,
         "charts": {chart.key: {"table": chart.table, "unit": chart.unit, "series": chart.tips} for chart in charts},
