@@ -1,4 +1,4 @@
-"""The command line: ``zemosaic run | grid | classic | gui | plan | solve | report | compare | simulate | ...``.
+"""The command line: ``zemosaic run | grid | classic | gui | plan | solve | calibrate | report | compare | ...``.
 
 Nothing heavy is imported before a command runs: ``zemosaic --help`` answers at once.
 """
@@ -51,6 +51,8 @@ _EXIT_CODES = (
 )
 #: Settings of `zemosaic solve`.
 _OF_SOLVING = ("filter", "recursive", "plate_solve", "star_catalogue_dir", "threads")
+#: Settings of `zemosaic calibrate`.
+_OF_CALIBRATING = ("saturation_adu", "pedestal", "darks", "flats", "biases", "dark_flats", "threads")
 _FORMAT_HELP = {
     "fits": "mosaic.fit, for processing: without NaN, from 0 to 1",
     "tiff": "mosaic.tif: 32-bit float, linear",
@@ -159,6 +161,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     _add_solve(commands)
+    _add_calibrate(commands)
 
     report = _add_command(commands, "report", _run_report, "make the report of a run anew from its files")
     report.add_argument("output", type=Path, metavar="OUTPUT", help="output folder of the run")
@@ -213,6 +216,16 @@ def _add_solve(commands: Any) -> None:
     solve.add_argument("--settings", type=Path, metavar="FILE", help="TOML or JSON file of settings")
     _add_setting_options(solve, only=_OF_SOLVING)
     solve.set_defaults(goes_on=True)
+
+
+def _add_calibrate(commands: Any) -> None:
+    calibrate = _add_command(
+        commands, "calibrate", _run_calibrate, "make the masters of a folder of calibration frames"
+    )
+    calibrate.add_argument("input", type=Path, metavar="INPUT", help="folder with darks, flats, biases, dark-flats")
+    calibrate.add_argument("output", type=Path, metavar="OUTPUT", help="folder for the masters; made if missing")
+    calibrate.add_argument("--settings", type=Path, metavar="FILE", help="TOML or JSON file of settings")
+    _add_setting_options(calibrate, only=_OF_CALIBRATING)
 
 
 def _add_command(commands: Any, name: str, run: Any, summary: str) -> argparse.ArgumentParser:
@@ -402,6 +415,20 @@ def _run_solve(args: argparse.Namespace) -> int:
         _say(f"{outcome.written} files in {args.write}")
     is_complete = not outcome.rejected and all(result.info is not None for result in outcome.solved)
     return DONE if is_complete else INCOMPLETE
+
+
+def _run_calibrate(args: argparse.Namespace) -> int:
+    settings = _settings_of(args)
+    with _watched(args.debug) as (sink, cancel):
+        from zemosaic_utils import make_masters
+
+        outcome = make_masters(args.input, args.output, settings, sink, cancel)
+    for name, path in outcome.masters:
+        _say(f"{name}: {path}")
+    for name, reason in outcome.without:
+        _say(f"WARN: no master of {name}: {reason}")
+    _say(f"{len(outcome.masters)} masters in {args.output}")
+    return INCOMPLETE if outcome.without or outcome.left_out else DONE
 
 
 def _run_report(args: argparse.Namespace) -> int:

@@ -64,7 +64,8 @@ class CalibratedSubs:
     def of(self, numbers: Sequence[int]) -> CalibratedSubs:
         """Return some of the subs, numbered in this order, under the sky of all."""
         some = [self.calibrations[number] for number in numbers] if self.calibrations else ()
-        return replace(self, calibrations=some, levels=None, figures=None)
+        psfs = None if self.psfs is None else Psfs(*(values[list(numbers)] for values in self.psfs))
+        return replace(self, calibrations=some, levels=None, figures=None, psfs=psfs)
 
     def calibration(self, number: int) -> SubCalibration | None:
         """Return the calibration of a sub; None leaves it as it is."""
