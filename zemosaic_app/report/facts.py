@@ -19,7 +19,14 @@ from numpy.typing import NDArray
 
 from zemosaic_engine.canvas.named_field import FoundObject, objects_in_field
 from zemosaic_engine.errors import SettingsError
-from zemosaic_engine.mosaic.files import COVERAGE_NAME, MOSAIC_NAME, OTHERS_NAME, REGISTRATION_NAME, SUBS_NAME
+from zemosaic_engine.mosaic.files import (
+    COLOURS_NAME,
+    COVERAGE_NAME,
+    MOSAIC_NAME,
+    OTHERS_NAME,
+    REGISTRATION_NAME,
+    SUBS_NAME,
+)
 from zemosaic_engine.mosaic.map_tiles import MAP_INDEX, MAP_NAME
 from zemosaic_engine.run.report import REPORT_NAME, SCHEMA_VERSION, RunReport
 
@@ -101,6 +108,14 @@ class Facts:
             return Absent("The program that made this run did not measure the edges of footprints.")
         found = steps[np.asarray(steps["kind"]) != "overlap"]
         return found if len(found) else Absent("No footprint ends inside the mosaic.")
+
+    @cached_property
+    def colours(self) -> Table | Absent:
+        """One row a star whose colours were measured in the mosaic."""
+        settings = self.run.get("settings", {})
+        if settings.get("colour") == "sky" and not (self.folder / COLOURS_NAME).is_file():
+            return Absent("Colours are those of a sky without colour (setting colour).")
+        return self._table(COLOURS_NAME)
 
     @property
     def mosaic(self) -> Path | Absent:

@@ -22,6 +22,8 @@ from . import sky
 from .facts import Absent, Facts, read_facts
 from .sections import (
     Subs,
+    colour_charts,
+    colour_facts,
     edge_table,
     gather_subs,
     header_facts,
@@ -158,13 +160,19 @@ def _contents(facts: Facts) -> dict[str, Any]:
     edges = facts.edges
     contents["edges"] = edges
     contents["edge_table"] = edges if isinstance(edges, Absent) else edge_table(edges)
+    colours = facts.colours
+    contents["colours"], contents["colour_facts"], contents["colour_charts"] = colours, colour_facts(facts), []
+    if not isinstance(colours, Absent):
+        contents["colour_charts"], labels = colour_charts(facts, colours)
+        tables["colours"] = {"labels": labels, "notes": []}
     known = not isinstance(edges, Absent) and not isinstance(frame, Absent)
     contents["edge_lines"] = sky.edge_lines(frame, edges) if known else []  # type: ignore[arg-type]
     contents["set_aside"], contents["beside"] = set_aside_section(facts), facts.beside
     contents["phases"], contents["settings"] = phase_bars(facts.run), setting_rows(facts.run)
     values = read_values(facts)
     contents["block"] = 0 if isinstance(values, Absent) else values.block
-    charts = [chart for kind in ("sub", "registration", "tile", "seam") for chart in contents[f"{kind}_charts"]]
+    parts = ("sub", "registration", "tile", "seam", "colour")
+    charts = [chart for part in parts for chart in contents[f"{part}_charts"]]
     contents["data"] = {
         "tables": tables,
         "charts": {chart.key: {"table": chart.table, "unit": chart.unit, "series": chart.tips} for chart in charts},

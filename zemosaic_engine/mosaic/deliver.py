@@ -16,6 +16,7 @@ from ..tiles.tile import TileSet
 from ..weighted_image import WeightedImage
 from . import files as mosaic_files
 from .catalogue import tie_to_catalogue
+from .colour import colour_cards, colour_rows, set_colours
 from .evenness import measure_evenness, report_evenness
 from .mask import mosaic_mask
 from .names import name_field
@@ -115,24 +116,32 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
         If a file cannot be written.
     """
     tiles, output, settings, wcs = tile_set.tiles, run.output, run.settings, run.canvas.wcs
-    tied = run.interruptibly(lambda: tie_to_catalogue(mosaic.pixels, wcs, run.catalogue, run.reporter))
     metrics = report_metrics(tiles, match, run.reporter)
     by_number = {number: run.subs[number] for number in sorted(tile_set.used)}
     evenness = run.interruptibly(
         lambda: measure_evenness(mosaic, run.canvas, by_number, tiles, tile_set.levels, settings)
     )
     metrics |= report_evenness(evenness, run.reporter)
+    # Steps and noise above are those of the tiles, before their common factors.
+    colours = run.interruptibly(lambda: set_colours(run, mosaic))
+    balanced = None if colours is None or colours.balance is None else colours.stars
+    tied = run.interruptibly(lambda: tie_to_catalogue(mosaic.pixels, wcs, run.catalogue, run.reporter, balanced))
     used = list(by_number.values())
     scale = run.canvas.pixel_scale_arcsec
     cards = provenance.mosaic_cards(
         used, settings, tiles=len(tiles), ready_made_tiles=run.takes_tiles, pixel_scale_arcsec=scale
     )
     cards.update(tied)
+    colour_table = []
+    if colours is not None:
+        cards.update(colour_cards(colours, settings))
+        colour_table = mosaic_files.write_colour_table(output, colour_rows(colours, wcs))
     depth = sub_depth_columns(run.subs, tile_set.figures, cards, scale)
     if run.takes_tiles:
         cards.update(tie_to_told_zero_points(used, match.scaling.gain, scale, run.reporter))
     pixels = [pair.pixels for pair in match.pairs]
     files = [
+        *colour_table,
         mosaic_files.write_tile_table(output, tiles, match.scaling, match.pairs, tile_set.subs),
         mosaic_files.write_seam_table(output, tiles, match.overlaps, pixels, match.before, match.after, evenness),
     ]

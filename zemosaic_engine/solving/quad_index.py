@@ -76,7 +76,7 @@ def brightest_of_cells(stars: StarList, side_deg: float, count: int) -> StarList
     zones = Zones(max(1, round(180.0 / side_deg)))
     cell, chosen = zones.zone_of(stars.ra_deg, stars.dec_deg), np.empty(len(stars), np.int64)
     chosen = chosen[: star_quads.first_of_cells(cell, count, np.zeros(len(zones), np.int64), chosen)]
-    return StarList(stars.ra_deg[chosen], stars.dec_deg[chosen], stars.magnitude[chosen])
+    return stars.chosen(chosen)
 
 
 def build_index(stars: StarList, side_deg: float, density: Density) -> QuadIndex:

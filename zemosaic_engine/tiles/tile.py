@@ -15,6 +15,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
+from ..errors import RunError, SubError
 from ..fits.reader import read_box
 from ..fits.wcs_cards import wcs_cards
 from ..fits.writer import write_fits
@@ -70,8 +71,20 @@ class Tile:
 
 
 def read_part(path: Path, part: Box) -> WeightedImage:
-    """Read the pixels in `part`, counted from its first pixel, of a tile's file; a map would count as memory."""
-    pixels, coverage, weight = (_to_hwc(read_box(path, hdu, part)) for hdu in range(3))
+    """Read the pixels in `part`, counted from its first pixel, of a tile's file; a map would count as memory.
+
+    Raises
+    ------
+    RunError
+        If somebody removed or damaged the file since it was written.
+    """
+    try:
+        pixels, coverage, weight = (_to_hwc(read_box(path, hdu, part)) for hdu in range(3))
+    except SubError as error:
+        why = error.reason
+        raise RunError(
+            say("The tile {path} can no longer be used ({why}); give the same command again.", path=path, why=why)
+        ) from error
     return WeightedImage(pixels.astype(np.float32, copy=False), weight.astype(np.float32, copy=False), coverage)
 
 
