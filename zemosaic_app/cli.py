@@ -23,6 +23,7 @@ from zemosaic_app.console import duration_text, open_console, printable, termina
 from zemosaic_engine import __version__
 from zemosaic_engine.errors import Cancelled, SettingsError, ZeMosaicError
 from zemosaic_engine.events import CancelToken, Event, LogLine, PhaseStarted, Progress, Sink
+from zemosaic_engine.machine.address_space import check_address_space
 from zemosaic_engine.settings import (
     OUTPUT_FORMATS,
     GridSettings,
@@ -62,7 +63,7 @@ _FORMAT_HELP = {
     "hips": "hips/: the mosaic as a HiPS, for Aladin and other programs",
     "map": "map/index.html: the mosaic at full size as a map, in a browser",
 }
-_GROUP_TITLES = {
+GROUP_TITLES = {
     "input": "input",
     "calibration": "calibration frames",
     "canvas": "canvas and grid",
@@ -87,10 +88,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         0 done, 1 the run failed, 2 wrong usage or settings, 3 done but incomplete, 130 stopped.
     """
-    args = build_parser().parse_args(argv)
+    args, unknown = build_parser().parse_known_args(argv)
+    if unknown:
+        args.parser.error("unrecognized arguments: " + " ".join(unknown))
     if not args.debug:
         sys.excepthook = _report_unforeseen
     try:
+        check_address_space()
         code: int = args.run(args)
     except SettingsError as error:
         return _fail(error, WRONG_USAGE, args.debug)
@@ -237,7 +241,7 @@ def _add_command(commands: Any, name: str, run: Any, summary: str) -> argparse.A
     parser.add_argument(
         "--debug", action="store_true", default=argparse.SUPPRESS, help="show DEBUG lines, and tracebacks of errors"
     )
-    parser.set_defaults(run=run, goes_on=False)
+    parser.set_defaults(run=run, goes_on=False, parser=parser)
     return parser
 
 
@@ -311,7 +315,7 @@ def _add_setting_options(parser: argparse.ArgumentParser, without: str = "", onl
     groups: dict[str, Any] = {}
     for field in (field for field in setting_fields() if field.group != without and (not only or field.name in only)):
         if field.group not in groups:
-            groups[field.group] = parser.add_argument_group(_GROUP_TITLES[field.group])
+            groups[field.group] = parser.add_argument_group(GROUP_TITLES[field.group])
         options: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS, "help": _option_help(field)}
         if field.kind == "bool":
             options["action"] = argparse.BooleanOptionalAction

@@ -19,7 +19,14 @@ from numpy.typing import NDArray
 
 from zemosaic_engine.canvas.named_field import FoundObject, objects_in_field
 from zemosaic_engine.errors import SettingsError
-from zemosaic_engine.mosaic.files import COLOURS_NAME, COVERAGE_NAME, MOSAIC_NAME, OTHERS_NAME, SUBS_NAME
+from zemosaic_engine.mosaic.files import (
+    COLOURS_NAME,
+    COVERAGE_NAME,
+    MOSAIC_NAME,
+    OTHERS_NAME,
+    REGISTRATION_NAME,
+    SUBS_NAME,
+)
 from zemosaic_engine.mosaic.map_tiles import MAP_INDEX, MAP_NAME
 from zemosaic_engine.run.report import REPORT_NAME, SCHEMA_VERSION, RunReport
 
@@ -65,6 +72,14 @@ class Facts:
         ):
             return Absent("The photometry of this run measures no subs, only tiles (setting photometry).")
         return self._table("sub_photometry.ecsv")
+
+    @cached_property
+    def registration(self) -> Table | Absent:
+        """One row a place on the sensor of each camera."""
+        table = self._table(REGISTRATION_NAME)
+        if isinstance(table, Absent) and not (self.folder / REGISTRATION_NAME).is_file():
+            return Absent("The subs of this run were not registered on each other (setting astrometry).")
+        return table
 
     @cached_property
     def tile_photometry(self) -> Table | Absent:

@@ -173,6 +173,26 @@ def sub_charts(facts: Facts, subs: Subs) -> list[Chart]:
 _TIED_NOTE = "Magnitude of a star that gives 1 ADU in the sub, by the catalogue."
 
 
+def registration_charts(facts: Facts, subs: Subs) -> list[Chart]:
+    """How well the stars of each sub agree with those of the others, by headers and after the registration."""
+    listed = facts.subs
+    if isinstance(listed, Absent) or "registration_after" not in listed.colnames:
+        return []
+    columns = {
+        name: np.asarray(np.ma.filled(np.ma.asarray(listed[name], dtype=np.float64), np.nan), dtype=np.float64)
+        for name in ("registration_before", "registration_after", "moved")
+    }
+    if not np.isfinite(columns["registration_after"]).any():
+        return []
+    agree = [Series("by their headers", "cB", columns["registration_before"]),
+             Series("registered", "cG", columns["registration_after"])]  # fmt: skip
+    note = "RMS distance of the stars of a sub from the median of all subs that show them."
+    charts = [make_chart("registration", "Stars of each sub against the other subs", "px", "subs", subs.axis, agree,
+                         note=note)]  # fmt: skip
+    moved = [Series("moved", "cL", columns["moved"])]
+    return [*charts, make_chart("moved", "How far the header of each sub was off", "px", "subs", subs.axis, moved)]
+
+
 def zero_points(facts: Facts, subs: Subs) -> tuple[dict[str, NDArray[np.float64]], str, str]:
     """Zero points of subs: tied to the catalogue if the mosaic is, else relative to the mosaic; with unit and note.
 
