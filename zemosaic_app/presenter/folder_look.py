@@ -28,6 +28,7 @@ from zemosaic_engine.subs.frames import SubInfo
 from zemosaic_worker import recognise_mode
 
 from .messages import FolderContents
+from .named_places import named_places
 
 _CORNERS = 4
 
@@ -118,6 +119,7 @@ def _with_plan(contents: FolderContents, infos: Sequence[SubInfo], settings: Gri
         pixel_scale_arcsec=canvas.pixel_scale_arcsec,
         footprints=[_corners(info, canvas) for info in kept],
         tiles=[_planned(layout, canvas) for layout in _layouts(kept, canvas, settings, mode)],
+        names=named_places(canvas.wcs, canvas.shape),
     )
 
 

@@ -73,6 +73,8 @@ class FolderContents:
         Corners of each sub that will be stacked.
     tiles : sequence of (name, inner, outer)
         Planned tiles with their boxes ``(y0, y1, x0, x1)``.
+    names : sequence of (name, x, y, radius)
+        The most prominent objects of the sky there; a radius of 0 is not known.
     """
 
     folder: str
@@ -92,6 +94,7 @@ class FolderContents:
     pixel_scale_arcsec: float = 0.0
     footprints: Sequence[Sequence[Sequence[float]]] = ()
     tiles: Sequence[tuple[str, Sequence[int], Sequence[int]]] = ()
+    names: Sequence[tuple[str, float, float, float]] = ()
 
 
 Message = Event | MemoryInUse | JobEnded | FolderContents

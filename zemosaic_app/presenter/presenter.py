@@ -70,6 +70,8 @@ class Presenter:
         ``"grid"`` or ``"classic"``.
     fresh : bool
         Use nothing that earlier runs did; holds for one run.
+    shows_names : bool
+        True if names of objects stand on the mosaic.
     look : Look
         How the mosaic is to be shown; may be set at any time.
     arrangement : Arrangement
@@ -101,6 +103,7 @@ class Presenter:
         self._reading: Future[Any] | None = None
         self._grow_at = 0.0
         self.look = Look()
+        self.shows_names = True
         self.arrangement = Arrangement()
         self._clear_pictures()
 

@@ -104,6 +104,7 @@ class Dependencies:
         calibrations: Sequence[SubCalibration | None],
         background: NDArray[np.float64] | None,
         sky: object,
+        psfs: object = None,
         source: str = "",
     ) -> str:
         """Key of a stacked tile.
@@ -118,6 +119,8 @@ class Dependencies:
             Levels from which its colours are made neutral.
         sky : SkyMap or None
             Level above which the predicted noise grows with the signal.
+        psfs : sequence of ndarray, or None
+            How sharp its subs are and how well placed.
         source : str
             File name of a ready-made tile.
         """
@@ -126,7 +129,9 @@ class Dependencies:
         boxes = (layout.name, list(layout.inner), list(layout.outer), grid, source)
         settings = settings_of(self._settings, "measure", "stack")
         settings["device"] = choose_device(self._settings.device)  # another one may be there when the run is resumed
-        return self._checkpoints.key("tile", subs, list(calibrations), background, sky, boxes, self._canvas, settings)
+        return self._checkpoints.key(
+            "tile", subs, list(calibrations), background, sky, psfs, boxes, self._canvas, settings
+        )
 
     def match(self, tiles: Sequence[object], *what: object) -> str:
         """Key of how tiles were brought to one scale; `tiles` tell the content and place of each."""

@@ -171,13 +171,14 @@ class Reuse:
         calibrations: Sequence[SubCalibration | None],
         background: NDArray[np.float64] | None,
         sky: object,
+        psfs: object = None,
         source: str = "",
     ) -> str:
         """Return the key of a stacked tile; empty if nothing is kept or a sub cannot be read.
 
         The parameters are those of `Dependencies.tile`.
         """
-        return self._key(lambda: self._keys.tile(layout, calibrations, background, sky, source))
+        return self._key(lambda: self._keys.tile(layout, calibrations, background, sky, psfs, source))
 
     def match_key(self, tiles: Sequence[object], *what: object) -> str:
         """Return the key of how tiles were matched; the parameters are those of `Dependencies.match`."""

@@ -43,8 +43,9 @@ class BlockTiles:
         )
         calibrations = {number: c for number, c in enumerate(subs.calibrations) if c is not None}
         self._blocks = BlockStacker(
-            run.subs, layout.footprints, run.canvas, self._parts, calibrations, run.settings, layout.sample_bytes
-        )
+            run.subs, layout.footprints, run.canvas, self._parts, calibrations, run.settings, layout.sample_bytes,
+            subs.psfs,
+        )  # fmt: skip
         self._equaliser = RgbEqualiser(run, subs)
 
     def __enter__(self) -> BlockTiles:

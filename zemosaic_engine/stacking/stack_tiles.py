@@ -67,4 +67,5 @@ def _key(run: Run, tile: TileLayout, subs: CalibratedSubs) -> str:
     if subs.on_one_scale and subs.background is None:
         return ""
     calibrations = [subs.calibration(number) for number in tile.subs]
-    return run.reuse.tile_key(tile, calibrations, subs.background, subs.sky)
+    psfs = None if subs.psfs is None else [values[list(tile.subs)] for values in subs.psfs]
+    return run.reuse.tile_key(tile, calibrations, subs.background, subs.sky, psfs)

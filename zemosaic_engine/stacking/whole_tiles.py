@@ -14,6 +14,7 @@ from ..canvas.plan import CanvasPlan
 from ..canvas.tile_layout import TileLayout, footprints_on
 from ..errors import SubError
 from ..geometry import Box
+from ..kernels.reference import Psfs
 from ..machine.memory import SampleStore
 from ..machine.threads import run_all
 from ..photometry.stars import Stars
@@ -70,7 +71,9 @@ class WholeTiles:
         if not numbers:
             return None, []
         scales = normalise(samples, facts, self._settings, run.cancel)
-        stack = combine(samples, facts, scales, self._settings, device=run.device, cancel=run.cancel)
+        known = self._subs.psfs if tile.grid is None else None
+        psfs = None if known is None else Psfs(*(values[numbers] for values in known))
+        stack = combine(samples, facts, scales, self._settings, psfs=psfs, device=run.device, cancel=run.cancel)
         report_stack(run, tile, numbers, stack, on_run_scale=self._subs.on_one_scale)
         if run.settings.resample_kernel == "drizzle":
             report_gaps(run, tile.name, stack)

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SubError, SubsLost
+from ..kernels.reference import Psfs
 from ..photometry.calibration import SubCalibration
+from ..photometry.psfs import measure_psfs
 from ..run.run import Run
 from ..sentences import say
 from ..subs.frames import SubInfo
@@ -40,6 +42,8 @@ class CalibratedSubs:
         Sky noise a pixel of the usual sub on the common scale.
     levels : SkyLevels or None
         Sky levels of the subs before calibration, where they were measured.
+    psfs : Psfs or None
+        How sharp each sub is and how far out of place, by its number, in pixels of the canvas; None as for `sky`.
     figures : SubFigures or None
         What was measured on each sub, where they were solved for together.
     """
@@ -49,6 +53,7 @@ class CalibratedSubs:
     noise: NDArray[np.float64] | None = None
     sky: SkyMap | None = None
     levels: SkyLevels | None = None
+    psfs: Psfs | None = None
     figures: SubFigures | None = None
 
     @property
@@ -167,7 +172,18 @@ def _with_sky(run: Run, calibrations: Sequence[SubCalibration | None], measured:
     sky = run.interruptibly(lambda: sky_map(measured.measurements, calibrations, side, run.canvas.shape))
     levels = sky_levels(measured.measurements, side, run.canvas.shape[1])
     background = None if sky is None else sky.median
-    return CalibratedSubs(calibrations, background, _usual_noise(measured, calibrations), sky, levels)
+    psfs = run.interruptibly(lambda: _psfs(run, measured.measurements))
+    return CalibratedSubs(calibrations, background, _usual_noise(measured, calibrations), sky, levels, psfs)
+
+
+def _psfs(run: Run, measured: Mapping[int, SubMeasurement]) -> Psfs:
+    """How sharp every sub is, and how far out of place."""
+    widths, places = [np.nan] * len(run.subs), [np.zeros((0, 2))] * len(run.subs)
+    for number, sub in measured.items():
+        widths[number] = sub.fwhm_px * run.subs[number].pixel_scale_arcsec / run.canvas.pixel_scale_arcsec
+        brightest = np.argsort(-np.nansum(sub.stars.flux, axis=1), kind="stable")
+        places[number] = np.stack([sub.stars.x, sub.stars.y], axis=1)[brightest]
+    return measure_psfs(widths, places)
 
 
 def _usual_noise(measured: MeasuredSubs, calibrations: Sequence[SubCalibration | None]) -> NDArray[np.float64] | None:
