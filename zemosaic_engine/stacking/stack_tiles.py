@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-from ..canvas.tile_layout import TileLayout
 from ..errors import SubError, SubsLost
 from ..run.run import Run
 from ..subs.faults import read_guarded
@@ -14,7 +13,7 @@ from ..survey.calibrate import CalibratedSubs
 from ..tiles.store import TileStore
 from ..tiles.tile import TileSet
 from .layout import Layout
-from .stack_ahead import stack_ahead, stacker_of
+from .stack_ahead import stack_ahead, stacker_of, tile_key
 
 
 def stack_tiles(run: Run, layout: Layout, subs: CalibratedSubs) -> TileSet:
@@ -36,7 +35,7 @@ def stack_tiles(run: Run, layout: Layout, subs: CalibratedSubs) -> TileSet:
         If no tile has a valid pixel.
     """
     tiles = layout.tiles
-    keys = {tile.name: _key(run, tile, subs) for tile in tiles}
+    keys = {tile.name: tile_key(run, tile, subs) for tile in tiles}
     with TileStore(run, tiles, keys) as store, stacker_of(run, layout, subs) as stacker:
         run.reporter.expect(-sum(len(tile.subs) for tile in tiles if tile.name in store.done))
         stack_ahead(run, layout, subs, store, keys)
@@ -60,12 +59,3 @@ def _all_lost(run: Run, known: Mapping[int, SubError]) -> list[SubError]:
                 run.reporter.set_aside(error)
                 lost[number] = error
     return list(lost.values())
-
-
-def _key(run: Run, tile: TileLayout, subs: CalibratedSubs) -> str:
-    """Return the key of a tile; empty where its colours depend on the tile that is stacked first."""
-    if subs.on_one_scale and subs.background is None:
-        return ""
-    calibrations = [subs.calibration(number) for number in tile.subs]
-    psfs = None if subs.psfs is None else [values[list(tile.subs)] for values in subs.psfs]
-    return run.reuse.tile_key(tile, calibrations, subs.background, subs.sky, psfs)

@@ -63,8 +63,10 @@ class CalibratedSubs:
 
     def of(self, numbers: Sequence[int]) -> CalibratedSubs:
         """Return some of the subs, numbered in this order, under the sky of all."""
-        some = [self.calibrations[number] for number in numbers] if self.calibrations else ()
-        return replace(self, calibrations=some, levels=None, figures=None)
+        chosen = list(numbers)
+        some = [self.calibrations[number] for number in chosen] if self.calibrations else ()
+        psfs = None if self.psfs is None else Psfs(*(values[chosen] for values in self.psfs))
+        return replace(self, calibrations=some, psfs=psfs, levels=None, figures=None)
 
     def calibration(self, number: int) -> SubCalibration | None:
         """Return the calibration of a sub; None leaves it as it is."""
