@@ -63,7 +63,7 @@ def stacker_of(run: Run, layout: Layout, subs: CalibratedSubs) -> BlockTiles | W
     return WholeTiles(run, layout, subs)
 
 
-def tile_key(run: Run, tile: TileLayout, subs: CalibratedSubs) -> str:
+def key_of(run: Run, tile: TileLayout, subs: CalibratedSubs) -> str:
     """Return the key of a tile; empty where its colours depend on the tile that is stacked first."""
     if subs.on_one_scale and subs.background is None:
         return ""
@@ -117,7 +117,7 @@ def stack_tile(order: _TileOrder, seat: Seat) -> StackedTile | None:
     subs = order.subs
     if order.sky_key:
         subs = replace(subs, sky=run.reuse.checkpoints.get("skies", order.sky_key, SkyMap))
-    if tile_key(run, order.tile, subs) != order.key:
+    if key_of(run, order.tile, subs) != order.key:
         return None
     footprints = [footprint_of(info, run.canvas) for info in order.infos]
     layout = Layout([order.tile], footprints, order.by_blocks, _sample_bytes(run, order))
