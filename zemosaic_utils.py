@@ -24,6 +24,7 @@ from zemosaic_engine.machine import memory
 from zemosaic_engine.machine.threads import run_interruptibly, thread_count
 from zemosaic_engine.resume.checkpoints import Checkpoints
 from zemosaic_engine.resume.run_folder import STATE_NAME
+from zemosaic_engine.sentences import say
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.solving.copies import CARDS_ENDING, can_be_copied, write_cards, write_copy
 from zemosaic_engine.solving.journal import NAME as JOURNAL_NAME
@@ -362,8 +363,15 @@ def write_preview(mosaic_path: Path, png_path: Path, max_px: int) -> None:
 
 
 def make_preview(mosaic_path: Path, max_px: int) -> bytes:
-    """The PNG of `write_preview`, in memory."""
-    with fits.open(mosaic_path, memmap=False) as hdus:
+    """The PNG of `write_preview`, in memory; `RunError` if the mosaic cannot be read."""
+    try:
+        hdus = fits.open(mosaic_path, memmap=False)
+    except OSError as error:
+        reason = error.strerror or error
+        raise RunError(
+            say("{path} cannot be read ({reason}): make the mosaic again.", path=mosaic_path, reason=reason)
+        ) from error
+    with hdus:
         hdu = next(candidate for candidate in hdus if candidate.header.get("NAXIS", 0) >= 2)
         small = block_means(hdu.section, shrinking_factor(hdu.shape[-2:], max_px))
         small = _upright(small, hdu.header)
