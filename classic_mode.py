@@ -13,12 +13,13 @@ import numpy as np
 
 from zemosaic_engine.events import CancelToken, Reporter, Sink
 from zemosaic_engine.mosaic.assemble import assemble
-from zemosaic_engine.mosaic.deliver import deliver
+from zemosaic_engine.mosaic.deliver import Delivery, deliver, finish_mosaic
 from zemosaic_engine.photometry.coverage_renorm import coverage_renorm
 from zemosaic_engine.photometry.neutral import neutralise
 from zemosaic_engine.photometry.sky import clipped_median, sky_noise
 from zemosaic_engine.photometry.stars import starless_pixels
 from zemosaic_engine.resume.checkpoints import Checkpoints
+from zemosaic_engine.resume.fingerprints import code_fingerprint
 from zemosaic_engine.run.prepare import plan_request
 from zemosaic_engine.run.replan import build_without_lost
 from zemosaic_engine.run.request import GridOutcome, GridRequest, PlannedRequest
@@ -30,6 +31,7 @@ from zemosaic_engine.stacking.stack_tiles import stack_tiles
 from zemosaic_engine.survey.calibrate import calibrate_subs
 from zemosaic_engine.survey.measure import measure_subs
 from zemosaic_engine.tiles.match import match_tiles
+from zemosaic_engine.tiles.tile import TileSet
 from zemosaic_engine.weighted_image import WeightedImage
 
 _PHASES = (
@@ -101,6 +103,10 @@ def _build(run: Run) -> GridOutcome:
     measured = measure_subs(run)
     subs = calibrate_subs(run, measured)
     tiles = stack_tiles(run, layout, subs)
+    return finish_mosaic(run, tiles, lambda: _join(run, tiles), code_fingerprint(__file__))
+
+
+def _join(run: Run, tiles: TileSet) -> Delivery:
     run.reporter.phase(_MATCHING)
     match = match_tiles(run, tiles)
     run.reporter.phase(_ASSEMBLY)

@@ -16,8 +16,9 @@ from zemosaic_engine.errors import SettingsError, ZeMosaicError
 from zemosaic_engine.events import CancelToken, LogLine, Reporter, Sink
 from zemosaic_engine.mosaic import files as mosaic_files
 from zemosaic_engine.mosaic.assemble import assemble
-from zemosaic_engine.mosaic.deliver import deliver
+from zemosaic_engine.mosaic.deliver import Delivery, deliver, finish_mosaic
 from zemosaic_engine.resume.checkpoints import Checkpoints
+from zemosaic_engine.resume.crashes import NOTES_NAME, Crashes, crash_noted
 from zemosaic_engine.resume.run_folder import RunFolder
 from zemosaic_engine.run import provenance
 from zemosaic_engine.run.host import HostCallback, host_configuration, host_settings, telemetry_interval_s
@@ -98,6 +99,10 @@ def build_mosaic(
 def _build(run: Run) -> GridOutcome:
     run.reporter.phase(_STACKING)
     tiles = take_tiles(run) if run.takes_tiles else _stack_subs(run)
+    return finish_mosaic(run, tiles, lambda: _join(run, tiles))
+
+
+def _join(run: Run, tiles: TileSet) -> Delivery:
     run.reporter.phase(_MATCHING)
     match = match_tiles(run, tiles)
     run.reporter.phase(_ASSEMBLY)
@@ -213,15 +218,21 @@ def _build_in(folder: RunFolder, source: Path, settings: GridSettings, tell: Sin
     if folder.note:
         tell(LogLine(folder.note, "WARN"))
     cancel = CancelToken()
+    notes = folder.state / NOTES_NAME
+    crashes = Crashes(folder.state, notes)
+    crashes.keep()
+    if crashes.told:
+        tell(LogLine(crashes.told, "WARN"))
     try:
-        request = prepare_request(source, folder.path, settings, tell, cancel)
-        checkpoints = open_checkpoints(folder, Reporter(tell))
-        earlier = mosaic_files.EarlierResults(folder.path)
-        if request.others:
-            stack_plan.write_others(folder.path / mosaic_files.OTHERS_NAME, request.others)
-        build_mosaic(request, tell, cancel, checkpoints)
-        earlier.remove_those_left()
-        checkpoints.keep_only_used()
+        with crash_noted(notes):
+            request = prepare_request(source, folder.path, settings, tell, cancel, refused=crashes.reason)
+            checkpoints = open_checkpoints(folder, Reporter(tell))
+            earlier = mosaic_files.EarlierResults(folder.path)
+            if request.others:
+                stack_plan.write_others(folder.path / mosaic_files.OTHERS_NAME, request.others)
+            made = build_mosaic(request, tell, cancel, checkpoints)
+            earlier.remove_those_left(made.kept)
+            checkpoints.keep_only_used()
     finally:
         stack_plan.write_rejected(folder.path / "rejected_subs.csv", host.set_aside)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from zemosaic_engine.errors import RunError, SettingsError
 from zemosaic_engine.events import CancelToken
 from zemosaic_engine.fits.writer import atomic_path
 from zemosaic_engine.mosaic.files import MOSAIC_NAME
+from zemosaic_engine.mosaic.hips import HIPS_NAME, write_hips
+from zemosaic_engine.mosaic.map_tiles import MAP_NAME, write_map_tiles
 from zemosaic_engine.mosaic.processing import (
     PROCESSING_NAME,
     Crop,
@@ -35,11 +38,14 @@ NAMES = {
     "tiff16": "mosaic_16bit.tif",
     "tiff_stretched": "mosaic_stretched.tif",
     "jpeg": "mosaic_grid.jpg",
+    "hips": HIPS_NAME,
+    "map": MAP_NAME,
 }
 _STRIP_ROWS = 64
 _CLASSIC_TIFF_BYTES = 3_900_000_000
 _CURVE_PX = 2048
 _JPEG_QUALITY = 92
+_TILE_QUALITY = 88
 
 
 def export(
@@ -58,9 +64,10 @@ def export(
         Output folder of the run.
     formats : sequence of str
         Of `NAMES`: ``"fits"`` (``mosaic.fit``), ``"tiff"`` (32-bit float, linear), ``"tiff16"`` (16 bits, linear),
-        ``"tiff_stretched"`` (16 bits, stretched as the preview), ``"jpeg"`` (as the preview).
+        ``"tiff_stretched"`` (16 bits, stretched as the preview), ``"jpeg"`` (as the preview), ``"hips"`` (a folder
+        for Aladin and other programs), ``"map"`` (a folder with the tiles of a map).
     crop : str
-        The part of the mosaic, as in `processing.crop_box`; a JPEG holds all of it.
+        The part of the mosaic, as in `processing.crop_box`; a JPEG, a HiPS and a map hold all of it.
     cancel : CancelToken, optional
         Looked at often.
     picture_px : int
@@ -69,7 +76,7 @@ def export(
     Returns
     -------
     dict of str to Path
-        The files, by format.
+        The files or folders, by format.
 
     Raises
     ------
@@ -78,7 +85,8 @@ def export(
     RunError
         If the mosaic cannot be read or a file cannot be written.
     """
-    check = (cancel or CancelToken()).check
+    cancel = cancel or CancelToken()
+    check = cancel.check
     unknown = [name for name in formats if name not in NAMES]
     if unknown:
         names = ", ".join(NAMES)
@@ -98,6 +106,8 @@ def export(
         "tiff16": partial(write_tiff, science, crop=crop, check=check, bits=16),
         "tiff_stretched": partial(write_tiff, science, crop=crop, check=check, bits=16, stretched=True),
         "jpeg": lambda path: zemosaic_utils.write_jpeg(science, path, picture_px, _JPEG_QUALITY),
+        "hips": lambda path: write_hips(science, path, _painter(science), cancel),
+        "map": lambda path: write_map_tiles(science, path, _painter(science), cancel),
     }
     made = {}
     for name in dict.fromkeys(formats):
@@ -105,6 +115,43 @@ def export(
         writers[name](path)
         made[name] = path
     return made
+
+
+@dataclass(frozen=True)
+class CurvePainter:
+    """Makes pictures by the curve of the preview."""
+
+    curve: zemosaic_utils.Curve
+
+    @property
+    def black_adu(self) -> NDArray[np.float32]:
+        """Level of the sky in each channel."""
+        return self.curve.sky
+
+    @property
+    def white_adu(self) -> NDArray[np.float32]:
+        """What becomes white in each channel."""
+        return self.curve.white_adu()
+
+    def paint(self, pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """The picture of pixels in ADU."""
+        return self.curve.apply(pixels)
+
+    def write(self, picture: NDArray[np.uint8], path: Path) -> None:
+        """Write a picture as JPEG or PNG."""
+        zemosaic_utils.write_picture_tile(picture, path, _TILE_QUALITY)
+
+    def read(self, path: Path) -> NDArray[np.uint8]:
+        """The pixels of a picture."""
+        return zemosaic_utils.read_picture_tile(path)
+
+
+def _painter(science: Path) -> CurvePainter:
+    """The painter that draws a mosaic like its preview."""
+    curve = zemosaic_utils.curve_of(science, _CURVE_PX)
+    if curve is None:
+        raise RunError(say("{path} holds no pixel with data.", path=science))
+    return CurvePainter(curve)
 
 
 def write_tiff(

@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -569,6 +570,12 @@ class Curve:
         gain = (1.0 - _SKY_GREY) / float(np.arcsinh(white / softening))
         return Curve(self.sky + np.float32(darker * self.softening), softening, gain)
 
+    def white_adu(self) -> NDArray[np.float32]:
+        """What becomes white, in each channel."""
+        if self.gain <= 0.0:
+            return self.sky + np.float32(1.0)
+        return self.sky + np.float32(self.softening * np.sinh((1.0 - _SKY_GREY) / self.gain))
+
     def apply(self, image: NDArray[np.float32]) -> NDArray[np.uint8]:
         """The image (H, W, C) with the same shape in 8 bits; black where a channel is NaN."""
         return (self.levels(image) * np.float32(255.0) + np.float32(0.5)).astype(np.uint8)
@@ -647,6 +654,34 @@ def _png_of(picture: NDArray[np.uint8]) -> bytes:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, format="PNG", icc_profile=srgb_profile() if picture.ndim == 3 else None)
     return file.getvalue()
+
+
+def write_picture_tile(picture: NDArray[np.uint8], path: Path, quality: int = 90) -> None:
+    """Write one of many small pictures, in the format that its name ends in.
+
+    Parameters
+    ----------
+    picture : ndarray of uint8, shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)
+        First row on top; sRGB, with transparency if it has four channels.
+    path : Path
+        ``.jpg`` or ``.png``; its folder is made if it is missing.
+    quality : int
+        Of a JPEG.
+    """
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = picture[..., 0] if picture.ndim == 3 and picture.shape[2] == 1 else picture
+    options: dict[str, Any] = {"quality": quality} if path.suffix == ".jpg" else {}
+    Image.fromarray(picture).save(path, **options)
+
+
+def read_picture_tile(path: Path) -> NDArray[np.uint8]:
+    """The pixels of a picture that `write_picture_tile` has written."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return np.asarray(picture)
 
 
 def srgb_profile() -> bytes:

@@ -35,7 +35,9 @@ from zemosaic_engine.machine.versions import library_versions
 from zemosaic_engine.mosaic import files as mosaic_files
 from zemosaic_engine.resume.checkpoints import Checkpoints
 from zemosaic_engine.resume.crashes import Crashes, crashes_told
+from zemosaic_engine.resume.fingerprints import code_fingerprint
 from zemosaic_engine.resume.run_folder import STATE_NAME, RunFolder
+from zemosaic_engine.resume.written import write_once
 from zemosaic_engine.run import provenance, resources
 from zemosaic_engine.run.report import REPORT_NAME, Figure, Outcome, RunReport, SetAside, TileFacts
 from zemosaic_engine.sentences import say, to_facts
@@ -219,7 +221,7 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
         Somebody stopped it.
     """
     mode = order.mode or (recognise_mode(order.input) if order.input.is_dir() else "grid")
-    _check_folders(order.input, order.output)
+    run_interruptibly(partial(_check_folders, order.input, order.output), cancel)
     _check_settings(order)
     recipe = _recipe_of(mode)
     clock = RunClock(lambda: time.monotonic() - cancel.paused_s)
@@ -227,36 +229,47 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
         tell = with_time_left(record.receive, clock)
         reporter = Reporter(tell, source=mode.upper())
         _report_beginning(order, reporter)
-        request = recipe.prepare(order, tell, cancel)
-        _check_inputs_survive(request.infos, order.output)
+        # Folders on a network may stop to answer at any moment; whoever stops the run does not wait for them.
+        request = run_interruptibly(partial(recipe.prepare, order, tell, cancel), cancel)
+        run_interruptibly(partial(_check_inputs_survive, request.infos, order.output), cancel)
         checkpoints = grid_mode.open_checkpoints(record.open(), reporter)
         run_interruptibly(partial(mosaic_files.write_sub_table, order.output, request.infos), cancel)
         if request.others:
             stack_plan.write_others(order.output / mosaic_files.OTHERS_NAME, request.others)
-        outcome = recipe.build(request, tell, cancel, checkpoints)
+        outcome = run_interruptibly(partial(recipe.build, request, tell, cancel, checkpoints), cancel)
         tell(PhaseStarted("picture", len(clock.phase_times()), 0.01))
-        preview = order.output / PREVIEW_NAME
-        zemosaic_utils.write_picture(
-            run_interruptibly(
-                lambda: zemosaic_utils.make_preview(outcome.mosaic, order.settings.preview_max_px), cancel
-            ),
-            preview,
-        )
-        formats = [name for name in zemosaic_export.chosen_formats(order.settings.outputs) if name in _EXPORTS]
-        run_interruptibly(
-            lambda: zemosaic_export.export(
-                order.output, formats, order.settings.crop, cancel, picture_px=order.settings.preview_max_px
-            ),
-            cancel,
-        )
-        record.earlier.remove_those_left()
+        kept = run_interruptibly(partial(_write_pictures, order, outcome, checkpoints, cancel), cancel)
+        record.earlier.remove_those_left([*outcome.kept, *kept])
         checkpoints.keep_only_used()
         for line in provenance.cost_lines(clock):
             reporter.log(line)
         record.report_faults(reporter)
         report = record.finish(outcome)
-    log, rejected, told = (order.output / name for name in (LOG_NAME, REJECTED_NAME, REPORT_NAME))
+    preview, log, rejected, told = (
+        order.output / name for name in (PREVIEW_NAME, LOG_NAME, REJECTED_NAME, REPORT_NAME)
+    )
     return RunOutcome(outcome, preview, log, rejected, report.phases, report.seconds, report, told)
+
+
+def _write_pictures(
+    order: RunOrder, outcome: grid_mode.GridOutcome, checkpoints: Checkpoints, cancel: CancelToken
+) -> list[Path]:
+    """Write the picture and the other formats of a mosaic; return those that an earlier run wrote."""
+    output, settings = order.output, order.settings
+    formats = [name for name in zemosaic_export.chosen_formats(settings.outputs) if name in _EXPORTS]
+    size, crop = settings.preview_max_px, settings.crop
+
+    def write_preview() -> list[Path]:
+        zemosaic_utils.write_preview(outcome.mosaic, output / PREVIEW_NAME, size)
+        return [output / PREVIEW_NAME]
+
+    def write_formats() -> list[Path]:
+        return list(zemosaic_export.export(output, formats, crop, cancel, picture_px=size).values())
+
+    code = code_fingerprint(zemosaic_utils.__file__, zemosaic_export.__file__)
+    parts = (outcome.key, code, size) if outcome.key else ()
+    kept = write_once(checkpoints, parts, output, write_preview)
+    return kept + (write_once(checkpoints, (*parts, formats, crop), output, write_formats) if formats else [])
 
 
 def run_grid(
@@ -418,6 +431,7 @@ class _RunRecord:
             subs_used=[str(path) for path in outcome.used],
             tiles=[TileFacts(name, subs) for name, subs in outcome.subs_of_tiles.items()],
             tiles_left_out=outcome.tiles_left_out,
+            calibration=outcome.calibration,
             metrics=outcome.metrics,
             figures=[
                 Figure(one.figure, one.channel, one.when, one.text, to_facts(one.text)) for one in self.log.metrics

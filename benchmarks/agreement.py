@@ -110,6 +110,11 @@ def differences(solution: SurveySolution, subs: Sequence[TrueSub]) -> Difference
     # Levels are compared over the whole sensor: at its centre alone a bowl would be in their errors.
     bowl = np.array([subs[i].bowl_mean for i in used])[:, None]
     offset = offset + np.array([_mean_bowl(c, subs[i]) for c, i in zip(chosen, used, strict=True)])
+    # A pedestal that is left in a sub is part of the level that its offset takes off.
+    left = np.array([subs[i].pedestal_adu - _pedestal(c) for c, i in zip(chosen, used, strict=True)])
+    offset = offset + left * gain
+    glow = np.array([_plane_of_glow(c, subs[i]) for c, i in zip(chosen, used, strict=True)])
+    offset, slope = offset + glow[..., 0], slope + glow[..., 1:]
     log_ratio = np.log(gain * planted)
     scale = np.exp(log_ratio.mean(axis=0))
     away = offset / scale + sky * (1.0 + bowl)
@@ -127,6 +132,28 @@ def differences(solution: SurveySolution, subs: Sequence[TrueSub]) -> Difference
 
 def _pedestal(calibration: SubCalibration) -> FloatArray:
     return np.zeros(calibration.channels) if calibration.pedestal is None else calibration.pedestal
+
+
+_GRID = np.linspace(-1.0, 1.0, 41)
+
+
+def _plane_of_glow(calibration: SubCalibration, sub: TrueSub) -> FloatArray:
+    """Level and slopes of what the sensor adds and the fixed pattern does not take off, shape (C, 3).
+
+    Patterns leave planes to the offsets and slopes of the subs.
+    """
+    if sub.fixed is None and calibration.fixed is None:
+        return np.zeros((calibration.channels, 3))
+    height, width = sub.shape
+    v, u = (side.ravel() for side in np.meshgrid(_GRID * height, _GRID * width, indexing="ij"))
+    u, v = u / np.hypot(height, width), v / np.hypot(height, width)
+    added = np.zeros((u.size, calibration.channels))
+    if sub.fixed is not None:
+        added = added + sub.fixed.at(u, v)[0]
+    if calibration.fixed is not None:
+        added = added - calibration.exposure * calibration.fixed.at(u, v)[0]
+    plane = np.stack([np.ones(u.size), u, v], axis=1)
+    return np.asarray(np.linalg.lstsq(plane, added * calibration.at(u, v)[0], rcond=None)[0].T)
 
 
 def _mean_bowl(calibration: SubCalibration, sub: TrueSub) -> FloatArray:
@@ -155,7 +182,7 @@ def posteriors(watch: Watch, found: Differences, subs: Sequence[TrueSub], camera
         factor[: 4 * count] = np.tile([1.0, 1.0 / unit, 1.0 / unit, 1.0 / unit], count)
         error = np.zeros(kept.size)
         error[0 : 4 * count : 4] = found.gain[:, channel]
-        pedestal = np.array([_pedestal(watch.solution.calibrations[i])[channel] for i in found.used])
+        pedestal = np.array([sub.pedestal_adu for sub in subs])
         sky = np.array([watch.subs[i].sky[channel] for i in found.used]) - pedestal
         level = sky * gains / found.scale[channel]
         error[1 : 4 * count : 4] = found.offset[:, channel] + level * found.gain[:, channel]

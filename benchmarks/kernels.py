@@ -16,7 +16,7 @@ from zemosaic_engine.canvas.pixel_maps import pixel_map
 from zemosaic_engine.canvas.plan import plan_canvas
 from zemosaic_engine.geometry import Box
 from zemosaic_engine.kernels import combining
-from zemosaic_engine.kernels.reference import CombineOptions
+from zemosaic_engine.kernels.reference import CombineOptions, Psfs
 from zemosaic_engine.kernels.sample_stack import CombinedRows, SampleStack, SkyLevel, Taper
 from zemosaic_engine.resampling import drizzle
 from zemosaic_engine.resampling.resample import resample
@@ -44,7 +44,8 @@ def stack_of_noise(count: int, method: str, side: int, channels: int = 3) -> Cal
     one, far = np.ones((count, channels), np.float32), np.tile(np.array([0, 0, 1e6], np.float32), (count, 4, 1))
     out = CombinedRows.empty((side, side, channels))
     boxes, start = np.tile([0, side, 0, side], (count, 1)), np.arange(count) * samples[0].size
-    stack = SampleStack(samples.ravel(), start, boxes, one, 0 * one, one, 30 * one)
+    psfs = Psfs(np.full(count, 3.0, np.float32), np.zeros(count, np.float32))
+    stack = SampleStack(samples.ravel(), start, boxes, one, 0 * one, one, 30 * one, None, psfs)
     taper, sky = Taper(far, 0.0, np.zeros((count, 5))), SkyLevel(np.full(channels, 1000.0, np.float32))
     options = CombineOptions(method)
 

@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Collection, Iterator, Sequence
@@ -35,11 +36,13 @@ if TYPE_CHECKING:
     from zemosaic_engine.simulate.survey import SurveyTruth
     from zemosaic_worker import RunOutcome
 
+_PATIENCE_S = 10.0  # for the report of a run that was stopped
 DONE, FAILED, WRONG_USAGE, INCOMPLETE, STOPPED = 0, 1, 2, 3, 130
 
 #: Names of `zemosaic_engine.simulate.survey.PRESETS`, which is not imported for the help.
 SIMULATED = (
     "tiny", "small", "bench", "pedestal", "glow", "dust", "moon", "clouds", "dark-subtracted", "registered", "unit",
+    "uncalibrated",
 )  # fmt: skip
 
 _EXIT_CODES = (
@@ -54,9 +57,12 @@ _FORMAT_HELP = {
     "tiff16": "mosaic_16bit.tif: 16 bits, linear",
     "tiff_stretched": "mosaic_stretched.tif: 16 bits, stretched as the picture",
     "jpeg": "mosaic_grid.jpg: the picture",
+    "hips": "hips/: the mosaic as a HiPS, for Aladin and other programs",
+    "map": "map/index.html: the mosaic at full size as a map, in a browser",
 }
 _GROUP_TITLES = {
     "input": "input",
+    "calibration": "calibration frames",
     "canvas": "canvas and grid",
     "stacking": "stacking",
     "photometry": "photometry",
@@ -244,6 +250,14 @@ def _add_run_arguments(parser: argparse.ArgumentParser, without: str = "") -> No
     parser.set_defaults(goes_on=True)
     _add_setting_options(parser, without)
     parser.add_argument(
+        "--no-calibration",
+        dest="calibration",
+        action="store_const",
+        const="off",
+        default=argparse.SUPPRESS,
+        help="the same as --calibration off",
+    )
+    parser.add_argument(
         "--memory",
         dest="memory_gb",
         type=_gigabytes,
@@ -409,6 +423,10 @@ def _run_export(args: argparse.Namespace) -> int:
         from zemosaic_export import export
 
         made = export(args.output, formats, args.crop, cancel)
+    if "map" in made:
+        from .report import write_report
+
+        write_report(args.output)  # it has the page of the map
     for path in made.values():
         _say(f"Written: {path}")
     return DONE
@@ -532,10 +550,22 @@ def _watched(show_debug: bool) -> Iterator[tuple[Sink, CancelToken]]:
 
 @contextlib.contextmanager
 def _stop_on_signal(cancel: CancelToken) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) asks the run to stop, the second kills the process."""
+    """The first Ctrl-C (or SIGTERM) asks the run to stop, the second kills the process.
+
+    Where the disk of the output does not answer, not even the report of the run can be written: the process ends then.
+    """
+
+    def give_up() -> None:
+        os.write(2, b"zemosaic: stopped; the output folder does not answer, the report of the run was not written.\n")
+        os._exit(STOPPED)
+
+    last_resort = threading.Timer(_PATIENCE_S, give_up)
+    last_resort.daemon = True
 
     def stop(number: int, frame: FrameType | None) -> None:
-        cancel.cancel()
+        if not cancel.is_cancelled:
+            cancel.cancel()
+            last_resort.start()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         # os.write, because the interrupted code may hold the lock of a stream.
         with contextlib.suppress(OSError):  # nobody may be there to read it
@@ -548,6 +578,7 @@ def _stop_on_signal(cancel: CancelToken) -> Iterator[None]:
     try:
         yield
     finally:
+        last_resort.cancel()
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
 

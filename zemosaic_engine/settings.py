@@ -32,7 +32,7 @@ Stage = Literal["plan", "measure", "solve", "stack", "join", "none"]
 
 
 #: Formats that the setting `outputs` may name.
-OUTPUT_FORMATS = ("fits", "tiff", "tiff16", "tiff_stretched", "jpeg")
+OUTPUT_FORMATS = ("fits", "tiff", "tiff16", "tiff_stretched", "jpeg", "hips", "map")
 
 
 def _setting(
@@ -121,6 +121,52 @@ class GridSettings(BaseModel):
         stage="plan",
         unit="fields of view",
         gt=0.0,
+        advanced=True,
+    )
+
+    # --- calibration frames
+    calibration: Literal["auto", "require", "off"] = _setting(
+        "auto",
+        "Darks, flats and biases: used where some match, required of every sub (the run stops if one is missing, "
+        "wrong or damaged), or not used.",
+        group="calibration",
+        stage="plan",
+    )
+    darks: str = _setting(
+        "",
+        "Folder or file with the darks, in place of those found among the subs.",
+        group="calibration",
+        stage="plan",
+    )
+    flats: str = _setting(
+        "",
+        "Folder or file with the flats, in place of those found among the subs.",
+        group="calibration",
+        stage="plan",
+    )
+    biases: str = _setting(
+        "",
+        "Folder or file with the biases, in place of those found among the subs.",
+        group="calibration",
+        stage="plan",
+    )
+    dark_flats: str = _setting(
+        "",
+        "Folder or file with the dark-flats, in place of those found among the subs.",
+        group="calibration",
+        stage="plan",
+    )
+    calibration_dir: str = _setting(
+        "",
+        "Library of calibration frames that serves many runs: what matches the subs is used.",
+        group="calibration",
+        stage="plan",
+    )
+    save_masters: bool = _setting(
+        False,
+        "Also write the masters made of calibration frames to the folder masters of the output.",
+        group="calibration",
+        stage="none",
         advanced=True,
     )
 
@@ -343,7 +389,8 @@ class GridSettings(BaseModel):
     outputs: str = _setting(
         "fits",
         "Files made of the mosaic beside mosaic_grid.fits, separated by commas: fits (mosaic.fit, for processing), "
-        "tiff (32-bit float), tiff16 (16 bits, linear), tiff_stretched (16 bits, as the picture), jpeg.",
+        "tiff (32-bit float), tiff16 (16 bits, linear), tiff_stretched (16 bits, as the picture), jpeg, "
+        "hips (for Aladin and other programs), map (the mosaic at full size as a map in a browser).",
         group="output",
         stage="none",
     )
@@ -381,6 +428,14 @@ class GridSettings(BaseModel):
     # --- machine
     device: Literal["auto", "cpu", "cuda"] = _setting(
         "auto", "Where subs are resampled and stacked.", group="machine", stage="stack"
+    )
+    scheduler: str = _setting(
+        "",
+        "Workers that share the work: the address of a Dask scheduler, or local:N for N processes on this computer; "
+        "empty works on the threads of one process.",
+        group="machine",
+        stage="none",
+        advanced=True,
     )
     threads: int = _setting(0, "Number of threads; 0 uses all cores.", group="machine", stage="none", ge=0, le=4096)
     memory_gb: float = _setting(

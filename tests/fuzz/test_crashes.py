@@ -227,3 +227,59 @@ def test_notes_that_are_damaged_are_no_notes(tmp_path):
     for text in ("", "[]", "{", '{"a": "b"}', "null", '{"a": 1}\0'):
         (tmp_path / "crashes.json").write_text(text)
         assert not Crashes(tmp_path, tmp_path / "log").reason(tmp_path / "a")
+
+
+HOST = """
+import faulthandler, sys
+faulthandler.enable()
+import grid_mode
+grid_mode.run_grid_mode(sys.argv[1], sys.argv[2], lambda message, *_, **__: print(message))
+assert faulthandler.is_enabled()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_crash_inside_a_host_costs_the_sub_in_its_next_run_too(survey, tmp_path):
+    """Also where the host has switched faulthandler on for itself."""
+    (tmp_path / "hook").mkdir()
+    (tmp_path / "hook" / "sitecustomize.py").write_text(CRASH.format(root=str(ROOT)))
+    sub = sorted(survey.glob("*.fits"))[6]
+    output, hooked = tmp_path / "out", {**os.environ, "PYTHONPATH": str(tmp_path / "hook"), "DIES_AT": sub.name}
+
+    def run_in_host():
+        command = [sys.executable, "-c", HOST, survey, output]
+        return subprocess.run(
+            command, cwd=ROOT, env=hooked, capture_output=True, text=True, check=False, timeout=300
+        )  # fmt: skip
+
+    died = run_in_host()
+    assert died.returncode == -11, died.stderr
+    assert f"<sub {sub}>" in (output / ".zemosaic" / "crash.txt").read_text()
+    again = run_in_host()
+    assert again.returncode == 0, again.stderr
+    assert f"The run before crashed (Segmentation fault) while it was at work on {sub}" in again.stdout
+    assert [row["file_path"] for row in rejected(output)] == [str(sub)]
+
+
+def test_of_two_runs_at_once_the_crash_goes_to_the_last_and_the_host_gets_its_own_back(tmp_path):
+    code = (
+        "import ctypes, faulthandler, sys\n"
+        "from zemosaic_engine.resume.crashes import crashes_told\n"
+        "faulthandler.enable()\n"
+        "first, second = (open(name, 'wb', buffering=0) for name in sys.argv[1:3])\n"
+        "with crashes_told(first):\n"
+        "    with crashes_told(second):\n"
+        "        if sys.argv[3] == 'both': ctypes.string_at(0)\n"
+        "    if sys.argv[3] == 'first': ctypes.string_at(0)\n"
+        "ctypes.string_at(0)"
+    )
+    for where in ("both", "first", "none"):
+        files = [tmp_path / f"{where}_{name}" for name in ("first", "second")]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *files, where], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        texts = [files[0].read_text(), files[1].read_text(), done.stderr]
+        assert [("Fatal Python error" in text) for text in texts] == [
+            where == "first", where == "both", where == "none",
+        ]  # fmt: skip

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
+from selenium.webdriver.support.ui import WebDriverWait
 
 from benchmarks import chromium
 from zemosaic_app.report import run_and_report, write_report
 from zemosaic_engine.events import CancelToken
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
+from zemosaic_export import export
 from zemosaic_worker import RunOrder
 
 pytestmark = [
@@ -339,3 +341,70 @@ def test_a_page_of_missing_files_opens_without_errors(driver, runs, tmp_path):
     (tmp_path / "run_report.json").write_bytes((runs / "grid" / "run_report.json").read_bytes())
     chromium.open_page(driver, write_report(tmp_path))
     assert errors(driver) == []
+
+
+@pytest.fixture(scope="module")
+def map_page(driver, runs):
+    """The map of a mosaic, opened from the disk."""
+    export(runs / "grid", ["map"])
+    write_report(runs / "grid")
+    return runs / "grid" / "map" / "index.html"
+
+
+def shown_tiles(driver):
+    return driver.execute_script(
+        """return [...document.querySelectorAll('svg[data-sky=map] g:not([hidden]) > image')]
+        .map(one => one.getAttribute('href'))"""
+    )
+
+
+def test_the_map_shows_tiles_of_the_disk_and_finer_ones_when_it_is_zoomed(driver, map_page):
+    chromium.open_page(driver, map_page)
+    WebDriverWait(driver, 10).until(shown_tiles)
+    assert errors(driver) == []
+    loaded = driver.execute_async_script(
+        """const done = arguments[0];
+        Promise.all([...document.querySelectorAll('svg[data-sky=map] image')].map(async (one) => {
+          const image = new Image(); image.src = one.getAttribute('href'); await image.decode();
+          return [image.naturalWidth, Number(one.getAttribute('width'))];
+        })).then(done);"""
+    )
+    assert loaded
+    assert all(natural > 0 for natural, _ in loaded)
+    for _ in range(8):
+        driver.find_element("css selector", "[data-zoom=in]").click()
+    WebDriverWait(driver, 10).until(lambda one: any(href.startswith("0/") for href in shown_tiles(one)))
+    labels = driver.execute_script(
+        "return [...document.querySelectorAll('[data-layer=graticule] text')].map(one => one.textContent)"
+    )
+    assert any(re.fullmatch(r"20h\d\dm(\d+(\.\d)?s)?", label) for label in labels)
+    assert any(re.fullmatch(r"\+44\u00b0\d\d\u2032(\d\d\u2033)?", label) for label in labels)
+    assert errors(driver) == []
+
+
+def test_the_map_names_objects_and_has_layers(driver, map_page):
+    chromium.open_page(driver, map_page)
+    shown = "return !document.querySelector(`[data-layer=${arguments[0]}]`).hasAttribute('hidden')"
+    assert "IC 5070" in driver.find_element("css selector", "[data-layer=names]").text
+    for layer in ("footprints", "tiles", "seams"):
+        assert not driver.execute_script(shown, layer)
+        driver.find_element("css selector", f"input[data-shows={layer}]").click()
+        assert driver.execute_script(shown, layer)
+        assert driver.execute_script(
+            "return document.querySelectorAll(`[data-layer=${arguments[0]}] path`).length", layer
+        )
+    x, y = place_in(driver, "map", 0.5, 0.5)
+    hover(driver, x, y)
+    assert re.search(r"RA 20h\d\dm.*\n.*ADU", readout(driver, "map"))
+    zoomed = "return document.querySelector('svg[data-sky=map]').getAttribute('viewBox')"
+    before = driver.execute_script(zoomed)
+    mouse(driver, "mouseWheel", x, y, deltaX=0, deltaY=-300)
+    WebDriverWait(driver, 10).until(lambda one: one.execute_script(zoomed) != before)
+
+
+def test_the_report_leads_to_the_map_and_back(driver, map_page):
+    chromium.open_page(driver, map_page.parents[1] / "report.html")
+    driver.find_element("link text", "Open the mosaic at full size as a map").click()
+    WebDriverWait(driver, 10).until(lambda one: one.current_url.endswith("/map/index.html"))
+    driver.find_element("link text", "report").click()
+    WebDriverWait(driver, 10).until(lambda one: one.current_url.endswith("/report.html"))

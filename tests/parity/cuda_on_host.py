@@ -39,6 +39,8 @@ template <class... P, void (*Kernel)(P...)> struct Run<Kernel> {
 };
 extern "C" {
 void *launch_combine_band = (void *)&Run<combine_band>::go;
+void *launch_smooth_estimate = (void *)&Run<smooth_estimate>::go;
+void *launch_steep_spans = (void *)&Run<steep_spans>::go;
 void *launch_resample_rows = (void *)&Run<resample_rows>::go;
 }
 """

@@ -5,6 +5,7 @@ import pytest
 from scipy.optimize import least_squares
 
 from zemosaic_engine.astrometry.adjustment import adjust
+from zemosaic_engine.astrometry.coarse import shared_basis
 from zemosaic_engine.astrometry.normal_equations import Anchors, Detections, Prior, System, Terms, hold_cameras
 from zemosaic_engine.astrometry.sub_frames import SubFrames, distortion_terms, local_axes, sub_shift
 from zemosaic_engine.kernels import adjustment, centroids, star_pairs
@@ -150,6 +151,61 @@ def test_gather_is_the_transpose_of_the_model():
     np.testing.assert_allclose(shift, slow, atol=1e-12)
 
 
+def test_places_are_those_of_the_tangent_plane():
+    frames, detections, star, vector = small_problem()
+    sub, pixels = detections.sub, detections.pixels
+    plane = np.einsum("nij,nj->ni", frames.matrix[sub], pixels)
+    slow = frames.axes[sub, 2] + np.einsum("nk,nkc->nc", plane, frames.axes[sub, :2])
+    slow /= np.linalg.norm(slow, axis=1, keepdims=True)
+    np.testing.assert_allclose(frames.to_sky(sub, pixels), slow, atol=1e-15)
+    np.testing.assert_allclose(frames.from_sky(sub, slow), pixels, atol=1e-8)
+    assert np.isnan(frames.from_sky(sub, -slow)).all()
+    slopes = frames.slopes(sub, vector[star], 1e-5)
+    for k, axis in enumerate(local_axes(vector[star])):
+        steps = [frames.from_sky(sub, vector[star] + sign * 1e-5 * axis) for sign in (0.5, -0.5)]
+        np.testing.assert_allclose(slopes[:, :, k], steps[0] - steps[1], atol=1e-9)
+
+
+def test_what_groups_share_is_the_matrix_between_them():
+    """The small matrix, summed star by star, is that of the large one for terms that groups and cameras share."""
+    frames, detections, star, _ = small_problem()
+    prior = Prior(Terms.zero(frames), np.full((2, 4), 0.3))
+    system = System(frames, detections, star, None)
+    weight, hold = RNG.uniform(1.0, 50.0, 36), RNG.uniform(0.1, 4.0, (3, 6))
+    normal = system.linearised(Terms.zero(frames), prior, hold, np.array([0.4, 0.2]), weight)
+    groups, size = system.groups, len(normal.coarse.matrix)
+    assert groups.count >= 2
+    columns = []
+    for column in np.eye(size):
+        of_groups = column[: 6 * groups.count].reshape(-1, 6)
+        of_subs = np.einsum("nij,nj->ni", groups.basis, of_groups[groups.group])
+        out = normal.multiply(Terms(of_subs, column[6 * groups.count :].reshape(-1, 9, 2)))
+        summed = np.zeros((groups.count, 6))
+        np.add.at(summed, groups.group, np.einsum("nij,ni->nj", groups.basis, out.of_subs))
+        columns.append(np.concatenate([summed.ravel(), out.of_cameras.ravel()]))
+    np.testing.assert_allclose(normal.coarse.matrix, np.stack(columns, axis=1), atol=1e-6)
+
+
+def test_a_group_moves_as_one_on_the_sky():
+    """Subs that are turned against each other: terms of their group move a place of the sky alike on all of them."""
+    frames, _, _, vector = small_problem()
+    terms, moved = RNG.normal(size=6), []
+    basis = shared_basis(frames, np.zeros(3, dtype=np.int64), 1, 1e-5)
+    for number in range(3):
+        places = frames.from_sky(np.full(12, number), vector) / frames.half[number]
+        shift = sub_shift(np.broadcast_to(basis[number] @ terms, (12, 6)), places)
+        moved.append(np.einsum("ij,nj->ni", frames.matrix[number], shift) / 1e-5)
+    np.testing.assert_allclose(moved[1:], np.broadcast_to(moved[0], (2, 12, 2)), atol=2e-3)
+
+
+def test_common_stars_are_those_within_the_box():
+    a, b = RNG.uniform(-100.0, 100.0, (200, 2)), RNG.uniform(-50.0, 70.0, (20, 2))
+    inside = np.empty(200, dtype=np.int64)
+    count = star_pairs.inside_box(a, b, 7.0, inside)
+    slow = np.flatnonzero(((a >= b.min(axis=0) - 7.0) & (a <= b.max(axis=0) + 7.0)).all(axis=1))
+    np.testing.assert_array_equal(inside[:count], slow)
+
+
 def dense_step(frames, detections, star, weight, hold, of_prior, anchors):
     """One step with stars, subs and cameras as unknowns of one dense least-squares problem."""
     system = System(frames, detections, star, anchors)
@@ -190,7 +246,7 @@ def test_a_step_is_that_of_the_dense_problem(anchored):
     system = System(frames, detections, star, anchors)
     bend_px = np.array([0.4, 0.2])
     normal = system.linearised(Terms.zero(frames), prior, hold, bend_px, weight)
-    moved = normal.solve(1e-12)
+    moved = normal.solve(1e-10)
     of_subs, of_cameras, covariance = dense_step(
         frames, detections, star, weight, hold, hold_cameras(prior, bend_px), anchors
     )

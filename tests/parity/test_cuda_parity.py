@@ -20,7 +20,7 @@ from zemosaic_engine.errors import RunError
 from zemosaic_engine.events import CancelToken, LogLine
 from zemosaic_engine.geometry import Box
 from zemosaic_engine.kernels import combining, cuda, reference
-from zemosaic_engine.kernels.reference import COMBINE, REJECT, CombineOptions, Dropped
+from zemosaic_engine.kernels.reference import COMBINE, REJECT, CombineOptions, Dropped, Psfs
 from zemosaic_engine.kernels.sample_stack import CombinedRows, Drizzled, SampleStack, SkyLevel, Taper
 from zemosaic_engine.machine import backend
 from zemosaic_engine.photometry.calibration import SubCalibration
@@ -50,6 +50,7 @@ def outputs(shape):
 def assert_same(got, expected, exact=True):
     np.testing.assert_array_equal(got[2], expected[2])
     np.testing.assert_array_equal(got[3], expected[3])
+    np.testing.assert_array_equal(got[4], expected[4])
     np.testing.assert_allclose(got[0], expected[0], rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(got[1], expected[1], rtol=1e-6)
 
@@ -104,6 +105,35 @@ def test_combination_of_crops_equals_the_cpu_kernel(gpu, count, channels, reject
     assert count < 9 or reject == "none" or got[3].sum() > 10
 
 
+@pytest.mark.parametrize("drops", [False, True])
+@pytest.mark.parametrize("reject", ["kappa_sigma", "winsorized_sigma_clip"])
+@pytest.mark.parametrize("count", [2, 5, 30])
+def test_differing_psfs_are_spared_as_by_the_cpu_kernel(gpu, count, reject, drops):
+    rng, shape = np.random.default_rng(count), (23, 37, 3)
+    flat, start, boxes, scale, radial, dropped = crops_of_subs(rng, count, shape, drops)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    star = 6000 * np.exp(-((y - 11) ** 2 + (x - 20) ** 2) / 9)
+    gain = scale[0]
+    for number, (y0, y1, x0, x1) in enumerate(boxes):
+        size = (y1 - y0) * (x1 - x0) * 3
+        light = star[y0:y1, x0:x1, None] * rng.uniform(0.3, 1.7) / gain[number]
+        flat[start[number] : start[number] + size] += light.ravel().astype(np.float32)
+    psfs = Psfs(rng.uniform(2, 5, count).astype(np.float32), rng.uniform(0, 1, count).astype(np.float32))
+    stack = SampleStack(flat, start, boxes, *scale[:4], dropped, psfs)
+    outcomes = outputs(shape), outputs(shape), outputs(shape)
+    sky, options = SkyLevel(np.full(3, 990, np.float32)), CombineOptions(reject)
+    for twin, out in zip((gpu, combining), outcomes[:2], strict=True):
+        for row0, row1 in ((0, 9), (9, shape[0])):
+            rows = out.rows(row0, row1)
+            twin.combine_rows(stack, Taper(scale[4], 6.0, radial), sky, options, rows, first_row=row0)
+    combining.combine_rows(stack._replace(psfs=None), Taper(scale[4], 6.0, radial), sky, options, outcomes[2])
+    assert_same(*outcomes[:2])
+    np.testing.assert_allclose(outcomes[0].taken, outcomes[1].taken, atol=0.02)
+    if count == 30:  # of a few crops hardly anything meets
+        assert np.count_nonzero(outcomes[1].taken) > 5
+        assert outcomes[1].rejected.sum() < outcomes[2].rejected.sum() - 10
+
+
 @settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_combination_of_any_values_equals_the_definition(gpu, data):
@@ -128,7 +158,7 @@ def test_combination_of_any_values_equals_the_definition(gpu, data):
         samples, one[:, None, None], sigma[:, None, None], sky, CombineOptions(reject, *kappas, *cuts, how),
         None if drops is None else Dropped(drops[0], drops[1], drops[2][:, None, None]),
     )  # fmt: skip
-    assert_same(got, (defined.value, defined.inverse_variance, defined.coverage, defined.rejected))
+    assert_same(got, defined)
 
 
 def affine_map(box, matrix, shift):
@@ -208,7 +238,7 @@ def test_constants_are_those_of_the_definition():
     source = cuda._SOURCE.read_text(encoding="utf-8")
     told = {name: float(value.rstrip("f")) for name, value in re.findall(r"#define (\w+) ([\d.e-]+f?)\n", source)}
     shared = [name for name in told if hasattr(reference, name)]
-    assert len(shared) == 8
+    assert len(shared) == 13
     for name in shared:
         assert told[name] == getattr(reference, name)
 
@@ -234,7 +264,7 @@ def test_nvidias_compiler_accepts_the_source():
     library.nvrtcGetPTXSize(program, ctypes.byref(size))
     machine_code = ctypes.create_string_buffer(size.value)
     library.nvrtcGetPTX(program, machine_code)
-    for name in (b"combine_band", b"resample_rows"):
+    for name in (b"combine_band", b"smooth_estimate", b"steep_spans", b"resample_rows"):
         assert b".visible .entry " + name in machine_code.value
 
 

@@ -23,8 +23,9 @@ ON_DEVICE = array_api_strict.asarray(np.zeros(1, np.float32), device=DEVICE)
 
 
 def combine_with_kernel(
-    crops, boxes, shape, gain, offset, weight, sigma, edges, feather, radial, sky, options, dropped=None
-):
+    crops, boxes, shape, gain, offset, weight, sigma, edges, feather, radial, sky, options, dropped=None,
+    psfs=None,
+):  # fmt: skip
     """Call the compiled kernel on a list of crops."""
     start = np.concatenate([[0], np.cumsum([c.size for c in crops])])[:-1]
     out = CombinedRows.empty(shape)
@@ -32,7 +33,7 @@ def combine_with_kernel(
         array[:] = 7
     drizzled = None if dropped is None else Drizzled(*dropped)
     flat = np.concatenate([c.ravel() for c in crops])
-    stack = SampleStack(flat, start, boxes, gain, offset, weight, sigma, drizzled)
+    stack = SampleStack(flat, start, boxes, gain, offset, weight, sigma, drizzled, psfs)
     for first, last in ((0, shape[0] // 2), (shape[0] // 2, shape[0])):
         rows = out.rows(first, last)
         combining.combine_rows(stack, Taper(edges, feather, radial), SkyLevel(sky), options, rows, first_row=first)
@@ -40,9 +41,10 @@ def combine_with_kernel(
 
 
 def assert_same(kernel, defined):
-    value, certainty, coverage, rejected = kernel
+    value, certainty, coverage, rejected, rejected_low = kernel[:5]
     np.testing.assert_array_equal(coverage, to_numpy(defined.coverage))
     np.testing.assert_array_equal(rejected, to_numpy(defined.rejected))
+    np.testing.assert_array_equal(rejected_low, to_numpy(defined.rejected_low))
     np.testing.assert_allclose(value, to_numpy(defined.value), rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(certainty, to_numpy(defined.inverse_variance), rtol=1e-6)
 
@@ -100,6 +102,55 @@ def test_combination_of_crops(count, channels, full, reject, how):
         )
         assert on_device.value.device == DEVICE
         assert_same(kernel, on_device)
+
+
+def star_crops(rng, fwhm, off, shape):
+    """Samples (N, H, W, C) of stars that each sub shows with its own FWHM and a little beside their place."""
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    values = rng.normal(1000, 30, (len(fwhm), *shape)).astype(np.float32)
+    for place in ((5.3, 7.6), (8.8, 30.2)):
+        for sub, (width, away) in enumerate(zip(fwhm, off, strict=True)):
+            square = (y - place[0]) ** 2 + (x - place[1] - away) ** 2
+            values[sub] += (4e5 / width**2 * np.exp(-2.77 * square / width**2))[..., None].astype(np.float32)
+    values[rng.random(values.shape) < 0.02] += 2000
+    values[rng.random(values.shape) < 0.03] = np.nan
+    return values
+
+
+@pytest.mark.parametrize("drops", [False, True])
+@pytest.mark.parametrize("reject", ["kappa_sigma", "winsorized_sigma_clip"])
+@pytest.mark.parametrize(("count", "channels"), [(1, 3), (2, 3), (3, 1), (5, 3), (12, 3), (60, 1)])
+def test_differing_psfs_are_spared_as_defined(count, channels, reject, drops):
+    rng = np.random.default_rng(count)
+    shape = (17, 41, channels)
+    psfs = reference.Psfs(
+        rng.choice([2.2, 3.0, 4.5], count).astype(np.float32), rng.choice([0.0, 0.8], count).astype(np.float32)
+    )
+    values = star_crops(rng, psfs.fwhm_px, psfs.misplaced_px, shape)
+    one, sigma, sky = np.ones((count, channels), np.float32), np.full((count, channels), 30, np.float32), np.zeros(1)
+    sigma[0] = 45
+    options, sky = CombineOptions(reject), np.full(channels, 1000, np.float32)
+    far, flat = np.tile(np.array([0, 0, 1e6], np.float32), (count, 4, 1)), np.zeros((count, 5), np.float32)
+    boxes, dropped, dense = np.tile([0, shape[0], 0, shape[1]], (count, 1)), None, None
+    if drops:
+        shares = rng.uniform(0, 2, values.shape).astype(np.float32) * (rng.random(values.shape) < 0.7)
+        dropped = np.nan_to_num(values).ravel() + 10, shares.ravel(), 2 * sigma
+        dense = reference.Dropped(dropped[0].reshape(values.shape), shares, dropped[2][:, None, None])
+    args = list(values), boxes, shape, one, 0 * one, one, sigma, far, 0.0, flat, sky, options, dropped
+    kernel = combine_with_kernel(*args, psfs)
+    noise = sigma[:, None, None]
+    scatter = reference.psf_scatter(values, np.isfinite(values), noise, psfs)
+    defined = reference.combine(values, np.ones_like(values), noise, sky, options, dense, scatter)
+    assert_same(kernel, defined)
+    if count > 1:
+        narrow = combine_with_kernel(*args)
+        assert narrow.rejected.sum() > kernel.rejected.sum() + 5
+    if count > 1 and not drops:
+        # Where light was lost beside steep light, it is told; elsewhere nothing is.
+        plain = np.nansum(values, axis=0) / np.maximum(np.isfinite(values).sum(axis=0), 1)
+        lost = (kernel.rejected > 0) & (scatter.max(axis=0) > 0)
+        assert lost.any()
+        np.testing.assert_allclose(kernel.taken, np.where(lost, plain - kernel.value, 0.0), atol=0.05)
 
 
 @pytest.mark.parametrize("share", [0.003, 0.02, 0.4])

@@ -89,7 +89,7 @@ def by_kernel(values, noise, options, sky, twin=combining):
     stack = SampleStack(samples, start, boxes, one, 0 * one, (1.0 / noise**2).astype(np.float32), noise)
     taper = Taper(np.tile(FAR, (count, 1, 1)), 0.0, np.zeros((count, 5)))
     twin.combine_rows(stack, taper, SkyLevel(np.array([sky], np.float32)), options, out)
-    return same_everywhere(*out)
+    return same_everywhere(*out[:4])
 
 
 def by_blocks(values, noise, options, sky):

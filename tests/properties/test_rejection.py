@@ -29,7 +29,7 @@ def stack(samples, *, weight=None, sigma=None, reject="winsorized_sigma_clip", c
     taper = Taper(np.zeros((count, 4, 3)) if edges is None else edges, feather, np.zeros((count, 5)))
     sky = SkyLevel(np.array([SKY], np.float32))
     combining.combine_rows(pieces, taper, sky, CombineOptions(reject, combine=combine), out)
-    return tuple(a[0, :, 0] for a in out)
+    return tuple(a[0, :, 0] for a in out[:4])
 
 
 def noise(seed, count, width):

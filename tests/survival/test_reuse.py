@@ -137,7 +137,9 @@ def test_a_damaged_tile_is_noticed_and_stacked_again(runs, finished, reference):
 def test_damaged_state_is_noticed_and_made_again(runs, finished, reference, how):
     records = sorted((finished / ".zemosaic").rglob("*.record"))
     kinds = {path.parent.name for path in records}
-    assert kinds == {"astrometry", "hot_pixels", "measurements", "solutions", "star_places", "tiles"}
+    assert kinds == {
+        "astrometry", "files", "hot_pixels", "matches", "measurements", "mosaics", "solutions", "star_places", "tiles",
+    }  # fmt: skip
     for kind in sorted(kinds):
         path = next(path for path in records if path.parent.name == kind)
         if how == "flip":

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.astrometry_surveys import SMALL, Survey, rms, without_gauge
+from benchmarks.star_lists import SMALL, Survey, rms, without_gauge
 from zemosaic_engine.astrometry.matching import match_lists
 from zemosaic_engine.astrometry.results import CatalogueStars
 from zemosaic_engine.astrometry.solution import solve_astrometry

@@ -95,8 +95,9 @@ def test_pictures_say_that_they_are_srgb(output):
 
 
 def test_exports_are_the_same_bytes_every_time(output):
-    first = {name: path.read_bytes() for name, path in export(output, OUTPUT_FORMATS).items()}
-    second = {name: path.read_bytes() for name, path in export(output, OUTPUT_FORMATS).items()}
+    formats = [name for name in OUTPUT_FORMATS if name not in ("hips", "map")]  # those have a test of their own
+    first = {name: path.read_bytes() for name, path in export(output, formats).items()}
+    second = {name: path.read_bytes() for name, path in export(output, formats).items()}
     assert first == second
 
 

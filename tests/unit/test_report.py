@@ -88,7 +88,8 @@ def test_names_and_headers_become_text_and_nothing_else(hostile):
     assert HOSTILE_HEADER in page.text
     known = (
         "html head meta title style body header p h1 h2 h3 span dl div dt dd small code nav a main section figure svg "
-        "figcaption strong button path text image rect table thead tbody tr th td details summary ul li footer script"
+        "figcaption strong button g ellipse path text image rect table thead tbody tr th td details summary ul li "
+        "footer script"
     )
     assert {tag for tag, _ in page.tags} <= set(known.split())
     assert sum(tag == "script" for tag, _ in page.tags) == 2

@@ -103,7 +103,16 @@ def test_a_missing_or_undecodable_file_is_named(tmp_path):
 def test_every_field_is_described_for_people():
     for field in setting_fields():
         assert field.help.endswith("."), field.name
-        assert field.group in {"input", "canvas", "stacking", "photometry", "classic", "output", "machine"}
+        assert field.group in {
+            "input",
+            "calibration",
+            "canvas",
+            "stacking",
+            "photometry",
+            "classic",
+            "output",
+            "machine",
+        }
         assert (field.kind == "choice") == bool(field.choices)
         assert getattr(GridSettings(), field.name) == field.default
 

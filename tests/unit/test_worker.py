@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -93,6 +94,7 @@ def test_a_run_leaves_log_table_picture_and_report(folders):
 def test_while_it_runs_the_report_names_what_is_written(folders):
     """What a run that is killed leaves: its files and phases up to the last one, none of an earlier run."""
     tiles(folders, threads=2)
+    shutil.rmtree(folders[1] / ".zemosaic")  # nothing is used again
     told = []
 
     def look(event):

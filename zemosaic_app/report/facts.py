@@ -14,9 +14,13 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
+from astropy.wcs import WCS
+from numpy.typing import NDArray
 
+from zemosaic_engine.canvas.named_field import FoundObject, objects_in_field
 from zemosaic_engine.errors import SettingsError
 from zemosaic_engine.mosaic.files import COVERAGE_NAME, MOSAIC_NAME, OTHERS_NAME, SUBS_NAME
+from zemosaic_engine.mosaic.map_tiles import MAP_INDEX, MAP_NAME
 from zemosaic_engine.run.report import REPORT_NAME, SCHEMA_VERSION, RunReport
 
 
@@ -115,6 +119,34 @@ class Facts:
     def coverage(self) -> Path | Absent:
         """The coverage alone."""
         return self._own(COVERAGE_NAME)
+
+    @cached_property
+    def map_index(self) -> dict[str, Any] | Absent:
+        """What the tiles of the map are, if the mosaic has one; see `mosaic.map_tiles`."""
+        path = self.folder / MAP_NAME / MAP_INDEX
+        if not self.is_done or not path.is_file():
+            return Absent("No map was made of this mosaic (zemosaic export OUTPUT --map makes one).")
+        try:
+            found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            return Absent(f"{path.name} cannot be read: {error}")
+        return found
+
+    @cached_property
+    def objects(self) -> list[FoundObject]:
+        """The objects in the mosaic that have names, the most prominent first; none without a mosaic."""
+        header, coverage = self.mosaic_header, self.coverage
+        if isinstance(header, Absent) or isinstance(coverage, Absent):
+            return []
+        with fits.open(coverage, memmap=False) as hdus:
+            section = hdus[0].section
+            shape = hdus[0].shape
+
+            def covered(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.bool_]:
+                pairs = zip(rows.tolist(), columns.tolist(), strict=True)
+                return np.array([np.max(section[..., row, column]) > 0 for row, column in pairs], dtype=bool)
+
+            return objects_in_field(WCS(header, naxis=2), shape[-2:], covered)
 
     @cached_property
     def set_aside(self) -> list[tuple[str, str]]:

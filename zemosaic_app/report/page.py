@@ -13,7 +13,9 @@ from markupsafe import Markup
 
 import zemosaic_utils
 from zemosaic_engine import __version__
+from zemosaic_engine.canvas.named_field import name_of_field, size_of_field, told_objects
 from zemosaic_engine.fits.writer import atomic_path
+from zemosaic_engine.mosaic.map_tiles import MAP_NAME
 from zemosaic_engine.names import shown_name
 
 from . import sky
@@ -38,6 +40,12 @@ PAGE_NAME = "report.html"
 #: Longest side of the pictures in a page, which are part of it.
 PICTURE_PX = 1600
 _MANY_SUBS = 1500  # footprints of more are drawn fainter
+_NAMES_ON_PICTURE = 12
+_NAMES_ON_MAP = 3000
+_CLOSEST_PX = 100  # of the mosaic, as wide as the window
+#: Layers of the map: key, label, and whether it is shown at first.
+MAP_LAYERS = (("names", "names", True), ("graticule", "graticule", True), ("footprints", "footprints", False),
+              ("tiles", "tiles", False), ("seams", "seams", False))  # fmt: skip
 _LABELLED_TILES = 150  # names of more tiles than these would hide one another
 
 
@@ -61,15 +69,27 @@ def write_report(folder: Path) -> Path:
     RunError
         The page cannot be written.
     """
-    html = render(read_facts(folder))
+    facts = read_facts(folder)
+    contents = _contents(facts)
     path = folder / PAGE_NAME
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(shown_name(html).encode("utf-8"))
+    _write(path, _render("report", contents))
+    if contents["map_page"]:
+        _write(folder / contents["map_page"], _render("map", contents))
     return path
 
 
+def _write(path: Path, html: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(shown_name(html).encode("utf-8"))
+
+
 def render(facts: Facts) -> str:
-    """The page of a run.
+    """The page of a run."""
+    return _render("report", _contents(facts))
+
+
+def _render(page: str, contents: dict[str, Any]) -> str:
+    """The page ``report`` or ``map``.
 
     Every text comes to the page through the template's autoescape, data through ``tojson``, which escapes what
     could end a script; beyond that the page's policy lets no script run but its own, known by its digest.
@@ -84,12 +104,16 @@ def render(facts: Facts) -> str:
     environment.tests["absent"] = lambda value: isinstance(value, Absent)
     environment.filters["duration"] = _duration
     environment.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
-    own = {name: resources.files(__package__).joinpath(name).read_text("utf-8") for name in ("report.css", "report.js")}
-    style, script = (Markup(own[name]) for name in ("report.css", "report.js"))
-    return environment.get_template("report.html").render(
+    parts = ("report",) if page == "report" else ("report", page)
+    style, script = (Markup("".join(_own(f"{part}.{kind}") for part in parts)) for kind in ("css", "js"))
+    return environment.get_template(f"{page}.html").render(
         style=style, script=script, style_digest=_digest(style), script_digest=_digest(script),
-        version=__version__, **_contents(facts),
+        version=__version__, **contents,
     )  # fmt: skip
+
+
+def _own(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text("utf-8")
 
 
 def _digest(text: str) -> str:
@@ -106,7 +130,7 @@ def _contents(facts: Facts) -> dict[str, Any]:
                                 "picture": _picture(facts), "coverage": _coverage(facts),
                                 "coverage_colours": zemosaic_utils.COVERAGE_COLOURS,
                                 "step_classes": [name for _, name in sky.STEP_CLASSES]}  # fmt: skip
-    contents |= _sky_contents(facts, frame, subs)
+    contents |= _sky_contents(facts, frame, subs) | _name_contents(facts, frame) | _map_contents(facts, frame)
     contents["many_subs"] = not isinstance(subs, Absent) and len(subs.labels) > _MANY_SUBS
     contents["headers"] = header_facts(facts)
     contents["measured"] = facts.sub_photometry
@@ -141,6 +165,7 @@ def _contents(facts: Facts) -> dict[str, Any]:
         "charts": {chart.key: {"table": chart.table, "unit": chart.unit, "series": chart.tips} for chart in charts},
         "values": None if isinstance(values, Absent) else values.for_script(),
         "frame": None if isinstance(frame, Absent) else frame.for_script(),
+        "map": facts.map_index if contents["map_page"] else None,
         "outlines": [one["rows"] for one in contents["outlines"]],
         "seams": [] if isinstance(seams, Absent) else [one["channels"] for one in seams],
     }
@@ -163,6 +188,28 @@ def _sky_contents(facts: Facts, frame: sky.SkyFrame | Absent, subs: Subs | Absen
     tiles = [{"name": tile.name, "d": sky.path_of([tile.outline], 0), "centre": tile.centre} for tile in places]
     return {"outlines": outlines, "tiles": tiles, "seams": seams, "graticule": lines, "sky_labels": labels,
             "label_tiles": len(tiles) <= _LABELLED_TILES}  # fmt: skip
+
+
+def _name_contents(facts: Facts, frame: sky.SkyFrame | Absent) -> dict[str, Any]:
+    """What the mosaic shows, by name."""
+    empty = {"field": "", "objects": [], "objects_left": 0, "names_on_picture": [], "places": []}
+    if isinstance(frame, Absent) or isinstance(facts.mosaic_header, Absent):
+        return empty
+    found = facts.objects
+    told, places = told_objects(found), sky.name_places(frame, found)
+    name = name_of_field(found) or str(facts.mosaic_header.get("OBJECT", ""))
+    field = ", ".join(part for part in (name, str(size_of_field(frame.wcs, frame.shape))) if part)
+    return {"field": field, "objects": told, "objects_left": len(found) - len(told),
+            "names_on_picture": places[:_NAMES_ON_PICTURE], "places": places[:_NAMES_ON_MAP]}  # fmt: skip
+
+
+def _map_contents(facts: Facts, frame: sky.SkyFrame | Absent) -> dict[str, Any]:
+    """The page of the map, and what it can show."""
+    index = facts.map_index
+    if isinstance(index, Absent) or isinstance(frame, Absent):
+        return {"map_page": "", "layers": [], "least": 1.0}
+    return {"map_page": f"{MAP_NAME}/index.html", "layers": MAP_LAYERS,
+            "least": min(1 / 64, _CLOSEST_PX / max(frame.shape))}  # fmt: skip
 
 
 def _picture(facts: Facts) -> zemosaic_utils.Thumbnail | Absent:

@@ -138,20 +138,23 @@
   for (const svg of document.querySelectorAll("svg[data-sky]")) {
     const figure = svg.closest("figure"), readout = figure.querySelector(".readout");
     const whole = svg.getAttribute("viewBox").split(" ").map(Number);
+    const least = Number(svg.dataset.least || 1 / 64);  // the smallest part of the figure that a view shows
+    const isMap = svg.dataset.sky === "map";
     let view = [...whole];
     const held = new Map();  // fingers or the mouse, by their number: where each is on the screen
-    const hasValues = data.values && svg.querySelector("image");
+    const hasValues = data.values && (isMap || svg.querySelector("image"));
     const found = svg.querySelector(".found");
     const groups = [...svg.querySelectorAll("path[data-group]")];
     let polygons = null;
 
     function look(next) {
-      const size = Math.min(1, Math.max(1 / 64, next[2] / whole[2]));
+      const size = Math.min(1, Math.max(least, next[2] / whole[2]));
       const width = whole[2] * size, height = whole[3] * size;
       view = [Math.min(Math.max(next[0], 0), whole[2] - width), Math.min(Math.max(next[1], 0), whole[3] - height), width, height];
       svg.setAttribute("viewBox", view.map((value) => value.toFixed(2)).join(" "));
       svg.classList.toggle("near", size < 1);
       fit();
+      svg.dispatchEvent(new CustomEvent("look"));
     }
     // Letters keep their size on the screen.
     function fit() {
@@ -159,7 +162,7 @@
       if (scale && scale.a > 0) svg.setAttribute("font-size", (12.5 / scale.a).toFixed(3));
     }
     function zoom(factor, x = view[0] + view[2] / 2, y = view[1] + view[3] / 2) {
-      const real = Math.min(1, Math.max(1 / 64, (view[2] * factor) / whole[2])) * whole[2] / view[2];
+      const real = Math.min(1, Math.max(least, (view[2] * factor) / whole[2])) * whole[2] / view[2];
       look([x - (x - view[0]) * real, y - (y - view[1]) * real, view[2] * real, view[3] * real]);
     }
     const move = (x, y) => look([view[0] + x, view[1] + y, view[2], view[3]]);
@@ -196,7 +199,7 @@
     function leave() { readout.textContent = "\u00a0"; hideTip(); if (found) found.setAttribute("d", ""); }
 
     svg.addEventListener("wheel", (event) => {
-      if (!event.ctrlKey && !svg.matches(":focus")) return;  // a page that is scrolled does not zoom by accident
+      if (!isMap && !event.ctrlKey && !svg.matches(":focus")) return;  // a page that is scrolled does not zoom by accident
       event.preventDefault();
       const here = onSvg(svg, event);
       zoom(Math.exp(event.deltaY * 0.0016), here.x, here.y);

@@ -68,6 +68,8 @@ class Subs:
         ``sub_photometry.ecsv``.
     rows : ndarray of int64
         For each row its row of `photometry`, -1 without one.
+    listed : Table or None
+        ``subs.ecsv``, in the order of the rows.
     """
 
     labels: list[str]
@@ -78,6 +80,7 @@ class Subs:
     scale_arcsec: NDArray[np.float64]
     photometry: Table | Absent
     rows: NDArray[np.int64]
+    listed: Table | None = None
 
     def column(self, name: str) -> NDArray[np.float64]:
         """A column of the photometry by the rows of this; NaN where there is none."""
@@ -87,6 +90,12 @@ class Subs:
             values = np.ma.filled(np.ma.asarray(self.photometry[name], dtype=np.float64), np.nan)
             result[there] = np.asarray(values, dtype=np.float64)[self.rows[there]]
         return result
+
+    def listed_column(self, name: str) -> NDArray[np.float64]:
+        """A column of the table of subs; NaN where there is none."""
+        if self.listed is None or name not in self.listed.colnames:
+            return np.full(len(self.labels), np.nan)
+        return np.asarray(np.ma.filled(np.ma.asarray(self.listed[name], dtype=np.float64), np.nan), dtype=np.float64)
 
     @property
     def channels(self) -> list[str]:
@@ -114,7 +123,9 @@ def gather_subs(facts: Facts) -> Subs | Absent:
     found = matching_rows(measured, labels)
     scale = np.asarray(listed["pixel_scale"], dtype=np.float64)
     names = sorted(set(words["session"]))
-    return Subs(labels, words["date_obs"], axis, session, names, scale, photometry, np.array(found, dtype=np.int64))
+    return Subs(
+        labels, words["date_obs"], axis, session, names, scale, photometry, np.array(found, dtype=np.int64), listed
+    )
 
 
 def _text(value: Any) -> str:
@@ -139,6 +150,11 @@ def sub_charts(facts: Facts, subs: Subs) -> list[Chart]:
         "What a sub is multiplied by: above 1 where less light came through.")  # fmt: skip
     points, unit, note = zero_points(facts, subs)
     add("zero_point", "Zero point of each sub", unit, points, note)
+    add("limit", "Limiting magnitude of each sub", "mag", {c: subs.listed_column(f"limit_{c}") for c in channels},
+        "A star at five sigma of the sky noise in its best aperture.")  # fmt: skip
+    add("sky_mag", "Sky brightness of each sub", "mag/\u25a1\u2033",
+        {c: subs.listed_column(f"sky_mag_{c}") for c in channels},
+        "All light in the background; an electronic offset that was found is taken off.")  # fmt: skip
     add("offset", "Offset of each sub", "ADU", {c: subs.column(f"offset_{c}") for c in channels},
         "What is added after the gain, at the centre of the sub.")  # fmt: skip
     add("sky", "Sky of each sub", "ADU", {c: subs.column(f"sky_{c}") for c in channels})
@@ -153,6 +169,9 @@ def sub_charts(facts: Facts, subs: Subs) -> list[Chart]:
     return charts
 
 
+_TIED_NOTE = "Magnitude of a star that gives 1 ADU in the sub, by the catalogue."
+
+
 def zero_points(facts: Facts, subs: Subs) -> tuple[dict[str, NDArray[np.float64]], str, str]:
     """Zero points of subs: tied to the catalogue if the mosaic is, else relative to the mosaic; with unit and note.
 
@@ -161,14 +180,16 @@ def zero_points(facts: Facts, subs: Subs) -> tuple[dict[str, NDArray[np.float64]
     header = facts.mosaic_header
     tied = {} if isinstance(header, Absent) else {c: header.get(f"ZMZP{c}") for c in subs.channels}
     is_tied = bool(tied) and all(isinstance(value, int | float) for value in tied.values())
-    points = {}
+    points = {c: subs.listed_column(f"zero_point_{c}") for c in subs.channels}
+    if any(np.isfinite(column).any() for column in points.values()):
+        return points, "mag", _TIED_NOTE
     for channel in subs.channels:
         gain = subs.column(f"gain_{channel}")
         with np.errstate(divide="ignore", invalid="ignore"):
             relative = np.where(gain > 0, -2.5 * np.log10(gain), np.nan)
         points[channel] = relative + float(tied[channel] or 0.0) if is_tied else relative
     if is_tied:
-        return points, "mag", "Magnitude of a star that gives 1 ADU in the sub, by the reference catalogue."
+        return points, "mag", _TIED_NOTE
     return points, "mag", "Relative to the mosaic (no reference catalogue): lower where less light came through."
 
 

@@ -14,6 +14,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from zemosaic_engine.canvas.coordinates import footprint_polygon, pixel_to_sky, sky_to_pixel
+from zemosaic_engine.canvas.named_field import FoundObject
 
 from .charts import short
 from .facts import Absent, Facts
@@ -102,6 +103,29 @@ def path_of(polygons: Sequence[NDArray[np.float64]], digits: int) -> str:
         points = "L".join(f"{x:.{digits}f} {y:.{digits}f}" for x, y in polygon)
         pieces.append(f"M{points}Z")
     return "".join(pieces)
+
+
+def name_places(frame: SkyFrame, found: Sequence[FoundObject]) -> list[dict[str, Any]]:
+    """Where the names of objects stand, and their outlines.
+
+    Returns
+    -------
+    list of dict
+        ``name``; ``x``, ``y``; ``across`` and ``along``, the diameters of the outline in pixels, 0 if its size is not
+        known; ``angle``, from up to the left, in degrees; ``top``, how far the outline reaches upwards.
+    """
+    places = []
+    scale = float(abs(frame.for_script()["dy"]))
+    for one in found:
+        x, y = frame.place(np.array([[one.x, one.y]]))[0]
+        along = (one.object.major_deg or 0.0) / scale
+        across = (one.object.minor_deg or one.object.major_deg or 0.0) / scale
+        angle = one.object.angle_deg or 0.0
+        turned = math.radians(angle)
+        top = 0.5 * math.hypot(along * math.cos(turned), across * math.sin(turned))
+        places.append({"name": one.object.name, "x": float(x), "y": float(y), "across": across, "along": along,
+                       "angle": angle, "top": top})  # fmt: skip
+    return places
 
 
 def _digits(frame: SkyFrame) -> int:

@@ -25,7 +25,8 @@ _FIRST_SHIFT_PX = 20.0
 _FIRST_BEND_PX, _LEAST_BEND_PX = 0.5, 1e-3  # of the terms of a distortion that are not linear
 _BEND_TERMS = 2 * (len(POWERS) - LINEAR_TERMS)
 _EM_STEPS = 60
-_TOLERANCE = 1e-10
+# How well each step is solved, in units of the errors of its terms; the last one is what counts.
+_SIGMA, _LAST_SIGMA = 0.003, 0.0001
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def adjust(
     for number in range(rounds):
         hold = trust / widths**2
         normal = system.linearised(terms, prior, hold, bend_px, weight)
-        terms = plus(terms, 1.0, normal.solve(_TOLERANCE if number == rounds - 1 else 1e3 * _TOLERANCE))
+        terms = plus(terms, 1.0, normal.solve(_LAST_SIGMA if number == rounds - 1 else _SIGMA))
         covariance = normal.sub_inverse
         stars, residual = system.residuals(terms, weight)
         squares = np.sum(residual**2, axis=1) * system.freedom()

@@ -56,8 +56,12 @@ class HeaderModel:
 
 def header_terms(places: FloatArray) -> FloatArray:
     """(n, 21) of the polynomials at places (u, v) on the sensor."""
-    u, v = places.T
-    return np.stack([u**i * v**j for i, j in HEADER_POWERS], axis=1)
+    out = np.ones((len(places), len(HEADER_POWERS)))
+    for number, (i, j) in enumerate(HEADER_POWERS[1:], start=1):
+        # A power is the one before it along either axis, times u or v.
+        before = HEADER_POWERS.index((i - 1, j) if i else (i, j - 1))
+        np.multiply(out[:, before], places[:, 0 if i else 1], out=out[:, number])
+    return out
 
 
 def read_headers(wcss: Sequence[WCS], shapes: Sequence[tuple[int, int]], cameras: Sequence[str]) -> HeaderModel:

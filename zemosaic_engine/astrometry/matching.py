@@ -110,16 +110,14 @@ def match_lists(a: FloatArray, b: FloatArray, far_px: float) -> Turn | None:
 
 def _common(a: FloatArray, b: FloatArray, margin: float) -> IntArray:
     """Which of `a` lie where `b` has stars, with a margin."""
-    if not len(a) or not len(b):
-        return np.zeros(0, dtype=np.int64)
-    low, high = b.min(axis=0) - margin, b.max(axis=0) + margin
-    return np.flatnonzero(((a >= low) & (a <= high)).all(axis=1))
+    inside = np.empty(len(a), dtype=np.int64)
+    return inside[: kernels.inside_box(a, b, margin, inside)] if len(b) else inside[:0]
 
 
 def _expected(a: FloatArray, b: FloatArray) -> float:
     """Matches that chance makes at any one place."""
-    sides = np.maximum(np.ptp(b, axis=0), 20.0 * _TOLERANCE_PX)
-    return len(a) * -math.expm1(-len(b) * math.pi * _TOLERANCE_PX**2 / float(np.prod(sides)))
+    width, height = np.maximum(b.max(axis=0) - b.min(axis=0), 20.0 * _TOLERANCE_PX).tolist()
+    return len(a) * -math.expm1(-len(b) * math.pi * _TOLERANCE_PX**2 / (width * height))
 
 
 def _is_likely(count: int, expected: float, trials: float) -> bool:
@@ -204,7 +202,7 @@ def match_pair(frames: SubFrames, lists: StarLists, one: int, other: int) -> Tur
 def seen_from(frames: SubFrames, sub: int, vector: FloatArray) -> FloatArray:
     """Corrected pixels of a sub at unit vectors (n, 3) that lie on its side of the sky."""
     inner = vector @ frames.axes[sub].T
-    return np.ascontiguousarray((inner[:, :2] / inner[:, 2:]) @ np.linalg.inv(frames.matrix[sub]).T)
+    return np.ascontiguousarray((inner[:, :2] / inner[:, 2:]) @ frames.from_plane[sub].T)
 
 
 def tie(frames: SubFrames, lists: StarLists) -> IntArray:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import adjustment as kernels
+from .coarse import CoarseSolver, Groups
 from .sub_frames import POWERS, SUB_TERMS, FloatArray, IntArray, SubFrames, distortion_terms, local_axes
 
 CAUCHY = 2.0  # sigma at which a detection begins to lose weight
@@ -89,10 +90,11 @@ class Anchors:
     error_rad: FloatArray
 
 
-def corrected(frames: SubFrames, detections: Detections, terms: Terms) -> FloatArray:
-    """Corrected pixels of detections by the terms, (n, 2)."""
-    shift, phi = np.empty((len(detections), 2)), distortion_terms(detections.places, frames.span[detections.sub])
-    places = np.ascontiguousarray(detections.places)
+def corrected(frames: SubFrames, detections: Detections, terms: Terms, phi: FloatArray | None = None) -> FloatArray:
+    """Corrected pixels of detections by the terms, (n, 2); `phi` are their `distortion_terms`, if these are known."""
+    shift, places = np.empty((len(detections), 2)), np.ascontiguousarray(detections.places)
+    if phi is None:
+        phi = distortion_terms(places, frames.span[detections.sub])
     kernels.model_shift(terms.of_subs, terms.of_cameras, detections.sub, frames.camera, places, phi, shift)
     return np.asarray(detections.pixels + shift)
 
@@ -139,6 +141,11 @@ class System:
         if anchors is not None:
             self.known = np.asarray(np.isfinite(anchors.vector).all(axis=1))
             self.hold_stars[self.known] = (self.unit_rad / anchors.error_rad[self.known]) ** 2
+        # Places by the terms of last time, which are wanted with other weights next.
+        self._placed_by: Terms | None = None
+        self._placed: tuple[FloatArray, FloatArray] = np.empty((0, 2)), np.empty((0, 3))
+        self.by_star: IntArray = np.argsort(self.star, kind="stable")
+        self.groups = Groups(frames, self.unit_rad)
         lengths = np.bincount(self.star, minlength=self.count) + self.known
         self._freedom = np.asarray(lengths / np.maximum(lengths - 1.0, 1.0))
 
@@ -148,8 +155,10 @@ class System:
 
     def residuals(self, terms: Terms, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Stars where their detections, and the catalogue, put them, and what is left of each detection."""
-        pixels = corrected(self.frames, self.detections, terms)
-        vectors = self.frames.to_sky(self.detections.sub, pixels)
+        if terms is not self._placed_by:
+            pixels = corrected(self.frames, self.detections, terms, self.phi)
+            self._placed_by, self._placed = terms, (pixels, self.frames.to_sky(self.detections.sub, pixels))
+        pixels, vectors = self._placed
         sums = np.stack([np.bincount(self.star, weight * vectors[:, k], self.count) for k in range(3)], axis=1)
         if self.anchors is not None:
             sums += np.where(self.known[:, None], self.hold_stars[:, None] * self.anchors.vector, 0.0)
@@ -180,13 +189,17 @@ class System:
         right = self.gathered(rest)
         right.of_subs[:] += hold * (prior.terms.of_subs - terms.of_subs)
         right.of_cameras[:] += _times(of_prior, prior.terms.of_cameras - terms.of_cameras)
+        bends = len(POWERS)
         of_subs = np.empty((len(frames), SUB_TERMS, SUB_TERMS))
-        of_cameras = np.empty((frames.cameras, len(POWERS), len(POWERS)))
-        kernels.blocks(of.sub, self.camera, of.places, self.phi, weight, of_subs, of_cameras)
+        along = np.empty((frames.cameras, bends, bends))
+        of_both = np.empty((len(frames), SUB_TERMS, bends, 2))
+        kernels.blocks(of.sub, self.camera, of.places, self.phi, weight, of_subs, along, of_both)
         of_subs[:, np.arange(SUB_TERMS), np.arange(SUB_TERMS)] += hold
-        of_cameras += 0.5 * np.einsum("cmana->cmn", of_prior)
-        inverses = np.asarray(np.linalg.inv(of_subs)), np.asarray(np.linalg.inv(of_cameras))
-        return Normal(self, slopes, inverse, weight, hold, of_prior, right, *inverses)
+        of_cameras = of_prior.copy()
+        for axis in range(2):
+            of_cameras[:, :, axis, :, axis] += along
+        coarse = CoarseSolver(self, inverse, slopes, weight, of_subs, of_cameras, of_both)
+        return Normal(self, slopes, inverse, weight, hold, of_prior, right, np.asarray(np.linalg.inv(of_subs)), coarse)
 
     def pull(self, stars: FloatArray) -> FloatArray:
         """What the catalogue wants of each star, times its weight, (stars, 2)."""
@@ -214,8 +227,10 @@ class Normal:
     ----------
     right : Terms
         Their right side.
-    sub_inverse, camera_inverse : ndarray
-        Inverses of the blocks of each sub (subs, 6, 6) and of each camera along an axis (cameras, 9, 9).
+    sub_inverse : ndarray of float64, shape (subs, 6, 6)
+        Inverses of the blocks of each sub.
+    coarse : CoarseSolver
+        What groups of subs, and cameras, have in common.
     """
 
     system: System
@@ -226,7 +241,7 @@ class Normal:
     hold_cameras: FloatArray
     right: Terms
     sub_inverse: FloatArray
-    camera_inverse: FloatArray
+    coarse: CoarseSolver
 
     def multiply(self, p: Terms) -> Terms:
         """The matrix times `p`."""
@@ -241,19 +256,18 @@ class Normal:
         return out
 
     def precondition(self, r: Terms) -> Terms:
-        """Roughly the inverse of the matrix times `r`: that of its blocks."""
-        return Terms(
-            np.einsum("nij,nj->ni", self.sub_inverse, r.of_subs),
-            np.einsum("cij,cjk->cik", self.camera_inverse, r.of_cameras),
-        )
+        """Roughly the inverse of the matrix times `r`: sub by sub, and of all that groups and cameras share."""
+        shared = self.coarse.times(r)
+        return Terms(np.einsum("nij,nj->ni", self.sub_inverse, r.of_subs) + shared.of_subs, shared.of_cameras)
 
-    def solve(self, tolerance: float) -> Terms:
-        """Conjugate gradients from zero, until the preconditioned rest has fallen to `tolerance`."""
+    def solve(self, error_sigma: float) -> Terms:
+        """Conjugate gradients from zero, until the error of a term is about `error_sigma` of its own error."""
         right = self.right
         found = replace(right, of_subs=np.zeros_like(right.of_subs), of_cameras=np.zeros_like(right.of_cameras))
         rest, z = right, self.precondition(right)
         direction, size = z, _dot(rest, z)
-        limit = size * tolerance**2
+        # The preconditioned square of the rest is that of the error which remains, in units of its own.
+        limit = error_sigma**2 * (right.of_subs.size + right.of_cameras.size)
         for _ in range(_MOST_STEPS):
             if size <= limit or size <= 0.0:
                 break

@@ -28,7 +28,7 @@ from .normal_equations import LINEAR_TERMS, Anchors, Detections, Terms, correcte
 from .refined_wcs import corrected_pixels, refined_wcs
 from .results import AstrometricSolution, CatalogueStars
 from .star_places import StarPlaces
-from .sub_frames import SUB_TERMS, FloatArray, IntArray, distortion_terms, frame_grid, local_axes, sub_shift
+from .sub_frames import SUB_TERMS, FloatArray, IntArray, distortion_terms, frame_pixels, local_axes, sub_shift
 
 _LEAST_TIES = 4
 _LOG_ODDS = -14.0
@@ -39,6 +39,7 @@ _PRECISE_PX = 0.1
 _CATALOGUE_ERROR_ARCSEC = 0.1
 _CATALOGUE_STARS = 400
 _CATALOGUE_FAR_PX = 60.0
+_BATCH = 500  # subs at a time, so that memory stays small
 
 
 def solve_astrometry(
@@ -93,7 +94,7 @@ class _Run:
         """Match and adjust, coarse to fine."""
         star = tie(self.frames, self.lists)
         self.placed = np.bincount(self.detections.sub[star >= 0], minlength=len(self.placed)) >= _LEAST_TIES
-        terms = self._adjusted(star, self.model.prior.terms, 4, None)
+        terms = self._adjusted(star, self.model.prior.terms, 3, None)
         terms = self._rescued(terms)
         for radius in (_WIDE_PX, _NARROW_PX):
             is_last = radius == _NARROW_PX
@@ -104,7 +105,7 @@ class _Run:
         for radius in (_WIDE_PX, _NARROW_PX):
             anchors = self._anchors(catalogue, radius, anew=radius == _WIDE_PX)
             if anchors is not None:
-                terms = self._adjusted(self.star, terms, 5, anchors)
+                terms = self._adjusted(self.star, terms, 5 if radius == _NARROW_PX else 3, anchors)
         return terms
 
     def _adjusted(self, star: IntArray, terms: Terms, rounds: int, anchors: Anchors | None) -> Terms:
@@ -293,14 +294,15 @@ class _Run:
 
     def _moved(self, terms: Terms) -> FloatArray:
         """RMS distance between header and solution over the frame of each sub, in pixels."""
-        frames = self.frames
+        frames, size = self.frames, self.model.grid.shape[1]
         moved = np.empty(len(frames))
-        for number, (height, width) in enumerate(frames.shapes):
-            x, y = frame_grid((int(height), int(width)))
-            plain = np.stack([x, y], axis=1) - frames.centre[number]
-            here = corrected_pixels(self.model, terms, number, plain)
-            there = frames.from_sky(np.full(len(x), number), self.model.grid[number])
-            moved[number] = np.sqrt(np.mean(np.sum((here - there) ** 2, axis=1)))
+        for begin in range(0, len(frames), _BATCH):
+            subs = np.arange(begin, min(begin + _BATCH, len(frames)))
+            sub = np.repeat(subs, size)
+            plain = np.concatenate([frame_pixels(*shape) for shape in frames.shapes[subs].tolist()])
+            off = corrected_pixels(self.model, terms, sub, plain)
+            off -= frames.from_sky(sub, self.model.grid[subs].reshape(-1, 3))
+            moved[subs] = np.sqrt(np.mean(np.sum(off**2, axis=1).reshape(-1, size), axis=1))
         return moved
 
     def _alone(self, tied: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -321,10 +323,9 @@ class _Run:
         frames, found = self.frames, []
         for camera in range(frames.cameras):
             number = int(np.flatnonzero(frames.camera == camera)[0])
-            x, y = frame_grid((int(frames.shapes[number, 0]), int(frames.shapes[number, 1])))
-            plain = np.stack([x, y], axis=1) - frames.centre[number]
+            plain = frame_pixels(*frames.shapes[number].tolist())
             alone = Terms(np.zeros_like(terms.of_subs), terms.of_cameras)
-            bend = corrected_pixels(self.model, alone, number, plain) - plain
+            bend = corrected_pixels(self.model, alone, np.full(len(plain), number), plain) - plain
             one, nil = np.ones(len(plain)), np.zeros(len(plain))
             design = np.concatenate([
                 np.stack([one, nil, plain[:, 0], -plain[:, 1]], axis=1),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 
 import numpy as np
 from astropy.wcs import WCS
@@ -57,17 +58,22 @@ class SubFrames:
     def __len__(self) -> int:
         return len(self.half)
 
-    @property
+    @cached_property
     def cameras(self) -> int:
         """How many cameras there are."""
         return int(self.camera.max(initial=-1)) + 1
 
-    @property
+    @cached_property
     def scale_rad(self) -> FloatArray:
         """Radians a pixel, (n,)."""
         return np.sqrt(np.abs(np.linalg.det(self.matrix)))
 
-    @property
+    @cached_property
+    def from_plane(self) -> FloatArray:
+        """Inverses of `matrix`, (n, 2, 2)."""
+        return np.asarray(np.linalg.inv(self.matrix))
+
+    @cached_property
     def span(self) -> FloatArray:
         """Largest u and v on each sensor, (n, 2)."""
         return np.asarray(self.shapes[:, ::-1] / (2.0 * self.half[:, None]))
@@ -78,31 +84,37 @@ class SubFrames:
 
     def to_sky(self, sub: IntArray, corrected: FloatArray) -> FloatArray:
         """Unit vectors (n, 3) at corrected pixels (n, 2) from the centres."""
-        plane = np.einsum("nij,nj->ni", self.matrix[sub], corrected)
-        axes = self.axes[sub]
-        vector = axes[:, 2] + plane[:, :1] * axes[:, 0] + plane[:, 1:] * axes[:, 1]
-        return np.asarray(vector / np.linalg.norm(vector, axis=1, keepdims=True))
+        from ..kernels import adjustment as kernels
+
+        out = np.empty((len(sub), 3))
+        kernels.to_sky(sub, np.ascontiguousarray(corrected), self.axes, self.matrix, out)
+        return out
 
     def from_sky(self, sub: IntArray, vector: FloatArray) -> FloatArray:
         """Corrected pixels (n, 2) from the centres at unit vectors (n, 3); NaN a right angle or more from the pole."""
-        inner = np.einsum("nij,nj->ni", self.axes[sub], vector)
-        depth = np.where(inner[:, 2:] > 0.0, inner[:, 2:], np.nan)
-        return np.asarray(np.linalg.solve(self.matrix[sub], (inner[:, :2] / depth)[:, :, None])[:, :, 0])
+        from ..kernels import adjustment as kernels
+
+        out = np.empty((len(sub), 2))
+        kernels.from_sky(sub, np.ascontiguousarray(vector), self.axes, self.from_plane, out)
+        return out
 
     def slopes(self, sub: IntArray, vector: FloatArray, unit_rad: float) -> FloatArray:
         """Change (n, 2, 2) of the corrected pixels by steps of `unit_rad` to the east and the north of each vector."""
-        east, north = local_axes(vector)
-        here = self.from_sky(sub, vector)
-        steps = [self.from_sky(sub, vector + unit_rad * axis) - here for axis in (east, north)]
-        return np.stack(steps, axis=2)
+        from ..kernels import adjustment as kernels
+
+        steps, out = np.stack(local_axes(vector), axis=1) * unit_rad, np.empty((len(sub), 2, 2))
+        kernels.sky_slopes(sub, np.ascontiguousarray(vector), steps, self.axes, self.from_plane, out)
+        return out
 
 
 def local_axes(vector: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Unit vectors (n, 3) to the east and the north at unit vectors (n, 3)."""
-    east = np.stack([-vector[:, 1], vector[:, 0], np.zeros(len(vector))], axis=1)
-    length = np.linalg.norm(east, axis=1, keepdims=True)
-    east = np.where(length > 1e-12, east / np.maximum(length, 1e-12), np.array([0.0, 1.0, 0.0]))
-    return east, np.cross(vector, east)
+    x, y, z = vector.T
+    length = np.hypot(x, y)
+    is_pole = length <= 1e-12
+    factor = 1.0 / np.where(is_pole, 1.0, length)
+    along, up = np.where(is_pole, 0.0, -y * factor), np.where(is_pole, 1.0, x * factor)
+    return np.stack([along, up, np.zeros_like(x)], axis=1), np.stack([-z * up, z * along, x * up - y * along], axis=1)
 
 
 def sky_angles(vector: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -115,6 +127,12 @@ def frame_grid(shape: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
     """Columns and rows of a grid of places over an image."""
     y, x = np.meshgrid(np.linspace(0, shape[0] - 1, _GRID), np.linspace(0, shape[1] - 1, _GRID), indexing="ij")
     return x.ravel(), y.ravel()
+
+
+@cache
+def frame_pixels(height: int, width: int) -> FloatArray:
+    """Pixels (81, 2) from the middle of an image at the places of `frame_grid`."""
+    return np.stack(frame_grid((height, width)), axis=1) - np.array([width - 1, height - 1]) / 2.0
 
 
 def frames_of(wcss: Sequence[WCS], shapes: Sequence[tuple[int, int]], cameras: Sequence[str]) -> SubFrames:
@@ -131,9 +149,7 @@ def frames_of(wcss: Sequence[WCS], shapes: Sequence[tuple[int, int]], cameras: S
     """
     sizes = np.asarray(shapes, dtype=np.int64).reshape(-1, 2)
     names, camera = np.unique(np.asarray(cameras, dtype=object).astype(str), return_inverse=True)
-    axes, linear = np.empty((len(sizes), 3, 3)), np.empty((len(sizes), 2, 2))
-    for number, (wcs, (height, width)) in enumerate(zip(wcss, sizes, strict=True)):
-        axes[number], linear[number] = _tangent_at_centre(wcs, (width - 1) / 2.0, (height - 1) / 2.0)
+    axes, linear = _tangents_at_centres(wcss, (sizes[:, ::-1] - 1) / 2.0)
     scale = np.sqrt(np.abs(np.linalg.det(linear)))
     usual = np.array([np.median(scale[camera == number]) for number in range(len(names))])
     return SubFrames(
@@ -146,16 +162,18 @@ def frames_of(wcss: Sequence[WCS], shapes: Sequence[tuple[int, int]], cameras: S
     )
 
 
-def _tangent_at_centre(wcs: WCS, x: float, y: float) -> tuple[FloatArray, FloatArray]:
-    """Axes (3, 3) and matrix (2, 2) of the plane that touches the sky at a pixel."""
+def _tangents_at_centres(wcss: Sequence[WCS], centre: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Axes (n, 3, 3) and matrices (n, 2, 2) of the planes that touch the sky at the centres (x, y) of subs."""
     step = 4.0
-    columns, rows = np.array([x, x + step, x - step, x, x]), np.array([y, y, y, y + step, y - step])
-    vector = unit_vectors(*pixel_to_sky(wcs, columns, rows))
-    east, north = local_axes(vector[:1])
-    axes = np.stack([east[0], north[0], vector[0]])
-    plane = vector @ axes.T
-    plane = plane[:, :2] / plane[:, 2:]
-    return axes, np.stack([plane[1] - plane[2], plane[3] - plane[4]], axis=1) / (2.0 * step)
+    around = step * np.array([[0.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    angles = np.array([
+        pixel_to_sky(wcs, *(at + around).T.copy()) for wcs, at in zip(wcss, centre, strict=True)
+    ]).reshape(-1, 2, 5)  # fmt: skip
+    vector = unit_vectors(angles[:, 0], angles[:, 1])
+    axes = np.stack([*local_axes(vector[:, 0]), vector[:, 0]], axis=1)
+    plane = vector @ axes.transpose(0, 2, 1)
+    plane = plane[..., :2] / plane[..., 2:]
+    return axes, np.stack([plane[:, 1] - plane[:, 2], plane[:, 3] - plane[:, 4]], axis=2) / (2.0 * step)
 
 
 def _rotations(linear: FloatArray) -> FloatArray:
@@ -171,8 +189,8 @@ def distortion_terms(places: FloatArray, span: FloatArray) -> FloatArray:
     is the largest u and v.
     """
     (u, v), (a, b) = places.T, np.square(span).T
-    squares = [u * u - a / 3.0, u * v, v * v - b / 3.0]
-    return np.stack([u, v, *squares, u**3, u * u * v, u * v * v, v**3], axis=1)
+    uu, uv, vv = u * u, u * v, v * v
+    return np.stack([u, v, uu - a / 3.0, uv, vv - b / 3.0, u * uu, u * uv, v * uv, v * vv], axis=1)
 
 
 def sub_shift(terms: FloatArray, places: FloatArray) -> FloatArray:

@@ -11,6 +11,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from ..errors import RunError, SubError
+from ..fits.exact_wcs import ExactWCS
 from ..fits.headers import unit_vectors
 from ..sentences import say
 from ..subs.frames import SubInfo
@@ -248,7 +249,7 @@ def plan_canvas(infos: Sequence[SubInfo], pixel_scale_arcsec: float, max_mpx: fl
 def _gnomonic(infos: Sequence[SubInfo], scale_arcsec: float) -> WCS:
     """North up, tangent at the middle of the subs; its pixel (0, 0) is not placed yet."""
     middle = _middle(np.array([i.center_deg for i in infos]))
-    wcs = WCS(naxis=2)
+    wcs = ExactWCS(naxis=2)
     wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
     wcs.wcs.radesys = "ICRS"
     wcs.wcs.cunit = ["deg", "deg"]

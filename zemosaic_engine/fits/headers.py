@@ -20,6 +20,7 @@ from astropy.wcs import WCS, Sip, WcsError
 from numpy.typing import NDArray
 
 from ..sentences import say
+from .exact_wcs import ExactWCS
 
 CardValue = str | int | float | bool
 
@@ -184,7 +185,7 @@ def _to_float(text: str) -> float:
 # --- celestial WCS
 
 
-class ThreadSafeWCS(WCS):
+class ThreadSafeWCS(ExactWCS):
     """A WCS that several threads may use at once.
 
     Astropy evaluates SIP in scratch memory that belongs to the WCS, without Python's lock: two

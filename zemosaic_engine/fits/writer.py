@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -56,17 +57,59 @@ def atomic_path(path: str | Path, *, sync: bool = True) -> Iterator[Path]:
         if sync:
             _sync_folder(path.parent)
     except OSError as error:
-        raise RunError(
-            say(
-                "{path} cannot be written: {why}. {what}",
-                path=path,
-                why=error.strerror or error,
-                what=_what_to_do(error),
-            )
-        ) from error
+        raise _cannot_write(path, error) from error
     finally:
         with suppress(OSError):  # not there, or its folder cannot be written: the error above says it
             temporary.unlink()
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Write a folder whole or not at all; one that was there before goes when the new one is complete.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder to make.
+
+    Yields
+    ------
+    Path
+        An empty folder beside it, with a name that begins with a dot.
+
+    Raises
+    ------
+    RunError
+        In place of an `OSError`, as in `atomic_path`.
+    """
+    path = Path(path)
+    number = f"{os.getpid()}-{next(_TEMPORARY_NUMBER)}"
+    temporary, old = (path.with_name(f".{path.name}.{number}{word}.part") for word in ("", "-old"))
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if path.is_dir():
+            path.rename(old)
+        temporary.rename(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with everything in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _cannot_write(path: Path, error: OSError) -> RunError:
+    why = error.strerror or error
+    return RunError(say("{path} cannot be written: {why}. {what}", path=path, why=why, what=_what_to_do(error)))
 
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -4,6 +4,10 @@
 which needs no branches. A rejected sample becomes +inf, which counts as missing; it stands before or behind the sorted
 samples of its pixel. The code is serial and releases the interpreter's lock: callers spread bands of rows over threads.
 The result of a pixel does not depend on where the bands begin.
+
+Where light is steep, samples differ by their PSFs. A first pass combines all pixels without regard to that, and finds
+a first estimate of the light on its way; only pixels that lost samples where that estimate is steep go through a
+second one, which is all that the definition asks for: what survives a narrow limit survives a wider one too.
 """
 
 from __future__ import annotations
@@ -14,15 +18,20 @@ import numpy as np
 
 from .compiled import jit, jit_inline
 from .reference import (
+    BLUR_SHARE,
     DROP_SHARE,
     FEW_SAMPLES,
     LEAST_SIGMA,
     LEAST_TAPER,
+    MISPLACED_SHARE,
+    RANGE_NOISE,
+    RANGE_REACH,
     REJECT,
     SIGNAL_SHARE,
+    STEEP_SHARE,
     CombineOptions,
 )
-from .sample_stack import CombinedRows, SampleStack, SkyLevel, Taper
+from .sample_stack import CombinedRows, SampleStack, SkyLevel, Taper, squares_of
 from .simd import (
     LANES,
     clipped_moments,
@@ -37,6 +46,8 @@ _KAPPA_PASSES = 10
 _HUBER_PASSES = 50
 
 _INFINITY = np.float32(np.inf)
+_NO_SPANS = np.zeros((0, 0, 0), np.float32)
+_NO_LOOK = (np.zeros((0, 0, 0), np.float32), np.zeros((0, 0, 0), np.uint16))
 _NOTHING_DRIZZLED = (np.zeros(0, np.float32), np.zeros(0, np.float32), np.zeros((0, 0), np.float32))
 
 
@@ -127,6 +138,14 @@ def _model_variance(centre: float, sky: float) -> float:
     return signal * signal
 
 
+@jit_inline
+def _psf_variance(reach: float, square: float, misplaced: float, usual: float) -> float:
+    """Variance that its PSF adds to a sample where light is steep; see `reference.psf_scatter`."""
+    blur = BLUR_SHARE * abs(square - usual) / min(square, usual)
+    away = MISPLACED_SHARE * misplaced
+    return reach * reach * (STEEP_SHARE * STEEP_SHARE + blur * blur + away * away / usual)
+
+
 @jit
 def _median_deviations(rows: Any, first: Any, n: Any, active: Any, centre: Any, spread: Any) -> None:
     """Compute sigma of the active pixels from their median absolute deviation."""
@@ -205,14 +224,17 @@ def _reject_once(
     active: Any,
     limits: Any,
     sky: Any,
+    steep: Any,
     work: Any,
     outlying: Any,
+    low_ones: Any,
 ) -> None:
     """Reject samples in one pass. Pixels that lost none become inactive; the samples in `rows` stay sorted.
 
     A sample's sigma is the larger of the pixel's spread and `LEAST_SIGMA` of its predicted sigma.
     """
     low, high = limits
+    reach, usual, psf = steep
     centre, spread, below, above, lost = work
     for lane in range(LANES):
         # Infinite limits reject nothing from a pixel that is done.
@@ -226,7 +248,10 @@ def _reject_once(
                 if far >> lane & 1:
                     away = value[j, lane] - centre[lane]
                     limit = high if away > 0.0 else low
-                    predicted = np.sqrt(sigma[j] * sigma[j] + _model_variance(centre[lane], sky[lane]))
+                    variance = sigma[j] * sigma[j] + _model_variance(centre[lane], sky[lane])
+                    if reach[lane] > 0.0:
+                        variance += _psf_variance(reach[lane], psf[0, j], psf[1, j], usual[lane])
+                    predicted = np.sqrt(variance)
                     if abs(away) <= limit * (LEAST_SIGMA * predicted):
                         far &= ~(1 << lane)
                     else:
@@ -246,6 +271,8 @@ def _reject_once(
             if far == 0:
                 break
             if far >> lane & 1:
+                if value[j, lane] < centre[lane]:
+                    low_ones[j] |= 1 << lane
                 if few:
                     _take_out(rows, first, n, lane, value[j, lane])
                 value[j, lane] = _INFINITY
@@ -258,25 +285,35 @@ def _reject_once(
 
 
 @jit
-def _reject_few(value: Any, sigma: Any, count: int, n: int, lane: int, sky: float, low: float, high: float) -> int:
-    """Reject among 2 to 7 samples of a pixel by their predicted sigma, in two passes; return how many remain."""
+def _reject_few(
+    value: Any, sigma: Any, count: int, n: int, lane: int, sky: float, steep: Any, limits: Any, low_ones: Any,
+    estimate: Any,
+) -> int:  # fmt: skip
+    """Reject among 1 to 7 samples of a pixel by their predicted sigma, in two passes; return how many remain."""
+    low, high = limits
+    reach, usual, psf = steep
     v, s, at = np.empty(FEW_SAMPLES), np.empty(FEW_SAMPLES), np.empty(FEW_SAMPLES, np.int64)
-    for _ in range(2):
-        if n < 2:
-            return n
+    for step in range(2):
         k = 0
         for j in range(count):  # in order of value, then of place
             if value[j, lane] < _INFINITY:
+                variance = float(sigma[j]) * float(sigma[j])
+                if reach[lane] > 0.0:
+                    variance += _psf_variance(reach[lane], psf[0, j], psf[1, j], usual[lane])
                 i = k
                 while i > 0 and v[i - 1] > value[j, lane]:
                     v[i], s[i], at[i] = v[i - 1], s[i - 1], at[i - 1]
                     i -= 1
-                v[i], s[i], at[i] = value[j, lane], sigma[j], j
+                v[i], s[i], at[i] = value[j, lane], variance, j
                 k += 1
+        if n < 2:
+            return n
+        if step == 0:
+            estimate[lane] = v[(n - 1) // 4]
         lost = 0
         if n == 2:
             # Trails, cosmic rays and hot pixels only add light: the lower one is believed.
-            if v[1] - v[0] > high * np.sqrt(s[0] * s[0] + s[1] * s[1] + _model_variance(v[0], sky)):
+            if v[1] - v[0] > high * np.sqrt(s[0] + s[1] + _model_variance(v[0], sky)):
                 value[at[1], lane] = _INFINITY
                 lost = 1
         else:
@@ -286,11 +323,14 @@ def _reject_few(value: Any, sigma: Any, count: int, n: int, lane: int, sky: floa
                 away = v[i] - centre
                 if abs(away) < abs(v[best] - centre):
                     best = i
-                if abs(away) > (high if away > 0.0 else low) * np.sqrt(s[i] * s[i] + model):
+                if abs(away) > (high if away > 0.0 else low) * np.sqrt(s[i] + model):
                     value[at[i], lane] = _INFINITY
+                    if away < 0.0:
+                        low_ones[at[i]] |= 1 << lane
                     lost += 1
             if lost == n:
                 value[at[best], lane] = v[best]
+                low_ones[at[best]] &= ~(1 << lane)
                 lost -= 1
         if lost == 0:
             return n
@@ -300,20 +340,29 @@ def _reject_few(value: Any, sigma: Any, count: int, n: int, lane: int, sky: floa
 
 @jit
 def _reject(
-    value: Any, sigma: Any, count: int, n: Any, sky: Any, how: int, limits: Any, rows: Any, work: Any, outlying: Any
-) -> None:
-    """Set the rejected samples of a row of pixels to +inf, and count those that remain."""
+    value: Any, sigma: Any, count: int, n: Any, sky: Any, how: int, limits: Any, rows: Any, work: Any, outlying: Any,
+    steep: Any, low_ones: Any, estimate: Any,
+) -> None:  # fmt: skip
+    """Set the rejected samples of a row of pixels to +inf, and count those that remain.
+
+    `low_ones` gets a bit for each rejected sample below the centre, `estimate` the lower quartile of each pixel.
+    """
     low, high, cut_low, cut_high = limits
     centre, spread, a, b, c, d, lost, first, active = work
     going = False
+    low_ones[:count] = 0
     for lane in range(LANES):
         active[lane] = n[lane] >= FEW_SAMPLES
         going = going or active[lane]
+        estimate[lane] = np.nan
         if not active[lane]:
-            n[lane] = _reject_few(value, sigma, count, n[lane], lane, sky[lane], low, high)
+            n[lane] = _reject_few(value, sigma, count, n[lane], lane, sky[lane], steep, (low, high), low_ones, estimate)
     if going:
         _sort_into(rows, value, count)
         first[:] = 0
+        for lane in range(LANES):
+            if active[lane]:
+                estimate[lane] = rows[(n[lane] - 1) // 4, lane]
     passes = 0
     while going and not (how == 1 and passes == _KAPPA_PASSES):
         passes += 1
@@ -324,8 +373,9 @@ def _reject(
         else:
             _winsorised_sigmas(rows, count, first, n, active, centre, cut_low, cut_high, (a, b, c, d), spread)
         _reject_once(
-            value, sigma, rows, count, first, n, active, (low, high), sky, (centre, spread, a, b, lost), outlying
-        )
+            value, sigma, rows, count, first, n, active, (low, high), sky, steep, (centre, spread, a, b, lost),
+            outlying, low_ones,
+        )  # fmt: skip
         going = False
         for lane in range(LANES):
             going = going or active[lane]
@@ -341,33 +391,41 @@ def _count_drizzled(value: Any, share: Any, count: int, found: Any) -> None:
 
 
 @jit
-def _is_near(away: float, noise: float, signal: float, bounds: Any) -> bool:
+def _is_near(away: float, variance: float, bounds: Any) -> bool:
     limit = bounds[1] if away > 0.0 else bounds[0]
-    return abs(away) <= limit * np.sqrt(noise * noise + signal * signal)
+    return abs(away) <= limit * np.sqrt(variance)
 
 
 @jit
 def _take_drizzled(
-    value: Any, drizzled_value: Any, share: Any, noise: Any, count: int, n: Any, sky: Any, bounds: Any, rows: Any
-) -> None:
+    value: Any, drizzled_value: Any, share: Any, noise: Any, count: int, n: Any, sky: Any, bounds: Any, rows: Any,
+    steep: Any, low_ones: Any,
+) -> None:  # fmt: skip
     """Replace the surviving samples by the drizzled values beside them, and count these.
 
     Values without weight are left out, and those too far from the median of the survivors unless all are.
     """
+    reach, usual, psf = steep
     _sort_into(rows, value, count)
+    variance = np.empty(count)
     for lane in range(LANES):
         centre = _median(rows, 0, n[lane], lane) if n[lane] > 0 else 0.0
         signal = DROP_SHARE * max(centre - sky[lane], 0.0)
         near = 0
         for j in range(count):
             if value[j, lane] < _INFINITY and share[j, lane] > 0.0:
-                near += _is_near(drizzled_value[j, lane] - centre, float(noise[j]), signal, bounds)
+                variance[j] = float(noise[j]) * float(noise[j]) + signal * signal
+                if reach[lane] > 0.0:
+                    variance[j] += _psf_variance(reach[lane], psf[0, j], psf[1, j], usual[lane])
+                near += _is_near(drizzled_value[j, lane] - centre, variance[j], bounds)
         n[lane] = 0
         for j in range(count):
             if value[j, lane] < _INFINITY:
-                taken = share[j, lane] > 0.0 and (
-                    near == 0 or _is_near(drizzled_value[j, lane] - centre, float(noise[j]), signal, bounds)
-                )
+                there = share[j, lane] > 0.0
+                away = drizzled_value[j, lane] - centre if there else 0.0
+                taken = there and (near == 0 or _is_near(away, variance[j], bounds))
+                if there and not taken and away < 0.0:
+                    low_ones[j] |= 1 << lane
                 value[j, lane] = drizzled_value[j, lane] if taken else _INFINITY
                 n[lane] += taken
 
@@ -417,12 +475,13 @@ def _collect(
     taper: Any,
     origin: Any,
     drizzled: Any,
+    psfs: Any,
     into: Any,
 ) -> int:
     """Collect the samples of the pixels first..last of a row, one row of lanes for each sub; return how many subs."""
     gain, offset, weight, sigma = scale
     edges, feather, radial = taper
-    value, share, noise, n, drizzled_value, drizzle_noise = into
+    value, share, noise, n, drizzled_value, drizzle_noise, psf = into
     channels, count = gain.shape[1], 0
     n[:] = 0
     for k in range(start.shape[0]):
@@ -433,6 +492,7 @@ def _collect(
         whole = not radial[k, 4] > 0.0
         for x in (first, last - 1):
             whole = whole and _edge_share(edges, k, origin[1] + x, origin[0] + row, feather, radial) == 1.0
+        psf[0, count], psf[1, count] = psfs[k, 0], psfs[k, 1]
         for c in range(channels):
             noise[c, count] = sigma[k, c]
             if drizzled[0].shape[0] > 0:
@@ -473,70 +533,212 @@ def _collect(
 
 
 @jit
+def _count_low(low_ones: Any, share: Any, count: int, drizzles: bool, low: Any) -> None:
+    """Count the samples below the centre that each pixel lost, of those that could have been used."""
+    low[:] = 0
+    for j in range(count):
+        bits = low_ones[j]
+        for lane in range(LANES):
+            if bits == 0:
+                break
+            if bits >> lane & 1:
+                low[lane] += not drizzles or share[j, lane] > 0.0
+                bits &= ~(1 << lane)
+
+
+@jit
+def _measure_steep(value: Any, sigma: Any, count: int, span: Any, psf: Any, reach: Any, usual: Any) -> None:
+    """Range of the light at pixels where it is looked at, less what is noise, and their mean square of the FWHM."""
+    for lane in range(LANES):
+        reach[lane], usual[lane] = 0.0, 1.0
+        if span[lane] > 0.0:
+            n, squares, variance = 0, 0.0, 0.0
+            for j in range(count):
+                if value[j, lane] < _INFINITY:
+                    n += 1
+                    squares += psf[0, j]
+                    variance += float(sigma[j]) * float(sigma[j])
+            if n > 0:
+                usual[lane] = squares / n
+                reach[lane] = max(span[lane] - RANGE_NOISE * (np.sqrt(variance) / n), 0.0)
+
+
+@jit
+def _plain_means(value: Any, drizzled_value: Any, share: Any, count: int, drizzles: bool, span: Any, mean: Any) -> None:
+    """Weighted means of all samples, or of all drops, of the pixels that are looked at."""
+    for lane in range(LANES):
+        mean[lane] = 0.0
+        if span[lane] > 0.0:
+            total, weights = 0.0, 0.0
+            for j in range(count):
+                if value[j, lane] < _INFINITY and share[j, lane] > 0.0:
+                    one = drizzled_value[j, lane] if drizzles else value[j, lane]
+                    total += float(share[j, lane]) * float(one)
+                    weights += float(share[j, lane])
+            mean[lane] = total / weights if weights > 0.0 else np.nan
+
+
+@jit
+def _write_pixels(
+    row: int, first: int, last: int, c: int, again: bool, span: Any, median: bool, rows: Any, sums: Any, counts: Any,
+    reach: Any, plain: Any, out: Any,
+) -> None:  # fmt: skip
+    """Write the pixels first..last of a row of the output; if again, only those that are looked at."""
+    out_value, out_weight, out_coverage, out_rejected, out_low, out_taken = out
+    total, weight, variance = sums
+    kept, found, low = counts
+    for lane in range(last - first):
+        x, k = first + lane, kept[lane]
+        if again and not span[lane] > 0.0:
+            continue
+        combined, certainty = np.nan, 0.0
+        if k > 0:
+            certainty = weight[lane] * weight[lane] / variance[lane] if variance[lane] > 0.0 else weight[lane]
+            combined = total[lane] / weight[lane]
+            if median:
+                combined = _median(rows, 0, k, lane)
+                certainty /= 0.5 * np.pi if k > 2 else 1.0
+        out_value[row, x, c] = combined
+        out_weight[row, x, c] = certainty
+        out_coverage[row, x, c] = k
+        out_rejected[row, x, c] = found[lane] - k
+        out_low[row, x, c] = low[lane]
+        # A median differs from the mean without any rejection.
+        lost_light = reach[lane] > 0.0 and k < found[lane] and not median
+        out_taken[row, x, c] = plain[lane] - combined if lost_light else 0.0
+
+
+@jit
 def _combine_rows(
-    samples: Any,
-    start: Any,
-    boxes: Any,
-    row0: int,
-    row1: int,
-    scale: Any,
-    taper: Any,
-    sky: Any,
-    origin: Any,
-    reject: int,
-    limits: Any,
-    median: bool,
-    drizzled: Any,
-    out: Any,
-) -> None:
-    out_value, out_weight, out_coverage, out_rejected = out
-    width, channels, most = out_value.shape[1], out_value.shape[2], start.shape[0]
+    samples: Any, start: Any, boxes: Any, rows_of: Any, scale: Any, taper: Any, sky: Any, origin: Any, reject: int,
+    limits: Any, median: bool, drizzled: Any, psfs: Any, spans: Any, first_look: Any, out: Any,
+) -> None:  # fmt: skip
+    """Combine rows of pixels: all of them, or with `spans` those above 0 in it, again.
+
+    With `first_look` the first estimate and the number of samples of every pixel are written to it; it has rows above
+    and below those of `out`, in which nothing else is done.
+    """
+    width, channels, most = out[0].shape[1], out[0].shape[2], start.shape[0]
+    again, looks = spans.shape[0] > 0, first_look[0].shape[0] > 0
     value, share = np.empty((channels, most, LANES), np.float32), np.empty((channels, most, LANES), np.float32)
     noise, n = np.empty((channels, most), np.float32), np.empty((channels, LANES), np.int64)
-    rows, outlying = np.empty((most, LANES), np.float32), np.empty(most, np.int64)
+    rows, outlying, low_ones = np.empty((most, LANES), np.float32), np.empty(most, np.int64), np.empty(most, np.int64)
     centre, spread, a, b, c3, d = (np.empty(LANES), np.empty(LANES), np.empty(LANES), np.empty(LANES),
                                    np.empty(LANES), np.empty(LANES))  # fmt: skip
     has_drizzled = drizzled[0].shape[0] > 0
     drizzled_value = np.empty((channels, most if has_drizzled else 0, LANES), np.float32)
     drizzle_noise = np.empty((channels, most if has_drizzled else 0), np.float32)
-    into = (value, share, noise, n, drizzled_value, drizzle_noise)
+    psf = np.empty((2, most))
+    into = (value, share, noise, n, drizzled_value, drizzle_noise, psf)
     found, active = np.empty(LANES, np.int64), np.empty(LANES, np.bool_)
     lost, lowest, levels = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(LANES)
+    reach, usual, span, plain = np.zeros(LANES), np.ones(LANES), np.zeros(LANES), np.zeros(LANES)
+    estimate, low = np.empty(LANES), np.empty(LANES, np.int64)
+    steep = (reach, usual, psf)
     work = (centre, spread, a, b, c3, d, lost, lowest, active)
-    for row in range(row0, row1):
+    row0, row1, top, bottom = rows_of
+    for row in range(top, bottom):
+        inside = row0 <= row < row1
         for first in range(0, width, LANES):
             last = min(first + LANES, width)
-            count = _collect(samples, start, boxes, row, first, last, scale, taper, origin, drizzled, into)
+            if again and not (spans[row - row0, first:last] > 0.0).any():
+                continue
+            count = _collect(samples, start, boxes, row, first, last, scale, taper, origin, drizzled, psfs, into)
             for c in range(channels):
+                if looks:
+                    for lane in range(last - first):
+                        first_look[1][row - top, first + lane, c] = n[c, lane]
+                if again:
+                    wanted = False
+                    for lane in range(LANES):
+                        span[lane] = spans[row - row0, first + lane, c] if lane < last - first else 0.0
+                        wanted = wanted or span[lane] > 0.0
+                    if not wanted:
+                        continue
+                    _measure_steep(value[c], noise[c], count, span, psf, reach, usual)
+                    of_drops = drizzled_value[c] if has_drizzled else value[c]
+                    _plain_means(value[c], of_drops, share[c], count, has_drizzled, span, plain)
                 found[:] = n[c]
                 if has_drizzled:
                     _count_drizzled(value[c], share[c], count, found)
                 _sky_of_run(sky[0], sky[1], origin[0] + row, origin[1] + first, c, levels)
+                low_ones[:count] = 0
                 if reject != 0:
-                    _reject(value[c], noise[c], count, n[c], levels, reject, limits, rows, work, outlying)
+                    _reject(
+                        value[c], noise[c], count, n[c], levels, reject, limits, rows, work, outlying, steep, low_ones,
+                        estimate,
+                    )  # fmt: skip
+                if looks:
+                    for lane in range(last - first):
+                        first_look[0][row - top, first + lane, c] = estimate[lane]
+                if not inside:
+                    continue
                 sigma = noise[c]
                 if has_drizzled:
                     bounds = (limits[0], limits[1]) if reject != 0 else (np.inf, np.inf)
                     _take_drizzled(
-                        value[c], drizzled_value[c], share[c], drizzle_noise[c], count, n[c], levels, bounds, rows
-                    )
+                        value[c], drizzled_value[c], share[c], drizzle_noise[c], count, n[c], levels, bounds, rows,
+                        steep, low_ones,
+                    )  # fmt: skip
                     sigma = drizzle_noise[c]
+                _count_low(low_ones, share[c], count, has_drizzled, low)
                 weighted_sums(value[c], share[c], sigma, count, a, b, d)
                 if median:
                     _sort_into(rows, value[c], count)
-                for lane in range(last - first):
-                    x, k = first + lane, n[c, lane]
-                    combined, certainty = np.nan, 0.0
-                    if k > 0:
-                        certainty = b[lane] * b[lane] / d[lane] if d[lane] > 0.0 else b[lane]
-                        combined = a[lane] / b[lane]
-                        if median:
-                            combined = _median(rows, 0, k, lane)
-                            certainty /= 0.5 * np.pi if k > 2 else 1.0
-                    out_value[row - row0, x, c] = combined
-                    out_weight[row - row0, x, c] = certainty
-                    out_coverage[row - row0, x, c] = k
-                    out_rejected[row - row0, x, c] = found[lane] - k
+                counts = (n[c], found, low)
+                _write_pixels(
+                    row - row0, first, last, c, again, span, median, rows, (a, b, d), counts, reach, plain, out
+                )
+
+
+@jit
+def _steep_spans(estimate: Any, count: Any, rejected: Any, least_sigma: Any, lead: int, spans: Any) -> None:
+    """Range of the light around the pixels that lost samples, 0 where noise alone explains it or none was lost.
+
+    `estimate` and `count` have `lead` rows more at their top than `rejected` and `spans`.
+    """
+    rows, width, channels = estimate.shape
+    height, reach = rejected.shape[0], RANGE_REACH - 1
+    line = width * channels
+    flat = estimate.reshape(rows, line)
+    mean = np.empty((rows, line), np.float32)
+    total, there = np.empty(line, np.float32), np.empty(line, np.float32)
+    for row in range(rows):
+        total[:], there[:] = np.float32(0.0), np.float32(0.0)
+        for other in range(max(row - 1, 0), min(row + 2, rows)):
+            for i in range(line):
+                known = flat[other, i] == flat[other, i]
+                total[i] += flat[other, i] if known else np.float32(0.0)
+                there[i] += np.float32(1.0) if known else np.float32(0.0)
+        for i in range(line):
+            left, right = max(i - channels, i % channels), min(i + channels, line - channels + i % channels)
+            value, weight = total[i], there[i]
+            if left != i:
+                value, weight = value + total[left], weight + there[left]
+            if right != i:
+                value, weight = value + total[right], weight + there[right]
+            mean[row, i] = value / weight if flat[row, i] == flat[row, i] else np.float32(np.nan)
+    highest, lowest = np.empty(line, np.float32), np.empty(line, np.float32)
+    for row in range(height):
+        highest[:], lowest[:] = -_INFINITY, _INFINITY
+        at = row + lead
+        for other in range(max(at - reach, 0), min(at + reach + 1, rows)):
+            for i in range(line):
+                highest[i] = mean[other, i] if mean[other, i] > highest[i] else highest[i]
+                lowest[i] = mean[other, i] if mean[other, i] < lowest[i] else lowest[i]
+        for x in range(width):
+            for c in range(channels):
+                spans[row, x, c] = np.float32(0.0)
+                if rejected[row, x, c] == 0:
+                    continue
+                most, least = -_INFINITY, _INFINITY
+                for other in range(max(x - reach, 0), min(x + reach + 1, width)):
+                    most = max(most, highest[other * channels + c])
+                    least = min(least, lowest[other * channels + c])
+                # No pixel has less noise than one whose samples have all the least.
+                noise = RANGE_NOISE * least_sigma[c] / np.sqrt(max(1.0, float(count[at, x, c])))
+                if most - least > noise:
+                    spans[row, x, c] = most - least
 
 
 def combine_rows(
@@ -571,12 +773,8 @@ def combine_rows(
     out.check(stack)
     levels = np.reshape(sky.level, (1, 1, -1)) if np.ndim(sky.level) == 1 else sky.level
     scale = stack.gain, stack.offset, stack.weight, stack.sigma
-    _combine_rows(
-        np.asarray(stack.samples),
-        np.ascontiguousarray(stack.start, dtype=np.int64),
-        np.ascontiguousarray(stack.boxes, dtype=np.int64),
-        int(first_row),
-        int(first_row) + out.value.shape[0],
+    begin, end = int(first_row), int(first_row) + out.value.shape[0]
+    common = (
         tuple(np.ascontiguousarray(array, dtype=np.float32) for array in scale),
         (
             np.ascontiguousarray(taper.edges, dtype=np.float64),
@@ -589,5 +787,20 @@ def combine_rows(
         (float(options.kappa_low), float(options.kappa_high), float(options.winsor_low), float(options.winsor_high)),
         options.combine == "median",
         _NOTHING_DRIZZLED if stack.drizzled is None else tuple(np.asarray(array) for array in stack.drizzled),
-        tuple(out),
+        squares_of(stack),
     )
+    subs = (
+        np.asarray(stack.samples),
+        np.ascontiguousarray(stack.start, dtype=np.int64),
+        np.ascontiguousarray(stack.boxes, dtype=np.int64),
+    )
+    if stack.psfs is None or options.reject == "none":
+        _combine_rows(*subs, (begin, end, begin, end), *common, _NO_SPANS, _NO_LOOK, tuple(out))
+        return
+    top, bottom = max(0, begin - RANGE_REACH), end + RANGE_REACH
+    shape = bottom - top, *out.value.shape[1:]
+    look = np.empty(shape, np.float32), np.empty(shape, np.uint16)
+    _combine_rows(*subs, (begin, end, top, bottom), *common, _NO_SPANS, look, tuple(out))
+    spans = np.empty(out.value.shape, np.float32)
+    _steep_spans(*look, out.rejected, stack.least_sigma(), begin - top, spans)
+    _combine_rows(*subs, (begin, end, begin, end), *common, spans, _NO_LOOK, tuple(out))

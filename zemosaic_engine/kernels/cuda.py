@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from ..errors import RunError
 from ..sentences import say
-from .reference import COMBINE, REJECT, CombineOptions
-from .sample_stack import CombinedRows, SampleStack, SkyLevel, Taper
+from .reference import COMBINE, RANGE_REACH, REJECT, CombineOptions
+from .sample_stack import CombinedRows, SampleStack, SkyLevel, Taper, squares_of
 
 _SOURCE = Path(__file__).with_name("pixels.cuh")
 #: Products and sums are not fused: a fused one would change which samples are rejected at the limits.
@@ -117,15 +117,16 @@ class Gpu:
             raise ValueError("the GPU takes one sky level for each channel, not a map of them")
         boxes = np.asarray(stack.boxes, dtype=np.int64).reshape(-1, 4)
         count, (rows, width, channels) = len(boxes), out.value.shape
-        drizzled = stack.drizzled
+        drizzled, spares = stack.drizzled, stack.psfs is not None and options.reject != "none"
         crops = _FLOAT * channels * int((boxes[:, 3] - boxes[:, 2]).sum()) * (1 if drizzled is None else 3)
-        a_row = width * channels * (_KEY * count + 2 * _FLOAT + 2 * _COUNT) + crops
+        a_row = width * channels * (_KEY * count + 6 * _FLOAT + 4 * _COUNT) + crops
         scale = stack.gain, stack.offset, stack.weight, stack.sigma
         per_sub = [self._plain(a, np.float32) for a in (*scale, taper.edges, taper.radial, sky.level)]
         limits = [float(x) for x in (options.kappa_low, options.kappa_high, options.winsor_low, options.winsor_high)]
+        margin = RANGE_REACH if spares else 0
 
         def rows_of(begin: int, end: int) -> None:
-            top, bottom = first_row + begin, first_row + end
+            top, bottom = max(0, first_row + begin - margin), first_row + end + margin
             flat, places, cut = _rows_of_crops(stack.samples, stack.start, boxes, channels, top, bottom)
             nothing = self._put(np.zeros(1, np.float32), np.float32)
             values = shares = drizzle_sigma = nothing
@@ -135,19 +136,34 @@ class Gpu:
                     for array in drizzled[:2]
                 )
                 drizzle_sigma = self._put(drizzled.sigma, np.float32)
-            there = [self._library.empty((end - begin, width, channels), dtype=array.dtype) for array in out]
-            keys = self._library.empty(max(1, count) * (end - begin) * width * channels, dtype=np.uint64)
+            shape = bottom - top, width, channels
+            empty, threads = self._library.empty, (bottom - top) * width * channels
+            there = [empty(shape, dtype=array.dtype) for array in out]
+            estimate, mean, spans = (empty(shape, dtype=np.float32) for _ in range(3))
+            valid = empty(shape, dtype=np.uint16)
+            keys = empty(max(1, count) * threads, dtype=np.uint64)
             gain, offset, weight, sigma, edges, radial, level = (self._put(a, np.float32) for a in per_sub)
-            self._launch(
-                "combine_band", (end - begin) * width * channels,
-                self._put(flat, np.float32), self._put(places, np.int64), self._put(cut, np.int64), count, top,
-                end - begin, width, channels, gain, offset, weight, sigma, edges, float(taper.feather_px), radial,
-                level, REJECT[options.reject], *limits, COMBINE[options.combine], int(drizzled is not None), values,
-                shares, drizzle_sigma, keys, *there,
-            )  # fmt: skip
+            psfs = self._put(squares_of(stack), np.float64)
+            flat, places, cut = self._put(flat, np.float32), self._put(places, np.int64), self._put(cut, np.int64)
+
+            def combine_band(again: bool) -> None:
+                self._launch(
+                    "combine_band", threads, flat, places, cut, count, top, bottom - top, width, channels, gain,
+                    offset, weight, sigma, edges, float(taper.feather_px), radial, level, REJECT[options.reject],
+                    *limits, COMBINE[options.combine], int(drizzled is not None), values, shares, drizzle_sigma,
+                    psfs, int(again), spans, estimate, valid, keys, *there,
+                )  # fmt: skip
+
+            combine_band(again=False)
+            if spares:
+                least = self._put(stack.least_sigma(), np.float64)
+                self._launch("smooth_estimate", threads, estimate, *shape, mean)
+                self._launch("steep_spans", threads, mean, valid, there[3], *shape, least, spans)
+                combine_band(again=True)
             targets: tuple[Any, ...] = out.rows(begin, end)
+            first = first_row + begin - top
             for target, result in zip(targets, there, strict=True):
-                target[...] = self._library.asnumpy(result)
+                target[...] = self._library.asnumpy(result)[first : first + end - begin]
 
         self._in_bands("stacking", rows, 0, a_row, rows_of)
 

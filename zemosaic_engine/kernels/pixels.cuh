@@ -13,6 +13,11 @@ typedef unsigned long long sample_key;
 #define FEW_SAMPLES 8
 #define SIGNAL_SHARE 0.3
 #define DROP_SHARE 3.0
+#define STEEP_SHARE 0.3
+#define BLUR_SHARE 2.0
+#define MISPLACED_SHARE 1.0
+#define RANGE_NOISE 2.0
+#define RANGE_REACH 3
 #define LEAST_SIGMA 0.8
 #define LEAST_TAPER 1e-3
 #define OVERSHOOT 0.25f
@@ -26,11 +31,34 @@ __device__ bool is_finite(double value) { return fabs(value) < (double)__uint_as
 
 /* ------------------------------------------------------------------------- samples */
 
+struct Subs {
+    const float *samples;
+    const long long *start, *boxes; /* (N,), (N, 4): y0 y1 x0 x1 */
+    int count, channels;
+    const float *gain, *offset, *weight, *sigma; /* (N, C) */
+    const float *edges;                          /* (N, 4, 3) */
+    double feather;
+    const float *radial;                                   /* (N, 5) */
+    const float *dropped, *dropped_share, *dropped_sigma; /* null without drizzle */
+};
+
+/* Place of a sub's sample in the buffers; -1 outside of its crop. */
+__device__ long long place_of(const Subs *s, int k, int row, int x, int c) {
+    const long long *box = s->boxes + 4 * (long long)k;
+    if (row < box[0] || row >= box[1] || x < box[2] || x >= box[3]) return -1;
+    return s->start[k] + ((row - box[0]) * (box[3] - box[2]) + x - box[2]) * s->channels + c;
+}
+
 struct Samples {
     sample_key *keys; /* of this pixel, `stride` apart */
     long long stride;
     const float *sigma; /* (N, C) */
     int channels, c;
+    const double *psfs;  /* (N, 2): square of the FWHM, distance from its place */
+    double reach, usual; /* range of the light around the pixel, mean square of the FWHM of its samples */
+    const Subs *subs;
+    int row, x;
+    int low;                    /* rejected samples below the centre that could have been used */
 };
 
 __device__ sample_key key_of(float value, int sub) {
@@ -49,6 +77,24 @@ __device__ int sub_at(const Samples *p, int i) { return (int)(unsigned int)p->ke
 
 __device__ double sigma_at(const Samples *p, int i) {
     return (double)p->sigma[(long long)sub_at(p, i) * p->channels + p->c];
+}
+
+/* Whether a sample could be used: without a drop beside it, it only judges. */
+__device__ bool counts(const Samples *p, int i) {
+    const Subs *s = p->subs;
+    return !s->dropped || s->dropped_share[place_of(s, sub_at(p, i), p->row, p->x, p->c)] > 0.0f;
+}
+
+/* Variance of a sample: of its noise, and what its PSF adds where light is steep. */
+__device__ double variance_at(const Samples *p, int i, double sigma) {
+    double variance = sigma * sigma;
+    if (p->reach > 0.0) {
+        const double *psf = p->psfs + 2 * (long long)sub_at(p, i);
+        double least = psf[0] < p->usual ? psf[0] : p->usual, blur = BLUR_SHARE * fabs(psf[0] - p->usual) / least;
+        double away = MISPLACED_SHARE * psf[1];
+        variance += p->reach * p->reach * (STEEP_SHARE * STEEP_SHARE + blur * blur + away * away / p->usual);
+    }
+    return variance;
 }
 
 /* Sift the first of keys[root..n) down its heap. */
@@ -110,29 +156,34 @@ __device__ double model_variance(double centre, double sky, double share) {
 }
 
 /* Remove the samples too far from the centre; the nearest stays in any case. */
-__device__ int drop_far(const Samples *p, int n, double centre, double spread, double share, double model, double low,
+__device__ int drop_far(Samples *p, int n, double centre, double spread, double share, double model, double low,
                         double high) {
-    int kept = 0;
+    int kept = 0, below = 0;
     for (int i = 0; i < n; i++) {
-        double away = value_at(p, i) - centre, limit = away > 0.0 ? high : low, sigma = sigma_at(p, i);
+        double away = value_at(p, i) - centre, limit = away > 0.0 ? high : low;
+        bool is_low = away < 0.0;
         away = fabs(away);
-        if (away <= limit * spread || away <= limit * (share * sqrt(sigma * sigma + model)))
+        if (away <= limit * spread || away <= limit * (share * sqrt(variance_at(p, i, sigma_at(p, i)) + model)))
             p->keys[kept++ * p->stride] = p->keys[i * p->stride];
+        else
+            below += is_low && counts(p, i);
     }
+    p->low += below;
     if (kept > 0) return kept;
     int best = 0;
     for (int i = 1; i < n; i++)
         if (fabs(value_at(p, i) - centre) < fabs(value_at(p, best) - centre)) best = i;
+    p->low -= value_at(p, best) < centre && counts(p, best);
     p->keys[0] = p->keys[best * p->stride];
     return 1;
 }
 
-__device__ int reject_few(const Samples *p, int n, double sky, double low, double high) {
+__device__ int reject_few(Samples *p, int n, double sky, double low, double high) {
     for (int pass = 0; pass < 2 && n >= 2; pass++) {
         int before = n;
         if (n == 2) { /* trails, cosmic rays and hot pixels only add light: the lower one is believed */
-            double a = sigma_at(p, 0), b = sigma_at(p, 1), first = value_at(p, 0);
-            if (value_at(p, 1) - first > high * sqrt(a * a + b * b + model_variance(first, sky, SIGNAL_SHARE))) n = 1;
+            double a = variance_at(p, 0, sigma_at(p, 0)), b = variance_at(p, 1, sigma_at(p, 1)), first = value_at(p, 0);
+            if (value_at(p, 1) - first > high * sqrt(a + b + model_variance(first, sky, SIGNAL_SHARE))) n = 1;
         } else {
             double centre = median_of(p, n);
             n = drop_far(p, n, centre, 0.0, 1.0, model_variance(centre, sky, SIGNAL_SHARE), low, high);
@@ -174,7 +225,7 @@ struct Rejection {
     double low, high, cut_low, cut_high;
 };
 
-__device__ int reject_samples(const Samples *p, int n, double sky, const Rejection *r) {
+__device__ int reject_samples(Samples *p, int n, double sky, const Rejection *r) {
     if (n < FEW_SAMPLES) return reject_few(p, n, sky, r->low, r->high);
     for (int pass = 0; r->how == 2 || pass < 10; pass++) {
         double centre = median_of(p, n), spread;
@@ -191,24 +242,6 @@ __device__ int reject_samples(const Samples *p, int n, double sky, const Rejecti
 }
 
 /* ------------------------------------------------------------------------- combining */
-
-struct Subs {
-    const float *samples;
-    const long long *start, *boxes; /* (N,), (N, 4): y0 y1 x0 x1 */
-    int count, channels;
-    const float *gain, *offset, *weight, *sigma; /* (N, C) */
-    const float *edges;                          /* (N, 4, 3) */
-    double feather;
-    const float *radial;                                   /* (N, 5) */
-    const float *dropped, *dropped_share, *dropped_sigma; /* null without drizzle */
-};
-
-/* Place of a sub's sample in the buffers; -1 outside of its crop. */
-__device__ long long place_of(const Subs *s, int k, int row, int x, int c) {
-    const long long *box = s->boxes + 4 * (long long)k;
-    if (row < box[0] || row >= box[1] || x < box[2] || x >= box[3]) return -1;
-    return s->start[k] + ((row - box[0]) * (box[3] - box[2]) + x - box[2]) * s->channels + c;
-}
 
 /* Share of its weight that a sub has at a pixel: falls to its edges and, if wanted, with the radius. */
 __device__ double edge_share(const Subs *s, int k, int row, int x) {
@@ -234,7 +267,7 @@ __device__ double edge_share(const Subs *s, int k, int row, int x) {
 }
 
 /* The drops of the surviving samples in their place; without those too far from the survivors' median, unless all are. */
-__device__ int take_dropped(const Subs *s, const Samples *p, int n, int row, int x, double sky, const Rejection *r,
+__device__ int take_dropped(const Subs *s, Samples *p, int n, int row, int x, double sky, const Rejection *r,
                             bool sort) {
     if (n == 0) return 0;
     double centre = median_of(p, n), model = model_variance(centre, sky, DROP_SHARE);
@@ -246,13 +279,15 @@ __device__ int take_dropped(const Subs *s, const Samples *p, int n, int row, int
             long long at = place_of(s, k, row, x, p->c), one = (long long)k * s->channels + p->c;
             if (!(s->dropped_share[at] > 0.0f)) continue;
             float value = s->dropped[at] * s->gain[one] + s->offset[one];
-            double away = (double)value - centre, noise = (double)s->dropped_sigma[one];
-            bool is_near = r->how == 0 || fabs(away) <= (away > 0.0 ? r->high : r->low) * sqrt(noise * noise + model);
+            double away = (double)value - centre, variance = variance_at(p, i, (double)s->dropped_sigma[one]) + model;
+            bool is_near = r->how == 0 || fabs(away) <= (away > 0.0 ? r->high : r->low) * sqrt(variance);
             if (pass == 0) {
                 there++;
                 near += is_near;
             } else if (is_near || near == 0)
                 p->keys[kept++ * p->stride] = key_of(value, k);
+            else
+                p->low += away < 0.0;
         }
         if (pass == 1) there = kept;
     }
@@ -280,19 +315,53 @@ __device__ void weigh_survivors(const Subs *s, const Samples *p, int n, int row,
     *certainty = (float)(median && n > 2 ? known / HALF_PI : known);
 }
 
+/* Range of the light less what is noise, and the mean square of the FWHM, for a pixel that is looked at again. */
+__device__ void measure_steep(Samples *p, int n, double span) {
+    double squares = 0.0, variance = 0.0;
+    for (int i = 0; i < n; i++) {
+        double sigma = sigma_at(p, i);
+        squares += p->psfs[2 * (long long)sub_at(p, i)];
+        variance += sigma * sigma;
+    }
+    p->usual = squares / n;
+    p->reach = span - RANGE_NOISE * (sqrt(variance) / n);
+    if (!(p->reach > 0.0)) p->reach = 0.0;
+}
+
+/* Weighted mean of all samples of a pixel, or of all drops. */
+__device__ double plain_mean(const Subs *s, const Samples *p, int n) {
+    double total = 0.0, weights = 0.0;
+    for (int i = 0; i < n; i++) {
+        if (!counts(p, i)) continue;
+        int k = sub_at(p, i);
+        long long one = (long long)k * s->channels + p->c;
+        double w = edge_share(s, k, p->row, p->x) * (double)s->weight[one], value = value_at(p, i);
+        if (s->dropped) {
+            long long at = place_of(s, k, p->row, p->x, p->c);
+            w *= (double)s->dropped_share[at];
+            value = (double)(s->dropped[at] * s->gain[one] + s->offset[one]);
+        }
+        total += w * value;
+        weights += w;
+    }
+    return total / weights;
+}
+
+/* All pixels of a band; or again those whose span is above 0. The first time the lower quartile of each is found too. */
 extern "C" __global__ void combine_band(
     const float *samples, const long long *start, const long long *boxes, long long count, long long row0,
     long long rows, long long width, long long channels, const float *gain, const float *offset, const float *weight,
     const float *sigma, const float *edges, double feather, const float *radial, const float *sky, long long how,
     double low, double high, double cut_low, double cut_high, long long median, long long drizzled,
-    const float *dropped, const float *dropped_share, const float *dropped_sigma, sample_key *keys, float *out_value,
-    float *out_weight, unsigned short *out_coverage, unsigned short *out_rejected) {
+    const float *dropped, const float *dropped_share, const float *dropped_sigma, const double *psfs, long long again,
+    const float *spans, float *estimate, unsigned short *valid, sample_key *keys, float *out_value, float *out_weight,
+    unsigned short *out_coverage, unsigned short *out_rejected, unsigned short *out_low, float *out_taken) {
     long long threads = rows * width * channels, t = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (t >= threads) return;
+    if (t >= threads || (again && !(spans[t] > 0.0f))) return;
     int c = (int)(t % channels), x = (int)(t / channels % width), row = (int)(row0 + t / channels / width);
     Subs s = {samples, start, boxes, (int)count, (int)channels, gain, offset, weight, sigma, edges, feather, radial,
               drizzled ? dropped : 0, dropped_share, dropped_sigma};
-    Samples p = {keys + t, threads, sigma, (int)channels, c};
+    Samples p = {keys + t, threads, sigma, (int)channels, c, psfs, 0.0, 1.0, &s, row, x, 0};
     Rejection r = {(int)how, low, high, cut_low, cut_high};
     int n = 0, found = 0;
     for (int k = 0; k < s.count; k++) {
@@ -304,6 +373,14 @@ extern "C" __global__ void combine_band(
         found += drizzled ? dropped_share[at] > 0.0f : 1;
     }
     if (how || median) sort_samples(&p, n);
+    double plain = 0.0;
+    if (again) {
+        measure_steep(&p, n, (double)spans[t]);
+        if (p.reach > 0.0) plain = plain_mean(&s, &p, n);
+    } else {
+        estimate[t] = n > 1 ? (float)value_at(&p, (n - 1) / 4) : NAN_FLOAT;
+        valid[t] = (unsigned short)n;
+    }
     if (how) n = reject_samples(&p, n, (double)sky[c], &r);
     if (drizzled) {
         n = take_dropped(&s, &p, n, row, x, (double)sky[c], &r, median != 0);
@@ -312,6 +389,52 @@ extern "C" __global__ void combine_band(
     weigh_survivors(&s, &p, n, row, x, median != 0, out_value + t, out_weight + t);
     out_coverage[t] = (unsigned short)n;
     out_rejected[t] = (unsigned short)(found - n);
+    out_low[t] = (unsigned short)p.low;
+    out_taken[t] = p.reach > 0.0 && n < found && !median ? (float)(plain - (double)out_value[t]) : 0.0f;
+}
+
+/* Means of the first estimate over 3 x 3 pixels. */
+extern "C" __global__ void smooth_estimate(const float *estimate, long long rows, long long width, long long channels,
+                                           float *mean) {
+    long long t = (long long)blockIdx.x * blockDim.x + threadIdx.x, line = width * channels;
+    if (t >= rows * line) return;
+    long long row = t / line, x = t % line / channels;
+    float total = 0.0f, there = 0.0f;
+    for (int side = 0; side < 3; side++) { /* its own column, the one to the left, the one to the right */
+        long long other = x + (side == 0 ? 0 : side == 1 ? -1 : 1);
+        if (other < 0 || other >= width) continue;
+        float sum = 0.0f, known = 0.0f;
+        for (long long j = row > 0 ? row - 1 : 0; j <= row + 1 && j < rows; j++) {
+            float value = estimate[j * line + other * channels + t % channels];
+            if (value == value) {
+                sum += value;
+                known += 1.0f;
+            }
+        }
+        total += sum;
+        there += known;
+    }
+    mean[t] = estimate[t] == estimate[t] ? total / there : NAN_FLOAT;
+}
+
+/* Range of the light around the pixels that lost samples, 0 where noise alone explains it or none was lost. */
+extern "C" __global__ void steep_spans(const float *mean, const unsigned short *valid, const unsigned short *rejected,
+                                       long long rows, long long width, long long channels, const double *least_sigma,
+                                       float *spans) {
+    long long t = (long long)blockIdx.x * blockDim.x + threadIdx.x, line = width * channels, reach = RANGE_REACH - 1;
+    if (t >= rows * line) return;
+    spans[t] = 0.0f;
+    if (rejected[t] == 0) return;
+    long long row = t / line, x = t % line / channels;
+    float most = -__uint_as_float(0x7f800000u), least = -most;
+    for (long long j = row > reach ? row - reach : 0; j <= row + reach && j < rows; j++)
+        for (long long i = x > reach ? x - reach : 0; i <= x + reach && i < width; i++) {
+            float value = mean[j * line + i * channels + t % channels];
+            if (value > most) most = value;
+            if (value < least) least = value;
+        }
+    double noise = RANGE_NOISE * least_sigma[t % channels] / sqrt(valid[t] > 1 ? (double)valid[t] : 1.0);
+    if (most - least > noise) spans[t] = most - least;
 }
 
 /* ------------------------------------------------------------------------- resampling */

@@ -24,6 +24,14 @@ FEW_SAMPLES = 8
 SIGNAL_SHARE = 0.3
 #: The same for a drop, which lies up to a pixel beside the pixel that it falls on: on the flank of a star.
 DROP_SHARE = 3.0
+#: Shares of the range of the light around a pixel (`light_range`) that one sigma of a sample grows by: of any sample,
+#: for each unit by which the square of its FWHM differs from the mean of those at the pixel, over the smaller of the
+#: two, and for each such mean FWHM that the sub is out of its place.
+STEEP_SHARE, BLUR_SHARE, MISPLACED_SHARE = 0.3, 2.0, 1.0
+#: What noise makes of the range of the light, in sigmas of a mean of the samples: it is no light.
+RANGE_NOISE = 2.0
+#: How far the range of the light looks, in pixels: means of 3 x 3 pixels, and their extremes over 5 x 5.
+RANGE_REACH = 3
 #: No sample's sigma is taken for less than this share of the predicted one: with 8 to 20 samples their own
 #: scatter is often too small by chance. Noise added by clipping clean samples at 10 samples, kappa-sigma and
 #: winsorised: 5 % and 1.4 % with 0.5, 0.8 % and 0 % with 0.8.
@@ -101,6 +109,8 @@ class Combined(NamedTuple):
         Of `value`, predicted from the sigmas; 0 where it is NaN.
     coverage, rejected : array of uint16
         Number of samples used and rejected.
+    rejected_low : array of uint16
+        Number of those rejected that lay below the centre.
     kept : array of bool, shape (N, ...)
         Samples used.
     """
@@ -109,6 +119,7 @@ class Combined(NamedTuple):
     inverse_variance: Any
     coverage: Any
     rejected: Any
+    rejected_low: Any
     kept: Any
 
 
@@ -131,7 +142,13 @@ class Dropped(NamedTuple):
 
 
 def combine(
-    values: Any, weights: Any, sigmas: Any, sky: Any, options: CombineOptions, dropped: Dropped | None = None
+    values: Any,
+    weights: Any,
+    sigmas: Any,
+    sky: Any,
+    options: CombineOptions,
+    dropped: Dropped | None = None,
+    scatter: Any = None,
 ) -> Combined:
     """Reject and combine N samples per pixel.
 
@@ -152,11 +169,13 @@ def combine(
         and clipping them would cost stars their light. Of the drops of the survivors, those are left
         out that are farther from the survivors' median than the noise of a drop and all of the light
         above the sky explain (hot pixels), unless all are.
+    scatter : array, broadcastable to `values`, optional
+        What differing PSFs add to the predicted sigma of each sample where light is steep, from `psf_scatter`.
 
     Notes
     -----
     Rejection does not look at the weights. The predicted sigma of a sample is
-    ``sqrt(sigma**2 + (0.3 * max(centre - sky, 0))**2)``, so that cores of stars survive.
+    ``sqrt(sigma**2 + (0.3 * max(centre - sky, 0))**2 + scatter**2)``, so that stars survive.
 
     2 to 7 samples, with any method: judged around their median by their predicted sigma, in two
     passes; of two, the lower is believed, since trails, cosmic rays and hot pixels add light.
@@ -171,7 +190,8 @@ def combine(
     weight = xp.astype(xp.broadcast_to(weights, values.shape), xp.float64)
     sigma = xp.astype(xp.broadcast_to(sigmas, values.shape), xp.float64)
     valid = xp.isfinite(values) & (weight > 0.0)
-    stack = _Samples(xp, xp.where(valid, value, xp.zeros_like(value)), sigma, xp.astype(sky, xp.float64))
+    more = xp.zeros_like(sigma) if scatter is None else xp.astype(xp.broadcast_to(scatter, values.shape), xp.float64)
+    stack = _Samples(xp, xp.where(valid, value, xp.zeros_like(value)), sigma, xp.astype(sky, xp.float64), more)
     kept = valid
     if options.reject != "none":
         few = stack.count(valid) < FEW_SAMPLES
@@ -192,21 +212,29 @@ def _take_dropped(
     there = xp.astype(dropped.shares, xp.float64) > 0.0
     value = xp.where(there, xp.astype(dropped.values, xp.float64), xp.zeros_like(weight))
     sigma = xp.astype(xp.broadcast_to(dropped.sigmas, value.shape), xp.float64)
-    drops = _Samples(xp, value, sigma, judges.sky)
+    drops = _Samples(xp, value, sigma, judges.sky, judges.scatter)
     survivors = kept & there
     if options.reject != "none":
         centre = judges.median(judges.value, kept)
         away, spread = value - centre, xp.sqrt(drops.predicted(centre, DROP_SHARE))
         near = survivors & (away <= options.kappa_high * spread) & (-away <= options.kappa_low * spread)
-        survivors = xp.where(drops.count(near) > 0, near, survivors)
+        near = xp.where(drops.count(near) > 0, near, survivors)
+        drops.note_low(survivors & ~near, centre)
+        survivors = near
+    drops.low = drops.low | (judges.low & there)
     return drops, survivors, valid & there, weight * xp.astype(dropped.shares, xp.float64)
 
 
 class _Samples:
     """The samples of all pixels, and statistics of those that a mask picks."""
 
-    def __init__(self, xp: Any, value: Any, sigma: Any, sky: Any) -> None:
-        self.xp, self.value, self.sigma, self.sky = xp, value, sigma, sky
+    def __init__(self, xp: Any, value: Any, sigma: Any, sky: Any, scatter: Any) -> None:
+        self.xp, self.value, self.sigma, self.sky, self.scatter = xp, value, sigma, sky, scatter
+        self.low = xp.zeros(value.shape, dtype=xp.bool, device=value.device)
+
+    def note_low(self, gone: Any, centre: Any) -> None:
+        """Remember which rejected samples lie below the centre."""
+        self.low = self.low | (gone & (self.value < centre))
 
     def count(self, mask: Any) -> Any:
         return self.xp.sum(self.xp.astype(mask, self.xp.int64), axis=0)
@@ -233,9 +261,9 @@ class _Samples:
         return 1.4826 * self.median(self.xp.abs(self.value - centre), mask)
 
     def predicted(self, centre: Any, share: float = SIGNAL_SHARE) -> Any:
-        """Variance that each sample should have, from its noise and the light at this pixel."""
+        """Variance that each sample should have, from its noise and the light at this pixel and around it."""
         signal = share * self.xp.maximum(centre - self.sky, self.xp.zeros_like(centre))
-        return self.sigma * self.sigma + signal * signal
+        return self.sigma * self.sigma + signal * signal + self.scatter * self.scatter
 
     def nearest(self, mask: Any, centre: Any) -> Any:
         """Mask of the picked sample nearest to the centre: of several the lowest, of these the first."""
@@ -261,9 +289,11 @@ def _reject_few(stack: _Samples, mask: Any, options: CombineOptions) -> Any:
         several = stack.within(mask, centre, xp.sqrt(stack.predicted(centre)), options)
         lower = stack.at_rank(stack.ranked(stack.value, mask), xp.zeros_like(n))
         signal = SIGNAL_SHARE * xp.maximum(lower - stack.sky, xp.zeros_like(lower))
-        noise = xp.sum(stack.where(mask, stack.sigma * stack.sigma, 0.0), axis=0)
+        noise = xp.sum(stack.where(mask, stack.sigma * stack.sigma + stack.scatter * stack.scatter, 0.0), axis=0)
         pair = mask & (stack.value - lower <= options.kappa_high * xp.sqrt(noise + signal * signal))
-        mask = xp.where(n == 2, pair, xp.where(n > 2, several, mask))
+        kept = xp.where(n == 2, pair, xp.where(n > 2, several, mask))
+        stack.note_low(mask & ~kept & (n > 2), centre)
+        mask = kept
     return mask
 
 
@@ -277,6 +307,7 @@ def _reject_many(
         kept = stack.within(mask, centre, sigma, options)
         if not bool(xp.any(kept != mask)):
             break
+        stack.note_low(mask & ~kept, centre)
         mask = kept
     return mask
 
@@ -330,8 +361,89 @@ def _weigh_survivors(stack: _Samples, kept: Any, valid: Any, weight: Any, how: s
         xp.astype(certainty, xp.float32),
         xp.astype(n, xp.uint16),
         xp.astype(stack.count(valid) - n, xp.uint16),
+        xp.astype(stack.count(stack.low & valid), xp.uint16),
         kept,
     )
+
+
+class Psfs(NamedTuple):
+    """How sharp N subs are, and how well placed; what is unknown has a usual value.
+
+    Attributes
+    ----------
+    fwhm_px : ndarray of float32, shape (N,)
+        Full width at half maximum of their stars, in pixels of the stack.
+    misplaced_px : ndarray of float32, shape (N,)
+        Distance of their stars from where the other subs have them.
+    """
+
+    fwhm_px: NDArray[np.float32]
+    misplaced_px: NDArray[np.float32]
+
+
+def first_estimate(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Lower quartile of the valid samples of each pixel: light that three of four subs confirm.
+
+    NaN where fewer than two subs are: nothing confirms what one shows.
+    """
+    count = valid.sum(axis=0)
+    ranked = np.sort(np.where(valid, values, np.float32(np.inf)), axis=0)
+    found = np.take_along_axis(ranked, np.maximum(count - 1, 0)[None] // 4, axis=0)[0]
+    return np.where(count > 1, found, np.float32(np.nan))
+
+
+def light_range(estimate: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Largest less smallest of the means over 3 x 3 pixels within 2 pixels of each, (H, W, C).
+
+    NaN is left out, as a pixel and as the middle of a mean.
+    """
+
+    def around(image: NDArray[np.float64], reach: int) -> NDArray[np.float64]:
+        padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), constant_values=np.nan)
+        size = 2 * reach + 1
+        return np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(0, 1))
+
+    windows = around(estimate.astype(np.float64), 1)
+    count = np.isfinite(windows).sum(axis=(-1, -2))
+    total = np.where(np.isfinite(windows), windows, 0.0).sum(axis=(-1, -2))
+    windows = around(np.where(np.isfinite(estimate), total / np.maximum(count, 1), np.nan), RANGE_REACH - 1)
+    there = np.isfinite(windows)
+    highest = np.where(there, windows, -np.inf).max(axis=(-1, -2))
+    lowest = np.where(there, windows, np.inf).min(axis=(-1, -2))
+    return np.maximum(highest - lowest, 0.0).astype(np.float32)
+
+
+def psf_scatter(
+    values: NDArray[np.float32], valid: NDArray[np.bool_], sigmas: NDArray[np.floating], psfs: Psfs
+) -> NDArray[np.float64]:
+    """Standard deviation that differing PSFs add to the samples of pixels where the light is steep.
+
+    The difference between a sample and its pixel's true value grows with the range of the light around the pixel, as
+    in the removal of cosmic rays of Fruchter & Hook (2002, PASP 114, 144), who take the gradient of a first estimate;
+    here with how much wider or sharper the sub is than the others at the pixel, and how far out of place.
+
+    Parameters
+    ----------
+    values : ndarray of float32, shape (N, H, W, C)
+        On one scale.
+    valid : ndarray of bool, shape (N, H, W, C)
+    sigmas : ndarray, broadcastable to `values`
+        Standard deviation of each sample's sky noise.
+    psfs : Psfs
+
+    Returns
+    -------
+    ndarray of float64, shape (N, H, W, C)
+    """
+    count = np.maximum(valid.sum(axis=0), 1)
+    square = np.square(psfs.fwhm_px, dtype=np.float64)[:, None, None, None]
+    usual = np.where(valid, square, 0.0).sum(axis=0) / count
+    noise = np.sqrt(np.where(valid, np.square(sigmas, dtype=np.float64), 0.0).sum(axis=0)) / count
+    reach = np.maximum(light_range(first_estimate(values, valid)) - RANGE_NOISE * noise, 0.0)
+    usual = np.where(usual > 0.0, usual, 1.0)
+    blur = BLUR_SHARE * np.abs(square - usual) / np.minimum(square, usual)
+    misplaced = MISPLACED_SHARE * psfs.misplaced_px.astype(np.float64)[:, None, None, None]
+    return reach * np.sqrt(STEEP_SHARE**2 + blur**2 + misplaced**2 / usual)
 
 
 def sample_taper(

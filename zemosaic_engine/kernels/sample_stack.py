@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .reference import Psfs
+
 
 class Drizzled(NamedTuple):
     """What drizzle brought to the pixels of a stack; it is combined in the place of the samples, which only judge.
@@ -42,6 +44,8 @@ class SampleStack(NamedTuple):
     sigma : ndarray of float32, shape (N, C)
         Sky noise of a sample after the gain.
     drizzled : Drizzled, optional
+    psfs : Psfs, optional
+        Without them all samples are taken to have one PSF in one place.
     """
 
     samples: NDArray[np.float32]
@@ -52,6 +56,19 @@ class SampleStack(NamedTuple):
     weight: NDArray[np.float32]
     sigma: NDArray[np.float32]
     drizzled: Drizzled | None = None
+    psfs: Psfs | None = None
+
+    def least_sigma(self) -> NDArray[np.float64]:
+        """Return the least sky noise of a sample, (C,)."""
+        return np.min(self.sigma, axis=0, initial=np.inf).astype(np.float64)
+
+
+def squares_of(stack: SampleStack) -> NDArray[np.float64]:
+    """Square of the FWHM of each sub, and its distance from its place, (N, 2); 1 and 0 where nothing is known."""
+    if stack.psfs is None:
+        return np.tile([1.0, 0.0], (len(stack.start), 1))
+    fwhm, misplaced = (np.asarray(values, dtype=np.float64) for values in stack.psfs)
+    return np.stack([fwhm * fwhm, misplaced], axis=1)
 
 
 class Taper(NamedTuple):
@@ -98,25 +115,32 @@ class CombinedRows(NamedTuple):
         Of `value`; 0 without samples.
     coverage, rejected : ndarray of uint16
         Number of samples used and rejected.
+    rejected_low : ndarray of uint16
+        Number of those rejected that lie below the others.
+    taken : ndarray of float32
+        What rejection took from the light where it is steep: the plain mean less `value`; 0 elsewhere.
     """
 
     value: NDArray[np.float32]
     inverse_variance: NDArray[np.float32]
     coverage: NDArray[np.uint16]
     rejected: NDArray[np.uint16]
+    rejected_low: NDArray[np.uint16]
+    taken: NDArray[np.float32]
 
     @classmethod
     def empty(cls, shape: tuple[int, int, int]) -> CombinedRows:
         """Arrays of that shape, with anything in them."""
-        floats, counts = ([np.empty(shape, dtype=kind) for _ in range(2)] for kind in (np.float32, np.uint16))
-        return cls(floats[0], floats[1], counts[0], counts[1])
+        floats, counts = ([np.empty(shape, dtype=kind) for _ in range(3)] for kind in (np.float32, np.uint16))
+        return cls(floats[0], floats[1], counts[0], counts[1], counts[2], floats[2])
 
     def rows(self, first: int, last: int) -> CombinedRows:
         """Views of the rows ``first:last``."""
-        chosen = slice(first, last)
-        return CombinedRows(
-            self.value[chosen], self.inverse_variance[chosen], self.coverage[chosen], self.rejected[chosen]
-        )
+        return self.part((slice(first, last),))
+
+    def part(self, chosen: tuple[slice, ...]) -> CombinedRows:
+        """Views of a part of all arrays."""
+        return CombinedRows._make(array[chosen] for array in self)
 
     def check(self, stack: SampleStack) -> None:
         """Raise ValueError unless the arrays have one shape, with the channels of the stack."""

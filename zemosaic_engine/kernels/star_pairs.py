@@ -19,6 +19,23 @@ _MOST_TRIALS = 4000
 
 
 @jit
+def inside_box(a: Any, b: Any, margin: float, inside: Any) -> int:
+    """Numbers of the `a` (n, 2) within a margin of the box around `b`, into `inside` (n,); how many there are."""
+    low_x = high_x = b[0, 0]
+    low_y = high_y = b[0, 1]
+    for j in range(1, b.shape[0]):
+        low_x, high_x = min(low_x, b[j, 0]), max(high_x, b[j, 0])
+        low_y, high_y = min(low_y, b[j, 1]), max(high_y, b[j, 1])
+    count = 0
+    for i in range(a.shape[0]):
+        x, y = a[i, 0], a[i, 1]
+        if low_x - margin <= x <= high_x + margin and low_y - margin <= y <= high_y + margin:
+            inside[count] = i
+            count += 1
+    return count
+
+
+@jit
 def count_matches(a: Any, b: Any, re: float, im: float, x: float, y: float, tolerance: float) -> int:
     """How many of `a`, turned and stretched by the complex number re + i im and shifted, lie near one of `b`."""
     limit, count = tolerance * tolerance, 0

@@ -13,6 +13,7 @@ from ..canvas.coordinates import sky_to_pixel
 from ..catalogues.reference import Catalogue
 from ..events import Reporter
 from ..fits.headers import pixel_scale_arcsec
+from ..photometry.depth import LIMIT_SIGMA, limiting_magnitude, sky_brightness
 from ..photometry.sky import clipped_median, sky_noise
 from ..photometry.stars import Stars, detect_stars
 from ..sentences import say
@@ -28,8 +29,6 @@ _VOTING_STARS = 400
 _FEW_MATCHES = 0.3
 _TUKEY = 4.685
 _LEAST_COLOURS_MAG = 0.3
-_LIMIT_SIGMA = 5.0
-_BEST_APERTURE_FWHM = 0.7
 _STATISTICS_PIXELS = 1_000_000
 #: The share of the stars with the smallest errors that is used where they are enough.
 _SHARPEST, _ENOUGH_STARS = 0.4, 20
@@ -155,19 +154,16 @@ def _depth(
     header = fits.Header()
     noise = sky_noise(pixels)
     step = max(1, int(np.sqrt(pixels.shape[0] * pixels.shape[1] / _STATISTICS_PIXELS)))
-    radius = _BEST_APERTURE_FWHM * fwhm_px
-    share = 1.0 - 2.0 ** -((2.0 * _BEST_APERTURE_FWHM) ** 2)  # of a Gaussian
     for channel, (point, name) in enumerate(zip(points, names, strict=True)):
         if not np.isfinite(point.value):
             continue
-        faintest = _LIMIT_SIGMA * noise[channel] * np.sqrt(np.pi) * radius / share
-        if faintest > 0.0:
-            limit = point.value - 2.5 * float(np.log10(faintest))
-            header[f"ZMLIM{name}"] = (round(limit, 3), f"[mag] {name}: a star of {_LIMIT_SIGMA:g} sigma of the sky")
+        limit = float(limiting_magnitude(np.array(point.value), noise[channel], fwhm_px))
+        if np.isfinite(limit):
+            header[f"ZMLIM{name}"] = (round(limit, 3), f"[mag] {name}: a star of {LIMIT_SIGMA:g} sigma of the sky")
             reporter.metric("Limiting magnitude", say("{limit:.2f} mag (5 sigma)", limit=limit), channel=name)
         level = clipped_median(pixels[::step, ::step, channel])[0]
-        if level > 0.0:
-            sky = point.value - 2.5 * float(np.log10(level / scale_arcsec**2))
+        sky = float(sky_brightness(np.array(point.value), np.array(level), scale_arcsec))
+        if np.isfinite(sky):
             header[f"ZMSKY{name}"] = (round(sky, 3), f"[mag/arcsec2] {name}: all that is in the background")
             reporter.metric("Sky brightness", say("{sky:.2f} mag/arcsec2", sky=sky), channel=name)
     return header

@@ -1,7 +1,12 @@
-"""Writes the mosaic with its maps and tables, the last step of a run."""
+"""Writes the mosaic with its maps and tables, the last step of a run; what an earlier run wrote is kept."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..resume.written import WrittenFiles
 from ..run import provenance
 from ..run.request import GridOutcome
 from ..run.run import Run
@@ -13,12 +18,96 @@ from . import files as mosaic_files
 from .catalogue import tie_to_catalogue
 from .evenness import measure_evenness, report_evenness
 from .mask import mosaic_mask
+from .names import name_field
 from .processing import PROCESSING_NAME, write_processing
+from .sub_depth import sub_depth_columns
 from .told_scale import tie_to_told_zero_points
 
 
-def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage) -> GridOutcome:
-    """Write the mosaic with its maps and tables, and return what was made.
+@dataclass(frozen=True)
+class Delivery:
+    """The files of a mosaic and its figures.
+
+    Attributes
+    ----------
+    files : WrittenFiles
+    metrics : dict of str to float
+    depth : dict of str to list of float
+        Columns of the table of subs, as `sub_depth_columns` gives them.
+    """
+
+    files: WrittenFiles
+    metrics: dict[str, float]
+    depth: dict[str, list[float]]
+
+
+def finish_mosaic(run: Run, tile_set: TileSet, make: Callable[[], Delivery], recipe: str = "") -> GridOutcome:
+    """Return the outcome of a run, its mosaic made by `make`, or by an earlier run of the same tiles.
+
+    Parameters
+    ----------
+    run : Run
+    tile_set : TileSet
+        All tiles of the run.
+    make : callable
+        Matches and joins the tiles, and ends with `deliver`.
+    recipe : str
+        Fingerprint of the code of `make`, where that is outside the Grid Mode kit.
+
+    Raises
+    ------
+    RunError
+        If a file cannot be written.
+    """
+    facts = [tile.facts for tile in tile_set.tiles]
+    key = run.reuse.mosaic_key(facts, tile_set.used, run.catalogue, tile_set.levels, tile_set.figures, recipe)
+    written = list[Path]()
+
+    def make_anew() -> Delivery:
+        made = make()
+        written.extend(made.files.paths(run.output))
+        return made
+
+    done = run.reuse.step(
+        "mosaics",
+        key,
+        Delivery,
+        make_anew,
+        say("The mosaic was made by an earlier run"),
+        lambda found: run.interruptibly(lambda: found.files.are_whole(run.output)),
+    )
+    _write_sub_tables(run, done.depth)
+    metrics = done.metrics if run.registration is None else done.metrics | run.registration.metrics()
+    return GridOutcome(
+        run.output / mosaic_files.MOSAIC_NAME,
+        run.output / mosaic_files.COVERAGE_NAME,
+        len(tile_set.tiles),
+        len(tile_set.used),
+        run.rejected,
+        tile_set.left_out,
+        metrics,
+        [run.subs[number].path for number in sorted(tile_set.used)],
+        dict(zip([tile.name for tile in tile_set.tiles], tile_set.subs, strict=True)),
+        run.subs,
+        key,
+        [] if written else done.files.paths(run.output),
+        run.frames.facts,
+    )
+
+
+def _write_sub_tables(run: Run, depth: Mapping[str, Sequence[object]]) -> None:
+    """Write the table of subs again where the run has found out more of them, or has set some aside since."""
+    registration = run.registration
+    if registration is not None:
+        more = {**registration.columns(), **depth, **run.frames.columns(registration.subs)}
+        mosaic_files.write_sub_table(run.output, registration.subs, more)
+        mosaic_files.write_registration(run.output, registration.solution)
+    elif depth or run.rejected or run.frames.matches:
+        mosaic_files.write_sub_table(run.output, run.subs, {**depth, **run.frames.columns(run.subs)})
+
+
+def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage) -> Delivery:
+    """Measure the mosaic, write it with its maps and tables, and return what was written.
 
     Raises
     ------
@@ -33,47 +122,38 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
         lambda: measure_evenness(mosaic, run.canvas, by_number, tiles, tile_set.levels, settings)
     )
     metrics |= report_evenness(evenness, run.reporter)
-    if run.registration is not None:
-        metrics |= run.registration.metrics()
-        mosaic_files.write_sub_table(output, run.registration.subs, run.registration.columns())
-        mosaic_files.write_registration(output, run.registration.solution)
-    elif run.rejected:  # the table from before the run may name subs that were set aside since
-        mosaic_files.write_sub_table(output, run.subs)
     used = list(by_number.values())
     scale = run.canvas.pixel_scale_arcsec
     cards = provenance.mosaic_cards(
         used, settings, tiles=len(tiles), ready_made_tiles=run.takes_tiles, pixel_scale_arcsec=scale
     )
     cards.update(tied)
+    depth = sub_depth_columns(run.subs, tile_set.figures, cards, scale)
     if run.takes_tiles:
-        infos = [run.subs[number] for number in sorted(tile_set.used)]
-        cards.update(tie_to_told_zero_points(infos, match.scaling.gain, scale, run.reporter))
-    mosaic_files.write_tile_table(output, tiles, match.scaling, match.pairs, tile_set.subs)
+        cards.update(tie_to_told_zero_points(used, match.scaling.gain, scale, run.reporter))
     pixels = [pair.pixels for pair in match.pairs]
-    mosaic_files.write_seam_table(output, tiles, match.overlaps, pixels, match.before, match.after, evenness)
+    files = [
+        mosaic_files.write_tile_table(output, tiles, match.scaling, match.pairs, tile_set.subs),
+        mosaic_files.write_seam_table(output, tiles, match.overlaps, pixels, match.before, match.after, evenness),
+    ]
     mask = run.interruptibly(lambda: mosaic_mask(mosaic))
+    check = run.cancel.check
+    name_field(cards, wcs, mask, run.reporter)
     if settings.save_final_as_uint16:
-        run.interruptibly(
-            lambda: mosaic_files.write_viewer(output, mosaic, mask, wcs, cards, colour_last=settings.legacy_rgb_cube)
+        colour_last = settings.legacy_rgb_cube
+        files.append(
+            run.interruptibly(
+                lambda: mosaic_files.write_viewer(output, mosaic, mask, wcs, cards, colour_last=colour_last)
+            )
         )
-    science, coverage = mosaic_files.write_mosaic(output, mosaic, mask, wcs, cards, run.cancel.check)
+    written = run.interruptibly(lambda: mosaic_files.write_mosaic(output, mosaic, mask, wcs, cards, check))
+    files.extend(written)
     if "fits" in settings.outputs.replace(" ", "").split(","):
         processing = output / PROCESSING_NAME
-        run.interruptibly(lambda: write_processing(science, processing, settings.crop, run.cancel.check))
+        files.append(run.interruptibly(lambda: write_processing(written[0], processing, settings.crop, check)))
     by_reproject = settings.tile_reprojection == "reproject_interp"
     reprojected = sum(by_reproject and not tile.on_canvas for tile in tiles)
     run.reporter.log(
         say("{n} tiles in the mosaic, {reprojected} calls of reproject_interp", n=len(tiles), reprojected=reprojected)
     )
-    return GridOutcome(
-        science,
-        coverage,
-        len(tiles),
-        len(used),
-        run.rejected,
-        tile_set.left_out,
-        metrics,
-        [info.path for info in used],
-        dict(zip([tile.name for tile in tiles], tile_set.subs, strict=True)),
-        run.subs,
-    )
+    return Delivery(run.interruptibly(lambda: WrittenFiles.of(files)), metrics, depth)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from ..astrometry.results import AstrometricSolution
 from ..canvas.coordinates import pixel_to_sky
 from ..channels import channel_names
 from ..fits.wcs_cards import wcs_cards
-from ..fits.writer import atomic_path, write_fits
+from ..fits.writer import atomic_path, remove, write_fits
 from ..names import shown_name
 from ..photometry.sky import clipped_median
 from ..subs.frames import SubInfo
@@ -55,6 +55,8 @@ _NOT_OF_EVERY_RUN = (
     "tiff16",
     "tiff_stretched",
     "jpeg",
+    "hips",
+    "map",
     "others",
     "processing",
     "viewer",
@@ -87,18 +89,23 @@ class EarlierResults:
 
     def __init__(self, folder: Path, results: Mapping[str, str] = RESULTS) -> None:
         self._paths = {result: folder / name for result, name in results.items()}
-        self._found = {path: _identity(path) for path in self._paths.values() if path.is_file()}
+        self._found = {path: _identity(path) for path in self._paths.values() if path.exists()}
 
     def written_since(self) -> dict[str, Path]:
         """The results of this run so far, by the names that a run report has for them."""
-        return {result: path for result, path in self._paths.items() if path.is_file() and not self._is_left(path)}
+        return {result: path for result, path in self._paths.items() if path.exists() and not self._is_left(path)}
 
-    def remove_those_left(self) -> None:
-        """Remove those that not every run writes and that were not written since."""
+    def remove_those_left(self, kept: Iterable[Path] = ()) -> None:
+        """Remove those that not every run writes and that were not written since.
+
+        Those in `kept` are results of this run from now on, although an earlier one has written them.
+        """
+        for one in kept:
+            self._found.pop(one, None)
         for result in _NOT_OF_EVERY_RUN:
             path = self._paths.get(result)
-            if path is not None and path.is_file() and self._is_left(path):
-                path.unlink()
+            if path is not None and path.exists() and self._is_left(path):
+                remove(path)
 
     def _is_left(self, path: Path) -> bool:
         return self._found.get(path) == _identity(path)
@@ -271,12 +278,14 @@ def _edge_rows(evenness: Evenness) -> list[tuple]:
     return rows
 
 
-def write_sub_table(
-    folder: Path, infos: Sequence[SubInfo], registration: Mapping[str, Sequence[object]] | None = None
-) -> Path:
+#: Units of further columns, by how their names begin.
+_MORE_UNITS = {"registration": "pix", "moved": "pix", "zero_point": "mag", "limit": "mag", "sky_mag": "mag / arcsec2"}
+
+
+def write_sub_table(folder: Path, infos: Sequence[SubInfo], more: Mapping[str, Sequence[object]] | None = None) -> Path:
     """Write ``subs.ecsv``: what the header of each sub tells, and where its corners are on the sky.
 
-    `registration` are further columns by name; those that begin with ``registration`` and ``moved`` are in pixels.
+    `more` are further columns by name: of the registration, and of how deep the subs are.
     """
     names = ("file", "session", "date_obs", "exposure", "filter", "camera", "mount", "width", "height", "pixel_scale",
              *(f"{axis}_{corner}" for corner in range(1, 5) for axis in ("ra", "dec")))  # fmt: skip
@@ -293,9 +302,9 @@ def write_sub_table(
             )
         )  # fmt: skip
     units = dict.fromkeys(names[10:], "deg") | {"exposure": "s", "pixel_scale": "arcsec"}
-    more = registration or {}
+    more = more or {}
     rows = [(*row, *added) for row, *added in zip(rows, *more.values(), strict=True)]
-    units |= {name: "pix" for name in more if name.startswith(("registration", "moved"))}
+    units |= {name: unit for name in more for begin, unit in _MORE_UNITS.items() if name.startswith(begin)}
     return _write_table(folder / SUBS_NAME, rows, (*names, *more), units)
 
 

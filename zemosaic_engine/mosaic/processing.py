@@ -98,13 +98,24 @@ class FilledMosaic:
     def rows(self, channel: int, first: int, last: int) -> NDArray[np.float32]:
         """Rows `first` to `last` (half-open) of a channel, 0..1; float32 (rows, width)."""
         box = Box(self.box.y0 + first, self.box.y0 + last, self.box.x0, self.box.x1)
-        part = _read_plane(self._section, channel, box)
-        self._fills.put(channel, box, part)
+        part = self._filled(channel, box)
         part += np.float32(self.pedestal_adu)
         part *= np.float32(1.0 / self.scale_adu)
         part[(self._mask[box.slices] & np.uint8(Flag.OUTSIDE)) > 0] = 0.0
         # Lanczos rings around hot stars and the last outliers of the noise.
         np.maximum(part, np.float32(0.0), out=part)
+        return part
+
+    def adu(self, box: Box) -> NDArray[np.float32]:
+        """Pixels of a box of the science file in ADU, holes filled; float32 (h, w, C), NaN where no sub has data."""
+        outside = (self._mask[box.slices] & np.uint8(Flag.OUTSIDE)) > 0
+        part = np.stack([self._filled(channel, box) for channel in range(self.channels)], axis=2)
+        part[outside] = np.nan
+        return part
+
+    def _filled(self, channel: int, box: Box) -> NDArray[np.float32]:
+        part = _read_plane(self._section, channel, box)
+        self._fills.put(channel, box, part)
         return part
 
     def strips(self) -> Iterator[tuple[int, int]]:

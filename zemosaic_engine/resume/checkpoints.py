@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +13,7 @@ from ..errors import RunError
 from ..sentences import say
 from .fingerprints import engine_fingerprint, fingerprint
 from .records import DamagedRecord, decode, encode
-from .sub_digests import SubDigests
+from .sub_digests import DigestNote, SubDigests
 
 Record = TypeVar("Record")
 
@@ -44,6 +44,20 @@ class Checkpoints:
         self._lock = threading.Lock()
         self._used: set[Path] = set()
         self.subs = SubDigests(folder / "subs.journal" if folder is not None else None)
+
+    @classmethod
+    def of_worker(cls, folder: Path, notes: Iterable[DigestNote | None]) -> Checkpoints:
+        """Records in a folder that another process keeps; `notes` are the digests that it has sent."""
+        checkpoints = cls(None)
+        checkpoints._folder = folder
+        for note in notes:
+            checkpoints.subs.learn(note)
+        return checkpoints
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the records are; None if nothing is kept."""
+        return self._folder
 
     @property
     def keeps(self) -> bool:

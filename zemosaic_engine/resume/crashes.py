@@ -10,15 +10,20 @@ from __future__ import annotations
 import faulthandler
 import json
 import re
+import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from ..errors import RunError
 from ..fits.writer import atomic_path
 from ..sentences import say
 from ..subs.faults import frame_name
 
+#: Where a run inside a host, which has no log, leaves the traceback of a crash.
+NOTES_NAME = "crash.txt"
 _NAME = "crashes.json"
 _TAIL_BYTES = 1_000_000
 _LONGEST_NAME = 500  # faulthandler cuts longer ones, and writes three dots
@@ -27,17 +32,50 @@ _FRAME = re.compile(r'^  File "(<sub .+)", line \d+ in _sub_at_work$', re.MULTIL
 _THREADS = re.compile(r"^(?=(?:Current thread|Thread) 0x)", re.MULTILINE)
 
 
+_lock = threading.Lock()
+_told_to: list[IO[bytes]] = []
+
+
 @contextmanager
 def crashes_told(file: IO[bytes]) -> Iterator[None]:
-    """Write the traceback of a crash in this block to a file, unless that is already arranged."""
-    if faulthandler.is_enabled():
-        yield
-        return
-    faulthandler.enable(file, all_threads=True)
+    """Write the traceback of a crash in this block to a file; of several blocks at once, the last one's counts.
+
+    A program that has switched faulthandler on gets its own tracebacks, on standard error, before and after the block.
+    """
+    with _lock:
+        was_enabled = faulthandler.is_enabled() and not _told_to
+        _told_to.append(file)
+        faulthandler.enable(file, all_threads=True)
     try:
         yield
     finally:
-        faulthandler.disable()
+        with _lock:
+            _told_to.remove(file)
+            faulthandler.disable()
+            if _told_to:
+                faulthandler.enable(_told_to[-1], all_threads=True)
+            elif was_enabled:
+                with suppress(OSError, ValueError, AttributeError):  # there may be no standard error
+                    faulthandler.enable(sys.__stderr__, all_threads=True)  # type: ignore[arg-type]
+
+
+@contextmanager
+def crash_noted(path: Path) -> Iterator[None]:
+    """Write the traceback of a crash in this block to a file of its own, for runs without a log.
+
+    Raises
+    ------
+    RunError
+        If the file cannot be written.
+    """
+    try:
+        file = path.open("wb", buffering=0)
+    except OSError as error:
+        raise RunError(
+            say("The output folder {output} cannot be written to: {why}.", output=path.parent, why=error.strerror)
+        ) from error
+    with file, crashes_told(file):
+        yield
 
 
 class Crashes:

@@ -89,6 +89,11 @@ def engine_fingerprint() -> str:
     return fingerprint(__version__, kit_digests(package.parent), versions.library_versions())
 
 
+def code_fingerprint(*files: str) -> str:
+    """Fingerprint of modules outside the kit, by their ``__file__``; the version stands for those without a source."""
+    return fingerprint(__version__, [file_digest(name) if os.path.isfile(name) else "" for name in files])
+
+
 def kit_digests(folder: Path) -> list[tuple[str, str]]:
     """Path and digest of every file of the Grid Mode kit in a folder, sources and data alike.
 

@@ -95,6 +95,10 @@ def _value_of(tree: Any, hint: Any, arrays: list[NDArray]) -> Any:
         return _checked(tree, hint)
     if isinstance(tree, list):
         origin, arguments = _plain(hint)
+        if hasattr(origin, "_fields"):  # a named tuple
+            hints = typing.get_type_hints(origin)
+            named = zip(tree, origin._fields, strict=True)
+            return origin(*(_value_of(item, hints[name], arrays) for item, name in named))
         made = [_value_of(item, arguments[0] if arguments else Any, arrays) for item in tree]
         return tuple(made) if origin is tuple else made
     if "array" in tree:

@@ -7,15 +7,15 @@ is not kept: the next run reads the sub again.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, make_dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..canvas.tile_layout import TileLayout
-from ..errors import SubError
+from ..errors import RunError, SubError
 from ..events import CancelToken, Reporter
 from ..machine.threads import run_interruptibly
 from ..photometry.calibration import SubCalibration
@@ -24,6 +24,7 @@ from ..subs.frames import SubInfo
 from ..subs.hot_pixels import choose_subs, hot_pixels_of
 from .checkpoints import Checkpoints
 from .dependencies import Dependencies
+from .told import KeptLine, lines_kept
 
 Record = TypeVar("Record")
 
@@ -61,6 +62,7 @@ class Reuse:
         self._reporter, self._cancel = reporter, cancel
         self._lock = threading.Lock()
         self._found = 0
+        self._hot_pixel_keys: dict[str, str] = {}
 
     @property
     def keeps(self) -> bool:
@@ -71,11 +73,39 @@ class Reuse:
         """As `SubDigests.is_same`."""
         return self._checkpoints.subs.is_same(info)
 
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Where the records are."""
+        return self._checkpoints
+
+    @property
+    def hot_pixel_keys(self) -> Mapping[str, str]:
+        """Keys of the records of hot pixels, by sensor; empty for a sensor whose map is not kept."""
+        return self._hot_pixel_keys
+
+    def kept_hot_pixels(self, keys: Mapping[str, str]) -> dict[str, NDArray[np.bool_]]:
+        """Return the maps of hot pixels that another process keeps under these keys.
+
+        Raises
+        ------
+        RunError
+            If one is missing.
+        """
+        maps = {}
+        for sensor, key in keys.items():
+            found = self._checkpoints.get("hot_pixels", key, _HotPixels) if key else None
+            if found is None:
+                raise RunError(say("The hot pixels of sensor {sensor} are not in the state of the run.", sensor=sensor))
+            if found.hot is not None:
+                maps[sensor] = found.hot
+                self._keys.know_hot_pixels(sensor, found.hot)
+        return maps
+
     def hot_pixels(self) -> dict[str, NDArray[np.bool_]]:
         """Return the map of hot pixels of each sensor, by its key."""
         maps = {}
         for sensor, chosen in choose_subs(self._infos).items():
-            hot = self._hot_pixels_of(chosen)
+            hot = self._hot_pixels_of(sensor, chosen)
             if hot is not None:
                 maps[sensor] = hot
                 self._keys.know_hot_pixels(sensor, hot)
@@ -112,11 +142,14 @@ class Reuse:
                 self._found += 1
         return found
 
-    def report_measured(self) -> None:
-        """Log how many subs were measured by an earlier run, if any."""
-        if self._found:
+    def report_measured(self, by_workers: int = 0) -> None:
+        """Log how many subs were measured by the workers of this run, and how many by an earlier run, if any."""
+        if by_workers:
+            self._reporter.log(say("Workers measured {n} of {total} subs", n=by_workers, total=len(self._infos)))
+        found = self._found - by_workers
+        if found > 0:
             self._reporter.log(
-                say("{found} of {n} subs were measured by an earlier run", found=self._found, n=len(self._infos))
+                say("{found} of {n} subs were measured by an earlier run", found=found, n=len(self._infos))
             )
 
     def solution(self, numbers: Sequence[int], of: type[Record], solve: Callable[[], Record]) -> Record:
@@ -138,15 +171,29 @@ class Reuse:
         calibrations: Sequence[SubCalibration | None],
         background: NDArray[np.float64] | None,
         sky: object,
+        psfs: object = None,
+        source: str = "",
     ) -> str:
         """Return the key of a stacked tile; empty if nothing is kept or a sub cannot be read.
 
         The parameters are those of `Dependencies.tile`.
         """
+        return self._key(lambda: self._keys.tile(layout, calibrations, background, sky, psfs, source))
+
+    def match_key(self, tiles: Sequence[object], *what: object) -> str:
+        """Return the key of how tiles were matched; the parameters are those of `Dependencies.match`."""
+        return self._key(lambda: self._keys.match(tiles, *what))
+
+    def mosaic_key(self, tiles: Sequence[object], used: Collection[int], *what: object) -> str:
+        """Return the key of the mosaic; the parameters are those of `Dependencies.mosaic`."""
+        return self._key(lambda: self._keys.mosaic(tiles, used, *what))
+
+    def _key(self, make: Callable[[], str]) -> str:
+        """Return a key; empty if nothing is kept or a sub cannot be read."""
         if not self.keeps:
             return ""
         try:
-            return self._keys.tile(layout, calibrations, background, sky)
+            return make()
         except SubError:
             return ""
 
@@ -159,15 +206,64 @@ class Reuse:
         if key:
             self._checkpoints.put("tiles", key, tile)
 
-    def _hot_pixels_of(self, chosen: Sequence[SubInfo]) -> NDArray[np.bool_] | None:
+    def step(
+        self,
+        kind: str,
+        key: str,
+        of: type[Record],
+        make: Callable[[], Record],
+        told: str,
+        holds: Callable[[Record], bool] = lambda found: True,
+    ) -> Record:
+        """Return the result of a step, and write what it has to say to the log, whoever did it.
+
+        Parameters
+        ----------
+        kind : str
+            Folder of the records of this step.
+        key : str
+            Of the record; empty if the step is done anew and not kept.
+        of : type
+            Class of the result.
+        make : callable
+            Does the step.
+        told : str
+            The log line that says that an earlier run did it.
+        holds : callable, optional
+            False for a record whose files are no longer as they were.
+        """
+        if not (self.keeps and key):
+            return make()
+        found = self._checkpoints.get(kind, key, _with_lines(of))
+        if found is not None and holds(found.result):
+            self._reporter.log(told)
+            for line in found.lines:
+                line.tell(self._reporter)
+            result: Record = found.result
+            return result
+        with lines_kept(self._reporter) as lines:
+            made = make()
+        self._checkpoints.put(kind, key, _with_lines(of)(made, lines))
+        return made
+
+    def _hot_pixels_of(self, sensor: str, chosen: Sequence[SubInfo]) -> NDArray[np.bool_] | None:
         try:
             key = self._keys.hot_pixels(chosen) if self.keeps else ""
         except SubError:
             key = ""
+        self._hot_pixel_keys[sensor] = key
         found = self._checkpoints.get("hot_pixels", key, _HotPixels) if key else None
         if found is not None:
             return found.hot
-        hot, all_read = run_interruptibly(lambda: hot_pixels_of(chosen, self._checkpoints.subs.is_same), self._cancel)
+        is_same, corrections = self._checkpoints.subs.is_same, self._keys.corrections
+        hot, all_read = run_interruptibly(lambda: hot_pixels_of(chosen, is_same, corrections), self._cancel)
         if key and all_read:
             self._checkpoints.put("hot_pixels", key, _HotPixels(hot))
+        else:
+            self._hot_pixel_keys[sensor] = ""
         return hot
+
+
+def _with_lines(of: type) -> Any:
+    """Return the class of a record that holds the result of a step and the lines that it wrote."""
+    return make_dataclass("Step", [("result", of), ("lines", list[KeptLine])], frozen=True)

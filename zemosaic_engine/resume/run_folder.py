@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import IO
 
 from ..errors import RunError, SettingsError
+from ..fits.writer import remove
 from ..sentences import say
 
 STATE_NAME = ".zemosaic"
@@ -145,11 +146,11 @@ class RunFolder:
             self._lock = None
 
     def _sweep(self) -> None:
-        """Remove temporary files of killed runs; no other run can write here now."""
-        for folder in (self.path, self.path / "tiles", *self.state.iterdir()):
+        """Remove temporary files and folders of killed runs; no other run can write here now."""
+        for folder in (self.path, self.path / "tiles", self.state, *self.state.iterdir()):
             for pattern in (".*.part", ".*.part.*"):
                 for path in folder.glob(pattern) if folder.is_dir() else ():
-                    path.unlink(missing_ok=True)
+                    remove(path)
 
 
 def _holder(lock: IO[bytes]) -> str:

@@ -14,7 +14,7 @@ from ..errors import RunError
 from ..fits.files import FileState
 from ..fits.writer import atomic_path
 from ..sentences import say
-from ..subs.frames import SubInfo
+from ..subs.frames import SubInfo, UnsolvedSub
 from ..subs.unchanged import changed
 from .fingerprints import file_digest
 
@@ -22,7 +22,7 @@ _RACY_NS = 2_000_000_000
 
 
 @dataclass(frozen=True)
-class _Note:
+class DigestNote:
     """What a file looked like when its digest was taken; times in nanoseconds."""
 
     path: str
@@ -35,6 +35,7 @@ class _Note:
 
     @property
     def state(self) -> FileState:
+        """What the file looked like."""
         return FileState(self.size, self.mtime_ns, self.ctime_ns)
 
 
@@ -56,7 +57,7 @@ class SubDigests:
     def __init__(self, journal: Path | None) -> None:
         self._journal = journal
         self._lock = threading.Lock()
-        self._notes: dict[str, _Note] = {}
+        self._notes: dict[str, DigestNote] = {}
         self._asked: dict[str, str] = {}
         self._states: dict[str, FileState] = {}
         for line in _lines(journal):
@@ -64,7 +65,7 @@ class SubDigests:
             if note is not None:
                 self._notes[note.path] = note
 
-    def digest(self, info: SubInfo) -> str:
+    def digest(self, info: SubInfo | UnsolvedSub) -> str:
         """Digest of the bytes of a sub's file that hold header and pixels.
 
         Raises
@@ -88,7 +89,7 @@ class SubDigests:
             found = note.digest
         else:
             found, now = _stable_digest(info)
-            self._note(_Note(name, now.size, now.mtime_ns, now.ctime_ns, time.time_ns(), found, info.span))
+            self._note(DigestNote(name, now.size, now.mtime_ns, now.ctime_ns, time.time_ns(), found, info.span))
         with self._lock:
             self._states[name] = now
             return self._asked.setdefault(name, found)
@@ -126,6 +127,16 @@ class SubDigests:
             self._states[name] = now
         return False
 
+    def note_of(self, info: SubInfo | UnsolvedSub) -> DigestNote | None:
+        """What is noted of a sub, for another process; None if nothing is."""
+        with self._lock:
+            return self._notes.get(str(info.path.absolute()))
+
+    def learn(self, note: DigestNote | None) -> None:
+        """Take over what another process noted."""
+        if note is not None and note != self._notes.get(note.path):
+            self._note(note)
+
     def keep_only_asked(self) -> None:
         """Rewrite the journal with the files of this run only."""
         if self._journal is None:
@@ -135,7 +146,7 @@ class SubDigests:
             with atomic_path(self._journal) as temporary:
                 temporary.write_text("".join(_line(note) for note in notes), encoding="utf-8")
 
-    def _note(self, note: _Note) -> None:
+    def _note(self, note: DigestNote) -> None:
         with self._lock:
             self._notes[note.path] = note
             if self._journal is not None:
@@ -161,7 +172,7 @@ def _state(path: Path) -> FileState:
     return FileState.of(os.stat(path))
 
 
-def _stable_digest(info: SubInfo) -> tuple[str, FileState]:
+def _stable_digest(info: SubInfo | UnsolvedSub) -> tuple[str, FileState]:
     """Digest of a file that nobody wrote to meanwhile, and its state."""
     before = _state(info.path)
     found = file_digest(info.path, info.span or None)
@@ -170,7 +181,7 @@ def _stable_digest(info: SubInfo) -> tuple[str, FileState]:
     return found, before
 
 
-def _is_as_noted(now: FileState, span: int, note: _Note) -> bool:
+def _is_as_noted(now: FileState, span: int, note: DigestNote) -> bool:
     same = (now, span) == (note.state, note.span)
     return same and note.noted_ns - max(note.mtime_ns, note.ctime_ns) > _RACY_NS
 
@@ -181,19 +192,19 @@ def _lines(journal: Path | None) -> list[str]:
     return journal.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
-def _line(note: _Note) -> str:
+def _line(note: DigestNote) -> str:
     text = json.dumps(asdict(note))
     return f"{zlib.crc32(text.encode()):08x} {text}\n"
 
 
-def _parsed(line: str) -> _Note | None:
+def _parsed(line: str) -> DigestNote | None:
     """The note on a line; None if it is not whole."""
     checksum, _, text = line.partition(" ")
     if checksum != f"{zlib.crc32(text.encode('utf-8', 'replace')):08x}":
         return None
     try:
-        note = _Note(**json.loads(text))
+        note = DigestNote(**json.loads(text))
     except (TypeError, ValueError, RecursionError):  # of another version, or of nobody
         return None
-    kinds = {field.name: str if field.type == "str" else int for field in fields(_Note)}
+    kinds = {field.name: str if field.type == "str" else int for field in fields(DigestNote)}
     return note if all(type(getattr(note, name)) is kind for name, kind in kinds.items()) else None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 
+from ..calibration_frames.finding import NO_FRAMES, find_frames
 from ..canvas.plan import CanvasPlan, plan_canvas
 from ..catalogues.reference import chosen_catalogue
 from ..errors import SettingsError
@@ -73,7 +74,8 @@ def prepare_request(
     for error in rejected:
         raise_if_lost(error, paths)
         reporter.set_aside(error)
-    return GridRequest(infos, rejected, output, settings, tiles_only, others=found.others)
+    frames = NO_FRAMES if tiles_only else find_frames(found.others, settings, refused, cancel.check)
+    return GridRequest(infos, rejected, output, settings, tiles_only, others=found.others, frames=frames)
 
 
 def _with_solutions(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -13,10 +15,12 @@ from ..astrometry.sub_frames import sky_angles
 from ..catalogues.reference import chosen_catalogue
 from ..errors import SubError, SubsLost
 from ..events import CancelToken, Reporter
+from ..executors.executor import Executor, Here, Seat
 from ..fits.headers import image_center_deg, pixel_scale_arcsec, unit_vectors
 from ..machine.threads import run_all, run_interruptibly, thread_count
 from ..resume.checkpoints import Checkpoints
 from ..resume.fingerprints import fingerprint
+from ..resume.sub_digests import DigestNote
 from ..sentences import say
 from ..solving.star_zones import shipped_catalogue
 from ..subs.faults import read_guarded
@@ -64,6 +68,7 @@ def register(
     reporter: Reporter,
     cancel: CancelToken,
     checkpoints: Checkpoints,
+    executor: Executor | None = None,
 ) -> PlannedRequest:
     """The request with its subs where their own stars put them.
 
@@ -75,6 +80,8 @@ def register(
         Receives log lines and progress; checked between steps.
     checkpoints : Checkpoints
         Where star places and the solution are kept and found.
+    executor : Executor, optional
+        The workers that find stars.
 
     Returns
     -------
@@ -91,7 +98,7 @@ def register(
     settings, infos = request.settings, request.infos
     if settings.astrometry == "header" or request.tiles_only or len(infos) < 2:
         return request
-    found = _find_stars(request, reporter, cancel, checkpoints)
+    found = _find_stars(request, reporter, cancel, checkpoints, executor or Here())
     solution = run_interruptibly(lambda: _solved(request, found, known_stars(request), reporter, checkpoints), cancel)
     if not solution.tied.any():
         reporter.log(say("Registration: no two subs share enough stars, all keep their headers"), "WARN")
@@ -108,10 +115,13 @@ def register(
 # --- stars
 
 
-def _find_stars(request: GridRequest, reporter: Reporter, cancel: CancelToken, checkpoints: Checkpoints) -> _Found:
+def _find_stars(
+    request: GridRequest, reporter: Reporter, cancel: CancelToken, checkpoints: Checkpoints, executor: Executor
+) -> _Found:
     """Star places of all subs, from records or from their pixels."""
     infos = request.infos
     reporter.expect(len(infos))
+    ahead = _find_ahead(infos, reporter, checkpoints, executor)
 
     def look(number: int) -> tuple[StarPlaces | SubError, str, bool]:
         info = infos[number]
@@ -126,14 +136,49 @@ def _find_stars(request: GridRequest, reporter: Reporter, cancel: CancelToken, c
             raise_if_lost(error, [each.path for each in infos])
             return error, "", False
         finally:
-            reporter.step()
+            if number not in ahead:
+                reporter.step()
 
     looked = run_all(look, range(len(infos)), thread_count(request.settings.threads), cancel)
     _lose([found for found, _, _ in looked if isinstance(found, SubError)], reporter)
-    reused = sum(again for _, _, again in looked)
+    if ahead:
+        reporter.log(say("Workers found the stars of {n} of {total} subs", n=len(ahead), total=len(infos)))
+    reused = sum(again for number, (_, _, again) in enumerate(looked) if number not in ahead)
     if reused:
         reporter.log(say("Stars of {n} of {total} subs were found by an earlier run", n=reused, total=len(infos)))
     return _Found([found for found, _, _ in looked if isinstance(found, StarPlaces)], [key for _, key, _ in looked])
+
+
+@dataclass(frozen=True)
+class _StarsOrder:
+    """An order to find the stars of one sub."""
+
+    info: SubInfo
+    note: DigestNote | None
+    state: Path
+
+
+def _find_ahead(infos: Sequence[SubInfo], reporter: Reporter, checkpoints: Checkpoints, executor: Executor) -> set[int]:
+    """Let workers find stars; the subs for which they did."""
+    if checkpoints.folder is None:
+        return set()
+    state = checkpoints.folder.absolute()
+    orders = [_StarsOrder(info, checkpoints.subs.note_of(info), state) for info in infos]
+
+    def take(number: int, note: DigestNote) -> None:
+        checkpoints.subs.learn(note)
+        reporter.step()
+
+    return executor.ahead(find_stars, orders, take)
+
+
+def find_stars(order: _StarsOrder, seat: Seat) -> DigestNote | None:
+    """Find the stars of a sub in a worker; what was noted of its content."""
+    checkpoints, info = Checkpoints.of_worker(order.state, [order.note]), order.info
+    key = _key(checkpoints, info)
+    if checkpoints.get("star_places", key, StarPlaces) is None:
+        checkpoints.put("star_places", key, read_guarded(info.path, lambda: places_of_sub(info)))
+    return checkpoints.subs.note_of(info)
 
 
 def _lose(errors: list[SubError], reporter: Reporter) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .. import __version__
+from ..calibration_frames.session import NO_FACTS, CalibrationFacts
 from ..clock import PhaseTime
 from ..fits.writer import atomic_path
 
@@ -79,6 +80,8 @@ class RunReport:
         Tiles without a valid pixel.
     figures : sequence of Figure
         The figures of the log in their order.
+    calibration : CalibrationFacts
+        Masters, what was done to how many subs, and calibration frames that were not used.
     metrics : mapping of str to float
         Figures of the mosaic; null in the file where one could not be measured.
     files : mapping of str to str
@@ -110,6 +113,7 @@ class RunReport:
     tiles: Sequence[TileFacts] = ()
     tiles_left_out: Sequence[str] = ()
     figures: Sequence[Figure] = ()
+    calibration: CalibrationFacts = NO_FACTS
     metrics: Mapping[str, float] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     peak_memory_bytes: int = 0

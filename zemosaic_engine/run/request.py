@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..astrometry.registration import Registration
+from ..calibration_frames.finding import NO_FRAMES, FoundFrames
+from ..calibration_frames.session import NO_FACTS, CalibrationFacts
 from ..canvas.plan import CanvasPlan, split_by_agreement
 from ..errors import RunError, SettingsError, SubError
 from ..events import Reporter
@@ -41,6 +43,8 @@ class GridRequest:
         What lies beside the subs in the input folder and is no light: calibration frames, stacks, pictures, doubles.
     registration : Registration, optional
         Where the stars of the run put its subs, once they were asked.
+    frames : FoundFrames
+        The calibration frames that may be used.
     """
 
     infos: Sequence[SubInfo]
@@ -51,6 +55,7 @@ class GridRequest:
     calibrations: Mapping[Path | str, SubCalibration] | None = None
     others: Sequence[FolderFile] = ()
     registration: Registration | None = None
+    frames: FoundFrames = NO_FRAMES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +93,12 @@ class GridOutcome:
         Number of subs of each tile, by its name.
     planned : sequence of SubInfo
         The subs for which the mosaic was planned in the end: those that were not set aside.
+    key : str
+        What all files of the mosaic depend on; empty if nothing is kept.
+    kept : sequence of Path
+        Files that an earlier run wrote and that were not written again.
+    calibration : CalibrationFacts
+        What was done with calibration frames.
     """
 
     mosaic: Path
@@ -100,6 +111,9 @@ class GridOutcome:
     used: Sequence[Path] = ()
     subs_of_tiles: Mapping[str, int] = field(default_factory=dict)
     planned: Sequence[SubInfo] = ()
+    key: str = ""
+    kept: Sequence[Path] = ()
+    calibration: CalibrationFacts = NO_FACTS
 
 
 def agreeing(request: GridRequest, reporter: Reporter) -> GridRequest:

@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
 
 from ..astrometry.registration import Registration
+from ..calibration_frames.files import MASTERS_NAME, write_master
+from ..calibration_frames.masters import Workshop
+from ..calibration_frames.session import FrameCalibration, calibrate_frames
 from ..canvas.plan import CanvasPlan
 from ..catalogues.reference import Catalogue, chosen_catalogue
 from ..errors import SubError
 from ..events import CancelToken, Compiling, Reporter, Sink, SubCount
+from ..executors.cluster import open_executor
+from ..executors.executor import Executor
 from ..kernels.cuda import Gpu
 from ..machine import backend, memory
 from ..machine.threads import run_interruptibly, thread_count
@@ -34,6 +40,8 @@ from .request import GridRequest, PlannedRequest
 from .shipped_stars import shipped_stars
 
 Result = TypeVar("Result")
+#: Calibration frames of one kind that are held in memory while their master is made.
+_MOST_FRAMES_BYTES = 512_000_000
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,10 @@ class Run:
         Where the stars put the subs; None if the headers alone say it.
     catalogue : Catalogue or None
         Stars of known magnitude that the mosaic is tied to: the user's, else those that ship with the program.
+    frames : FrameCalibration
+        What calibration frames do to the subs.
+    executor : Executor
+        The workers, where there are any.
     device : Gpu or None
         The GPU that resamples and stacks; None for the CPU.
     loader : SubLoader
@@ -82,6 +94,8 @@ class Run:
     known_calibrations: Mapping[Path | str, SubCalibration] | None
     registration: Registration | None
     catalogue: Catalogue | None
+    frames: FrameCalibration
+    executor: Executor
     device: Gpu | None
     loader: SubLoader
     stars: StarFinder
@@ -160,15 +174,23 @@ def open_run(
     with first_compile_told(on_compile, reporter.log):
         reporter.phase(0)
         planned = request if isinstance(request, PlannedRequest) else plan_request(request, sink, cancel)
-        planned = register(planned, reporter, cancel, checkpoints or Checkpoints())
-        yield _run_of(planned, reporter, cancel, checkpoints or Checkpoints())
+        checkpoints = checkpoints or Checkpoints()
+        inputs = [info.path for info in (planned.infos[0], planned.infos[-1])]
+        scheduler = planned.settings.scheduler
+        with open_executor(scheduler, checkpoints.folder, inputs, reporter, cancel) as executor:
+            planned = register(planned, reporter, cancel, checkpoints, executor)
+            yield _run_of(planned, reporter, cancel, checkpoints, executor)
 
 
-def _run_of(request: PlannedRequest, reporter: Reporter, cancel: CancelToken, checkpoints: Checkpoints) -> Run:
+def _run_of(
+    request: PlannedRequest, reporter: Reporter, cancel: CancelToken, checkpoints: Checkpoints, executor: Executor
+) -> Run:
     subs, settings = request.infos, request.settings
     catalogue = chosen_catalogue(settings, subs[0].channels) or shipped_stars(request.canvas, subs[0].channels)
     device = _gpu(settings, reporter)
     keys = Dependencies(subs, settings, request.canvas, checkpoints)
+    frames = _calibrated(request, reporter, cancel, checkpoints, executor)
+    keys.corrections = frames.correction
     reuse = Reuse(subs, checkpoints, keys, reporter, cancel)
     hot = {}
     if settings.hot_pixels == "auto" and not request.tiles_only:
@@ -178,13 +200,31 @@ def _run_of(request: PlannedRequest, reporter: Reporter, cancel: CancelToken, ch
     # Blocks decode the parts that they need: whole subs are measured and forgotten.
     decodes_parts = device is None and _calibrates_subs(settings, request.calibrations)
     budget = 0 if decodes_parts else memory_budget(settings) // 2
-    loader = SubLoader(subs, lambda info: hot.get(sensor_key(info)), budget, reporter.set_aside, reuse.is_same)
+    loader = SubLoader(
+        subs, lambda info: hot.get(sensor_key(info)), budget, reporter.set_aside, reuse.is_same, frames.correction
+    )
     total = len(subs)
     stars = StarFinder(loader, request.canvas.wcs, lambda count: reporter.sink(SubCount(count, total)))
     return Run(
         subs, request.rejected, request.canvas, request.output, settings, request.tiles_only, request.calibrations,
-        request.registration, catalogue, device, loader, stars, reuse, reporter, cancel,
+        request.registration, catalogue, frames, executor, device, loader, stars, reuse, reporter, cancel,
     )  # fmt: skip
+
+
+def _calibrated(
+    request: PlannedRequest, reporter: Reporter, cancel: CancelToken, checkpoints: Checkpoints, executor: Executor
+) -> FrameCalibration:
+    """What the calibration frames of a run do to its subs."""
+    settings = request.settings
+    budget = min(_MOST_FRAMES_BYTES, memory_budget(settings) // 4)
+    workshop = Workshop(request.output, budget, thread_count(settings.threads), cancel)
+    save = partial(write_master, request.output / MASTERS_NAME) if settings.save_masters else None
+    return run_interruptibly(
+        lambda: calibrate_frames(
+            request.frames, request.infos, settings, workshop, checkpoints, reporter, save, executor
+        ),
+        cancel,
+    )
 
 
 def memory_budget(settings: GridSettings) -> int:

@@ -30,8 +30,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import RunError, SettingsError
 from ..events import PhaseStarted, Progress, Sink
-from . import troubles
+from . import calibration_frames, sensor, troubles
 from .scene import Nebula, Psf, Scene, make_nebula, make_stars, tangent_plane
+from .sensor import sensor_grid
 
 SATURATION_ADU = 65535
 Sensor = Literal["GRBG", "RGGB", "BGGR", "GBRG", "mono", "rgb"]
@@ -55,6 +56,26 @@ class Telescope(BaseModel):
     mirrored: bool = False
     wcs_flavour: WcsFlavour = "cd"
     distortion_px: float = Field(default=1.5, description="Displacement in the corners; only a WCS with SIP has any.")
+
+
+class CalibrationSpec(BaseModel):
+    """The calibration frames of each telescope; none by default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    biases: int = Field(default=0, ge=0)
+    darks: int = Field(default=0, ge=0)
+    flats: int = Field(default=0, ge=0)
+    dark_flats: int = Field(default=0, ge=0)
+    dark_exposure_s: float | None = Field(default=None, gt=0.0, description="None exposes darks as long as lights.")
+    dark_temperature_c: float | None = Field(default=None, description="None takes darks as warm as lights.")
+    flat_adu: float = Field(default=25000.0, ge=0.0, description="Level of the flats in their middle, above the bias.")
+    flat_exposure_s: float = Field(default=2.0, gt=0.0)
+
+    @property
+    def any(self) -> bool:
+        """True if there is any frame."""
+        return bool(self.biases or self.darks or self.flats or self.dark_flats)
 
 
 class SurveySpec(BaseModel):
@@ -108,6 +129,12 @@ class SurveySpec(BaseModel):
     psf: Psf = "gaussian"
     # the camera
     pedestal_adu: float = Field(default=0.0, ge=0.0)
+    bias_structure_adu: float = Field(
+        default=0.0, ge=0.0, description="Columns and a ramp in the bias, sigma and half."
+    )
+    dark_current_adu: float = Field(default=0.0, ge=0.0, description="In a light of the first telescope.")
+    temperature_c: float = Field(default=-10.0, description="Of the sensor.")
+    prnu: float = Field(default=0.0, ge=0.0, lt=0.5, description="Scatter of the response of the pixels.")
     vignetting: float = Field(default=0.03, ge=0.0, lt=1.0, description="Light lost in the corners.")
     glow_adu: float = Field(default=0.0, ge=0.0, description="Glow of the amplifier in one corner of the sensor.")
     glow_size: float = Field(default=0.11, gt=0.0, description="Sigma of the glow over the diagonal of the sensor.")
@@ -119,6 +146,7 @@ class SurveySpec(BaseModel):
     read_noise_adu: float = Field(default=4.0, ge=0.0)
     hot_pixel_fraction: float = Field(default=0.0007, ge=0.0, lt=0.1)
     trail_fraction: float = Field(default=0.08, ge=0.0, le=1.0, description="Share of subs crossed by a satellite.")
+    calibration: CalibrationSpec = CalibrationSpec()
     # the plate solutions in the headers
     wcs_error_arcsec: float = Field(default=0.0, ge=0.0, description="Scatter of the written WCS around the true one.")
     wcs_shift_arcsec: float = Field(default=0.0, ge=0.0, description="Largest further shift, in any direction.")
@@ -160,6 +188,9 @@ class SurveySpec(BaseModel):
             cloudy_fraction=0.0,
             seeing_jitter=0.0,
             pedestal_adu=0.0,
+            bias_structure_adu=0.0,
+            dark_current_adu=0.0,
+            prnu=0.0,
             vignetting=0.0,
             glow_adu=0.0,
             dust=0,
@@ -167,6 +198,7 @@ class SurveySpec(BaseModel):
             read_noise_adu=0.0,
             hot_pixel_fraction=0.0,
             trail_fraction=0.0,
+            calibration=CalibrationSpec(),
             wcs_error_arcsec=0.0,
             wcs_shift_arcsec=0.0,
             wcs_rotation_deg=0.0,
@@ -214,7 +246,7 @@ PRESETS: dict[str, SurveySpec] = {
     "bench": SurveySpec(
         panels=(3, 3), subs_per_panel=12, nights=3, telescopes=(Telescope(mirrored=True, wcs_flavour="sip"),)
     ),
-    # One trouble each, as cameras, skies and other programs make it.
+    # One trouble each, as cameras, skies and other programs make it; the last with the frames that take it away.
     "pedestal": _UNKIND.but(pedestal_adu=300.0, vignetting=0.12),
     "glow": _UNKIND.but(glow_adu=190.0),
     "dust": _UNKIND.but(dust=6),
@@ -223,6 +255,17 @@ PRESETS: dict[str, SurveySpec] = {
     "dark-subtracted": _UNKIND.but(sky_left_adu=20.0),
     "registered": _UNKIND.but(sky_left_adu=0.0, border_px=20, rotation_deg=0.0),
     "unit": _UNKIND.but(unit_adu=65535.0),
+    "uncalibrated": _UNKIND.but(
+        pedestal_adu=2048.0,
+        bias_structure_adu=6.0,
+        dark_current_adu=40.0,
+        glow_adu=250.0,
+        prnu=0.01,
+        vignetting=0.45,
+        dust=6,
+        dust_depth=0.12,
+        calibration={"biases": 20, "darks": 20, "flats": 20, "dark_flats": 20},
+    ),
 }
 
 
@@ -297,12 +340,12 @@ def simulate_survey(out: Path, spec: SurveySpec, seed: int = 1, sink: Sink | Non
     out = Path(out)
     _clear_folder(out)
     truth = plan_survey(out, spec, seed)
-    hot = [_hot_pixels(spec, number, seed) for number in range(len(spec.telescopes))]
+    sensors = [_sensor_of(spec, number, seed) for number in range(len(spec.telescopes))]
     total = len(truth.subs)
     tell(PhaseStarted("Simulating subs", 1, 1.0))
 
     def write(index: int) -> None:
-        _write_sub(truth, index, render_sub(truth, index, hot[int(truth.subs["telescope"][index])]))
+        _write_sub(truth, index, render_sub(truth, index, sensors[int(truth.subs["telescope"][index])]))
 
     try:
         _write_truth(truth)
@@ -314,6 +357,7 @@ def simulate_survey(out: Path, spec: SurveySpec, seed: int = 1, sink: Sink | Non
             # A sink that stops the run, or a full disk, must not wait for the subs still queued.
             pool.shutdown(cancel_futures=True)
         _write_plan(truth)
+        calibration_frames.write_calibration_frames(out, spec, seed)
     except OSError as error:
         raise RunError(f"The simulated survey could not be written to {out}: {error}") from error
     return truth
@@ -540,18 +584,25 @@ def _add_sip(header: fits.Header, telescope: Telescope) -> None:
     header["B_0_3"], header["B_2_1"], header["B_0_2"] = cubic, cubic, -tilt
 
 
-def _hot_pixels(spec: SurveySpec, number: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Places (flat index) and strengths (ADU) of a sensor's hot pixels, the same in all its subs."""
-    rng = np.random.default_rng([seed, 30, number])
-    height, width = spec.telescopes[number].shape
-    count = round(spec.hot_pixel_fraction * height * width)
-    where = rng.choice(height * width, size=count, replace=False)
-    strength = np.minimum(np.exp(rng.normal(math.log(2500.0), 1.2, count)), 70000.0)
-    return where, strength.astype(np.float32)
+@dataclass(frozen=True)
+class _Sensor:
+    """What is the same in all subs of a sensor: its hot pixels, its dark current and its bias."""
+
+    hot: tuple[NDArray[np.intp], NDArray[np.float32]]
+    dark: NDArray[np.float32] | None
+    bias: NDArray[np.float32] | np.float32
+
+
+def _sensor_of(spec: SurveySpec, number: int, seed: int) -> _Sensor:
+    return _Sensor(
+        sensor.hot_pixels(spec, number, seed),
+        sensor.dark_current(spec, number, seed),
+        sensor.bias(spec, number, seed),
+    )
 
 
 def render_sub(
-    truth: SurveyTruth, index: int, hot: tuple[NDArray[np.intp], NDArray[np.float32]] | None = None
+    truth: SurveyTruth, index: int, of_sensor: _Sensor | None = None
 ) -> NDArray[np.uint16] | NDArray[np.float32]:
     """Pixels of one sub, shape (H, W), or (3, H, W) from an RGB camera; float32 where other programs had the file."""
     spec, row, telescope = truth.spec, truth.subs[index], truth.telescope(index)
@@ -559,15 +610,17 @@ def render_sub(
     fwhm = float(row["fwhm_px"])
     scene = truth.scene.render_planes(truth.wcs(index), telescope.shape, fwhm, psf=spec.psf)
     planes = _light(truth, index, scene)
-    pixels = _through_filter_array(planes, telescope.sensor)
+    pixels = sensor.through_filter_array(planes, telescope.sensor)
     if row["trail"]:
         pixels += _trail(rng, telescope.shape)
-    if hot is None:
-        hot = _hot_pixels(spec, int(row["telescope"]), truth.seed)
-    where, strength = hot
+    if of_sensor is None:
+        of_sensor = _sensor_of(spec, int(row["telescope"]), truth.seed)
+    where, strength = of_sensor.hot
     pixels.reshape(-1, telescope.shape[0] * telescope.shape[1])[:, where] += strength
-    _add_noise(spec, pixels, rng)
-    pixels += np.float32(spec.pedestal_adu + 0.5)
+    if of_sensor.dark is not None:
+        pixels += of_sensor.dark
+    sensor.add_noise(spec, pixels, rng)
+    pixels += of_sensor.bias + np.float32(0.5)
     recorded = np.clip(pixels, 0.0, SATURATION_ADU, out=pixels).astype(np.uint16)
     bayer = telescope.sensor not in ("mono", "rgb")
     return troubles.as_processed(
@@ -575,21 +628,9 @@ def render_sub(
     )
 
 
-def sensor_grid(shape: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(u, v) of the pixels of a sensor, shapes (1, W) and (H, 1): from its centre over half its diagonal."""
-    height, width = shape
-    half = math.hypot(height, width) / 2.0
-    u = ((np.arange(width, dtype=np.float32) - (width - 1) / 2.0) / half)[None, :]
-    v = ((np.arange(height, dtype=np.float32) - (height - 1) / 2.0) / half)[:, None]
-    return u, v
-
-
 def dust_of(truth: SurveyTruth, telescope: int) -> NDArray[np.float32]:
     """Share of the light that the dust on a sensor lets through, shape (H, W)."""
-    spec = truth.spec
-    rng = np.random.default_rng([truth.seed, 31, telescope])
-    places = sensor_grid(spec.telescopes[telescope].shape)
-    return troubles.dust(places, spec.dust, spec.dust_depth, spec.dust_radius, rng)
+    return sensor.dust(truth.spec, telescope, truth.seed)
 
 
 def _light(truth: SurveyTruth, index: int, planes: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -600,9 +641,7 @@ def _light(truth: SurveyTruth, index: int, planes: NDArray[np.float32]) -> NDArr
     if spec.curvature:
         slope = slope + np.float32(row["curvature_uu"]) * u * u + np.float32(row["curvature_vv"]) * v * v
         slope += np.float32(row["curvature_uv"]) * (u * v)
-    flat = np.float32(1.0) - np.float32(spec.vignetting) * (u * u + v * v)
-    if spec.dust:
-        flat = flat * dust_of(truth, int(row["telescope"]))
+    flat = sensor.flat(spec, int(row["telescope"]), truth.seed)
     for channel, plane in zip("rgb", planes, strict=True):
         plane *= np.float32(row[f"gain_{channel}"])
         shine = slope
@@ -612,24 +651,10 @@ def _light(truth: SurveyTruth, index: int, planes: NDArray[np.float32]) -> NDArr
             shine = slope * (np.float32(1.0) + np.float32(troubles.CLOUD_SHINE) * (np.float32(1.0) - passed))
         plane += np.float32(row[f"sky_{channel}"]) * shine
         plane *= flat
-    if spec.glow_adu:
-        longer = telescope.exposure_s / spec.telescopes[0].exposure_s
-        planes += troubles.glow(places, spec.glow_adu * longer, spec.glow_size)
+    glow = sensor.glow(spec, int(row["telescope"]))
+    if glow is not None:
+        planes += glow
     return planes
-
-
-def _through_filter_array(planes: NDArray[np.float32], sensor: Sensor) -> NDArray[np.float32]:
-    """What the camera records of the three colours."""
-    if sensor == "rgb":
-        return planes
-    if sensor == "mono":
-        mono: NDArray[np.float32] = planes.mean(axis=0)
-        return mono
-    mosaic = np.empty(planes.shape[1:], dtype=np.float32)
-    for k, colour in enumerate(sensor):
-        y, x = divmod(k, 2)
-        mosaic[y::2, x::2] = planes["RGB".index(colour), y::2, x::2]
-    return mosaic
 
 
 def _trail(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.float32]:
@@ -644,22 +669,6 @@ def _trail(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.float
     return np.float32(peak) * np.exp(np.float32(-0.5) * distance * distance)
 
 
-def _add_noise(spec: SurveySpec, pixels: NDArray[np.float32], rng: np.random.Generator) -> None:
-    """Photon and read noise, in place; below 50 electrons the Poisson law itself, above its Gaussian limit."""
-    if not spec.photon_noise and spec.read_noise_adu == 0.0:
-        return
-    per_adu = np.float32(spec.electrons_per_adu)
-    variance = np.full((), spec.read_noise_adu**2, dtype=np.float32)
-    few = np.zeros(0, dtype=bool)
-    if spec.photon_noise:
-        few = pixels * per_adu < 50.0
-        pixels[few] = rng.poisson(np.maximum(pixels[few] * per_adu, 0.0)).astype(np.float32) / per_adu
-        variance = variance + np.where(few, np.float32(0.0), pixels / per_adu)
-    noise = rng.standard_normal(pixels.shape, dtype=np.float32)
-    noise *= np.sqrt(variance)
-    pixels += noise
-
-
 def _write_sub(truth: SurveyTruth, index: int, pixels: NDArray[np.uint16] | NDArray[np.float32]) -> None:
     row, telescope = truth.subs[index], truth.telescope(index)
     header = fits.Header()
@@ -670,7 +679,10 @@ def _write_sub(truth: SurveyTruth, index: int, pixels: NDArray[np.uint16] | NDAr
     header["INSTRUME"] = f"Simulated {telescope.name}"
     header["TELESCOP"] = f"{telescope.name}_{int(row['telescope'])}"
     header["CREATOR"] = "ZeMosaic simulator"
-    header["GAIN"] = 80
+    header["GAIN"] = calibration_frames.GAIN
+    if truth.spec.calibration.any:
+        header["IMAGETYP"] = "Light"
+        calibration_frames.add_camera_cards(header, truth.spec.temperature_c)
     if telescope.sensor in ("GRBG", "RGGB", "BGGR", "GBRG"):
         header["BAYERPAT"] = (telescope.sensor, "colours of the first two rows")
         header["XBAYROFF"], header["YBAYROFF"] = 0, 0
@@ -714,6 +726,7 @@ def _clear_folder(out: Path) -> None:
         raise SettingsError(f"{out} is not empty and holds no simulated survey: name a new folder.")
     for path in out.glob("sub_[0-9][0-9][0-9][0-9].fits"):
         path.unlink()
+    calibration_frames.remove_calibration_frames(out)
 
 
 def _say_nothing(event: object) -> None:

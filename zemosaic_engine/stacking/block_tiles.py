@@ -11,7 +11,7 @@ from ..run.run import Run
 from ..subs.parts import SubParts
 from ..survey.calibrate import CalibratedSubs
 from ..survey.sky_map import SkyMap
-from ..tiles.store import TileStore
+from ..tiles.store import EarlierTiles
 from ..weighted_image import WeightedImage
 from .blocks import BlockStacker
 from .combine import Stack
@@ -37,11 +37,15 @@ class BlockTiles:
 
     def __init__(self, run: Run, layout: Layout, subs: CalibratedSubs, sky: SkyMap) -> None:
         self._run, self._footprints, self._sky = run, layout.footprints, sky
-        self._parts = SubParts(run.subs, run.loader.hot_pixels, run.output, run.loader.rules, run.reuse.is_same)
+        loader = run.loader
+        self._parts = SubParts(
+            run.subs, loader.hot_pixels, run.output, loader.rules, run.reuse.is_same, loader.corrections
+        )
         calibrations = {number: c for number, c in enumerate(subs.calibrations) if c is not None}
         self._blocks = BlockStacker(
-            run.subs, layout.footprints, run.canvas, self._parts, calibrations, run.settings, layout.sample_bytes
-        )
+            run.subs, layout.footprints, run.canvas, self._parts, calibrations, run.settings, layout.sample_bytes,
+            subs.psfs,
+        )  # fmt: skip
         self._equaliser = RgbEqualiser(run, subs)
 
     def __enter__(self) -> BlockTiles:
@@ -55,13 +59,13 @@ class BlockTiles:
         """Subs that could not be used, by number."""
         return {**self._run.loader.failures, **self._parts.failures}
 
-    def stack(self, tile: TileLayout, store: TileStore) -> tuple[WeightedImage | None, Sequence[int]]:
+    def stack(self, tile: TileLayout, store: EarlierTiles) -> tuple[WeightedImage | None, Sequence[int]]:
         """Stack one tile and equalise its RGB medians.
 
         Parameters
         ----------
         tile : TileLayout
-        store : TileStore
+        store : EarlierTiles
             The tiles that were stacked before.
 
         Returns
@@ -91,7 +95,7 @@ class BlockTiles:
             report_gaps(run, tile.name, stack)
         return (stack if used else None), [number for number in tile.subs if number in used]
 
-    def _copy(self, tile: TileLayout, stack: Stack, part: Box, other: TileLayout, store: TileStore) -> set[int]:
+    def _copy(self, tile: TileLayout, stack: Stack, part: Box, other: TileLayout, store: EarlierTiles) -> set[int]:
         """Take a part of the tile from the file of another; the subs whose light it may hold."""
         content = store.read_part(other, part)
         here = part.relative_to(tile.outer).slices

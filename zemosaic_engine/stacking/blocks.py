@@ -11,7 +11,7 @@ import math
 import queue
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from ..canvas.plan import CanvasPlan
 from ..errors import SubError
 from ..events import CancelToken
 from ..geometry import Box, cut_evenly
-from ..kernels.reference import CombineOptions
+from ..kernels.reference import RANGE_REACH, CombineOptions, Psfs
 from ..kernels.sample_stack import CombinedRows, Drizzled, SampleStack, SkyLevel, Taper
 from ..machine.threads import run_all, thread_count
 from ..photometry.calibration import SubCalibration
@@ -56,6 +56,8 @@ class BlockSub:
     calibration : SubCalibration or None
     noise, drop_noise : ndarray of float32, shape (C,)
         Sky noise of a resampled pixel, and of a drop, on the common scale.
+    fwhm_px, misplaced_px : float
+        Width of its stars, and their distance from where the other subs have them, in pixels of the canvas.
     """
 
     number: int
@@ -65,6 +67,8 @@ class BlockSub:
     calibration: SubCalibration | None
     noise: NDArray[np.float32]
     drop_noise: NDArray[np.float32]
+    fwhm_px: float = 3.0
+    misplaced_px: float = 0.0
 
 
 class _Buffers:
@@ -106,6 +110,8 @@ class BlockStacker:
     settings : GridSettings
     sample_bytes : int
         Samples held at once by all threads together.
+    psfs : Psfs, optional
+        How sharp the subs are and how well placed, in the same order; without it, all as they usually are.
     """
 
     def __init__(
@@ -117,6 +123,7 @@ class BlockStacker:
         calibrations: Mapping[int, SubCalibration],
         settings: GridSettings,
         sample_bytes: int,
+        psfs: Psfs | None = None,
     ) -> None:
         self._infos, self._footprints, self._canvas = infos, footprints, canvas
         self._placer = Placer(infos, canvas, parts, settings)
@@ -128,6 +135,9 @@ class BlockStacker:
         coarseness = max(1.0, *(canvas.pixel_scale_arcsec / info.pixel_scale_arcsec for info in infos))
         self._largest_side = max(_LEAST_SIDE_PX, int(_LARGEST_SIDE_PX / coarseness))
         self._known: dict[int, BlockSub | None] = {}
+        self._psfs = psfs
+        # Rejection looks at the light around a pixel.
+        self._margin = RANGE_REACH if settings.stack_reject_algo != "none" else 0
 
     def prepare(self, numbers: Sequence[int], cancel: CancelToken) -> list[BlockSub]:
         """Maps and noise of some subs, those that can be read; the others are in ``failures`` of the parts."""
@@ -151,25 +161,23 @@ class BlockStacker:
         used : set of int
             Numbers of the subs that have a valid sample.
         """
-        shape = (*box.shape, self._channels)
-        pixels = np.full(shape, np.nan, dtype=np.float32)
-        weight, coverage = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.uint16)
+        whole = _nothing((*box.shape, self._channels))
         blocks = [block for part in fresh for block in self._cut(part, subs)]
         # The longest first, so that no thread is left with one while the others have nothing to do.
         blocks.sort(key=lambda block: self._bytes_of(block, subs), reverse=True)
 
         buffers = _Buffers()
 
-        def stack_one(block: Box) -> tuple[set[int], int, int]:
-            into, used = self._stack_block(block, subs, sky, buffers)
+        def stack_one(block: Box) -> set[int]:
+            into, used = self._stack_block(block, box, subs, sky, buffers)
             where = block.relative_to(box).slices
-            pixels[where], weight[where], coverage[where] = into[:3]
-            return used, int(into[2].sum(dtype=np.int64)), int(into[3].sum(dtype=np.int64))
+            targets: tuple[NDArray, ...] = whole.part(where)
+            for target, made in zip(targets, into, strict=True):
+                target[...] = made
+            return used
 
-        done = run_all(stack_one, blocks, self._threads, cancel)
-        used = set().union(*(numbers for numbers, _, _ in done))
-        kept, lost = sum(n for _, n, _ in done), sum(n for _, _, n in done)
-        return Stack(pixels, weight, coverage, 100.0 * lost / max(1, kept + lost), None), used
+        used = set().union(*run_all(stack_one, blocks, self._threads, cancel))
+        return Stack.of_rows(whole, None), used
 
     def _prepare_one(self, number: int) -> BlockSub | None:
         info, footprint = self._infos[number], self._footprints[number]
@@ -180,7 +188,11 @@ class BlockStacker:
         except SubError:
             return None
         forward_map = self._placer.forward_map(number)
-        return BlockSub(number, footprint, mapping, forward_map, calibration, noise, drop_noise)
+        sub = BlockSub(number, footprint, mapping, forward_map, calibration, noise, drop_noise)
+        if self._psfs is None:
+            return sub
+        width, misplaced = (float(values[number]) for values in self._psfs)
+        return replace(sub, fwhm_px=width, misplaced_px=misplaced)
 
     def _noises(
         self, number: int, box: Box, mapping: PixelMap, calibration: SubCalibration | None
@@ -243,34 +255,38 @@ class BlockStacker:
         return 4 * self._channels * self._planes * pixels
 
     def _stack_block(
-        self, block: Box, subs: Sequence[BlockSub], sky: SkyMap, buffers: _Buffers
+        self, block: Box, box: Box, subs: Sequence[BlockSub], sky: SkyMap, buffers: _Buffers
     ) -> tuple[CombinedRows, set[int]]:
-        """Value, weight, coverage and rejected samples of a block, and who is in it."""
-        there = [(sub, sub.footprint.box.intersect(block)) for sub in subs if sub.footprint.meets(block)]
+        """Combined pixels of a block of `box`, and who is in it."""
+        grown = block.grow(self._margin, self._margin).intersect(box)
+        there = [(sub, sub.footprint.box.intersect(grown)) for sub in subs if sub.footprint.meets(grown)]
         there = [(sub, crop) for sub, crop in there if not crop.is_empty]
         sizes = [crop.height * crop.width * self._channels for _, crop in there]
         start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        out = CombinedRows.empty((*block.shape, self._channels))
+        out, used = CombinedRows.empty((block.height, grown.width, self._channels)), set()
         with buffers.lent((self._planes, int(start[-1]))) as planes:
-            kept = [
-                place
-                for place, (sub, crop) in enumerate(there)
-                if self._place(sub, crop, [plane[start[place] : start[place + 1]] for plane in planes])
-            ]
-            self._combine(block, [there[place] for place in kept], planes, start[kept], sky, out)
-        return out, {there[place][0].number for place in kept}
+            kept = []
+            for place, (sub, crop) in enumerate(there):
+                target = [plane[start[place] : start[place + 1]].reshape(*crop.shape, -1) for plane in planes]
+                found = self._place(sub, crop, target)
+                if found:
+                    kept.append(place)
+                    if _is_inside(target[0], crop, block, found):
+                        used.add(sub.number)
+            self._combine(grown, block.y0 - grown.y0, [there[place] for place in kept], planes, start[kept], sky, out)
+        return out.part((slice(None), slice(block.x0 - grown.x0, block.x1 - grown.x0))), used
 
-    def _place(self, sub: BlockSub, crop: Box, planes: Sequence[NDArray[np.float32]]) -> bool:
-        """Write the samples of a sub; False if it has none there."""
-        target = [plane.reshape(*crop.shape, self._channels) for plane in planes]
+    def _place(self, sub: BlockSub, crop: Box, target: Sequence[NDArray[np.float32]]) -> int:
+        """Write the samples of a sub; return how many pixels have one."""
         try:
-            return self._placer.place(sub.number, sub.mapping, sub.forward_map, crop, target, sub.calibration) > 0
+            return self._placer.place(sub.number, sub.mapping, sub.forward_map, crop, target, sub.calibration)
         except SubError:  # noted by the parts, told at the end of the tile
-            return False
+            return 0
 
     def _combine(
         self,
-        block: Box,
+        grown: Box,
+        first_row: int,
         there: Sequence[tuple[BlockSub, Box]],
         planes: NDArray[np.float32],
         start: NDArray[np.int64],
@@ -288,14 +304,39 @@ class BlockStacker:
         if self._planes > 1:
             drop_noise = np.array([sub.drop_noise for sub, _ in there], dtype=np.float32).reshape(count, channels)
             drizzled = Drizzled(planes[1], planes[2], drop_noise)
-        boxes = np.array([crop.relative_to(block) for _, crop in there], dtype=np.int64).reshape(-1, 4)
+        boxes = np.array([crop.relative_to(grown) for _, crop in there], dtype=np.int64).reshape(-1, 4)
         footprints = [sub.footprint for sub, _ in there]
         edges = np.array([footprint.edges for footprint in footprints]).reshape(-1, 4, 3)
+        psfs = Psfs(
+            np.array([sub.fwhm_px for sub, _ in there], dtype=np.float32),
+            np.array([sub.misplaced_px for sub, _ in there], dtype=np.float32),
+        )
+        one, zero = np.ones_like(noise), np.zeros_like(noise)
         combining.combine_rows(
-            SampleStack(planes[0], start, boxes, np.ones_like(noise), np.zeros_like(noise), weight, noise, drizzled),
+            SampleStack(planes[0], start, boxes, one, zero, weight, noise, drizzled, psfs),
             Taper(edges, settings.edge_feather_px, radial_weights(footprints, settings)),
             SkyLevel(sky.level, sky.cell_px),
             CombineOptions.from_settings(settings),
             out,
-            origin=(block.y0, block.x0),
+            first_row=first_row,
+            origin=(grown.y0, grown.x0),
         )
+
+
+def _nothing(shape: tuple[int, int, int]) -> CombinedRows:
+    """Pixels that no sub has seen."""
+    nothing = CombinedRows.empty(shape)
+    for array in nothing:
+        array.fill(0)
+    nothing.value.fill(np.nan)
+    return nothing
+
+
+def _is_inside(samples: NDArray[np.float32], crop: Box, block: Box, found: int) -> bool:
+    """True if any of the `found` pixels of a crop with a sample lies in the block."""
+    inner = crop.intersect(block)
+    if inner.is_empty:
+        return False
+    if found > crop.height * crop.width - inner.height * inner.width:
+        return True
+    return bool(np.isfinite(samples[inner.relative_to(crop).slices]).any())

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from ..events import CancelToken
 from ..geometry import Box
 from ..kernels.cuda import Gpu
-from ..kernels.reference import CombineOptions
+from ..kernels.reference import CombineOptions, Psfs
 from ..kernels.sample_stack import CombinedRows, Drizzled, SampleStack, SkyLevel, Taper
 from ..machine.threads import run_all, thread_count
 from ..photometry.overlap_fits import OverlapFit, measure_overlap
+from ..photometry.psfs import measure_psfs
 from ..settings import GridSettings
 from ..weighted_image import WeightedImage
 from .samples import Samples
@@ -22,7 +23,7 @@ from .scales import PairGain, SampleFacts, Scales, rank_samples, solve_gains, so
 
 _WEAK_GAIN_ERROR = 0.05  # relative; worse than this, diffuse structure is asked as well
 _GUESSED_WEIGHT = 1e-3
-_BAND_ROWS = 64
+_BAND_ROWS = 128
 _GPU_ROWS = 1024  # between looks at the cancel token; the GPU cuts them as its memory asks for
 
 
@@ -36,10 +37,20 @@ class Stack(WeightedImage):
         Share of the valid samples that were rejected, in percent.
     scales : Scales or None
         How the samples were brought to one scale; None if they came on it.
+    rows : CombinedRows
+        The same pixels, with what rejection took from each.
     """
 
     rejected_pct: float
     scales: Scales | None = field(repr=False)
+    rows: CombinedRows = field(repr=False)
+
+    @classmethod
+    def of_rows(cls, rows: CombinedRows, scales: Scales | None) -> Stack:
+        """The stack that all its rows make."""
+        kept, lost = (int(array.sum(dtype=np.int64)) for array in (rows.coverage, rows.rejected))
+        share = 100.0 * lost / max(1, kept + lost)
+        return cls(rows.value, rows.inverse_variance, rows.coverage, share, scales, rows)
 
 
 def normalise(
@@ -116,6 +127,7 @@ def combine(
     settings: GridSettings,
     *,
     weighing: Weighing | None = None,
+    psfs: Psfs | None = None,
     device: Gpu | None = None,
     cancel: CancelToken | None = None,
 ) -> Stack:
@@ -129,6 +141,8 @@ def combine(
         ``stack_*`` and ``edge_feather_px`` are used.
     weighing : Weighing, optional
         In place of the one that `settings` ask for.
+    psfs : Psfs, optional
+        How sharp the samples are and how well placed; what their stars tell without it.
     device : Gpu, optional
         The device that computes; the CPU without one.
     cancel : CancelToken, optional
@@ -138,7 +152,7 @@ def combine(
     sky = sky_of_stack(facts, scales)
     stack = SampleStack(
         samples.buffer, samples.start, samples.boxes, scales.gain, scales.offset, weighing.weight, weighing.noise,
-        _drizzled_on_scale(samples, scales),
+        _drizzled_on_scale(samples, scales), psfs or _psfs_of(facts),
     )  # fmt: skip
     taper = Taper(samples.edges, settings.edge_feather_px, samples.radial)
     options = CombineOptions.from_settings(settings)
@@ -156,8 +170,15 @@ def combine(
 
     threads = thread_count(settings.threads) if device is None else 1
     run_all(combine_band, range(0, height, step), threads, cancel or CancelToken())
-    kept, lost = int(out.coverage.sum(dtype=np.int64)), int(out.rejected.sum(dtype=np.int64))
-    return Stack(out.value, out.inverse_variance, out.coverage, 100.0 * lost / max(1, kept + lost), scales)
+    return Stack.of_rows(out, scales)
+
+
+def _psfs_of(facts: Sequence[SampleFacts]) -> Psfs:
+    """What the stars of the samples tell of their PSFs."""
+    stars = [f.stars for f in facts]
+    order = [np.argsort(-np.nansum(star.flux, axis=1), kind="stable") for star in stars]
+    places = [np.stack([star.x, star.y], axis=1)[mine] for star, mine in zip(stars, order, strict=True)]
+    return measure_psfs([star.fwhm_px for star in stars], places)
 
 
 def _drizzled_on_scale(samples: Samples, scales: Scales) -> Drizzled | None:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 
 from ..canvas.tile_layout import TileLayout
-from ..errors import RunError, SubError, SubsLost
+from ..errors import SubError, SubsLost
 from ..run.run import Run
-from ..sentences import say
 from ..subs.faults import read_guarded
 from ..subs.lost_inputs import raise_if_lost
 from ..survey.calibrate import CalibratedSubs
-from ..tiles.files import tile_path
-from ..tiles.store import TileStore, tile_wcs
-from ..tiles.tile import StackedTile, Tile, TileSet
-from .block_tiles import BlockTiles
+from ..tiles.store import TileStore
+from ..tiles.tile import TileSet
 from .layout import Layout
-from .whole_tiles import WholeTiles
+from .stack_ahead import stack_ahead, stacker_of
 
 
 def stack_tiles(run: Run, layout: Layout, subs: CalibratedSubs) -> TileSet:
@@ -40,15 +37,15 @@ def stack_tiles(run: Run, layout: Layout, subs: CalibratedSubs) -> TileSet:
     """
     tiles = layout.tiles
     keys = {tile.name: _key(run, tile, subs) for tile in tiles}
-    with TileStore(run, tiles, keys) as store, _stacker(run, layout, subs) as stacker:
+    with TileStore(run, tiles, keys) as store, stacker_of(run, layout, subs) as stacker:
         run.reporter.expect(-sum(len(tile.subs) for tile in tiles if tile.name in store.done))
-        for tile in [tile for tile in tiles if tile.name not in store.done]:
+        stack_ahead(run, layout, subs, store, keys)
+        for tile in store.missing():
             content, numbers = stacker.stack(tile, store)
             store.put(tile, content, numbers, set(stacker.failures))
             if stacker.failures:
                 raise SubsLost(_all_lost(run, stacker.failures))
-        done = store.finish()
-    return run.interruptibly(lambda: _together(run, tiles, done, TileSet(levels=subs.levels)))
+        return store.finish(TileSet(levels=subs.levels, figures=subs.figures))
 
 
 def _all_lost(run: Run, known: Mapping[int, SubError]) -> list[SubError]:
@@ -65,40 +62,10 @@ def _all_lost(run: Run, known: Mapping[int, SubError]) -> list[SubError]:
     return list(lost.values())
 
 
-def _stacker(run: Run, layout: Layout, subs: CalibratedSubs) -> BlockTiles | WholeTiles:
-    """Blocks need the sky of the run for rejection among few samples; whole tiles measure their own."""
-    if layout.by_blocks and subs.sky is not None:
-        return BlockTiles(run, layout, subs, subs.sky)
-    return WholeTiles(run, layout, subs)
-
-
 def _key(run: Run, tile: TileLayout, subs: CalibratedSubs) -> str:
     """Return the key of a tile; empty where its colours depend on the tile that is stacked first."""
     if subs.on_one_scale and subs.background is None:
         return ""
     calibrations = [subs.calibration(number) for number in tile.subs]
-    return run.reuse.tile_key(tile, calibrations, subs.background, subs.sky)
-
-
-def _together(run: Run, layouts: Sequence[TileLayout], done: Mapping[str, StackedTile], together: TileSet) -> TileSet:
-    """Fill the set of tiles with those on disk, in the order of their layouts."""
-    for layout in layouts:
-        tile = done[layout.name]
-        if tile.health is None:
-            run.reporter.log(say("{name}: no valid pixels, left out", name=layout.name), "WARN")
-            together.left_out.append(layout.name)
-            continue
-        path, wcs = tile_path(run.output, layout.name), tile_wcs(layout, run.canvas)
-        together.tiles.append(
-            Tile(layout.name, path, wcs, layout.outer, layout.inner, layout.grid is None, tile.health)
-        )
-        together.subs.append(len(tile.members))
-        together.used.update(layout.subs[member] for member in tile.members)
-    if not together.tiles:
-        raise RunError(
-            say(
-                "No tile has a valid pixel: every sub was set aside (rejected_subs.csv gives the "
-                "reasons), or all pixels are invalid, for example above saturation_adu."
-            )
-        )
-    return together
+    psfs = None if subs.psfs is None else [values[list(tile.subs)] for values in subs.psfs]
+    return run.reuse.tile_key(tile, calibrations, subs.background, subs.sky, psfs)

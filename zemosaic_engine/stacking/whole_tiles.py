@@ -14,6 +14,7 @@ from ..canvas.plan import CanvasPlan
 from ..canvas.tile_layout import TileLayout, footprints_on
 from ..errors import SubError
 from ..geometry import Box
+from ..kernels.reference import Psfs
 from ..machine.memory import SampleStore
 from ..machine.threads import run_all
 from ..photometry.stars import Stars
@@ -21,7 +22,7 @@ from ..resampling.drizzle import drop, drop_map, sample_noise
 from ..resampling.resample import resample
 from ..run.run import Run
 from ..survey.calibrate import CalibratedSubs
-from ..tiles.store import TileStore
+from ..tiles.store import EarlierTiles
 from ..weighted_image import WeightedImage
 from .combine import combine, normalise
 from .equalise import RgbEqualiser
@@ -63,14 +64,16 @@ class WholeTiles:
         """Subs that could not be used, by number."""
         return self._run.loader.failures
 
-    def stack(self, tile: TileLayout, store: TileStore) -> tuple[WeightedImage | None, Sequence[int]]:
+    def stack(self, tile: TileLayout, store: EarlierTiles) -> tuple[WeightedImage | None, Sequence[int]]:
         """Stack one tile and equalise its RGB medians; as `BlockTiles.stack`, but `store` is not needed."""
         run = self._run
         samples, facts, numbers = resample_subs(run, tile, self._footprints, self._subs, self._store)
         if not numbers:
             return None, []
         scales = normalise(samples, facts, self._settings, run.cancel)
-        stack = combine(samples, facts, scales, self._settings, device=run.device, cancel=run.cancel)
+        known = self._subs.psfs if tile.grid is None else None
+        psfs = None if known is None else Psfs(*(values[numbers] for values in known))
+        stack = combine(samples, facts, scales, self._settings, psfs=psfs, device=run.device, cancel=run.cancel)
         report_stack(run, tile, numbers, stack, on_run_scale=self._subs.on_one_scale)
         if run.settings.resample_kernel == "drizzle":
             report_gaps(run, tile.name, stack)

@@ -12,9 +12,9 @@ from ..names import shown_name
 from ..sentences import say
 from . import stack_plan
 from .doubles import find_doubles
-from .folder import FoundSubs, list_folder, read_subs, scan_folder, unlisted_lights
+from .folder import FoundSubs, beside_plan, list_folder, read_subs, scan_folder
 from .image_files import kind_of
-from .roles import FolderFile, Role, role_of_file, role_of_name
+from .roles import CALIBRATION, FolderFile, Role, role_of_file, role_of_name
 
 OnFile = Callable[[int, int], None]
 _NAMED = 3  # files in a sentence about many
@@ -103,7 +103,8 @@ def _planned(folder: Path, found_plan: Path, search: Search, on_file: OnFile | N
         rows = stack_plan.select_filter(rows, search.filter)
     found = read_subs(rows, saturation_adu=search.saturation_adu, on_file=on_file, refused=search.refused)
     notes = list(listed.notes)
-    unlisted = unlisted_lights(folder, listed.rows, recursive=search.recursive)
+    beside = beside_plan(folder, listed.rows, recursive=search.recursive)
+    unlisted = [file.path for file in beside if file.role is Role.LIGHT]
     if unlisted:
         names = _some([shown_name(path.relative_to(folder).as_posix()) for path in unlisted])
         notes.append(
@@ -116,7 +117,8 @@ def _planned(folder: Path, found_plan: Path, search: Search, on_file: OnFile | N
             )
         )
     notes += _listed_stacks(found)
-    return replace(found, rejected=[*listed.missing, *found.rejected]), notes
+    frames = [file for file in beside if file.role in CALIBRATION]
+    return replace(found, rejected=[*listed.missing, *found.rejected], others=frames), notes
 
 
 def _each_once(found: FoundSubs, check: Callable[[], None]) -> FoundSubs:

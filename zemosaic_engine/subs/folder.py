@@ -370,8 +370,8 @@ def read_subs(
     return FoundSubs(infos, unsolved, rejected)
 
 
-def unlisted_lights(folder: Path, rows: Sequence[PlanRow], *, recursive: bool = True) -> list[Path]:
-    """Lights of a folder that its plan does not list, in the order of names.
+def beside_plan(folder: Path, rows: Sequence[PlanRow], *, recursive: bool = True) -> list[FolderFile]:
+    """Images of a folder that its plan does not list, with what they are for, in the order of names.
 
     Raises
     ------
@@ -379,7 +379,7 @@ def unlisted_lights(folder: Path, rows: Sequence[PlanRow], *, recursive: bool = 
         If the folder cannot be listed.
     """
     listed = {os.path.realpath(row.path) for row in rows}
-    lights = []
+    files = []
     for path in list_folder(folder, recursive=recursive).files:
         if not kind_of(path).is_image or os.path.realpath(path) in listed:
             continue
@@ -387,6 +387,5 @@ def unlisted_lights(folder: Path, rows: Sequence[PlanRow], *, recursive: bool = 
             header = read_guarded(path, partial(find_image, path)).header
         except SubError:
             continue  # it could not be stacked, listed or not
-        if role_of_file(path, folder, header).role is Role.LIGHT:
-            lights.append(path)
-    return lights
+        files.append(role_of_file(path, folder, header))
+    return files

@@ -23,9 +23,12 @@ from ..fits.files import FileState
 from ..fits.headers import HeaderCards, celestial_wcs, has_stray_sip, image_center_deg, pixel_scale_arcsec
 from ..fits.reader import StoredImage
 from ..fits.zero_points import ToldZeroPoint, told_zero_point
+from ..geometry import Box
 from ..sentences import say
+from .camera_setup import UNKNOWN_SETUP, CameraSetup
 from .faults import read_guarded
 from .image_files import find_image, read_image
+from .sensor_correction import SensorCorrection, overscan_level
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,8 @@ class SubInfo:
         What else the header tells of where the sub comes from.
     notes : sequence of str
         What in the header was not taken at its word, each in a few words.
+    setup : CameraSetup
+        How the camera was set.
     """
 
     path: Path
@@ -141,6 +146,7 @@ class SubInfo:
     span: int = 0
     origin: Origin = Origin()
     notes: tuple[str, ...] = ()
+    setup: CameraSetup = UNKNOWN_SETUP
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
@@ -159,7 +165,7 @@ class UnsolvedSub:
     reason : str
         Why it has no plate solution, or what is wrong with the one that it has: the rest of a sentence about the file.
     path, hdu, shape, channels, bayer, exposure_s, filter, mount, session, camera, date_obs, saturation_adu, notes,
-    state, span
+    state, span, setup
         As in `SubInfo`.
     """
 
@@ -180,6 +186,7 @@ class UnsolvedSub:
     state: FileState | None = None
     span: int = 0
     notes: tuple[str, ...] = ()
+    setup: CameraSetup = UNKNOWN_SETUP
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
@@ -214,6 +221,7 @@ class UnsolvedSub:
             span=self.span,
             origin=Origin.of(self.header),
             notes=self.notes,
+            setup=self.setup,
         )
 
 
@@ -354,6 +362,7 @@ def _sub_of_image(path: Path, image: StoredImage, saturation_adu: float) -> SubI
         state=image.state,
         span=image.span,
         notes=tuple(notes),
+        setup=CameraSetup.of(cards, shape),
     )
     try:
         wcs = celestial_wcs(cards, shape)
@@ -547,8 +556,10 @@ def _saturation_adu(image: StoredImage) -> float:
 # --- pixels
 
 
-def load_frame(info: SubInfo, *, hot_pixels: NDArray[np.bool_] | None = None) -> Frame:
-    """Read the pixels of a sub, mark the invalid ones and demosaic.
+def load_frame(
+    info: SubInfo, *, hot_pixels: NDArray[np.bool_] | None = None, correction: SensorCorrection | None = None
+) -> Frame:
+    """Read the pixels of a sub, mark the invalid ones, calibrate and demosaic.
 
     Invalid, hence NaN, are:
 
@@ -558,7 +569,7 @@ def load_frame(info: SubInfo, *, hot_pixels: NDArray[np.bool_] | None = None) ->
     - exact zeros where the sky is far above zero: dead columns, borders, dropped rows; in floating-point
       data also those that lie side by side in areas, as registration leaves them. Where the noise of the sky itself
       reaches zero they are clipped noise and stay;
-    - the hot pixels handed in.
+    - the hot pixels handed in, and those that `correction` does not trust.
 
     Parameters
     ----------
@@ -566,6 +577,8 @@ def load_frame(info: SubInfo, *, hot_pixels: NDArray[np.bool_] | None = None) ->
         From `read_sub_info`.
     hot_pixels : ndarray of bool, shape (H, W), optional
         True where the sensor is not to be trusted.
+    correction : SensorCorrection, optional
+        What calibration frames do to its stored pixels.
 
     Returns
     -------
@@ -581,6 +594,8 @@ def load_frame(info: SubInfo, *, hot_pixels: NDArray[np.bool_] | None = None) ->
     if hot_pixels is not None and hot_pixels.shape != info.shape:
         raise ValueError(f"hot_pixels has the shape {hot_pixels.shape}, the sub {info.shape}")
     pixels, rules = read_with_rules(info)
+    if correction is not None:
+        correct_whole(pixels, correction)
     if hot_pixels is not None:
         pixels[hot_pixels] = np.nan
     if not np.isfinite(pixels).any():
@@ -594,8 +609,15 @@ def load_frame(info: SubInfo, *, hot_pixels: NDArray[np.bool_] | None = None) ->
     return Frame(info, np.ascontiguousarray(pixels), rules)
 
 
+def correct_whole(pixels: NDArray[np.float32], correction: SensorCorrection) -> None:
+    """Calibrate the stored pixels of a whole sub in place."""
+    overscan = correction.overscan
+    level = 0.0 if overscan is None else overscan_level(pixels[overscan.slices])
+    correction.apply(pixels, Box(0, pixels.shape[0], 0, pixels.shape[1]), level)
+
+
 def read_stored_pixels(info: SubInfo) -> NDArray[np.float32]:
-    """Pixels before demosaicing with the invalid ones NaN, as `load_frame` defines them.
+    """Pixels before demosaicing with the invalid ones NaN, as `load_frame` defines them, not calibrated.
 
     Returns
     -------

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ..errors import SubError
 from ..fits.headers import unit_vectors
 from .faults import read_guarded
-from .frames import SubInfo, read_stored_pixels
+from .frames import SubInfo, correct_whole, read_stored_pixels
+from .sensor_correction import Corrections, uncorrected
 from .unchanged import IsSame, read_unchanged, trust
 
 _MAX_SUBS = 12
@@ -111,8 +112,12 @@ def _chord(pixels: float, info: SubInfo) -> float:
     return math.radians(pixels * info.pixel_scale_arcsec / 3600.0)
 
 
-def hot_pixels_of(chosen: Sequence[SubInfo], is_same: IsSame = trust) -> tuple[NDArray[np.bool_] | None, bool]:
+def hot_pixels_of(
+    chosen: Sequence[SubInfo], is_same: IsSame = trust, corrections: Corrections = uncorrected
+) -> tuple[NDArray[np.bool_] | None, bool]:
     """Hot pixels of one sensor in the subs of `choose_subs`; a sub that changed since is left out.
+
+    Of calibrated subs these are the ones that their calibration frames leave.
 
     Returns
     -------
@@ -124,7 +129,7 @@ def hot_pixels_of(chosen: Sequence[SubInfo], is_same: IsSame = trust) -> tuple[N
     readable, spikes = [], []
     for info in chosen:
         try:
-            spikes.append(read_guarded(info.path, partial(_spikes_of, info, is_same)))
+            spikes.append(read_guarded(info.path, partial(_spikes_of, info, is_same, corrections)))
         except SubError:
             continue  # set aside with its reason where it is loaded for good
         readable.append(info)
@@ -158,8 +163,11 @@ def _distinct_pointings(infos: list[SubInfo], seen: NDArray[np.bool_], x: NDArra
     return counted.sum(axis=0)
 
 
-def _spikes_of(info: SubInfo, is_same: IsSame) -> NDArray[np.bool_]:
+def _spikes_of(info: SubInfo, is_same: IsSame, corrections: Corrections) -> NDArray[np.bool_]:
     pixels = read_unchanged(info, lambda: read_stored_pixels(info), is_same)
+    correction = corrections(info)
+    if correction is not None:
+        correct_whole(pixels, correction)
     return _spikes(pixels, info.bayer is not None)
 
 
@@ -169,25 +177,34 @@ def _spikes(pixels: NDArray[np.float32], is_bayer: bool) -> NDArray[np.bool_]:
     The hottest are saturated in some subs or all, and invalid there.
     """
     step = 2 if is_bayer else 1
+    middle = middle_of_neighbours(pixels, step)
+    excess = pixels - middle
+    spikes = np.isnan(pixels) & np.isfinite(middle)
+    for y in range(step):
+        for x in range(step):
+            plane = excess[y::step, x::step]
+            spikes[y::step, x::step] |= plane > _MIN_SIGMA * robust_noise(plane)
+    return spikes
+
+
+def middle_of_neighbours(pixels: NDArray[np.float32], step: int) -> NDArray[np.float32]:
+    """Median of the four neighbours of each pixel, `step` pixels away: the mean of the middle two.
+
+    One hot neighbour does not hide a pixel. NaN beside an invalid one.
+    """
     padded = np.pad(pixels, step, mode="reflect")
     above, below = padded[: -2 * step, step:-step], padded[2 * step :, step:-step]
     left, right = padded[step:-step, : -2 * step], padded[step:-step, 2 * step :]
-    # Median of four: the mean of the middle two, so that one hot neighbour does not hide a pixel.
     middle = above + below
     middle += left
     middle += right
     middle -= np.maximum(np.maximum(above, below), np.maximum(left, right))
     middle -= np.minimum(np.minimum(above, below), np.minimum(left, right))
-    excess = pixels - np.float32(0.5) * middle
-    spikes = np.isnan(pixels) & np.isfinite(middle)
-    for y in range(step):
-        for x in range(step):
-            plane = excess[y::step, x::step]
-            spikes[y::step, x::step] |= plane > _MIN_SIGMA * _noise(plane)
-    return spikes
+    middle *= np.float32(0.5)
+    return np.asarray(middle)
 
 
-def _noise(excess: NDArray[np.float32]) -> float:
+def robust_noise(excess: NDArray[np.float32]) -> float:
     """Robust standard deviation of the finite values; inf if there are none or they are all alike."""
     step = max(1, math.isqrt(excess.size // 65536))
     sample = excess[::step, ::step]

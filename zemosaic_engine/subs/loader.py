@@ -14,6 +14,7 @@ from ..sentences import say
 from .faults import read_guarded
 from .frames import Frame, InvalidValues, SubInfo, load_frame
 from .lost_inputs import raise_if_lost
+from .sensor_correction import Corrections, uncorrected
 from .unchanged import IsSame, read_unchanged, trust
 
 
@@ -32,6 +33,8 @@ class SubLoader:
         Called once for each sub that turns out to be unusable.
     is_same : callable, optional
         Tells whether a sub changed since the run began.
+    corrections : callable, optional
+        What calibration frames do to the pixels of each sub.
     """
 
     def __init__(
@@ -41,9 +44,10 @@ class SubLoader:
         budget_bytes: int,
         on_failure: Callable[[SubError], None],
         is_same: IsSame = trust,
+        corrections: Corrections = uncorrected,
     ) -> None:
         self._infos = infos
-        self.hot_pixels = hot_pixels
+        self.hot_pixels, self.corrections = hot_pixels, corrections
         self._budget = budget_bytes
         self._on_failure = on_failure
         self._is_same = is_same
@@ -106,8 +110,10 @@ class SubLoader:
 
     def _read(self, number: int) -> Frame:
         info = self._infos[number]
-        hot_pixels = self.hot_pixels(info)
-        frame = read_unchanged(info, lambda: load_frame(info, hot_pixels=hot_pixels), self._is_same)
+        hot_pixels, correction = self.hot_pixels(info), self.corrections(info)
+        frame = read_unchanged(
+            info, lambda: load_frame(info, hot_pixels=hot_pixels, correction=correction), self._is_same
+        )
         self.rules[number] = frame.rules
         top, bottom = (float(edge.reduce(frame.pixels, axis=None)) for edge in (np.fmax, np.fmin))
         if top - bottom <= 1e-5 * abs(top):  # interpolation makes one value wobble in its last digits

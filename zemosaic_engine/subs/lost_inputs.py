@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def raise_if_lost(error: SubError, paths: Sequence[Path]) -> None:
         return
     folder = error.path.parent
     others = [path for path in paths if path.parent == folder and path != error.path][:_OTHERS]
-    if cause.errno in _OF_NETWORKS or not folder.is_dir() or (others and not any(map(_can_be_opened, others))):
+    if cause.errno in _OF_NETWORKS or not os.path.isdir(folder) or (others and not any(map(_can_be_opened, others))):
         raise RunError(
             say(
                 "The folder {folder} can no longer be read ({why}): bring it back and give the same "

@@ -29,6 +29,7 @@ from .faults import read_guarded
 from .frames import InvalidValues, SubInfo, channels_last, mark_invalid, read_with_rules
 from .image_files import find_image, is_mappable, read_image
 from .lost_inputs import raise_if_lost
+from .sensor_correction import Corrections, overscan_level, uncorrected
 from .unchanged import IsSame, read_unchanged, trust
 
 #: A part is at least as large, so that its mirrored borders are those of the sub.
@@ -44,6 +45,7 @@ class _Source:
     image: StoredImage | None
     scratch_offset: int = 0
     dtype: np.dtype | None = None
+    overscan_adu: float = 0.0
 
 
 class SubParts:
@@ -61,6 +63,8 @@ class SubParts:
         Of subs that were read before; others are read for them once.
     is_same : callable, optional
         Tells whether a sub changed since the run began.
+    corrections : callable, optional
+        What calibration frames do to the pixels of each sub.
 
     Notes
     -----
@@ -74,8 +78,9 @@ class SubParts:
         scratch_dir: Path,
         known_rules: Mapping[int, InvalidValues],
         is_same: IsSame = trust,
+        corrections: Corrections = uncorrected,
     ) -> None:
-        self._infos = infos
+        self._infos, self._corrections = infos, corrections
         self._known_rules = known_rules
         self._hot_pixels = hot_pixels
         self._scratch_dir = scratch_dir
@@ -142,20 +147,28 @@ class SubParts:
         return out, (y0, x0)
 
     def _decoded(self, number: int, box: Box) -> NDArray[np.float32]:
-        """Stored pixels of a box with the invalid ones NaN, (h, w) or (h, w, 3)."""
+        """Calibrated pixels of a box with the invalid ones NaN, (h, w) or (h, w, 3)."""
         info, source = self._infos[number], self._source(number)
         try:
-            raw = read_guarded(info.path, lambda: self._stored_unchanged(number, source, box))
+            pixels = read_guarded(info.path, lambda: self._marked(number, source, box))
         except SubError as error:
             self._fail(number, error)
             raise
-        pixels = raw.astype(np.float32, order="C")
-        if raw.dtype.kind == "f":
-            pixels[~np.isfinite(pixels)] = np.nan
-        mark_invalid(pixels, source.rules, info.bayer)
+        correction = self._corrections(info)
+        if correction is not None:
+            correction.apply(pixels, box, source.overscan_adu)
         hot = self._hot_pixels(info)
         if hot is not None:
             pixels[hot[box.slices]] = np.nan
+        return pixels
+
+    def _marked(self, number: int, source: _Source, box: Box) -> NDArray[np.float32]:
+        """Stored pixels of a box as the camera wrote them, with the invalid ones NaN."""
+        raw = self._stored_unchanged(number, source, box)
+        pixels = raw.astype(np.float32, order="C")
+        if raw.dtype.kind == "f":
+            pixels[~np.isfinite(pixels)] = np.nan
+        mark_invalid(pixels, source.rules, self._infos[number].bayer)
         return pixels
 
     def _stored_unchanged(self, number: int, source: _Source, box: Box) -> NDArray[np.generic]:
@@ -187,7 +200,7 @@ class SubParts:
             found = self._sources.get(number)
             if found is None:
                 try:
-                    found = read_guarded(self._infos[number].path, lambda: self._open_unchanged(number))
+                    found = read_guarded(self._infos[number].path, lambda: self._open_with_level(number))
                 except SubError as error:
                     self._fail(number, error)
                     raise
@@ -198,6 +211,13 @@ class SubParts:
         """Note a sub that cannot be read, unless it is the whole folder that cannot."""
         raise_if_lost(error, [info.path for info in self._infos])
         self._failed[number] = error
+
+    def _open_with_level(self, number: int) -> _Source:
+        """The source of a sub, with the level of its overscan where there is one."""
+        source, correction = self._open_unchanged(number), self._corrections(self._infos[number])
+        if correction is None or correction.overscan is None:
+            return source
+        return replace(source, overscan_adu=overscan_level(self._marked(number, source, correction.overscan)))
 
     def _open_unchanged(self, number: int) -> _Source:
         return read_unchanged(self._infos[number], lambda: self._open(number), self._is_same)

@@ -65,6 +65,7 @@ class FolderFile:
 _TYPE_CARDS = ("IMAGETYP", "IMGTYPE", "IMAGETYPE", "FRAME", "FRAMETYP", "OBSTYPE")
 #: The first that fits holds; matched to the value in small letters without anything else.
 _TYPES = (
+    (re.compile(r"^light(?!.*(master|stack|integration))"), Role.LIGHT),  # whatever nebula is named behind it
     (re.compile(r"darkflat|flatdark"), Role.DARK_FLAT),
     (re.compile(r"bias|^offset|^zero"), Role.BIAS),
     (re.compile(r"dark"), Role.DARK),
@@ -158,9 +159,10 @@ def role_of_name(stem: str) -> tuple[Role, bool] | None:
     name = stem.lower()
     if name.startswith("failed_"):  # as Dwarf telescopes call what they could not stack
         return Role.FAILED, False
-    if _STACK_NAME.match(name) or _STACK_END.search(name):
-        return Role.STACK, False
     words = [re.sub(r"[\d ]+", "", word) for word in re.split(r"[_\-.]+", name)]
+    if _STACK_NAME.match(name) or _STACK_END.search(name):
+        master = _NAME_WORDS.get(next((word for word in words if word != "pp"), ""))
+        return (master, True) if master in CALIBRATION else (Role.STACK, False)  # dark_stacked, as Siril calls masters
     for number, word in enumerate(words):
         following = words[number + 1] if number + 1 < len(words) else ""
         role = Role.DARK_FLAT if (word, following) in _BOTH else _NAME_WORDS.get(word)

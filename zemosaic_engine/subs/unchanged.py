@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from ..errors import SubError
 from ..sentences import say
-from .frames import SubInfo
+from .frames import SubInfo, UnsolvedSub
 
 Result = TypeVar("Result")
 #: ``is_same(info)`` is True if the file of a sub has not been written to since its header was read, False if it was
@@ -37,6 +37,6 @@ def read_unchanged(info: SubInfo, read: Callable[[], Result], is_same: IsSame) -
     raise changed(info)
 
 
-def changed(info: SubInfo) -> SubError:
+def changed(info: SubInfo | UnsolvedSub) -> SubError:
     """The error of a sub that is no longer what it was when the run began."""
     return SubError(info.path, say("it changed while the run was at work; give the same command again to use it"))

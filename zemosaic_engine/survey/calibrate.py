@@ -10,17 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SubError, SubsLost
+from ..kernels.reference import Psfs
 from ..photometry.calibration import SubCalibration
+from ..photometry.psfs import measure_psfs
 from ..run.run import Run
 from ..sentences import say
 from ..subs.frames import SubInfo
+from .figures import SubFigures, sub_figures
 from .health import starless_subs
 from .measure import MeasuredSubs, cell_side_px
 from .measurements import SubMeasurement
 from .sky_levels import SkyLevels, sky_levels
 from .sky_map import SkyMap, sky_map
 from .solve import SurveySolution, solve_survey
-from .tables import report_solution, write_survey
+from .tables import report_solution, report_verification, write_survey
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,10 @@ class CalibratedSubs:
         Sky noise a pixel of the usual sub on the common scale.
     levels : SkyLevels or None
         Sky levels of the subs before calibration, where they were measured.
+    psfs : Psfs or None
+        How sharp each sub is and how far out of place, by its number, in pixels of the canvas; None as for `sky`.
+    figures : SubFigures or None
+        What was measured on each sub, where they were solved for together.
     """
 
     calibrations: Sequence[SubCalibration | None] = ()
@@ -46,11 +53,18 @@ class CalibratedSubs:
     noise: NDArray[np.float64] | None = None
     sky: SkyMap | None = None
     levels: SkyLevels | None = None
+    psfs: Psfs | None = None
+    figures: SubFigures | None = None
 
     @property
     def on_one_scale(self) -> bool:
         """True if subs come to one scale before they are stacked."""
         return bool(self.calibrations)
+
+    def of(self, numbers: Sequence[int]) -> CalibratedSubs:
+        """Return some of the subs, numbered in this order, under the sky of all."""
+        some = [self.calibrations[number] for number in numbers] if self.calibrations else ()
+        return replace(self, calibrations=some, levels=None, figures=None)
 
     def calibration(self, number: int) -> SubCalibration | None:
         """Return the calibration of a sub; None leaves it as it is."""
@@ -86,7 +100,8 @@ def calibrate_subs(run: Run, measured: MeasuredSubs) -> CalibratedSubs:
     if run.settings.photometry != "survey":
         return CalibratedSubs()
     solution = _solve(run, measured.measurements)
-    return replace(_with_sky(run, solution.calibrations, measured), background=solution.background)
+    figures = sub_figures(len(run.subs), measured.measurements, solution)
+    return replace(_with_sky(run, solution.calibrations, measured), background=solution.background, figures=figures)
 
 
 def _lose(run: Run, errors: Sequence[SubError]) -> None:
@@ -118,12 +133,15 @@ def _solve(run: Run, measured: Mapping[int, SubMeasurement]) -> SurveySolution:
     """Solve for all measured subs together, report the solution and write its tables."""
     measurements, infos = list(measured.values()), [run.subs[number] for number in measured]
     deviation, threads = run.settings.sub_max_deviation, run.settings.threads
+    cameras = {m.camera: run.frames.correction(info) for m, info in zip(measurements, infos, strict=True)}
+    at_zero = [camera for camera, correction in cameras.items() if correction is not None and correction.is_at_zero]
 
     def solve() -> SurveySolution:
         return solve_survey(
             measurements,
             max_deviation=deviation,
             pedestal_adu=run.settings.pedestal_adu,
+            at_zero=at_zero,
             threads=threads,
             cancel=run.cancel,
         )
@@ -131,6 +149,10 @@ def _solve(run: Run, measured: Mapping[int, SubMeasurement]) -> SurveySolution:
     solution = run.reuse.solution(list(measured), SurveySolution, lambda: run.interruptibly(solve))
     _lose(run, _refused(run, solution.calibrations))
     report_solution(solution, infos, run.reporter)
+    with_flat = [
+        name for name, correction in cameras.items() if correction is not None and correction.factor is not None
+    ]
+    report_verification(solution, with_flat, run.reporter)
     run.interruptibly(lambda: write_survey(run.output, solution, infos, measurements))
     return solution
 
@@ -150,7 +172,18 @@ def _with_sky(run: Run, calibrations: Sequence[SubCalibration | None], measured:
     sky = run.interruptibly(lambda: sky_map(measured.measurements, calibrations, side, run.canvas.shape))
     levels = sky_levels(measured.measurements, side, run.canvas.shape[1])
     background = None if sky is None else sky.median
-    return CalibratedSubs(calibrations, background, _usual_noise(measured, calibrations), sky, levels)
+    psfs = run.interruptibly(lambda: _psfs(run, measured.measurements))
+    return CalibratedSubs(calibrations, background, _usual_noise(measured, calibrations), sky, levels, psfs)
+
+
+def _psfs(run: Run, measured: Mapping[int, SubMeasurement]) -> Psfs:
+    """How sharp every sub is, and how far out of place."""
+    widths, places = [np.nan] * len(run.subs), [np.zeros((0, 2))] * len(run.subs)
+    for number, sub in measured.items():
+        widths[number] = sub.fwhm_px * run.subs[number].pixel_scale_arcsec / run.canvas.pixel_scale_arcsec
+        brightest = np.argsort(-np.nansum(sub.stars.flux, axis=1), kind="stable")
+        places[number] = np.stack([sub.stars.x, sub.stars.y], axis=1)[brightest]
+    return measure_psfs(widths, places)
 
 
 def _usual_noise(measured: MeasuredSubs, calibrations: Sequence[SubCalibration | None]) -> NDArray[np.float64] | None:

@@ -49,7 +49,11 @@ _RUNAWAY = 0.005  # of the log gains in the last sweep
 _PATTERN_WIDTH = 0.2  # of the light in the corners: stronger vignetting is flat-fielded by everybody
 _SESSION_WIDTH = 0.3  # natural log of transparency between sessions, exposure time allowed for
 _GRADIENT_WIDTH, _LEAST_GRADIENT_WIDTH = 0.03, 0.003  # of a session, relative to its sky, from centre to corner
-_CURVATURE_WIDTH, _LEAST_CURVATURE_WIDTH = 0.005, 0.001  # of a session's sky, relative to it
+_CURVATURE_WIDTH, _LEAST_CURVATURE_WIDTH = 0.005, 0.001  # of a session's sky along its gradient, relative to it
+# Radians by which a gradient's direction may be wrong, and how curved a sky may be for its gradient, before the
+# gradient no longer tells the direction of the curvature.
+_ASTRAY, _CURVED = 0.2, 0.35
+_CROSS_WIDTH, _LEAST_CROSS_WIDTH = 0.001, 0.0005  # the same across the gradient
 PEDESTAL_TOLD = 3.0  # sigma from 0, below which there is none: most subs that show none were calibrated
 _SETTLED = 1  # sweep of a large run after which the illumination is near enough to judge the pedestal by
 _PEDESTAL_WIDTH = 1.0  # of the level of the camera's usual sub: all but free
@@ -112,10 +116,13 @@ class PedestalPrior:
     ----------
     mean, width : ndarray of float64, shape (cameras,)
         A width of 0 is certainty, inf knows nothing.
+    untold : ndarray of bool, shape (cameras,), or None
+        Cameras whose subs do not tell it: 0 is taken, and the width is how wrong that may be.
     """
 
     mean: NDArray[np.float64]
     width: NDArray[np.float64]
+    untold: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -261,6 +268,7 @@ class _Channel:
         np.minimum.at(self._most_pedestal, run.camera, np.where(np.isfinite(level), level, np.inf))
         self._usual_level = np.maximum(group_medians(np.abs(self._level), run.camera, cameras), _LEAST_LEVEL)
         self._known_pedestal = pedestal.width == 0.0
+        self._untold_pedestal = np.zeros(cameras, dtype=bool) if pedestal.untold is None else pedestal.untold
         self._pedestal_mean = pedestal.mean
         self._pedestal_width = np.minimum(pedestal.width, _PEDESTAL_WIDTH * self._usual_level)
         self.pedestal = np.where(self._known_pedestal, pedestal.mean, np.minimum(pedestal.mean, self._most_pedestal))
@@ -269,11 +277,13 @@ class _Channel:
             self._cell_nodes = self.fixed.nodes.weights(cells.place[:, 0], cells.place[:, 1])
             self._star_nodes = self.fixed.nodes.weights(stars.terms[:, 0], stars.terms[:, 1])
         self._middle = _mean_squares(cells, run.camera, cameras)
+        self._along = np.tile([1.0, 0.0], (run.subs, 1))
+        self._astray = np.ones(sessions)  # 0 where the gradient of a session tells how its sky is curved, 1 where not
         self.structure: NDArray[np.float64] | None = None
         self.stars_alone = False
         self.gain_scatter, self.slope_scatter = _GAIN_SCATTER, _SLOPE_SCATTER
         self.gradient_width, self.level_scatter = _GRADIENT_WIDTH, _LEVEL_SCATTER
-        self.curvature_width = _CURVATURE_WIDTH
+        self.curvature_width, self.cross_width = _CURVATURE_WIDTH, _CROSS_WIDTH
         self.steady = np.ones(run.subs)  # how far each sub's sky counts for its night's: a cloud's counts for little
 
     @property
@@ -373,10 +383,48 @@ class _Channel:
         return self.fixed.at(self.cells.camera, *self._cell_nodes, 0) * self._longer[self.cells.sub]
 
     def _bowls(self) -> Iterator[NDArray[np.float64]]:
-        """The shapes u2, uv and v2 at the places of the cells, of mean 0, one after the other to save memory."""
-        place, middle = self.cells.place.astype(np.float64), self._middle[self.run.camera[self.cells.sub]]
-        for column, (i, j) in enumerate(((0, 0), (0, 1), (1, 1))):
-            yield place[:, i] * place[:, j] - middle[:, column]
+        """The shapes p2, pq and q2 at the places of the cells, of mean 0, one after the other to save memory.
+
+        p is along the gradient of the sky of each sub, q across it.
+        """
+        sub = self.cells.sub
+        u, v = self.cells.place.astype(np.float64).T
+        (along, across), middle = self._along.T, self._bowl_middles()
+        p = along[sub] * u + across[sub] * v
+        q = along[sub] * v - across[sub] * u
+        for column, (one, other) in enumerate(((p, p), (p, q), (q, q))):
+            yield one * other - middle[sub, column]
+
+    def _bowl_middles(self) -> NDArray[np.float64]:
+        """Means of p2, pq and q2 over the cells of the camera of each sub, shape (N, 3)."""
+        (a, b), (uu, _, vv) = self._along.T, self._middle[self.run.camera].T
+        return np.stack([a * a * uu + b * b * vv, a * b * (vv - uu), a * a * vv + b * b * uu], axis=1)
+
+    def _curvature_on_sensor(self) -> NDArray[np.float64]:
+        """Coefficients of u2, uv and v2 of the sky of each sub relative to its level, shape (N, 3)."""
+        (a, b), (pp, pq, qq) = self._along.T, self.sessions[self.run.session, _CURVATURE].T
+        uu, vv = a * a * pp - a * b * pq + b * b * qq, b * b * pp + a * b * pq + a * a * qq
+        return np.stack([uu, 2.0 * a * b * (pp - qq) + (a * a - b * b) * pq, vv], axis=1)
+
+    def _aim(self) -> None:
+        """Turn the curvature of each sub's sky to its gradient, where that tells its direction.
+
+        Of the gradients that differ from sub to sub, what a bowl over the whole mosaic makes is left out: the
+        direction of curvature is what is to forbid such a bowl.
+        """
+        sky, session = self._scaled_level(), self.run.session
+        gradient = self.slope / sky[:, None]
+        of_session = _means_of_groups(gradient, session)
+        away, basis = (gradient - of_session).T.ravel(), self._bowl_basis(sky)
+        gradient = of_session + (away - basis @ (basis.T @ away)).reshape(2, -1).T
+        told = self._astray[session] < 1.0
+        self._along = np.where(told[:, None], gradient / np.maximum(np.hypot(*gradient.T), 1e-30)[:, None], [1.0, 0.0])
+
+    def _curvature_widths(self) -> NDArray[np.float64]:
+        """Widths of the prior of the three terms of curvature of each session, shape (sessions, 3)."""
+        across = np.hypot(self.cross_width, self.curvature_width * self._astray)
+        along = np.maximum(self.curvature_width, across)
+        return np.stack([along, across, across], axis=1)
 
     def _scaled_level(self) -> NDArray[np.float64]:
         """Sky of each sub on the common scale, kept away from 0 where something is relative to it."""
@@ -389,6 +437,7 @@ class _Channel:
 
     def _records(self) -> Records:
         """Stars and cells as rows of one system; patches of the stars come first."""
+        self._aim()
         stars, cells = self.stars, self.cells
         first, rows = stars.sub.size, stars.sub.size + cells.sub.size
         width = SUB_UNKNOWNS + CAMERA_TERMS + SESSION_TERMS
@@ -500,7 +549,7 @@ class _Channel:
         add(of_camera.ravel(), of_camera.ravel(), widths.ravel() ** -2)
         pull[of_camera] -= present / widths**2
         bowls = layout.of_session(np.arange(layout.sessions), 0)[:, None] + np.arange(SESSION_UNKNOWNS)[_CURVATURE]
-        add(bowls.ravel(), bowls.ravel(), np.asarray(self.curvature_width**-2))
+        add(bowls.ravel(), bowls.ravel(), self._curvature_widths().ravel() ** -2)
         if self.fixed is not None:
             precision, centre = self.fixed.prior()
             place = layout.fixed_start + np.indices(precision.shape)
@@ -516,7 +565,8 @@ class _Channel:
             pull[layout.of_sub(0)] += self.message.pull - of_gains @ self.log_gain
         where = (np.concatenate(rows), np.concatenate(columns))
         precision = csr_array(coo_array((np.concatenate(entries), where), shape=(layout.total, layout.total)))
-        return Prior(precision, pull, self._conventions(pull), of_gains)
+        held = of_camera[self._untold_pedestal & ~self._known_pedestal, _PEDESTAL]
+        return Prior(precision, pull, self._conventions(pull), of_gains, held)
 
     def _level_rows(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """What each sub says of its session's sky: ``offset / usual sky - level - drift * time``, and the columns.
@@ -603,7 +653,15 @@ class _Channel:
         self.gradient_width = _scatter(gradients.ravel(), _GRADIENT_WIDTH, _LEAST_GRADIENT_WIDTH)
         variance = np.diagonal(spread.of_sessions, axis1=1, axis2=2)[:, _CURVATURE]
         bowls = self.sessions[:, _CURVATURE] ** 2 + variance
-        self.curvature_width = _scatter(bowls.ravel(), _CURVATURE_WIDTH, _LEAST_CURVATURE_WIDTH)
+        # What is across only because the gradient is not known well says less.
+        aimed = (self._astray < 1.0)[:, None] & np.array([False, True, True])
+        self.curvature_width = _scatter(bowls[~aimed], _CURVATURE_WIDTH, _LEAST_CURVATURE_WIDTH)
+        bowls *= (self.cross_width / self._curvature_widths()) ** 2
+        self.cross_width = _scatter(bowls[aimed], _CROSS_WIDTH, _LEAST_CROSS_WIDTH)
+        steep = np.maximum(np.hypot(*self.sessions[:, axes].T), 1e-30)
+        unknown = spread.of_sessions[:, axes, axes].mean(axis=1)
+        curved = self.curvature_width / steep
+        self._astray = np.minimum(1.0, unknown / (_ASTRAY * steep) ** 2 + (curved / _CURVED) ** 4)
 
     def _slope_squares(self, solved: Solved) -> NDArray[np.float64]:
         """Square of each slope's distance from its session's mean, bowls over the whole sky apart, and its variance.
@@ -616,16 +674,20 @@ class _Channel:
         variance = spread.of_subs[:, 2 + both, 2 + both] / sky[:, None] ** 2
         variance += spread.of_sessions[session[:, None], axes, axes]
         variance -= 2.0 * spread.with_session[:, 2 + both, axes] / sky[:, None]
-        bowls = self._bowl_slopes / np.tile(sky, 2)[:, None]
-        bowls -= np.concatenate([_means_of_groups(part, session) for part in np.split(bowls, 2)])
-        kept = np.linalg.norm(bowls, axis=0) > 1e-9 * max(1e-30, float(np.linalg.norm(bowls)))
-        basis = np.linalg.qr(bowls[:, kept])[0] if kept.any() else np.zeros((bowls.shape[0], 0))
+        basis = self._bowl_basis(sky)
         left = away.T.ravel() - basis @ (basis.T @ away.T.ravel())
         # What is not known of a bowl is not known of its part in each slope either.
         unknown = np.maximum(variance.T.ravel(), 0.0)
         if solved.covariance is not None:
             unknown = np.maximum(unknown - self._bowl_variance(solved.covariance, basis, sky), 0.0)
         return np.asarray((left**2 + unknown) * (left.size / max(1, left.size - basis.shape[1])))
+
+    def _bowl_basis(self, sky: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Orthonormal columns (2 N, up to 3): what bowls over the whole sky make of slopes around their sessions."""
+        bowls = self._bowl_slopes / np.tile(sky, 2)[:, None]
+        bowls -= np.concatenate([_means_of_groups(part, self.run.session) for part in np.split(bowls, 2)])
+        kept = np.linalg.norm(bowls, axis=0) > 1e-9 * max(1e-30, float(np.linalg.norm(bowls)))
+        return np.linalg.qr(bowls[:, kept])[0] if kept.any() else np.zeros((bowls.shape[0], 0))
 
     def _bowl_variance(self, covariance: NDArray, basis: NDArray, sky: NDArray) -> NDArray[np.float64]:
         """Variance of each relative slope that is that of bowls, shape (2 N,)."""
@@ -679,7 +741,7 @@ class _Channel:
         slope_error = np.sqrt(spread.of_subs[:, (2, 3), (2, 3)])
         pattern_error = np.zeros_like(self.pattern)
         pattern_error[:, FITTED_TERMS] = np.sqrt(spread.of_pattern[:, : len(FITTED_TERMS)])
-        curvature = self._scaled_level()[:, None] * self.sessions[run.session, _CURVATURE]
+        curvature = self._scaled_level()[:, None] * self._curvature_on_sensor()
         # Bowls were solved for around their means, those of the calibration begin at 0; its gain is that of the stars.
         apart = self.level * np.exp(self.log_gain) * np.expm1(self.apart)
         offset = self.offset + apart - (curvature * self._middle[run.camera]).sum(axis=1)
@@ -719,12 +781,12 @@ class _Channel:
     def _mistaken(self) -> NDArray[np.float64]:
         """Pedestal of each camera for which a bowl that all its skies have may be taken, in ADU of the subs."""
         light, camera, squares = self._light_on(self.cells), self.cells.camera, np.square(self.cells.place).sum(axis=1)
-        out = np.zeros(self.pedestal.size)
+        out, across = np.zeros(self.pedestal.size), float(np.sqrt(np.mean(self._curvature_widths()[:, 2] ** 2)))
         for number in range(out.size):
             mine = camera == number
             shown, bowl = (float(np.std(shape[mine])) if mine.any() else 0.0 for shape in (1.0 / light, squares))
             sky = max(float(self._usual_level[number] - self.pedestal[number]), _LEAST_SKY * self._usual_level[number])
-            out[number] = self.curvature_width * sky * bowl / max(shown, 1e-6)
+            out[number] = across * sky * bowl / max(shown, 1e-6)
         return out
 
     def _offset_error(self, spread: Spread) -> NDArray[np.float64]:

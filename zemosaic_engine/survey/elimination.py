@@ -11,7 +11,7 @@ single subs are slow to find. Its errors are those of the two levels put togethe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -152,12 +152,15 @@ class Prior:
         ``(columns, weight)``: the sum over these columns has this inverse variance more.
     of_gains : ndarray of float64, shape (N, N), or None
         More precision, of the first unknown of every sub.
+    held : ndarray of int64
+        Columns that stay at 0 while the covariance counts them as unknown.
     """
 
     precision: Any
     pull: NDArray[np.float64]
     ties: list[tuple[NDArray[np.int64], float]]
     of_gains: NDArray[np.float64] | None = None
+    held: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def dense(self, layout: Layout) -> NDArray[np.float64]:
         """Return the precision as one matrix."""
@@ -280,6 +283,8 @@ def solve_eliminated(records: Records, prior: Prior) -> Solved:
     x = covariance @ right
     # One step of refinement: a product with an inverse is less exact than a solve.
     x += covariance @ (right - whole @ x)
+    if prior.held.size:
+        x -= covariance[:, prior.held] @ np.linalg.solve(covariance[np.ix_(prior.held, prior.held)], x[prior.held])
     shifted = equations.product(x) + records.value
     level = equations.back(shifted)[1]
     freedom = 1.0 - records.weight.astype(np.float64) / equations.total[records.patch]

@@ -20,6 +20,7 @@ _WORSE = {"sky noise": 1.0, "FWHM": 1.0, "number of stars": -1.0}
 _LEAST_SUBS = 4
 _RESIDUAL_FLOOR = 0.25
 _UNEVEN = 0.03  # natural logarithm, RMS over the field
+_CERTAIN = 0.5  # of the largest deviation: a cloud is told by many stars together, and by how much it takes as well
 _ANOTHER_UNIT = 2.0  # decades between the noises of subs, which no exposure time makes
 _ENOUGH_STARS = 10  # in the usual sub; below it nobody can tell clouds from an empty field
 _STARLESS_SHARE = 0.15
@@ -132,7 +133,7 @@ def uneven_light(unevenness: NDArray[np.float64], max_deviation: float) -> list[
             "or set it to 0",
             share=100.0 * one,
         )
-        if one > max(_UNEVEN, 3.0 * usual) and sigma > max_deviation
+        if one > max(_UNEVEN, 3.0 * usual) and sigma > _CERTAIN * max_deviation
         else ""
         for one, sigma in zip(amount, certain, strict=True)
     ]

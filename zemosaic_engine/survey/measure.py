@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,10 +11,13 @@ import numpy as np
 from ..canvas.pixel_maps import pixel_map
 from ..canvas.plan import CanvasPlan
 from ..errors import SubError, SubsLost
+from ..executors.executor import Here, Seat
 from ..geometry import Box
 from ..machine.threads import run_all
 from ..photometry.stars import starless_pixels
+from ..resume.sub_digests import DigestNote
 from ..run.run import Run
+from ..run.worker_run import RunFacts, notes_of, worker_run
 from ..subs.faults import read_guarded
 from ..subs.frames import SubInfo
 from ..subs.hot_pixels import sensor_key
@@ -22,6 +25,7 @@ from .measurements import StarFluxes, SubMeasurement, measure_cells, sky_of
 
 Record = TypeVar("Record")
 
+_STARS = ("stars",)
 _CELLS_A_SUB = 500
 _LEAST_CELL_PX = 16
 
@@ -65,15 +69,18 @@ def measure_subs(run: Run) -> MeasuredSubs:
         If any could not be read.
     """
     run.reporter.expect(len(run.subs))
+    cell = cell_side_px(run.subs, run.canvas) if run.calibrates_subs else 0
+    ahead = _measure_ahead(run, cell)
     if run.calibrates_subs:
-        cell = cell_side_px(run.subs, run.canvas)
-        measurements = _of_readable(run, ("cells", cell), SubMeasurement, lambda number: _measure(run, number, cell))
+        measurements = _of_readable(
+            run, ahead, _cells(cell), SubMeasurement, lambda number: _measure(run, number, cell)
+        )
         stars = {number: int(measured.stars.x.size) for number, measured in measurements.items()}
         measured = MeasuredSubs(stars, measurements)
     else:
-        counts = _of_readable(run, ("stars",), _StarCount, lambda number: _StarCount(len(run.stars.find(number).stars)))
+        counts = _of_readable(run, ahead, _STARS, _StarCount, lambda number: _count_stars(run, number))
         measured = MeasuredSubs({number: count.stars for number, count in counts.items()}, {})
-    run.reuse.report_measured()
+    run.reuse.report_measured(len(ahead))
     if run.loader.failures:
         raise SubsLost(list(run.loader.failures.values()))
     return measured
@@ -87,9 +94,12 @@ def cell_side_px(infos: Sequence[SubInfo], canvas: CanvasPlan) -> int:
 
 
 def _of_readable(
-    run: Run, what: tuple[object, ...], of: type[Record], measure: Callable[[int], Record]
+    run: Run, ahead: Container[int], what: tuple[object, ...], of: type[Record], measure: Callable[[int], Record]
 ) -> dict[int, Record]:
-    """What is measured on each sub that can be read, by its number; the others are set aside."""
+    """What is measured on each sub that can be read, by its number; the others are set aside.
+
+    Those of `ahead` have made their steps.
+    """
 
     def measurement(number: int) -> Record:
         return run.reuse.measurement(number, what, of, lambda: measure(number))
@@ -101,10 +111,61 @@ def _of_readable(
             run.loader.set_aside(number, error)
             return None
         finally:
-            run.reporter.step()
+            if number not in ahead:
+                run.reporter.step()
 
     measured = run_all(measure_one, range(len(run.subs)), run.threads, run.cancel)
     return {number: record for number, record in enumerate(measured) if record is not None}
+
+
+@dataclass(frozen=True)
+class _MeasureOrder:
+    """An order to measure one sub; its stars alone are counted if `cell` is 0."""
+
+    facts: RunFacts
+    info: SubInfo
+    note: DigestNote | None
+    cell: int
+
+
+def _measure_ahead(run: Run, cell: int) -> set[int]:
+    """Let workers measure; the subs that they did."""
+    if isinstance(run.executor, Here):
+        return set()
+    facts = RunFacts.of(run)
+    if not facts.are_kept:
+        return set()
+    notes = notes_of(run, range(len(run.subs)))
+    orders = [_MeasureOrder(facts, info, note, cell) for info, note in zip(run.subs, notes, strict=True)]
+
+    def take(number: int, note: DigestNote) -> None:
+        run.reuse.checkpoints.subs.learn(note)
+        run.reporter.step()
+
+    return run.executor.ahead(measure_sub, orders, take)
+
+
+def measure_sub(order: _MeasureOrder, seat: Seat) -> DigestNote | None:
+    """Measure a sub in a worker; what was noted of its content."""
+    run, cell = worker_run(order.facts, [order.info], [order.note], seat), order.cell
+    if run.calibrates_subs:
+        read_guarded(
+            order.info.path,
+            lambda: run.reuse.measurement(0, _cells(cell), SubMeasurement, lambda: _measure(run, 0, cell)),
+        )
+    else:
+        read_guarded(
+            order.info.path, lambda: run.reuse.measurement(0, _STARS, _StarCount, lambda: _count_stars(run, 0))
+        )
+    return run.reuse.checkpoints.subs.note_of(order.info)
+
+
+def _cells(cell: int) -> tuple[object, ...]:
+    return "cells", cell
+
+
+def _count_stars(run: Run, number: int) -> _StarCount:
+    return _StarCount(len(run.stars.find(number).stars))
 
 
 def _measure(run: Run, number: int, cell: int) -> SubMeasurement:
@@ -118,5 +179,7 @@ def _measure(run: Run, number: int, cell: int) -> SubMeasurement:
     cells = measure_cells(pixels, starless, on_canvas, cell, -(-canvas.shape[1] // cell))
     sky, noise = sky_of(pixels, cells)
     fluxes = StarFluxes(stars.x, stars.y, found.u, found.v, stars.flux, stars.flux_error)
-    camera = sensor_key(info)
+    correction = run.frames.correction(info)
+    # Subs that were calibrated in another way have an illumination of their own.
+    camera = sensor_key(info) if correction is None else f"{sensor_key(info)}|{correction.name}"
     return SubMeasurement(fluxes, cells, sky, noise, stars.fwhm_px, info.exposure_s, camera, info.session)

@@ -6,7 +6,7 @@ Subs that are far from their session are left out, then each channel is solved b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,7 +23,7 @@ from .colour import GainMessage, common_errors, exchange
 from .elimination import SUB_UNKNOWNS, group_subs
 from .health import far_from_session, far_residuals, of_another_unit, uneven_light
 from .measurements import SubMeasurement
-from .pedestal import joint_pedestals, unknown_pedestals
+from .pedestal import given_pedestals, joint_pedestals
 from .stars import StarReports, match_stars
 from .units import in_unit, unit_of
 
@@ -31,6 +31,7 @@ _MMAG = 2500.0 / np.log(10.0)
 _FEW_STARS = 7
 _MANY = 300  # subs up to which the whole system is inverted
 _MOST_CELLS = 450_000
+_LOOKS = 3  # at what subs a solution does not explain
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ class _Options:
 
     max_deviation: float
     pedestal_adu: float
+    at_zero: frozenset[str]
     threads: int
     cancel: CancelToken
 
@@ -128,6 +130,7 @@ def solve_survey(
     left_out: Mapping[int, str] | None = None,
     max_deviation: float = 0.0,
     pedestal_adu: float = float("nan"),
+    at_zero: Collection[str] = (),
     threads: int = 0,
     cancel: CancelToken | None = None,
 ) -> SurveySolution:
@@ -144,6 +147,8 @@ def solve_survey(
         this many robust sigma is not used; 0 uses all.
     pedestal_adu : float
         Electronic offset of all subs; NaN to find it.
+    at_zero : collection of str
+        Cameras whose subs have lost their electronic offset to calibration frames.
     threads : int
         0 takes all cores. The result does not depend on it.
     cancel : CancelToken, optional
@@ -156,7 +161,9 @@ def solve_survey(
     with single_threaded_algebra():
         reasons = [(left_out or {}).get(number, "") for number in range(len(subs))]
         unit = unit_of(subs)
-        options = _Options(max_deviation, pedestal_adu / unit, thread_count(threads), cancel or CancelToken())
+        options = _Options(
+            max_deviation, pedestal_adu / unit, frozenset(at_zero), thread_count(threads), cancel or CancelToken()
+        )
         return in_adu(_solve([in_unit(sub, unit) for sub in subs], reasons, options), unit)
 
 
@@ -167,17 +174,19 @@ def _solve(subs: Sequence[SubMeasurement], reasons: list[str], options: _Options
         for number, reason in zip(kept, look([subs[i] for i in kept]), strict=True):
             reasons[number] = reason
     problem, answers = _solve_used(subs, reasons, options)
-    if options.max_deviation > 0.0:
+    # Clouds that are left out uncover others, which were measured against them.
+    for _ in range(_LOOKS if options.max_deviation > 0.0 else 0):
         used = [i for i, reason in enumerate(reasons) if not reason]
         late = far_residuals([_worst(answers, place) for place in range(len(used))], options.max_deviation)
         uneven = uneven_light(np.array([a.unevenness for a in answers]), options.max_deviation)
         late = [first or second for first, second in zip(uneven, late, strict=True)]
         if all(late):
             late = [""] * len(late)
-        if any(late):
-            for number, reason in zip(used, late, strict=True):
-                reasons[number] = reason
-            problem, answers = _solve_used(subs, reasons, options)
+        if not any(late):
+            break
+        for number, reason in zip(used, late, strict=True):
+            reasons[number] = reason
+        problem, answers = _solve_used(subs, reasons, options)
     return _assemble(subs, reasons, problem, answers)
 
 
@@ -201,7 +210,8 @@ def _solve_used(
         shared = problem.run, problem.stars, problem.cells
         return solve_channel(*shared, channel, level[:, channel], prior, message, cancel, patterned=patterned)
 
-    free = unknown_pedestals(len(problem.cameras), options.pedestal_adu)
+    given = [0.0 if camera in options.at_zero else options.pedestal_adu for camera in problem.cameras]
+    free = given_pedestals(np.array(given))
     answers = run_all(lambda channel: solve(channel, free), channels, threads, cancel)
     known = [a.gain_covariance for a in answers if a.gain_covariance is not None]
     if len(known) == len(answers):
@@ -211,7 +221,7 @@ def _solve_used(
             common = common_errors([a.star_pulls for a in answers])
             messages = list(exchange([a.log_gain for a in answers], known, problem.run.session, common)[0])
         found = [PedestalPrior(a.pedestal, a.pedestal_error) for a in answers]
-        priors = joint_pedestals(found) if np.isnan(options.pedestal_adu) else [free] * len(answers)
+        priors = joint_pedestals(found, free) if np.isnan(given).any() else [free] * len(answers)
         patterned = any(grid is not None for answer in answers for grid in answer.fixed)
         second = list(zip(channels, priors, messages, [patterned] * len(answers), strict=True))
         answers = run_all(lambda item: solve(*item), second, threads, cancel)

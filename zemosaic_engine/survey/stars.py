@@ -24,7 +24,8 @@ _FACTORS = (0.7, 5.0)  # of the errors
 _FEW, _CLASSES = 40, 12  # records that tell of their noise, classes of brightness they are put into
 _BRIGHT_SNR = 40.0
 _ROUNDS = 5
-_QUIET = 0.9  # median of the residuals in sigma, below which they are noise: 0.67 of a Gaussian
+_QUIET = 9.0  # of the residuals in sigma squared: what explains less is noise
+_MOST_PULL = 4.0  # sigma that one star may say of its sub
 _STARS_OF_A_PLANE, _STARS_OF_A_BOWL = 10, 16  # of a sub, for its light to be looked at over the field
 _NO_RESIDUAL = 0.05  # freedom below which a record merely fits itself
 
@@ -177,11 +178,12 @@ class StarRecords:
         told = np.flatnonzero(self.told)
         told = told[np.argsort(self.sub[told], kind="stable")]
         ends = np.searchsorted(self.sub[told], np.arange(subs + 1))
+        trend = self._trends(residual / sigma, told, subs)
         for number in range(subs):
             mine = told[ends[number] : ends[number + 1]]
             if mine.size < _STARS_OF_A_PLANE:
                 continue
-            if np.median(np.abs(residual[mine] / sigma[mine])) < _QUIET:
+            if trend[number] < _QUIET:
                 out[number] = 0.0  # nothing that a cloud could explain
                 continue
             terms = 5 if mine.size >= _STARS_OF_A_BOWL else 2
@@ -196,6 +198,18 @@ class StarRecords:
             gained = np.sum(weight * (left**2 - (left - fitted) ** 2) / sigma[mine] ** 2) / spread**2 - terms
             out[number] = np.std(fitted), np.sqrt(max(0.0, float(gained)))
         return out
+
+    def _trends(self, pull: NDArray, told: NDArray[np.int64], subs: int) -> NDArray[np.float64]:
+        """Largest sum of squares in which one term of a plane or bowl explains the pulls of each sub, shape (subs,)."""
+        sub, pull = self.sub[told], np.clip(pull[told], -_MOST_PULL, _MOST_PULL)
+        count = np.maximum(np.bincount(sub, minlength=subs), 1)
+        pull = pull - (np.bincount(sub, pull, subs) / count)[sub]
+        explained = np.zeros(subs)
+        for term in self.terms[told, :5].T:
+            shape = term - (np.bincount(sub, term, subs) / count)[sub]
+            along, power = (np.bincount(sub, values, subs) for values in (pull * shape, shape * shape))
+            explained = np.maximum(explained, along**2 / np.maximum(power, 1e-30))
+        return explained
 
     def scatter(self, log_gain: NDArray, light: NDArray) -> float:
         """Robust scatter of bright stars' calibrated log fluxes around the star's median; NaN without any."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..photometry.calibration import PATTERN_TERMS, pattern_terms, sensor_places
 from ..sentences import say
 from ..subs.frames import SubInfo
 from ..subs.hot_pixels import sensor_key
+from .channel import PEDESTAL_TOLD
 from .measurements import SubMeasurement
 from .solve import SurveySolution
 
@@ -83,6 +84,38 @@ def report_solution(solution: SurveySolution, infos: Sequence[SubInfo], reporter
     return {key: float(value) for key, value in metrics.items()}
 
 
+_EVEN_SIGMA = 3.0
+_EVEN_SHARE = 0.01
+
+
+def report_verification(solution: SurveySolution, cameras: Collection[str], reporter: Reporter) -> None:
+    """Say how even the light of the cameras that flats have calibrated is: what the subs say of it by themselves."""
+    names = channel_names(solution.background.size)
+    corner = pattern_terms(*np.sqrt([0.5, 0.5]))
+    for pattern in solution.patterns:
+        if pattern.camera not in cameras:
+            continue
+        lights = pattern.coefficients @ corner
+        errors = np.sqrt(np.square(pattern.error) @ np.square(corner))
+        for name, light, error in zip(names, lights, errors, strict=True):
+            is_even = abs(light) <= max(_EVEN_SIGMA * error, _EVEN_SHARE)
+            percent, certainty = 100.0 * float(light), 100.0 * float(error)
+            text = say(
+                "{light:+.2f} % in the corners, known to {error:.2f} %: the flats hold", light=percent, error=certainty
+            )
+            if not is_even:
+                text = say(
+                    "{light:+.2f} % in the corners, known to {error:.2f} %: the flats do not fit the subs",
+                    light=percent,
+                    error=certainty,
+                )
+            reporter.metric("Flat", text, channel=name)
+            if not is_even:
+                reporter.log(
+                    say("{camera}, channel {name}: {what}", camera=pattern.camera, name=name, what=text), "WARN"
+                )
+
+
 def _report_pedestals(solution: SurveySolution, reporter: Reporter) -> None:
     """The electronic offset of each camera, one for all its colours, and channels whose gains are from stars alone."""
     names = channel_names(len(solution.stars_alone))
@@ -97,10 +130,19 @@ def _report_pedestals(solution: SurveySolution, reporter: Reporter) -> None:
     for pattern in solution.patterns:
         certain = 1.0 / np.square(np.where(pattern.pedestal_error > 0, pattern.pedestal_error, np.inf))
         if not certain.any():
-            continue  # it was given, or there is none
+            continue  # it was given, or the run is too large to tell how wrong it may be
         adu = float(np.average(pattern.pedestal, weights=certain))
         # Each channel knows what the others do: no error is smaller for being read three times.
         error = float(np.min(pattern.pedestal_error[pattern.pedestal_error > 0]))
+        if not pattern.pedestal.any():
+            reporter.log(
+                say(
+                    "Pedestal of {camera}: the subs do not tell it, 0 ADU is taken; they would tell {least:.2g} ADU",
+                    camera=pattern.camera,
+                    least=PEDESTAL_TOLD * error,
+                )
+            )
+            continue
         reporter.log(
             say(
                 "Pedestal of {camera}: {adu:.4g} ADU, known to {error:.2g} ADU, is taken off the subs",
@@ -158,7 +200,8 @@ def _write_patterns(folder: Path, solution: SurveySolution, infos: Sequence[SubI
     """Illumination of each camera, every eighth pixel of its sensor, one extension a camera."""
     hdus: list = [fits.PrimaryHDU()]
     for pattern in solution.patterns:
-        height, width = next(info.shape for info in infos if sensor_key(info) == pattern.camera)
+        # Behind the sensor stands how its subs were calibrated.
+        height, width = next(info.shape for info in infos if pattern.camera.startswith(sensor_key(info)))
         y, x = np.mgrid[0:height:_PATTERN_STEP, 0:width:_PATTERN_STEP]
         terms = pattern_terms(*sensor_places(x, y, (height, width)))
         light = (1.0 + terms @ pattern.coefficients.T).astype(np.float32)

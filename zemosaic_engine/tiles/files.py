@@ -11,6 +11,14 @@ def tile_path(folder: Path, name: str) -> Path:
     return folder / "tiles" / f"{name}.fits"
 
 
+def worker_tile_path(folder: Path, key: str) -> Path:
+    """Where a worker puts the tile with this key, in the output `folder`; a run takes it from there.
+
+    The name is that of a temporary file: what a killed run did not take is removed by the next one.
+    """
+    return folder / "tiles" / f".{key[:40]}.part.fits"
+
+
 def clear_tiles(folder: Path, keep: Container[str] = ()) -> None:
     """Remove the tiles of an earlier run, which may have had other boxes and more of them, but those named `keep`."""
     for path in tile_path(folder, "tile").parent.glob("tile_[0-9][0-9][0-9][0-9].fits"):

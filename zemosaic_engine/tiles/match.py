@@ -10,15 +10,18 @@ from numpy.typing import NDArray
 
 from ..channels import channel_names
 from ..events import Reporter
+from ..fits.zero_points import gains_of_zero_points
 from ..machine.threads import run_all
 from ..run.run import Run
 from ..sentences import say
+from ..subs.frames import SubInfo
 from .gradients import GradientCells, solve_tile_gradients
 from .overlaps import Overlap, SeamStep, find_overlaps, fit_overlap, gradient_cells, read_overlap, seam_step
-from .scaling import PairFit, TileGains, TileScaling, neutral_scaling, solve_tile_gains, solve_tile_scaling
+from .scaling import PairFit, TileGains, TileScaling, ToldGains, neutral_scaling, solve_tile_gains, solve_tile_scaling
 from .tile import Tile, TileSet
 
 _CERTAIN_SIGMA = 2.0
+_LOG_OF_MAGNITUDE = 0.4 * np.log(10.0)
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class TileMatch:
 def match_tiles(run: Run, tile_set: TileSet) -> TileMatch:
     """Find one gain and offset for each tile and channel, from all overlaps together, anchored at a healthy reference.
 
+    What an earlier run found for the same tiles is used.
+
     Parameters
     ----------
     run : Run
@@ -54,10 +59,32 @@ def match_tiles(run: Run, tile_set: TileSet) -> TileMatch:
     tile_set : TileSet
         All tiles of the run.
     """
-    return run.interruptibly(lambda: _match(run, tile_set.tiles))
+    tiles = tile_set.tiles
+    told = told_gains([run.subs[number] for number in sorted(tile_set.used)]) if run.takes_tiles else None
+    return run.reuse.step(
+        "matches",
+        run.reuse.match_key([tile.facts for tile in tiles], run.tile_photometry, told),
+        TileMatch,
+        lambda: run.interruptibly(lambda: _match(run, tiles, told)),
+        say("The tiles were matched by an earlier run"),
+    )
 
 
-def _match(run: Run, tiles: Sequence[Tile]) -> TileMatch:
+def told_gains(infos: Sequence[SubInfo]) -> ToldGains:
+    """Gains that follow from the zero points in the headers of ready-made tiles.
+
+    Resampling keeps the value of a pixel, so that the sum over a star grows with the area of the tile's own pixels.
+    """
+    points = [info.origin.zero_point for info in infos]
+    magnitude = np.array([np.nan if point is None else point.magnitude for point in points])
+    error = np.array([0.0 if point is None else point.error for point in points])
+    area = 5.0 * np.log10([info.pixel_scale_arcsec for info in infos])
+    return ToldGains(
+        np.log(gains_of_zero_points((magnitude + area).tolist())), np.nan_to_num(error) * _LOG_OF_MAGNITUDE
+    )
+
+
+def _match(run: Run, tiles: Sequence[Tile], told: ToldGains | None) -> TileMatch:
     photometry, reporter = run.tile_photometry, run.reporter
     channels = tiles[0].health.background.size
     neutral = neutral_scaling(len(tiles), channels)
@@ -78,7 +105,7 @@ def _match(run: Run, tiles: Sequence[Tile]) -> TileMatch:
         _report_pair(pair, tiles, reporter)
     scaling = neutral
     if photometry == "tiles":
-        scaling = _solve_skies(overlaps, pairs, tiles, ranking, run)
+        scaling = _solve_skies(overlaps, pairs, tiles, ranking, told, run)
         _report_scaling(scaling, tiles, reporter)
     elif photometry == "survey":
         scaling = _verify(pairs, ranking, tiles, reporter)
@@ -149,11 +176,17 @@ def _within(value: NDArray[np.float64], error: NDArray[np.float64], scale: float
 
 
 def _solve_skies(
-    overlaps: Sequence[Overlap], pairs: Sequence[PairFit], tiles: Sequence[Tile], ranking: Sequence[int], run: Run
+    overlaps: Sequence[Overlap],
+    pairs: Sequence[PairFit],
+    tiles: Sequence[Tile],
+    ranking: Sequence[int],
+    told: ToldGains | None,
+    run: Run,
 ) -> TileScaling:
     """Gains from stars, then constants and planes of all skies at these gains, together."""
     channels = tiles[0].health.background.size
-    gains = solve_tile_gains(pairs, ranking, channels)
+    gains = solve_tile_gains(pairs, ranking, channels, told)
+    _report_told(gains, tiles, run.reporter)
     neutral = neutral_scaling(len(tiles), channels)
     at_gains = replace(neutral, gain=gains.gain.astype(np.float32))
 
@@ -176,6 +209,31 @@ def _solve_skies(
         gains.connected,
         plane,
     )
+
+
+def _report_told(gains: TileGains, tiles: Sequence[Tile], reporter: Reporter) -> None:
+    """Say how well the zero points of headers agree with the overlaps, and what they are used for."""
+    known = gains.told_scatter[np.isfinite(gains.told_scatter)] / _LOG_OF_MAGNITUDE
+    if known.size and not gains.believes_told:
+        reporter.log(
+            say(
+                "Zero points in the headers of the tiles scatter by {mag:.2f} mag around the gains of the overlaps: "
+                "they are not used; check the cards",
+                mag=float(known.max()),
+            ),
+            "WARN",
+        )
+    elif known.size:
+        reporter.log(
+            say(
+                "Zero points in the headers of the tiles scatter by {mmag:.1f} mmag around the gains of the overlaps: "
+                "they are a weak prior",
+                mmag=1e3 * float(known.max()),
+            )
+        )
+    loose = [tile.name for tile, tied in zip(tiles, gains.connected, strict=True) if not tied]
+    if gains.believes_told and loose:
+        reporter.log(say("By zero points alone {names} are on the scale of the reference", names=", ".join(loose)))
 
 
 def _one_cell(pair: PairFit, gains: TileGains) -> GradientCells:

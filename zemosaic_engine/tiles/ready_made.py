@@ -7,10 +7,11 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from ..canvas.plan import CanvasPlan
+from ..canvas.tile_layout import TileLayout
 from ..errors import SubError, SubsLost
 from ..geometry import Box
 from ..photometry.sky import quiet_noise
-from ..run import provenance
 from ..run.run import Run
 from ..sentences import say
 from ..subs.faults import read_guarded
@@ -18,50 +19,64 @@ from ..subs.frames import SubInfo, load_frame
 from ..subs.lost_inputs import raise_if_lost
 from ..subs.unchanged import read_unchanged
 from ..weighted_image import WeightedImage
-from .files import clear_tiles, tile_path
-from .tile import Tile, TileSet, examine, write_tile
+from .store import TileStore
+from .tile import TileSet
 
 
 def take_tiles(run: Run) -> TileSet:
     """Take images with a WCS as tiles, as they are, each with a weight from its sky noise.
 
+    Those that an earlier run took are not read again.
+
     Raises
     ------
     SubsLost
         If an image cannot be used.
+    RunError
+        If no image has a valid pixel.
     """
-    taken, lost = TileSet(), list[SubError]()
-    clear_tiles(run.output)
-    run.reporter.expect(len(run.subs))
-    for number, info in enumerate(run.subs):
-        try:
-            pixels = read_guarded(info.path, partial(_pixels, run, info))
-        except SubError as error:
-            raise_if_lost(error, [other.path for other in run.subs])
-            run.reporter.set_aside(error)
-            lost.append(error)
+    layouts = [_layout(number, info) for number, info in enumerate(run.subs)]
+    keys = {
+        layout.name: run.reuse.tile_key(layout, [None], None, None, info.path.name)
+        for layout, info in zip(layouts, run.subs, strict=True)
+    }
+    lost = list[SubError]()
+    with TileStore(run, layouts, keys) as store:
+        missing = store.missing()
+        run.reporter.expect(len(missing))
+        for layout in missing:
+            (number,) = layout.subs
+            info = run.subs[number]
+            try:
+                pixels = read_guarded(info.path, partial(_pixels, run, info))
+            except SubError as error:
+                raise_if_lost(error, [other.path for other in run.subs])
+                run.reporter.set_aside(error)
+                lost.append(error)
+            else:
+                if not lost:  # else the others are only looked at
+                    store.put(layout, _weighted(pixels), [number], set())
+                    run.reporter.log(say("{name}: ready-made, {name2}", name=layout.name, name2=info.path.name))
             run.reporter.step()
-            continue
         if lost:
-            continue  # the others are only looked at
-        health = examine(pixels)
-        with np.errstate(divide="ignore"):
-            certainty = np.nan_to_num(1.0 / quiet_noise(pixels) ** 2, nan=1.0, posinf=1.0).astype(np.float32)
-        finite = np.isfinite(pixels)
-        content = WeightedImage(pixels, np.where(finite, certainty, np.float32(0.0)), finite.astype(np.uint16))
-        name = f"tile_{len(taken.tiles):04d}"
-        path = tile_path(run.output, name)
-        box = Box(0, info.shape[0], 0, info.shape[1])
-        cards = provenance.tile_cards(box, box, source=info.path.name, infos=[info])
-        write_tile(path, content, info.wcs, cards, run.cancel.check)
-        taken.tiles.append(Tile(name, path, info.wcs, box, box, False, health))
-        taken.subs.append(1)
-        taken.used.add(number)
-        run.reporter.log(say("{name}: ready-made, {name2}", name=name, name2=info.path.name))
-        run.reporter.step()
-    if lost:
-        raise SubsLost(lost)
-    return taken
+            raise SubsLost(lost)
+        return store.finish()
+
+
+def _layout(number: int, info: SubInfo) -> TileLayout:
+    """Return the tile of an image, which owns all of its pixels."""
+    box = Box(0, info.shape[0], 0, info.shape[1])
+    return TileLayout(
+        f"tile_{number:04d}", box, box, (number,), CanvasPlan(info.wcs, info.shape, info.pixel_scale_arcsec)
+    )
+
+
+def _weighted(pixels: NDArray[np.float32]) -> WeightedImage:
+    """Return an image with the weight that its sky noise gives it, and a coverage of one."""
+    with np.errstate(divide="ignore"):
+        certainty = np.nan_to_num(1.0 / quiet_noise(pixels) ** 2, nan=1.0, posinf=1.0).astype(np.float32)
+    finite = np.isfinite(pixels)
+    return WeightedImage(pixels, np.where(finite, certainty, np.float32(0.0)), finite.astype(np.uint16))
 
 
 def _pixels(run: Run, info: SubInfo) -> NDArray[np.float32]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 from astropy.wcs import WCS
 
 from ..canvas.plan import CanvasPlan
 from ..canvas.tile_layout import TileLayout
-from ..errors import Cancelled
+from ..errors import Cancelled, RunError
 from ..events import TileCount
 from ..geometry import Box
 from ..machine.threads import BackgroundTask, run_all
@@ -20,8 +22,40 @@ from ..run import provenance
 from ..run.run import Run
 from ..sentences import say
 from ..weighted_image import WeightedImage
-from .files import clear_tiles, tile_path
-from .tile import StackedTile, examine, read_part, write_tile
+from .files import clear_tiles, tile_path, worker_tile_path
+from .tile import StackedTile, Tile, TileSet, examine, read_part, write_tile
+
+
+class EarlierTiles(Protocol):
+    """The tiles that were stacked before one."""
+
+    def with_content(self) -> list[TileLayout]:
+        """As `TileStore.with_content`."""
+        ...
+
+    def members(self, layout: TileLayout) -> set[int]:
+        """As `TileStore.members`."""
+        ...
+
+    def read_part(self, layout: TileLayout, part: Box) -> WeightedImage:
+        """As `TileStore.read_part`."""
+        ...
+
+
+class NoEarlierTiles:
+    """No tile was stacked before: a worker makes all pixels of its tile."""
+
+    def with_content(self) -> list[TileLayout]:
+        """Return nothing."""
+        return []
+
+    def members(self, layout: TileLayout) -> set[int]:
+        """Raise: there is no such tile."""
+        raise KeyError(layout.name)
+
+    def read_part(self, layout: TileLayout, part: Box) -> WeightedImage:
+        """Raise: there is no such tile."""
+        raise KeyError(layout.name)
 
 
 class TileStore:
@@ -64,6 +98,10 @@ class TileStore:
         """The tiles that are on disk, by name."""
         return self._done
 
+    def missing(self) -> list[TileLayout]:
+        """Return the tiles that are not on disk yet, in the order of the run."""
+        return [layout for layout in self._layouts if layout.name not in self._done]
+
     def with_content(self) -> list[TileLayout]:
         """Return the tiles that hold a valid pixel, in the order of the run."""
         return [layout for layout in self._layouts if self._members.get(layout.name)]
@@ -96,10 +134,55 @@ class TileStore:
         whole = not unread & set(layout.subs)
         self._writing = layout.name, self._begin(lambda: self._write(layout, content, members, whole))
 
-    def finish(self) -> dict[str, StackedTile]:
-        """Return every tile by name, once the last one is on disk."""
+    def adopt(self, layout: TileLayout, tile: StackedTile) -> None:
+        """Take over a tile that a worker has stacked: its file is moved to its place."""
+        if tile.members:
+            worker_tile_path(self._run.output, self._keys[layout.name]).replace(
+                tile_path(self._run.output, layout.name)
+            )
+        self._done[layout.name], self._members[layout.name] = tile, tile.members
+        self._run.reuse.keep_tile(self._keys[layout.name], tile)
+        self._run.reporter.sink(TileCount(next(self._counted), len(self._layouts)))
+
+    def finish(self, together: TileSet | None = None) -> TileSet:
+        """Return the tiles of the run in their order, once the last one is on disk.
+
+        Parameters
+        ----------
+        together : TileSet, optional
+            Without tiles, with what was measured on the subs.
+
+        Raises
+        ------
+        RunError
+            If no tile has a valid pixel.
+        """
         self._finish()
-        return self._done
+        return self._run.interruptibly(lambda: self._together(together or TileSet()))
+
+    def _together(self, together: TileSet) -> TileSet:
+        """Fill the set of tiles with those on disk."""
+        run = self._run
+        for layout in self._layouts:
+            tile = self._done[layout.name]
+            if tile.health is None:
+                run.reporter.log(say("{name}: no valid pixels, left out", name=layout.name), "WARN")
+                together.left_out.append(layout.name)
+                continue
+            path, wcs, on_canvas = tile_path(run.output, layout.name), tile_wcs(layout, run.canvas), layout.grid is None
+            together.tiles.append(
+                Tile(layout.name, path, wcs, layout.outer, layout.inner, on_canvas, tile.health, tile.digest)
+            )
+            together.subs.append(len(tile.members))
+            together.used.update(layout.subs[member] for member in tile.members)
+        if not together.tiles:
+            raise RunError(
+                say(
+                    "No tile has a valid pixel: every sub was set aside (rejected_subs.csv gives the "
+                    "reasons), or all pixels are invalid, for example above saturation_adu."
+                )
+            )
+        return together
 
     def _begin(self, write: Callable[[], StackedTile]) -> BackgroundTask[StackedTile]:
         return BackgroundTask(write, self._run.cancel)
@@ -112,15 +195,7 @@ class TileStore:
 
     def _write(self, layout: TileLayout, content: WeightedImage | None, members: list[int], whole: bool) -> StackedTile:
         run = self._run
-        tile = StackedTile([], None, "")
-        if content is not None:
-            path = tile_path(run.output, layout.name)
-            infos = [run.subs[layout.subs[member]] for member in members]
-            cards = provenance.tile_cards(layout.inner, layout.outer, infos=infos)
-            write_tile(path, content, tile_wcs(layout, run.canvas), cards, run.cancel.check)
-            health = examine(content.pixels)
-            run.cancel.check()
-            tile = StackedTile(members, health, file_digest(path))
+        tile = write_stacked(run, layout, content, members, tile_path(run.output, layout.name))
         if whole:
             run.reuse.keep_tile(self._keys[layout.name], tile)
         run.reporter.sink(TileCount(next(self._counted), len(self._layouts)))
@@ -154,6 +229,33 @@ class TileStore:
         if not whole:
             self._run.reporter.log(say("{name} is not as it was written: it is stacked again", name=path.name), "WARN")
         return whole
+
+
+def write_stacked(
+    run: Run, layout: TileLayout, content: WeightedImage | None, members: list[int], path: Path
+) -> StackedTile:
+    """Write a stacked tile and examine it.
+
+    Parameters
+    ----------
+    run : Run
+    layout : TileLayout
+    content : WeightedImage or None
+        None without a valid pixel; nothing is written then.
+    members : list of int
+        Which of the subs of the layout are in it.
+    path : Path
+        Where to write.
+    """
+    if content is None:
+        return StackedTile([], None, "")
+    infos = [run.subs[layout.subs[member]] for member in members]
+    source = infos[0].path.name if run.takes_tiles else ""
+    cards = provenance.tile_cards(layout.inner, layout.outer, source=source, infos=infos)
+    write_tile(path, content, tile_wcs(layout, run.canvas), cards, run.cancel.check)
+    health = examine(content.pixels)
+    run.cancel.check()
+    return StackedTile(members, health, file_digest(path))
 
 
 def tile_wcs(layout: TileLayout, canvas: CanvasPlan) -> WCS:

@@ -21,6 +21,7 @@ from ..fits.writer import write_fits
 from ..geometry import Box
 from ..photometry.sky import clipped_median, sky_noise
 from ..sentences import say
+from ..survey.figures import SubFigures
 from ..survey.sky_levels import SkyLevels
 from ..weighted_image import WeightedImage
 
@@ -45,6 +46,8 @@ class Tile:
         True if its pixels are the canvas's own.
     health : TileHealth
         What was measured on it.
+    digest : str
+        SHA-256 of its file.
     """
 
     name: str
@@ -54,6 +57,12 @@ class Tile:
     inner: Box
     on_canvas: bool
     health: TileHealth
+    digest: str = ""
+
+    @property
+    def facts(self) -> tuple[object, ...]:
+        """What a result that was made from the tile depends on."""
+        return self.name, self.digest, list(self.outer), list(self.inner), self.on_canvas
 
     def read(self, part: Box | None = None) -> WeightedImage:
         """Read the tile, or the part of it in `part` (same coordinates as `outer`), from its file."""
@@ -174,6 +183,8 @@ class TileSet:
         Tiles without a valid pixel.
     levels : SkyLevels or None
         Sky levels of the subs before calibration, where they were measured.
+    figures : SubFigures or None
+        What was measured on each sub, where they were solved for together.
     """
 
     tiles: list[Tile] = field(default_factory=list)
@@ -181,3 +192,4 @@ class TileSet:
     used: set[int] = field(default_factory=set)
     left_out: list[str] = field(default_factory=list)
     levels: SkyLevels | None = None
+    figures: SubFigures | None = None

@@ -1,0 +1,466 @@
+"""Simulated calibration frames give their truth back; each trap is a test that fails without its rule."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from zemosaic_engine.calibration_frames.corrections import ChosenMasters, correction_of, inverse_flat, offset_of
+from zemosaic_engine.calibration_frames.files import write_master
+from zemosaic_engine.calibration_frames.finding import find_frames
+from zemosaic_engine.calibration_frames.kept import keep_corrections, kept_corrections
+from zemosaic_engine.calibration_frames.masters import Master, Workshop, make_master, normalised, read_frame
+from zemosaic_engine.calibration_frames.records import Conditions
+from zemosaic_engine.calibration_frames.session import calibrate_frames
+from zemosaic_engine.errors import RunError, SettingsError
+from zemosaic_engine.events import CancelToken, LogLine, Reporter
+from zemosaic_engine.geometry import Box
+from zemosaic_engine.resume.checkpoints import Checkpoints
+from zemosaic_engine.settings import GridSettings
+from zemosaic_engine.simulate import sensor
+from zemosaic_engine.simulate.calibration_frames import frame_header, frames_of, render_frame
+from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
+from zemosaic_engine.subs.folder import scan_folder
+from zemosaic_engine.subs.frames import load_frame, read_sub_info
+from zemosaic_engine.subs.parts import SubParts
+from zemosaic_engine.subs.roles import Role
+
+COUNT = 9
+SPEC = PRESETS["uncalibrated"].but(
+    shape=(256, 192), panels=(1, 1), subs_per_panel=2, nights=1, trail_fraction=0.0, hot_pixel_fraction=0.001,
+    calibration=dict.fromkeys(("biases", "darks", "flats", "dark_flats"), COUNT),
+)  # fmt: skip
+SEED = 3
+FOLDERS = {Role.BIAS: "biases", Role.DARK: "darks", Role.FLAT: "flats", Role.DARK_FLAT: "darkflats"}
+
+
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory):
+    return simulate_survey(tmp_path_factory.mktemp("survey") / "s", SPEC, SEED)
+
+
+def frames_in(folder, **settings):
+    return find_frames(scan_folder(folder).others, GridSettings(**settings))
+
+
+def workshop(tmp_path, budget_bytes=10**9):
+    return Workshop(tmp_path, budget_bytes, 2, CancelToken())
+
+
+def one_set(found, role):
+    (only,) = [one for one in found.sets if one.role is role]
+    return only
+
+
+def master_of(folder, role, tmp_path, offset=None, **options):
+    return make_master(one_set(frames_in(folder), role), offset, 0.0, workshop(tmp_path, **options))
+
+
+@pytest.fixture(scope="module")
+def masters(survey, tmp_path_factory):
+    scratch = tmp_path_factory.mktemp("scratch")
+    made = {role: master_of(survey.folder, role, scratch) for role in (Role.BIAS, Role.DARK, Role.DARK_FLAT)}
+    made[Role.FLAT] = master_of(survey.folder, Role.FLAT, scratch, made[Role.DARK_FLAT])
+    return made
+
+
+def true_flat():
+    return normalised(sensor.flat(SPEC, 0, SEED))
+
+
+# ---------------------------------------------------------------- masters
+
+
+def test_masters_are_the_truth_within_their_noise(masters):
+    bias = sensor.bias(SPEC, 0, SEED) + 0.0
+    dark = bias + sensor.dark(SPEC, 0, SEED, 10.0, -10.0)
+    for role, truth in ((Role.BIAS, bias), (Role.DARK, dark)):
+        away = (masters[role].pixels - truth)[truth < 3000]
+        assert np.median(away) == pytest.approx(0.0, abs=0.2)
+        assert 1.4826 * np.median(np.abs(away)) == pytest.approx(masters[role].noise, rel=0.15)
+        assert masters[role].frames == COUNT
+        assert masters[role].left_out == []
+    away = masters[Role.FLAT].pixels / true_flat() - 1.0
+    assert np.nanmedian(away) == pytest.approx(0.0, abs=0.001)
+    assert 1.4826 * np.nanmedian(np.abs(away)) == pytest.approx(masters[Role.FLAT].noise, rel=0.35)
+
+
+def test_outliers_of_single_frames_are_rejected(survey, masters, tmp_path):
+    frames = one_set(frames_in(survey.folder), Role.DARK)
+    pixels = fits.getdata(frames.frames[2].path)
+    pixels[100:101, 50:56] = 30000  # a cosmic ray
+    fits.PrimaryHDU(pixels, fits.getheader(frames.frames[2].path)).writeto(tmp_path / "hit.fits")
+    hit = replace(frames.frames[2].sub, path=tmp_path / "hit.fits", state=None)
+    struck = replace(frames, frames=(*frames.frames[:2], replace(frames.frames[2], sub=hit), *frames.frames[3:]))
+    made = make_master(struck, None, 0.0, workshop(tmp_path))
+    assert made.left_out == []
+    part = (slice(100, 101), slice(50, 56))
+    assert np.abs(made.pixels[part] - masters[Role.DARK].pixels[part]).max() < 10.0
+
+
+def test_frames_that_do_not_fit_the_memory_give_the_same_master(survey, masters, tmp_path):
+    again = master_of(survey.folder, Role.DARK, tmp_path, budget_bytes=1000)
+    np.testing.assert_array_equal(again.pixels, masters[Role.DARK].pixels)
+
+
+# ---------------------------------------------------------------- screening
+
+
+def with_wrong(survey, tmp_path, role, pixels=None, **cards):
+    """The master of a set with one more frame, and the reason why that one is left out; empty if it is not."""
+    frames = one_set(frames_in(survey.folder), role)
+    header = fits.getheader(frames.frames[0].path)
+    header.update(cards)
+    stored = fits.getdata(frames.frames[0].path) if pixels is None else pixels
+    path = tmp_path / "wrong.fits"
+    fits.PrimaryHDU(np.clip(stored, 0, 65535).astype(np.uint16), header).writeto(path)
+    more = one_set(find_frames((), GridSettings(**{FOLDERS_OPTION[role]: str(path)})), role)
+    offset = None
+    if role is Role.FLAT:
+        offset = master_of(survey.folder, Role.DARK_FLAT, tmp_path)
+    made = make_master(replace(frames, frames=(*frames.frames, *more.frames)), offset, 0.0, workshop(tmp_path))
+    reasons = {one.path: str(one.reason) for one in made.left_out}
+    assert set(reasons) <= {str(path)}
+    return made, reasons.get(str(path), "")
+
+
+FOLDERS_OPTION = {Role.BIAS: "biases", Role.DARK: "darks", Role.FLAT: "flats", Role.DARK_FLAT: "dark_flats"}
+
+
+def rendered(kind, spec=SPEC, number=77):
+    frame = next(one for one in frames_of(spec) if one.kind == kind)
+    return render_frame(spec, replace(frame, number=number), SEED).astype(np.float64)
+
+
+def test_a_good_frame_is_kept(survey, tmp_path):
+    for role, kind in ((Role.DARK, "dark"), (Role.BIAS, "bias"), (Role.FLAT, "flat")):
+        folder = tmp_path / kind
+        folder.mkdir()
+        assert with_wrong(survey, folder, role, rendered(kind))[1] == ""
+
+
+def test_a_light_among_darks_is_left_out(survey, masters, tmp_path):
+    made, reason = with_wrong(survey, tmp_path, Role.DARK, fits.getdata(survey.path(0)))
+    assert "stars or other light" in reason
+    np.testing.assert_array_equal(made.pixels, masters[Role.DARK].pixels)
+
+
+def test_a_light_leak_in_a_dark_is_left_out(survey, tmp_path):
+    leak = np.linspace(0.0, 60.0, 192)[None, :] * np.ones((256, 1))
+    assert "light has leaked in" in with_wrong(survey, tmp_path, Role.DARK, rendered("dark") + leak)[1]
+
+
+def test_a_dark_of_another_temperature_is_left_out_without_a_card(survey, tmp_path):
+    warm = SPEC.but(calibration={**SPEC.calibration.model_dump(), "dark_temperature_c": -5.0})
+    assert "another temperature" in with_wrong(survey, tmp_path, Role.DARK, rendered("dark", warm))[1]
+
+
+def test_a_bias_of_another_level_is_left_out(survey, tmp_path):
+    assert "its level is" in with_wrong(survey, tmp_path, Role.BIAS, rendered("bias") + 40.0)[1]
+
+
+def test_saturated_and_dark_flats_are_left_out(survey, tmp_path):
+    for level, words in ((80000.0, "saturated"), (60.0, "nearly dark")):
+        folder = tmp_path / words[:4]
+        folder.mkdir()
+        spec = SPEC.but(calibration={**SPEC.calibration.model_dump(), "flat_adu": level})
+        assert words in with_wrong(survey, folder, Role.FLAT, rendered("flat", spec))[1]
+
+
+def test_clouds_in_a_sky_flat_are_found_and_another_brightness_is_not(survey, tmp_path):
+    u, _ = sensor.sensor_grid((256, 192))
+    flat = rendered("flat")
+    (tmp_path / "a").mkdir()
+    assert "clouds" in with_wrong(survey, tmp_path / "a", Role.FLAT, 2048 + (flat - 2048) * (1.0 + 0.06 * u))[1]
+    (tmp_path / "b").mkdir()
+    assert with_wrong(survey, tmp_path / "b", Role.FLAT, 2048 + 0.7 * (flat - 2048))[1] == ""
+
+
+# ---------------------------------------------------------------- order and traps
+
+
+def test_a_flat_is_divided_after_its_own_offset_else_vignetting_is_wrong(masters, survey, tmp_path):
+    corner = (slice(0, 16), slice(0, 16))
+    truth = float(np.median(true_flat()[corner]))
+    right = float(np.nanmedian(masters[Role.FLAT].pixels[corner]))
+    assert right == pytest.approx(truth, rel=0.005)
+    wrong = master_of(survey.folder, Role.FLAT, tmp_path)  # as if there were no offset: what the match refuses
+    assert float(np.nanmedian(wrong.pixels[corner])) / truth > 1.03
+
+
+def test_a_flat_is_normalised_by_the_middle_of_each_colour():
+    colours = np.array([[0.4, 1.0], [1.0, 0.7]])
+    light = 20000.0 * np.tile(colours, (128, 96)) * sensor.flat(SPEC, 0, SEED)
+    light[128, 96] = 1e7  # in the middle, where a plain mean would be lifted
+    flat = normalised(light.astype(np.float32))
+    away = flat / true_flat()
+    away[128, 96] = 1.0
+    assert np.nanmax(np.abs(away - 1.0)) < 0.01  # the colour of the lamp is gone, that of the subs stays
+
+
+def test_nothing_is_divided_by_zero_or_by_a_tenth():
+    flat = np.ones((64, 64), dtype=np.float32)
+    flat[3, 4], flat[10, 11], flat[20, 21], flat[40, 40] = 0.0, 0.09, -5.0, np.nan
+    flat[30, 31] = 0.4  # a cold pixel: below half of its neighbours
+    inverse = inverse_flat(Master(normalised(flat), 1, 1.0, math.nan, math.nan, 0.0, []))
+    assert np.isnan(inverse[[3, 10, 20, 40, 30], [4, 11, 21, 40, 31]]).all()
+    assert np.count_nonzero(np.isnan(inverse)) == 5
+    assert np.nanmax(inverse) < 1.01
+
+
+def test_bias_is_subtracted_once(masters):
+    dark, bias = masters[Role.DARK], masters[Role.BIAS]
+    assert np.nanmedian(offset_of(dark, bias, 1.0)) == pytest.approx(dark.level, abs=1.0)
+    lost = replace(dark, pixels=dark.pixels - bias.pixels, level=dark.level - bias.level)  # as some programs write them
+    np.testing.assert_allclose(offset_of(lost, bias, 1.0), offset_of(dark, bias, 1.0), atol=0.01)
+    assert np.nanmedian(offset_of(None, bias, 1.0)) == pytest.approx(bias.level, abs=1.0)
+
+
+def test_of_a_scaled_dark_only_the_part_above_the_bias_is_scaled(masters):
+    offset = offset_of(masters[Role.DARK], masters[Role.BIAS], 0.5)
+    truth = sensor.bias(SPEC, 0, SEED) + 0.5 * sensor.dark(SPEC, 0, SEED, 10.0, -10.0)
+    assert np.nanmedian(offset - truth) == pytest.approx(0.0, abs=0.2)
+
+
+def test_hot_pixels_of_the_dark_are_invalid(masters):
+    where, strength = sensor.hot_pixels(SPEC, 0, SEED)
+    offset = offset_of(masters[Role.DARK], None, 1.0).ravel()
+    assert np.isnan(offset[where[strength > 400.0]]).all()
+    assert np.count_nonzero(np.isnan(offset)) <= 1.5 * len(where)
+
+
+def correction(masters, survey, kinds=(Role.DARK, Role.FLAT), **options):
+    dark, bias, flat = (masters[role] if role in kinds else None for role in (Role.DARK, Role.BIAS, Role.FLAT))
+    info = read_sub_info(survey.path(0))
+    return info, correction_of(ChosenMasters(dark, bias, flat, 1.0, ()), Conditions.of(info), **options)
+
+
+def test_saturation_is_judged_on_what_the_camera_stored(masters, survey, tmp_path):
+    pixels = fits.getdata(survey.path(0))
+    pixels[60:64, 60:64] = 65535
+    path = tmp_path / "saturated.fits"
+    fits.PrimaryHDU(pixels, fits.getheader(survey.path(0))).writeto(path)
+    _, found = correction(masters, survey)
+    calibrated = load_frame(read_sub_info(path), correction=found).pixels
+    assert np.isnan(calibrated[60:64, 60:64]).all()  # without the rule they would be 63,487 ADU and valid
+    bright = pixels.astype(np.float64)
+    bright[100:104, 0:4] = 40000  # divided by the flat of the corner it is above 65,535 and valid
+    fits.PrimaryHDU(bright.astype(np.uint16), fits.getheader(survey.path(0))).writeto(path, overwrite=True)
+    assert np.nanmax(load_frame(read_sub_info(path), correction=found).pixels[100:104, 0:4]) > 40000
+
+
+def test_values_below_the_offset_stay_negative(masters, survey, tmp_path):
+    dark = rendered("dark", number=5).astype(np.uint16)
+    path = tmp_path / "black.fits"
+    fits.PrimaryHDU(dark, fits.getheader(survey.path(0))).writeto(path)
+    info, found = correction(masters, survey)
+    calibrated = load_frame(replace(read_sub_info(path), bayer=None, channels=1), correction=found).pixels
+    assert np.nanmedian(calibrated) == pytest.approx(0.0, abs=0.5)
+    assert 0.45 < np.mean(calibrated[np.isfinite(calibrated)] < 0.0) < 0.55
+    assert info.setup.gain == 80
+
+
+def test_a_calibrated_sub_is_that_of_an_ideal_camera(masters, survey, tmp_path):
+    ideal = SPEC.but(
+        pedestal_adu=0.0, bias_structure_adu=0.0, dark_current_adu=0.0, glow_adu=0.0, prnu=0.0, vignetting=0.0,
+        dust=0, hot_pixel_fraction=0.0, photon_noise=False, read_noise_adu=0.0, calibration={"biases": 0},
+    )  # fmt: skip
+    wanted = load_frame(read_sub_info(simulate_survey(tmp_path / "ideal", ideal, SEED).path(0))).pixels
+    info, found = correction(masters, survey)
+    calibrated = load_frame(info, correction=found).pixels
+    # A flat is about 1 in its middle, not where the lens is best.
+    scale = np.nanmedian(calibrated / wanted, axis=(0, 1))
+    assert np.ptp(scale) < 0.003
+    away = calibrated / scale - wanted
+    noise = 1.4826 * np.nanmedian(np.abs(away))
+    blocks = np.nanmedian(away[:256, :192].reshape(8, 32, 8, 24, 3).swapaxes(1, 2).reshape(8, 8, -1, 3), axis=2)
+    assert np.abs(blocks).max() < 6.0 * 1.2533 * noise / math.sqrt(32 * 24 / 4.0)
+
+
+# ---------------------------------------------------------------- whole frames and parts
+
+
+def in_the_way(data, header, tmp_path, kind):
+    path = tmp_path / f"sub.fits{'.gz' if kind == 'packed' else ''}"
+    fits.PrimaryHDU(data, header).writeto(path)
+    return read_sub_info(path)
+
+
+@pytest.mark.parametrize("kind", ["plain", "packed"])
+def test_parts_are_what_whole_frames_are_to_the_last_bit(masters, survey, tmp_path, kind):
+    data, header = fits.getdata(survey.path(1)), fits.getheader(survey.path(1))
+    data[:, 180:] = 2050 + np.arange(12) % 3  # an overscan
+    header["BIASSEC"], header["TRIMSEC"] = "[182:192,1:256]", "[1:180,1:256]"
+    info = in_the_way(data, header, tmp_path, kind)
+    flat = masters[Role.FLAT]
+    found = correction_of(ChosenMasters(None, None, flat, 1.0, ()), Conditions.of(info))
+    assert found.overscan == Box(0, 256, 182, 192)
+    whole = load_frame(info, correction=found).pixels
+    assert np.isnan(whole[:, 180:]).all()
+    # The structure of the bias is left, its level is gone.
+    assert np.nanmedian(whole[96:160, 64:128]) == pytest.approx(
+        np.median(data[96:160, 64:128].astype(float)) - 2051.0, rel=0.08
+    )
+    parts = SubParts([info], lambda _: None, tmp_path, {}, corrections=lambda _: found)
+    for box in (Box(0, 256, 0, 192), Box(31, 97, 15, 84), Box(200, 256, 150, 192)):
+        part, (y0, x0) = parts.read(0, box)
+        inside = part[box.y0 - y0 : box.y1 - y0, box.x0 - x0 : box.x1 - x0, :3]
+        np.testing.assert_array_equal(inside, whole[box.slices])
+    parts.close()
+
+
+# ---------------------------------------------------------------- files of other programs
+
+
+def test_masters_of_other_programs_are_taken_as_such(masters, survey, tmp_path):
+    dark = masters[Role.DARK].pixels
+    header = frame_header(SPEC, next(one for one in frames_of(SPEC) if one.kind == "dark"))
+    header["IMAGETYP"], header["STACKCNT"] = "Master Dark", 9
+    fits.PrimaryHDU((dark / 65535.0).astype(np.float32), header).writeto(tmp_path / "dark_stacked.fits")
+    frames = one_set(frames_in(tmp_path), Role.DARK)
+    assert frames.is_master
+    taken = make_master(frames, None, 0.0, workshop(tmp_path))
+    np.testing.assert_allclose(taken.pixels, dark, rtol=1e-5)
+
+
+def test_a_written_master_is_read_again_with_its_provenance(masters, survey, tmp_path):
+    for role in (Role.DARK, Role.FLAT):
+        frames = one_set(frames_in(survey.folder), role)
+        path = write_master(tmp_path / "masters", frames, masters[role])
+        again = one_set(frames_in(tmp_path / "masters"), role)
+        assert (again.is_master, again.conditions.setup.gain) == (True, 80.0)
+        np.testing.assert_allclose(
+            make_master(again, None, 0.0, workshop(tmp_path)).pixels, masters[role].pixels, rtol=1e-3
+        )
+        history = str(fits.getheader(path)["HISTORY"])
+        assert history.count("sha256") == COUNT
+
+
+def test_a_pedestal_that_a_program_added_is_taken_off(survey, tmp_path):
+    path = one_set(frames_in(survey.folder), Role.DARK).frames[0].path
+    header, pixels = fits.getheader(path), fits.getdata(path)
+    for number, pedestal in enumerate((100, -100)):  # MaxIm DL writes it negative
+        header["PEDESTAL"] = pedestal
+        fits.PrimaryHDU(pixels, header).writeto(tmp_path / f"dark_{number}.fits")
+    (frames,) = [one for one in frames_in(tmp_path).sets if len(one.frames) == 2]
+    for frame in frames.frames:
+        np.testing.assert_array_equal(read_frame(frame), pixels.astype(np.float32) - 100.0)
+
+
+# ---------------------------------------------------------------- a whole preparation
+
+
+def prepare(survey, tmp_path, found, folder=None, **settings):
+    lines = []
+    reporter = Reporter(lambda event: lines.append(event) if isinstance(event, LogLine) else None)
+    infos = [read_sub_info(survey.path(number)) for number in range(2)]
+    made = calibrate_frames(found, infos, GridSettings(**settings), workshop(tmp_path), Checkpoints(folder), reporter)
+    return made, [line.text for line in lines], infos
+
+
+def test_wrong_frames_end_in_one_sentence_each_and_the_run_goes_on_or_stops(survey, tmp_path):
+    folder = tmp_path / "in"
+    (folder / "darks").mkdir(parents=True)
+    for path in sorted((survey.folder / "darks").glob("*.fits"))[:6]:
+        (folder / "darks" / path.name).write_bytes(path.read_bytes())
+    whole = path.read_bytes()
+    (folder / "darks" / "dark_broken.fits").write_bytes(whole[: len(whole) // 2])
+    (folder / "darks" / "dark_text.fits").write_text("not an image")
+    light = fits.getheader(path)
+    fits.PrimaryHDU(fits.getdata(survey.path(0)), light).writeto(folder / "darks" / "dark_light.fits")
+    found = frames_in(folder)
+    made, told, infos = prepare(survey, tmp_path, found)
+    assert set(made.corrections) == {info.path for info in infos}
+    sentences = [text for text in told if text.startswith("The calibration frame")]
+    assert [sum(name in text for text in sentences) for name in ("broken", "text", "light")] == [1, 1, 1]
+    assert len(sentences) == 3
+    with pytest.raises(SettingsError, match=r"dark_(broken|text).fits cannot be used .* calibration = require"):
+        frames_in(folder, calibration="require")
+    (folder / "darks" / "dark_broken.fits").unlink()
+    (folder / "darks" / "dark_text.fits").unlink()
+    found = frames_in(folder, calibration="require")
+    with pytest.raises(RunError, match=r"dark_light.fits cannot be used \(it shows stars"):
+        prepare(survey, tmp_path, found, calibration="require")
+    assert not frames_in(folder, calibration="off").sets
+
+
+def test_require_names_the_sub_that_has_no_match(survey, tmp_path):
+    found = frames_in(survey.folder)
+    warm = [
+        replace(one, conditions=replace(one.conditions, setup=replace(one.conditions.setup, gain=120.0)))
+        for one in found.sets
+    ]
+    with pytest.raises(RunError, match=r"sub_0000.fits and calibration = require: .*gain 120 against 80"):
+        prepare(survey, tmp_path, replace(found, sets=tuple(warm)), calibration="require")
+    with pytest.raises(SettingsError, match="No calibration frame was found"):
+        find_frames((), GridSettings(calibration="require"))
+    with pytest.raises(SettingsError, match="neither a folder nor a file"):
+        find_frames((), GridSettings(darks=str(tmp_path / "nowhere")))
+
+
+def test_masters_are_kept_by_the_contents_of_their_frames(survey, tmp_path, monkeypatch):
+    from zemosaic_engine.calibration_frames import session
+
+    found = frames_in(survey.folder)
+    first, _, infos = prepare(survey, tmp_path, found, tmp_path / "state")
+    monkeypatch.setattr(session, "make_master", None)  # must not be needed
+    again, _, _ = prepare(survey, tmp_path, frames_in(survey.folder), tmp_path / "state")
+    for info in infos:
+        one, other = first.correction(info), again.correction(info)
+        np.testing.assert_array_equal(one.offset, other.offset)
+        np.testing.assert_array_equal(one.factor, other.factor)
+        assert one.digest == other.digest
+    changed = next((survey.folder / "darks").glob("*.fits"))
+    kept = changed.read_bytes()
+    try:
+        header = fits.getheader(changed)
+        fits.PrimaryHDU(fits.getdata(changed)[::-1], header).writeto(changed, overwrite=True)
+        with pytest.raises(TypeError):
+            prepare(survey, tmp_path, frames_in(survey.folder), tmp_path / "state")
+    finally:
+        changed.write_bytes(kept)
+
+
+def test_a_master_of_few_frames_is_told_and_makes_the_subs_noisier(survey, tmp_path):
+    found = frames_in(survey.folder)
+    few = tuple(
+        replace(one, frames=one.frames[:1]) if one.role in (Role.DARK, Role.DARK_FLAT) else one for one in found.sets
+    )
+    made, _, infos = prepare(survey, tmp_path, replace(found, sets=few))
+    rich, _, _ = prepare(survey, tmp_path, found)
+    noise = [
+        np.nanstd(np.diff(load_frame(infos[0], correction=each.correction(infos[0])).pixels[:, :, 1], axis=1))
+        for each in (made, rich)
+    ]
+    assert noise[0] > noise[1]  # the weights are measured on these pixels
+
+
+def test_options_replace_what_lies_among_the_subs(survey, tmp_path):
+    path = next((survey.folder / "darks").glob("*.fits"))
+    found = frames_in(survey.folder, darks=str(path))
+    assert [len(one.frames) for one in found.sets if one.role is Role.DARK] == [1]
+    assert one_set(found, Role.DARK).is_given
+    library = find_frames((), GridSettings(calibration_dir=str(survey.folder)))
+    assert {one.role for one in library.sets} == {Role.BIAS, Role.DARK, Role.FLAT, Role.DARK_FLAT}
+    mixed = find_frames((), GridSettings(darks=str(survey.folder / "flats")))
+    assert not mixed.sets
+    assert len(mixed.left_out) == COUNT
+
+
+def test_workers_find_the_corrections_in_the_state_of_the_run(survey, tmp_path):
+    checkpoints = Checkpoints(tmp_path / "state")
+    made, _, infos = prepare(survey, tmp_path, frames_in(survey.folder), tmp_path / "state")
+    key = keep_corrections(made.corrections, checkpoints)
+    found = kept_corrections(key, infos[:1], Checkpoints(tmp_path / "state"))
+    assert list(found.corrections) == [infos[0].path]
+    one, other = made.correction(infos[0]), found.correction(infos[0])
+    np.testing.assert_array_equal(one.offset, other.offset)
+    np.testing.assert_array_equal(one.factor, other.factor)
+    assert (one.name, one.digest, one.level_adu) == (other.name, other.digest, other.level_adu)
+    assert keep_corrections({}, checkpoints) == ""
+    with pytest.raises(RunError, match="is not in the state of the run"):
+        kept_corrections("0" * 64, infos, checkpoints)
