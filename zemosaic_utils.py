@@ -12,10 +12,19 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from zemosaic_engine.calibration_frames.files import write_master
+from zemosaic_engine.calibration_frames.finding import find_frames
+from zemosaic_engine.calibration_frames.making import MasterMaker, make_all
+from zemosaic_engine.calibration_frames.masters import Master, Workshop
+from zemosaic_engine.calibration_frames.records import FrameSet, LeftOut
 from zemosaic_engine.errors import RunError, SettingsError, SubError
 from zemosaic_engine.events import CancelToken, Reporter, Sink, SubCount
 from zemosaic_engine.fits import headers, writer
+from zemosaic_engine.machine import memory
+from zemosaic_engine.machine.threads import run_interruptibly, thread_count
+from zemosaic_engine.resume.checkpoints import Checkpoints
 from zemosaic_engine.resume.run_folder import STATE_NAME
+from zemosaic_engine.sentences import say
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.solving.copies import CARDS_ENDING, can_be_copied, write_cards, write_copy
 from zemosaic_engine.solving.journal import NAME as JOURNAL_NAME
@@ -26,6 +35,76 @@ from zemosaic_engine.subs.finding import Search, find_subs, nothing_found
 from zemosaic_engine.subs.folder import FoundSubs
 from zemosaic_engine.subs.frames import SubInfo, UnsolvedSub
 from zemosaic_engine.validity import bright_holes
+
+# --- calibration frames alone
+
+
+@dataclass(frozen=True)
+class MastersOutcome:
+    """What `make_masters` made.
+
+    Attributes
+    ----------
+    masters : sequence of (str, Path)
+        What each master was made of, and its file.
+    without : sequence of (str, str)
+        Sets of frames of which none was made, and why.
+    left_out : sequence of LeftOut
+        Frames that are in no master.
+    """
+
+    masters: Sequence[tuple[str, Path]]
+    without: Sequence[tuple[str, str]]
+    left_out: Sequence[LeftOut]
+
+
+def make_masters(
+    input_folder: Path, output: Path, settings: GridSettings, sink: Sink, cancel: CancelToken
+) -> MastersOutcome:
+    """Make the masters of all calibration frames of a folder.
+
+    Parameters
+    ----------
+    input_folder : Path
+        Folder of darks, flats, biases and dark-flats, in any order; what is none of these is passed over.
+    output : Path
+        Folder for the masters; made if missing.
+    settings : GridSettings
+        `saturation_adu`, `pedestal`, `threads`, and the options that name more frames.
+    sink, cancel
+        Receives log lines; looked at between frames.
+
+    Raises
+    ------
+    SettingsError
+        The folder does not exist or holds no calibration frame, or `output` lies inside it.
+    RunError
+        A master cannot be written.
+    """
+    if not input_folder.is_dir():
+        raise SettingsError(f"The input folder {input_folder} does not exist.")
+    if input_folder.resolve() in (output.resolve(), *output.resolve().parents):
+        raise SettingsError(
+            f"The folder {output} for masters must lie outside the input folder {input_folder}; name another one."
+        )
+    found = find_frames((), settings.model_copy(update={"calibration_dir": str(input_folder)}), check=cancel.check)
+    if not found.sets and not found.left_out:
+        raise SettingsError(f"The folder {input_folder} holds no dark, flat, bias or dark-flat.")
+    made: list[tuple[str, Path]] = []
+    output.mkdir(parents=True, exist_ok=True)
+    workshop = Workshop(
+        output, min(_FRAMES_BYTES, memory.available_bytes() // 4), thread_count(settings.threads), cancel
+    )
+
+    def save(frames: FrameSet, master: Master) -> None:
+        made.append((str(frames.name), write_master(output, frames, master)))
+
+    maker = MasterMaker(settings, workshop, Checkpoints(), Reporter(sink, source=""), save)
+    without = run_interruptibly(lambda: make_all(found, settings, maker), cancel)
+    return MastersOutcome(made, [(frames.name, reason) for frames, reason in without], maker.left_out)
+
+
+_FRAMES_BYTES = 512_000_000  # of calibration frames that are held at once
 
 # --- the folder before a run
 
@@ -284,8 +363,15 @@ def write_preview(mosaic_path: Path, png_path: Path, max_px: int) -> None:
 
 
 def make_preview(mosaic_path: Path, max_px: int) -> bytes:
-    """The PNG of `write_preview`, in memory."""
-    with fits.open(mosaic_path, memmap=False) as hdus:
+    """The PNG of `write_preview`, in memory; `RunError` if the mosaic cannot be read."""
+    try:
+        hdus = fits.open(mosaic_path, memmap=False)
+    except OSError as error:
+        reason = error.strerror or error
+        raise RunError(
+            say("{path} cannot be read ({reason}): make the mosaic again.", path=mosaic_path, reason=reason)
+        ) from error
+    with hdus:
         hdu = next(candidate for candidate in hdus if candidate.header.get("NAXIS", 0) >= 2)
         small = block_means(hdu.section, shrinking_factor(hdu.shape[-2:], max_px))
         small = _upright(small, hdu.header)

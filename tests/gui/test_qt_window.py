@@ -113,7 +113,8 @@ def test_a_run_to_its_end_and_the_window_never_waits(app, open_window, survey, t
     presenter, view = window.presenter, window.presenter.view
     wait_for(app.processEvents, lambda: view.contents is not None and view.doing == "nothing")
     assert "16 subs" in window.folder.text.text()
-    assert len(window.folder.map.scene().items()) == 16 + 2 * 4
+    names = len(window.presenter.view.contents.names)
+    assert len(window.folder.map.scene().items()) == 16 + 2 * 4 + 3 * names  # a ring, a place and a label each
     hold.at("tile_0001.fits")
     QTest.mouseClick(window.start_button, Qt.MouseButton.LeftButton)
     busiest_s = wait_for(app.processEvents, lambda: view.tiles == (1, 4))
@@ -262,6 +263,24 @@ def test_a_folder_is_dropped(app, open_window, survey):
     )
     window.dropEvent(drop)
     assert window.presenter.input == survey
+
+
+def test_a_folder_of_darks_is_dropped_onto_the_calibration_section(app, open_window, survey, tmp_path):
+    from zemosaic_app.qt.settings_panel import DropBox
+
+    window, darks = open_window(), tmp_path / "darks"
+    darks.mkdir()
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(darks))])
+    drop = QDropEvent(
+        QPointF(5, 5), Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    )
+    (box,) = window.settings.findChildren(DropBox)
+    box.dropEvent(drop)
+    assert window.presenter.form.value("darks") == str(darks)
+    assert window.settings.widgets["darks"].text() == str(darks)
+    assert window.presenter.input is None
+    assert window.settings.calibration.text()
 
 
 def test_no_text_is_untranslated(app, open_window, pseudo):

@@ -103,9 +103,13 @@ def wait_until_looked(window, wait_for):
     wait_for(window.root.update, lambda: view.contents is not None and view.doing == "nothing")
 
 
+def images_of(view):
+    return [item for item in view.find_all() if view.type(item) == "image"]
+
+
 def colour_at(view, x, y):
     """The colour that a picture view shows at a place of its widget."""
-    left, top = view.coords(view.find_all()[-1])
+    left, top = view.coords(images_of(view)[-1])
     return view.image.get(int(x - left), int(y - top))
 
 
@@ -124,7 +128,7 @@ def test_a_run_to_its_end(open_window, damaged_survey, tmp_path, wait_for):
     wait_until_looked(window, wait_for)
     window.root.update()
     assert "14 subs" in window.folder.text.cget("text")
-    assert len(window.folder.map.find_all()) == 14 + 2 * 4
+    assert len(window.folder.map.find_all()) == 14 + 2 * 4 + 2 * len(window.presenter.view.contents.names)
     damaged = [path.name for path in sorted(damaged_survey.glob("*.fit*"))[:2]]
     assert sorted(row[0] for row in window.folder.aside.rows) == damaged
     assert all(row[1] for row in window.folder.aside.rows)
@@ -272,7 +276,25 @@ def test_a_large_mosaic_is_sharp_where_it_is_zoomed(open_window, striped_preview
     view.fit()
     wait_for(window.root.update, lambda: presenter.detail is None)
     window.root.update()
-    assert len(view.find_all()) == 1
+    assert len(images_of(view)) == 1
+
+
+def test_names_of_objects_can_be_hidden(open_window, survey, tmp_path, wait_for):
+    window = open_window()
+    choose(window, survey, tmp_path / "out")
+    wait_until_looked(window, wait_for)
+    sky = window.folder.map
+    assert "IC 5070" in [sky.itemcget(item, "text") for item in sky.find_all() if sky.type(item) == "text"]
+    view = window.mosaic.view
+    window.turn_to(1)
+    view.show_picture(np.zeros((40, 50, 3), dtype=np.uint8))
+    view.show_names([("M 94", 20.0, 10.0, 5.0)])
+    window.root.update()
+    assert [view.itemcget(item, "text") for item in view.find_all() if view.type(item) == "text"] == ["M 94"]
+    window.mosaic.names.invoke()
+    window.root.update()
+    assert not window.presenter.shows_names
+    assert not [item for item in view.find_all() if view.type(item) == "oval"]
 
 
 def test_a_table_takes_more_rows_and_others(make_root):

@@ -47,6 +47,27 @@ def test_m94_of_two_telescopes_and_three_nights(tmp_path):
     log = outcome.log.read_text()
     assert "RGB equalisation gains" in log
     assert "gain 1.00000 1.00000 1.00000" in log
+    check_colours(output=tmp_path, header=fits.getheader(outcome.grid.mosaic))
+
+
+def check_colours(output, header):
+    """B-V of the Tycho-2 stars against what was measured: prints slope and scatter, and white lies where it should."""
+    assert header["ZMCOLOUR"] == "catalogue"
+    table = Table.read(output / "colours.ecsv")
+    table = table[np.asarray(table["used"])]
+    known, error = np.asarray(table["known_red"]), np.asarray(table["known_red_error"])
+    assert len(table) >= 15
+    blue_red = np.asarray(table["blue"]) - np.asarray(table["red"])
+    slope, at = np.polyfit(known, blue_red, 1, w=1.0 / np.hypot(error, 0.05))
+    off = blue_red - slope * known - at
+    scatter = 1.4826 * np.median(np.abs(off - np.median(off)))
+    print(
+        f"M 94, {len(table)} stars of Tycho-2: B - R measured = {slope:.3f} (B-V) {at:+.3f} mag, scatter {scatter:.3f}"
+    )
+    assert 0.4 < slope < 1.2  # a little low, because B-V of the faint stars is uncertain by 0.2 mag
+    assert scatter < 0.15
+    assert slope * 0.653 + at == pytest.approx(0.0, abs=0.08)
+    assert max(header[f"ZMCE{name}"] / header[f"ZMCF{name}"] for name in "RB") < 0.04
 
 
 def own_samples(mosaic, bayer):

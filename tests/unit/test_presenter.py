@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.wcs import WCS
 
 from zemosaic_app.presenter import summary, wording
 from zemosaic_app.presenter.appearance import DARK, LIGHT, palette_of
@@ -59,7 +60,7 @@ def polled(presenter, until, seconds=300.0):
 
 # --- the pipe
 
-EMPTY = {key: [] for key in ("set_aside", "notes", "canvas_shape", "footprints", "tiles")}
+EMPTY = {key: [] for key in ("set_aside", "calibration", "notes", "canvas_shape", "footprints", "tiles")}
 
 
 @pytest.mark.parametrize(
@@ -276,6 +277,16 @@ def test_a_folder_is_looked_into(survey):
     corners = np.array(found.footprints).reshape(-1, 2)
     assert (corners > -1.0).all()
     assert (corners < [width, height]).all()
+
+
+def test_the_map_names_what_is_there(survey):
+    """The survey lies in the Pelican Nebula; its place on the canvas is that of its position on the sky."""
+    found = look_into(survey, GridSettings())
+    name, x, y, radius = found.names[0]
+    assert name == "IC 5070"
+    wcs = WCS(fits.Header.fromstring(found.canvas_header))
+    assert wcs.wcs_pix2world([[x, y]], 0)[0] == pytest.approx([312.753, 44.4015], abs=0.001)
+    assert radius == pytest.approx(30.0 * 60 / found.pixel_scale_arcsec, rel=0.05)
 
 
 @pytest.mark.parametrize("number", [0, 3, 5000, 20_000, 123_457])
@@ -532,7 +543,7 @@ def test_what_cannot_be_shown_of_an_earlier_run_is_told(presenter, finished, tmp
 # --- the picture
 
 
-def write_tile(folder, name, box, value):
+def write_tile(folder, name, box, value, crval=(10.0, 20.0)):
     from zemosaic_engine.canvas.plan import WCS
     from zemosaic_engine.geometry import Box
     from zemosaic_engine.run.provenance import tile_cards
@@ -542,7 +553,7 @@ def write_tile(folder, name, box, value):
     outer = Box(*box)
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.crval, wcs.wcs.cdelt = [10.0, 20.0], [-0.001, 0.001]
+    wcs.wcs.crval, wcs.wcs.cdelt = crval, [-0.001, 0.001]
     wcs.wcs.crpix = [1.0 - outer.x0, 1.0 - outer.y0]
     wcs.wcs.set()
     shape = (*outer.shape, 3)
@@ -573,6 +584,21 @@ def test_the_mosaic_grows_from_the_tiles_on_disk(tmp_path):
     assert preview.spot(-1, 0) is None
     for layer in ("image", "coverage", "weight"):
         assert preview.picture(Look(layer)).shape == (height, width, 3)
+
+
+def test_names_stand_where_the_picture_shows_the_objects(tmp_path):
+    """NGC 7814 at RA 0.812, Dec 16.145: north-west of the middle of a tile whose picture is means of 4 x 4 pixels."""
+    (tmp_path / "tiles").mkdir()
+    write_tile(tmp_path, "tile_0000", (40, 240, 20, 260), 100.0, crval=(0.9, 16.0))
+    preview = MosaicPreview(tmp_path, (320, 300), max_px=80)
+    preview.grow(0.0)
+    canvas = WCS(fits.getheader(tmp_path / "tiles" / "tile_0000.fits"), naxis=2)
+    canvas.wcs.crpix += [20, 40]
+    (name, column, row, radius), *_ = preview.names()
+    x, y = canvas.wcs_world2pix([[0.812, 16.145]], 0)[0]
+    assert name == "NGC 7814"
+    assert (column, row) == pytest.approx(((x + 0.5) / 4, 80 - (y + 0.5) / 4), abs=1.0)
+    assert radius > 5
 
 
 def test_the_stretch_answers_to_its_controls(tmp_path):

@@ -15,10 +15,11 @@ LOG_COLOURS = {
     True: {"DEBUG": "#9aa0a8", "SUCCESS": "#57d17c", "WARN": "#f0c04f", "ERROR": "#ff7b72"},
 }
 
-# Behind pictures and maps, which are dark in every scheme; outlines of subs and of tiles on them.
+# Behind pictures and maps, which are dark in every scheme; outlines of subs and of tiles and names of objects on them.
 PICTURE_GROUND = "#14171c"
 SUB_COLOUR = "#5b8dd6"
 TILE_COLOUR = "#f2b84b"
+NAME_COLOUR = "#8fd3ff"
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,8 @@ class FolderContents:
         Number of files of each role but lights: darks, stacks, pictures ...
     notes : sequence of str
         What a person should know of the folder, one sentence each.
+    calibration : sequence of str
+        Calibration frames: what each set is used for, or why not, one sentence each.
     problem : str
         Why no canvas could be planned; empty if there is one.
     canvas_shape : sequence of int
@@ -73,6 +75,8 @@ class FolderContents:
         Corners of each sub that will be stacked.
     tiles : sequence of (name, inner, outer)
         Planned tiles with their boxes ``(y0, y1, x0, x1)``.
+    names : sequence of (name, x, y, radius)
+        The most prominent objects of the sky there; a radius of 0 is not known.
     """
 
     folder: str
@@ -86,12 +90,14 @@ class FolderContents:
     unsolved: int = 0
     beside: Mapping[str, int] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    calibration: Sequence[str] = ()
     problem: str = ""
     canvas_shape: Sequence[int] = ()
     canvas_header: str = ""
     pixel_scale_arcsec: float = 0.0
     footprints: Sequence[Sequence[Sequence[float]]] = ()
     tiles: Sequence[tuple[str, Sequence[int], Sequence[int]]] = ()
+    names: Sequence[tuple[str, float, float, float]] = ()
 
 
 Message = Event | MemoryInUse | JobEnded | FolderContents

@@ -18,6 +18,7 @@ from zemosaic_utils import measure_curve, shrinking_factor, through_curve
 
 from .folder_look import place_on
 from .mosaic_detail import Detail, Layers, Part, part_box, read_blocks, read_layers, with_flat_maps
+from .named_places import NamedPlace, named_places
 
 Layer = Literal["image", "coverage", "weight"]
 LAYERS: tuple[Layer, ...] = ("image", "coverage", "weight")
@@ -201,6 +202,25 @@ class MosaicPreview:
         if self._painter is None or self._painter[0] != (version, look):
             self._painter = (version, look), _painter(look, whole)
         return self._painter[1]
+
+    def names(self) -> list[NamedPlace]:
+        """The most prominent objects that the picture shows, in pixels of the picture from its upper left corner."""
+        with self._lock:
+            if self._wcs is None or self._bounds is None or not self._layers:
+                return []
+            wcs, (y0, y1, x0, x1), block, coverage = self._wcs, self._bounds, self._factor, self._layers["coverage"]
+        shifted = wcs.deepcopy()
+        shifted.wcs.crpix -= np.array([x0, y0])
+
+        def covered(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.bool_]:
+            low, right = (np.minimum(axis // block, size - 1) for axis, size in
+                          zip((rows, columns), coverage.shape, strict=True))  # fmt: skip
+            return np.asarray(coverage[low, right] > 0)
+
+        return [
+            (name, (x + 0.5) / block, len(coverage) - (y + 0.5) / block, radius / block)
+            for name, x, y, radius in named_places(shifted, (y1 - y0, x1 - x0), covered)
+        ]
 
     def spot(self, column: float, row: float) -> Spot | None:
         """Return the values at a position in the picture, counted from its upper left corner; None outside."""

@@ -11,6 +11,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QFontDatabase
 from PySide6.QtWidgets import (
     QAbstractItemView,
+    QCheckBox,
     QComboBox,
     QHBoxLayout,
     QHeaderView,
@@ -153,6 +154,10 @@ class MosaicPanel(QWidget):
             button = QPushButton(texts(key))
             button.clicked.connect(act)
             buttons.append((button, 0))
+        self.names = QCheckBox(texts("mosaic.names"))
+        self.names.setChecked(self._presenter.shows_names)
+        self.names.toggled.connect(self._choose_names)
+        buttons.append((self.names, 0))
         layer: list[tuple[QWidget, int]] = [(QLabel(texts("mosaic.layer")), 0), (self.layer, 0)]
         return FoldingBar([[*layer, *stretch], buttons])
 
@@ -165,6 +170,7 @@ class MosaicPanel(QWidget):
             return
         preview = self._presenter.preview
         self.view.show_picture(picture, preview.block if preview is not None else 1)
+        self.view.show_names(preview.names() if preview is not None and self._presenter.shows_names else [])
         if self.spot.text() == self._presenter.texts("mosaic.nothing"):
             self.spot.setText(self._presenter.texts("mosaic.hint"))
 
@@ -173,6 +179,10 @@ class MosaicPanel(QWidget):
         self.view.show_detail(self._presenter.detail)
         if self._pointed is not None:
             self._tell_spot(*self._pointed)  # finer values, where there are some
+
+    def _choose_names(self, shown: bool) -> None:
+        self._presenter.shows_names = shown
+        self.show_preview()
 
     def _choose_look(self) -> None:
         layer = LAYERS[self.layer.currentIndex()]

@@ -23,12 +23,21 @@ from PySide6.QtGui import (
     QTransform,
     QWheelEvent,
 )
-from PySide6.QtWidgets import QGraphicsPixmapItem, QGraphicsScene, QGraphicsView, QStyleOptionGraphicsItem, QWidget
+from PySide6.QtWidgets import (
+    QGraphicsItem,
+    QGraphicsPixmapItem,
+    QGraphicsScene,
+    QGraphicsSimpleTextItem,
+    QGraphicsView,
+    QStyleOptionGraphicsItem,
+    QWidget,
+)
 
 from zemosaic_app.presenter import wording
-from zemosaic_app.presenter.appearance import PICTURE_GROUND, SUB_COLOUR, TILE_COLOUR
+from zemosaic_app.presenter.appearance import NAME_COLOUR, PICTURE_GROUND, SUB_COLOUR, TILE_COLOUR
 from zemosaic_app.presenter.messages import FolderContents
 from zemosaic_app.presenter.mosaic_detail import Detail, Part
+from zemosaic_app.presenter.named_places import NamedPlace
 from zemosaic_app.presenter.viewport import ZOOM_STEP, Viewport, is_like
 
 # So many footprints are drawn with a filling.
@@ -36,6 +45,7 @@ _MOST_FILLED = 1500
 _BACKGROUND = QColor(PICTURE_GROUND)
 _SUB = QColor(SUB_COLOUR)
 _TILE = QColor(TILE_COLOUR)
+_NAME = QColor(NAME_COLOUR)
 
 
 class ZoomView(QGraphicsView):
@@ -150,6 +160,8 @@ class PictureView(ZoomView):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._item, self._fine = _Picture(), _Picture()
+        self._names: list[NamedPlace] = []
+        self._labels: list[QGraphicsItem] = []
         for item in (self._item, self._fine):
             self.scene().addItem(item)
 
@@ -175,6 +187,15 @@ class PictureView(ZoomView):
             self._fine.setPos(detail.left, detail.top)
             self._fine.setScale(detail.scale)
 
+    def show_names(self, names: Sequence[NamedPlace]) -> None:
+        """Write names of objects on the picture; places are those of the picture."""
+        if names == self._names:
+            return
+        self._names = list(names)
+        for item in self._labels:
+            self.scene().removeItem(item)
+        self._labels = [item for name, x, y, radius in names for item in add_name(self.scene(), name, x, y, radius)]
+
     def part_in_view(self) -> Part:
         """Return the visible part in pixels of the picture."""
         seen = self.mapToScene(self.viewport().rect()).boundingRect().intersected(self.scene().sceneRect())
@@ -191,11 +212,28 @@ class PictureView(ZoomView):
         """Show nothing."""
         self._item.setPixmap(QPixmap())
         self.show_detail(None)
+        self.show_names([])
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: D102, N802 - of Qt
         super().mouseMoveEvent(event)
         place = self.mapToScene(event.position().toPoint())
         self.pointed.emit(place.x(), place.y())
+
+
+def add_name(scene: QGraphicsScene, name: str, x: float, y: float, radius: float) -> list[QGraphicsItem]:
+    """A ring as large as an object, or a dot, and its name above, as large at every zoom."""
+    size = max(radius, 1.0)
+    ring = scene.addEllipse(QRectF(x - size, y - size, 2 * size, 2 * size), _pen(_NAME, 1))
+    anchor = scene.addRect(QRectF(), QPen(Qt.PenStyle.NoPen))
+    anchor.setPos(x, y - size)
+    anchor.setFlag(QGraphicsItem.GraphicsItemFlag.ItemIgnoresTransformations)
+    label = QGraphicsSimpleTextItem(name, anchor)
+    label.setBrush(QBrush(_NAME))
+    place = label.boundingRect()
+    label.setPos(-place.width() / 2, -place.height() - 2)
+    for item in (ring, anchor):
+        item.setZValue(1.0)
+    return [ring, anchor]
 
 
 class SkyMap(ZoomView):
@@ -223,6 +261,8 @@ class SkyMap(ZoomView):
             )
             label.setScale(scale)
             label.setPos((x0 + x1 - scale * size.width()) / 2, height - (y0 + y1 + scale * size.height()) / 2)
+        for name, x, y, radius in contents.names:
+            add_name(scene, name, x, height - y, radius)
         margin = 0.03 * max(width, height)
         place = QRectF(-margin, -margin, width + 2 * margin, height + 2 * margin)
         scene.setSceneRect(place)

@@ -88,6 +88,9 @@ class MosaicPanel(ttk.Frame):
             ("mosaic.automatic", self._automatic),
         ):
             ttk.Button(row, text=texts(key), command=act, width=0).pack(side="right", padx=(2, 0))
+        self.names = ttk.Checkbutton(row, text=texts("mosaic.names"), command=self._choose_names)
+        self.names.state(["!alternate", "selected" if presenter.shows_names else "!selected"])
+        self.names.pack(side="right", padx=PAD)
         row = ttk.Frame(self)
         row.pack(fill="x", pady=(PAD, 0), before=self.view)
         self.sliders: dict[str, ttk.Scale] = {}
@@ -108,6 +111,7 @@ class MosaicPanel(ttk.Frame):
         """Draw what there is now."""
         texts, picture, preview = self._presenter.texts, self._presenter.picture, self._presenter.preview
         self.view.show_picture(picture, preview.block if preview is not None else 1)
+        self.view.show_names(preview.names() if preview is not None and self._presenter.shows_names else [])
         if picture is None:
             self.spot.configure(text="")
         elif not self.spot.cget("text"):
@@ -118,6 +122,10 @@ class MosaicPanel(ttk.Frame):
         self.view.show_detail(self._presenter.detail)
         if self._pointed is not None:  # its own values may be there now
             self._tell_spot(*self._pointed)
+
+    def _choose_names(self) -> None:
+        self._presenter.shows_names = self.names.instate(["selected"])
+        self.show_preview()
 
     def _choose_look(self) -> None:
         layer = LAYERS[self.layer.current()]

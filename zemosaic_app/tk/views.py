@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import tkinter as tk
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zemosaic_app.presenter import wording
-from zemosaic_app.presenter.appearance import PICTURE_GROUND, SUB_COLOUR, TILE_COLOUR
+from zemosaic_app.presenter.appearance import NAME_COLOUR, PICTURE_GROUND, SUB_COLOUR, TILE_COLOUR
 from zemosaic_app.presenter.messages import FolderContents
 from zemosaic_app.presenter.mosaic_detail import Detail, Part
+from zemosaic_app.presenter.named_places import NamedPlace
 from zemosaic_app.presenter.viewport import ZOOM_STEP, Viewport, drawn_part
 
 from .widgets import bind_wheel, without_event
@@ -116,6 +117,7 @@ class PictureView(ZoomView):
         self._nothing = nothing
         self._picture: NDArray[np.uint8] | None = None
         self._detail: Detail | None = None
+        self._names: Sequence[NamedPlace] = ()
         self._images: list[tk.PhotoImage] = []  # Tk forgets images that nobody holds
         self.bind("<Motion>", lambda event: on_pointed(*self.viewport.to_content(event.x, event.y)), add=True)
 
@@ -146,6 +148,12 @@ class PictureView(ZoomView):
         self._detail = detail
         self.draw_soon()
 
+    def show_names(self, names: Sequence[NamedPlace]) -> None:
+        """Write names of objects on the picture; places are those of the picture."""
+        if names != self._names:
+            self._names = names
+            self.draw_soon()
+
     def draw(self) -> None:
         """The part that is seen; a text while there is nothing."""
         self.delete("all")
@@ -159,6 +167,8 @@ class PictureView(ZoomView):
             height, width = self._detail.picture.shape[:2]
             place = self.viewport.of_part(self._detail.left, self._detail.top, width, height, self._detail.scale)
             self._draw_part(self._detail.picture, place)
+        for name, x, y, radius in self._names:
+            draw_name(self, name, *self.viewport.to_room(x, y), radius * self.viewport.scale)
 
     def _draw_part(self, picture: NDArray[np.uint8], viewport: Viewport) -> None:
         part, left, top = drawn_part(picture, viewport)
@@ -166,6 +176,13 @@ class PictureView(ZoomView):
             header = f"P6 {part.shape[1]} {part.shape[0]} 255\n".encode("ascii")
             self._images.append(tk.PhotoImage(master=self, data=header + part.tobytes(), format="PPM"))
             self.create_image(left, top, anchor="nw", image=self._images[-1])
+
+
+def draw_name(canvas: tk.Canvas, name: str, x: float, y: float, radius: float) -> None:
+    """A ring as large as an object, or a dot, and its name above."""
+    size = max(radius, 2.0)
+    canvas.create_oval(x - size, y - size, x + size, y + size, outline=NAME_COLOUR)
+    canvas.create_text(x, y - size - 2, text=name, fill=NAME_COLOUR, anchor="s")
 
 
 class SkyMap(ZoomView):
@@ -198,6 +215,8 @@ class SkyMap(ZoomView):
             self.create_rectangle(left + x0, bottom - y0, left + x1, bottom - y1, outline=TILE_COLOUR, width=2)
             middle = (left + (x0 + x1) / 2, bottom - (y0 + y1) / 2)
             self.create_text(*middle, text=name.removeprefix("tile_"), fill=TILE_COLOUR, tags="name")
+        for name, x, y, radius in contents.names:
+            draw_name(self, name, left + x, bottom - y, radius)
 
     def draw(self) -> None:
         """Move all items from where they were drawn to where they belong: Tk does that for thousands at once."""
