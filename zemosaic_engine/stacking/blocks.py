@@ -329,6 +329,7 @@ def _nothing(shape: tuple[int, int, int]) -> CombinedRows:
     for array in nothing:
         array.fill(0)
     nothing.value.fill(np.nan)
+    nothing.taken.fill(np.nan)
     return nothing
 
 
