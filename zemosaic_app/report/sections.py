@@ -426,6 +426,28 @@ def set_aside_section(facts: Facts) -> tuple[TableView, list[tuple[str, int]]]:
     return cut_table(("file", "reason"), [list(row) for row in rows], "rejected_subs.csv"), reasons
 
 
+def calibration_section(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Masters, what they are used for, and calibration frames that are not used; None without any."""
+    told: Mapping[str, Any] = run.get("calibration", {})
+    masters = [
+        [str(one["name"]), str(one["frames"]), _figure(one["level"]), _figure(one["noise"])]
+        for one in told.get("masters", [])
+    ]
+    lost = [[str(name), str(reason)] for name, reason in told.get("unused", [])]
+    lost += [[str(one["path"]), str(one["reason"])] for one in told.get("left_out", [])]
+    columns = ("master of", "frames", "level, ADU", "noise of a pixel")
+    return {
+        "masters": cut_table(columns, masters, "run_report.json", 3) if masters else None,
+        "calibration_choices": list(told.get("choices", {}).items()),
+        "calibration_notes": told.get("notes", []),
+        "calibration_left_out": cut_table(("frames", "reason"), lost, "run_report.json") if lost else None,
+    }
+
+
+def _figure(value: float | None) -> str:
+    return "\u2013" if value is None else f"{value:.4g}"
+
+
 def phase_bars(run: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Name, seconds and share of each phase; phases of one name together."""
     seconds: dict[str, float] = {}
