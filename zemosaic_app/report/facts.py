@@ -6,7 +6,7 @@ import csv
 import json
 from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -19,7 +19,14 @@ from numpy.typing import NDArray
 
 from zemosaic_engine.canvas.named_field import FoundObject, objects_in_field
 from zemosaic_engine.errors import SettingsError
-from zemosaic_engine.mosaic.files import COLOURS_NAME, COVERAGE_NAME, MOSAIC_NAME, OTHERS_NAME, SUBS_NAME
+from zemosaic_engine.mosaic.files import (
+    COLOURS_NAME,
+    COVERAGE_NAME,
+    MOSAIC_NAME,
+    OTHERS_NAME,
+    REGISTRATION_NAME,
+    SUBS_NAME,
+)
 from zemosaic_engine.mosaic.map_tiles import MAP_INDEX, MAP_NAME
 from zemosaic_engine.run.report import REPORT_NAME, SCHEMA_VERSION, RunReport
 
@@ -65,6 +72,14 @@ class Facts:
         ):
             return Absent("The photometry of this run measures no subs, only tiles (setting photometry).")
         return self._table("sub_photometry.ecsv")
+
+    @cached_property
+    def registration(self) -> Table | Absent:
+        """One row a place on the sensor of each camera."""
+        table = self._table(REGISTRATION_NAME)
+        if isinstance(table, Absent) and not (self.folder / REGISTRATION_NAME).is_file():
+            return Absent("The subs of this run were not registered on each other (setting astrometry).")
+        return table
 
     @cached_property
     def tile_photometry(self) -> Table | Absent:
@@ -234,7 +249,9 @@ def _filled(run: dict[str, Any], path: Path) -> dict[str, Any]:
         elif one.default_factory is not MISSING:
             whole[one.name] = one.default_factory()
         elif one.default is not MISSING:
-            whole[one.name] = one.default
+            default = one.default
+            is_record = is_dataclass(default) and not isinstance(default, type)
+            whole[one.name] = asdict(default) if is_record else default
         else:
             raise SettingsError(f"{path} is damaged: it has no {one.name}; make the mosaic again.")
     return whole

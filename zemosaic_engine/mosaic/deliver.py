@@ -6,18 +6,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ..canvas.footprints import footprint_of
 from ..resume.written import WrittenFiles
 from ..run import provenance
 from ..run.request import GridOutcome
 from ..run.run import Run
 from ..sentences import say
-from ..tiles.match import TileMatch, report_metrics
+from ..tiles.match import TileMatch, report_losses, report_metrics
 from ..tiles.tile import TileSet
 from ..weighted_image import WeightedImage
 from . import files as mosaic_files
 from .catalogue import tie_to_catalogue
-from .colour import colour_cards, colour_rows, set_colours
+from .colour import ColourTie, colour_cards, colour_rows, set_colours
 from .evenness import measure_evenness, report_evenness
+from .holes import fill_cores
 from .mask import mosaic_mask
 from .names import name_field
 from .processing import PROCESSING_NAME, write_processing
@@ -116,7 +121,7 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
         If a file cannot be written.
     """
     tiles, output, settings, wcs = tile_set.tiles, run.output, run.settings, run.canvas.wcs
-    metrics = report_metrics(tiles, match, run.reporter)
+    metrics = report_metrics(tiles, match, run.reporter) | report_losses(tiles, run.reporter)
     by_number = {number: run.subs[number] for number in sorted(tile_set.used)}
     evenness = run.interruptibly(
         lambda: measure_evenness(mosaic, run.canvas, by_number, tiles, tile_set.levels, settings)
@@ -155,6 +160,7 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
                 lambda: mosaic_files.write_viewer(output, mosaic, mask, wcs, cards, colour_last=colour_last)
             )
         )
+    run.interruptibly(lambda: fill_cores(mosaic.pixels, mask, _saturation_of(run, tile_set, colours)))
     written = run.interruptibly(lambda: mosaic_files.write_mosaic(output, mosaic, mask, wcs, cards, check))
     files.extend(written)
     if "fits" in settings.outputs.replace(" ", "").split(","):
@@ -166,3 +172,23 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
         say("{n} tiles in the mosaic, {reprojected} calls of reproject_interp", n=len(tiles), reprojected=reprojected)
     )
     return Delivery(run.interruptibly(lambda: WrittenFiles.of(files)), metrics, depth)
+
+
+def _saturation_of(
+    run: Run, tile_set: TileSet, colours: ColourTie | None
+) -> Callable[[float, float], NDArray[np.float64]]:
+    """Return the highest level at which the subs that show a place of the canvas saturate."""
+    levels, numbers = tile_set.saturation, sorted(tile_set.used)
+    unknown = np.full(run.channels, np.nan)
+    if levels is None or not np.isfinite(levels).any():
+        return lambda x, y: unknown
+    edges = np.array([footprint_of(run.subs[number], run.canvas).edges for number in numbers])
+    used = levels[numbers]
+    if colours is not None and colours.balance is not None and colours.offsets is not None:
+        used = used * colours.balance.factors + colours.offsets
+
+    def level_at(x: float, y: float) -> NDArray[np.float64]:
+        there = (edges @ np.array([x, y, 1.0]) > 0.0).all(axis=1)
+        return np.asarray(np.fmax.reduce(used[there], axis=0, initial=np.nan))
+
+    return level_at

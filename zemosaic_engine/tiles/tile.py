@@ -21,6 +21,7 @@ from ..fits.wcs_cards import wcs_cards
 from ..fits.writer import write_fits
 from ..geometry import Box
 from ..photometry.sky import clipped_median, sky_noise
+from ..photometry.star_losses import NO_LOSSES, StarLosses, star_losses
 from ..sentences import say
 from ..survey.figures import SubFigures
 from ..survey.sky_levels import SkyLevels
@@ -100,12 +101,15 @@ class TileHealth:
         Level and noise of the sky a pixel in ADU, NaN where there is none.
     dynamic_range : float
         Largest minus smallest value, in ADU.
+    losses : StarLosses
+        What rejection took from its stars.
     """
 
     coverage: float
     background: NDArray[np.float64]
     noise: NDArray[np.float64]
     dynamic_range: float
+    losses: StarLosses = NO_LOSSES
 
     @property
     def problem(self) -> str:
@@ -121,14 +125,16 @@ class TileHealth:
         return ""
 
 
-def examine(pixels: NDArray[np.float32]) -> TileHealth:
-    """Measure the health of a tile, (h, w, C) in ADU."""
+def examine(content: WeightedImage) -> TileHealth:
+    """Measure the health of a tile."""
+    pixels = content.pixels
     finite = np.isfinite(pixels)
     thinned = pixels[::2, ::2]
     background = np.array([clipped_median(thinned[..., channel])[0] for channel in range(pixels.shape[2])])
     valid = pixels[finite]
     spread = float(valid.max()) - float(valid.min()) if valid.size else 0.0
-    return TileHealth(float(finite.all(axis=2).mean()), background, sky_noise(pixels), spread)
+    losses = NO_LOSSES if content.taken is None else star_losses(pixels, content.taken)
+    return TileHealth(float(finite.all(axis=2).mean()), background, sky_noise(pixels), spread, losses)
 
 
 def write_tile(
@@ -198,6 +204,8 @@ class TileSet:
         Sky levels of the subs before calibration, where they were measured.
     figures : SubFigures or None
         What was measured on each sub, where they were solved for together.
+    saturation : ndarray of float64, shape (N, C), or None
+        Level at which each sub saturates, on the scale of the tiles; NaN where it is not known.
     """
 
     tiles: list[Tile] = field(default_factory=list)
@@ -206,3 +214,4 @@ class TileSet:
     left_out: list[str] = field(default_factory=list)
     levels: SkyLevels | None = None
     figures: SubFigures | None = None
+    saturation: NDArray[np.float64] | None = None
