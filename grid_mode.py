@@ -14,6 +14,7 @@ from typing import Any
 from zemosaic_engine.clock import RunClock, with_time_left
 from zemosaic_engine.errors import SettingsError, ZeMosaicError
 from zemosaic_engine.events import CancelToken, LogLine, Reporter, Sink
+from zemosaic_engine.machine.address_space import check_address_space
 from zemosaic_engine.mosaic import files as mosaic_files
 from zemosaic_engine.mosaic.assemble import assemble
 from zemosaic_engine.mosaic.deliver import Delivery, deliver, finish_mosaic
@@ -175,6 +176,7 @@ def run_grid_mode(
     host = HostCallback(progress_callback, logger)
     tell = with_time_left(host, clock)
     try:
+        check_address_space()
         chosen = {
             "stack_norm_method": stack_norm_method,
             "stack_weight_method": stack_weight_method,

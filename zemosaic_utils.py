@@ -12,10 +12,19 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from zemosaic_engine.calibration_frames.files import write_master
+from zemosaic_engine.calibration_frames.finding import find_frames
+from zemosaic_engine.calibration_frames.making import MasterMaker, make_all
+from zemosaic_engine.calibration_frames.masters import Master, Workshop
+from zemosaic_engine.calibration_frames.records import FrameSet, LeftOut
 from zemosaic_engine.errors import RunError, SettingsError, SubError
 from zemosaic_engine.events import CancelToken, Reporter, Sink, SubCount
 from zemosaic_engine.fits import headers, writer
+from zemosaic_engine.machine import memory
+from zemosaic_engine.machine.threads import run_interruptibly, thread_count
+from zemosaic_engine.resume.checkpoints import Checkpoints
 from zemosaic_engine.resume.run_folder import STATE_NAME
+from zemosaic_engine.sentences import say
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.solving.copies import CARDS_ENDING, can_be_copied, write_cards, write_copy
 from zemosaic_engine.solving.journal import NAME as JOURNAL_NAME
@@ -26,6 +35,76 @@ from zemosaic_engine.subs.finding import Search, find_subs, nothing_found
 from zemosaic_engine.subs.folder import FoundSubs
 from zemosaic_engine.subs.frames import SubInfo, UnsolvedSub
 from zemosaic_engine.validity import bright_holes
+
+# --- calibration frames alone
+
+
+@dataclass(frozen=True)
+class MastersOutcome:
+    """What `make_masters` made.
+
+    Attributes
+    ----------
+    masters : sequence of (str, Path)
+        What each master was made of, and its file.
+    without : sequence of (str, str)
+        Sets of frames of which none was made, and why.
+    left_out : sequence of LeftOut
+        Frames that are in no master.
+    """
+
+    masters: Sequence[tuple[str, Path]]
+    without: Sequence[tuple[str, str]]
+    left_out: Sequence[LeftOut]
+
+
+def make_masters(
+    input_folder: Path, output: Path, settings: GridSettings, sink: Sink, cancel: CancelToken
+) -> MastersOutcome:
+    """Make the masters of all calibration frames of a folder.
+
+    Parameters
+    ----------
+    input_folder : Path
+        Folder of darks, flats, biases and dark-flats, in any order; what is none of these is passed over.
+    output : Path
+        Folder for the masters; made if missing.
+    settings : GridSettings
+        `saturation_adu`, `pedestal`, `threads`, and the options that name more frames.
+    sink, cancel
+        Receives log lines; looked at between frames.
+
+    Raises
+    ------
+    SettingsError
+        The folder does not exist or holds no calibration frame, or `output` lies inside it.
+    RunError
+        A master cannot be written.
+    """
+    if not input_folder.is_dir():
+        raise SettingsError(f"The input folder {input_folder} does not exist.")
+    if input_folder.resolve() in (output.resolve(), *output.resolve().parents):
+        raise SettingsError(
+            f"The folder {output} for masters must lie outside the input folder {input_folder}; name another one."
+        )
+    found = find_frames((), settings.model_copy(update={"calibration_dir": str(input_folder)}), check=cancel.check)
+    if not found.sets and not found.left_out:
+        raise SettingsError(f"The folder {input_folder} holds no dark, flat, bias or dark-flat.")
+    made: list[tuple[str, Path]] = []
+    output.mkdir(parents=True, exist_ok=True)
+    workshop = Workshop(
+        output, min(_FRAMES_BYTES, memory.available_bytes() // 4), thread_count(settings.threads), cancel
+    )
+
+    def save(frames: FrameSet, master: Master) -> None:
+        made.append((str(frames.name), write_master(output, frames, master)))
+
+    maker = MasterMaker(settings, workshop, Checkpoints(), Reporter(sink, source=""), save)
+    without = run_interruptibly(lambda: make_all(found, settings, maker), cancel)
+    return MastersOutcome(made, [(frames.name, reason) for frames, reason in without], maker.left_out)
+
+
+_FRAMES_BYTES = 512_000_000  # of calibration frames that are held at once
 
 # --- the folder before a run
 
@@ -276,7 +355,7 @@ def write_preview(mosaic_path: Path, png_path: Path, max_px: int) -> None:
 
     Notes
     -----
-    The stretch is the colour-preserving asinh of Lupton et al. (2004, PASP 116, 133). Pixels
+    The stretch is an asinh of each channel (Lupton, Gunn and Szalay 1999, AJ 118, 1406). Pixels
     without data are black; holes with a bright rim are cores of saturated stars and white.
     Memory is bounded by the picture, not by the mosaic: it is read in strips.
     """
@@ -284,8 +363,15 @@ def write_preview(mosaic_path: Path, png_path: Path, max_px: int) -> None:
 
 
 def make_preview(mosaic_path: Path, max_px: int) -> bytes:
-    """The PNG of `write_preview`, in memory."""
-    with fits.open(mosaic_path, memmap=False) as hdus:
+    """The PNG of `write_preview`, in memory; `RunError` if the mosaic cannot be read."""
+    try:
+        hdus = fits.open(mosaic_path, memmap=False)
+    except OSError as error:
+        reason = error.strerror or error
+        raise RunError(
+            say("{path} cannot be read ({reason}): make the mosaic again.", path=mosaic_path, reason=reason)
+        ) from error
+    with hdus:
         hdu = next(candidate for candidate in hdus if candidate.header.get("NAXIS", 0) >= 2)
         small = block_means(hdu.section, shrinking_factor(hdu.shape[-2:], max_px))
         small = _upright(small, hdu.header)
@@ -539,7 +625,13 @@ def through_curve(image: NDArray[np.float32], curve: Curve | None) -> NDArray[np
 
 @dataclass(frozen=True)
 class Curve:
-    """Colour-preserving asinh: one factor a pixel, from the brightness of its channels above their sky."""
+    """Asinh of each channel above its sky.
+
+    A channel of the picture never falls where the image rises. One factor for all channels of a pixel would keep
+    colours better, but lets a channel fall where another rises faster: cores of stars became darker than their rims.
+    Of all curves that never fall, with one shade for grey, this is the one with the strongest colours: the others
+    lift a weak channel where a strong one rises.
+    """
 
     sky: NDArray[np.float32]
     softening: float
@@ -576,28 +668,12 @@ class Curve:
 
     def levels(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """The image (H, W, C) from 0 to 1, as the eye sees it (sRGB); 0 where a channel is NaN."""
-        above = image - self.sky
-        ratio = _brightness(above) / np.float32(self.softening)
-        factor = np.ones_like(ratio)  # asinh(x) / x is 1 to float precision where x is small
-        np.divide(np.arcsinh(ratio), ratio, out=factor, where=ratio > 1e-3)
-        above *= factor * np.float32(self.gain / self.softening)
-        above += np.float32(_SKY_GREY)
-        # Too bright for one channel: lower the three together, or the hue would turn.
-        peak = above.max(axis=2, keepdims=True)
-        np.divide(above, peak, out=above, where=peak > 1.0)
-        above[~np.isfinite(above).all(axis=2)] = 0.0
-        return np.clip(above, np.float32(0.0), np.float32(1.0))
-
-
-def _brightness(above: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Norm of order 4 over the last axis, which stays with length 1.
-
-    Not below the brightest channel: by its mean a red nebula would reach the end of the red scale
-    and turn flat long before it is bright. Unlike the maximum it has no crease where another
-    channel takes over.
-    """
-    fourth_powers = np.square(np.square(above, dtype=np.float32))
-    return np.sqrt(np.sqrt(fourth_powers.sum(axis=-1, keepdims=True, dtype=np.float32)))
+        level = (image - self.sky) / np.float32(self.softening)
+        np.arcsinh(level, out=level)
+        level *= np.float32(self.gain)
+        level += np.float32(_SKY_GREY)
+        level[~np.isfinite(level).all(axis=2)] = 0.0
+        return np.clip(level, np.float32(0.0), np.float32(1.0))
 
 
 def measure_curve(image: NDArray[np.float32]) -> Curve | None:
@@ -610,7 +686,7 @@ def measure_curve(image: NDArray[np.float32]) -> Curve | None:
     if not pixels.size:
         return None
     sky = np.array([sky_level_and_noise(channel)[0] for channel in pixels.T], dtype=np.float32)
-    brightness = _brightness(pixels - sky)
+    brightness = (pixels - sky).max(axis=1)
     noise = float(np.median([sky_level_and_noise(channel)[1] for channel in (pixels - sky).T]))
     white = max(float(np.quantile(brightness, _WHITE_QUANTILE)), _WHITE_MIN_SIGMA * noise)
     if white <= 0.0:  # a mosaic of one constant: all of it is sky

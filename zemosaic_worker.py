@@ -30,6 +30,7 @@ from zemosaic_engine.clock import PhaseTime, RunClock, with_time_left
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError, SubError, SubFault, ZeMosaicError
 from zemosaic_engine.events import CancelToken, Event, Level, LogLine, Metric, PhaseStarted, Reporter, Sink, SubSetAside
 from zemosaic_engine.machine import memory
+from zemosaic_engine.machine.address_space import check_address_space
 from zemosaic_engine.machine.threads import run_interruptibly
 from zemosaic_engine.machine.versions import library_versions
 from zemosaic_engine.mosaic import files as mosaic_files
@@ -220,6 +221,7 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
     Cancelled
         Somebody stopped it.
     """
+    check_address_space()
     mode = order.mode or (recognise_mode(order.input) if order.input.is_dir() else "grid")
     run_interruptibly(partial(_check_folders, order.input, order.output), cancel)
     _check_settings(order)
@@ -338,7 +340,7 @@ def _check_settings(order: RunOrder) -> None:
                 "save_final_as_uint16 only: set both or none."
             )
         )
-    if settings.reference_catalogue and not Path(settings.reference_catalogue).is_file():
+    if settings.reference_catalogue and not Path(settings.reference_catalogue).expanduser().exists():
         raise SettingsError(say("The reference catalogue {path} is not there.", path=settings.reference_catalogue))
     there = memory.physical_bytes()
     if there and settings.memory_gb * 1e9 > there:
@@ -411,6 +413,7 @@ class _RunRecord:
         """Pass an event to the log; the report of a run that is killed tells how far it came."""
         self.log(event)
         if self._is_open and isinstance(event, PhaseStarted):
+            self._folder.check()
             self._write_progress()
 
     def report_faults(self, reporter: Reporter) -> None:
@@ -458,6 +461,8 @@ class _RunRecord:
                 self.open()
         except ZeMosaicError:
             return  # another run holds the folder, or it cannot be written: the error that is on its way says more
+        if self._folder.is_gone():
+            return
         self._folder.free_reserve()
         self.log.failed(error)
         # What is wrong is told already; that its table or report cannot be written either adds nothing.

@@ -1,4 +1,4 @@
-"""The command line: ``zemosaic run | grid | classic | gui | plan | solve | report | compare | simulate | ...``.
+"""The command line: ``zemosaic run | grid | classic | gui | plan | solve | calibrate | report | compare | ...``.
 
 Nothing heavy is imported before a command runs: ``zemosaic --help`` answers at once.
 """
@@ -23,6 +23,7 @@ from zemosaic_app.console import duration_text, open_console, printable, termina
 from zemosaic_engine import __version__
 from zemosaic_engine.errors import Cancelled, SettingsError, ZeMosaicError
 from zemosaic_engine.events import CancelToken, Event, LogLine, PhaseStarted, Progress, Sink
+from zemosaic_engine.machine.address_space import check_address_space
 from zemosaic_engine.settings import (
     OUTPUT_FORMATS,
     GridSettings,
@@ -51,6 +52,8 @@ _EXIT_CODES = (
 )
 #: Settings of `zemosaic solve`.
 _OF_SOLVING = ("filter", "recursive", "plate_solve", "star_catalogue_dir", "threads")
+#: Settings of `zemosaic calibrate`.
+_OF_CALIBRATING = ("saturation_adu", "pedestal", "darks", "flats", "biases", "dark_flats", "threads")
 _FORMAT_HELP = {
     "fits": "mosaic.fit, for processing: without NaN, from 0 to 1",
     "tiff": "mosaic.tif: 32-bit float, linear",
@@ -60,7 +63,7 @@ _FORMAT_HELP = {
     "hips": "hips/: the mosaic as a HiPS, for Aladin and other programs",
     "map": "map/index.html: the mosaic at full size as a map, in a browser",
 }
-_GROUP_TITLES = {
+GROUP_TITLES = {
     "input": "input",
     "calibration": "calibration frames",
     "canvas": "canvas and grid",
@@ -85,10 +88,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         0 done, 1 the run failed, 2 wrong usage or settings, 3 done but incomplete, 130 stopped.
     """
-    args = build_parser().parse_args(argv)
+    args, unknown = build_parser().parse_known_args(argv)
+    if unknown:
+        args.parser.error("unrecognized arguments: " + " ".join(unknown))
     if not args.debug:
         sys.excepthook = _report_unforeseen
     try:
+        check_address_space()
         code: int = args.run(args)
     except SettingsError as error:
         return _fail(error, WRONG_USAGE, args.debug)
@@ -159,11 +165,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     _add_solve(commands)
+    _add_calibrate(commands)
 
     report = _add_command(commands, "report", _run_report, "make the report of a run anew from its files")
     report.add_argument("output", type=Path, metavar="OUTPUT", help="output folder of the run")
 
     _add_export(commands)
+    _add_fetch_catalogue(commands)
 
     compare = _add_command(commands, "compare", _run_compare, "set two mosaics of one field side by side")
     compare.add_argument("first", type=Path, metavar="A.fits", help="a mosaic; the other is brought to its grid")
@@ -215,6 +223,16 @@ def _add_solve(commands: Any) -> None:
     solve.set_defaults(goes_on=True)
 
 
+def _add_calibrate(commands: Any) -> None:
+    calibrate = _add_command(
+        commands, "calibrate", _run_calibrate, "make the masters of a folder of calibration frames"
+    )
+    calibrate.add_argument("input", type=Path, metavar="INPUT", help="folder with darks, flats, biases, dark-flats")
+    calibrate.add_argument("output", type=Path, metavar="OUTPUT", help="folder for the masters; made if missing")
+    calibrate.add_argument("--settings", type=Path, metavar="FILE", help="TOML or JSON file of settings")
+    _add_setting_options(calibrate, only=_OF_CALIBRATING)
+
+
 def _add_command(commands: Any, name: str, run: Any, summary: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         name, help=summary, description=summary[0].upper() + summary[1:] + ".", epilog=_EXIT_CODES, allow_abbrev=False
@@ -223,7 +241,7 @@ def _add_command(commands: Any, name: str, run: Any, summary: str) -> argparse.A
     parser.add_argument(
         "--debug", action="store_true", default=argparse.SUPPRESS, help="show DEBUG lines, and tracebacks of errors"
     )
-    parser.set_defaults(run=run, goes_on=False)
+    parser.set_defaults(run=run, goes_on=False, parser=parser)
     return parser
 
 
@@ -237,6 +255,23 @@ def _add_export(commands: Any) -> None:
         choices=("none", "covered", "largest_rectangle"),
         default="none",
         help="part of the mosaic [default none]",
+    )
+
+
+def _add_fetch_catalogue(commands: Any) -> None:
+    fetch = _add_command(
+        commands, "fetch-catalogue", _run_fetch_catalogue, "fetch the Gaia stars of a field, for reference_catalogue"
+    )
+    fetch.add_argument(
+        "input", type=Path, metavar="INPUT", help="output folder of a run, a mosaic, or a folder of solved subs"
+    )
+    fetch.add_argument("output", type=Path, metavar="FILE.ecsv", help="catalogue to write")
+    fetch.add_argument(
+        "--faintest", type=float, default=16.0, metavar="MAG", help="faintest stars, in G [mag; default 16]"
+    )
+    fetch.add_argument("--again", action="store_true", help="ask the archive although the file is there")
+    fetch.add_argument(
+        "--server", default="", metavar="URL", help="another TAP service with gaiadr3.gaia_source [default ESA's]"
     )
 
 
@@ -280,7 +315,7 @@ def _add_setting_options(parser: argparse.ArgumentParser, without: str = "", onl
     groups: dict[str, Any] = {}
     for field in (field for field in setting_fields() if field.group != without and (not only or field.name in only)):
         if field.group not in groups:
-            groups[field.group] = parser.add_argument_group(_GROUP_TITLES[field.group])
+            groups[field.group] = parser.add_argument_group(GROUP_TITLES[field.group])
         options: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS, "help": _option_help(field)}
         if field.kind == "bool":
             options["action"] = argparse.BooleanOptionalAction
@@ -404,6 +439,20 @@ def _run_solve(args: argparse.Namespace) -> int:
     return DONE if is_complete else INCOMPLETE
 
 
+def _run_calibrate(args: argparse.Namespace) -> int:
+    settings = _settings_of(args)
+    with _watched(args.debug) as (sink, cancel):
+        from zemosaic_utils import make_masters
+
+        outcome = make_masters(args.input, args.output, settings, sink, cancel)
+    for name, path in outcome.masters:
+        _say(f"{name}: {path}")
+    for name, reason in outcome.without:
+        _say(f"WARN: no master of {name}: {reason}")
+    _say(f"{len(outcome.masters)} masters in {args.output}")
+    return INCOMPLETE if outcome.without or outcome.left_out else DONE
+
+
 def _run_report(args: argparse.Namespace) -> int:
     with _watched(args.debug):
         from zemosaic_app.report import write_report
@@ -429,6 +478,25 @@ def _run_export(args: argparse.Namespace) -> int:
         write_report(args.output)  # it has the page of the map
     for path in made.values():
         _say(f"Written: {path}")
+    return DONE
+
+
+def _run_fetch_catalogue(args: argparse.Namespace) -> int:
+    with _watched(args.debug) as (_, cancel):
+        from zemosaic_fetch import SERVER, fetch_catalogue
+
+        fetched = fetch_catalogue(
+            args.input,
+            args.output,
+            faintest_mag=args.faintest,
+            again=args.again,
+            server=args.server or SERVER,
+            check=cancel.check,
+        )
+    ra, dec = fetched.center_deg
+    what = "already there" if fetched.was_there else "fetched"
+    _say(f"{fetched.stars} Gaia stars within {fetched.radius_deg:.2f} degrees of {ra:.4f} {dec:+.4f} {what}")
+    _say(f"Catalogue: {fetched.path} (use it with --reference-catalogue)")
     return DONE
 
 

@@ -57,7 +57,8 @@ class RunClock:
         self._lock = threading.Lock()
         self._start = now()
         self._finished: list[PhaseTime] = []
-        self._finished_weight = 0.0
+        self._finished_weights: list[float] = []
+        self._given_up: list[PhaseTime] = []
         self._phase: PhaseStarted | None = None
         self._phase_start = self._start
         self._fraction = 0.0
@@ -72,10 +73,16 @@ class RunClock:
         return self._now() - self._start
 
     def phase_times(self) -> list[PhaseTime]:
-        """Return the phases so far in order, with the time of the running one until now."""
+        """Return the phases so far in order, with the time of the running one until now.
+
+        Where a run was planned again, a phase that began again has the time of both.
+        """
         with self._lock:
             running = [PhaseTime(self._phase.name, self._now() - self._phase_start)] if self._phase else []
-            return [*self._finished, *running]
+            seconds: dict[str, float] = {}
+            for phase in (*self._finished, *running, *self._given_up):
+                seconds[phase.name] = seconds.get(phase.name, 0.0) + phase.seconds
+            return [PhaseTime(name, total) for name, total in seconds.items()]
 
     def observe(self, event: Event) -> TimeLeft | None:
         """Take note of an event; at most once a second, say how long the run still needs.
@@ -110,10 +117,18 @@ class RunClock:
     def _begin(self, phase: PhaseStarted, now: float) -> None:
         if self._phase is not None:
             self._finished.append(PhaseTime(self._phase.name, now - self._phase_start))
-            self._finished_weight += self._phase.weight
+            self._finished_weights.append(self._phase.weight)
+        again = next((n for n, done in enumerate(self._finished) if done.name == phase.name), None)
+        if again is not None:  # the run was planned again: what it did from there on is done once more
+            self._given_up += self._finished[again:]
+            del self._finished[again:], self._finished_weights[again:]
         self._phase = phase
         self._phase_start = self._fraction_time = now
         self._fraction = 0.0
+
+    @property
+    def _finished_weight(self) -> float:
+        return sum(self._finished_weights)
 
     def _update(self, now: float) -> None:
         """Move the announced end towards what is known now."""

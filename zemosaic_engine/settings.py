@@ -345,7 +345,31 @@ class GridSettings(BaseModel):
     )
     reference_catalogue: str = _setting(
         "",
-        "File (CSV, FITS or ECSV) of stars with ra, dec and magnitudes, from which zero points are fitted.",
+        "File (CSV, FITS or ECSV) of stars with ra, dec and magnitudes, from which zero points are fitted, and with "
+        "colours (BP-RP or B-V); or a folder with a star catalogue as star_catalogue_dir takes it. Empty uses Tycho-2, "
+        "which ships with the program.",
+        group="photometry",
+        stage="join",
+        advanced=True,
+    )
+    colour: Literal["auto", "catalogue", "stars", "sky"] = _setting(
+        "auto",
+        "What makes colours true: colours of stars in the catalogue, the middle of the colours of the field's stars, "
+        "or a sky without colour alone. auto takes the first of these that it can.",
+        group="photometry",
+        stage="join",
+    )
+    white_point: Literal["solar", "spiral"] = _setting(
+        "solar",
+        "What is white where colours come from a catalogue: a star like the Sun (G2V), or the mean of spiral galaxies.",
+        group="photometry",
+        stage="join",
+        advanced=True,
+    )
+    colour_passbands: str = _setting(
+        "",
+        "Passbands of the camera, through which spectra of stars are seen (Siril's spectra of Gaia in the folder "
+        "reference_catalogue): nikon_d5100, johnson_cousins, or a CSV file of wavelength_nm, R, G and B.",
         group="photometry",
         stage="join",
         advanced=True,

@@ -20,8 +20,11 @@ class WeightedImage:
         Inverse variance of `pixels`, 0 where there is no data.
     coverage : ndarray of uint16
         Number of subs that contributed.
+    taken : ndarray of float32, or None
+        Light that rejection took where light is steep, in the unit of `pixels`; NaN where that is not known.
     """
 
     pixels: NDArray[np.float32]
     weight: NDArray[np.float32]
     coverage: NDArray[np.uint16]
+    taken: NDArray[np.float32] | None = None

@@ -21,6 +21,7 @@ RECIPES = (
     "zemosaic_patch",
     "zemosaic_compare",
     "zemosaic_export",
+    "zemosaic_fetch",
 )
 MODULES = sorted(
     [*ROOT.glob("zemosaic_*/**/*.py"), *(ROOT / f"{name}.py" for name in RECIPES if (ROOT / f"{name}.py").exists())]
@@ -55,6 +56,8 @@ DOORS = {
     "reproject": ["zemosaic_engine/mosaic/coadd.py", "zemosaic_engine/mosaic/hips.py"],
     "PIL": ["zemosaic_utils.py"],
     "tifffile": ["zemosaic_export.py"],
+    "astroquery": ["zemosaic_fetch.py"],
+    "requests": ["zemosaic_fetch.py"],
     "rich": ["zemosaic_app/*"],
     "jinja2": ["zemosaic_app/report/*"],
     "pydantic": ["zemosaic_engine/settings.py", "zemosaic_engine/simulate/*"],
@@ -66,7 +69,7 @@ DOORS = {
 }
 
 # Libraries that `zemosaic --help` must not wait for.
-HEAVY = ("numpy", "astropy", "scipy", "numba", "reproject", "rich", "PIL", "jinja2", "tifffile")
+HEAVY = ("numpy", "astropy", "scipy", "numba", "reproject", "rich", "PIL", "jinja2", "tifffile", "astroquery")
 
 LONGEST_FUNCTION = 90
 

@@ -272,6 +272,24 @@ def test_a_folder_is_dropped(app, open_window, survey):
     assert window.presenter.input == survey
 
 
+def test_a_folder_of_darks_is_dropped_onto_the_calibration_section(app, open_window, survey, tmp_path):
+    from zemosaic_app.qt.settings_panel import DropBox
+
+    window, darks = open_window(), tmp_path / "darks"
+    darks.mkdir()
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(darks))])
+    drop = QDropEvent(
+        QPointF(5, 5), Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    )
+    (box,) = window.settings.findChildren(DropBox)
+    box.dropEvent(drop)
+    assert window.presenter.form.value("darks") == str(darks)
+    assert window.settings.widgets["darks"].text() == str(darks)
+    assert window.presenter.input is None
+    assert window.settings.calibration.text()
+
+
 def test_no_text_is_untranslated(app, open_window, pseudo):
     window = open_window(prepare=pseudo.use_in)
     texts = list(shown_texts(window))

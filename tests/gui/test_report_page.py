@@ -147,6 +147,31 @@ def test_the_policy_stops_a_script_that_got_in_nevertheless(page):
     assert all("Content Security Policy" in message for message in errors(page))
 
 
+def test_the_registration_shows_its_arrows_and_its_charts(page, runs):
+    """Arrows in the window are as long, against each other, as the table says, and a point of the chart has a tip."""
+    table = Table.read(runs / "grid" / "registration.ecsv", format="ascii.ecsv")
+    shown = page.execute_script(
+        """return [...document.querySelectorAll('#registration .sensor')].map((figure) => {
+          const box = figure.querySelector('svg').getBoundingClientRect();
+          return {wide: box.width, words: [...figure.querySelectorAll('title')].map((one) => one.textContent),
+                  sizes: [...figure.querySelectorAll('path')].map((one) => one.getTotalLength())};
+        });"""
+    )
+    assert len(shown) == 2
+    for figure, column in zip(shown, ("distortion", "residual"), strict=True):
+        length = np.hypot(table[f"{column}_x"], table[f"{column}_y"])
+        length = np.asarray(length)[np.isfinite(length)]
+        assert figure["wide"] > 300
+        assert [f"{size:.3f} px" for size in length] == [words.split(": ")[1] for words in figure["words"]]
+        assert int(np.argmax(figure["sizes"])) in np.flatnonzero(length > 0.98 * length.max())
+    listed = Table.read(runs / "grid" / "subs.ecsv", format="ascii.ecsv")
+    hover(page, *place(page, "svg[data-chart=registration] path[data-series='1']"))
+    name, value = str(listed["file"][0]), float(listed["registration_after"][0])
+    assert name in tip(page)
+    assert f"{value:.5g}" in tip(page)
+    assert errors(page) == []
+
+
 def test_hovering_a_point_shows_its_sub_and_its_value(page, runs):
     table = Table.read(runs / "grid" / "sub_photometry.ecsv", format="ascii.ecsv")
     row = list(table["file"]).index(HOSTILE)

@@ -80,6 +80,15 @@ def test_stars_near_a_place_are_those_that_a_look_at_all_finds(center):
         np.testing.assert_array_equal(np.sort(found[:count]), expected)
 
 
+def test_the_first_of_each_cell_are_chosen_in_their_order():
+    cell = np.random.default_rng(3).integers(0, 40, 500)
+    taken, chosen = np.zeros(40, np.int64), np.empty(500, np.int64)
+    count = star_quads.first_of_cells(cell, 4, taken, chosen)
+    expected = sorted(star for number in range(40) for star in np.flatnonzero(cell == number)[:4])
+    np.testing.assert_array_equal(chosen[:count], expected)
+    np.testing.assert_array_equal(taken, np.minimum(np.bincount(cell, minlength=40), 4))
+
+
 def test_quads_of_the_sky_are_those_of_each_star_with_its_next_fainter_neighbours():
     density = Density(50, 5, 7)
     sky = some_sky(stars=120)

@@ -8,6 +8,7 @@ import pytest
 from astropy.io import fits
 
 from benchmarks.survival import science
+from zemosaic_engine.errors import RunError
 from zemosaic_engine.events import CancelToken, LogLine, Metric, PhaseStarted
 from zemosaic_engine.settings import GridSettings
 from zemosaic_worker import RunOrder, run
@@ -124,3 +125,36 @@ def test_a_ready_made_tile_that_changed_or_has_another_name_is_taken_again(tiles
 def test_a_setting_of_the_last_step_makes_the_mosaic_again(survey, tmp_path, setting):
     Told(survey, tmp_path / "out")
     assert Told(survey, tmp_path / "out", **setting).science == Told(survey, tmp_path / "new", **setting).science
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "photometry & blending",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("tile stacking", "assembly", "final save", "picture")
+        ),
+    ],
+)
+def test_an_output_folder_that_is_removed_names_itself(survey, tmp_path, moment):
+    output, gone = tmp_path / "out", []
+
+    def remove(event):
+        if isinstance(event, PhaseStarted) and moment in event.name and not gone:
+            gone.append(shutil.rmtree(output))
+
+    with pytest.raises(RunError, match=f"The output folder {output} was removed while the run was at work"):
+        run(RunOrder(survey, output, GridSettings(), "grid"), remove, CancelToken())
+    assert gone
+
+
+@pytest.mark.slow
+def test_a_tile_that_is_removed_names_itself_and_is_stacked_again(survey, tmp_path):
+    def remove(event):
+        if isinstance(event, PhaseStarted) and "assembly" in event.name:
+            (tmp_path / "out" / "tiles" / "tile_0002.fits").unlink()
+
+    with pytest.raises(RunError, match=r"The tile .*tile_0002.fits can no longer be used"):
+        run(RunOrder(survey, tmp_path / "out", GridSettings(), "grid"), remove, CancelToken())
+    assert Told(survey, tmp_path / "out").science == Told(survey, tmp_path / "new").science

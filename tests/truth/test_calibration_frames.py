@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from zemosaic_app.presenter.folder_look import look_into
 from zemosaic_engine.calibration_frames.corrections import ChosenMasters, correction_of, inverse_flat, offset_of
 from zemosaic_engine.calibration_frames.files import write_master
-from zemosaic_engine.calibration_frames.finding import find_frames
+from zemosaic_engine.calibration_frames.finding import find_frames, setting_for
 from zemosaic_engine.calibration_frames.kept import keep_corrections, kept_corrections
 from zemosaic_engine.calibration_frames.masters import Master, Workshop, make_master, normalised, read_frame
 from zemosaic_engine.calibration_frames.records import Conditions
@@ -403,11 +404,11 @@ def test_require_names_the_sub_that_has_no_match(survey, tmp_path):
 
 
 def test_masters_are_kept_by_the_contents_of_their_frames(survey, tmp_path, monkeypatch):
-    from zemosaic_engine.calibration_frames import session
+    from zemosaic_engine.calibration_frames import making
 
     found = frames_in(survey.folder)
     first, _, infos = prepare(survey, tmp_path, found, tmp_path / "state")
-    monkeypatch.setattr(session, "make_master", None)  # must not be needed
+    monkeypatch.setattr(making, "make_master", None)  # must not be needed
     again, _, _ = prepare(survey, tmp_path, frames_in(survey.folder), tmp_path / "state")
     for info in infos:
         one, other = first.correction(info), again.correction(info)
@@ -464,3 +465,24 @@ def test_workers_find_the_corrections_in_the_state_of_the_run(survey, tmp_path):
     assert keep_corrections({}, checkpoints) == ""
     with pytest.raises(RunError, match="is not in the state of the run"):
         kept_corrections("0" * 64, infos, checkpoints)
+
+
+def test_a_window_shows_what_was_found_and_what_it_is_for(survey, tmp_path):
+    contents = look_into(survey.folder, GridSettings())
+    assert [str(line) for line in contents.calibration] == [
+        f"{COUNT} bias frames (gain 80, -10 °C, biases): not used, the darks carry their own bias",
+        f"{COUNT} darks of 10 s (gain 80, -10 °C, darks): for 2 of 2 subs",
+        f"{COUNT} dark-flats of 2 s (gain 80, -10 °C, darkflats): for 2 of 2 subs",
+        f"{COUNT} flats of 2 s (LP, gain 80, -10 °C, flats): for 2 of 2 subs",
+    ]
+    nowhere = look_into(survey.folder, GridSettings(darks=str(tmp_path / "nowhere")))
+    assert "neither a folder nor a file" in nowhere.calibration[0]
+
+
+def test_a_dropped_folder_goes_to_the_setting_of_its_kind(survey, tmp_path):
+    assert setting_for(survey.folder / "darks") == "darks"
+    assert setting_for(survey.folder / "darkflats") == "dark_flats"
+    assert setting_for(next((survey.folder / "biases").glob("*.fits"))) == "biases"
+    assert setting_for(survey.folder) == "calibration_dir"
+    with pytest.raises(SettingsError, match="holds no dark, flat, bias or dark-flat"):
+        setting_for(survey.path(0))

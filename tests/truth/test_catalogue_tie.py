@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from astropy.wcs import WCS
 
 from zemosaic_engine.canvas.plan import CanvasPlan
+from zemosaic_engine.catalogues.colours import StarColours
 from zemosaic_engine.catalogues.reference import Catalogue
 from zemosaic_engine.events import CancelToken, LogLine, Reporter
 from zemosaic_engine.mosaic.catalogue import match_catalogue, tie_to_catalogue, zero_points
 from zemosaic_engine.mosaic.total_flux import aperture_corrections
+from zemosaic_engine.photometry.colour_balance import balance_on_colours
 from zemosaic_engine.photometry.stars import detect_stars
-from zemosaic_engine.run.shipped_stars import shipped_stars
+from zemosaic_engine.run.reference_stars import shipped_stars
 
 SIZE = 900
 ZERO_POINTS = {"R": 20.5, "G": 21.0, "B": 20.2}
@@ -150,6 +154,34 @@ def test_one_band_serves_all_channels_by_a_colour_term(moffat):
         assert header[f"ZMZP{name}"] == pytest.approx(ZERO_POINTS[name] + term * middle, abs=0.03)
 
 
+def test_zero_points_of_white_stars_by_the_colours_of_the_catalogue(moffat):
+    """One band and B-V: with the colours balanced every channel has the zero point of green, within 5 mmag."""
+    image, catalogue = moffat[0], catalogue_of(*stars_of())
+    colour = catalogue.magnitude["B"] - catalogue.magnitude["R"]
+    noise = np.random.default_rng(4).normal(0.0, 0.02, colour.size)
+    colours = StarColours("B-V", colour + noise, np.full(colour.size, 0.02))
+    one = Catalogue(
+        catalogue.ra_deg, catalogue.dec_deg, dict.fromkeys("RGB", catalogue.magnitude["G"]), "V", colours, "test"
+    )
+    stars = detect_stars(image)
+    match = match_catalogue(stars, image.shape[:2], frame(), one)
+    known = np.full((len(stars), 2), np.nan)
+    known[match.star] = colours.value[match.entry][:, None]
+    balance = balance_on_colours(stars.flux, stars.flux_error, known, np.full_like(known, 0.02), np.full(2, 0.653))
+    # A star of this colour is brighter in R by 0.4 mag of it, fainter in B by 0.6 mag.
+    shift = 0.653 * np.array([0.4, 0.0, -0.6])
+    expected = 10 ** (0.4 * (ZERO_POINTS["G"] - np.array(list(ZERO_POINTS.values())) - shift))
+    assert balance.factors == pytest.approx(expected, rel=0.005)
+    assert np.all(np.abs(balance.factors - expected)[[0, 2]] < 3.5 * balance.errors[[0, 2]])
+    factors = balance.factors.astype(np.float32)
+    balanced = dataclasses.replace(stars, flux=stars.flux * factors, flux_error=stars.flux_error * factors)
+    reporter = Reporter(lambda event: None, (), CancelToken())
+    header = tie_to_catalogue(image * factors, frame(), one, reporter, balanced)
+    for name in "RGB":
+        assert abs(header[f"ZMZP{name}"] - ZERO_POINTS["G"]) < 0.005
+        assert abs(header[f"ZMZP{name}"] - ZERO_POINTS["G"]) < 3 * header[f"ZMZE{name}"]
+
+
 def test_depth_and_sky_follow_from_the_zero_point(moffat):
     image, catalogue = moffat
     header, _ = tied(image, catalogue)
@@ -179,3 +211,6 @@ def test_the_shipped_stars_of_a_canvas():
     assert away.min() < 2.0
     assert stars.magnitude["R"][np.argmin(away)] == pytest.approx(6.28, abs=0.1)
     assert 20 < stars.ra_deg.size < 400
+    assert stars.colours.index == "B-V"
+    assert stars.colours.value[np.argmin(away)] == pytest.approx(-0.02, abs=0.06)
+    assert np.isfinite(stars.colours.value).mean() > 0.7  # the supplement has stars of one band

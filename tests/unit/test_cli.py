@@ -176,6 +176,29 @@ def test_ctrl_c_stops_a_run_with_code_130_and_leaves_no_half_files(survey, tmp_p
     assert not (tmp_path / "out" / "mosaic_grid.fits").exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of address space as Linux has them")
+def test_too_little_address_space_is_said_before_libraries_hang(tmp_path):
+    code = (
+        "import resource, sys\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (400_000_000,) * 2)\n"
+        "from zemosaic_app.cli import main\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "grid", tmp_path, tmp_path / "out"],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "may use 0.40 GB of address space, but needs at least 0.8 GB" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_unknown_option_names_the_help_of_its_command(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["grid", "--no-such-thing", "a", "b"])
+    assert "(see zemosaic grid --help)" in capsys.readouterr().err
+
+
 @pytest.mark.real
 def test_plan_of_real_subs(tmp_path):
     if "ZEMOSAIC_DATA" not in os.environ:

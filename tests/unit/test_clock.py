@@ -117,3 +117,22 @@ def test_a_sink_gets_the_estimate_after_the_event():
     tell(Progress("a", 5, 10))
     assert seen[-2] == Progress("a", 5, 10)
     assert seen[-1].seconds == pytest.approx(10.0)
+
+
+def test_a_run_that_is_planned_again_names_each_phase_once_and_does_not_end_before_its_time():
+    again = [
+        ("headers", 10.0),
+        ("setup", 10.0),
+        ("stacking", 60.0),
+        ("setup", 10.0),
+        ("stacking", 60.0),
+        ("save", 20.0),
+    ]
+    clock, total, said = run(again, announced=[0.1, 0.1, 0.6, 0.1, 0.6, 0.2])
+    assert [(phase.name, round(phase.seconds)) for phase in clock.phase_times()] == [
+        ("headers", 10), ("setup", 20), ("stacking", 120), ("save", 20),
+    ]  # fmt: skip
+    second = [(elapsed, left) for elapsed, left in said if 110.0 < elapsed < 150.0]
+    assert second
+    for elapsed, left in second:
+        assert left == pytest.approx(total - elapsed, rel=0.25)

@@ -62,6 +62,15 @@ def test_a_sub_of_another_scale_has_the_sky_and_the_stars_of_its_own_pixels():
     assert coarse["zero_point_L"] == fine["zero_point_L"]
 
 
+def test_factors_of_the_channels_are_no_gain_of_the_sub():
+    """A mosaic whose channel was multiplied by 2 and by 1.5 has a zero point that much higher; the sub has not."""
+    plain = sub_depth_columns([Info(2.0)], figures(1.0, 100.0), fits.Header([("ZMZPL", 20.0)]), 2.0)
+    cards = fits.Header([("ZMZPL", 20.0 + 2.5 * np.log10(3.0)), ("ZMCFL", 1.5)])
+    found = sub_depth_columns([Info(2.0)], replace(figures(1.0, 100.0), equaliser=np.array([2.0])), cards, 2.0)
+    for name, values in found.items():
+        assert values == pytest.approx(plain[name], abs=2e-4)
+
+
 def test_there_are_no_columns_without_a_zero_point_or_figures():
     assert sub_depth_columns([Info(2.0)], figures(1.0, 100.0), fits.Header(), 2.0) == {}
     assert sub_depth_columns([Info(2.0)], None, fits.Header([("ZMZPL", 20.0)]), 2.0) == {}

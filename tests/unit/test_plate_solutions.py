@@ -1,8 +1,10 @@
 """Hints of headers, solutions as cards, beside a sub and in the journal, and the solving of a run."""
 
+import json
 import re
 import shutil
-from dataclasses import replace
+import zlib
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -181,6 +183,17 @@ def test_solutions_are_known_again_and_damage_is_passed_over(tmp_path):
     assert again.find("ab", "1") == a_solution()
     assert again.find("ab", "2") is None
     assert again.find("cd", "1") is None
+
+
+def test_a_line_with_a_right_checksum_and_a_wrong_content_is_passed_over(tmp_path):
+    facts = asdict(a_solution())
+    wrong = [[], 3, "x", {}, {**facts, "more": 1}, {**facts, "stars": "many"}, {**facts, "cards": [1]},
+             {**facts, "cards": {"CRVAL1": None}}, {**facts, "sub": 7}, {**facts, "rms_px": None}]  # fmt: skip
+    lines = [json.dumps(content) for content in wrong] + ["[" * 100_000, json.dumps(facts)]
+    path = tmp_path / "journal"
+    path.write_text("".join(f"{zlib.crc32(line.encode()):08x} {line}\n" for line in lines))
+    kept = SolutionJournal(path)._kept
+    assert list(kept) == [(facts["sub"], facts["way"])]
 
 
 # --- a run

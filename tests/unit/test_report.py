@@ -20,6 +20,7 @@ from zemosaic_app.report import run_and_report, write_report
 from zemosaic_app.report.charts import Series, make_chart, nice_ticks, number_axis, time_axis
 from zemosaic_app.report.facts import matching_rows
 from zemosaic_app.report.sections import ROWS_SHOWN, edge_table
+from zemosaic_app.report.sensors import sensors_of
 from zemosaic_app.report.sky import SkyFrame, TilePlace, degrees_text, edge_lines, hours_text, seam_lines, step_class
 from zemosaic_app.report.values import make_plane
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError
@@ -343,6 +344,26 @@ def test_edges_are_drawn_where_they_are_with_the_class_of_their_largest_step():
     shown = edge_table(edges)
     assert [row[3] for row in shown.rows] == ["G", "R", "R"]
     assert shown.rows[1][4] == "\u2013"
+
+
+def test_arrows_of_a_sensor_point_where_the_table_says_and_end_in_proportion():
+    names = ("camera", "x", "y", "distortion_x", "distortion_y", "residual_x", "residual_y")
+    camera = "S|50|100x200|GRBG"
+    rows = [(camera, 0.0, 0.0, 1.5, 0.0, np.nan, np.nan), (camera, 1.0, 0.5, 0.0, 0.75, 0.1, 0.0)]
+    (sensor,) = sensors_of(Table(rows=rows, names=names))
+    assert sensor.name == "S|50, 100x200 px, GRBG"
+    bend, left = sensor.maps
+    assert bend.frame[3] == 2.0 * bend.frame[2]
+    ends = [re.match(r"M([-\d.]+) ([-\d.]+)l([-\d.]+) ([-\d.]+)", arrow["d"]).groups() for arrow in bend.arrows]
+    (x0, y0, dx0, dy0), (x1, y1, dx1, dy1) = np.array(ends, dtype=float)
+    x, y, width, height = bend.frame
+    np.testing.assert_allclose([x0, y0, x1, y1], [x, y + height, x + width, y + height / 2])  # rows go upwards
+    assert dx0 > 0 > dy1
+    assert dy0 == dx1 == 0
+    assert dx0 == pytest.approx(-2.0 * dy1)
+    assert bend.longest_px == 1.5
+    assert len(left.arrows) == 1
+    assert "0.100 px" in left.arrows[0]["words"]
 
 
 def test_words_of_the_sky():

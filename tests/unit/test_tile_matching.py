@@ -102,8 +102,9 @@ def pair(tmp_path):
             coverage = np.isfinite(pixels).astype(np.uint16)
             path = tmp_path / f"tile_{number:04d}.fits"
             wcs = wcs_at(outer.x0, outer.y0)
-            write_tile(path, WeightedImage(pixels, coverage.astype(np.float32), coverage), wcs, fits.Header())
-            tiles.append(Tile(path.stem, path, wcs, outer, inner, True, examine(pixels)))
+            content = WeightedImage(pixels, coverage.astype(np.float32), coverage)
+            write_tile(path, content, wcs, fits.Header())
+            tiles.append(Tile(path.stem, path, wcs, outer, inner, True, examine(content)))
         return tiles
 
     return make

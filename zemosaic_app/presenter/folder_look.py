@@ -11,6 +11,9 @@ from pathlib import Path
 import numpy as np
 from astropy.wcs import WCS
 
+from zemosaic_engine.calibration_frames.finding import find_frames
+from zemosaic_engine.calibration_frames.records import Conditions
+from zemosaic_engine.calibration_frames.session import described
 from zemosaic_engine.canvas.coordinates import footprint_polygon
 from zemosaic_engine.canvas.footprints import footprint_of
 from zemosaic_engine.canvas.plan import CanvasPlan, plan_canvas, split_by_agreement
@@ -78,6 +81,7 @@ def look_into(
         unsolved=len(found.unsolved),
         beside=_beside(found),
         notes=list(found.notes),
+        calibration=_calibration(found, settings),
     )
     if not subs:
         return replace(contents, problem=no_usable_sub(found.rejected))
@@ -87,6 +91,15 @@ def look_into(
         return _with_plan(contents, solved, settings, mode or contents.mode) if solved else contents
     except ZeMosaicError as error:  # a filter has to be chosen, the canvas is too large ...: for people to mend
         return replace(contents, problem=str(error))
+
+
+def _calibration(found: FoundSubs, settings: GridSettings) -> list[str]:
+    """What calibration frames were found, and for how many subs."""
+    lights = {sub.path: Conditions.of(sub) for sub in found.subs}
+    try:
+        return described(find_frames(found.others, settings), lights, settings.pedestal_adu)
+    except SettingsError as error:  # a folder is not there: the run will say so too
+        return [str(error)]
 
 
 def _beside(found: FoundSubs) -> dict[str, int]:

@@ -62,6 +62,8 @@ class FolderContents:
         Number of files of each role but lights: darks, stacks, pictures ...
     notes : sequence of str
         What a person should know of the folder, one sentence each.
+    calibration : sequence of str
+        Calibration frames: what each set is used for, or why not, one sentence each.
     problem : str
         Why no canvas could be planned; empty if there is one.
     canvas_shape : sequence of int
@@ -88,6 +90,7 @@ class FolderContents:
     unsolved: int = 0
     beside: Mapping[str, int] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    calibration: Sequence[str] = ()
     problem: str = ""
     canvas_shape: Sequence[int] = ()
     canvas_header: str = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from zemosaic_engine.calibration_frames.finding import setting_for
 from zemosaic_engine.errors import SettingsError
 
 from . import summary, wording
@@ -31,6 +32,8 @@ TABS = ("folder", "mosaic", "log", "metrics", "summary")
 # Settings that move the planned tiles on the map.
 _SHAPING = ("filter", "max_gap_fov", "pixel_scale_arcsec", "grid_size_factor", "batch_overlap_pct", "max_canvas_mpx")
 _SHAPING_CLASSIC = (*_SHAPING, "pointing_radius_fov")
+# Settings that change what is told of calibration frames.
+_CALIBRATING = ("calibration", "darks", "flats", "biases", "dark_flats", "calibration_dir", "pedestal")
 _LOOK_AFTER_S = 0.7
 _GROW_EVERY_S = 1.0
 _Result = TypeVar("_Result")
@@ -156,9 +159,21 @@ class Presenter:
         """Take what was entered for a setting; empty, or what is wrong with it."""
         before = self.form.value(name)
         problem = self.form.enter(name, entered)
-        if not problem and name in _SHAPING_CLASSIC and self.form.value(name) != before:
+        if not problem and name in (*_SHAPING_CLASSIC, *_CALIBRATING) and self.form.value(name) != before:
             self._look_again()
         return problem
+
+    def take_calibration(self, places: Sequence[Path]) -> None:
+        """Take folders or files of calibration frames for the settings of their kinds.
+
+        Raises
+        ------
+        SettingsError
+            If one holds none.
+        """
+        for place in places:
+            self.form.enter(setting_for(place), str(place))
+        self._look_again()
 
     def use_settings(self, values: Mapping[str, Any]) -> None:
         """Take the settings of a preset, or the defaults if there are none."""

@@ -47,6 +47,15 @@ def found_lines(view: ViewState, texts: Texts) -> list[str]:
     return lines
 
 
+def calibration_lines(view: ViewState, texts: Texts) -> list[str]:
+    """Return what calibration frames were found and what they are used for."""
+    contents = view.contents
+    if contents is None:
+        return [texts("calibration.hint")]
+    told = [texts.sentence(line) for line in contents.calibration]
+    return told or [texts("calibration.nothing")]
+
+
 def _counted(counts: Mapping[str, int], texts: Texts) -> str:
     return ", ".join(f"{name or texts('found.unnamed')} ({number})" for name, number in counts.items())
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
+    QFileDialog,
     QFormLayout,
     QGroupBox,
     QHBoxLayout,
@@ -20,12 +23,33 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from zemosaic_app.presenter import wording
 from zemosaic_app.presenter.form import FormField, form_groups
 from zemosaic_app.presenter.presenter import Presenter
 
 from .wheel import WheelGuard
 
 _WRONG = "border: 1px solid #c01c28;"
+
+
+class DropBox(QGroupBox):
+    """A group onto which folders and files can be dropped."""
+
+    dropped = Signal(list)
+
+    def __init__(self, title: str) -> None:
+        super().__init__(title)
+        self.setAcceptDrops(True)
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: D102, N802 - of Qt
+        if any(url.isLocalFile() for url in event.mimeData().urls()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:  # noqa: D102, N802 - of Qt
+        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+        if paths:
+            event.acceptProposedAction()
+            self.dropped.emit(paths)
 
 
 class SettingsPanel(QWidget):
@@ -36,6 +60,7 @@ class SettingsPanel(QWidget):
     preset_saved = Signal()
     preset_deleted = Signal(str)
     reset = Signal()
+    calibration_given = Signal(list)
 
     def __init__(self, presenter: Presenter, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -54,8 +79,10 @@ class SettingsPanel(QWidget):
         inside = QWidget()
         column = QVBoxLayout(inside)
         for group in form_groups(presenter.texts, presenter.mode):
-            box = QGroupBox(group.title)
+            box = DropBox(group.title) if group.name == "calibration" else QGroupBox(group.title)
             outer = QVBoxLayout(box)
+            if isinstance(box, DropBox):
+                self._add_calibration(outer, box)
             self._add_fields(outer, group.basic)
             if group.advanced:
                 self._add_fold(outer, group.name, group.advanced)
@@ -69,6 +96,30 @@ class SettingsPanel(QWidget):
         self.search.textChanged.connect(self._find)
         self.search.setText(presenter.arrangement.setting_search)
         self._scroll_to(presenter.arrangement.scrolled.get("settings", 0))
+
+    def _add_calibration(self, outer: QVBoxLayout, box: DropBox) -> None:
+        """What calibration frames were found, and the ways to give more."""
+        texts = self._presenter.texts
+        self.calibration = QLabel()
+        self.calibration.setWordWrap(True)
+        self.calibration.setTextFormat(Qt.TextFormat.PlainText)  # names of files are no markup
+        self.calibration.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        add = QPushButton(texts("calibration.add"))
+        add.clicked.connect(self._choose_calibration)
+        box.setToolTip(texts("calibration.drop"))
+        box.dropped.connect(self.calibration_given)
+        for part in (self.calibration, add):
+            outer.addWidget(part)
+        self.show_contents()
+
+    def _choose_calibration(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(self, self._presenter.texts("calibration.choose"))
+        if chosen:
+            self.calibration_given.emit([Path(chosen)])
+
+    def show_contents(self) -> None:
+        """Show the calibration frames that were found."""
+        self.calibration.setText("\n".join(wording.calibration_lines(self._presenter.view, self._presenter.texts)))
 
     def _presets(self) -> QVBoxLayout:
         texts = self._presenter.texts

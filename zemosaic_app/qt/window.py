@@ -100,6 +100,7 @@ class Window(QMainWindow):
         self.settings.preset_saved.connect(self.save_preset)
         self.settings.preset_deleted.connect(self.delete_preset)
         self.settings.reset.connect(lambda: self.use_settings({}))
+        self.settings.calibration_given.connect(self.take_calibration)
         self.tabs = QTabWidget()
         self.folder, self.mosaic = FolderPanel(self.presenter), MosaicPanel(self.presenter)
         self.log, self.metrics = LogPanel(self.presenter), MetricsPanel(self.presenter)
@@ -289,6 +290,11 @@ class Window(QMainWindow):
             self.take_input(paths[0] if paths[0].is_dir() else paths[0].parent)
             event.acceptProposedAction()
 
+    def take_calibration(self, places: list[Path]) -> None:
+        """Use folders or files of calibration frames."""
+        if not self.presenter.is_running and self._tried(lambda: self.presenter.take_calibration(places)):
+            self.build()
+
     def choose_mode(self, number: int) -> None:
         """Choose the mode of the next run."""
         self.presenter.choose_mode(MODES[number])
@@ -440,6 +446,7 @@ class Window(QMainWindow):
         self.counters.setText("   ".join(filter(None, [*wording.counters(view, texts), *left])))
         if changed.contents:
             self.folder.show_contents()
+            self.settings.show_contents()
         if changed.preview:
             self.mosaic.show_preview()
         if changed.detail:

@@ -175,6 +175,14 @@ def number_axis(count: int, title: str) -> Axis:
     return Axis(places, ticks, title)
 
 
+def value_axis(values: NDArray[np.float64], title: str) -> Axis:
+    """Rows by a value, far ones at the ends; rows without one lie at the left, and should not be drawn."""
+    low, high = _limits(values, all_in=False)
+    places = (np.clip(np.nan_to_num(values, nan=low), low, high) - low) / (high - low)
+    ticks = [((value - low) / (high - low), text) for value, text in nice_ticks(low, high, 8)]
+    return Axis(places, ticks, title)
+
+
 def time_axis(dates: Sequence[str], sessions: Sequence[str]) -> tuple[Axis, NDArray[np.int64]]:
     """Subs by time, the hours of daylight between sessions cut out.
 

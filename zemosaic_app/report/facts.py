@@ -19,7 +19,14 @@ from numpy.typing import NDArray
 
 from zemosaic_engine.canvas.named_field import FoundObject, objects_in_field
 from zemosaic_engine.errors import SettingsError
-from zemosaic_engine.mosaic.files import COVERAGE_NAME, MOSAIC_NAME, OTHERS_NAME, SUBS_NAME
+from zemosaic_engine.mosaic.files import (
+    COLOURS_NAME,
+    COVERAGE_NAME,
+    MOSAIC_NAME,
+    OTHERS_NAME,
+    REGISTRATION_NAME,
+    SUBS_NAME,
+)
 from zemosaic_engine.mosaic.map_tiles import MAP_INDEX, MAP_NAME
 from zemosaic_engine.run.report import REPORT_NAME, SCHEMA_VERSION, RunReport
 
@@ -67,6 +74,14 @@ class Facts:
         return self._table("sub_photometry.ecsv")
 
     @cached_property
+    def registration(self) -> Table | Absent:
+        """One row a place on the sensor of each camera."""
+        table = self._table(REGISTRATION_NAME)
+        if isinstance(table, Absent) and not (self.folder / REGISTRATION_NAME).is_file():
+            return Absent("The subs of this run were not registered on each other (setting astrometry).")
+        return table
+
+    @cached_property
     def tile_photometry(self) -> Table | Absent:
         """One row a tile and channel."""
         return self._table("tile_photometry.ecsv")
@@ -93,6 +108,14 @@ class Facts:
             return Absent("The program that made this run did not measure the edges of footprints.")
         found = steps[np.asarray(steps["kind"]) != "overlap"]
         return found if len(found) else Absent("No footprint ends inside the mosaic.")
+
+    @cached_property
+    def colours(self) -> Table | Absent:
+        """One row a star whose colours were measured in the mosaic."""
+        settings = self.run.get("settings", {})
+        if settings.get("colour") == "sky" and not (self.folder / COLOURS_NAME).is_file():
+            return Absent("Colours are those of a sky without colour (setting colour).")
+        return self._table(COLOURS_NAME)
 
     @property
     def mosaic(self) -> Path | Absent:

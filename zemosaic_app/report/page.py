@@ -22,10 +22,13 @@ from . import sky
 from .facts import Absent, Facts, read_facts
 from .sections import (
     Subs,
+    colour_charts,
+    colour_facts,
     edge_table,
     gather_subs,
     header_facts,
     phase_bars,
+    registration_charts,
     seam_section,
     session_table,
     set_aside_section,
@@ -34,6 +37,7 @@ from .sections import (
     sub_table,
     tile_section,
 )
+from .sensors import sensors_of
 from .values import read_values
 
 PAGE_NAME = "report.html"
@@ -140,6 +144,9 @@ def _contents(facts: Facts) -> dict[str, Any]:
         if not isinstance(facts.sub_photometry, Absent):
             contents["sub_charts"], contents["sessions"] = sub_charts(facts, subs), session_table(subs)
             contents["sub_table"] = sub_table(subs)
+    found = facts.registration
+    contents["registration"] = found if isinstance(found, Absent) else sensors_of(found)
+    contents["registration_charts"] = [] if isinstance(subs, Absent) else registration_charts(facts, subs)
     tiles = facts.tile_photometry
     contents["tile_charts"], contents["tile_table"] = [], tiles
     if not isinstance(tiles, Absent):
@@ -153,13 +160,19 @@ def _contents(facts: Facts) -> dict[str, Any]:
     edges = facts.edges
     contents["edges"] = edges
     contents["edge_table"] = edges if isinstance(edges, Absent) else edge_table(edges)
+    colours = facts.colours
+    contents["colours"], contents["colour_facts"], contents["colour_charts"] = colours, colour_facts(facts), []
+    if not isinstance(colours, Absent):
+        contents["colour_charts"], labels = colour_charts(facts, colours)
+        tables["colours"] = {"labels": labels, "notes": []}
     known = not isinstance(edges, Absent) and not isinstance(frame, Absent)
     contents["edge_lines"] = sky.edge_lines(frame, edges) if known else []  # type: ignore[arg-type]
     contents["set_aside"], contents["beside"] = set_aside_section(facts), facts.beside
     contents["phases"], contents["settings"] = phase_bars(facts.run), setting_rows(facts.run)
     values = read_values(facts)
     contents["block"] = 0 if isinstance(values, Absent) else values.block
-    charts = [*contents["sub_charts"], *contents["tile_charts"], *contents["seam_charts"]]
+    parts = ("sub", "registration", "tile", "seam", "colour")
+    charts = [chart for part in parts for chart in contents[f"{part}_charts"]]
     contents["data"] = {
         "tables": tables,
         "charts": {chart.key: {"table": chart.table, "unit": chart.unit, "series": chart.tips} for chart in charts},

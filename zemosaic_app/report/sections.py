@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from zemosaic_engine.settings import setting_fields
 
-from .charts import Axis, Chart, Series, make_chart, number_axis, time_axis
+from .charts import Axis, Chart, Series, make_chart, number_axis, time_axis, value_axis
 from .facts import Absent, Facts, matching_rows
 
 #: Longer tables are cut: what is left out stands in the file that is named below them.
@@ -172,6 +172,26 @@ def sub_charts(facts: Facts, subs: Subs) -> list[Chart]:
 _TIED_NOTE = "Magnitude of a star that gives 1 ADU in the sub, by the catalogue."
 
 
+def registration_charts(facts: Facts, subs: Subs) -> list[Chart]:
+    """How well the stars of each sub agree with those of the others, by headers and after the registration."""
+    listed = facts.subs
+    if isinstance(listed, Absent) or "registration_after" not in listed.colnames:
+        return []
+    columns = {
+        name: np.asarray(np.ma.filled(np.ma.asarray(listed[name], dtype=np.float64), np.nan), dtype=np.float64)
+        for name in ("registration_before", "registration_after", "moved")
+    }
+    if not np.isfinite(columns["registration_after"]).any():
+        return []
+    agree = [Series("by their headers", "cB", columns["registration_before"]),
+             Series("registered", "cG", columns["registration_after"])]  # fmt: skip
+    note = "RMS distance of the stars of a sub from the median of all subs that show them."
+    charts = [make_chart("registration", "Stars of each sub against the other subs", "px", "subs", subs.axis, agree,
+                         note=note)]  # fmt: skip
+    moved = [Series("moved", "cL", columns["moved"])]
+    return [*charts, make_chart("moved", "How far the header of each sub was off", "px", "subs", subs.axis, moved)]
+
+
 def zero_points(facts: Facts, subs: Subs) -> tuple[dict[str, NDArray[np.float64]], str, str]:
     """Zero points of subs: tied to the catalogue if the mosaic is, else relative to the mosaic; with unit and note.
 
@@ -315,6 +335,53 @@ def seam_section(seams: Sequence[Mapping[str, Any]]) -> tuple[list[Chart], Table
     rows.sort(key=lambda pair: -pair[0])
     columns = ("overlap", "channel", "pixels", "before, ADU", "after, ADU", "before, \u03c3", "after, \u03c3")
     return charts, cut_table(columns, [row for _, row in rows], "seams.ecsv", 5)
+
+
+def colour_charts(facts: Facts, colours: Table) -> tuple[list[Chart], list[str]]:
+    """Charts of the colours of stars, measured against known or red against blue; and a label of each row."""
+    header = facts.mosaic_header
+    index = "" if isinstance(header, Absent) else str(header.get("ZMCINDEX", ""))
+    column = {name: np.ma.filled(np.ma.asarray(colours[name], dtype=np.float64), np.nan) for name in colours.colnames}
+    used = np.asarray(colours["used"], dtype=bool)
+    labels = [f"RA {row['ra']:.4f} Dec {row['dec']:+.4f}" for row in colours]
+    charts = []
+    pairs = [("R", "known_red", "red"), ("B", "known_blue", "blue")] if index else [("R", "blue", "red")]
+    for name, x, y in pairs:
+        what = "expected from its spectrum" if index == "spectrum" else f"{index} of the catalogue"
+        x_title = f"{what}, mag" if index else "B against G, mag"
+        there = np.isfinite(column[x])
+        series = [
+            Series(word, f"c{name} {look}", np.where(there & chosen, column[y], np.nan))
+            for word, look, chosen in (("used", "dot", used), ("not used", "ring", ~used))
+        ]
+        series = [one for one in series if np.isfinite(one.y).any()]
+        if series:
+            title = f"{name} against G of the stars, measured"
+            axis = value_axis(column[x], x_title)
+            charts.append(make_chart(f"colour_{name}", title, "mag", "colours", axis, series, note=_WHITE_NOTE))
+    return charts, labels
+
+
+_WHITE_NOTE = "Magnitudes in the mosaic as it is written: 0 is white, higher is fainter in this channel than in green."
+
+
+def colour_facts(facts: Facts) -> list[tuple[str, str]]:
+    """What the header of the mosaic says of its colours; empty if nothing was done to them."""
+    header = facts.mosaic_header
+    if isinstance(header, Absent) or "ZMCFR" not in header:
+        return []
+    source = {"stars": "the middle of the colours of the field's stars", "catalogue": "colours of a catalogue",
+              "spectra": "spectra of stars"}.get(str(header.get("ZMCOLOUR")), str(header.get("ZMCOLOUR")))  # fmt: skip
+    rows = [("white from", source), ("stars", str(header.get("ZMCN", "")))]
+    if "ZMCCAT" in header:
+        white = "a star like the Sun" if header.get("ZMCWHITE") == "solar" else "the mean of spiral galaxies"
+        rows += [("catalogue", str(header["ZMCCAT"])), ("white", white)]
+    rows += [
+        (f"factor {name}", f"{header[f'ZMCF{name}']:.4f} \u00b1 {header[f'ZMCE{name}']:.4f}")
+        for name in "RGB"
+        if f"ZMCF{name}" in header
+    ]
+    return rows
 
 
 def edge_table(edges: Table) -> TableView:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from tkinter import ttk
 
+from zemosaic_app.presenter import wording
 from zemosaic_app.presenter.form import FormField, FormGroup, form_groups
 from zemosaic_app.presenter.presenter import Presenter
 
@@ -106,9 +107,15 @@ class SettingsForm(ttk.Frame):
         What they are in.
     """
 
-    def __init__(self, parent: tk.Misc, presenter: Presenter, on_checked: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        parent: tk.Misc,
+        presenter: Presenter,
+        on_checked: Callable[[], None],
+        on_calibration: Callable[[], object],
+    ) -> None:
         super().__init__(parent)
-        self._presenter, self._on_checked = presenter, on_checked
+        self._presenter, self._on_checked, self._on_calibration = presenter, on_checked, on_calibration
         self.widgets: dict[str, ttk.Widget] = {}
         self.hints: list[Hint] = []
         self._flags: list[tk.BooleanVar] = []  # Tk forgets variables that nobody holds
@@ -141,10 +148,25 @@ class SettingsForm(ttk.Frame):
         inner.grid(row=len(told.basic) + 1, column=0, columnspan=3, sticky="ew")
         unfolded, title = self._presenter.arrangement.unfolded, self._presenter.texts("form.advanced")
         group = _Group(told.name, unfolded, box, fold, inner, title)
+        if told.name == "calibration":
+            self._add_calibration(box, len(told.basic) + 2)
         for place, fields, rows in ((box, told.basic, group.basic), (inner, told.advanced, group.advanced)):
             place.columnconfigure(1, weight=1)
             rows.extend(self._add(place, number, field) for number, field in enumerate(fields))
         return group
+
+    def _add_calibration(self, box: tk.Misc, row: int) -> None:
+        """What calibration frames were found, and a button to give more."""
+        self.calibration = ttk.Label(box, justify="left", wraplength=300)
+        self.calibration.grid(row=row, column=0, columnspan=3, sticky="w", pady=2)
+        add = ttk.Button(box, text=self._presenter.texts("calibration.add"), command=self._on_calibration)
+        add.grid(row=row + 1, column=0, columnspan=3, sticky="w", pady=2)
+        self.show_contents()
+
+    def show_contents(self) -> None:
+        """Show the calibration frames that were found."""
+        lines = wording.calibration_lines(self._presenter.view, self._presenter.texts)
+        self.calibration.configure(text="\n".join(lines))
 
     def _add(self, box: tk.Misc, row: int, field: FormField) -> _Row:
         label, unit = ttk.Label(box, text=field.label), ttk.Label(box, text=field.unit)

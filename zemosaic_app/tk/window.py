@@ -89,7 +89,7 @@ class TkWindow:
             on_reset=lambda: self.use_settings({}),
         )
         self.presets.pack(fill="x")
-        self.form = SettingsForm(left, self.presenter, self._show_headline)
+        self.form = SettingsForm(left, self.presenter, self._show_headline, self.choose_calibration)
         self.form.pack(fill="both", expand=True)
         parts.add(left, weight=0)
         self.tabs = ttk.Notebook(parts)
@@ -222,6 +222,17 @@ class TkWindow:
         if chosen:
             self.paths["output"].set(chosen)
             self.folder_entered("output")
+
+    def choose_calibration(self) -> None:
+        """Ask for a folder of calibration frames."""
+        chosen = filedialog.askdirectory(title=self.presenter.texts("calibration.choose"), mustexist=True)
+        if chosen:
+            self.take_calibration([Path(chosen)])
+
+    def take_calibration(self, places: list[Path]) -> None:
+        """Use folders or files of calibration frames."""
+        if not self.presenter.is_running and self._tried(lambda: self.presenter.take_calibration(places)):
+            self.build()
 
     def take_input(self, folder: Path) -> None:
         """Use a folder of subs."""
@@ -382,6 +393,7 @@ class TkWindow:
         self.counters.configure(text="   ".join(filter(None, [*wording.counters(view, texts), *left])))
         if changed.contents:
             self.folder.show_contents()
+            self.form.show_contents()
         if changed.preview:
             self.mosaic.show_preview()
         if changed.detail:

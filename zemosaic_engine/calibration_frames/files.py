@@ -12,7 +12,7 @@ from astropy.io import fits
 from .. import __version__
 from ..fits.writer import write_fits
 from ..names import shown_name
-from ..resume.fingerprints import file_digest
+from ..resume.fingerprints import file_digest, fingerprint
 from ..subs.roles import Role
 from .masters import Master
 from .records import FrameSet
@@ -37,6 +37,7 @@ def master_path(folder: Path, frames: FrameSet) -> Path:
     parts += [f"gain{setup.gain:g}" if math.isfinite(setup.gain) else ""]
     parts += [f"{setup.temperature_c:.0f}C" if math.isfinite(setup.temperature_c) else ""]
     parts += [f"{conditions.shape[1]}x{conditions.shape[0]}", frames.frames[0].sub.date_obs[:10]]
+    parts += [fingerprint([str(frame.path) for frame in frames.frames])[:6]]  # two sets may share all of the above
     name = "_".join(re.sub(r"[^\w.+-]+", "-", part) for part in parts if part)
     return folder / f"{name}.fits"
 

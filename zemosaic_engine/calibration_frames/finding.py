@@ -17,7 +17,7 @@ from ..subs.faults import read_guarded
 from ..subs.folder import list_folder
 from ..subs.frames import UnsolvedSub, sub_of_image
 from ..subs.image_files import find_image, kind_of
-from ..subs.roles import CALIBRATION, FolderFile, Role, role_of_file, role_of_header, role_of_name
+from ..subs.roles import CALIBRATION, FolderFile, Role, role_of_file, role_of_folder, role_of_header, role_of_name
 from .records import CalibrationFrame, Conditions, FrameSet, LeftOut, group_frames
 
 #: Setting that names the frames of each role.
@@ -105,6 +105,39 @@ def require_all(found: FoundFrames) -> None:
                 "--biases or calibration_dir, or choose auto."
             )
         )
+
+
+_LOOKED_AT = 100  # files of a folder that a person drops
+
+
+def setting_for(place: Path) -> str:
+    """The setting that a folder or file of calibration frames is for: its kind, or the library where there are several.
+
+    Parameters
+    ----------
+    place : Path
+        What a person dropped.
+
+    Raises
+    ------
+    SettingsError
+        If it holds no calibration frame.
+    """
+    role = role_of_folder(place.name) if place.is_dir() else None
+    if role in OPTIONS:
+        return OPTIONS[role]
+    paths = list(_images_of(place, "calibration_dir")) if place.is_dir() else [place]
+    roles = set()
+    for path in paths[:_LOOKED_AT]:
+        try:
+            header = read_guarded(path, partial(find_image, path)).header
+        except SubError:
+            continue
+        roles.add(role_of_file(path, place, header).role)
+    kinds = roles & set(CALIBRATION)
+    if not kinds:
+        raise SettingsError(say("{place} holds no dark, flat, bias or dark-flat.", place=place))
+    return OPTIONS[kinds.pop()] if len(kinds) == 1 else "calibration_dir"
 
 
 class _Reader:

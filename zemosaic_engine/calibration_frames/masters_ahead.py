@@ -57,7 +57,9 @@ def master_key(plan: MasterPlan, checkpoints: Checkpoints) -> str:
     frames = plan.frames
     contents = [read_guarded(frame.sub.path, partial(checkpoints.subs.digest, frame.sub)) for frame in frames.frames]
     told = [(str(frame.role), frame.is_master, frame.sub.saturation_adu) for frame in frames.frames]
-    return checkpoints.key("master", contents, told, plan.beneath, plan.level, frames.conditions.setup.pedestal_adu)
+    setup = frames.conditions.setup
+    overscan = [] if setup.overscan is None else list(setup.overscan)
+    return checkpoints.key("master", contents, told, plan.beneath, plan.level, setup.pedestal_adu, overscan)
 
 
 def make_ahead(plans: Sequence[MasterPlan], workshop: Workshop, checkpoints: Checkpoints, executor: Executor) -> int:

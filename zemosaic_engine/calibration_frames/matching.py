@@ -95,7 +95,8 @@ def match(light: Conditions, sets: Sequence[FrameSet], pedestal_adu: float = mat
     bias, dark, scale = _offset_frames(choice)
     has_offset = dark is not None or bias is not None
     if bias is not None and dark is not None and scale == 1.0 and not dark.is_master:
-        bias = None  # the darks carry it
+        choice.refuse(next(n for n, one in enumerate(sets) if one is bias), say("the darks carry their own bias"))
+        bias = None
     flat, flat_dark = _flat_frames(choice, pedestal_adu, has_offset=has_offset)
     return Match(dark, bias, flat, flat_dark, scale, tuple(choice.notes), choice.refused)
 
@@ -249,6 +250,15 @@ def _knows_its_offset(choice: _Choice, flat: FrameSet, pedestal_adu: float) -> b
         or math.isfinite(setup.black_level_adu)
         or math.isfinite(pedestal_adu)
     )
+
+
+def offset_of_flats(
+    flat: FrameSet, sets: Sequence[FrameSet], pedestal_adu: float = math.nan
+) -> tuple[FrameSet | None, bool]:
+    """What takes the offset off flats, and whether the flats can be used: with it, or because there is none."""
+    choice = _Choice(flat.conditions, sets)
+    is_known = _knows_its_offset(choice, flat, pedestal_adu)
+    return (None if flat.is_master else flat_offset(choice, flat)), is_known
 
 
 def flat_offset(choice: _Choice, flat: FrameSet, *, noted: bool = True) -> FrameSet | None:

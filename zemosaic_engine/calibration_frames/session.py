@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import RunError, SubError
+from ..errors import RunError
 from ..events import Reporter
-from ..executors.executor import Executor, Here
+from ..executors.executor import Executor
 from ..machine.memory import size_text
-from ..names import shown_name
 from ..resume.checkpoints import Checkpoints
 from ..sentences import joined, say
 from ..settings import GridSettings
@@ -22,16 +21,13 @@ from ..subs.faults import read_guarded
 from ..subs.frames import SubInfo, channels_last
 from ..subs.image_files import read_image
 from ..subs.sensor_correction import SensorCorrection
-from .corrections import ChosenMasters, correction_of, noise_text
+from .corrections import ChosenMasters, correction_of
 from .finding import FoundFrames
-from .masters import UNIT_ADU, UNIT_TOP, Master, Workshop, make_master
-from .masters_ahead import KIND, MasterPlan, make_ahead, master_key
+from .making import MasterMaker, Save
+from .masters import UNIT_ADU, UNIT_TOP, Workshop
 from .matching import Match, match
 from .records import Conditions, FrameSet, LeftOut
 from .screening import sketch
-
-#: ``save(frames, master)`` writes a master.
-Save = Callable[[FrameSet, Master], object]
 
 _NOISE_SHARE = 0.05  # of the variance of the subs: what a master adds is worth a word
 
@@ -158,16 +154,11 @@ def calibrate_frames(
     RunError
         With ``calibration = require``: if a frame is left out, or a sub lacks a kind that was found.
     """
-    for lost in found.left_out:
-        _report_left_out(lost, reporter)
+    maker = MasterMaker(settings, workshop, checkpoints, reporter, save, executor)
+    maker.leave_out(found.left_out)
     if not found.sets:
         return NOTHING if not found.left_out else FrameCalibration(facts=CalibrationFacts(left_out=found.left_out))
-    return _Session(found, infos, settings, workshop, checkpoints, reporter, save, executor or Here()).run()
-
-
-def _report_left_out(lost: LeftOut, reporter: Reporter) -> None:
-    name = shown_name(Path(lost.path).name)
-    reporter.log(say("The calibration frame {name} is not used: {reason}", name=name, reason=lost.reason), "WARN")
+    return _Session(found, infos, settings, maker, reporter).run()
 
 
 class _Session:
@@ -178,20 +169,13 @@ class _Session:
         found: FoundFrames,
         infos: Sequence[SubInfo],
         settings: GridSettings,
-        workshop: Workshop,
-        checkpoints: Checkpoints,
+        maker: MasterMaker,
         reporter: Reporter,
-        save: Save | None,
-        executor: Executor,
     ) -> None:
-        self._executor = executor
         self._found, self._infos, self._settings = found, infos, settings
-        self._workshop, self._checkpoints, self._reporter, self._save = workshop, checkpoints, reporter, save
+        self._maker, self._reporter = maker, reporter
         self._sets = list(found.sets)
         self._lights = {info.path: Conditions.of(info) for info in infos}
-        self._masters: dict[int, Master] = {}
-        self._keys: dict[int, str] = {}
-        self._left_out = list(found.left_out)
         self._unused: list[tuple[str, str]] = []
 
     def run(self) -> FrameCalibration:
@@ -212,84 +196,23 @@ class _Session:
             self._reporter.log(say("Masters that are applied to the subs take {size} of memory", size=size))
         return calibration
 
-    # --- masters
-
     def _make(self, needed: Sequence[tuple[FrameSet, Match]]) -> list[tuple[FrameSet, Match]]:
         """Make all masters; those of which no frame is left."""
         flats = [one for one in needed if one[0] is one[1].flat]
         others = [one for one in needed if one[0] is not one[1].flat]
-        made = self._make_ahead(needed, flats=False)
+        made = self._maker.make_ahead([(frames, None) for frames, _ in others])
         lost = [one for one in others if not self._is_made(*one)]
-        made += self._make_ahead(flats, flats=True)
+        made += self._maker.make_ahead([(frames, chosen.flat_dark) for frames, chosen in flats])
         if made:
             self._reporter.log(say("Workers made {n} of {total} masters", n=made, total=len(needed)))
         return lost + [one for one in flats if not self._is_made(*one)]
 
     def _is_made(self, frames: FrameSet, chosen: Match) -> bool:
-        """Make the master of a set unless it is made; False if no frame of it is left."""
-        if id(frames) in self._masters:
-            return True
+        """Make the master of a set; False if no frame of it is left."""
         offset = chosen.flat_dark if frames is chosen.flat else None
-        if offset is not None and id(offset) not in self._masters:
+        if offset is not None and not self._maker.has(offset):
             return True  # what it is made with is lost: it is made once the subs are matched again
-        level = self._flat_level(frames) if frames is chosen.flat and offset is None else 0.0
-        try:
-            key, master = self._master(frames, offset, level)
-        except SubError as error:
-            self._leave_out([LeftOut(str(error.path), error.reason)])
-            name, reason = frames.name, say("no frame of it can be used")
-            self._reporter.log(say("Not used: {what}: {reason}", what=name, reason=reason), "WARN")
-            return False
-        self._masters[id(frames)], self._keys[id(frames)] = master, key
-        self._leave_out(master.left_out)
-        self._reporter.log(say("Calibration: {what}", what=noise_text(master, frames.name)))
-        if self._save is not None:
-            self._save(frames, master)
-        return True
-
-    def _flat_level(self, flat: FrameSet) -> float:
-        """The offset of flats without frames for it."""
-        told = (flat.conditions.setup.black_level_adu, self._settings.pedestal_adu)
-        return next((adu for adu in told if math.isfinite(adu)), 0.0)
-
-    def _master(self, frames: FrameSet, offset: FrameSet | None, level: float) -> tuple[str, Master]:
-        """Key and master of a set, kept from an earlier run or made now."""
-        key = self._key(frames, offset, level)
-        kept = self._checkpoints.get(KIND, key, Master) if key else None
-        if kept is not None:
-            return key, kept
-        beneath = None if offset is None else self._masters[id(offset)]
-        made = make_master(frames, beneath, level, self._workshop)
-        if key:
-            self._checkpoints.put(KIND, key, made)
-        return key, made
-
-    def _key(self, frames: FrameSet, offset: FrameSet | None, level: float) -> str:
-        """What a master depends on; empty where nothing is kept or a frame cannot be read."""
-        if not self._checkpoints.keeps:
-            return ""
-        beneath = "" if offset is None else self._keys[id(offset)]
-        try:
-            return master_key(MasterPlan(frames, beneath, level), self._checkpoints)
-        except SubError:
-            return ""
-
-    def _make_ahead(self, needed: Sequence[tuple[FrameSet, Match]], *, flats: bool) -> int:
-        """Let workers make the masters that need no other, or the flats that do; how many they made."""
-        plans = []
-        for frames, chosen in needed:
-            offset = chosen.flat_dark if frames is chosen.flat else None
-            if flats and offset is not None and id(offset) in self._keys:
-                plans.append(MasterPlan(frames, self._keys[id(offset)], 0.0))
-            elif not flats and offset is None:
-                level = self._flat_level(frames) if frames is chosen.flat else 0.0
-                plans.append(MasterPlan(frames, "", level))
-        return make_ahead(plans, self._workshop, self._checkpoints, self._executor)
-
-    def _leave_out(self, lost: Sequence[LeftOut]) -> None:
-        for one in lost:
-            _report_left_out(one, self._reporter)
-        self._left_out += lost
+        return self._maker.make(frames, offset)
 
     # --- what is told
 
@@ -308,13 +231,13 @@ class _Session:
     def _require(self, matches: Mapping[Path, Match]) -> None:
         """Raise `RunError` unless every frame is used and every sub has all kinds that were found."""
         kinds = {frames.role for frames in self._found.sets}
-        if self._left_out:
+        if self._maker.left_out:
             raise RunError(
                 say(
                     "The calibration frame {path} cannot be used ({reason}) and calibration = require: replace or "
                     "remove it, or choose auto.",
-                    path=self._left_out[0].path,
-                    reason=self._left_out[0].reason,
+                    path=self._maker.left_out[0].path,
+                    reason=self._maker.left_out[0].reason,
                 )
             )
         for path, one in matches.items():
@@ -336,7 +259,7 @@ class _Session:
     def _facts(self, matches: Mapping[Path, Match]) -> CalibrationFacts:
         masters = []
         for frames, _ in _needed(matches):
-            master = self._masters[id(frames)]
+            master = self._maker.master(frames)
             masters.append(
                 MasterFacts(
                     str(frames.name), str(frames.role), master.frames, master.level, master.noise, master.frame_noise,
@@ -344,7 +267,7 @@ class _Session:
                 )
             )  # fmt: skip
         notes = list(dict.fromkeys(note for one in matches.values() for note in one.notes))
-        return CalibrationFacts(masters, _choices(matches), notes, self._unused, self._left_out)
+        return CalibrationFacts(masters, _choices(matches), notes, self._unused, self._maker.left_out)
 
     # --- corrections
 
@@ -367,8 +290,8 @@ class _Session:
 
     def _correction(self, info: SubInfo, light: Conditions, one: Match) -> SensorCorrection:
         chosen_sets = (one.dark, one.bias, one.flat)
-        dark, bias, flat = (None if frames is None else self._masters[id(frames)] for frames in chosen_sets)
-        keys = tuple("" if frames is None else self._keys[id(frames)] for frames in chosen_sets)
+        dark, bias, flat = (None if frames is None else self._maker.master(frames) for frames in chosen_sets)
+        keys = tuple("" if frames is None else self._maker.key(frames) for frames in chosen_sets)
         chosen = ChosenMasters(dark, bias, flat, one.dark_scale, keys)
         unit, noise_adu = unit_and_noise(info)
         if dark is not None and one.dark is not None:
@@ -400,6 +323,29 @@ def _needed(matches: Mapping[Path, Match]) -> list[tuple[FrameSet, Match]]:
         for frames in one.used:
             needed.setdefault(id(frames), (frames, one))
     return sorted(needed.values(), key=lambda item: item[0] is item[1].flat)
+
+
+def described(found: FoundFrames, lights: Mapping[Path, Conditions], pedestal_adu: float = math.nan) -> list[str]:
+    """What was found and what it would be used for, a sentence each; no pixel is read.
+
+    Parameters
+    ----------
+    found : FoundFrames
+    lights : mapping of Path to Conditions
+        Of the subs.
+    pedestal_adu : float
+        As in `matching.match`.
+    """
+    matches = list(match_all(lights, found.sets, pedestal_adu).values())
+    told: list[str] = []
+    for place, frames in enumerate(found.sets):
+        served = sum(any(used is frames for used in one.used) for one in matches)
+        if served:
+            told.append(say("{what}: for {n} of {total} subs", what=frames.name, n=served, total=len(lights)))
+        else:
+            told.append(say("{what}: not used, {reason}", what=frames.name, reason=_why_unused(place, frames, matches)))
+    told += list(dict.fromkeys(note for one in matches for note in one.notes))
+    return told + [say("{name}: {reason}", name=Path(one.path).name, reason=one.reason) for one in found.left_out]
 
 
 def match_all(

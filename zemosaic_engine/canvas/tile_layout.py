@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import Box, TileBoxes, partition
+from ..geometry import Box, partition
 from ..subs.frames import SubInfo
 from .footprints import Footprint, footprint_of
 from .plan import CanvasPlan
@@ -34,26 +34,26 @@ def grid_tiles(
     canvas: CanvasPlan,
     size_factor: float,
     overlap_pct: float,
+    margin_px: int = 0,
 ) -> list[TileLayout]:
-    """Cut the canvas into tiles and give each the subs whose footprint meets its outer box.
+    """Cut the canvas into tiles and give each the subs whose footprint meets its outer box, grown by a margin.
 
     Tiles are squares of the area of `size_factor` fields of view a side, whatever the rotation
-    of the subs; tiles that no sub touches are left out.
+    of the subs; tiles whose outer box no sub touches are left out.
     """
     side = size_factor * float(np.median([np.sqrt(np.prod(i.shape)) * i.pixel_scale_arcsec for i in infos]))
     side /= canvas.pixel_scale_arcsec
     boxes = np.array([f.box for f in footprints])
     layouts: list[TileLayout] = []
     for cell in partition(canvas.shape, (side, side), overlap_pct):
-        subs = _touching(cell, boxes, footprints)
-        if subs:
+        if _touching(cell.outer, boxes, footprints):
+            subs = _touching(cell.outer.grow(margin_px, margin_px), boxes, footprints)
             layouts.append(TileLayout(f"tile_{len(layouts):04d}", cell.inner, cell.outer, subs))
     return layouts
 
 
-def _touching(cell: TileBoxes, boxes: NDArray[np.int64], footprints: Sequence[Footprint]) -> tuple[int, ...]:
-    """Numbers of the footprints that meet the outer box, sides of rotated subs considered."""
-    outer = cell.outer
+def _touching(outer: Box, boxes: NDArray[np.int64], footprints: Sequence[Footprint]) -> tuple[int, ...]:
+    """Numbers of the footprints that meet a box, sides of rotated subs considered."""
     near = (boxes[:, 0] < outer.y1) & (boxes[:, 1] > outer.y0) & (boxes[:, 2] < outer.x1) & (boxes[:, 3] > outer.x0)
     corners = np.array([[x, y] for y in (outer.y0, outer.y1 - 1) for x in (outer.x0, outer.x1 - 1)], dtype=np.float64)
     touching = []

@@ -6,6 +6,7 @@ import csv
 import math
 import re
 import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ..channels import channel_names
 from ..errors import SettingsError
 from ..sentences import say
 from ..settings import GridSettings
+from .colours import CameraColours, ColourIndex, StarColours, johnson_of_tycho
 
 _RA = ("ra", "raj2000", "ra_deg", "ra_icrs", "_raj2000", "alpha")
 _DEC = ("dec", "dej2000", "decj2000", "dec_deg", "de_icrs", "_dej2000", "delta")
@@ -29,6 +31,23 @@ _MAGNITUDES = {
     "B": ("mag_b", "bmag", "b_mag", "phot_bp_mean_mag", "bpmag", "b"),
     "L": ("mag", "mag_l", "phot_g_mean_mag", "gmag", "vmag", "mag_g", "g", "v"),
 }
+#: Names of columns of colour indices and of their errors, then of the two magnitudes that make one, in the order of
+#: preference. B_T and V_T of Tycho become B-V of Johnson.
+_COLOURS: tuple[tuple[ColourIndex, tuple[str, ...], tuple[str, ...]], ...] = (
+    ("BP-RP", ("bp_rp", "bp-rp", "bprp"), ("e_bp_rp", "e_bp-rp", "bp_rp_error")),
+    ("B-V", ("b_v", "b-v", "bv", "bmv"), ("e_b_v", "e_b-v", "e_bv", "b_v_error")),
+)
+_MAGNITUDE_PAIRS: tuple[tuple[ColourIndex, bool, tuple[str, str], tuple[str, str]], ...] = (
+    ("BP-RP", False, ("phot_bp_mean_mag", "phot_rp_mean_mag"), ("phot_bp_mean_mag_error", "phot_rp_mean_mag_error")),
+    ("BP-RP", False, ("bpmag", "rpmag"), ("e_bpmag", "e_rpmag")),
+    ("B-V", True, ("btmag", "vtmag"), ("e_btmag", "e_vtmag")),
+    ("B-V", True, ("mag_bt", "mag_vt"), ("e_mag_bt", "e_mag_vt")),
+    ("B-V", False, ("bmag", "vmag"), ("e_bmag", "e_vmag")),
+    ("B-V", False, ("mag_b", "mag_v"), ("e_mag_b", "e_mag_v")),
+    ("B-V", False, ("johnson_b", "johnson_v"), ("e_johnson_b", "e_johnson_v")),
+    ("B-V", False, ("b", "v"), ("e_b", "e_v")),
+)
+_TYCHO_ERROR = 0.85  # B-V over B_T - V_T
 _LONGEST_REASON = 200
 _ANY = ("mag", "magnitude", "phot_g_mean_mag", "gmag", "vmag")
 
@@ -45,25 +64,35 @@ class Catalogue:
         By channel; NaN where unknown.
     band : str
         Name of the one band of all channels, ``"Tycho-2 V_T"``; empty for a catalogue that the user named.
+    colours : StarColours or None
+        Colours of the stars; None if the catalogue tells none.
+    name : str
+        For logs and headers.
+    camera : CameraColours or None
+        Colours that the camera should see of stars whose spectra are known, where there are any.
     """
 
     ra_deg: NDArray[np.float64]
     dec_deg: NDArray[np.float64]
     magnitude: dict[str, NDArray[np.float64]]
     band: str = ""
+    colours: StarColours | None = None
+    name: str = ""
+    camera: CameraColours | None = None
 
 
 def chosen_catalogue(settings: GridSettings, channels: int) -> Catalogue | None:
-    """The catalogue that the user gave; None if none was given.
+    """The catalogue that the user gave as a file; None if none was given, or a folder.
 
     Raises
     ------
     SettingsError
         If it cannot be used: better before the work than after it.
     """
-    if not settings.reference_catalogue:
+    path = Path(settings.reference_catalogue).expanduser()
+    if not settings.reference_catalogue or path.is_dir():
         return None
-    return read_catalogue(Path(settings.reference_catalogue), channel_names(channels))
+    return read_catalogue(path, channel_names(channels))
 
 
 def read_catalogue(path: Path, channels: tuple[str, ...]) -> Catalogue:
@@ -74,7 +103,8 @@ def read_catalogue(path: Path, channels: tuple[str, ...]) -> Catalogue:
     path : Path
         Columns of right ascension and declination in degrees or sexagesimal (or with a unit of their own: hours,
         radians, arcseconds), and magnitudes, under their usual names. Cells that are empty or say N/A are unknown;
-        stars without a place are left out. A CSV file may have comments (``#``), and commas, semicolons, tabs or bars
+        stars without a place are left out. Colours are read where there is a column of BP-RP or B-V, or magnitudes of
+        both bands. A CSV file may have comments (``#``), and commas, semicolons, tabs or bars
         between its cells; with semicolons the decimal point may be a comma.
     channels : tuple of str
         ``("R", "G", "B")`` or ``("L",)``.
@@ -122,7 +152,34 @@ def read_catalogue(path: Path, channels: tuple[str, ...]) -> Catalogue:
     }
     ra, dec = numbers(_RA, say("right ascensions"), hours=True), numbers(_DEC, "declinations")
     known = np.isfinite(ra) & np.isfinite(dec)
-    return Catalogue(ra[known], dec[known], {name: values[known] for name, values in magnitude.items()})
+    colours = _colours(path, table, columns)
+    return Catalogue(
+        ra[known],
+        dec[known],
+        {name: values[known] for name, values in magnitude.items()},
+        colours=None if colours is None else colours.chosen(known),
+        name=path.name,
+    )
+
+
+def _colours(path: Path, table: Table, columns: Mapping[str, str]) -> StarColours | None:
+    """Colours of the stars of a table, from a column of an index or from two magnitudes; None if it has none."""
+
+    def column(names: Iterable[str]) -> NDArray[np.float64]:
+        name = next((columns[name] for name in names if name in columns), None)
+        return np.full(len(table), np.nan) if name is None else _numbers(path, table[name], name, False)
+
+    for index, names, errors in _COLOURS:
+        if any(name in columns for name in names):
+            return StarColours(index, column(names), column(errors))
+    for index, is_tycho, pair, pair_errors in _MAGNITUDE_PAIRS:
+        if all(name in columns for name in pair):
+            value = column(pair[:1]) - column(pair[1:])
+            error = np.hypot(column(pair_errors[:1]), column(pair_errors[1:]))
+            if is_tycho:
+                value, error = johnson_of_tycho(value), _TYCHO_ERROR * error
+            return StarColours(index, value, error)
+    return None
 
 
 def _read_csv(path: Path) -> Table:

@@ -147,6 +147,34 @@ def _flat(vector: Any, star: Any, x: Any, y: Any) -> None:
 
 
 @jit
+def first_of_cells(cell: Any, count: int, taken: Any, chosen: Any) -> int:
+    """The first `count` stars of each cell, in their order.
+
+    Parameters
+    ----------
+    cell : int64 (n,)
+        Number of the cell of each star.
+    count : int
+    taken : int64 (cells,)
+        Zeros; how many were chosen of each cell is left in it.
+    chosen : int64 (n,)
+        Written: numbers of the stars.
+
+    Returns
+    -------
+    int
+        How many were written.
+    """
+    n = 0
+    for star in range(cell.shape[0]):
+        if taken[cell[star]] < count:
+            taken[cell[star]] += 1
+            chosen[n] = star
+            n += 1
+    return n
+
+
+@jit
 def sky_quads(
     vector: Any, ra: Any, rank: Any, band_start: Any, band_rad: float, low: float, high: float,
     neighbours: int, quads: int, stars: Any, codes: Any, lengths: Any,

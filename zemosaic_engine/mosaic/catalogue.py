@@ -14,6 +14,7 @@ from ..catalogues.reference import Catalogue
 from ..events import Reporter
 from ..fits.headers import pixel_scale_arcsec
 from ..photometry.depth import LIMIT_SIGMA, limiting_magnitude, sky_brightness
+from ..photometry.robust_location import location
 from ..photometry.sky import clipped_median, sky_noise
 from ..photometry.stars import Stars, detect_stars
 from ..sentences import say
@@ -27,7 +28,6 @@ _LEAST_SNR = 25.0  # fainter stars are seen where noise or a neighbour adds to t
 _LARGEST_SHIFT_PX = 25
 _VOTING_STARS = 400
 _FEW_MATCHES = 0.3
-_TUKEY = 4.685
 _LEAST_COLOURS_MAG = 0.3
 _STATISTICS_PIXELS = 1_000_000
 #: The share of the stars with the smallest errors that is used where they are enough.
@@ -52,8 +52,9 @@ class ZeroPoint:
     correction : float
         From the flux in the aperture to the total flux, in magnitudes; it is in `value`, and its error in `error`.
     colour_term : float
-        Of a catalogue of one band: change of the zero point per magnitude of the instrument's own colour, blue minus
-        red; `value` is that of a star of the field's median colour.
+        Of a catalogue of one band or with colours: change of the zero point per magnitude of the mosaic's own colour,
+        blue minus red; `value` is that of a star of the field's median colour, or of a white one if the colours of the
+        mosaic are balanced.
     """
 
     value: float
@@ -92,7 +93,11 @@ class CatalogueMatch:
 
 
 def tie_to_catalogue(
-    pixels: NDArray[np.float32], wcs: WCS, catalogue: Catalogue | None, reporter: Reporter
+    pixels: NDArray[np.float32],
+    wcs: WCS,
+    catalogue: Catalogue | None,
+    reporter: Reporter,
+    balanced: Stars | None = None,
 ) -> fits.Header:
     """Return header cards with the zero point of every channel of a mosaic, and log them; none without a catalogue.
 
@@ -103,12 +108,15 @@ def tie_to_catalogue(
     wcs : astropy.wcs.WCS
     catalogue : Catalogue or None
     reporter : Reporter
+    balanced : Stars, optional
+        Of the mosaic, if its colours are balanced: zero points with a colour term are then those of a white star.
     """
     if catalogue is None:
         return fits.Header()
     names = tuple(catalogue.magnitude)
-    match = match_catalogue(detect_stars(pixels), pixels.shape[:2], wcs, catalogue)
-    points = zero_points(pixels, match, catalogue)
+    stars = detect_stars(pixels) if balanced is None else balanced
+    match = match_catalogue(stars, pixels.shape[:2], wcs, catalogue)
+    points = zero_points(pixels, match, catalogue, of_white=balanced is not None)
     if catalogue.band and not all(np.isfinite(point.value) for point in points):
         few = say("{n} stars of {band} can be measured, which are too few", n=match.star.size, band=catalogue.band)
         reporter.log(say("The mosaic has no zero point: {few}", few=few))
@@ -279,7 +287,9 @@ def _voted_shift(own: NDArray[np.float64], places: NDArray[np.float64]) -> NDArr
     return np.asarray(np.median(differences[close], axis=0))
 
 
-def zero_points(pixels: NDArray[np.float32], match: CatalogueMatch, catalogue: Catalogue) -> list[ZeroPoint]:
+def zero_points(
+    pixels: NDArray[np.float32], match: CatalogueMatch, catalogue: Catalogue, *, of_white: bool = False
+) -> list[ZeroPoint]:
     """Zero point of every channel of a mosaic, for total fluxes.
 
     Parameters
@@ -289,6 +299,8 @@ def zero_points(pixels: NDArray[np.float32], match: CatalogueMatch, catalogue: C
     match : CatalogueMatch
         From `match_catalogue`.
     catalogue : Catalogue
+    of_white : bool
+        The colours of the mosaic are balanced: zero points are those of a white star.
     """
     stars = match.stars
     corrections = aperture_corrections(pixels, stars)
@@ -299,8 +311,8 @@ def zero_points(pixels: NDArray[np.float32], match: CatalogueMatch, catalogue: C
         good = np.isfinite(known) & (flux > _LEAST_SNR * error)
         value, its_error = known[good] + 2.5 * np.log10(flux[good]), 1.0857 * error[good] / flux[good]
         term = 0.0
-        if catalogue.band and stars.flux.shape[1] == 3:
-            value, term = _without_colour(value, stars.flux[match.star][good])
+        if stars.flux.shape[1] == 3 and (catalogue.band or (of_white and catalogue.colours is not None)):
+            value, term = _without_colour(value, stars.flux[match.star][good], of_white=of_white)
         point = replace(_zero_point(value, its_error), colour_term=term)
         correction = corrections[channel]
         if np.isfinite(point.value) and np.isfinite(correction.error):
@@ -314,8 +326,10 @@ def zero_points(pixels: NDArray[np.float32], match: CatalogueMatch, catalogue: C
     return found
 
 
-def _without_colour(value: NDArray[np.float64], flux: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Values as those of a star of the median colour, and their slope on the colour (Theil and Sen)."""
+def _without_colour(
+    value: NDArray[np.float64], flux: NDArray[np.float64], *, of_white: bool
+) -> tuple[NDArray[np.float64], float]:
+    """Values as those of a star of the median colour or of a white one, and their slope on the colour (Theil, Sen)."""
     from scipy.stats import theilslopes
 
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -324,44 +338,25 @@ def _without_colour(value: NDArray[np.float64], flux: NDArray[np.float64]) -> tu
     if int(known.sum()) < 2 * _LEAST_STARS or float(np.ptp(colour[known])) < _LEAST_COLOURS_MAG:
         return value, 0.0
     slope = float(theilslopes(value[known], colour[known])[0])
-    return value[known] - slope * (colour[known] - float(np.median(colour[known]))), slope
+    aim = 0.0 if of_white else float(np.median(colour[known]))
+    return value[known] - slope * (colour[known] - aim), slope
 
 
 def _zero_point(value: NDArray[np.float64], error: NDArray[np.float64]) -> ZeroPoint:
-    """Where most stars agree, by Tukey's biweight from the middle of the shortest half.
-
-    A median is pulled by wrong entries that all err to one side; the shortest half is not, up to half of them.
-    """
+    """Where most stars agree."""
     unknown = ZeroPoint(float("nan"), float("nan"), int(value.size))
     if value.size < _LEAST_STARS:
         return unknown
     sharp = error <= max(2.0 * _FLOOR_MAG, float(np.quantile(error, _SHARPEST)))
     if int(sharp.sum()) >= _ENOUGH_STARS:  # the noise of faint stars hides which entries are wrong
         value, error = value[sharp], error[sharp]
-    ordered = np.sort(value)
-    half = ordered.size // 2 + 1
-    widths = ordered[half - 1 :] - ordered[: ordered.size - half + 1]
-    first = int(np.argmin(widths))
-    middle = float(np.median(ordered[first : first + half]))
-    scale = max(float(widths[first]) / 2.0 / 0.6745, _FLOOR_MAG)
-    weight = np.ones(value.size)
-    for _ in range(50):
-        near = np.abs(value - middle) < 2.5 * scale
-        # 0.6745 of a Gaussian that is cut at 2.5 sigma lies within 0.663 sigma.
-        scale = max(1.4826 * float(np.median(np.abs(value[near] - middle))) * 1.02, _FLOOR_MAG)
-        share = (value - middle) / (_TUKEY * scale)
-        weight = np.where(np.abs(share) < 1.0, np.square(1.0 - share**2), 0.0)
-        weight /= np.square(np.maximum(error, _FLOOR_MAG)) + scale**2
-        moved = float(np.average(value, weights=weight))
-        if abs(moved - middle) < 1e-6:
-            break
-        middle = moved
+    found = location(value, error, _FLOOR_MAG)
+    middle, scale = found.middle, found.scale
     agree = np.abs(value - middle) < 3.0 * scale
     count = int(agree.sum())
     if count < _LEAST_STARS or scale > _LARGEST_SCATTER_MAG:
         return unknown
-    effective = float(weight.sum() ** 2 / np.square(weight).sum())
-    return ZeroPoint(middle, scale / np.sqrt(effective), count, scale, int(value.size) - count)
+    return ZeroPoint(middle, found.error, count, scale, int(value.size) - count)
 
 
 def _swapped_channels(match: CatalogueMatch, catalogue: Catalogue) -> list[tuple[str, str]]:

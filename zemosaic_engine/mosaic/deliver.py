@@ -6,17 +6,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ..canvas.footprints import footprint_of
 from ..resume.written import WrittenFiles
 from ..run import provenance
 from ..run.request import GridOutcome
 from ..run.run import Run
 from ..sentences import say
-from ..tiles.match import TileMatch, report_metrics
+from ..tiles.match import TileMatch, report_losses, report_metrics
 from ..tiles.tile import TileSet
 from ..weighted_image import WeightedImage
 from . import files as mosaic_files
 from .catalogue import tie_to_catalogue
+from .colour import ColourTie, colour_cards, colour_rows, set_colours
 from .evenness import measure_evenness, report_evenness
+from .holes import fill_cores
 from .mask import mosaic_mask
 from .names import name_field
 from .processing import PROCESSING_NAME, write_processing
@@ -115,24 +121,32 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
         If a file cannot be written.
     """
     tiles, output, settings, wcs = tile_set.tiles, run.output, run.settings, run.canvas.wcs
-    tied = run.interruptibly(lambda: tie_to_catalogue(mosaic.pixels, wcs, run.catalogue, run.reporter))
-    metrics = report_metrics(tiles, match, run.reporter)
+    metrics = report_metrics(tiles, match, run.reporter) | report_losses(tiles, run.reporter)
     by_number = {number: run.subs[number] for number in sorted(tile_set.used)}
     evenness = run.interruptibly(
         lambda: measure_evenness(mosaic, run.canvas, by_number, tiles, tile_set.levels, settings)
     )
     metrics |= report_evenness(evenness, run.reporter)
+    # Steps and noise above are those of the tiles, before their common factors.
+    colours = run.interruptibly(lambda: set_colours(run, mosaic))
+    balanced = None if colours is None or colours.balance is None else colours.stars
+    tied = run.interruptibly(lambda: tie_to_catalogue(mosaic.pixels, wcs, run.catalogue, run.reporter, balanced))
     used = list(by_number.values())
     scale = run.canvas.pixel_scale_arcsec
     cards = provenance.mosaic_cards(
         used, settings, tiles=len(tiles), ready_made_tiles=run.takes_tiles, pixel_scale_arcsec=scale
     )
     cards.update(tied)
+    colour_table = []
+    if colours is not None:
+        cards.update(colour_cards(colours, settings))
+        colour_table = mosaic_files.write_colour_table(output, colour_rows(colours, wcs))
     depth = sub_depth_columns(run.subs, tile_set.figures, cards, scale)
     if run.takes_tiles:
         cards.update(tie_to_told_zero_points(used, match.scaling.gain, scale, run.reporter))
     pixels = [pair.pixels for pair in match.pairs]
     files = [
+        *colour_table,
         mosaic_files.write_tile_table(output, tiles, match.scaling, match.pairs, tile_set.subs),
         mosaic_files.write_seam_table(output, tiles, match.overlaps, pixels, match.before, match.after, evenness),
     ]
@@ -146,6 +160,7 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
                 lambda: mosaic_files.write_viewer(output, mosaic, mask, wcs, cards, colour_last=colour_last)
             )
         )
+    run.interruptibly(lambda: fill_cores(mosaic.pixels, mask, _saturation_of(run, tile_set, colours)))
     written = run.interruptibly(lambda: mosaic_files.write_mosaic(output, mosaic, mask, wcs, cards, check))
     files.extend(written)
     if "fits" in settings.outputs.replace(" ", "").split(","):
@@ -157,3 +172,23 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
         say("{n} tiles in the mosaic, {reprojected} calls of reproject_interp", n=len(tiles), reprojected=reprojected)
     )
     return Delivery(run.interruptibly(lambda: WrittenFiles.of(files)), metrics, depth)
+
+
+def _saturation_of(
+    run: Run, tile_set: TileSet, colours: ColourTie | None
+) -> Callable[[float, float], NDArray[np.float64]]:
+    """Return the highest level at which the subs that show a place of the canvas saturate."""
+    levels, numbers = tile_set.saturation, sorted(tile_set.used)
+    unknown = np.full(run.channels, np.nan)
+    if levels is None or not np.isfinite(levels).any():
+        return lambda x, y: unknown
+    edges = np.array([footprint_of(run.subs[number], run.canvas).edges for number in numbers])
+    used = levels[numbers]
+    if colours is not None and colours.balance is not None and colours.offsets is not None:
+        used = used * colours.balance.factors + colours.offsets
+
+    def level_at(x: float, y: float) -> NDArray[np.float64]:
+        there = (edges @ np.array([x, y, 1.0]) > 0.0).all(axis=1)
+        return np.asarray(np.fmax.reduce(used[there], axis=0, initial=np.nan))
+
+    return level_at

@@ -33,6 +33,7 @@ COVERAGE_NAME = "mosaic_grid_coverage.fits"
 VIEWER_NAME = "mosaic_grid_viewer.fits"
 SUBS_NAME = "subs.ecsv"
 REGISTRATION_NAME = "registration.ecsv"
+COLOURS_NAME = "colours.ecsv"
 #: The table of what lies beside the lights of a folder.
 OTHERS_NAME = "not_stacked.csv"
 #: Files of results by the names that a run report has for them.
@@ -48,6 +49,7 @@ RESULTS = {
     "illumination": "illumination.fits",
     "tile_photometry": "tile_photometry.ecsv",
     "seams": "seams.ecsv",
+    "colours": COLOURS_NAME,
 }
 #: Results that a run writes only where its settings ask for them.
 _NOT_OF_EVERY_RUN = (
@@ -65,6 +67,7 @@ _NOT_OF_EVERY_RUN = (
     "illumination",
     "tile_photometry",
     "seams",
+    "colours",
 )
 
 
@@ -326,6 +329,19 @@ def write_registration(folder: Path, solution: AstrometricSolution) -> Path:
             rows.append((camera, i / (side - 1), j / (side - 1), *(round(float(value), 4) for value in values)))
     names = ("camera", "x", "y", "distortion_x", "distortion_y", "residual_x", "residual_y")
     return _write_table(folder / REGISTRATION_NAME, rows, names, dict.fromkeys(names[3:], "pix"))
+
+
+def write_colour_table(folder: Path, rows: Sequence[tuple]) -> list[Path]:
+    """Write ``colours.ecsv``: one row a star whose colours were measured; no file without any.
+
+    Known colours are those of the catalogue that correspond to R/G and to B/G (the same index twice, or one for each);
+    measured ones are ``-2.5 log10`` of these ratios in the mosaic, 0 for white.
+    """
+    if not rows:
+        return []
+    names = ("ra", "dec", "known_red", "known_red_error", "known_blue", "known_blue_error", "red", "blue", "used")
+    units = {"ra": "deg", "dec": "deg"} | dict.fromkeys(names[2:-1], "mag")
+    return [_write_table(folder / COLOURS_NAME, rows, names, units)]
 
 
 def _write_table(path: Path, rows: Sequence[tuple], names: Sequence[str], units: dict[str, str]) -> Path:

@@ -130,6 +130,51 @@ def _median_around(plane: NDArray[np.float32], y: int, x: int, lowest: float) ->
     return float(np.median(around)) if around.size else lowest
 
 
+def fill_cores(
+    pixels: NDArray[np.float32], mask: NDArray[np.uint8], level_at: Callable[[float, float], NDArray[np.float64]]
+) -> None:
+    """Give the missing cores of saturated stars the highest value that can be trusted, in place.
+
+    Where every channel is missing, that is one value for all of them, white on the neutral scale of the mosaic: the
+    level at which the subs saturate, or the brightest value beside the core if that is higher. Where some channels hold
+    data, the others follow them by the colour of the star's rim.
+
+    Parameters
+    ----------
+    pixels : ndarray of float32, shape (H, W, C)
+        NaN where missing.
+    mask : ndarray of uint8, shape (H, W)
+        Bits of `Flag`.
+    level_at : callable
+        ``level_at(x, y)`` is the highest level, (C,), at which a sub saturates there; NaN where it is not known.
+    """
+    y, x = (place.astype(np.int64) for place in np.nonzero((mask & np.uint8(Flag.SATURATED)) > 0))
+    whole = Box(0, mask.shape[0], 0, mask.shape[1])
+    for members in _components(y, x, mask.shape[1]):
+        rows, columns = y[members], x[members]
+        own = Box(int(rows.min()), int(rows.max()) + 1, int(columns.min()), int(columns.max()) + 1)
+        box = own.grow(1, 1).intersect(whole)
+        part, hole = pixels[box.slices], np.zeros(box.shape, dtype=bool)
+        hole[rows - box.y0, columns - box.x0] = True
+        inside, rim = part[hole], part[_rim(hole) & np.isfinite(part).all(axis=2)]
+        missing = np.isnan(inside)
+        level = level_at(float(columns.mean()), float(rows.mean()))
+        brightest = np.nanmax([*level, *part[np.isfinite(part)]], initial=0.0)
+        colour = rim.max(axis=0) if len(rim) else np.ones(pixels.shape[2], dtype=np.float32)
+        with np.errstate(invalid="ignore"):
+            shine = np.max(np.where(missing | (colour <= 0.0), -np.inf, inside / colour), axis=1, keepdims=True)
+        following = np.minimum(np.where(np.isfinite(shine), shine * colour, 0.0), brightest)
+        filled = np.where(missing, following, inside)
+        filled[missing.all(axis=1)] = brightest
+        part[hole] = filled
+
+
+def _rim(hole: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    from scipy.ndimage import binary_dilation
+
+    return np.asarray(binary_dilation(hole, structure=np.ones((3, 3))) & ~hole)
+
+
 def _components(y: NDArray[np.int64], x: NDArray[np.int64], width: int) -> list[NDArray[np.int64]]:
     """The pixels of each hole, as places in `y` and `x`; pixels that touch at a corner belong together."""
     from scipy.sparse import coo_array
@@ -153,9 +198,7 @@ def _components(y: NDArray[np.int64], x: NDArray[np.int64], width: int) -> list[
 
 def _filled(pixels: NDArray[np.float32], hole: NDArray[np.bool_], *, saturated: bool) -> NDArray[np.float32]:
     """The pixels (h, w, C) of a part of a mosaic with one hole filled from its rim."""
-    from scipy.ndimage import binary_dilation
-
-    rim = binary_dilation(hole, structure=np.ones((3, 3))) & ~hole & np.isfinite(pixels).all(axis=2)
+    rim = _rim(hole) & np.isfinite(pixels).all(axis=2)
     filled = pixels.copy()
     if not rim.any():
         filled[hole] = np.nan_to_num(filled[hole])

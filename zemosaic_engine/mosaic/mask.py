@@ -34,7 +34,7 @@ class Flag(IntFlag):
 
 _MEANINGS = {
     Flag.OUTSIDE: "no sub has data there",
-    Flag.SATURATED: "missing core of a saturated star",
+    Flag.SATURATED: "core of a saturated star, filled",
     Flag.HOLE: "missing for another reason, data around",
     Flag.FEWSUBS: f"fewer than {_FEW_SUBS} subs in a channel",
     Flag.PARTIAL: "some channels missing, not all",

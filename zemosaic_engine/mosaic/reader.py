@@ -13,6 +13,7 @@ from astropy.wcs import WCS, FITSFixedWarning
 from numpy.typing import NDArray
 
 from ..errors import SettingsError
+from .mask import Flag
 
 FloatArray = NDArray[np.float64]
 
@@ -33,7 +34,7 @@ class Mosaic:
 
 
 def read_mosaic(path: Path) -> Mosaic:
-    """Read a mosaic with plain astropy, as any other program would see it.
+    """Read a mosaic with plain astropy, as any other program would see it; filled cores of saturated stars are NaN.
 
     Raises
     ------
@@ -44,7 +45,9 @@ def read_mosaic(path: Path) -> Mosaic:
         with fits.open(path, memmap=False) as hdus:
             data = hdus[0].data
             header = hdus[0].header
-            weight, coverage = (hdus[name].data if name in hdus else None for name in ("WEIGHT", "COVERAGE"))
+            weight, coverage, mask = (
+                hdus[name].data if name in hdus else None for name in ("WEIGHT", "COVERAGE", "MASK")
+            )
     except OSError as error:
         raise SettingsError(f"{path} cannot be read as a mosaic: {error}") from error
     if data is None or data.ndim not in (2, 3) or (data.ndim == 3 and data.shape[0] not in (1, 3)):
@@ -56,6 +59,8 @@ def read_mosaic(path: Path) -> Mosaic:
     if not wcs.has_celestial:
         raise SettingsError(f"{path} is no mosaic: its first HDU has no celestial WCS.")
     planes = np.ascontiguousarray(data.reshape(-1, *data.shape[-2:]), dtype=np.float32)
+    if weight is not None and mask is not None:  # the filled cores of saturated stars were not measured
+        planes[(weight.reshape(planes.shape) == 0.0) & ((mask & np.uint8(Flag.SATURATED)) > 0)] = np.nan
     if weight is not None:
         weight = np.broadcast_to(weight.reshape(-1, *data.shape[-2:]).astype(np.float32), planes.shape)
     if coverage is not None:

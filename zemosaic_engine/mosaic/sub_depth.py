@@ -26,7 +26,7 @@ def sub_depth_columns(
     figures : SubFigures or None
         What was measured on them; None where subs were not measured one by one.
     cards : astropy.io.fits.Header
-        With the zero points of the mosaic (``ZMZPR`` ...).
+        With the zero points of the mosaic (``ZMZPR`` ...) and the factors of its colours (``ZMCFR`` ...), if any.
     canvas_scale_arcsec : float
         Side of a pixel of the mosaic.
 
@@ -39,7 +39,8 @@ def sub_depth_columns(
     Notes
     -----
     ``m = ZP - 2.5 log10(gain x flux in the sub x (scale of the sub / scale of the mosaic)^2)``: resampling keeps the
-    value of a pixel, so that the sum over a star grows with the number of pixels.
+    value of a pixel, so that the sum over a star grows with the number of pixels. The gain is that of the sub, times
+    those of the RGB equalisation and of the colours.
     """
     if figures is None:
         return {}
@@ -50,7 +51,9 @@ def sub_depth_columns(
     scale = np.array([info.pixel_scale_arcsec for info in infos])
     columns: dict[str, list[float]] = {}
     for channel, name in enumerate(names):
-        gain = np.where(figures.gain[:, channel] > 0.0, figures.gain[:, channel], np.nan)
+        equaliser = 1.0 if figures.equaliser is None else float(figures.equaliser[channel])
+        common = equaliser * float(cards.get(f"ZMCF{name}", 1.0))
+        gain = np.where(figures.gain[:, channel] > 0.0, figures.gain[:, channel], np.nan) * common
         point = float(tied[channel] or 0.0) - 2.5 * np.log10(gain * np.square(scale / canvas_scale_arcsec))
         limit = limiting_magnitude(point, figures.noise_adu[:, channel], figures.fwhm_px)
         sky = sky_brightness(point, figures.sky_adu[:, channel], scale)

@@ -178,6 +178,12 @@ def detect_stars(
     return Stars(x[whole], y[whole], flux[whole], error[whole], fwhm)
 
 
+def aperture_totals(image: NDArray[np.float32], stars: Stars, aperture_fwhm: float = APERTURE_FWHM) -> NDArray:
+    """Sums of an image in the apertures of stars, (n, C); NaN where an aperture touches a NaN or the edge."""
+    sums, _, whole = _circle_sums(image, stars.x, stars.y, _aperture_radius(stars.fwhm_px, aperture_fwhm))
+    return np.where(whole[:, None], sums, np.nan)
+
+
 def match_fluxes(
     reference: NDArray[np.float32],
     target: NDArray[np.float32],

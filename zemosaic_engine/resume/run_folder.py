@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from ..errors import RunError, SettingsError
+from ..errors import Cancelled, RunError, SettingsError
 from ..fits.writer import remove
 from ..sentences import say
 
@@ -48,7 +48,7 @@ class RunFolder:
     SettingsError
         On entry, if another run holds the folder.
     RunError
-        On entry, if the folder cannot be made or written.
+        On entry, if the folder cannot be made or written; on exit, if somebody removed it meanwhile.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,6 +56,7 @@ class RunFolder:
         self.state = path / STATE_NAME
         self.note = ""
         self._lock: IO[bytes] | None = None
+        self._facts = b""
 
     def __enter__(self) -> RunFolder:
         try:
@@ -74,7 +75,35 @@ class RunFolder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        is_gone = error is None or not isinstance(error, SettingsError | Cancelled)
+        is_gone = is_gone and isinstance(error, Exception | None) and self.is_gone()
         self._let_go()
+        if is_gone:
+            raise self._gone() from error
+
+    def is_gone(self) -> bool:
+        """True if somebody removed the folder, or it is another run's by now."""
+        if self._lock is None:
+            return False
+        try:
+            return (self.state / _LOCK_NAME).read_bytes() != self._facts
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:  # nothing is known of it
+            return False
+
+    def check(self) -> None:
+        """Raise `RunError` if somebody removed the folder."""
+        if self.is_gone():
+            raise self._gone()
+
+    def _gone(self) -> RunError:
+        return RunError(
+            say(
+                "The output folder {output} was removed while the run was at work; give the same command again.",
+                output=self.path,
+            )
+        )
 
     def start_over(self) -> None:
         """Forget all that earlier runs did; their results stay until new ones take their places.
@@ -136,7 +165,8 @@ class RunFolder:
         self._lock = lock
         lock.truncate(0)
         facts = {"process": os.getpid(), "host": platform.node(), "since": datetime.now().isoformat(timespec="seconds")}
-        lock.write(json.dumps(facts).encode())
+        self._facts = json.dumps(facts).encode()
+        lock.write(self._facts)
         lock.flush()
 
     def _let_go(self) -> None:

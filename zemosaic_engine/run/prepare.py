@@ -8,7 +8,6 @@ from pathlib import Path
 
 from ..calibration_frames.finding import NO_FRAMES, find_frames
 from ..canvas.plan import CanvasPlan, plan_canvas
-from ..catalogues.reference import chosen_catalogue
 from ..errors import SettingsError
 from ..events import CancelToken, Reporter, Sink, SubCount
 from ..machine import backend
@@ -23,6 +22,7 @@ from ..subs.finding import Search, find_subs, found_text, nothing_found
 from ..subs.folder import FoundSubs
 from ..subs.lost_inputs import raise_if_lost
 from . import resources
+from .reference_stars import check_reference
 from .request import GridRequest, PlannedRequest, agreeing
 
 
@@ -124,7 +124,7 @@ def plan_request(
     """
     reporter = Reporter(sink, source=source)
     request = run_interruptibly(lambda: agreeing(request, reporter), cancel)
-    chosen_catalogue(request.settings, request.infos[0].channels)  # one that cannot be used is better missed now
+    check_reference(request.settings, request.infos[0].channels)  # what cannot be used is better missed now
     canvas = run_interruptibly(lambda: _plan(request, reporter, reprojecting or request.tiles_only), cancel)
     return PlannedRequest(**{field.name: getattr(request, field.name) for field in fields(GridRequest)}, canvas=canvas)
 

@@ -16,7 +16,7 @@ from ..calibration_frames.files import MASTERS_NAME, write_master
 from ..calibration_frames.masters import Workshop
 from ..calibration_frames.session import FrameCalibration, calibrate_frames
 from ..canvas.plan import CanvasPlan
-from ..catalogues.reference import Catalogue, chosen_catalogue
+from ..catalogues.reference import Catalogue
 from ..errors import SubError
 from ..events import CancelToken, Compiling, Reporter, Sink, SubCount
 from ..executors.cluster import open_executor
@@ -35,9 +35,9 @@ from ..subs.frames import SubInfo
 from ..subs.hot_pixels import sensor_key
 from ..subs.loader import SubLoader
 from .prepare import plan_request
+from .reference_stars import reference_stars
 from .register import register
 from .request import GridRequest, PlannedRequest
-from .shipped_stars import shipped_stars
 
 Result = TypeVar("Result")
 #: Calibration frames of one kind that are held in memory while their master is made.
@@ -186,7 +186,7 @@ def _run_of(
     request: PlannedRequest, reporter: Reporter, cancel: CancelToken, checkpoints: Checkpoints, executor: Executor
 ) -> Run:
     subs, settings = request.infos, request.settings
-    catalogue = chosen_catalogue(settings, subs[0].channels) or shipped_stars(request.canvas, subs[0].channels)
+    catalogue = reference_stars(settings, request.canvas, subs[0].channels)
     device = _gpu(settings, reporter)
     keys = Dependencies(subs, settings, request.canvas, checkpoints)
     frames = _calibrated(request, reporter, cancel, checkpoints, executor)

@@ -15,6 +15,7 @@ import numpy as np
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
+from ..catalogues.passbands import Passbands, blackbody
 from ..photometry.star_fit import FWHM_PER_SIGMA
 
 _NODE_STEP_PX = 8
@@ -115,6 +116,8 @@ class Scene:
         Total flux of each star in R, G and B.
     nebula : Nebula
         The smooth light.
+    temperature_k : ndarray, shape (N,), or None
+        Of the stars, if they are blackbodies.
     """
 
     center_deg: tuple[float, float]
@@ -123,6 +126,7 @@ class Scene:
     dec_deg: FloatArray
     flux_adu: FloatArray
     nebula: Nebula
+    temperature_k: FloatArray | None = None
 
     def star_pixels(self, wcs: WCS, shape: tuple[int, int], margin_px: float) -> tuple[NDArray[np.intp], FloatArray]:
         """Stars on a pixel grid.
@@ -374,6 +378,21 @@ def make_nebula(
     bright = float(np.quantile(shape.brightness(xi, eta).max(axis=0), 0.99))
     strength = 0.0 if kind == "none" else peak_adu / bright
     return Nebula(**{**shape.__dict__, "strength_adu": strength})
+
+
+def draw_temperatures(rng: np.random.Generator, count: int) -> FloatArray:
+    """Temperatures of the stars of a field in kelvins: around that of the Sun, and a quarter of red giants."""
+    is_giant = rng.uniform(0.0, 1.0, count) < 0.25
+    spread = rng.normal(0.0, 1.0, count)
+    kelvin = np.where(is_giant, 4400.0 * np.exp(0.08 * spread), 5900.0 * np.exp(0.14 * spread))
+    return np.clip(kelvin, 3200.0, 15000.0)
+
+
+def blackbody_fluxes(green_adu: FloatArray, temperature_k: FloatArray, passbands: Passbands) -> FloatArray:
+    """Fluxes of blackbodies in R, G and B, shape (N, 3), of which the green ones are given."""
+    wavelength = np.arange(passbands.wavelength_nm[0], passbands.wavelength_nm[-1] + 1.0, 2.0)
+    light = passbands.light(wavelength, blackbody(wavelength, temperature_k))
+    return np.asarray(green_adu[:, None] * light / light[:, 1:2])
 
 
 def make_stars(

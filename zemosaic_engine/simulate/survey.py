@@ -28,10 +28,20 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..catalogues.passbands import read_passbands
 from ..errors import RunError, SettingsError
 from ..events import PhaseStarted, Progress, Sink
 from . import calibration_frames, sensor, troubles
-from .scene import Nebula, Psf, Scene, make_nebula, make_stars, tangent_plane
+from .scene import (
+    Nebula,
+    Psf,
+    Scene,
+    blackbody_fluxes,
+    draw_temperatures,
+    make_nebula,
+    make_stars,
+    tangent_plane,
+)
 from .sensor import sensor_grid
 
 SATURATION_ADU = 65535
@@ -88,6 +98,10 @@ class SurveySpec(BaseModel):
     stars_per_mpx: float = Field(default=800.0, ge=0.0)
     faintest_adu: float = Field(default=300.0, gt=0.0)
     brightest_adu: float = Field(default=3.0e6, gt=0.0)
+    spectra: Literal["power", "blackbody"] = Field(
+        default="power", description="Colours of stars: power laws, or blackbodies through `passbands`."
+    )
+    passbands: str = Field(default="nikon_d5100", description="Of the camera: a name, or a CSV file.")
     nebula: Literal["none", "part", "full-field"] = "part"
     nebula_adu: float = Field(default=300.0, ge=0.0, description="Brightness exceeded on 1 % of the field.")
     # the plan
@@ -384,6 +398,7 @@ def load_truth(out: Path) -> SurveyTruth:
         dec_deg=np.asarray(stars["dec_deg"], dtype=float),
         flux_adu=np.column_stack([np.asarray(stars[f"flux_{c}_adu"], dtype=float) for c in "rgb"]).reshape(-1, 3),
         nebula=Nebula.from_dict(data["nebula"]),
+        temperature_k=np.asarray(stars["temperature"], dtype=float) if "temperature" in stars.colnames else None,
     )
     subs = Table.read(folder / "truth" / "subs.ecsv", format="ascii.ecsv")
     return SurveyTruth(folder, spec, int(data["seed"]), scene, subs)
@@ -399,7 +414,12 @@ def make_scene(spec: SurveySpec, seed: int) -> Scene:
     nebula = make_nebula(
         np.random.default_rng([seed, 11]), spec.nebula, spec.nebula_adu, (width, height), 48.0 * scale / 60.0
     )
-    return Scene(spec.center_deg, scale, *stars, nebula)
+    if spec.spectra == "power":
+        return Scene(spec.center_deg, scale, *stars, nebula)
+    ra, dec, flux = stars
+    temperature = draw_temperatures(np.random.default_rng([seed, 12]), count)
+    flux = blackbody_fluxes(flux[:, 1], temperature, read_passbands(spec.passbands))
+    return Scene(spec.center_deg, scale, ra, dec, flux, nebula, temperature)
 
 
 def plan_survey(out: Path, spec: SurveySpec, seed: int) -> SurveyTruth:
@@ -708,6 +728,9 @@ def _write_truth(truth: SurveyTruth) -> None:
     stars = Table({"ra_deg": scene.ra_deg, "dec_deg": scene.dec_deg})
     for k, channel in enumerate("rgb"):
         stars[f"flux_{channel}_adu"] = scene.flux_adu[:, k]
+    if scene.temperature_k is not None:
+        stars["temperature"] = scene.temperature_k
+        stars["temperature"].unit = "K"
     stars.write(folder / "stars.ecsv", format="ascii.ecsv", overwrite=True)
     truth.subs.write(folder / "subs.ecsv", format="ascii.ecsv", overwrite=True)
     data = {"spec": truth.spec.model_dump(mode="json"), "seed": truth.seed, "nebula": scene.nebula.to_dict()}

@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..catalogues.colours import ColourIndex, johnson_of_temperature
 from ..catalogues.reference import read_catalogue
 from ..errors import SettingsError
 from ..sentences import say
@@ -31,6 +32,11 @@ class Catalogue(Protocol):
     @property
     def name(self) -> str:
         """Name for the log."""
+        ...
+
+    @property
+    def colour_index(self) -> ColourIndex | None:
+        """The index of the colours of its stars; None if it tells none."""
         ...
 
     @property
@@ -54,6 +60,8 @@ _BELTS_290 = (1, 4, 8, 12, 16, 20, 24, 28, 32)
 _BELTS_1476 = (1, 3, 9, 15, 21, 27, 33, 38, 43, 48, 52, 56, 60, 63, 65, 67, 68, 69)
 _ASTAP_HEADER = 110
 _NEW_GROUP = 0xFFFFFF  # in place of a right ascension
+_COLOURED_RECORD, _NO_COLOUR = 6, -128
+_COLOUR_ERROR_MAG = 0.05  # of a colour in tenths of a magnitude, and of one from a temperature
 _RA_STEP, _DEC_STEP = 360.0 / 0xFFFFFF, 90.0 / 0x7FFFFF
 
 
@@ -75,8 +83,9 @@ class AstapCatalogue:
     """A star database of ASTAP: a file a cell of the sky, named ``PREFIX_BBCC.1476`` or ``PREFIX_BBCC.290``.
 
     A file begins with 110 bytes of text, of which the last is the size of a record, 5 or 6. A record holds three bytes
-    of right ascension and two of declination (and one of colour); where the right ascension is all ones it begins a
-    group of stars of one magnitude and of one highest byte of declination. (ASTAP, unit_star_database; HNSKY manual.)
+    of right ascension and two of declination (and one of colour, BP-RP in tenths); where the right ascension is all
+    ones it begins a group of stars of one magnitude and of one highest byte of declination. (ASTAP, unit_star_database;
+    HNSKY manual.)
 
     Parameters
     ----------
@@ -94,6 +103,16 @@ class AstapCatalogue:
         self._cells = (*half, *half[::-1])
         self._edges = _edges_290() if ending == ".290" else _edges_1476()
         self._stars_of = lru_cache(maxsize=64)(self._read)
+
+    @property
+    def colour_index(self) -> ColourIndex | None:
+        """BP-RP, of the databases whose records hold it."""
+        first = next(iter(self.files), None)
+        if first is None:
+            return None
+        with first.open("rb") as file:
+            header = file.read(_ASTAP_HEADER)
+        return "BP-RP" if header[-1:] == bytes([_COLOURED_RECORD]) else None
 
     @property
     def files(self) -> Sequence[Path]:
@@ -144,7 +163,12 @@ class AstapCatalogue:
         highest, magnitude = record[begins, 3] - 128, (record[begins, 4] - 16) / 10.0
         star = ~begins & (group >= 0)
         dec = (highest[group[star]] << 16) + (record[star, 4] << 8) + record[star, 3]
-        return StarList(ra[star] * _RA_STEP, dec * _DEC_STEP, magnitude[group[star]].astype(np.float32))
+        place = ra[star] * _RA_STEP, dec * _DEC_STEP, magnitude[group[star]].astype(np.float32)
+        if size != _COLOURED_RECORD:
+            return StarList(*place)
+        tenths = record[star, 5].astype(np.uint8).view(np.int8)
+        colour = np.where(tenths == _NO_COLOUR, np.nan, tenths / 10.0).astype(np.float32)
+        return StarList(*place, colour, np.full(colour.size, _COLOUR_ERROR_MAG, np.float32))
 
 
 # --- Siril
@@ -153,7 +177,7 @@ _SIRIL_HEADER = struct.Struct("<48sBBBBBIII63s")
 _SIRIL_STAR = np.dtype(
     [("ra", "<i4"), ("dec", "<i4"), ("pm_ra", "<i2"), ("pm_dec", "<i2"), ("teff", "<u2"), ("magnitude", "<i2")]
 )
-_SIRIL_STEP = 360.0 / (2**31 - 1)
+SIRIL_STEP_DEG = 360.0 / (2**31 - 1)
 _ASTROMETRIC = 1
 _GAIA_YEAR = 2016.0
 _MAS_DEG = 1.0 / 3.6e6
@@ -182,6 +206,11 @@ class SirilCatalogue:
         return "Gaia (Siril)"
 
     @property
+    def colour_index(self) -> ColourIndex | None:
+        """B-V, from the temperatures."""
+        return "B-V"
+
+    @property
     def files(self) -> Sequence[Path]:
         """Files that it is read from."""
         return [self.path]
@@ -192,40 +221,53 @@ class SirilCatalogue:
 
     def near(self, center_deg: tuple[float, float], radius_deg: float, *, most: int | None = None) -> StarList:
         """Stars within a circle, the brightest first, of which `most` are enough."""
-        level, ends, first_cell, stars = _siril_file(self.path)
+        level, ends, first_cell, records = read_siril_index(self.path, _SIRIL_STAR)
         cells = cells_touching(center_deg, radius_deg, level) - first_cell
         cells = cells[(cells >= 0) & (cells < ends.size)]
         begin = np.where(cells > 0, ends[np.maximum(cells, 1) - 1], 0).astype(np.int64)
-        runs = [stars[first:last] for first, last in zip(begin, ends[cells].astype(np.int64), strict=True)]
+        runs = [records[first:last] for first, last in zip(begin, ends[cells].astype(np.int64), strict=True)]
         if not runs:
             return joined([])
         found = np.concatenate(runs)
-        dec = found["dec"] * _SIRIL_STEP
+        dec = found["dec"] * SIRIL_STEP_DEG
         years = self.year - _GAIA_YEAR
         moved = years * _MAS_DEG / np.maximum(np.cos(np.radians(dec)), 1e-6)
-        ra = np.mod(found["ra"] * _SIRIL_STEP + found["pm_ra"] * moved, 360.0)
+        ra = np.mod(found["ra"] * SIRIL_STEP_DEG + found["pm_ra"] * moved, 360.0)
         dec = np.clip(dec + found["pm_dec"] * (years * _MAS_DEG), -90.0, 90.0)
         near = separation_deg(ra, dec, *center_deg) <= radius_deg
         magnitude = (found["magnitude"] * np.float32(0.001)).astype(np.float32)
-        return StarList(ra[near], dec[near], magnitude[near]).brightest_first().first(most)
+        stars = StarList(
+            ra, dec, magnitude,
+            johnson_of_temperature(found["teff"]).astype(np.float32),
+            np.full(ra.size, _COLOUR_ERROR_MAG, np.float32),
+        )  # fmt: skip
+        return stars.chosen(near).brightest_first().first(most)
 
 
-@lru_cache(maxsize=4)
-def _siril_file(path: Path) -> tuple[int, NDArray[np.uint32], int, NDArray[np.void]]:
-    """Level, ends of the cells, number of the first one, and the stars, of a catalogue of Siril."""
+@lru_cache(maxsize=64)
+def read_siril_index(path: Path, record: np.dtype[np.void]) -> tuple[int, NDArray[np.uint32], int, NDArray[np.void]]:
+    """Level, ends of the cells, number of the first one, and the stars, of a catalogue of Siril.
+
+    Raises
+    ------
+    SettingsError
+        If it cannot be read, holds other records than `record`, or is not whole.
+    """
     try:
         with path.open("rb") as file:
             header = file.read(_SIRIL_HEADER.size)
         size = path.stat().st_size
         _, _, level, kind, chunked, _, _, first, last, _ = _SIRIL_HEADER.unpack(header)
-        if kind != _ASTROMETRIC or level > 12:
-            raise SettingsError(say("{path} is not the astrometric catalogue of Siril, format 1.0.", path=path))
+        if (kind == _ASTROMETRIC) != (record == _SIRIL_STAR) or level > 12:
+            if record == _SIRIL_STAR:
+                raise SettingsError(say("{path} is not the astrometric catalogue of Siril, format 1.0.", path=path))
+            raise SettingsError(say("{path} is not a part of Siril's catalogue of spectra, format 1.0.", path=path))
         cells = last - first + 1 if chunked else 12 << 2 * level
         ends = np.fromfile(path, "<u4", cells, offset=_SIRIL_HEADER.size)
         begins_at = _SIRIL_HEADER.size + 4 * cells
-        if ends.size != cells or size < begins_at + int(ends[-1]) * _SIRIL_STAR.itemsize:
+        if ends.size != cells or size < begins_at + int(ends[-1]) * record.itemsize:
             raise SettingsError(say("The star catalogue {path} is not whole; download it again.", path=path))
-        stars = np.memmap(path, _SIRIL_STAR, "r", begins_at, (int(ends[-1]),))
+        stars = np.memmap(path, record, "r", begins_at, (int(ends[-1]),)) if ends[-1] else np.zeros(0, record)
     except struct.error as error:
         raise SettingsError(say("The star catalogue {path} is not whole; download it again.", path=path)) from error
     except OSError as error:
@@ -256,7 +298,14 @@ class TableCatalogue:
         table = read_catalogue(path, ("L",))
         known = np.isfinite(table.ra_deg) & np.isfinite(table.dec_deg) & np.isfinite(table.magnitude["L"])
         magnitude = table.magnitude["L"][known].astype(np.float32)
-        self._stars = StarList(table.ra_deg[known] % 360.0, table.dec_deg[known], magnitude).brightest_first()
+        self.colour_index: ColourIndex | None = None if table.colours is None else table.colours.index
+        colours = () if table.colours is None else (table.colours.value, table.colours.error)
+        self._stars = StarList(
+            table.ra_deg[known] % 360.0,
+            table.dec_deg[known],
+            magnitude,
+            *(column[known].astype(np.float32) for column in colours),
+        ).brightest_first()
 
     def at(self, year: float) -> TableCatalogue:
         """The same: a table is of its own epoch."""

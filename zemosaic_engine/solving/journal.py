@@ -99,4 +99,15 @@ def _parsed(line: str) -> KeptSolution | None:
     checksum, _, text = line.partition(" ")
     if checksum != f"{zlib.crc32(text.encode('utf-8', 'replace')):08x}":
         return None
-    return KeptSolution(**json.loads(text))
+    try:
+        solution = KeptSolution(**json.loads(text))
+    except (TypeError, ValueError, RecursionError):  # of another version, or of nobody
+        return None
+    texts, numbers = (solution.sub, solution.way, solution.origin), (solution.rms_px, solution.log_odds)
+    cards = solution.cards if isinstance(solution.cards, dict) else {"": None}
+    is_whole = (
+        all(isinstance(value, str) for value in (*texts, *cards))
+        and all(isinstance(value, int | float) for value in (*numbers, solution.stars))
+        and all(isinstance(value, str | int | float) for value in cards.values())
+    )
+    return solution if is_whole else None

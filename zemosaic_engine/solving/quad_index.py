@@ -71,13 +71,12 @@ class QuadIndex:
 
 def brightest_of_cells(stars: StarList, side_deg: float, count: int) -> StarList:
     """The brightest `count` stars of each cell of the sky, so that no part of it is without; brightest first."""
-    stars = stars.brightest_first()
-    cell = Zones(max(1, round(180.0 / side_deg))).zone_of(stars.ra_deg, stars.dec_deg)
-    order = np.argsort(cell, kind="stable")
-    begins = np.flatnonzero(np.diff(cell[order], prepend=-1))
-    turn = np.arange(order.size) - np.repeat(begins, np.diff(np.append(begins, order.size)))
-    chosen = np.sort(order[turn < count])
-    return StarList(stars.ra_deg[chosen], stars.dec_deg[chosen], stars.magnitude[chosen])
+    from ..kernels import star_quads
+
+    zones = Zones(max(1, round(180.0 / side_deg)))
+    cell, chosen = zones.zone_of(stars.ra_deg, stars.dec_deg), np.empty(len(stars), np.int64)
+    chosen = chosen[: star_quads.first_of_cells(cell, count, np.zeros(len(zones), np.int64), chosen)]
+    return stars.chosen(chosen)
 
 
 def build_index(stars: StarList, side_deg: float, density: Density) -> QuadIndex:
@@ -86,7 +85,7 @@ def build_index(stars: StarList, side_deg: float, density: Density) -> QuadIndex
     Parameters
     ----------
     stars : StarList
-        Of the part of the sky in question.
+        Of the part of the sky in question, the brightest first.
     side_deg : float
     density : Density
     """

@@ -50,8 +50,8 @@ class SkyIndexes:
         """
         short = min(shape)
         sides = [short * scale / 3600.0 for scale in search.scale_arcsec]
-        if sides[1] > 2.0 * sides[0]:  # a guess, which ends where a catalogue has nothing to say
-            sides = [max(sides[0], _NARROWEST_DEG), max(_NARROWEST_DEG, min(sides[1], _WIDEST_DEG))]
+        if sides[1] > 2.0 * sides[0]:  # a guess: as far as a catalogue has something to say, alike for all cameras
+            sides = [_NARROWEST_DEG, _WIDEST_DEG]
         number = max(1, math.ceil(math.log(sides[1] / sides[0]) / (2.0 * math.log(_RANGE))))
         step = (sides[1] / sides[0]) ** (1.0 / number)
         sizes = [(sides[0] * step**turn, sides[0] * step ** (turn + 1)) for turn in reversed(range(number))]

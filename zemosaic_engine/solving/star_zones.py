@@ -2,16 +2,18 @@
 
 A zone is a cell of a belt of declination, about two degrees a side. Its stars lie together in the file, the brightest
 first, each in eight bytes: 25 bits of right ascension and 25 of declination within the zone (0.2 milliarcseconds) and
-14 of magnitude. The file is mapped, not read: a field of a degree touches a few kilobytes of it.
+14 of magnitude. Colours, where the catalogue has them, follow in the same order, in two bytes a star: 10 bits of colour
+(0.006 mag) and 6 of its error (10 %). The file is mapped, not read: a field of a degree touches a few kilobytes of it.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +21,16 @@ from numpy.typing import NDArray
 from ..errors import SettingsError
 from ..sentences import say
 
-MAGIC = b"ZMSTARS1"
+MAGIC, MAGIC_WITH_COLOURS = b"ZMSTARS1", b"ZMSTARS2"
 _HEADER = struct.Struct("<8sIIIf64s")  # magic, belts, zones, stars, magnitude of the code 0, name
 _PLACE_BITS, _MAGNITUDE_BITS = 25, 14
 _PLACE_STEPS, _MAGNITUDE_STEPS = 1 << _PLACE_BITS, 1 << _MAGNITUDE_BITS
 _STEP_MAG = 0.001
+_COLOUR_BITS, _ERROR_BITS = 10, 6
+_COLOUR_STEPS, _ERROR_STEPS = 1 << _COLOUR_BITS, 1 << _ERROR_BITS
+_BLUEST_MAG, _COLOUR_STEP_MAG = -1.0, 0.006
+_LEAST_ERROR_MAG, _ERROR_RATIO = 0.01, 1.1
+_UNKNOWN_COLOUR = _COLOUR_STEPS * _ERROR_STEPS - 1
 
 
 @dataclass(frozen=True)
@@ -36,35 +43,49 @@ class StarList:
         ICRS.
     magnitude : ndarray of float32, shape (n,)
         In the band of the catalogue.
+    colour, colour_error : ndarray of float32, shape (n,), optional
+        In the colour index of the catalogue, in magnitudes; NaN where it tells none (of all stars if left out).
     """
 
     ra_deg: NDArray[np.float64]
     dec_deg: NDArray[np.float64]
     magnitude: NDArray[np.float32]
+    colour: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    colour_error: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+
+    def __post_init__(self) -> None:
+        for name in ("colour", "colour_error"):
+            if getattr(self, name).size != self.ra_deg.size:
+                object.__setattr__(self, name, np.full(self.ra_deg.size, np.nan, np.float32))
 
     def __len__(self) -> int:
         return int(self.ra_deg.size)
 
+    def chosen(self, which: Any) -> StarList:
+        """The stars that an index of NumPy picks, in its order."""
+        return StarList(*(getattr(self, name)[which] for name in _COLUMNS))
+
     def brightest_first(self) -> StarList:
         """The same stars by rising magnitude; ties by place, so that the order does not depend on the source."""
-        order = np.lexsort((self.dec_deg, self.ra_deg, self.magnitude))
-        return StarList(self.ra_deg[order], self.dec_deg[order], self.magnitude[order])
+        return self.chosen(np.lexsort((self.dec_deg, self.ra_deg, self.magnitude)))
 
     def first(self, most: int | None) -> StarList:
         """The first `most` stars; all of them for None."""
-        return StarList(self.ra_deg[:most], self.dec_deg[:most], self.magnitude[:most])
+        return self.chosen(slice(most))
 
     def within(self, center_deg: tuple[float, float], radius_deg: float) -> StarList:
         """The stars no farther than `radius_deg` from a place."""
-        near = separation_deg(self.ra_deg, self.dec_deg, *center_deg) <= radius_deg
-        return StarList(self.ra_deg[near], self.dec_deg[near], self.magnitude[near])
+        return self.chosen(separation_deg(self.ra_deg, self.dec_deg, *center_deg) <= radius_deg)
+
+
+_COLUMNS = ("ra_deg", "dec_deg", "magnitude", "colour", "colour_error")
 
 
 def joined(parts: list[StarList]) -> StarList:
     """All stars of several lists, the brightest first."""
     if not parts:
         return StarList(np.zeros(0), np.zeros(0), np.zeros(0, np.float32))
-    columns = (np.concatenate([getattr(part, name) for part in parts]) for name in ("ra_deg", "dec_deg", "magnitude"))
+    columns = (np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS)
     return StarList(*columns).brightest_first()
 
 
@@ -151,7 +172,7 @@ class ZonedCatalogue:
                     why=error.strerror or error,
                 )
             ) from error
-        if len(header) < _HEADER.size or header[:8] != MAGIC:
+        if len(header) < _HEADER.size or header[:8] not in (MAGIC, MAGIC_WITH_COLOURS):
             raise SettingsError(
                 say("{path} is not a star catalogue of this program. Install the program again.", path=path)
             )
@@ -160,7 +181,8 @@ class ZonedCatalogue:
         self.zones = Zones(belts)
         self._begins_at = _HEADER.size
         self._stars_at = self._begins_at + 4 * (zones + 1)
-        if zones != len(self.zones) or size != self._stars_at + 8 * stars:
+        self._has_colours = header[:8] == MAGIC_WITH_COLOURS
+        if zones != len(self.zones) or size != self._stars_at + (10 if self._has_colours else 8) * stars:
             raise SettingsError(say("The star catalogue {path} is not whole. Install the program again.", path=path))
         self._count = stars
 
@@ -174,6 +196,12 @@ class ZonedCatalogue:
     @cached_property
     def _codes(self) -> NDArray[np.uint64]:
         return np.asarray(np.memmap(self.path, "<u8", "r", self._stars_at, (self._count,)))
+
+    @cached_property
+    def _colours(self) -> NDArray[np.uint16]:
+        if not self._has_colours:
+            return np.broadcast_to(np.uint16(_UNKNOWN_COLOUR), (self._count,))
+        return np.asarray(np.memmap(self.path, "<u2", "r", self._stars_at + 8 * self._count, (self._count,)))
 
     def near(self, center_deg: tuple[float, float], radius_deg: float, *, most: int | None = None) -> StarList:
         """Stars in a circle on the sky, the brightest first.
@@ -194,29 +222,30 @@ class ZonedCatalogue:
         begin, end = self._starts[zone].astype(np.int64), self._starts[zone + 1].astype(np.int64)
         if not np.any(end > begin):
             return joined([])
-        codes = np.concatenate([self._codes[first:last] for first, last in zip(begin, end, strict=True)])
+        runs = [slice(first, last) for first, last in zip(begin, end, strict=True)]
+        codes, colours = (np.concatenate([part[run] for run in runs]) for part in (self._codes, self._colours))
         zone = np.repeat(zone, end - begin)
         if most is None:
-            return self._decoded(codes, zone).within(center_deg, radius_deg).brightest_first()
+            return self._decoded(codes, colours, zone).within(center_deg, radius_deg).brightest_first()
         brightness = codes & np.uint64(_MAGNITUDE_STEPS - 1)
         looked = 2 * most
         while looked < codes.size:
             # All that are as bright as the faintest of them, so that ties are not cut by chance.
             limit = np.partition(brightness, looked)[looked]
             bright = brightness <= limit
-            found = self._decoded(codes[bright], zone[bright]).within(center_deg, radius_deg)
+            found = self._decoded(codes[bright], colours[bright], zone[bright]).within(center_deg, radius_deg)
             if len(found) >= most:
                 return found.brightest_first().first(most)
             looked *= 4
-        return self._decoded(codes, zone).within(center_deg, radius_deg).brightest_first().first(most)
+        return self._decoded(codes, colours, zone).within(center_deg, radius_deg).brightest_first().first(most)
 
     def whole_sky(self) -> StarList:
         """All stars, in the order of the zones."""
         starts = self._starts.astype(np.int64)
         zone = np.repeat(np.arange(len(self.zones)), starts[1:] - starts[:-1])
-        return self._decoded(np.asarray(self._codes), zone)
+        return self._decoded(np.asarray(self._codes), np.asarray(self._colours), zone)
 
-    def _decoded(self, codes: NDArray[np.uint64], zone: NDArray[np.int64]) -> StarList:
+    def _decoded(self, codes: NDArray[np.uint64], colours: NDArray[np.uint16], zone: NDArray[np.int64]) -> StarList:
         ra0, dec0, width = self.zones.corner_deg(zone)
         ra = (codes >> np.uint64(_PLACE_BITS + _MAGNITUDE_BITS)).astype(np.float64) + 0.5
         dec = (codes >> np.uint64(_MAGNITUDE_BITS) & np.uint64(_PLACE_STEPS - 1)).astype(np.float64) + 0.5
@@ -225,7 +254,26 @@ class ZonedCatalogue:
             ra0 + ra * (width / _PLACE_STEPS),
             dec0 + dec * (self.zones.height_deg / _PLACE_STEPS),
             np.float32(self._faint_code_mag) + np.float32(_STEP_MAG) * magnitude,
+            *_decoded_colours(colours),
         )
+
+
+def _decoded_colours(code: NDArray[np.uint16]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Colours and their errors, NaN where unknown."""
+    step, power = code >> np.uint16(_ERROR_BITS), code & np.uint16(_ERROR_STEPS - 1)
+    colour = np.float32(_BLUEST_MAG) + np.float32(_COLOUR_STEP_MAG) * step.astype(np.float32)
+    error = np.float32(_LEAST_ERROR_MAG) * np.float32(_ERROR_RATIO) ** power.astype(np.float32)
+    unknown = code == _UNKNOWN_COLOUR
+    return np.where(unknown, np.float32(np.nan), colour), np.where(unknown, np.float32(np.nan), error)
+
+
+def _coded_colours(colour: NDArray[np.float32], error: NDArray[np.float32]) -> NDArray[np.uint16]:
+    step = np.round((np.nan_to_num(colour, nan=-99.0) - _BLUEST_MAG) / _COLOUR_STEP_MAG)
+    known = np.isfinite(error) & (step >= 0) & (step < _COLOUR_STEPS)
+    with np.errstate(divide="ignore"):
+        power = np.round(np.log(np.where(known, error, 1.0) / _LEAST_ERROR_MAG) / np.log(_ERROR_RATIO))
+    code = np.clip(step, 0, _COLOUR_STEPS - 1) * _ERROR_STEPS + np.clip(power, 0, _ERROR_STEPS - 2)
+    return np.where(known, code, _UNKNOWN_COLOUR).astype("<u2")
 
 
 def write_zones(path: Path, stars: StarList, name: str, *, belts: int = 90) -> None:
@@ -235,7 +283,8 @@ def write_zones(path: Path, stars: StarList, name: str, *, belts: int = 90) -> N
     ----------
     path : Path
     stars : StarList
-        In any order; magnitudes span 16 at most.
+        In any order; magnitudes span 16 at most. Colours are written if any is known and lies between -1 and
+        5.1 mag; others become unknown.
     name : str
         Of the catalogue, in ASCII.
     belts : int
@@ -256,8 +305,11 @@ def write_zones(path: Path, stars: StarList, name: str, *, belts: int = 90) -> N
     magnitude = code((stars.magnitude[order].astype(np.float64) - brightest) / _STEP_MAG + 0.5, _MAGNITUDE_STEPS)
     codes = ra << np.uint64(_PLACE_BITS + _MAGNITUDE_BITS) | dec << np.uint64(_MAGNITUDE_BITS) | magnitude
     starts = np.searchsorted(zone, np.arange(len(zones) + 1)).astype("<u4")
-    header = _HEADER.pack(MAGIC, belts, len(zones), len(stars), brightest, name.encode("ascii"))
-    path.write_bytes(header + starts.tobytes() + codes.astype("<u8").tobytes())
+    has_colours = bool(np.isfinite(stars.colour).any())
+    magic = MAGIC_WITH_COLOURS if has_colours else MAGIC
+    colours = _coded_colours(stars.colour[order], stars.colour_error[order]).tobytes() if has_colours else b""
+    header = _HEADER.pack(magic, belts, len(zones), len(stars), brightest, name.encode("ascii"))
+    path.write_bytes(header + starts.tobytes() + codes.astype("<u8").tobytes() + colours)
 
 
 @cache

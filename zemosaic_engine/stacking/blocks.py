@@ -169,7 +169,7 @@ class BlockStacker:
         buffers = _Buffers()
 
         def stack_one(block: Box) -> set[int]:
-            into, used = self._stack_block(block, box, subs, sky, buffers)
+            into, used = self._stack_block(block, subs, sky, buffers)
             where = block.relative_to(box).slices
             targets: tuple[NDArray, ...] = whole.part(where)
             for target, made in zip(targets, into, strict=True):
@@ -255,10 +255,11 @@ class BlockStacker:
         return 4 * self._channels * self._planes * pixels
 
     def _stack_block(
-        self, block: Box, box: Box, subs: Sequence[BlockSub], sky: SkyMap, buffers: _Buffers
+        self, block: Box, subs: Sequence[BlockSub], sky: SkyMap, buffers: _Buffers
     ) -> tuple[CombinedRows, set[int]]:
-        """Combined pixels of a block of `box`, and who is in it."""
-        grown = block.grow(self._margin, self._margin).intersect(box)
+        """Combined pixels of a block, and who is in it."""
+        height, width = self._canvas.shape
+        grown = block.grow(self._margin, self._margin).intersect(Box(0, height, 0, width))
         there = [(sub, sub.footprint.box.intersect(grown)) for sub in subs if sub.footprint.meets(grown)]
         there = [(sub, crop) for sub, crop in there if not crop.is_empty]
         sizes = [crop.height * crop.width * self._channels for _, crop in there]
@@ -329,6 +330,7 @@ def _nothing(shape: tuple[int, int, int]) -> CombinedRows:
     for array in nothing:
         array.fill(0)
     nothing.value.fill(np.nan)
+    nothing.taken.fill(np.nan)
     return nothing
 
 

@@ -37,20 +37,17 @@ class Stack(WeightedImage):
         Share of the valid samples that were rejected, in percent.
     scales : Scales or None
         How the samples were brought to one scale; None if they came on it.
-    rows : CombinedRows
-        The same pixels, with what rejection took from each.
     """
 
-    rejected_pct: float
-    scales: Scales | None = field(repr=False)
-    rows: CombinedRows = field(repr=False)
+    rejected_pct: float = 0.0
+    scales: Scales | None = field(default=None, repr=False)
 
     @classmethod
     def of_rows(cls, rows: CombinedRows, scales: Scales | None) -> Stack:
         """The stack that all its rows make."""
         kept, lost = (int(array.sum(dtype=np.int64)) for array in (rows.coverage, rows.rejected))
         share = 100.0 * lost / max(1, kept + lost)
-        return cls(rows.value, rows.inverse_variance, rows.coverage, share, scales, rows)
+        return cls(rows.value, rows.inverse_variance, rows.coverage, rows.taken, share, scales)
 
 
 def normalise(

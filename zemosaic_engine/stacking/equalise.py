@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..photometry.neutral import neutral, neutralise
+from ..photometry.neutral import Neutral, neutral, neutralise
 from ..photometry.sky import clipped_median, sky_noise
 from ..run.run import Run
 from ..sentences import say
@@ -28,6 +28,12 @@ class RgbEqualiser:
         self._reporter, self._is_wanted = run.reporter, run.settings.grid_rgb_equalize
         self._on_one_scale, self._background, self._noise = subs.on_one_scale, subs.background, subs.noise
 
+    def of_run(self) -> Neutral | None:
+        """Return what is done to every tile alike; None where each tile has its own, or nothing is done."""
+        if not self._is_wanted or not self._on_one_scale or self._background is None or self._noise is None:
+            return None
+        return neutral(self._background, self._noise) if len(self._background) == 3 else None
+
     def equalise(self, name: str, tile: WeightedImage) -> None:
         """Equalise a tile in place; its weights follow its gains."""
         if tile.pixels.shape[2] != 3:
@@ -45,5 +51,8 @@ class RgbEqualiser:
             found.apply(tile.pixels)
         else:
             found = neutralise(tile.pixels, tile.coverage)
-        tile.weight[...] /= np.square(found.gains.astype(np.float32))
+        gains = found.gains.astype(np.float32)
+        tile.weight[...] /= np.square(gains)
+        if tile.taken is not None:
+            tile.taken[...] *= gains
         self._reporter.log(found.told(name))

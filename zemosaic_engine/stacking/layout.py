@@ -11,6 +11,7 @@ from ..canvas.footprints import Footprint, footprint_of
 from ..canvas.pointings import pointing_tiles
 from ..canvas.tile_layout import TileLayout, footprints_on, grid_tiles, sample_bytes
 from ..errors import RunError
+from ..kernels.reference import RANGE_REACH
 from ..machine import memory
 from ..machine.threads import run_all
 from ..resampling.drizzle import filled_share
@@ -55,7 +56,7 @@ def lay_out_tiles(run: Run) -> Layout:
     """
     settings, footprints = run.settings, _footprints(run)
     factor, overlap_pct = settings.grid_size_factor, settings.batch_overlap_pct
-    tiles = run.interruptibly(lambda: grid_tiles(run.subs, footprints, run.canvas, factor, overlap_pct))
+    tiles = run.interruptibly(lambda: grid_tiles(run.subs, footprints, run.canvas, factor, overlap_pct, RANGE_REACH))
     return _checked(run, tiles, footprints)
 
 

@@ -63,6 +63,15 @@ def stacker_of(run: Run, layout: Layout, subs: CalibratedSubs) -> BlockTiles | W
     return WholeTiles(run, layout, subs)
 
 
+def key_of(run: Run, tile: TileLayout, subs: CalibratedSubs) -> str:
+    """Return the key of a tile; empty where its colours depend on the tile that is stacked first."""
+    if subs.on_one_scale and subs.background is None:
+        return ""
+    calibrations = [subs.calibration(number) for number in tile.subs]
+    psfs = None if subs.psfs is None else [values[list(tile.subs)] for values in subs.psfs]
+    return run.reuse.tile_key(tile, calibrations, subs.background, subs.sky, psfs)
+
+
 def stack_ahead(run: Run, layout: Layout, subs: CalibratedSubs, store: TileStore, keys: Mapping[str, str]) -> None:
     """Let workers stack the tiles that are not on disk; those with a key, which depend on no other tile."""
     if isinstance(run.executor, Here) or run.device is not None:
@@ -108,8 +117,7 @@ def stack_tile(order: _TileOrder, seat: Seat) -> StackedTile | None:
     subs = order.subs
     if order.sky_key:
         subs = replace(subs, sky=run.reuse.checkpoints.get("skies", order.sky_key, SkyMap))
-    calibrations = [subs.calibration(number) for number in order.tile.subs]
-    if run.reuse.tile_key(order.tile, calibrations, subs.background, subs.sky) != order.key:
+    if key_of(run, order.tile, subs) != order.key:
         return None
     footprints = [footprint_of(info, run.canvas) for info in order.infos]
     layout = Layout([order.tile], footprints, order.by_blocks, _sample_bytes(run, order))

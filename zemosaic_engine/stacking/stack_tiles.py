@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-from ..canvas.tile_layout import TileLayout
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import SubError, SubsLost
 from ..run.run import Run
 from ..subs.faults import read_guarded
@@ -13,8 +15,10 @@ from ..subs.lost_inputs import raise_if_lost
 from ..survey.calibrate import CalibratedSubs
 from ..tiles.store import TileStore
 from ..tiles.tile import TileSet
+from .equalise import RgbEqualiser
 from .layout import Layout
-from .stack_ahead import stack_ahead, stacker_of
+from .report import drizzle_advice
+from .stack_ahead import key_of, stack_ahead, stacker_of
 
 
 def stack_tiles(run: Run, layout: Layout, subs: CalibratedSubs) -> TileSet:
@@ -36,7 +40,11 @@ def stack_tiles(run: Run, layout: Layout, subs: CalibratedSubs) -> TileSet:
         If no tile has a valid pixel.
     """
     tiles = layout.tiles
-    keys = {tile.name: _key(run, tile, subs) for tile in tiles}
+    if subs.figures is not None:
+        advice = drizzle_advice(run.subs, run.canvas, run.settings, tiles, subs.figures.fwhm_px)
+        if advice is not None:
+            run.reporter.log(advice)
+    keys = {tile.name: key_of(run, tile, subs) for tile in tiles}
     with TileStore(run, tiles, keys) as store, stacker_of(run, layout, subs) as stacker:
         run.reporter.expect(-sum(len(tile.subs) for tile in tiles if tile.name in store.done))
         stack_ahead(run, layout, subs, store, keys)
@@ -45,7 +53,7 @@ def stack_tiles(run: Run, layout: Layout, subs: CalibratedSubs) -> TileSet:
             store.put(tile, content, numbers, set(stacker.failures))
             if stacker.failures:
                 raise SubsLost(_all_lost(run, stacker.failures))
-        return store.finish(TileSet(levels=subs.levels, figures=subs.figures))
+        return store.finish(TileSet(levels=subs.levels, figures=subs.figures, saturation=_saturation(run, subs)))
 
 
 def _all_lost(run: Run, known: Mapping[int, SubError]) -> list[SubError]:
@@ -62,10 +70,14 @@ def _all_lost(run: Run, known: Mapping[int, SubError]) -> list[SubError]:
     return list(lost.values())
 
 
-def _key(run: Run, tile: TileLayout, subs: CalibratedSubs) -> str:
-    """Return the key of a tile; empty where its colours depend on the tile that is stacked first."""
-    if subs.on_one_scale and subs.background is None:
-        return ""
-    calibrations = [subs.calibration(number) for number in tile.subs]
-    psfs = None if subs.psfs is None else [values[list(tile.subs)] for values in subs.psfs]
-    return run.reuse.tile_key(tile, calibrations, subs.background, subs.sky, psfs)
+def _saturation(run: Run, subs: CalibratedSubs) -> NDArray[np.float64]:
+    """Level at which each sub saturates in its middle, on the scale of the tiles; NaN where it is not known."""
+    levels = np.full((len(run.subs), run.channels), np.nan)
+    middle = np.zeros(1)
+    for number, info in enumerate(run.subs):
+        calibration = subs.calibration(number)
+        if calibration is not None and np.isfinite(info.saturation_adu):
+            factor, background = calibration.at(middle, middle)
+            levels[number] = info.saturation_adu * factor[0] + background[0]
+    neutral = RgbEqualiser(run, subs).of_run()
+    return levels if neutral is None or np.isnan(neutral.level) else levels * neutral.gains + neutral.offsets

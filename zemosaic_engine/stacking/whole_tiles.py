@@ -104,6 +104,9 @@ def resample_subs(
 
     def resample_one(index: int) -> SampleFacts | None:
         number, crop = tile.subs[index], crops[index]
+        if crop.is_empty:
+            run.reporter.step()
+            return None
         try:
             found = run.stars.find(number)
         except SubError:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..errors import SubError, SubsLost
 from ..kernels.reference import Psfs
 from ..photometry.calibration import SubCalibration
+from ..photometry.neutral import neutral
 from ..photometry.psfs import measure_psfs
 from ..run.run import Run
 from ..sentences import say
@@ -64,7 +65,8 @@ class CalibratedSubs:
     def of(self, numbers: Sequence[int]) -> CalibratedSubs:
         """Return some of the subs, numbered in this order, under the sky of all."""
         some = [self.calibrations[number] for number in numbers] if self.calibrations else ()
-        return replace(self, calibrations=some, levels=None, figures=None)
+        psfs = None if self.psfs is None else Psfs(*(values[list(numbers)] for values in self.psfs))
+        return replace(self, calibrations=some, levels=None, figures=None, psfs=psfs)
 
     def calibration(self, number: int) -> SubCalibration | None:
         """Return the calibration of a sub; None leaves it as it is."""
@@ -100,8 +102,11 @@ def calibrate_subs(run: Run, measured: MeasuredSubs) -> CalibratedSubs:
     if run.settings.photometry != "survey":
         return CalibratedSubs()
     solution = _solve(run, measured.measurements)
+    subs = replace(_with_sky(run, solution.calibrations, measured), background=solution.background)
     figures = sub_figures(len(run.subs), measured.measurements, solution)
-    return replace(_with_sky(run, solution.calibrations, measured), background=solution.background, figures=figures)
+    if run.channels == 3 and run.settings.grid_rgb_equalize and subs.noise is not None:
+        figures = replace(figures, equaliser=neutral(solution.background, subs.noise).gains)
+    return replace(subs, figures=figures)
 
 
 def _lose(run: Run, errors: Sequence[SubError]) -> None:

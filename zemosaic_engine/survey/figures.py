@@ -24,12 +24,15 @@ class SubFigures:
         Level of the sky without the electronic offset that was found, and its noise a pixel, in ADU of the sub.
     fwhm_px : ndarray of float64, shape (N,)
         Of the stars, in pixels of the sub.
+    equaliser : ndarray of float64, shape (C,), or None
+        Gains of the RGB equalisation, with which the channels of all tiles are multiplied after that; None for ones.
     """
 
     gain: NDArray[np.float64]
     sky_adu: NDArray[np.float64]
     noise_adu: NDArray[np.float64]
     fwhm_px: NDArray[np.float64]
+    equaliser: NDArray[np.float64] | None = None
 
 
 def sub_figures(count: int, measured: Mapping[int, SubMeasurement], solution: SurveySolution) -> SubFigures:

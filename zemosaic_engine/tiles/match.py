@@ -12,6 +12,7 @@ from ..channels import channel_names
 from ..events import Reporter
 from ..fits.zero_points import gains_of_zero_points
 from ..machine.threads import run_all
+from ..photometry.star_losses import together
 from ..run.run import Run
 from ..sentences import say
 from ..subs.frames import SubInfo
@@ -352,6 +353,15 @@ def report_metrics(tiles: Sequence[Tile], match: TileMatch, reporter: Reporter) 
             metrics[f"seam_step_adu_{state}_{name}"] = adu
             metrics[f"seam_step_sigma_{state}_{name}"] = sigma
     return metrics
+
+
+def report_losses(tiles: Sequence[Tile], reporter: Reporter) -> dict[str, float]:
+    """Log what rejection took from the stars, and return it by name; nothing where no star tells."""
+    losses = together([tile.health.losses for tile in tiles])
+    if not losses.stars:
+        return {}
+    reporter.metric("Rejection on stars", say("{change:+.1f} mmag", change=losses.change_mmag))
+    return {"rejection_on_stars_mmag": losses.change_mmag}
 
 
 def _median_size(values: Sequence[float]) -> float:

@@ -37,7 +37,7 @@ def take_tiles(run: Run) -> TileSet:
     """
     layouts = [_layout(number, info) for number, info in enumerate(run.subs)]
     keys = {
-        layout.name: run.reuse.tile_key(layout, [None], None, None, info.path.name)
+        layout.name: run.reuse.tile_key(layout, [None], None, None, source=info.path.name)
         for layout, info in zip(layouts, run.subs, strict=True)
     }
     lost = list[SubError]()

@@ -253,7 +253,7 @@ def write_stacked(
     source = infos[0].path.name if run.takes_tiles else ""
     cards = provenance.tile_cards(layout.inner, layout.outer, source=source, infos=infos)
     write_tile(path, content, tile_wcs(layout, run.canvas), cards, run.cancel.check)
-    health = examine(content.pixels)
+    health = examine(content)
     run.cancel.check()
     return StackedTile(members, health, file_digest(path))
 

@@ -15,11 +15,13 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
+from ..errors import RunError, SubError
 from ..fits.reader import read_box
 from ..fits.wcs_cards import wcs_cards
 from ..fits.writer import write_fits
 from ..geometry import Box
 from ..photometry.sky import clipped_median, sky_noise
+from ..photometry.star_losses import NO_LOSSES, StarLosses, star_losses
 from ..sentences import say
 from ..survey.figures import SubFigures
 from ..survey.sky_levels import SkyLevels
@@ -70,8 +72,20 @@ class Tile:
 
 
 def read_part(path: Path, part: Box) -> WeightedImage:
-    """Read the pixels in `part`, counted from its first pixel, of a tile's file; a map would count as memory."""
-    pixels, coverage, weight = (_to_hwc(read_box(path, hdu, part)) for hdu in range(3))
+    """Read the pixels in `part`, counted from its first pixel, of a tile's file; a map would count as memory.
+
+    Raises
+    ------
+    RunError
+        If somebody removed or damaged the file since it was written.
+    """
+    try:
+        pixels, coverage, weight = (_to_hwc(read_box(path, hdu, part)) for hdu in range(3))
+    except SubError as error:
+        why = error.reason
+        raise RunError(
+            say("The tile {path} can no longer be used ({why}); give the same command again.", path=path, why=why)
+        ) from error
     return WeightedImage(pixels.astype(np.float32, copy=False), weight.astype(np.float32, copy=False), coverage)
 
 
@@ -87,12 +101,15 @@ class TileHealth:
         Level and noise of the sky a pixel in ADU, NaN where there is none.
     dynamic_range : float
         Largest minus smallest value, in ADU.
+    losses : StarLosses
+        What rejection took from its stars.
     """
 
     coverage: float
     background: NDArray[np.float64]
     noise: NDArray[np.float64]
     dynamic_range: float
+    losses: StarLosses = NO_LOSSES
 
     @property
     def problem(self) -> str:
@@ -108,14 +125,16 @@ class TileHealth:
         return ""
 
 
-def examine(pixels: NDArray[np.float32]) -> TileHealth:
-    """Measure the health of a tile, (h, w, C) in ADU."""
+def examine(content: WeightedImage) -> TileHealth:
+    """Measure the health of a tile."""
+    pixels = content.pixels
     finite = np.isfinite(pixels)
     thinned = pixels[::2, ::2]
     background = np.array([clipped_median(thinned[..., channel])[0] for channel in range(pixels.shape[2])])
     valid = pixels[finite]
     spread = float(valid.max()) - float(valid.min()) if valid.size else 0.0
-    return TileHealth(float(finite.all(axis=2).mean()), background, sky_noise(pixels), spread)
+    losses = NO_LOSSES if content.taken is None else star_losses(pixels, content.taken)
+    return TileHealth(float(finite.all(axis=2).mean()), background, sky_noise(pixels), spread, losses)
 
 
 def write_tile(
@@ -185,6 +204,8 @@ class TileSet:
         Sky levels of the subs before calibration, where they were measured.
     figures : SubFigures or None
         What was measured on each sub, where they were solved for together.
+    saturation : ndarray of float64, shape (N, C), or None
+        Level at which each sub saturates, on the scale of the tiles; NaN where it is not known.
     """
 
     tiles: list[Tile] = field(default_factory=list)
@@ -193,3 +214,4 @@ class TileSet:
     left_out: list[str] = field(default_factory=list)
     levels: SkyLevels | None = None
     figures: SubFigures | None = None
+    saturation: NDArray[np.float64] | None = None
