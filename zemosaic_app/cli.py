@@ -42,8 +42,8 @@ DONE, FAILED, WRONG_USAGE, INCOMPLETE, STOPPED = 0, 1, 2, 3, 130
 
 #: Names of `zemosaic_engine.simulate.survey.PRESETS`, which is not imported for the help.
 SIMULATED = (
-    "tiny", "small", "bench", "pedestal", "glow", "dust", "moon", "clouds", "dark-subtracted", "registered", "unit", "comet",
-    "uncalibrated",
+    "tiny", "small", "bench", "pedestal", "glow", "dust", "moon", "clouds", "dark-subtracted", "registered", "unit",
+    "comet", "uncalibrated",
 )  # fmt: skip
 
 _EXIT_CODES = (
