@@ -355,7 +355,7 @@ def write_preview(mosaic_path: Path, png_path: Path, max_px: int) -> None:
 
     Notes
     -----
-    The stretch is the colour-preserving asinh of Lupton et al. (2004, PASP 116, 133). Pixels
+    The stretch is an asinh of each channel (Lupton, Gunn and Szalay 1999, AJ 118, 1406). Pixels
     without data are black; holes with a bright rim are cores of saturated stars and white.
     Memory is bounded by the picture, not by the mosaic: it is read in strips.
     """
@@ -625,7 +625,13 @@ def through_curve(image: NDArray[np.float32], curve: Curve | None) -> NDArray[np
 
 @dataclass(frozen=True)
 class Curve:
-    """Colour-preserving asinh: one factor a pixel, from the brightness of its channels above their sky."""
+    """Asinh of each channel above its sky.
+
+    A channel of the picture never falls where the image rises. One factor for all channels of a pixel would keep
+    colours better, but lets a channel fall where another rises faster: cores of stars became darker than their rims.
+    Of all curves that never fall, with one shade for grey, this is the one with the strongest colours: the others
+    lift a weak channel where a strong one rises.
+    """
 
     sky: NDArray[np.float32]
     softening: float
@@ -662,28 +668,12 @@ class Curve:
 
     def levels(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """The image (H, W, C) from 0 to 1, as the eye sees it (sRGB); 0 where a channel is NaN."""
-        above = image - self.sky
-        ratio = _brightness(above) / np.float32(self.softening)
-        factor = np.ones_like(ratio)  # asinh(x) / x is 1 to float precision where x is small
-        np.divide(np.arcsinh(ratio), ratio, out=factor, where=ratio > 1e-3)
-        above *= factor * np.float32(self.gain / self.softening)
-        above += np.float32(_SKY_GREY)
-        # Too bright for one channel: lower the three together, or the hue would turn.
-        peak = above.max(axis=2, keepdims=True)
-        np.divide(above, peak, out=above, where=peak > 1.0)
-        above[~np.isfinite(above).all(axis=2)] = 0.0
-        return np.clip(above, np.float32(0.0), np.float32(1.0))
-
-
-def _brightness(above: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Norm of order 4 over the last axis, which stays with length 1.
-
-    Not below the brightest channel: by its mean a red nebula would reach the end of the red scale
-    and turn flat long before it is bright. Unlike the maximum it has no crease where another
-    channel takes over.
-    """
-    fourth_powers = np.square(np.square(above, dtype=np.float32))
-    return np.sqrt(np.sqrt(fourth_powers.sum(axis=-1, keepdims=True, dtype=np.float32)))
+        level = (image - self.sky) / np.float32(self.softening)
+        np.arcsinh(level, out=level)
+        level *= np.float32(self.gain)
+        level += np.float32(_SKY_GREY)
+        level[~np.isfinite(level).all(axis=2)] = 0.0
+        return np.clip(level, np.float32(0.0), np.float32(1.0))
 
 
 def measure_curve(image: NDArray[np.float32]) -> Curve | None:
@@ -696,7 +686,7 @@ def measure_curve(image: NDArray[np.float32]) -> Curve | None:
     if not pixels.size:
         return None
     sky = np.array([sky_level_and_noise(channel)[0] for channel in pixels.T], dtype=np.float32)
-    brightness = _brightness(pixels - sky)
+    brightness = (pixels - sky).max(axis=1)
     noise = float(np.median([sky_level_and_noise(channel)[1] for channel in (pixels - sky).T]))
     white = max(float(np.quantile(brightness, _WHITE_QUANTILE)), _WHITE_MIN_SIGMA * noise)
     if white <= 0.0:  # a mosaic of one constant: all of it is sky

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import star_parts
+from benchmarks import star_parts, star_shapes
 from benchmarks.tables import renew_between
 
 PAGE = Path(__file__).parents[1] / "docs" / "stars.md"
@@ -23,6 +23,8 @@ IMAGES = PAGE.parent / "images"
 Part = Callable[[Path, Path], str]
 PARTS: dict[str, Part] = {
     "rejection": star_parts.rejection,
+    "colours": star_shapes.colours,
+    "undersampled": star_shapes.undersampled,
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -9,7 +11,11 @@ from astropy.wcs import WCS, Sip
 from scipy.spatial import cKDTree
 
 import zemosaic_worker
+from benchmarks.planning import made_up_infos
 from zemosaic_engine.canvas.coordinates import pixel_to_sky, sky_to_pixel
+from zemosaic_engine.canvas.footprints import footprint_of
+from zemosaic_engine.canvas.plan import plan_canvas
+from zemosaic_engine.canvas.tile_layout import grid_tiles
 from zemosaic_engine.errors import RunError
 from zemosaic_engine.events import CancelToken, LogLine
 from zemosaic_engine.geometry import Box
@@ -19,6 +25,7 @@ from zemosaic_engine.resampling import drizzle
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
 from zemosaic_engine.simulate.truth import compare_mosaic
+from zemosaic_engine.stacking.report import drizzle_advice
 
 
 def tangent_wcs(shape, *, rotation=0.0, scale_arcsec=2.4, sip=False):
@@ -132,6 +139,22 @@ def test_too_few_subs_for_fine_drops_are_refused_or_told(tmp_path):
     lines = run(tmp_path / "subs", tmp_path / "out", resample_kernel="drizzle", drizzle_pixfrac=0.4)
     assert any(level == "WARN" and "drizzle left pixels without a sample (R " in text for level, text in lines)
     assert (fits.getdata(tmp_path / "out" / "mosaic_grid_coverage.fits") > 0).any()
+
+
+def test_advice_to_drizzle_needs_undersampled_stars_and_dithered_subs():
+    infos = made_up_infos(40, 1)
+    canvas = plan_canvas(infos, 0.0, 1e4)
+    footprints = [footprint_of(info, canvas) for info in infos]
+    tiles = grid_tiles(infos, footprints, canvas, 1.0, 10.0)
+    sharp, settings = np.full(40, 1.8), GridSettings()
+    assert "40 dithered subs" in drizzle_advice(infos, canvas, settings, tiles, sharp)
+    assert drizzle_advice(infos, canvas, settings, tiles, np.full(40, 3.0)) is None
+    assert drizzle_advice(infos, canvas, settings, tiles, np.full(40, np.nan)) is None
+    assert drizzle_advice(infos, canvas, GridSettings(resample_kernel="drizzle"), tiles, sharp) is None
+    still = [infos[0]] * 40
+    assert drizzle_advice(still, canvas, settings, tiles, sharp) is None
+    few = [replace(tile, subs=tile.subs[:3]) for tile in tiles]
+    assert drizzle_advice(infos, canvas, settings, few, sharp) is None
 
 
 def test_gaps_are_counted_inside_only():

@@ -142,3 +142,4 @@ def test_green_bands_of_an_uncalibrated_survey_are_called_by_their_size(tmp_path
     assert metrics["worst_seam_sigma_after_G"] < 0.3  # tiles that hold the same subs say nothing
     assert metrics["worst_footprint_step_adu_after_G"] == pytest.approx(310.0, rel=0.15)
     assert metrics["worst_footprint_step_sigma_after_G"] > 10.0
+    assert metrics["worst_footprint_step_adu_before_G"] > 100.0  # of the plain mean of the subs

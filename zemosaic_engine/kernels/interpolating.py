@@ -64,10 +64,18 @@ def _column_ranges(flat: Any, y0: int, begin: int, rows: int, entries: int, low:
 
 
 @_jit_inline
-def _within(value: float, least: float, most: float) -> Any:
-    """`value`, limited to the range of the inner taps and a margin."""
-    spread = most - least
-    return min(max(value, fma(-_UNDERSHOOT, spread, least)), fma(_OVERSHOOT, spread, most))
+def _within(value: float, least: float, most: float, ends: float) -> Any:
+    """`value`, limited to the range of the inner taps and margins."""
+    return min(max(value, fma(-_UNDERSHOOT, ends - least, least)), fma(_OVERSHOOT, most - least, most))
+
+
+@_jit_inline
+def _ends_of_trough(source: Any, y0: int, x0: int, c: int, inner_taps: int) -> Any:
+    """Height to which the inner taps from (y0, x0) on rise at both ends of their middle rows or columns."""
+    y, x, last = y0 + inner_taps // 2 - 1, x0 + inner_taps // 2 - 1, inner_taps - 1
+    left, right = max(source[y, x0, c], source[y + 1, x0, c]), max(source[y, x0 + last, c], source[y + 1, x0 + last, c])
+    top, bottom = max(source[y0, x, c], source[y0, x + 1, c]), max(source[y0 + last, x, c], source[y0 + last, x + 1, c])
+    return max(min(left, right), min(top, bottom))
 
 
 @_jit
@@ -89,7 +97,8 @@ def _sum_valid_taps(source: Any, y0: int, x0: int, c: int, wy: Any, wx: Any, ski
             if skip <= j < taps - skip and skip <= i < taps - skip:
                 inner_low, inner_high = min(inner_low, value), max(inner_high, value)
     if valid == taps * taps:
-        return _within(total, inner_low, inner_high)
+        ends = _ends_of_trough(source, y0 + skip, x0 + skip, c, taps - 2 * skip)
+        return _within(total, inner_low, inner_high, ends)
     # At half a pixel beyond the border half of the weight remains, but for rounding.
     if weight < _HALF_WEIGHT:
         return np.float32(np.nan)
@@ -184,7 +193,8 @@ def _make_resampler(fixed_taps: int, fixed_channels: int) -> Any:
                     for k in range(1, inner_taps):
                         least = min(least, low[k * channels + c])
                         most = max(most, high[k * channels + c])
-                    out[r, q, c] = _within(value, least, most)
+                    ends = _ends_of_trough(source, y0 + skip, x0 + skip, c, inner_taps)
+                    out[r, q, c] = _within(value, least, most, ends)
                 _calibrate(out[r, q], x, y, width, height, calibration)
 
     return resample

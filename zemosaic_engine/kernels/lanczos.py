@@ -49,7 +49,11 @@ def _over_valid(source: Any, top: int, left: int, c: int, table: Any, at_y: Any,
                 inner_low, inner_high = min(inner_low, value), max(inner_high, value)
     if valid == TAPS * TAPS:
         spread = inner_high - inner_low
-        return min(max(total, inner_low - _UNDERSHOOT * spread), inner_high + _OVERSHOOT * spread)
+        column, row = source[:, left + 2 : left + 4, c], source[top + 2 : top + 4, :, c]
+        across = min(max(row[0, left + 1], row[1, left + 1]), max(row[0, left + 4], row[1, left + 4]))
+        down = min(max(column[top + 1, 0], column[top + 1, 1]), max(column[top + 4, 0], column[top + 4, 1]))
+        lowest = inner_low - _UNDERSHOOT * (max(across, down) - inner_low)
+        return min(max(total, lowest), inner_high + _OVERSHOOT * spread)
     # At half a pixel beyond the border half of the weight remains, but for rounding.
     if weight < _HALF_WEIGHT:
         return np.float32(np.nan)

@@ -20,8 +20,8 @@ typedef unsigned long long sample_key;
 #define RANGE_REACH 3
 #define LEAST_SIGMA 0.8
 #define LEAST_TAPER 1e-3
-#define UNDERSHOOT 0.05f
 #define OVERSHOOT 0.25f
+#define UNDERSHOOT 0.125f
 #define HALF_WEIGHT 0.4999f
 
 #define HALF_PI 1.57079632679489661923
@@ -454,6 +454,18 @@ __device__ float tap_weight(const float *table, long long phases, int taps, doub
 
 __device__ float clamped(float value, float low, float high) { return value < low ? low : value > high ? high : value; }
 
+__device__ float larger(float a, float b) { return a > b ? a : b; }
+__device__ float smaller(float a, float b) { return a < b ? a : b; }
+
+/* Height to which `2 * inner` taps a side rise at both ends of their middle rows or columns. */
+__device__ float ends_of_trough(const float *first, long long row, long long column, int inner) {
+    const float *across = first + (inner - 1) * row, *down = first + (inner - 1) * column;
+    long long last = 2 * inner - 1;
+    float left = larger(across[0], across[row]), right = larger(across[last * column], across[last * column + row]);
+    float top = larger(down[0], down[column]), bottom = larger(down[last * row], down[last * row + column]);
+    return larger(smaller(left, right), smaller(top, bottom));
+}
+
 /* Sum over the taps that are inside and finite; see `warp.resample` for the rules. */
 __device__ float sum_taps(const float *source, long long height, long long width, int channels, int c, double x,
                           double y, const float *table, long long phases, int taps, int inner) {
@@ -482,8 +494,10 @@ __device__ float sum_taps(const float *source, long long height, long long width
         }
     }
     if (valid == taps * taps) {
-        float spread = inner_most - inner_least;
-        return clamped(total, inner_least - UNDERSHOOT * spread, inner_most + OVERSHOOT * spread);
+        const float *first = source + ((y0 + skip) * width + x0 + skip) * channels + c;
+        float ends = ends_of_trough(first, width * channels, channels, inner);
+        float lowest = inner_least - UNDERSHOOT * (ends - inner_least);
+        return clamped(total, lowest, inner_most + OVERSHOOT * (inner_most - inner_least));
     }
     return weight < HALF_WEIGHT ? NAN_FLOAT : clamped(total / weight, least, most);
 }

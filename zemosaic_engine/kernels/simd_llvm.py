@@ -267,6 +267,7 @@ def lanczos_pixel(
         weights = context.make_array(signature.args[3])(context, builder, table).data
         wx, wy = (_phase_weights(builder, weights, row, t) for row, t in ((row_x, t_x), (row_y, t_y)))
         total = low = high = None
+        inner_rows = []
         for j in range(TAPS):
             place = builder.gep(pixels, [builder.add(at, builder.mul(stride, ir.Constant(stride.type, j)))])
             row = _load(builder, builder.bitcast(place, ir.VectorType(f32, 4 * TAPS).as_pointer()))
@@ -279,6 +280,7 @@ def lanczos_pixel(
                 total = _fma(builder, row, weight, total)
             if 1 <= j <= INNER_TAPS:
                 inner = _shuffled(builder, row, range(4, 4 + 4 * INNER_TAPS))
+                inner_rows.append(inner)
                 low = inner if low is None else four.smaller(low, inner)
                 high = inner if high is None else four.larger(high, inner)
         total = builder.fmul(total, _shuffled(builder, wx, [k // 4 for k in range(4 * TAPS)]))
@@ -286,7 +288,8 @@ def lanczos_pixel(
         bad = four.bits_of_not_finite(value)
         least, most = four.folded(low, INNER_TAPS, four.smaller), four.folded(high, INNER_TAPS, four.larger)
         spread = builder.fsub(most, least)
-        value = four.larger(value, builder.fsub(least, builder.fmul(four.same(under), spread)))
+        raised = builder.fsub(four.ends_of_trough(inner_rows), least)
+        value = four.larger(value, builder.fsub(least, builder.fmul(four.same(under), raised)))
         value = four.smaller(value, builder.fadd(most, builder.fmul(four.same(over), spread)))
         data = context.make_array(signature.args[10])(context, builder, coefficients).data
         value = builder.fptrunc(
@@ -356,6 +359,17 @@ class _Colours:
 
     def larger(self, a: Any, b: Any) -> Any:
         return self._builder.select(self._builder.fcmp_ordered(">", a, b), a, b)
+
+    def ends_of_trough(self, rows: Any) -> Any:
+        """Height to which the inner taps rise at both ends of their middle rows or columns."""
+
+        def pixel(row: Any, number: int) -> Any:
+            return _shuffled(self._builder, row, range(4 * number, 4 * number + 4))
+
+        middle, last = self.larger(rows[1], rows[2]), INNER_TAPS - 1
+        across = self.smaller(pixel(middle, 0), pixel(middle, last))
+        top, bottom = (self.larger(pixel(row, 1), pixel(row, 2)) for row in (rows[0], rows[last]))
+        return self.larger(across, self.smaller(top, bottom))
 
     def bits_of_not_finite(self, value: Any) -> Any:
         """A bit for each of the first three numbers, lowest first: 1 if it is NaN or infinite."""

@@ -129,6 +129,11 @@ def _column(source: Any, at: int, stride: int, wy: Any) -> Any:
     return total, low, high
 
 
+@jit_inline
+def _ends(source: Any, at: int, step: int) -> Any:
+    return _larger(source[at], source[at + step])
+
+
 @jit
 def lanczos_pixel(
     source: Any, at: int, stride: int, table: Any, row_x: int, t_x: Any, row_y: int, t_y: Any,
@@ -152,7 +157,13 @@ def lanczos_pixel(
         least = _smaller(_smaller(low[0], low[1]), _smaller(low[2], low[3]))
         most = _larger(_larger(high[0], high[1]), _larger(high[2], high[3]))
         spread = most - least
-        value = _larger(value, least - undershoot * spread)
+        across = _smaller(
+            _ends(source, at + 2 * stride + STRIDE + c, stride), _ends(source, at + 2 * stride + 4 * STRIDE + c, stride)
+        )
+        down = _smaller(
+            _ends(source, at + stride + 2 * STRIDE + c, STRIDE), _ends(source, at + 4 * stride + 2 * STRIDE + c, STRIDE)
+        )
+        value = _larger(value, least - undershoot * (_larger(across, down) - least))
         value = _smaller(value, most + overshoot * spread)
         target[where + c] = calibrated(np.float64(value), u, v, calibration[:, c])
     return bad

@@ -28,6 +28,7 @@ from ..validity import erode
 _AS_IT_IS = np.zeros((0, 11))
 _ALL_CHANNELS = np.full((2, 2), -1, dtype=np.int64)
 _GAP_PX, _EDGE_PX = 3, 2
+_MOST_ALIKE = 0.6  # length of the mean of the phases of dithers; 1 without dither
 _NOISE_LAG_PX = 3  # of a colour's own lattice: six pixels of the sub
 
 
@@ -174,6 +175,20 @@ def filled_share(subs: int, scale: float, pixfrac: float, bayer: str | None = No
     spacing = scale * (1.0 if bayer is None else 2.0)
     touched = min(1.0, ((1.0 + pixfrac * scale) / spacing) ** 2)
     return 1.0 - (1.0 - touched) ** subs
+
+
+def is_dithered(places: NDArray[np.float64], bayer: str | None = None) -> bool:
+    """True if one point of the sky falls on different parts of the pixels of subs.
+
+    Parameters
+    ----------
+    places : ndarray of float64, shape (N, 2)
+        The point in pixels of each sub.
+    bayer : str, optional
+        With it a colour comes again every two pixels.
+    """
+    turns = np.exp(2.0j * np.pi * places / (1.0 if bayer is None else 2.0))
+    return bool((np.abs(turns.mean(axis=0)) < _MOST_ALIKE).all())
 
 
 def gap_shares(coverage: NDArray[np.uint16]) -> NDArray[np.float64]:

@@ -93,10 +93,10 @@ def resample(
     ndarray of float32, shape (h, w, C)
         NaN where the nearest source pixel is outside or NaN. Near invalid pixels and borders the
         weights are renormalised over the valid taps (NaN if less than half of the weight remains)
-        and the value is kept within the range of the valid taps. Elsewhere it may leave the range of the inner
-        taps by at most a twentieth of it downward (no dark rings around sharp stars) and a
-        quarter upward (a peak between four pixels is higher than all of them; cutting it would
-        cost a star of FWHM 2.8 px up to 16 % of its peak).
+        and the value is kept within the range of the valid taps. Elsewhere it does not fall below the lowest of the
+        inner taps (no dark rings around sharp stars) but in a trough, by an eighth of the height to which both of
+        its ends rise, and rises above the highest by at most a quarter of their range (a peak between four pixels is
+        higher than all of them; cutting it would cost a star of FWHM 2.8 px up to 16 % of its peak).
 
     Notes
     -----
@@ -151,4 +151,5 @@ def kernel_reach(kernel: Kernel, scale: float, channels: int) -> int:
 
 def _inner_taps(kernel: Kernel, stretch: float) -> int:
     """Taps a side, counted from the middle, whose range bounds the value."""
-    return min(HALF_WIDTH[kernel], 2) * int(np.ceil(stretch))
+    half = HALF_WIDTH[kernel]
+    return min(min(half, 2) * int(np.ceil(stretch)), int(np.ceil(half * stretch)))

@@ -17,6 +17,7 @@ from ..tiles.store import TileStore
 from ..tiles.tile import TileSet
 from .equalise import RgbEqualiser
 from .layout import Layout
+from .report import drizzle_advice
 from .stack_ahead import key_of, stack_ahead, stacker_of
 
 
@@ -39,6 +40,10 @@ def stack_tiles(run: Run, layout: Layout, subs: CalibratedSubs) -> TileSet:
         If no tile has a valid pixel.
     """
     tiles = layout.tiles
+    if subs.figures is not None:
+        advice = drizzle_advice(run.subs, run.canvas, run.settings, tiles, subs.figures.fwhm_px)
+        if advice is not None:
+            run.reporter.log(advice)
     keys = {tile.name: key_of(run, tile, subs) for tile in tiles}
     with TileStore(run, tiles, keys) as store, stacker_of(run, layout, subs) as stacker:
         run.reporter.expect(-sum(len(tile.subs) for tile in tiles if tile.name in store.done))

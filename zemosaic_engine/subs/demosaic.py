@@ -1,6 +1,6 @@
 """From a Bayer mosaic to three channels, made for stars that will be averaged over many subs.
 
-The method is linear, so that the light of a star is kept whatever its colour and brightness
+Faint light is interpolated linearly, so that the light of a star is kept whatever its colour and brightness
 (methods that choose a direction by gradients lose 5-15 % of a star's light in one channel and
 gain as much in another). Green is interpolated from its own samples alone with a Lanczos-3
 kernel on the quincunx lattice, rotated by 45 degrees, on which they lie. Red and blue are
@@ -9,20 +9,18 @@ Adams 1997, "Adaptive color plane interpolation") with a Lanczos-3 kernel on the
 lattice (Turkowski 1990). Averaged over dithered subs the aliases of the coarse lattices cancel
 and what remains is a nearly flat passband.
 
-`COLOUR_SHARE` is how much of the green detail red and blue borrow. With 1, a grey star has the
-same width in all channels, but a star that is red or blue gets too much or too little of it;
-with 0 every star is 9 % too wide in red and blue. Gaussian fits to averaged, dithered and
-rotated subs of seeing 2.8 px give these widths, as multiples of the seeing:
+The share of green follows the colour of the light: 0.8 of the slope of a regression of the differences between
+neighbouring samples of red or blue on those of green, in a window of some 10 pixels. Where noise hides the colour, what
+the regression does not explain speaks for a share of 0.8. With one share for all light, stars get too much or
+too little of the green detail: with 0.8, where blue is a quarter of green, blue stars have a dark ring at 2 px and a
+bright one at 4 px. Where the share is 0, every star is 9 % too wide in red and blue.
 
-=====================================  =====  =====  =====
-star, R : G : B                        R      G      B
-=====================================  =====  =====  =====
-1 : 1 : 1                              1.02   1.01   1.02
-1.5 : 1 : 0.7                          1.04   1.01   0.99
-2 : 1 : 0.5                            1.06   1.01   0.95
-1.5 : 1 : 0.7, Malvar et al. (2004)    1.05   0.98   0.91
-1.5 : 1 : 0.7, bilinear                1.17   1.08   1.17
-=====================================  =====  =====  =====
+Lattices of two pixels cannot hold a sharp star, and linear interpolation gives it dark rings. Where light is steep
+(the colours share most of their contrast, which noise does not), a value is kept above the lowest of the samples of
+its colour around it, and what this adds is taken from the values near it that are high: stars keep their light to a
+thousandth. It may rise above the highest sample by half of their range, red and blue by what their share of green
+rises too: the peak of a star between samples is higher than all of them. `python -m benchmarks.stars` writes the
+figures in ``docs/stars.md``.
 """
 
 from __future__ import annotations
@@ -31,13 +29,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-#: Share of the green detail that red and blue borrow.
-COLOUR_SHARE = 0.8
+from ..kernels.reference import CORES
 
-#: Rows and columns of mirrored pixels that the kernels need around the mosaic; even, to keep the pattern.
-PADDING = 12
+#: Rows and columns of mirrored pixels that the kernels need around the mosaic; even, to keep the pattern. Light is
+#: moved over twice `reference.BALANCE_REACH`, the window of the share and green reach five pixels each.
+PADDING = 20
 
 _BAND_ROWS = 128  # at once, so that what is between input and output stays in a processor's cache; even
 
@@ -99,21 +97,53 @@ def bayer_taps() -> BayerTaps:
     return BayerTaps(*(_taps(dy, dx, weight) for weight in (green, beside, above, diagonal)))
 
 
-class _PlaneTaps(NamedTuple):
-    """The four interpolations, with taps counted in planes of sites."""
+class SiteTaps(NamedTuple):
+    """Taps of every step, counted in planes of sites, (4, n, 3): plane, row and column, from a site of each plane."""
 
-    taps: tuple[NDArray[np.int64], ...]
-    weights: tuple[NDArray[np.float32], ...]
+    green: NDArray[np.int64]
+    diagonal: NDArray[np.int64]
+    to_corner: NDArray[np.int64]
+    from_corners: NDArray[np.int64]
+    along: NDArray[np.int64]
+    down: NDArray[np.int64]
+    core_green: NDArray[np.int64]
+    core_beside: NDArray[np.int64]
+    core_above: NDArray[np.int64]
+    core_diagonal: NDArray[np.int64]
+
+
+class TapWeights(NamedTuple):
+    """Weights of the six taps of a line, and of the kernels that are products of two lines."""
+
+    line: NDArray[np.float32]
+    green: NDArray[np.float32]
+    diagonal: NDArray[np.float32]
+
+
+def _from_sites(dy: ArrayLike, dx: ArrayLike) -> NDArray[np.int64]:
+    """Offsets in pixels as plane, row and column from a site of each of the four planes."""
+    rows = np.array([0, 0, 1, 1])[:, None] + np.asarray(dy, dtype=np.int64)
+    columns = np.array([0, 1, 0, 1])[:, None] + np.asarray(dx, dtype=np.int64)
+    return np.stack([rows % 2 * 2 + columns % 2, rows // 2, columns // 2], axis=2)
 
 
 @lru_cache(maxsize=1)
-def _plane_taps() -> _PlaneTaps:
-    found = []
-    for each in bayer_taps():
-        rows = np.array([0, 0, 1, 1])[None, :] + each.dy[:, None]
-        columns = np.array([0, 1, 0, 1])[None, :] + each.dx[:, None]
-        found.append(np.stack([rows % 2 * 2 + columns % 2, rows // 2, columns // 2], axis=2))
-    return _PlaneTaps(tuple(found), tuple(each.weight for each in bayer_taps()))
+def _site_taps() -> tuple[SiteTaps, TapWeights]:
+    taps, half = bayer_taps(), np.array([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5])
+    odd, none = (2.0 * half), np.zeros(6)
+    cores = [_from_sites(*np.array(CORES[kind]).T) for kind in ("green", "beside", "above", "diagonal")]
+    sites = SiteTaps(
+        _from_sites(taps.green.dy, taps.green.dx),
+        _from_sites(taps.diagonal.dy, taps.diagonal.dx),
+        # A site of red or blue lies between green ones on both diagonals, the corner of it on one.
+        _from_sites(half + 0.5, half - 0.5),
+        _from_sites(half - 0.5, 0.5 - half),
+        _from_sites(none, odd),
+        _from_sites(odd, none),
+        *cores,
+    )
+    line = _lanczos(half)
+    return sites, TapWeights((line / line.sum()).astype(np.float32), taps.green.weight, taps.diagonal.weight)
 
 
 def demosaic(mosaic: NDArray[np.float32], pattern: str) -> NDArray[np.float32]:
@@ -129,10 +159,11 @@ def demosaic(mosaic: NDArray[np.float32], pattern: str) -> NDArray[np.float32]:
     Returns
     -------
     ndarray of float32, shape (H, W, 3), C-contiguous
-        Samples of a pixel's own colour are kept as they are. An invalid pixel is NaN in all channels.
-        Next to invalid pixels the weights are renormalised over the valid samples, and the value is kept in
-        their range; where less than half of the weight remains (an invalid direct neighbour of a
-        red or blue value beside or above its samples), that channel is NaN. The borders are mirrored.
+        Samples of a pixel's own colour are kept as they are. Where light is steep, no value is below the lowest of
+        the samples of its colour around it. An invalid pixel is NaN in all channels. Next to invalid pixels the
+        weights are renormalised over the valid samples, and the value (of red and blue, the difference to green) is
+        kept in their range; where less than half of the weight remains (an invalid direct neighbour of a red or blue
+        value beside or above its samples), that channel is NaN. The borders are mirrored.
 
     Raises
     ------
@@ -163,20 +194,19 @@ def demosaic_padded(padded: NDArray[np.float32], pattern: str, out: NDArray[np.f
     """
     from ..kernels import demosaicing
 
-    channels, taps = pattern_channels(pattern).ravel(), _plane_taps()
+    channels, (taps, weights) = pattern_channels(pattern).ravel(), _site_taps()
     for first in range(0, out.shape[0], _BAND_ROWS):
         band = out[first : first + _BAND_ROWS]
         planes = _planes_of(padded[first : first + len(band) + 2 * PADDING])
-        demosaicing.demosaic_planes(
-            planes, channels, taps.taps, taps.weights, np.float32(COLOUR_SHARE), PADDING // 2, band
-        )
+        demosaicing.demosaic_planes(planes, channels, taps, weights, PADDING // 2, band)
 
 
 def _planes_of(mosaic: NDArray[np.float32]) -> NDArray[np.float32]:
     """The sites of even and odd rows and columns, (4, h, w)."""
     height, width = mosaic.shape
-    planes = np.zeros((4, (height + 1) // 2, (width + 1) // 2), dtype=np.float32)
+    planes = np.empty((4, (height + 1) // 2, (width + 1) // 2), dtype=np.float32)
     for site in range(4):
         part = mosaic[site // 2 :: 2, site % 2 :: 2]
         planes[site, : part.shape[0], : part.shape[1]] = part
+        planes[site, part.shape[0] :] = planes[site, :, part.shape[1] :] = 0.0  # of an odd size
     return planes

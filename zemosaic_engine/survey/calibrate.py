@@ -100,7 +100,7 @@ def calibrate_subs(run: Run, measured: MeasuredSubs) -> CalibratedSubs:
         return _with_sky(run, given, measured)
     _lose(run, _starless(run.subs, measured.stars))
     if run.settings.photometry != "survey":
-        return CalibratedSubs()
+        return CalibratedSubs(levels=_levels(run, measured))
     solution = _solve(run, measured.measurements)
     subs = replace(_with_sky(run, solution.calibrations, measured), background=solution.background)
     figures = sub_figures(len(run.subs), measured.measurements, solution)
@@ -175,10 +175,11 @@ def _with_sky(run: Run, calibrations: Sequence[SubCalibration | None], measured:
     """Calibrated subs, with the sky that they show on the common scale."""
     side = cell_side_px(run.subs, run.canvas)
     sky = run.interruptibly(lambda: sky_map(measured.measurements, calibrations, side, run.canvas.shape))
-    levels = sky_levels(measured.measurements, side, run.canvas.shape[1])
     background = None if sky is None else sky.median
     psfs = run.interruptibly(lambda: _psfs(run, measured.measurements))
-    return CalibratedSubs(calibrations, background, _usual_noise(measured, calibrations), sky, levels, psfs)
+    return CalibratedSubs(
+        calibrations, background, _usual_noise(measured, calibrations), sky, _levels(run, measured), psfs
+    )
 
 
 def _psfs(run: Run, measured: Mapping[int, SubMeasurement]) -> Psfs:
@@ -189,6 +190,11 @@ def _psfs(run: Run, measured: Mapping[int, SubMeasurement]) -> Psfs:
         brightest = np.argsort(-np.nansum(sub.stars.flux, axis=1), kind="stable")
         places[number] = np.stack([sub.stars.x, sub.stars.y], axis=1)[brightest]
     return measure_psfs(widths, places)
+
+
+def _levels(run: Run, measured: MeasuredSubs) -> SkyLevels | None:
+    """Sky levels of the subs as they are, from which the report says what plain stacking would have shown."""
+    return sky_levels(measured.measurements, cell_side_px(run.subs, run.canvas), run.canvas.shape[1])
 
 
 def _usual_noise(measured: MeasuredSubs, calibrations: Sequence[SubCalibration | None]) -> NDArray[np.float64] | None:

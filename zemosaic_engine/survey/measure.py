@@ -25,7 +25,6 @@ from .measurements import StarFluxes, SubMeasurement, measure_cells, sky_of
 
 Record = TypeVar("Record")
 
-_STARS = ("stars",)
 _CELLS_A_SUB = 500
 _LEAST_CELL_PX = 16
 
@@ -39,16 +38,11 @@ class MeasuredSubs:
     stars : mapping of int to int
         Number of stars in each sub.
     measurements : mapping of int to SubMeasurement
-        Stars and sky of each sub; empty where subs are not calibrated one by one, because nothing else is needed then.
+        Stars and sky of each sub.
     """
 
     stars: Mapping[int, int]
     measurements: Mapping[int, SubMeasurement]
-
-
-@dataclass(frozen=True)
-class _StarCount:
-    stars: int
 
 
 def measure_subs(run: Run) -> MeasuredSubs:
@@ -57,7 +51,6 @@ def measure_subs(run: Run) -> MeasuredSubs:
     Parameters
     ----------
     run : Run
-        With calibration of the subs their stars and sky are measured, else their stars are counted.
 
     Returns
     -------
@@ -69,21 +62,14 @@ def measure_subs(run: Run) -> MeasuredSubs:
         If any could not be read.
     """
     run.reporter.expect(len(run.subs))
-    cell = cell_side_px(run.subs, run.canvas) if run.calibrates_subs else 0
+    cell = cell_side_px(run.subs, run.canvas)
     ahead = _measure_ahead(run, cell)
-    if run.calibrates_subs:
-        measurements = _of_readable(
-            run, ahead, _cells(cell), SubMeasurement, lambda number: _measure(run, number, cell)
-        )
-        stars = {number: int(measured.stars.x.size) for number, measured in measurements.items()}
-        measured = MeasuredSubs(stars, measurements)
-    else:
-        counts = _of_readable(run, ahead, _STARS, _StarCount, lambda number: _count_stars(run, number))
-        measured = MeasuredSubs({number: count.stars for number, count in counts.items()}, {})
+    measurements = _of_readable(run, ahead, _cells(cell), SubMeasurement, lambda number: _measure(run, number, cell))
+    stars = {number: int(measured.stars.x.size) for number, measured in measurements.items()}
     run.reuse.report_measured(len(ahead))
     if run.loader.failures:
         raise SubsLost(list(run.loader.failures.values()))
-    return measured
+    return MeasuredSubs(stars, measurements)
 
 
 def cell_side_px(infos: Sequence[SubInfo], canvas: CanvasPlan) -> int:
@@ -120,7 +106,7 @@ def _of_readable(
 
 @dataclass(frozen=True)
 class _MeasureOrder:
-    """An order to measure one sub; its stars alone are counted if `cell` is 0."""
+    """An order to measure one sub."""
 
     facts: RunFacts
     info: SubInfo
@@ -148,24 +134,15 @@ def _measure_ahead(run: Run, cell: int) -> set[int]:
 def measure_sub(order: _MeasureOrder, seat: Seat) -> DigestNote | None:
     """Measure a sub in a worker; what was noted of its content."""
     run, cell = worker_run(order.facts, [order.info], [order.note], seat), order.cell
-    if run.calibrates_subs:
-        read_guarded(
-            order.info.path,
-            lambda: run.reuse.measurement(0, _cells(cell), SubMeasurement, lambda: _measure(run, 0, cell)),
-        )
-    else:
-        read_guarded(
-            order.info.path, lambda: run.reuse.measurement(0, _STARS, _StarCount, lambda: _count_stars(run, 0))
-        )
+    read_guarded(
+        order.info.path,
+        lambda: run.reuse.measurement(0, _cells(cell), SubMeasurement, lambda: _measure(run, 0, cell)),
+    )
     return run.reuse.checkpoints.subs.note_of(order.info)
 
 
 def _cells(cell: int) -> tuple[object, ...]:
     return "cells", cell
-
-
-def _count_stars(run: Run, number: int) -> _StarCount:
-    return _StarCount(len(run.stars.find(number).stars))
 
 
 def _measure(run: Run, number: int, cell: int) -> SubMeasurement:
