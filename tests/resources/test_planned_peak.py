@@ -15,6 +15,10 @@ def sizes(log, label):
 
 
 SMALL = PRESETS["small"]
+CALIBRATED = PRESETS["uncalibrated"].but(
+    panels=(1, 1), subs_per_panel=3, nights=1, shape=(2400, 1600), stars_per_mpx=800.0,
+    calibration={"darks": 9, "flats": 9, "dark_flats": 9},
+)  # fmt: skip
 LARGE_FRAMES = PRESETS["tiny"].but(panels=(1, 1), subs_per_panel=3, nights=1, shape=(2400, 3200), stars_per_mpx=800.0)
 
 
@@ -22,7 +26,8 @@ LARGE_FRAMES = PRESETS["tiny"].but(panels=(1, 1), subs_per_panel=3, nights=1, sh
 @pytest.mark.parametrize(("spec", "sensor", "options"), [
     (SMALL, "GRBG", ["--threads", "1"]), (SMALL, "GRBG", ["--threads", "2"]),
     (SMALL, "GRBG", ["--resample-kernel", "drizzle"]), (SMALL, "mono", []),
-    (SMALL, "rgb", ["--resample-kernel", "cubic"]), (LARGE_FRAMES, "mono", ["--grid-size-factor", "0.3"]),
+    (CALIBRATED, "GRBG", []), (SMALL, "rgb", ["--resample-kernel", "cubic"]),
+    (LARGE_FRAMES, "mono", ["--grid-size-factor", "0.3"]),
 ])  # fmt: skip
 def test_the_planned_peak_is_the_measured_one(tmp_path, spec, sensor, options):
     subs, output = tmp_path / "subs", tmp_path / "out"

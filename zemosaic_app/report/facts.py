@@ -6,7 +6,7 @@ import csv
 import json
 from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -249,7 +249,9 @@ def _filled(run: dict[str, Any], path: Path) -> dict[str, Any]:
         elif one.default_factory is not MISSING:
             whole[one.name] = one.default_factory()
         elif one.default is not MISSING:
-            whole[one.name] = one.default
+            default = one.default
+            is_record = is_dataclass(default) and not isinstance(default, type)
+            whole[one.name] = asdict(default) if is_record else default
         else:
             raise SettingsError(f"{path} is damaged: it has no {one.name}; make the mosaic again.")
     return whole

@@ -22,6 +22,7 @@ from . import sky
 from .facts import Absent, Facts, read_facts
 from .sections import (
     Subs,
+    calibration_section,
     colour_charts,
     colour_facts,
     edge_table,
@@ -168,6 +169,7 @@ def _contents(facts: Facts) -> dict[str, Any]:
     known = not isinstance(edges, Absent) and not isinstance(frame, Absent)
     contents["edge_lines"] = sky.edge_lines(frame, edges) if known else []  # type: ignore[arg-type]
     contents["set_aside"], contents["beside"] = set_aside_section(facts), facts.beside
+    contents |= calibration_section(facts.run)
     contents["phases"], contents["settings"] = phase_bars(facts.run), setting_rows(facts.run)
     values = read_values(facts)
     contents["block"] = 0 if isinstance(values, Absent) else values.block

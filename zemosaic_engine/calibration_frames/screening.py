@@ -18,6 +18,7 @@ from ..subs.roles import Role
 
 _Kind = TypeVar("_Kind", bound=np.generic)
 _GRID = 8  # blocks along each side
+_THINNED = 3  # every third pixel of every third row of a plane tells enough
 _SAMPLED = 40_000  # pixels that are compared from frame to frame
 _HOTTEST = 0.9995  # quantile that the hot pixels of a sensor reach
 
@@ -96,9 +97,10 @@ def sketch(pixels: NDArray[np.float32]) -> Sketch:
         In ADU, NaN where saturated or blank.
     """
     planes = planes_of(pixels)
-    blocks = np.stack([_block_medians(plane[::2, ::2]) for plane in planes])
+    thinned = [plane[::_THINNED, ::_THINNED] for plane in planes]
+    blocks = np.stack([_block_medians(plane) for plane in thinned])
     noise = float(np.median([_noise(plane) for plane in planes]))
-    counted = planes[0].size / 4.0 / _GRID**2
+    counted = thinned[0].size / _GRID**2
     sample = sampled(pixels)
     return Sketch(
         blocks,
@@ -106,7 +108,7 @@ def sketch(pixels: NDArray[np.float32]) -> Sketch:
         noise,
         1.0 - np.count_nonzero(np.isfinite(sample)) / sample.size,
         sum(_standing_out(plane, block, noise) for plane, block in zip(planes, blocks, strict=True)),
-        float(np.median([_hottest(plane) for plane in planes])),
+        float(np.median([_hottest(plane) for plane in thinned])),
         sample,
     )
 
@@ -125,7 +127,7 @@ def _block_medians(plane: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def _noise(plane: NDArray[np.float32]) -> float:
     """Robust noise of a pixel from the differences of neighbours; 0 if there are none."""
-    step = max(1, plane.size // 200_000)
+    step = max(1, plane.size // 50_000)
     difference = (plane[::step, 1:] - plane[::step, :-1]).ravel()
     difference = difference[np.isfinite(difference)]
     return 1.0483 * float(np.median(np.abs(difference))) if difference.size else 0.0

@@ -37,11 +37,13 @@ class MemoryPlan:
     Attributes
     ----------
     process : int
-        Resident before the first stage, and what will be loaded.
+        Resident before the first stage, the masters of calibration frames among it, and what will be loaded.
     measuring, stacking, joining : int
         `stacking` without samples.
     samples : int
         Of all blocks under way.
+    reached : int
+        The peak so far, while masters were made.
     """
 
     process: int
@@ -49,11 +51,12 @@ class MemoryPlan:
     stacking: int
     joining: int
     samples: int
+    reached: int = 0
 
     @property
     def peak(self) -> int:
         """Planned peak of the whole run."""
-        return self.process + max(self.measuring, self.stacking + self.samples, self.joining)
+        return max(self.reached, self.process + max(self.measuring, self.stacking + self.samples, self.joining))
 
 
 def plan_memory(
@@ -101,4 +104,4 @@ def plan_memory(
     # No tile has more samples than this, and tiles are stacked one after another.
     most = max((len(layout.subs) * size for layout, size in zip(layouts, tiles, strict=True)), default=0) * sample
     samples = max(_LEAST_SAMPLES_BYTES, min(samples, most))
-    return MemoryPlan(process, measuring, stacking, joining, samples)
+    return MemoryPlan(process, measuring, stacking, joining, samples, memory.peak_rss_bytes())
