@@ -43,7 +43,7 @@ def test_the_weight_of_a_scaled_tile_is_the_inverse_variance_of_its_scaled_pixel
         content, path = WeightedImage(pixels, weight, np.ones(pixels.shape, np.uint16)), tmp_path / f"{number}.fits"
         wcs = wcs_of(2.0, 100.0 - box.x0, 60.0 - box.y0)
         write_tile(path, content, wcs, fits.Header())
-        tiles.append(Tile(path.stem, path, wcs, box, box, True, examine(pixels)))
+        tiles.append(Tile(path.stem, path, wcs, box, box, True, examine(content)))
     scaling = neutral_scaling(2, 1)
     scaling.gain[1] = 3.0
     mosaic = assemble(bare_run(GridSettings(), [], canvas=canvas), TileSet(tiles=tiles), scaling)
