@@ -214,9 +214,10 @@ class GridSettings(BaseModel):
         group="stacking",
         stage="stack",
     )
-    stack_weight_method: Literal["none", "noise_variance"] = _setting(
+    stack_weight_method: Literal["none", "noise_variance", "noise_fwhm"] = _setting(
         "noise_variance",
-        "Weight of a sub: equal, or the inverse variance of its sky noise.",
+        "Weight of a sub: equal, the inverse variance of its sky noise, or that over the square of the width of its "
+        "stars, which gives sharper stars and a little more noise.",
         group="stacking",
         stage="stack",
     )

@@ -13,6 +13,7 @@ from astropy.wcs import WCS
 from scipy.spatial import cKDTree
 
 import zemosaic_worker
+from zemosaic_app.report import write_report
 from zemosaic_engine.catalogues.passbands import blackbody, read_passbands
 from zemosaic_engine.events import CancelToken, LogLine
 from zemosaic_engine.photometry.colour_balance import balance_on_colours, balance_on_locus
@@ -114,6 +115,7 @@ def mosaics(tmp_path_factory):
         for setting in ("sky", "stars", "catalogue") if name == "orange" else ("stars", "catalogue"):
             found[name, setting] = run(folder / name, output, colour=setting, reference_catalogue=str(catalogue))
         found[name, "colours"] = Table.read(output / "colours.ecsv")
+        found[name, "report"] = write_report(output).read_text(encoding="utf-8")
     spectra = write_spectra(folder / "spectra", truth.scene)
     found["blue", "spectra"] = run(
         folder / "blue", output, colour="catalogue", reference_catalogue=str(spectra), colour_passbands=CAMERA
@@ -183,6 +185,15 @@ def test_the_table_of_stars_holds_what_the_plot_shows(mosaics):
     assert 0.7 < len(used) / np.isfinite(np.ma.filled(table["known_red"], np.nan)).sum() < 0.97  # a tenth is nonsense
     solar = np.abs(used["known_red"] - 0.653) < 0.1
     assert np.abs(np.median(used["red"][solar])) < 0.02
+
+
+def test_the_report_shows_measured_against_known_colours(mosaics):
+    page = mosaics.found["orange", "report"]
+    part = page[page.index('<section id="colours">') :].split("</section>")[0]
+    assert part.count("data-chart=") == 2
+    assert part.count('class="border"') == 2  # where white is
+    assert "B-V of the catalogue, mag" in part
+    assert f"{mosaics.found['orange', 'catalogue'].header['ZMCFR']:.4f}" in part
 
 
 def test_errors_and_nonsense_of_a_catalogue_do_not_move_white():

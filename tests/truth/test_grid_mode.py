@@ -555,7 +555,7 @@ def hosted(survey, tmp_path_factory):
         progress_callback=callback,
         stack_norm_method="linear_fit",
         stack_weight_method="noise_fwhm",
-        stack_reject_algo="winsorized_sigma_clip",
+        stack_reject_algo="linear_fit_clip",
         stack_kappa_low=3.0,
         stack_kappa_high=3.0,
         winsor_limits=(0.05, 0.05),
@@ -581,7 +581,7 @@ def test_the_host_is_told_in_its_own_grammar(hosted):
     assert all("total" in kwargs for message, _, _, kwargs in calls if message == "STAGE_PROGRESS")
     assert any(re.fullmatch(r"MASTER_TILE_COUNT_UPDATE:\d+/\d+", message) for message in messages)
     assert any(re.fullmatch(r"RAW_FILE_COUNT_UPDATE:\d+/\d+", message) for message in messages)
-    assert any("noise_fwhm is not available" in message for message in messages)
+    assert any("linear_fit_clip is not available" in message for message in messages)
     assert {level for message, _, level, _ in calls if message != "STAGE_PROGRESS"} <= {
         "DEBUG",
         "INFO",

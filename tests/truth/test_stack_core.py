@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from zemosaic_stack_core import (
     apply_tile_photometric_scaling,
@@ -90,6 +91,22 @@ def test_noise_weights_are_inverse_variances(truth):
     images = [(truth + rng.normal(0, s, SHAPE)).astype(np.float32) for s in (5.0, 10.0, 20.0)]
     _, _, total = stack_core(images, stack_config={**PLAIN, "stack_weight_method": "noise_variance"})
     assert np.median(total) == pytest.approx(1 / 25 + 1 / 100 + 1 / 400, rel=0.1)
+
+
+def test_weights_by_noise_and_width_make_stars_sharper():
+    """Five blurred images and two sharp ones: the widths of the stars of the stack, and the noise that it costs."""
+    truth = sky_with_stars()
+    blurred = gaussian_filter(truth, (1.4, 1.4, 0.0))
+    rng = np.random.default_rng(4)
+    images = [(image + rng.normal(0, 5.0, SHAPE)).astype(np.float32) for image in [truth] * 2 + [blurred] * 5]
+    # Widths of 1.2 and hypot(1.2, 1.4) pixels, squares as 1 to 2.36: shares of the sharp ones, and noise of the mean.
+    for method, factor in (("noise_variance", 1.0), ("noise_fwhm", 2.36)):
+        stacked, _, _ = stack_core(images, stack_config={**PLAIN, "stack_weight_method": method})
+        share, noise = 2 * factor / (2 * factor + 5), 5.0 * np.sqrt(2 * factor**2 + 5) / (2 * factor + 5)
+        light, blur = truth[..., 0] - 1000.0, (truth - blurred)[..., 0]
+        found = np.sum((stacked[..., 0] - blurred[..., 0]) * blur) / np.sum(blur**2)
+        assert found == pytest.approx(share, rel=0.05)
+        assert np.std(stacked[..., 0] - 1000.0 - light + (1 - found) * blur) == pytest.approx(noise, rel=0.05)
 
 
 @pytest.mark.parametrize("algorithm", ["kappa_sigma", "winsorized_sigma_clip"])

@@ -34,7 +34,7 @@ def frame(role, number=0, *, name="", is_master=False, is_given=False, **changes
         conditions = replace(conditions, exposure_s=120.0)
     conditions = replace(conditions, moment_s=conditions.moment_s + 60.0 * number)
     path = Path(f"/library/{role}/{name or role}_{number:03d}.fits")
-    sub = UnsolvedSub(path, 0, conditions.shape, 1, None, HeaderCards({}), conditions.exposure_s)
+    sub = UnsolvedSub(path, 0, conditions.shape, 1, None, conditions.exposure_s, header=HeaderCards({}))
     return CalibrationFrame(role, sub, conditions, is_master, is_given)
 
 

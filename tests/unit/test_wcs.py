@@ -27,7 +27,9 @@ def sub(name, ra=100.0, dec=30.0, scale=3.6, rotation=0.0, channels=3, mirrored=
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     wcs.wcs.cd = turn @ np.diag([step if mirrored else -step, step])
     wcs.wcs.set()
-    return SubInfo(Path(f"{name}.fits"), 0, SHAPE, channels, None, wcs, scale, (ra, dec), 10.0)
+    return SubInfo(
+        Path(f"{name}.fits"), 0, SHAPE, channels, None, 10.0, wcs=wcs, pixel_scale_arcsec=scale, center_deg=(ra, dec)
+    )
 
 
 def names(items):

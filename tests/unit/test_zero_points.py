@@ -45,7 +45,10 @@ def test_gains_bring_one_star_to_one_flux():
 
 def image(zero_point, scale):
     cards = HeaderCards({"MAGZP": zero_point} if zero_point else {})
-    return SubInfo(Path("t.fits"), 0, (10, 10), 1, None, WCS(naxis=2), scale, (1.0, 2.0), 1.0, origin=Origin.of(cards))
+    return SubInfo(
+        Path("t.fits"), 0, (10, 10), 1, None, 1.0, wcs=WCS(naxis=2), pixel_scale_arcsec=scale, center_deg=(1.0, 2.0),
+        origin=Origin.of(cards),
+    )  # fmt: skip
 
 
 def test_the_zero_point_of_the_mosaic_is_that_of_its_scaled_tiles():

@@ -175,12 +175,13 @@ def number_axis(count: int, title: str) -> Axis:
     return Axis(places, ticks, title)
 
 
-def value_axis(values: NDArray[np.float64], title: str) -> Axis:
-    """Rows by a value, far ones at the ends; rows without one lie at the left, and should not be drawn."""
+def value_axis(values: NDArray[np.float64], title: str, borders: Sequence[float] = ()) -> Axis:
+    """Rows by a value, far ones at the ends, and lines at some values; rows without one should not be drawn."""
     low, high = _limits(values, all_in=False)
     places = (np.clip(np.nan_to_num(values, nan=low), low, high) - low) / (high - low)
     ticks = [((value - low) / (high - low), text) for value, text in nice_ticks(low, high, 8)]
-    return Axis(places, ticks, title)
+    lines = [(value - low) / (high - low) for value in borders if low < value < high]
+    return Axis(places, ticks, title, lines)
 
 
 def time_axis(dates: Sequence[str], sessions: Sequence[str]) -> tuple[Axis, NDArray[np.int64]]:

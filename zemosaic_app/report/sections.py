@@ -11,6 +11,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from zemosaic_engine.catalogues.colours import WHITE
 from zemosaic_engine.settings import setting_fields
 
 from .charts import Axis, Chart, Series, make_chart, number_axis, time_axis, value_axis
@@ -346,6 +347,8 @@ def colour_charts(facts: Facts, colours: Table) -> tuple[list[Chart], list[str]]
     labels = [f"RA {row['ra']:.4f} Dec {row['dec']:+.4f}" for row in colours]
     charts = []
     pairs = [("R", "known_red", "red"), ("B", "known_blue", "blue")] if index else [("R", "blue", "red")]
+    point = "" if isinstance(header, Absent) else str(header.get("ZMCWHITE", ""))
+    white = [at for kind, known in WHITE.items() for name, at in known.items() if (kind, name) == (point, index)]
     for name, x, y in pairs:
         what = "expected from its spectrum" if index == "spectrum" else f"{index} of the catalogue"
         x_title = f"{what}, mag" if index else "B against G, mag"
@@ -357,12 +360,15 @@ def colour_charts(facts: Facts, colours: Table) -> tuple[list[Chart], list[str]]
         series = [one for one in series if np.isfinite(one.y).any()]
         if series:
             title = f"{name} against G of the stars, measured"
-            axis = value_axis(column[x], x_title)
+            axis = value_axis(column[x], x_title, white)
             charts.append(make_chart(f"colour_{name}", title, "mag", "colours", axis, series, note=_WHITE_NOTE))
     return charts, labels
 
 
-_WHITE_NOTE = "Magnitudes in the mosaic as it is written: 0 is white, higher is fainter in this channel than in green."
+_WHITE_NOTE = (
+    "Magnitudes in the mosaic as it is written: 0 is white, higher is fainter in this channel than in green. A "
+    "vertical line marks the colour that is white."
+)
 
 
 def colour_facts(facts: Facts) -> list[tuple[str, str]]:
@@ -378,7 +384,7 @@ def colour_facts(facts: Facts) -> list[tuple[str, str]]:
         rows += [("catalogue", str(header["ZMCCAT"])), ("white", white)]
     rows += [
         (f"factor {name}", f"{header[f'ZMCF{name}']:.4f} \u00b1 {header[f'ZMCE{name}']:.4f}")
-        for name in "RGB"
+        for name in "RB"
         if f"ZMCF{name}" in header
     ]
     return rows

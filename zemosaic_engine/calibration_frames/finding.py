@@ -173,9 +173,7 @@ class _Reader:
         sub = sub_of_image(file.path, image, saturation_adu=self._saturation_adu)
         if isinstance(sub, UnsolvedSub):
             return sub
-        names = ("path", "hdu", "shape", "channels", "bayer", "exposure_s", "filter", "date_obs", "saturation_adu",
-                 "state", "span", "setup")  # fmt: skip
-        return UnsolvedSub(header=image.header, **{name: getattr(sub, name) for name in names})
+        return UnsolvedSub(**sub.facts(), header=image.header)
 
     def take_given(self, role: Role, place: Path, option: str) -> None:
         """Take the frames that an option names: a file, or all images of a folder."""

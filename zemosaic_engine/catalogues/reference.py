@@ -229,7 +229,8 @@ def _numbers(path: Path, column: Any, name: str, hours: bool) -> NDArray[np.floa
             )
         )
     if column.dtype.kind in "iuf":
-        values = np.ma.filled(np.ma.asarray(column, dtype=np.float64), np.nan) * _to_degrees(column)
+        filled = np.ma.filled(np.ma.asarray(column, dtype=np.float64), np.nan)
+        values = np.asarray(filled, dtype=np.float64) * _to_degrees(column)
         wrong = np.flatnonzero(np.isinf(values))
         if wrong.size:
             raise _wrong_cell(path, name, int(wrong[0]), column[wrong[0]])

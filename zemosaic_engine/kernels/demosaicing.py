@@ -17,7 +17,7 @@ from .fused import fma
 
 _HALF_WEIGHT = np.float32(reference.HALF_WEIGHT)
 _INFINITY = np.float32(np.inf)
-_BORROWED = np.float32(reference.BORROWED)
+_BORROWED, _REST = np.float32(reference.BORROWED), np.float32(1.0 - reference.GREEN_NOISE)
 _USUAL_RATIO, _LARGEST_RATIO = np.float32(reference.USUAL_RATIO), np.float32(reference.LARGEST_RATIO)
 _STEEP, _PEAK = np.float32(reference.STEEP), np.float32(reference.PEAK)
 _OUTER, _INNER, _MIDDLE = (np.float32(weight) for weight in reference.SHARE_WINDOW[:3])
@@ -167,7 +167,7 @@ def _shares_of_row(smooth: Any, y: int, share: Any, steep: Any) -> None:
         explained = square / green_2 if green_2 > np.float32(0.0) else square
         unexplained = own_2 - explained
         unexplained = unexplained if unexplained > np.float32(0.0) else np.float32(0.0)
-        total = green_2 + unexplained
+        total = fma(_REST, unexplained, green_2)
         ratio = fma(_USUAL_RATIO, unexplained, common)
         ratio = ratio / total if total > np.float32(0.0) else _USUAL_RATIO
         ratio = ratio if ratio > np.float32(0.0) else np.float32(0.0)

@@ -672,6 +672,8 @@ def _cut_to_pixel(polygon: NDArray[np.float64], x: int, y: int) -> NDArray[np.fl
 BORROWED = 0.8
 #: Ratio of red or blue to green where noise hides the colour of the light, and the largest that is believed.
 USUAL_RATIO, LARGEST_RATIO = 1.0, 8.0
+#: Noise of interpolated green, as a share of what green does not explain of the colour: it would flatten the slope.
+GREEN_NOISE = 0.6
 #: Weights, along each axis, of the sites of a colour whose contrast tells the share.
 SHARE_WINDOW = (1.0, 4.0, 6.0, 4.0, 1.0)
 #: Light is steep where a colour shares this part of its local contrast (a squared correlation) with green.
@@ -788,7 +790,7 @@ def _local_share(grid: _BayerGrid, channel: int, padded: Any, green: Any) -> tup
     green_2, common, own_2 = (_windowed(grid, plane) for plane in (green_2, common, own_2))
     zero, one = xp.zeros_like(green_2), xp.ones_like(green_2)
     unexplained = xp.maximum(own_2 - common * common / xp.where(green_2 > 0.0, green_2, one), zero)
-    total = green_2 + unexplained
+    total = green_2 + (1.0 - GREEN_NOISE) * unexplained
     ratio = (common + USUAL_RATIO * unexplained) / xp.where(total > 0.0, total, one)
     share = BORROWED * xp.where(total > 0.0, xp.clip(ratio, 0.0, LARGEST_RATIO), USUAL_RATIO * one)
     steep = (common > 0.0) & (common * common > STEEP * (green_2 * own_2))

@@ -99,7 +99,7 @@ def set_colours(run: Run, mosaic: WeightedImage) -> ColourTie | None:
         )
         return tie
     _apply(mosaic, tie.balance.factors, tie.offsets)
-    _report(tie, run.settings, run.reporter)
+    _report(tie, tie.balance, run.settings, run.reporter)
     factors = tie.balance.factors
     return replace(tie, stars=replace(stars, flux=stars.flux * factors, flux_error=stars.flux_error * factors))
 
@@ -179,9 +179,7 @@ def _apply(mosaic: WeightedImage, factors: NDArray[np.float64], offsets: NDArray
         mosaic.weight[band] /= np.square(factors).astype(np.float32)
 
 
-def _report(tie: ColourTie, settings: GridSettings, reporter: Reporter) -> None:
-    balance = tie.balance
-    assert balance is not None
+def _report(tie: ColourTie, balance: ColourBalance, settings: GridSettings, reporter: Reporter) -> None:
     if tie.source == "stars":
         what = say("the middle of the colours of {n} stars of the field is white", n=balance.stars)
     else:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..kernels.reference import Psfs
 from .stars import group_by_position
 
-_USUAL_FWHM_PX = 3.0  # of subs without stars, where no other has any
+USUAL_FWHM_PX = 3.0  # of subs without stars, where no other has any
 _ENOUGH_STARS = 200  # of a sub; the place of its middle is then known to a few hundredths of a pixel
 _LEAST_STARS = 3
 
@@ -27,7 +27,7 @@ def measure_psfs(fwhm_px: Sequence[float], places: Sequence[NDArray[np.float64]]
     """
     widths = np.array(fwhm_px, dtype=np.float64)
     known = np.isfinite(widths) & (widths > 0.0)
-    usual = float(np.median(widths[known])) if known.any() else _USUAL_FWHM_PX
+    usual = float(np.median(widths[known])) if known.any() else USUAL_FWHM_PX
     return Psfs(np.where(known, widths, usual).astype(np.float32), _misplaced(places).astype(np.float32))
 
 

@@ -117,7 +117,6 @@ class _ResourceMonitor:
 # What the host calls by another name, or what has no counterpart here: (ours, is it the same?).
 _NAMES: dict[str, dict[str, tuple[str, bool]]] = {
     "stack_norm_method": {"sky_mean": ("median", True), "sky_median": ("median", True)},
-    "stack_weight_method": {"noise_fwhm": ("noise_variance", False)},
     "stack_reject_algo": {
         "winsorized": ("winsorized_sigma_clip", True),
         "winsor": ("winsorized_sigma_clip", True),

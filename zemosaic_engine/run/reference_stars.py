@@ -61,14 +61,14 @@ def _camera_colours(settings: GridSettings, folder: Path, canvas: CanvasPlan) ->
 def check_reference(settings: GridSettings, channels: int) -> None:
     """Raise `SettingsError` if the catalogue or the passbands that were named cannot be used."""
     named = Path(settings.reference_catalogue).expanduser()
-    if settings.reference_catalogue and named.is_dir():
-        if not spectra_files(named):
-            open_catalogues(str(named))
-    else:
+    is_folder = bool(settings.reference_catalogue) and named.is_dir()
+    if not is_folder:
         chosen_catalogue(settings, channels)
+    elif not spectra_files(named):
+        open_catalogues(str(named))
     if settings.colour_passbands:
         read_passbands(settings.colour_passbands)
-        if not spectra_files(named):
+        if not is_folder or not spectra_files(named):
             raise SettingsError(
                 say(
                     "The setting colour_passbands needs spectra of stars: name a folder with Siril's files "

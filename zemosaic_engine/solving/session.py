@@ -6,7 +6,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -341,6 +341,4 @@ def solve_found(
 
 def as_unsolved(info: SubInfo) -> UnsolvedSub:
     """A solved sub as if it were not, with its header."""
-    names = {entry.name for entry in fields(UnsolvedSub)} - {"header", "reason"}
-    header = read_guarded(info.path, lambda: find_image(info.path)).header
-    return UnsolvedSub(header=header, **{name: getattr(info, name) for name in names})
+    return UnsolvedSub(**info.facts(), header=read_guarded(info.path, lambda: find_image(info.path)).header)

@@ -50,8 +50,8 @@ def spectra_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("siril_cat*_xpsamp*.dat"))
 
 
-def spectra_near(folder: Path, center_deg: tuple[float, float], radius_deg: float) -> StarSpectra:
-    """Return the spectra of stars within a circle.
+def spectra_near(folder: Path, center_deg: tuple[float, float], radius_deg: float, *, most: int = 5000) -> StarSpectra:
+    """Return the spectra of stars within a circle, at most so many, the brightest.
 
     Raises
     ------
@@ -67,6 +67,7 @@ def spectra_near(folder: Path, center_deg: tuple[float, float], radius_deg: floa
         runs += [np.asarray(stars[low:high]) for low, high in zip(begin, ends[cells].astype(np.int64), strict=True)]
     found = np.concatenate(runs) if runs else np.zeros(0, _STAR)
     ra, dec = np.mod(found["ra"] * SIRIL_STEP_DEG, 360.0), found["dec"] * SIRIL_STEP_DEG
-    near = separation_deg(ra, dec, *center_deg) <= radius_deg
+    near = np.flatnonzero(separation_deg(ra, dec, *center_deg) <= radius_deg)
+    near = near[np.argsort(found["magnitude"][near], kind="stable")[:most]]
     flux = found["flux"][near].astype(np.float64) / 10.0 ** found["power"][near].astype(np.float64)[:, None]
     return StarSpectra(ra[near], dec[near], found["magnitude"][near] * 1e-3, flux)

@@ -26,12 +26,13 @@ from ..kernels.reference import RANGE_REACH, CombineOptions, Psfs
 from ..kernels.sample_stack import CombinedRows, Drizzled, SampleStack, SkyLevel, Taper
 from ..machine.threads import run_all, thread_count
 from ..photometry.calibration import SubCalibration
+from ..photometry.psfs import USUAL_FWHM_PX
 from ..photometry.sky import sky_noise
 from ..settings import GridSettings
 from ..subs.frames import SubInfo
 from ..subs.parts import SubParts
 from ..survey.sky_map import SkyMap
-from .combine import Stack
+from .combine import Stack, sub_weights
 from .place import Placer
 from .samples import planes_of, radial_weights
 
@@ -67,7 +68,7 @@ class BlockSub:
     calibration: SubCalibration | None
     noise: NDArray[np.float32]
     drop_noise: NDArray[np.float32]
-    fwhm_px: float = 3.0
+    fwhm_px: float = USUAL_FWHM_PX
     misplaced_px: float = 0.0
 
 
@@ -298,9 +299,6 @@ class BlockStacker:
 
         settings, count, channels = self._settings, len(there), self._channels
         noise = np.array([sub.noise for sub, _ in there], dtype=np.float32).reshape(count, channels)
-        weight = np.ones_like(noise)
-        if settings.stack_weight_method == "noise_variance":
-            weight = (1.0 / np.square(noise, dtype=np.float64)).astype(np.float32)
         drizzled = None
         if self._planes > 1:
             drop_noise = np.array([sub.drop_noise for sub, _ in there], dtype=np.float32).reshape(count, channels)
@@ -312,6 +310,7 @@ class BlockStacker:
             np.array([sub.fwhm_px for sub, _ in there], dtype=np.float32),
             np.array([sub.misplaced_px for sub, _ in there], dtype=np.float32),
         )
+        weight = sub_weights(noise, psfs.fwhm_px, settings)
         one, zero = np.ones_like(noise), np.zeros_like(noise)
         combining.combine_rows(
             SampleStack(planes[0], start, boxes, one, zero, weight, noise, drizzled, psfs),

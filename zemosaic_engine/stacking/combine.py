@@ -15,7 +15,7 @@ from ..kernels.reference import CombineOptions, Psfs
 from ..kernels.sample_stack import CombinedRows, Drizzled, SampleStack, SkyLevel, Taper
 from ..machine.threads import run_all, thread_count
 from ..photometry.overlap_fits import OverlapFit, measure_overlap
-from ..photometry.psfs import measure_psfs
+from ..photometry.psfs import USUAL_FWHM_PX, measure_psfs
 from ..settings import GridSettings
 from ..weighted_image import WeightedImage
 from .samples import Samples
@@ -102,17 +102,39 @@ class Weighing:
     noise: NDArray[np.float32]
 
 
-def weigh(facts: Sequence[SampleFacts], scales: Scales, settings: GridSettings) -> Weighing:
-    """Weights by the configured method: equal, or the inverse variance of the sky noise.
+def sub_weights(
+    noise: NDArray[np.float32], fwhm_px: NDArray[np.float32], settings: GridSettings
+) -> NDArray[np.float32]:
+    """Weights (N, C) of subs by the configured method.
+
+    Parameters
+    ----------
+    noise : ndarray of float32, shape (N, C)
+        Sky noise on the common scale.
+    fwhm_px : ndarray of float32, shape (N,)
+        Widths of their stars in pixels of the stack.
+    settings : GridSettings
+        `stack_weight_method`: equal, the inverse variance, or that over the square of the width, which weighs a sub
+        by what it tells of a faint star (the variance within its image; Irwin 1985, MNRAS 214, 575). Widths count
+        from a usual one, the same in all parts of a run.
+    """
+    if settings.stack_weight_method == "none":
+        return np.ones_like(noise)
+    weight = 1.0 / np.square(noise, dtype=np.float64)
+    if settings.stack_weight_method == "noise_fwhm":
+        weight /= np.square(fwhm_px.astype(np.float64) / USUAL_FWHM_PX)[:, np.newaxis]
+    return weight.astype(np.float32)
+
+
+def weigh(facts: Sequence[SampleFacts], scales: Scales, settings: GridSettings, psfs: Psfs | None = None) -> Weighing:
+    """Weights by the configured method, see `sub_weights`; without `psfs` the stars of the samples tell their widths.
 
     The noise is that of the sky, not the scatter of the picture: a bright star must not cost
     a good sub its weight. A sample whose gain is a guess (no star where the others have some: a
     cloud, a dark frame) counts only where there is nothing else.
     """
     noise = scaled_noise([f.noise for f in facts], scales.gain)
-    weight = np.ones_like(noise)
-    if settings.stack_weight_method == "noise_variance":
-        weight = (1.0 / np.square(noise, dtype=np.float64)).astype(np.float32)
+    weight = sub_weights(noise, (psfs or _psfs_of(facts)).fwhm_px, settings)
     weight[scales.guessed] *= np.float32(_GUESSED_WEIGHT)
     return Weighing(weight, noise)
 
@@ -145,11 +167,12 @@ def combine(
     cancel : CancelToken, optional
         Looked at between bands of rows.
     """
-    weighing = weighing or weigh(facts, scales, settings)
+    psfs = psfs or _psfs_of(facts)
+    weighing = weighing or weigh(facts, scales, settings, psfs)
     sky = sky_of_stack(facts, scales)
     stack = SampleStack(
         samples.buffer, samples.start, samples.boxes, scales.gain, scales.offset, weighing.weight, weighing.noise,
-        _drizzled_on_scale(samples, scales), psfs or _psfs_of(facts),
+        _drizzled_on_scale(samples, scales), psfs,
     )  # fmt: skip
     taper = Taper(samples.edges, settings.edge_feather_px, samples.radial)
     options = CombineOptions.from_settings(settings)

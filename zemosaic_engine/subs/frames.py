@@ -10,9 +10,10 @@ import itertools
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.wcs import WCS
@@ -87,8 +88,8 @@ def _degrees(cards: HeaderCards, keywords: tuple[str, ...], limit: float) -> flo
 
 
 @dataclass(frozen=True)
-class SubInfo:
-    """What the header of a sub says, before a pixel is read.
+class SubFacts:
+    """What the header of a sub says, whether it has a plate solution or not.
 
     Attributes
     ----------
@@ -103,12 +104,6 @@ class SubInfo:
     bayer : str or None
         Colour pattern of the first two rows and columns **of the stored array**
         (``"RGGB"``, ``"GRBG"`` ...), offsets and row order already applied; None if not a Bayer image.
-    wcs : astropy.wcs.WCS
-        Celestial WCS of the stored array, two axes (ICRS), with its distortions.
-    pixel_scale_arcsec : float
-        Geometric mean of the pixel's two sides at the image centre.
-    center_deg : tuple of float
-        (ra, dec) of the image centre, ICRS.
     exposure_s : float
         Exposure time; NaN if the header does not tell.
     filter, mount, session, camera, date_obs : str
@@ -119,8 +114,6 @@ class SubInfo:
         What the file looked like when its header was read; None of a sub that was not read from a file.
     span : int
         Bytes of the file, from its beginning, in which header and pixels lie; what is behind them does not count.
-    origin : Origin
-        What else the header tells of where the sub comes from.
     notes : sequence of str
         What in the header was not taken at its word, each in a few words.
     setup : CameraSetup
@@ -132,9 +125,6 @@ class SubInfo:
     shape: tuple[int, int]
     channels: int
     bayer: str | None
-    wcs: WCS
-    pixel_scale_arcsec: float
-    center_deg: tuple[float, float]
     exposure_s: float
     filter: str = ""
     mount: str = ""
@@ -144,7 +134,6 @@ class SubInfo:
     saturation_adu: float = float("inf")
     state: FileState | None = None
     span: int = 0
-    origin: Origin = Origin()
     notes: tuple[str, ...] = ()
     setup: CameraSetup = UNKNOWN_SETUP
 
@@ -153,10 +142,36 @@ class SubInfo:
         """Shape of the pixels before demosaicing, channels last: (H, W), or (H, W, 3) of a colour cube."""
         return self.shape if self.bayer is not None or self.channels == 1 else (*self.shape, 3)
 
+    def facts(self) -> dict[str, Any]:
+        """These facts by name, without what a solved or an unsolved sub has beside them."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(SubFacts)}
 
-@dataclass(frozen=True)
-class UnsolvedSub:
-    """What the header of a sub without a plate solution says.
+
+@dataclass(frozen=True, kw_only=True)
+class SubInfo(SubFacts):
+    """What the header of a sub with a plate solution says, before a pixel is read; `SubFacts` has the rest.
+
+    Attributes
+    ----------
+    wcs : astropy.wcs.WCS
+        Celestial WCS of the stored array, two axes (ICRS), with its distortions.
+    pixel_scale_arcsec : float
+        Geometric mean of the pixel's two sides at the image centre.
+    center_deg : tuple of float
+        (ra, dec) of the image centre, ICRS.
+    origin : Origin
+        What else the header tells of where the sub comes from.
+    """
+
+    wcs: WCS
+    pixel_scale_arcsec: float
+    center_deg: tuple[float, float]
+    origin: Origin = Origin()
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnsolvedSub(SubFacts):
+    """What the header of a sub without a plate solution says; `SubFacts` has the rest.
 
     Attributes
     ----------
@@ -164,34 +179,10 @@ class UnsolvedSub:
         All cards of its header; some may hint at the pointing and the scale (RA, DEC, FOCALLEN, XPIXSZ ...).
     reason : str
         Why it has no plate solution, or what is wrong with the one that it has: the rest of a sentence about the file.
-    path, hdu, shape, channels, bayer, exposure_s, filter, mount, session, camera, date_obs, saturation_adu, notes,
-    state, span, setup
-        As in `SubInfo`.
     """
 
-    path: Path
-    hdu: int
-    shape: tuple[int, int]
-    channels: int
-    bayer: str | None
     header: HeaderCards
-    exposure_s: float
     reason: str = ""
-    filter: str = ""
-    mount: str = ""
-    session: str = ""
-    camera: str = ""
-    date_obs: str = ""
-    saturation_adu: float = float("inf")
-    state: FileState | None = None
-    span: int = 0
-    notes: tuple[str, ...] = ()
-    setup: CameraSetup = UNKNOWN_SETUP
-
-    @property
-    def stored_shape(self) -> tuple[int, ...]:
-        """As that of `SubInfo`."""
-        return self.shape if self.bayer is not None or self.channels == 1 else (*self.shape, 3)
 
     def solved(self, wcs: WCS) -> SubInfo:
         """The sub with a plate solution.
@@ -202,26 +193,11 @@ class UnsolvedSub:
             Celestial WCS of the stored array, two axes (ICRS), as `headers.celestial_wcs` makes it.
         """
         return SubInfo(
-            path=self.path,
-            hdu=self.hdu,
-            shape=self.shape,
-            channels=self.channels,
-            bayer=self.bayer,
+            **self.facts(),
             wcs=wcs,
             pixel_scale_arcsec=pixel_scale_arcsec(wcs, self.shape),
             center_deg=image_center_deg(wcs, self.shape),
-            exposure_s=self.exposure_s,
-            filter=self.filter,
-            mount=self.mount,
-            session=self.session,
-            camera=self.camera,
-            date_obs=self.date_obs,
-            saturation_adu=self.saturation_adu,
-            state=self.state,
-            span=self.span,
             origin=Origin.of(self.header),
-            notes=self.notes,
-            setup=self.setup,
         )
 
 
