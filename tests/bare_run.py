@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from zemosaic_engine.events import CancelToken, Reporter
 from zemosaic_engine.calibration_frames.session import FrameCalibration
+from zemosaic_engine.events import CancelToken, Reporter
 from zemosaic_engine.executors.executor import Here
 from zemosaic_engine.resume.checkpoints import Checkpoints
 from zemosaic_engine.resume.reuse import Reuse

@@ -71,7 +71,10 @@ def report(survey, tiny):
 def test_a_run_computes_and_applies_tile_scaling_by_the_public_helpers(matched, tmp_path, monkeypatch):
     """`zemosaic_stack_core` offers the functions that a run itself calls."""
     calls = []
-    for module, name in ((overlaps, "compute_tile_photometric_scaling"), (scaled_tiles, "apply_tile_photometric_scaling")):
+    for module, name in (
+        (overlaps, "compute_tile_photometric_scaling"),
+        (scaled_tiles, "apply_tile_photometric_scaling"),
+    ):
         helper = getattr(module, name)
         assert helper is getattr(zemosaic_stack_core, name)
         monkeypatch.setattr(module, name, lambda *a, _f=helper, **k: calls.append(_f.__name__) or _f(*a, **k))
