@@ -17,5 +17,6 @@ def bare_run(settings, events, *, canvas=None, output=Path()):
     return Run(
         subs=(), rejected=(), canvas=canvas, output=output, settings=settings, takes_tiles=False,
         known_calibrations=None, registration=None, catalogue=None, frames=FrameCalibration(), executor=Here(),
-        device=None, loader=None, stars=None, reuse=Reuse((), Checkpoints(), None, reporter, cancel), reporter=reporter, cancel=cancel,
+        device=None, loader=None, stars=None, reuse=Reuse((), Checkpoints(), None, reporter, cancel),
+        reporter=reporter, cancel=cancel,
     )  # fmt: skip

@@ -270,6 +270,9 @@ def test_a_folder_is_dropped(app, open_window, survey):
     )
     window.dropEvent(drop)
     assert window.presenter.input == survey
+    # A view of a scene would take what is dropped on the map, and lose it.
+    assert not window.folder.map.viewport().acceptDrops()
+    assert not window.mosaic.view.viewport().acceptDrops()
 
 
 def test_a_folder_of_darks_is_dropped_onto_the_calibration_section(app, open_window, survey, tmp_path):
