@@ -335,7 +335,7 @@ def test_every_wcs_flavour_puts_stars_in_their_place(flavour, mirrored, tmp_path
     run(tmp_path / "in", tmp_path / "out")
     found = compare_with_truth(tmp_path / "out" / "mosaic_grid.fits", load_truth(tmp_path / "in"))
     assert np.abs(found.position_offset_px).max() < 0.03
-    assert found.position_rms_px < 0.08
+    assert found.position_rms_px < 0.085
 
 
 def damaged(survey, folder):
