@@ -10,9 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _OPTIONS = (
-    "--headless=new", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--headless=new", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--force-color-profile=srgb",
 )  # fmt: skip
+
+
+#: Without and with WebGL, which is computed by the processor.
+_GRAPHICS = {
+    False: ("--disable-gpu",),
+    True: ("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"),
+}
 
 
 def missing() -> str:
@@ -22,7 +29,7 @@ def missing() -> str:
 
 
 @contextlib.contextmanager
-def browser(width: int = 1280, height: int = 900, *, dark: bool = False) -> Iterator:
+def browser(width: int = 1280, height: int = 900, *, dark: bool = False, webgl: bool = False) -> Iterator:
     """A selenium driver of a fresh Chromium that reaches no network."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
@@ -31,7 +38,13 @@ def browser(width: int = 1280, height: int = 900, *, dark: bool = False) -> Iter
         options = webdriver.ChromeOptions()
         options.binary_location = str(shutil.which("chromium"))
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []  # root has no sandbox
-        for option in (*_OPTIONS, *sandbox, f"--user-data-dir={profile}", f"--window-size={width},{height}"):
+        for option in (
+            *_OPTIONS,
+            *_GRAPHICS[webgl],
+            *sandbox,
+            f"--user-data-dir={profile}",
+            f"--window-size={width},{height}",
+        ):
             options.add_argument(option)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))

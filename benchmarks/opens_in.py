@@ -1,7 +1,8 @@
 """Opens the files of a run in the programs that people take them to, and writes the table of docs/outputs.md.
 
 ``python -m benchmarks.opens_in OUTPUT [--write]`` with the output folder of a finished run: programs that are not
-installed are left out of the table. Debian packages: siril, astap-cli, fitsverify, saods9 with xvfb, gimp.
+installed are left out of the table. Debian packages: siril, astap-cli, fitsverify, saods9 with xvfb, gimp, chromium
+with chromium-driver; Aladin Lite is fetched with npm.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
+from benchmarks import aladin, chromium
 from benchmarks.tables import renew_between
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "outputs.md"
@@ -36,6 +39,9 @@ FILES = {
     "stretched TIFF": "mosaic_stretched.tif",
     "PNG": "mosaic_grid.png",
     "JPEG": "mosaic_grid.jpg",
+    "map": "map/index.html",
+    "HiPS": "hips/picture/properties",
+    "HiPS, FITS": "hips/G/properties",
 }
 _LIMIT_S = 120
 
@@ -50,7 +56,7 @@ class Host:
     needs : tuple of str
         Commands that must be there.
     kinds : tuple of str
-        Endings of the files that it is meant to open.
+        Endings of the files that it is meant to open, or the name of one without an ending.
     open : callable
         ``open(path)`` returns what went wrong, empty if nothing did.
     version : callable
@@ -68,7 +74,7 @@ class Host:
 
     def takes(self, path: Path) -> bool:
         """True if the program is meant to open a file."""
-        return path.suffix in self.kinds and path.name not in self.leaves
+        return (path.suffix or path.name) in self.kinds and path.name not in self.leaves
 
     @property
     def missing(self) -> str:
@@ -209,6 +215,18 @@ def _pillow(path: Path) -> str:
         return "" if "icc_profile" in image.info else "no colour profile"
 
 
+def _chromium(path: Path) -> str:
+    """What the map shows in a browser that opens it from the disk."""
+    shown = "return [...document.querySelectorAll('svg[data-sky=map] image')].length"
+    with chromium.browser() as driver:
+        chromium.open_page(driver, path)
+        end = time.monotonic() + _LIMIT_S
+        while not driver.execute_script(shown) and time.monotonic() < end:
+            time.sleep(0.2)
+        said = [entry["message"] for entry in driver.get_log("browser")]
+        return said[0] if said else "" if driver.execute_script(shown) else "no tile"
+
+
 HOSTS = (
     Host("the existing ZeMosaic's header check", (), (".fits", ".fit"), _zemosaic),
     Host("astropy", (), (".fits", ".fit"), _astropy, lambda: _module_version("astropy")),
@@ -224,6 +242,8 @@ HOSTS = (
     ),
     Host("DS9", ("ds9", "xvfb-run"), (".fits", ".fit"), _ds9, _package("saods9")),
     Host("GIMP", ("gimp",), (".fits", ".fit", ".tif", ".png", ".jpg"), _gimp, _package("gimp")),
+    Host("Chromium", ("chromium", "chromedriver"), (".html",), _chromium, _package("chromium")),
+    Host("Aladin Lite", ("npm", "chromium", "chromedriver"), ("properties",), aladin.fault_of, aladin.version),
     Host("Pillow", (), (".png", ".jpg"), _pillow, lambda: _module_version("pillow")),
 )
 

@@ -43,7 +43,7 @@ DONE, FAILED, WRONG_USAGE, INCOMPLETE, STOPPED = 0, 1, 2, 3, 130
 #: Names of `zemosaic_engine.simulate.survey.PRESETS`, which is not imported for the help.
 SIMULATED = (
     "tiny", "small", "bench", "pedestal", "glow", "dust", "moon", "clouds", "dark-subtracted", "registered", "unit",
-    "uncalibrated",
+    "comet", "uncalibrated",
 )  # fmt: skip
 
 _EXIT_CODES = (

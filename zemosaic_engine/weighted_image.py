@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """Light of one sub that the others do not have, in one place.
+
+    Attributes
+    ----------
+    sub : int
+        Its number.
+    x, y : float
+        Middle of the light, on the canvas.
+    pixels : int
+        How many it covers.
+    """
+
+    sub: int
+    x: float
+    y: float
+    pixels: int
 
 
 @dataclass(frozen=True)
@@ -22,9 +42,12 @@ class WeightedImage:
         Number of subs that contributed.
     taken : ndarray of float32, or None
         Light that rejection took where light is steep, in the unit of `pixels`; NaN where that is not known.
+    sightings : list of Sighting
+        Light that only one sub has.
     """
 
     pixels: NDArray[np.float32]
     weight: NDArray[np.float32]
     coverage: NDArray[np.uint16]
     taken: NDArray[np.float32] | None = None
+    sightings: list[Sighting] = field(default_factory=list)

@@ -242,7 +242,14 @@ def test_a_run_that_ended_before_is_looked_at_again(app, open_window, finished, 
     window.build()
     app.sendPostedEvents(None, QEvent.Type.DeferredDelete)  # the widgets that were there before
     window.log.text.clear()  # lines of the log stay as they are
-    names = [*(f"sub_{number:04d}.fits" for number in range(16)), "night1", "night2", "night3"]
+    names = [
+        *(f"sub_{number:04d}.fits" for number in range(16)),
+        "night1",
+        "night2",
+        "night3",
+        "IC 5070 (Pelican Nebula)",
+        "IC 5070",
+    ]
     wrong = [text for text in shown_texts(window) if not pseudo.is_translated(text, names)]
     assert wrong == []
     choose_output(window, tmp_path / "empty")
@@ -263,6 +270,9 @@ def test_a_folder_is_dropped(app, open_window, survey):
     )
     window.dropEvent(drop)
     assert window.presenter.input == survey
+    # A view of a scene would take what is dropped on the map, and lose it.
+    assert not window.folder.map.viewport().acceptDrops()
+    assert not window.mosaic.view.viewport().acceptDrops()
 
 
 def test_a_folder_of_darks_is_dropped_onto_the_calibration_section(app, open_window, survey, tmp_path):

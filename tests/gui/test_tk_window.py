@@ -398,7 +398,14 @@ def test_a_run_that_ended_before_is_looked_at_again(open_window, finished, tmp_p
     window.root.update()
     window.log.text.configure(state="normal")
     window.log.text.delete("1.0", "end")  # lines of the log stay as they are
-    names = [*(f"sub_{number:04d}.fits" for number in range(16)), "night1", "night2", "night3"]
+    names = [
+        *(f"sub_{number:04d}.fits" for number in range(16)),
+        "night1",
+        "night2",
+        "night3",
+        "IC 5070 (Pelican Nebula)",
+        "IC 5070",
+    ]
     assert [text for text in texts_of_window(window) if not pseudo.is_translated(text, names)] == []
     choose_output(window, tmp_path / "empty")
     assert window.summary.seams.rows == window.metrics.table.rows == []

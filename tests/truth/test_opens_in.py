@@ -130,7 +130,11 @@ def test_the_file_for_processing_is_the_science_image(output):
     assert (image[:, outside] == 0.0).all()
     assert (image[:, ~outside] > 0.0).mean() > 0.999
     seen = np.isfinite(science).all(axis=0)
-    np.testing.assert_allclose(image[:, seen] * header["ZMSCALE"], np.maximum(science[:, seen], 0.0), rtol=1e-6)
+    written, wanted = image[:, seen] * header["ZMSCALE"], np.maximum(science[:, seen], 0.0)
+    other = ~np.isclose(written, wanted, rtol=1e-6)
+    assert other.mean() < 0.005  # dark rings of bright stars, which are raised to the sky around
+    assert (written[other] > wanted[other]).all()
+    assert wanted[other].max() < np.median(wanted)
     sky = WCS(header, naxis=2).all_pix2world([[10.0, 20.0]], 0)
     np.testing.assert_allclose(where.all_world2pix(sky, 0), [[10.0 + x0, 20.0 + y0]], atol=1e-6)
 

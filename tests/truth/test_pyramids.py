@@ -161,7 +161,12 @@ def test_properties_say_what_the_standard_asks(output):
         assert told["obs_title"].startswith("Test field")
     allsky = Image.open(output / "hips" / "picture" / "Norder3" / "Allsky.png")
     assert allsky.size == (27 * 64, 29 * 64)
-    assert np.asarray(allsky)[..., 3].any()
+    seen = np.asarray(allsky)[..., 3] > 0
+    assert seen.any()
+    linear = fits.getdata(output / "hips" / "R" / "Norder3" / "Allsky.fits")[::-1]
+    assert linear.shape == seen.shape
+    assert (np.isfinite(linear) >= seen).all()
+    assert np.nanmedian(linear) == pytest.approx(SKY, abs=60.0)
 
 
 def test_nothing_in_a_survey_asks_for_a_network(output):

@@ -24,6 +24,7 @@ from .colour import ColourTie, colour_cards, colour_rows, set_colours
 from .evenness import measure_evenness, report_evenness
 from .holes import fill_cores
 from .mask import mosaic_mask
+from .moving import report_moving
 from .names import name_field
 from .processing import PROCESSING_NAME, write_processing
 from .sub_depth import sub_depth_columns
@@ -127,6 +128,7 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
         lambda: measure_evenness(mosaic, run.canvas, by_number, tiles, tile_set.levels, settings)
     )
     metrics |= report_evenness(evenness, run.reporter)
+    report_moving(run, tile_set)
     # Steps and noise above are those of the tiles, before their common factors.
     colours = run.interruptibly(lambda: set_colours(run, mosaic))
     balanced = None if colours is None or colours.balance is None else colours.stars

@@ -46,6 +46,8 @@ _DEEPEST_ORDER = 20
 #: Pixels of a thumbnail in the picture of all tiles of order 3, and thumbnails in one of its rows.
 _THUMBNAIL_PX = 64
 _THUMBNAILS_A_ROW = 27
+#: White of a linear picture, as a share of that of the preview, which presses bright light together.
+_LINEAR_WHITE = 0.05
 _KERNEL: Kernel = "lanczos3"
 
 Read = Callable[[Box], NDArray[np.float32]]
@@ -133,7 +135,10 @@ def write_hips(science: Path, folder: Path, painter: Painter, cancel: CancelToke
     threads = thread_count(threads)
     with open_filled(science, "none", cancel.check) as mosaic, atomic_folder(folder) as temporary:
         properties = survey_properties(mosaic.header, folder.name)
-        cuts = [f"{black:.6g} {white:.6g}" for black, white in zip(painter.black_adu, painter.white_adu, strict=True)]
+        cuts = [
+            f"{black:.6g} {black + _LINEAR_WHITE * (white - black):.6g}"
+            for black, white in zip(painter.black_adu, painter.white_adu, strict=True)
+        ]
         surveys = write_channel_surveys(science, temporary, properties, cuts, threads, cancel.check)
         order = int(read_properties(surveys[0])["hips_order"])
         picture = temporary / PICTURE_SURVEY
@@ -208,6 +213,7 @@ def write_channel_surveys(
                 )  # fmt: skip
             (survey / "index.html").unlink()  # it would load a script from the network
             _remove_empty_folders(survey)
+            write_linear_thumbnails(survey)
             surveys.append(survey)
     return surveys
 
@@ -366,15 +372,35 @@ def write_moc(path: Path, cells: NDArray[np.int64], order: int) -> float:
     return share
 
 
+_ALLSKY_SHAPE = (-(-12 * 4**_LOWEST_ORDER // _THUMBNAILS_A_ROW) * _THUMBNAIL_PX, _THUMBNAILS_A_ROW * _THUMBNAIL_PX)
+
+
 def thumbnails(survey: Path, read: Callable[[Path], NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """The picture of all tiles of order 3: their thumbnails in rows, first row on top, (1856, 1728, 4)."""
-    rows = -(-12 * 4**_LOWEST_ORDER // _THUMBNAILS_A_ROW)
-    picture = np.zeros((rows * _THUMBNAIL_PX, _THUMBNAILS_A_ROW * _THUMBNAIL_PX, 4), dtype=np.uint8)
-    for number, path in survey_tiles(survey, _LOWEST_ORDER, ".png"):
-        row, column = divmod(number, _THUMBNAILS_A_ROW)
-        y, x = row * _THUMBNAIL_PX, column * _THUMBNAIL_PX
-        picture[y : y + _THUMBNAIL_PX, x : x + _THUMBNAIL_PX] = mean_of_blocks(read(path), TILE_PX // _THUMBNAIL_PX)
+    picture = np.zeros((*_ALLSKY_SHAPE, 4), dtype=np.uint8)
+    for place, path in _thumbnail_places(survey, ".png"):
+        picture[place] = mean_of_blocks(read(path), TILE_PX // _THUMBNAIL_PX)
     return picture
+
+
+def write_linear_thumbnails(survey: Path) -> None:
+    """Write ``Allsky.fits`` of a survey of FITS tiles; it looks as the picture does when its first row is below."""
+    sky = np.full(_ALLSKY_SHAPE, np.nan, dtype=np.float32)
+    side, factor = _THUMBNAIL_PX, TILE_PX // _THUMBNAIL_PX
+    for place, path in _thumbnail_places(survey, ".fits"):
+        tile = fits.getdata(path)[::-1].reshape(side, factor, side, factor)
+        seen = np.isfinite(tile)
+        count = seen.sum(axis=(1, 3))
+        total = np.where(seen, tile, 0.0).sum(axis=(1, 3))
+        sky[place] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    fits.PrimaryHDU(np.ascontiguousarray(sky[::-1])).writeto(survey / f"Norder{_LOWEST_ORDER}" / "Allsky.fits")
+
+
+def _thumbnail_places(survey: Path, suffix: str) -> Iterator[tuple[tuple[slice, slice], Path]]:
+    """Where the thumbnail of each tile of order 3 lies, first row on top, and the file of the tile."""
+    for number, path in survey_tiles(survey, _LOWEST_ORDER, suffix):
+        y, x = (_THUMBNAIL_PX * place for place in divmod(number, _THUMBNAILS_A_ROW))
+        yield (slice(y, y + _THUMBNAIL_PX), slice(x, x + _THUMBNAIL_PX)), path
 
 
 def mean_of_blocks(picture: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:

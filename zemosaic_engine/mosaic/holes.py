@@ -68,6 +68,68 @@ def fill_holes(mask: NDArray[np.uint8], read: Callable[[Box], NDArray[np.float32
     return Fills(y, x, values)
 
 
+#: Rings end this far from a bright pixel, and take their values from so many pixels around.
+_RING_PX = 8
+_AROUND_PX = 2
+#: Parts of a plane begin at multiples of this, or the sky of a pixel would depend on how it is cut.
+SKY_BLOCK_PX = 32
+
+
+def dark_rings(
+    plane: NDArray[np.float32], depth: float, bright: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Pixels beside bright stars that are darker than the sky there, with values that fill them.
+
+    Interpolating the sharp stars of few subs leaves rings that reach below the sky. A stretch makes black and coloured
+    specks of them. The sky is the median of blocks of 32 pixels.
+
+    Parameters
+    ----------
+    plane : ndarray of float32, shape (h, w)
+        A channel in ADU; NaN where missing.
+    depth : float
+        What the noise hardly falls below the sky.
+    bright : float
+        A pixel above it may have rings.
+
+    Returns
+    -------
+    y, x : ndarray of int64
+        Places, row by row.
+    values : ndarray of float32
+        The median of the pixels around that are not too dark themselves.
+    """
+    from scipy.ndimage import maximum_filter
+
+    near = maximum_filter(plane > bright, size=2 * _RING_PX + 1)
+    sky = _block_medians(plane)
+    y, x = np.nonzero(near)
+    lowest = sky[y // SKY_BLOCK_PX, x // SKY_BLOCK_PX] - depth
+    with np.errstate(invalid="ignore"):
+        dark = plane[y, x] < lowest
+    y, x, lowest = y[dark], x[dark], lowest[dark]
+    found = [_median_around(plane, *place) for place in zip(y.tolist(), x.tolist(), lowest.tolist(), strict=True)]
+    return y.astype(np.int64), x.astype(np.int64), np.array(found, dtype=np.float32)
+
+
+def _block_medians(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Medians of blocks, the last ones of rows and columns may be smaller; NaN where a block holds nothing."""
+    height, width = plane.shape
+    rows, columns = -(-height // SKY_BLOCK_PX), -(-width // SKY_BLOCK_PX)
+    padded = np.full((rows * SKY_BLOCK_PX, columns * SKY_BLOCK_PX), np.nan, dtype=np.float32)
+    padded[:height, :width] = plane
+    blocks = padded.reshape(rows, SKY_BLOCK_PX, columns, SKY_BLOCK_PX).swapaxes(1, 2).reshape(rows, columns, -1)
+    blocks = np.sort(blocks, axis=2)  # NaN last
+    middle = np.maximum(np.isfinite(blocks).sum(axis=2) - 1, 0) // 2
+    return np.take_along_axis(blocks, middle[..., None], axis=2)[..., 0]
+
+
+def _median_around(plane: NDArray[np.float32], y: int, x: int, lowest: float) -> float:
+    around = plane[max(y - _AROUND_PX, 0) : y + _AROUND_PX + 1, max(x - _AROUND_PX, 0) : x + _AROUND_PX + 1]
+    around = around[around >= lowest]
+    return float(np.median(around)) if around.size else lowest
+
+
 def fill_cores(
     pixels: NDArray[np.float32], mask: NDArray[np.uint8], level_at: Callable[[float, float], NDArray[np.float64]]
 ) -> None:

@@ -6,7 +6,7 @@ byte a pixel of memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from ..fits import streams
 from ..fits.writer import atomic_path
 from ..geometry import Box
 from ..sentences import say
-from .holes import Fills, fill_holes
+from .holes import SKY_BLOCK_PX, Fills, dark_rings, fill_holes
 from .mask import Flag
 
 PROCESSING_NAME = "mosaic.fit"
@@ -32,6 +32,8 @@ _ROWS_BYTES = 8 * 1024**2
 _STATISTICS_PIXELS = 1_000_000
 #: The sky stays this far above 0.
 _NOISE_SIGMA = 6.0
+#: A star as bright as this has rings that are darker than the sky.
+_RINGED_SIGMA = 100.0
 _STRUCTURE = ("SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "EXTEND", "PCOUNT", "GCOUNT",
               "EXTNAME", "CHECKSUM", "DATASUM", "BZERO", "BSCALE", "BUNIT")  # fmt: skip
 
@@ -89,6 +91,7 @@ class FilledMosaic:
     _section: fits.hdu.image.Section
     _mask: NDArray[np.uint8]
     _fills: Fills
+    _rings: Sequence[Fills]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -115,6 +118,7 @@ class FilledMosaic:
 
     def _filled(self, channel: int, box: Box) -> NDArray[np.float32]:
         part = _read_plane(self._section, channel, box)
+        self._rings[channel].put(0, box, part)
         self._fills.put(channel, box, part)
         return part
 
@@ -195,12 +199,13 @@ def open_filled(science: Path, crop: Crop, check: Callable[[], None] | None = No
             return np.stack([_read_plane(section, channel, part) for channel in range(channels)], axis=2)
 
         fills = fill_holes(mask, read, channels)
-        lowest, top = _range_adu(section, channels, box, check)
-        top = max(top, float(fills.values.max(initial=0.0)))
-        pedestal = max(0.0, -lowest)
+        ranges = [_range_adu(section, channel, box, check) for channel in range(channels)]
+        rings = [_dark_rings(section, channel, box, found, check) for channel, found in enumerate(ranges)]
+        top = max(*(found.top for found in ranges), float(fills.values.max(initial=0.0)))
+        pedestal = max(0.0, -min(found.lowest for found in ranges))
         scale = 1.0 if top + pedestal <= 1.0 else max(_SIXTEEN_BITS, top + pedestal)
         header = _moved(hdus[0].header, box)
-        yield FilledMosaic(header, box, channels, scale, pedestal, section, mask, fills)
+        yield FilledMosaic(header, box, channels, scale, pedestal, section, mask, fills, rings)
 
 
 def write_processing(science: Path, path: Path, crop: Crop, check: Callable[[], None] | None = None) -> Path:
@@ -253,26 +258,60 @@ def _read_plane(section: fits.hdu.image.Section, channel: int, box: Box) -> NDAr
     return np.array(part, dtype=np.float32)
 
 
-def _range_adu(
-    section: fits.hdu.image.Section, channels: int, box: Box, check: Callable[[], None]
-) -> tuple[float, float]:
-    """What the noise of the sky hardly falls below, and the largest value, of a part; (0, 0) if it holds nothing."""
-    rows = max(1, _ROWS_BYTES // (4 * max(box.width, 1)))
+@dataclass(frozen=True)
+class _Range:
+    """Of a channel in ADU: what the noise of the sky hardly falls below, what only stars exceed, the largest value."""
+
+    lowest: float
+    bright: float
+    top: float
+
+    @property
+    def depth(self) -> float:
+        """What the noise hardly falls below the sky."""
+        return (self.bright - self.lowest) * _NOISE_SIGMA / (_NOISE_SIGMA + _RINGED_SIGMA)
+
+
+def _parts(section: fits.hdu.image.Section, channel: int, box: Box, around: int = 0) -> Iterator[tuple[Box, NDArray]]:
+    """A channel in parts of a few megabytes, each with rows around it; they begin at multiples of a sky block."""
+    blocks = max(1, _ROWS_BYTES // (4 * SKY_BLOCK_PX * max(box.width, 1)))
+    rows = blocks * SKY_BLOCK_PX
+    for y in range(box.y0, box.y1, rows):
+        part = Box(max(y - around, box.y0), min(y + rows + around, box.y1), box.x0, box.x1)
+        yield Box(y, min(y + rows, box.y1), box.x0, box.x1), _read_plane(section, channel, part)
+
+
+def _range_adu(section: fits.hdu.image.Section, channel: int, box: Box, check: Callable[[], None]) -> _Range:
+    """The range of a part of a channel; all 0 if it holds nothing."""
     step = max(1, box.height * box.width // _STATISTICS_PIXELS)
-    low, top = np.inf, -np.inf
-    for channel in range(channels):
-        sample = []
-        for y in range(box.y0, box.y1, rows):
-            check()
-            part = _read_plane(section, channel, Box(y, min(y + rows, box.y1), box.x0, box.x1))
-            part = part[np.isfinite(part)]
-            if part.size:
-                top = max(top, float(part.max()))
-                sample.append(part[::step])
-        if sample:
-            below, sky = np.quantile(np.concatenate(sample), (0.16, 0.5))
-            low = min(low, float(sky - _NOISE_SIGMA * (sky - below)))
-    return (low, top) if np.isfinite(top) else (0.0, 0.0)
+    top, sample = -np.inf, []
+    for _, part in _parts(section, channel, box):
+        check()
+        part = part[np.isfinite(part)]
+        if part.size:
+            top = max(top, float(part.max()))
+            sample.append(part[::step])
+    if not sample:
+        return _Range(0.0, 0.0, 0.0)
+    below, sky = np.quantile(np.concatenate(sample), (0.16, 0.5))
+    sigma = float(sky - below)
+    return _Range(float(sky) - _NOISE_SIGMA * sigma, float(sky) + _RINGED_SIGMA * sigma, top)
+
+
+def _dark_rings(
+    section: fits.hdu.image.Section, channel: int, box: Box, found: _Range, check: Callable[[], None]
+) -> Fills:
+    """Pixels of a channel that the rings of bright stars make darker than the sky, and what fills them."""
+    y, x, values = [], [], []
+    for own, part in _parts(section, channel, box, SKY_BLOCK_PX):
+        check()
+        rows, columns, filled = dark_rings(part, found.depth, found.bright)
+        first = max(own.y0 - SKY_BLOCK_PX, box.y0)
+        kept = (rows + first >= own.y0) & (rows + first < own.y1)
+        y.append(rows[kept] + first)
+        x.append(columns[kept] + box.x0)
+        values.append(filled[kept])
+    return Fills(np.concatenate(y), np.concatenate(x), np.concatenate(values)[:, None])
 
 
 def _moved(header: fits.Header, box: Box) -> fits.Header:

@@ -161,6 +161,8 @@ class SurveySpec(BaseModel):
     hot_pixel_fraction: float = Field(default=0.0007, ge=0.0, lt=0.1)
     trail_fraction: float = Field(default=0.08, ge=0.0, le=1.0, description="Share of subs crossed by a satellite.")
     calibration: CalibrationSpec = CalibrationSpec()
+    comet_adu: float = Field(default=0.0, ge=0.0, description="Height of a comet that crosses the middle of the field.")
+    comet_px: float = Field(default=3.4, gt=0.0, description="How far it moves from one sub to the next.")
     # the plate solutions in the headers
     wcs_error_arcsec: float = Field(default=0.0, ge=0.0, description="Scatter of the written WCS around the true one.")
     wcs_shift_arcsec: float = Field(default=0.0, ge=0.0, description="Largest further shift, in any direction.")
@@ -269,6 +271,13 @@ PRESETS: dict[str, SurveySpec] = {
     "dark-subtracted": _UNKIND.but(sky_left_adu=20.0),
     "registered": _UNKIND.but(sky_left_adu=0.0, border_px=20, rotation_deg=0.0),
     "unit": _UNKIND.but(unit_adu=65535.0),
+    "comet": SurveySpec(
+        panels=(1, 1),
+        subs_per_panel=14,
+        telescopes=(Telescope(shape=(300, 300)),),
+        trail_fraction=0.15,
+        comet_adu=900.0,
+    ),
     "uncalibrated": _UNKIND.but(
         pedestal_adu=2048.0,
         bias_structure_adu=6.0,
@@ -629,6 +638,8 @@ def render_sub(
     rng = np.random.default_rng([truth.seed, 40, index])
     fwhm = float(row["fwhm_px"])
     scene = truth.scene.render_planes(truth.wcs(index), telescope.shape, fwhm, psf=spec.psf)
+    if spec.comet_adu:
+        scene += _comet(truth, index)
     planes = _light(truth, index, scene)
     pixels = sensor.through_filter_array(planes, telescope.sensor)
     if row["trail"]:
@@ -646,6 +657,18 @@ def render_sub(
     return troubles.as_processed(
         recorded, bayer=bayer, sky_left_adu=spec.sky_left_adu, border_px=spec.border_px, unit_adu=spec.unit_adu
     )
+
+
+def _comet(truth: SurveyTruth, index: int) -> NDArray[np.float32]:
+    """Light of the comet in a sub: in the middle of the first night it is in the middle of the field; moves north."""
+    spec, telescope = truth.spec, truth.telescope(index)
+    times = np.array([datetime.fromisoformat(str(date)).timestamp() for date in truth.subs["date_obs"]])
+    first_night = times < times.min() + 0.5 * 86400.0
+    late = (times[index] - np.median(times[first_night])) / (telescope.exposure_s + 2.0)
+    ra, dec = spec.center_deg
+    moved = dec + late * spec.comet_px * telescope.scale_arcsec / 3600.0
+    x, y = (float(place) for place in truth.wcs(index).all_world2pix(ra, moved, 0))
+    return troubles.comet(telescope.shape, (x, y), spec.comet_adu)
 
 
 def dust_of(truth: SurveyTruth, telescope: int) -> NDArray[np.float32]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 #: Brightness of a cloud's scattered light over the light that it takes, as a share of the sky.
 CLOUD_SHINE = 0.3
 _RING_WIDTH = 0.35  # of a dust shadow's radius
+_COMA_PX = 5.0
 _GLOW_COLOUR = (0.9, 1.0, 1.1)
 
 
@@ -51,6 +52,13 @@ def dust(
         away = (np.hypot(u - x, v - y) - mine) / (_RING_WIDTH * mine)
         light *= (1.0 - taken * np.exp(-0.5 * away * away)).astype(np.float32)
     return light
+
+
+def comet(shape: tuple[int, int], place: tuple[float, float], height_adu: float) -> NDArray[np.float32]:
+    """A round coma of some ten pixels at (x, y), shape (H, W); its light falls with the cube of the distance."""
+    y, x = np.ogrid[: shape[0], : shape[1]]
+    square = (x - place[0]) ** 2 + (y - place[1]) ** 2
+    return (height_adu * (1.0 + square / _COMA_PX**2) ** -1.5).astype(np.float32)
 
 
 def cloud(places: tuple[NDArray, NDArray], row: Any) -> NDArray[np.float32]:

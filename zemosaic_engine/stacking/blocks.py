@@ -26,12 +26,14 @@ from ..kernels.reference import RANGE_REACH, CombineOptions, Psfs
 from ..kernels.sample_stack import CombinedRows, Drizzled, SampleStack, SkyLevel, Taper
 from ..machine.threads import run_all, thread_count
 from ..photometry.calibration import SubCalibration
+from ..photometry.moving import crowded_boxes, sighting_of
 from ..photometry.psfs import USUAL_FWHM_PX
 from ..photometry.sky import sky_noise
 from ..settings import GridSettings
 from ..subs.frames import SubInfo
 from ..subs.parts import SubParts
 from ..survey.sky_map import SkyMap
+from ..weighted_image import Sighting
 from .combine import Stack, sub_weights
 from .place import Placer
 from .samples import planes_of, radial_weights
@@ -178,7 +180,21 @@ class BlockStacker:
             return used
 
         used = set().union(*run_all(stack_one, blocks, self._threads, cancel))
-        return Stack.of_rows(whole, None), used
+        return Stack.of_rows(whole, None, self._sightings(box, whole, subs)), used
+
+    def _sightings(self, box: Box, whole: CombinedRows, subs: Sequence[BlockSub]) -> list[Sighting]:
+        """What single subs have in places where most pixels of a box lost light."""
+        found = []
+        for crowded in crowded_boxes((whole.rejected - whole.rejected_low).max(axis=2), box):
+            for sub in subs:
+                crop = sub.footprint.box.intersect(crowded)
+                if crop.is_empty or not sub.footprint.meets(crowded):
+                    continue
+                samples = np.empty((*crop.shape, self._channels), dtype=np.float32)
+                if self._place(replace(sub, forward_map=None), crop, [samples]):
+                    stack = whole.value[crop.relative_to(box).slices]
+                    found.append(sighting_of(sub.number, samples, stack, sub.noise, crop))
+        return [one for one in found if one is not None]
 
     def _prepare_one(self, number: int) -> BlockSub | None:
         info, footprint = self._infos[number], self._footprints[number]

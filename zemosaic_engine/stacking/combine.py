@@ -17,7 +17,7 @@ from ..machine.threads import run_all, thread_count
 from ..photometry.overlap_fits import OverlapFit, measure_overlap
 from ..photometry.psfs import USUAL_FWHM_PX, measure_psfs
 from ..settings import GridSettings
-from ..weighted_image import WeightedImage
+from ..weighted_image import Sighting, WeightedImage
 from .samples import Samples
 from .scales import PairGain, SampleFacts, Scales, rank_samples, solve_gains, solve_scales
 
@@ -43,11 +43,11 @@ class Stack(WeightedImage):
     scales: Scales | None = field(default=None, repr=False)
 
     @classmethod
-    def of_rows(cls, rows: CombinedRows, scales: Scales | None) -> Stack:
+    def of_rows(cls, rows: CombinedRows, scales: Scales | None, sightings: Sequence[Sighting] = ()) -> Stack:
         """The stack that all its rows make."""
         kept, lost = (int(array.sum(dtype=np.int64)) for array in (rows.coverage, rows.rejected))
         share = 100.0 * lost / max(1, kept + lost)
-        return cls(rows.value, rows.inverse_variance, rows.coverage, rows.taken, share, scales)
+        return cls(rows.value, rows.inverse_variance, rows.coverage, rows.taken, list(sightings), share, scales)
 
 
 def normalise(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -175,6 +176,7 @@ class TileStore:
             )
             together.subs.append(len(tile.members))
             together.used.update(layout.subs[member] for member in tile.members)
+            together.sightings.extend(replace(one, sub=layout.subs[one.sub]) for one in tile.sightings)
         if not together.tiles:
             raise RunError(
                 say(
@@ -255,7 +257,8 @@ def write_stacked(
     write_tile(path, content, tile_wcs(layout, run.canvas), cards, run.cancel.check)
     health = examine(content)
     run.cancel.check()
-    return StackedTile(members, health, file_digest(path))
+    sightings = [replace(one, sub=layout.subs.index(one.sub)) for one in content.sightings]
+    return StackedTile(members, health, file_digest(path), sightings)
 
 
 def tile_wcs(layout: TileLayout, canvas: CanvasPlan) -> WCS:

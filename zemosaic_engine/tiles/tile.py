@@ -25,7 +25,7 @@ from ..photometry.star_losses import NO_LOSSES, StarLosses, star_losses
 from ..sentences import say
 from ..survey.figures import SubFigures
 from ..survey.sky_levels import SkyLevels
-from ..weighted_image import WeightedImage
+from ..weighted_image import Sighting, WeightedImage
 
 
 @dataclass(frozen=True)
@@ -180,11 +180,14 @@ class StackedTile:
         What was measured on it.
     digest : str
         SHA-256 of its file.
+    sightings : list of Sighting
+        Light that only one sub has; their subs are numbered as `members`.
     """
 
     members: list[int]
     health: TileHealth | None
     digest: str
+    sightings: list[Sighting] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -206,6 +209,8 @@ class TileSet:
         What was measured on each sub, where they were solved for together.
     saturation : ndarray of float64, shape (N, C), or None
         Level at which each sub saturates, on the scale of the tiles; NaN where it is not known.
+    sightings : list of Sighting
+        Light that only one sub has.
     """
 
     tiles: list[Tile] = field(default_factory=list)
@@ -215,3 +220,4 @@ class TileSet:
     levels: SkyLevels | None = None
     figures: SubFigures | None = None
     saturation: NDArray[np.float64] | None = None
+    sightings: list[Sighting] = field(default_factory=list)
