@@ -11,10 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from zemosaic_engine.channels import channel_names
 from zemosaic_engine.events import CancelToken, Reporter, Sink
 from zemosaic_engine.mosaic.assemble import assemble
 from zemosaic_engine.mosaic.deliver import Delivery, deliver, finish_mosaic
-from zemosaic_engine.photometry.coverage_renorm import coverage_renorm
+from zemosaic_engine.photometry.coverage_renorm import CoverageOffset, coverage_offset, coverage_renorm
 from zemosaic_engine.photometry.neutral import neutralise
 from zemosaic_engine.photometry.sky import clipped_median, sky_noise
 from zemosaic_engine.photometry.stars import starless_pixels
@@ -158,7 +159,11 @@ def _apply_two_pass_coverage_renorm_if_requested(
     if not settings.coverage_renorm:
         reporter.log(say("Phase 5: renormalisation by the coverage switched off"))
         return
-    found = coverage_renorm(mosaic.pixels, mosaic.coverage.max(axis=2), starless_pixels(mosaic.pixels))
+    depth, starless = mosaic.coverage.max(axis=2), starless_pixels(mosaic.pixels)
+    if settings.coverage_renorm_form == "add":
+        _add_coverage_offset(mosaic, coverage_offset(mosaic.pixels, depth, starless), reporter)
+        return
+    found = coverage_renorm(mosaic.pixels, depth, starless)
     law = f"brightness ~ coverage ^ ({found.strength:+.4f} ± {found.error:.4f})"
     if not found.applied:
         what = "the coverage is even" if np.isnan(found.strength) else f"nothing certain ({law})"
@@ -169,4 +174,17 @@ def _apply_two_pass_coverage_renorm_if_requested(
     low, high = float(found.gain.min()), float(found.gain.max())
     reporter.log(
         say("Phase 5: renormalised by the coverage, {law}, gain {low:.3f} to {high:.3f}", law=law, low=low, high=high)
+    )
+
+
+def _add_coverage_offset(mosaic: WeightedImage, found: CoverageOffset, reporter: Reporter) -> None:
+    """Take an additive excess that follows the coverage out, in place."""
+    names = channel_names(found.strength.size)
+    law = ", ".join(f"{n} {k:+.2f} ± {e:.2f} ADU" for n, k, e in zip(names, found.strength, found.error, strict=True))
+    if not found.applied.any():
+        reporter.log(say("Phase 5: no offset by the coverage, nothing certain ({law})", law=law))
+        return
+    mosaic.pixels[...] += found.offset
+    reporter.log(
+        say("Phase 5: offset by the coverage, {law} for each unit of its logarithm; stars keep their scale", law=law)
     )

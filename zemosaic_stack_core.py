@@ -56,7 +56,7 @@ def stack_core(
     Parameters
     ----------
     images : sequence of arrays, each (H, W) or (H, W, C)
-        In ADU, NaN where invalid. CuPy arrays are accepted with ``backend="gpu"``.
+        In ADU, NaN or masked where invalid. CuPy arrays are accepted with ``backend="gpu"``.
     weights : array, shape (N,) or (N, C), optional
         Weight of each image, in place of the configured weight method.
     stack_config : mapping or GridSettings, optional
@@ -78,12 +78,13 @@ def stack_core(
     Raises
     ------
     ValueError
-        If there is no image, if the shapes differ, if the weights do not fit, or if a
+        If there is no image, if the shapes differ or are those of (3, H, W), if the weights do not fit, or if a
         configuration value is not one of those known.
     """
     if len(images) == 0:
         raise ValueError("stack_core needs at least one image")
     settings = _stack_settings(stack_config)
+    images = [_without_mask(image) for image in images]
     arrays = [as_hwc(devices.to_numpy(image)) for image in images]
     if any(a.shape != arrays[0].shape for a in arrays):
         raise ValueError(f"stack_core needs images of one shape, not {sorted({a.shape for a in arrays})}")
@@ -103,6 +104,17 @@ def stack_core(
     if images[0].ndim == 2:
         stacked, total = stacked[..., 0], total[..., 0]
     return stacked, rejected_pct, total
+
+
+def _without_mask(image: Any) -> Any:
+    """Return an image with NaN where it is masked; `ValueError` if it is no image."""
+    shape = tuple(image.shape)
+    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[0] in (1, 3) and shape[2] not in (1, 3)):
+        hint = "; its colours come first, move them with numpy.moveaxis(image, 0, -1)" if len(shape) == 3 else ""
+        raise ValueError(f"stack_core needs images (H, W) or (H, W, C), not {shape}{hint}")
+    if isinstance(image, np.ma.MaskedArray):
+        return np.ma.filled(image.astype(np.float32), np.nan)
+    return image
 
 
 def _stack_settings(config: Mapping[str, Any] | GridSettings | None) -> GridSettings:

@@ -5,8 +5,8 @@ The tables are those of a made-up survey of that many subs in 40 sessions on 100
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -61,7 +61,11 @@ def write_run(folder: Path, count: int) -> None:
 
 def main() -> None:
     """Print size, time to write, and time to open in Chromium where there is one."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("subs", type=int, nargs="?", default=10_000, help="subs of the run")
+    parser.add_argument("picture", nargs="?", default="", help="PNG to write of the opened page")
+    options = parser.parse_args()
+    count = options.subs
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_run(folder, count)
@@ -74,9 +78,9 @@ def main() -> None:
                 timing = "return performance.getEntriesByType('navigation')[0].loadEventEnd / 1000"
                 figures["s_to_open"] = driver.execute_script(timing)
                 figures["elements"] = driver.execute_script("return document.querySelectorAll('*').length")
-                if len(sys.argv) > 2:
+                if options.picture:
                     driver.set_window_size(1280, 9000)
-                    driver.save_screenshot(sys.argv[2])
+                    driver.save_screenshot(options.picture)
     print(json.dumps({key: round(value, 2) for key, value in figures.items()}))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from zemosaic_app import cli
 from zemosaic_engine.kernels import combining
+from zemosaic_engine.photometry import star_finder
 from zemosaic_engine.resampling import drizzle
 from zemosaic_engine.stacking import blocks, place
 from zemosaic_engine.subs import loader, parts
@@ -24,7 +25,7 @@ from zemosaic_engine.tiles import store
 #: What is timed: a name, and where its functions are looked up. None of them calls another.
 STEPS: dict[str, list[tuple[Any, str]]] = {
     "whole subs: reading and demosaicing": [(loader, "load_frame")],
-    "whole subs: background, stars": [(loader, "find_sources"), (loader, "detect_stars")],
+    "whole subs: background, stars": [(star_finder, "find_sources"), (star_finder, "detect_stars")],
     "whole subs: cells of the sky": [(measure, "measure_cells"), (measure, "sky_of")],
     "maps": [(measure, "pixel_map"), (blocks, "pixel_map"), (drizzle, "pixel_map")],
     "solution of the survey": [(calibrate, "solve_survey")],

@@ -178,6 +178,7 @@ class GridSettings(BaseModel):
         stage="plan",
         unit="arcsec/pixel",
         ge=0.0,
+        le=3600.0,
     )
     grid_size_factor: float = _setting(
         1.0,
@@ -185,7 +186,7 @@ class GridSettings(BaseModel):
         group="canvas",
         stage="stack",
         unit="fields of view",
-        gt=0.05,
+        ge=0.1,
         le=10.0,
     )
     batch_overlap_pct: float = _setting(
@@ -284,6 +285,7 @@ class GridSettings(BaseModel):
         stage="stack",
         unit="pixels",
         ge=0.0,
+        le=10000.0,
         advanced=True,
     )
     apply_radial_weight: bool = _setting(
@@ -406,6 +408,13 @@ class GridSettings(BaseModel):
     coverage_renorm: bool = _setting(
         True,
         "Classic flow: remove brightness that follows the blurred coverage, where it is significant.",
+        group="classic",
+        stage="join",
+    )
+    coverage_renorm_form: Literal["multiply", "add"] = _setting(
+        "multiply",
+        "Classic flow: remove it by a factor, which is right for differences of transparency and flats, or by an "
+        "offset, which is right for light that was added and keeps the scale of stars.",
         group="classic",
         stage="join",
     )
@@ -739,6 +748,12 @@ def build_settings(
 def _problem(key: str | None, item: Any, field: SettingField | None, is_option: bool, file_name: str) -> str:
     if key is None:  # a rule about settings together, written by this module
         return str(item["ctx"]["error"])
+    if field is None and isinstance(item["input"], dict):
+        return say(
+            "{file} has the section {key!r}, but settings stand at its top level, outside of any section",
+            file=file_name,
+            key=key[:_SHOWN],
+        )
     if field is None:
         known = list(GridSettings.model_fields)
         # Programs and people write the same key with dashes or capitals.

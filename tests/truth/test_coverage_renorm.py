@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from zemosaic_engine.photometry.coverage_renorm import GAIN_RANGE, SIGMA_PX, coverage_renorm
+from zemosaic_engine.photometry.coverage_renorm import GAIN_RANGE, SIGMA_PX, coverage_offset, coverage_renorm
 
 SHAPE = (640, 900)
 NOISE = 6.0
@@ -104,3 +104,31 @@ def test_nothing_to_see_is_no_reason_to_fail():
     empty = np.full((40, 50, 1), np.nan, dtype=np.float32)
     found = coverage_renorm(empty, np.zeros((40, 50), dtype=np.uint16), np.zeros((40, 50), dtype=bool))
     assert not found.applied
+
+
+def test_light_that_follows_the_coverage_goes_out_as_an_offset_and_keeps_the_scale_of_stars():
+    """An excess of up to 20 ADU. A factor that takes it out would dim stars by as much as it dims the sky."""
+    coverage = stepped_coverage()
+    inside = coverage > 0
+    depth = np.log(np.where(inside, blurred(coverage), 1.0))
+    excess = (depth - np.median(depth[inside])) * 20.0 / np.ptp(depth[inside])
+    spoiled = mosaic(coverage) + excess[..., None].astype(np.float32) + noise()
+    everywhere = np.ones(SHAPE, dtype=bool)
+    found = coverage_offset(spoiled, coverage, everywhere)
+    assert found.applied.all()
+    np.testing.assert_allclose(found.strength, 20.0 / np.ptp(depth[inside]), rtol=0.15)
+    for channel in range(3):
+        left = (found.offset[..., channel] + excess)[inside]
+        assert np.std(left) < 0.2 * np.std(excess[inside])
+    # What is added is the same whatever lies there: 1000 ADU more are 1000 ADU more, while a factor changes them.
+    by_factor = coverage_renorm(spoiled, coverage, everywhere)
+    assert by_factor.applied
+    bent_mmag = 1085.7 * np.ptp(np.log(by_factor.gain[inside]))
+    assert 15.0 < bent_mmag < 40.0
+
+
+def test_an_offset_that_nothing_asks_for_is_not_made():
+    coverage = stepped_coverage()
+    found = coverage_offset(mosaic(coverage) + noise(), coverage, np.ones(SHAPE, dtype=bool))
+    assert not found.applied.any()
+    assert not found.offset.any()

@@ -79,6 +79,26 @@ def test_nan_is_missing_and_never_zero(truth):
     assert (weight[50, 60] == 0).all()
 
 
+def test_masked_pixels_are_missing_as_nan_is():
+    """Two of three images show 500; the third shows 1400 where it is masked."""
+    images = [np.full((40, 40), 500.0) for _ in range(3)]
+    images[2][10:20] = 1400.0
+    masked = [np.ma.MaskedArray(image, mask=image > 1000.0) for image in images]
+    with_nan = [np.where(image > 1000.0, np.nan, image) for image in images]
+    config = {"stack_norm_method": "none", "stack_weight_method": "none", "stack_reject_algo": "none"}
+    stacked, _, weight = stack_core(masked, stack_config=config)
+    wanted, _, wanted_weight = stack_core(with_nan, stack_config=config)
+    np.testing.assert_array_equal(stacked, wanted)
+    np.testing.assert_array_equal(weight, wanted_weight)
+    assert (stacked == 500.0).all()
+    assert (weight[10:20] == 2).all()
+
+
+def test_images_with_their_colours_first_are_refused_with_what_to_do():
+    with pytest.raises(ValueError, match=r"not \(3, 40, 50\); its colours come first, .*moveaxis"):
+        stack_core([np.zeros((3, 40, 50), np.float32)] * 3)
+
+
 def test_given_weights_are_used_and_summed(truth):
     images = noisy(truth, 3)
     stacked, _, total = stack_core(images, weights=[1.0, 2.0, 5.0], stack_config=PLAIN)

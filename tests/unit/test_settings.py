@@ -48,7 +48,7 @@ def test_an_unknown_key_is_named_with_the_nearest_valid_one(key, nearest):
     [
         ("batch_overlap_pct", 200, "at least 1 and at most 90 (%)"),
         ("batch_overlap_pct", float("nan"), "a number"),
-        ("grid_size_factor", 0, "above 0.05"),
+        ("grid_size_factor", 0, "at least 0.1"),
         ("threads", "two", "a whole number"),
         ("threads", 2.5, "a whole number"),
         ("grid_rgb_equalize", "perhaps", "true or false"),
@@ -120,7 +120,8 @@ def test_every_field_is_described_for_people():
 def test_limits_reach_the_field_list():
     fields = {field.name: field for field in setting_fields()}
     assert (fields["batch_overlap_pct"].at_least, fields["batch_overlap_pct"].at_most) == (1.0, 90.0)
-    assert fields["grid_size_factor"].above == 0.05
+    assert fields["grid_size_factor"].at_least == 0.1
+    assert fields["max_canvas_mpx"].above == 0.0
     assert fields["grid_rgb_equalize"].kind == "bool"
     assert fields["winsor_limits"].kind == "pair"
 

@@ -230,7 +230,7 @@ def plan_canvas(infos: Sequence[SubInfo], pixel_scale_arcsec: float, max_mpx: fl
     if height * width > max_mpx * 1e6:
         raise RunError(
             say(
-                "The canvas would be {width} x {height} pixels ({mpx:.0f} Mpx), above the limit of "
+                "The canvas would be {width} x {height} pixels ({mpx:.3g} Mpx), above the limit of "
                 "{most:g} Mpx: check the plate solutions of subs far from the others, raise "
                 "pixel_scale_arcsec (now {scale:.3g}), or raise max_canvas_mpx.",
                 width=width,

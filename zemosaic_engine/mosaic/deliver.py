@@ -67,7 +67,8 @@ def finish_mosaic(run: Run, tile_set: TileSet, make: Callable[[], Delivery], rec
         If a file cannot be written.
     """
     facts = [tile.facts for tile in tile_set.tiles]
-    key = run.reuse.mosaic_key(facts, tile_set.used, run.catalogue, tile_set.levels, tile_set.figures, recipe)
+    measured = (tile_set.levels, tile_set.figures, tile_set.saturation)
+    key = run.reuse.mosaic_key(facts, tile_set.used, run.catalogue, measured, recipe)
     written = list[Path]()
 
     def make_anew() -> Delivery:

@@ -19,6 +19,7 @@ from ..run import resources
 from ..run.run import Run, memory_budget
 from ..sentences import say
 from .memory_plan import plan_memory
+from .report import fewer_gaps_with
 from .samples import planes_of
 
 _LEAST_FILLED = 0.5  # of the pixels; below it drizzle makes a grid of dots
@@ -99,6 +100,15 @@ def _checked(run: Run, tiles: Sequence[TileLayout], footprints: Sequence[Footpri
                 samples=memory.size_text(planned.samples),
             )
         )
+        if 0 < limit < planned.peak:
+            run.reporter.log(
+                say(
+                    "memory_gb = {gigabytes:g} is less than this run needs; {size} is the least",
+                    gigabytes=run.settings.memory_gb,
+                    size=memory.size_text(planned.peak),
+                ),
+                "WARN",
+            )
         return Layout(tiles, footprints, True, planned.samples)
     sizes = (sample_bytes(tile, footprints_on(tile, run.subs, footprints), run.channels, planes) for tile in tiles)
     budget = memory_budget(run.settings) // 2
@@ -116,10 +126,11 @@ def _check_drizzle(run: Run, subs: int) -> None:
             say(
                 "Drizzle would leave {share:.0f} % of the pixels empty: {subs} subs in the deepest tile "
                 "are too few for drizzle_pixfrac {pixfrac:g} on a canvas of {scale:.3g} arcsec a pixel; "
-                "raise drizzle_pixfrac or pixel_scale_arcsec, or choose resample_kernel = lanczos3.",
+                "raise {settings}, or choose resample_kernel = lanczos3.",
                 share=100 - 100 * filled,
                 subs=subs,
                 pixfrac=settings.drizzle_pixfrac,
                 scale=canvas.pixel_scale_arcsec,
+                settings=fewer_gaps_with(settings),
             )
         )

@@ -96,11 +96,18 @@ def report_gaps(run: Run, name: str, stack: Stack) -> None:
         run.reporter.log(
             say(
                 "{name}: drizzle left pixels without a sample ({named}): the subs are too few for "
-                "drizzle_pixfrac {drizzle_pixfrac:g} on this canvas; raise it or pixel_scale_arcsec, or "
-                "add subs",
+                "drizzle_pixfrac {drizzle_pixfrac:g} on this canvas; raise {settings}, or add subs",
                 name=name,
                 named=named,
                 drizzle_pixfrac=run.settings.drizzle_pixfrac,
+                settings=fewer_gaps_with(run.settings),
             ),
             "WARN",
         )
+
+
+def fewer_gaps_with(settings: GridSettings) -> str:
+    """Return the settings that fill more pixels if they are raised."""
+    if settings.drizzle_pixfrac < 1.0:
+        return say("drizzle_pixfrac or pixel_scale_arcsec")
+    return "pixel_scale_arcsec"

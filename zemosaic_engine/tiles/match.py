@@ -345,10 +345,14 @@ def report_metrics(tiles: Sequence[Tile], match: TileMatch, reporter: Reporter) 
             adu = _median_size([step.step_adu[channel] for step in steps])
             sizes = [step.sigma[channel] for step in steps]
             sigma, worst = _median_size(sizes), max(np.abs(sizes), default=float("nan"))
-            step = say(
-                "median {adu:.3f} ADU, {sigma:.3f} sigma, worst {worst:.3f} sigma", adu=adu, sigma=sigma, worst=worst
-            )
-            reporter.metric("Seam step", step, channel=name, when=state)
+            if steps:  # one tile alone has none
+                step = say(
+                    "median {adu:.3f} ADU, {sigma:.3f} sigma, worst {worst:.3f} sigma",
+                    adu=adu,
+                    sigma=sigma,
+                    worst=worst,
+                )
+                reporter.metric("Seam step", step, channel=name, when=state)
             metrics[f"worst_seam_sigma_{state}_{name}"] = float(worst)
             metrics[f"seam_step_adu_{state}_{name}"] = adu
             metrics[f"seam_step_sigma_{state}_{name}"] = sigma
