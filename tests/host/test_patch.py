@@ -267,7 +267,7 @@ def third_party_imports(path):
 def test_the_list_of_needs_is_what_the_kit_imports():
     found = {name for path in kit_files().values() if path.suffix == ".py" for name in third_party_imports(path)}
     ours = {"grid_mode", "zemosaic_stack_core", "zemosaic_engine", "zemosaic_config"}
-    optional, brought_by_numba = {"cupy", "rawpy"}, {"llvmlite"}
+    optional, brought_by_numba = {"cupy", "rawpy", "dask", "distributed"}, {"llvmlite"}
     needed = found - set(sys.stdlib_module_names) - ours - optional - brought_by_numba - {"__future__"}
     assert {module for _, module, _ in zemosaic_patch.KIT_NEEDS} == needed
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]

@@ -16,7 +16,8 @@ import zemosaic_stack_core
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError
 from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, Progress, TileCount
 from zemosaic_engine.machine import memory
-from zemosaic_engine.mosaic import assemble as assembly
+from zemosaic_engine.mosaic import scaled_tiles
+from zemosaic_engine.mosaic.mask import Flag
 from zemosaic_engine.run.resources import planned_bytes
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, load_truth, render_sub, simulate_survey
@@ -70,7 +71,10 @@ def report(survey, tiny):
 def test_a_run_computes_and_applies_tile_scaling_by_the_public_helpers(matched, tmp_path, monkeypatch):
     """`zemosaic_stack_core` offers the functions that a run itself calls."""
     calls = []
-    for module, name in ((overlaps, "compute_tile_photometric_scaling"), (assembly, "apply_tile_photometric_scaling")):
+    for module, name in (
+        (overlaps, "compute_tile_photometric_scaling"),
+        (scaled_tiles, "apply_tile_photometric_scaling"),
+    ):
         helper = getattr(module, name)
         assert helper is getattr(zemosaic_stack_core, name)
         monkeypatch.setattr(module, name, lambda *a, _f=helper, **k: calls.append(_f.__name__) or _f(*a, **k))
@@ -147,7 +151,9 @@ def test_the_mosaic_is_a_complete_fits_file(tiny, survey):
         assert science.dtype == np.dtype(">f4")
         assert science.shape[0] == 3
         assert science.shape == weight.shape == coverage.shape
-        assert (np.isfinite(science) == (coverage > 0)).all()
+        filled = (hdus["MASK"].data & Flag.SATURATED) > 0
+        assert (np.isfinite(science) == ((coverage > 0) | filled)).all()
+        assert filled.mean() < 0.001
         assert ((weight > 0) == (coverage > 0)).all()
         assert coverage.max() == 16
         for hdu in hdus:
@@ -329,7 +335,7 @@ def test_every_wcs_flavour_puts_stars_in_their_place(flavour, mirrored, tmp_path
     run(tmp_path / "in", tmp_path / "out")
     found = compare_with_truth(tmp_path / "out" / "mosaic_grid.fits", load_truth(tmp_path / "in"))
     assert np.abs(found.position_offset_px).max() < 0.03
-    assert found.position_rms_px < 0.08
+    assert found.position_rms_px < 0.085
 
 
 def damaged(survey, folder):

@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, maximum_filter
 
 from zemosaic_stack_core import (
     apply_tile_photometric_scaling,
@@ -139,7 +139,11 @@ def test_trails_and_hot_pixels_go_and_the_sky_stays(truth, algorithm, count):
     config = {**PLAIN, "stack_reject_algo": algorithm}
     stacked, rejected, _ = stack_core(images, stack_config=config)
     noise = 10.0 / np.sqrt(count - 1)
-    assert np.abs((stacked - truth)[40:43]).mean() < 1.5 * noise
+    # On a star nothing tells a trail of a tenth of its light from the PSF of that image.
+    faint = maximum_filter(truth.max(axis=2), 9)[40:43] < 1100.0
+    assert faint.mean() > 0.6
+    assert np.abs((stacked - truth)[40:43][faint]).mean() < 1.5 * noise
+    assert np.abs((stacked - truth)[40:43]).max() < 0.05 * truth[40:43].max() + 5 * noise
     assert np.abs((stacked - truth)[70, 30]).max() < 5 * noise
     elsewhere = np.ones(SHAPE[:2], dtype=bool)
     elsewhere[38:45] = False

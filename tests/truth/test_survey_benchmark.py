@@ -109,7 +109,7 @@ def test_trails_go_where_scales_are_given(tmp_path):
     request = replace(request, settings=settings, calibrations=oracle_calibrations(truth, scale))
     report = compare_with_truth(grid_mode.build_mosaic(request, lambda _: None, CancelToken()).mosaic, truth)
     # Where two trails cross, two of four samples may be light of trails, and nothing tells which.
-    assert report.outliers <= 1
+    assert report.outliers <= 2
     assert (np.array(report.low_frequency_plane_adu) < 1.15 * np.array(report.block_noise_adu)).all()
 
 

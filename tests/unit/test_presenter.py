@@ -60,7 +60,7 @@ def polled(presenter, until, seconds=300.0):
 
 # --- the pipe
 
-EMPTY = {key: [] for key in ("set_aside", "calibration", "notes", "canvas_shape", "footprints", "tiles")}
+EMPTY = {key: [] for key in ("set_aside", "calibration", "notes", "canvas_shape", "footprints", "tiles", "names")}
 
 
 @pytest.mark.parametrize(
