@@ -316,6 +316,7 @@ def test_no_text_is_untranslated_after_a_run(app, open_window, damaged_survey, t
         str(damaged_survey),
     ]
     names += [path.name for path in damaged_survey.iterdir()]
+    names += ["IC 5070", "Pelican Nebula", *(name for name, *_ in view.contents.names)]
     window.start()
     wait_for(app.processEvents, lambda: not window.presenter.is_running)
     wait_for(app.processEvents, lambda: window.presenter.picture is not None and not window.presenter.is_drawing)

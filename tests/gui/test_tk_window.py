@@ -523,6 +523,7 @@ def test_no_text_is_untranslated_after_a_run(open_window, damaged_survey, tmp_pa
     view, presenter = window.presenter.view, window.presenter
     names = ["LP", "night1", "night2", *view.contents.filters, *view.contents.cameras, str(tmp_path)]
     names += [path.name for path in damaged_survey.iterdir()]
+    names += ["IC 5070", "Pelican Nebula", *(name for name, *_ in window.presenter.view.contents.names)]
     window.start_button.invoke()
     wait_for(window.root.update, lambda: not presenter.is_running)
     wait_for(window.root.update, lambda: presenter.picture is not None and not presenter.is_drawing)
