@@ -578,13 +578,14 @@ def test_the_window_fits_a_narrow_screen(app, open_window, language, wait_for):
         assert window.minimumSizeHint().width() < 900
     window.tabs.setCurrentWidget(window.mosaic)
     bar = window.mosaic.bar
-    window.resize(1300, 700)
+    window.resize(1600, 700)
     wait_for(app.processEvents, lambda: bar.width() > 800)
+    QTest.qWait(300)  # the layout follows the width
     one_line = bar.height()
     window.resize(860, 700)
     wait_for(app.processEvents, lambda: bar.height() > 1.5 * one_line)
     assert bar.rect().contains(bar.childrenRect())
-    window.resize(1300, 700)
+    window.resize(1600, 700)
     wait_for(app.processEvents, lambda: bar.height() == one_line)
 
 

@@ -21,7 +21,7 @@ _LOCUS_TUKEY = 3.0  # narrow: red giants lie on one side of all others
 _TUKEY = 4.685
 _SPAN_MAG, _CURVED_SPAN_MAG, _ENOUGH_FOR_CURVE = 0.3, 0.8, 25
 _UNKNOWN_ERROR_MAG = 0.05
-_LEAST_CORRELATION, _LARGEST_CHANCE = 0.3, 1e-3
+_LEAST_CORRELATION, _LARGEST_CHANCE = 0.3, 2.7e-3
 _BEYOND_MAG = 0.15
 _FACTOR_RANGE = (0.1, 10.0)
 #: The channels whose ratio to green is a colour: red and blue.
