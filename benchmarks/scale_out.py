@@ -174,14 +174,16 @@ def kills(work: Path, preset: str, number: int, seed: int) -> int:
 
 
 def _run_and_kill(command: Sequence[str | Path], work: Path, usual_s: float, choice: random.Random, most: int) -> int:
-    """Run to the end and kill workers at some moments; how many."""
+    """Run to the end and kill workers at some moments once they are at work; how many."""
     killed = 0
-    moments = sorted(choice.uniform(0.2, 0.9) * usual_s for _ in range(min(most, choice.randint(3, 6))))
+    moments = sorted(choice.uniform(0.0, 0.7) * usual_s for _ in range(min(most, choice.randint(3, 6))))
     with (work / "output.txt").open("wb") as said:
         run = subprocess.Popen([str(word) for word in command], stdout=said, stderr=subprocess.STDOUT)
-    began = time.monotonic()
     limit = threading.Timer(_LIMIT_S, run.kill)
     limit.start()
+    while run.poll() is None and b"Workers:" not in (work / "output.txt").read_bytes():
+        time.sleep(0.05)
+    began = time.monotonic()
     for moment in moments:
         time.sleep(max(0.0, began + moment - time.monotonic()))
         workers = _workers_of(run.pid)
