@@ -67,7 +67,7 @@ def pages(words: list[str]) -> list[Path]:
 
 
 def prepare(work: Path) -> None:
-    """Make what the commands take for granted: subs, tiles, a finished run, two mosaics, an existing ZeMosaic."""
+    """Make what the commands take for granted: subs, tiles, a finished run, two mosaics, calibration frames."""
     from astropy.io import fits
 
     from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
@@ -80,6 +80,14 @@ def prepare(work: Path) -> None:
             fits.PrimaryHDU(hdus[0].data, hdus[0].header).writeto(work / "tiles" / f"my_{path.name}")
     for name in ("A.fits", "B.fits", "a.fits", "b.fits"):
         shutil.copy(work / "OUTPUT" / "mosaic_grid.fits", work / name)
+    frames = {"biases": 3, "darks": 3, "flats": 3, "dark_flats": 3}
+    night = PRESETS["uncalibrated"].but(shape=(240, 320), panels=(1, 2), subs_per_panel=4, nights=1, calibration=frames)
+    simulate_survey(work / "night", night, seed=1)
+    for folder in ("home", "home/library", "frames"):
+        (work / folder).mkdir()
+    for kind in ("biases", "darks", "flats"):
+        for folder in ("home", "home/library", "frames"):
+            shutil.copytree(work / "night" / kind, work / folder / kind)
     toml = next(_blocks((ROOT / "README.md").read_text(encoding="utf-8"), "toml"))
     (work / "mosaic.toml").write_text(toml[2], encoding="utf-8")
     (work / "docs").symlink_to(ROOT / "docs")
@@ -95,7 +103,7 @@ def _host(work: Path) -> Path:
 
 
 def _run(command: str, work: Path) -> subprocess.CompletedProcess[str]:
-    words = shlex.split(command)
+    words = [word.replace("~/", f"{work}/home/") for word in shlex.split(command)]
     if words[0] == "zemosaic":
         words[:1] = [sys.executable, "-m", "zemosaic_app.cli"]
     elif words[0] == "python":
