@@ -103,6 +103,8 @@ class Cluster:
         Receives the log lines of the workers; looked at while orders are out.
     """
 
+    has_workers = True
+
     def __init__(self, client: Client, proof: tuple[Path, str], reporter: Reporter, cancel: CancelToken) -> None:
         self._client, self._proof, self._reporter, self._cancel = client, proof, reporter, cancel
         self._batches = 0

@@ -72,6 +72,11 @@ class Witness:
 class Executor(Protocol):
     """Does work ahead of the run."""
 
+    @property
+    def has_workers(self) -> bool:
+        """False if nothing is ever done ahead, and no order need be prepared."""
+        ...
+
     def ahead(
         self, task: Task[Order, Result], orders: Sequence[Order], done: Callable[[int, Result], None]
     ) -> set[int]:
@@ -102,6 +107,8 @@ class Executor(Protocol):
 
 class Here:
     """Has no workers: the run does everything on its own threads."""
+
+    has_workers = False
 
     def ahead(
         self, task: Task[Order, Result], orders: Sequence[Order], done: Callable[[int, Result], None]

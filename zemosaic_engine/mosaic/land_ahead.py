@@ -8,8 +8,7 @@ from pathlib import Path
 
 from ..canvas.plan import CanvasPlan
 from ..errors import RunError
-from ..executors.executor import Here, Seat
-from ..geometry import Box
+from ..executors.executor import Seat
 from ..resampling.resample import Kernel
 from ..resume.checkpoints import Checkpoints
 from ..resume.dependencies import settings_of
@@ -60,7 +59,7 @@ class LandedAhead:
     def __init__(self, run: Run, tiles: Sequence[Tile], scaling: TileScaling, kernel: Kernel) -> None:
         self._keys: dict[int, str] = {}
         self._checkpoints = run.reuse.checkpoints
-        if isinstance(run.executor, Here) or self._checkpoints.folder is None:
+        if not run.executor.has_workers or self._checkpoints.folder is None:
             return
         state = self._checkpoints.folder.absolute()
         orders = [
@@ -87,8 +86,7 @@ class LandedAhead:
         if record is None:
             raise RunError(say("A tile that a worker has reprojected is gone. Give the same command again."))
         self._checkpoints.drop(_KIND, self._keys[number])
-        landed = record.landed
-        return None if landed is None else replace(landed, box=Box(*landed.box))
+        return record.landed
 
 
 def land_tile(order: _LandOrder, seat: Seat) -> str:

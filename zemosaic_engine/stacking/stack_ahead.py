@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ..canvas.footprints import footprint_of
 from ..canvas.tile_layout import TileLayout
-from ..executors.executor import Here, Seat
+from ..executors.executor import Seat
 from ..resume.fingerprints import fingerprint
 from ..resume.sub_digests import DigestNote
 from ..run.run import Run, memory_budget
@@ -74,7 +74,7 @@ def key_of(run: Run, tile: TileLayout, subs: CalibratedSubs) -> str:
 
 def stack_ahead(run: Run, layout: Layout, subs: CalibratedSubs, store: TileStore, keys: Mapping[str, str]) -> None:
     """Let workers stack the tiles that are not on disk; those with a key, which depend on no other tile."""
-    if isinstance(run.executor, Here) or run.device is not None:
+    if not run.executor.has_workers or run.device is not None:
         return
     tiles = [tile for tile in layout.tiles if tile.name not in store.done and keys[tile.name]]
     facts = RunFacts.of(run)

@@ -11,7 +11,7 @@ import numpy as np
 from ..canvas.pixel_maps import pixel_map
 from ..canvas.plan import CanvasPlan
 from ..errors import SubError, SubsLost
-from ..executors.executor import Here, Seat
+from ..executors.executor import Seat
 from ..geometry import Box
 from ..machine.threads import run_all
 from ..photometry.stars import starless_pixels
@@ -116,7 +116,7 @@ class _MeasureOrder:
 
 def _measure_ahead(run: Run, cell: int) -> set[int]:
     """Let workers measure; the subs that they did."""
-    if isinstance(run.executor, Here):
+    if not run.executor.has_workers:
         return set()
     facts = RunFacts.of(run)
     if not facts.are_kept:
