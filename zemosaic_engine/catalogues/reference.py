@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 import warnings
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..channels import channel_names
 from ..errors import SettingsError
+from ..regular_files import MOST_TABLE_BYTES, read_file
 from ..sentences import say
 from ..settings import GridSettings
 from .colours import CameraColours, ColourIndex, StarColours, johnson_of_tycho
@@ -121,7 +123,7 @@ def read_catalogue(path: Path, channels: tuple[str, ...]) -> Catalogue:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of numbers that are too large; they are found below
-            table = _read_csv(path) if kind == "ascii.csv" else Table.read(path, format=kind)
+            table = _read_csv(path) if kind == "ascii.csv" else _read_table(path, kind)
     # What astropy raises on a damaged table depends on which part of it is wrong.
     except (
         OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, csv.Error,
@@ -182,9 +184,15 @@ def _colours(path: Path, table: Table, columns: Mapping[str, str]) -> StarColour
     return None
 
 
+def _read_table(path: Path, kind: str) -> Table:
+    """Read an ECSV or FITS table."""
+    data = read_file(path, MOST_TABLE_BYTES)
+    return Table.read(io.BytesIO(data) if kind == "fits" else data.decode("utf-8"), format=kind)
+
+
 def _read_csv(path: Path) -> Table:
     """Read a table of cells with one of the usual separators, comments left out."""
-    text = path.read_bytes().decode("utf-8-sig")
+    text = read_file(path, MOST_TABLE_BYTES).decode("utf-8-sig")
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     header = lines[0] if lines else ""
     separator = max(_SEPARATORS, key=header.count)
@@ -278,7 +286,7 @@ def _wrong_cell(path: Path, name: str, row: int, value: object) -> SettingsError
 def _place(path: Path, row: int) -> str:
     """Where a row of data stands: its line in a file of text, else its number."""
     if path.suffix.lower() in (".csv", ".ecsv"):
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+        lines = read_file(path, MOST_TABLE_BYTES).decode("utf-8", "replace").split("\n")
         data = [number for number, line in enumerate(lines, start=1) if line.strip() and not line.startswith("#")]
         if row + 1 < len(data):
             return say("line {n}", n=data[row + 1])
