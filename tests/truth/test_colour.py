@@ -89,7 +89,7 @@ def run(survey, output, **settings):
 
 def white(mosaic, scene, part=lambda x, y: np.ones(x.size, dtype=bool)):
     """R/G and B/G of a star of the temperature of the Sun, by all stars near it, and their errors."""
-    stars = detect_stars(mosaic.pixels)
+    stars = detect_stars(mosaic.pixels, starless_rings=True)
     x, y = WCS(mosaic.header).celestial.all_world2pix(scene.ra_deg, scene.dec_deg, 0)
     distance, entry = cKDTree(np.stack([x, y], axis=1)).query(np.stack([stars.x, stars.y], axis=1))
     kelvin = scene.temperature_k[entry]

@@ -90,7 +90,7 @@ def set_colours(run: Run, mosaic: WeightedImage) -> ColourTie | None:
         return None
     if run.settings.colour == "auto" and (run.takes_tiles or not run.settings.grid_rgb_equalize):
         return None  # nothing else changes their colours either
-    stars = detect_stars(mosaic.pixels)
+    stars = detect_stars(mosaic.pixels, starless_rings=True)
     tie = _tie(run, mosaic, stars)
     if tie.balance is None or tie.offsets is None:
         run.reporter.log(
