@@ -99,7 +99,7 @@ class BlockTiles:
             self._equaliser.equalise(tile.name, stack)
         used |= also_used
         for part, owner in held:
-            _copy(tile, stack, part, earlier[owner], store)
+            _copy(tile, stack, part, earlier[owner], store, with_rejections=run.settings.rejection_map)
         if used and run.settings.resample_kernel == "drizzle":
             report_gaps(run, tile.name, stack)
         return (stack if used else None), [number for number in tile.subs if number in used]
@@ -110,9 +110,14 @@ class BlockTiles:
         return [number for number in tile.subs if number in members and self._footprints[number].meets(part)]
 
 
-def _copy(tile: TileLayout, stack: Stack, part: Box, other: TileLayout, store: EarlierTiles) -> None:
+def _copy(
+    tile: TileLayout, stack: Stack, part: Box, other: TileLayout, store: EarlierTiles, *, with_rejections: bool
+) -> None:
     """Take a part of a tile from the file of another."""
     content = store.read_part(other, part)
     here = part.relative_to(tile.outer).slices
     stack.pixels[here], stack.weight[here] = content.pixels, content.weight
     stack.coverage[here] = content.coverage
+    if with_rejections and stack.rejections is not None:
+        for mine, theirs in zip(stack.rejections, store.read_rejections(other, part), strict=True):
+            mine[here] = theirs
