@@ -442,6 +442,13 @@ class GridSettings(BaseModel):
         stage="join",
         advanced=True,
     )
+    rejection_map: bool = _setting(
+        False,
+        "Keep how many samples of each pixel were rejected, below and above the others: REJLOW and REJHIGH in "
+        "mosaic_grid.fits.",
+        group="output",
+        stage="stack",
+    )
     save_final_as_uint16: bool = _setting(
         False,
         "Also write mosaic_grid_viewer.fits, a 16-bit copy for simple viewers.",
