@@ -358,14 +358,14 @@ class GridSettings(BaseModel):
     )
     colour: Literal["auto", "catalogue", "stars", "sky"] = _setting(
         "auto",
-        "What makes colours true: colours of stars in the catalogue, the middle of the colours of the field's stars, "
+        "What makes colours true: colours of stars in the catalogue, the main sequence among the field's stars, "
         "or a sky without colour alone. auto takes the first of these that it can.",
         group="photometry",
         stage="join",
     )
     white_point: Literal["solar", "spiral"] = _setting(
         "solar",
-        "What is white where colours come from a catalogue: a star like the Sun (G2V), or the mean of spiral galaxies.",
+        "What is white where colours come from stars: a star like the Sun (G2V), or the mean of spiral galaxies.",
         group="photometry",
         stage="join",
         advanced=True,
