@@ -114,7 +114,7 @@ def tie_to_catalogue(
     if catalogue is None:
         return fits.Header()
     names = tuple(catalogue.magnitude)
-    stars = detect_stars(pixels) if balanced is None else balanced
+    stars = detect_stars(pixels, starless_rings=True) if balanced is None else balanced
     match = match_catalogue(stars, pixels.shape[:2], wcs, catalogue)
     points = zero_points(pixels, match, catalogue, of_white=balanced is not None)
     if catalogue.band and not all(np.isfinite(point.value) for point in points):

@@ -66,6 +66,8 @@ def plan_memory(
     threads: int,
     limit_bytes: int,
     planes: int = 1,
+    *,
+    with_rejections: bool = False,
 ) -> MemoryPlan:
     """Plan a run that stacks block by block.
 
@@ -79,6 +81,8 @@ def plan_memory(
         Of the peak; 0 for none. Where it cannot be kept the plan is the least there is.
     planes : int
         Numbers that are held of each sample.
+    with_rejections : bool
+        True if the mosaic gets a map of what was rejected.
     """
     channels = infos[0].channels
     sample = 4 * channels * planes
@@ -93,7 +97,9 @@ def plan_memory(
         + threads * _PART_BYTES
         + deepest * _SUB_BYTES
     )
-    joining = height * width * channels * (4 + 4 + 2) + sum(tiles) * _TAPER_BYTES_A_PIXEL
+    joining = (
+        height * width * channels * (4 + 4 + 2 + (2 + 2 if with_rejections else 0)) + sum(tiles) * _TAPER_BYTES_A_PIXEL
+    )
     joining += threads * JOINED_ROWS * width * _BAND_BYTES_A_PIXEL
     samples = _ENOUGH_SAMPLES_BYTES
     if limit_bytes:
