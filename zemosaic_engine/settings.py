@@ -258,10 +258,11 @@ class GridSettings(BaseModel):
         group="stacking",
         stage="stack",
     )
-    resample_kernel: Literal["nearest", "bilinear", "cubic", "lanczos3", "drizzle"] = _setting(
+    resample_kernel: Literal["auto", "nearest", "bilinear", "cubic", "lanczos3", "drizzle"] = _setting(
         "lanczos3",
         "How a sub is resampled onto the canvas: by interpolation, or by drizzle, which drops the samples of "
-        "each colour without demosaicing and needs many dithered subs.",
+        "each colour without demosaicing and needs many dithered subs. auto chooses drizzle where stars are "
+        "undersampled and dithered subs are many enough, otherwise lanczos3.",
         group="stacking",
         stage="stack",
         advanced=True,

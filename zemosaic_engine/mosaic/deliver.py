@@ -140,6 +140,8 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
     cards = provenance.mosaic_cards(
         used, settings, tiles=len(tiles), ready_made_tiles=run.takes_tiles, pixel_scale_arcsec=scale
     )
+    if tile_set.kernel:
+        cards.set("RESAMPLE", tile_set.kernel, "how subs came onto the canvas", before="CREATOR")
     cards.update(tied)
     colour_table = []
     if colours is not None:

@@ -228,6 +228,8 @@ class TileSet:
         Level at which each sub saturates, on the scale of the tiles; NaN where it is not known.
     sightings : list of Sighting
         Light that only one sub has.
+    kernel : str
+        How subs were resampled; empty for ready-made tiles.
     """
 
     tiles: list[Tile] = field(default_factory=list)
@@ -238,3 +240,4 @@ class TileSet:
     figures: SubFigures | None = None
     saturation: NDArray[np.float64] | None = None
     sightings: list[Sighting] = field(default_factory=list)
+    kernel: str = ""
