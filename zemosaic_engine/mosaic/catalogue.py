@@ -139,8 +139,8 @@ def tie_to_catalogue(
             reporter.metric("Zero point on the catalogue", known, channel=name)
         else:
             few = say(
-                "unknown, {stars} of the {inside} catalogue stars in the mosaic can be measured, which are too few or do "
-                "not agree",
+                "unknown, {stars} of the {inside} catalogue stars in the mosaic can be measured, which are too few "
+                "or do not agree",
                 stars=point.stars,
                 inside=match.inside,
             )
