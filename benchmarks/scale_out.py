@@ -4,7 +4,7 @@
 
     python -m benchmarks.scale_out scaling                 threads against worker processes: time, same bytes
     python -m benchmarks.scale_out orders                  cost and bytes of an order
-    python -m benchmarks.scale_out kills --number 20       workers killed at random moments: same bytes
+    python -m benchmarks.scale_out kills --number 20       workers killed at random moments: same bytes as on threads
     python -m benchmarks.scale_out simulate                100,000 subs on 64 workers, by made-up times of the tasks
 
 ``scaling`` and ``kills`` end with exit code 1 if a byte differs.
@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import heapq
 import os
-import pickle
 import random
 import signal
 import subprocess
@@ -29,12 +28,15 @@ from pathlib import Path
 
 from benchmarks.costs import cost_of
 from benchmarks.survival import science
-from zemosaic_engine.events import CancelToken, Reporter
+from zemosaic_engine.events import CancelToken, Event, LogLine, Reporter
 from zemosaic_engine.executors.cluster import ORDERS_A_THREAD, open_executor
 from zemosaic_engine.executors.executor import Seat
 from zemosaic_engine.resume.checkpoints import Checkpoints
+from zemosaic_engine.sentences import Sentence
+from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
 from zemosaic_engine.survey.measurements import SubMeasurement
+from zemosaic_worker import run_grid
 
 _LIMIT_S = 900.0
 
@@ -125,29 +127,14 @@ def order_costs(work: Path, count: int = 2000) -> OrderCosts:
 
 
 def _weigh_orders(survey: Path, output: Path) -> dict[str, int]:
-    """Bytes of the largest order of each kind in a run on two workers."""
-    from zemosaic_engine.executors.cluster import Cluster
-    from zemosaic_engine.settings import GridSettings
-    from zemosaic_worker import run_grid
-
+    """Bytes of an order of each kind in a run on two workers."""
     sizes: dict[str, int] = {}
 
-    class Scales(Cluster):
-        """Weighs what it hands out."""
+    def listen(event: Event) -> None:
+        if isinstance(event, LogLine) and isinstance(event.text, Sentence) and "size" in event.text.fields:
+            sizes[event.text.fields["task"]] = event.text.fields["size"]
 
-        def _submit(self, task, order, number):  # type: ignore[no-untyped-def]
-            size = len(pickle.dumps((task, order)))
-            sizes[task.__name__] = max(size, sizes.get(task.__name__, 0))
-            return super()._submit(task, order, number)
-
-    import zemosaic_engine.executors.cluster as door
-
-    door.Cluster = Scales  # type: ignore[misc]
-    try:
-        settings = GridSettings(scheduler="local:2")
-        run_grid(survey, output, settings, lambda event: None, CancelToken(), fresh=True)
-    finally:
-        door.Cluster = Cluster  # type: ignore[misc]
+    run_grid(survey, output, GridSettings(scheduler="local:2"), listen, CancelToken(), fresh=True)
     return sizes
 
 
@@ -155,12 +142,13 @@ def _weigh_orders(survey: Path, output: Path) -> dict[str, int]:
 
 
 def kills(work: Path, preset: str, number: int, seed: int) -> int:
-    """Kill worker processes at random moments of runs on three of them; what differed in the end."""
+    """Kill worker processes at random moments of runs on three of them; what differs from a run on threads."""
     choice = random.Random(seed)
     survey = work / "survey"
     simulate_survey(survey, PRESETS[preset], seed=1)
+    cost_of(_grid(survey, work / "reference"), work, _LIMIT_S)
     began = time.monotonic()
-    cost_of(_grid(survey, work / "reference", "--scheduler", "local:3"), work, _LIMIT_S)
+    cost_of(_grid(survey, work / "usual", "--scheduler", "local:3"), work, _LIMIT_S)
     usual_s = time.monotonic() - began
     wanted, wrong, killed, runs = science(work / "reference"), 0, 0, 0
     while killed < number:

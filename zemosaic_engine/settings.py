@@ -259,10 +259,11 @@ class GridSettings(BaseModel):
         group="stacking",
         stage="stack",
     )
-    resample_kernel: Literal["nearest", "bilinear", "cubic", "lanczos3", "drizzle"] = _setting(
+    resample_kernel: Literal["auto", "nearest", "bilinear", "cubic", "lanczos3", "drizzle"] = _setting(
         "lanczos3",
         "How a sub is resampled onto the canvas: by interpolation, or by drizzle, which drops the samples of "
-        "each colour without demosaicing and needs many dithered subs.",
+        "each colour without demosaicing and needs many dithered subs. auto chooses drizzle where stars are "
+        "undersampled and dithered subs are many enough, otherwise lanczos3.",
         group="stacking",
         stage="stack",
         advanced=True,
@@ -358,14 +359,14 @@ class GridSettings(BaseModel):
     )
     colour: Literal["auto", "catalogue", "stars", "sky"] = _setting(
         "auto",
-        "What makes colours true: colours of stars in the catalogue, the middle of the colours of the field's stars, "
+        "What makes colours true: colours of stars in the catalogue, the main sequence among the field's stars, "
         "or a sky without colour alone. auto takes the first of these that it can.",
         group="photometry",
         stage="join",
     )
     white_point: Literal["solar", "spiral"] = _setting(
         "solar",
-        "What is white where colours come from a catalogue: a star like the Sun (G2V), or the mean of spiral galaxies.",
+        "What is white where colours come from stars: a star like the Sun (G2V), or the mean of spiral galaxies.",
         group="photometry",
         stage="join",
         advanced=True,
@@ -442,6 +443,13 @@ class GridSettings(BaseModel):
         group="output",
         stage="join",
         advanced=True,
+    )
+    rejection_map: bool = _setting(
+        False,
+        "Keep how many samples of each pixel were rejected, below and above the others: REJLOW and REJHIGH in "
+        "mosaic_grid.fits.",
+        group="output",
+        stage="stack",
     )
     save_final_as_uint16: bool = _setting(
         False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,19 @@ class Sighting:
     pixels: int
 
 
+class Rejections(NamedTuple):
+    """How many samples of each pixel were rejected.
+
+    Attributes
+    ----------
+    low, high : ndarray of uint16, shape (H, W, C)
+        Those below the others, and those above them.
+    """
+
+    low: NDArray[np.uint16]
+    high: NDArray[np.uint16]
+
+
 @dataclass(frozen=True)
 class WeightedImage:
     """Pixels with their weight and coverage, each of shape (H, W, C).
@@ -44,6 +58,8 @@ class WeightedImage:
         Light that rejection took where light is steep, in the unit of `pixels`; NaN where that is not known.
     sightings : list of Sighting
         Light that only one sub has.
+    rejections : Rejections or None
+        What was rejected; None where nobody counted it, or nobody wants to know.
     """
 
     pixels: NDArray[np.float32]
@@ -51,3 +67,4 @@ class WeightedImage:
     coverage: NDArray[np.uint16]
     taken: NDArray[np.float32] | None = None
     sightings: list[Sighting] = field(default_factory=list)
+    rejections: Rejections | None = None

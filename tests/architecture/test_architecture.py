@@ -66,6 +66,7 @@ DOORS = {
     "distributed": ["zemosaic_engine/executors/cluster.py"],
     "PySide6": ["zemosaic_app/qt/*"],
     "tkinter": ["zemosaic_app/tk/*"],
+    "tkinterdnd2": ["zemosaic_app/tk/dropping.py"],
 }
 
 # Libraries that `zemosaic --help` must not wait for.

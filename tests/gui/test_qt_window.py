@@ -276,7 +276,7 @@ def test_a_folder_is_dropped(app, open_window, survey):
 
 
 def test_a_folder_of_darks_is_dropped_onto_the_calibration_section(app, open_window, survey, tmp_path):
-    from zemosaic_app.qt.settings_panel import DropBox
+    from zemosaic_app.qt.dropping import DropBox
 
     window, darks = open_window(), tmp_path / "darks"
     darks.mkdir()

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -194,6 +195,33 @@ def test_workers_make_the_same_bytes(survey, tmp_path, runs, reference):
     assert "dashboard http://" in text
     assert "by an earlier run" not in text
     assert not list((tmp_path / "out" / "tiles").glob(".*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kernel", ["lanczos3", "drizzle"])
+def test_workers_name_the_same_subs_where_footprints_only_touch_a_tile(tmp_path, runs, kernel):
+    pytest.importorskip("distributed")
+    turned = PRESETS["tiny"].but(panels=(2, 1), rotation_deg=25.0, dither_px=30.0)
+    simulate_survey(tmp_path / "survey", turned, seed=1)
+    settings = {"survey": tmp_path / "survey", "grid_size_factor": 0.5, "resample_kernel": kernel}
+    wanted = runs(tmp_path / "here", **settings)
+    assert len(wanted) > 15  # with many small tiles, which share their pixels with others
+    assert runs(tmp_path / "out", scheduler="local:2", **settings) == wanted
+
+
+@pytest.mark.slow
+def test_a_run_waits_for_a_slow_worker(survey, tmp_path, runs, reference):
+    pytest.importorskip("distributed")
+    with cluster(tmp_path) as workers:
+        slow = workers.workers[0]
+
+        def hold(event):
+            if isinstance(event, LogLine) and "hot pixels" in event.text:
+                slow.send_signal(signal.SIGSTOP)
+                threading.Timer(5.0, slow.send_signal, [signal.SIGCONT]).start()
+
+        assert runs(tmp_path / "out", sink=hold, scheduler=workers.address) == science(reference)
+        assert "Workers measured 16 of 16 subs" in "\n".join(runs.texts)
 
 
 @pytest.mark.slow

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
+from astropy.table import Table
 from astropy.wcs import WCS
 
+import zemosaic_worker
 from zemosaic_engine.canvas.plan import CanvasPlan
 from zemosaic_engine.catalogues.colours import StarColours
 from zemosaic_engine.catalogues.reference import Catalogue
@@ -17,6 +21,8 @@ from zemosaic_engine.mosaic.total_flux import aperture_corrections
 from zemosaic_engine.photometry.colour_balance import balance_on_colours
 from zemosaic_engine.photometry.stars import detect_stars
 from zemosaic_engine.run.reference_stars import shipped_stars
+from zemosaic_engine.settings import GridSettings
+from zemosaic_engine.simulate.survey import PRESETS, plan_survey, simulate_survey
 
 SIZE = 900
 ZERO_POINTS = {"R": 20.5, "G": 21.0, "B": 20.2}
@@ -136,6 +142,17 @@ def test_swapped_columns_are_noticed(moffat):
     assert not tied(image, catalogue)[1]
 
 
+def test_hours_and_a_wrong_column_of_magnitudes_are_noticed(moffat):
+    image, catalogue = moffat
+    hours = Catalogue(catalogue.ra_deg / 15.0, catalogue.dec_deg, catalogue.magnitude)
+    assert any("right ascensions in hours" in text for text in tied(image, hours)[1])
+    colour = catalogue.magnitude["B"] - catalogue.magnitude["R"]
+    header, warnings = tied(image, Catalogue(catalogue.ra_deg, catalogue.dec_deg, {**catalogue.magnitude, "G": colour}))
+    assert "ZMZPG" not in header
+    assert "ZMZPR" in header
+    assert [text for text in warnings if "(channel G): its column of magnitudes" in text]
+
+
 def test_a_correction_needs_stars():
     flat = np.random.default_rng(1).normal(100.0, 3.0, (200, 200, 3)).astype(np.float32)
     assert [found.stars for found in aperture_corrections(flat, detect_stars(flat))] == [0, 0, 0]
@@ -214,3 +231,44 @@ def test_the_shipped_stars_of_a_canvas():
     assert stars.colours.index == "B-V"
     assert stars.colours.value[np.argmin(away)] == pytest.approx(-0.02, abs=0.06)
     assert np.isfinite(stars.colours.value).mean() > 0.7  # the supplement has stars of one band
+
+
+def test_faint_stars_in_the_rings_do_not_dim_those_that_are_measured():
+    """4500 stars a megapixel, three in every ring: with them in the level of the sky zero points are 7 mmag off."""
+    spec = PRESETS["tiny"].but(
+        nebula="none", stars_per_mpx=4500.0, faintest_adu=1.0e4, brightest_adu=4.0e5, shape=(480, 360)
+    )
+    truth = plan_survey(Path(), spec, 3)
+    scene, wcs = truth.scene, truth.wcs(0)
+    planes = scene.render_planes(wcs, (480, 360), 2.8)
+    image = np.ascontiguousarray(np.moveaxis(planes, 0, -1)) + np.float32(1000.0)
+    image += np.random.default_rng(0).normal(0.0, 5.0, image.shape).astype(np.float32)
+    magnitudes = {name: 20.0 - 2.5 * np.log10(scene.flux_adu[:, k]) for k, name in enumerate("RGB")}
+    catalogue = Catalogue(scene.ra_deg, scene.dec_deg, magnitudes)
+    header = tie_to_catalogue(image, wcs, catalogue, Reporter(lambda event: None, (), CancelToken()))
+    for name in "RGB":
+        assert abs(header[f"ZMZP{name}"] - 20.0) < 0.003
+    everything = detect_stars(image)
+    match = match_catalogue(everything, image.shape[:2], wcs, catalogue)
+    assert all(abs(point.value - 20.0) > 0.005 for point in zero_points(image, match, catalogue))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seed", "stars_per_mpx"), [(3, 4500.0), (4, 4500.0), (5, 1500.0)])
+def test_the_zero_point_of_a_survey_is_true(tmp_path, seed, stars_per_mpx):
+    """Six subs, two panels: after decoding, resampling, rejection of three and joining, within 5 mmag."""
+    spec = PRESETS["tiny"].but(
+        panels=(1, 2), subs_per_panel=3, nights=1, nebula="none", shape=(480, 360), transparency_spread=0.0,
+        stars_per_mpx=stars_per_mpx, faintest_adu=1.0e4, brightest_adu=4.0e5, electrons_per_adu=20.0,
+        read_noise_adu=1.0,
+    )  # fmt: skip
+    scene = simulate_survey(tmp_path / "in", spec, seed=seed).scene
+    table = Table({"ra": scene.ra_deg, "dec": scene.dec_deg})
+    for channel, name in enumerate("RGB"):
+        table[f"mag_{name}"] = 20.0 - 2.5 * np.log10(scene.flux_adu[:, channel])
+    table.write(tmp_path / "stars.csv")
+    settings = GridSettings(colour="sky", grid_rgb_equalize=False, reference_catalogue=str(tmp_path / "stars.csv"))
+    zemosaic_worker.run_grid(tmp_path / "in", tmp_path / "out", settings, lambda event: None, CancelToken())
+    header = fits.getheader(tmp_path / "out" / "mosaic_grid.fits")
+    for name in "RGB":
+        assert abs(header[f"ZMZP{name}"] - 20.0) < 0.005

@@ -25,7 +25,7 @@ from zemosaic_engine.resampling import drizzle
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, SurveySpec, Telescope, simulate_survey
 from zemosaic_engine.simulate.truth import compare_mosaic
-from zemosaic_engine.stacking.report import drizzle_advice
+from zemosaic_engine.stacking.choose_kernel import case_for_drizzle
 
 
 def tangent_wcs(shape, *, rotation=0.0, scale_arcsec=2.4, sip=False):
@@ -160,20 +160,48 @@ def test_too_few_subs_for_fine_drops_are_refused_or_told(tmp_path):
     assert (fits.getdata(tmp_path / "out" / "mosaic_grid_coverage.fits") > 0).any()
 
 
-def test_advice_to_drizzle_needs_undersampled_stars_and_dithered_subs():
+def test_drizzle_is_advised_for_undersampled_stars_and_dithered_subs():
     infos = made_up_infos(40, 1)
     canvas = plan_canvas(infos, 0.0, 1e4)
     footprints = [footprint_of(info, canvas) for info in infos]
     tiles = grid_tiles(infos, footprints, canvas, 1.0, 10.0)
     sharp, settings = np.full(40, 1.8), GridSettings()
-    assert "40 dithered subs" in drizzle_advice(infos, canvas, settings, tiles, sharp)
-    assert drizzle_advice(infos, canvas, settings, tiles, np.full(40, 3.0)) is None
-    assert drizzle_advice(infos, canvas, settings, tiles, np.full(40, np.nan)) is None
-    assert drizzle_advice(infos, canvas, GridSettings(resample_kernel="drizzle"), tiles, sharp) is None
+    assert case_for_drizzle(infos, canvas, settings, tiles, sharp) == (1.8, 40)
+    assert case_for_drizzle(infos, canvas, settings, tiles, np.full(40, 3.0)) is None
+    assert case_for_drizzle(infos, canvas, settings, tiles, np.full(40, np.nan)) is None
     still = [infos[0]] * 40
-    assert drizzle_advice(still, canvas, settings, tiles, sharp) is None
+    assert case_for_drizzle(still, canvas, settings, tiles, sharp) is None
     few = [replace(tile, subs=tile.subs[:3]) for tile in tiles]
-    assert drizzle_advice(infos, canvas, settings, few, sharp) is None
+    assert case_for_drizzle(infos, canvas, settings, few, sharp) is None
+
+
+SHARP = (PRESETS["tiny"].telescopes[0].model_copy(update={"fwhm_px": 1.5}),)
+
+
+@pytest.mark.slow
+def test_auto_drizzles_undersampled_stars_and_interpolates_others(tmp_path):
+    sharp = PRESETS["tiny"].but(panels=(1, 1), subs_per_panel=20, telescopes=SHARP)
+    for name, survey in (("sharp", sharp), ("usual", PRESETS["tiny"])):
+        simulate_survey(tmp_path / name, survey, seed=1)
+    for name, kernel, words in (("sharp", "drizzle", "Subs are drizzled"), ("usual", "lanczos3", "are interpolated")):
+        lines = run(tmp_path / name, tmp_path / f"{name}_auto", resample_kernel="auto")
+        assert any(words in text for _, text in lines)
+        run(tmp_path / name, tmp_path / f"{name}_told", resample_kernel=kernel)
+        made, told = (tmp_path / f"{name}_{how}" / "mosaic_grid.fits" for how in ("auto", "told"))
+        assert fits.getheader(made)["RESAMPLE"] == kernel
+        np.testing.assert_array_equal(fits.getdata(made), fits.getdata(told))
+
+
+@pytest.mark.slow
+def test_tiles_that_were_interpolated_are_not_kept_once_auto_drizzles(tmp_path):
+    survey = PRESETS["tiny"].but(panels=(1, 1), subs_per_panel=20, telescopes=SHARP)
+    simulate_survey(tmp_path / "subs", survey, seed=1)
+    out = tmp_path / "out"
+    assert any("would serve" in text for _, text in run(tmp_path / "subs", out, resample_kernel="lanczos3"))
+    lines = run(tmp_path / "subs", out, resample_kernel="auto")
+    assert not any("tiles were stacked by an earlier run" in text for _, text in lines)
+    lines = run(tmp_path / "subs", out, resample_kernel="drizzle")
+    assert any("tiles were stacked by an earlier run" in text for _, text in lines)
 
 
 def test_gaps_are_counted_inside_only():

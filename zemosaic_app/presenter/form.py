@@ -11,6 +11,9 @@ from zemosaic_engine.settings import GridSettings, SettingField, build_settings,
 
 from .texts import Texts
 
+#: Settings that name a folder or a file, which a dropped one replaces.
+PATHS = ("darks", "flats", "biases", "dark_flats", "calibration_dir", "star_catalogue_dir", "reference_catalogue")
+
 
 @dataclass(frozen=True)
 class FormField:

@@ -121,6 +121,8 @@ class Presenter:
         self.view.contents = None
         self.view.set_aside.clear()
         self._look_at = 0.0
+        if not self.is_running:
+            self._leave_engine()  # or what it says of the folder before would be shown for this one
 
     @staticmethod
     def _proposed_output(folder: Path) -> Path:
@@ -305,9 +307,9 @@ class Presenter:
         self._readers.shutdown(cancel_futures=True)
 
     def _look(self) -> None:
-        self._look_at = None
         if self.input is None or self.form.problems:
-            return
+            return  # until they are corrected
+        self._look_at = None
         self._leave_engine()
         self.view.begin("looking")
         settings = self.form.changed()

@@ -35,6 +35,7 @@ from zemosaic_app.presenter.texts import Texts
 from zemosaic_app.presenter.view_state import LEVELS, MOST_LINES, LogFilter, LogTail
 from zemosaic_app.presenter.viewport import Viewport
 
+from .dropping import without_drops
 from .folding_bar import FoldingBar
 from .panes import Panes
 from .picture_view import PictureView, SkyMap
@@ -217,7 +218,7 @@ class LogPanel(QWidget):
         self.level.setCurrentIndex(LEVELS.index(wanted.level))
         self.level.setAccessibleName(texts("log.level"))
         self.level.currentIndexChanged.connect(lambda _: self._choose())
-        self.search = QLineEdit(wanted.search)
+        self.search = without_drops(QLineEdit(wanted.search))
         self.search.setPlaceholderText(texts("log.search"))
         self.search.setClearButtonEnabled(True)
         self.search.textChanged.connect(lambda _: self._choose())

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -24,32 +23,13 @@ from PySide6.QtWidgets import (
 )
 
 from zemosaic_app.presenter import wording
-from zemosaic_app.presenter.form import FormField, form_groups
+from zemosaic_app.presenter.form import PATHS, FormField, form_groups
 from zemosaic_app.presenter.presenter import Presenter
 
+from .dropping import DropBox, PathEntry, without_drops
 from .wheel import WheelGuard
 
 _WRONG = "border: 1px solid #c01c28;"
-
-
-class DropBox(QGroupBox):
-    """A group onto which folders and files can be dropped."""
-
-    dropped = Signal(list)
-
-    def __init__(self, title: str) -> None:
-        super().__init__(title)
-        self.setAcceptDrops(True)
-
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: D102, N802 - of Qt
-        if any(url.isLocalFile() for url in event.mimeData().urls()):
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:  # noqa: D102, N802 - of Qt
-        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
-        if paths:
-            event.acceptProposedAction()
-            self.dropped.emit(paths)
 
 
 class SettingsPanel(QWidget):
@@ -72,7 +52,7 @@ class SettingsPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(self._presets())
-        self.search = QLineEdit()
+        self.search = without_drops(QLineEdit())
         self.search.setPlaceholderText(presenter.texts("form.search"))
         self.search.setClearButtonEnabled(True)
         layout.addWidget(self.search)
@@ -217,9 +197,12 @@ class SettingsPanel(QWidget):
                 lambda number: self._presenter.enter(field.name, choice.itemData(number))
             )
             return choice
-        entry = QLineEdit(form.text(field.name))
+        text = form.text(field.name)
+        entry = PathEntry(text) if field.name in PATHS else without_drops(QLineEdit(text))
         entry.setStyleSheet(_WRONG if field.name in form.problems else "")
         entry.textEdited.connect(lambda text: self._check(field.name, entry, text))
+        if isinstance(entry, PathEntry):
+            entry.dropped.connect(lambda text: self._check(field.name, entry, text))
         return entry
 
     def _check(self, name: str, entry: QLineEdit, text: str) -> None:

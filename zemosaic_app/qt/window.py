@@ -19,7 +19,6 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QInputDialog,
     QLabel,
-    QLineEdit,
     QMainWindow,
     QMenu,
     QMenuBar,
@@ -38,6 +37,7 @@ from zemosaic_engine import __version__
 from zemosaic_engine.errors import ZeMosaicError
 
 from .appearance import make_icon, use_palette
+from .dropping import PathEntry, dropped_paths
 from .panels import FolderPanel, LogPanel, MetricsPanel, MosaicPanel, SummaryPanel
 from .panes import Panes
 from .settings_panel import SettingsPanel
@@ -121,11 +121,12 @@ class Window(QMainWindow):
     def _build_folders(self) -> QGridLayout:
         texts, presenter = self.presenter.texts, self.presenter
         grid = QGridLayout()
-        self.paths: dict[str, QLineEdit] = {}
+        self.paths: dict[str, PathEntry] = {}
         for row, (name, choose) in enumerate((("input", self.choose_input), ("output", self.choose_output))):
-            entry = QLineEdit(str(getattr(presenter, name) or ""))
+            entry = PathEntry(str(getattr(presenter, name) or ""))
             entry.setPlaceholderText(texts(f"folders.choose_{name}"))
             entry.editingFinished.connect(lambda name=name: self.folder_entered(name))
+            entry.dropped.connect(lambda text, name=name: self.folder_dropped(name, text))
             label = QLabel(texts(f"folders.{name}"))
             label.setBuddy(entry)
             button = QPushButton(texts("folders.browse"))
@@ -280,14 +281,23 @@ class Window(QMainWindow):
             self.presenter.choose_output(Path(text), to_summary=True)
             self._draw(ANOTHER_RUN)
 
+    def folder_dropped(self, name: str, place: str) -> None:
+        """Use the folder that was dropped, or that of a file."""
+        folder = Path(place) if Path(place).is_dir() else Path(place).parent
+        if name == "input":
+            self.take_input(folder)
+        else:
+            self.paths[name].setText(str(folder))
+            self.folder_entered(name)
+
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: D102, N802 - of Qt
-        if not self.presenter.is_running and any(url.isLocalFile() for url in event.mimeData().urls()):
+        if not self.presenter.is_running and dropped_paths(event):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:  # noqa: D102, N802 - of Qt
-        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+        paths = dropped_paths(event)
         if paths:
-            self.take_input(paths[0] if paths[0].is_dir() else paths[0].parent)
+            self.folder_dropped("input", str(paths[0]))
             event.acceptProposedAction()
 
     def take_calibration(self, places: list[Path]) -> None:

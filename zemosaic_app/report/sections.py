@@ -376,12 +376,14 @@ def colour_facts(facts: Facts) -> list[tuple[str, str]]:
     header = facts.mosaic_header
     if isinstance(header, Absent) or "ZMCFR" not in header:
         return []
-    source = {"stars": "the middle of the colours of the field's stars", "catalogue": "colours of a catalogue",
+    source = {"stars": "the main sequence of the field's stars", "catalogue": "colours of a catalogue",
               "spectra": "spectra of stars"}.get(str(header.get("ZMCOLOUR")), str(header.get("ZMCOLOUR")))  # fmt: skip
     rows = [("white from", source), ("stars", str(header.get("ZMCN", "")))]
     if "ZMCCAT" in header:
-        white = "a star like the Sun" if header.get("ZMCWHITE") == "solar" else "the mean of spiral galaxies"
-        rows += [("catalogue", str(header["ZMCCAT"])), ("white", white)]
+        rows.append(("catalogue", str(header["ZMCCAT"])))
+    if "ZMCWHITE" in header:
+        white = "a star like the Sun" if header["ZMCWHITE"] == "solar" else "the mean of spiral galaxies"
+        rows.append(("white", white))
     rows += [
         (f"factor {name}", f"{header[f'ZMCF{name}']:.4f} \u00b1 {header[f'ZMCE{name}']:.4f}")
         for name in "RB"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tkinter as tk
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from tkinter import ttk
 
 from zemosaic_app.presenter import wording
@@ -105,6 +106,8 @@ class SettingsForm(ttk.Frame):
     hints : list of Hint
     column : Column
         What they are in.
+    calibration_box : widget
+        The section of the calibration frames.
     """
 
     def __init__(
@@ -113,8 +116,11 @@ class SettingsForm(ttk.Frame):
         presenter: Presenter,
         on_checked: Callable[[], None],
         on_calibration: Callable[[], object],
+        *,
+        takes_drops: bool = False,
     ) -> None:
         super().__init__(parent)
+        self._takes_drops = takes_drops
         self._presenter, self._on_checked, self._on_calibration = presenter, on_checked, on_calibration
         self.widgets: dict[str, ttk.Widget] = {}
         self.hints: list[Hint] = []
@@ -156,12 +162,21 @@ class SettingsForm(ttk.Frame):
         return group
 
     def _add_calibration(self, box: tk.Misc, row: int) -> None:
-        """What calibration frames were found, and a button to give more."""
+        """What calibration frames were found, and the ways to give more."""
+        self.calibration_box = box
+        if self._takes_drops:
+            self.hints.append(Hint(box, self._presenter.texts("calibration.drop")))
         self.calibration = ttk.Label(box, justify="left", wraplength=300)
         self.calibration.grid(row=row, column=0, columnspan=3, sticky="w", pady=2)
         add = ttk.Button(box, text=self._presenter.texts("calibration.add"), command=self._on_calibration)
         add.grid(row=row + 1, column=0, columnspan=3, sticky="w", pady=2)
         self.show_contents()
+
+    def take_path(self, name: str, places: Sequence[Path]) -> None:
+        """Enter the folder or file that was dropped onto a field."""
+        entry = self.widgets[name]
+        if isinstance(entry, LiveEntry):
+            entry.set(str(places[0]))
 
     def show_contents(self) -> None:
         """Show the calibration frames that were found."""

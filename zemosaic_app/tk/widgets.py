@@ -145,6 +145,10 @@ class LiveEntry(ttk.Entry):
         super().__init__(parent, textvariable=self._text, width=width)
         self._text.trace_add("write", lambda *_: on_change(self._text.get()))
 
+    def set(self, text: str) -> None:
+        """Replace the text."""
+        self._text.set(text)
+
 
 class Table(ttk.Frame):
     """Rows of texts under headings, scrolled."""

@@ -13,11 +13,13 @@ from tkinter import filedialog, ttk
 
 from zemosaic_app.presenter import summary, wording
 from zemosaic_app.presenter.appearance import SCHEMES
+from zemosaic_app.presenter.form import PATHS
 from zemosaic_app.presenter.presenter import ANOTHER_RUN, MODES, TABS, Changed, Presenter
 from zemosaic_app.presenter.texts import LANGUAGES
 from zemosaic_engine import __version__
 from zemosaic_engine.errors import ZeMosaicError
 
+from . import dropping
 from .appearance import log_colours, per_pixel, use_scheme
 from .panels import FolderPanel, LogPanel, MetricsPanel, MosaicPanel, SummaryPanel
 from .settings_panel import PresetRow, SettingsForm
@@ -35,6 +37,7 @@ class TkWindow:
 
     def __init__(self, root: tk.Tk, presenter: Presenter) -> None:
         self.root, self.presenter = root, presenter
+        self.takes_drops = dropping.load_tkdnd(root)
         self.tabs = ttk.Notebook(root)
         self._set_size()
         root.protocol("WM_DELETE_WINDOW", self.close)
@@ -89,7 +92,9 @@ class TkWindow:
             on_reset=lambda: self.use_settings({}),
         )
         self.presets.pack(fill="x")
-        self.form = SettingsForm(left, self.presenter, self._show_headline, self.choose_calibration)
+        self.form = SettingsForm(
+            left, self.presenter, self._show_headline, self.choose_calibration, takes_drops=self.takes_drops
+        )
         self.form.pack(fill="both", expand=True)
         parts.add(left, weight=0)
         self.tabs = ttk.Notebook(parts)
@@ -101,8 +106,19 @@ class TkWindow:
         for name in TABS:
             self.tabs.add(getattr(self, name), text=texts(f"tab.{name}"))
         self.turn_to(TABS.index(arrangement.tab))
+        if self.takes_drops:
+            self._take_drops()
         self._draw(Changed(state=True))
         gc.collect()  # what was there before, here: a thread of the presenter must not delete variables of Tk
+
+    def _take_drops(self) -> None:
+        """Let folders be dropped: onto a field for a path, the section of calibration frames, and all else."""
+        dropping.take_drops(self.root, partial(self._folder_dropped, "input"))
+        dropping.take_drops(self.form.calibration_box, self.take_calibration)
+        for name, entry in self.path_entries.items():
+            dropping.take_drops(entry, partial(self._folder_dropped, name))
+        for name in PATHS:
+            dropping.take_drops(self.form.widgets[name], partial(self.form.take_path, name))
 
     @property
     def _scheme(self) -> str:
@@ -168,10 +184,11 @@ class TkWindow:
         box.pack(fill="x")
         box.columnconfigure(1, weight=1)
         self.paths: dict[str, tk.StringVar] = {}
+        self.path_entries: dict[str, ttk.Entry] = {}
         for row, (name, choose) in enumerate((("input", self.choose_input), ("output", self.choose_output))):
             self.paths[name] = tk.StringVar(box, str(getattr(presenter, name) or ""))
             ttk.Label(box, text=texts(f"folders.{name}")).grid(row=row, column=0, sticky="w")
-            entry = ttk.Entry(box, textvariable=self.paths[name])
+            entry = self.path_entries[name] = ttk.Entry(box, textvariable=self.paths[name])
             entry.grid(row=row, column=1, sticky="ew", padx=PAD, pady=2)
             for event in ("<Return>", "<FocusOut>"):
                 entry.bind(event, without_event(partial(self.folder_entered, name)))
@@ -257,6 +274,17 @@ class TkWindow:
         else:
             self.presenter.choose_output(Path(text), to_summary=True)
             self._draw(ANOTHER_RUN)
+
+    def _folder_dropped(self, name: str, places: list[Path]) -> None:
+        """Use the folder that was dropped, or that of a file."""
+        folder = places[0] if places[0].is_dir() else places[0].parent
+        if self.presenter.is_running:
+            return
+        if name == "input":
+            self.take_input(folder)
+        else:
+            self.paths[name].set(str(folder))
+            self.folder_entered(name)
 
     def choose_mode(self) -> None:
         """Choose the mode of the next run."""

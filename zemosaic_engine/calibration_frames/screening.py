@@ -20,6 +20,7 @@ _Kind = TypeVar("_Kind", bound=np.generic)
 _GRID = 8  # blocks along each side
 _THINNED = 3  # every third pixel of every third row of a plane tells enough
 _SAMPLED = 40_000  # pixels that are compared from frame to frame
+_DIFFERENCES = 20_000  # of neighbours in a plane, which tell the noise
 _HOTTEST = 0.9995  # quantile that the hot pixels of a sensor reach
 
 _LEAST_FRAMES = 3  # of two frames nobody knows which one is wrong
@@ -114,20 +115,22 @@ def sketch(pixels: NDArray[np.float32]) -> Sketch:
 
 
 def _block_medians(plane: NDArray[np.float32]) -> NDArray[np.float64]:
-    found = np.full((_GRID, _GRID), np.nan)
-    rows, columns = (np.linspace(0, side, _GRID + 1).astype(int) for side in plane.shape)
-    for row in range(_GRID):
-        for column in range(_GRID):
-            block = plane[rows[row] : rows[row + 1], columns[column] : columns[column + 1]]
-            valid = block[np.isfinite(block)]
-            if valid.size:
-                found[row, column] = np.median(valid)
-    return found
+    """Medians over 8 x 8 blocks of one size that cover the plane; NaN where no pixel is valid."""
+    sides = [max(1, side // _GRID) for side in plane.shape]
+    rows, columns = (
+        np.linspace(0, side - size, _GRID).astype(int)[:, None] + np.arange(size)
+        for side, size in zip(plane.shape, sides, strict=True)
+    )
+    blocks = plane[rows[:, None, :, None], columns[None, :, None, :]].reshape(_GRID**2, -1)
+    blocks.sort(axis=1)  # NaN stands behind all numbers
+    counts = np.count_nonzero(np.isfinite(blocks), axis=1)
+    low, high = (blocks[np.arange(_GRID**2), np.maximum(rank, 0) // 2] for rank in (counts - 1, counts))
+    return (0.5 * (low.astype(np.float64) + high)).reshape(_GRID, _GRID)
 
 
 def _noise(plane: NDArray[np.float32]) -> float:
     """Robust noise of a pixel from the differences of neighbours; 0 if there are none."""
-    step = max(1, plane.size // 50_000)
+    step = max(1, plane.size // _DIFFERENCES)
     difference = (plane[::step, 1:] - plane[::step, :-1]).ravel()
     difference = difference[np.isfinite(difference)]
     return 1.0483 * float(np.median(np.abs(difference))) if difference.size else 0.0
@@ -242,9 +245,10 @@ def _screen_flats(sketches: Sequence[Sketch], offset_adu: NDArray[np.float64]) -
     usual = np.nanmedian(list(shapes.values()), axis=0)
     for number, shape in shapes.items():
         one = sketches[number]
-        error = one.block_error / float((one.levels - offset_adu).mean())
-        uneven = float(np.nanmax(np.abs(shape / usual - 1.0)))
-        if uneven > max(_LEAK_SIGMA * error, _CLOUD_SHARE):
+        error = one.block_error / (one.blocks - offset_adu[:, None, None])  # the darkest block is known the least
+        away = np.abs(shape / usual - 1.0)
+        uneven = float(np.nanmax(away))
+        if np.any(away > np.maximum(_LEAK_SIGMA * error, _CLOUD_SHARE)):
             reasons[number] = say(
                 "its light is uneven by {share:.1f} % against the others: clouds, or a shadow", share=100.0 * uneven
             )

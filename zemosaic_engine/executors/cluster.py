@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import pickle
 import queue
 import secrets
 import time
@@ -40,6 +41,8 @@ _WITHOUT_WORKERS_S = 30.0  # after which the run goes on by itself
 _GONE_S = 5.0  # without a scheduler, after which it is taken for dead
 #: Workers that may die under an order before it is left to the run, on a cluster of our own.
 _DEATHS = 10
+#: Without a word from a worker, after which its orders go to others, on a cluster of our own.
+_SILENT = "60s"
 
 
 @contextmanager
@@ -139,6 +142,17 @@ class Cluster:
         finally:
             if out:  # nobody waits for them any more
                 self._take_back(list(out.values()))
+        if orders:
+            self._reporter.log(
+                say(
+                    "Workers: {done} of {n} orders to {task} were carried out, {size} bytes each",
+                    done=len(carried_out),
+                    n=len(orders),
+                    task=task.__name__,
+                    size=len(pickle.dumps((task, orders[0]))),
+                ),
+                "DEBUG",
+            )
         return carried_out
 
     def _submit(self, task: Task[Order, Result], order: Order, number: int) -> Future:
@@ -286,7 +300,8 @@ def _local_cluster(scheduler: str) -> Iterator[LocalCluster]:
         raise SettingsError(
             say("scheduler = {scheduler}: give the number of processes, as in local:4.", scheduler=scheduler)
         )
-    with dask.config.set({"distributed.scheduler.allowed-failures": _DEATHS}):
+    ours = {"distributed.scheduler.allowed-failures": _DEATHS, "distributed.scheduler.worker-ttl": _SILENT}
+    with dask.config.set(ours):
         try:
             cluster = distributed.LocalCluster(
                 n_workers=int(count),

@@ -45,6 +45,8 @@ from .simd import (
 _KAPPA_PASSES = 10
 _HUBER_PASSES = 50
 
+_ROUNDED = 1.0 - 1e-9  # so that no square root of a square is below
+
 _INFINITY = np.float32(np.inf)
 _NO_SPANS = np.zeros((0, 0, 0), np.float32)
 _NO_LOOK = (np.zeros((0, 0, 0), np.float32), np.zeros((0, 0, 0), np.uint16))
@@ -286,14 +288,13 @@ def _reject_once(
 
 @jit
 def _reject_few(
-    value: Any, sigma: Any, count: int, n: int, lane: int, sky: float, steep: Any, limits: Any, low_ones: Any,
-    estimate: Any,
+    value: Any, sigma: Any, count: int, n: int, lane: int, sky: float, steep: Any, limits: Any, low_ones: Any
 ) -> int:  # fmt: skip
     """Reject among 1 to 7 samples of a pixel by their predicted sigma, in two passes; return how many remain."""
     low, high = limits
     reach, usual, psf = steep
     v, s, at = np.empty(FEW_SAMPLES), np.empty(FEW_SAMPLES), np.empty(FEW_SAMPLES, np.int64)
-    for step in range(2):
+    for _ in range(2):
         k = 0
         for j in range(count):  # in order of value, then of place
             if value[j, lane] < _INFINITY:
@@ -308,8 +309,6 @@ def _reject_few(
                 k += 1
         if n < 2:
             return n
-        if step == 0:
-            estimate[lane] = v[(n - 1) // 4]
         lost = 0
         if n == 2:
             # Trails, cosmic rays and hot pixels only add light: the lower one is believed.
@@ -338,6 +337,15 @@ def _reject_few(
     return n
 
 
+@jit_inline
+def _least(sigma: Any, count: int) -> float:
+    """The least predicted sigma of the samples."""
+    least = np.inf
+    for j in range(count):
+        least = min(least, float(sigma[j]))
+    return least * _ROUNDED
+
+
 @jit
 def _reject(
     value: Any, sigma: Any, count: int, n: Any, sky: Any, how: int, limits: Any, rows: Any, work: Any, outlying: Any,
@@ -351,18 +359,17 @@ def _reject(
     centre, spread, a, b, c, d, lost, first, active = work
     going = False
     low_ones[:count] = 0
+    _sort_into(rows, value, count)
+    first[:] = 0
+    near = min(low, high) * _least(sigma, count)
     for lane in range(LANES):
-        active[lane] = n[lane] >= FEW_SAMPLES
+        k = n[lane]
+        active[lane] = k >= FEW_SAMPLES
         going = going or active[lane]
-        estimate[lane] = np.nan
-        if not active[lane]:
-            n[lane] = _reject_few(value, sigma, count, n[lane], lane, sky[lane], steep, (low, high), low_ones, estimate)
-    if going:
-        _sort_into(rows, value, count)
-        first[:] = 0
-        for lane in range(LANES):
-            if active[lane]:
-                estimate[lane] = rows[(n[lane] - 1) // 4, lane]
+        estimate[lane] = rows[(k - 1) // 4, lane] if k > 1 else np.nan
+        # No sample is further from the middle than the samples are apart: most pixels lose none.
+        if not active[lane] and k > 1 and not float(rows[k - 1, lane]) - float(rows[0, lane]) < near:
+            n[lane] = _reject_few(value, sigma, count, k, lane, sky[lane], steep, (low, high), low_ones)
     passes = 0
     while going and not (how == 1 and passes == _KAPPA_PASSES):
         passes += 1
@@ -451,6 +458,9 @@ def _edge_share(edges: Any, k: int, x: float, y: float, feather: float, radial: 
 def _sky_of_run(level: Any, step: int, row: int, first: int, c: int, into: Any) -> None:
     """Fill in the sky level at the pixels of a row: linear between the middles of cells, constant beyond them."""
     rows, columns = level.shape[0], level.shape[1]
+    if rows == 1 and columns == 1:
+        into[:] = level[0, 0, c]
+        return
     y = min(max((row + 0.5) / step - 0.5, 0.0), rows - 1.0)
     j = min(int(y), max(rows - 2, 0))
     below = min(j + 1, rows - 1)

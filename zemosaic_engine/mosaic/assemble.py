@@ -46,7 +46,7 @@ def _reproject(run: Run, tiles: Sequence[Tile], scaling: TileScaling) -> Weighte
             run.reporter.step()
         return canvas.finish()
     chosen = run.settings.resample_kernel
-    kernel: Kernel = "lanczos3" if chosen == "drizzle" else chosen
+    kernel: Kernel = "lanczos3" if chosen == "drizzle" or chosen == "auto" else chosen
 
     ahead = LandedAhead(run, tiles, scaling, kernel)
 

@@ -90,7 +90,7 @@ def set_colours(run: Run, mosaic: WeightedImage) -> ColourTie | None:
         return None
     if run.settings.colour == "auto" and (run.takes_tiles or not run.settings.grid_rgb_equalize):
         return None  # nothing else changes their colours either
-    stars = detect_stars(mosaic.pixels)
+    stars = detect_stars(mosaic.pixels, starless_rings=True)
     tie = _tie(run, mosaic, stars)
     if tie.balance is None or tie.offsets is None:
         run.reporter.log(
@@ -120,12 +120,12 @@ def _tie(run: Run, mosaic: WeightedImage, stars: Stars) -> ColourTie:
             run.reporter.log(
                 say(
                     "The colours of the catalogue {name} do not explain those of the mosaic, or too few of its stars "
-                    "can be measured: white is the middle of the colours of the field's stars instead",
+                    "can be measured: white comes from the main sequence among the stars of the field instead",
                     name=catalogue.name,
                 ),
                 "WARN",
             )
-    balance = balance_on_locus(stars.flux, stars.flux_error)
+    balance = balance_on_locus(stars.flux, stars.flux_error, WHITE[run.settings.white_point]["B-V"])
     if balance is None:
         return ColourTie(stars)
     return ColourTie(stars, "stars", balance, _offsets(mosaic.pixels, balance.factors, run.settings))
@@ -180,13 +180,13 @@ def _apply(mosaic: WeightedImage, factors: NDArray[np.float64], offsets: NDArray
 
 
 def _report(tie: ColourTie, balance: ColourBalance, settings: GridSettings, reporter: Reporter) -> None:
+    white = say("a star like the Sun") if settings.white_point == "solar" else say("the mean of spiral galaxies")
     if tie.source == "stars":
-        what = say("the middle of the colours of {n} stars of the field is white", n=balance.stars)
+        what = say("the main sequence among {n} stars of the field, white is {white}", n=balance.stars, white=white)
     else:
         what = say(
             "{n} stars of {catalogue} ({index}), white is {white}",
-            n=balance.stars, catalogue=tie.catalogue, index=tie.index,
-            white=say("a star like the Sun") if settings.white_point == "solar" else say("the mean of spiral galaxies"),
+            n=balance.stars, catalogue=tie.catalogue, index=tie.index, white=white,
         )  # fmt: skip
     reporter.log(say("Colours from stars: {what}; the background keeps its level by offsets", what=what))
     for name, factor, error in zip(channel_names(3), balance.factors, balance.errors, strict=True):
@@ -216,7 +216,7 @@ def colour_cards(tie: ColourTie, settings: GridSettings) -> fits.Header:
     if tie.index:
         header["ZMCCAT"] = (tie.catalogue[:60], "catalogue of the colours")
         header["ZMCINDEX"] = (tie.index, "colour index")
-        header["ZMCWHITE"] = (settings.white_point, "white point")
+    header["ZMCWHITE"] = (settings.white_point, "white point")
     for name, factor, error, offset in zip(channel_names(3), balance.factors, balance.errors, tie.offsets, strict=True):
         header[f"ZMCF{name}"] = (round(float(factor), 6), f"colour factor, {name}")
         header[f"ZMCE{name}"] = (round(float(error), 6), f"its error, {name}")

@@ -27,6 +27,7 @@ from .mask import mosaic_mask
 from .moving import report_moving
 from .names import name_field
 from .processing import PROCESSING_NAME, write_processing
+from .rejection_map import rejection_map
 from .sub_depth import sub_depth_columns
 from .told_scale import tie_to_told_zero_points
 
@@ -139,6 +140,8 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
     cards = provenance.mosaic_cards(
         used, settings, tiles=len(tiles), ready_made_tiles=run.takes_tiles, pixel_scale_arcsec=scale
     )
+    if tile_set.kernel:
+        cards.set("RESAMPLE", tile_set.kernel, "how subs came onto the canvas", before="CREATOR")
     cards.update(tied)
     colour_table = []
     if colours is not None:
@@ -164,7 +167,8 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
             )
         )
     run.interruptibly(lambda: fill_cores(mosaic.pixels, mask, _saturation_of(run, tile_set, colours)))
-    written = run.interruptibly(lambda: mosaic_files.write_mosaic(output, mosaic, mask, wcs, cards, check))
+    rejections = run.interruptibly(lambda: rejection_map(run, tiles))
+    written = run.interruptibly(lambda: mosaic_files.write_mosaic(output, mosaic, mask, wcs, cards, check, rejections))
     files.extend(written)
     if "fits" in settings.outputs.replace(" ", "").split(","):
         processing = output / PROCESSING_NAME

@@ -23,7 +23,7 @@ from ..subs.frames import SubInfo
 from ..tiles.overlaps import Overlap, SeamStep
 from ..tiles.scaling import PairFit, TileScaling
 from ..tiles.tile import Tile
-from ..weighted_image import WeightedImage
+from ..weighted_image import Rejections, WeightedImage
 from .evenness import Evenness
 from .mask import Flag, mask_cards
 from .processing import PROCESSING_NAME
@@ -127,6 +127,7 @@ def write_mosaic(
     wcs: WCS,
     cards: fits.Header,
     check: Callable[[], None] | None = None,
+    rejections: Rejections | None = None,
 ) -> tuple[Path, Path]:
     """Write the science mosaic (with COVERAGE, WEIGHT and MASK) and the coverage alone; return both paths.
 
@@ -143,22 +144,30 @@ def write_mosaic(
         Of the science image, without WCS and structure.
     check : callable, optional
         Called often; it may raise to stop.
+    rejections : Rejections, optional
+        Written behind the MASK, as REJLOW and REJHIGH.
     """
     where = wcs_cards(wcs)
     header = cards.copy()
     header.update(where)
-    extensions = []
-    for name, array, unit, meaning in (
-        ("COVERAGE", mosaic.coverage, "", "number of subs"),
-        ("WEIGHT", mosaic.weight, "1/adu2", "inverse variance"),
-    ):
+
+    def layer(name: str, array: NDArray, unit: str, meaning: str) -> fits.ImageHDU:
         hdu = fits.ImageHDU(_planes(array), header=where.copy(), name=name)
         hdu.header["BUNIT"] = (unit, meaning)
-        extensions.append(hdu)
+        return hdu
+
+    extensions = [
+        layer("COVERAGE", mosaic.coverage, "", "number of subs"),
+        layer("WEIGHT", mosaic.weight, "1/adu2", "inverse variance"),
+    ]
     flags = fits.ImageHDU(mask, header=where.copy(), name="MASK")
     flags.header.extend(mask_cards())
+    extensions.append(flags)
+    if rejections is not None:
+        extensions.append(layer("REJLOW", rejections.low, "", "samples rejected below the others"))
+        extensions.append(layer("REJHIGH", rejections.high, "", "samples rejected above the others"))
     science = write_fits(
-        folder / MOSAIC_NAME, [fits.PrimaryHDU(_planes(mosaic.pixels), header=header), *extensions, flags], check
+        folder / MOSAIC_NAME, [fits.PrimaryHDU(_planes(mosaic.pixels), header=header), *extensions], check
     )
     deepest = mosaic.coverage.max(axis=2)
     coverage = write_fits(folder / COVERAGE_NAME, [fits.PrimaryHDU(deepest, header=where.copy())], check)

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .main_sequence import CAMERA_COLOUR, USUAL_B_V, USUAL_B_V_SCATTER, main_sequence
 from .robust_location import location
 
 _LEAST_SNR = 25.0
 _FLOOR_MAG = 0.005
 _LEAST_ON_LOCUS, _LEAST_KNOWN = 20, 10
 _SHARE_MEASURED = 0.95
-_LOCUS_TUKEY = 3.0  # narrow: red giants lie on one side of all others
+_NEAR_WIDTHS = 2.5
 _TUKEY = 4.685
 _SPAN_MAG, _CURVED_SPAN_MAG, _ENOUGH_FOR_CURVE = 0.3, 0.8, 25
 _UNKNOWN_ERROR_MAG = 0.05
@@ -77,34 +78,40 @@ def measured_colours(
     return colour, error
 
 
-def balance_on_locus(flux: NDArray[np.float64], flux_error: NDArray[np.float64]) -> ColourBalance | None:
-    """Make the star in the middle of the field's colours white; None with fewer than 20 stars.
+def balance_on_locus(
+    flux: NDArray[np.float64], flux_error: NDArray[np.float64], white_b_v: float
+) -> ColourBalance | None:
+    """Make a star of some B-V white, by where the main sequence of the field lies; None with fewer than 20 stars.
 
     Parameters
     ----------
     flux, flux_error : ndarray of float64, shape (n, 3)
         Of isolated, unsaturated stars.
+    white_b_v : float
 
     Notes
     -----
-    Stars lie along one line of colours, from blue to red. White is where most of them are: in most fields late F and
-    G stars. Only stars are used that are brighter in green than nearly all that are too faint in some channel, or the
-    channel with the noisiest sky would choose which colours take part.
+    Stars lie along one line of colours, from blue to red. The middle of the main sequence on it is a late F star
+    (`main_sequence.USUAL_B_V`), and white lies as much farther as it is redder than that. Only stars are used that are
+    brighter in green than nearly all that are too faint in some channel, or the channel with the noisiest sky would
+    choose which colours take part.
     """
     colour, error = measured_colours(flux, flux_error)
     used = _bright_in_green(flux[:, 1], np.asarray(np.isfinite(colour).all(axis=1)))
     if int(used.sum()) < _LEAST_ON_LOCUS:
         return None
-    along = colour[used, 1] - colour[used, 0]
-    middle = location(along, np.hypot(*error[used].T), _FLOOR_MAG, tukey=_LOCUS_TUKEY)
-    near = np.abs(along - middle.middle) < 2.5 * middle.scale
+    along, along_error = colour[used, 1] - colour[used, 0], np.hypot(*error[used].T)
+    dwarfs = main_sequence(along, along_error)
+    aim = dwarfs.middle + CAMERA_COLOUR * (white_b_v - USUAL_B_V)
+    aim_error = float(np.hypot(dwarfs.error, CAMERA_COLOUR * USUAL_B_V_SCATTER))
+    near = np.abs(along - aim) < _NEAR_WIDTHS * np.hypot(dwarfs.width, along_error)
     white, scatter, errors = np.zeros(2), np.zeros(2), np.zeros(2)
     for place in range(2):
-        slope, at = np.polyfit(along[near] - middle.middle, colour[used, place][near], 1)
-        off = colour[used, place][near] - slope * (along[near] - middle.middle) - at
+        slope, at = np.polyfit(along[near] - aim, colour[used, place][near], 1)
+        off = colour[used, place][near] - slope * (along[near] - aim) - at
         found = location(off, error[used, place][near], _FLOOR_MAG)
         white[place], scatter[place] = at + found.middle, found.scale
-        errors[place] = np.hypot(found.error, slope * middle.error)
+        errors[place] = np.hypot(found.error, slope * aim_error)
     return _balance(white, errors, used, colour, scatter, np.full(2, np.nan))
 
 

@@ -148,6 +148,7 @@ def detect_stars(
     min_snr: float = 10.0,
     max_stars: int = 2000,
     aperture_fwhm: float = APERTURE_FWHM,
+    starless_rings: bool = False,
 ) -> Stars:
     """Find isolated stars and measure them in every channel through one set of apertures.
 
@@ -166,13 +167,17 @@ def detect_stars(
         At most this many, the brightest.
     aperture_fwhm : float
         Radius of the apertures in units of the median FWHM.
+    starless_rings : bool
+        Leave other sources out of the rings. Their light raises the median: by 7 to 10 mmag where 4500 stars a
+        megapixel are seen. Ratios of images do not mind, but zero points and colours do; stars are left out whose rings
+        are full of others.
     """
     sources = sources or find_sources(image, threshold=threshold)
     if sources is None:
         return no_stars(image.shape[2])
     x, y, fwhm = _star_positions(sources, min_snr, max_stars, aperture_fwhm)
     radius = _aperture_radius(fwhm, aperture_fwhm)
-    rings = _rings(image, sources.valid, x, y, radius)
+    rings = _rings(image, sources.starless if starless_rings else sources.valid, x, y, radius)
     flux, error, whole = _aperture_sums(image, sources.background.noise, x, y, radius, rings)
     whole &= rings.pixels >= _LEAST_RING
     return Stars(x[whole], y[whole], flux[whole], error[whole], fwhm)

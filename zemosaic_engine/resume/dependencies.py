@@ -106,6 +106,7 @@ class Dependencies:
         sky: object,
         psfs: object = None,
         source: str = "",
+        kernel: str = "",
     ) -> str:
         """Key of a stacked tile.
 
@@ -123,11 +124,14 @@ class Dependencies:
             How sharp its subs are and how well placed.
         source : str
             File name of a ready-made tile.
+        kernel : str
+            How its subs are resampled, where the setting leaves that to the run.
         """
         subs = [self.sub(number) for number in layout.subs]
         grid = "" if layout.grid is None else fingerprint(layout.grid.wcs, layout.grid.shape)
         boxes = (layout.name, list(layout.inner), list(layout.outer), grid, source)
         settings = settings_of(self._settings, "measure", "stack")
+        settings["resample_kernel"] = kernel or self._settings.resample_kernel
         settings["device"] = choose_device(self._settings.device)  # another one may be there when the run is resumed
         return self._checkpoints.key(
             "tile", subs, list(calibrations), background, sky, psfs, boxes, self._canvas, settings

@@ -173,12 +173,13 @@ class Reuse:
         sky: object,
         psfs: object = None,
         source: str = "",
+        kernel: str = "",
     ) -> str:
         """Return the key of a stacked tile; empty if nothing is kept or a sub cannot be read.
 
         The parameters are those of `Dependencies.tile`.
         """
-        return self._key(lambda: self._keys.tile(layout, calibrations, background, sky, psfs, source))
+        return self._key(lambda: self._keys.tile(layout, calibrations, background, sky, psfs, source, kernel))
 
     def match_key(self, tiles: Sequence[object], *what: object) -> str:
         """Return the key of how tiles were matched; the parameters are those of `Dependencies.match`."""

@@ -87,9 +87,10 @@ def check_samples(output: Path, deepest: int, budget: int) -> None:
 def planned_bytes(shape: tuple[int, int], channels: int, subs: int, settings: GridSettings) -> int:
     """Return the bytes that a run will write: mosaic, maps, tiles, state, and the viewer file if asked for."""
     pixels = shape[0] * shape[1]
-    per_tile_pixel = channels * (4 + 4 + 2) + 1  # pixels, weight, coverage; alpha
+    rejected = 2 + 2 if settings.rejection_map else 0
+    per_tile_pixel = channels * (4 + 4 + 2 + rejected) + 1  # pixels, weight, coverage; alpha
     in_tiles = pixels * (1.0 + settings.batch_overlap_pct / 100.0) ** 2
-    mosaic = pixels * (channels * (4 + 4 + 2) + 2)
+    mosaic = pixels * (channels * (4 + 4 + 2 + rejected) + 2)
     viewer = pixels * 2 * channels if settings.save_final_as_uint16 else 0
     return int(mosaic + viewer + in_tiles * per_tile_pixel) + subs * _STATE_BYTES_A_SUB
 

@@ -81,6 +81,14 @@ class BlockTiles:
         readable = [number for number in tile.subs if number not in run.loader.failures]
         subs = self._blocks.prepare(readable, run.cancel)
         stack, used = self._blocks.stack(tile.outer, fresh, subs, self._sky, run.cancel)
+        copied = {
+            number
+            for part, owner in held
+            for number in self._members(tile, part, earlier[owner], store)
+            if number not in used
+        }
+        others = [sub for sub in subs if sub.number in copied]
+        also_used = self._blocks.seen_in([part for part, _ in held], others, run.cancel)
         for number in set(self._parts.failures) - before:
             run.reporter.set_aside(self._parts.failures[number])
         for _ in tile.subs:
@@ -89,19 +97,27 @@ class BlockTiles:
             numbers = [number for number in tile.subs if number in used]
             report_stack(run, tile, numbers, stack)
             self._equaliser.equalise(tile.name, stack)
+        used |= also_used
         for part, owner in held:
-            used |= self._copy(tile, stack, part, earlier[owner], store)
+            _copy(tile, stack, part, earlier[owner], store, with_rejections=run.settings.rejection_map)
         if used and run.settings.resample_kernel == "drizzle":
             report_gaps(run, tile.name, stack)
         return (stack if used else None), [number for number in tile.subs if number in used]
 
-    def _copy(self, tile: TileLayout, stack: Stack, part: Box, other: TileLayout, store: EarlierTiles) -> set[int]:
-        """Take a part of the tile from the file of another; the subs whose light it may hold."""
-        content = store.read_part(other, part)
-        here = part.relative_to(tile.outer).slices
-        stack.pixels[here], stack.weight[here] = content.pixels, content.weight
-        stack.coverage[here] = content.coverage
-        if not content.coverage.any():
-            return set()
+    def _members(self, tile: TileLayout, part: Box, other: TileLayout, store: EarlierTiles) -> list[int]:
+        """The subs of a tile whose light may be in a part that another tile holds."""
         members = store.members(other)
-        return {number for number in tile.subs if number in members and self._footprints[number].meets(part)}
+        return [number for number in tile.subs if number in members and self._footprints[number].meets(part)]
+
+
+def _copy(
+    tile: TileLayout, stack: Stack, part: Box, other: TileLayout, store: EarlierTiles, *, with_rejections: bool
+) -> None:
+    """Take a part of a tile from the file of another."""
+    content = store.read_part(other, part)
+    here = part.relative_to(tile.outer).slices
+    stack.pixels[here], stack.weight[here] = content.pixels, content.weight
+    stack.coverage[here] = content.coverage
+    if with_rejections and stack.rejections is not None:
+        for mine, theirs in zip(stack.rejections, store.read_rejections(other, part), strict=True):
+            mine[here] = theirs

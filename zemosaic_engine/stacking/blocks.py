@@ -182,6 +182,22 @@ class BlockStacker:
         used = set().union(*run_all(stack_one, blocks, self._threads, cancel))
         return Stack.of_rows(whole, None, self._sightings(box, whole, subs)), used
 
+    def seen_in(self, parts: Sequence[Box], subs: Sequence[BlockSub], cancel: CancelToken) -> set[int]:
+        """Numbers of the subs with a valid sample in one of some boxes, as `stack` would find if it stacked them."""
+
+        def is_seen(sub: BlockSub) -> bool:
+            blocks = (block.intersect(sub.footprint.box) for part in parts for block in self._cut(part, [sub]))
+            return any(self._has_sample(sub, block) for block in blocks if not block.is_empty)
+
+        seen = run_all(is_seen, subs, self._threads, cancel)
+        return {sub.number for sub, found in zip(subs, seen, strict=True) if found}
+
+    def _has_sample(self, sub: BlockSub, box: Box) -> bool:
+        if not sub.footprint.meets(box):
+            return False
+        planes = [np.empty((*box.shape, self._channels), dtype=np.float32) for _ in range(self._planes)]
+        return self._place(sub, box, planes) > 0
+
     def _sightings(self, box: Box, whole: CombinedRows, subs: Sequence[BlockSub]) -> list[Sighting]:
         """What single subs have in places where most pixels of a box lost light."""
         found = []

@@ -17,7 +17,7 @@ from ..machine.threads import run_all, thread_count
 from ..photometry.overlap_fits import OverlapFit, measure_overlap
 from ..photometry.psfs import USUAL_FWHM_PX, measure_psfs
 from ..settings import GridSettings
-from ..weighted_image import Sighting, WeightedImage
+from ..weighted_image import Rejections, Sighting, WeightedImage
 from .samples import Samples
 from .scales import PairGain, SampleFacts, Scales, rank_samples, solve_gains, solve_scales
 
@@ -47,7 +47,10 @@ class Stack(WeightedImage):
         """The stack that all its rows make."""
         kept, lost = (int(array.sum(dtype=np.int64)) for array in (rows.coverage, rows.rejected))
         share = 100.0 * lost / max(1, kept + lost)
-        return cls(rows.value, rows.inverse_variance, rows.coverage, rows.taken, list(sightings), share, scales)
+        rejections = Rejections(rows.rejected_low, rows.rejected - rows.rejected_low)
+        return cls(
+            rows.value, rows.inverse_variance, rows.coverage, rows.taken, list(sightings), rejections, share, scales
+        )
 
 
 def normalise(

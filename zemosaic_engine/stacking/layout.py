@@ -92,7 +92,9 @@ def _checked(run: Run, tiles: Sequence[TileLayout], footprints: Sequence[Footpri
     by_blocks = run.device is None and run.calibrates_subs and all(tile.grid is None for tile in tiles)
     if by_blocks:
         limit = int(run.settings.memory_gb * 1e9)
-        planned = plan_memory(run.subs, run.canvas, tiles, run.threads, limit, planes)
+        planned = plan_memory(
+            run.subs, run.canvas, tiles, run.threads, limit, planes, with_rejections=run.settings.rejection_map
+        )
         run.reporter.log(
             say(
                 "Memory: a peak of {peak} is planned, {samples} of it for samples",

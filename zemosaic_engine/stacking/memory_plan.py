@@ -17,7 +17,7 @@ from ..run.resources import JOINED_ROWS
 from ..subs.frames import SubInfo
 
 _LIBRARIES_BYTES = 150_000_000  # code and compiled kernels that are loaded on the way
-_MEASURING_BYTES_A_VALUE = 22  # of a channel of a frame: itself, its plane above the background, what detection copies
+_MEASURING_BYTES_A_VALUE = 24  # of a channel of a frame: itself, its plane above the background, what detection copies
 _KEPT_BYTES_A_VALUE = 8  # of the latest frame that stays, and the hot pixels
 _TILE_BYTES_A_PIXEL = 54  # three colours of value, weight, coverage, and what was rejected and taken
 _WRITTEN_BYTES_A_PIXEL = 60  # the tile before, which is being written: the same, and as FITS orders it
@@ -66,6 +66,8 @@ def plan_memory(
     threads: int,
     limit_bytes: int,
     planes: int = 1,
+    *,
+    with_rejections: bool = False,
 ) -> MemoryPlan:
     """Plan a run that stacks block by block.
 
@@ -79,6 +81,8 @@ def plan_memory(
         Of the peak; 0 for none. Where it cannot be kept the plan is the least there is.
     planes : int
         Numbers that are held of each sample.
+    with_rejections : bool
+        True if the mosaic gets a map of what was rejected.
     """
     channels = infos[0].channels
     sample = 4 * channels * planes
@@ -93,7 +97,9 @@ def plan_memory(
         + threads * _PART_BYTES
         + deepest * _SUB_BYTES
     )
-    joining = height * width * channels * (4 + 4 + 2) + sum(tiles) * _TAPER_BYTES_A_PIXEL
+    joining = (
+        height * width * channels * (4 + 4 + 2 + (2 + 2 if with_rejections else 0)) + sum(tiles) * _TAPER_BYTES_A_PIXEL
+    )
     joining += threads * JOINED_ROWS * width * _BAND_BYTES_A_PIXEL
     samples = _ENOUGH_SAMPLES_BYTES
     if limit_bytes:

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..canvas.coordinates import pixel_to_sky, sky_to_pixel
-from ..canvas.plan import CanvasPlan
 from ..canvas.tile_layout import TileLayout
 from ..channels import channel_names
-from ..resampling.drizzle import filled_share, gap_shares, is_dithered
+from ..resampling.drizzle import gap_shares
 from ..run.run import Run
-from ..sentences import Sentence, say
+from ..sentences import say
 from ..settings import GridSettings
-from ..subs.frames import SubInfo
 from .combine import Stack
 
 _SOME_GAPS = 1e-3
-_UNDERSAMPLED_PX = 2.2  # as measured after demosaicing; of stars whose profile has a FWHM of 1.3 to 2 px
-_FILLED = 0.99  # of the pixels by the rarest colour
 
 
 def report_stack(
@@ -41,50 +33,6 @@ def report_stack(
             anchor=anchor,
             why=islands,
         )
-    )
-
-
-def drizzle_advice(
-    infos: Sequence[SubInfo],
-    canvas: CanvasPlan,
-    settings: GridSettings,
-    tiles: Sequence[TileLayout],
-    fwhm_px: NDArray[np.float64],
-) -> Sentence | None:
-    """A sentence where drizzle would serve stars better: they are undersampled, and dithered subs are many enough.
-
-    Parameters
-    ----------
-    infos : sequence of SubInfo
-    canvas : CanvasPlan
-    settings : GridSettings
-    tiles : sequence of TileLayout
-    fwhm_px : ndarray of float64, shape (N,)
-        Width of the stars of each sub in its own pixels; NaN where it is not known.
-
-    Returns
-    -------
-    Sentence or None
-        None where drizzle would not, or is what was chosen.
-    """
-    known, on_canvas = fwhm_px[np.isfinite(fwhm_px)], [tile for tile in tiles if tile.grid is None]
-    if settings.resample_kernel == "drizzle" or not known.size or not on_canvas:
-        return None
-    usual, deepest = float(np.median(known)), max(on_canvas, key=lambda tile: len(tile.subs))
-    if usual > _UNDERSAMPLED_PX:
-        return None
-    scale, bayer = float(np.median([info.pixel_scale_arcsec for info in infos])), infos[0].bayer
-    subs, box = len(deepest.subs), deepest.outer
-    filled = filled_share(subs, scale / canvas.pixel_scale_arcsec, settings.drizzle_pixfrac, bayer)
-    sky = pixel_to_sky(canvas.wcs, np.array([0.5 * (box.x0 + box.x1)]), np.array([0.5 * (box.y0 + box.y1)]))
-    places = np.array([np.ravel(sky_to_pixel(infos[number].wcs, *sky)) for number in deepest.subs])
-    if filled < _FILLED or not is_dithered(places[np.isfinite(places).all(axis=1)], bayer):
-        return None
-    return say(
-        "Stars are undersampled (FWHM {fwhm:.1f} px): resample_kernel = drizzle would serve them better, with {n} "
-        "dithered subs",
-        fwhm=usual,
-        n=subs,
     )
 
 

@@ -78,13 +78,19 @@ class Samples:
 
 
 def planes_of(settings: GridSettings) -> int:
-    """Numbers that are held of each sample: its value, and of a drop its value and share beside it."""
-    return 3 if settings.resample_kernel == "drizzle" else 1
+    """Numbers that are held of each sample: its value, and of a drop its value and share beside it.
+
+    Room for drops is planned as long as it is not known whether they are wanted.
+    """
+    return 3 if settings.resample_kernel in ("drizzle", "auto") else 1
 
 
 def interpolation_of(settings: GridSettings) -> Kernel:
     """The kernel by which samples are interpolated; those of drizzle are judged by it."""
-    return _JUDGE if settings.resample_kernel == "drizzle" else settings.resample_kernel
+    kernel = settings.resample_kernel
+    if kernel == "auto":
+        raise ValueError("resample_kernel is not chosen yet")
+    return _JUDGE if kernel == "drizzle" else kernel
 
 
 def measure_sample(

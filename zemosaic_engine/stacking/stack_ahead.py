@@ -69,7 +69,8 @@ def key_of(run: Run, tile: TileLayout, subs: CalibratedSubs) -> str:
         return ""
     calibrations = [subs.calibration(number) for number in tile.subs]
     psfs = None if subs.psfs is None else [values[list(tile.subs)] for values in subs.psfs]
-    return run.reuse.tile_key(tile, calibrations, subs.background, subs.sky, psfs)
+    kernel = run.settings.resample_kernel
+    return run.reuse.tile_key(tile, calibrations, subs.background, subs.sky, psfs, kernel=kernel)
 
 
 def stack_ahead(run: Run, layout: Layout, subs: CalibratedSubs, store: TileStore, keys: Mapping[str, str]) -> None:

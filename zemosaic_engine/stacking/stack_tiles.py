@@ -15,9 +15,9 @@ from ..subs.lost_inputs import raise_if_lost
 from ..survey.calibrate import CalibratedSubs
 from ..tiles.store import TileStore
 from ..tiles.tile import TileSet
+from .choose_kernel import choose_kernel
 from .equalise import RgbEqualiser
 from .layout import Layout
-from .report import drizzle_advice
 from .stack_ahead import key_of, stack_ahead, stacker_of
 
 
@@ -40,10 +40,7 @@ def stack_tiles(run: Run, layout: Layout, subs: CalibratedSubs) -> TileSet:
         If no tile has a valid pixel.
     """
     tiles = layout.tiles
-    if subs.figures is not None:
-        advice = drizzle_advice(run.subs, run.canvas, run.settings, tiles, subs.figures.fwhm_px)
-        if advice is not None:
-            run.reporter.log(advice)
+    run = choose_kernel(run, tiles, subs)
     keys = {tile.name: key_of(run, tile, subs) for tile in tiles}
     with TileStore(run, tiles, keys) as store, stacker_of(run, layout, subs) as stacker:
         run.reporter.expect(-sum(len(tile.subs) for tile in tiles if tile.name in store.done))
@@ -53,7 +50,9 @@ def stack_tiles(run: Run, layout: Layout, subs: CalibratedSubs) -> TileSet:
             store.put(tile, content, numbers, set(stacker.failures))
             if stacker.failures:
                 raise SubsLost(_all_lost(run, stacker.failures))
-        return store.finish(TileSet(levels=subs.levels, figures=subs.figures, saturation=_saturation(run, subs)))
+        kernel = run.settings.resample_kernel
+        known = TileSet(levels=subs.levels, figures=subs.figures, saturation=_saturation(run, subs), kernel=kernel)
+        return store.finish(known)
 
 
 def _all_lost(run: Run, known: Mapping[int, SubError]) -> list[SubError]:

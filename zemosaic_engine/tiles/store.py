@@ -22,9 +22,9 @@ from ..resume.fingerprints import file_digest
 from ..run import provenance
 from ..run.run import Run
 from ..sentences import say
-from ..weighted_image import WeightedImage
+from ..weighted_image import Rejections, WeightedImage
 from .files import clear_tiles, tile_path, worker_tile_path
-from .tile import StackedTile, Tile, TileSet, examine, read_part, write_tile
+from .tile import StackedTile, Tile, TileSet, examine, read_part, read_rejections, write_tile
 
 
 class EarlierTiles(Protocol):
@@ -42,6 +42,10 @@ class EarlierTiles(Protocol):
         """As `TileStore.read_part`."""
         ...
 
+    def read_rejections(self, layout: TileLayout, part: Box) -> Rejections:
+        """As `TileStore.read_rejections`."""
+        ...
+
 
 class NoEarlierTiles:
     """No tile was stacked before: a worker makes all pixels of its tile."""
@@ -55,6 +59,10 @@ class NoEarlierTiles:
         raise KeyError(layout.name)
 
     def read_part(self, layout: TileLayout, part: Box) -> WeightedImage:
+        """Raise: there is no such tile."""
+        raise KeyError(layout.name)
+
+    def read_rejections(self, layout: TileLayout, part: Box) -> Rejections:
         """Raise: there is no such tile."""
         raise KeyError(layout.name)
 
@@ -113,9 +121,11 @@ class TileStore:
 
     def read_part(self, layout: TileLayout, part: Box) -> WeightedImage:
         """Read the pixels of a tile in a box of the canvas; waits for the tile if it is being written."""
-        if self._writing is not None and self._writing[0] == layout.name:
-            self._finish()
-        return read_part(tile_path(self._run.output, layout.name), part.relative_to(layout.outer))
+        return read_part(self._whole(layout), part.relative_to(layout.outer))
+
+    def read_rejections(self, layout: TileLayout, part: Box) -> Rejections:
+        """Read what was rejected in a box of the canvas, from a tile of a run that keeps it; waits as `read_part`."""
+        return read_rejections(self._whole(layout), part.relative_to(layout.outer))
 
     def put(self, layout: TileLayout, content: WeightedImage | None, numbers: Sequence[int], unread: set[int]) -> None:
         """Begin to write a tile, once the one before is on disk.
@@ -189,6 +199,12 @@ class TileStore:
     def _begin(self, write: Callable[[], StackedTile]) -> BackgroundTask[StackedTile]:
         return BackgroundTask(write, self._run.cancel)
 
+    def _whole(self, layout: TileLayout) -> Path:
+        """The file of a tile, once it is written."""
+        if self._writing is not None and self._writing[0] == layout.name:
+            self._finish()
+        return tile_path(self._run.output, layout.name)
+
     def _finish(self) -> None:
         if self._writing is not None:
             name, task = self._writing
@@ -254,6 +270,8 @@ def write_stacked(
     infos = [run.subs[layout.subs[member]] for member in members]
     source = infos[0].path.name if run.takes_tiles else ""
     cards = provenance.tile_cards(layout.inner, layout.outer, source=source, infos=infos)
+    if not run.settings.rejection_map:
+        content = replace(content, rejections=None)
     write_tile(path, content, tile_wcs(layout, run.canvas), cards, run.cancel.check)
     health = examine(content)
     run.cancel.check()

@@ -6,7 +6,7 @@ the mosaic; parts of them are mapped when an overlap is measured.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from ..photometry.star_losses import NO_LOSSES, StarLosses, star_losses
 from ..sentences import say
 from ..survey.figures import SubFigures
 from ..survey.sky_levels import SkyLevels
-from ..weighted_image import Sighting, WeightedImage
+from ..weighted_image import Rejections, Sighting, WeightedImage
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Tile:
     name : str
         File stem, as in logs and tables.
     path : Path
-        Its FITS file: primary (C, h, w) or (h, w), COVERAGE, WEIGHT, ALPHA.
+        Its FITS file: primary (C, h, w) or (h, w), COVERAGE, WEIGHT, ALPHA, and REJLOW and REJHIGH if they are wanted.
     wcs : astropy.wcs.WCS
         Of its own pixels.
     outer : Box
@@ -70,6 +70,10 @@ class Tile:
         """Read the tile, or the part of it in `part` (same coordinates as `outer`), from its file."""
         return read_part(self.path, (part or self.outer).relative_to(self.outer))
 
+    def read_rejections(self, part: Box | None = None) -> Rejections:
+        """Read what was rejected in the tile, or in the part of it in `part`, where its run keeps it."""
+        return read_rejections(self.path, (part or self.outer).relative_to(self.outer))
+
 
 def read_part(path: Path, part: Box) -> WeightedImage:
     """Read the pixels in `part`, counted from its first pixel, of a tile's file; a map would count as memory.
@@ -79,14 +83,23 @@ def read_part(path: Path, part: Box) -> WeightedImage:
     RunError
         If somebody removed or damaged the file since it was written.
     """
+    pixels, coverage, weight = _read_layers(path, range(3), part)
+    return WeightedImage(pixels.astype(np.float32, copy=False), weight.astype(np.float32, copy=False), coverage)
+
+
+def read_rejections(path: Path, part: Box) -> Rejections:
+    """Read what was rejected in `part` of a tile's file that holds it; as `read_part`."""
+    return Rejections(*_read_layers(path, range(4, 6), part))
+
+
+def _read_layers(path: Path, hdus: Iterable[int], part: Box) -> list[NDArray]:
     try:
-        pixels, coverage, weight = (_to_hwc(read_box(path, hdu, part)) for hdu in range(3))
+        return [_to_hwc(read_box(path, hdu, part)) for hdu in hdus]
     except SubError as error:
         why = error.reason
         raise RunError(
             say("The tile {path} can no longer be used ({why}); give the same command again.", path=path, why=why)
         ) from error
-    return WeightedImage(pixels.astype(np.float32, copy=False), weight.astype(np.float32, copy=False), coverage)
 
 
 @dataclass(frozen=True)
@@ -142,6 +155,8 @@ def write_tile(
 ) -> None:
     """Write a tile: primary image, COVERAGE, WEIGHT and ALPHA (255 where there is data), one WCS.
 
+    Where the content says what was rejected, REJLOW and REJHIGH follow.
+
     COVERAGE comes first: Siril takes a file whose first two HDUs have one shape and one type for a sequence of frames.
     `check` is called often and may raise to stop. A tile that a power cut takes is stacked again.
     """
@@ -149,7 +164,9 @@ def write_tile(
     primary = fits.PrimaryHDU(_to_fits(content.pixels), header=cards)
     primary.header.update(where)
     alpha = np.where(np.isfinite(content.pixels).all(axis=2), np.uint8(255), np.uint8(0))
-    layers = (("COVERAGE", _to_fits(content.coverage)), ("WEIGHT", _to_fits(content.weight)), ("ALPHA", alpha))
+    layers = [("COVERAGE", _to_fits(content.coverage)), ("WEIGHT", _to_fits(content.weight)), ("ALPHA", alpha)]
+    if content.rejections is not None:
+        layers += [("REJLOW", _to_fits(content.rejections.low)), ("REJHIGH", _to_fits(content.rejections.high))]
     write_fits(
         path,
         [primary, *(fits.ImageHDU(data, header=where.copy(), name=name) for name, data in layers)],
@@ -211,6 +228,8 @@ class TileSet:
         Level at which each sub saturates, on the scale of the tiles; NaN where it is not known.
     sightings : list of Sighting
         Light that only one sub has.
+    kernel : str
+        How subs were resampled; empty for ready-made tiles.
     """
 
     tiles: list[Tile] = field(default_factory=list)
@@ -221,3 +240,4 @@ class TileSet:
     figures: SubFigures | None = None
     saturation: NDArray[np.float64] | None = None
     sightings: list[Sighting] = field(default_factory=list)
+    kernel: str = ""
