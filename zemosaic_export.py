@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import zemosaic_utils
 from zemosaic_engine import __version__
-from zemosaic_engine.errors import RunError, SettingsError
+from zemosaic_engine.errors import RunError, SettingsError, SubError
 from zemosaic_engine.events import CancelToken
 from zemosaic_engine.fits.writer import atomic_path
 from zemosaic_engine.mosaic.files import MOSAIC_NAME
@@ -30,6 +30,7 @@ from zemosaic_engine.mosaic.processing import (
 )
 from zemosaic_engine.sentences import say
 from zemosaic_engine.settings import OUTPUT_FORMATS
+from zemosaic_engine.subs.faults import read_guarded
 
 #: The file of each format in the output folder.
 NAMES = {
@@ -112,9 +113,25 @@ def export(
     made = {}
     for name in dict.fromkeys(formats):
         path = output / NAMES[name]
-        writers[name](path)
+        _of_readable(science, partial(writers[name], path))
         made[name] = path
     return made
+
+
+def _of_readable(science: Path, write: Callable[[], object]) -> None:
+    """Write a file of a mosaic, which may be damaged, in whatever way that shows.
+
+    Raises
+    ------
+    RunError
+        If the mosaic cannot be read, or the file cannot be written.
+    """
+    try:
+        read_guarded(science, write)
+    except SubError as error:
+        raise RunError(
+            say("{path} cannot be read ({reason}): make the mosaic again.", path=science, reason=error.reason)
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ import zemosaic_engine
 from zemosaic_engine.errors import RunError, SettingsError
 from zemosaic_engine.fits.writer import atomic_path
 from zemosaic_engine.machine.memory import size_text
+from zemosaic_engine.regular_files import MOST_TEXT_BYTES, read_file
 
 #: What the kit consists of beside the package `zemosaic_engine`.
 KIT_MODULES = ("grid_mode.py", "zemosaic_stack_core.py")
@@ -418,14 +419,14 @@ def read_manifest(host: Path) -> Manifest | None:
     """
     path = host / MANIFEST_NAME
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        content: Any = json.loads(read_file(path, MOST_TEXT_BYTES).decode("utf-8"))
         if content["format"] != _FORMAT:
             raise RunError(f"{path} was written by a newer zemosaic; use that one.")
         files = {name: _entry(name, entry) for name, entry in content["files"].items()}
         return Manifest(content["state"], content["version"], files)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(
             f"{path} cannot be read as a manifest ({error}); the host's own files lie in {host / BACKUP_NAME}."
         ) from error

@@ -100,6 +100,13 @@ def mutated_sub(samples: Samples, choice: random.Random) -> tuple[str, bytes]:
     return name, bytes(data)
 
 
+def damaged_fits(data: bytes, choice: random.Random) -> bytes:
+    """A FITS file that is wrong somewhere."""
+    damaged = bytearray(data)
+    _mutate_fits(damaged, choice)
+    return bytes(damaged)
+
+
 def _mutate_fits(data: bytearray, choice: random.Random) -> None:
     for _ in range(choice.choice((1, 1, 2, 4))):
         choice.choice((_set_card, _set_card, _set_card, _shuffle_cards, _flip, _flip_in_data, _cut, _insert))(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from zemosaic_engine.events import Level, Metric
+from zemosaic_engine.regular_files import MOST_TABLE_BYTES, read_file
 from zemosaic_engine.run.report import SCHEMA_VERSION
 from zemosaic_engine.sentences import from_facts
 from zemosaic_worker import LOG_NAME
@@ -67,7 +68,7 @@ def read_earlier_run(output: Path) -> EarlierRun | None:
 def _log_lines(path: Path) -> list[tuple[Level, str]]:
     """The lines of a log; none without one."""
     try:
-        told = path.read_text(encoding="utf-8", errors="replace")
+        told = read_file(path, MOST_TABLE_BYTES).decode("utf-8", "replace")
     except OSError:
         return []
     found = (_LINE.fullmatch(line) for line in told.splitlines())

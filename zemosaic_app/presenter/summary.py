@@ -13,6 +13,7 @@ from typing import Any
 
 from zemosaic_app.report import PAGE_NAME
 from zemosaic_engine.errors import SettingsError
+from zemosaic_engine.regular_files import MOST_TABLE_BYTES, read_file
 from zemosaic_engine.resume.run_folder import STATE_NAME
 from zemosaic_engine.run.report import REPORT_NAME
 from zemosaic_engine.sentences import say
@@ -38,8 +39,8 @@ class Seam:
 def read_report(output: Path) -> dict[str, Any]:
     """The report of the last run with this output; empty if there is none that can be read."""
     try:
-        told = json.loads((output / REPORT_NAME).read_text(encoding="ascii"))
-    except (OSError, ValueError):
+        told = json.loads(read_file(output / REPORT_NAME, MOST_TABLE_BYTES).decode("ascii"))
+    except (OSError, ValueError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}
 

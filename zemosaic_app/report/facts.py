@@ -28,6 +28,7 @@ from zemosaic_engine.mosaic.files import (
     SUBS_NAME,
 )
 from zemosaic_engine.mosaic.map_tiles import MAP_INDEX, MAP_NAME
+from zemosaic_engine.regular_files import MOST_TABLE_BYTES, read_file
 from zemosaic_engine.run.report import REPORT_NAME, SCHEMA_VERSION, RunReport
 
 
@@ -150,8 +151,8 @@ class Facts:
         if not self.is_done or not path.is_file():
             return Absent("No map was made of this mosaic (zemosaic export OUTPUT --map makes one).")
         try:
-            found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError) as error:
+            found: dict[str, Any] = json.loads(read_file(path, MOST_TABLE_BYTES).decode("utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
             return Absent(f"{path.name} cannot be read: {error}")
         return found
 
@@ -232,8 +233,10 @@ def read_facts(folder: Path) -> Facts:
     if not path.is_file():
         raise SettingsError(f"{folder} holds no {REPORT_NAME}: name the output folder of a run.")
     try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        run = json.loads(read_file(path, MOST_TABLE_BYTES).decode("utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"{path} is no JSON file ({error}); run again, or name another folder.") from error
     if not isinstance(run, dict) or run.get("schema") != SCHEMA_VERSION:
         raise SettingsError(f"{path} is not a run report of schema {SCHEMA_VERSION}; make the mosaic again.")

@@ -12,7 +12,10 @@ from astropy.io import fits
 from astropy.wcs import WCS, FITSFixedWarning
 from numpy.typing import NDArray
 
-from ..errors import SettingsError
+from ..errors import SettingsError, SubError
+from ..regular_files import open_file
+from ..sentences import say
+from ..subs.faults import read_guarded
 from .mask import Flag
 
 FloatArray = NDArray[np.float64]
@@ -39,25 +42,31 @@ def read_mosaic(path: Path) -> Mosaic:
     Raises
     ------
     SettingsError
-        The file is missing, is no FITS file, or its first HDU is no image with a celestial WCS.
+        The file is missing, is no FITS file, is damaged, or its first HDU is no image with a celestial WCS.
     """
     try:
-        with fits.open(path, memmap=False) as hdus:
-            data = hdus[0].data
-            header = hdus[0].header
-            weight, coverage, mask = (
-                hdus[name].data if name in hdus else None for name in ("WEIGHT", "COVERAGE", "MASK")
-            )
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be read as a mosaic: {error}") from error
+        return read_guarded(path, lambda: _read(path))
+    except SubError as error:
+        raise SettingsError(f"{path} cannot be read as a mosaic: {error.reason}") from error
+
+
+def _read(path: Path) -> Mosaic:
+    with open_file(path) as file, fits.open(file, memmap=False) as hdus:
+        # Of an HDU whose header makes no sense astropy knows no data.
+        data = getattr(hdus[0], "data", None)
+        header = hdus[0].header
+        weight, coverage, mask = (hdus[name].data if name in hdus else None for name in ("WEIGHT", "COVERAGE", "MASK"))
     if data is None or data.ndim not in (2, 3) or (data.ndim == 3 and data.shape[0] not in (1, 3)):
         raise SettingsError(f"{path} is no mosaic: its first HDU holds no (H, W) or (3, H, W) image.")
     with warnings.catch_warnings():
         # astropy announces that it also notes the date as MJD.
         warnings.simplefilter("ignore", FITSFixedWarning)
-        wcs = WCS(header, naxis=2)
+        wcs = _celestial(path, header)
     if not wcs.has_celestial:
         raise SettingsError(f"{path} is no mosaic: its first HDU has no celestial WCS.")
+    for name, one in (("WEIGHT", weight), ("COVERAGE", coverage), ("MASK", mask)):
+        if one is not None and (one.ndim < 2 or one.shape[-2:] != data.shape[-2:] or data.size % one.size):
+            raise SettingsError(f"{path} is no mosaic: its {name} has another shape than its first HDU.")
     planes = np.ascontiguousarray(data.reshape(-1, *data.shape[-2:]), dtype=np.float32)
     if weight is not None and mask is not None:  # the filled cores of saturated stars were not measured
         planes[(weight.reshape(planes.shape) == 0.0) & ((mask & np.uint8(Flag.SATURATED)) > 0)] = np.nan
@@ -78,3 +87,10 @@ def pixel_area_arcsec2(wcs: WCS, xy: FloatArray) -> FloatArray:
         sides.append((turn * np.cos(here[:, 1]), there[:, 1] - here[:, 1]))
     area: FloatArray = np.abs(sides[0][0] * sides[1][1] - sides[0][1] * sides[1][0])
     return area * math.degrees(3600.0) ** 2
+
+
+def _celestial(path: Path, header: fits.Header) -> WCS:
+    try:
+        return WCS(header, naxis=2)
+    except MemoryError as error:  # as WCSLIB calls cards that it cannot make sense of
+        raise SubError(path, say("its header or its data are damaged ({error})", error="WCS")) from error

@@ -119,7 +119,8 @@ class Checkpoints:
                 temporary.unlink()
             raise RunError(
                 say(
-                    "The state of the run cannot be written to {folder}: {why}. Free some space there "
+                    "The state of the run cannot be written to {folder}: {why}. "
+                    "Free some space there or make it writable, "
                     "and give the same command again: it goes on where it was.",
                     folder=path.parent,
                     why=error.strerror or error,

@@ -160,7 +160,8 @@ class SubDigests:
         except OSError as error:
             raise RunError(
                 say(
-                    "The state of the run cannot be written to {folder}: {why}. Free some space there "
+                    "The state of the run cannot be written to {folder}: {why}. "
+                    "Free some space there or make it writable, "
                     "and give the same command again: it goes on where it was.",
                     folder=journal,
                     why=error.strerror or error,

@@ -90,7 +90,8 @@ class SolutionJournal:
             except OSError as error:
                 raise RunError(
                     say(
-                        "Plate solutions cannot be written to {path}: {why}. Free some space there and "
+                        "Plate solutions cannot be written to {path}: {why}. "
+                        "Free some space there or make it writable, and "
                         "give the same command again: it goes on where it was.",
                         path=self._path,
                         why=error.strerror or error,
