@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Container
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -105,14 +106,8 @@ class RunFolder:
             )
         )
 
-    def start_over(self) -> None:
-        """Forget all that earlier runs did; their results stay until new ones take their places.
-
-        Raises
-        ------
-        SettingsError
-            If the folder of the state is a link: what it leads to may not be ours to remove.
-        """
+    def check_state_is_ours(self) -> None:
+        """Raise `SettingsError` if the folder of the state is a link: what it leads to may not be ours to remove."""
         if self.state.is_symlink():
             raise SettingsError(
                 say(
@@ -122,10 +117,25 @@ class RunFolder:
                     place=os.readlink(self.state),
                 )
             )
+
+    def start_over(self, keep: Container[str] = ()) -> None:
+        """Forget all that earlier runs did; their results stay until new ones take their places.
+
+        Parameters
+        ----------
+        keep : container of str
+            Names in the folder of the state that this run has written itself.
+
+        Raises
+        ------
+        SettingsError
+            If the folder of the state is a link.
+        """
+        self.check_state_is_ours()
         for entry in self.state.iterdir():
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
-            elif entry.name != _LOCK_NAME:
+            elif entry.name != _LOCK_NAME and entry.name not in keep:
                 entry.unlink()
 
     def keep_reserve(self) -> None:

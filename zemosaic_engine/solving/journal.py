@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -50,13 +50,20 @@ class SolutionJournal:
     ----------
     path : Path or None
         None keeps nothing.
+    anew : bool
+        Use nothing that is there, and replace it.
+    before_writing : callable
+        Called once, before the file is written to; what it raises goes to whoever keeps a solution.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
+    def __init__(
+        self, path: Path | None, *, anew: bool = False, before_writing: Callable[[], None] = lambda: None
+    ) -> None:
+        self._path, self._anew, self._before_writing = path, anew, before_writing
+        self._is_written = False
         self._lock = threading.Lock()
         self._kept: dict[tuple[str, str], KeptSolution] = {}
-        if path is not None and path.is_file():
+        if path is not None and not anew and path.is_file():
             for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
                 solution = _parsed(line)
                 if solution is not None:
@@ -81,8 +88,12 @@ class SolutionJournal:
             if self._path is None:
                 return
             try:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                with self._path.open("a", encoding="utf-8") as file:
+                if not self._is_written:
+                    self._before_writing()
+                    self._path.parent.mkdir(parents=True, exist_ok=True)
+                mode = "w" if self._anew and not self._is_written else "a"
+                self._is_written = True
+                with self._path.open(mode, encoding="utf-8") as file:
                     file.write(f"\n{zlib.crc32(text.encode()):08x} {text}\n")  # a line that was cut short ends here
             except OSError as error:
                 raise RunError(
