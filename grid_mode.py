@@ -88,6 +88,19 @@ def build_mosaic(
         If no sub is usable, the canvas is above its limit, or a file cannot be written.
     Cancelled
         If somebody asked for it.
+
+    Examples
+    --------
+    A sink is any function of one event, called from several threads; a token ends the run from another thread.
+
+    >>> from zemosaic_engine.events import CancelToken
+    >>> from zemosaic_engine.run.prepare import prepare_request
+    >>> from zemosaic_engine.settings import GridSettings
+    >>> sink, cancel = lambda event: None, CancelToken()
+    >>> request = prepare_request(Path("subs"), Path("out"), GridSettings(), sink, cancel)
+    >>> outcome = build_mosaic(request, sink, cancel)
+    >>> outcome.mosaic.name
+    'mosaic_grid.fits'
     """
 
     def build(asked: GridRequest) -> GridOutcome:

@@ -34,6 +34,7 @@ from zemosaic_engine.machine.address_space import check_address_space
 from zemosaic_engine.machine.threads import run_interruptibly
 from zemosaic_engine.machine.versions import library_versions
 from zemosaic_engine.mosaic import files as mosaic_files
+from zemosaic_engine.regular_files import open_own
 from zemosaic_engine.resume.checkpoints import Checkpoints
 from zemosaic_engine.resume.crashes import Crashes, crashes_told
 from zemosaic_engine.resume.fingerprints import code_fingerprint
@@ -402,8 +403,6 @@ class _RunRecord:
     def hold(self) -> None:
         """Create and lock the output folder before solutions are kept in its state."""
         self._hold()
-        if self._order.fresh:
-            self._folder.check_state_is_ours()
         self._kept_of_this_run.add(SOLUTIONS_NAME)
 
     def open(self) -> RunFolder:
@@ -565,9 +564,9 @@ class RunLog:
         """Write to this file from now on; the log of the previous run is kept beside it."""
         with self._lock:
             try:
-                if path.exists():
+                if os.path.lexists(path):
                     path.replace(path.with_name(EARLIER_LOG_NAME))
-                self._file = self._open.enter_context(path.open("wb", buffering=0))
+                self._file = self._open.enter_context(open_own(path, "wb", buffered=False))
                 self._open.enter_context(crashes_told(self._file))
             except OSError as error:
                 raise RunError(

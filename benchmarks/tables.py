@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,12 +57,27 @@ def renew_between(document: Path, text: str, name: str) -> None:
     before, rest = old.split(begin, 1)
     _, after = rest.split(end, 1)
     temporary = document.with_suffix(".new")
-    temporary.write_text(f"{before}{begin}\n{text}{end}{after}", encoding="utf-8")
+    temporary.write_text(f"{before}{begin}\n{text}\n{made_with()}\n{end}{after}", encoding="utf-8")
     os.replace(temporary, document)
 
 
 # --------------------------------------------------------------------------------------------
 # the tables
+
+
+def made_with() -> str:
+    """A line that names the commit whose program made a table, and says if files were changed since."""
+    root = Path(__file__).resolve().parents[1]
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    commit = git("rev-parse", "--short=10", "HEAD")
+    if not commit:
+        return "Made with a copy of the program that is in no repository."
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", "*.py")
+    return f"Made with commit `{commit}`{', with changes' if changed else ''}."
 
 
 def _background(surveys: Mapping[str, Seeds]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import inspect
 
 import numpy as np
@@ -72,3 +73,13 @@ def test_what_the_array_helpers_return():
     back = zemosaic_stack_core.apply_tile_photometric_scaling(stacked + 5.0, gains, offsets)
     assert np.median(back - stacked) == pytest.approx(0.0, abs=0.2)
     assert len(zemosaic_stack_core.equalize_rgb_medians_inplace(stacked)) == 4
+
+
+def test_the_example_of_build_mosaic_is_right(survey, tmp_path, monkeypatch):
+    (tmp_path / "subs").symlink_to(survey)
+    monkeypatch.chdir(tmp_path)
+    (example,) = doctest.DocTestFinder(recurse=False).find(
+        grid_mode.build_mosaic, "build_mosaic", globs=vars(grid_mode)
+    )
+    assert len(example.examples) == 7
+    assert doctest.DocTestRunner().run(example).failed == 0

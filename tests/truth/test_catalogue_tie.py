@@ -142,6 +142,17 @@ def test_swapped_columns_are_noticed(moffat):
     assert not tied(image, catalogue)[1]
 
 
+def test_hours_and_a_wrong_column_of_magnitudes_are_noticed(moffat):
+    image, catalogue = moffat
+    hours = Catalogue(catalogue.ra_deg / 15.0, catalogue.dec_deg, catalogue.magnitude)
+    assert any("right ascensions in hours" in text for text in tied(image, hours)[1])
+    colour = catalogue.magnitude["B"] - catalogue.magnitude["R"]
+    header, warnings = tied(image, Catalogue(catalogue.ra_deg, catalogue.dec_deg, {**catalogue.magnitude, "G": colour}))
+    assert "ZMZPG" not in header
+    assert "ZMZPR" in header
+    assert [text for text in warnings if "(channel G): its column of magnitudes" in text]
+
+
 def test_a_correction_needs_stars():
     flat = np.random.default_rng(1).normal(100.0, 3.0, (200, 200, 3)).astype(np.float32)
     assert [found.stars for found in aperture_corrections(flat, detect_stars(flat))] == [0, 0, 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -213,3 +214,5 @@ def test_tables_come_from_results_and_go_between_their_marks(tmp_path):
     assert written.endswith("after\n")
     assert "old" not in written
     assert text in written
+    done = subprocess.run(["git", "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=False)
+    assert (f"commit `{done.stdout.strip()}`" if done.returncode == 0 else "in no repository") in written

@@ -85,7 +85,7 @@ def test_a_phase_that_overruns_pushes_the_end_out():
     time.now += 30.0  # three times what was announced, without a step
     left = clock.seconds_left()
     assert left is not None
-    assert left > 1.0
+    assert 1.0 < left < 6.0, "late by 20 s, and nothing speaks for as much time again"
 
 
 def test_at_most_one_estimate_a_second_and_none_for_other_events():

@@ -106,6 +106,18 @@ def test_decimal_commas(folder):
     assert read(folder, "file;exposure\na.fit;10,5\n").rows[0].exposure_s == 10.5
 
 
+@pytest.mark.parametrize("header", ["file;exposure;seeing, wind, clouds, moon", "file\texposure\tseeing, wind, clouds"])
+def test_cells_are_parted_where_the_names_make_sense_not_where_most_cells_come_out(folder, header):
+    delimiter = header[4]
+    plan = read(folder, f"{header}\na.fit{delimiter}12{delimiter}good\n")
+    assert [(row.path.name, row.exposure_s) for row in plan.rows] == [("a.fit", 12.0)]
+
+
+def test_without_a_header_cells_are_parted_where_an_image_comes_out(folder):
+    plan = read(folder, "1;a.fit;x, y, z, w\n2;b.fit;x, y, z, w\n")
+    assert [row.path.name for row in plan.rows] == list(NAMES)
+
+
 def test_quotes_comments_blank_lines_and_short_rows(folder):
     plan = read(folder, '# made by hand\n\n"file_path" , "filter"\n"a.fit", "IR, cut"\n,,\n  \nb.fit\n')
     assert [(row.path.name, row.filter) for row in plan.rows] == [("a.fit", "IR, cut"), ("b.fit", "")]

@@ -586,6 +586,30 @@ def test_the_mosaic_grows_from_the_tiles_on_disk(tmp_path):
         assert preview.picture(Look(layer)).shape == (height, width, 3)
 
 
+@pytest.mark.parametrize("layer", ["image", "coverage", "weight"])
+@pytest.mark.parametrize("is_finished", [False, True])
+def test_every_layer_has_north_above(tmp_path, layer, is_finished):
+    """What only the upper rows of the canvas have is in the upper half of each picture, and under the pointer there."""
+    (tmp_path / "tiles").mkdir()
+    write_tile(tmp_path, "tile_0000", (0, 60, 0, 40), 100.0)
+    path = tmp_path / "tiles" / "tile_0000.fits"
+    with fits.open(path, mode="update") as hdus:
+        hdus[0].data[:, :40] = np.nan  # FITS counts rows from the south
+        hdus["WEIGHT"].data[..., :40, :] = 0
+        hdus["COVERAGE"].data[..., :40, :] = 0
+    preview = MosaicPreview(tmp_path)
+    if is_finished:
+        preview.finish(path)
+    else:
+        preview.grow(0.0)
+    picture = preview.picture(Look(layer)).max(axis=(1, 2))
+    height = preview.size[1]
+    rows = np.flatnonzero(picture) - (height - 60)
+    assert (rows.min(), rows.max()) == (0, 19)
+    above, below = preview.spot(20.5, height - 50.5), preview.spot(20.5, height - 10.5)
+    assert (above.coverage, above.weight, below.coverage, below.weight) == (5.0, 1.0, 0.0, 0.0)
+
+
 def test_names_stand_where_the_picture_shows_the_objects(tmp_path):
     """NGC 7814 at RA 0.812, Dec 16.145: north-west of the middle of a tile whose picture is means of 4 x 4 pixels."""
     (tmp_path / "tiles").mkdir()

@@ -130,3 +130,13 @@ def test_cost_lines_give_each_phase_the_run_and_the_memory():
     ]
     assert memory.startswith("Peak memory: ")
     assert float(memory.split()[2]) > 0.0
+
+
+@pytest.mark.parametrize(
+    ("photometry", "ready_made", "reference"),
+    [("survey", False, "sub"), ("tiles", False, "tile"), ("none", False, "tile"), ("survey", True, "tile")],
+)
+def test_the_unit_names_the_reference_whose_scale_the_pixels_have(photometry, ready_made, reference):
+    settings = GridSettings(photometry=photometry)
+    cards = provenance.mosaic_cards([info()], settings, tiles=1, ready_made_tiles=ready_made)
+    assert cards.comments["BUNIT"] == f"of a sub, on the scale of the reference {reference}"

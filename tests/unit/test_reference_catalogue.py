@@ -52,7 +52,8 @@ def test_a_magnitude_may_be_unknown(tmp_path):
         ("ra,dec,mag\n1,2,x\n1,2," + "y" * 200_000 + "\n", r"line 2: mag is 'x'"),
         ("ra,dec,mag\n1,2," + "y" * 200_000 + "\n", r"line 2: mag is 'y{40}'|cannot be read"),
         ("ra,mag\n1,2\n", "no column of declinations"),
-        ("", "cannot be read|no column"),
+        ("", "holds no star"),
+        ("ra,dec,mag\n", "holds no star"),
         ("ra,dec,mag\n1,2\n1,2,3,4,5\n", "cannot be read"),
     ],
 )
@@ -118,3 +119,50 @@ def test_units_of_columns_are_understood(tmp_path, ending, ra):
 def test_the_line_of_a_wrong_cell_counts_comments_too(tmp_path):
     with pytest.raises(SettingsError, match="line 4: mag is 'x'"):
         read(tmp_path, "# of the field\nra,dec,mag\n# a comment\n83.5,-5.25,x\n")
+
+
+PLACES = [(83.5, -5.25, 12.5, 0.5), (84.0, -5.5, 11.25, 1.25)]
+ROWS = "".join("{:.4f};{:+.4f};{:.3f};{:.2f}\n".format(*row) for row in PLACES)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "encoding"),
+    [
+        (
+            "vizier.tsv",
+            "#Title: stars\n_RAJ2000;_DEJ2000;Vmag;B-V\ndeg;deg;mag;mag\n------;------;----;---\n" + ROWS,
+            "utf-8",
+        ),
+        ("vizier.csv", '\n_RAJ2000;_DEJ2000;Vmag;B-V\n"deg";"deg";mag;mag\n' + ROWS, "utf-8"),
+        ("savetxt.txt", "# my stars, of 2024\n# ra,dec,mag,b_v\n" + ROWS.replace(";", ","), "utf-8"),
+        ("excel.csv", "sep=;\nRA;Dec;mag;B-V\n" + ROWS.replace(".", ","), "cp1252"),
+        ("names.csv", "RA;Dec;mag;B-V;n\u00e4me\n" + ROWS.replace("\n", ";\u00e9toile\n"), "cp1252"),
+        ("unicode.csv", "ra;dec;mag;b_v\n" + ROWS, "utf-16"),
+        ("pasted.csv", "ra;dec;mag;b_v\n" + ROWS.replace(";-", ";\u2212"), "utf-8"),
+        ("remarks.csv", "ra;dec;mag;b_v\n" + ROWS.replace("\n", " # good, better\n"), "utf-8"),
+    ],
+)
+def test_tables_as_programs_and_people_write_them(tmp_path, name, text, encoding):
+    (tmp_path / name).write_text(text, encoding=encoding)
+    stars = read_catalogue(tmp_path / name, RGB)
+    found = np.stack([stars.ra_deg, stars.dec_deg, stars.magnitude["G"], stars.colours.value], axis=1)
+    np.testing.assert_allclose(found, PLACES)
+
+
+def test_the_line_of_a_wrong_cell_counts_all_lines(tmp_path):
+    text = "sep=,\n# one\nra,dec,mag\ndeg,deg,mag\n---,---,---\n1,2,3\n# two\n1,2,x\n"
+    with pytest.raises(SettingsError, match="line 8: mag is 'x'"):
+        read(tmp_path, text)
+
+
+def test_values_that_no_star_has_are_unknown(tmp_path):
+    stars = read(tmp_path, "ra,dec,mag,b_v\n1,2,99.999,0.5\n3,4,11.0,-99.9\n5,6,-999,9.9e33\n")
+    np.testing.assert_array_equal(stars.magnitude["R"], [np.nan, 11.0, np.nan])
+    np.testing.assert_array_equal(stars.colours.value, [0.5, np.nan, np.nan])
+
+
+def test_magnitudes_have_units(tmp_path):
+    table = Table({"ra": [1.0, 3.0], "dec": [2.0, 4.0], "mag": [11500.0, 12500.0]})
+    table["mag"].unit = units.Unit("mmag")
+    table.write(tmp_path / "stars.ecsv")
+    np.testing.assert_allclose(read_catalogue(tmp_path / "stars.ecsv", RGB).magnitude["G"], [11.5, 12.5])

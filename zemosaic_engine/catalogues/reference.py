@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 import warnings
@@ -18,8 +19,10 @@ from numpy.typing import NDArray
 
 from ..channels import channel_names
 from ..errors import SettingsError
+from ..regular_files import MOST_TABLE_BYTES, read_file
 from ..sentences import say
 from ..settings import GridSettings
+from ..text_tables import SEPARATOR_LINE, decoded
 from .colours import CameraColours, ColourIndex, StarColours, johnson_of_tycho
 
 _RA = ("ra", "raj2000", "ra_deg", "ra_icrs", "_raj2000", "alpha")
@@ -49,6 +52,7 @@ _MAGNITUDE_PAIRS: tuple[tuple[ColourIndex, bool, tuple[str, str], tuple[str, str
 )
 _TYCHO_ERROR = 0.85  # B-V over B_T - V_T
 _LONGEST_REASON = 200
+_TEXT = (".csv", ".tsv", ".txt")
 _ANY = ("mag", "magnitude", "phot_g_mean_mag", "gmag", "vmag")
 
 
@@ -103,9 +107,10 @@ def read_catalogue(path: Path, channels: tuple[str, ...]) -> Catalogue:
     path : Path
         Columns of right ascension and declination in degrees or sexagesimal (or with a unit of their own: hours,
         radians, arcseconds), and magnitudes, under their usual names. Cells that are empty or say N/A are unknown;
-        stars without a place are left out. Colours are read where there is a column of BP-RP or B-V, or magnitudes of
-        both bands. A CSV file may have comments (``#``), and commas, semicolons, tabs or bars
-        between its cells; with semicolons the decimal point may be a comma.
+        stars without a place are left out, and so are values that no star has (99.999). Colours are read where there
+        is a column of BP-RP or B-V, or magnitudes of both bands. A CSV file may have comments (``#``), lines of units
+        and rules under its header, and commas, semicolons, tabs or bars between its cells; with semicolons the decimal
+        point may be a comma.
     channels : tuple of str
         ``("R", "G", "B")`` or ``("L",)``.
 
@@ -114,14 +119,14 @@ def read_catalogue(path: Path, channels: tuple[str, ...]) -> Catalogue:
     SettingsError
         If the file cannot be read, lacks a column, or a cell holds what is no number.
     """
-    formats = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".fits": "fits", ".fit": "fits"}
+    formats = {**dict.fromkeys(_TEXT, "ascii.csv"), ".ecsv": "ascii.ecsv", ".fits": "fits", ".fit": "fits"}
     kind = formats.get(path.suffix.lower())
     if kind is None:
-        raise SettingsError(say("The reference catalogue {path} must end in .csv, .ecsv or .fits.", path=path))
+        raise SettingsError(say("The reference catalogue {path} must end in .csv, .tsv, .ecsv or .fits.", path=path))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of numbers that are too large; they are found below
-            table = _read_csv(path) if kind == "ascii.csv" else Table.read(path, format=kind)
+            table = _read_csv(path) if kind == "ascii.csv" else _read_table(path, kind)
     # What astropy raises on a damaged table depends on which part of it is wrong.
     except (
         OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, csv.Error,
@@ -131,6 +136,8 @@ def read_catalogue(path: Path, channels: tuple[str, ...]) -> Catalogue:
         raise SettingsError(
             say("The reference catalogue {path} cannot be read: {error}.", path=path, error=reason)
         ) from error
+    if not len(table):
+        raise SettingsError(say("The reference catalogue {path} holds no star.", path=path))
     columns = {name.strip().lower(): name for name in table.colnames}
 
     def numbers(names: tuple[str, ...], meaning: str, hours: bool = False) -> NDArray[np.float64]:
@@ -148,7 +155,8 @@ def read_catalogue(path: Path, channels: tuple[str, ...]) -> Catalogue:
         )
 
     magnitude = {
-        name: numbers(_MAGNITUDES[name] + _ANY, say("magnitudes for channel {name}", name=name)) for name in channels
+        name: _within(numbers(_MAGNITUDES[name] + _ANY, say("magnitudes for channel {name}", name=name)), _MAG_RANGE)
+        for name in channels
     }
     ra, dec = numbers(_RA, say("right ascensions"), hours=True), numbers(_DEC, "declinations")
     known = np.isfinite(ra) & np.isfinite(dec)
@@ -167,8 +175,13 @@ def _colours(path: Path, table: Table, columns: Mapping[str, str]) -> StarColour
 
     def column(names: Iterable[str]) -> NDArray[np.float64]:
         name = next((columns[name] for name in names if name in columns), None)
-        return np.full(len(table), np.nan) if name is None else _numbers(path, table[name], name, False)
+        if name is None:
+            return np.full(len(table), np.nan)
+        return _within(
+            _numbers(path, table[name], name, False), _COLOUR_RANGE if name.lower() in indices else _MAG_RANGE
+        )
 
+    indices = {name for _, names, _ in _COLOURS for name in names}
     for index, names, errors in _COLOURS:
         if any(name in columns for name in names):
             return StarColours(index, column(names), column(errors))
@@ -182,29 +195,94 @@ def _colours(path: Path, table: Table, columns: Mapping[str, str]) -> StarColour
     return None
 
 
+def _read_table(path: Path, kind: str) -> Table:
+    """Read an ECSV or FITS table."""
+    data = read_file(path, MOST_TABLE_BYTES)
+    return Table.read(io.BytesIO(data) if kind == "fits" else data.decode("utf-8"), format=kind)
+
+
 def _read_csv(path: Path) -> Table:
-    """Read a table of cells with one of the usual separators, comments left out."""
-    text = path.read_bytes().decode("utf-8-sig")
-    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    """Read a table of cells with one of the usual separators, without comments and lines of units."""
+    lines = [line for _, line in _lines_of(path)]
+    told, lines = _told_separator(lines)
     header = lines[0] if lines else ""
-    separator = max(_SEPARATORS, key=header.count)
+    separator = told or max(_SEPARATORS, key=header.count)
     if separator == ";":
         lines = [_DECIMAL_COMMA.sub(r"\1.\2", line) for line in lines]
     return Table.read(lines, format="ascii.csv", delimiter=separator)
 
 
+def _lines_of(path: Path) -> list[tuple[int, str]]:
+    """The header of a table of text and its rows, each with the number of its line; before them what Excel writes.
+
+    Lines of comments and of units and rules under the header (as VizieR and TOPCAT write them) are left out; a header
+    may be a comment itself (as NumPy writes it).
+    """
+    lines = [
+        (number, line)
+        for number, line in enumerate(decoded(read_file(path, MOST_TABLE_BYTES)).splitlines(), 1)
+        if line.strip()
+    ]
+    comments = [(number, line.lstrip("# \t")) for number, line in lines if line.lstrip().startswith("#")]
+    rows = [(number, line) for number, line in lines if not line.lstrip().startswith("#")]
+    told = rows[:1] if rows and SEPARATOR_LINE.fullmatch(rows[0][1]) else []
+    rows = rows[len(told) :]
+    if rows and not _names_places(rows[0][1]):
+        rows = [line for line in comments if _names_places(line[1]) and line[0] < rows[0][0]][-1:] + rows
+    while len(rows) > 1 and (_RULE.fullmatch(rows[1][1]) or _is_of_units(rows[1][1])):
+        del rows[1]
+    return told + rows
+
+
+def _told_separator(lines: list[str]) -> tuple[str, list[str]]:
+    """The separator that the first line names, or none, and the other lines."""
+    told = SEPARATOR_LINE.fullmatch(lines[0]) if lines else None
+    return (told[1], lines[1:]) if told else ("", lines)
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip().strip("\"'").strip().lower() for cell in re.split(r"[,;|\t]", line)]
+
+
+def _names_places(line: str) -> bool:
+    """True for a line that names columns of right ascensions and declinations."""
+    cells = _cells(line)
+    return any(name in cells for name in _RA) and any(name in cells for name in _DEC)
+
+
+def _is_of_units(line: str) -> bool:
+    """True for a line of units: words like ``deg`` and ``mag``, no numbers."""
+    cells = _cells(line)
+    return any(cell in _UNITS for cell in cells) and not any(any(c.isdigit() for c in cell) for cell in cells)
+
+
 _SEPARATORS = (",", ";", "\t", "|")
 _DECIMAL_COMMA = re.compile(r"(\d),(\d)")
+_RULE = re.compile(r"[-=+,;|\s]*(?:---|===)[-=+,;|\s]*")
+_UNITS = frozenset(("deg", "degree", "degrees", "mag", "h:m:s", "d:m:s", '"h:m:s"', '"d:m:s"'))
+_INLINE_COMMENT = re.compile(r"\s+#.*", re.DOTALL)
 
 
-def _to_degrees(column: Any) -> float:
-    """Degrees in the unit of a column of angles; 1 for columns without a unit, and of anything else."""
+def _within(values: NDArray[np.float64], limits: tuple[float, float]) -> NDArray[np.float64]:
+    """Values with NaN for those beyond what can be: 99.999, -999 and the like stand for unknown ones."""
+    with np.errstate(invalid="ignore"):
+        return np.where((values > limits[0]) & (values < limits[1]), values, np.nan)
+
+
+_MAG_RANGE, _COLOUR_RANGE = (-30.0, 50.0), (-9.0, 20.0)
+
+
+def _in_own_unit(column: Any) -> float:
+    """Degrees, or magnitudes, in the unit of a column of angles or magnitudes; 1 for columns of anything else."""
     from astropy import units
 
     unit = getattr(column, "unit", None)
-    if unit is None or not isinstance(unit, units.UnitBase) or unit.physical_type != "angle":
+    if not isinstance(unit, units.UnitBase):
         return 1.0
-    return float(unit.to(units.deg))
+    for wanted in (units.deg, units.mag):
+        if unit.is_equivalent(wanted):
+            return float(unit.to(wanted))
+    return 1.0
 
 
 _UNKNOWN = frozenset(("", "n/a", "na", "nan", "null", "none", "-", "--", "..."))
@@ -230,7 +308,7 @@ def _numbers(path: Path, column: Any, name: str, hours: bool) -> NDArray[np.floa
         )
     if column.dtype.kind in "iuf":
         filled = np.ma.filled(np.ma.asarray(column, dtype=np.float64), np.nan)
-        values = np.asarray(filled, dtype=np.float64) * _to_degrees(column)
+        values = np.asarray(filled, dtype=np.float64) * _in_own_unit(column)
         wrong = np.flatnonzero(np.isinf(values))
         if wrong.size:
             raise _wrong_cell(path, name, int(wrong[0]), column[wrong[0]])
@@ -241,7 +319,7 @@ def _numbers(path: Path, column: Any, name: str, hours: bool) -> NDArray[np.floa
         text = cell.decode("utf-8", "replace") if isinstance(cell, bytes) else str(cell)
         if is_masked or text.strip().lower() in _UNKNOWN:
             continue
-        value = _number(text.strip(), hours)
+        value = _number(_INLINE_COMMENT.sub("", text).replace("\u2212", "-").strip(), hours)
         if not math.isfinite(value):
             raise _wrong_cell(path, name, number, text)
         values[number] = value
@@ -277,8 +355,12 @@ def _wrong_cell(path: Path, name: str, row: int, value: object) -> SettingsError
 
 def _place(path: Path, row: int) -> str:
     """Where a row of data stands: its line in a file of text, else its number."""
-    if path.suffix.lower() in (".csv", ".ecsv"):
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    if path.suffix.lower() in _TEXT:
+        numbers = [number for number, line in _lines_of(path) if not SEPARATOR_LINE.fullmatch(line)]
+        if row + 1 < len(numbers):
+            return say("line {n}", n=numbers[row + 1])
+    if path.suffix.lower() == ".ecsv":
+        lines = read_file(path, MOST_TABLE_BYTES).decode("utf-8", "replace").split("\n")
         data = [number for number, line in enumerate(lines, start=1) if line.strip() and not line.startswith("#")]
         if row + 1 < len(data):
             return say("line {n}", n=data[row + 1])

@@ -28,6 +28,7 @@ _LEAST_SNR = 25.0  # fainter stars are seen where noise or a neighbour adds to t
 _LARGEST_SHIFT_PX = 25
 _VOTING_STARS = 400
 _FEW_MATCHES = 0.3
+_LEAST_AGREEMENT = 0.4  # rank correlation of magnitudes and light
 _LEAST_COLOURS_MAG = 0.3
 _STATISTICS_PIXELS = 1_000_000
 #: The share of the stars with the smallest errors that is used where they are enough.
@@ -80,8 +81,9 @@ class CatalogueMatch:
         Entries that lie on the mosaic.
     shift_px : tuple of float
         ``(x, y)`` from the catalogue to the mosaic; (0, 0) unless the two lie beside each other.
-    swapped : bool
-        True if nothing lies on the mosaic, but would with right ascension and declination exchanged.
+    swapped, in_hours : bool
+        True if nothing lies on the mosaic, but would with right ascension and declination exchanged, or if right
+        ascensions were hours.
     """
 
     stars: Stars
@@ -90,6 +92,7 @@ class CatalogueMatch:
     inside: int
     shift_px: tuple[float, float] = (0.0, 0.0)
     swapped: bool = False
+    in_hours: bool = False
 
 
 def tie_to_catalogue(
@@ -136,7 +139,8 @@ def tie_to_catalogue(
             reporter.metric("Zero point on the catalogue", known, channel=name)
         else:
             few = say(
-                "unknown, {stars} of the {inside} catalogue stars in the mosaic can be measured, which are too few",
+                "unknown, {stars} of the {inside} catalogue stars in the mosaic can be measured, which are too few "
+                "or do not agree",
                 stars=point.stars,
                 inside=match.inside,
             )
@@ -187,6 +191,23 @@ def _report_match(match: CatalogueMatch, catalogue: Catalogue, reporter: Reporte
             ),
             "WARN",
         )
+    if match.in_hours:
+        reporter.log(
+            say(
+                "No star of the reference catalogue lies in the mosaic, but with right ascensions in hours they do: "
+                "give the column in degrees, as 12:34:56.7, or in a file that tells its unit (ECSV, FITS)"
+            ),
+            "WARN",
+        )
+    for name in _unlike_brightness(match, catalogue):
+        reporter.log(
+            say(
+                "Stars that are brighter in the mosaic are not brighter in the reference catalogue (channel {name}): "
+                "its column of magnitudes seems to hold something else",
+                name=name,
+            ),
+            "WARN",
+        )
     if match.shift_px != (0.0, 0.0):
         reporter.log(
             say(
@@ -232,7 +253,11 @@ def match_catalogue(stars: Stars, shape: tuple[int, int], wcs: WCS, catalogue: C
     if not len(stars) or not inside.any():
         possible = np.abs(catalogue.ra_deg) <= 90.0
         other = _on_mosaic(catalogue.dec_deg[possible], catalogue.ra_deg[possible], shape, wcs)[2]
-        return CatalogueMatch(stars, none, none, int(inside.sum()), swapped=int(other.sum()) >= _LEAST_STARS)
+        by_hours = _on_mosaic(15.0 * catalogue.ra_deg, catalogue.dec_deg, shape, wcs)[2] & ~inside
+        return CatalogueMatch(
+            stars, none, none, int(inside.sum()),
+            swapped=int(other.sum()) >= _LEAST_STARS, in_hours=int(by_hours.sum()) >= _LEAST_STARS,
+        )  # fmt: skip
     entries = np.flatnonzero(inside)
     places, own = np.stack([x, y], axis=1)[entries], np.stack([stars.x, stars.y], axis=1)
     star, near = _nearest(own, places)
@@ -314,6 +339,8 @@ def zero_points(
         if stars.flux.shape[1] == 3 and (catalogue.band or (of_white and catalogue.colours is not None)):
             value, term = _without_colour(value, stars.flux[match.star][good], of_white=of_white)
         point = replace(_zero_point(value, its_error), colour_term=term)
+        if not _like_brightness(known[good], flux[good]):
+            point = ZeroPoint(float("nan"), float("nan"), int(good.sum()))
         correction = corrections[channel]
         if np.isfinite(point.value) and np.isfinite(correction.error):
             point = replace(
@@ -357,6 +384,27 @@ def _zero_point(value: NDArray[np.float64], error: NDArray[np.float64]) -> ZeroP
     if count < _LEAST_STARS or scale > _LARGEST_SCATTER_MAG:
         return unknown
     return ZeroPoint(middle, found.error, count, scale, int(value.size) - count)
+
+
+def _like_brightness(known: NDArray[np.float64], flux: NDArray[np.float64]) -> bool:
+    """False where known magnitudes have nothing to do with the light of the stars; True for too few stars to tell."""
+    from scipy.stats import spearmanr
+
+    if known.size < 2 * _LEAST_STARS or float(np.ptp(known)) == 0.0:
+        return True
+    return float(spearmanr(known, -flux).statistic) > _LEAST_AGREEMENT
+
+
+def _unlike_brightness(match: CatalogueMatch, catalogue: Catalogue) -> list[str]:
+    """Channels whose magnitudes in the catalogue have nothing to do with the light of the stars."""
+    found = []
+    for channel, (name, magnitude) in enumerate(catalogue.magnitude.items()):
+        flux, error = match.stars.flux[match.star, channel], match.stars.flux_error[match.star, channel]
+        known = magnitude[match.entry]
+        good = np.isfinite(known) & (flux > _LEAST_SNR * error)
+        if not _like_brightness(known[good], flux[good]):
+            found.append(name)
+    return found
 
 
 def _swapped_channels(match: CatalogueMatch, catalogue: Catalogue) -> list[tuple[str, str]]:

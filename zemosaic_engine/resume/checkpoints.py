@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import RunError
+from ..fits.writer import remove
+from ..regular_files import MOST_TABLE_BYTES, is_regular, read_file
 from ..sentences import say
 from .fingerprints import engine_fingerprint, fingerprint
 from .records import DamagedRecord, decode, encode
@@ -80,8 +82,14 @@ class Checkpoints:
         path = self._path(kind, key)
         if path is None:
             return None
+        if os.path.lexists(path) and not is_regular(path):
+            self._on_damage(
+                f"The state file {path.parent.name}/{path.name} is damaged (it is no file): it is made again"
+            )
+            remove(path)
+            return None
         try:
-            data = path.read_bytes()
+            data = read_file(path, MOST_TABLE_BYTES)
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -102,7 +102,8 @@ def mosaic_cards(
     PROGRAM). DATE-OBS is the start of the first sub.
     """
     header = fits.Header()
-    header["BUNIT"] = ("adu", "of a sub, on the scale of the reference tile")
+    reference = "sub" if settings.photometry == "survey" and not ready_made_tiles else "tile"
+    header["BUNIT"] = ("adu", f"of a sub, on the scale of the reference {reference}")
     header.update(observation_cards(infos, ready_made_tiles=ready_made_tiles))
     header["NTILES"] = (tiles, "number of tiles in the mosaic")
     _add_optics(header, infos, pixel_scale_arcsec)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import RunError
 from ..fits.headers import CardValue
+from ..regular_files import MOST_TABLE_BYTES, is_regular, open_own, read_file
 from ..sentences import say
 
 NAME = "plate_solutions.journal"
@@ -63,8 +64,8 @@ class SolutionJournal:
         self._is_written = False
         self._lock = threading.Lock()
         self._kept: dict[tuple[str, str], KeptSolution] = {}
-        if path is not None and not anew and path.is_file():
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        if path is not None and not anew and is_regular(path):
+            for line in read_file(path, MOST_TABLE_BYTES).decode("utf-8", "replace").splitlines():
                 solution = _parsed(line)
                 if solution is not None:
                     self._kept[solution.sub, solution.way] = solution
@@ -91,10 +92,11 @@ class SolutionJournal:
                 if not self._is_written:
                     self._before_writing()
                     self._path.parent.mkdir(parents=True, exist_ok=True)
-                mode = "w" if self._anew and not self._is_written else "a"
+                mode = "wb" if self._anew and not self._is_written else "a+b"
                 self._is_written = True
-                with self._path.open(mode, encoding="utf-8") as file:
-                    file.write(f"\n{zlib.crc32(text.encode()):08x} {text}\n")  # a line that was cut short ends here
+                line = f"\n{zlib.crc32(text.encode()):08x} {text}\n"  # a line that was cut short ends here
+                with open_own(self._path, mode) as file:
+                    file.write(line.encode())
             except OSError as error:
                 raise RunError(
                     say(

@@ -109,7 +109,7 @@ class PlateSolver:
         tried = searches(sub.header, learnt, blind=blind)
         way = fingerprint(self._way, tried, sub.shape, sub.bayer)
         try:
-            digest = file_digest(sub.path)
+            digest = file_digest(sub.path, sub.span or None)
             kept = self._journal.find(digest, way)
             if kept is not None:
                 info = sub.solved(wcs_of(kept.cards, sub.shape))

@@ -17,7 +17,7 @@ from ..run.resources import JOINED_ROWS
 from ..subs.frames import SubInfo
 
 _LIBRARIES_BYTES = 150_000_000  # code and compiled kernels that are loaded on the way
-_MEASURING_BYTES_A_VALUE = 22  # of a channel of a frame: itself, its plane above the background, what detection copies
+_MEASURING_BYTES_A_VALUE = 24  # of a channel of a frame: itself, its plane above the background, what detection copies
 _KEPT_BYTES_A_VALUE = 8  # of the latest frame that stays, and the hot pixels
 _TILE_BYTES_A_PIXEL = 54  # three colours of value, weight, coverage, and what was rejected and taken
 _WRITTEN_BYTES_A_PIXEL = 60  # the tile before, which is being written: the same, and as FITS orders it

@@ -14,7 +14,9 @@ from typing import Protocol, TypeVar
 from ..errors import SettingsError, SubError
 from ..fits.writer import atomic_path
 from ..names import comparable_name, name_on_disk, shown_name
+from ..regular_files import MOST_TABLE_BYTES, read_file
 from ..sentences import say
+from ..text_tables import SEPARATOR_LINE, decoded
 from .frames import SubInfo, UnsolvedSub
 from .image_files import kind_of
 from .roles import FolderFile
@@ -148,17 +150,12 @@ def read_stack_plan(csv_path: str | Path) -> StackPlan:
 
 def _decoded(path: Path) -> str:
     try:
-        data = path.read_bytes()
+        data = read_file(path, MOST_TABLE_BYTES)
     except OSError as error:
         raise SettingsError(
             say("The stack plan {path} cannot be read: {why}.", path=path, why=error.strerror or error)
         ) from error
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16", errors="replace")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("cp1252", errors="replace")  # what spreadsheets on Windows write
+    return decoded(data)
 
 
 @dataclass(frozen=True)
@@ -169,7 +166,6 @@ class _Line:
     cells: list[str]
 
 
-_SEPARATOR_LINE = re.compile(r"\s*sep=(.)\s*", re.IGNORECASE)  # what Excel writes and reads
 _DELIMITERS = ",;\t|"
 
 
@@ -177,7 +173,7 @@ def _split_lines(path: Path, text: str) -> list[_Line]:
     """Rows of cells, split at the delimiter that the file names or that makes most sense of the first row."""
     lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip(" ,;\t|")]
     delimiters = _DELIMITERS
-    if lines and (told := _SEPARATOR_LINE.fullmatch(lines[0][1])):
+    if lines and (told := SEPARATOR_LINE.fullmatch(lines[0][1])):
         delimiters, lines = told[1], lines[1:]
     commented = next((index for index, (_, line) in enumerate(lines) if not line.startswith("#")), len(lines))
     header = [(number, line.lstrip("# \t")) for number, line in lines[:commented] if _is_header(line, delimiters)]

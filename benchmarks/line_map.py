@@ -1,0 +1,122 @@
+"""Which tests run which lines, and how long each test takes: made once, used by `benchmarks.mutants`.
+
+Coverage.py runs the tests and notes for each line the tests that reached it. Making the map takes as long as the
+tests, so that it can be made in pieces: what an interrupted run has mapped is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+#: What is mapped. Compiled kernels show no lines.
+SOURCES = ("grid_mode.py", "classic_mode.py", "zemosaic_stack_core.py", "zemosaic_worker.py", "zemosaic_engine/")
+
+
+@dataclass
+class LineMap:
+    """Tests by the lines that they reach.
+
+    Attributes
+    ----------
+    seconds : dict of str to float
+        Processor time of each test, by its name for pytest.
+    lines : dict
+        By file and line, the tests; the texts that the lines are counted in have the hashes in `texts`.
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    lines: dict[str, dict[int, list[str]]] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> LineMap:
+        """The map in a file; an empty one if there is none."""
+        if not path.exists():
+            return cls()
+        held = json.loads(path.read_text(encoding="utf-8"))
+        names = held["tests"]
+        lines = {file: {int(line): [names[n] for n in numbers] for line, numbers in of.items()}
+                 for file, of in held["lines"].items()}  # fmt: skip
+        return cls(held["seconds"], lines, held["texts"])
+
+    def write(self, path: Path) -> None:
+        """Write the map, all of it or nothing."""
+        names = sorted({name for of in self.lines.values() for tests in of.values() for name in tests})
+        numbers = {name: number for number, name in enumerate(names)}
+        lines = {file: {line: [numbers[name] for name in tests] for line, tests in of.items()}
+                 for file, of in self.lines.items()}  # fmt: skip
+        new = path.with_suffix(".new")
+        held = {"tests": names, "seconds": self.seconds, "texts": self.texts, "lines": lines}
+        new.write_text(json.dumps(held), encoding="utf-8")
+        os.replace(new, path)
+
+    def tests_of(self, file: str, line: int) -> list[str]:
+        """Tests that reach a line, the fastest first; those of the whole file if it has changed since."""
+        of = self.lines.get(file, {})
+        if self.texts.get(file) == text_hash(ROOT / file):
+            names = set(of.get(line, []))
+        else:
+            names = {name for tests in of.values() for name in tests}
+        return sorted(names, key=lambda name: (self.seconds.get(name, 0.0), name))
+
+
+def text_hash(path: Path) -> str:
+    """Hash of the text of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+class Mapper:
+    """A plugin of pytest: maps the tests that are not in the map yet, for some minutes."""
+
+    def __init__(self, path: Path, minutes: float) -> None:
+        import coverage
+
+        self._path, self._map = path, LineMap.read(path)
+        self._until = time.monotonic() + 60.0 * minutes
+        include = [f"{ROOT / source}{'*' if source.endswith('/') else ''}" for source in SOURCES]
+        self._cover = coverage.Coverage(data_file=None, include=include, config_file=False, messages=False)
+        self._cover.start()
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        items[:] = [item for item in items if item.nodeid not in self._map.seconds]
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: Any, nextitem: Any) -> Iterator[None]:
+        self._cover.switch_context(item.nodeid)
+        began = _processor_s()
+        result = yield
+        self._map.seconds[item.nodeid] = round(_processor_s() - began, 3)
+        if time.monotonic() > self._until:
+            item.session.shouldstop = "the time for mapping is over"
+        return result
+
+    def pytest_sessionfinish(self) -> None:
+        self._cover.stop()
+        data = self._cover.get_data()
+        for measured in data.measured_files():
+            file = Path(measured).relative_to(ROOT).as_posix()
+            of = self._map.lines.setdefault(file, {})
+            self._map.texts[file] = text_hash(Path(measured))
+            for line, contexts in data.contexts_by_lineno(measured).items():
+                of[line] = sorted({*of.get(line, []), *filter(None, contexts)})
+        self._map.write(self._path)
+
+
+def _processor_s() -> float:
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
+
+
+def make(path: Path, minutes: float, tests: list[str]) -> int:
+    """Run the tests that are not in the map, for some minutes; the exit code of pytest."""
+    return int(pytest.main(["-q", "-p", "no:cacheprovider", *tests], plugins=[Mapper(path, minutes)]))
