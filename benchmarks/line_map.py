@@ -85,7 +85,7 @@ class Mapper:
         self._path, self._map = path, LineMap.read(path)
         self._until = time.monotonic() + 60.0 * minutes
         self._saved = time.monotonic()
-        include = [f"{ROOT / source}{'*' if source.endswith('/') else ''}" for source in SOURCES]
+        include = [f"{ROOT / source}{'/**' if source.endswith('/') else ''}" for source in SOURCES]
         self._cover = coverage.Coverage(data_file=None, include=include, config_file=False, messages=False)
         self._cover.start()
 
