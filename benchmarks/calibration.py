@@ -62,15 +62,12 @@ def main() -> None:
 
     making()
     made(args.folder, "warm", subs)  # compiles, and reads the files once
-    rounds = [
-        (
-            made(args.folder, "without", subs, calibration="off"),
-            made(args.folder, "with_frames", subs),
-            making(),
-            made(args.folder, "with_masters", alone, calibration_dir=str(masters)),
-        )
-        for _ in range(args.repeat)
-    ]
+    rounds = []
+    for number in range(args.repeat):
+        without, with_frames = made(args.folder, "without", subs, calibration="off"), made(args.folder, "with", subs)
+        with_masters = made(args.folder, "with_masters", alone, calibration_dir=str(masters))
+        rounds.append((without, with_frames, making(), with_masters))
+        print(f"round {number + 1}:", *(f"{seconds:.2f}" for seconds in rounds[-1]), flush=True)
     without, with_frames, alone_s, with_masters = (statistics.median(each) for each in zip(*rounds, strict=True))
     more = [statistics.median(100 * (one[place] / one[0] - 1) for one in rounds) for place in (1, 3)]
     count = args.panels[0] * args.panels[1] * args.subs

@@ -21,6 +21,7 @@ from typing import Any, Literal, cast, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import SettingsError
+from .regular_files import MOST_TEXT_BYTES, read_file
 from .sentences import joined, say
 
 Kind = Literal["bool", "int", "float", "text", "choice", "pair"]
@@ -667,11 +668,11 @@ def load_settings_file(path: str | Path) -> dict[str, Any]:
     if suffix not in (".toml", ".json"):
         raise SettingsError(say("The settings file {path} must end in .toml or .json.", path=path))
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_file(path, MOST_TEXT_BYTES).decode("utf-8-sig")
         values = tomllib.loads(text) if suffix == ".toml" else json.loads(text)
     except OSError as error:
         raise SettingsError(
-            say("The settings file {path} cannot be read: {why}.", path=path, why=error.strerror)
+            say("The settings file {path} cannot be read: {why}.", path=path, why=error.strerror or error)
         ) from error
     except RecursionError as error:
         raise SettingsError(

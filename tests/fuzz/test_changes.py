@@ -20,7 +20,7 @@ from benchmarks.survival import science
 from zemosaic_engine.canvas.plan import split_by_agreement
 from zemosaic_engine.errors import RunError, SubError
 from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, TileCount
-from zemosaic_engine.fits.files import open_file
+from zemosaic_engine.regular_files import open_file
 from zemosaic_engine.resume.sub_digests import SubDigests
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.subs.frames import load_frame, read_sub_info

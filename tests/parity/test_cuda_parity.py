@@ -268,18 +268,34 @@ def test_nvidias_compiler_accepts_the_source():
         assert b".visible .entry " + name in machine_code.value
 
 
+#: Raw subs of a camera with 2048 ADU of pedestal, glow, vignetting and dust, and their calibration frames.
+UNCALIBRATED = PRESETS["uncalibrated"].but(
+    shape=(320, 240), panels=(2, 2), subs_per_panel=4, nights=2, stars_per_mpx=2500.0, faintest_adu=800.0,
+    dither_px=12.0, rotation_deg=6.0, calibration=dict.fromkeys(("darks", "flats", "dark_flats"), 5),
+)  # fmt: skip
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kernel", "photometry", "alike", "within_adu"),
-    [("cubic", "tiles", 1 - 1e-4, 0.05), ("drizzle", "tiles", 1 - 1e-4, 0.05), ("lanczos3", "survey", 0.995, 5.0)],
+    ("spec", "kernel", "photometry", "alike", "within_adu"),
+    [
+        (PRESETS["tiny"], "cubic", "tiles", 1 - 1e-4, 0.05),
+        (PRESETS["tiny"], "drizzle", "tiles", 1 - 1e-4, 0.05),
+        (PRESETS["tiny"], "lanczos3", "survey", 0.995, 5.0),
+        (UNCALIBRATED, "lanczos3", "tiles", 1 - 1e-4, 0.05),
+        (UNCALIBRATED, "lanczos3", "survey", 0.995, 5.0),
+    ],
+    ids=["cubic", "drizzle", "survey", "calibrated", "calibrated survey"],
 )
-def test_a_run_on_the_gpu_makes_the_mosaic_of_the_cpu(tmp_path, monkeypatch, kernel, photometry, alike, within_adu):
+def test_a_run_on_the_gpu_makes_the_mosaic_of_the_cpu(
+    tmp_path, monkeypatch, spec, kernel, photometry, alike, within_adu
+):
     """Whole, with photometry, on a device too small for a tile at once.
 
     With survey photometry the CPU stacks block by block, and takes the noise of a sub from other parts of it than the
     whole tile of the GPU does: a few samples at the limit of rejection differ.
     """
-    simulate_survey(tmp_path / "subs", PRESETS["tiny"], seed=1)
+    simulate_survey(tmp_path / "subs", spec, seed=1)
     library, lines = CudaOnHost(tmp_path, capacity=20_000_000), []
     monkeypatch.setattr(backend, "_cupy", lambda: library)
     backend.cuda_problem.cache_clear()
@@ -291,6 +307,8 @@ def test_a_run_on_the_gpu_makes_the_mosaic_of_the_cpu(tmp_path, monkeypatch, ker
         backend.cuda_problem.cache_clear()
     assert any("combined on the GPU on the host" in event.line for event in lines if isinstance(event, LogLine))
     assert library.launches > 20
+    told = [event.line for event in lines if isinstance(event, LogLine)]
+    assert sum("Calibration of 16 subs: 5 darks" in line for line in told) == (2 if spec is UNCALIBRATED else 0)
     there, here = (fits.open(tmp_path / device / "mosaic_grid.fits") for device in ("cuda", "cpu"))
     with there, here:
         same = there["COVERAGE"].data == here["COVERAGE"].data

@@ -164,6 +164,19 @@ def test_a_bias_of_another_level_is_left_out(survey, tmp_path):
     assert "its level is" in with_wrong(survey, tmp_path, Role.BIAS, rendered("bias") + 40.0)[1]
 
 
+def test_good_flats_of_few_pixels_are_kept(tmp_path):
+    """The corners are dark, and few pixels tell how much light they got."""
+    rng, u = np.random.default_rng(4), np.hypot(*np.meshgrid(np.linspace(-1, 1, 150), np.linspace(-1, 1, 100)))
+    light = 20000.0 * (1.0 - 0.35 * u * u)
+    (tmp_path / "flats").mkdir()
+    header = fits.Header({"IMAGETYP": "Flat", "EXPTIME": 1.0})
+    for number in range(8):
+        pixels = rng.normal(light, 150.0).astype(np.uint16)
+        fits.PrimaryHDU(pixels, header).writeto(tmp_path / "flats" / f"{number}.fits")
+    made = master_of(tmp_path, Role.FLAT, tmp_path)
+    assert (made.frames, made.left_out) == (8, [])
+
+
 def test_saturated_and_dark_flats_are_left_out(survey, tmp_path):
     for level, words in ((80000.0, "saturated"), (60.0, "nearly dark")):
         folder = tmp_path / words[:4]
@@ -328,6 +341,39 @@ def test_masters_of_other_programs_are_taken_as_such(masters, survey, tmp_path):
     np.testing.assert_allclose(taken.pixels, dark, rtol=1e-5)
 
 
+def test_masters_of_which_the_header_only_tells_the_number_of_frames_are_named_by_name_or_folder(masters, tmp_path):
+    """As Siril writes them."""
+    header = fits.Header({"STACKCNT": 9, "EXPTIME": 10.0, "GAIN": 80})
+    places = {"dark_stacked.fit": Role.DARK, "pp_flat_stacked.fit": Role.FLAT, "biases/night.fit": Role.BIAS}
+    for name in [*places, "r_pp_light_stacked.fit", "m31.fit"]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        fits.PrimaryHDU(masters[Role.DARK].pixels, header).writeto(tmp_path / name)
+    sets = frames_in(tmp_path).sets
+    assert {one.frames[0].path.relative_to(tmp_path).as_posix(): one.role for one in sets} == places
+    assert all(one.is_master for one in sets)
+    assert {str(one.name).split(" of")[0].split(" (")[0] for one in sets} == {
+        "master dark", "master flat", "master bias"
+    }  # fmt: skip
+
+
+def test_a_master_dark_that_has_lost_its_bias_is_used_only_with_a_bias(masters, survey, tmp_path):
+    header = frame_header(SPEC, next(one for one in frames_of(SPEC) if one.kind == "dark"))
+    header["IMAGETYP"] = "Master Dark"
+    (tmp_path / "in").mkdir()
+    without = (masters[Role.DARK].pixels - masters[Role.BIAS].pixels).astype(np.float32)
+    without -= np.float32(np.median(without))  # of a cool sensor
+    fits.PrimaryHDU(without, header).writeto(tmp_path / "in" / "master.fits")
+    made, told, infos = prepare(survey, tmp_path, frames_in(tmp_path / "in"))
+    assert not made.corrections
+    assert any("master.fits is not used: its bias was subtracted" in text for text in told)
+    biases = str(survey.folder / "biases")
+    made, _, infos = prepare(survey, tmp_path, frames_in(tmp_path / "in", biases=biases))
+    assert np.nanmedian(made.correction(infos[0]).offset) == pytest.approx(masters[Role.BIAS].level, abs=2.0)
+    fits.PrimaryHDU(masters[Role.DARK].pixels, header).writeto(tmp_path / "in" / "master.fits", overwrite=True)
+    made, _, infos = prepare(survey, tmp_path, frames_in(tmp_path / "in"))
+    assert made.correction(infos[0]).name == "dark"
+
+
 def test_a_written_master_is_read_again_with_its_provenance(masters, survey, tmp_path):
     for role in (Role.DARK, Role.FLAT):
         frames = one_set(frames_in(survey.folder), role)
@@ -401,6 +447,9 @@ def test_require_names_the_sub_that_has_no_match(survey, tmp_path):
         find_frames((), GridSettings(calibration="require"))
     with pytest.raises(SettingsError, match="neither a folder nor a file"):
         find_frames((), GridSettings(darks=str(tmp_path / "nowhere")))
+    (tmp_path / "empty").mkdir()
+    (lost,) = find_frames((), GridSettings(darks=str(tmp_path / "empty"))).left_out
+    assert (lost.path, lost.reason) == (str(tmp_path / "empty"), "no image is in this folder")
 
 
 def test_masters_are_kept_by_the_contents_of_their_frames(survey, tmp_path, monkeypatch):

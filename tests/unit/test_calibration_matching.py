@@ -121,12 +121,16 @@ def test_of_200_frames_of_six_kinds_each_light_gets_its_own():
         ({"gain": 120.0}, "gain 120 against 80"),
         ({"offset": 50.0}, "offset 50 against 20"),
         ({"bayer": "GRBG"}, "Bayer pattern GRBG against RGGB"),
+        ({"is_cube": True}, "one has three colours a pixel, the other has one"),
+        ({"serial": "22"}, "camera 22 against 11"),
+        ({"readout": "High"}, "readout mode High against Low"),
         ({"temperature_c": -6.5}, "temperature -6.5 °C against -10.0 °C"),
         ({"exposure_s": 123.0}, "dark of 123 s for lights of 120 s; to be scaled it needs a bias"),
     ],
 )
 def test_a_dark_that_differs_in_one_key_is_refused_by_its_name(change, reason):
-    found, why = chosen(some(Role.DARK, **change))
+    light = replace(LIGHT, setup=replace(CAMERA, serial="11", readout="Low"))
+    found, why = chosen(some(Role.DARK, **change), light)
     assert found.dark is None
     assert why == [reason]
 
@@ -218,9 +222,14 @@ def test_a_dark_flat_of_the_exposure_is_preferred_to_a_bias_and_that_to_another_
 
 
 def test_a_master_flat_is_taken_as_such():
-    found, _ = chosen([*some(Role.DARK), frame(Role.FLAT, is_master=True)])
+    found, _ = chosen([*some(Role.DARK), *some(Role.BIAS), frame(Role.FLAT, is_master=True)])
     assert found.flat is not None
     assert found.flat_dark is None
+
+
+def test_a_master_is_combined_with_nothing():
+    frames = [*some(Role.DARK), *(frame(Role.DARK, number, name="m", is_master=True) for number in (7, 8))]
+    assert sorted(len(one.frames) for one in group_frames(frames)) == [1, 1, 5]
 
 
 def test_what_was_done_before_is_not_done_twice():

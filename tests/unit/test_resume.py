@@ -398,12 +398,11 @@ def test_fresh_empties_nothing_through_a_link(tmp_path):
     (elsewhere / "deep" / "precious").write_text("precious")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / STATE_NAME).symlink_to(elsewhere)
-    with RunFolder(tmp_path / "out") as folder, pytest.raises(SettingsError, match="is a link to"):
+    with pytest.raises(SettingsError, match="is a link to"), RunFolder(tmp_path / "out") as folder:
         folder.start_over()
     (tmp_path / "out" / STATE_NAME).unlink()
-    (tmp_path / "out" / STATE_NAME).mkdir()
-    (tmp_path / "out" / STATE_NAME / "tiles").symlink_to(elsewhere / "deep")
     with RunFolder(tmp_path / "out") as folder:
+        (tmp_path / "out" / STATE_NAME / "tiles").symlink_to(elsewhere / "deep")
         folder.start_over()
     assert (elsewhere / "deep" / "precious").read_text() == "precious"
 

@@ -25,11 +25,13 @@ from ..subs.hot_pixels import middle_of_neighbours, robust_noise
 from ..subs.sensor_correction import SensorCorrection
 from .masters import Master
 from .records import Conditions
-from .screening import planes_of
+from .screening import planes_of, sketch
 
 _HOT_SIGMA = 10.0  # of the scatter of the dark over the sensor
 _HOT_NOISES = 5.0  # of one frame: what is fainter is subtracted and leaves hardly any noise
 _COLD_SHARE = 0.5
+_OFFSET_NOISES = 5.0
+_DARKEST = 0.01  # of the pixels
 _BIAS_SUBTRACTED = 0.5  # of the bias: a dark below has lost it
 
 
@@ -114,6 +116,15 @@ def offset_of(dark: Master | None, bias: Master | None, scale: float) -> NDArray
 def is_without_bias(dark: Master, bias: Master) -> bool:
     """True for a dark from which the bias was subtracted when it was made, as some programs do."""
     return bias.level > 0.0 and dark.level < _BIAS_SUBTRACTED * bias.level
+
+
+def has_no_offset(dark: Master) -> bool:
+    """True for a dark that holds so little that cameras would clip it: its bias was subtracted when it was made.
+
+    Cameras add an offset of many times the noise, so that no pixel falls to 0.
+    """
+    noise = sketch(dark.pixels).noise
+    return bool(dark.level < _OFFSET_NOISES * noise or np.mean(dark.pixels <= 0.0) > _DARKEST)
 
 
 def hot_pixels(dark: Master) -> NDArray[np.bool_]:

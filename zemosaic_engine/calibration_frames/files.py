@@ -103,7 +103,9 @@ def _add_history(header: fits.Header, frames: FrameSet, master: Master) -> None:
         if str(frame.path) in left_out:
             header.add_history(_ascii(f"left out {name}: {left_out[str(frame.path)]}"))
         else:
-            header.add_history(_ascii(f"frame {name} sha256 {file_digest(frame.path)[:_DIGEST_DIGITS]}"))
+            header.add_history(
+                _ascii(f"frame {name} sha256 {file_digest(frame.path, frame.sub.span or None)[:_DIGEST_DIGITS]}")
+            )
 
 
 def _ascii(text: str) -> str:

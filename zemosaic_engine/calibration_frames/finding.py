@@ -180,7 +180,10 @@ class _Reader:
         if place.is_file():
             self._take_named(role, place, is_alone=True)
             return
-        for path in _images_of(place, option):
+        paths = list(_images_of(place, option))
+        if not paths:
+            self.left_out.append(LeftOut(str(place), say("no image is in this folder")))
+        for path in paths:
             self._take_named(role, path, is_alone=False)
 
     def _take_named(self, role: Role, path: Path, *, is_alone: bool) -> None:

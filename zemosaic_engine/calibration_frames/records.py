@@ -153,6 +153,14 @@ class FrameSet:
         """What a log line calls the set: ``20 darks of 10 s (gain 80, -10 °C)``."""
         n, exposure, facts = len(self.frames), number_text(self.conditions.exposure_s), self._facts()
         match self.role:
+            case Role.DARK if self.is_master:
+                said = say("master dark of {exposure} s ({facts})", exposure=exposure, facts=facts)
+            case Role.FLAT if self.is_master:
+                said = say("master flat ({facts})", facts=facts)
+            case Role.DARK_FLAT if self.is_master:
+                said = say("master dark-flat of {exposure} s ({facts})", exposure=exposure, facts=facts)
+            case Role.BIAS if self.is_master:
+                said = say("master bias ({facts})", facts=facts)
             case Role.DARK:
                 said = say("{n} darks of {exposure} s ({facts})", n=n, exposure=exposure, facts=facts)
             case Role.FLAT:
@@ -161,7 +169,7 @@ class FrameSet:
                 said = say("{n} dark-flats of {exposure} s ({facts})", n=n, exposure=exposure, facts=facts)
             case _:
                 said = say("{n} bias frames ({facts})", n=n, facts=facts)
-        return say("master of {what}", what=said) if self.is_master else said
+        return said
 
     def _facts(self) -> str:
         setup, filter_name = self.conditions.setup, self.conditions.filter

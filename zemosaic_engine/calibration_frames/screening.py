@@ -245,9 +245,10 @@ def _screen_flats(sketches: Sequence[Sketch], offset_adu: NDArray[np.float64]) -
     usual = np.nanmedian(list(shapes.values()), axis=0)
     for number, shape in shapes.items():
         one = sketches[number]
-        error = one.block_error / float((one.levels - offset_adu).mean())
-        uneven = float(np.nanmax(np.abs(shape / usual - 1.0)))
-        if uneven > max(_LEAK_SIGMA * error, _CLOUD_SHARE):
+        error = one.block_error / (one.blocks - offset_adu[:, None, None])  # the darkest block is known the least
+        away = np.abs(shape / usual - 1.0)
+        uneven = float(np.nanmax(away))
+        if np.any(away > np.maximum(_LEAK_SIGMA * error, _CLOUD_SHARE)):
             reasons[number] = say(
                 "its light is uneven by {share:.1f} % against the others: clouds, or a shadow", share=100.0 * uneven
             )

@@ -21,7 +21,7 @@ from ..subs.faults import read_guarded
 from ..subs.frames import SubInfo, channels_last
 from ..subs.image_files import read_image
 from ..subs.sensor_correction import SensorCorrection
-from .corrections import ChosenMasters, correction_of
+from .corrections import ChosenMasters, correction_of, has_no_offset
 from .finding import FoundFrames
 from .making import MasterMaker, Save
 from .masters import UNIT_ADU, UNIT_TOP, Workshop
@@ -201,7 +201,7 @@ class _Session:
         flats = [one for one in needed if one[0] is one[1].flat]
         others = [one for one in needed if one[0] is not one[1].flat]
         made = self._maker.make_ahead([(frames, None) for frames, _ in others])
-        lost = [one for one in others if not self._is_made(*one)]
+        lost = [one for one in others if not self._is_made(*one) or self._lacks_its_bias(*one)]
         made += self._maker.make_ahead([(frames, chosen.flat_dark) for frames, chosen in flats])
         if made:
             self._reporter.log(say("Workers made {n} of {total} masters", n=made, total=len(needed)))
@@ -213,6 +213,16 @@ class _Session:
         if offset is not None and not self._maker.has(offset):
             return True  # what it is made with is lost: it is made once the subs are matched again
         return self._maker.make(frames, offset)
+
+    def _lacks_its_bias(self, frames: FrameSet, chosen: Match) -> bool:
+        """True for a master dark without the offset of the subs, where no bias tells it: it is left out."""
+        if frames is not chosen.dark or not frames.is_master or chosen.bias is not None:
+            return False
+        if not has_no_offset(self._maker.master(frames)):
+            return False
+        reason = say("its bias was subtracted when it was made: give biases as well")
+        self._maker.leave_out([LeftOut(str(frames.frames[0].path), reason)])
+        return True
 
     # --- what is told
 

@@ -15,13 +15,11 @@ from ..fits.exact_wcs import ExactWCS
 from ..fits.headers import unit_vectors
 from ..sentences import say
 from ..subs.frames import SubInfo
+from ..subs.vast import split_by_size
 from .coordinates import footprint_polygon
 
 _SAME_SCALE = 0.03  # relative; one telescope's scale changes by far less
 _SCALE_RANGE = 2.5  # other telescopes may join within this factor, if two or three subs agree on their scale
-_LEAST_FOR_SIZE = 3  # subs; of fewer nobody can tell which is the usual one
-_VAST = 64.0  # times the pixels of the usual sub
-_FOLDED, _VAST_IF_FOLDED = 20, 4.0  # the same where a byte of the file holds this many pixels, which no noise allows
 _STRAY_SHARE = 0.05  # a far group of subs smaller than this share of the run is a wrong solution
 _TOO_WIDE = say(
     "The subs do not fit one gnomonic canvas: mosaics of more than a hemisphere need to be split, or "
@@ -66,7 +64,7 @@ def split_by_agreement(infos: Sequence[SubInfo], max_gap_fov: float) -> tuple[li
     max_gap_fov : float
         Gap, in fields of view, beyond which a group of subs stands alone.
     """
-    kept, rejected = _same_size(list(infos))
+    kept, rejected = split_by_size(infos)
     kept, odd = _same_channels(kept)
     rejected += odd
     kept, odd = _same_scale(kept)
@@ -75,35 +73,6 @@ def split_by_agreement(infos: Sequence[SubInfo], max_gap_fov: float) -> tuple[li
         kept, odd = _near_others(kept, max_gap_fov)
         rejected += odd
     return kept, rejected
-
-
-def _same_size(infos: list[SubInfo]) -> tuple[list[SubInfo], list[SubError]]:
-    """Keep the subs that do not unfold to far more pixels than the others have: one of them could take all memory."""
-    if len(infos) < _LEAST_FOR_SIZE:
-        return infos, []
-    usual = sorted(infos, key=lambda info: math.prod(info.shape))[(len(infos) - 1) // 2].shape
-
-    def is_vast(info: SubInfo) -> bool:
-        times = math.prod(info.shape) / math.prod(usual)
-        on_disk = info.state.size if info.state is not None else math.prod(info.shape)
-        is_folded = math.prod(info.shape) > _FOLDED * on_disk
-        return times > _VAST or (is_folded and times > _VAST_IF_FOLDED)
-
-    odd = [
-        SubError(
-            i.path,
-            say(
-                "its {width} x {height} pixels are far more than the {other_width} x {other_height} of the usual sub",
-                width=i.shape[1],
-                height=i.shape[0],
-                other_width=usual[1],
-                other_height=usual[0],
-            ),
-        )
-        for i in infos
-        if is_vast(i)
-    ]
-    return [i for i in infos if not is_vast(i)], odd
 
 
 def _same_channels(infos: list[SubInfo]) -> tuple[list[SubInfo], list[SubError]]:

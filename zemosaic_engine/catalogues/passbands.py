@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SettingsError
+from ..regular_files import MOST_TEXT_BYTES, read_file
 from ..sentences import say
 from .colours import WHITE, WhitePoint
 
@@ -103,7 +104,7 @@ def _read(path: Path, name: str) -> Passbands:
         path=path,
     )
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_file(path, MOST_TEXT_BYTES).decode("utf-8-sig").splitlines()
         rows = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
         if not rows or tuple(cell.strip() for cell in rows[0].split(",")) != _COLUMNS:
             raise SettingsError(wrong)

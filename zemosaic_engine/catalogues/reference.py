@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 import warnings
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..channels import channel_names
 from ..errors import SettingsError
+from ..regular_files import MOST_TABLE_BYTES, read_file
 from ..sentences import say
 from ..settings import GridSettings
 from ..text_tables import SEPARATOR_LINE, decoded
@@ -124,7 +126,7 @@ def read_catalogue(path: Path, channels: tuple[str, ...]) -> Catalogue:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of numbers that are too large; they are found below
-            table = _read_csv(path) if kind == "ascii.csv" else Table.read(path, format=kind)
+            table = _read_csv(path) if kind == "ascii.csv" else _read_table(path, kind)
     # What astropy raises on a damaged table depends on which part of it is wrong.
     except (
         OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, csv.Error,
@@ -193,6 +195,12 @@ def _colours(path: Path, table: Table, columns: Mapping[str, str]) -> StarColour
     return None
 
 
+def _read_table(path: Path, kind: str) -> Table:
+    """Read an ECSV or FITS table."""
+    data = read_file(path, MOST_TABLE_BYTES)
+    return Table.read(io.BytesIO(data) if kind == "fits" else data.decode("utf-8"), format=kind)
+
+
 def _read_csv(path: Path) -> Table:
     """Read a table of cells with one of the usual separators, without comments and lines of units."""
     lines = [line for _, line in _lines_of(path)]
@@ -210,7 +218,11 @@ def _lines_of(path: Path) -> list[tuple[int, str]]:
     Lines of comments and of units and rules under the header (as VizieR and TOPCAT write them) are left out; a header
     may be a comment itself (as NumPy writes it).
     """
-    lines = [(number, line) for number, line in enumerate(decoded(path.read_bytes()).splitlines(), 1) if line.strip()]
+    lines = [
+        (number, line)
+        for number, line in enumerate(decoded(read_file(path, MOST_TABLE_BYTES)).splitlines(), 1)
+        if line.strip()
+    ]
     comments = [(number, line.lstrip("# \t")) for number, line in lines if line.lstrip().startswith("#")]
     rows = [(number, line) for number, line in lines if not line.lstrip().startswith("#")]
     told = rows[:1] if rows and SEPARATOR_LINE.fullmatch(rows[0][1]) else []
@@ -348,7 +360,7 @@ def _place(path: Path, row: int) -> str:
         if row + 1 < len(numbers):
             return say("line {n}", n=numbers[row + 1])
     if path.suffix.lower() == ".ecsv":
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+        lines = read_file(path, MOST_TABLE_BYTES).decode("utf-8", "replace").split("\n")
         data = [number for number, line in enumerate(lines, start=1) if line.strip() and not line.startswith("#")]
         if row + 1 < len(data):
             return say("line {n}", n=data[row + 1])

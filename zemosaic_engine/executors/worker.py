@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import ZeMosaicError
 from ..events import CancelToken, Event, LogLine, Reporter
 from ..fits.writer import atomic_path
+from ..regular_files import MOST_TABLE_BYTES, read_file
 from ..resume.fingerprints import engine_fingerprint
 from ..resume.records import DamagedRecord, decode, encode
 from ..sentences import say
@@ -81,7 +82,7 @@ def why_unfit(path: Path, name: str) -> str:
 
 def _why_unfit(path: Path, name: str) -> str:
     try:
-        proof = decode(path.read_bytes(), Proof)
+        proof = decode(read_file(path, MOST_TABLE_BYTES), Proof)
     except (OSError, DamagedRecord):
         proof = None
     if proof is None or proof.name != name:

@@ -27,6 +27,7 @@ CardValue = str | int | float | bool
 _CARD_BYTES = 80
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([EeDd][+-]?\d+)?")
 _INTEGER = re.compile(r"[+-]?\d+")
+_LONGEST_TEXT = 65_536  # characters of a value that is continued over many cards; what is behind is left out
 _COMMENTARY = frozenset(("COMMENT", "HISTORY", "", "END"))
 
 
@@ -174,6 +175,8 @@ def _continue_string(values: dict[str, CardValue], keyword: str, rest: str) -> s
     more = parse_value(rest)
     if not (isinstance(so_far, str) and so_far.endswith("&") and isinstance(more, str)):
         return ""
+    if len(so_far) > _LONGEST_TEXT:
+        return keyword
     values[keyword] = so_far[:-1] + more
     return keyword
 

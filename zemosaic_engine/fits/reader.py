@@ -25,15 +25,16 @@ from numpy.typing import NDArray
 
 from ..errors import SubError
 from ..geometry import Box
+from ..regular_files import FileState, open_file
 from ..sentences import say
 from .apart import DecoderEnded, DecoderRefused, NoDecoder, decode_apart
-from .files import FileState, open_file
 from .headers import HeaderCards
 
 _BLOCK = 2880
 _FIRST_READ = 4 * _BLOCK  # most headers of subs end within it
 _MAX_HEADER_BYTES = 4_000_000
 _MAX_HDUS = 1000
+_MOST_BEFORE = 512 * 1024**2  # of an unzipped file before its image: going there unfolds it
 MAX_PIXELS = 2**31  # 4 to 16 GB: nothing that a camera writes
 _LONG_AXIS = 2**40  # is told in short
 _MOST_BEHIND = 64 * 1024**2  # of an unzipped file behind its image that is read to come to the checksum
@@ -138,13 +139,16 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, FileState]]:
 def _find_image(path: Path, file: BinaryIO, wanted: int | None, state: FileState) -> StoredImage:
     is_zipped = isinstance(file, gzip.GzipFile)
     primary: HeaderCards | None = None
-    offset = 0
+    offset = of_headers = 0
     odd_shapes: list[str] = []
     for hdu in range(_MAX_HDUS):
         found = _read_cards(path, file, hdu)
         if found is None:
             break
         cards, header_bytes = found
+        of_headers += header_bytes
+        if of_headers > _MAX_HEADER_BYTES + _FIRST_READ * 4:
+            break
         nbytes = _data_bytes(cards)
         offset += header_bytes
         image = _as_image(cards, hdu, offset, nbytes)
@@ -155,7 +159,7 @@ def _find_image(path: Path, file: BinaryIO, wanted: int | None, state: FileState
             return image if primary is None else _with_primary(image, primary)
         primary = cards if hdu == 0 else primary
         offset += -(-nbytes // _BLOCK) * _BLOCK
-        if offset > (state.size * _MAX_DEFLATE_RATIO if is_zipped else state.size):
+        if offset > (min(state.size * _MAX_DEFLATE_RATIO, _MOST_BEFORE) if is_zipped else state.size):
             odd_shapes.append(_describe_axes(cards))
             break
         file.seek(offset)

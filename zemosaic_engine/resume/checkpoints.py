@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import RunError
+from ..fits.writer import remove
+from ..regular_files import MOST_TABLE_BYTES, is_regular, read_file
 from ..sentences import say
 from .fingerprints import engine_fingerprint, fingerprint
 from .records import DamagedRecord, decode, encode
@@ -31,6 +33,8 @@ class Checkpoints:
         Where the records are; made when the first one is written. None keeps nothing.
     on_damage : callable, optional
         Called with a sentence about each damaged record.
+    journal : bool
+        False if another process keeps the digests of the files.
 
     Attributes
     ----------
@@ -38,18 +42,23 @@ class Checkpoints:
         Digests of the files that the run reads.
     """
 
-    def __init__(self, folder: Path | None = None, on_damage: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        on_damage: Callable[[str], None] | None = None,
+        *,
+        journal: bool = True,
+    ) -> None:
         self._folder = folder
         self._on_damage = on_damage or (lambda text: None)
         self._lock = threading.Lock()
         self._used: set[Path] = set()
-        self.subs = SubDigests(folder / "subs.journal" if folder is not None else None)
+        self.subs = SubDigests(folder / "subs.journal" if folder is not None and journal else None)
 
     @classmethod
     def of_worker(cls, folder: Path, notes: Iterable[DigestNote | None]) -> Checkpoints:
         """Records in a folder that another process keeps; `notes` are the digests that it has sent."""
-        checkpoints = cls(None)
-        checkpoints._folder = folder
+        checkpoints = cls(folder, journal=False)
         for note in notes:
             checkpoints.subs.learn(note)
         return checkpoints
@@ -73,8 +82,14 @@ class Checkpoints:
         path = self._path(kind, key)
         if path is None:
             return None
+        if os.path.lexists(path) and not is_regular(path):
+            self._on_damage(
+                f"The state file {path.parent.name}/{path.name} is damaged (it is no file): it is made again"
+            )
+            remove(path)
+            return None
         try:
-            data = path.read_bytes()
+            data = read_file(path, MOST_TABLE_BYTES)
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -19,6 +19,7 @@ from typing import IO
 
 from ..errors import RunError
 from ..fits.writer import atomic_path
+from ..regular_files import MOST_TABLE_BYTES, open_file, open_own, read_file
 from ..sentences import say
 from ..subs.faults import frame_name
 
@@ -69,10 +70,14 @@ def crash_noted(path: Path) -> Iterator[None]:
         If the file cannot be written.
     """
     try:
-        file = path.open("wb", buffering=0)
+        file = open_own(path, "wb", buffered=False)
     except OSError as error:
         raise RunError(
-            say("The output folder {output} cannot be written to: {why}.", output=path.parent, why=error.strerror)
+            say(
+                "The output folder {output} cannot be written to: {why}.",
+                output=path.parent,
+                why=error.strerror or error,
+            )
         ) from error
     with file, crashes_told(file):
         yield
@@ -132,7 +137,7 @@ class Crashes:
         """Find a crash at the end of a log."""
         try:
             crashed_ns = log.stat().st_mtime_ns
-            with log.open("rb") as file:
+            with open_file(log) as file:
                 file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
                 text = file.read().decode("ascii", "replace").replace("\r\n", "\n")
         except OSError:
@@ -154,7 +159,7 @@ class Crashes:
 def _read(path: Path) -> dict[str, int]:
     """Return what earlier runs noted; nothing if that is missing or damaged."""
     with suppress(OSError, ValueError):
-        noted = json.loads(path.read_text(encoding="ascii"))
+        noted = json.loads(read_file(path, MOST_TABLE_BYTES).decode("ascii"))
         if isinstance(noted, Mapping):
             return {str(name): since for name, since in noted.items() if isinstance(since, int)}
     return {}

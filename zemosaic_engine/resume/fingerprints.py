@@ -14,8 +14,8 @@ import numpy as np
 from astropy.wcs import WCS
 
 from .. import __version__
-from ..fits.files import open_file
 from ..machine import versions
+from ..regular_files import open_file
 
 _CHUNK = 1 << 20
 

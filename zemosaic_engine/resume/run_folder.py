@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Container
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import IO
 
 from ..errors import Cancelled, RunError, SettingsError
 from ..fits.writer import remove
+from ..regular_files import MOST_TEXT_BYTES, is_regular, open_own, read_file
 from ..sentences import say
 
 STATE_NAME = ".zemosaic"
@@ -46,7 +48,7 @@ class RunFolder:
     Raises
     ------
     SettingsError
-        On entry, if another run holds the folder.
+        On entry, if another run holds the folder, or a folder of the program in it is a link.
     RunError
         On entry, if the folder cannot be made or written; on exit, if somebody removed it meanwhile.
     """
@@ -59,6 +61,8 @@ class RunFolder:
         self._facts = b""
 
     def __enter__(self) -> RunFolder:
+        for folder in (self.state, self.path / "tiles"):
+            _refuse_link(folder)
         try:
             self.state.mkdir(parents=True, exist_ok=True)
             self._take_lock()
@@ -86,7 +90,7 @@ class RunFolder:
         if self._lock is None:
             return False
         try:
-            return (self.state / _LOCK_NAME).read_bytes() != self._facts
+            return read_file(self.state / _LOCK_NAME, MOST_TEXT_BYTES) != self._facts
         except (FileNotFoundError, NotADirectoryError):
             return True
         except OSError:  # nothing is known of it
@@ -105,33 +109,31 @@ class RunFolder:
             )
         )
 
-    def start_over(self) -> None:
+    def start_over(self, keep: Container[str] = ()) -> None:
         """Forget all that earlier runs did; their results stay until new ones take their places.
+
+        Parameters
+        ----------
+        keep : container of str
+            Names in the folder of the state that this run has written itself.
 
         Raises
         ------
         SettingsError
             If the folder of the state is a link: what it leads to may not be ours to remove.
         """
-        if self.state.is_symlink():
-            raise SettingsError(
-                say(
-                    "{path} is a link to {place}, which --fresh does not empty: remove the link and give "
-                    "the same command again.",
-                    path=self.state,
-                    place=os.readlink(self.state),
-                )
-            )
+        _refuse_link(self.state)
         for entry in self.state.iterdir():
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
-            elif entry.name != _LOCK_NAME:
+            elif entry.name != _LOCK_NAME and entry.name not in keep:
                 entry.unlink()
 
     def keep_reserve(self) -> None:
         """Keep room on the disk for what a run that fills it has to say: log, table, report."""
         try:
-            (self.state / _RESERVE_NAME).write_bytes(bytes(_RESERVE_BYTES))
+            with open_own(self.state / _RESERVE_NAME, "wb") as file:
+                file.write(bytes(_RESERVE_BYTES))
         except OSError as error:
             raise RunError(
                 say(
@@ -147,7 +149,9 @@ class RunFolder:
             (self.state / _RESERVE_NAME).unlink()
 
     def _take_lock(self) -> None:
-        lock = (self.state / _LOCK_NAME).open("a+b")
+        if os.path.lexists(self.state / _LOCK_NAME) and not is_regular(self.state / _LOCK_NAME):
+            remove(self.state / _LOCK_NAME)  # no run made that
+        lock = open_own(self.state / _LOCK_NAME, "a+b")
         try:
             _lock_file(lock)
         except OSError as error:
@@ -176,11 +180,32 @@ class RunFolder:
             self._lock = None
 
     def _sweep(self) -> None:
-        """Remove temporary files and folders of killed runs; no other run can write here now."""
+        """Remove temporary files and folders of killed runs, and what is no state; no other run can write here now."""
+        for folder in (self.state, *_folders_in(self.state)):
+            for path in folder.iterdir():
+                if path.is_symlink() or not (path.is_dir() or is_regular(path)):
+                    path.unlink()
         for folder in (self.path, self.path / "tiles", self.state, *self.state.iterdir()):
             for pattern in (".*.part", ".*.part.*"):
                 for path in folder.glob(pattern) if folder.is_dir() else ():
                     remove(path)
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()]
+
+
+def _refuse_link(folder: Path) -> None:
+    """Raise `SettingsError` if a folder of the program is a link: what it leads to is not the output folder."""
+    if folder.is_symlink():
+        raise SettingsError(
+            say(
+                "{path} is a link to {place}, where nothing is written and nothing is removed: remove the link "
+                "and give the same command again.",
+                path=folder,
+                place=os.readlink(folder),
+            )
+        )
 
 
 def _holder(lock: IO[bytes]) -> str:

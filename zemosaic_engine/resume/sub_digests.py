@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from ..errors import RunError
-from ..fits.files import FileState
 from ..fits.writer import atomic_path
+from ..regular_files import MOST_TABLE_BYTES, FileState, is_regular, open_own, read_file
 from ..sentences import say
 from ..subs.frames import SubInfo, UnsolvedSub
 from ..subs.unchanged import changed
@@ -155,8 +155,8 @@ class SubDigests:
     def _append(self, journal: Path, text: str) -> None:
         try:
             journal.parent.mkdir(parents=True, exist_ok=True)
-            with journal.open("a", encoding="utf-8") as file:
-                file.write(text)
+            with open_own(journal, "a+b") as file:
+                file.write(text.encode())
         except OSError as error:
             raise RunError(
                 say(
@@ -187,9 +187,9 @@ def _is_as_noted(now: FileState, span: int, note: DigestNote) -> bool:
 
 
 def _lines(journal: Path | None) -> list[str]:
-    if journal is None or not journal.is_file():
+    if journal is None or not is_regular(journal):
         return []
-    return journal.read_text(encoding="utf-8", errors="replace").splitlines()
+    return read_file(journal, MOST_TABLE_BYTES).decode("utf-8", "replace").splitlines()
 
 
 def _line(note: DigestNote) -> str:

@@ -12,6 +12,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from ..fits.headers import CardValue, HeaderCards, celestial_wcs, parse_value
+from ..regular_files import read_file
 from ..subs.frames import UnsolvedSub
 from .plate import Plate
 
@@ -120,9 +121,7 @@ def cards_beside(sub: UnsolvedSub) -> tuple[Path, dict[str, CardValue]] | None:
 def _read_cards(path: Path) -> dict[str, CardValue]:
     """Cards of a file; empty if it is none of the kinds, or says that it holds no solution."""
     try:
-        if not path.is_file() or path.stat().st_size > _MOST_BYTES:
-            return {}
-        data = path.read_bytes()
+        data = read_file(path, _MOST_BYTES)
     except OSError:  # not ours to read: as if it were not there
         return {}
     if path.suffix == ".wcs" and b"\n" not in data[:400]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ..catalogues.colours import ColourIndex, johnson_of_temperature
 from ..catalogues.reference import read_catalogue
 from ..errors import SettingsError
+from ..regular_files import MOST_TABLE_BYTES, open_file, read_file
 from ..sentences import say
 from .healpix import cells_touching
 from .star_zones import StarList, joined, separation_deg
@@ -110,7 +111,7 @@ class AstapCatalogue:
         first = next(iter(self.files), None)
         if first is None:
             return None
-        with first.open("rb") as file:
+        with open_file(first) as file:
             header = file.read(_ASTAP_HEADER)
         return "BP-RP" if header[-1:] == bytes([_COLOURED_RECORD]) else None
 
@@ -143,7 +144,7 @@ class AstapCatalogue:
     def _read(self, belt: int, cell: int) -> StarList:
         path = self._folder / f"{self._prefix}_{belt + 1:02d}{cell + 1:02d}{self._ending}"
         try:
-            data = path.read_bytes()
+            data = read_file(path, MOST_TABLE_BYTES)
         except FileNotFoundError:
             return joined([])
         except OSError as error:
@@ -254,7 +255,7 @@ def read_siril_index(path: Path, record: np.dtype[np.void]) -> tuple[int, NDArra
         If it cannot be read, holds other records than `record`, or is not whole.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             header = file.read(_SIRIL_HEADER.size)
         size = path.stat().st_size
         _, _, level, kind, chunked, _, _, first, last, _ = _SIRIL_HEADER.unpack(header)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SettingsError
+from ..regular_files import open_file
 from ..sentences import say
 
 MAGIC, MAGIC_WITH_COLOURS = b"ZMSTARS1", b"ZMSTARS2"
@@ -161,7 +162,7 @@ class ZonedCatalogue:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            with path.open("rb") as file:
+            with open_file(path) as file:
                 header = file.read(_HEADER.size)
             size = path.stat().st_size
         except OSError as error:

@@ -24,6 +24,7 @@ from .tiff_files import exif_cards
 
 Result = TypeVar("Result")
 NEEDED = "rawpy"
+_MOST_BYTES = 1_000_000_000  # the largest sensors make a fifth of that
 
 
 def is_readable() -> bool:
@@ -60,6 +61,8 @@ def _opened(path: Path, look: Callable[[Any], Result]) -> Result:
             path,
             say("it is the raw file of a camera, and rawpy, which reads them, is not installed (pip install rawpy)"),
         )
+    if path.stat().st_size > _MOST_BYTES:
+        raise SubError(path, say("the raw file of a camera cannot be read ({error})", error=say("it is far too large")))
     import rawpy
 
     try:
@@ -79,7 +82,7 @@ def _describe(path: Path, raw: Any) -> StoredImage:
     white = float(raw.white_level) - min(_black_levels(raw))
     if white > 0.0:
         cards["SATURATE"] = white
-    return StoredImage(HeaderCards(cards), 0, 0, 4 * height * width, (height, width), 32, True)
+    return StoredImage(HeaderCards(cards), 0, 0, 4 * height * width, (height, width), 32, True, span=_MOST_BYTES)
 
 
 def _told_by_library(raw: Any) -> dict[str, CardValue]:

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from ..errors import SubError
-from ..fits.files import open_file
+from ..regular_files import open_file
 from .faults import read_guarded
 from .frames import SubInfo, UnsolvedSub
 from .image_files import Kind, kind_of, read_image

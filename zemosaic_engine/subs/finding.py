@@ -13,8 +13,10 @@ from ..sentences import say
 from . import stack_plan
 from .doubles import find_doubles
 from .folder import FoundSubs, beside_plan, list_folder, read_subs, scan_folder
+from .frames import SubInfo, UnsolvedSub
 from .image_files import kind_of
 from .roles import CALIBRATION, FolderFile, Role, role_of_file, role_of_name
+from .vast import split_by_size
 
 OnFile = Callable[[int, int], None]
 _NAMED = 3  # files in a sentence about many
@@ -86,9 +88,20 @@ def find_subs(
     else:
         found, notes = _planned(folder, found_plan, search, on_file)
     if not search.as_tiles:
-        found = _each_once(found, check)
+        found = _each_once(_without_vast(found), check)
     notes += [*_double_notes(found), *_odd_headers(found)]
     return replace(found, notes=notes)
+
+
+def _without_vast(found: FoundSubs) -> FoundSubs:
+    """The same with subs that unfold to far more pixels than the others among those that cannot be used."""
+    kept, vast = split_by_size(found.subs)
+    return replace(
+        found,
+        infos=[sub for sub in kept if isinstance(sub, SubInfo)],
+        unsolved=[sub for sub in kept if isinstance(sub, UnsolvedSub)],
+        rejected=[*found.rejected, *vast],
+    )
 
 
 def _skipped_note(folder: Path) -> str:

@@ -20,11 +20,11 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from ..errors import SubError
-from ..fits.files import FileState
 from ..fits.headers import HeaderCards, celestial_wcs, has_stray_sip, image_center_deg, pixel_scale_arcsec
 from ..fits.reader import StoredImage
 from ..fits.zero_points import ToldZeroPoint, told_zero_point
 from ..geometry import Box
+from ..regular_files import FileState
 from ..sentences import say
 from .camera_setup import UNKNOWN_SETUP, CameraSetup
 from .faults import read_guarded

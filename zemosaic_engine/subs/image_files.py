@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from ..errors import SubError
 from ..fits import reader
-from ..fits.files import file_state
 from ..fits.reader import StoredImage
+from ..regular_files import file_state
 from ..sentences import say
 
 _FITS_NAME = re.compile(r".*(\.(fit|fits|fts)(\.gz)?|\.fz)", re.IGNORECASE | re.DOTALL)  # a name may hold a line break
@@ -70,7 +70,8 @@ def find_image(path: str | Path, hdu: int | None = None) -> StoredImage:
         state = file_state(path)
     except OSError as error:
         raise SubError(path, say("it cannot be read: {why}", why=error.strerror or error)) from error
-    return replace(_find_foreign(path, kind), state=state, span=state.size)
+    image = _find_foreign(path, kind)
+    return replace(image, state=state, span=min(image.span, state.size))
 
 
 def _find_foreign(path: Path, kind: Kind) -> StoredImage:

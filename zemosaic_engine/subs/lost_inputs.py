@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import RunError, SubError
-from ..fits.files import open_file
+from ..regular_files import open_file
 from ..sentences import say
 
 _OF_NETWORKS = {

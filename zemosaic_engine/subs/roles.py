@@ -83,7 +83,7 @@ def role_of_header(cards: Mapping[str, CardValue]) -> tuple[Role, str, bool] | N
     card, value = next(((card, header.text(card)) for card in _TYPE_CARDS if header.text(card)), ("", ""))
     letters = re.sub("[^a-z]", "", value.lower())
     named = next((role for pattern, role in _TYPES if pattern.search(letters)), None)
-    count = max(header.integer("STACKCNT"), header.integer("NCOMBINE"))
+    count = _frame_count(header)
     is_master = "master" in letters or count > 1
     if named in CALIBRATION:
         return named, f"its {card} is {value!r}", is_master
@@ -92,6 +92,10 @@ def role_of_header(cards: Mapping[str, CardValue]) -> tuple[Role, str, bool] | N
     if count > 1:
         return Role.STACK, f"it was made of {count} frames", False
     return None if named is None else (named, f"its {card} is {value!r}", False)
+
+
+def _frame_count(header: HeaderCards) -> int:
+    return max(header.integer("STACKCNT"), header.integer("NCOMBINE"))
 
 
 def has_plate_solution(header: HeaderCards) -> bool:
@@ -187,6 +191,10 @@ def role_of_file(path: Path, folder: Path, header: HeaderCards) -> FolderFile:
     by_name = role_of_name(path.stem.removesuffix(".fits").removesuffix(".fit"))
     place, by_folder = _role_of_place(path, folder)
     named = (by_name[0], "its name says so", by_name[1]) if by_name is not None else None
+    if by_header is not None and by_header[0] is Role.STACK and _is_nothing_but_counted(header):
+        of_frames = by_name[0] if by_name is not None and by_name[0] in CALIBRATION else by_folder
+        if of_frames in CALIBRATION:  # what was stacked is told by the name or the folder
+            by_header = (of_frames, by_header[1], True)
     placed = (by_folder, f"it lies in the folder {place}", named is not None and named[2]) if by_folder else None
     if by_header is not None and by_header[0] in (*CALIBRATION, Role.STACK):
         found = by_header
@@ -202,6 +210,12 @@ def role_of_file(path: Path, folder: Path, header: HeaderCards) -> FolderFile:
         found = (Role.LIGHT, "nothing says otherwise", False)
     role, told_by, is_master = found
     return FolderFile(path, role, told_by, is_master and role in CALIBRATION, header)
+
+
+def _is_nothing_but_counted(header: HeaderCards) -> bool:
+    """True if a header tells how many frames were stacked and not which, as those of Siril's masters may."""
+    is_typed = any(header.text(card) for card in _TYPE_CARDS)
+    return _frame_count(header) > 1 and not is_typed and not has_plate_solution(header)
 
 
 def _role_of_place(path: Path, folder: Path) -> tuple[str, Role | None]:

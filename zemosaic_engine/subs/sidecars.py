@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..fits.headers import CardValue, HeaderCards
+from ..regular_files import read_file
 
 _DWARF_NAME = "shotsInfo.json"
 _MAX_BYTES = 1_000_000
@@ -33,8 +34,7 @@ class Sidecars:
 def _dwarf_cards(folder: Path) -> Mapping[str, CardValue]:
     """RA (in hours there, in degrees here), DEC, EXPTIME, GAIN, FILTER and OBJECT, as far as they make sense."""
     try:
-        with (folder / _DWARF_NAME).open("rb") as file:
-            told = json.loads(file.read(_MAX_BYTES))
+        told = json.loads(read_file(folder / _DWARF_NAME, _MAX_BYTES))
     except (OSError, ValueError, RecursionError):  # no notes, or none that can be read: headers have to do
         return {}
     if not isinstance(told, dict):

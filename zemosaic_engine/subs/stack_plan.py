@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from ..errors import SettingsError, SubError
 from ..fits.writer import atomic_path
 from ..names import comparable_name, name_on_disk, shown_name
+from ..regular_files import MOST_TABLE_BYTES, read_file
 from ..sentences import say
 from ..text_tables import SEPARATOR_LINE, decoded
 from .frames import SubInfo, UnsolvedSub
@@ -149,7 +150,7 @@ def read_stack_plan(csv_path: str | Path) -> StackPlan:
 
 def _decoded(path: Path) -> str:
     try:
-        data = path.read_bytes()
+        data = read_file(path, MOST_TABLE_BYTES)
     except OSError as error:
         raise SettingsError(
             say("The stack plan {path} cannot be read: {why}.", path=path, why=error.strerror or error)

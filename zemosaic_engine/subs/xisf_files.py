@@ -8,24 +8,28 @@ from the other end.
 from __future__ import annotations
 
 import math
+import os
 import re
 import struct
 import xml.etree.ElementTree as ElementTree
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SubError
-from ..fits.files import open_file
 from ..fits.headers import CardValue, HeaderCards, parse_value
 from ..fits.reader import MAX_PIXELS, StoredImage, is_solution_card
+from ..regular_files import open_file
 from ..sentences import say
 
 _MAX_HEADER_BYTES = 16_000_000
+_MAX_ELEMENTS = 100_000  # up to the end of the first image
+_MAX_BLOCKS = 100_000
 _FORMATS = {"UInt8": "u1", "UInt16": "u2", "UInt32": "u4", "Float32": "f4", "Float64": "f8"}
 _PROPERTIES = {"Instrument:ExposureTime": "EXPTIME", "Observation:Time:Start": "DATE-OBS",
                "Instrument:Camera:Name": "INSTRUME", "Instrument:Filter:Name": "FILTER"}  # fmt: skip
@@ -62,7 +66,9 @@ def find_image(path: Path) -> StoredImage:
         cards |= {"BZERO": float(2 ** (bits - 1)), "BSCALE": 1.0}
     nbytes = math.prod(layout.shape) * layout.dtype.itemsize
     bitpix = -bits if layout.dtype.kind == "f" else bits
-    return StoredImage(HeaderCards(cards), 0, layout.offset, nbytes, layout.shape, bitpix, True)
+    return StoredImage(
+        HeaderCards(cards), 0, layout.offset, nbytes, layout.shape, bitpix, True, span=layout.offset + layout.nbytes
+    )
 
 
 def read_image(path: Path) -> NDArray[np.generic]:
@@ -75,10 +81,10 @@ def read_image(path: Path) -> NDArray[np.generic]:
     """
     layout = _layout_of(path, _image_element(path))
     with open_file(path) as file:
+        if layout.offset + layout.nbytes > os.fstat(file.fileno()).st_size:
+            raise SubError(path, say("it is truncated: pixels are missing"))
         file.seek(layout.offset)
         packed = file.read(layout.nbytes)
-    if len(packed) < layout.nbytes:
-        raise SubError(path, say("it is truncated: pixels are missing"))
     data = _unpacked(path, packed, layout)
     wanted = math.prod(layout.shape) * layout.dtype.itemsize
     if data.size < wanted:
@@ -104,23 +110,77 @@ def _image_element(path: Path) -> ElementTree.Element:
         if length > _MAX_HEADER_BYTES:
             raise SubError(path, say("it is damaged: its XISF header is far too long"))
         text = file.read(length).rstrip(b"\0 ")
-    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
-        raise SubError(path, say("it is damaged: its XISF header defines entities"))
+    image = _FirstImage(path)
+    parser = ElementTree.XMLParser(target=image)
     try:
-        root = ElementTree.fromstring(text)
+        for start in range(0, len(text), _PIECE_BYTES):
+            parser.feed(text[start : start + _PIECE_BYTES])
+            if image.is_whole:
+                return image.element
+        parser.close()
     except ElementTree.ParseError as error:
-        raise SubError(
-            path, say("it is truncated or damaged: its XISF header cannot be read ({error})", error=error)
-        ) from error
-    for element in root.iter():
-        if _name(element) == "Image":
-            return element
-    raise SubError(path, say("it holds no image"))
+        if not image.is_whole:
+            raise SubError(
+                path, say("it is truncated or damaged: its XISF header cannot be read ({error})", error=error)
+            ) from error
+    if not image.is_whole:
+        raise SubError(path, say("it holds no image"))
+    return image.element
+
+
+_PIECE_BYTES = 65536
+
+
+class _FirstImage:
+    """Builds the first element that is an image, and nothing else: a header may hold millions of others."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._count = self._depth = 0
+        self._builder: ElementTree.TreeBuilder | None = None
+        self.element = ElementTree.Element("Image")
+        self.is_whole = False
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
+        """Refuse entities, which unfold to anything, in whatever encoding they come."""
+        raise SubError(self._path, say("it is damaged: its XISF header defines entities"))
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        """An element begins."""
+        self._count += 1
+        if self._count > _MAX_ELEMENTS:
+            raise SubError(self._path, say("it is damaged: its XISF header is far too long"))
+        if self._builder is None and not self.is_whole and _local(tag) == "Image":
+            self._builder = ElementTree.TreeBuilder()
+        if self._builder is not None:
+            self._depth += 1
+            self._builder.start(tag, attributes)
+
+    def data(self, text: str) -> None:
+        """Text of an element."""
+        if self._builder is not None:
+            self._builder.data(text)
+
+    def end(self, tag: str) -> None:
+        """An element ends."""
+        if self._builder is None:
+            return
+        self._builder.end(tag)
+        self._depth -= 1
+        if self._depth == 0:
+            self.element, self._builder, self.is_whole = self._builder.close(), None, True
+
+    def close(self) -> None:
+        """The header ends."""
 
 
 def _name(element: ElementTree.Element) -> str:
     """The name of an element without its namespace."""
-    return element.tag.rpartition("}")[2]
+    return _local(element.tag)
+
+
+def _local(tag: str) -> str:
+    return tag.rpartition("}")[2]
 
 
 def _layout_of(path: Path, image: ElementTree.Element) -> _Layout:
@@ -144,7 +204,7 @@ def _layout_of(path: Path, image: ElementTree.Element) -> _Layout:
         shape = (channels, height, width) if is_planar else (height, width, channels)
     plain = math.prod(shape) * dtype.itemsize
     codec, is_shuffled, unpacked = _compression(path, image.get("compression", ""), plain)
-    blocks = tuple(_blocks(image.get("subblocks", "")))
+    blocks = tuple(islice(_blocks(image.get("subblocks", "")), _MAX_BLOCKS))
     offset, nbytes = int(location[1]), int(location[2])
     if nbytes > max(plain, unpacked) + 65536:
         raise SubError(path, say("it is damaged: its pixels take more room than they can"))
@@ -167,8 +227,8 @@ def _compression(path: Path, text: str, plain: int) -> tuple[str, bool, int]:
 
 def _blocks(text: str) -> Iterator[tuple[int, int]]:
     """Packed and unpacked bytes of each part of a data block."""
-    for part in re.findall(r"(\d{1,15}),(\d{1,15})", text):
-        yield int(part[0]), int(part[1])
+    for part in re.finditer(r"(\d{1,15}),(\d{1,15})", text):
+        yield int(part[1]), int(part[2])
 
 
 def _cards(image: ElementTree.Element) -> dict[str, CardValue]:
