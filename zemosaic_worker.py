@@ -44,6 +44,7 @@ from zemosaic_engine.run import provenance, resources
 from zemosaic_engine.run.report import REPORT_NAME, Figure, Outcome, RunReport, SetAside, TileFacts
 from zemosaic_engine.sentences import say, to_facts
 from zemosaic_engine.settings import GridSettings, setting_fields
+from zemosaic_engine.solving.journal import NAME as SOLUTIONS_NAME
 from zemosaic_engine.subs import stack_plan
 from zemosaic_engine.subs.frames import SubInfo
 
@@ -72,7 +73,7 @@ class Recipe:
         ``build(request, tell, cancel, checkpoints)`` makes the mosaic in ``request.output`` and uses `checkpoints`.
     """
 
-    prepare: Callable[[RunOrder, Sink, CancelToken], grid_mode.PlannedRequest]
+    prepare: Callable[[RunOrder, Sink, CancelToken, Callable[[], None]], grid_mode.PlannedRequest]
     build: Callable[[grid_mode.GridRequest, Sink, CancelToken, Checkpoints], grid_mode.GridOutcome]
 
 
@@ -102,7 +103,9 @@ class RunOrder:
     fresh: bool = False
 
 
-def _prepare_grid(order: RunOrder, tell: Sink, cancel: CancelToken) -> grid_mode.PlannedRequest:
+def _prepare_grid(
+    order: RunOrder, tell: Sink, cancel: CancelToken, hold: Callable[[], None]
+) -> grid_mode.PlannedRequest:
     found = grid_mode.prepare_request(
         order.input,
         order.output,
@@ -112,11 +115,14 @@ def _prepare_grid(order: RunOrder, tell: Sink, cancel: CancelToken) -> grid_mode
         tiles_only=order.tiles_only,
         refused=_crashes_of(order).reason,
         fresh=order.fresh,
+        hold=hold,
     )
     return grid_mode.plan_request(found, tell, cancel)
 
 
-def _prepare_classic(order: RunOrder, tell: Sink, cancel: CancelToken) -> grid_mode.PlannedRequest:
+def _prepare_classic(
+    order: RunOrder, tell: Sink, cancel: CancelToken, hold: Callable[[], None]
+) -> grid_mode.PlannedRequest:
     if order.tiles_only:
         raise SettingsError(
             say("The classic flow makes its tiles of subs; finished tiles are joined by zemosaic grid.")
@@ -130,6 +136,7 @@ def _prepare_classic(order: RunOrder, tell: Sink, cancel: CancelToken) -> grid_m
         refused=_crashes_of(order).reason,
         source=classic_mode.SOURCE,
         fresh=order.fresh,
+        hold=hold,
     )
     return classic_mode.plan_classic(found, tell, cancel)
 
@@ -233,7 +240,7 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
         reporter = Reporter(tell, source=mode.upper())
         _report_beginning(order, reporter)
         # Folders on a network may stop to answer at any moment; whoever stops the run does not wait for them.
-        request = run_interruptibly(partial(recipe.prepare, order, tell, cancel), cancel)
+        request = run_interruptibly(partial(recipe.prepare, order, tell, cancel, record.hold), cancel)
         run_interruptibly(partial(_check_inputs_survive, request.infos, order.output), cancel)
         checkpoints = grid_mode.open_checkpoints(record.open(), reporter)
         run_interruptibly(partial(mosaic_files.write_sub_table, order.output, request.infos), cancel)
@@ -382,6 +389,7 @@ class _RunRecord:
         self._order, self._clock, self._cancel = order, clock, cancel
         self._folder = RunFolder(order.output)
         self._is_held = self._is_open = self._is_finished = False
+        self._kept_of_this_run: set[str] = set()
         values = {field.name: getattr(order.settings, field.name) for field in setting_fields()}
         versions = {"zemosaic": __version__, **library_versions()}
         input_name, output_name = str(order.input.resolve()), str(order.output.resolve())
@@ -392,13 +400,18 @@ class _RunRecord:
             self._hold()  # two runs do not both read thousands of headers before one of them gives up
         return self
 
+    def hold(self) -> None:
+        """Create and lock the output folder before solutions are kept in its state."""
+        self._hold()
+        self._kept_of_this_run.add(SOLUTIONS_NAME)
+
     def open(self) -> RunFolder:
         """Create and lock the output folder; from here on events are written to disk."""
         self._hold()
         if self._folder.note:
             self.log(LogLine(self._folder.note, "WARN", self.log.source))
         if self._order.fresh:
-            self._folder.start_over()
+            self._folder.start_over(keep=self._kept_of_this_run)
         crashes = _crashes_of(self._order)
         crashes.keep()
         self.log.open(self._order.output / LOG_NAME)

@@ -20,6 +20,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 #: What is mapped. Compiled kernels show no lines.
 SOURCES = ("grid_mode.py", "classic_mode.py", "zemosaic_stack_core.py", "zemosaic_worker.py", "zemosaic_engine/")
+_SAVE_EVERY_S = 60.0
 
 
 @dataclass
@@ -83,7 +84,8 @@ class Mapper:
 
         self._path, self._map = path, LineMap.read(path)
         self._until = time.monotonic() + 60.0 * minutes
-        include = [f"{ROOT / source}{'*' if source.endswith('/') else ''}" for source in SOURCES]
+        self._saved = time.monotonic()
+        include = [f"{ROOT / source}{'/**' if source.endswith('/') else ''}" for source in SOURCES]
         self._cover = coverage.Coverage(data_file=None, include=include, config_file=False, messages=False)
         self._cover.start()
 
@@ -98,10 +100,17 @@ class Mapper:
         self._map.seconds[item.nodeid] = round(_processor_s() - began, 3)
         if time.monotonic() > self._until:
             item.session.shouldstop = "the time for mapping is over"
+        if time.monotonic() - self._saved > _SAVE_EVERY_S:
+            self._save()
         return result
 
     def pytest_sessionfinish(self) -> None:
         self._cover.stop()
+        self._save()
+
+    def _save(self) -> None:
+        """Write what is known so far: a run that is killed has mapped what it did."""
+        self._saved = time.monotonic()
         data = self._cover.get_data()
         for measured in data.measured_files():
             file = Path(measured).relative_to(ROOT).as_posix()

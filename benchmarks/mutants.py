@@ -21,15 +21,18 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import multiprocessing
 import os
 import random
-import subprocess
+import runpy
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 from benchmarks.faults import FAULTS, Fault
 from benchmarks.line_map import ROOT, SOURCES, LineMap, make
@@ -41,7 +44,17 @@ _KERNELS = "zemosaic_engine/kernels/"
 _UNCOMPILED = ("__init__.py", "reference.py", "compiled.py", "sample_stack.py")
 _PATIENCE_S = 120.0  # and five times what the tests usually take
 _MOST_TESTS_S = 60.0  # of processor time, for a random fault
-_FAILED, _PASSED = (1, 2, 3, 4), 0
+_PASSED = 0
+_NO_IMPORT = "while loading conftest"
+# Most of the time that a few tests take goes into loading libraries: a process that has loaded them is forked for each
+# fault. It has nothing of the program, nor what pytest wants to load itself.
+_METHODS = multiprocessing.get_all_start_methods()
+_CONTEXT = multiprocessing.get_context("forkserver" if "forkserver" in _METHODS else "spawn")
+_LIBRARIES = ["pytest", "numpy", "scipy.ndimage", "scipy.spatial", "scipy.sparse.linalg", "scipy.optimize", "numba",
+              "astropy.io.fits", "astropy.wcs", "astropy.table", "pydantic", "reproject", "PIL.Image", "threadpoolctl",
+              "jinja2", "rich.console", "tifffile"]  # fmt: skip
+if _CONTEXT.get_start_method() == "forkserver":
+    _CONTEXT.set_forkserver_preload(_LIBRARIES)
 
 
 class NoLongerFitsError(Exception):
@@ -99,31 +112,43 @@ def _place_of(source: str, name: str) -> tuple[int, int]:
 def try_fault(name: str, file: str, text: str, tests: Sequence[str], expected_s: float) -> Verdict:
     """Run tests, in their order and to the first that fails, with another text for a file."""
     with tempfile.TemporaryDirectory(prefix="zemosaic-fault-") as made:
-        (Path(made) / "module.py").write_text(text, encoding="utf-8")
+        module, log = Path(made) / "module.py", Path(made) / "log"
+        module.write_text(text, encoding="utf-8")
         paths = [str(_PLANTED), str(ROOT), os.environ.get("PYTHONPATH", "")]
         environment = {
-            **os.environ,
             "PLANTED_IN": str((ROOT / file).resolve()),
-            "PLANTED_TEXT": str(Path(made) / "module.py"),
+            "PLANTED_TEXT": str(module),
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         }
         if file.startswith(_KERNELS) and Path(file).name not in _UNCOMPILED:
             environment["NUMBA_CACHE_DIR"] = str(Path(made) / "machine-code")
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "", "--no-header",
-                   "--tb=no", f"--basetemp={made}/tests", *tests]  # fmt: skip
-        try:
-            done = subprocess.run(
-                command, cwd=ROOT, env=environment, capture_output=True, text=True, errors="replace", check=False,
-                timeout=_PATIENCE_S + 5.0 * expected_s,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
+        arguments = ["-x", "-q", "-p", "no:cacheprovider", "-m", "", "--no-header", "--tb=no",
+                     f"--basetemp={made}/tests", *tests]  # fmt: skip
+        process = _CONTEXT.Process(target=_run_tests, args=(environment, arguments, log))
+        process.start()
+        process.join(_PATIENCE_S + 5.0 * expected_s)
+        if process.is_alive():
+            process.kill()
+            process.join()
             return Verdict(name, "hung")
-    if done.returncode == _PASSED:
+        said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    if process.exitcode == _PASSED:
         return Verdict(name, "survived")
-    if done.returncode not in _FAILED or "not found:" in done.stderr or "no tests ran" in done.stdout + done.stderr:
-        raise RuntimeError(f"{name}: the tests did not run:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
-    first = next((line for line in done.stdout.splitlines() if line.startswith(("FAILED ", "ERROR "))), "import")
-    return Verdict(name, "caught", first.split(" - ")[0])
+    failed = [line for line in said.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+    if not failed and _NO_IMPORT not in said:
+        raise RuntimeError(f"{name}: the tests did not run:\n{said[-4000:]}")
+    return Verdict(name, "caught", failed[0].split(" - ")[0] if failed else _NO_IMPORT)
+
+
+def _run_tests(environment: dict[str, str], arguments: list[str], log: Path) -> None:
+    """Run pytest in a process of its own, which has loaded the libraries already."""
+    os.environ.update(environment)
+    os.chdir(ROOT)
+    with log.open("wb") as file:
+        for descriptor in (1, 2):
+            os.dup2(file.fileno(), descriptor)
+    runpy.run_path(str(_PLANTED / "sitecustomize.py"))
+    sys.exit(int(pytest.main(arguments)))
 
 
 def try_listed(faults: Sequence[Fault], until: float) -> Iterator[Verdict]:

@@ -15,6 +15,8 @@ _COMBINED: dict[type[ast.operator], type[ast.operator]] = {
     ast.Mod: ast.Mult, ast.Pow: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
 }  # fmt: skip
 _NAMES = {"min": "max", "max": "min", "any": "all", "all": "any", "floor": "ceil", "ceil": "floor"}
+#: Calls that mean the same with their arguments in another order.
+_SYMMETRIC = ("min", "max", "minimum", "maximum", "fmin", "fmax", "hypot", "array_equal", "isdisjoint")
 #: Calls whose arguments are text for people, and what is said of a run: no pixel depends on them.
 _TALK = ("say", "log", "metric", "debug", "info", "warning", "joined", "note", "tell", "warn")
 
@@ -130,7 +132,9 @@ def _constant(node: ast.Constant) -> Iterator[ast.expr]:
 
 def _call(node: ast.Call) -> Iterator[ast.expr]:
     plain = [argument for argument in node.args if not isinstance(argument, ast.Starred)]
-    if len(plain) == len(node.args) >= 2 and ast.dump(plain[0]) != ast.dump(plain[1]):
+    name = ast.unparse(node.func).rpartition(".")[2]
+    is_ordered = name not in _SYMMETRIC and ast.dump(plain[0]) != ast.dump(plain[1]) if len(plain) > 1 else False
+    if is_ordered and len(plain) == len(node.args):
         yield ast.Call(node.func, [plain[1], plain[0], *plain[2:]], node.keywords)
     if isinstance(node.func, ast.Attribute) and node.func.attr in _NAMES:
         yield ast.Call(ast.Attribute(node.func.value, _NAMES[node.func.attr]), node.args, node.keywords)

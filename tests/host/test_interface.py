@@ -75,6 +75,7 @@ def test_what_the_array_helpers_return():
     assert len(zemosaic_stack_core.equalize_rgb_medians_inplace(stacked)) == 4
 
 
+@pytest.mark.slow
 def test_the_example_of_build_mosaic_is_right(survey, tmp_path, monkeypatch):
     (tmp_path / "subs").symlink_to(survey)
     monkeypatch.chdir(tmp_path)

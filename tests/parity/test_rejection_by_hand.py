@@ -21,7 +21,7 @@ from zemosaic_engine.photometry.calibration import SubCalibration
 from zemosaic_engine.photometry.stars import no_stars
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.stacking.blocks import BlockStacker, BlockSub
-from zemosaic_engine.stacking.combine import combine, weigh
+from zemosaic_engine.stacking.combine import combine, sky_of_stack, weigh
 from zemosaic_engine.stacking.samples import Samples
 from zemosaic_engine.stacking.scales import SampleFacts, Scales
 from zemosaic_engine.survey.sky_map import SkyMap
@@ -256,6 +256,17 @@ def test_the_noise_of_a_sub_in_whole_tiles_grows_with_its_gain():
     weighing = weigh(facts, Scales(gain, 0 * gain, 0.01 * gain, 0, 1), GridSettings())
     assert weighing.noise[:, 0] == pytest.approx([5.0, 20.0])
     assert weighing.weight[:, 0] == pytest.approx([1 / 25, 1 / 400])
+
+
+def test_the_sky_of_a_stack_is_that_of_its_samples_on_the_common_scale():
+    """Cells of 100 at a gain of 2 and an offset of -50, and of 160 as they are: 150 twice, 160 once."""
+    cells = [np.array([[100.0], [100.0]]), np.array([[160.0]])]
+    facts = [
+        SampleFacts(no_stars(1), np.zeros((len(c), 2), int), c, np.ones_like(c), np.array([5.0]), 1.0, 9, 9)
+        for c in cells
+    ]
+    gain, offset = np.array([[2.0], [1.0]], np.float32), np.array([[-50.0], [0.0]], np.float32)
+    assert sky_of_stack(facts, Scales(gain, offset, 0.01 * gain, 0, 1)) == pytest.approx([150.0])
 
 
 def test_a_cancelled_run_stops_inside_of_a_tile():

@@ -51,6 +51,14 @@ def test_background_and_zero_points_are_those_of_ideal_subs(tmp_path):
     assert list(facts.choices.values()) == [36]
 
 
+@pytest.mark.slow
+def test_with_biases_alone_no_pedestal_is_looked_for(tmp_path):
+    spec = RAW.but(shape=(256, 192), panels=(2, 2), subs_per_panel=4, nights=1, calibration={"biases": 5})
+    _, outcome, told = mosaic_of(spec, tmp_path)
+    assert {master.role for master in outcome.report.calibration.masters} == {"bias"}
+    assert not [text for text in told if text.startswith("Pedestal of")]
+
+
 SCRIPT = """requires 1.0.0
 setext fits
 cd biases

@@ -19,12 +19,14 @@ from zemosaic_engine.calibration_frames.records import Conditions
 from zemosaic_engine.calibration_frames.session import calibrate_frames
 from zemosaic_engine.errors import RunError, SettingsError
 from zemosaic_engine.events import CancelToken, LogLine, Reporter
+from zemosaic_engine.fits.headers import HeaderCards
 from zemosaic_engine.geometry import Box
 from zemosaic_engine.resume.checkpoints import Checkpoints
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate import sensor
 from zemosaic_engine.simulate.calibration_frames import frame_header, frames_of, render_frame
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
+from zemosaic_engine.subs.camera_setup import CameraSetup
 from zemosaic_engine.subs.folder import scan_folder
 from zemosaic_engine.subs.frames import load_frame, read_sub_info
 from zemosaic_engine.subs.parts import SubParts
@@ -177,6 +179,10 @@ def test_good_flats_of_few_pixels_are_kept(tmp_path):
     assert (made.frames, made.left_out) == (8, [])
 
 
+def test_a_blank_dark_is_left_out(survey, tmp_path):
+    assert "saturated or blank" in with_wrong(survey, tmp_path, Role.DARK, np.full((256, 192), 65535.0))[1]
+
+
 def test_saturated_and_dark_flats_are_left_out(survey, tmp_path):
     for level, words in ((80000.0, "saturated"), (60.0, "nearly dark")):
         folder = tmp_path / words[:4]
@@ -224,6 +230,41 @@ def test_nothing_is_divided_by_zero_or_by_a_tenth():
     assert np.isnan(inverse[[3, 10, 20, 40, 30], [4, 11, 21, 40, 31]]).all()
     assert np.count_nonzero(np.isnan(inverse)) == 5
     assert np.nanmax(inverse) < 1.01
+
+
+def test_a_shadow_as_dark_as_its_surroundings_is_not_divided_by():
+    flat = np.ones((96, 96), dtype=np.float32)
+    flat[40:60, 10:40] = 0.09  # of the light of the middle: no pixel of it is cold beside its neighbours
+    flat[70:90, 10:40] = 0.11
+    inverse = inverse_flat(Master(normalised(flat), 1, 1.0, math.nan, math.nan, 0.0, []))
+    assert np.isnan(inverse[42:58, 12:38]).all()
+    assert inverse[80, 25] == pytest.approx(1.0 / 0.11, rel=1e-5)
+
+
+def test_a_flat_is_about_1_in_its_middle_however_dark_its_corners_are():
+    u, v = sensor.sensor_grid((256, 192))
+    flat = normalised((20000.0 * (1.0 - 0.6 * (u * u + v * v))).astype(np.float32))
+    assert np.nanmean(flat[64:192, 48:144]) == pytest.approx(1.0, abs=0.01)
+    assert np.nanmean(flat) < 0.9
+
+
+def test_the_offset_of_subs_without_frames_is_what_card_or_setting_tell(masters):
+    def level(cards=None, dark=None, pedestal_adu=math.nan, unit=1.0):
+        chosen = ChosenMasters(dark, None, masters[Role.FLAT], 1.0, ())
+        light = Conditions((256, 192), setup=CameraSetup(**(cards or {})))
+        return correction_of(chosen, light, pedestal_adu=pedestal_adu, unit=unit)
+
+    black = {"black_level_adu": 512.0}
+    assert CameraSetup.of(HeaderCards({"BLACKLEV": 512}), (256, 192)) == CameraSetup(**black)
+    assert level(black).level_adu == 512.0
+    assert level(black, pedestal_adu=300.0).level_adu == 300.0
+    assert level(black, pedestal_adu=300.0, dark=masters[Role.DARK]).level_adu == 0.0
+    assert level({**black, "calibrated": "D"}).level_adu == 0.0
+    # What a program added comes on top of whatever else is taken off.
+    assert level({"pedestal_adu": 100.0}, dark=masters[Role.DARK]).level_adu == 100.0
+    assert level({"pedestal_adu": 100.0}, pedestal_adu=300.0).level_adu == 400.0
+    of_floats = level(dark=masters[Role.DARK], unit=1.0 / 65535.0)
+    np.testing.assert_allclose(of_floats.offset * 65535.0, offset_of(masters[Role.DARK], None, 1.0), rtol=1e-5)
 
 
 def test_bias_is_subtracted_once(masters):
@@ -398,6 +439,16 @@ def test_a_pedestal_that_a_program_added_is_taken_off(survey, tmp_path):
         np.testing.assert_array_equal(read_frame(frame), pixels.astype(np.float32) - 100.0)
 
 
+def test_the_overscan_of_a_frame_is_its_offset(survey, tmp_path):
+    path = one_set(frames_in(survey.folder), Role.DARK).frames[0].path
+    header, pixels = fits.getheader(path), fits.getdata(path)
+    pixels[:, 180:] = 1000 + np.arange(12) % 3
+    header["BIASSEC"] = "[181:192,1:256]"
+    fits.PrimaryHDU(pixels, header).writeto(tmp_path / "dark.fits")
+    (frame,) = one_set(frames_in(tmp_path), Role.DARK).frames
+    np.testing.assert_array_equal(read_frame(frame), pixels.astype(np.float32) - 1001.0)
+
+
 # ---------------------------------------------------------------- a whole preparation
 
 
@@ -480,8 +531,12 @@ def test_a_master_of_few_frames_is_told_and_makes_the_subs_noisier(survey, tmp_p
     few = tuple(
         replace(one, frames=one.frames[:1]) if one.role in (Role.DARK, Role.DARK_FLAT) else one for one in found.sets
     )
-    made, _, infos = prepare(survey, tmp_path, replace(found, sets=few))
-    rich, _, _ = prepare(survey, tmp_path, found)
+    made, told, infos = prepare(survey, tmp_path, replace(found, sets=few))
+    rich, told_of_many, _ = prepare(survey, tmp_path, found)
+    added = [text for text in told if "to the variance of the subs; more frames lower it" in text]
+    assert len(added) == 1
+    assert "1 darks of 10 s" in added[0]
+    assert not [text for text in told_of_many if "to the variance of the subs" in text]
     noise = [
         np.nanstd(np.diff(load_frame(infos[0], correction=each.correction(infos[0])).pixels[:, :, 1], axis=1))
         for each in (made, rich)

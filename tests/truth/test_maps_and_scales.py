@@ -11,8 +11,10 @@ from bare_run import bare_run
 from zemosaic_engine.canvas.plan import CanvasPlan
 from zemosaic_engine.geometry import Box, partition
 from zemosaic_engine.mosaic.assemble import assemble
+from zemosaic_engine.mosaic.blend import edge_taper
 from zemosaic_engine.mosaic.coadd import Canvas, land
 from zemosaic_engine.mosaic.files import COVERAGE_NAME, write_mosaic
+from zemosaic_engine.mosaic.scaled_tiles import blend_weight
 from zemosaic_engine.photometry.star_finder import StarFinder
 from zemosaic_engine.run.report import RunReport
 from zemosaic_engine.settings import GridSettings
@@ -51,6 +53,33 @@ def test_the_weight_of_a_scaled_tile_is_the_inverse_variance_of_its_scaled_pixel
         inside = tile.outer.slices
         variance = float(np.var(mosaic.pixels[inside]))
         np.testing.assert_allclose(1.0 / mosaic.weight[inside], variance, rtol=0.05)
+
+
+def test_tiles_of_the_same_subs_share_their_overlap_and_do_not_add_up_there():
+    """Two tiles of seven subs and a weight of 4 that overlap by 20 pixels: seven subs and 4 everywhere."""
+    canvas = Canvas(CanvasPlan(wcs_of(2.0, 40.0, 20.0), (40, 80), 2.0), 1)
+    for inner, outer in ((Box(0, 40, 0, 40), Box(0, 40, 0, 50)), (Box(0, 40, 40, 80), Box(0, 40, 30, 80))):
+        ones = np.ones((*outer.shape, 1), np.float32)
+        blend = blend_weight(ones, 4.0 * ones, edge_taper(ones[..., 0] > 0, 20.0))
+        canvas.paste(outer, inner, 300.0 * ones, blend, 4.0 * ones, np.full(ones.shape, 7, np.uint16))
+    mosaic = canvas.finish()
+    assert (mosaic.coverage == 7).all()
+    np.testing.assert_allclose(mosaic.weight, 4.0, rtol=1e-5)
+    np.testing.assert_allclose(mosaic.pixels, 300.0, rtol=1e-6)
+
+
+def test_a_tile_fades_to_its_edge_and_loses_no_pixel():
+    taper = edge_taper(np.ones((60, 90), dtype=bool), 20.0)
+    middle = taper[30]
+    assert middle.min() > 0.0
+    assert middle[0] < 0.01
+    assert (np.diff(middle[:20]) > 0.0).all()
+    assert (middle[20:70] == 1.0).all()
+    pixels = np.float32([[[5.0], [5.0], [np.nan]]])
+    share = blend_weight(pixels, np.float32([[[2.0], [0.0], [2.0]]]), np.float32([[1.0, 1.0, 1.0]]))[0, :, 0]
+    assert share[0] == 2.0
+    assert 0.0 < share[1] < 1e-6, "a pixel whose noise is not known counts where there is no other"
+    assert share[2] == 0.0
 
 
 @pytest.mark.parametrize("way", ["resampler", "reproject_interp"])

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import zlib
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -13,9 +14,10 @@ from astropy.wcs import WCS
 
 from benchmarks.star_fields import Trouble, picture
 from zemosaic_app.cli import DONE, INCOMPLETE, WRONG_USAGE, main
-from zemosaic_engine.errors import Cancelled
-from zemosaic_engine.events import CancelToken, PhaseStarted, Progress, Reporter
+from zemosaic_engine.errors import Cancelled, SettingsError
+from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, Progress, Reporter
 from zemosaic_engine.fits.headers import HeaderCards, unit_vectors
+from zemosaic_engine.resume.run_folder import RunFolder
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.solving import session
 from zemosaic_engine.solving.cards import cards_beside, plate_cards, wcs_of
@@ -26,6 +28,7 @@ from zemosaic_engine.solving.plate import Plate
 from zemosaic_engine.solving.star_zones import shipped_catalogue
 from zemosaic_engine.subs.folder import scan_folder
 from zemosaic_engine.subs.frames import UnsolvedSub, read_sub
+from zemosaic_worker import run_grid
 
 # --- hints
 
@@ -185,6 +188,23 @@ def test_solutions_are_known_again_and_damage_is_passed_over(tmp_path):
     assert again.find("cd", "1") is None
 
 
+def test_a_journal_begun_anew_replaces_the_one_that_is_there_and_asks_before_it_writes(tmp_path):
+    path, asked = tmp_path / "state" / "journal", []
+    SolutionJournal(path).keep(a_solution("old"))
+    before = path.read_bytes()
+
+    def ask():
+        asked.append(path.read_bytes())
+
+    journal = SolutionJournal(path, anew=True, before_writing=ask)
+    assert journal.find("old", "1") is None
+    assert path.read_bytes() == before
+    journal.keep(a_solution("ab"))
+    journal.keep(a_solution("cd"))
+    assert asked == [before]
+    assert {sub for sub, _ in SolutionJournal(path)._kept} == {"ab", "cd"}
+
+
 def test_a_line_with_a_right_checksum_and_a_wrong_content_is_passed_over(tmp_path):
     facts = asdict(a_solution())
     wrong = [[], 3, "x", {}, {**facts, "more": 1}, {**facts, "stars": "many"}, {**facts, "cards": [1]},
@@ -223,7 +243,7 @@ def night(tmp_path_factory):
 def solve_night(folder, state, events=None, cancel=None, **settings):
     reporter = Reporter((events if events is not None else []).append)
     return session.solve_found(
-        scan_folder(folder), GridSettings(**settings), state, reporter, cancel or CancelToken()
+        scan_folder(folder), GridSettings(**settings), SolutionJournal(state), reporter, cancel or CancelToken()
     )  # fmt: skip
 
 
@@ -291,12 +311,47 @@ def test_solving_stops_when_it_is_cancelled_and_goes_on_where_it_was(night, tmp_
             cancel.cancel()
 
     with pytest.raises(Cancelled):
-        session.solve_found(scan_folder(folder), GridSettings(), tmp_path / "j", Reporter(stop_after_first), cancel)
+        session.solve_found(
+            scan_folder(folder), GridSettings(), SolutionJournal(tmp_path / "j"), Reporter(stop_after_first), cancel
+        )
     solved = []
     whole = session.solve
     monkeypatch.setattr(session, "solve", lambda *args: solved.append(args) or whole(*args))
     assert len(solve_night(folder, tmp_path / "j").infos) == 3
     assert sum(len(arguments[0]) > 20 for arguments in solved) == 2
+
+
+def test_solutions_of_a_fresh_run_serve_the_next_one(night, tmp_path, monkeypatch):
+    folder, _ = night
+    out, stop = tmp_path / "out", CancelToken()
+    journal = out / ".zemosaic" / "plate_solutions.journal"
+    journal.parent.mkdir(parents=True)
+    journal.write_text("of an earlier run")
+
+    def cancel_later(event):
+        if isinstance(event, LogLine) and "Canvas" in event.text:
+            stop.cancel()
+
+    with pytest.raises(Cancelled):
+        run_grid(folder, out, GridSettings(), cancel_later, stop, fresh=True)
+    assert len(SolutionJournal(journal)._kept) == 3
+    assert "earlier" not in journal.read_text()
+    monkeypatch.setattr(session, "solve", lambda stars, *args: pytest.fail("solved again") if len(stars) > 20 else None)
+    made = run_grid(folder, out, GridSettings(), lambda event: None, CancelToken())
+    assert len(made.grid.used) == 3
+
+
+def test_a_folder_that_another_run_takes_meanwhile_is_not_written_to(night, tmp_path):
+    folder, _ = night
+    with ExitStack() as other:
+
+        def begin_another(event):
+            if isinstance(event, LogLine) and "are to be plate-solved" in event.text:
+                other.enter_context(RunFolder(tmp_path / "out"))
+
+        with pytest.raises(SettingsError, match="Another run"):
+            run_grid(folder, tmp_path / "out", GridSettings(), begin_another, CancelToken())
+        assert not (tmp_path / "out" / ".zemosaic" / "plate_solutions.journal").exists()
 
 
 # --- solving by itself

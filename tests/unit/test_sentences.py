@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,11 @@ ERRORS = {"SettingsError": 0, "RunError": 0, "SubError": 1, "SubFault": 1}
 ELSEWHERE = ("comparison/", "simulate/", "run/host.py", "mosaic/reader.py")
 
 
+@cache
 def trees():
-    for path in [*(ROOT / "zemosaic_engine").rglob("*.py"), *ROOT.glob("*_mode.py"), ROOT / "zemosaic_worker.py"]:
-        yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+    """Name and syntax of every module that may speak to people; parsed once for all tests."""
+    paths = [*(ROOT / "zemosaic_engine").rglob("*.py"), *ROOT.glob("*_mode.py"), ROOT / "zemosaic_worker.py"]
+    return [(path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))) for path in paths]
 
 
 def is_said(node):

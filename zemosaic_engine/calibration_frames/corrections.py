@@ -89,7 +89,6 @@ def correction_of(
         factor,
         overscan,
         ", ".join(names),
-        chosen.flat is not None or chosen.dark is not None,
         fingerprint(*facts, None if setup.exposed is None else list(setup.exposed)),
     )
 

@@ -33,7 +33,6 @@ class _KeptCorrection:
     factor: NDArray[np.float32] | None
     overscan: list[int]
     name: str
-    is_at_zero: bool
     digest: str
 
 
@@ -50,7 +49,7 @@ def keep_corrections(corrections: Mapping[Path, SensorCorrection], checkpoints: 
         return ""
     for one in {one.digest: one for one in corrections.values()}.values():
         overscan = [] if one.overscan is None else list(one.overscan)
-        record = _KeptCorrection(one.offset, one.level_adu, one.factor, overscan, one.name, one.is_at_zero, one.digest)
+        record = _KeptCorrection(one.offset, one.level_adu, one.factor, overscan, one.name, one.digest)
         checkpoints.put(_KIND, one.digest, record)
     digests = _Digests({str(path): one.digest for path, one in corrections.items()})
     key = checkpoints.key("corrections", digests)
@@ -86,9 +85,7 @@ def _correction(folder: Path, digest: str) -> SensorCorrection:
     """A correction, read once for many orders."""
     found = _found(folder, digest, _KeptCorrection)
     overscan = Box(*found.overscan) if found.overscan else None
-    return SensorCorrection(
-        found.offset, found.level_adu, found.factor, overscan, found.name, found.is_at_zero, found.digest
-    )
+    return SensorCorrection(found.offset, found.level_adu, found.factor, overscan, found.name, found.digest)
 
 
 def _found(folder: Path, key: str, of: type[_Record]) -> _Record:

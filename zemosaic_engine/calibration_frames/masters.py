@@ -50,7 +50,7 @@ class Master:
     level : float
         Its median.
     frame_noise : float
-        Random noise of a pixel of one frame, NaN where unknown.
+        Random noise of a pixel of one frame, NaN where unknown; of a single frame all that neighbours differ by.
     noise : float
         The same of the master.
     rejected_pct : float
@@ -176,6 +176,8 @@ def _combined(
     frame_noise = temporal_noise([one.sample - np.nanmedian(one.sample) for one in sketches])
     if frames.role is Role.FLAT:
         frame_noise = _to_responses([slots[number] for number in kept], sketches, offset, level_adu, workshop)
+    if len(kept) == 1:  # no other tells what is noise and what is the sensor: all of it is counted
+        frame_noise = sketch(slots[kept[0]]).noise
     usual = frame_noise if frame_noise > 0.0 else max(float(np.median([one.noise for one in sketches])), 1e-6)
     pixels, rejected_pct = _combine(buffer, [number * size for number in kept], shape, usual, workshop)
     if frames.role is Role.FLAT:
@@ -278,5 +280,4 @@ def robust_mean(values: NDArray[np.float32]) -> float:
         return math.nan
     median = float(np.median(valid))
     sigma = 1.4826 * float(np.median(np.abs(valid - median)))
-    near = valid[np.abs(valid - median) <= _CLIPPED_SIGMA * sigma] if sigma > 0.0 else valid
-    return float(near.mean(dtype=np.float64))
+    return float(valid[np.abs(valid - median) <= _CLIPPED_SIGMA * sigma].mean(dtype=np.float64))

@@ -251,6 +251,8 @@ def _check_workers(client: Client, path: Path, name: str) -> None:
     """
     reasons = client.run(worker.why_unfit, path, name, on_error="return")
     for address, reason in reasons.items():
+        if isinstance(reason, OSError):  # it died meanwhile; who comes in its place proves it with its first order
+            continue
         if reason:
             told = reason if isinstance(reason, str) else say("{error}", error=f"{type(reason).__name__}: {reason}")
             raise SettingsError(say("The worker at {address} cannot be used: {why}.", address=address, why=told))

@@ -290,7 +290,7 @@ def _range_adu(section: fits.hdu.image.Section, channel: int, box: Box, check: C
         part = part[np.isfinite(part)]
         if part.size:
             top = max(top, float(part.max()))
-            sample.append(part[::step])
+            sample.append(part[::step].copy())  # a view would keep the whole channel in memory
     if not sample:
         return _Range(0.0, 0.0, 0.0)
     below, sky = np.quantile(np.concatenate(sample), (0.16, 0.5))

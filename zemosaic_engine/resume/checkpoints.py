@@ -33,6 +33,8 @@ class Checkpoints:
         Where the records are; made when the first one is written. None keeps nothing.
     on_damage : callable, optional
         Called with a sentence about each damaged record.
+    journal : bool
+        False if another process keeps the digests of the files.
 
     Attributes
     ----------
@@ -40,18 +42,23 @@ class Checkpoints:
         Digests of the files that the run reads.
     """
 
-    def __init__(self, folder: Path | None = None, on_damage: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        on_damage: Callable[[str], None] | None = None,
+        *,
+        journal: bool = True,
+    ) -> None:
         self._folder = folder
         self._on_damage = on_damage or (lambda text: None)
         self._lock = threading.Lock()
         self._used: set[Path] = set()
-        self.subs = SubDigests(folder / "subs.journal" if folder is not None else None)
+        self.subs = SubDigests(folder / "subs.journal" if folder is not None and journal else None)
 
     @classmethod
     def of_worker(cls, folder: Path, notes: Iterable[DigestNote | None]) -> Checkpoints:
         """Records in a folder that another process keeps; `notes` are the digests that it has sent."""
-        checkpoints = cls(None)
-        checkpoints._folder = folder
+        checkpoints = cls(folder, journal=False)
         for note in notes:
             checkpoints.subs.learn(note)
         return checkpoints

@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Container
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -108,8 +109,13 @@ class RunFolder:
             )
         )
 
-    def start_over(self) -> None:
+    def start_over(self, keep: Container[str] = ()) -> None:
         """Forget all that earlier runs did; their results stay until new ones take their places.
+
+        Parameters
+        ----------
+        keep : container of str
+            Names in the folder of the state that this run has written itself.
 
         Raises
         ------
@@ -120,7 +126,7 @@ class RunFolder:
         for entry in self.state.iterdir():
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
-            elif entry.name != _LOCK_NAME:
+            elif entry.name != _LOCK_NAME and entry.name not in keep:
                 entry.unlink()
 
     def keep_reserve(self) -> None:

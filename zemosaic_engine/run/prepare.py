@@ -16,6 +16,7 @@ from ..resume.run_folder import STATE_NAME
 from ..sentences import say
 from ..settings import GridSettings
 from ..solving.journal import NAME as JOURNAL_NAME
+from ..solving.journal import SolutionJournal
 from ..solving.session import solve_found
 from ..subs import stack_plan
 from ..subs.finding import Search, find_subs, found_text, nothing_found
@@ -36,13 +37,14 @@ def prepare_request(
     tiles_only: bool = False,
     refused: Callable[[Path], str] = lambda path: "",
     fresh: bool = False,
+    hold: Callable[[], None] = lambda: None,
     source: str = "GRID",
 ) -> GridRequest:
     """Find the subs of a folder, by its ``stack_plan.csv`` or by looking, read their headers and plate-solve them.
 
     What lies beside the lights (calibration frames, stacks ...) is in the request too, by its role.
     ``refused(path)`` says why a file is not to be touched, or nothing. Solutions are kept in the state of the output
-    folder as they are found; `fresh` uses none of earlier runs.
+    folder as they are found; before the first one ``hold()`` is called. `fresh` uses none of earlier runs.
 
     Raises
     ------
@@ -68,7 +70,8 @@ def prepare_request(
     if tiles_only:
         found = found.without_unsolved()
     else:
-        found = _with_solutions(found, output, settings, reporter, cancel, fresh=fresh)
+        journal = SolutionJournal(output / STATE_NAME / JOURNAL_NAME, anew=fresh, before_writing=hold)
+        found = _with_solutions(found, settings, journal, reporter, cancel)
     infos, rejected = stack_plan.select_filter(found.infos, settings.filter), found.rejected
     paths = [*(info.path for info in infos), *(error.path for error in rejected)]
     for error in rejected:
@@ -79,7 +82,7 @@ def prepare_request(
 
 
 def _with_solutions(
-    found: FoundSubs, output: Path, settings: GridSettings, reporter: Reporter, cancel: CancelToken, *, fresh: bool
+    found: FoundSubs, settings: GridSettings, journal: SolutionJournal, reporter: Reporter, cancel: CancelToken
 ) -> FoundSubs:
     """The subs of the filter that is asked for, plate-solved where they are not."""
     wanted = stack_plan.select_filter(found.subs, settings.filter)
@@ -89,9 +92,6 @@ def _with_solutions(
         infos=[info for info in found.infos if info.path in paths],
         unsolved=[sub for sub in found.unsolved if sub.path in paths],
     )
-    journal = output / STATE_NAME / JOURNAL_NAME
-    if fresh:
-        journal.unlink(missing_ok=True)
     return solve_found(found, settings, journal, reporter, cancel)
 
 

@@ -16,6 +16,7 @@ from ..catalogues.reference import chosen_catalogue
 from ..errors import SubError, SubsLost
 from ..events import CancelToken, Reporter
 from ..executors.executor import Executor, Here, Seat
+from ..executors.subs_ahead import subs_ahead
 from ..fits.headers import image_center_deg, pixel_scale_arcsec, unit_vectors
 from ..machine.threads import run_all, run_interruptibly, thread_count
 from ..resume.checkpoints import Checkpoints
@@ -164,12 +165,7 @@ def _find_ahead(infos: Sequence[SubInfo], reporter: Reporter, checkpoints: Check
         return set()
     state = checkpoints.folder.absolute()
     orders = [_StarsOrder(info, checkpoints.subs.note_of(info), state) for info in infos]
-
-    def take(number: int, note: DigestNote) -> None:
-        checkpoints.subs.learn(note)
-        reporter.step()
-
-    return executor.ahead(find_stars, orders, take)
+    return subs_ahead(find_stars, orders, executor, checkpoints, reporter)
 
 
 def find_stars(order: _StarsOrder, seat: Seat) -> DigestNote | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -51,13 +51,20 @@ class SolutionJournal:
     ----------
     path : Path or None
         None keeps nothing.
+    anew : bool
+        Use nothing that is there, and replace it.
+    before_writing : callable
+        Called once, before the file is written to; what it raises goes to whoever keeps a solution.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
+    def __init__(
+        self, path: Path | None, *, anew: bool = False, before_writing: Callable[[], None] = lambda: None
+    ) -> None:
+        self._path, self._anew, self._before_writing = path, anew, before_writing
+        self._is_written = False
         self._lock = threading.Lock()
         self._kept: dict[tuple[str, str], KeptSolution] = {}
-        if path is not None and is_regular(path):
+        if path is not None and not anew and is_regular(path):
             for line in read_file(path, MOST_TABLE_BYTES).decode("utf-8", "replace").splitlines():
                 solution = _parsed(line)
                 if solution is not None:
@@ -82,11 +89,14 @@ class SolutionJournal:
             if self._path is None:
                 return
             try:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                with open_own(self._path, "a+b") as file:
-                    file.write(
-                        f"\n{zlib.crc32(text.encode()):08x} {text}\n".encode()
-                    )  # a line that was cut short ends here
+                if not self._is_written:
+                    self._before_writing()
+                    self._path.parent.mkdir(parents=True, exist_ok=True)
+                mode = "wb" if self._anew and not self._is_written else "a+b"
+                self._is_written = True
+                line = f"\n{zlib.crc32(text.encode()):08x} {text}\n"  # a line that was cut short ends here
+                with open_own(self._path, mode) as file:
+                    file.write(line.encode())
             except OSError as error:
                 raise RunError(
                     say(

@@ -296,7 +296,7 @@ def _name_in(path: Path, folder: Path) -> str:
 
 
 def solve_found(
-    found: FoundSubs, settings: GridSettings, journal: Path | None, reporter: Reporter, cancel: CancelToken
+    found: FoundSubs, settings: GridSettings, journal: SolutionJournal, reporter: Reporter, cancel: CancelToken
 ) -> FoundSubs:
     """The subs of a folder with plate solutions, as `plate_solve` asks for; the rest is among the rejected.
 
@@ -304,7 +304,7 @@ def solve_found(
     ----------
     found : FoundSubs
     settings : GridSettings
-    journal : Path or None
+    journal : SolutionJournal
         Where solutions are kept; nothing is written where nothing is solved.
     reporter : Reporter
     cancel : CancelToken
@@ -319,7 +319,7 @@ def solve_found(
     anew = settings.plate_solve == "all"
     if settings.plate_solve == "off" or not (found.unsolved or (anew and found.infos)):
         return found.without_unsolved()
-    solver = PlateSolver(settings, SolutionJournal(journal))
+    solver = PlateSolver(settings, journal)
     again = [as_unsolved(info) for info in found.infos] if anew else []
     subs = sorted([*found.unsolved, *again], key=time_order)
     known = () if anew else found.infos

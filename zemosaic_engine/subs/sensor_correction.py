@@ -35,8 +35,6 @@ class SensorCorrection:
         Pixels that light never reaches, whose median is subtracted from each sub.
     name : str
         What is corrected, such as ``"dark, flat"``. Subs of one camera with other corrections are told apart by it.
-    is_at_zero : bool
-        True if nothing of the electronic offset is left.
     digest : str
         Changes with any of the numbers above.
     """
@@ -46,7 +44,6 @@ class SensorCorrection:
     factor: NDArray[np.float32] | None
     overscan: Box | None = None
     name: str = ""
-    is_at_zero: bool = True
     digest: str = ""
 
     def apply(self, pixels: NDArray[np.float32], box: Box, overscan_adu: float = 0.0) -> None:

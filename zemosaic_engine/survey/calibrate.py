@@ -139,7 +139,7 @@ def _solve(run: Run, measured: Mapping[int, SubMeasurement]) -> SurveySolution:
     measurements, infos = list(measured.values()), [run.subs[number] for number in measured]
     deviation, threads = run.settings.sub_max_deviation, run.settings.threads
     cameras = {m.camera: run.frames.correction(info) for m, info in zip(measurements, infos, strict=True)}
-    at_zero = [camera for camera, correction in cameras.items() if correction is not None and correction.is_at_zero]
+    at_zero = [camera for camera, correction in cameras.items() if correction is not None]
 
     def solve() -> SurveySolution:
         return solve_survey(

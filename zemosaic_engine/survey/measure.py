@@ -12,6 +12,7 @@ from ..canvas.pixel_maps import pixel_map
 from ..canvas.plan import CanvasPlan
 from ..errors import SubError, SubsLost
 from ..executors.executor import Seat
+from ..executors.subs_ahead import subs_ahead
 from ..geometry import Box
 from ..machine.threads import run_all
 from ..photometry.stars import starless_pixels
@@ -123,12 +124,7 @@ def _measure_ahead(run: Run, cell: int) -> set[int]:
         return set()
     notes = notes_of(run, range(len(run.subs)))
     orders = [_MeasureOrder(facts, info, note, cell) for info, note in zip(run.subs, notes, strict=True)]
-
-    def take(number: int, note: DigestNote) -> None:
-        run.reuse.checkpoints.subs.learn(note)
-        run.reporter.step()
-
-    return run.executor.ahead(measure_sub, orders, take)
+    return subs_ahead(measure_sub, orders, run.executor, run.reuse.checkpoints, run.reporter)
 
 
 def measure_sub(order: _MeasureOrder, seat: Seat) -> DigestNote | None:
