@@ -17,7 +17,7 @@ from zemosaic_engine.calibration_frames.kept import keep_corrections, kept_corre
 from zemosaic_engine.calibration_frames.masters import Master, Workshop, make_master, normalised, read_frame
 from zemosaic_engine.calibration_frames.records import Conditions
 from zemosaic_engine.calibration_frames.session import calibrate_frames
-from zemosaic_engine.errors import RunError, SettingsError
+from zemosaic_engine.errors import RunError, SettingsError, SubError
 from zemosaic_engine.events import CancelToken, LogLine, Reporter
 from zemosaic_engine.fits.headers import HeaderCards
 from zemosaic_engine.geometry import Box
@@ -395,6 +395,19 @@ def test_masters_of_which_the_header_only_tells_the_number_of_frames_are_named_b
     assert {str(one.name).split(" of")[0].split(" (")[0] for one in sets} == {
         "master dark", "master flat", "master bias"
     }  # fmt: skip
+
+
+def test_a_master_flat_of_another_program_is_about_1_and_a_blank_master_is_refused(masters, tmp_path):
+    flat = masters[Role.FLAT].pixels
+    of_phase = np.tile([[20000.0, 30000.0], [30000.0, 15000.0]], (flat.shape[0] // 2, flat.shape[1] // 2))
+    for name, pixels in (("flat", flat * of_phase), ("blank", np.full_like(flat, np.nan))):
+        (tmp_path / name).mkdir()
+        header = fits.Header({"IMAGETYP": "Master Flat", "GAIN": 80, "BAYERPAT": "GRBG"})
+        fits.PrimaryHDU(pixels.astype(np.float32), header).writeto(tmp_path / name / "master.fits")
+    taken = master_of(tmp_path / "flat", Role.FLAT, tmp_path)
+    np.testing.assert_allclose(taken.pixels, flat, rtol=0.01)
+    with pytest.raises(SubError, match="all its pixels are saturated or blank"):
+        master_of(tmp_path / "blank", Role.FLAT, tmp_path)
 
 
 def test_a_master_dark_that_has_lost_its_bias_is_used_only_with_a_bias(masters, survey, tmp_path):
