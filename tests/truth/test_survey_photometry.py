@@ -452,7 +452,7 @@ def test_every_sub_knows_its_zero_point_and_sky(full_field):
     ("name", "content", "message"),
     [
         ("wrong.csv", "a,b\n1,2\n", "no column of magnitudes"),
-        ("stars.txt", "ra,dec,mag\n1,2,3\n", "must end in"),
+        ("stars.doc", "ra,dec,mag\n1,2,3\n", "must end in"),
         ("missing.csv", None, "cannot be read"),
     ],
 )
