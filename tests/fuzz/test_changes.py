@@ -331,7 +331,7 @@ def test_a_sub_that_unfolds_to_gigabytes_is_set_aside_before_memory_is_asked_for
     )
     done = subprocess.run(
         [sys.executable, "-c", code, "grid", subs, tmp_path / "out"],
-        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+        cwd=ROOT, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     code, peak = done.stdout.splitlines()[-1].split()
     assert (code, sorted(rejected(tmp_path / "out"))) == ("3", ["bomb.fits.fz", "bomb.fits.gz"]), done.stderr
