@@ -484,7 +484,9 @@ def test_a_window_in_another_language_is_arranged_as_it_was(app, open_window, su
     seen = [view.seen for view in views_of(window)]
     for act in (lambda: window.choose_language("fr"), lambda: window.choose_mode(1)):
         act()
-        wait_for(app.processEvents, lambda: presenter.view.doing == "nothing" and presenter._look_at is None)
+        app.processEvents()
+        # The folder is looked at again only once the wrong setting is corrected.
+        wait_for(app.processEvents, lambda: presenter.view.doing == "nothing")
         assert window.tabs.currentWidget() is window.mosaic
         assert window.settings.presets.currentText() == "mine"
         assert window.settings._folds["input"].isChecked()
