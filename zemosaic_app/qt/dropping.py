@@ -19,6 +19,14 @@ def dropped_paths(event: QDropEvent) -> list[Path]:
     return [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
 
 
+def _accepted_paths(event: QDropEvent) -> list[Path]:
+    """As `dropped_paths`; the event is accepted if there are any."""
+    paths = dropped_paths(event)
+    if paths:
+        event.acceptProposedAction()
+    return paths
+
+
 class DropBox(QGroupBox):
     """A group onto which folders and files can be dropped."""
 
@@ -29,13 +37,11 @@ class DropBox(QGroupBox):
         self.setAcceptDrops(True)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: D102, N802 - of Qt
-        if dropped_paths(event):
-            event.acceptProposedAction()
+        _accepted_paths(event)
 
     def dropEvent(self, event: QDropEvent) -> None:  # noqa: D102, N802 - of Qt
-        paths = dropped_paths(event)
+        paths = _accepted_paths(event)
         if paths:
-            event.acceptProposedAction()
             self.dropped.emit(paths)
 
 
@@ -45,17 +51,14 @@ class PathEntry(QLineEdit):
     dropped = Signal(str)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: D102, N802 - of Qt
-        if dropped_paths(event):
-            event.acceptProposedAction()
+        _accepted_paths(event)
 
     def dragMoveEvent(self, event: QDragMoveEvent) -> None:  # noqa: D102, N802 - of Qt; its own wants a text
-        if dropped_paths(event):
-            event.acceptProposedAction()
+        _accepted_paths(event)
 
     def dropEvent(self, event: QDropEvent) -> None:  # noqa: D102, N802 - of Qt
-        paths = dropped_paths(event)
+        paths = _accepted_paths(event)
         if paths:
-            event.acceptProposedAction()
             self.setText(str(paths[0]))
             self.dropped.emit(str(paths[0]))
 
