@@ -179,6 +179,41 @@ def test_good_flats_of_few_pixels_are_kept(tmp_path):
     assert (made.frames, made.left_out) == (8, [])
 
 
+def written_set(folder, kind, frames):
+    """A folder of frames of one kind."""
+    folder.mkdir()
+    header = fits.Header({"IMAGETYP": kind, "EXPTIME": 10.0})
+    for number, pixels in enumerate(frames):
+        fits.PrimaryHDU(pixels.astype(np.uint16), header).writeto(folder / f"{number}.fits")
+
+
+@pytest.mark.parametrize("vignetting", [0.6, 0.85])
+def test_good_flats_are_kept_however_fast_their_light_falls(vignetting, tmp_path):
+    """The light changes by many times the noise within a block, so that its median scatters more than its pixels."""
+    rng, u = np.random.default_rng(5), np.hypot(*np.meshgrid(np.linspace(-0.7, 0.7, 150), np.linspace(-0.7, 0.7, 100)))
+    light = 20000.0 * (1.0 - vignetting * u * u)
+    written_set(tmp_path / "flats", "Flat", (rng.normal(light, 30.0) for _ in range(12)))
+    made = master_of(tmp_path, Role.FLAT, tmp_path)
+    assert (made.frames, made.left_out) == (12, [])
+
+
+@pytest.mark.parametrize("step", [1, 4, 16])
+@pytest.mark.parametrize("noise", [0.4, 1.5, 6.0, 20.0])
+@pytest.mark.parametrize("glow", [0.0, 250.0])
+def test_good_darks_are_kept_however_coarse_the_numbers_of_the_camera_are(step, noise, glow, tmp_path):
+    """Cameras of 12 bits fill 16 bits by a factor of 16, which can be far above their noise."""
+    rng, (y, x) = np.random.default_rng(6), np.mgrid[:100, :150]
+    dark = 500.3 + glow * np.exp(-((x - 150.0) ** 2 + y**2) / 800.0)
+    frames = [step * np.round(rng.normal(dark, noise) / step) for _ in range(8)]
+    written_set(tmp_path / "darks", "Dark", frames)
+    made = master_of(tmp_path, Role.DARK, tmp_path)
+    assert (made.frames, made.left_out) == (8, [])
+    leak = np.linspace(0.0, 30.0 + 3.0 * noise, 150)
+    leaked = tmp_path / "leaked"
+    written_set(leaked, "Dark", [*frames, step * np.round((rng.normal(dark, noise) + leak) / step)])
+    assert [one.path.endswith("8.fits") for one in master_of(leaked, Role.DARK, tmp_path).left_out] == [True]
+
+
 def test_a_blank_dark_is_left_out(survey, tmp_path):
     assert "saturated or blank" in with_wrong(survey, tmp_path, Role.DARK, np.full((256, 192), 65535.0))[1]
 

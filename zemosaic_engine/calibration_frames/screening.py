@@ -21,6 +21,8 @@ _GRID = 8  # blocks along each side
 _THINNED = 3  # every third pixel of every third row of a plane tells enough
 _SAMPLED = 40_000  # pixels that are compared from frame to frame
 _DIFFERENCES = 20_000  # of neighbours in a plane, which tell the noise
+_USUAL_SHARE = 0.98  # of the differences: the others are of hot pixels
+_OUTLIER_QUARTILES = 3.0  # times the range of the quartiles of a block, from one of them
 _HOTTEST = 0.9995  # quantile that the hot pixels of a sensor reach
 
 _LEAST_FRAMES = 3  # of two frames nobody knows which one is wrong
@@ -43,7 +45,7 @@ class Sketch:
     Attributes
     ----------
     blocks : ndarray of float64, shape (P, 8, 8)
-        Medians of the planes over blocks; NaN where no pixel is valid.
+        Means of the planes over blocks, without outliers; NaN where no pixel is valid.
     block_error : float
         Error of one of them.
     noise : float
@@ -99,13 +101,14 @@ def sketch(pixels: NDArray[np.float32]) -> Sketch:
     """
     planes = planes_of(pixels)
     thinned = [plane[::_THINNED, ::_THINNED] for plane in planes]
-    blocks = np.stack([_block_medians(plane) for plane in thinned])
-    noise = float(np.median([_noise(plane) for plane in planes]))
-    counted = thinned[0].size / _GRID**2
     sample = sampled(pixels)
+    step = _step(sample)
+    blocks = np.stack([_block_means(plane, step) for plane in thinned])
+    noise = max(float(np.median([_noise(plane) for plane in planes])), step / math.sqrt(12.0))  # that of rounding
+    counted = thinned[0].size / _GRID**2
     return Sketch(
         blocks,
-        1.2533 * noise / math.sqrt(max(counted, 1.0)),
+        noise / math.sqrt(max(counted, 1.0)),
         noise,
         1.0 - np.count_nonzero(np.isfinite(sample)) / sample.size,
         sum(_standing_out(plane, block, noise) for plane, block in zip(planes, blocks, strict=True)),
@@ -114,8 +117,18 @@ def sketch(pixels: NDArray[np.float32]) -> Sketch:
     )
 
 
-def _block_medians(plane: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Medians over 8 x 8 blocks of one size that cover the plane; NaN where no pixel is valid."""
+def _step(sample: NDArray[np.float32]) -> float:
+    """Smallest step between the numbers of a camera, in ADU: 16 of one of 12 bits that fills 16; 0 of one number."""
+    between = np.diff(np.unique(sample[np.isfinite(sample)]))
+    return float(between.min(initial=np.inf)) if between.size else 0.0
+
+
+def _block_means(plane: NDArray[np.float32], step: float) -> NDArray[np.float64]:
+    """Means over 8 x 8 blocks of one size that cover the plane, without outliers; NaN where no pixel is valid.
+
+    A median would be a multiple of the step of the camera's numbers, which may be larger than the noise, and where
+    the light falls within a block it would scatter by more than the noise of the pixels.
+    """
     sides = [max(1, side // _GRID) for side in plane.shape]
     rows, columns = (
         np.linspace(0, side - size, _GRID).astype(int)[:, None] + np.arange(size)
@@ -123,21 +136,31 @@ def _block_medians(plane: NDArray[np.float32]) -> NDArray[np.float64]:
     )
     blocks = plane[rows[:, None, :, None], columns[None, :, None, :]].reshape(_GRID**2, -1)
     blocks.sort(axis=1)  # NaN stands behind all numbers
-    counts = np.count_nonzero(np.isfinite(blocks), axis=1)
-    low, high = (blocks[np.arange(_GRID**2), np.maximum(rank, 0) // 2] for rank in (counts - 1, counts))
-    return (0.5 * (low.astype(np.float64) + high)).reshape(_GRID, _GRID)
+    last = np.maximum(np.count_nonzero(np.isfinite(blocks), axis=1) - 1, 0)
+    low, high = (blocks[np.arange(_GRID**2), rank] for rank in (last // 4, last - last // 4))
+    reach = _OUTLIER_QUARTILES * np.maximum(high - low, step)
+    counted = (blocks >= (low - reach)[:, None]) & (blocks <= (high + reach)[:, None])
+    counts = np.count_nonzero(counted, axis=1)
+    sums = np.sum(blocks, axis=1, where=counted, dtype=np.float64)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan).reshape(_GRID, _GRID)
 
 
 def _noise(plane: NDArray[np.float32]) -> float:
-    """Robust noise of a pixel from the differences of neighbours; 0 if there are none."""
+    """Robust noise of a pixel from the differences of neighbours; 0 if there are none.
+
+    The mean of the differences, since their median is 0 where the camera's numbers go in steps above the noise; hot
+    pixels count as the largest differences of all others.
+    """
     step = max(1, plane.size // _DIFFERENCES)
-    difference = (plane[::step, 1:] - plane[::step, :-1]).ravel()
+    difference = np.abs(plane[::step, 1:] - plane[::step, :-1]).ravel()
     difference = difference[np.isfinite(difference)]
-    return 1.0483 * float(np.median(np.abs(difference))) if difference.size else 0.0
+    if not difference.size:
+        return 0.0
+    return 0.5 * math.sqrt(math.pi) * float(np.minimum(difference, np.quantile(difference, _USUAL_SHARE)).mean())
 
 
 def _standing_out(plane: NDArray[np.float32], blocks: NDArray[np.float64], noise: float) -> int:
-    """Pixels far above the median of their block, beside which another one is."""
+    """Pixels far above the mean of their block, beside which another one is."""
     rows, columns = (np.minimum(np.arange(side) * _GRID // side, _GRID - 1) for side in plane.shape)
     around = blocks.astype(np.float32)[rows][:, columns]
     high = plane - around > np.float32(_STANDS_OUT_SIGMA * max(noise, 1e-6))
