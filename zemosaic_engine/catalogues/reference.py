@@ -84,6 +84,12 @@ class Catalogue:
     name: str = ""
     camera: CameraColours | None = None
 
+    @property
+    def is_of_one_band(self) -> bool:
+        """True if all channels have the same magnitudes, which only a colour term fits to each of them."""
+        first, *others = self.magnitude.values()
+        return all(np.array_equal(first, other, equal_nan=True) for other in others)
+
 
 def chosen_catalogue(settings: GridSettings, channels: int) -> Catalogue | None:
     """The catalogue that the user gave as a file; None if none was given, or a folder.

@@ -348,7 +348,7 @@ def zero_points(
         good = np.isfinite(known) & (flux > _LEAST_SNR * error)
         value, its_error = known[good] + 2.5 * np.log10(flux[good]), 1.0857 * error[good] / flux[good]
         term = 0.0
-        if stars.flux.shape[1] == 3 and (catalogue.band or (of_white and catalogue.colours is not None)):
+        if stars.flux.shape[1] == 3 and (catalogue.is_of_one_band or (of_white and catalogue.colours is not None)):
             value, its_error, term = _without_colour(value, its_error, stars.flux[match.star][good], of_white=of_white)
         point = replace(_zero_point(value, its_error), colour_term=term)
         if not _like_brightness(known[good], flux[good]):
