@@ -134,7 +134,8 @@ def test_a_catalogue_of_other_stars_gives_no_shift(moffat):
 def test_swapped_columns_are_noticed(moffat):
     image, catalogue = moffat
     places = Catalogue(catalogue.dec_deg, catalogue.ra_deg, catalogue.magnitude)
-    assert any("two columns seem to be swapped" in text for text in tied(image, places)[1])
+    (warning,) = tied(image, places)[1]
+    assert "two columns seem to be swapped" in warning
     colours = dict(catalogue.magnitude)
     colours["R"], colours["B"] = colours["B"], colours["R"]
     warnings = tied(image, Catalogue(catalogue.ra_deg, catalogue.dec_deg, colours))[1]
@@ -145,12 +146,33 @@ def test_swapped_columns_are_noticed(moffat):
 def test_hours_and_a_wrong_column_of_magnitudes_are_noticed(moffat):
     image, catalogue = moffat
     hours = Catalogue(catalogue.ra_deg / 15.0, catalogue.dec_deg, catalogue.magnitude)
-    assert any("right ascensions in hours" in text for text in tied(image, hours)[1])
+    (warning,) = tied(image, hours)[1]
+    assert "right ascensions in hours" in warning
     colour = catalogue.magnitude["B"] - catalogue.magnitude["R"]
     header, warnings = tied(image, Catalogue(catalogue.ra_deg, catalogue.dec_deg, {**catalogue.magnitude, "G": colour}))
     assert "ZMZPG" not in header
     assert "ZMZPR" in header
-    assert [text for text in warnings if "(channel G): its column of magnitudes" in text]
+    assert [text for text in warnings if "channel G" in text] == [text for text in warnings if "something else" in text]
+
+
+def test_a_catalogue_of_another_field_is_one_warning(moffat):
+    image, catalogue = moffat
+    header, (warning,) = tied(image, Catalogue(catalogue.ra_deg + 90.0, catalogue.dec_deg, catalogue.magnitude))
+    assert "give a catalogue of this field" in warning
+    assert not [card for card in header if card.startswith("ZMZP")]
+
+
+def test_stars_without_light_in_a_channel_have_no_colour_and_do_no_harm(moffat):
+    """Blue is empty in a part of the mosaic, as where a filter or a clipped level takes all of it."""
+    image, catalogue = moffat
+    one = Catalogue(catalogue.ra_deg, catalogue.dec_deg, dict.fromkeys("RGB", catalogue.magnitude["G"]), "V")
+    whole, _ = tied(image, one)
+    image = image.copy()
+    image[:, :200, 2] = 500.0
+    header, warnings = tied(image, one)
+    assert not warnings
+    assert header["ZMZNG"] < whole["ZMZNG"]
+    assert header["ZMZPG"] == pytest.approx(ZERO_POINTS["G"], abs=0.005)
 
 
 def test_a_correction_needs_stars():
@@ -158,13 +180,14 @@ def test_a_correction_needs_stars():
     assert [found.stars for found in aperture_corrections(flat, detect_stars(flat))] == [0, 0, 0]
 
 
-def test_one_band_serves_all_channels_by_a_colour_term(moffat):
-    """What ships with the program knows V alone: the terms are those of the stars."""
+@pytest.mark.parametrize("band", ["V", ""])
+def test_one_band_serves_all_channels_by_a_colour_term(moffat, band):
+    """What ships with the program knows V alone, as do files with one column: the terms are those of the stars."""
     image, catalogue = moffat
-    one = Catalogue(catalogue.ra_deg, catalogue.dec_deg, dict.fromkeys("RGB", catalogue.magnitude["G"]), "V")
+    one = Catalogue(catalogue.ra_deg, catalogue.dec_deg, dict.fromkeys("RGB", catalogue.magnitude["G"]), band)
     header, warnings = tied(image, one)
     assert not warnings
-    assert header["ZMZCAT"] == "V"
+    assert header.get("ZMZCAT", "") == band
     middle = float(np.median(catalogue.magnitude["B"] - catalogue.magnitude["R"]))
     for name, term in {"R": 0.4, "G": 0.0, "B": -0.6}.items():
         assert header.get(f"ZMZK{name}", 0.0) == pytest.approx(term, abs=0.02)

@@ -7,7 +7,8 @@ import pytest
 from astropy.wcs import WCS
 from scipy.optimize import least_squares
 
-from benchmarks.star_shapes import flux_scatter, one_share, ring_profile
+from benchmarks.colour_rings import STAR_RINGS, own_samples, shares_in_rings
+from benchmarks.star_shapes import flux_scatter, moffat, one_share, ring_profile
 from zemosaic_engine.canvas.coordinates import pixel_to_sky, sky_to_pixel
 from zemosaic_engine.canvas.pixel_maps import pixel_map
 from zemosaic_engine.geometry import Box
@@ -190,3 +191,24 @@ def test_wrong_calls_are_refused():
         demosaic(np.ones((4, 4), np.float32), "RGBG")
     with pytest.raises(ValueError, match="float32"):
         demosaic(np.ones((4, 4)), "RGGB")
+
+
+def test_shares_of_light_in_rings_are_those_of_each_colour():
+    """What docs/stars.md measures, on stars whose red is wider: from samples of one colour each, and from pixels."""
+    random, widths, beta, step = np.random.default_rng(3), np.array([3.4, 2.6, 2.8]), 3.0, 41
+    middles = step // 2 + random.uniform(-0.5, 0.5, (10, 10, 2))
+    rows = [
+        np.hstack([np.stack([moffat(step, *at, width, beta) for width in widths], axis=2) for at in row])
+        for row in middles
+    ]
+    image = 1000.0 + 5e3 * np.vstack(rows)
+    places = [middles[row, column] + step * np.array([column, row]) for row, column in np.ndindex(10, 10)]
+    samples = own_samples(bayer(image, "GRBG"), "GRBG")
+    of_pixels, of_samples = (
+        shares_in_rings([STAR_RINGS.light(measured, *at) for at in places]) for measured in (image, samples)
+    )
+    alpha = 0.5 * widths / np.sqrt(2.0 ** (1.0 / beta) - 1.0)
+    within = 1.0 - (1.0 + (np.arange(7)[:, None] / alpha) ** 2) ** (1.0 - beta)
+    np.testing.assert_allclose(of_pixels, np.diff(within, axis=0) / within[-1], atol=0.02)
+    np.testing.assert_allclose(of_samples, of_pixels, atol=0.02)
+    assert of_samples[4, 0] > 1.3 * of_samples[4, 1]

@@ -95,6 +95,22 @@ def test_headers_that_are_right_are_kept_to_the_last_digit(right, tmp_path):
     assert not watch.warnings
 
 
+@pytest.mark.parametrize("off_px", [0.0, 4.0, -25.0])
+def test_a_catalogue_that_moves_the_whole_mosaic_is_told(right, tmp_path, off_px):
+    """All subs agree with each other before and after, so no other figure shows it."""
+    scene, scale = right.scene, TINY.telescopes[0].scale_arcsec
+    magnitude = 20.0 - 2.5 * np.log10(scene.flux_adu[:, 1])
+    stars = Table({"ra": scene.ra_deg, "dec": scene.dec_deg + off_px * scale / 3600.0, "mag": magnitude})
+    stars.write(tmp_path / "stars.csv")
+    settings = GridSettings(reference_catalogue=str(tmp_path / "stars.csv"))
+    before, after, watch = registered(right.folder, tmp_path / "out", settings)
+    assert after.registration.solution.catalogue_stars > 10
+    told = [line for line in watch.warnings if f"the subs lie {abs(off_px):.1f} px" in line]
+    assert len(told) == (off_px != 0.0)
+    north = np.median([a.center_deg[1] - b.center_deg[1] for a, b in zip(after.infos, before.infos, strict=True)])
+    assert 3600.0 * north / scale == pytest.approx(off_px, abs=0.1)
+
+
 def test_headers_are_not_looked_at_when_nobody_wants_it(shifted, tmp_path):
     before, after, watch = registered(shifted.folder, tmp_path, GridSettings(astrometry="header"))
     assert after is before

@@ -46,6 +46,14 @@ def test_a_pedestal_makes_no_bowl(pedestal, vignetting):
     assert (made.background_error(ignorant) > 0.015 * vignetting * pedestal).all()
 
 
+@pytest.mark.parametrize("seed", [1, 4])
+def test_a_pedestal_that_is_not_told_is_none_at_all(seed):
+    """What rounding leaves of it is no figure for the log."""
+    (pattern,) = solve_survey(make_up_survey((1, 3), 4, 2, seed=seed).subs).patterns
+    assert not pattern.pedestal.any()
+    assert pattern.pedestal_error.all()
+
+
 @pytest.mark.slow
 def test_no_pedestal_is_made_up_and_a_given_one_is_taken():
     made = make_up_survey((3, 3), 6, 3, seed=5)

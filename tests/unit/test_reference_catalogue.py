@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from astropy import units
+from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
 from zemosaic_engine.catalogues.reference import read_catalogue
@@ -94,6 +95,13 @@ def test_an_ecsv_nested_without_end(tmp_path):
         "ra;dec;mag\n83,5;-5,25;12,5\n10,0;20,0;11\n",
         "ra\tdec\tmag\n83.5\t-5.25\t12.5\n10.0\t20.0\t11\n",
         "\ufeffra|dec|mag\n83.5|-5.25|12.5\n10.0|20.0|11\n",
+        "ra\tdec\tmag\n83,5\t-5,25\t12,5\n10,0\t20,0\t11\n",
+        '"ra","dec","mag"\n"83,5","-5,25","12,5"\n"10,0","20,0","11"\n',
+        "ra dec mag\n83.5 -5.25 12.5\n10.0 20.0 11\n",
+        "# of the field\n#  ra      dec     mag\n  83.5   -5.25    12.5\n  10.0   20.00    11.0  # near\n",
+        "RA (deg),Dec (deg),V [mag]\n83.5,-5.25,12.5\n10.0,20.0,11\n",
+        "RA_J2000,DEC_J2000,Vmag\n83.5,-5.25,12.5\n10.0,20.0,11\n",
+        "Right Ascension;Declination;V\n05:34:00;-05:15:00;12,5\n00:40:00;+20:00:00;11\n",
     ],
 )
 def test_tables_of_other_programs(tmp_path, text):
@@ -114,6 +122,14 @@ def test_units_of_columns_are_understood(tmp_path, ending, ra):
     np.testing.assert_allclose(stars.ra_deg, [83.5, 15.0], atol=1e-5)
     np.testing.assert_allclose(stars.dec_deg, [-5.25, 1.0])
     np.testing.assert_allclose(stars.magnitude["R"], [12.5, 11.0])
+
+
+def test_places_may_be_a_skycoord(tmp_path):
+    places = SkyCoord([83.5, 10.0] * units.deg, [-5.25, 20.0] * units.deg)
+    Table({"place": places.galactic, "mag": [12.5, 11.0]}).write(tmp_path / "stars.ecsv")
+    stars = read_catalogue(tmp_path / "stars.ecsv", RGB)
+    np.testing.assert_allclose(stars.ra_deg, [83.5, 10.0])
+    np.testing.assert_allclose(stars.dec_deg, [-5.25, 20.0])
 
 
 def test_the_line_of_a_wrong_cell_counts_comments_too(tmp_path):

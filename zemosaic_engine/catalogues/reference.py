@@ -25,8 +25,8 @@ from ..settings import GridSettings
 from ..text_tables import SEPARATOR_LINE, decoded
 from .colours import CameraColours, ColourIndex, StarColours, johnson_of_tycho
 
-_RA = ("ra", "raj2000", "ra_deg", "ra_icrs", "_raj2000", "alpha")
-_DEC = ("dec", "dej2000", "decj2000", "dec_deg", "de_icrs", "_dej2000", "delta")
+_RA = ("ra", "raj2000", "ra_j2000", "ra_deg", "ra_icrs", "_raj2000", "alpha", "right ascension", "right_ascension")
+_DEC = ("dec", "dej2000", "decj2000", "dec_j2000", "dec_deg", "de_icrs", "_dej2000", "delta", "declination")
 #: Names of magnitude columns by channel, in the order of preference; a single one serves all channels.
 _MAGNITUDES = {
     "R": ("mag_r", "rmag", "r_mag", "phot_rp_mean_mag", "rpmag", "r"),
@@ -53,7 +53,7 @@ _MAGNITUDE_PAIRS: tuple[tuple[ColourIndex, bool, tuple[str, str], tuple[str, str
 _TYCHO_ERROR = 0.85  # B-V over B_T - V_T
 _LONGEST_REASON = 200
 _TEXT = (".csv", ".tsv", ".txt")
-_ANY = ("mag", "magnitude", "phot_g_mean_mag", "gmag", "vmag")
+_ANY = ("mag", "magnitude", "phot_g_mean_mag", "gmag", "vmag", "v")
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,12 @@ class Catalogue:
     name: str = ""
     camera: CameraColours | None = None
 
+    @property
+    def is_of_one_band(self) -> bool:
+        """True if all channels have the same magnitudes, which only a colour term fits to each of them."""
+        first, *others = self.magnitude.values()
+        return all(np.array_equal(first, other, equal_nan=True) for other in others)
+
 
 def chosen_catalogue(settings: GridSettings, channels: int) -> Catalogue | None:
     """The catalogue that the user gave as a file; None if none was given, or a folder.
@@ -109,8 +115,9 @@ def read_catalogue(path: Path, channels: tuple[str, ...]) -> Catalogue:
         radians, arcseconds), and magnitudes, under their usual names. Cells that are empty or say N/A are unknown;
         stars without a place are left out, and so are values that no star has (99.999). Colours are read where there
         is a column of BP-RP or B-V, or magnitudes of both bands. A CSV file may have comments (``#``), lines of units
-        and rules under its header, and commas, semicolons, tabs or bars between its cells; with semicolons the decimal
-        point may be a comma.
+        and rules under its header, and commas, semicolons, tabs, bars or blanks between its cells; the decimal point
+        may be a comma where commas do not separate cells, or in quotes. An ECSV file may hold the places as a
+        `SkyCoord`.
     channels : tuple of str
         ``("R", "G", "B")`` or ``("L",)``.
 
@@ -138,7 +145,7 @@ def read_catalogue(path: Path, channels: tuple[str, ...]) -> Catalogue:
         ) from error
     if not len(table):
         raise SettingsError(say("The reference catalogue {path} holds no star.", path=path))
-    columns = {name.strip().lower(): name for name in table.colnames}
+    columns = {_plain_name(name): name for name in table.colnames}
 
     def numbers(names: tuple[str, ...], meaning: str, hours: bool = False) -> NDArray[np.float64]:
         for name in names:
@@ -178,7 +185,7 @@ def _colours(path: Path, table: Table, columns: Mapping[str, str]) -> StarColour
         if name is None:
             return np.full(len(table), np.nan)
         return _within(
-            _numbers(path, table[name], name, False), _COLOUR_RANGE if name.lower() in indices else _MAG_RANGE
+            _numbers(path, table[name], name, False), _COLOUR_RANGE if _plain_name(name) in indices else _MAG_RANGE
         )
 
     indices = {name for _, names, _ in _COLOURS for name in names}
@@ -196,9 +203,17 @@ def _colours(path: Path, table: Table, columns: Mapping[str, str]) -> StarColour
 
 
 def _read_table(path: Path, kind: str) -> Table:
-    """Read an ECSV or FITS table."""
+    """Read an ECSV or FITS table; a column of `SkyCoord` becomes columns ``ra`` and ``dec``."""
+    from astropy.coordinates import SkyCoord
+
     data = read_file(path, MOST_TABLE_BYTES)
-    return Table.read(io.BytesIO(data) if kind == "fits" else data.decode("utf-8"), format=kind)
+    table = Table.read(io.BytesIO(data) if kind == "fits" else data.decode("utf-8"), format=kind)
+    places = next((name for name in table.colnames if isinstance(table[name], SkyCoord)), None)
+    if places is not None:
+        icrs = table[places].icrs
+        table.remove_column(places)
+        table["ra"], table["dec"] = icrs.ra.deg, icrs.dec.deg
+    return table
 
 
 def _read_csv(path: Path) -> Table:
@@ -207,7 +222,10 @@ def _read_csv(path: Path) -> Table:
     told, lines = _told_separator(lines)
     header = lines[0] if lines else ""
     separator = told or max(_SEPARATORS, key=header.count)
-    if separator == ";":
+    if separator not in header and len(header.split()) > 1:
+        lines = [_INLINE_COMMENT.sub("", line) for line in lines]
+        return Table.read(lines, format="ascii.basic", delimiter=" ", guess=False)
+    if separator != ",":
         lines = [_DECIMAL_COMMA.sub(r"\1.\2", line) for line in lines]
     return Table.read(lines, format="ascii.csv", delimiter=separator)
 
@@ -241,7 +259,13 @@ def _told_separator(lines: list[str]) -> tuple[str, list[str]]:
 
 
 def _cells(line: str) -> list[str]:
-    return [cell.strip().strip("\"'").strip().lower() for cell in re.split(r"[,;|\t]", line)]
+    parts = re.split(r"[,;|\t]", line)
+    return [_plain_name(cell.strip().strip("\"'")) for cell in (parts if len(parts) > 1 else line.split())]
+
+
+def _plain_name(name: str) -> str:
+    """The name of a column in small letters and without the unit that people write behind it."""
+    return _UNIT_IN_NAME.sub("", name.strip().lower())
 
 
 def _names_places(line: str) -> bool:
@@ -259,6 +283,7 @@ def _is_of_units(line: str) -> bool:
 _SEPARATORS = (",", ";", "\t", "|")
 _DECIMAL_COMMA = re.compile(r"(\d),(\d)")
 _RULE = re.compile(r"[-=+,;|\s]*(?:---|===)[-=+,;|\s]*")
+_UNIT_IN_NAME = re.compile(r"\s*[(\[](?:deg|degrees?|°|hms|dms|mag|j2000|icrs)[)\]]$")
 _UNITS = frozenset(("deg", "degree", "degrees", "mag", "h:m:s", "d:m:s", '"h:m:s"', '"d:m:s"'))
 _INLINE_COMMENT = re.compile(r"\s+#.*", re.DOTALL)
 
@@ -319,7 +344,8 @@ def _numbers(path: Path, column: Any, name: str, hours: bool) -> NDArray[np.floa
         text = cell.decode("utf-8", "replace") if isinstance(cell, bytes) else str(cell)
         if is_masked or text.strip().lower() in _UNKNOWN:
             continue
-        value = _number(_INLINE_COMMENT.sub("", text).replace("\u2212", "-").strip(), hours)
+        plain = _INLINE_COMMENT.sub("", text).replace("\u2212", "-").strip()
+        value = _number(_DECIMAL_COMMA.sub(r"\1.\2", plain), hours)
         if not math.isfinite(value):
             raise _wrong_cell(path, name, number, text)
         values[number] = value

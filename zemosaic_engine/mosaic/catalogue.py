@@ -56,6 +56,8 @@ class ZeroPoint:
         Of a catalogue of one band or with colours: change of the zero point per magnitude of the mosaic's own colour,
         blue minus red; `value` is that of a star of the field's median colour, or of a white one if the colours of the
         mosaic are balanced.
+    is_unlike : bool
+        True if the known magnitudes have nothing to do with the light of the stars; `value` is NaN then.
     """
 
     value: float
@@ -65,6 +67,7 @@ class ZeroPoint:
     outliers: int = 0
     correction: float = 0.0
     colour_term: float = 0.0
+    is_unlike: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,25 +129,7 @@ def tie_to_catalogue(
         return fits.Header()
     _report_match(match, catalogue, reporter)
     for point, name in zip(points, names, strict=True):
-        if np.isfinite(point.value):
-            known = say(
-                "{magnitude:.4f} +- {error:.4f} mag for total fluxes (aperture correction {correction:.4f} mag), from "
-                "{stars} stars of the catalogue, {outliers} others do not agree",
-                magnitude=point.value,
-                error=point.error,
-                correction=point.correction,
-                stars=point.stars,
-                outliers=point.outliers,
-            )
-            reporter.metric("Zero point on the catalogue", known, channel=name)
-        else:
-            few = say(
-                "unknown, {stars} of the {inside} catalogue stars in the mosaic can be measured, which are too few "
-                "or do not agree",
-                stars=point.stars,
-                inside=match.inside,
-            )
-            reporter.log(say("Zero point on the catalogue (channel {name}): {few}", name=name, few=few), "WARN")
+        _report_zero_point(point, name, match.inside, reporter)
     header = zero_point_cards(points, names)
     if catalogue.band:
         header["ZMZCAT"] = (catalogue.band, "catalogue and band of the zero points")
@@ -181,25 +166,20 @@ def _depth(
     return header
 
 
-def _report_match(match: CatalogueMatch, catalogue: Catalogue, reporter: Reporter) -> None:
-    """Warn of what looks like a mistake in the catalogue or its place."""
-    if match.swapped:
-        reporter.log(
-            say(
-                "No star of the reference catalogue lies in the mosaic, but with right ascension and declination "
-                "exchanged they do: its two columns seem to be swapped"
-            ),
-            "WARN",
+def _report_zero_point(point: ZeroPoint, name: str, inside: int, reporter: Reporter) -> None:
+    """Log the zero point of a channel, or why it has none."""
+    if np.isfinite(point.value):
+        known = say(
+            "{magnitude:.4f} +- {error:.4f} mag for total fluxes (aperture correction {correction:.4f} mag), from "
+            "{stars} stars of the catalogue, {outliers} others do not agree",
+            magnitude=point.value,
+            error=point.error,
+            correction=point.correction,
+            stars=point.stars,
+            outliers=point.outliers,
         )
-    if match.in_hours:
-        reporter.log(
-            say(
-                "No star of the reference catalogue lies in the mosaic, but with right ascensions in hours they do: "
-                "give the column in degrees, as 12:34:56.7, or in a file that tells its unit (ECSV, FITS)"
-            ),
-            "WARN",
-        )
-    for name in _unlike_brightness(match, catalogue):
+        reporter.metric("Zero point on the catalogue", known, channel=name)
+    elif point.is_unlike:
         reporter.log(
             say(
                 "Stars that are brighter in the mosaic are not brighter in the reference catalogue (channel {name}): "
@@ -208,6 +188,20 @@ def _report_match(match: CatalogueMatch, catalogue: Catalogue, reporter: Reporte
             ),
             "WARN",
         )
+    elif inside:
+        few = say(
+            "unknown, {stars} of the {inside} catalogue stars in the mosaic can be measured, which are too few "
+            "or do not agree",
+            stars=point.stars,
+            inside=inside,
+        )
+        reporter.log(say("Zero point on the catalogue (channel {name}): {few}", name=name, few=few), "WARN")
+
+
+def _report_match(match: CatalogueMatch, catalogue: Catalogue, reporter: Reporter) -> None:
+    """Warn of what looks like a mistake in the catalogue or its place."""
+    if not match.inside:
+        reporter.log(_why_none_inside(match), "WARN")
     if match.shift_px != (0.0, 0.0):
         reporter.log(
             say(
@@ -228,6 +222,24 @@ def _report_match(match: CatalogueMatch, catalogue: Catalogue, reporter: Reporte
             ),
             "WARN",
         )
+
+
+def _why_none_inside(match: CatalogueMatch) -> str:
+    """Why no star of a catalogue lies in the mosaic, in one sentence."""
+    if match.swapped:
+        return say(
+            "No star of the reference catalogue lies in the mosaic, but with right ascension and declination "
+            "exchanged they do: its two columns seem to be swapped"
+        )
+    if match.in_hours:
+        return say(
+            "No star of the reference catalogue lies in the mosaic, but with right ascensions in hours they do: "
+            "give the column in degrees, as 12:34:56.7, or in a file that tells its unit (ECSV, FITS)"
+        )
+    return say(
+        "No star of the reference catalogue lies in the mosaic, which therefore has no zero point: give a catalogue of "
+        "this field"
+    )
 
 
 def match_catalogue(stars: Stars, shape: tuple[int, int], wcs: WCS, catalogue: Catalogue) -> CatalogueMatch:
@@ -336,11 +348,11 @@ def zero_points(
         good = np.isfinite(known) & (flux > _LEAST_SNR * error)
         value, its_error = known[good] + 2.5 * np.log10(flux[good]), 1.0857 * error[good] / flux[good]
         term = 0.0
-        if stars.flux.shape[1] == 3 and (catalogue.band or (of_white and catalogue.colours is not None)):
-            value, term = _without_colour(value, stars.flux[match.star][good], of_white=of_white)
+        if stars.flux.shape[1] == 3 and (catalogue.is_of_one_band or (of_white and catalogue.colours is not None)):
+            value, its_error, term = _without_colour(value, its_error, stars.flux[match.star][good], of_white=of_white)
         point = replace(_zero_point(value, its_error), colour_term=term)
         if not _like_brightness(known[good], flux[good]):
-            point = ZeroPoint(float("nan"), float("nan"), int(good.sum()))
+            point = ZeroPoint(float("nan"), float("nan"), int(good.sum()), is_unlike=True)
         correction = corrections[channel]
         if np.isfinite(point.value) and np.isfinite(correction.error):
             point = replace(
@@ -354,19 +366,22 @@ def zero_points(
 
 
 def _without_colour(
-    value: NDArray[np.float64], flux: NDArray[np.float64], *, of_white: bool
-) -> tuple[NDArray[np.float64], float]:
-    """Values as those of a star of the median colour or of a white one, and their slope on the colour (Theil, Sen)."""
+    value: NDArray[np.float64], error: NDArray[np.float64], flux: NDArray[np.float64], *, of_white: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Values as those of a star of the median colour or of a white one, and their slope on the colour (Theil, Sen).
+
+    Stars without light in red or blue have no colour and are left out.
+    """
     from scipy.stats import theilslopes
 
     with np.errstate(divide="ignore", invalid="ignore"):
         colour = -2.5 * np.log10(flux[:, 2] / flux[:, 0])
     known = np.isfinite(colour)
     if int(known.sum()) < 2 * _LEAST_STARS or float(np.ptp(colour[known])) < _LEAST_COLOURS_MAG:
-        return value, 0.0
+        return value, error, 0.0
     slope = float(theilslopes(value[known], colour[known])[0])
     aim = 0.0 if of_white else float(np.median(colour[known]))
-    return value[known] - slope * (colour[known] - aim), slope
+    return value[known] - slope * (colour[known] - aim), error[known], slope
 
 
 def _zero_point(value: NDArray[np.float64], error: NDArray[np.float64]) -> ZeroPoint:
@@ -393,18 +408,6 @@ def _like_brightness(known: NDArray[np.float64], flux: NDArray[np.float64]) -> b
     if known.size < 2 * _LEAST_STARS or float(np.ptp(known)) == 0.0:
         return True
     return float(spearmanr(known, -flux).statistic) > _LEAST_AGREEMENT
-
-
-def _unlike_brightness(match: CatalogueMatch, catalogue: Catalogue) -> list[str]:
-    """Channels whose magnitudes in the catalogue have nothing to do with the light of the stars."""
-    found = []
-    for channel, (name, magnitude) in enumerate(catalogue.magnitude.items()):
-        flux, error = match.stars.flux[match.star, channel], match.stars.flux_error[match.star, channel]
-        known = magnitude[match.entry]
-        good = np.isfinite(known) & (flux > _LEAST_SNR * error)
-        if not _like_brightness(known[good], flux[good]):
-            found.append(name)
-    return found
 
 
 def _swapped_channels(match: CatalogueMatch, catalogue: Catalogue) -> list[tuple[str, str]]:

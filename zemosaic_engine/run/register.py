@@ -36,6 +36,8 @@ LEAST_MOVE_PX = 0.1
 #: Most of it is motion since the epoch of the catalogue.
 TYCHO2_ERROR_ARCSEC = 0.3
 _LEAST_MOVE_SIGMA = 4.0
+#: A catalogue that puts all subs this far beside their headers disagrees by more than conventions of solvers do.
+_LARGE_COMMON_MOVE_PX = 2.0
 _NAMED = 5  # subs that a line names before it says how many more there are
 
 
@@ -109,6 +111,8 @@ def register(
     moved = [_placed(info, solution, number) if refined else info for number, info in enumerate(infos)]
     registration = Registration(moved, solution)
     _report(registration, reporter, refined)
+    if solution.catalogue_stars:
+        _report_common_move(infos, registration, reporter)
     registered = replace(request, infos=moved, registration=registration)
     return plan_request(registered, reporter.sink, cancel, source=reporter.source) if refined else registered
 
@@ -310,3 +314,26 @@ def _report(registration: Registration, reporter: Reporter, refined: bool) -> No
     if not refined:
         most = float(np.nanmax(solution.moved_px))
         reporter.log(say("Registration: no header is off by more than {px:.2f} px, all are kept", px=most))
+
+
+def _report_common_move(infos: Sequence[SubInfo], registration: Registration, reporter: Reporter) -> None:
+    """Warn if the catalogue moves all subs alike: by the headers alone nobody would notice."""
+    tied = np.flatnonzero(registration.solution.tied).tolist()
+    before, after = (np.array([subs[n].center_deg for n in tied]) for subs in (infos, registration.subs))
+    away = after - before
+    away[:, 0] = (away[:, 0] + 180.0) % 360.0 - 180.0
+    east, north = 3600.0 * np.median(away * np.stack([np.cos(np.radians(before[:, 1])), np.ones(len(tied))], 1), axis=0)
+    scale = float(np.median([infos[n].pixel_scale_arcsec for n in tied]))
+    if np.hypot(east, north) < _LARGE_COMMON_MOVE_PX * scale:
+        return
+    reporter.log(
+        say(
+            "Registration: by the stars of the catalogue the subs lie {px:.1f} px ({east:+.1f} arcsec east, "
+            "{north:+.1f} arcsec north) beside where their headers say; the mosaic follows the catalogue: check which "
+            "of them is right",
+            px=float(np.hypot(east, north)) / scale,
+            east=float(east),
+            north=float(north),
+        ),
+        "WARN",
+    )

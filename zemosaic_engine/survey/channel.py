@@ -607,7 +607,8 @@ class _Channel:
         of_camera = solved.x[layout.pattern_start : layout.fixed_start].reshape(layout.cameras, -1)
         self.pattern[:, FITTED_TERMS] += of_camera[:, : len(FITTED_TERMS)]
         raised = np.clip(self.pedestal + of_camera[:, _PEDESTAL], 0.0, self._most_pedestal) - self.pedestal
-        raised[self._known_pedestal] = 0.0
+        # One that is held at 0 comes back as a rounding error.
+        raised[self._known_pedestal | self._untold_pedestal] = 0.0
         self.pedestal = self.pedestal + raised
         self.slope = np.stack([solved.x[layout.of_sub(k)] for k in (2, 3)], axis=1)
         self.sessions = solved.x[layout.session_start : layout.pattern_start].reshape(-1, SESSION_UNKNOWNS)
