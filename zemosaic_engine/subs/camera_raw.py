@@ -79,6 +79,7 @@ def _describe(path: Path, raw: Any) -> StoredImage:
     pattern = _pattern(path, raw)
     if pattern:
         cards |= {"BAYERPAT": pattern, "ROWORDER": "TOP-DOWN"}
+    cards["BLACKLEV"] = 0.0  # it is taken off: flats can be divided without darks
     white = float(raw.white_level) - min(_black_levels(raw))
     if white > 0.0:
         cards["SATURATE"] = white
