@@ -179,6 +179,110 @@ def test_good_flats_of_few_pixels_are_kept(tmp_path):
     assert (made.frames, made.left_out) == (8, [])
 
 
+def written_set(folder, kind, frames):
+    """A folder of frames of one kind."""
+    folder.mkdir()
+    header = fits.Header({"IMAGETYP": kind, "EXPTIME": 10.0})
+    for number, pixels in enumerate(frames):
+        fits.PrimaryHDU(pixels.astype(np.uint16), header).writeto(folder / f"{number}.fits")
+
+
+@pytest.mark.parametrize("vignetting", [0.6, 0.85])
+def test_good_flats_are_kept_however_fast_their_light_falls(vignetting, tmp_path):
+    """The light changes by many times the noise within a block, so that its median scatters more than its pixels."""
+    rng, u = np.random.default_rng(5), np.hypot(*np.meshgrid(np.linspace(-0.7, 0.7, 150), np.linspace(-0.7, 0.7, 100)))
+    light = 20000.0 * (1.0 - vignetting * u * u)
+    written_set(tmp_path / "flats", "Flat", (rng.normal(light, 30.0) for _ in range(12)))
+    made = master_of(tmp_path, Role.FLAT, tmp_path)
+    assert (made.frames, made.left_out) == (12, [])
+
+
+@pytest.mark.parametrize("step", [1, 4, 16])
+@pytest.mark.parametrize("noise", [0.4, 1.5, 6.0, 20.0])
+@pytest.mark.parametrize("glow", [0.0, 250.0])
+def test_good_darks_are_kept_however_coarse_the_numbers_of_the_camera_are(step, noise, glow, tmp_path):
+    """Cameras of 12 bits fill 16 bits by a factor of 16, which can be far above their noise."""
+    rng, (y, x) = np.random.default_rng(6), np.mgrid[:100, :150]
+    dark = 500.3 + glow * np.exp(-((x - 150.0) ** 2 + y**2) / 800.0)
+    frames = [step * np.round(rng.normal(dark, noise) / step) for _ in range(8)]
+    written_set(tmp_path / "darks", "Dark", frames)
+    made = master_of(tmp_path, Role.DARK, tmp_path)
+    assert (made.frames, made.left_out) == (8, [])
+    leak = np.linspace(0.0, 30.0 + 3.0 * noise, 150)
+    leaked = tmp_path / "leaked"
+    written_set(leaked, "Dark", [*frames, step * np.round((rng.normal(dark, noise) + leak) / step)])
+    assert [one.path.endswith("8.fits") for one in master_of(leaked, Role.DARK, tmp_path).left_out] == [True]
+
+
+def drifting_darks(count, temperatures_k, seed=7, flicker=0.0):
+    """Darks of a sensor that glows in a corner, with many hot pixels; the dark current doubles in 6 K."""
+    rng, (y, x) = np.random.default_rng(seed), np.mgrid[:200, :300]
+    hot = np.where(rng.random(x.shape) < 0.002, rng.exponential(600.0, x.shape), 0.0)
+    current = 60.0 + hot + 800.0 * np.exp(-((x - 300.0) ** 2 + y**2) / 4000.0)
+    flickers = rng.random(x.shape) < flicker
+    return [
+        500.0
+        + rng.poisson(current * 2.0 ** (kelvin / 6.0))
+        + np.where(flickers & (rng.random(x.shape) < 0.5), 800.0, 0.0)
+        + rng.normal(0.0, 5.0, x.shape)
+        for kelvin in temperatures_k[:count]
+    ]
+
+
+@pytest.mark.parametrize("count", [3, 5, 9])
+def test_good_darks_are_kept_while_the_temperature_drifts(count, tmp_path):
+    """Glow and shading follow the temperature, which is no light that leaked in."""
+    for name, kelvin in (("drift", np.linspace(0.0, 1.0, count)), ("settling", np.arange(count) == 0)):
+        written_set(tmp_path / name, "Dark", drifting_darks(count, kelvin))
+        made = master_of(tmp_path / name, Role.DARK, tmp_path)
+        assert (name, made.frames, made.left_out) == (name, count, [])
+    frames = [*drifting_darks(count, np.linspace(0.0, 1.0, count)), drifting_darks(1, [5.0])[0]]
+    written_set(tmp_path / "warm", "Dark", frames)
+    (lost,) = master_of(tmp_path / "warm", Role.DARK, tmp_path).left_out
+    assert "another temperature" in lost.reason
+    assert lost.path.endswith(f"{count}.fits")
+
+
+def test_good_darks_are_kept_while_hot_pixels_flicker(tmp_path):
+    for seed in range(4):
+        folder = tmp_path / str(seed)
+        written_set(folder, "Dark", drifting_darks(6, np.zeros(6), seed, flicker=0.001 * (1 + seed)))
+        made = master_of(folder, Role.DARK, tmp_path)
+        assert (made.frames, made.left_out) == (6, [])
+
+
+def test_good_darks_are_kept_while_the_offset_of_their_rows_changes(tmp_path):
+    rng = np.random.default_rng(8)
+    frames = [rng.normal(500.0, 6.0, (200, 300)) + rng.normal(0.0, 10.0, (200, 1)) for _ in range(9)]
+    written_set(tmp_path / "rows", "Dark", frames)
+    assert master_of(tmp_path / "rows", Role.DARK, tmp_path).left_out == []
+    written_set(tmp_path / "leak", "Dark", [*frames, frames[0] + np.linspace(0.0, 90.0, 300)])
+    assert [one.path.endswith("9.fits") for one in master_of(tmp_path / "leak", Role.DARK, tmp_path).left_out] == [True]
+
+
+@pytest.mark.parametrize("count", [3, 5, 9])
+def test_good_sky_flats_are_kept_while_the_gradient_of_the_sky_turns(count, tmp_path):
+    rng, (y, x) = np.random.default_rng(9), np.mgrid[-1:1:200j, -1:1:300j]
+    lens = 1.0 - 0.2 * (x * x + y * y)
+    drift = np.linspace(-1.0, 1.0, count)
+    frames = [rng.normal(20000.0 * (1.0 + 0.3 * t) * lens * (1.0 + 0.04 * t * x), 120.0) for t in drift]
+    written_set(tmp_path / "sky", "Flat", frames)
+    assert master_of(tmp_path / "sky", Role.FLAT, tmp_path).left_out == []
+    still = [rng.normal(20000.0 * (1.0 + 0.3 * t) * lens, 120.0) for t in drift]
+    written_set(tmp_path / "cloud", "Flat", [*still, still[0] * (1.0 + 0.04 * x)])
+    (lost,) = master_of(tmp_path / "cloud", Role.FLAT, tmp_path).left_out
+    assert lost.path.endswith(f"{count}.fits")
+
+
+def test_good_flats_are_kept_where_no_light_reaches_the_corners(tmp_path):
+    rng, (y, x) = np.random.default_rng(10), np.mgrid[-1:1:200j, -1:1:300j]
+    light = np.where(x * x + y * y < 1.2, 20000.0 * (1.0 - 0.2 * (x * x + y * y)), 0.0)
+    written_set(tmp_path / "flats", "Flat", (500.0 + rng.normal(light, 60.0) for _ in range(5)))
+    made = make_master(one_set(frames_in(tmp_path), Role.FLAT), None, 500.0, workshop(tmp_path))
+    assert (made.frames, made.left_out) == (5, [])
+    assert np.isnan(made.pixels[:20, :20]).all()
+
+
 def test_a_blank_dark_is_left_out(survey, tmp_path):
     assert "saturated or blank" in with_wrong(survey, tmp_path, Role.DARK, np.full((256, 192), 65535.0))[1]
 

@@ -24,10 +24,8 @@ from ..subs.image_files import read_image
 from ..subs.roles import Role
 from ..subs.sensor_correction import overscan_level
 from .records import CalibrationFrame, FrameSet, LeftOut
-from .screening import Sketch, planes_of, sampled, screen, sketch, temporal_noise
+from .screening import LEAST_RESPONSE, Sketch, planes_of, sampled, screen, sketch, temporal_noise
 
-#: Relative response below which a pixel of a flat tells nothing.
-LEAST_RESPONSE = 0.1
 _BAND_ROWS = 64
 _OPTIONS = CombineOptions(kappa_low=3.5, kappa_high=3.5)
 _CLIPPED_SIGMA = 3.0
