@@ -329,8 +329,8 @@ FAULTS = (
     Fault(
         "zemosaic_engine/photometry/sky.py",
         "clipped_median",
-        "below = centre - kept[kept <= centre]",
-        "below = kept[kept >= centre] - centre",
+        'centre - _middle(kept[: np.searchsorted(kept, centre, side="right")])',
+        '_middle(kept[np.searchsorted(kept, centre, side="left") :]) - centre',
         ("tests/truth/test_sky.py",),
     ),
     Fault(

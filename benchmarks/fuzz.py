@@ -4,9 +4,11 @@
 
     python -m benchmarks.fuzz --cases 2000             some minutes of one core; part of .ci/run
     python -m benchmarks.fuzz --cases 20000 --folders 100      a night
+    python -m benchmarks.fuzz --cases 2000 --kinds image notes     of these kinds only
     python -m benchmarks.fuzz --case sub-123           one of them again, with its traceback
 
-Six of ten cases are subs, the rest plans, settings, catalogues and state. Each has a name, from which alone it is
+Half of the cases are FITS subs, the rest images of other formats, plans, settings, catalogues, notes of telescopes and
+state. Each has a name, from which alone it is
 made. They are worked off by a process of its own, so that a crash or a hang is seen and named. Ends with exit code 1 if
 anything was found.
 """
@@ -24,7 +26,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from zemosaic_engine.errors import SettingsError, SubError, SubFault, ZeMosaicError
@@ -33,13 +35,13 @@ from zemosaic_engine.settings import GridSettings, build_settings, load_settings
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
 from zemosaic_worker import run_grid
 
-from .mutators import Samples, mutated_record, mutated_sub, mutated_text, samples_of
+from .mutators import Samples, mutated_image, mutated_record, mutated_sub, mutated_text, samples_of
 from .survival import science
 
 HANG_S = 5.0  # of processor time, so that a busy machine is no hang
 _PATIENCE_S = 120.0  # by the clock
 PEAK_BYTES = 1.5e9
-_KINDS = ("sub", "sub", "sub", "sub", "sub", "sub", "plan", "settings", "catalogue", "state")
+_KINDS = ("sub", "sub", "sub", "sub", "sub", "sub", "plan", "settings", "catalogue", "state", "image", "notes")
 
 
 def prepare(folder: Path) -> Path:
@@ -49,9 +51,9 @@ def prepare(folder: Path) -> Path:
     return folder
 
 
-def name_of(number: int) -> str:
+def name_of(number: int, kinds: Sequence[str] = _KINDS) -> str:
     """Name of a case by its number."""
-    return f"{_KINDS[number % len(_KINDS)]}-{number}"
+    return f"{kinds[number % len(kinds)]}-{number}"
 
 
 # --- one case
@@ -61,9 +63,7 @@ def try_case(name: str, samples: Samples, work: Path) -> str:
     """What comes of a case: "used", "refused", or what is wrong with it."""
     kind, choice = name.partition("-")[0], random.Random(name)
     try:
-        return {"sub": _sub, "plan": _plan, "settings": _settings, "catalogue": _catalogue, "state": _state}[kind](
-            samples, choice, work
-        )
+        return _TRIALS[kind](samples, choice, work)
     except SubFault as error:
         return f"fault: {error.reason}"
     except (SubError, SettingsError) as error:
@@ -144,6 +144,37 @@ def _state(samples: Samples, choice: random.Random, work: Path) -> str:
             continue
         return "used"
     return "refused"
+
+
+def _image(samples: Samples, choice: random.Random, work: Path) -> str:
+    from zemosaic_engine.subs import image_files
+    from zemosaic_engine.subs.frames import read_sub
+
+    name, data = mutated_image(samples, choice)
+    (work / name).write_bytes(data)
+    sub = read_sub(work / name)
+    image_files.read_image(sub.path, sub.hdu)
+    return "used"
+
+
+def _notes(samples: Samples, choice: random.Random, work: Path) -> str:
+    from zemosaic_engine.fits.headers import HeaderCards
+    from zemosaic_engine.subs.sidecars import Sidecars
+
+    (work / "shotsInfo.json").write_bytes(mutated_text(samples.notes, choice))
+    Sidecars().completed(work / "a.fits", HeaderCards({}))
+    return "used"
+
+
+_TRIALS: dict[str, Callable[[Samples, random.Random, Path], str]] = {
+    "sub": _sub,
+    "image": _image,
+    "plan": _plan,
+    "settings": _settings,
+    "catalogue": _catalogue,
+    "notes": _notes,
+    "state": _state,
+}
 
 
 # --- the process that works them off
@@ -311,6 +342,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=2000, help="how many files and texts")
     parser.add_argument("--first", type=int, default=0, help="number of the first of them")
+    parser.add_argument("--kinds", nargs="+", choices=sorted(set(_KINDS)), default=_KINDS, help="what they are")
     parser.add_argument("--folders", type=int, default=0, help="how many runs of 16 good subs and 2 hostile ones")
     parser.add_argument("--case", default="", help="name of one case to be tried here")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
@@ -326,7 +358,8 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         began = time.monotonic()
         found = Found()
-        for found in work_off([name_of(n) for n in range(options.first, options.first + options.cases)], folder):
+        numbers = range(options.first, options.first + options.cases)
+        for found in work_off([name_of(number, options.kinds) for number in numbers], folder):
             print(f"{found.counts.total()} of {options.cases}, {len(found.wrong)} wrong", flush=True)
         wrong = found.wrong
         print(

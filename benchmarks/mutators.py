@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import random
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
+
+from .image_samples import image_samples
 
 _BLOCK, _CARD = 2880, 80
 _VALUES = (
@@ -45,11 +48,17 @@ class Samples:
         By how they are stored: plain, gz and each method of tile compression.
     plan, settings, catalogue : str
         A stack plan, a settings file and a catalogue of stars.
+    images : mapping of str to bytes
+        Subs in other formats than FITS, by name.
+    notes : str
+        What a telescope writes beside its subs (``shotsInfo.json``).
     records : mapping of str to bytes
         State files by name.
     """
 
     subs: dict[str, bytes]
+    images: dict[str, bytes]
+    notes: str
     plan: str
     settings: str
     catalogue: str
@@ -75,7 +84,11 @@ def samples_of(survey: Path, state: Path) -> Samples:
     catalogue = "ra,dec,mag_r,mag_g,mag_b\n" + "".join(
         f"{312 + k / 100},{44 + k / 90},{9 + k / 7},10,11\n" for k in range(40)
     )
-    return Samples(subs, plan, settings, catalogue, records)
+    images = image_samples(pixels.astype(np.uint16), "\n".join(str(card).rstrip() for card in header.cards))
+    notes = json.dumps(
+        {"RA": 20.8, "DEC": 44.3, "exp": 10, "gain": "80", "ir": "VIS", "target": "NGC 7000", "binning": 1}
+    )
+    return Samples(subs, images, notes, plan, settings, catalogue, records)
 
 
 def _bytes_of(hdu: fits.PrimaryHDU | fits.CompImageHDU) -> bytes:
@@ -98,6 +111,40 @@ def mutated_sub(samples: Samples, choice: random.Random) -> tuple[str, bytes]:
         return name, gzip.compress(bytes(inner), 1) + choice.choice((b"", b"\0" * 100, b"rest", bytes(inner[:50])))
     (_flip if kind == "gz" else _mutate_fits)(data, choice)
     return name, bytes(data)
+
+
+def mutated_image(samples: Samples, choice: random.Random) -> tuple[str, bytes]:
+    """A name and the bytes of a TIFF, XISF or raw file that is wrong somewhere."""
+    name = choice.choice(sorted(samples.images))
+    data = bytearray(samples.images[name])
+    for _ in range(choice.choice((1, 1, 2, 4, 8))):
+        choice.choice((_flip_at_ends, _flip_at_ends, _extreme_number, _extreme_number, _flip, _cut_some, _insert))(
+            data, choice
+        )
+    return name, bytes(data)
+
+
+def _flip_at_ends(data: bytearray, choice: random.Random) -> None:
+    """Tags and headers lie at the beginning or the end of a file."""
+    if data:
+        place = choice.randrange(min(len(data), 600))
+        data[place if choice.random() < 0.5 else -1 - place] = choice.randrange(256)
+
+
+def _extreme_number(data: bytearray, choice: random.Random) -> None:
+    """Where tags are: sizes, counts and places."""
+    place = choice.randrange(min(len(data), 600)) if data else 0
+    if choice.random() < 0.5:
+        place = max(0, len(data) - 600) + place
+    number = choice.choice(
+        (b"\xff\xff\xff\xff", b"\0\0\0\0", b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"\1\0\0\0", b"\xff\xff")
+    )
+    data[place : place + len(number)] = number
+
+
+def _cut_some(data: bytearray, choice: random.Random) -> None:
+    place = choice.randrange(len(data) + 1)
+    del data[place : place + choice.choice((1, 2, 12, 200, len(data)))]
 
 
 def damaged_fits(data: bytes, choice: random.Random) -> bytes:

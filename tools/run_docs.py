@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -132,10 +133,12 @@ def main() -> int:
                 if command.startswith("zemosaic patch"):
                     host = work / "host" / "zemosaic"
                     here = command.replace("DIR", str(host if host.is_dir() else _host(work)))
+                began = time.monotonic()
                 ended = _run(here, work)
                 is_right = ended.returncode in _ALLOWED
                 failed += not is_right
-                print(f"{'ok' if is_right else f'FAILED ({ended.returncode})'}: {page.name}: {command}", flush=True)
+                said = "ok" if is_right else f"FAILED ({ended.returncode})"
+                print(f"{said} ({time.monotonic() - began:.1f} s): {page.name}: {command}", flush=True)
                 if not is_right:
                     print(ended.stderr[-2000:])
     print(f"{len(done)} commands, {failed} failed")

@@ -16,8 +16,8 @@ from hostile import copied, tiny_survey
 
 from benchmarks.survival import Job, science
 from zemosaic_engine.errors import SubError
-from zemosaic_engine.fits import apart
 from zemosaic_engine.fits.reader import read_image
+from zemosaic_engine.machine import decoders
 from zemosaic_engine.resume.crashes import Crashes, _escaped
 from zemosaic_engine.subs.faults import frame_name
 from zemosaic_engine.subs.frames import load_frame, read_sub_info
@@ -46,7 +46,7 @@ def packed(survey, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def no_process_stays():
     yield
-    apart.end_all()
+    decoders.end_all()
 
 
 def damaged(packed, path, case):
@@ -69,7 +69,7 @@ def test_another_process_gives_the_same_pixels(tmp_path, method, top):
     fits.CompImageHDU(pixels, compression_type=method, tile_shape=(16, 96)).writeto(tmp_path / "a.fits")
     for _ in range(3):
         np.testing.assert_array_equal(read_image(tmp_path / "a.fits", 1), pixels)
-    assert len(apart._idle) == 1
+    assert len(decoders._idle) == 1
 
 
 @pytest.mark.parametrize("case", DEADLY)
@@ -87,17 +87,17 @@ def test_one_at_least_of_them_crashes_the_decoder(packed, tmp_path):
 
 
 def test_a_decoder_that_does_not_come_back_is_ended(packed, monkeypatch):
-    monkeypatch.setattr(apart, "_START", "import time; time.sleep(60)")
-    monkeypatch.setattr(apart, "_DECODE_S", 0.2)
+    monkeypatch.setattr(decoders, "_START", "import time; time.sleep(60)")
+    monkeypatch.setattr(decoders, "_DECODE_S", 0.2)
     with pytest.raises(SubError, match="crash"):
         load_frame(read_sub_info(packed))
-    assert not apart._idle
+    assert not decoders._idle
 
 
 def test_a_process_that_ended_while_it_was_idle_is_replaced(packed):
     load_frame(read_sub_info(packed))
-    apart._idle[0].kill()
-    apart._idle[0].wait()
+    decoders._idle[0].kill()
+    decoders._idle[0].wait()
     load_frame(read_sub_info(packed))
 
 
@@ -109,10 +109,10 @@ def test_where_no_process_can_be_started_the_sentence_says_what_to_do(packed, mo
 
 def test_no_process_outlives_the_one_that_asked(packed):
     code = (
-        "import sys\nfrom zemosaic_engine.fits import apart\n"
+        "import sys\nfrom zemosaic_engine.machine import decoders\n"
         "from zemosaic_engine.subs.frames import load_frame, read_sub_info\n"
         "load_frame(read_sub_info(sys.argv[1]))\n"
-        "print(apart._idle[0].pid)"
+        "print(decoders._idle[0].pid)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, packed], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60

@@ -68,11 +68,13 @@ def test_no_pixel_depends_on_settings_of_no_stage(runs, base, tmp_path):
     assert_same(pixels(tmp_path / "out" / "tiles"), pixels(base / "tiles"))
 
 
+@pytest.mark.slow
 def test_no_tile_depends_on_settings_of_the_joining(runs, base, tmp_path):
     runs(tmp_path / "out", **BASE, **turned("join"))
     assert_same(pixels(tmp_path / "out" / "tiles"), pixels(base / "tiles"))
 
 
+@pytest.mark.slow
 def test_no_solution_depends_on_settings_of_the_stacking(runs, base, tmp_path):
     runs(tmp_path / "out", **BASE, **turned("stack"))
     found, wanted = (Table.read(folder / "sub_photometry.ecsv") for folder in (tmp_path / "out", base))

@@ -68,8 +68,8 @@ JOINING = {"photometry & blending", "assembly", "final save", "photometry", "pha
     ("mode", "settings"),
     [
         ("grid", {}),
-        ("tiles", {}),
-        ("classic", {"coverage_renorm": True}),
+        pytest.param("tiles", {}, marks=pytest.mark.slow),
+        pytest.param("classic", {"coverage_renorm": True}, marks=pytest.mark.slow),
         pytest.param("grid", {"photometry": "tiles"}, marks=pytest.mark.slow),
         pytest.param("grid", {"outputs": "fits,tiff,jpeg", "save_final_as_uint16": True}, marks=pytest.mark.slow),
     ],
@@ -94,6 +94,7 @@ def test_where_nothing_changed_nothing_is_made_again(survey, tiles, tmp_path, mo
         assert getattr(again.outcome.report, name) == getattr(first.outcome.report, name), name
 
 
+@pytest.mark.slow
 def test_a_file_that_is_not_as_it_was_written_is_made_again_from_the_same_match(survey, tmp_path):
     output = tmp_path / "out"
     first = Told(survey, output)
@@ -108,6 +109,7 @@ def test_a_file_that_is_not_as_it_was_written_is_made_again_from_the_same_match(
     assert again.figures == first.figures
 
 
+@pytest.mark.slow
 def test_a_ready_made_tile_that_changed_or_has_another_name_is_taken_again(tiles, tmp_path):
     ready, output = shutil.copytree(tiles, tmp_path / "ready"), tmp_path / "out"
     Told(ready, output, tiles_only=True)

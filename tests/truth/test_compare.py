@@ -106,6 +106,7 @@ def test_gain_offset_colour_and_width_come_back(plain, scene, tmp_path):
     assert np.all(np.array(found.stars.region_mmag) < 8.0)
 
 
+@pytest.mark.slow
 def test_a_scale_that_varies_over_the_field_shows_between_regions(plain, scene, tmp_path):
     def change(planes):
         planes *= 1.0 + 0.06 * np.linspace(-1.0, 1.0, planes.shape[2], dtype=np.float32)
@@ -119,6 +120,7 @@ def test_a_scale_that_varies_over_the_field_shows_between_regions(plain, scene, 
     assert found.stars.region_mmag[1] > 5.0 * found.stars.region_noise_mmag[1]
 
 
+@pytest.mark.slow
 def test_another_grid_is_brought_together_by_the_sky(plain, scene, tmp_path):
     """Turned by 30 degrees, coarser by a fifth, somewhere else: the same sky and the same scale."""
     shape = (500, 560)
@@ -136,6 +138,7 @@ def test_another_grid_is_brought_together_by_the_sky(plain, scene, tmp_path):
     assert found.difference.shared > 0.5 * SHAPE[0] * SHAPE[1]
 
 
+@pytest.mark.slow
 def test_a_plate_solution_that_is_off_is_a_shift_and_not_a_lack_of_stars(plain, scene, tmp_path):
     wrong = write(tmp_path, scene, grid(), seed=2)
     with fits.open(wrong, mode="update") as hdus:
@@ -145,6 +148,7 @@ def test_a_plate_solution_that_is_off_is_a_shift_and_not_a_lack_of_stars(plain, 
     assert found.stars.matched > 50
 
 
+@pytest.mark.slow
 def test_a_grid_that_is_shifted_by_whole_pixels_is_not_interpolated(plain, tmp_path):
     with fits.open(plain) as hdus:
         header = hdus[0].header
@@ -219,13 +223,17 @@ def kinds(found):
     return [finding.kind for finding in found.findings]
 
 
+@pytest.mark.slow
 def test_two_mosaics_of_one_sky_have_nothing_wrong(plain, scene, tmp_path):
     assert run(plain, write(tmp_path, scene, grid(), fwhm=3.2, seed=2)).findings == ()
     turned = write(tmp_path / "turned", scene, grid((600, 640), angle_deg=12.0), (600, 640), seed=3)
     assert run(plain, turned).findings == ()
 
 
-@pytest.mark.parametrize(("angle", "in_a"), [(0.0, False), (0.0, True), (33.0, False)])
+@pytest.mark.parametrize(
+    ("angle", "in_a"),
+    [(33.0, False), *(pytest.param(0.0, in_a, marks=pytest.mark.slow) for in_a in (False, True))],
+)
 def test_a_straight_step_is_found_with_its_place_and_its_mosaic(plain, scene, tmp_path, angle, in_a):
     """3 ADU, three quarters of the noise of a pixel, along the columns or aslant; wherever it lies among the blocks."""
     turn = np.radians(angle)

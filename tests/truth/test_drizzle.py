@@ -134,6 +134,7 @@ def test_drizzled_mono_subs_of_three_telescopes_agree_on_their_stars(tmp_path):
     assert report.zero_point_region_mmag[0] < 8.0
 
 
+@pytest.mark.slow
 def test_coverage_counts_the_subs_that_dropped_something(tmp_path):
     """One pixel in four is red: small red drops of fewer subs hit a pixel than green ones do."""
     simulate_survey(tmp_path / "subs", PRESETS["tiny"], seed=1)
@@ -151,6 +152,7 @@ def test_coverage_counts_the_subs_that_dropped_something(tmp_path):
     assert np.isfinite(full.planes).any()
 
 
+@pytest.mark.slow
 def test_too_few_subs_for_fine_drops_are_refused_or_told(tmp_path):
     simulate_survey(tmp_path / "subs", PRESETS["tiny"], seed=1)
     with pytest.raises(RunError, match=r"leave \d+ % of the pixels empty.*drizzle_pixfrac"):

@@ -88,6 +88,7 @@ def test_a_folder_without_anything_else_has_no_table_of_it(clean):
     assert clean[1].is_complete
 
 
+@pytest.mark.slow
 def test_the_table_goes_with_what_it_told_of(clean, tmp_path):
     shutil.copytree(clean[0], tmp_path / "in")
     picture = tmp_path / "in" / "a.jpg"
@@ -125,6 +126,7 @@ def test_a_plan_of_it_says_the_same(messy, tmp_path, capsys):
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are text there")
+@pytest.mark.slow
 def test_a_name_that_is_no_text_goes_through_everything(survey, tmp_path, capsys):
     source = tmp_path / "in"
     source.mkdir()

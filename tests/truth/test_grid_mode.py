@@ -294,6 +294,7 @@ def test_the_result_depends_neither_on_threads_nor_on_memory(survey, tiny, tmp_p
             np.testing.assert_array_equal(one.data, other.data)
 
 
+@pytest.mark.slow
 def test_tiles_of_an_earlier_run_do_not_stay(survey, tmp_path):
     first, _ = run(survey, tmp_path, grid_size_factor=0.5)
     second, _ = run(survey, tmp_path, grid_size_factor=2.0)
@@ -301,6 +302,7 @@ def test_tiles_of_an_earlier_run_do_not_stay(survey, tmp_path):
     assert len(list((tmp_path / "tiles").iterdir())) == second.tiles
 
 
+@pytest.mark.slow
 def test_scaling_can_be_switched_off(survey, tmp_path):
     outcome, _ = run(survey, tmp_path, photometry="none")
     table = Table.read(tmp_path / "tile_photometry.ecsv")
@@ -325,8 +327,13 @@ def test_mono_subs_and_colour_cubes(sensor, tmp_path):
     assert found.position_rms_px < 0.08
 
 
-@pytest.mark.parametrize("flavour", ["pc", "crota", "sip"])
-@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize(("flavour", "mirrored"), [
+    ("crota", True),
+    ("sip", False),
+    *(pytest.param(*kind, marks=pytest.mark.slow) for kind in (
+        ("pc", False), ("pc", True), ("crota", False), ("sip", True)
+    )),
+])  # fmt: skip
 def test_every_wcs_flavour_puts_stars_in_their_place(flavour, mirrored, tmp_path):
     spec = PRESETS["tiny"].but(
         wcs_flavour=flavour, mirrored=mirrored, panels=(1, 1), subs_per_panel=3, position_angle_deg=130.0
@@ -375,7 +382,10 @@ def through_a_cloud(survey, number, share):
     return render_sub(truth, number)
 
 
-@pytest.mark.parametrize("kind", ["dark", "thick cloud", "thin cloud", "constant"])
+@pytest.mark.parametrize(
+    "kind",
+    ["thin cloud", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("dark", "thick cloud", "constant"))],
+)
 def test_one_useless_sub_does_not_spoil_the_others(kind, survey, tiny, tmp_path):
     """A dark frame has the lowest noise of all; it must neither set the scale nor get the weight."""
     shutil.copytree(survey, tmp_path / "in")
@@ -447,6 +457,7 @@ def test_several_filters_are_named_with_the_option_that_chooses(survey, tmp_path
     assert outcome.subs_used == 8
 
 
+@pytest.mark.slow
 def test_the_solver_for_many_subs_makes_the_same_mosaic(survey, tiny, tmp_path, monkeypatch):
     from zemosaic_engine.survey import solve as survey_photometry
 
@@ -458,6 +469,7 @@ def test_the_solver_for_many_subs_makes_the_same_mosaic(survey, tiny, tmp_path, 
     assert max(found.low_frequency_plane_adu) < 1.1 * max(whole.low_frequency_plane_adu)
 
 
+@pytest.mark.slow
 def test_islands_keep_their_level_and_are_named(tmp_path):
     spec = PRESETS["tiny"].but(panels=(1, 2), subs_per_panel=4, overlap=-1.0, nights=1, rotation_deg=0.0)
     simulate_survey(tmp_path / "in", spec, seed=8)

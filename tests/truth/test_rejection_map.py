@@ -24,7 +24,7 @@ def mosaic_of(survey, output, mode, **settings):
     return output / "mosaic_grid.fits"
 
 
-@pytest.mark.parametrize("mode", ["grid", "classic"])
+@pytest.mark.parametrize("mode", ["grid", pytest.param("classic", marks=pytest.mark.slow)])
 def test_kept_and_rejected_samples_are_all_samples(survey, tmp_path, mode):
     with fits.open(mosaic_of(survey, tmp_path / "with", mode, rejection_map=True)) as hdus:
         kept, low, high = (hdus[name].data.astype(int) for name in LAYERS)

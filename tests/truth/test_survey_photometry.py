@@ -377,6 +377,7 @@ def full_field(tmp_path_factory):
     return outcome, truth
 
 
+@pytest.mark.slow
 def test_light_over_the_whole_field_is_kept(full_field):
     """Slope of the mosaic's smooth light on the true one, one plane free: the nebula's flux to 1 %."""
     from zemosaic_engine.mosaic.reader import read_mosaic

@@ -115,6 +115,7 @@ def test_the_folder_of_the_environment_wins(installed, tmp_path):
     assert list((tmp_path / "mine").rglob("*.nbi"))
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_what_is_in_the_cache(installed, tmp_path):
     """Filled by the same process, by an earlier one, and piece by piece by several."""
     one, pieces = ({"NUMBA_CACHE_DIR": str(tmp_path / name)} for name in ("one", "pieces"))
@@ -125,6 +126,7 @@ def test_results_do_not_depend_on_what_is_in_the_cache(installed, tmp_path):
     assert run(installed, DIGESTS, "caller", "called", **pieces).split() == [first, piece]
 
 
+@pytest.mark.slow
 def test_machine_code_follows_functions_that_were_inlined_from_another_file(installed):
     before = run(installed, CALIBRATED)
     source = installed / "zemosaic_engine" / "kernels" / "fused.py"

@@ -1,6 +1,8 @@
 """TIFF, XISF and camera raws give the pixels that another program wrote, and tell of the exposure."""
 
+import os
 import struct
+import sys
 import xml.sax.saxutils
 import zlib
 
@@ -12,6 +14,7 @@ from PIL import Image, TiffImagePlugin
 
 from zemosaic_engine.errors import SubError
 from zemosaic_engine.kernels.unpacking import unpack_bits, unpack_lz4, unpack_lzw
+from zemosaic_engine.machine import decoders
 from zemosaic_engine.subs import camera_raw, image_files
 from zemosaic_engine.subs.folder import scan_folder
 from zemosaic_engine.subs.frames import UnsolvedSub, read_sub
@@ -445,6 +448,32 @@ def test_a_raw_that_is_damaged(tmp_path):
     (tmp_path / "a.cr2").write_bytes(b"II*\0" + bytes(1000))
     with pytest.raises(SubError, match="cannot be read"):
         read_sub(tmp_path / "a.cr2")
+
+
+def test_a_raw_that_makes_the_decoder_crash_costs_itself_alone(tmp_path, monkeypatch):
+    pytest.importorskip("rawpy")
+    path = write_dng(tmp_path / "a.dng", GREY)
+    image_files.find_image(path)  # a process is idle: it is asked again
+    monkeypatch.setattr(camera_raw, "describe", abort)
+    decoders.end_all()
+    with pytest.raises(SubError, match=r"a\.dng: it is damaged: it made the decoder crash \(SIGABRT\)"):
+        image_files.find_image(path)
+    monkeypatch.undo()
+    assert image_files.find_image(path).shape == GREY.shape
+
+
+def abort(request):
+    """What LibRaw would do to the process that calls it."""
+    os.abort()
+
+
+def test_a_packed_program_reads_raws_by_itself(tmp_path, monkeypatch):
+    pytest.importorskip("rawpy")
+    path = write_dng(tmp_path / "a.dng", GREY)
+    wanted = image_files.read_image(path, 0)
+    decoders.end_all()
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    np.testing.assert_array_equal(image_files.read_image(path, 0), wanted)
 
 
 def test_what_is_missing_is_named(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 from astropy.io import fits
@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 
 from ..errors import SubError
 from ..geometry import Box
+from ..machine.decoders import DecoderEnded, DecoderRefused, NoDecoder, decode_apart
 from ..regular_files import FileState, open_file
 from ..sentences import say
-from .apart import DecoderEnded, DecoderRefused, NoDecoder, decode_apart
 from .headers import HeaderCards
 
 _BLOCK = 2880
@@ -518,6 +518,19 @@ def undo_tile_compression(file: bytes) -> NDArray:
         return np.asarray(hdus[1].data)
 
 
+def decode_tiles(file: bytes) -> tuple[dict[str, Any], NDArray]:
+    """`undo_tile_compression` for a process that decodes."""
+    try:
+        return {}, undo_tile_compression(file)
+    except decoder_errors() as error:
+        raise DecoderRefused(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    """What an error of a library tells, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def _decompress(path: Path, image: StoredImage, data: NDArray[np.uint8]) -> NDArray:
     """Pixels of a tile-compressed image, as stored (before BSCALE and BZERO)."""
     header = _table_header(path, image.header)
@@ -525,7 +538,7 @@ def _decompress(path: Path, image: StoredImage, data: NDArray[np.uint8]) -> NDAr
     file = b"".join((cards, data.data, bytes(-image.nbytes % _BLOCK)))
     try:
         if image.header.text("ZCMPTYPE") in _CRASHING_METHODS:
-            pixels = decode_apart(file, math.prod(image.shape))
+            _, pixels = decode_apart(f"{__name__}:decode_tiles", file, math.prod(image.shape))
         else:
             pixels = undo_tile_compression(file)
     except NoDecoder as error:
@@ -545,8 +558,7 @@ def _decompress(path: Path, image: StoredImage, data: NDArray[np.uint8]) -> NDAr
     except DecoderRefused as error:
         raise SubError(path, say("its tile compression cannot be undone ({error})", error=error)) from error
     except decoder_errors() as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise SubError(path, say("its tile compression cannot be undone ({error})", error=reason)) from error
+        raise SubError(path, say("its tile compression cannot be undone ({error})", error=_reason(error))) from error
     if pixels.size != math.prod(image.shape) or pixels.dtype.kind not in "iuf":
         raise SubError(path, say("its tile compression is damaged: pixels are missing"))
     return pixels.reshape(image.shape)

@@ -96,19 +96,25 @@ def clipped_median(values: NDArray, clip: float = 3.0) -> tuple[float, float, in
     is taken from the values below the median. NaN is ignored; no value gives ``(nan, nan, 0)``.
     """
     kept = values[np.isfinite(values)]
-    kept = kept[:: max(1, kept.size // _MAX_VALUES)].astype(np.float64)
+    kept = np.sort(kept[:: max(1, kept.size // _MAX_VALUES)].astype(np.float64))  # what is kept lies side by side
     if kept.size == 0:
         return float("nan"), float("nan"), 0
     for _ in range(8):
-        centre = np.median(kept)
-        below = centre - kept[kept <= centre]
-        spread = 1.4826 * np.median(below)
-        inside = np.abs(kept - centre) <= clip * spread if spread > 0 else np.ones(kept.size, dtype=bool)
-        if inside.all():
+        centre = _middle(kept)
+        spread = 1.4826 * (centre - _middle(kept[: np.searchsorted(kept, centre, side="right")]))
+        if not spread > 0:
             break
-        kept = kept[inside]
-    centre = float(np.median(kept))
-    return centre, float(1.2533 * kept.std() / np.sqrt(kept.size)), int(kept.size)
+        low = np.searchsorted(kept, centre - clip * spread, side="left")
+        high = np.searchsorted(kept, centre + clip * spread, side="right")
+        if high - low == kept.size:
+            break
+        kept = kept[low:high]
+    return _middle(kept), float(1.2533 * kept.std() / np.sqrt(kept.size)), int(kept.size)
+
+
+def _middle(values: NDArray[np.float64]) -> float:
+    """Median of sorted values."""
+    return 0.5 * float(values[(values.size - 1) // 2] + values[values.size // 2])
 
 
 def cell_medians(image: NDArray[np.float32], origin: Box, cell: int = CELL_PX) -> tuple[NDArray, NDArray, NDArray]:

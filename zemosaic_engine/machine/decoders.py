@@ -1,9 +1,9 @@
-"""Decodes, in a separate process, tile compression whose decoder crashes on damaged data.
+"""Decodes, in a separate process, what the decoder of a library may crash on.
 
 Cfitsio's HCOMPRESS decoder, which astropy calls, divides by zero and writes behind its buffers where the data are
-wrong: that would end the run, and with it the work on all other subs. Here it ends a small process that does nothing
-else. It takes requests on standard input, answers on standard output, is used again, and ends by itself when
-nobody asks any more.
+wrong; LibRaw has decoders for hundreds of cameras, and prints to standard error. A crash would end the run, and with it
+the work on all other subs. Here it ends a small process that does nothing else. It takes requests on standard input,
+answers on standard output, is used again, and ends by itself when nobody asks any more.
 
 It is started by `subprocess`, not by `multiprocessing`: a host's daemonic process may start no children of that kind.
 """
@@ -13,14 +13,16 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import pkgutil
 import signal
 import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +43,7 @@ class DecoderEnded(Exception):  # noqa: N818 - what became of the process
 
 
 class DecoderRefused(Exception):  # noqa: N818 - its answer
-    """The decoder reported damaged data."""
+    """The decoder reported damaged data; raised by the decoder itself, too."""
 
 
 class NoDecoder(Exception):  # noqa: N818 - what there is not
@@ -55,20 +57,23 @@ _idle: list[subprocess.Popen[bytes]] = []
 _lock = threading.Lock()
 
 
-def decode_apart(file: bytes, pixels: int) -> NDArray[np.generic]:
-    """The image in the second HDU of a FITS file in memory, decoded by another process.
+def decode_apart(decoder: str, request: bytes, pixels: int) -> tuple[dict[str, Any], NDArray[np.generic]]:
+    """Let another process decode.
 
     Parameters
     ----------
-    file : bytes
-        The whole file.
+    decoder : str
+        ``module:function``. The function takes `request` and returns a dictionary that JSON can hold and an array; it
+        raises `DecoderRefused` if the data are damaged.
+    request : bytes
+        What is to be decoded: a file, or the name of one.
     pixels : int
-        How many its header declares; bounds the time and the memory of the process.
+        How many there are at most; bounds the time and the memory of the process.
 
     Returns
     -------
-    ndarray
-        As stored, before BSCALE and BZERO.
+    facts : dict
+    image : ndarray
 
     Raises
     ------
@@ -83,12 +88,13 @@ def decode_apart(file: bytes, pixels: int) -> NDArray[np.generic]:
     -----
     Safe to use from several threads; each has a process while it decodes.
     """
+    head = json.dumps({"decoder": decoder, "pixels": pixels, "bytes": len(request)}).encode()
     with _lock:
         process = _idle.pop() if _idle else None
     if process is not None:
         with suppress(DecoderEnded):  # it may have ended of idleness just now
-            return _ask(process, file, pixels)
-    return _ask(_started(), file, pixels)
+            return _ask(process, head, request)
+    return _ask(_started(), head, request)
 
 
 def _started() -> subprocess.Popen[bytes]:
@@ -108,7 +114,7 @@ def _started() -> subprocess.Popen[bytes]:
         raise NoDecoder(error.strerror or str(error)) from error
 
 
-def _ask(process: subprocess.Popen[bytes], file: bytes, pixels: int) -> NDArray[np.generic]:
+def _ask(process: subprocess.Popen[bytes], head: bytes, request: bytes) -> tuple[dict[str, Any], NDArray[np.generic]]:
     """Send one request; the process then becomes idle again, or is ended."""
     import numpy as np
 
@@ -119,11 +125,11 @@ def _ask(process: subprocess.Popen[bytes], file: bytes, pixels: int) -> NDArray[
     try:
         assert process.stdin is not None
         assert process.stdout is not None
-        for part in (_LENGTH.pack(pixels), _LENGTH.pack(len(file)), file):
+        for part in (_LENGTH.pack(len(head)), head, request):
             process.stdin.write(part)
         process.stdin.flush()
-        facts = json.loads(_read(process.stdout, _LENGTH.unpack(_read(process.stdout, _LENGTH.size))[0]))
-        data = _read(process.stdout, int(facts.get("bytes", 0)))
+        answer = _read_head(process.stdout)
+        data = _read(process.stdout, int(answer.get("bytes", 0)))
         whole = True
     except (OSError, EOFError, ValueError) as error:
         raise DecoderEnded(_how_it_ended(process)) from error
@@ -134,9 +140,15 @@ def _ask(process: subprocess.Popen[bytes], file: bytes, pixels: int) -> NDArray[
                 _idle.append(process)
         else:
             _end(process)
-    if "damage" in facts:
-        raise DecoderRefused(str(facts["damage"]))
-    return np.frombuffer(data, dtype=np.dtype(facts["dtype"])).reshape(facts["shape"])
+    if "damage" in answer:
+        raise DecoderRefused(str(answer["damage"]))
+    return answer["facts"], np.frombuffer(data, dtype=np.dtype(answer["dtype"])).reshape(answer["shape"])
+
+
+def _read_head(stream: IO[bytes]) -> dict[str, Any]:
+    """The length of what comes next, and what it tells."""
+    told: dict[str, Any] = json.loads(_read(stream, _LENGTH.unpack(_read(stream, _LENGTH.size))[0]))
+    return told
 
 
 def _read(stream: IO[bytes], count: int) -> bytearray:
@@ -186,36 +198,36 @@ def serve() -> None:
     _no_core_dump()
     import warnings
 
-    from astropy.io import fits  # noqa: F401 - loaded before its time is counted
-
     warnings.simplefilter("ignore")
     while True:
         _arm(_IDLE_S)
         try:
-            pixels = _LENGTH.unpack(_read(requests, _LENGTH.size))[0]
-            file = _read(requests, _LENGTH.unpack(_read(requests, _LENGTH.size))[0])
+            asked = _read_head(requests)
+            request = bytes(_read(requests, asked["bytes"]))
         except EOFError:
             return
+        decode = pkgutil.resolve_name(asked["decoder"])  # imports what it needs before its time is counted
         _arm(_DECODE_S)
-        _limit(pixels)
-        facts, data = _decoded(bytes(file))
-        told = json.dumps(facts).encode()
+        _limit(asked["pixels"])
+        answer, data = _decoded(decode, request)
+        told = json.dumps(answer).encode()
         answers.write(_LENGTH.pack(len(told)) + told)
         answers.write(data)
         answers.flush()
 
 
-def _decoded(file: bytes) -> tuple[dict[str, object], bytes]:
+def _decoded(
+    decode: Callable[[bytes], tuple[dict[str, Any], NDArray[np.generic]]], request: bytes
+) -> tuple[dict[str, Any], bytes]:
     """Return the answer and the pixels."""
     import numpy as np
 
-    from .reader import decoder_errors, undo_tile_compression
-
     try:
-        image = np.ascontiguousarray(undo_tile_compression(file))
-    except decoder_errors() as error:
-        return {"damage": " ".join(str(error).split()) or type(error).__name__}, b""
-    return {"dtype": image.dtype.str, "shape": image.shape, "bytes": image.nbytes}, image.tobytes()
+        facts, image = decode(request)
+    except DecoderRefused as error:
+        return {"damage": str(error)}, b""
+    image = np.ascontiguousarray(image)
+    return {"facts": facts, "dtype": image.dtype.str, "shape": image.shape, "bytes": image.nbytes}, image.tobytes()
 
 
 def _arm(seconds: float) -> None:
