@@ -17,6 +17,7 @@ from zemosaic_engine.catalogues.colours import StarColours
 from zemosaic_engine.catalogues.reference import Catalogue
 from zemosaic_engine.events import CancelToken, LogLine, Reporter
 from zemosaic_engine.mosaic.catalogue import match_catalogue, tie_to_catalogue, zero_points
+from zemosaic_engine.mosaic.sky_tie import tie_to_sky
 from zemosaic_engine.mosaic.total_flux import aperture_corrections
 from zemosaic_engine.photometry.colour_balance import balance_on_colours
 from zemosaic_engine.photometry.stars import detect_stars
@@ -295,3 +296,22 @@ def test_the_zero_point_of_a_survey_is_true(tmp_path, seed, stars_per_mpx):
     header = fits.getheader(tmp_path / "out" / "mosaic_grid.fits")
     for name in "RGB":
         assert abs(header[f"ZMZP{name}"] - 20.0) < 0.005
+
+
+def test_zero_points_that_tiles_tell_are_not_contradicted_by_stars_of_another_band(moffat):
+    """Tiles in J against the shipped V_T: the depth of the mosaic is that of the headers, in their filter."""
+    image, catalogue = moffat
+    away = np.random.default_rng(8).normal(1.2, 0.5, catalogue.ra_deg.size)  # the colours of the stars
+    shipped = Catalogue(catalogue.ra_deg, catalogue.dec_deg, {"L": catalogue.magnitude["G"] + away}, "Tycho-2 V_T")
+    mono, reporter = np.ascontiguousarray(image[..., 1:2]), Reporter(lambda event: None, (), CancelToken())
+    told = fits.Header([("MAGZP", ZERO_POINTS["G"]), ("MAGZPERR", 0.01)])
+    header = tie_to_sky(mono, frame(), shipped, told, reporter)
+    assert "ZMZPL" not in header
+    assert header["MAGZP"] == ZERO_POINTS["G"]
+    of_users = Catalogue(catalogue.ra_deg, catalogue.dec_deg, {"L": catalogue.magnitude["G"]})
+    tied_too = tie_to_sky(mono, frame(), of_users, told, reporter)
+    assert tied_too["ZMZPL"] == pytest.approx(ZERO_POINTS["G"], abs=0.005)
+    for card in ("ZMLIML", "ZMSKYL"):
+        assert header[card] == pytest.approx(tied_too[card], abs=0.01)
+    without = tie_to_sky(mono, frame(), shipped, fits.Header(), reporter)
+    assert abs(without["ZMLIML"] - header["ZMLIML"]) > 0.5

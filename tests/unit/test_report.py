@@ -8,6 +8,7 @@ import os
 import re
 import zlib
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from zemosaic_app.cli import main
 from zemosaic_app.report import run_and_report, write_report
 from zemosaic_app.report.charts import Series, make_chart, nice_ticks, number_axis, time_axis
 from zemosaic_app.report.facts import matching_rows
-from zemosaic_app.report.sections import ROWS_SHOWN, edge_table
+from zemosaic_app.report.sections import ROWS_SHOWN, depth_table, edge_table
 from zemosaic_app.report.sensors import sensors_of
 from zemosaic_app.report.sky import SkyFrame, TilePlace, degrees_text, edge_lines, hours_text, seam_lines, step_class
 from zemosaic_app.report.values import make_plane
@@ -385,6 +386,33 @@ def test_a_run_report_with_fewer_keys_is_enough(tmp_path):
     (tmp_path / "run_report.json").write_text(json.dumps(run | {"settings": {}, "versions": {}}))
     write_report(tmp_path)
     assert "names no phases" in page_of(tmp_path).text
+
+
+@pytest.mark.parametrize(
+    ("cards", "rows"),
+    [
+        ({}, None),
+        ({"ZMZPG": "unknown", "ZMZEG": 0.1}, None),
+        (
+            {"ZMZPG": 21.0, "ZMZEG": 0.01, "ZMZNG": 9, "ZMZCAT": "Tycho-2 V_T", "ZMLIMG": 16.244, "ZMSKYG": 20.1},
+            [["G", "9 stars of Tycho-2 V_T", "21.000 \u00b1 0.010", "16.24", "20.10"]],
+        ),
+        (
+            {"MAGZP": 20.9, "MAGZPERR": 0.006, "ZMLIML": 16.9},
+            [["L", "headers of the tiles", "20.900 \u00b1 0.006", "16.90", "\u2013"]],
+        ),
+        (
+            {"MAGZPR": 20.9, "MAGZPERR": 0.006, "MAGZPB": 20.1, "MAGZPERB": 0.007},
+            [
+                ["R", "headers of the tiles", "20.900 \u00b1 0.006", "\u2013", "\u2013"],
+                ["B", "headers of the tiles", "20.100 \u00b1 0.007", "\u2013", "\u2013"],
+            ],
+        ),
+    ],
+)
+def test_the_depth_of_the_mosaic_is_shown_with_what_ties_it_to_the_sky(cards, rows):
+    table = depth_table(SimpleNamespace(mosaic_header=fits.Header(cards)))
+    assert (None if table is None else [list(row) for row in table.rows]) == rows
 
 
 def test_a_large_table_is_cut_and_says_where_the_rest_is(hostile, tmp_path):

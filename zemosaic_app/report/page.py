@@ -25,6 +25,7 @@ from .sections import (
     calibration_section,
     colour_charts,
     colour_facts,
+    depth_table,
     edge_table,
     gather_subs,
     header_facts,
@@ -161,6 +162,7 @@ def _contents(facts: Facts) -> dict[str, Any]:
     edges = facts.edges
     contents["edges"] = edges
     contents["edge_table"] = edges if isinstance(edges, Absent) else edge_table(edges)
+    contents["depth_table"] = depth_table(facts)
     colours = facts.colours
     contents["colours"], contents["colour_facts"], contents["colour_charts"] = colours, colour_facts(facts), []
     if not isinstance(colours, Absent):

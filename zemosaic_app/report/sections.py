@@ -392,6 +392,31 @@ def colour_facts(facts: Facts) -> list[tuple[str, str]]:
     return rows
 
 
+def depth_table(facts: Facts) -> TableView | None:
+    """What ties the mosaic to the sky, how faint it reaches and how bright its sky is; None if nothing ties it."""
+    header = facts.mosaic_header
+    if isinstance(header, Absent):
+        return None
+    rows = []
+    for name in "RGBL":
+        single = name if name != "L" else ""
+        point, error = header.get(f"ZMZP{name}"), header.get(f"ZMZE{name}")
+        source = f"{header.get(f'ZMZN{name}', 0)} stars of {header.get('ZMZCAT', 'the reference catalogue')}"
+        if point is None:
+            point, error = header.get(f"MAGZP{single}"), header.get(f"MAGZPER{single or 'R'}")
+            source = "headers of the tiles"
+        if not isinstance(point, int | float) or not isinstance(error, int | float):
+            continue
+        depth = (_magnitude(header.get(f"{card}{name}")) for card in ("ZMLIM", "ZMSKY"))
+        rows.append([name, source, f"{point:.3f} \u00b1 {error:.3f}", *depth])
+    columns = ("channel", "tied by", "zero point, mag", "limiting magnitude", "sky, mag/\u25a1\u2033")
+    return cut_table(columns, rows, "", 3) if rows else None
+
+
+def _magnitude(value: object) -> str:
+    return f"{value:.2f}" if isinstance(value, int | float) else "\u2013"
+
+
 def edge_table(edges: Table) -> TableView:
     """Steps of the mosaic across the edges of footprints, the largest first."""
     rows = []

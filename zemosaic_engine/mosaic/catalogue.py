@@ -13,11 +13,10 @@ from ..canvas.coordinates import sky_to_pixel
 from ..catalogues.reference import Catalogue
 from ..events import Reporter
 from ..fits.headers import pixel_scale_arcsec
-from ..photometry.depth import LIMIT_SIGMA, limiting_magnitude, sky_brightness
 from ..photometry.robust_location import location
-from ..photometry.sky import clipped_median, sky_noise
 from ..photometry.stars import Stars, detect_stars
 from ..sentences import say
+from .mosaic_depth import depth_cards
 from .total_flux import aperture_corrections
 
 _MATCH_PX = 2.0
@@ -30,7 +29,6 @@ _VOTING_STARS = 400
 _FEW_MATCHES = 0.3
 _LEAST_AGREEMENT = 0.4  # rank correlation of magnitudes and light
 _LEAST_COLOURS_MAG = 0.3
-_STATISTICS_PIXELS = 1_000_000
 #: The share of the stars with the smallest errors that is used where they are enough.
 _SHARPEST, _ENOUGH_STARS = 0.4, 20
 _LARGEST_SCATTER_MAG = 1.0
@@ -133,36 +131,8 @@ def tie_to_catalogue(
     header = zero_point_cards(points, names)
     if catalogue.band:
         header["ZMZCAT"] = (catalogue.band, "catalogue and band of the zero points")
-    header.update(
-        _depth(pixels, match.stars.fwhm_px, pixel_scale_arcsec(wcs, pixels.shape[:2]), points, names, reporter)
-    )
-    return header
-
-
-def _depth(
-    pixels: NDArray[np.float32],
-    fwhm_px: float,
-    scale_arcsec: float,
-    points: list[ZeroPoint],
-    names: tuple[str, ...],
-    reporter: Reporter,
-) -> fits.Header:
-    """Limiting magnitude and sky brightness of every channel that has a zero point, as cards and in the log."""
-    header = fits.Header()
-    noise = sky_noise(pixels)
-    step = max(1, int(np.sqrt(pixels.shape[0] * pixels.shape[1] / _STATISTICS_PIXELS)))
-    for channel, (point, name) in enumerate(zip(points, names, strict=True)):
-        if not np.isfinite(point.value):
-            continue
-        limit = float(limiting_magnitude(np.array(point.value), noise[channel], fwhm_px))
-        if np.isfinite(limit):
-            header[f"ZMLIM{name}"] = (round(limit, 3), f"[mag] {name}: a star of {LIMIT_SIGMA:g} sigma of the sky")
-            reporter.metric("Limiting magnitude", say("{limit:.2f} mag (5 sigma)", limit=limit), channel=name)
-        level = clipped_median(pixels[::step, ::step, channel])[0]
-        sky = float(sky_brightness(np.array(point.value), np.array(level), scale_arcsec))
-        if np.isfinite(sky):
-            header[f"ZMSKY{name}"] = (round(sky, 3), f"[mag/arcsec2] {name}: all that is in the background")
-            reporter.metric("Sky brightness", say("{sky:.2f} mag/arcsec2", sky=sky), channel=name)
+    values = [point.value for point in points]
+    header.update(depth_cards(pixels, match.stars.fwhm_px, pixel_scale_arcsec(wcs, pixels.shape[:2]), values, reporter))
     return header
 
 

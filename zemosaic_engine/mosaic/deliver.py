@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from astropy.io import fits
 from numpy.typing import NDArray
 
 from ..canvas.footprints import footprint_of
@@ -19,7 +20,6 @@ from ..tiles.match import TileMatch, report_losses, report_metrics
 from ..tiles.tile import TileSet
 from ..weighted_image import WeightedImage
 from . import files as mosaic_files
-from .catalogue import tie_to_catalogue
 from .colour import ColourTie, colour_cards, colour_rows, set_colours
 from .evenness import measure_evenness, report_evenness
 from .holes import fill_cores
@@ -28,6 +28,7 @@ from .moving import report_moving
 from .names import name_field
 from .processing import PROCESSING_NAME, write_processing
 from .rejection_map import rejection_map
+from .sky_tie import tie_to_sky
 from .sub_depth import sub_depth_columns
 from .told_scale import tie_to_told_zero_points
 
@@ -134,9 +135,12 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
     # Steps and noise above are those of the tiles, before their common factors.
     colours = run.interruptibly(lambda: set_colours(run, mosaic))
     balanced = None if colours is None or colours.balance is None else colours.stars
-    tied = run.interruptibly(lambda: tie_to_catalogue(mosaic.pixels, wcs, run.catalogue, run.reporter, balanced))
     used = list(by_number.values())
     scale = run.canvas.pixel_scale_arcsec
+    told = fits.Header()
+    if run.takes_tiles:
+        told = tie_to_told_zero_points(used, match.scaling.gain, scale, run.reporter)
+    tied = run.interruptibly(lambda: tie_to_sky(mosaic.pixels, wcs, run.catalogue, told, run.reporter, balanced))
     cards = provenance.mosaic_cards(
         used, settings, tiles=len(tiles), ready_made_tiles=run.takes_tiles, pixel_scale_arcsec=scale
     )
@@ -148,8 +152,6 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
         cards.update(colour_cards(colours, settings))
         colour_table = mosaic_files.write_colour_table(output, colour_rows(colours, wcs))
     depth = sub_depth_columns(run.subs, tile_set.figures, cards, scale)
-    if run.takes_tiles:
-        cards.update(tie_to_told_zero_points(used, match.scaling.gain, scale, run.reporter))
     pixels = [pair.pixels for pair in match.pairs]
     files = [
         *colour_table,

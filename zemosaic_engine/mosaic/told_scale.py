@@ -21,6 +21,11 @@ def told_zero_points(infos: Sequence[SubInfo]) -> NDArray[np.float64]:
     )
 
 
+def told_card(name: str, channels: int) -> str:
+    """Card of the zero point of a channel: MAGZP of a mosaic in one, MAGZPR, MAGZPG or MAGZPB of one in three."""
+    return f"MAGZP{name}" if channels > 1 else "MAGZP"
+
+
 def tie_to_told_zero_points(
     infos: Sequence[SubInfo], gain: NDArray[np.floating], pixel_scale_arcsec: float, reporter: Reporter
 ) -> fits.Header:
@@ -66,9 +71,8 @@ def tie_to_told_zero_points(
         of_mosaic = (told + area + 2.5 * np.log10(gain[:, channel]))[known]
         middle = float(np.median(of_mosaic))
         scatter = 1.4826 * float(np.median(np.abs(of_mosaic - middle)))
-        ending = name if len(names) > 1 else ""
-        header[f"MAGZP{ending}"] = (round(middle, 5), "[mag] zero point by the headers of the tiles")
-        header[f"MAGZPER{ending or 'R'}"] = (
+        header[told_card(name, len(names))] = (round(middle, 5), "[mag] zero point by the headers of the tiles")
+        header[f"MAGZPER{name if len(names) > 1 else 'R'}"] = (
             round(scatter * np.sqrt(np.pi / 2.0 / of_mosaic.size), 5),
             "[mag] its error, from their scatter",
         )
