@@ -14,7 +14,7 @@ from zemosaic_engine.calibration_frames.corrections import ChosenMasters, correc
 from zemosaic_engine.calibration_frames.files import write_master
 from zemosaic_engine.calibration_frames.finding import find_frames, setting_for
 from zemosaic_engine.calibration_frames.kept import keep_corrections, kept_corrections
-from zemosaic_engine.calibration_frames.masters import Master, Workshop, make_master, normalised, read_frame
+from zemosaic_engine.calibration_frames.masters import Master, Workshop, full_well, make_master, normalised, read_frame
 from zemosaic_engine.calibration_frames.records import Conditions
 from zemosaic_engine.calibration_frames.session import calibrate_frames
 from zemosaic_engine.errors import RunError, SettingsError, SubError
@@ -295,6 +295,25 @@ def test_saturated_and_dark_flats_are_left_out(survey, tmp_path):
         assert words in with_wrong(survey, folder, Role.FLAT, rendered("flat", spec))[1]
 
 
+@pytest.mark.parametrize("top", [4095, 16383])
+def test_a_flat_that_fills_a_camera_of_few_bits_is_left_out(top, tmp_path):
+    """No card and no type of data tells where cameras of 12 and 14 bits end."""
+    rng, (y, x) = np.random.default_rng(11), np.mgrid[-1:1:200j, -1:1:300j]
+    light = 0.6 * top * (1.0 - 0.2 * (x * x + y * y))
+    good = [np.minimum(rng.normal(light, 0.01 * top), top) for _ in range(4)]
+    written_set(tmp_path / "flats", "Flat", [*good, np.minimum(2.0 * good[0], top)])
+    (lost,) = master_of(tmp_path / "flats", Role.FLAT, tmp_path).left_out
+    assert lost.path.endswith("4.fits")
+    assert "saturated" in lost.reason
+
+
+def test_a_flat_of_few_numbers_is_not_saturated():
+    faint = np.random.default_rng(12).normal(40.0, 1.0, (200, 300))
+    assert math.isinf(full_well(np.round(faint).astype(np.float32)))
+    assert full_well(np.minimum(np.round(faint), 41.0).astype(np.float32)) == math.inf  # no more than its neighbour
+    assert full_well(np.full((10, 10), 7.0, dtype=np.float32)) == 7.0
+
+
 def test_clouds_in_a_sky_flat_are_found_and_another_brightness_is_not(survey, tmp_path):
     u, _ = sensor.sensor_grid((256, 192))
     flat = rendered("flat")
@@ -530,6 +549,25 @@ def test_a_master_dark_that_has_lost_its_bias_is_used_only_with_a_bias(masters, 
     fits.PrimaryHDU(masters[Role.DARK].pixels, header).writeto(tmp_path / "in" / "master.fits", overwrite=True)
     made, _, infos = prepare(survey, tmp_path, frames_in(tmp_path / "in"))
     assert made.correction(infos[0]).name == "dark"
+
+
+def test_darks_whose_header_says_that_their_bias_is_gone_get_it_back(masters, survey, tmp_path):
+    """Also where so much dark current is left that their level does not tell."""
+    header = frame_header(SPEC, next(one for one in frames_of(SPEC) if one.kind == "dark"))
+    header["CALSTAT"] = "B"
+    pixels = masters[Role.DARK].pixels - masters[Role.BIAS].pixels + 1500.0
+    for folder, kind in (("one", "Master Dark"), ("many", "Dark")):
+        (tmp_path / folder).mkdir()
+        header["IMAGETYP"] = kind
+        for number in range(1 if folder == "one" else 3):
+            fits.PrimaryHDU(pixels, header).writeto(tmp_path / folder / f"{number}.fits")
+        made, told, _ = prepare(survey, tmp_path, frames_in(tmp_path / folder))
+        assert not made.corrections
+        assert any("its bias was subtracted when it was made" in text for text in told)
+        biases = str(survey.folder / "biases")
+        made, _, infos = prepare(survey, tmp_path, frames_in(tmp_path / folder, biases=biases))
+        level = np.nanmedian(made.correction(infos[0]).offset)
+        assert level == pytest.approx(np.median(pixels) + masters[Role.BIAS].level, abs=3.0)
 
 
 def test_a_written_master_is_read_again_with_its_provenance(masters, survey, tmp_path):

@@ -173,6 +173,14 @@ def test_among_equals_the_nearest_in_time_is_taken():
     assert why == ["another one is nearer in time, or larger"]
 
 
+def test_among_darks_within_the_tolerance_the_nearest_in_temperature_is_taken():
+    warmer = some(Role.DARK, temperature_c=-8.0, moment_s=TONIGHT_S)
+    own = some(Role.DARK, temperature_c=-10.3, moment_s=TONIGHT_S - 60 * DAY_S)
+    found, why = chosen([*warmer, *own])
+    assert found.dark.conditions.setup.temperature_c == -10.3
+    assert why == ["another one is nearer in temperature"]
+
+
 # --- order and traps
 
 
@@ -254,7 +262,9 @@ def test_frames_that_name_no_camera_are_taken_where_their_gain_agrees_or_a_perso
     unknown = {"camera": "", "gain": math.nan}
     found, why = chosen(some(Role.DARK, **unknown))
     assert found.dark is None
-    assert why == ["the header names neither camera nor gain"]
+    assert why == [
+        "the header names neither camera nor gain; if it fits, name its folder with --darks, --flats or --biases"
+    ]
     assert chosen(some(Role.DARK, camera=""))[0].dark is not None
     assert chosen(some(Role.DARK, is_given=True, **unknown))[0].dark is not None
     assert chosen(some(Role.DARK, **unknown), replace(LIGHT, setup=UNKNOWN_SETUP))[0].dark is not None
@@ -269,6 +279,18 @@ def test_one_frame_of_another_temperature_makes_a_set_of_its_own():
     found, why = chosen(frames)
     assert len(found.dark.frames) == 6
     assert why == ["temperature 2.0 °C against -10.0 °C"]
+
+
+def test_darks_of_two_settings_of_the_cooler_are_two_sets_and_those_of_a_drift_are_one():
+    def temperatures(*values):
+        frames = [frame(Role.DARK, number, temperature_c=value) for number, value in enumerate(values)]
+        return [len(one.frames) for one in group_frames(frames)]
+
+    assert temperatures(*[-10.0] * 6, *[-8.0] * 5, *[-6.5] * 7) == [6, 5, 7]
+    assert temperatures(*[-10.0] * 9, -8.5, -8.4) == [11]
+    assert temperatures(*(-10.0 + 0.25 * number for number in range(12))) == [12]
+    assert temperatures(20.0, 21.5, 21.9, 23.0) == [4]
+    assert temperatures(*[-10.0] * 5, *[math.nan] * 5) == [5, 5]
 
 
 def test_flats_of_two_evenings_are_two_sets_and_darks_are_one():

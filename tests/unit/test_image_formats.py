@@ -440,6 +440,7 @@ def test_a_raw_of_a_camera(tmp_path):
     assert (sub.exposure_s, sub.saturation_adu) == (30.0, 16383 - 512)
     assert sub.date_obs.startswith("2025-03-01T")
     np.testing.assert_array_equal(image_files.read_image(sub.path, 0), pixels.astype(np.int32) - 512)
+    assert sub.setup.black_level_adu == 0.0  # flats are divided without darks
 
 
 def test_a_raw_that_is_damaged(tmp_path):

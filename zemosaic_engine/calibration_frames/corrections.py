@@ -45,6 +45,8 @@ class ChosenMasters:
     dark_scale : float
     keys : tuple of str
         Fingerprints of the masters.
+    has_lost_bias : bool
+        True where the header of the dark says so.
     """
 
     dark: Master | None
@@ -52,6 +54,7 @@ class ChosenMasters:
     flat: Master | None
     dark_scale: float
     keys: tuple[str, ...]
+    has_lost_bias: bool = False
 
 
 def correction_of(
@@ -70,7 +73,7 @@ def correction_of(
         Electronic offset of the subs where a person gave it, else NaN; used without dark and bias.
     """
     setup = light.setup
-    offset = offset_of(chosen.dark, chosen.bias, chosen.dark_scale)
+    offset = offset_of(chosen.dark, chosen.bias, chosen.dark_scale, has_lost_bias=chosen.has_lost_bias)
     level = setup.pedestal_adu
     if offset is None and setup.overscan is None and not setup.calibrated:
         told = [adu for adu in (pedestal_adu, setup.black_level_adu) if math.isfinite(adu)]
@@ -82,7 +85,14 @@ def correction_of(
     if chosen.dark is None and chosen.bias is not None:
         names.insert(0, "bias")
     overscan = setup.overscan if setup.overscan is None else _even(setup.overscan)
-    facts = (chosen.keys, chosen.dark_scale, level, unit, "" if overscan is None else list(overscan))
+    facts = (
+        chosen.keys,
+        chosen.dark_scale,
+        chosen.has_lost_bias,
+        level,
+        unit,
+        "" if overscan is None else list(overscan),
+    )
     return SensorCorrection(
         offset,
         level * unit,
@@ -98,11 +108,13 @@ def _even(box: Box) -> Box:
     return Box(box.y0 + box.y0 % 2, box.y1, box.x0 + box.x0 % 2, box.x1)
 
 
-def offset_of(dark: Master | None, bias: Master | None, scale: float) -> NDArray[np.float32] | None:
+def offset_of(
+    dark: Master | None, bias: Master | None, scale: float, *, has_lost_bias: bool = False
+) -> NDArray[np.float32] | None:
     """What is subtracted from a sub; the bias once, and NaN where the sensor is hot."""
     if dark is None:
         return None if bias is None else bias.pixels.copy()
-    if bias is not None and is_without_bias(dark, bias):
+    if bias is not None and (has_lost_bias or is_without_bias(dark, bias)):
         out = bias.pixels + np.float32(scale) * dark.pixels
     elif scale != 1.0 and bias is not None:
         out = bias.pixels + np.float32(scale) * (dark.pixels - bias.pixels)

@@ -24,7 +24,7 @@ from ..subs.image_files import read_image
 from ..subs.roles import Role
 from ..subs.sensor_correction import overscan_level
 from .records import CalibrationFrame, FrameSet, LeftOut
-from .screening import LEAST_RESPONSE, Sketch, planes_of, sampled, screen, sketch, temporal_noise
+from .screening import LEAST_RESPONSE, SATURATED_SHARE, Sketch, planes_of, sampled, screen, sketch, temporal_noise
 
 _BAND_ROWS = 64
 _OPTIONS = CombineOptions(kappa_low=3.5, kappa_high=3.5)
@@ -33,6 +33,7 @@ _CLIPPED_SIGMA = 3.0
 UNIT_TOP = 2.0
 UNIT_ADU = 65535.0
 _BRIGHTEST = 1e30
+_HEAPED = 4.0  # times as many pixels as at the value below
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ def _read_frame(frame: CalibrationFrame) -> NDArray[np.float32]:
     sub, setup = frame.sub, frame.conditions.setup
     raw = read_image(sub.path, sub.hdu)
     pixels = channels_last(raw, sub).astype(np.float32, copy=raw.dtype == np.float32)
-    pixels[~np.isfinite(pixels) | (pixels >= np.float32(sub.saturation_adu))] = np.nan
+    top = full_well(pixels) if frame.role is Role.FLAT and raw.dtype.kind in "iu" else math.inf
+    pixels[~np.isfinite(pixels) | (pixels >= np.float32(min(sub.saturation_adu, top)))] = np.nan
     if raw.dtype.kind == "f" and frame.role is not Role.FLAT:
         top = float(np.nanmax(pixels)) if np.isfinite(pixels).any() else math.nan
         pixels *= np.float32(UNIT_ADU if top <= UNIT_TOP else 1.0)
@@ -113,6 +115,25 @@ def _read_frame(frame: CalibrationFrame) -> NDArray[np.float32]:
     if level:
         pixels -= np.float32(level)
     return pixels
+
+
+def full_well(pixels: NDArray[np.float32]) -> float:
+    """Where a sensor is saturated, by the highest value of a flat: one that far more pixels share than the next.
+
+    Cameras of 12 and 14 bits end below the range of their files, and no card may tell.
+
+    Returns
+    -------
+    float
+        In ADU; inf if it is just the brightest pixel.
+    """
+    top = np.fmax.reduce(pixels, axis=None)
+    at_top = int(np.count_nonzero(pixels == top))
+    if not at_top > SATURATED_SHARE * pixels.size:
+        return math.inf
+    below = np.max(pixels, where=pixels < top, initial=-np.inf)
+    is_heaped = at_top > _HEAPED * np.count_nonzero(pixels == below)
+    return float(top) if is_heaped else math.inf
 
 
 def make_master(frames: FrameSet, offset: Master | None, level_adu: float, workshop: Workshop) -> Master:

@@ -11,7 +11,7 @@ flat       filter, telescope, angle of the rotator (2 degrees)
 dark-flat  exposure of the flats (2 %), else the nearest where no bias is there
 =========  ==========================================================================
 
-Among equals the nearest in time is taken.
+Among equals the nearest in temperature is taken, to a degree, then the nearest in time.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def match(light: Conditions, sets: Sequence[FrameSet], pedestal_adu: float = mat
     choice = _Choice(light, sets)
     bias, dark, scale = _offset_frames(choice)
     has_offset = dark is not None or bias is not None
-    if bias is not None and dark is not None and scale == 1.0 and not dark.is_master:
+    if bias is not None and dark is not None and scale == 1.0 and not (dark.is_master or dark.has_lost_bias):
         choice.refuse(next(n for n, one in enumerate(sets) if one is bias), say("the darks carry their own bias"))
         bias = None
     flat, flat_dark = _flat_frames(choice, pedestal_adu, has_offset=has_offset)
@@ -116,14 +116,33 @@ class _Choice:
         self.refused[place] = why
 
     def nearest(self, fitting: Sequence[tuple[int, FrameSet]], to: Conditions) -> FrameSet | None:
-        """The set nearest in time; the larger one, then the first, where that does not decide."""
+        """The set nearest in temperature, then in time; the larger one, then the first, where that does not decide.
+
+        Flats and biases do not depend on the temperature.
+        """
         if not fitting:
             return None
-        best = min(fitting, key=lambda item: (_apart_s(item[1].conditions, to), -len(item[1].frames), item[0]))
+        kelvin = {place: _apart_k(one, to) if one.role is Role.DARK else 0 for place, one in fitting}
+        best = min(
+            fitting,
+            key=lambda item: (kelvin[item[0]], _apart_s(item[1].conditions, to), -len(item[1].frames), item[0]),
+        )
         for place, _ in fitting:
             if place != best[0] and place not in self.refused:
-                self.refuse(place, say("another one is nearer in time, or larger"))
+                is_warmer = kelvin[place] > kelvin[best[0]]
+                self.refuse(
+                    place,
+                    say("another one is nearer in temperature")
+                    if is_warmer
+                    else say("another one is nearer in time, or larger"),
+                )
         return best[1]
+
+
+def _apart_k(frames: FrameSet, to: Conditions) -> int:
+    """How far a set is apart in temperature, in whole degrees; 0 where one is unknown."""
+    apart = abs(frames.conditions.setup.temperature_c - to.setup.temperature_c)
+    return 0 if math.isnan(apart) else round(apart)
 
 
 def _apart_s(one: Conditions, other: Conditions) -> float:
@@ -193,7 +212,15 @@ def _scaled_dark(choice: _Choice, bias: FrameSet | None) -> tuple[FrameSet | Non
                 ),
             )
         return None, 1.0
-    place, dark = min(near, key=lambda item: abs(math.log(item[1].conditions.exposure_s / light.exposure_s)))
+    place, dark = min(
+        near,
+        key=lambda item: (
+            abs(math.log(item[1].conditions.exposure_s / light.exposure_s)),
+            _apart_k(item[1], light),
+            _apart_s(item[1].conditions, light),
+            item[0],
+        ),
+    )
     del choice.refused[place]
     exposure = number_text(dark.conditions.exposure_s)
     choice.notes.append(say("dark of {exposure} s for lights of {light} s; scaled", exposure=exposure, light=wanted))
@@ -332,7 +359,13 @@ def _camera_differences(light: Conditions, frames: FrameSet) -> Iterable[Differe
     elif mine.serial and setup.serial and mine.serial != setup.serial:
         yield Difference("camera", say("camera {mine} against {light}", mine=setup.serial, light=mine.serial))
     elif mine.camera and not setup.camera and not frames.is_given and not _agree(mine.gain, setup.gain, _GAIN_STEP):
-        yield Difference("camera", say("the header names neither camera nor gain"))
+        yield Difference(
+            "camera",
+            say(
+                "the header names neither camera nor gain; if it fits, name its folder with --darks, --flats or "
+                "--biases"
+            ),
+        )
 
 
 def _setting_differences(light: Conditions, own: Conditions) -> Iterable[Difference]:

@@ -20,6 +20,9 @@ from ..subs.roles import Role
 EXPOSURE_SHARE = 0.02
 #: So are temperatures.
 TEMPERATURE_K = 3.0
+#: Darks of two temperatures that a cooler was set to are two sets though: so far apart, with so many frames each.
+_LEAP_K = 1.0
+_LEAST_BESIDE_LEAP = 5
 #: Darks and biases that were taken this near to each other in time make one master ...
 _DARKS_APART_S = 30 * 86400.0
 #: ... and flats: dust moves and cameras are turned from night to night.
@@ -138,6 +141,11 @@ class FrameSet:
         return self.frames[0].is_master
 
     @property
+    def has_lost_bias(self) -> bool:
+        """True for darks whose header says that the bias was subtracted from them."""
+        return self.role is Role.DARK and "B" in self.conditions.setup.calibrated
+
+    @property
     def is_given(self) -> bool:
         """True if an option names them."""
         return self.frames[0].is_given
@@ -220,6 +228,7 @@ def _key(frame: CalibrationFrame) -> Hashable:
         _rounded(setup.gain),
         _rounded(setup.offset),
         setup.readout.casefold(),
+        setup.calibrated,
         setup.pedestal_adu,
         setup.overscan,
         of_flats if frame.role is Role.FLAT else (),
@@ -237,6 +246,7 @@ def _parts(group: Sequence[CalibrationFrame]) -> list[list[CalibrationFrame]]:
     if role in (Role.DARK, Role.DARK_FLAT):
         parts = _cut(parts, _exposure_of, lambda first, last: last > first * (1.0 + EXPOSURE_SHARE))
     if role is Role.DARK:
+        parts = [piece for part in parts for piece in _cut_at_leaps(part)]
         parts = _cut(parts, _temperature_of, lambda first, last: last > first + TEMPERATURE_K)
     apart_s = _FLATS_APART_S if role in (Role.FLAT, Role.DARK_FLAT) else _DARKS_APART_S
     return _cut(
@@ -254,6 +264,18 @@ def _temperature_of(frame: CalibrationFrame) -> float:
 
 def _moment_of(frame: CalibrationFrame) -> float:
     return frame.conditions.moment_s
+
+
+def _cut_at_leaps(part: Sequence[CalibrationFrame]) -> list[list[CalibrationFrame]]:
+    """A part cut where the temperature leaps between many frames and many others; unknown ones stay with the last."""
+    frames = sorted(part, key=lambda frame: (math.isnan(_temperature_of(frame)), _temperature_of(frame)))
+    pieces, first = [], 0
+    for place in range(_LEAST_BESIDE_LEAP, len(frames) - _LEAST_BESIDE_LEAP + 1):
+        leap = _temperature_of(frames[place]) - _temperature_of(frames[place - 1])
+        if leap > _LEAP_K and place - first >= _LEAST_BESIDE_LEAP:
+            pieces.append(frames[first:place])
+            first = place
+    return [*pieces, frames[first:]]
 
 
 def _cut(

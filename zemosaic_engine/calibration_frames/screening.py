@@ -21,6 +21,8 @@ from ..subs.roles import Role
 _Kind = TypeVar("_Kind", bound=np.generic)
 #: Relative response below which a pixel of a flat tells nothing.
 LEAST_RESPONSE = 0.1
+#: Share of the saturated pixels above which a flat is not used.
+SATURATED_SHARE = 0.01
 _GRID = 8  # blocks along each side
 _THINNED = 3  # every third pixel of every third row of a plane tells enough
 _SAMPLED = 40_000  # pixels that are compared from frame to frame
@@ -42,7 +44,6 @@ _USUAL_TIMES = 4.0  # what the frames of a set differ by, beyond their noise: wh
 _WORST_SIGMA = 4.0  # of the worst of 256 blocks by chance
 _HOT_RATIO = 1.4  # of the dark current: 3 degrees
 _HOT_RANGE = 0.5  # of the quartiles of what hot pixels tell: those that flicker do not agree
-_SATURATED_SHARE = 0.01
 _DARK_FLAT_NOISE = 0.1  # of the signal, a pixel
 _CLOUD_SHARE = 0.015
 
@@ -321,7 +322,7 @@ def _screen_flats(sketches: Sequence[Sketch], offset_adu: NDArray[np.float64]) -
 
 
 def _wrong_light(one: Sketch, offset_adu: NDArray[np.float64]) -> Sentence | str:
-    if one.invalid > _SATURATED_SHARE:
+    if one.invalid > SATURATED_SHARE:
         return say("it is saturated: {share:.0f} % of its pixels are", share=100.0 * one.invalid)
     signal = float((one.levels - offset_adu).mean())
     if signal <= 0.0 or one.noise > _DARK_FLAT_NOISE * signal:

@@ -215,10 +215,10 @@ class _Session:
         return self._maker.make(frames, offset)
 
     def _lacks_its_bias(self, frames: FrameSet, chosen: Match) -> bool:
-        """True for a master dark without the offset of the subs, where no bias tells it: it is left out."""
-        if frames is not chosen.dark or not frames.is_master or chosen.bias is not None:
+        """True for a dark without the offset of the subs, where no bias tells it: it is left out."""
+        if frames is not chosen.dark or chosen.bias is not None:
             return False
-        if not has_no_offset(self._maker.master(frames)):
+        if not (frames.has_lost_bias or (frames.is_master and has_no_offset(self._maker.master(frames)))):
             return False
         reason = say("its bias was subtracted when it was made: give biases as well")
         self._maker.leave_out([LeftOut(str(frames.frames[0].path), reason)])
@@ -302,7 +302,8 @@ class _Session:
         chosen_sets = (one.dark, one.bias, one.flat)
         dark, bias, flat = (None if frames is None else self._maker.master(frames) for frames in chosen_sets)
         keys = tuple("" if frames is None else self._maker.key(frames) for frames in chosen_sets)
-        chosen = ChosenMasters(dark, bias, flat, one.dark_scale, keys)
+        has_lost_bias = one.dark is not None and one.dark.has_lost_bias
+        chosen = ChosenMasters(dark, bias, flat, one.dark_scale, keys, has_lost_bias)
         unit, noise_adu = unit_and_noise(info)
         if dark is not None and one.dark is not None:
             self._report_noise(one.dark, one.dark_scale * dark.noise, noise_adu)

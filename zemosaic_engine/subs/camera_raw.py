@@ -50,6 +50,7 @@ def find_image(path: Path) -> StoredImage:
     pattern = _pattern(path, told)
     if pattern:
         cards |= {"BAYERPAT": pattern, "ROWORDER": "TOP-DOWN"}
+    cards["BLACKLEV"] = 0.0  # it is taken off: flats can be divided without darks
     white = told["white"] - min(told["black"])
     if white > 0.0:
         cards["SATURATE"] = white
