@@ -42,7 +42,7 @@ _LIMIT_S = 900.0
 
 
 def _grid(survey: Path, output: Path, *options: str) -> list[str | Path]:
-    return [sys.executable, "-m", "zemosaic_app.cli", "grid", *options, survey, output]
+    return [sys.executable, "-m", "zemosaic_app.cli", "grid", "--verbose", *options, survey, output]
 
 
 # --- scaling

@@ -89,7 +89,7 @@ def aperture_fluxes(mosaic: Mosaic, xy: FloatArray) -> FloatArray:
 
 def rejection(folder: Path, images: Path) -> str:
     """What rejection takes from stars whose PSFs differ."""
-    rows = ["| subs | method | " + " | ".join(f"{low:.0g} to {high:.0g} ADU" for low, high in _BINS_ADU) + " |"]
+    rows = ["| subs | method | " + " | ".join(f"{low:,.0f} to {high:,.0f} ADU" for low, high in _BINS_ADU) + " |"]
     rows.append("|" + "---|" * (2 + len(_BINS_ADU)))
     small = 320
     cases = (

@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import sys
+import textwrap
 import threading
 import traceback
 import warnings
@@ -19,7 +20,9 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from zemosaic_app.console import duration_text, open_console, printable, terminal_stream, write_line
+from zemosaic_app.completion import SHELLS, complete, script
+from zemosaic_app.console import Verbosity, duration_text, open_console, printable, terminal_stream, write_line
+from zemosaic_app.suggestions import did_you_mean
 from zemosaic_engine import __version__
 from zemosaic_engine.errors import Cancelled, SettingsError, ZeMosaicError
 from zemosaic_engine.events import CancelToken, Event, LogLine, PhaseStarted, Progress, Sink
@@ -88,9 +91,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         0 done, 1 the run failed, 2 wrong usage or settings, 3 done but incomplete, 130 stopped.
     """
-    args, unknown = build_parser().parse_known_args(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    parser = build_parser()
+    if "_ARGCOMPLETE" in os.environ:
+        complete(parser)
+    if not given:
+        parser.print_help()
+        return WRONG_USAGE
+    command = next((word for word in given if not word.startswith("-")), "")
+    if command and command not in parser.commands:
+        parser.error(f"there is no command {command!r}{did_you_mean(command, parser.commands)}")
+    args, unknown = parser.parse_known_args(given)
     if unknown:
-        args.parser.error("unrecognized arguments: " + " ".join(unknown))
+        args.parser.error(_what_is_unknown(unknown, args.parser))
     if not args.debug:
         sys.excepthook = _report_unforeseen
     try:
@@ -117,11 +130,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
+    commands: tuple[str, ...] = ()
+
     def error(self, message: str) -> NoReturn:
         self.exit(WRONG_USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
-def build_parser() -> argparse.ArgumentParser:
+def _what_is_unknown(words: Sequence[str], parser: argparse.ArgumentParser) -> str:
+    """The first option that does not exist, and what may have been meant; else the words that are too many."""
+    option = next((word.partition("=")[0] for word in words if word.startswith("-")), "")
+    if not option:
+        return "unrecognized arguments: " + " ".join(words)
+    known = [name for action in parser._actions for name in action.option_strings]
+    return f"there is no option {option}{did_you_mean(option, known)}"
+
+
+def build_parser() -> _Parser:
     """The whole grammar of the command line; the options of ``grid`` come from `GridSettings`."""
     parser = _Parser(
         prog="zemosaic",
@@ -130,21 +154,11 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"zemosaic {__version__}")
-    parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS, default=False)
+    for name in ("--debug", "--verbose", "--quiet"):
+        parser.add_argument(name, action="store_true", help=argparse.SUPPRESS, default=False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    grid = _add_command(commands, "grid", _run_grid, "make a mosaic of a folder of subs")
-    grid.usage = "%(prog)s [--tiles] [--fresh] [--settings FILE] [--SETTING VALUE ...] INPUT OUTPUT"
-    grid.add_argument("--tiles", action="store_true", help="INPUT holds finished tiles: only scale and join them")
-    _add_run_arguments(grid, without="classic")
-
-    classic = _add_command(commands, "classic", _run_classic, "make a mosaic of one master tile a pointing")
-    classic.usage = "%(prog)s [--fresh] [--settings FILE] [--SETTING VALUE ...] INPUT OUTPUT"
-    _add_run_arguments(classic)
-
-    run = _add_command(commands, "run", _run_any, "make a mosaic in the mode that the folder asks for")
-    run.usage = "%(prog)s [--fresh] [--settings FILE] [--SETTING VALUE ...] INPUT OUTPUT"
-    _add_run_arguments(run)
+    _add_runs(commands)
 
     gui = _add_command(commands, "gui", _run_gui, "open the window")
     gui.add_argument(
@@ -180,6 +194,36 @@ def build_parser() -> argparse.ArgumentParser:
         "--output", type=Path, metavar="DIR", help="folder for comparison.txt, .json and .png; made if missing"
     )
 
+    _add_simulated(commands)
+    _add_patch(commands)
+
+    completion = _add_command(commands, "completion", _run_completion, "print what makes a shell complete the commands")
+    completion.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
+    parser.commands = tuple(commands.choices)
+    return parser
+
+
+def _add_runs(commands: Any) -> None:
+    grid = _add_command(commands, "grid", _run_grid, "make a mosaic of a folder of subs")
+    _add_examples(
+        grid, "subs/ mosaic/", "subs/ mosaic/ --darks darks/ --flats flats/", "subs/ mosaic/ --outputs fits,tiff,map"
+    )
+    grid.usage = "%(prog)s [--tiles] [--fresh] [--settings FILE] [--SETTING VALUE ...] INPUT OUTPUT"
+    grid.add_argument("--tiles", action="store_true", help="INPUT holds finished tiles: only scale and join them")
+    _add_run_arguments(grid, without="classic")
+
+    classic = _add_command(commands, "classic", _run_classic, "make a mosaic of one master tile a pointing")
+    _add_examples(classic, "subs/ mosaic/", "subs/ mosaic/ --settings mosaic.toml", "subs/ mosaic/ --coverage-renorm")
+    classic.usage = "%(prog)s [--fresh] [--settings FILE] [--SETTING VALUE ...] INPUT OUTPUT"
+    _add_run_arguments(classic)
+
+    run = _add_command(commands, "run", _run_any, "make a mosaic in the mode that the folder asks for")
+    _add_examples(run, "subs/ mosaic/", "subs/ mosaic/ --settings mosaic.toml", "subs/ mosaic/ --fresh")
+    run.usage = "%(prog)s [--fresh] [--settings FILE] [--SETTING VALUE ...] INPUT OUTPUT"
+    _add_run_arguments(run)
+
+
+def _add_simulated(commands: Any) -> None:
     simulate = _add_command(commands, "simulate", _run_simulate, "make a survey of subs with known truth")
     simulate.add_argument("output", type=Path, metavar="OUT", help="folder for the subs; made if missing")
     simulate.add_argument(
@@ -191,6 +235,8 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("output", type=Path, metavar="OUT", help="folder for the subs and the mosaic; made if missing")
     demo.add_argument("--seed", type=int, default=1, metavar="N", help="another number, another sky [default 1]")
 
+
+def _add_patch(commands: Any) -> None:
     patch = _add_command(commands, "patch", _run_patch, "put Grid Mode into the folder of an existing ZeMosaic")
     patch.add_argument("folder", type=Path, metavar="DIR", help="folder of that ZeMosaic, with its zemosaic_worker.py")
     patch.add_argument("--revert", action="store_true", help="take it out again and restore every byte")
@@ -206,7 +252,6 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="files changed since they were put in: back them up (with --revert: leave them) instead of stopping",
     )
-    return parser
 
 
 def _add_solve(commands: Any) -> None:
@@ -238,11 +283,22 @@ def _add_command(commands: Any, name: str, run: Any, summary: str) -> argparse.A
         name, help=summary, description=summary[0].upper() + summary[1:] + ".", epilog=_EXIT_CODES, allow_abbrev=False
     )
     # SUPPRESS keeps a --debug given before the command.
-    parser.add_argument(
-        "--debug", action="store_true", default=argparse.SUPPRESS, help="show DEBUG lines, and tracebacks of errors"
-    )
+    for names, told in (
+        (("-q", "--quiet"), "show warnings and the result only"),
+        (("-v", "--verbose"), "show every line of the log but DEBUG"),
+        (("--debug",), "show DEBUG lines too, and tracebacks of errors"),
+    ):
+        parser.add_argument(*names, action="store_true", default=argparse.SUPPRESS, help=told)
     parser.set_defaults(run=run, goes_on=False, parser=parser)
     return parser
+
+
+def _add_examples(parser: argparse.ArgumentParser, *arguments: str) -> None:
+    """Let the help of a command begin with examples."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    lines = "".join(f"\n  {parser.prog} {words}" for words in arguments)
+    parser.description = f"{parser.description}\n\nexamples:{lines}"
+    parser.epilog = "\n".join(textwrap.wrap(_EXIT_CODES, 79))
 
 
 def _add_export(commands: Any) -> None:
@@ -325,7 +381,9 @@ def _add_setting_options(parser: argparse.ArgumentParser, without: str = "", onl
             options |= {"nargs": 2, "metavar": ("LOW", "HIGH")}
         else:
             options["metavar"] = {"int": "N", "float": "X", "text": "TEXT"}[field.kind]
-        groups[field.group].add_argument(field.option, **options)
+        option = groups[field.group].add_argument(field.option, **options)
+        if field.kind == "choice":
+            option.completer = lambda choices=field.choices, **_: choices
 
 
 def _option_help(field: SettingField) -> str:
@@ -354,7 +412,7 @@ def _settings_of(args: argparse.Namespace) -> GridSettings:
 
 def _run_grid(args: argparse.Namespace) -> int:
     settings = _settings_of(args)
-    with _watched(args.debug) as (sink, cancel):
+    with _watched(args) as (sink, cancel):
         from zemosaic_app.report import run_and_report
         from zemosaic_worker import RunOrder
 
@@ -374,7 +432,7 @@ def _run_any(args: argparse.Namespace) -> int:
 
 def _run_order(args: argparse.Namespace, mode: str) -> int:
     settings = _settings_of(args)
-    with _watched(args.debug) as (sink, cancel):
+    with _watched(args) as (sink, cancel):
         from zemosaic_app.report import run_and_report
         from zemosaic_worker import RunOrder
 
@@ -392,7 +450,7 @@ def _run_gui(args: argparse.Namespace) -> int:
 
 def _run_plan(args: argparse.Namespace) -> int:
     phase = "reading headers"
-    with _watched(args.debug) as (sink, cancel):
+    with _watched(args) as (sink, cancel):
         from zemosaic_utils import write_plan
 
         def on_file(done: int, total: int) -> None:
@@ -417,7 +475,7 @@ def _run_plan(args: argparse.Namespace) -> int:
 
 def _run_solve(args: argparse.Namespace) -> int:
     settings = _settings_of(args)
-    with _watched(args.debug) as (sink, cancel):
+    with _watched(args) as (sink, cancel):
         from zemosaic_engine.solving.session import listed, outcome_text
         from zemosaic_utils import solve_folder
 
@@ -441,7 +499,7 @@ def _run_solve(args: argparse.Namespace) -> int:
 
 def _run_calibrate(args: argparse.Namespace) -> int:
     settings = _settings_of(args)
-    with _watched(args.debug) as (sink, cancel):
+    with _watched(args) as (sink, cancel):
         from zemosaic_utils import make_masters
 
         outcome = make_masters(args.input, args.output, settings, sink, cancel)
@@ -454,7 +512,7 @@ def _run_calibrate(args: argparse.Namespace) -> int:
 
 
 def _run_report(args: argparse.Namespace) -> int:
-    with _watched(args.debug):
+    with _watched(args):
         from zemosaic_app.report import write_report
 
         page = write_report(args.output)
@@ -468,7 +526,7 @@ def _run_export(args: argparse.Namespace) -> int:
         raise SettingsError(
             "Name a format: " + ", ".join(f"--{name.replace('_', '-')}" for name in OUTPUT_FORMATS) + "."
         )
-    with _watched(args.debug) as (_, cancel):
+    with _watched(args) as (_, cancel):
         from zemosaic_export import export
 
         made = export(args.output, formats, args.crop, cancel)
@@ -482,7 +540,7 @@ def _run_export(args: argparse.Namespace) -> int:
 
 
 def _run_fetch_catalogue(args: argparse.Namespace) -> int:
-    with _watched(args.debug) as (_, cancel):
+    with _watched(args) as (_, cancel):
         from zemosaic_fetch import SERVER, fetch_catalogue
 
         fetched = fetch_catalogue(
@@ -501,7 +559,7 @@ def _run_fetch_catalogue(args: argparse.Namespace) -> int:
 
 
 def _run_compare(args: argparse.Namespace) -> int:
-    with _watched(args.debug) as (sink, cancel):
+    with _watched(args) as (sink, cancel):
         from zemosaic_compare import PICTURE_NAME, compare
 
         comparison = compare(args.first, args.second, args.output, sink, cancel)
@@ -513,7 +571,7 @@ def _run_compare(args: argparse.Namespace) -> int:
 
 
 def _run_simulate(args: argparse.Namespace) -> int:
-    with _watched(args.debug) as (sink, cancel):
+    with _watched(args) as (sink, cancel):
         _simulate(args.output, args.preset, args.seed, sink, cancel)
     _say(f"Simulated survey '{args.preset}' (seed {args.seed}) in {args.output}")
     return DONE
@@ -532,7 +590,7 @@ def _simulate(folder: Path, preset: str, seed: int, sink: Sink, cancel: CancelTo
 
 def _run_demo(args: argparse.Namespace) -> int:
     survey, output = args.output / "survey", args.output / "mosaic"
-    with _watched(args.debug) as (sink, cancel):
+    with _watched(args) as (sink, cancel):
         from zemosaic_app.report import run_and_report
         from zemosaic_engine.simulate.truth import compare_with_truth
         from zemosaic_worker import RunOrder
@@ -547,6 +605,11 @@ def _run_demo(args: argparse.Namespace) -> int:
     _say_what_was_made(outcome)
     _say(f"  subs      {survey}")
     return DONE if outcome.is_complete else INCOMPLETE
+
+
+def _run_completion(args: argparse.Namespace) -> int:
+    _say_as_it_is(script(args.shell))
+    return DONE
 
 
 def _run_patch(args: argparse.Namespace) -> int:
@@ -604,16 +667,33 @@ def _say(text: str) -> None:
     write_line(terminal_stream(), printable(text))
 
 
+def _say_as_it_is(text: str) -> None:
+    write_line(terminal_stream(), text)
+
+
 @contextlib.contextmanager
-def _watched(show_debug: bool) -> Iterator[tuple[Sink, CancelToken]]:
+def _watched(args: argparse.Namespace) -> Iterator[tuple[Sink, CancelToken]]:
     """A console for a run, and a token that Ctrl-C raises."""
     cancel = CancelToken()
     with (
-        open_console(terminal_stream(), show_debug=show_debug) as console,
+        open_console(terminal_stream(), _verbosity(args)) as console,
         _stop_on_signal(cancel),
-        _quiet_libraries(console),
     ):
-        yield console, cancel
+        console(PhaseStarted("starting", 1, 1.0))  # libraries take a second to load
+        with _quiet_libraries(console):
+            yield console, cancel
+
+
+def _verbosity(args: argparse.Namespace) -> Verbosity:
+    """What of a run is shown: the most that was asked for."""
+    for asked, shown in (
+        (args.debug, Verbosity.DEBUG),
+        (args.verbose, Verbosity.VERBOSE),
+        (args.quiet, Verbosity.QUIET),
+    ):
+        if asked:
+            return shown
+    return Verbosity.NORMAL
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from enum import IntEnum
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
@@ -25,7 +26,28 @@ _DURATIONS = {
     "duration.minutes": "{n} min",
     "duration.hours": "{hours} h {minutes} min",
 }
+#: Phases in which it is found out what is in the folder.
+_FINDING = ("", "starting", "reading headers")
 _STYLES = {"DEBUG": "dim", "INFO": "", "WARN": "yellow", "ERROR": "bold red", "SUCCESS": "green"}
+
+
+class Verbosity(IntEnum):
+    """What of a run is shown. Its log always has everything."""
+
+    QUIET = 0
+    NORMAL = 1
+    VERBOSE = 2
+    DEBUG = 3
+
+    def shows(self, level: Level, phase: str) -> bool:
+        """True if lines of this level are shown while this phase runs: what was found in the folder is always told."""
+        info = Verbosity.NORMAL if phase in _FINDING else Verbosity.VERBOSE
+        return self >= {"DEBUG": Verbosity.DEBUG, "INFO": info}.get(level, Verbosity.QUIET)
+
+    @property
+    def shows_progress(self) -> bool:
+        """True if phases and their progress are shown."""
+        return self > Verbosity.QUIET
 
 
 class RunConsole(Protocol):
@@ -41,11 +63,11 @@ class RunConsole(Protocol):
     ) -> None: ...
 
 
-def open_console(stream: TextIO, *, show_debug: bool = False) -> RunConsole:
+def open_console(stream: TextIO, verbosity: Verbosity = Verbosity.NORMAL) -> RunConsole:
     """The console that suits `stream`: live on a terminal that can, plain elsewhere."""
-    if stream.isatty() and os.environ.get("TERM") != "dumb":
-        return LiveConsole(stream, show_debug=show_debug)
-    return PlainConsole(stream, show_debug=show_debug)
+    if stream.isatty() and os.environ.get("TERM") != "dumb" and verbosity.shows_progress:
+        return LiveConsole(stream, verbosity)
+    return PlainConsole(stream, verbosity)
 
 
 def printable(text: str) -> str:
@@ -97,17 +119,19 @@ class PlainConsole:
     ----------
     stream : text file
         Where the lines go.
-    show_debug : bool
-        Show lines of level DEBUG too.
+    verbosity : Verbosity
     now : callable, optional
         Monotonic clock in seconds; tests hand in their own.
     """
 
-    def __init__(self, stream: TextIO, *, show_debug: bool = False, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, stream: TextIO, verbosity: Verbosity = Verbosity.NORMAL, *, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._stream = stream
-        self._show_debug = show_debug
+        self._verbosity = verbosity
         self._now = now
         self._last_progress = now()
+        self._phase = ""
         self._left = ""
 
     def __enter__(self) -> Self:
@@ -119,9 +143,12 @@ class PlainConsole:
     def __call__(self, event: Event) -> None:
         """Print what is worth a line."""
         if isinstance(event, LogLine):
-            if event.level != "DEBUG" or self._show_debug:
+            if self._verbosity.shows(event.level, self._phase):
                 write_line(self._stream, _line(event.line, event.level))
+        elif not self._verbosity.shows_progress:
+            return
         elif isinstance(event, PhaseStarted):
+            self._phase = event.name
             write_line(self._stream, f"--- {printable(event.name)}")
         elif isinstance(event, TimeLeft):
             self._left = f", {time_left_text(event.seconds)}"
@@ -140,16 +167,15 @@ class LiveConsole:
     ----------
     stream : text file
         A terminal.
-    show_debug : bool
-        Show lines of level DEBUG too.
+    verbosity : Verbosity
     """
 
-    def __init__(self, stream: TextIO, *, show_debug: bool = False) -> None:
+    def __init__(self, stream: TextIO, verbosity: Verbosity = Verbosity.NORMAL) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as Bars
 
-        self._show_debug = show_debug
+        self._verbosity = verbosity
         self._console = Console(file=stream, highlight=False, markup=False, emoji=False)
         self._bars = Bars(
             TextColumn("{task.description}", markup=False),
@@ -162,6 +188,7 @@ class LiveConsole:
             refresh_per_second=4,
         )
         self._task: TaskID | None = None
+        self._phase = ""
         self._left = ""
 
     def __enter__(self) -> Self:
@@ -174,9 +201,10 @@ class LiveConsole:
     def __call__(self, event: Event) -> None:
         """Show one event."""
         if isinstance(event, LogLine):
-            if event.level != "DEBUG" or self._show_debug:
+            if self._verbosity.shows(event.level, self._phase):
                 self._say(_line(event.line, event.level), _STYLES[event.level])
         elif isinstance(event, PhaseStarted):
+            self._phase = event.name
             if self._task is not None:
                 self._bars.remove_task(self._task)
             self._task = self._bars.add_task(printable(event.name), total=None, count="", left=self._left)

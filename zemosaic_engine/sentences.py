@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
 from pathlib import PurePath
 from typing import Any
 
@@ -56,10 +57,27 @@ class Sentence(str):
         return {match[1]: match[0].format(**self.fields) for match in _FIELD.finditer(self.pattern)}
 
 
+class _Number(float):
+    """A number whose general format writes thousands in full: 12340, and not 1.234e+04."""
+
+    def __format__(self, spec: str) -> str:
+        """Round as the format asks, without an exponent below a billion."""
+        text = super().__format__(spec)
+        if "e+" not in text or not spec.endswith("g") or abs(self) >= _MOST_IN_FULL:
+            return text
+        flags = spec.partition(".")[0].removesuffix("g")
+        return format(float(text), f"{flags}.0f")
+
+
+_MOST_IN_FULL = 1e9
+
+
 def _tidy(value: Any) -> Any:
     """A field as people may see it: what comes from a file may be very long, or speak to their terminal."""
     if isinstance(value, Sentence):
         return value
+    if isinstance(value, Real) and not isinstance(value, Integral):
+        return _Number(value)
     return tidy_text(str(value)) if isinstance(value, str | PurePath | Exception) else value
 
 

@@ -59,6 +59,7 @@ DOORS = {
     "astroquery": ["zemosaic_fetch.py"],
     "requests": ["zemosaic_fetch.py"],
     "rich": ["zemosaic_app/*"],
+    "argcomplete": ["zemosaic_app/completion.py"],
     "jinja2": ["zemosaic_app/report/*"],
     "pydantic": ["zemosaic_engine/settings.py", "zemosaic_engine/simulate/*"],
     "array_api_compat": ["zemosaic_engine/machine/backend.py", "zemosaic_engine/kernels/reference.py"],
@@ -70,7 +71,19 @@ DOORS = {
 }
 
 # Libraries that `zemosaic --help` must not wait for.
-HEAVY = ("numpy", "astropy", "scipy", "numba", "reproject", "rich", "PIL", "jinja2", "tifffile", "astroquery")
+HEAVY = (
+    "numpy",
+    "astropy",
+    "scipy",
+    "numba",
+    "reproject",
+    "rich",
+    "PIL",
+    "jinja2",
+    "tifffile",
+    "astroquery",
+    "argcomplete",
+)
 
 LONGEST_FUNCTION = 90
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and mounts of P
 
 def start(survey, output, *options):
     return subprocess.Popen(
-        Job(survey).command(output, *options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        Job(survey).command(output, "--verbose", *options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 

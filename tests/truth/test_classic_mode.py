@@ -149,7 +149,7 @@ def test_the_command_and_the_mode_of_a_folder_without_a_plan(subs, tmp_path):
     for path in sorted(subs.glob("*.fits")):
         (folder / path.name).symlink_to(path)
     (folder / "broken.fits").write_text("no FITS file")
-    done = zemosaic("classic", "--no-coverage-renorm", folder, tmp_path / "classic")
+    done = zemosaic("classic", "-v", "--no-coverage-renorm", folder, tmp_path / "classic")
     assert done.returncode == 3, done.stderr
     assert "renormalisation by the coverage switched off" in done.stdout
     assert "broken.fits" in (tmp_path / "classic" / "rejected_subs.csv").read_text()
@@ -164,7 +164,7 @@ def test_the_command_and_the_mode_of_a_folder_without_a_plan(subs, tmp_path):
 def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(finished, subs, tmp_path):
     whole, _ = finished
     output = tmp_path / "out"
-    command = [sys.executable, "-m", "zemosaic_app.cli", "classic", str(subs), str(output)]
+    command = [sys.executable, "-m", "zemosaic_app.cli", "classic", "--verbose", str(subs), str(output)]
     killed = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 200.0
     while not (output / "tiles" / "tile_0001.fits").exists() and time.monotonic() < deadline:

@@ -32,6 +32,8 @@ def output(tmp_path_factory):
     """The files of a run of some saturated stars."""
     folder = tmp_path_factory.mktemp("opens_in")
     simulate_survey(folder / "in", PRESETS["tiny"], seed=5)
+    for sub in (folder / "in").glob("*.fit*"):
+        fits.setval(sub, "FOCALLEN", value=250.0)
     settings = GridSettings(save_final_as_uint16=True, crop="covered", site_cards="rounded")
     request = grid_mode.prepare_request(folder / "in", folder / "out", settings, lambda event: None, CancelToken())
     grid_mode.build_mosaic(request, lambda event: None, CancelToken())
@@ -163,7 +165,7 @@ def test_headers_hold_what_programs_look_for(output):
         header = fits.getheader(output / name)
         for keyword in (
             "OBJECT", "TELESCOP", "INSTRUME", "FILTER", "STACKCNT", "LIVETIME", "EXPTIME", "DATE-OBS", "DATE-AVG",
-            "DATE-END", "ROWORDER", "CREATOR", "PROGRAM",
+            "DATE-END", "ROWORDER", "CREATOR", "PROGRAM", "FOCALLEN", "XPIXSZ", "YPIXSZ",
         ):  # fmt: skip
             assert keyword in header, (name, keyword)
         assert header["DATE-OBS"] < header["DATE-AVG"] < header["DATE-END"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,9 +47,12 @@ def test_help_explains_every_setting_with_unit_and_default(command):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), "COMMAND"),
+        (("grdi", "in", "out"), "there is no command 'grdi'; did you mean grid?"),
+        (("grid", "--kapa-low", "3", "in", "out"), "there is no option --kapa-low; did you mean --stack-kappa-low?"),
+        (("grid", "--pixel-scale=3", "in", "out"), "no option --pixel-scale; did you mean --pixel-scale-arcsec?"),
+        (("grid", "in", "out", "more"), "unrecognized arguments: more"),
         (("grid",), "INPUT, OUTPUT"),
-        (("grid", "in", "out", "--frobnicate"), "--frobnicate"),
+        (("grid", "in", "out", "--frobnicate"), "there is no option --frobnicate (see"),
         (("simulate", "out", "--preset", "huge"), "huge"),
         (("grid", "no_such_folder", "out"), "no_such_folder does not exist"),
         (("grid", "no_such_folder", "out", "--batch-overlap-pct", "200"), "--batch-overlap-pct is '200'"),
@@ -63,6 +67,55 @@ def test_wrong_usage_is_one_line_and_code_2(arguments, words, tmp_path):
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
     assert not (ROOT / "out").exists()
+
+
+def test_the_program_alone_shows_its_help():
+    done = zemosaic()
+    assert done.returncode == 2
+    assert all(f"\n    {command}" in done.stdout for command in cli.build_parser().commands)
+
+
+def test_the_help_of_a_run_begins_with_examples_that_are_right():
+    for command in ("grid", "classic", "run"):
+        _, _, rest = zemosaic(command, "--help").stdout.partition("examples:\n")
+        examples = [line.split() for line in rest.partition("\n\n")[0].splitlines()]
+        assert len(examples) == 3
+        for program, *words in examples:
+            assert (program, words[0]) == ("zemosaic", command)
+            cli._settings_of(cli.build_parser().parse_args([word for word in words if word[-5:] != ".toml"][:3]))
+
+
+def test_the_package_is_a_program_too():
+    done = subprocess.run(
+        [sys.executable, "-m", "zemosaic_app", "--version"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.startswith("zemosaic 0.")
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("zemosaic gr", {"grid"}),
+        ("zemosaic grid --stack-kap", {"--stack-kappa-low", "--stack-kappa-high"}),
+        ("zemosaic grid --photometry ", {"survey", "tiles", "none"}),
+        ("zemosaic completion ", {"bash", "zsh", "fish"}),
+    ],
+)
+def test_a_shell_is_told_how_a_line_may_go_on(line, wanted, tmp_path):
+    asked = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_SHELL": "bash", "_ARGCOMPLETE_IFS": "\n", "COMP_LINE": line}
+    asked |= {"COMP_POINT": str(len(line)), "_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "told")}
+    assert zemosaic(env={**os.environ, **asked}).returncode == 0
+    told = {word.strip() for word in (tmp_path / "told").read_text().splitlines()}
+    assert {word for word in told if not word.startswith("-") or line.endswith("kap")} == wanted
+
+
+def test_a_shell_understands_what_it_is_told(tmp_path):
+    for shell in ("bash", "zsh", "fish"):
+        done = zemosaic("completion", shell)
+        assert done.returncode == 0
+        if shutil.which(shell):
+            (tmp_path / shell).write_text(done.stdout)
+            subprocess.run([shell, "-n", tmp_path / shell], check=True)
 
 
 def test_debug_shows_the_traceback_before_the_line():
@@ -134,9 +187,10 @@ def test_plan_lists_the_subs_in_time_order_and_keeps_an_edited_plan(survey, tmp_
 
 
 def test_grid_makes_a_mosaic_in_plain_lines(survey, tmp_path):
-    done = zemosaic("grid", survey, tmp_path / "out")
+    done = zemosaic("grid", survey, tmp_path / "out", "-v")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
+    assert done.stdout.startswith("--- starting\n")
     assert done.stdout.replace("\n", "").isprintable(), "no control characters in a pipe"
     assert "[GRID][METRICS] Inter-tile median stddev" in done.stdout
     names = ["mosaic_grid.fits", "mosaic_grid_coverage.fits", "mosaic_grid.png", "rejected_subs.csv", "zemosaic.log"]

@@ -10,6 +10,7 @@ import pytest
 from zemosaic_app.console import (
     LiveConsole,
     PlainConsole,
+    Verbosity,
     duration_text,
     open_console,
     printable,
@@ -35,7 +36,7 @@ def test_plain_lines_for_a_pipe_and_a_bar_for_a_terminal(monkeypatch):
 
 def test_plain_output_is_one_printable_line_a_log_line():
     stream = io.StringIO()
-    with PlainConsole(stream) as console:
+    with PlainConsole(stream, Verbosity.VERBOSE) as console:
         console(PhaseStarted("tile stacking", 2, 0.5))
         console(LogLine("an evil\nname\x1b[31m.fit"))
         console(LogLine("careful", "WARN"))
@@ -49,9 +50,39 @@ def test_plain_output_is_one_printable_line_a_log_line():
     ]
 
 
+@pytest.mark.parametrize(
+    ("verbosity", "shown"),
+    [
+        (Verbosity.QUIET, ["WARN: [GRID] careful", "ERROR: [GRID] wrong"]),
+        (
+            Verbosity.NORMAL,
+            [
+                "--- reading headers",
+                "[GRID] 16 subs",
+                "--- tile stacking",
+                "WARN: [GRID] careful",
+                "ERROR: [GRID] wrong",
+            ],
+        ),
+    ],
+)
+def test_what_is_shown_unless_more_is_asked_for(verbosity, shown):
+    stream, now = io.StringIO(), [0.0]
+    with PlainConsole(stream, verbosity, now=lambda: now[0]) as console:
+        console(PhaseStarted("reading headers", 1, 0.5))
+        console(LogLine("16 subs"))
+        console(PhaseStarted("tile stacking", 2, 0.5))
+        for level in ("DEBUG", "INFO", "WARN", "ERROR"):
+            console(LogLine({"WARN": "careful", "ERROR": "wrong"}.get(level, "detail"), level))
+        if verbosity is Verbosity.QUIET:
+            now[0] = 60.0
+            console(Progress("tiles", 1, 2))
+    assert stream.getvalue().splitlines() == shown
+
+
 def test_debug_lines_are_shown_when_asked_for():
     stream = io.StringIO()
-    with PlainConsole(stream, show_debug=True) as console:
+    with PlainConsole(stream, Verbosity.DEBUG) as console:
         console(LogLine("detail", "DEBUG"))
     assert stream.getvalue() == "DEBUG: [GRID] detail\n"
 

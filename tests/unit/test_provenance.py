@@ -32,7 +32,7 @@ def info(exposure_s=10.0, date_obs="2025-03-26T21:20:46.5", filter="IRCUT", came
         wcs=WCS(naxis=2),
         pixel_scale_arcsec=2.4,
         center_deg=(1.0, 2.0),
-        origin=origin or Origin(),
+        origin=origin or Origin(instrument=camera),
     )
 
 
@@ -69,18 +69,27 @@ def test_what_no_sub_tells_is_absent_and_what_some_tell_is_counted(tmp_path):
 def test_origin_of_the_subs(tmp_path):
     """Focal length and pixel give the scale of the mosaic; a site is told only on demand, and rounded."""
     told = Origin.of(
-        HeaderCards({"OBJECT": "M 94", "TELESCOP": "S50", "FOCALLEN": 250, "SITELAT": "+48 12 30", "SITELONG": -11.57})
-    )
+        HeaderCards(
+            {"OBJECT": "M 94", "TELESCOP": "S50", "INSTRUME": "ASI533MC", "CAMERAID": "1234", "FOCALLEN": 250,
+             "SITELAT": "+48 12 30", "SITELONG": -11.57}
+        )
+    )  # fmt: skip
     assert (told.latitude_deg, told.longitude_deg) == (pytest.approx(48.2083, abs=1e-3), -11.57)
-    infos = [info(origin=told), info(), info(origin=Origin("M 101", focal_length_mm=248.0)), info(origin=told)]
+    of_sensor = "ASI533MC, S50, 1234"  # which tells sensors apart, and is nobody's business in a published mosaic
+    infos = [
+        info(origin=told, camera=of_sensor), info(camera=""), info(origin=Origin("M 101", focal_length_mm=248.0)),
+        info(origin=told, camera=of_sensor),
+    ]  # fmt: skip
     header = written(provenance.mosaic_cards(infos, GridSettings(), tiles=1, pixel_scale_arcsec=2.4), tmp_path)
     assert (header["OBJECT"], header["TELESCOP"], header["STACKCNT"]) == ("M 94", "S50", 4)
-    assert (header["LIVETIME"], header["ROWORDER"]) == (40.0, "BOTTOM-UP")
+    assert (header["LIVETIME"], header["ROWORDER"], header["INSTRUME"]) == (40.0, "BOTTOM-UP", "ASI533MC")
     scale = math.degrees(math.atan(1e-3 * header["XPIXSZ"] / header["FOCALLEN"])) * 3600.0
     assert scale == pytest.approx(2.4, rel=1e-5)
     assert "SITELAT" not in header
     cards = provenance.mosaic_cards(infos, GridSettings(site_cards="rounded"), tiles=1)
     assert (cards["SITELAT"], cards["SITELONG"]) == (48.2, -11.6)
+    tile = provenance.tile_cards(Box(1, 2, 3, 4), Box(0, 5, 0, 6), infos=infos, pixel_scale_arcsec=2.4)
+    assert [tile[card] for card in ("FOCALLEN", "XPIXSZ")] == [header[card] for card in ("FOCALLEN", "XPIXSZ")]
 
 
 def test_every_setting_is_in_the_history(tmp_path):

@@ -9,6 +9,7 @@ import re
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from zemosaic_app.presenter.messages import JobEnded, decode, encode
@@ -81,6 +82,22 @@ def test_values_from_files_do_not_speak_to_terminals():
     assert r"\x1b[2J\n" in sentence.fields["value"]
     assert sentence.endswith(r"/a\tb/\xe9.fits")
     assert str(SubError("a\nb.fits", "its card is \x07")) == r"a\nb.fits: its card is \x07"
+
+
+@pytest.mark.parametrize(
+    ("spec", "value", "text"),
+    [
+        (".2g", 340.2, "340"), (".2g", 1019.0, "1000"), (".4g", 30123.4, "30120"), ("+.3g", 12345.0, "+12300"),
+        (".2g", -99600.0, "-100000"), ("g", 2.5e6, "2500000"), (".4g", 0.00461, "0.00461"), (".2g", 1.5e-7, "1.5e-07"),
+        (".3g", 7e22, "7e+22"), (".1e", 340.0, "3.4e+02"), (".2g", float("nan"), "nan"),
+    ],
+)  # fmt: skip
+def test_numbers_are_written_as_people_write_them(spec, value, text):
+    pattern = f"level {{level:{spec}}} ADU"
+    for kind in (float, np.float64, np.float32):
+        sentence = pickle.loads(pickle.dumps(say(pattern, level=kind(value))))
+        assert sentence == f"level {text} ADU"
+        assert sentence.shown() == {"level": text}
 
 
 def test_very_long_values_are_shortened():

@@ -124,7 +124,7 @@ def observation_cards(infos: Sequence[SubInfo], *, ready_made_tiles: bool = Fals
         header["OBJECT"] = (_ascii(targets.most_common(1)[0][0])[:60], "of most subs")
     for keyword, values, comment in (
         ("TELESCOP", [info.origin.telescope for info in infos], "telescope"),
-        ("INSTRUME", [info.camera for info in infos], "camera"),
+        ("INSTRUME", [info.origin.instrument for info in infos], "camera"),
         ("FILTER", [info.filter for info in infos], "filter"),
     ):
         names = [_ascii(name) for name in dict.fromkeys(values) if name]
@@ -139,7 +139,14 @@ def observation_cards(infos: Sequence[SubInfo], *, ready_made_tiles: bool = Fals
     return header
 
 
-def tile_cards(inner: Box, outer: Box, *, source: str = "", infos: Sequence[SubInfo] = ()) -> fits.Header:
+def tile_cards(
+    inner: Box,
+    outer: Box,
+    *,
+    source: str = "",
+    infos: Sequence[SubInfo] = (),
+    pixel_scale_arcsec: float = math.nan,
+) -> fits.Header:
     """Header cards of a tile on disk.
 
     Parameters
@@ -150,11 +157,14 @@ def tile_cards(inner: Box, outer: Box, *, source: str = "", infos: Sequence[SubI
         Name of the file that a ready-made tile came from.
     infos : sequence of SubInfo
         The subs that are in it.
+    pixel_scale_arcsec : float
+        Of the tile, as for `mosaic_cards`.
     """
     header = fits.Header()
     header["BUNIT"] = ("adu", "before the scaling to the reference tile")
     if infos:
         header.update(observation_cards(infos, ready_made_tiles=bool(source)))
+        _add_optics(header, infos, pixel_scale_arcsec)
     for keyword, box, words in (("INNER", inner, "owned pixels"), ("OUTER", outer, "with overlap")):
         for side, value in zip(("Y0", "Y1", "X0", "X1"), box, strict=True):
             header[keyword + side] = (value, f"box on the canvas, {words}")

@@ -269,7 +269,8 @@ def write_stacked(
         return StackedTile([], None, "")
     infos = [run.subs[layout.subs[member]] for member in members]
     source = infos[0].path.name if run.takes_tiles else ""
-    cards = provenance.tile_cards(layout.inner, layout.outer, source=source, infos=infos)
+    scale = (layout.grid or run.canvas).pixel_scale_arcsec
+    cards = provenance.tile_cards(layout.inner, layout.outer, source=source, infos=infos, pixel_scale_arcsec=scale)
     if not run.settings.rejection_map:
         content = replace(content, rejections=None)
     write_tile(path, content, tile_wcs(layout, run.canvas), cards, run.cancel.check)
