@@ -23,6 +23,7 @@ from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, TileCount
 from zemosaic_engine.regular_files import open_file
 from zemosaic_engine.resume.sub_digests import SubDigests
 from zemosaic_engine.settings import GridSettings
+from zemosaic_engine.subs.finding import Search, find_subs
 from zemosaic_engine.subs.frames import load_frame, read_sub_info
 from zemosaic_worker import RunOrder, run
 
@@ -337,6 +338,20 @@ def test_a_sub_that_unfolds_to_gigabytes_is_set_aside_before_memory_is_asked_for
     assert (code, sorted(rejected(tmp_path / "out"))) == ("3", ["bomb.fits.fz", "bomb.fits.gz"]), done.stderr
     assert int(peak) < 1_000_000
     assert all("far more than the 240 x 320 of the usual sub" in text for text in rejected(tmp_path / "out").values())
+
+
+def test_unsolved_subs_that_unfold_to_gigabytes_are_set_aside_before_any_is_solved(tmp_path):
+    """A solver would unfold them to look for stars."""
+    header = fits.Header({"IMAGETYP": "Light", "EXPTIME": 10.0, "RA": 10.0, "DEC": 40.0})
+    pixels = np.random.default_rng(1).integers(900, 1100, (60, 80)).astype(np.uint16)
+    for number in range(3):
+        fits.PrimaryHDU(pixels + number, header).writeto(tmp_path / f"{number}.fits")
+    vast = np.zeros((1500, 1500), np.uint8)
+    fits.CompImageHDU(vast, header, compression_type="GZIP_1").writeto(tmp_path / "bomb.fits.fz")
+    fits.PrimaryHDU(vast, header).writeto(tmp_path / "bomb.fits.gz")
+    found = find_subs(tmp_path, Search())
+    assert [sub.path.name for sub in found.unsolved] == ["0.fits", "1.fits", "2.fits"]
+    assert sorted(error.path.name for error in found.rejected) == ["bomb.fits.fz", "bomb.fits.gz"]
 
 
 def test_the_size_alone_sets_no_sub_of_another_camera_aside(survey, tmp_path):

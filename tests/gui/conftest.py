@@ -1,5 +1,6 @@
 """Larger surveys, a screen of its own, and a presenter for the tests of the windows."""
 
+import contextlib
 import gc
 import os
 import re
@@ -67,20 +68,29 @@ def damaged_survey(survey, tmp_path):
 @pytest.fixture(scope="session")
 def screen():
     """Name of a display that nobody sees."""
+    with screen_of(2600, 1700) as name:
+        yield name
+
+
+@contextlib.contextmanager
+def screen_of(width, height):
+    """A display of this size, by its name."""
     if shutil.which("Xvfb") is None:
         pytest.skip("Xvfb is not installed (Debian package xvfb)")
     read, write = os.pipe()
     server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(write), "-screen", "0", "2600x1700x24", "-nolisten", "tcp"],
+        ["Xvfb", "-displayfd", str(write), "-screen", "0", f"{width}x{height}x24", "-nolisten", "tcp"],
         pass_fds=[write],
         stderr=subprocess.DEVNULL,
     )
     os.close(write)
     with os.fdopen(read) as told:
         number = told.readline().strip()
-    yield f":{number}"
-    server.terminate()
-    server.wait(10)
+    try:
+        yield f":{number}"
+    finally:
+        server.terminate()
+        server.wait(10)
 
 
 @pytest.fixture

@@ -649,6 +649,12 @@ def test_require_names_the_sub_that_has_no_match(survey, tmp_path):
     ]
     with pytest.raises(RunError, match=r"sub_0000.fits and calibration = require: .*gain 120 against 80"):
         prepare(survey, tmp_path, replace(found, sets=tuple(warm)), calibration="require")
+    of_flats = [
+        replace(one, conditions=replace(one.conditions, filter="Ha")) if one.role is Role.FLAT else one
+        for one in found.sets
+    ]
+    with pytest.raises(RunError, match=r"No flat matches .* and calibration = require: filter Ha against LP\. Add"):
+        prepare(survey, tmp_path, replace(found, sets=tuple(of_flats)), calibration="require")
     with pytest.raises(SettingsError, match="No calibration frame was found"):
         find_frames((), GridSettings(calibration="require"))
     with pytest.raises(SettingsError, match="neither a folder nor a file"):

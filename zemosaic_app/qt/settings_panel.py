@@ -30,6 +30,7 @@ from .dropping import DropBox, PathEntry, without_drops
 from .wheel import WheelGuard
 
 _WRONG = "border: 1px solid #c01c28;"
+_SHORTEST_CHOICE = 8  # letters
 
 
 class SettingsPanel(QWidget):
@@ -190,6 +191,9 @@ class SettingsPanel(QWidget):
         if field.choices:
             choice = QComboBox()
             self._wheel.guard(choice)
+            # As wide as there is room, not as its longest text: that would push the others out of the panel.
+            choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            choice.setMinimumContentsLength(_SHORTEST_CHOICE)
             for given, label in field.choices:
                 choice.addItem(label, given)
             choice.setCurrentIndex(choice.findData(value))

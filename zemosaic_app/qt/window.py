@@ -31,6 +31,7 @@ from PySide6.QtWidgets import (
 )
 
 from zemosaic_app.presenter import summary, wording
+from zemosaic_app.presenter.placement import Place, fitted
 from zemosaic_app.presenter.presenter import ANOTHER_RUN, MODES, TABS, Changed, Presenter
 from zemosaic_app.presenter.texts import LANGUAGES
 from zemosaic_engine import __version__
@@ -44,6 +45,8 @@ from .settings_panel import SettingsPanel
 from .wheel import WheelGuard
 
 _POLL_MS = 100
+_SIZE = (1240, 820)
+_FRAME_PX, _TITLE_PX = 4, 34  # that window managers put around
 _SCHEMES = {
     "system": Qt.ColorScheme.Unknown,
     "light": Qt.ColorScheme.Light,
@@ -61,15 +64,24 @@ class Window(QMainWindow):
         self._wheel = WheelGuard(self)
         self.setWindowIcon(make_icon())
         self.setAcceptDrops(True)
-        self.resize(1240, 820)
-        remembered = presenter.remembered.get("qt_geometry")
-        if remembered:
-            self.restoreGeometry(QByteArray.fromHex(remembered.encode("ascii", "ignore")))
+        self._set_place()
         self._use_scheme(presenter.remembered.get("scheme") or "system")
         self.build()
         self.timer = QTimer(self)
         self.timer.timeout.connect(self._poll)
         self.timer.start(_POLL_MS)
+
+    def _set_place(self) -> None:
+        """The size and place of the last time, or a usual one; on the screen as it is now."""
+        self.resize(*_SIZE)
+        remembered = self.presenter.remembered.get("qt_geometry")
+        if remembered:
+            self.restoreGeometry(QByteArray.fromHex(remembered.encode("ascii", "ignore")))
+        if not self.isMaximized() and not self.isFullScreen():
+            free = self.screen().availableGeometry().adjusted(_FRAME_PX, _TITLE_PX, -_FRAME_PX, -_FRAME_PX)
+            now = self.geometry()
+            wanted = Place(now.x(), now.y(), now.width(), now.height())
+            self.setGeometry(*fitted(wanted, Place(free.x(), free.y(), free.width(), free.height())))
 
     # --- building
 

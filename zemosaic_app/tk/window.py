@@ -14,6 +14,7 @@ from tkinter import filedialog, ttk
 from zemosaic_app.presenter import summary, wording
 from zemosaic_app.presenter.appearance import SCHEMES
 from zemosaic_app.presenter.form import PATHS
+from zemosaic_app.presenter.placement import Place, fitted, parse_place
 from zemosaic_app.presenter.presenter import ANOTHER_RUN, MODES, TABS, Changed, Presenter
 from zemosaic_app.presenter.texts import LANGUAGES
 from zemosaic_engine import __version__
@@ -28,6 +29,7 @@ from .widgets import PAD, Hint, Panes, ask, ask_text, ignore_wheel, without_even
 _POLL_MS = 100
 # On a screen of 96 pixels to the inch.
 _SIZE, _LEAST_SIZE = (1120, 760), (980, 620)
+_FRAME_PX, _TITLE_PX = 4, 34  # that window managers put around
 
 
 class TkWindow:
@@ -48,12 +50,16 @@ class TkWindow:
 
     def _set_size(self) -> None:
         """The size and place of the last time, or one that fits the screen."""
-        larger, room = per_pixel(self.root), (self.root.winfo_screenwidth(), self.root.winfo_screenheight())
-        width, height = (min(round(larger * size), most) for size, most in zip(_SIZE, room, strict=True))
-        self.root.geometry(f"{width}x{height}")
-        with contextlib.suppress(tk.TclError):  # what was remembered may be damaged
-            self.root.geometry(self.presenter.remembered.get("tk_geometry") or f"{width}x{height}")
-        self.root.minsize(*(min(round(larger * size), most) for size, most in zip(_LEAST_SIZE, room, strict=True)))
+        larger = per_pixel(self.root)
+        frame, title = round(larger * _FRAME_PX), round(larger * _TITLE_PX)
+        room = Place(
+            0, 0, self.root.winfo_screenwidth() - 2 * frame, self.root.winfo_screenheight() - title - frame
+        )  # Tk places the frame of a window, and gives the size of what is inside
+        usual = Place(0, 0, *(round(larger * size) for size in _SIZE))
+        wanted = parse_place(self.presenter.remembered.get("tk_geometry")) or usual
+        place = fitted(wanted, room)
+        self.root.geometry(f"{place.width}x{place.height}" + (f"+{place.x}+{place.y}" if wanted is not usual else ""))
+        self.root.minsize(*(min(round(larger * size), most) for size, most in zip(_LEAST_SIZE, room[2:], strict=True)))
 
     # --- building
 

@@ -255,7 +255,8 @@ class _Session:
             if "bias" in kinds and one.dark is None and one.bias is None:
                 missing.append("bias")
             if missing:
-                why = joined(one.refused.values()) if one.refused else say("none was found")
+                of_them = [why for place, why in one.refused.items() if self._sets[place].role in missing]
+                why = joined(dict.fromkeys(of_them)) if of_them else say("none was found")
                 raise RunError(
                     say(
                         "No {kinds} matches the sub {path} and calibration = require: {reason}. Add what is missing, "

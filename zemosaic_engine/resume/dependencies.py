@@ -162,8 +162,6 @@ class Dependencies:
         settings = settings_of(self._settings, "plan", "measure", "solve", "stack", "join")
         outputs = self._settings.output_formats
         return self._checkpoints.key("mosaic", tiles, subs, self._canvas, settings, outputs, *what)
-            "mosaic", tiles, subs, self._canvas, settings, self._settings.output_formats, *what
-        )
 
     def _correction(self, info: SubInfo) -> str:
         correction = self.corrections(info)
