@@ -36,8 +36,8 @@ COMMON = {
     "IC 1848": "Soul Nebula", "M 1": "Crab Nebula", "M 11": "Wild Duck Cluster", "M 17": "Omega Nebula",
     "M 24": "Small Sagittarius Star Cloud", "M 42": "Orion Nebula", "M 76": "Little Dumbbell Nebula",
     "M 101": "Pinwheel Galaxy", "NGC 253": "Sculptor Galaxy", "NGC 281": "Pacman Nebula",
-    "NGC 1977": "Running Man Nebula", "NGC 2024": "Flame Nebula", "NGC 2237": "Rosette Nebula", "NGC 2359": "Thor's Helmet",
-    "NGC 6334": "Cat's Paw Nebula", "NGC 6992": "Eastern Veil Nebula",
+    "NGC 1977": "Running Man Nebula", "NGC 2024": "Flame Nebula", "NGC 2237": "Rosette Nebula",
+    "NGC 2359": "Thor's Helmet", "NGC 6334": "Cat's Paw Nebula", "NGC 6992": "Eastern Veil Nebula",
 }  # fmt: skip
 #: Names of other catalogues, which are no common names.
 CATALOGUES = re.compile(r"(PGC|UGC|UGC A|ESO|MCG|NGC|IC|M|Mel|CED|Barnard|LBN|HD|SH|C) ?[\d-]")
