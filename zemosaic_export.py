@@ -29,7 +29,6 @@ from zemosaic_engine.mosaic.processing import (
     write_processing,
 )
 from zemosaic_engine.sentences import say
-from zemosaic_engine.settings import OUTPUT_FORMATS
 from zemosaic_engine.subs.faults import read_guarded
 
 #: The file of each format in the output folder.
@@ -304,9 +303,3 @@ def read_astro_tiff_header(path: Path) -> fits.Header:
     if not description.startswith("SIMPLE"):
         raise RunError(say("{path} holds no FITS header in its description.", path=path))
     return fits.Header.fromstring("\n".join(description.splitlines()), sep="\n")
-
-
-def chosen_formats(text: str) -> list[str]:
-    """The formats in the setting `outputs`, in the order of `OUTPUT_FORMATS`."""
-    wanted = {word.strip() for word in text.split(",")}
-    return [name for name in OUTPUT_FORMATS if name in wanted]

@@ -266,7 +266,7 @@ def _write_pictures(
 ) -> list[Path]:
     """Write the picture and the other formats of a mosaic; return those that an earlier run wrote."""
     output, settings = order.output, order.settings
-    formats = [name for name in zemosaic_export.chosen_formats(settings.outputs) if name in _EXPORTS]
+    formats = [name for name in settings.output_formats if name in _EXPORTS]
     size, crop = settings.preview_max_px, settings.crop
 
     def write_preview() -> list[Path]:

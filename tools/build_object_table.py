@@ -30,6 +30,15 @@ KINDS = {
 MESSIER = {"M 40": "double star", "M 73": "asterism"}
 #: Objects whose size in the source is that of a whole complex: NGC 6960 is the western part of the Veil.
 WRONG_SIZE = {"M 40", "NGC 6960"}
+#: Names that most people use, where the list has none, a rare one before them, or that of a neighbour.
+COMMON = {
+    "IC 434": "Horsehead Nebula", "IC 1396": "Elephant's Trunk Nebula", "IC 1805": "Heart Nebula",
+    "IC 1848": "Soul Nebula", "M 1": "Crab Nebula", "M 11": "Wild Duck Cluster", "M 17": "Omega Nebula",
+    "M 24": "Small Sagittarius Star Cloud", "M 42": "Orion Nebula", "M 76": "Little Dumbbell Nebula",
+    "M 101": "Pinwheel Galaxy", "NGC 253": "Sculptor Galaxy", "NGC 281": "Pacman Nebula",
+    "NGC 1977": "Running Man Nebula", "NGC 2024": "Flame Nebula", "NGC 2237": "Rosette Nebula",
+    "NGC 2359": "Thor's Helmet", "NGC 6334": "Cat's Paw Nebula", "NGC 6992": "Eastern Veil Nebula",
+}  # fmt: skip
 #: Names of other catalogues, which are no common names.
 CATALOGUES = re.compile(r"(PGC|UGC|UGC A|ESO|MCG|NGC|IC|M|Mel|CED|Barnard|LBN|HD|SH|C) ?[\d-]")
 QUERY = "SELECT name, long_name, type, ra, dec, magnitude, major_axis, minor_axis, position_angle FROM cat"
@@ -49,7 +58,7 @@ def rows(database: Path) -> list[list[str]]:
             if word is None:
                 continue
             number = [part for part in names if re.fullmatch(r"(NGC|IC) \d+", part)][:1]
-            common = [part for part in names if not CATALOGUES.match(part)][:1]
+            common = [COMMON[name]] if name in COMMON else [part for part in names if not CATALOGUES.match(part)][:1]
             if name in WRONG_SIZE:
                 major = minor = angle = None
             found.append((magnitude if magnitude is not None else 99.0,

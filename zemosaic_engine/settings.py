@@ -36,6 +36,11 @@ Stage = Literal["plan", "measure", "solve", "stack", "join", "none"]
 OUTPUT_FORMATS = ("fits", "tiff", "tiff16", "tiff_stretched", "jpeg", "hips", "map")
 
 
+def _words(text: str) -> list[str]:
+    """Words that people separate by commas, semicolons or blanks, in small letters."""
+    return [word for word in re.split(r"[,;\s]+", text.lower()) if word]
+
+
 def _setting(
     default: Any,
     help_text: str,
@@ -512,9 +517,15 @@ class GridSettings(BaseModel):
             raise ValueError(say("pedestal is auto or a number of ADU, at least 0"))
         return self
 
+    @property
+    def output_formats(self) -> list[str]:
+        """The formats that `outputs` names, in the order of `OUTPUT_FORMATS`."""
+        wanted = _words(self.outputs)
+        return [name for name in OUTPUT_FORMATS if name in wanted]
+
     @model_validator(mode="after")
     def _outputs_are_formats(self) -> GridSettings:
-        unknown = [word for word in self.outputs.replace(" ", "").split(",") if word not in ("", *OUTPUT_FORMATS)]
+        unknown = [word for word in _words(self.outputs) if word not in OUTPUT_FORMATS]
         if unknown:
             formats = ", ".join(OUTPUT_FORMATS)
             raise ValueError(say("outputs names {name}, which is none of {formats}", name=unknown[0], formats=formats))

@@ -551,6 +551,37 @@ def test_a_master_dark_that_has_lost_its_bias_is_used_only_with_a_bias(masters, 
     assert made.correction(infos[0]).name == "dark"
 
 
+def test_a_master_dark_full_of_dark_current_that_has_lost_its_bias_gets_it_back(tmp_path):
+    """Its level tells nothing; the columns of the bias are not to be seen in it."""
+    rng, columns = np.random.default_rng(13), np.random.default_rng(14).normal(0.0, 4.0, (1, 300))
+    bias = 300.0 + columns + rng.normal(0.0, 1.5, (200, 300))
+    current = 280.0 + rng.normal(0.0, 3.0, (200, 300))
+    cards = {"EXPTIME": 10.0, "GAIN": 80.0}
+    (tmp_path / "in").mkdir()
+    fits.PrimaryHDU(bias.astype(np.float32), fits.Header(cards | {"IMAGETYP": "Master Bias"})).writeto(
+        tmp_path / "in" / "bias.fits"
+    )
+    sub = np.random.default_rng(15).normal(300.0 + columns + 280.0 + 90.0, 20.0, (200, 300))
+    cards |= {
+        "CTYPE1": "RA---TAN",
+        "CTYPE2": "DEC--TAN",
+        "CRVAL1": 10.0,
+        "CRVAL2": 5.0,
+        "CDELT1": -1e-3,
+        "CDELT2": 1e-3,
+    }
+    fits.PrimaryHDU(sub.astype(np.uint16), fits.Header(cards)).writeto(tmp_path / "sub.fits")
+    info = read_sub_info(tmp_path / "sub.fits")
+    for lost, pixels in ((True, current), (False, bias + current)):
+        header = fits.Header({"EXPTIME": 10.0, "GAIN": 80.0, "IMAGETYP": "Master Dark"})
+        fits.PrimaryHDU(pixels.astype(np.float32), header).writeto(tmp_path / "in" / "dark.fits", overwrite=True)
+        found = frames_in(tmp_path / "in")
+        made = calibrate_frames(
+            found, [info], GridSettings(), workshop(tmp_path), Checkpoints(), Reporter(lambda event: None)
+        )
+        assert (lost, np.nanmedian(made.correction(info).offset)) == (lost, pytest.approx(580.0, abs=2.0))
+
+
 def test_darks_whose_header_says_that_their_bias_is_gone_get_it_back(masters, survey, tmp_path):
     """Also where so much dark current is left that their level does not tell."""
     header = frame_header(SPEC, next(one for one in frames_of(SPEC) if one.kind == "dark"))
@@ -649,6 +680,12 @@ def test_require_names_the_sub_that_has_no_match(survey, tmp_path):
     ]
     with pytest.raises(RunError, match=r"sub_0000.fits and calibration = require: .*gain 120 against 80"):
         prepare(survey, tmp_path, replace(found, sets=tuple(warm)), calibration="require")
+    of_flats = [
+        replace(one, conditions=replace(one.conditions, filter="Ha")) if one.role is Role.FLAT else one
+        for one in found.sets
+    ]
+    with pytest.raises(RunError, match=r"No flat matches .* and calibration = require: filter Ha against LP\. Add"):
+        prepare(survey, tmp_path, replace(found, sets=tuple(of_flats)), calibration="require")
     with pytest.raises(SettingsError, match="No calibration frame was found"):
         find_frames((), GridSettings(calibration="require"))
     with pytest.raises(SettingsError, match="neither a folder nor a file"):
@@ -690,7 +727,7 @@ def test_a_master_of_few_frames_is_told_and_makes_the_subs_noisier(survey, tmp_p
     rich, told_of_many, _ = prepare(survey, tmp_path, found)
     added = [text for text in told if "to the variance of the subs; more frames lower it" in text]
     assert len(added) == 1
-    assert "1 darks of 10 s" in added[0]
+    assert "1 dark of 10 s" in added[0]
     assert not [text for text in told_of_many if "to the variance of the subs" in text]
     noise = [
         np.nanstd(np.diff(load_frame(infos[0], correction=each.correction(infos[0])).pixels[:, :, 1], axis=1))

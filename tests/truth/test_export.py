@@ -18,7 +18,7 @@ from zemosaic_engine.events import CancelToken
 from zemosaic_engine.mosaic.processing import open_filled
 from zemosaic_engine.settings import OUTPUT_FORMATS, GridSettings, build_settings
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
-from zemosaic_export import NAMES, chosen_formats, export, read_astro_tiff_header
+from zemosaic_export import NAMES, export, read_astro_tiff_header
 from zemosaic_worker import run_grid
 
 
@@ -131,4 +131,9 @@ def test_what_cannot_be_exported_is_said(output, tmp_path):
     (tmp_path / "x.tif").write_text("no TIFF")
     with pytest.raises(RunError, match="cannot be read as a TIFF"):
         read_astro_tiff_header(tmp_path / "x.tif")
-    assert chosen_formats("jpeg,fits") == ["fits", "jpeg"]
+
+
+@pytest.mark.parametrize("text", ["jpeg,fits", "fits, JPEG", "jpeg;fits", "jpeg  fits", ",jpeg,,fits,"])
+def test_formats_are_named_as_people_name_them(text):
+    assert build_settings(option_values={"outputs": text}).output_formats == ["fits", "jpeg"]
+    assert build_settings(option_values={"outputs": " "}).output_formats == []

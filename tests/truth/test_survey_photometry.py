@@ -9,7 +9,7 @@ from astropy.table import Table
 
 from zemosaic_engine.canvas.pixel_maps import PixelMap, pixel_map
 from zemosaic_engine.geometry import Box
-from zemosaic_engine.photometry.calibration import SubCalibration, sensor_places
+from zemosaic_engine.photometry.calibration import SubCalibration, pattern_terms, sensor_places
 from zemosaic_engine.resampling.resample import resample
 from zemosaic_engine.survey import solve as survey_module
 from zemosaic_engine.survey.cells import coarsened, match_cells
@@ -130,6 +130,28 @@ def test_predicted_errors_are_the_true_ones():
     # One plane of the whole sky, known from two nights' gradients alone, is most of both.
     assert 0.3 < offsets < 1.7
     assert 0.3 < slopes < 1.7
+
+
+def corner_light(made, with_flat=()):
+    """What is left in the corners, and its error."""
+    corner = pattern_terms(*np.sqrt([0.5, 0.5]))
+    (pattern,) = solve_survey(made.subs, pedestal_adu=0.0, with_flat=with_flat).patterns
+    return pattern.coefficients[0] @ corner, np.sqrt(np.square(pattern.error[0]) @ np.square(corner))
+
+
+def test_behind_flats_few_subs_make_up_no_illumination():
+    few = [MadeUp(seed, vignetting=0.0, panels=1, subs_per_panel=3, nights=1, stars=12) for seed in range(6)]
+    free = np.array([corner_light(made) for made in few])
+    flat = np.array([corner_light(made, ["cam"]) for made in few])
+    assert np.all(flat[:, 1] < free[:, 1])
+    assert np.std(flat[:, 0]) < 0.7 * np.std(free[:, 0])
+
+
+@pytest.mark.parametrize("vignetting", [0.2, -0.2])
+def test_flats_that_are_wrong_are_seen_where_many_subs_tell(vignetting):
+    light, error = corner_light(MadeUp(3, vignetting=vignetting), ["cam"])
+    assert light == pytest.approx(-vignetting, abs=0.02)
+    assert error < 0.005
 
 
 @pytest.mark.parametrize("vignetting", [0.0, 0.05])

@@ -55,6 +55,15 @@ def test_objects_are_where_they_are(name, place, within_arcmin):
     assert SkyCoord(found.ra_deg, found.dec_deg, unit="deg").separation(SkyCoord(place)).arcmin < within_arcmin
 
 
+@pytest.mark.parametrize(
+    ("name", "common"),
+    [("M 1", "Crab Nebula"), ("M 17", "Omega Nebula"), ("M 27", "Dumbbell Nebula"), ("IC 434", "Horsehead Nebula"),
+     ("NGC 2024", "Flame Nebula")],
+)  # fmt: skip
+def test_objects_have_the_names_that_people_use(name, common):
+    assert next(one for one in named_objects() if one.name == name).common.split("; ")[0] == common
+
+
 def test_bright_stars_are_those_of_the_star_catalogue():
     """Most named stars are there in the catalogue for plate solving, within 15 arcseconds, with their magnitude."""
     catalogue, met = shipped_catalogue(), 0

@@ -33,6 +33,8 @@ _COLD_SHARE = 0.5
 _OFFSET_NOISES = 5.0
 _DARKEST = 0.01  # of the pixels
 _BIAS_SUBTRACTED = 0.5  # of the bias: a dark below has lost it
+_TELLING_SIGMA = 5.0
+_LEAST_SHARED = 0.3  # of the structure of the bias, which a dark has
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,28 @@ def offset_of(
 def is_without_bias(dark: Master, bias: Master) -> bool:
     """True for a dark from which the bias was subtracted when it was made, as some programs do."""
     return bias.level > 0.0 and dark.level < _BIAS_SUBTRACTED * bias.level
+
+
+def lacks_structure_of(dark: Master, bias: Master) -> bool:
+    """True for a dark in which the columns and rows of the bias are not to be seen, where they stand out in the bias.
+
+    Where strong dark current is left, this tells a dark that has lost its bias and the level does not. What columns
+    differ by is multiplied between both halves of the sensor, so that noise adds nothing.
+    """
+    of_bias = np.concatenate([_steps(bias.pixels, axis) for axis in (0, 1)], axis=1)
+    of_dark = np.concatenate([_steps(dark.pixels, axis) for axis in (0, 1)], axis=1)
+    powers = of_bias[0] * of_bias[1]
+    powers, shared = (values[np.isfinite(values)] for values in (powers, of_bias.mean(axis=0) * of_dark.mean(axis=0)))
+    if powers.size < 2 or powers.mean() < _TELLING_SIGMA * powers.std() / math.sqrt(powers.size):
+        return False
+    return bool(shared.mean() < _LEAST_SHARED * powers.mean())
+
+
+def _steps(pixels: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+    """What columns (axis 0) or rows differ by from the next but one, of the same colours, in each half of a sensor."""
+    plane = pixels if pixels.ndim == 2 else pixels[:, :, 1]
+    means = [np.nanmedian(half, axis=axis) for half in np.array_split(plane, 2, axis=axis)]
+    return np.stack([mean[2:] - mean[:-2] for mean in means])
 
 
 def has_no_offset(dark: Master) -> bool:

@@ -169,6 +169,14 @@ class FrameSet:
                 said = say("master dark-flat of {exposure} s ({facts})", exposure=exposure, facts=facts)
             case Role.BIAS if self.is_master:
                 said = say("master bias ({facts})", facts=facts)
+            case Role.DARK if n == 1:
+                said = say("1 dark of {exposure} s ({facts})", exposure=exposure, facts=facts)
+            case Role.FLAT if n == 1:
+                said = say("1 flat of {exposure} s ({facts})", exposure=exposure, facts=facts)
+            case Role.DARK_FLAT if n == 1:
+                said = say("1 dark-flat of {exposure} s ({facts})", exposure=exposure, facts=facts)
+            case Role.BIAS if n == 1:
+                said = say("1 bias frame ({facts})", facts=facts)
             case Role.DARK:
                 said = say("{n} darks of {exposure} s ({facts})", n=n, exposure=exposure, facts=facts)
             case Role.FLAT:

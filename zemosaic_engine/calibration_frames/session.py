@@ -21,7 +21,7 @@ from ..subs.faults import read_guarded
 from ..subs.frames import SubInfo, channels_last
 from ..subs.image_files import read_image
 from ..subs.sensor_correction import SensorCorrection
-from .corrections import ChosenMasters, correction_of, has_no_offset
+from .corrections import ChosenMasters, correction_of, has_no_offset, lacks_structure_of
 from .finding import FoundFrames
 from .making import MasterMaker, Save
 from .masters import UNIT_ADU, UNIT_TOP, Workshop
@@ -255,7 +255,8 @@ class _Session:
             if "bias" in kinds and one.dark is None and one.bias is None:
                 missing.append("bias")
             if missing:
-                why = joined(one.refused.values()) if one.refused else say("none was found")
+                of_them = [why for place, why in one.refused.items() if self._sets[place].role in missing]
+                why = joined(dict.fromkeys(of_them)) if of_them else say("none was found")
                 raise RunError(
                     say(
                         "No {kinds} matches the sub {path} and calibration = require: {reason}. Add what is missing, "
@@ -302,9 +303,13 @@ class _Session:
         chosen_sets = (one.dark, one.bias, one.flat)
         dark, bias, flat = (None if frames is None else self._maker.master(frames) for frames in chosen_sets)
         keys = tuple("" if frames is None else self._maker.key(frames) for frames in chosen_sets)
+        usual = usual_of(info)
+        unit, noise_adu = usual.unit, usual.noise_adu
         has_lost_bias = one.dark is not None and one.dark.has_lost_bias
+        if one.dark is not None and one.dark.is_master and dark is not None and bias is not None:
+            fits_twice = bias.level + one.dark_scale * dark.level <= usual.level_adu + noise_adu
+            has_lost_bias |= fits_twice and lacks_structure_of(dark, bias)
         chosen = ChosenMasters(dark, bias, flat, one.dark_scale, keys, has_lost_bias)
-        unit, noise_adu = unit_and_noise(info)
         if dark is not None and one.dark is not None:
             self._report_noise(one.dark, one.dark_scale * dark.noise, noise_adu)
         elif bias is not None and one.bias is not None:
@@ -390,10 +395,25 @@ def _why_unused(place: int, frames: FrameSet, matches: Sequence[Match]) -> str:
     return say("nothing needs it")
 
 
-def unit_and_noise(info: SubInfo) -> tuple[float, float]:
-    """Value of one ADU in the file of a sub, and the noise of a pixel in ADU.
+@dataclass(frozen=True)
+class UsualSub:
+    """A few numbers of the pixels of a sub.
 
-    The unit is 1, or 1/65535 where floating-point values are shares of the full range.
+    Attributes
+    ----------
+    unit : float
+        Value of one ADU in its file: 1, or 1/65535 where floating-point values are shares of the full range.
+    level_adu, noise_adu : float
+        Its median, and the noise of a pixel.
+    """
+
+    unit: float
+    level_adu: float
+    noise_adu: float
+
+
+def usual_of(info: SubInfo) -> UsualSub:
+    """The numbers of a sub.
 
     Raises
     ------
@@ -401,11 +421,12 @@ def unit_and_noise(info: SubInfo) -> tuple[float, float]:
         If it cannot be read.
     """
 
-    def look() -> tuple[float, float]:
+    def look() -> UsualSub:
         raw = read_image(info.path, info.hdu)
         pixels = channels_last(raw, info).astype(np.float32, copy=False)
         top = float(np.nanmax(pixels)) if raw.dtype.kind == "f" and np.isfinite(pixels).any() else math.inf
         unit = 1.0 / UNIT_ADU if top <= UNIT_TOP else 1.0
-        return unit, sketch(pixels).noise / unit
+        seen = sketch(pixels)
+        return UsualSub(unit, float(seen.levels.mean()) / unit, seen.noise / unit)
 
     return read_guarded(info.path, look)

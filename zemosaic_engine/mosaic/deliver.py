@@ -172,7 +172,7 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
     rejections = run.interruptibly(lambda: rejection_map(run, tiles))
     written = run.interruptibly(lambda: mosaic_files.write_mosaic(output, mosaic, mask, wcs, cards, check, rejections))
     files.extend(written)
-    if "fits" in settings.outputs.replace(" ", "").split(","):
+    if "fits" in settings.output_formats:
         processing = output / PROCESSING_NAME
         files.append(run.interruptibly(lambda: write_processing(written[0], processing, settings.crop, check)))
     by_reproject = settings.tile_reprojection == "reproject_interp"

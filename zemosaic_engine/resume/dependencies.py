@@ -160,7 +160,8 @@ class Dependencies:
         """
         subs = [(info.path.name, self.sub(number), number in used) for number, info in enumerate(self._infos)]
         settings = settings_of(self._settings, "plan", "measure", "solve", "stack", "join")
-        return self._checkpoints.key("mosaic", tiles, subs, self._canvas, settings, self._settings.outputs, *what)
+        outputs = self._settings.output_formats
+        return self._checkpoints.key("mosaic", tiles, subs, self._canvas, settings, outputs, *what)
 
     def _correction(self, info: SubInfo) -> str:
         correction = self.corrections(info)

@@ -140,6 +140,9 @@ def _solve(run: Run, measured: Mapping[int, SubMeasurement]) -> SurveySolution:
     deviation, threads = run.settings.sub_max_deviation, run.settings.threads
     cameras = {m.camera: run.frames.correction(info) for m, info in zip(measurements, infos, strict=True)}
     at_zero = [camera for camera, correction in cameras.items() if correction is not None]
+    with_flat = [
+        name for name, correction in cameras.items() if correction is not None and correction.factor is not None
+    ]
 
     def solve() -> SurveySolution:
         return solve_survey(
@@ -147,6 +150,7 @@ def _solve(run: Run, measured: Mapping[int, SubMeasurement]) -> SurveySolution:
             max_deviation=deviation,
             pedestal_adu=run.settings.pedestal_adu,
             at_zero=at_zero,
+            with_flat=with_flat,
             threads=threads,
             cancel=run.cancel,
         )
@@ -154,9 +158,6 @@ def _solve(run: Run, measured: Mapping[int, SubMeasurement]) -> SurveySolution:
     solution = run.reuse.solution(list(measured), SurveySolution, lambda: run.interruptibly(solve))
     _lose(run, _refused(run, solution.calibrations))
     report_solution(solution, infos, run.reporter)
-    with_flat = [
-        name for name, correction in cameras.items() if correction is not None and correction.factor is not None
-    ]
     report_verification(solution, with_flat, run.reporter)
     run.interruptibly(lambda: write_survey(run.output, solution, infos, measurements))
     return solution

@@ -47,6 +47,8 @@ _PRECISE_OF_MANY = (1e-3, 1e-4, 1e-5, 1e-6)  # of the right-hand side, sweep by 
 _CONVERGED = 5e-5  # of the log gains
 _RUNAWAY = 0.005  # of the log gains in the last sweep
 _PATTERN_WIDTH = 0.2  # of the light in the corners: stronger vignetting is flat-fielded by everybody
+#: The same behind flats, which are wrong by a few percent where light is scattered.
+FLAT_WIDTH = 0.03
 _SESSION_WIDTH = 0.3  # natural log of transparency between sessions, exposure time allowed for
 _GRADIENT_WIDTH, _LEAST_GRADIENT_WIDTH = 0.03, 0.003  # of a session, relative to its sky, from centre to corner
 _CURVATURE_WIDTH, _LEAST_CURVATURE_WIDTH = 0.005, 0.001  # of a session's sky along its gradient, relative to it
@@ -91,6 +93,8 @@ class Run:
         For runs of many subs, groups of those that see the same sky; None solves all at once.
     places : ndarray of float64, shape (N, 2, 3)
         Canvas (x, y) = ``places @ (1, u, v)`` of each sub, over the size of the run; 0 where unknown.
+    has_flat : ndarray of bool, shape (cameras,)
+        True where flats have made the light even.
     """
 
     exposure_s: NDArray[np.float64]
@@ -101,6 +105,7 @@ class Run:
     reference: int
     sky_mates: NDArray[np.int64] | None
     places: NDArray[np.float64]
+    has_flat: NDArray[np.bool_]
 
     @property
     def subs(self) -> int:
@@ -542,7 +547,8 @@ class _Channel:
             means = layout.of_session(np.arange(layout.sessions), which)
             add(means, means, np.asarray(width**-2))
         of_camera = np.arange(layout.pattern_start, layout.fixed_start).reshape(layout.cameras, CAMERA_TERMS)
-        widths = np.full((layout.cameras, CAMERA_TERMS), _PATTERN_WIDTH)
+        uneven = np.where(self.run.has_flat, FLAT_WIDTH, _PATTERN_WIDTH)
+        widths = np.repeat(uneven[:, None], CAMERA_TERMS, axis=1)
         widths[:, _PEDESTAL] = np.where(self._known_pedestal, 1e-6 * self._usual_level, self._pedestal_width)
         present = np.concatenate([self.pattern[:, FITTED_TERMS], self.pedestal[:, None]], axis=1)
         present[:, _PEDESTAL] -= self._pedestal_mean

@@ -120,6 +120,7 @@ class _Options:
     max_deviation: float
     pedestal_adu: float
     at_zero: frozenset[str]
+    with_flat: frozenset[str]
     threads: int
     cancel: CancelToken
 
@@ -131,6 +132,7 @@ def solve_survey(
     max_deviation: float = 0.0,
     pedestal_adu: float = float("nan"),
     at_zero: Collection[str] = (),
+    with_flat: Collection[str] = (),
     threads: int = 0,
     cancel: CancelToken | None = None,
 ) -> SurveySolution:
@@ -149,6 +151,8 @@ def solve_survey(
         Electronic offset of all subs; NaN to find it.
     at_zero : collection of str
         Cameras whose subs have lost their electronic offset to calibration frames.
+    with_flat : collection of str
+        Cameras whose light flats have made even, to a few percent.
     threads : int
         0 takes all cores. The result does not depend on it.
     cancel : CancelToken, optional
@@ -162,7 +166,12 @@ def solve_survey(
         reasons = [(left_out or {}).get(number, "") for number in range(len(subs))]
         unit = unit_of(subs)
         options = _Options(
-            max_deviation, pedestal_adu / unit, frozenset(at_zero), thread_count(threads), cancel or CancelToken()
+            max_deviation,
+            pedestal_adu / unit,
+            frozenset(at_zero),
+            frozenset(with_flat),
+            thread_count(threads),
+            cancel or CancelToken(),
         )
         return in_adu(_solve([in_unit(sub, unit) for sub in subs], reasons, options), unit)
 
@@ -199,7 +208,7 @@ def _worst(answers: Sequence[ChannelAnswer], place: int) -> float:
 def _solve_used(
     subs: Sequence[SubMeasurement], reasons: Sequence[str], options: _Options
 ) -> tuple[_Problem, list[ChannelAnswer]]:
-    problem = _state([m for m, reason in zip(subs, reasons, strict=True) if not reason])
+    problem = _state([m for m, reason in zip(subs, reasons, strict=True) if not reason], options.with_flat)
     threads, cancel = options.threads, options.cancel
     level = np.array([m.sky for m in problem.subs])
     channels = range(level.shape[1])
@@ -231,7 +240,7 @@ def _solve_used(
     ]
 
 
-def _state(subs: list[SubMeasurement]) -> _Problem:
+def _state(subs: list[SubMeasurement], with_flat: Collection[str]) -> _Problem:
     """Number sessions and cameras, match stars and cells, choose the reference."""
     _, session = np.unique([f"{m.camera}|{m.session}|{m.exposure_s:g}" for m in subs], return_inverse=True)
     cameras, camera = np.unique([m.camera for m in subs], return_inverse=True)
@@ -248,6 +257,7 @@ def _state(subs: list[SubMeasurement]) -> _Problem:
         _reference(subs),
         mates,
         _places(subs),
+        np.array([str(name) in with_flat for name in cameras]),
     )
     return _Problem(subs, [str(c) for c in cameras], stars, cells, run)
 

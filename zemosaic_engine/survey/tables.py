@@ -17,7 +17,7 @@ from ..photometry.calibration import PATTERN_TERMS, pattern_terms, sensor_places
 from ..sentences import say
 from ..subs.frames import SubInfo
 from ..subs.hot_pixels import sensor_key
-from .channel import PEDESTAL_TOLD
+from .channel import FITTED_TERMS, FLAT_WIDTH, PEDESTAL_TOLD
 from .measurements import SubMeasurement
 from .solve import SurveySolution
 
@@ -86,12 +86,14 @@ def report_solution(solution: SurveySolution, infos: Sequence[SubInfo], reporter
 
 _EVEN_SIGMA = 3.0
 _EVEN_SHARE = 0.01
+_TOLD = 0.75  # of what flats are usually wrong by: an error below is of the subs and not of that
 
 
 def report_verification(solution: SurveySolution, cameras: Collection[str], reporter: Reporter) -> None:
     """Say how even the light of the cameras that flats have calibrated is: what the subs say of it by themselves."""
     names = channel_names(solution.background.size)
     corner = pattern_terms(*np.sqrt([0.5, 0.5]))
+    usual = FLAT_WIDTH * float(np.linalg.norm(corner[list(FITTED_TERMS)]))
     for pattern in solution.patterns:
         if pattern.camera not in cameras:
             continue
@@ -109,6 +111,8 @@ def report_verification(solution: SurveySolution, cameras: Collection[str], repo
                     light=percent,
                     error=certainty,
                 )
+            elif error > _TOLD * usual:
+                text = say("the subs overlap too little to judge the flats by")
             reporter.metric("Flat", text, channel=name)
             if not is_even:
                 reporter.log(
