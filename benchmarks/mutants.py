@@ -134,6 +134,8 @@ def try_fault(name: str, file: str, text: str, tests: Sequence[str], expected_s:
         said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     if process.exitcode == _PASSED:
         return Verdict(name, "survived")
+    if process.exitcode is not None and process.exitcode < 0:
+        return Verdict(name, "caught", f"the tests died of signal {-process.exitcode}")
     failed = [line for line in said.splitlines() if line.startswith(("FAILED ", "ERROR "))]
     if not failed and _NO_IMPORT not in said:
         raise RuntimeError(f"{name}: the tests did not run:\n{said[-4000:]}")

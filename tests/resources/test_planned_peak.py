@@ -19,18 +19,14 @@ CALIBRATED = PRESETS["uncalibrated"].but(
     panels=(1, 1), subs_per_panel=3, nights=1, shape=(2400, 1600), stars_per_mpx=800.0,
     calibration={"darks": 9, "flats": 9, "dark_flats": 9},
 )  # fmt: skip
-LARGE_FRAMES = PRESETS["tiny"].but(panels=(1, 1), subs_per_panel=3, nights=1, shape=(2400, 3200), stars_per_mpx=800.0)
-
 # Frames so tall that measuring them is the peak: what is joined at once grows with the width.
-TALL_FRAMES = LARGE_FRAMES.but(shape=(12000, 1000), stars_per_mpx=100.0)
+TALL_FRAMES = PRESETS["tiny"].but(panels=(1, 1), subs_per_panel=3, nights=1, shape=(12000, 1000), stars_per_mpx=100.0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("spec", "sensor", "options"), [
-    (SMALL, "GRBG", ["--threads", "1"]), (SMALL, "GRBG", ["--threads", "2"]),
-    (SMALL, "GRBG", ["--resample-kernel", "drizzle"]), (SMALL, "mono", []),
-    (CALIBRATED, "GRBG", []), (SMALL, "rgb", ["--resample-kernel", "cubic"]),
-    (LARGE_FRAMES, "mono", ["--grid-size-factor", "0.3"]), (TALL_FRAMES, "mono", ["--grid-size-factor", "0.3"]),
+    (SMALL, "GRBG", ["--resample-kernel", "drizzle", "--threads", "1"]), (SMALL, "rgb", ["--resample-kernel", "cubic"]),
+    (CALIBRATED, "GRBG", []), (TALL_FRAMES, "mono", ["--grid-size-factor", "0.3"]),
 ])  # fmt: skip
 def test_the_planned_peak_is_the_measured_one(tmp_path, spec, sensor, options):
     subs, output = tmp_path / "subs", tmp_path / "out"

@@ -9,6 +9,7 @@ from astropy.wcs import WCS
 from bare_run import bare_run
 
 from zemosaic_engine.canvas.plan import CanvasPlan
+from zemosaic_engine.errors import SubError
 from zemosaic_engine.geometry import Box, partition
 from zemosaic_engine.mosaic.assemble import assemble
 from zemosaic_engine.mosaic.blend import edge_taper
@@ -102,6 +103,21 @@ def test_a_reprojected_tile_of_seven_subs_has_a_coverage_of_seven(way, turn):
     assert set(np.unique(coverage)) <= set(range(8))
 
 
+def test_the_coverage_of_a_reprojected_tile_is_rounded_and_not_cut():
+    """The number of subs grows along the tile; half a sub less everywhere would be a sub lost in places."""
+    plan = CanvasPlan(wcs_of(2.0, 40.0, 40.0), (80, 80), 2.0)
+    tile_wcs = wcs_of(2.1, 25.3, 25.7)
+    ones = np.ones((50, 50, 1), np.float32)
+    coverage = np.broadcast_to(np.arange(10, 60, dtype=np.uint16)[None, :, None], ones.shape).copy()
+    canvas = Canvas(plan, 1)
+    canvas.add(land(tile_wcs, WeightedImage(300.0 * ones, ones, coverage), ones, plan, "lanczos3"))
+    landed = canvas.finish().coverage[20:60, 20:60, 0].astype(float)
+    y, x = np.mgrid[20:60, 20:60]
+    there = tile_wcs.wcs_world2pix(plan.wcs.wcs_pix2world(np.stack([x.ravel(), y.ravel()], axis=1), 0), 0)
+    wanted = 10.0 + there[:, 0].reshape(landed.shape)
+    assert np.mean(landed - wanted) == pytest.approx(0.0, abs=0.1)
+
+
 def test_the_coverage_file_holds_the_deepest_channel(tmp_path):
     pixels = np.ones((30, 40, 3), np.float32)
     coverage = np.empty(pixels.shape, np.uint16)
@@ -167,3 +183,24 @@ def test_a_run_that_left_a_tile_out_is_not_complete():
     whole = RunReport("grid", "done", "in", "out", "", {}, {})
     assert whole.is_complete
     assert not RunReport("grid", "done", "in", "out", "", {}, {}, tiles_left_out=["tile_0003"]).is_complete
+
+
+def test_a_sub_that_cannot_be_used_is_set_aside_once_and_refused_each_time(tmp_path):
+    """Cut off, and of one value but for the last digit, as interpolation of a constant leaves it."""
+    rng = np.random.default_rng(1)
+    header = wcs_of(2.0, 40.0, 30.0).to_header()
+    for name, pixels in (
+        ("cut", rng.normal(100.0, 5.0, (60, 80))),
+        ("flat", 1000.0 + 1e-3 * rng.integers(0, 2, (60, 80))),
+        ("good", rng.normal(100.0, 5.0, (60, 80))),
+    ):
+        fits.PrimaryHDU(pixels.astype(np.float32), header).writeto(tmp_path / f"{name}.fits")
+    infos = [read_sub_info(tmp_path / f"{name}.fits") for name in ("cut", "flat", "good")]
+    infos[0].path.write_bytes(infos[0].path.read_bytes()[:6000])
+    told = []
+    loader = SubLoader(infos, lambda info: None, 0, told.append)
+    for number, reason in ((0, "pixels"), (1, "one value"), (0, "pixels")):
+        with pytest.raises(SubError, match=reason):
+            loader.load(number)
+    assert loader.load(2).pixels.shape == (60, 80, 1)
+    assert [error.path for error in told] == [infos[0].path, infos[1].path]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from zemosaic_engine.photometry.overlap_fits import _structure_gain, measure_overlap
+from zemosaic_engine.photometry.overlap_fits import _structure_gain, measure_overlap, robust_mean
 
 SHAPE = (160, 320)
 
@@ -152,3 +152,17 @@ def test_diffuse_structure_gives_the_gain_whichever_image_is_the_noisier_one(noi
         reference, target = (np.float32(scene + rng.normal(0.0, noise, scene.shape)) for noise in noises)
         found.append(_structure_gain(reference, target, np.ones(scene.shape, dtype=bool))[0])
     assert np.mean(found) == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_mean_of_ratios_is_not_that_of_a_variable_star():
+    """Nor is its error: twenty ratios known to a hundredth, and a star that flared."""
+    rng = np.random.default_rng(8)
+    means, errors = [], []
+    for _ in range(200):
+        values = rng.normal(1.1, 0.01, 21)
+        values[7] = 1.6
+        mean, error = robust_mean(values, np.full(21, 0.01))
+        means.append(mean)
+        errors.append(error)
+    assert np.mean(means) == pytest.approx(1.1, abs=0.001)  # 0.024 with equal weights
+    assert np.std(means) == pytest.approx(np.mean(errors), rel=0.3)

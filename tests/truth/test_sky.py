@@ -40,6 +40,15 @@ def test_clipped_median_does_not_see_stars():
     assert clipped_median(np.array([np.nan]))[2] == 0
 
 
+def test_a_field_crowded_with_faint_stars_does_not_widen_the_sky():
+    """Two fifths of the pixels hold starlight of five sigma: what lies below the middle tells the spread."""
+    rng = np.random.default_rng(1)
+    values = rng.normal(0.0, 1.0, 100_000)
+    values[::5] += rng.exponential(5.0, 20_000)
+    values[1::5] += rng.exponential(5.0, 20_000)
+    assert clipped_median(values)[0] < 0.29  # 0.32 by the spread above the middle, 0.67 without clipping
+
+
 def test_cells_are_fixed_on_the_larger_grid():
     """Two overlapping crops of one scene report the same cells with the same medians."""
     scene = starry((256, 256, 1), 5.0)

@@ -40,6 +40,21 @@ def test_errors_are_those_of_the_solution():
     assert np.mean(np.square(pulls)) == pytest.approx(1.0, rel=0.35)
 
 
+def test_errors_hold_where_reports_scatter_more_than_they_say():
+    """Few reports are left for the scatter once the images have taken theirs: 25 of 120."""
+    pulls, scatter = [], []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        truth = rng.normal(0, 50, 36)
+        reports = grid_reports(6, 6, truth, 3.0, rng)
+        reports.sigma[:] = 1.0
+        answer = solve_agreement(reports, 36, range(36))
+        scatter.append(answer.scatter)
+        pulls.append((answer.correction - (truth - truth[0]))[1:] / answer.error[1:])
+    assert np.median(scatter) == pytest.approx(3.0, rel=0.15)
+    assert np.mean(np.square(pulls)) == pytest.approx(1.0, rel=0.35)
+
+
 def test_an_outlying_report_loses_its_say():
     rng = np.random.default_rng(3)
     truth = rng.normal(0, 50, 36)
@@ -93,6 +108,12 @@ def test_every_tile_comes_to_the_reference_also_when_it_does_not_touch_it():
     assert scaling.gain[:, 0] == pytest.approx(gains, rel=1e-5)
     assert scaling.offset[:, 0] == pytest.approx(offsets, abs=0.01)
     assert scaling.connected.all()
+
+
+def test_the_errors_of_a_tile_are_those_of_its_overlap():
+    scaling = solve_tile_scaling([PairFit(0, 1, 1000, (fit_between(1.0, 0.0, 1.0, 20.0),))], [0, 1], 1)
+    assert scaling.gain_error[:, 0] == pytest.approx([0.0, 0.005], rel=1e-3)
+    assert scaling.offset_error[:, 0] == pytest.approx([0.0, 0.5])
 
 
 def test_tiles_without_a_chain_keep_their_level():

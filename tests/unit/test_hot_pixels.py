@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from zemosaic_engine.subs.frames import read_sub_info
-from zemosaic_engine.subs.hot_pixels import _bisection_order, find_hot_pixels, sensor_key
+from zemosaic_engine.subs.hot_pixels import _bisection_order, find_hot_pixels, middle_of_neighbours, sensor_key
 
 SHAPE = (240, 200)
 SCALE = 2.4 / 3600
@@ -183,3 +186,13 @@ def test_real_stars_are_not_hot():
         pytest.skip("no seestar_m94 in ZEMOSAIC_DATA")
     infos = [read_sub_info(path) for path in sorted((Path(root) / "seestar_m94").glob("*.fit"))]
     assert find_hot_pixels(infos)[sensor_key(infos[0])].sum() <= 5
+
+
+@given(hnp.arrays(np.float32, (7, 8), elements=st.integers(0, 50)), st.sampled_from([1, 2]))
+def test_the_middle_of_neighbours_is_their_median(pixels, step):
+    """One hot neighbour moves it by nothing, nor does a cold one."""
+    found = middle_of_neighbours(pixels, step)
+    for y in range(step, 7 - step):
+        for x in range(step, 8 - step):
+            near = [pixels[y - step, x], pixels[y + step, x], pixels[y, x - step], pixels[y, x + step]]
+            assert found[y, x] == np.median(near)

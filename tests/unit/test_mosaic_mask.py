@@ -43,6 +43,15 @@ def test_every_missing_pixel_has_its_reason():
     assert mask[30, 30] == 0
 
 
+def test_three_subs_are_enough_in_every_channel():
+    coverage = np.full((1, 4, 3), 9, dtype=np.uint16)
+    coverage[0, :, 1] = [0, 2, 3, 4]
+    pixels = np.where(coverage > 0, np.float32(900), np.float32(np.nan))
+    mask = mosaic_mask(WeightedImage(pixels, coverage.astype(np.float32), coverage))
+    assert list(mask[0] & Flag.FEWSUBS > 0) == [False, True, False, False]
+    assert list(mask[0] & Flag.PARTIAL > 0) == [True, False, False, False]
+
+
 def test_a_mosaic_without_any_data_is_all_outside():
     nothing = np.full((20, 30, 3), np.nan, dtype=np.float32)
     empty = np.zeros(nothing.shape, dtype=np.uint16)

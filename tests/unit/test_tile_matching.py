@@ -1,6 +1,7 @@
 """The reference is a healthy tile, and what is said of the scaling is what was done."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from zemosaic_engine.geometry import Box
 from zemosaic_engine.mosaic.assemble import assemble
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.tiles.match import match_tiles, rank_tiles, report_metrics
-from zemosaic_engine.tiles.overlaps import find_overlaps, read_overlap
+from zemosaic_engine.tiles.overlaps import _places, find_overlaps, read_overlap
 from zemosaic_engine.tiles.tile import Tile, TileHealth, TileSet, examine, write_tile
 from zemosaic_engine.weighted_image import WeightedImage
 
@@ -181,3 +182,11 @@ def test_the_assembled_mosaic_has_the_planes_that_were_solved(pair):
     top, bottom = np.median(mosaic[:30, 140:]), np.median(mosaic[-30:, 140:])
     left_top, left_bottom = np.median(mosaic[:30, :60]), np.median(mosaic[-30:, :60])
     assert (top - left_top) - (bottom - left_bottom) == pytest.approx(0.0, abs=2.5)  # 9 if left, 18 if doubled
+
+
+def test_places_on_a_tile_are_counted_over_all_of_it():
+    """Its overlap with the neighbours included: what a plane adds is 0 in its middle."""
+    tile = SimpleNamespace(inner=Box(20, 60, 30, 90), outer=Box(10, 71, 20, 101))
+    u, v = _places(Box(40, 71, 20, 61), tile)
+    assert np.ravel(u)[[0, -1]] == pytest.approx([-1.0, 0.0])
+    assert np.ravel(v)[[0, -1]] == pytest.approx([0.0, 1.0])

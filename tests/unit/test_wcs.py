@@ -13,6 +13,7 @@ from zemosaic_engine.canvas.footprints import footprint_of
 from zemosaic_engine.canvas.plan import plan_canvas, split_by_agreement
 from zemosaic_engine.canvas.tile_layout import grid_tiles
 from zemosaic_engine.errors import RunError
+from zemosaic_engine.geometry import Box
 from zemosaic_engine.subs.frames import SubInfo
 
 SHAPE = (120, 80)
@@ -111,6 +112,27 @@ def test_footprints_know_their_inside():
     x, y = sky_to_pixel(canvas.wcs, *pixel_to_sky(info.wcs, np.array([10.0]), np.array([60.0])))
     inward = footprint.edges @ np.array([x[0], y[0], 1.0])
     assert sorted(inward) == pytest.approx([10.5, 59.5, 60.5, 69.5], abs=0.02)
+
+
+def test_edges_of_a_footprint_may_be_counted_from_the_corner_of_a_box():
+    info = sub("a", rotation=30.0)
+    footprint = footprint_of(info, plan_canvas([info], 0.0, 10.0))
+    here, there = np.array([41.0, 33.0, 1.0]), np.array([41.0 - 17.0, 33.0 - 5.0, 1.0])
+    np.testing.assert_allclose(footprint.edges_in(Box(5, 60, 17, 90)) @ there, footprint.edges @ here)
+
+
+def test_east_is_left_and_north_is_up():
+    canvas = plan_canvas([sub("a", rotation=30.0)], 0.0, 10.0)
+    ra, dec = pixel_to_sky(canvas.wcs, np.array([10.0, 20.0, 10.0]), np.array([10.0, 10.0, 20.0]))
+    assert ra[1] < ra[0]
+    assert dec[2] > dec[0]
+
+
+@pytest.mark.parametrize("ra", [0.0, 0.2, 359.9, 180.0])
+def test_a_canvas_is_tangent_at_the_middle_of_the_subs_wherever_right_ascension_begins(ra):
+    infos = [sub(str(k), ra=(ra + away) % 360.0) for k, away in enumerate((-0.3, 0.1, 0.3))]
+    canvas = plan_canvas(infos, 0.0, 100.0)
+    assert (canvas.wcs.wcs.crval[0] - ra + 180.0) % 360.0 - 180.0 == pytest.approx(0.0, abs=1e-9)
 
 
 def test_tiles_know_the_subs_that_touch_them():

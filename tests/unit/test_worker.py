@@ -342,3 +342,19 @@ def test_lines_of_many_threads_do_not_mix(tmp_path):
     assert len(lines) == 200
     assert {line.split("[GRID] ")[1] for line in lines} == {"x" * 200}
     assert worst[0] == 1
+
+
+def test_a_run_with_a_tile_without_a_valid_pixel_names_it_and_is_not_complete(folders):
+    """The sensor is dead on its left: some of the small tiles of the grid get nothing."""
+    for path in sorted(folders[0].glob("*.fits")):
+        pixels, header = fits.getdata(path, header=True)
+        pixels[:, :90] = np.nan
+        header["CRVAL1"] = 10.0
+        fits.PrimaryHDU(pixels, header).writeto(path, overwrite=True)
+    settings = GridSettings(photometry="none", grid_size_factor=0.3, astrometry="header", threads=1)
+    outcome = run_grid(*folders, settings, lambda event: None, CancelToken())
+    assert outcome.grid.tiles_left_out
+    assert not outcome.grid.rejected
+    assert not outcome.is_complete
+    report = report_of(folders[1])
+    assert (report["complete"], report["tiles_left_out"]) == (False, list(outcome.grid.tiles_left_out))
