@@ -229,6 +229,15 @@ def test_a_dark_flat_of_the_exposure_is_preferred_to_a_bias_and_that_to_another_
     assert found.notes == ("dark-flat of 9 s for flats of 2 s",)
 
 
+@pytest.mark.parametrize("calibrated", ["B", "D", "BD"])
+def test_the_offset_of_flats_is_not_subtracted_twice(calibrated):
+    flats = some(Role.FLAT, calibrated=calibrated)
+    found, _ = chosen([*some(Role.DARK), *some(Role.BIAS), *some(Role.DARK_FLAT), *flats])
+    assert found.flat is not None
+    assert found.flat_dark is None
+    assert len(group_frames([*flats, *some(Role.FLAT, name="raw")])) == 2
+
+
 def test_a_master_flat_is_taken_as_such():
     found, _ = chosen([*some(Role.DARK), *some(Role.BIAS), frame(Role.FLAT, is_master=True)])
     assert found.flat is not None
