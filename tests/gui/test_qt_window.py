@@ -234,7 +234,7 @@ def test_a_run_that_ended_before_is_looked_at_again(app, open_window, finished, 
     assert all(button.isEnabled() for button in window.summary.buttons.values())
     assert window.metrics.table.rowCount() > 10
     assert "Seam step" in window.log.text.toPlainText()
-    assert (window.start_button.text(), window.start_button.isEnabled()) == ("Start", True)
+    assert (window.start_button.text(), window.start_button.isEnabled()) == ("Start", False)  # no subs are chosen
     assert window.mosaic.view._item.pixmap().width() == presenter.picture.shape[1]
     window.mosaic.view.pointed.emit(300.0, 200.0)
     assert "+44°" in window.mosaic.spot.text()
@@ -258,7 +258,7 @@ def test_a_run_that_ended_before_is_looked_at_again(app, open_window, finished, 
     assert window.log.text.toPlainText() == ""
     assert window.mosaic.view._item.pixmap().isNull()
     wait_for(app.processEvents, lambda: not presenter.is_drawing)
-    assert window.headline.text() == presenter.texts("run.idle")
+    assert window.headline.text() == presenter.texts("problem.no_input")
 
 
 def test_a_folder_is_dropped(app, open_window, survey):
@@ -452,8 +452,39 @@ def views_of(window):
     return window.mosaic.view, window.folder.map
 
 
+def test_an_empty_window_invites_and_start_waits_for_what_it_needs(app, open_window, survey, tmp_path, wait_for):
+    remembered = open_window().presenter.remembered
+    remembered.keep(recent=f"{survey}\n{tmp_path / 'gone'}")
+    window = open_window()
+    welcome = window.folder.welcome
+    assert (welcome.isVisible(), window.folder.map.isVisible()) == (True, False)
+    assert [button.text() for button in welcome.recent] == [str(survey)]  # the other one is gone
+    said = {
+        "": "Choose the folder with the subs first.",
+        str(tmp_path / "gone"): f"{tmp_path / 'gone'} does not exist.",
+    }
+    for typed, why in said.items():
+        window.paths["input"].setText(typed)
+        window.paths["input"].textEdited.emit(typed)
+        assert (window.start_button.isEnabled(), window.headline.text()) == (False, why)
+    window.paths["input"].setText(str(survey))
+    window.paths["input"].textEdited.emit(str(survey))
+    assert window.start_button.isEnabled()
+    window.paths["input"].setText("")
+    QTest.mouseClick(welcome.recent[0], Qt.MouseButton.LeftButton)
+    assert window.presenter.input == survey
+    assert (welcome.isVisible(), window.folder.map.isVisible()) == (False, True)
+    assert window.start_button.isEnabled()
+    overlap = window.settings.widgets["batch_overlap_pct"]
+    overlap.selectAll()
+    QTest.keyClicks(overlap, "95")
+    assert not window.start_button.isEnabled()
+    assert "Tile overlap" in window.headline.text()
+
+
 def test_a_window_in_another_language_is_arranged_as_it_was(app, open_window, survey, striped_preview, wait_for):
     window = open_window()
+    window.resize(1240, 820)  # whatever screen there is
     presenter = window.presenter
     window.take_input(survey)
     wait_for(app.processEvents, lambda: presenter.view.contents is not None and presenter.view.doing == "nothing")

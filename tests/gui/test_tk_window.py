@@ -413,7 +413,7 @@ def test_a_run_that_ended_before_is_looked_at_again(open_window, finished, tmp_p
     assert window.log.text.get("1.0", "end").strip() == ""
     assert window.mosaic.view.viewport.is_empty
     wait_for(window.root.update, lambda: not presenter.is_drawing)
-    assert window.headline.cget("text") == presenter.texts("run.idle")
+    assert window.headline.cget("text") == presenter.texts("problem.no_input")
 
 
 def test_closing_while_running_asks(open_window, survey, tmp_path, monkeypatch):
@@ -483,7 +483,7 @@ def test_a_question_that_settles_itself_goes_away(open_window):
 
 def test_tabs_give_the_keys_to_what_they_show(open_window):
     window = open_window()
-    shown = (window.folder.map, window.mosaic.view, window.log.text, window.metrics.table.tree)
+    shown = (window.folder.welcome.choose, window.mosaic.view, window.log.text, window.metrics.table.tree)
     for number, widget in enumerate(shown):
         window.turn_to(number)
         window.root.update()
@@ -677,6 +677,32 @@ def test_settings_presets_and_languages(open_window, monkeypatch):
     window.presets.name.set("mine")
     window.delete_preset()
     assert window.presenter.presets.names() == []
+
+
+def test_an_empty_window_invites_and_start_waits_for_what_it_needs(open_window, survey, tmp_path):
+    def remember(presenter):
+        presenter.remembered.keep(recent=f"{survey}\n{tmp_path / 'gone'}")
+
+    window = open_window(prepare=remember)
+    welcome = window.folder.welcome
+    assert (welcome.winfo_ismapped(), window.folder.map.winfo_ismapped()) == (1, 0)
+    assert [button.cget("text") for button in welcome.recent] == [str(survey)]  # the other one is gone
+
+    def offered():
+        return str(window.start_button.cget("state")), window.headline.cget("text")
+
+    assert offered() == ("disabled", "Choose the folder with the subs first.")
+    window.paths["input"].set(str(tmp_path / "gon"))
+    press(window, window.path_entries["input"], "<End>", "<KeyPress-e>", "<KeyRelease-e>")
+    assert offered() == ("disabled", f"{tmp_path / 'gone'} does not exist.")
+    window.paths["input"].set(str(survey))
+    press(window, window.path_entries["input"], "<KeyRelease-End>")
+    assert offered()[0] == "normal"
+    welcome.recent[0].invoke()
+    window.root.update()
+    assert window.presenter.input == survey
+    assert (window.folder.welcome, window.folder.map.winfo_ismapped()) == (None, 1)
+    assert offered()[0] == "normal"
 
 
 def test_a_window_in_another_language_is_arranged_as_it_was(open_window, survey, wait_for):

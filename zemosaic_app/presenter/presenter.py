@@ -36,6 +36,7 @@ _SHAPING_CLASSIC = (*_SHAPING, "pointing_radius_fov")
 _CALIBRATING = ("calibration", "darks", "flats", "biases", "dark_flats", "calibration_dir", "pedestal")
 _LOOK_AFTER_S = 0.7
 _GROW_EVERY_S = 1.0
+_MOST_RECENT = 6
 _Result = TypeVar("_Result")
 
 
@@ -203,18 +204,55 @@ class Presenter:
         """True if the next run takes up what an earlier one left."""
         return self.output is not None and not self.fresh and summary.can_go_on(self.output)
 
+    def obstacle(self, input_text: str, output_text: str) -> str:
+        """Why no run can start with these folders and the settings, in one sentence; empty if one can.
+
+        Parameters
+        ----------
+        input_text, output_text : str
+            As they stand in the window, confirmed or not.
+        """
+        wrong = next(iter(self.form.problems.values()), "")
+        if wrong:
+            return wrong
+        if not input_text.strip():
+            return self.texts("problem.no_input")
+        if not Path(input_text.strip()).is_dir():
+            return self.texts("problem.no_folder", folder=input_text.strip())
+        if not output_text.strip() and input_text.strip() == str(self.input or ""):
+            return self.texts("problem.no_output")  # for another input an output is proposed
+        return ""
+
+    def offer(self, input_text: str, output_text: str) -> tuple[bool, str]:
+        """Whether a run can be started with these folders, and the line to be shown beside the button."""
+        if self.is_running:
+            return False, self.headline
+        obstacle = self.obstacle(input_text, output_text)
+        hides_an_ending = self.view.ending and not input_text.strip()
+        return not obstacle, self.headline if hides_an_ending else obstacle or self.headline
+
+    @property
+    def recent(self) -> list[Path]:
+        """Folders of subs of the last runs that still exist, the latest first."""
+        folders = [Path(line) for line in self.remembered.get("recent").split("\n") if line]
+        return [folder for folder in folders if folder.is_dir()]
+
     def start(self) -> None:
         """Start a run, or go on with an earlier one; `SettingsError` if something is missing."""
         if self.is_running:
             return
-        if self.input is None or not self.input.is_dir():
-            raise SettingsError(self.texts("problem.no_input"))
-        if self.output is None:
-            raise SettingsError(self.texts("problem.no_output"))
+        obstacle = self.obstacle(str(self.input or ""), str(self.output or ""))
+        if obstacle:
+            raise SettingsError(obstacle)
+        assert self.input is not None
+        assert self.output is not None
         self.form.settings()
         self._leave_engine()
         self._look_at = None
-        self.remembered.keep(input=str(self.input), output=str(self.output), mode=self.mode)
+        recent = [self.input, *(folder for folder in self.recent if folder != self.input)][:_MOST_RECENT]
+        self.remembered.keep(
+            input=str(self.input), output=str(self.output), mode=self.mode, recent="\n".join(map(str, recent))
+        )
         contents = self.view.contents
         is_known = contents is not None and contents.folder == str(self.input) and contents.canvas_shape
         shape, header = (contents.canvas_shape, contents.canvas_header) if is_known and contents else ((), "")

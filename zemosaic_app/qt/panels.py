@@ -39,6 +39,7 @@ from .dropping import without_drops
 from .folding_bar import FoldingBar
 from .panes import Panes
 from .picture_view import PictureView, SkyMap
+from .welcome import Welcome
 
 
 def _table(titles: list[str]) -> QTableWidget:
@@ -78,7 +79,8 @@ class FolderPanel(Panes):
         self.map.setToolTip(texts("found.map"))
         self.map.setAccessibleName(texts("found.map"))
         self.aside = _table([texts("found.file"), texts("found.reason")])
-        for part in (self.text, self.map, self.aside):
+        self.welcome = Welcome(presenter)
+        for part in (self.text, self.map, self.aside, self.welcome):
             self.addWidget(part)
         self.setStretchFactor(1, 1)
         self.show_contents()
@@ -89,6 +91,10 @@ class FolderPanel(Panes):
         """The counts, or how far the look is."""
         view, texts = self._presenter.view, self._presenter.texts
         self.text.setText("\n".join(wording.found_lines(view, texts)))
+        is_chosen = self._presenter.input is not None
+        self.welcome.setVisible(not is_chosen)
+        for part in (self.text, self.map):
+            part.setVisible(is_chosen)
         told = len(wording.set_aside(view))
         if told != self._told:
             self._told = told

@@ -115,6 +115,7 @@ class Window(QMainWindow):
         self.settings.calibration_given.connect(self.take_calibration)
         self.tabs = QTabWidget()
         self.folder, self.mosaic = FolderPanel(self.presenter), MosaicPanel(self.presenter)
+        self.folder.welcome.chosen.connect(self.take_input)
         self.log, self.metrics = LogPanel(self.presenter), MetricsPanel(self.presenter)
         self.summary = SummaryPanel(self.presenter)
         self.summary.opened.connect(self._open)
@@ -138,6 +139,7 @@ class Window(QMainWindow):
             entry = PathEntry(str(getattr(presenter, name) or ""))
             entry.setPlaceholderText(texts(f"folders.choose_{name}"))
             entry.editingFinished.connect(lambda name=name: self.folder_entered(name))
+            entry.textEdited.connect(lambda _: self._show_headline())
             entry.dropped.connect(lambda text, name=name: self.folder_dropped(name, text))
             label = QLabel(texts(f"folders.{name}"))
             label.setBuddy(entry)
@@ -446,7 +448,10 @@ class Window(QMainWindow):
         return True
 
     def _show_headline(self) -> None:
-        self.headline.setText(self.presenter.headline)
+        """What is going on, or why no run can start."""
+        can_start, told = self.presenter.offer(*(self.paths[name].text() for name in ("input", "output")))
+        self.start_button.setEnabled(can_start)
+        self.headline.setText(told)
 
     # --- what goes on
 
@@ -485,7 +490,6 @@ class Window(QMainWindow):
         goes_on = not running and presenter.can_go_on
         self.start_button.setText(texts("run.go_on" if goes_on else "run.start"))
         self.start_button.setToolTip(texts("run.go_on_help") if goes_on else "")
-        self.start_button.setEnabled(not running)
         self.pause_button.setText(texts("run.resume" if doing == "paused" else "run.pause"))
         for button in (self.pause_button, self.cancel_button):
             button.setEnabled(doing in ("running", "paused"))

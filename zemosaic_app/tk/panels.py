@@ -15,6 +15,7 @@ from zemosaic_app.presenter.view_state import LEVELS, MOST_LINES, LogFilter, Log
 
 from .appearance import line_height, title_font
 from .views import PictureView, SkyMap
+from .welcome import Welcome
 from .widgets import PAD, Hint, LiveEntry, Table, read_only_text, scrolled, wrap
 
 _MOST_ASIDE = 6
@@ -35,12 +36,28 @@ class FolderPanel(ttk.Frame):
         self.aside = Table(self, [texts("found.file"), texts("found.reason")])
         self.map.pack(fill="both", expand=True, pady=(PAD, 0))
         self.hints = [Hint(self.map, texts("found.map"))]
+        self.welcome: Welcome | None = None
         self.show_contents()
         self.map.show(presenter.arrangement.views.get("map", self.map.viewport))
 
+    def invite(self, welcome: Welcome) -> None:
+        """Show this in place of the map until a folder is chosen."""
+        self.welcome = welcome
+        self.show_state()
+
     def show_state(self) -> None:
-        """The counts, or how far the look is."""
+        """The counts, or how far the look is; before a folder is chosen, an invitation."""
         view, texts = self._presenter.view, self._presenter.texts
+        if self.welcome is not None and self._presenter.input is None:
+            for part in (self.text, self.map):
+                part.pack_forget()
+            self.welcome.pack(fill="both", expand=True)
+            return
+        if self.welcome is not None:
+            self.welcome.destroy()
+            self.welcome = None
+            self.text.pack(fill="x")
+            self.map.pack(fill="both", expand=True, pady=(PAD, 0))
         self.text.configure(text="\n".join(wording.found_lines(view, texts)))
         told = len(wording.set_aside(view))
         if told != self._told:

@@ -24,12 +24,13 @@ from . import dropping
 from .appearance import log_colours, per_pixel, use_scheme
 from .panels import FolderPanel, LogPanel, MetricsPanel, MosaicPanel, SummaryPanel
 from .settings_panel import PresetRow, SettingsForm
+from .welcome import Welcome
 from .widgets import PAD, Hint, Panes, ask, ask_text, ignore_wheel, without_event, wrap
 
 _POLL_MS = 100
 # On a screen of 96 pixels to the inch.
 _SIZE, _LEAST_SIZE = (1120, 760), (980, 620)
-_FRAME_PX, _TITLE_PX = 4, 34  # that window managers put around
+_FRAME_PX, _TITLE_PX = 4, 64  # that window managers put around, with the menus
 
 
 class TkWindow:
@@ -106,6 +107,10 @@ class TkWindow:
         self.tabs = ttk.Notebook(parts)
         parts.add(self.tabs, weight=1)
         self.folder, self.mosaic = FolderPanel(self.tabs, self.presenter), MosaicPanel(self.tabs, self.presenter)
+        if self.presenter.input is None:
+            self.folder.invite(
+                Welcome(self.folder, self.presenter, self.choose_input, self.take_input, takes_drops=self.takes_drops)
+            )
         self.log = LogPanel(self.tabs, self.presenter, log_colours(palette))
         self.metrics = MetricsPanel(self.tabs, self.presenter)
         self.summary = SummaryPanel(self.tabs, self.presenter, self._open)
@@ -198,6 +203,7 @@ class TkWindow:
             entry.grid(row=row, column=1, sticky="ew", padx=PAD, pady=2)
             for event in ("<Return>", "<FocusOut>"):
                 entry.bind(event, without_event(partial(self.folder_entered, name)))
+            entry.bind("<KeyRelease>", without_event(self._show_headline))
             self.hints.append(Hint(entry, texts(f"folders.choose_{name}")))
             ttk.Button(box, text=texts("folders.browse"), command=choose).grid(row=row, column=2)
         self.mode = ttk.Combobox(box, state="readonly", width=14, values=[texts(f"folders.mode_{m}") for m in MODES])
@@ -400,7 +406,10 @@ class TkWindow:
         return True
 
     def _show_headline(self) -> None:
-        self.headline.configure(text=self.presenter.headline)
+        """What is going on, or why no run can start."""
+        can_start, told = self.presenter.offer(*(self.paths[name].get() for name in ("input", "output")))
+        self.start_button.configure(state="normal" if can_start else "disabled")
+        self.headline.configure(text=told)
 
     # --- what goes on
 
@@ -442,9 +451,7 @@ class TkWindow:
         running, doing = presenter.is_running, presenter.view.doing
         self.fresh.set(presenter.fresh)
         goes_on = not running and presenter.can_go_on
-        self.start_button.configure(
-            text=texts("run.go_on" if goes_on else "run.start"), state="disabled" if running else "normal"
-        )
+        self.start_button.configure(text=texts("run.go_on" if goes_on else "run.start"))
         can_pause = "normal" if doing in ("running", "paused") else "disabled"
         self.pause_button.configure(text=texts("run.resume" if doing == "paused" else "run.pause"), state=can_pause)
         self.cancel_button.configure(state=can_pause)

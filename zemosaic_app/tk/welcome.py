@@ -1,0 +1,59 @@
+"""What the window shows before a folder is chosen."""
+
+from __future__ import annotations
+
+import tkinter as tk
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from tkinter import ttk
+
+from zemosaic_app.presenter.presenter import Presenter
+
+from .appearance import title_font
+from .widgets import PAD, wrap
+
+
+class Welcome(ttk.Frame):
+    """An invitation to drop or choose a folder of subs, with those of the last runs.
+
+    Parameters
+    ----------
+    parent : widget
+    presenter : Presenter
+    ask : callable
+        ``ask()`` lets a person choose a folder.
+    take : callable
+        ``take(folder)`` uses one.
+    takes_drops : bool
+        False where nothing can be dropped onto the window.
+    """
+
+    def __init__(
+        self,
+        parent: tk.Misc,
+        presenter: Presenter,
+        ask: Callable[[], None],
+        take: Callable[[Path], None],
+        *,
+        takes_drops: bool,
+    ) -> None:
+        super().__init__(parent)
+        texts = presenter.texts
+        ttk.Frame(self).pack(expand=True)  # what is left of the height, above and below
+        title = texts("welcome.title" if takes_drops else "folders.choose_input")
+        ttk.Label(self, text=title, font=title_font(self), anchor="center").pack(fill="x", pady=PAD)
+        told = ttk.Label(self, text=texts("welcome.text"), anchor="center", justify="center")
+        told.pack(fill="x", pady=PAD)
+        wrap(told)
+        self.choose = ttk.Button(self, text=texts("welcome.choose"), command=ask)
+        self.choose.pack(pady=PAD)
+        if presenter.recent:
+            ttk.Label(self, text=texts("welcome.recent")).pack(pady=(2 * PAD, 0))
+        self.recent = [
+            ttk.Button(self, text=str(folder), style="Toolbutton", command=partial(take, folder))
+            for folder in presenter.recent
+        ]
+        for button in self.recent:
+            button.pack()
+        ttk.Frame(self).pack(expand=True)
