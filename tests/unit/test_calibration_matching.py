@@ -302,6 +302,14 @@ def test_darks_of_two_settings_of_the_cooler_are_two_sets_and_those_of_a_drift_a
     assert temperatures(*[-10.0] * 5, *[math.nan] * 5) == [5, 5]
 
 
+def test_binned_frames_are_one_set_whatever_their_pixels_tell_of_colours():
+    frames = [frame(Role.DARK, n, binning=(2, 2), bayer="GRBG" if n % 2 else None) for n in range(6)]
+    assert [len(one.frames) for one in group_frames(frames)] == [6]
+    assert len(group_frames([*some(Role.DARK, bayer="GRBG"), *some(Role.DARK, bayer=None)])) == 2
+    light = replace(LIGHT, bayer="GRBG", setup=replace(CAMERA, binning=(2, 2)))
+    assert chosen(frames, light)[0].dark is not None
+
+
 def test_flats_of_two_evenings_are_two_sets_and_darks_are_one():
     for role, count in ((Role.FLAT, 2), (Role.DARK, 1)):
         evenings = [*some(role), *some(role, moment_s=TONIGHT_S + 1.0 * DAY_S)]

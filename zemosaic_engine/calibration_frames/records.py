@@ -234,7 +234,8 @@ def _key(frame: CalibrationFrame) -> Hashable:
         frame.is_given,
         conditions.shape,
         conditions.is_cube,
-        conditions.bayer,
+        # The pixels tell whether a binned frame has colours, which those of darks do by chance.
+        conditions.bayer if max(setup.binning) < 2 else None,
         setup.camera.casefold(),
         setup.serial,
         setup.binning,
