@@ -766,6 +766,10 @@ def test_options_replace_what_lies_among_the_subs(survey, tmp_path):
     assert one_set(found, Role.DARK).is_given
     library = find_frames((), GridSettings(calibration_dir=str(survey.folder)))
     assert {one.role for one in library.sets} == {Role.BIAS, Role.DARK, Role.FLAT, Role.DARK_FLAT}
+    (tmp_path / "Darks").mkdir()
+    fits.PrimaryHDU(fits.getdata(path)).writeto(tmp_path / "Darks" / "a.fits")  # no card tells what it is
+    (named,) = find_frames((), GridSettings(calibration_dir=str(tmp_path / "Darks"))).sets
+    assert named.role is Role.DARK
     mixed = find_frames((), GridSettings(darks=str(survey.folder / "flats")))
     assert not mixed.sets
     assert len(mixed.left_out) == COUNT

@@ -224,14 +224,15 @@ class _Reader:
         self.take(FolderFile(path, role, "an option names it", is_master, header), is_given=True)
 
     def take_library(self, folder: Path) -> None:
-        """Take all calibration frames of a library."""
+        """Take all calibration frames of a library; what the folder itself is called counts: it may be ``darks``."""
+        folder = folder if folder.name else folder.absolute()  # of "." nothing would be told
         for path in _images_of(folder, "calibration_dir"):
             try:
                 header = read_guarded(path, partial(find_image, path)).header
             except SubError as error:
                 self.left_out.append(LeftOut(str(error.path), error.reason))
                 continue
-            file = role_of_file(path, folder, header)
+            file = role_of_file(path, folder.parent, header)
             if file.role in CALIBRATION:
                 self.take(file)
 
