@@ -79,7 +79,7 @@ def fetch_catalogue(
     faintest_mag : float
         In G; of more than 20,000 stars the brightest are taken.
     again : bool
-        Ask the archive although the stars are there.
+        Ask the archive although the stars are there, and overwrite whatever is there.
     server : str
         Address of a TAP service with the table ``gaiadr3.gaia_source``.
     check : callable
@@ -88,7 +88,8 @@ def fetch_catalogue(
     Raises
     ------
     SettingsError
-        If the place of the field cannot be told, astroquery is missing, or `output` is no name of an ECSV file.
+        If the place of the field cannot be told, astroquery is missing, or `output` is no name of an ECSV file or is
+        there and was not written by this function.
     RunError
         If the archive cannot be reached or gives no stars, or the file cannot be written.
     """
@@ -102,13 +103,13 @@ def fetch_catalogue(
         )
     if output.is_file() and not again:
         there = _read_own(output)
-        if there is not None and _covers(there, center, radius):
+        if _covers(there, center, radius) and _reaches(there, faintest_mag):
             return Fetched(output, len(there), center, radius, True)
     check()
     table = _ask(server, _query(center, radius, faintest_mag))
     if not len(table):
         raise RunError(say("Gaia's archive has no star brighter than {mag:g} mag in the field.", mag=faintest_mag))
-    _write(output, table, center, radius, server)
+    _write(output, table, center, radius, faintest_mag, server)
     return Fetched(output, len(table), center, radius, False)
 
 
@@ -139,21 +140,27 @@ def _field_of(source: Path, check: Callable[[], None]) -> tuple[tuple[float, flo
     return circle_of(plan_canvas(found.infos, 0.0, float("inf")))
 
 
-def _read_own(path: Path) -> Table | None:
-    """A catalogue that was fetched before; None if it is something else."""
+def _read_own(path: Path) -> Table:
+    """A catalogue that was fetched before; `SettingsError` if it is something else, which must not be lost."""
     try:
         table = Table.read(path, format="ascii.ecsv")
     except (OSError, ValueError) as error:
         raise SettingsError(
             say("{path} is there, and is no catalogue ({error}): name another file.", path=path, error=error)
         ) from error
-    return table if "field_radius_deg" in table.meta else None
+    if "field_radius_deg" not in table.meta:
+        raise SettingsError(say("{path} is there, and was not fetched by this command: name another file.", path=path))
+    return table
 
 
 def _covers(table: Table, center: tuple[float, float], radius: float) -> bool:
     ra, dec = table.meta["field_center_deg"]
     away = float(separation_deg(np.array([ra]), np.array([dec]), *center)[0])
     return away + radius <= float(table.meta["field_radius_deg"]) * (1.0 + 1e-6)
+
+
+def _reaches(table: Table, faintest_mag: float) -> bool:
+    return float(table.meta.get("faintest_mag", -np.inf)) >= faintest_mag
 
 
 def _query(center: tuple[float, float], radius: float, faintest_mag: float) -> str:
@@ -193,7 +200,9 @@ def _ask(server: str, query: str) -> Table:
     return table
 
 
-def _write(path: Path, answer: Table, center: tuple[float, float], radius: float, server: str) -> None:
+def _write(
+    path: Path, answer: Table, center: tuple[float, float], radius: float, faintest_mag: float, server: str
+) -> None:
     table = Table({name: answer[name] for name in _COLUMNS[:6]})
     shares = [np.ma.filled(np.ma.asarray(answer[name], dtype=np.float64), np.nan) for name in _COLUMNS[6:]]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -207,6 +216,7 @@ def _write(path: Path, answer: Table, center: tuple[float, float], radius: float
         "epoch": 2016.0,
         "field_center_deg": [float(value) for value in center],
         "field_radius_deg": float(radius),
+        "faintest_mag": float(faintest_mag),
     }
     with atomic_path(path) as temporary:
         table.write(temporary, format="ascii.ecsv", overwrite=True)

@@ -27,7 +27,6 @@ def peak_of_opening(path, side):
 
 
 def test_opening_a_mosaic_takes_the_memory_of_strips(tmp_path):
-    """Four times the pixels, hardly more memory: a few copies of the mask at most, never a channel."""
-    small, large = (peak_of_opening(tmp_path / f"{side}.fits", side) for side in (2000, 4000))
-    assert large - small < 12e6 * 2.5
-    assert large < 4 * 4000**2
+    """Four times the pixels, hardly more memory: no copy of the mask, and never a channel."""
+    small, large = (peak_of_opening(tmp_path / f"{side}.fits", side) for side in (3000, 6000))
+    assert large - small < 0.5 * (6000**2 - 3000**2)

@@ -520,6 +520,29 @@ def test_masters_of_which_the_header_only_tells_the_number_of_frames_are_named_b
     }  # fmt: skip
 
 
+def test_what_siril_leaves_in_its_working_folder_is_taken_for_what_it_is(masters, survey, tmp_path):
+    """Copies of the frames, and flats from which it has subtracted the bias."""
+    bias = masters[Role.BIAS].pixels
+    (tmp_path / "process").mkdir()
+    for number, path in enumerate(sorted((survey.folder / "flats").glob("*.fits"))):
+        (tmp_path / "flats").mkdir(exist_ok=True)
+        (tmp_path / "flats" / path.name).write_bytes(path.read_bytes())
+        header, pixels = fits.getheader(path), fits.getdata(path)
+        fits.PrimaryHDU(pixels, header).writeto(tmp_path / "process" / f"flat_{number:05d}.fit")
+        alone = ((pixels - bias) / 65535.0).astype(np.float32)
+        fits.PrimaryHDU(alone, header).writeto(tmp_path / "process" / f"pp_flat_{number:05d}.fit")
+    found = frames_in(tmp_path, biases=str(survey.folder / "biases"))
+    assert sorted(len(one.frames) for one in found.sets) == [COUNT] * 3
+    assert [str(one.reason).split(" as ")[0] for one in found.left_out] == ["it holds the same pixels"] * COUNT
+    (of_process,) = [one for one in found.sets if one.has_lost_offset]
+    made = make_master(of_process, None, 0.0, workshop(tmp_path))
+    assert (made.frames, made.left_out) == (COUNT, [])
+    assert np.nanmedian(np.abs(made.pixels / masters[Role.FLAT].pixels - 1.0)) < 0.005
+    prepared, _, infos = prepare(survey, tmp_path, replace(found, left_out=()), pedestal="2048")
+    corner = prepared.correction(infos[0]).factor[:16, :16] * true_flat()[:16, :16]
+    assert np.nanmedian(corner) == pytest.approx(1.0, abs=0.01)
+
+
 def test_a_master_flat_of_another_program_is_about_1_and_a_blank_master_is_refused(masters, tmp_path):
     flat = masters[Role.FLAT].pixels
     of_phase = np.tile([[20000.0, 30000.0], [30000.0, 15000.0]], (flat.shape[0] // 2, flat.shape[1] // 2))
@@ -619,10 +642,10 @@ def test_a_pedestal_that_a_program_added_is_taken_off(survey, tmp_path):
     header, pixels = fits.getheader(path), fits.getdata(path)
     for number, pedestal in enumerate((100, -100)):  # MaxIm DL writes it negative
         header["PEDESTAL"] = pedestal
-        fits.PrimaryHDU(pixels, header).writeto(tmp_path / f"dark_{number}.fits")
+        fits.PrimaryHDU(pixels + np.uint16(number), header).writeto(tmp_path / f"dark_{number}.fits")
     (frames,) = [one for one in frames_in(tmp_path).sets if len(one.frames) == 2]
-    for frame in frames.frames:
-        np.testing.assert_array_equal(read_frame(frame), pixels.astype(np.float32) - 100.0)
+    for number, frame in enumerate(frames.frames):
+        np.testing.assert_array_equal(read_frame(frame), pixels.astype(np.float32) + number - 100.0)
 
 
 def test_the_overscan_of_a_frame_is_its_offset(survey, tmp_path):
@@ -743,6 +766,10 @@ def test_options_replace_what_lies_among_the_subs(survey, tmp_path):
     assert one_set(found, Role.DARK).is_given
     library = find_frames((), GridSettings(calibration_dir=str(survey.folder)))
     assert {one.role for one in library.sets} == {Role.BIAS, Role.DARK, Role.FLAT, Role.DARK_FLAT}
+    (tmp_path / "Darks").mkdir()
+    fits.PrimaryHDU(fits.getdata(path)).writeto(tmp_path / "Darks" / "a.fits")  # no card tells what it is
+    (named,) = find_frames((), GridSettings(calibration_dir=str(tmp_path / "Darks"))).sets
+    assert named.role is Role.DARK
     mixed = find_frames((), GridSettings(darks=str(survey.folder / "flats")))
     assert not mixed.sets
     assert len(mixed.left_out) == COUNT

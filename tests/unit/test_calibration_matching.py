@@ -229,6 +229,15 @@ def test_a_dark_flat_of_the_exposure_is_preferred_to_a_bias_and_that_to_another_
     assert found.notes == ("dark-flat of 9 s for flats of 2 s",)
 
 
+@pytest.mark.parametrize("calibrated", ["B", "D", "BD"])
+def test_the_offset_of_flats_is_not_subtracted_twice(calibrated):
+    flats = some(Role.FLAT, calibrated=calibrated)
+    found, _ = chosen([*some(Role.DARK), *some(Role.BIAS), *some(Role.DARK_FLAT), *flats])
+    assert found.flat is not None
+    assert found.flat_dark is None
+    assert len(group_frames([*flats, *some(Role.FLAT, name="raw")])) == 2
+
+
 def test_a_master_flat_is_taken_as_such():
     found, _ = chosen([*some(Role.DARK), *some(Role.BIAS), frame(Role.FLAT, is_master=True)])
     assert found.flat is not None
@@ -291,6 +300,14 @@ def test_darks_of_two_settings_of_the_cooler_are_two_sets_and_those_of_a_drift_a
     assert temperatures(*(-10.0 + 0.25 * number for number in range(12))) == [12]
     assert temperatures(20.0, 21.5, 21.9, 23.0) == [4]
     assert temperatures(*[-10.0] * 5, *[math.nan] * 5) == [5, 5]
+
+
+def test_binned_frames_are_one_set_whatever_their_pixels_tell_of_colours():
+    frames = [frame(Role.DARK, n, binning=(2, 2), bayer="GRBG" if n % 2 else None) for n in range(6)]
+    assert [len(one.frames) for one in group_frames(frames)] == [6]
+    assert len(group_frames([*some(Role.DARK, bayer="GRBG"), *some(Role.DARK, bayer=None)])) == 2
+    light = replace(LIGHT, bayer="GRBG", setup=replace(CAMERA, binning=(2, 2)))
+    assert chosen(frames, light)[0].dark is not None
 
 
 def test_flats_of_two_evenings_are_two_sets_and_darks_are_one():

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.io.votable import parse
+from astropy.table import Table
 
 from zemosaic_app.cli import main
 from zemosaic_engine.catalogues.reference import read_catalogue
@@ -108,6 +109,10 @@ def test_the_stars_of_the_field_become_a_catalogue_once(archive, mosaic, tmp_pat
     assert len(Archive.queries) == 1
     assert fetch(mosaic, catalogue, archive, "--again") == 0
     assert len(Archive.queries) == 2
+    assert fetch(mosaic, catalogue, archive, "--faintest", "14.5") == 0
+    assert len(Archive.queries) == 2
+    assert fetch(mosaic, catalogue, archive, "--faintest", "18") == 0
+    assert "phot_g_mean_mag < 18" in Archive.queries[2]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -153,4 +158,9 @@ def test_what_goes_wrong_is_one_sentence(archive, mosaic, tmp_path, capsys):
     Archive.queries.clear()
     assert fetch(mosaic, catalogue, archive) == 2
     assert catalogue.read_text() == "not a table"
+    Table({"ra": [192.7], "dec": [41.1], "mag": [9.0]}).write(catalogue, overwrite=True)
+    kept = catalogue.read_bytes()
+    assert fetch(mosaic, catalogue, archive) == 2
+    assert "was not fetched by this command" in capsys.readouterr().err
+    assert catalogue.read_bytes() == kept
     assert not Archive.queries

@@ -8,8 +8,9 @@ from hypothesis.extra import numpy as hnp
 
 from zemosaic_engine.geometry import Box
 from zemosaic_engine.kernels.rectangles import largest_rectangle
+from zemosaic_engine.mosaic import mask as mask_module
 from zemosaic_engine.mosaic.holes import fill_holes
-from zemosaic_engine.mosaic.mask import Flag, mosaic_mask
+from zemosaic_engine.mosaic.mask import Flag, flagged_places, mosaic_mask
 from zemosaic_engine.mosaic.processing import crop_box
 from zemosaic_engine.weighted_image import WeightedImage
 
@@ -114,7 +115,9 @@ def test_the_largest_rectangle_is_the_largest(free):
     assert (y1 - y0) * (x1 - x0) == slow_largest(free)
 
 
-def test_crops_of_a_slanted_footprint():
+@pytest.mark.parametrize("strip", [1, 89, 700, 10_000])
+def test_crops_of_a_slanted_footprint(strip, monkeypatch):
+    monkeypatch.setattr(mask_module, "_STRIP_PIXELS", strip)
     y, x = np.mgrid[:60, :90]
     inside = (abs(y - 30) + abs(x - 45) * 0.6) < 25
     mask = np.where(inside, 0, int(Flag.OUTSIDE)).astype(np.uint8)
@@ -125,3 +128,8 @@ def test_crops_of_a_slanted_footprint():
     full = crop_box(mask, "largest_rectangle")
     assert full.height * full.width > 0.4 * inside.sum()
     assert inside[full.slices].all()
+    for flags in (Flag.SATURATED, Flag.OUTSIDE | Flag.HOLE):
+        np.testing.assert_array_equal(flagged_places(mask, flags), np.nonzero(mask & flags))
+    nothing = np.full((60, 90), Flag.OUTSIDE, dtype=np.uint8)
+    assert crop_box(nothing, "covered") == Box(0, 60, 0, 90)
+    assert len(flagged_places(nothing, Flag.SATURATED)[0]) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,6 +14,7 @@ from ..errors import SettingsError, SubError
 from ..sentences import say
 from ..settings import GridSettings
 from ..subs.camera_setup import CameraSetup
+from ..subs.doubles import find_doubles, is_packed
 from ..subs.faults import read_guarded
 from ..subs.folder import list_folder
 from ..subs.frames import UnsolvedSub, sub_of_image
@@ -80,10 +82,32 @@ def find_frames(
             reader.take_given(role, Path(getattr(settings, option)), option)
     if settings.calibration_dir:
         reader.take_library(Path(settings.calibration_dir))
-    found = FoundFrames(tuple(group_frames(reader.frames)), tuple(reader.left_out))
+    frames, doubles = _without_doubles(reader.frames, check)
+    found = FoundFrames(tuple(group_frames(frames)), (*reader.left_out, *doubles))
     if settings.calibration == "require":
         require_all(found)
     return found
+
+
+def _without_doubles(
+    frames: Sequence[CalibrationFrame], check: Callable[[], None]
+) -> tuple[list[CalibrationFrame], list[LeftOut]]:
+    """The frames but those that are copies of others, as programs make them in their working folders.
+
+    Only files that tell when they were taken are compared, since frames of few numbers may be alike by chance, and no
+    packed ones: that would decode all of them.
+    """
+    by_role: dict[Role, list[UnsolvedSub]] = defaultdict(list)
+    for frame in frames:
+        if frame.sub.date_obs and not frame.is_master and not is_packed(frame.sub):
+            by_role[frame.role].append(frame.sub)
+    kept = {id(double.sub): double.kept for subs in by_role.values() for double in find_doubles(subs, check)}
+    left_out = [
+        LeftOut(str(frame.path), say("it holds the same pixels as {name}", name=kept[id(frame.sub)].path.name))
+        for frame in frames
+        if id(frame.sub) in kept
+    ]
+    return [frame for frame in frames if id(frame.sub) not in kept], left_out
 
 
 def require_all(found: FoundFrames) -> None:
@@ -200,14 +224,15 @@ class _Reader:
         self.take(FolderFile(path, role, "an option names it", is_master, header), is_given=True)
 
     def take_library(self, folder: Path) -> None:
-        """Take all calibration frames of a library."""
+        """Take all calibration frames of a library; what the folder itself is called counts: it may be ``darks``."""
+        folder = folder if folder.name else folder.absolute()  # of "." nothing would be told
         for path in _images_of(folder, "calibration_dir"):
             try:
                 header = read_guarded(path, partial(find_image, path)).header
             except SubError as error:
                 self.left_out.append(LeftOut(str(error.path), error.reason))
                 continue
-            file = role_of_file(path, folder, header)
+            file = role_of_file(path, folder.parent, header)
             if file.role in CALIBRATION:
                 self.take(file)
 
@@ -223,6 +248,7 @@ def _images_of(folder: Path, option: str) -> Iterable[Path]:
 
 # --- what names of files tell
 
+_BIAS_IS_GONE = "pp_"  # as Siril calls calibration frames that it has calibrated themselves
 _IN_NAMES = {
     "exposure": re.compile(r"exp[_ \-]?(\d+(?:\.\d+)?)"),
     "gain": re.compile(r"gain[_ \-]?(\d+)"),
@@ -242,5 +268,7 @@ def told_by_name(sub: UnsolvedSub) -> UnsolvedSub:
         setup = replace(setup, binning=(int(told["binning"]),) * 2)
     if math.isnan(setup.temperature_c) and "temperature" in told:
         setup = replace(setup, temperature_c=told["temperature"])
+    if name.startswith(_BIAS_IS_GONE) and "B" not in setup.calibrated:
+        setup = replace(setup, calibrated="B" + setup.calibrated)
     exposure_s = told.get("exposure", sub.exposure_s) if math.isnan(sub.exposure_s) else sub.exposure_s
     return replace(sub, setup=setup, exposure_s=exposure_s)

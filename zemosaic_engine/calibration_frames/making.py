@@ -126,7 +126,7 @@ class MasterMaker:
 
     def _level_of(self, frames: FrameSet, offset: FrameSet | None) -> float:
         """The offset of flats without frames for it; 0 of all else."""
-        if frames.role is not Role.FLAT or offset is not None:
+        if frames.role is not Role.FLAT or offset is not None or frames.has_lost_offset:
             return 0.0
         told = (frames.conditions.setup.black_level_adu, self._settings.pedestal_adu)
         return next((adu for adu in told if math.isfinite(adu)), 0.0)

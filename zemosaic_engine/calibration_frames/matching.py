@@ -254,9 +254,7 @@ def _flat_frames(choice: _Choice, pedestal_adu: float, *, has_offset: bool) -> t
         else:
             fitting.append((place, one))
     flat = choice.nearest(fitting, light)
-    if flat is None or flat.is_master:
-        return flat, None
-    return flat, flat_offset(choice, flat)
+    return flat, None if flat is None else flat_offset(choice, flat)
 
 
 def _fitting_flats(choice: _Choice) -> list[tuple[int, FrameSet]]:
@@ -273,7 +271,7 @@ def _knows_its_offset(choice: _Choice, flat: FrameSet, pedestal_adu: float) -> b
         or flat_offset(choice, flat, noted=False) is not None
         or setup.subtracts_dark
         or setup.overscan is not None
-        or bool(set(setup.calibrated) & {"B", "D"})
+        or flat.has_lost_offset
         or math.isfinite(setup.black_level_adu)
         or math.isfinite(pedestal_adu)
     )
@@ -285,11 +283,16 @@ def offset_of_flats(
     """What takes the offset off flats, and whether the flats can be used: with it, or because there is none."""
     choice = _Choice(flat.conditions, sets)
     is_known = _knows_its_offset(choice, flat, pedestal_adu)
-    return (None if flat.is_master else flat_offset(choice, flat)), is_known
+    return flat_offset(choice, flat), is_known
 
 
 def flat_offset(choice: _Choice, flat: FrameSet, *, noted: bool = True) -> FrameSet | None:
-    """What takes the offset off a flat: a dark-flat or dark of its exposure, a bias, or the nearest dark-flat."""
+    """What takes the offset off a flat: a dark-flat or dark of its exposure, a bias, or the nearest dark-flat.
+
+    None if nothing does, or if it is gone already.
+    """
+    if flat.is_master or flat.has_lost_offset:
+        return None
     own = flat.conditions
     dark_flats = _of_flat(choice, flat, Role.DARK_FLAT)
     for fitting in (

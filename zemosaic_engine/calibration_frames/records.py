@@ -146,6 +146,11 @@ class FrameSet:
         return self.role is Role.DARK and "B" in self.conditions.setup.calibrated
 
     @property
+    def has_lost_offset(self) -> bool:
+        """True for frames whose header or name says that a bias or a dark was subtracted from them."""
+        return bool(set(self.conditions.setup.calibrated) & {"B", "D"})
+
+    @property
     def is_given(self) -> bool:
         """True if an option names them."""
         return self.frames[0].is_given
@@ -229,7 +234,8 @@ def _key(frame: CalibrationFrame) -> Hashable:
         frame.is_given,
         conditions.shape,
         conditions.is_cube,
-        conditions.bayer,
+        # The pixels tell whether a binned frame has colours, which those of darks do by chance.
+        conditions.bayer if max(setup.binning) < 2 else None,
         setup.camera.casefold(),
         setup.serial,
         setup.binning,

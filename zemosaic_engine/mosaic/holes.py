@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Box
-from .mask import Flag
+from .mask import Flag, flagged_places
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,7 @@ def fill_holes(mask: NDArray[np.uint8], read: Callable[[Box], NDArray[np.float32
     the rim of the hole. Where other channels still hold data there, they say by how much the star is brighter than its
     rim, so that a channel that saturates first makes no coloured spot. Other holes take the median of their rim.
     """
-    flagged = (mask & np.uint8(Flag.SATURATED | Flag.HOLE)) > 0
-    y, x = (place.astype(np.int64) for place in np.nonzero(flagged))
+    y, x = flagged_places(mask, Flag.SATURATED | Flag.HOLE)
     values = np.zeros((y.size, channels), dtype=np.float32)
     for members in _components(y, x, mask.shape[1]):
         own = Box(int(y[members].min()), int(y[members].max()) + 1, int(x[members].min()), int(x[members].max()) + 1)
@@ -148,7 +147,7 @@ def fill_cores(
     level_at : callable
         ``level_at(x, y)`` is the highest level, (C,), at which a sub saturates there; NaN where it is not known.
     """
-    y, x = (place.astype(np.int64) for place in np.nonzero((mask & np.uint8(Flag.SATURATED)) > 0))
+    y, x = flagged_places(mask, Flag.SATURATED)
     whole = Box(0, mask.shape[0], 0, mask.shape[1])
     for members in _components(y, x, mask.shape[1]):
         rows, columns = y[members], x[members]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import IntFlag
 
 import numpy as np
@@ -20,6 +21,7 @@ _BRIGHT_RIM = 0.17
 _LARGEST_HOLE = 100
 #: With fewer subs a trail or a cosmic ray is hard to tell from the sky.
 _FEW_SUBS = 3
+_STRIP_PIXELS = 4_000_000
 
 
 class Flag(IntFlag):
@@ -98,6 +100,23 @@ def _brightness(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         plane *= np.float32(1.0 / (span * channels))
         total += np.nan_to_num(plane, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     return total
+
+
+def mask_strips(mask: NDArray[np.uint8]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """First row and view of parts of a mask: copies of a whole one would be the largest memory of an export."""
+    rows = max(1, _STRIP_PIXELS // max(mask.shape[1], 1))
+    for first in range(0, mask.shape[0], rows):
+        yield first, mask[first : first + rows]
+
+
+def flagged_places(mask: NDArray[np.uint8], flags: Flag) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows and columns of the pixels that have one of some flags, row by row."""
+    y, x = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+    for first, strip in mask_strips(mask):
+        rows, columns = np.nonzero(strip & np.uint8(flags))
+        y.append(rows + first)
+        x.append(columns)
+    return np.concatenate(y), np.concatenate(x)
 
 
 def mask_cards() -> fits.Header:

@@ -22,7 +22,7 @@ from ..fits.writer import atomic_path
 from ..geometry import Box
 from ..sentences import say
 from .holes import SKY_BLOCK_PX, Fills, dark_rings, fill_holes
-from .mask import Flag
+from .mask import Flag, mask_strips
 
 PROCESSING_NAME = "mosaic.fit"
 Crop = Literal["none", "covered", "largest_rectangle"]
@@ -55,15 +55,29 @@ def crop_box(mask: NDArray[np.uint8], crop: Crop) -> Box:
         All of the mosaic where it holds no data at all.
     """
     whole = Box(0, mask.shape[0], 0, mask.shape[1])
-    inside = (mask & np.uint8(Flag.OUTSIDE)) == 0
-    if crop == "none" or not inside.any():
+    if crop == "none":
+        return whole
+    covered = _covered_box(mask)
+    if covered is None:
         return whole
     if crop == "covered":
-        rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-        return Box(int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
+        return covered
     from ..kernels.rectangles import largest_rectangle
 
-    return Box(*(int(side) for side in largest_rectangle(inside)))
+    return Box(*(int(side) for side in largest_rectangle((mask & np.uint8(Flag.OUTSIDE)) == 0)))
+
+
+def _covered_box(mask: NDArray[np.uint8]) -> Box | None:
+    """The smallest rectangle that holds all data, looked for in strips: a copy of a large mask takes much memory."""
+    rows, columns = [], np.zeros(mask.shape[1], dtype=bool)
+    for first, strip in mask_strips(mask):
+        inside = (strip & np.uint8(Flag.OUTSIDE)) == 0
+        rows.append(first + np.flatnonzero(inside.any(axis=1)))
+        columns |= inside.any(axis=0)
+    if not columns.any():
+        return None
+    y, x = np.concatenate(rows), np.flatnonzero(columns)
+    return Box(int(y[0]), int(y[-1]) + 1, int(x[0]), int(x[-1]) + 1)
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def find_doubles(subs: Sequence[Sub], check: Callable[[], None] = lambda: None) 
     differ, their length too), or the second of their exposure if one of them is packed. Only candidates are decoded.
     Subs far larger than the usual one are not: planning sets them aside by their headers.
     """
-    preferred = sorted(subs, key=lambda sub: (isinstance(sub, UnsolvedSub), _is_packed(sub)))
+    preferred = sorted(subs, key=lambda sub: (isinstance(sub, UnsolvedSub), is_packed(sub)))
     kept: dict[Hashable, list[Sub]] = defaultdict(list)
     doubles: dict[int, Sub] = {}
     candidates = _candidates(preferred, check)
@@ -91,14 +91,14 @@ def _candidates(subs: Sequence[Sub], check: Callable[[], None]) -> set[int]:
         if math.prod(sub.shape) > most:
             continue
         by_time[sub.shape, sub.date_obs[:19]].append(sub)
-        if not _is_packed(sub):
+        if not is_packed(sub):
             by_bytes[sub.shape, _sample(sub)].append(sub)
     groups = [group for group in by_bytes.values() if len(group) > 1]
-    groups += [group for group in by_time.values() if len(group) > 1 and any(_is_packed(sub) for sub in group)]
+    groups += [group for group in by_time.values() if len(group) > 1 and any(is_packed(sub) for sub in group)]
     return {id(sub) for group in groups for sub in group}
 
 
-def _is_packed(sub: Sub) -> bool:
+def is_packed(sub: Sub) -> bool:
     """True if the bytes of its pixels are not in the file as they are."""
     return sub.path.name.lower().endswith((".gz", ".fz")) or kind_of(sub.path) not in (Kind.FITS, Kind.OTHER)
 
