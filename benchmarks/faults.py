@@ -91,7 +91,7 @@ FAULTS = (
         "combine",
         "samples.buffer, samples.start, samples.boxes, scales.gain, scales.offset",
         "samples.buffer, samples.start, samples.boxes, scales.gain, -scales.offset",
-        ("tests/truth/test_stack_core.py",),
+        ("tests/parity/test_rejection_by_hand.py",),
     ),
     Fault(
         "zemosaic_engine/photometry/tile_scaling.py",
@@ -618,7 +618,7 @@ FAULTS = (
         "sample_taper",
         "distance / feather_px",
         "feather_px / distance",
-        ("tests/properties/test_rejection.py",),
+        ("tests/parity/test_rejection_by_hand.py::test_the_share_of_a_sample_falls_to_its_edge",),
     ),
     Fault(
         "zemosaic_engine/kernels/reference.py",
@@ -739,9 +739,9 @@ FAULTS = (
     ),
     Fault(
         "zemosaic_engine/subs/faults.py",
-        "",
-        "binascii.Error, UnicodeError, fits.VerifyError, WcsError)",
-        "binascii.Error, UnicodeError, fits.VerifyError)",
+        "_is_of_the_file",
+        '"site-packages" in place',
+        '"site-packages" not in place',
         ("tests/fuzz/test_subs.py",),
     ),
     Fault(

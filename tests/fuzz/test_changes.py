@@ -346,8 +346,8 @@ def test_unsolved_subs_that_unfold_to_gigabytes_are_set_aside_before_any_is_solv
     pixels = np.random.default_rng(1).integers(900, 1100, (60, 80)).astype(np.uint16)
     for number in range(3):
         fits.PrimaryHDU(pixels + number, header).writeto(tmp_path / f"{number}.fits")
-    vast = np.zeros((1500, 1500), np.uint8)
-    fits.CompImageHDU(vast, header, compression_type="GZIP_1").writeto(tmp_path / "bomb.fits.fz")
+    vast = np.zeros((450, 450), np.uint8)  # 42 times as many
+    fits.CompImageHDU(vast, header, compression_type="GZIP_1", tile_shape=vast.shape).writeto(tmp_path / "bomb.fits.fz")
     fits.PrimaryHDU(vast, header).writeto(tmp_path / "bomb.fits.gz")
     found = find_subs(tmp_path, Search())
     assert [sub.path.name for sub in found.unsolved] == ["0.fits", "1.fits", "2.fits"]

@@ -104,13 +104,13 @@ def by_blocks(values, noise, options, sky):
 
 
 def by_whole_tiles(values, noise, options, sky):
-    """Samples as they are in the files, with gains that differ; the stack has the sky that the facts tell."""
-    count, gain = len(values), 1.0 + 0.25 * np.arange(len(values))
-    raw = np.asarray(values) / gain
+    """Samples as they are in the files, gains and skies differ; the stack has the sky that the facts tell."""
+    count, gain, offset = len(values), 1.0 + 0.25 * np.arange(len(values)), 16.0 * np.arange(len(values))
+    raw = (np.asarray(values) - offset) / gain
     cells = np.array([[0, 0]])
     facts = [
-        SampleFacts(no_stars(1), cells, np.array([[sky / g]]), np.ones((1, 1)), np.array([s / g]), 10.0, 63, 9)
-        for g, s in zip(gain, noise, strict=True)
+        SampleFacts(no_stars(1), cells, np.array([[(sky - o) / g]]), np.ones((1, 1)), np.array([s / g]), 10.0, 63, 9)
+        for g, o, s in zip(gain, offset, noise, strict=True)
     ]
     shape = (*BOX.shape, 1)
     samples = Samples(
@@ -118,7 +118,8 @@ def by_whole_tiles(values, noise, options, sky):
         np.tile([0, BOX.height, 0, BOX.width], (count, 1)), np.tile(FAR, (count, 1, 1)), np.zeros((count, 5)), shape,
     )  # fmt: skip
     scale = gain.astype(np.float32).reshape(count, 1)
-    stack = combine(samples, facts, Scales(scale, 0 * scale, 0.01 * scale, 0, 1), settings_of(options))
+    level = offset.astype(np.float32).reshape(count, 1)
+    stack = combine(samples, facts, Scales(scale, level, 0.01 * scale, 0, 1), settings_of(options))
     value, certainty, coverage = same_everywhere(stack.pixels, stack.weight, stack.coverage)
     return value, certainty, coverage, round(stack.rejected_pct / 100.0 * count)
 
@@ -283,3 +284,10 @@ def test_a_cancelled_run_stops_inside_of_a_tile():
     with pytest.raises(Cancelled):
         stacker.stack(box, [box], [BlockSub(0, footprint, None, None, None, noise, noise)], sky, cancel)
     assert subs.placed < 10  # of 64
+
+
+def test_the_share_of_a_sample_falls_to_its_edge():
+    """Over four pixels, from the left edge: an eighth, three eighths, ... of the way."""
+    edges = np.array([[[1.0, 0.0, 0.5], *[[0.0, 0.0, 1e9]] * 3]], np.float32)
+    share = reference.sample_taper(edges, 4.0, np.zeros((1, 5), np.float32), (0, 1), 6)[0, 0]
+    np.testing.assert_allclose(share, [0.125, 0.375, 0.625, 0.875, 1.0, 1.0])

@@ -103,14 +103,18 @@ def test_a_reprojected_tile_of_seven_subs_has_a_coverage_of_seven(way, turn):
     assert set(np.unique(coverage)) <= set(range(8))
 
 
-def test_the_coverage_of_a_reprojected_tile_is_rounded_and_not_cut():
+@pytest.mark.parametrize("way", ["resampler", "reproject_interp"])
+def test_the_coverage_of_a_reprojected_tile_is_rounded_and_not_cut(way):
     """The number of subs grows along the tile; half a sub less everywhere would be a sub lost in places."""
     plan = CanvasPlan(wcs_of(2.0, 40.0, 40.0), (80, 80), 2.0)
     tile_wcs = wcs_of(2.1, 25.3, 25.7)
     ones = np.ones((50, 50, 1), np.float32)
     coverage = np.broadcast_to(np.arange(10, 60, dtype=np.uint16)[None, :, None], ones.shape).copy()
     canvas = Canvas(plan, 1)
-    canvas.add(land(tile_wcs, WeightedImage(300.0 * ones, ones, coverage), ones, plan, "lanczos3"))
+    if way == "resampler":
+        canvas.add(land(tile_wcs, WeightedImage(300.0 * ones, ones, coverage), ones, plan, "lanczos3"))
+    else:
+        canvas.reproject(tile_wcs, 300.0 * ones, ones, ones, coverage)
     landed = canvas.finish().coverage[20:60, 20:60, 0].astype(float)
     y, x = np.mgrid[20:60, 20:60]
     there = tile_wcs.wcs_world2pix(plan.wcs.wcs_pix2world(np.stack([x.ravel(), y.ravel()], axis=1), 0), 0)
