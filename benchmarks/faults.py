@@ -775,8 +775,8 @@ FAULTS = (
     Fault(
         "zemosaic_engine/run/replan.py",
         "build_without_lost",
-        "[info for info in request.infos if info.path not in gone]",
-        "list(request.infos)",
+        "[*request.rejected, *lost.errors]",
+        "request.rejected",
         ("tests/fuzz/test_changes.py::test_subs_with_wrong_pixels_leave_no_trace",),
     ),
     Fault(
