@@ -69,6 +69,7 @@ def picture_qt(survey: Path, output: Path) -> None:
         window.grab().save(str(path))
         shrink(path)
 
+    keep("window-welcome")
     window.take_input(survey)
     window.paths["output"].setText(str(output))
     wait(lambda: presenter.view.contents is not None and presenter.view.doing == "nothing")
