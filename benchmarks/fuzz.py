@@ -31,6 +31,7 @@ from pathlib import Path
 
 from zemosaic_engine.errors import SettingsError, SubError, SubFault, ZeMosaicError
 from zemosaic_engine.events import CancelToken
+from zemosaic_engine.machine.memory import peak_rss_bytes
 from zemosaic_engine.settings import GridSettings, build_settings, load_settings_file
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
 from zemosaic_worker import run_grid
@@ -182,7 +183,6 @@ _TRIALS: dict[str, Callable[[Samples, random.Random, Path], str]] = {
 
 def serve(folder: Path) -> None:
     """Try every case named on standard input; a line before and after each."""
-    import resource
     import warnings
 
     warnings.simplefilter("ignore")
@@ -195,7 +195,7 @@ def serve(folder: Path) -> None:
         began = time.process_time()
         result = try_case(name, samples, work)
         seconds = time.process_time() - began
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        peak = peak_rss_bytes()
         print(json.dumps({"ends": name, "result": result, "seconds": seconds, "peak": peak}), flush=True)
 
 
