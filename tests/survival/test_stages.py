@@ -62,6 +62,7 @@ def base(survey, tmp_path_factory):
     return output
 
 
+@pytest.mark.slow
 def test_no_pixel_depends_on_settings_of_no_stage(runs, base, tmp_path):
     runs(tmp_path / "out", **BASE, **turned("none"))
     assert_same(pixels(tmp_path / "out"), pixels(base))

@@ -81,6 +81,7 @@ def test_a_mosaic_is_its_own_twin(plain):
     assert found.first.depth_median == 7
 
 
+@pytest.mark.slow
 def test_gain_offset_colour_and_width_come_back(plain, scene, tmp_path):
     """B: gains 0.9, 1.0 and 1.2, a level of its own, wider stars, other noise."""
     gains, levels = np.array([0.9, 1.0, 1.2], dtype=np.float32), np.array([30.0, -50.0, 12.0], dtype=np.float32)

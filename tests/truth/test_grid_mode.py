@@ -629,6 +629,7 @@ def test_a_folder_without_a_plan_is_not_grid_mode(tmp_path):
     assert grid_mode.detect_grid_mode(str(tmp_path))
 
 
+@pytest.mark.slow
 def test_the_host_logger_gets_every_line(survey, tmp_path, caplog):
     with caplog.at_level(logging.DEBUG, "ZeMosaicWorker.grid_mode"):
         grid_mode.run_grid_mode(survey, tmp_path)

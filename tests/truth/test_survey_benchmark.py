@@ -98,6 +98,7 @@ def test_the_calibration_undoes_what_the_plain_formula_undoes():
     np.testing.assert_allclose(bare.apply(pixels), true_sub(truth, 3, 2.37).undo(pixels), rtol=1e-5, atol=0.02)
 
 
+@pytest.mark.slow
 def test_trails_go_where_scales_are_given(tmp_path):
     """Among few samples only the predicted noise tells a trail, and that needs the sky, in the first tile too."""
     subs, output = tmp_path / "subs", tmp_path / "out"

@@ -89,6 +89,7 @@ def sealed(installed):
     return installed
 
 
+@pytest.mark.slow
 def test_the_first_compile_is_announced_and_the_next_process_loads_it(installed):
     first = run(installed)
     assert first.startswith("1 Compiling kernels for this machine")
@@ -96,6 +97,7 @@ def test_the_first_compile_is_announced_and_the_next_process_loads_it(installed)
     assert run(installed) == "0"
 
 
+@pytest.mark.slow
 def test_a_read_only_installation_uses_the_users_cache(sealed, tmp_path):
     cache = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "LOCALAPPDATA": str(tmp_path / "cache")}
     assert str(tmp_path / "cache") in run(sealed, **cache)
@@ -103,6 +105,7 @@ def test_a_read_only_installation_uses_the_users_cache(sealed, tmp_path):
     assert run(sealed, **cache) == "0"
 
 
+@pytest.mark.slow
 def test_without_any_folder_kernels_are_compiled_each_time(sealed, tmp_path):
     (tmp_path / "cache").write_text("not a folder")
     cache = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "LOCALAPPDATA": str(tmp_path / "cache")}
@@ -171,6 +174,7 @@ def test_an_installation_in_which_vector_instructions_fail_goes_on_without_them(
     assert first.endswith(later)
 
 
+@pytest.mark.slow
 def test_a_numba_without_events_compiles_in_silence(installed):
     source = installed / "zemosaic_engine" / "kernels" / "compiled.py"
     text = source.read_text(encoding="utf-8")

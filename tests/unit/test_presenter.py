@@ -403,6 +403,7 @@ def test_an_exception_nobody_foresaw_is_a_crash_with_its_cause():
     assert "engine_process.py" in ended.details
 
 
+@pytest.mark.slow
 def test_an_engine_whose_window_is_gone_ends(survey, tmp_path, hold):
     hold.at("tile_0001.fits")
     order = {

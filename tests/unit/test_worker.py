@@ -129,6 +129,7 @@ def test_the_log_tells_versions_settings_phases_costs_and_ends_with_the_memory(f
         assert prefix.startswith("[GRID]")
 
 
+@pytest.mark.slow
 def test_a_run_without_losses_is_complete_and_the_watcher_hears_the_time_left(folders):
     events = []
 
