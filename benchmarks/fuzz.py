@@ -288,13 +288,13 @@ def _feed(process: subprocess.Popen[str], names: list[str]) -> None:
 # --- folders
 
 
-def try_folders(number: int, folder: Path) -> Iterator[tuple[int, list[str]]]:
+def try_folders(numbers: range, folder: Path) -> Iterator[tuple[int, list[str]]]:
     """Runs of 16 good subs and two hostile ones: what is wrong so far, after each."""
     samples, wrong = samples_of(folder / "survey", folder / "out" / ".zemosaic"), []
-    if number:
+    if numbers:
         run_grid(_good_subs(folder, "good"), folder / "wanted", GridSettings(), lambda event: None, CancelToken())
     wanted = science(folder / "wanted")
-    for count in range(number):
+    for count in numbers:
         subs = _good_subs(folder, f"folder_{count}")
         hostile, tries = 0, 0
         while hostile < 2:
@@ -302,12 +302,17 @@ def try_folders(number: int, folder: Path) -> Iterator[tuple[int, list[str]]]:
             tries += 1
             path = subs / f"hostile_{hostile}{name[1:]}"
             path.write_bytes(data)
-            if _is_used(path):  # what was mutated is not what the mosaic is made of
+            if _is_used(path) or _asks_for_a_filter(path):  # what was mutated is not what the mosaic is made of
                 path.unlink()
             else:
                 hostile += 1
         output = folder / f"out_{count}"
-        run_grid(subs, output, GridSettings(), lambda event: None, CancelToken())
+        try:
+            run_grid(subs, output, GridSettings(), lambda event: None, CancelToken())
+        except ZeMosaicError as error:
+            wrong.append(f"folder {count}: {error}")
+            yield count + 1, wrong
+            continue
         with (output / "rejected_subs.csv").open(newline="") as file:
             rejected = sorted(Path(row["file_path"]).name for row in csv.DictReader(file))
         if rejected != sorted(path.name for path in subs.glob("hostile_*")):
@@ -337,11 +342,21 @@ def _is_used(path: Path) -> bool:
     return True
 
 
+def _asks_for_a_filter(path: Path) -> bool:
+    """True if its header tells another filter than that of the survey: a person is to choose before pixels are read."""
+    from zemosaic_engine.subs.frames import read_sub_info
+
+    try:
+        return read_sub_info(path).filter != PRESETS["tiny"].filter
+    except SubError:
+        return False
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Try the cases, say what came of them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=2000, help="how many files and texts")
-    parser.add_argument("--first", type=int, default=0, help="number of the first of them")
+    parser.add_argument("--first", type=int, default=0, help="number of the first of them, and of the folders")
     parser.add_argument("--kinds", nargs="+", choices=sorted(set(_KINDS)), default=_KINDS, help="what they are")
     parser.add_argument("--folders", type=int, default=0, help="how many runs of 16 good subs and 2 hostile ones")
     parser.add_argument("--case", default="", help="name of one case to be tried here")
@@ -370,8 +385,9 @@ def main(arguments: list[str] | None = None) -> int:
             f"the slowest took {found.slowest_s:.2f} s of processor time, memory {found.peak_bytes / 1e9:.2f} GB"
         )
         of_folders: list[str] = []
-        for done, of_folders in try_folders(options.folders, folder):
-            print(f"{done} of {options.folders} folders, {len(of_folders)} wrong", flush=True)
+        folders = range(options.first, options.first + options.folders)
+        for done, of_folders in try_folders(folders, folder):
+            print(f"{done - options.first} of {options.folders} folders, {len(of_folders)} wrong", flush=True)
         print("\n".join([*wrong, *of_folders]))
         return 1 if wrong or of_folders else 0
 
