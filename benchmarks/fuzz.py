@@ -344,10 +344,10 @@ def _is_used(path: Path) -> bool:
 
 def _asks_for_a_filter(path: Path) -> bool:
     """True if its header tells another filter than that of the survey: a person is to choose before pixels are read."""
-    from zemosaic_engine.subs.frames import read_sub_info
+    from zemosaic_engine.subs.frames import read_sub
 
     try:
-        return read_sub_info(path).filter != PRESETS["tiny"].filter
+        return read_sub(path).filter != PRESETS["tiny"].filter
     except SubError:
         return False
 
