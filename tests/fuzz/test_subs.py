@@ -115,6 +115,13 @@ def test_impossible_tables_cost_the_sub(sub, tmp_path, case):
     assert not isinstance(caught.value, SubFault)
 
 
+def test_a_file_that_is_cut_off_behind_a_header_without_axes_is_told(tmp_path):
+    fits.PrimaryHDU().writeto(tmp_path / "a.fits")
+    (tmp_path / "a.fits").write_bytes((tmp_path / "a.fits").read_bytes()[:1000])
+    with pytest.raises(SubError, match=r"it holds no image \(its header declares no pixels\)"):
+        read_sub_info(tmp_path / "a.fits")
+
+
 def test_the_table_that_was_not_changed_is_read(sub, tmp_path):
     path = with_table_cards(compressed(sub, tmp_path / "a.fits.fz"))
     np.testing.assert_array_equal(load_frame(read_sub_info(path)).pixels, load_frame(read_sub_info(sub)).pixels)

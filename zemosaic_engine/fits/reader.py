@@ -244,6 +244,8 @@ def _as_image(cards: HeaderCards, hdu: int, offset: int, nbytes: int) -> StoredI
 
 def _describe_axes(cards: HeaderCards) -> str:
     lengths = " x ".join(f"{length:d}" if length < _LONG_AXIS else f"{length:.1e}" for length in _axes(cards)[:4])
+    if not lengths:
+        return say("no pixels")
     return say("{axes} pixels of {bits} bits", axes=lengths, bits=cards.integer("BITPIX"))
 
 
