@@ -8,9 +8,8 @@
     python -m benchmarks.fuzz --case sub-123           one of them again, with its traceback
 
 Half of the cases are FITS subs, the rest images of other formats, plans, settings, catalogues, notes of telescopes and
-state. Each has a name, from which alone it is
-made. They are worked off by a process of its own, so that a crash or a hang is seen and named. Ends with exit code 1 if
-anything was found.
+state. Each has a name, from which alone it is made. They are worked off by a process of its own, so that a crash or a
+hang is seen and named. Ends with exit code 1 if anything was found.
 """
 
 from __future__ import annotations

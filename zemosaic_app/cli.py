@@ -608,7 +608,7 @@ def _run_demo(args: argparse.Namespace) -> int:
 
 
 def _run_completion(args: argparse.Namespace) -> int:
-    _say_as_it_is(script(args.shell))
+    write_line(terminal_stream(), script(args.shell))
     return DONE
 
 
@@ -665,10 +665,6 @@ def _say_what_was_made(outcome: RunOutcome, *, tiles_only: bool = False) -> None
 
 def _say(text: str) -> None:
     write_line(terminal_stream(), printable(text))
-
-
-def _say_as_it_is(text: str) -> None:
-    write_line(terminal_stream(), text)
 
 
 @contextlib.contextmanager

@@ -212,9 +212,8 @@ class Presenter:
         input_text, output_text : str
             As they stand in the window, confirmed or not.
         """
-        wrong = next(iter(self.form.problems.values()), "")
-        if wrong:
-            return wrong
+        if self._wrong_setting:
+            return self._wrong_setting
         if not input_text.strip():
             return self.texts("problem.no_input")
         if not Path(input_text.strip()).is_dir():
@@ -301,8 +300,13 @@ class Presenter:
     @property
     def headline(self) -> str:
         """Return the state in one line; without a run, first the reason why none can start."""
-        wrong = next(iter(self.form.problems.values()), "") if not self.is_running else ""
+        wrong = "" if self.is_running else self._wrong_setting
         return wrong or wording.headline(self.view, self.texts)
+
+    @property
+    def _wrong_setting(self) -> str:
+        """What is wrong with the first setting that cannot be used; empty if all can."""
+        return next(iter(self.form.problems.values()), "")
 
     def report(self) -> Mapping[str, Any]:
         """Return the ``run_report.json`` of the run shown; empty while it runs, and if there is none."""

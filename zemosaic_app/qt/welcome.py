@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFileDialog, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from zemosaic_app.presenter.presenter import Presenter
 
@@ -14,11 +14,12 @@ from zemosaic_app.presenter.presenter import Presenter
 class Welcome(QWidget):
     """An invitation to drop or choose a folder of subs, with those of the last runs."""
 
+    asked = Signal()
     chosen = Signal(Path)
 
     def __init__(self, presenter: Presenter) -> None:
         super().__init__()
-        self._presenter, texts = presenter, presenter.texts
+        texts, folders = presenter.texts, presenter.recent
         title = QLabel(texts("welcome.title"))
         font = title.font()
         font.setPointSizeF(2.0 * font.pointSizeF())
@@ -26,7 +27,7 @@ class Welcome(QWidget):
         told = QLabel(texts("welcome.text"))
         told.setWordWrap(True)
         self.choose = QPushButton(texts("welcome.choose"))
-        self.choose.clicked.connect(self._ask)
+        self.choose.clicked.connect(self.asked)
         column = QVBoxLayout(self)
         column.setSpacing(14)
         column.addStretch(2)
@@ -34,17 +35,12 @@ class Welcome(QWidget):
             part.setAlignment(Qt.AlignmentFlag.AlignHCenter)
             column.addWidget(part)
         column.addWidget(self.choose, 0, Qt.AlignmentFlag.AlignHCenter)
-        self.recent = [QPushButton(str(folder)) for folder in presenter.recent]
+        self.recent = [QPushButton(str(folder)) for folder in folders]
         if self.recent:
             column.addSpacing(10)
             column.addWidget(QLabel(texts("welcome.recent")), 0, Qt.AlignmentFlag.AlignHCenter)
-        for button, folder in zip(self.recent, presenter.recent, strict=True):
+        for button, folder in zip(self.recent, folders, strict=True):
             button.setFlat(True)
             button.clicked.connect(partial(self.chosen.emit, folder))
             column.addWidget(button, 0, Qt.AlignmentFlag.AlignHCenter)
         column.addStretch(3)
-
-    def _ask(self) -> None:
-        chosen = QFileDialog.getExistingDirectory(self, self._presenter.texts("folders.choose_input"))
-        if chosen:
-            self.chosen.emit(Path(chosen))

@@ -115,6 +115,7 @@ class Window(QMainWindow):
         self.settings.calibration_given.connect(self.take_calibration)
         self.tabs = QTabWidget()
         self.folder, self.mosaic = FolderPanel(self.presenter), MosaicPanel(self.presenter)
+        self.folder.welcome.asked.connect(self.choose_input)
         self.folder.welcome.chosen.connect(self.take_input)
         self.log, self.metrics = LogPanel(self.presenter), MetricsPanel(self.presenter)
         self.summary = SummaryPanel(self.presenter)

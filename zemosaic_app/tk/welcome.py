@@ -39,7 +39,7 @@ class Welcome(ttk.Frame):
         takes_drops: bool,
     ) -> None:
         super().__init__(parent)
-        texts = presenter.texts
+        texts, folders = presenter.texts, presenter.recent
         ttk.Frame(self).pack(expand=True)  # what is left of the height, above and below
         title = texts("welcome.title" if takes_drops else "folders.choose_input")
         ttk.Label(self, text=title, font=title_font(self), anchor="center").pack(fill="x", pady=PAD)
@@ -48,11 +48,10 @@ class Welcome(ttk.Frame):
         wrap(told)
         self.choose = ttk.Button(self, text=texts("welcome.choose"), command=ask)
         self.choose.pack(pady=PAD)
-        if presenter.recent:
+        if folders:
             ttk.Label(self, text=texts("welcome.recent")).pack(pady=(2 * PAD, 0))
         self.recent = [
-            ttk.Button(self, text=str(folder), style="Toolbutton", command=partial(take, folder))
-            for folder in presenter.recent
+            ttk.Button(self, text=str(folder), style="Toolbutton", command=partial(take, folder)) for folder in folders
         ]
         for button in self.recent:
             button.pack()
