@@ -85,3 +85,8 @@ class SubFault(SubError):  # noqa: N818 - the fault is ours, not the sub's
         super().__init__(path, reason)
         self.args = (str(path), reason, trace)
         self.trace = trace
+
+
+def reason_of(error: Exception) -> str:
+    """What an error of a library tells, in one line; its kind if it tells nothing."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -18,7 +18,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from ..channels import channel_names
-from ..errors import SettingsError
+from ..errors import SettingsError, reason_of
 from ..regular_files import MOST_TABLE_BYTES, read_file
 from ..sentences import say
 from ..settings import GridSettings
@@ -139,7 +139,7 @@ def read_catalogue(path: Path, channels: tuple[str, ...]) -> Catalogue:
         OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, csv.Error,
         fits.VerifyError,
     ) as error:  # fmt: skip
-        reason = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
+        reason = reason_of(error)[:_LONGEST_REASON]
         raise SettingsError(
             say("The reference catalogue {path} cannot be read: {error}.", path=path, error=reason)
         ) from error

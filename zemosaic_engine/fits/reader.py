@@ -23,7 +23,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from ..errors import SubError
+from ..errors import SubError, reason_of
 from ..geometry import Box
 from ..machine.decoders import DecoderEnded, DecoderRefused, NoDecoder, decode_apart
 from ..regular_files import FileState, open_file
@@ -525,12 +525,7 @@ def decode_tiles(file: bytes) -> tuple[dict[str, Any], NDArray]:
     try:
         return {}, undo_tile_compression(file)
     except decoder_errors() as error:
-        raise DecoderRefused(_reason(error)) from error
-
-
-def _reason(error: Exception) -> str:
-    """What an error of a library tells, in one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+        raise DecoderRefused(reason_of(error)) from error
 
 
 def _decompress(path: Path, image: StoredImage, data: NDArray[np.uint8]) -> NDArray:
@@ -560,7 +555,7 @@ def _decompress(path: Path, image: StoredImage, data: NDArray[np.uint8]) -> NDAr
     except DecoderRefused as error:
         raise SubError(path, say("its tile compression cannot be undone ({error})", error=error)) from error
     except decoder_errors() as error:
-        raise SubError(path, say("its tile compression cannot be undone ({error})", error=_reason(error))) from error
+        raise SubError(path, say("its tile compression cannot be undone ({error})", error=reason_of(error))) from error
     if pixels.size != math.prod(image.shape) or pixels.dtype.kind not in "iuf":
         raise SubError(path, say("its tile compression is damaged: pixels are missing"))
     return pixels.reshape(image.shape)
