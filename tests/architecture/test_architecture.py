@@ -63,7 +63,7 @@ DOORS = {
     "jinja2": ["zemosaic_app/report/*"],
     "markdown_it": ["zemosaic_app/manual.py"],
     "pydantic": ["zemosaic_engine/settings.py", "zemosaic_engine/simulate/*"],
-    "array_api_compat": ["zemosaic_engine/machine/backend.py", "zemosaic_engine/kernels/reference.py"],
+    "array_api_compat": ["zemosaic_engine/machine/backend.py", "zemosaic_engine/kernels/reference/*"],
     "dask": ["zemosaic_engine/executors/cluster.py"],
     "distributed": ["zemosaic_engine/executors/cluster.py"],
     "PySide6": ["zemosaic_app/qt/*"],
