@@ -18,6 +18,7 @@ from zemosaic_engine.machine.address_space import check_address_space
 from zemosaic_engine.mosaic import files as mosaic_files
 from zemosaic_engine.mosaic.assemble import assemble
 from zemosaic_engine.mosaic.deliver import Delivery, deliver, finish_mosaic
+from zemosaic_engine.mosaic.needs import tell_needs
 from zemosaic_engine.resume.checkpoints import Checkpoints
 from zemosaic_engine.resume.crashes import NOTES_NAME, Crashes, crash_noted
 from zemosaic_engine.resume.run_folder import RunFolder
@@ -251,12 +252,13 @@ def _build_in(
     earlier = mosaic_files.EarlierResults(folder.path, {**mosaic_files.RESULTS, "rejected": rejected.name})
     try:
         made = _mosaic_in(folder, source, settings, tell, earlier)
-    except Exception as error:
-        stack_plan.write_rejected(rejected, host.set_aside)
-        report.failed(error, host.set_aside, earlier.written_since())
+        advice = tell_needs(made, settings, Reporter(tell))
+    except ZeMosaicError as error:
+        report.failed(error, host.set_aside, {**earlier.written_since(), "rejected": rejected})
         raise
-    stack_plan.write_rejected(rejected, host.set_aside)
-    problem = report.done(made, host.metrics, earlier.written_since())
+    finally:
+        stack_plan.write_rejected(rejected, host.set_aside)
+    problem = report.done(made, advice, host.metrics, earlier.written_since())
     if problem:
         tell(LogLine(say("The picture and report.html were not written: {why}", why=problem), "WARN"))
 

@@ -25,6 +25,7 @@ import classic_mode
 import grid_mode
 import zemosaic_export
 import zemosaic_utils
+from zemosaic_engine.canvas.advice import Advice
 from zemosaic_engine.clock import PhaseTime, RunClock, with_time_left
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError, SubError, SubFault, ZeMosaicError
 from zemosaic_engine.events import CancelToken, Event, Level, LogLine, Metric, PhaseStarted, Reporter, Sink, SubSetAside
@@ -32,6 +33,7 @@ from zemosaic_engine.machine import memory
 from zemosaic_engine.machine.address_space import check_address_space
 from zemosaic_engine.machine.threads import run_interruptibly
 from zemosaic_engine.mosaic import files as mosaic_files
+from zemosaic_engine.mosaic.needs import tell_needs
 from zemosaic_engine.regular_files import open_own
 from zemosaic_engine.resume.checkpoints import Checkpoints
 from zemosaic_engine.resume.crashes import Crashes, crashes_told
@@ -247,12 +249,15 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
         outcome = run_interruptibly(partial(recipe.build, request, tell, cancel, checkpoints), cancel)
         tell(PhaseStarted("picture", len(clock.phase_times()), 0.01))
         kept = run_interruptibly(partial(_write_pictures, order, outcome, checkpoints, cancel), cancel)
+        advice = None
+        if not order.tiles_only:
+            advice = run_interruptibly(partial(tell_needs, outcome, order.settings, reporter), cancel)
         record.earlier.remove_those_left([*outcome.kept, *kept])
         checkpoints.keep_only_used()
         for line in provenance.cost_lines(clock):
             reporter.log(line)
         record.report_faults(reporter)
-        report = record.finish(outcome)
+        report = record.finish(outcome, advice)
     preview, log, rejected, told = (
         order.output / name for name in (PREVIEW_NAME, LOG_NAME, REJECTED_NAME, REPORT_NAME)
     )
@@ -434,11 +439,11 @@ class _RunRecord:
             sentence = "{were} set aside because of a fault of the program: please report it with {log}"
             reporter.log(say(sentence, were=were, log=LOG_NAME), "WARN")
 
-    def finish(self, outcome: grid_mode.GridOutcome) -> RunReport:
+    def finish(self, outcome: grid_mode.GridOutcome, advice: Advice | None) -> RunReport:
         """Table and report of a run that is done."""
         output = self._order.output
         stack_plan.write_rejected(output / REJECTED_NAME, self.log.set_aside)
-        self._report = self._report.of_mosaic(outcome, self.log.metrics)
+        self._report = self._report.of_mosaic(outcome, self.log.metrics, advice)
         self._write_report("done", "")
         self._is_finished = True
         return self._report

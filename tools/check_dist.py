@@ -17,14 +17,21 @@ from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("zemosaic_engine", "zemosaic_app")
-_NOT_SHIPPED = {"__pycache__"}
+_NOT_SHIPPED = {"__pycache__", "setup.py"}
+_OF_THE_SDIST = {"pyproject.toml", "setup.py", "README.md"}
 
 
 def shipped(root: Path = ROOT) -> set[str]:
     """Return the files of the source that an installation needs, as paths below its root."""
     files = [path for package in PACKAGES for path in (root / package).rglob("*") if path.is_file()]
     files += root.glob("*.py")
-    return {path.relative_to(root).as_posix() for path in files if not _NOT_SHIPPED & set(path.parts)}
+    return {path.relative_to(root).as_posix() for path in files if not _NOT_SHIPPED & {*path.parts}}
+
+
+def manual(root: Path = ROOT) -> set[str]:
+    """Return the documents that an installation has beside its modules, as paths below the root of the source."""
+    files = [*(root / "docs").glob("*.md"), *(root / "docs").glob("images/*.png")]
+    return {path.relative_to(root).as_posix() for path in files}
 
 
 def licences(root: Path = ROOT) -> set[str]:
@@ -52,11 +59,11 @@ def in_sdist(sdist: Path) -> set[str]:
 def differences(wheel: Iterable[str], sdist: Iterable[str], root: Path = ROOT) -> list[str]:
     """One line for each file that an installation needs and lacks, or that does not belong into the wheel."""
     needed = shipped(root) | licences(root)
-    lines = [f"the wheel lacks {name}" for name in sorted(needed - set(wheel))]
-    lines += [f"the wheel has {name}, which is not in the source" for name in sorted(set(wheel) - needed)]
-    return lines + [
-        f"the sdist lacks {name}" for name in sorted((needed | {"pyproject.toml", "README.md"}) - set(sdist))
-    ]
+    in_wheel = needed | {f"zemosaic_app/{name}" for name in manual(root)}
+    in_sdist = needed | manual(root) | {name for name in _OF_THE_SDIST if (root / name).is_file()}
+    lines = [f"the wheel lacks {name}" for name in sorted(in_wheel - set(wheel))]
+    lines += [f"the wheel has {name}, which is not in the source" for name in sorted(set(wheel) - in_wheel)]
+    return lines + [f"the sdist lacks {name}" for name in sorted(in_sdist - set(sdist))]
 
 
 def main() -> int:

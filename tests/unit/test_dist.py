@@ -46,6 +46,10 @@ def source(tmp_path):
         "LICENSES/a.txt",
         "pyproject.toml",
         "README.md",
+        "setup.py",
+        "docs/images/a.png",
+        "docs/inputs.md",
+        "docs/screenshots.py",
         "zemosaic_app/__pycache__/cli.pyc",
     ]:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -60,9 +64,11 @@ def pack(root, names, folder):
         for name in names:
             inside = f"z-1.dist-info/licenses/{name}" if name.startswith("LICENSE") else name
             archive.write(root / name, inside)
+        for name in ("docs/images/a.png", "docs/inputs.md"):
+            archive.write(root / name, f"zemosaic_app/{name}")
         archive.writestr("z-1.dist-info/METADATA", "")
     with tarfile.open(sdist, "w:gz") as archive:
-        for name in [*names, "pyproject.toml", "README.md"]:
+        for name in [*names, "pyproject.toml", "README.md", "setup.py", "docs/images/a.png", "docs/inputs.md"]:
             archive.add(root / name, f"z-1/{name}")
     return wheel, sdist
 
@@ -74,8 +80,11 @@ def test_what_is_missing_or_too_many_is_named(source, tmp_path):
     assert check.differences(check.in_wheel(wheel), check.in_sdist(sdist), root) == []
     (root / "zemosaic_app" / "new.css").write_text("")
     (root / "LICENSES" / "a.txt").unlink()
+    (root / "docs" / "new.md").write_text("")
     assert check.differences(check.in_wheel(wheel), check.in_sdist(sdist), root) == [
+        "the wheel lacks zemosaic_app/docs/new.md",
         "the wheel lacks zemosaic_app/new.css",
         "the wheel has LICENSES/a.txt, which is not in the source",
+        "the sdist lacks docs/new.md",
         "the sdist lacks zemosaic_app/new.css",
     ]

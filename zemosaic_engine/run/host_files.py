@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..canvas.advice import Advice
 from ..clock import RunClock
 from ..errors import RunError, SubError
 from ..events import Metric
@@ -44,18 +45,22 @@ class HostReport:
         self._output, self._clock, self._picture_px = output, clock, settings.preview_max_px
         self._report = begin_report("grid", source, output, settings)
 
-    def done(self, outcome: GridOutcome, metrics: Sequence[Metric], files: Mapping[str, Path]) -> str:
+    def done(
+        self, outcome: GridOutcome, advice: Advice | None, metrics: Sequence[Metric], files: Mapping[str, Path]
+    ) -> str:
         """Write picture and reports of a finished mosaic; empty, or why picture and ``report.html`` are not there.
 
         Parameters
         ----------
         outcome : GridOutcome
+        advice : Advice or None
+            What the mosaic still needs for an even depth.
         metrics : sequence of Metric
             The figures of the log.
         files : mapping of str to Path
             What the run has written, by the names that a run report has for it.
         """
-        self._report = self._report.of_mosaic(outcome, metrics)
+        self._report = self._report.of_mosaic(outcome, metrics, advice)
         with_picture = {**files, "picture": self._output / PICTURE_NAME}
         self._write(outcome="done", subs_set_aside=set_aside_facts(outcome.rejected), files=_names(with_picture))
         problem = _make_pages(self._output, self._picture_px)

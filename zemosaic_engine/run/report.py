@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from .. import __version__
 from ..calibration_frames.session import NO_FACTS, CalibrationFacts
+from ..canvas.advice import Advice
 from ..clock import PhaseTime, RunClock
 from ..errors import SubError
 from ..events import Metric
@@ -92,9 +93,12 @@ class RunReport:
         Masters, what was done to how many subs, and calibration frames that were not used.
     metrics : mapping of str to float
         Figures of the mosaic; null in the file where one could not be measured.
+    advice : Advice or None
+        What the mosaic still needs for an even depth; None if no exposure is known, and of finished tiles.
     files : mapping of str to str
         What this run has written, however it ended: ``mosaic``, ``coverage``, ``viewer``, ``picture``, ``subs``,
-        ``sub_photometry``, ``illumination``, ``tile_photometry``, ``seams``, ``rejected``, ``log``.
+        ``sub_photometry``, ``illumination``, ``tile_photometry``, ``seams``, ``advice``,
+        ``rejected``, ``log``.
     settings : mapping
         Every setting of the run.
     versions : mapping of str to str
@@ -123,6 +127,7 @@ class RunReport:
     figures: Sequence[Figure] = ()
     calibration: CalibrationFacts = NO_FACTS
     metrics: Mapping[str, float] = field(default_factory=dict)
+    advice: Advice | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     peak_memory_bytes: int = 0
 
@@ -143,7 +148,7 @@ class RunReport:
             temporary.write_text(self.as_json(), encoding="ascii")
         return path
 
-    def of_mosaic(self, outcome: GridOutcome, metrics: Sequence[Metric]) -> RunReport:
+    def of_mosaic(self, outcome: GridOutcome, metrics: Sequence[Metric], advice: Advice | None) -> RunReport:
         """The report with what is in a finished mosaic, and the figures of the log."""
         return replace(
             self,
@@ -152,6 +157,7 @@ class RunReport:
             tiles_left_out=outcome.tiles_left_out,
             calibration=outcome.calibration,
             metrics=outcome.metrics,
+            advice=advice,
             figures=[Figure(one.figure, one.channel, one.when, one.text, to_facts(one.text)) for one in metrics],
         )
 
