@@ -123,7 +123,31 @@ class SubSetAside:
     error: SubError
 
 
-Event = LogLine | Metric | Compiling | PhaseStarted | Progress | TileCount | SubCount | TimeLeft | SubSetAside
+@dataclass(frozen=True)
+class Watching:
+    """A watched folder was looked into.
+
+    Attributes
+    ----------
+    in_mosaic : int
+        Subs that the mosaic holds so far.
+    waiting : int
+        Subs that are there and not in it yet.
+    unfinished : int
+        Files that are still being written.
+    is_final : bool
+        True if the mosaic is the one that a single run over the same subs makes.
+    """
+
+    in_mosaic: int
+    waiting: int
+    unfinished: int
+    is_final: bool
+
+
+Event = (
+    LogLine | Metric | Compiling | PhaseStarted | Progress | TileCount | SubCount | TimeLeft | SubSetAside | Watching
+)
 Sink = Callable[[Event], None]
 
 
