@@ -19,7 +19,7 @@ import numpy as np
 
 from zemosaic_engine.clock import RunClock, with_time_left
 from zemosaic_engine.errors import RunError, SettingsError, SubsLost
-from zemosaic_engine.events import CancelToken, Level, LogLine, PhaseStarted, Reporter, Sink, Watching
+from zemosaic_engine.events import CancelToken, Level, LogLine, PhaseStarted, Reporter, Sink, Watching, Wishes
 from zemosaic_engine.growth.join import PHASES, Joined, Standing, join_subs
 from zemosaic_engine.machine.threads import run_interruptibly
 from zemosaic_engine.names import shown_name
@@ -66,31 +66,6 @@ class WatchOrder:
     run: RunOrder
     quiet_s: float = 600.0
     ends_when_quiet: bool = False
-
-
-class Wishes:
-    """What a person asks of a watch at work; plain flags, which any thread or signal handler may set."""
-
-    def __init__(self) -> None:
-        self._wants_mosaic = self._wants_end = False
-
-    def mosaic(self) -> None:
-        """Ask for the mosaic of one run over all subs that are there, now."""
-        self._wants_mosaic = True
-
-    def end(self) -> None:
-        """Ask for that mosaic and for the end of the watch."""
-        self._wants_end = True
-
-    @property
-    def wants_end(self) -> bool:
-        """True once the end was asked for."""
-        return self._wants_end
-
-    def take_mosaic(self) -> bool:
-        """Return whether a mosaic was asked for since the last call."""
-        wanted, self._wants_mosaic = self._wants_mosaic, False
-        return wanted
 
 
 def watch(order: WatchOrder, sink: Sink, cancel: CancelToken, wishes: Wishes, run_pass: RunPass) -> RunOutcome:

@@ -9,11 +9,10 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from zemosaic_engine.events import CancelToken, LogLine, Sink
+from zemosaic_engine.events import CancelToken, LogLine, Sink, Wishes
 from zemosaic_engine.settings import GridSettings
 
 if TYPE_CHECKING:
-    from zemosaic_watch import Wishes
     from zemosaic_worker import RunOutcome
 
 _LISTEN_EVERY_S = 0.2
@@ -46,7 +45,7 @@ def _minutes(text: str) -> float:
 def watch_folder(args: argparse.Namespace, settings: GridSettings, sink: Sink, cancel: CancelToken) -> RunOutcome:
     """Watch the folder of a command until its end, with what is typed meanwhile."""
     from zemosaic_app.report import run_and_report
-    from zemosaic_watch import SOURCE, WatchOrder, Wishes, watch
+    from zemosaic_watch import SOURCE, WatchOrder, watch
     from zemosaic_worker import RunOrder
 
     wishes = Wishes()

@@ -201,6 +201,31 @@ class CancelToken:
             raise Cancelled(say("The run was stopped before it was finished."))
 
 
+class Wishes:
+    """What a person asks of a watch at work: plain flags, as those of `CancelToken`."""
+
+    def __init__(self) -> None:
+        self._wants_mosaic = self._wants_end = False
+
+    def mosaic(self) -> None:
+        """Ask for the mosaic of one run over all subs that are there, now."""
+        self._wants_mosaic = True
+
+    def end(self) -> None:
+        """Ask for that mosaic and for the end of the watch."""
+        self._wants_end = True
+
+    @property
+    def wants_end(self) -> bool:
+        """True once the end was asked for."""
+        return self._wants_end
+
+    def take_mosaic(self) -> bool:
+        """Return whether a mosaic was asked for since the last call."""
+        wanted, self._wants_mosaic = self._wants_mosaic, False
+        return wanted
+
+
 class Reporter:
     """Sends the events of a run to its sink, and counts the steps of the running phase.
 
