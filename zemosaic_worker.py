@@ -26,6 +26,7 @@ import grid_mode
 import zemosaic_export
 import zemosaic_utils
 from zemosaic_engine import __version__
+from zemosaic_engine.canvas.advice import Advice, advice_lines, write_advice
 from zemosaic_engine.clock import PhaseTime, RunClock, with_time_left
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError, SubError, SubFault, ZeMosaicError
 from zemosaic_engine.events import CancelToken, Event, Level, LogLine, Metric, PhaseStarted, Reporter, Sink, SubSetAside
@@ -35,6 +36,7 @@ from zemosaic_engine.machine.address_space import check_address_space
 from zemosaic_engine.machine.threads import run_interruptibly
 from zemosaic_engine.machine.versions import library_versions
 from zemosaic_engine.mosaic import files as mosaic_files
+from zemosaic_engine.mosaic.needs import advise_after
 from zemosaic_engine.regular_files import open_own
 from zemosaic_engine.resume.checkpoints import Checkpoints
 from zemosaic_engine.resume.crashes import Crashes, crashes_told
@@ -262,12 +264,13 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken, folder: RunFolder | No
         outcome = run_interruptibly(build, cancel)
         tell(PhaseStarted("picture", len(clock.phase_times()), 0.01))
         kept = run_interruptibly(partial(_write_pictures, order, outcome, checkpoints, cancel), cancel)
+        advice = run_interruptibly(partial(_advise, order, outcome, reporter), cancel)
         record.earlier.remove_those_left([*outcome.kept, *kept])
         checkpoints.keep_only_used()
         for line in provenance.cost_lines(clock):
             reporter.log(line)
         record.report_faults(reporter)
-        report = record.finish(outcome)
+        report = record.finish(outcome, advice)
     preview, log, rejected, told = (
         order.output / name for name in (PREVIEW_NAME, LOG_NAME, REJECTED_NAME, REPORT_NAME)
     )
@@ -293,6 +296,18 @@ def _write_pictures(
     parts = (outcome.key, code, size) if outcome.key else ()
     kept = write_once(checkpoints, parts, output, write_preview)
     return kept + (write_once(checkpoints, (*parts, formats, crop), output, write_formats) if formats else [])
+
+
+def _advise(order: RunOrder, outcome: grid_mode.GridOutcome, reporter: Reporter) -> Advice | None:
+    """Say and write what the mosaic still needs for an even depth."""
+    if order.tiles_only:
+        return None
+    advice = advise_after(outcome, is_measured=order.settings.photometry == "survey")
+    if advice is not None:
+        write_advice(order.output / mosaic_files.ADVICE_NAME, advice)
+        for line in advice_lines(advice):
+            reporter.log(line)
+    return advice
 
 
 def run_grid(
@@ -467,7 +482,7 @@ class _RunRecord:
             sentence = "{were} set aside because of a fault of the program: please report it with {log}"
             reporter.log(say(sentence, were=were, log=LOG_NAME), "WARN")
 
-    def finish(self, outcome: grid_mode.GridOutcome) -> RunReport:
+    def finish(self, outcome: grid_mode.GridOutcome, advice: Advice | None) -> RunReport:
         """Table and report of a run that is done."""
         output = self._order.output
         stack_plan.write_rejected(output / REJECTED_NAME, self.log.set_aside)
@@ -478,6 +493,7 @@ class _RunRecord:
             tiles_left_out=outcome.tiles_left_out,
             calibration=outcome.calibration,
             metrics=outcome.metrics,
+            advice=advice,
             figures=[
                 Figure(one.figure, one.channel, one.when, one.text, to_facts(one.text)) for one in self.log.metrics
             ],

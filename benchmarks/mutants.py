@@ -41,7 +41,8 @@ from benchmarks.mutate import Mutant, mutants_of
 SEED = 20
 _PLANTED = ROOT / "benchmarks" / "planted"
 _KERNELS = "zemosaic_engine/kernels/"
-_UNCOMPILED = ("__init__.py", "reference.py", "compiled.py", "sample_stack.py")
+_DEFINITION = _KERNELS + "reference/"
+_UNCOMPILED = ("__init__.py", "compiled.py", "sample_stack.py")
 _PATIENCE_S = 120.0  # and five times what the tests usually take
 _MOST_TESTS_S = 60.0  # of processor time, for a random fault
 _PASSED = 0
@@ -120,7 +121,7 @@ def try_fault(name: str, file: str, text: str, tests: Sequence[str], expected_s:
             "PLANTED_TEXT": str(module),
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         }
-        if file.startswith(_KERNELS) and Path(file).name not in _UNCOMPILED:
+        if file.startswith(_KERNELS) and not file.startswith(_DEFINITION) and Path(file).name not in _UNCOMPILED:
             environment["NUMBA_CACHE_DIR"] = str(Path(made) / "machine-code")
         arguments = ["-x", "-q", "-p", "no:cacheprovider", "-m", "", "--no-header", "--tb=no",
                      f"--basetemp={made}/tests", *tests]  # fmt: skip
@@ -177,8 +178,7 @@ def _files(path: Path) -> list[Path]:
     """Modules whose lines a map can show."""
     if path.is_file():
         return [path]
-    kernels = ROOT / _KERNELS
-    return [file for file in sorted(path.rglob("*.py")) if file.parent != kernels or file.name == "reference.py"]
+    return [file for file in sorted(path.rglob("*.py")) if file.parent != ROOT / _KERNELS]
 
 
 def try_random(mutants: Sequence[Mutant], lines: LineMap, until: float) -> Iterator[Verdict]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from zemosaic_app.cli import GROUP_TITLES
+from zemosaic_app.options import GROUP_TITLES
 from zemosaic_engine.settings import SettingField, setting_fields
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"

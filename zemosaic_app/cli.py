@@ -8,20 +8,20 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import re
 import signal
 import sys
 import textwrap
 import threading
 import traceback
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from zemosaic_app.completion import SHELLS, complete, script
 from zemosaic_app.console import Verbosity, duration_text, open_console, printable, terminal_stream, write_line
+from zemosaic_app.options import add_setting_options, gigabytes
 from zemosaic_app.suggestions import did_you_mean
 from zemosaic_app.watch_command import add_watch_arguments, watch_folder
 from zemosaic_engine import __version__
@@ -31,7 +31,6 @@ from zemosaic_engine.machine.address_space import check_address_space
 from zemosaic_engine.settings import (
     OUTPUT_FORMATS,
     GridSettings,
-    SettingField,
     build_settings,
     load_settings_file,
     setting_fields,
@@ -54,6 +53,8 @@ _EXIT_CODES = (
     "exit codes: 0 done; 1 the run failed; 2 wrong usage or settings; "
     "3 done, but subs or tiles were left out; 130 stopped"
 )
+#: Settings of `zemosaic plan`.
+_OF_PLANNING = ("filter", "recursive", "plate_solve", "star_catalogue_dir", "pixel_scale_arcsec", "threads")
 #: Settings of `zemosaic solve`.
 _OF_SOLVING = ("filter", "recursive", "plate_solve", "star_catalogue_dir", "threads")
 #: Settings of `zemosaic calibrate`.
@@ -66,16 +67,6 @@ _FORMAT_HELP = {
     "jpeg": "mosaic_grid.jpg: the picture",
     "hips": "hips/: the mosaic as a HiPS, for Aladin and other programs",
     "map": "map/index.html: the mosaic at full size as a map, in a browser",
-}
-GROUP_TITLES = {
-    "input": "input",
-    "calibration": "calibration frames",
-    "canvas": "canvas and grid",
-    "stacking": "stacking",
-    "photometry": "photometry",
-    "classic": "classic flow",
-    "output": "output",
-    "machine": "machine",
 }
 
 
@@ -169,16 +160,7 @@ def build_parser() -> _Parser:
     gui.add_argument("--tk", action="store_true", help="the plain window, which needs nothing but Python's own Tk")
     gui.add_argument("--language", choices=("en", "fr"), default="", help="[default: that of the system]")
 
-    plan = _add_command(commands, "plan", _run_plan, "write the stack plan of a folder of subs")
-    plan.add_argument("input", type=Path, metavar="INPUT", help="folder with the subs")
-    plan.add_argument("--output", type=Path, metavar="FILE", help="plan to write [default INPUT/stack_plan.csv]")
-    plan.add_argument(
-        "--recursive",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="look into sub-folders too [default on]",
-    )
-
+    _add_plan(commands)
     _add_solve(commands)
     _add_calibrate(commands)
 
@@ -262,6 +244,32 @@ def _add_patch(commands: Any) -> None:
     )
 
 
+def _add_plan(commands: Any) -> None:
+    plan = _add_command(commands, "plan", _run_plan, "write the stack plan of a folder of subs, or advise on it")
+    _add_examples(plan, "subs/", "--advice subs/", "--advice --depth 30 --output advice.csv subs/")
+    plan.add_argument("input", type=Path, metavar="INPUT", help="folder with the subs")
+    plan.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="plan to write [default INPUT/stack_plan.csv]; with --advice a table of the panels [default none]",
+    )
+    plan.add_argument(
+        "--advice",
+        action="store_true",
+        help="write no plan: say what the mosaic will be, which panels are thin or missing for an even depth, and how "
+        "many subs they need at which place",
+    )
+    plan.add_argument(
+        "--depth",
+        type=float,
+        metavar="MINUTES",
+        default=0.0,
+        help="with --advice: exposure that every panel should have [minutes; default that of the deeper panels]",
+    )
+    add_setting_options(plan, only=_OF_PLANNING)
+
+
 def _add_solve(commands: Any) -> None:
     solve = _add_command(commands, "solve", _run_solve, "find where on the sky the subs of a folder lie, and list it")
     solve.add_argument("input", type=Path, metavar="INPUT", help="folder with the subs or their stack_plan.csv")
@@ -272,7 +280,7 @@ def _add_solve(commands: Any) -> None:
         "--cards", action="store_true", help="with --write: no copies, only headers (NAME.wcs), as solve-field does"
     )
     solve.add_argument("--settings", type=Path, metavar="FILE", help="TOML or JSON file of settings")
-    _add_setting_options(solve, only=_OF_SOLVING)
+    add_setting_options(solve, only=_OF_SOLVING)
     solve.set_defaults(goes_on=True)
 
 
@@ -283,7 +291,7 @@ def _add_calibrate(commands: Any) -> None:
     calibrate.add_argument("input", type=Path, metavar="INPUT", help="folder with darks, flats, biases, dark-flats")
     calibrate.add_argument("output", type=Path, metavar="OUTPUT", help="folder for the masters; made if missing")
     calibrate.add_argument("--settings", type=Path, metavar="FILE", help="TOML or JSON file of settings")
-    _add_setting_options(calibrate, only=_OF_CALIBRATING)
+    add_setting_options(calibrate, only=_OF_CALIBRATING)
 
 
 def _add_command(commands: Any, name: str, run: Any, summary: str) -> argparse.ArgumentParser:
@@ -347,7 +355,7 @@ def _add_run_arguments(parser: argparse.ArgumentParser, without: str = "") -> No
         "--settings", type=Path, metavar="FILE", help="TOML or JSON file of settings; options win over it"
     )
     parser.set_defaults(goes_on=True)
-    _add_setting_options(parser, without)
+    add_setting_options(parser, without)
     parser.add_argument(
         "--no-calibration",
         dest="calibration",
@@ -359,60 +367,18 @@ def _add_run_arguments(parser: argparse.ArgumentParser, without: str = "") -> No
     parser.add_argument(
         "--memory",
         dest="memory_gb",
-        type=_gigabytes,
+        type=gigabytes,
         default=argparse.SUPPRESS,
         metavar="SIZE",
         help="the same as --memory-gb, with a unit: 2GB, 1500MB",
     )
 
 
-def _gigabytes(text: str) -> float:
-    """A size as people write it, in GB."""
-    match = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*(GB|G|MB|M)?", text.strip(), re.IGNORECASE)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 2GB or 1500MB")
-    return float(match[1]) / (1000.0 if (match[2] or "G").upper().startswith("M") else 1.0)
-
-
-def _add_setting_options(parser: argparse.ArgumentParser, without: str = "", only: Collection[str] = ()) -> None:
-    """An option for each setting but those of the group `without`, or for the settings `only`."""
-    groups: dict[str, Any] = {}
-    for field in (field for field in setting_fields() if field.group != without and (not only or field.name in only)):
-        if field.group not in groups:
-            groups[field.group] = parser.add_argument_group(GROUP_TITLES[field.group])
-        options: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS, "help": _option_help(field)}
-        if field.kind == "bool":
-            options["action"] = argparse.BooleanOptionalAction
-        elif field.kind == "choice":
-            options["metavar"] = "{" + ",".join(field.choices) + "}"
-        elif field.kind == "pair":
-            options |= {"nargs": 2, "metavar": ("LOW", "HIGH")}
-        else:
-            options["metavar"] = {"int": "N", "float": "X", "text": "TEXT"}[field.kind]
-        option = groups[field.group].add_argument(field.option, **options)
-        if field.kind == "choice":
-            option.completer = lambda choices=field.choices, **_: choices
-
-
-def _option_help(field: SettingField) -> str:
-    default = field.default
-    if field.kind == "bool":
-        default = "on" if default else "off"
-    elif field.kind == "pair":
-        default = " ".join(f"{value:g}" for value in default)
-    elif field.kind == "float":
-        default = f"{default:g}"
-    elif default == "":
-        default = "empty"
-    facts = [field.unit, field.limits, f"default {default}"]
-    return f"{field.help} [{'; '.join(fact for fact in facts if fact)}]".replace("%", "%%")
-
-
 def _settings_of(args: argparse.Namespace) -> GridSettings:
-    from_file = load_settings_file(args.settings) if args.settings is not None else {}
+    from_file = load_settings_file(args.settings) if getattr(args, "settings", None) is not None else {}
     names = [field.name for field in setting_fields()]
     from_options = {name: getattr(args, name) for name in names if hasattr(args, name)}
-    return build_settings(from_file, from_options, file_name=str(args.settings))
+    return build_settings(from_file, from_options, file_name=str(getattr(args, "settings", "")))
 
 
 # --- the commands
@@ -465,6 +431,8 @@ def _run_gui(args: argparse.Namespace) -> int:
 
 
 def _run_plan(args: argparse.Namespace) -> int:
+    if args.advice:
+        return _run_advice(args)
     phase = "reading headers"
     with _watched(args) as (sink, cancel):
         from zemosaic_utils import write_plan
@@ -474,7 +442,7 @@ def _run_plan(args: argparse.Namespace) -> int:
             sink(Progress(phase, done, total))
 
         sink(PhaseStarted(phase, 1, 1.0))
-        outcome = write_plan(args.input, args.output, on_file, recursive=args.recursive)
+        outcome = write_plan(args.input, args.output, on_file, recursive=_settings_of(args).recursive)
         from zemosaic_engine.subs.finding import found_text
     for error in outcome.found.rejected:
         _say(f"WARN: set aside: {error}")
@@ -487,6 +455,26 @@ def _run_plan(args: argparse.Namespace) -> int:
     if outcome.rejected_table is not None:
         _say(f"{len(outcome.found.rejected)} files were set aside, see {outcome.rejected_table}")
     return INCOMPLETE if outcome.found.rejected else DONE
+
+
+def _run_advice(args: argparse.Namespace) -> int:
+    settings = _settings_of(args)
+    if args.depth < 0:
+        raise SettingsError(f"--depth is {args.depth:g}; it must be a number of minutes above 0.")
+    with _watched(args) as (sink, cancel):
+        from zemosaic_app.planning import need_lines, plan_lines, plan_mosaic
+        from zemosaic_engine.canvas.advice import write_advice
+
+        plan = plan_mosaic(args.input, settings, sink, cancel, 60.0 * args.depth)
+        if args.output is not None and plan.advice is not None:
+            write_advice(args.output, plan.advice)
+    for error in plan.rejected:
+        _say(f"WARN: set aside: {error}")
+    for line in (*plan_lines(plan), *need_lines(plan)):
+        _say(line)
+    if args.output is not None and plan.advice is not None:
+        _say(f"Table of the panels: {args.output}")
+    return INCOMPLETE if plan.rejected else DONE
 
 
 def _run_solve(args: argparse.Namespace) -> int:

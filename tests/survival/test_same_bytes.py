@@ -16,12 +16,12 @@ ROOT = Path(__file__).resolve().parents[2]
 # What a run of another kind might have left in the cache: kernels one by one, in another order.
 PIECES = """
 import numpy as np
-from zemosaic_engine.kernels import combining, demosaicing, sources
+from zemosaic_engine.kernels import demosaicing, rejecting, sources
 pixels, one = np.ones((40, 3), np.float32), np.ones(40, np.float32)
 sources._light_row_of_colours(pixels.ravel(), (one[0], one[0], one[0]), one, one.copy(), one > 0)
 sources._smooth_row(one, one.copy())
 demosaicing._add_detail(one, one, one, one, one.copy())
-combining._sort(np.ones((9, 16), np.float32), 9)
+rejecting._sort(np.ones((9, 16), np.float32), 9)
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import zemosaic_app.cli as cli
+from zemosaic_engine.canvas.advice import Advice, advice_lines
 from zemosaic_engine.settings import setting_fields
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -197,6 +199,12 @@ def test_grid_makes_a_mosaic_in_plain_lines(survey, tmp_path):
     assert all((tmp_path / "out" / name).exists() for name in names)
     log = (tmp_path / "out" / "zemosaic.log").read_text()
     assert "Peak memory" in log.splitlines()[-1]
+    report = json.loads((tmp_path / "out" / "run_report.json").read_text())
+    advice = Advice.of_facts(report["advice"])
+    assert sum(panel.subs for panel in advice.panels) == len(report["subs_used"])
+    assert str(advice_lines(advice)[0]) in log
+    assert (tmp_path / "out" / "advice.csv").read_text(encoding="utf-8").count("\n") == 1 + len(advice.panels)
+    assert report["files"]["advice"].endswith("advice.csv")
 
 
 @pytest.mark.slow

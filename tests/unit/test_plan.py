@@ -11,6 +11,7 @@ from astropy.io import fits
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from zemosaic_app.cli import main
 from zemosaic_engine.errors import RunError, SettingsError, SubError
 from zemosaic_engine.subs.folder import read_subs, scan_folder
 from zemosaic_engine.subs.stack_plan import (
@@ -440,3 +441,40 @@ def test_real_plan():
     assert (len(infos), rejected) == (15, [])
     assert {(i.filter, i.mount, i.exposure_s) for i in infos} == {("IRCUT", "ALTZ", 10.0)}
     assert {i.session for i in infos} == {"session1", "session2", "session3"}
+
+
+@pytest.fixture
+def panels(tmp_path):
+    """A survey of 2 x 2 panels of three subs each, of which the last has one."""
+    for panel in range(4):
+        for number in range(3 if panel < 3 else 1):
+            east, north = panel % 2, panel // 2
+            name = tmp_path / "subs" / f"p{panel}_{number}.fit"
+            save(name, f"2025-03-01T20:0{panel}:0{number}", CRVAL1=83.8 + 0.011 * east, CRVAL2=-5.4 + 0.011 * north,
+                 EXPTIME=10.0)  # fmt: skip
+    return tmp_path / "subs"
+
+
+def test_advice_in_words_and_as_a_table(panels, tmp_path, capsys):
+    table = tmp_path / "advice.csv"
+    assert main(["plan", "--advice", "--output", str(table), str(panels)]) == 0
+    told = capsys.readouterr().out
+    assert "needs 2 subs of 10 s more (20 s of exposure), in 1 of its 4 panels" in told
+    assert "A run takes about " in told
+    with table.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert sorted(int(row["more_subs"]) for row in rows) == [0, 0, 0, 2]
+    assert not (panels / "stack_plan.csv").exists()
+
+
+def test_advice_follows_the_plan_of_the_folder_and_the_depth_that_is_wanted(panels, capsys):
+    (panels / "stack_plan.csv").write_text("file_path\n" + "".join(f"p{n}_0.fit\n" for n in range(4)), encoding="utf-8")
+    assert main(["plan", "--advice", str(panels)]) == 0
+    assert "all 4 panels reach 80 % of 10 s" in capsys.readouterr().out
+    assert main(["plan", "--advice", "--depth", "1", str(panels)]) == 0
+    assert "needs 20 subs of 10 s more (3 min 20 s of exposure), in 4 of its 4 panels" in capsys.readouterr().out
+
+
+def test_a_wrong_depth_is_refused(panels, capsys):
+    assert main(["plan", "--advice", "--depth", "-1", str(panels)]) == 2
+    assert "--depth is -1" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import zlib
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -19,11 +20,13 @@ from astropy.wcs import WCS
 from zemosaic_app.cli import main
 from zemosaic_app.report import run_and_report, write_report
 from zemosaic_app.report.charts import Series, make_chart, nice_ticks, number_axis, time_axis
-from zemosaic_app.report.facts import matching_rows
+from zemosaic_app.report.facts import matching_rows, read_facts
+from zemosaic_app.report.page import render
 from zemosaic_app.report.sections import ROWS_SHOWN, depth_table, edge_table
 from zemosaic_app.report.sensors import sensors_of
 from zemosaic_app.report.sky import SkyFrame, TilePlace, degrees_text, edge_lines, hours_text, seam_lines, step_class
 from zemosaic_app.report.values import make_plane
+from zemosaic_engine.canvas.advice import Advice, PanelNeed, advice_lines
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError
 from zemosaic_engine.events import CancelToken, PhaseStarted
 from zemosaic_engine.settings import GridSettings
@@ -118,6 +121,20 @@ def test_the_page_reaches_no_network_and_runs_no_other_script(hostile):
 
 
 # --- what a run leaves
+
+
+def test_a_run_tells_what_its_mosaic_needs(hostile):
+    """Tiles have no advice, so that the report of a run of subs is made up from theirs."""
+    facts = read_facts(hostile)
+    assert "does not tell what its mosaic needs" in render(facts)
+    panels = [
+        PanelNeed(1, 10.0, 20.0, 50.0, 50.0, "even", 8, 80.0, 0),
+        PanelNeed(2, 10.5, 20.0, 9.0, 50.0, "thin", 3, 30.0, 5),
+    ]
+    advice = Advice(80.0, 10.0, panels)
+    page = Page(render(replace(facts, run=facts.run | {"advice": json.loads(json.dumps(asdict(advice)))})))
+    assert all(str(line) in page.text for line in advice_lines(advice))
+    assert "5 subs at 00h42m00s +20\u00b000\u203200\u2033: panel 2 has 30 s (38 %)" in page.text
 
 
 def test_a_run_reports_pictures_tables_and_seams(hostile):

@@ -113,10 +113,8 @@ def _quiet_libraries(tell: Callable[[Message], None]) -> None:
     warnings.showwarning = show
 
 
-def _carry_out(
-    order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelToken, wishes: Wishes
-) -> JobEnded:
-    jobs = {"run": _run, "look": _look, "watch": partial(_watch, wishes=wishes)}
+def _carry_out(order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelToken, wishes: Wishes) -> JobEnded:
+    jobs: dict[str, Callable[..., JobEnded]] = {"run": _run, "look": _look, "watch": partial(_watch, wishes=wishes)}
     try:
         return jobs[order["job"]](order, tell, cancel)
     except SettingsError as error:
@@ -142,9 +140,7 @@ def _run(order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelT
     return JobEnded("done" if outcome.is_complete else "incomplete")
 
 
-def _watch(
-    order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelToken, *, wishes: Wishes
-) -> JobEnded:
+def _watch(order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelToken, *, wishes: Wishes) -> JobEnded:
     from zemosaic_app.report import run_and_report
     from zemosaic_watch import WatchOrder, watch
     from zemosaic_worker import RunOrder

@@ -130,6 +130,7 @@ def _with_plan(contents: FolderContents, infos: Sequence[SubInfo], settings: Gri
         canvas_shape=canvas.shape,
         canvas_header=canvas.wcs.to_header(relax=True).tostring(),
         pixel_scale_arcsec=canvas.pixel_scale_arcsec,
+        usual_scale_arcsec=float(np.median([info.pixel_scale_arcsec for info in kept])),
         footprints=[_corners(info, canvas) for info in kept],
         tiles=[_planned(layout, canvas) for layout in _layouts(kept, canvas, settings, mode)],
         names=named_places(canvas.wcs, canvas.shape),

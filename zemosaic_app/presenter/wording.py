@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from zemosaic_engine.machine.threads import thread_count
+
+from .messages import FolderContents
 from .mosaic_preview import Spot
 from .texts import Texts
 from .view_state import ViewState
@@ -37,7 +40,8 @@ def found_lines(view: ViewState, texts: Texts) -> list[str]:
         lines.append(texts.listed("found.beside", _counted(roles, texts)))
     if contents.canvas_shape:
         height, width = contents.canvas_shape
-        lines.append(texts("found.canvas", width=width, height=height, scale=f"{contents.pixel_scale_arcsec:.2f}"))
+        scale = texts.decimal(f"{contents.pixel_scale_arcsec:.2f}")
+        lines.append(texts("found.canvas", width=width, height=height, scale=scale))
         lines.append(texts("found.tiles", n=len(contents.tiles)))
     if set_aside(view):
         lines.append(texts("found.set_aside", n=len(set_aside(view))))
@@ -54,6 +58,15 @@ def calibration_lines(view: ViewState, texts: Texts) -> list[str]:
         return [texts("calibration.hint")]
     told = [texts.sentence(line) for line in contents.calibration]
     return told or [texts("calibration.nothing")]
+
+
+def automatic_value(name: str, contents: FolderContents | None, texts: Texts) -> str:
+    """Return the value that the program will take for a setting that is left to it; empty if it is not known yet."""
+    if name == "pixel_scale_arcsec" and contents is not None and contents.usual_scale_arcsec:
+        return texts("form.scale", n=texts.decimal(f"{contents.usual_scale_arcsec:.2f}"))
+    if name == "threads":
+        return str(thread_count(0))
+    return ""
 
 
 def _counted(counts: Mapping[str, int], texts: Texts) -> str:

@@ -29,6 +29,7 @@ from .sections import (
     edge_table,
     gather_subs,
     header_facts,
+    needs_section,
     phase_bars,
     registration_charts,
     seam_section,
@@ -170,6 +171,7 @@ def _contents(facts: Facts) -> dict[str, Any]:
         tables["colours"] = {"labels": labels, "notes": []}
     known = not isinstance(edges, Absent) and not isinstance(frame, Absent)
     contents["edge_lines"] = sky.edge_lines(frame, edges) if known else []  # type: ignore[arg-type]
+    contents |= needs_section(facts.run)
     contents["set_aside"], contents["beside"] = set_aside_section(facts), facts.beside
     contents |= calibration_section(facts.run)
     contents["phases"], contents["settings"] = phase_bars(facts.run), setting_rows(facts.run)

@@ -11,7 +11,9 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from zemosaic_engine.canvas.advice import Advice, advice_lines, exposure_text, place_text
 from zemosaic_engine.catalogues.colours import WHITE
+from zemosaic_engine.mosaic.files import ADVICE_NAME
 from zemosaic_engine.settings import setting_fields
 
 from .charts import Axis, Chart, Series, make_chart, number_axis, time_axis, value_axis
@@ -451,6 +453,21 @@ def set_aside_section(facts: Facts) -> tuple[TableView, list[tuple[str, int]]]:
     rows = facts.set_aside
     reasons = Counter(reason for _, reason in rows).most_common(12)
     return cut_table(("file", "reason"), [list(row) for row in rows], "rejected_subs.csv"), reasons
+
+
+def needs_section(run: Mapping[str, Any]) -> dict[str, Any]:
+    """What the mosaic still needs, in sentences and as a table of its panels; nothing where the run does not tell."""
+    try:
+        advice = Advice.of_facts(run["advice"] or {})
+    except ValueError:  # a run of an earlier version, or of finished tiles
+        return {"needs": [], "needs_table": None}
+    columns = ("panel", "RA and Dec", "state", "subs", "exposure", "subs more")
+    rows = [
+        [str(one.number), place_text(one.ra_deg, one.dec_deg), one.state, str(one.subs), exposure_text(one.depth_s),
+         str(one.more_subs or "\u2013")]
+        for one in (*advice.needy, *(one for one in advice.panels if not one.more_subs))
+    ]  # fmt: skip
+    return {"needs": advice_lines(advice), "needs_table": cut_table(columns, rows, ADVICE_NAME, 3)}
 
 
 def calibration_section(run: Mapping[str, Any]) -> dict[str, Any]:

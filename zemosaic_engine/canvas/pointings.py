@@ -41,13 +41,26 @@ def group_by_pointing(infos: Sequence[SubInfo], radius_fov: float) -> list[list[
     (Lloyd 1982). Chains of neighbours, as a friends-of-friends rule makes them of a dithered
     row of panels, do not form.
     """
-    from scipy.spatial import cKDTree
-
     if not infos:
         return []
     places = unit_vectors(*np.array([info.center_deg for info in infos]).T)
     side_deg = float(np.median([min(info.shape) * info.pixel_scale_arcsec / 3600.0 for info in infos]))
-    reach = 2.0 * np.sin(np.radians(min(radius_fov * side_deg, 180.0)) / 2.0)
+    return group_directions(places, radius_fov * side_deg)
+
+
+def group_directions(places: NDArray[np.float64], radius_deg: float) -> list[list[int]]:
+    """Group directions as `group_by_pointing` groups subs.
+
+    Parameters
+    ----------
+    places : ndarray of float64, shape (N, 3)
+        Unit vectors, one or more.
+    radius_deg : float
+        Farthest that one may lie from the middle of its group.
+    """
+    from scipy.spatial import cKDTree
+
+    reach = 2.0 * np.sin(np.radians(min(radius_deg, 180.0)) / 2.0)
     middles = _densest_first(places, reach)
     for _ in range(_SWEEPS):
         _, owner = cKDTree(middles).query(places)

@@ -1,1 +1,1 @@
-"""Per-pixel mathematics: `reference` is the definition; `cpu`, `drops` and `combining` its fast twins."""
+"""Per-pixel mathematics: `reference` is the definition; the modules beside it are its fast twins."""

@@ -1,9 +1,8 @@
 """Rejection and combination of the samples of a pixel: the fast twin of `reference.combine`.
 
-`LANES` neighbouring pixels go through every step together. Medians come from a sorting network over the samples,
-which needs no branches. A rejected sample becomes +inf, which counts as missing; it stands before or behind the sorted
-samples of its pixel. The code is serial and releases the interpreter's lock: callers spread bands of rows over threads.
-The result of a pixel does not depend on where the bands begin.
+`LANES` neighbouring pixels go through every step together; `rejecting` finds their outliers. The code is serial and
+releases the interpreter's lock: callers spread bands of rows over threads. The result of a pixel does not depend on
+where the bands begin.
 
 Where light is steep, samples differ by their PSFs. A first pass combines all pixels without regard to that, and finds
 a first estimate of the light on its way; only pixels that lost samples where that estimate is steep go through a
@@ -16,425 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from .compiled import jit, jit_inline
-from .reference import (
-    BLUR_SHARE,
-    DROP_SHARE,
-    FEW_SAMPLES,
-    LEAST_SIGMA,
-    LEAST_TAPER,
-    MISPLACED_SHARE,
-    RANGE_NOISE,
-    RANGE_REACH,
-    REJECT,
-    SIGNAL_SHARE,
-    STEEP_SHARE,
-    CombineOptions,
-)
+from .compiled import jit
+from .reference.combining import REJECT, CombineOptions
+from .reference.scatter import RANGE_NOISE, RANGE_REACH
+from .reference.tapers import LEAST_TAPER
+from .rejecting import count_drizzled, median_of, reject_outliers, sort_into, take_drizzled
 from .sample_stack import CombinedRows, SampleStack, SkyLevel, Taper, squares_of
-from .simd import (
-    LANES,
-    clipped_moments,
-    compare_exchange,
-    load_scaled_colour,
-    load_scaled_mono,
-    outlier_bits,
-    weighted_sums,
-)  # fmt: skip
-
-_KAPPA_PASSES = 10
-_HUBER_PASSES = 50
-
-_ROUNDED = 1.0 - 1e-9  # so that no square root of a square is below
+from .simd import LANES, load_scaled_colour, load_scaled_mono, weighted_sums
 
 _INFINITY = np.float32(np.inf)
 _NO_SPANS = np.zeros((0, 0, 0), np.float32)
 _NO_LOOK = (np.zeros((0, 0, 0), np.float32), np.zeros((0, 0, 0), np.uint16))
 _NOTHING_DRIZZLED = (np.zeros(0, np.float32), np.zeros(0, np.float32), np.zeros((0, 0), np.float32))
-
-
-@jit
-def _sort(rows: Any, count: int) -> None:
-    """Sort the samples of every pixel by merge exchange (Batcher; Knuth, volume 3, algorithm 5.2.2 M)."""
-    if count < 2:
-        return
-    top = 1
-    while 2 * top < count:
-        top *= 2
-    p = top
-    while p > 0:
-        q, r, d = top, 0, p
-        while True:
-            # Every i < count - d with i & p == r: runs of p numbers.
-            for run in range(r, count - d, 2 * p):
-                for i in range(run, min(run + p, count - d)):
-                    compare_exchange(rows, i, i + d)
-            if q == p:
-                break
-            d, q, r = q - p, q // 2, p
-        p //= 2
-
-
-@jit
-def _sort_into(rows: Any, value: Any, count: int) -> None:
-    """Copy the samples of every pixel to `rows` and sort them there."""
-    rows[:count] = value[:count]
-    _sort(rows, count)
-
-
-@jit_inline
-def _median(rows: Any, first: int, n: int, lane: int) -> float:
-    """Median of the `n` sorted samples of a pixel that begin at `first`."""
-    return 0.5 * (float(rows[first + (n - 1) // 2, lane]) + float(rows[first + n // 2, lane]))
-
-
-@jit
-def _take_out(rows: Any, first: Any, n: Any, lane: int, gone: float) -> None:
-    """Remove a sample from the sorted ones of a pixel; those towards the nearer end move up by one."""
-    begin, last = first[lane], first[lane] + n[lane] - 1
-    low, high = begin, last
-    while low < high:
-        middle = (low + high) // 2
-        if rows[middle, lane] < gone:
-            low = middle + 1
-        else:
-            high = middle
-    if low - begin < last - low:
-        for i in range(low, begin, -1):
-            rows[i, lane] = rows[i - 1, lane]
-        rows[begin, lane] = _INFINITY
-        first[lane] += 1
-    else:
-        for i in range(low, last):
-            rows[i, lane] = rows[i + 1, lane]
-        rows[last, lane] = _INFINITY
-    n[lane] -= 1
-
-
-@jit
-def _deviation_of_rank(rows: Any, lane: int, first: int, n: int, centre: float, k: int) -> float:
-    """The k-th smallest (from 0) distance to the median `centre` of `n` sorted samples, by bisection.
-
-    Distances rise to the left and to the right of the middle; of the k + 1 smallest, some number
-    comes from the left.
-    """
-    half = (n + 1) // 2
-    middle = first + half
-    low, high = max(0, k + 1 - (n - half)), min(k + 1, half)
-    while low < high:
-        taken = (low + high) // 2
-        # The next one on the left is nearer than the last one taken on the right: take more from the left.
-        if centre - rows[middle - 1 - taken, lane] < rows[middle + k - taken, lane] - centre:
-            low = taken + 1
-        else:
-            high = taken
-    left = centre - rows[middle - low, lane] if low > 0 else -1.0
-    right = rows[middle + k - low, lane] - centre if low < k + 1 else -1.0
-    return max(left, right)
-
-
-@jit_inline
-def _model_variance(centre: float, sky: float) -> float:
-    """Variance that differences in seeing and scale add where there is light above the sky."""
-    signal = SIGNAL_SHARE * max(centre - sky, 0.0)
-    return signal * signal
-
-
-@jit_inline
-def _psf_variance(reach: float, square: float, misplaced: float, usual: float) -> float:
-    """Variance that its PSF adds to a sample where light is steep; see `reference.psf_scatter`."""
-    blur = BLUR_SHARE * abs(square - usual) / min(square, usual)
-    away = MISPLACED_SHARE * misplaced
-    return reach * reach * (STEEP_SHARE * STEEP_SHARE + blur * blur + away * away / usual)
-
-
-@jit
-def _median_deviations(rows: Any, first: Any, n: Any, active: Any, centre: Any, spread: Any) -> None:
-    """Compute sigma of the active pixels from their median absolute deviation."""
-    for lane in range(LANES):
-        if active[lane]:
-            k, middle = n[lane], centre[lane]
-            lower = _deviation_of_rank(rows, lane, first[lane], k, middle, (k - 1) // 2)
-            upper = _deviation_of_rank(rows, lane, first[lane], k, middle, k // 2)
-            spread[lane] = 1.4826 * (0.5 * (lower + upper))
-
-
-@jit
-def _winsorised_sigmas(
-    rows: Any,
-    count: int,
-    first: Any,
-    n: Any,
-    active: Any,
-    centre: Any,
-    cut_low: float,
-    cut_high: float,
-    work: Any,
-    spread: Any,
-) -> None:
-    """Compute sigma of the active pixels by winsorising (Huber 1981)."""
-    low, high, sums, squares = work
-    for lane in range(LANES):
-        low[lane], high[lane] = centre[lane], centre[lane]
-        if active[lane]:
-            low[lane] = rows[first[lane] + int(np.floor(cut_low * n[lane])), lane]
-            high[lane] = rows[first[lane] + n[lane] - 1 - int(np.floor(cut_high * n[lane])), lane]
-    going = 0
-    for step in range(_HUBER_PASSES + 1):
-        clipped_moments(rows, count, low, high, centre, sums, squares)
-        for lane in range(LANES):
-            k = n[lane]
-            if not active[lane] or (step > 0 and not going >> lane & 1):
-                continue
-            variance = (squares[lane] - sums[lane] * sums[lane] / k) / max(k - 1, 1)
-            sigma = np.sqrt(max(variance, 0.0))
-            if step == 0:
-                going |= 1 << lane
-            else:
-                sigma *= 1.134
-                if abs(sigma - spread[lane]) <= 0.005 * spread[lane]:
-                    going &= ~(1 << lane)
-            spread[lane] = sigma
-            low[lane], high[lane] = centre[lane] - 1.5 * sigma, centre[lane] + 1.5 * sigma
-        if going == 0:
-            break
-
-
-@jit
-def _keep_nearest(
-    rows: Any, value: Any, outlying: Any, count: int, first: int, n: int, lane: int, centre: float
-) -> None:
-    """Keep one of the samples that would all be rejected: the nearest to the centre, then the lowest or first."""
-    best = first
-    for i in range(first + 1, first + n):
-        if abs(rows[i, lane] - centre) < abs(rows[best, lane] - centre):
-            best = i
-    for j in range(count):
-        if value[j, lane] == rows[best, lane]:
-            outlying[j] &= ~(1 << lane)
-            return
-
-
-@jit
-def _reject_once(
-    value: Any,
-    sigma: Any,
-    rows: Any,
-    count: int,
-    first: Any,
-    n: Any,
-    active: Any,
-    limits: Any,
-    sky: Any,
-    steep: Any,
-    work: Any,
-    outlying: Any,
-    low_ones: Any,
-) -> None:
-    """Reject samples in one pass. Pixels that lost none become inactive; the samples in `rows` stay sorted.
-
-    A sample's sigma is the larger of the pixel's spread and `LEAST_SIGMA` of its predicted sigma.
-    """
-    low, high = limits
-    reach, usual, psf = steep
-    centre, spread, below, above, lost = work
-    for lane in range(LANES):
-        # Infinite limits reject nothing from a pixel that is done.
-        below[lane] = low * spread[lane] if active[lane] else np.inf
-        above[lane] = high * spread[lane] if active[lane] else np.inf
-        lost[lane] = 0
-    for j in range(count):
-        far: Any = outlier_bits(value, j, centre, below, above)
-        if far != 0:
-            for lane in range(LANES):
-                if far >> lane & 1:
-                    away = value[j, lane] - centre[lane]
-                    limit = high if away > 0.0 else low
-                    variance = sigma[j] * sigma[j] + _model_variance(centre[lane], sky[lane])
-                    if reach[lane] > 0.0:
-                        variance += _psf_variance(reach[lane], psf[0, j], psf[1, j], usual[lane])
-                    predicted = np.sqrt(variance)
-                    if abs(away) <= limit * (LEAST_SIGMA * predicted):
-                        far &= ~(1 << lane)
-                    else:
-                        lost[lane] += 1
-        outlying[j] = far
-    total = 0
-    for lane in range(LANES):
-        if lost[lane] > 0 and lost[lane] == n[lane]:
-            _keep_nearest(rows, value, outlying, count, first[lane], n[lane], lane, centre[lane])
-            lost[lane] -= 1
-        active[lane] = active[lane] and lost[lane] > 0
-        total += lost[lane]
-    few = total <= count // 4  # then removing them one by one is faster than sorting again
-    for j in range(count):
-        far = outlying[j]
-        for lane in range(LANES):
-            if far == 0:
-                break
-            if far >> lane & 1:
-                if value[j, lane] < centre[lane]:
-                    low_ones[j] |= 1 << lane
-                if few:
-                    _take_out(rows, first, n, lane, value[j, lane])
-                value[j, lane] = _INFINITY
-                far &= ~(1 << lane)
-    if not few:
-        for lane in range(LANES):
-            n[lane] -= lost[lane]
-        _sort_into(rows, value, count)
-        first[:] = 0
-
-
-@jit
-def _reject_few(
-    value: Any, sigma: Any, count: int, n: int, lane: int, sky: float, steep: Any, limits: Any, low_ones: Any
-) -> int:  # fmt: skip
-    """Reject among 1 to 7 samples of a pixel by their predicted sigma, in two passes; return how many remain."""
-    low, high = limits
-    reach, usual, psf = steep
-    v, s, at = np.empty(FEW_SAMPLES), np.empty(FEW_SAMPLES), np.empty(FEW_SAMPLES, np.int64)
-    for _ in range(2):
-        k = 0
-        for j in range(count):  # in order of value, then of place
-            if value[j, lane] < _INFINITY:
-                variance = float(sigma[j]) * float(sigma[j])
-                if reach[lane] > 0.0:
-                    variance += _psf_variance(reach[lane], psf[0, j], psf[1, j], usual[lane])
-                i = k
-                while i > 0 and v[i - 1] > value[j, lane]:
-                    v[i], s[i], at[i] = v[i - 1], s[i - 1], at[i - 1]
-                    i -= 1
-                v[i], s[i], at[i] = value[j, lane], variance, j
-                k += 1
-        if n < 2:
-            return n
-        lost = 0
-        if n == 2:
-            # Trails, cosmic rays and hot pixels only add light: the lower one is believed.
-            if v[1] - v[0] > high * np.sqrt(s[0] + s[1] + _model_variance(v[0], sky)):
-                value[at[1], lane] = _INFINITY
-                lost = 1
-        else:
-            centre, best = 0.5 * (v[(n - 1) // 2] + v[n // 2]), 0
-            model = _model_variance(centre, sky)
-            for i in range(n):
-                away = v[i] - centre
-                if abs(away) < abs(v[best] - centre):
-                    best = i
-                if abs(away) > (high if away > 0.0 else low) * np.sqrt(s[i] + model):
-                    value[at[i], lane] = _INFINITY
-                    if away < 0.0:
-                        low_ones[at[i]] |= 1 << lane
-                    lost += 1
-            if lost == n:
-                value[at[best], lane] = v[best]
-                low_ones[at[best]] &= ~(1 << lane)
-                lost -= 1
-        if lost == 0:
-            return n
-        n -= lost
-    return n
-
-
-@jit_inline
-def _least(sigma: Any, count: int) -> float:
-    """The least predicted sigma of the samples."""
-    least = np.inf
-    for j in range(count):
-        least = min(least, float(sigma[j]))
-    return least * _ROUNDED
-
-
-@jit
-def _reject(
-    value: Any, sigma: Any, count: int, n: Any, sky: Any, how: int, limits: Any, rows: Any, work: Any, outlying: Any,
-    steep: Any, low_ones: Any, estimate: Any,
-) -> None:  # fmt: skip
-    """Set the rejected samples of a row of pixels to +inf, and count those that remain.
-
-    `low_ones` gets a bit for each rejected sample below the centre, `estimate` the lower quartile of each pixel.
-    """
-    low, high, cut_low, cut_high = limits
-    centre, spread, a, b, c, d, lost, first, active = work
-    going = False
-    low_ones[:count] = 0
-    _sort_into(rows, value, count)
-    first[:] = 0
-    near = min(low, high) * _least(sigma, count)
-    for lane in range(LANES):
-        k = n[lane]
-        active[lane] = k >= FEW_SAMPLES
-        going = going or active[lane]
-        estimate[lane] = rows[(k - 1) // 4, lane] if k > 1 else np.nan
-        # No sample is further from the middle than the samples are apart: most pixels lose none.
-        if not active[lane] and k > 1 and not float(rows[k - 1, lane]) - float(rows[0, lane]) < near:
-            n[lane] = _reject_few(value, sigma, count, k, lane, sky[lane], steep, (low, high), low_ones)
-    passes = 0
-    while going and not (how == 1 and passes == _KAPPA_PASSES):
-        passes += 1
-        for lane in range(LANES):
-            centre[lane] = _median(rows, first[lane], n[lane], lane) if active[lane] else 0.0
-        if how == 1:
-            _median_deviations(rows, first, n, active, centre, spread)
-        else:
-            _winsorised_sigmas(rows, count, first, n, active, centre, cut_low, cut_high, (a, b, c, d), spread)
-        _reject_once(
-            value, sigma, rows, count, first, n, active, (low, high), sky, steep, (centre, spread, a, b, lost),
-            outlying, low_ones,
-        )  # fmt: skip
-        going = False
-        for lane in range(LANES):
-            going = going or active[lane]
-
-
-@jit
-def _count_drizzled(value: Any, share: Any, count: int, found: Any) -> None:
-    """Count the samples of each pixel that have a drizzled value beside them."""
-    found[:] = 0
-    for j in range(count):
-        for lane in range(LANES):
-            found[lane] += value[j, lane] < _INFINITY and share[j, lane] > 0.0
-
-
-@jit
-def _is_near(away: float, variance: float, bounds: Any) -> bool:
-    limit = bounds[1] if away > 0.0 else bounds[0]
-    return abs(away) <= limit * np.sqrt(variance)
-
-
-@jit
-def _take_drizzled(
-    value: Any, drizzled_value: Any, share: Any, noise: Any, count: int, n: Any, sky: Any, bounds: Any, rows: Any,
-    steep: Any, low_ones: Any,
-) -> None:  # fmt: skip
-    """Replace the surviving samples by the drizzled values beside them, and count these.
-
-    Values without weight are left out, and those too far from the median of the survivors unless all are.
-    """
-    reach, usual, psf = steep
-    _sort_into(rows, value, count)
-    variance = np.empty(count)
-    for lane in range(LANES):
-        centre = _median(rows, 0, n[lane], lane) if n[lane] > 0 else 0.0
-        signal = DROP_SHARE * max(centre - sky[lane], 0.0)
-        near = 0
-        for j in range(count):
-            if value[j, lane] < _INFINITY and share[j, lane] > 0.0:
-                variance[j] = float(noise[j]) * float(noise[j]) + signal * signal
-                if reach[lane] > 0.0:
-                    variance[j] += _psf_variance(reach[lane], psf[0, j], psf[1, j], usual[lane])
-                near += _is_near(drizzled_value[j, lane] - centre, variance[j], bounds)
-        n[lane] = 0
-        for j in range(count):
-            if value[j, lane] < _INFINITY:
-                there = share[j, lane] > 0.0
-                away = drizzled_value[j, lane] - centre if there else 0.0
-                taken = there and (near == 0 or _is_near(away, variance[j], bounds))
-                if there and not taken and away < 0.0:
-                    low_ones[j] |= 1 << lane
-                value[j, lane] = drizzled_value[j, lane] if taken else _INFINITY
-                n[lane] += taken
 
 
 @jit
@@ -606,7 +198,7 @@ def _write_pixels(
             certainty = weight[lane] * weight[lane] / variance[lane] if variance[lane] > 0.0 else weight[lane]
             combined = total[lane] / weight[lane]
             if median:
-                combined = _median(rows, 0, k, lane)
+                combined = median_of(rows, 0, k, lane)
                 certainty /= 0.5 * np.pi if k > 2 else 1.0
         out_value[row, x, c] = combined
         out_weight[row, x, c] = certainty
@@ -670,11 +262,11 @@ def _combine_rows(
                     _plain_means(value[c], of_drops, share[c], count, has_drizzled, span, plain)
                 found[:] = n[c]
                 if has_drizzled:
-                    _count_drizzled(value[c], share[c], count, found)
+                    count_drizzled(value[c], share[c], count, found)
                 _sky_of_run(sky[0], sky[1], origin[0] + row, origin[1] + first, c, levels)
                 low_ones[:count] = 0
                 if reject != 0:
-                    _reject(
+                    reject_outliers(
                         value[c], noise[c], count, n[c], levels, reject, limits, rows, work, outlying, steep, low_ones,
                         estimate,
                     )  # fmt: skip
@@ -686,7 +278,7 @@ def _combine_rows(
                 sigma = noise[c]
                 if has_drizzled:
                     bounds = (limits[0], limits[1]) if reject != 0 else (np.inf, np.inf)
-                    _take_drizzled(
+                    take_drizzled(
                         value[c], drizzled_value[c], share[c], drizzle_noise[c], count, n[c], levels, bounds, rows,
                         steep, low_ones,
                     )  # fmt: skip
@@ -694,7 +286,7 @@ def _combine_rows(
                 _count_low(low_ones, share[c], count, has_drizzled, low)
                 weighted_sums(value[c], share[c], sigma, count, a, b, d)
                 if median:
-                    _sort_into(rows, value[c], count)
+                    sort_into(rows, value[c], count)
                 counts = (n[c], found, low)
                 _write_pixels(
                     row - row0, first, last, c, again, span, median, rows, (a, b, d), counts, reach, plain, out

@@ -55,8 +55,8 @@ _UNUSED_S = 86400.0  # after which the folder of other sources is removed
 def sources_hash() -> str:
     """Short hash of all that decides about the machine code, apart from the processor: Numba checks that one."""
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {os.environ.get(PLAIN_VARIABLE)}".encode())
-    for path in sorted(_SOURCES.glob("*.py")):
-        digest.update(path.name.encode() + path.read_bytes())
+    for path in sorted(_SOURCES.rglob("*.py")):
+        digest.update(path.relative_to(_SOURCES).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()[:_DIGITS]
 
 

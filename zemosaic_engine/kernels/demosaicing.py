@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from . import reference
 from .compiled import jit, jit_inline
 from .fused import fma
+from .reference import demosaicing as reference
 
 _HALF_WEIGHT = np.float32(reference.HALF_WEIGHT)
 _INFINITY = np.float32(np.inf)

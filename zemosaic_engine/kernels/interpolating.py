@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from . import reference
 from .calibration import calibrated, sensor_frame
 from .compiled import jit as _jit
 from .compiled import jit_inline as _jit_inline
 from .fused import fma
+from .reference import interpolating as reference
 
 # Typed, so that arithmetic on pixels stays in 32 bits.
 _UNDERSHOOT, _OVERSHOOT = np.float32(reference.UNDERSHOOT), np.float32(reference.OVERSHOOT)

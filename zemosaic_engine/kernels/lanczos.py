@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from . import reference
 from .calibration import calibrated, sensor_frame
 from .compiled import jit, jit_inline
 from .fused import fma
+from .reference import interpolating as reference
 from .simd import STRIDE, TAPS, lanczos_pixel
 
 # Typed, so that arithmetic on pixels stays in 32 bits.

@@ -32,8 +32,11 @@ MOSAIC_NAME = "mosaic_grid.fits"
 COVERAGE_NAME = "mosaic_grid_coverage.fits"
 VIEWER_NAME = "mosaic_grid_viewer.fits"
 SUBS_NAME = "subs.ecsv"
+SUB_PHOTOMETRY_NAME = "sub_photometry.ecsv"
 REGISTRATION_NAME = "registration.ecsv"
 COLOURS_NAME = "colours.ecsv"
+#: What the mosaic still needs for an even depth, one row a panel.
+ADVICE_NAME = "advice.csv"
 #: The table of what lies beside the lights of a folder.
 OTHERS_NAME = "not_stacked.csv"
 #: Files of results by the names that a run report has for them.
@@ -45,11 +48,12 @@ RESULTS = {
     "viewer": VIEWER_NAME,
     "subs": SUBS_NAME,
     "registration": REGISTRATION_NAME,
-    "sub_photometry": "sub_photometry.ecsv",
+    "sub_photometry": SUB_PHOTOMETRY_NAME,
     "illumination": "illumination.fits",
     "tile_photometry": "tile_photometry.ecsv",
     "seams": "seams.ecsv",
     "colours": COLOURS_NAME,
+    "advice": ADVICE_NAME,
 }
 #: Results that a run writes only where its settings ask for them.
 _NOT_OF_EVERY_RUN = (
@@ -68,6 +72,7 @@ _NOT_OF_EVERY_RUN = (
     "tile_photometry",
     "seams",
     "colours",
+    "advice",
 )
 
 

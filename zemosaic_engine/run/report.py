@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from .. import __version__
 from ..calibration_frames.session import NO_FACTS, CalibrationFacts
+from ..canvas.advice import Advice
 from ..clock import PhaseTime
 from ..fits.writer import atomic_path
 
@@ -84,9 +85,12 @@ class RunReport:
         Masters, what was done to how many subs, and calibration frames that were not used.
     metrics : mapping of str to float
         Figures of the mosaic; null in the file where one could not be measured.
+    advice : Advice or None
+        What the mosaic still needs for an even depth; None if no exposure is known, and of finished tiles.
     files : mapping of str to str
         What this run has written, however it ended: ``mosaic``, ``coverage``, ``viewer``, ``picture``, ``subs``,
-        ``sub_photometry``, ``illumination``, ``tile_photometry``, ``seams``, ``rejected``, ``log``.
+        ``sub_photometry``, ``illumination``, ``tile_photometry``, ``seams``, ``advice``,
+        ``rejected``, ``log``.
     settings : mapping
         Every setting of the run.
     versions : mapping of str to str
@@ -115,6 +119,7 @@ class RunReport:
     figures: Sequence[Figure] = ()
     calibration: CalibrationFacts = NO_FACTS
     metrics: Mapping[str, float] = field(default_factory=dict)
+    advice: Advice | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     peak_memory_bytes: int = 0
 
