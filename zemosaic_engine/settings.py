@@ -48,13 +48,14 @@ def _setting(
     group: str,
     unit: str = "",
     advanced: bool = False,
+    simple: bool = False,
     stage: Stage = "measure",
     **limits: Any,
 ) -> Any:
     return Field(
         default,
         description=help_text,
-        json_schema_extra={"group": group, "unit": unit, "advanced": advanced, "stage": stage},
+        json_schema_extra={"group": group, "unit": unit, "advanced": advanced, "simple": simple, "stage": stage},
         **limits,
     )
 
@@ -69,6 +70,7 @@ class GridSettings(BaseModel):
         "",
         "Use only subs taken with this filter; empty requires that all subs share one.",
         group="input",
+        simple=True,
         stage="plan",
     )
     recursive: bool = _setting(
@@ -81,6 +83,7 @@ class GridSettings(BaseModel):
         "missing",
         "Which subs to plate-solve by their stars: those without a solution, all of them, or none.",
         group="input",
+        simple=True,
         stage="plan",
     )
     star_catalogue_dir: str = _setting(
@@ -136,6 +139,7 @@ class GridSettings(BaseModel):
         "Darks, flats and biases: used where some match, required of every sub (the run stops if one is missing, "
         "wrong or damaged), or not used.",
         group="calibration",
+        simple=True,
         stage="plan",
     )
     darks: str = _setting(
@@ -166,6 +170,7 @@ class GridSettings(BaseModel):
         "",
         "Library of calibration frames that serves many runs: what matches the subs is used.",
         group="calibration",
+        simple=True,
         stage="plan",
     )
     save_masters: bool = _setting(
@@ -181,6 +186,7 @@ class GridSettings(BaseModel):
         0.0,
         "Pixel scale of the mosaic; 0 uses the median of the subs.",
         group="canvas",
+        simple=True,
         stage="plan",
         unit="arcsec/pixel",
         ge=0.0,
@@ -226,12 +232,14 @@ class GridSettings(BaseModel):
         "Weight of a sub: equal, the inverse variance of its sky noise, or that over the square of the width of its "
         "stars, which gives sharper stars and a little more noise.",
         group="stacking",
+        simple=True,
         stage="stack",
     )
     stack_reject_algo: Literal["none", "kappa_sigma", "winsorized_sigma_clip"] = _setting(
         "winsorized_sigma_clip",
         "How trails, cosmic rays and hot pixels are found among the samples of a pixel.",
         group="stacking",
+        simple=True,
         stage="stack",
     )
     stack_kappa_low: float = _setting(
@@ -367,6 +375,7 @@ class GridSettings(BaseModel):
         "What makes colours true: colours of stars in the catalogue, the main sequence among the field's stars, "
         "or a sky without colour alone. auto takes the first of these that it can.",
         group="photometry",
+        simple=True,
         stage="join",
     )
     white_point: Literal["solar", "spiral"] = _setting(
@@ -433,6 +442,7 @@ class GridSettings(BaseModel):
         "tiff (32-bit float), tiff16 (16 bits, linear), tiff_stretched (16 bits, as the picture), jpeg, "
         "hips (for Aladin and other programs), map (the mosaic at full size as a map in a browser).",
         group="output",
+        simple=True,
         stage="none",
     )
     crop: Literal["none", "covered", "largest_rectangle"] = _setting(
@@ -440,6 +450,7 @@ class GridSettings(BaseModel):
         "The part of the mosaic in mosaic.fit, the file for processing: all, the rectangle around all data, or the "
         "largest rectangle without a corner that no sub covers.",
         group="output",
+        simple=True,
         stage="join",
     )
     site_cards: Literal["none", "rounded"] = _setting(
@@ -470,12 +481,12 @@ class GridSettings(BaseModel):
         advanced=True,
     )
     preview_max_px: int = _setting(
-        4096, "Longest side of the PNG preview.", group="output", stage="none", unit="pixels", ge=64
+        4096, "Longest side of the PNG preview.", group="output", simple=True, stage="none", unit="pixels", ge=64
     )
 
     # --- machine
     device: Literal["auto", "cpu", "cuda"] = _setting(
-        "auto", "Where subs are resampled and stacked.", group="machine", stage="stack"
+        "auto", "Where subs are resampled and stacked.", group="machine", simple=True, stage="stack"
     )
     scheduler: str = _setting(
         "",
@@ -492,6 +503,7 @@ class GridSettings(BaseModel):
         "what is free. Tiles that cannot be stacked by blocks use scratch files in the output folder if they "
         "do not fit. The result does not depend on it.",
         group="machine",
+        simple=True,
         stage="none",
         unit="GB",
         ge=0.0,
@@ -557,6 +569,8 @@ class SettingField:
         Unit (empty if none), one sentence, and the heading it belongs under.
     advanced : bool
         True if most people never touch it.
+    simple : bool
+        True if it is one of the few that a first mosaic may ask for.
     stage : str
         The first stage of a run whose results depend on it: ``"plan"`` (through the list of subs and the canvas
         alone), ``"measure"``, ``"solve"``, ``"stack"``, ``"join"``, or ``"none"``.
@@ -572,6 +586,7 @@ class SettingField:
     help: str
     group: str
     advanced: bool
+    simple: bool
     stage: Stage
     at_least: float | None = None
     above: float | None = None
@@ -640,6 +655,7 @@ def setting_fields() -> list[SettingField]:
                 info.description or "",
                 str(extra["group"]),
                 bool(extra["advanced"]),
+                bool(extra["simple"]),
                 cast(Stage, extra["stage"]),
                 **limits,
             )

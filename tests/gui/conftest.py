@@ -97,8 +97,9 @@ def screen_of(width, height):
 def make_presenter(tmp_path):
     made = []
 
-    def make(language="en"):
+    def make(language="en", level="expert"):
         made.append(Presenter(tmp_path / "config", language))
+        made[-1].choose_level(level)
         return made[-1]
 
     yield make

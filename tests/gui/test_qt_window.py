@@ -354,6 +354,7 @@ def test_no_text_of_a_box_is_untranslated(app, open_window, survey, tmp_path, ps
     for act in (
         window.start,  # nothing is chosen
         window.about,
+        window.tell_shortcuts,
         window.save_preset,
         lambda: window.delete_preset("mine"),
         lambda: window.load_preset("mine"),  # the engine says what is wrong with it
@@ -361,7 +362,7 @@ def test_no_text_of_a_box_is_untranslated(app, open_window, survey, tmp_path, ps
         found = texts_of_box(app, act)
         assert len(found) >= 3
         assert not [text for text in found if not pseudo.is_translated(text, ("mine", "no_such", str(tmp_path), "json",
-                    "tile_gradients", "config", "presets", *GridSettings.model_fields))]  # fmt: skip
+                    "tile_gradients", "F1", *"QRFZOP", "config", "presets", *GridSettings.model_fields))]  # fmt: skip
     choose(window, survey, tmp_path / "out")
     hold.at("tile_0001.fits")
     window.start()
@@ -398,6 +399,53 @@ def test_what_cannot_be_entered_is_told_and_settings_are_found(app, open_window)
     seen = {name for name, widget in window.settings.widgets.items() if widget.isVisible()}
     assert {"drizzle_pixfrac", "resample_kernel"} <= seen
     assert "threads" not in seen
+
+
+def test_settings_are_changed_found_reset_and_taken_back_by_mouse_and_keys(app, open_window):
+    window = open_window()
+    window.activateWindow()
+    settings, form = window.settings, window.presenter.form
+    QTest.mouseClick(settings.levels["simple"], Qt.MouseButton.LeftButton)
+    shown = {name for name, widget in settings.widgets.items() if widget.isVisible()}
+    assert {"outputs", "colour"} <= shown
+    assert not {"threads", "stack_kappa_low"} & shown
+    assert len(shown) < 20
+    QTest.keyClick(window, Qt.Key.Key_F, Qt.KeyboardModifier.ControlModifier)
+    QTest.keyClicks(settings.search, "satellite")
+    boxes = [box.title() for box, _ in settings._boxes if box.isVisible()]
+    assert boxes == ["Stacking", "Output"]
+    entry = settings.widgets["stack_kappa_high"]
+    entry.selectAll()
+    QTest.keyClicks(entry, "2.5")
+    reset = settings._rows["stack_kappa_high"].reset
+    assert (reset.isVisible(), settings.reset_all.text()) == (True, "Reset all (1)")
+    QTest.keyClicks(settings.search, " zebra")
+    assert settings.nothing.isVisible()
+    assert "satellite zebra" in settings.nothing.text()
+    settings.search.clear()
+    assert entry.isVisible()  # what is changed is shown in the simple form too
+    QTest.mouseClick(reset, Qt.MouseButton.LeftButton)
+    assert (entry.text(), reset.isVisible(), form.changes) == ("3", False, 0)
+    QTest.keyClick(entry, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert (entry.text(), reset.isVisible()) == ("2.5", True)
+    QTest.keyClick(entry, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert entry.text() == "3"
+    QTest.keyClick(entry, Qt.Key.Key_Y, Qt.KeyboardModifier.ControlModifier)
+    assert entry.text() == "2.5"
+    QTest.mouseClick(settings.reset_all, Qt.MouseButton.LeftButton)
+    assert (entry.text(), settings.reset_all.isEnabled()) == ("3", False)
+
+
+def test_tab_reaches_start_from_the_folders(app, open_window, survey, tmp_path):
+    window = open_window()
+    choose(window, survey, tmp_path / "out")
+    window.activateWindow()
+    window.paths["input"].setFocus()
+    reached = []
+    for _ in range(6):
+        QTest.keyClick(app.focusWidget(), Qt.Key.Key_Tab)
+        reached.append(app.focusWidget())
+    assert reached[-1] is window.start_button, reached
 
 
 def turn_wheel(app, widget, notches):
@@ -439,7 +487,8 @@ def test_presets_and_languages(app, open_window, monkeypatch):
     monkeypatch.setattr(window, "ask_text", lambda *_: ("mine", True))
     window.save_preset()
     window.use_settings({})
-    assert window.settings.widgets["threads"].text() == "0"
+    assert window.settings.widgets["threads"].text() == ""
+    assert window.settings.widgets["threads"].placeholderText().startswith("automatic (")
     window.load_preset("mine")
     assert window.settings.widgets["threads"].text() == "3"
     window.choose_language("fr")
@@ -495,7 +544,6 @@ def test_a_window_in_another_language_is_arranged_as_it_was(app, open_window, su
     presenter.presets.save("mine", {})
     window.load_preset("mine")
     app.processEvents()
-    window.settings._folds["input"].click()
     overlap = window.settings.widgets["batch_overlap_pct"]
     overlap.selectAll()
     QTest.keyClicks(overlap, "95")
@@ -521,7 +569,7 @@ def test_a_window_in_another_language_is_arranged_as_it_was(app, open_window, su
         wait_for(app.processEvents, lambda: presenter.view.doing == "nothing")
         assert window.tabs.currentWidget() is window.mosaic
         assert window.settings.presets.currentText() == "mine"
-        assert window.settings._folds["input"].isChecked()
+        assert window.settings.levels["expert"].isChecked()
         assert window.settings.widgets["saturation_adu"].isVisible()
         assert window.settings.widgets["batch_overlap_pct"].text() == "95"
         assert window.settings.widgets["batch_overlap_pct"].styleSheet()
@@ -548,8 +596,7 @@ def test_a_window_in_another_language_is_arranged_as_it_was(app, open_window, su
     assert window.settings.widgets["memory_gb"].isVisible()
     assert not window.settings.widgets["batch_overlap_pct"].isVisible()
     window.settings.search.clear()
-    assert window.settings._folds["input"].isChecked()
-    assert not window.settings._folds["stacking"].isChecked()
+    assert window.settings.widgets["saturation_adu"].isVisible()
     window.settings.parentWidget().moveSplitter(0, 1)  # folded away
     assert window.settings.parentWidget().sizes()[0] == 0
     window.choose_language("fr")

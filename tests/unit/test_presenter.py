@@ -126,13 +126,80 @@ def test_what_cannot_be_used_stays_in_its_field_in_every_language():
     assert (form.text("batch_overlap_pct"), form.value("batch_overlap_pct")) == ("95", 20.0)
     assert form.problems["batch_overlap_pct"].startswith("Recouvrement")
     form.enter("batch_overlap_pct", "30,5")
-    assert (form.text("batch_overlap_pct"), form.problems) == ("30.5", {})
+    assert (form.text("batch_overlap_pct"), form.problems) == ("30,5", {})
     form.enter("batch_overlap_pct", "95")
     form.fill({})
     assert (form.text("batch_overlap_pct"), form.problems) == ("20", {})
 
 
 # --- what is remembered
+
+
+def test_changes_of_settings_are_taken_back_one_by_one():
+    form = Form(load_texts("en"))
+    for text in ("1", "12", "12.", "12.5"):  # the letters of one field are one change
+        form.enter("stack_kappa_low", text)
+    form.enter("rejection_map", True)
+    form.enter("batch_overlap_pct", "95")
+    assert (form.changes, form.is_changed("batch_overlap_pct")) == (3, True)
+    form.undo()
+    assert (form.text("batch_overlap_pct"), form.problems) == ("20", {})
+    form.undo()
+    assert form.changed() == {"stack_kappa_low": 12.5}
+    assert form.undo()
+    assert form.changed() == {}
+    assert not form.undo()
+    for _ in range(3):
+        assert form.redo()
+    assert "batch_overlap_pct" in form.problems
+    assert not form.redo()
+    form.reset("batch_overlap_pct")
+    form.fill({})
+    form.undo()
+    form.undo()
+    assert form.text("batch_overlap_pct") == "95"
+
+
+def test_what_is_left_to_the_program_is_an_empty_field_that_says_so():
+    form = Form(load_texts("fr"))
+    assert (form.text("pixel_scale_arcsec"), form.text("pedestal")) == ("", "")
+    assert form.placeholder("pixel_scale_arcsec", "2,37 arcsec") == "automatique (2,37 arcsec)"
+    assert form.placeholder("flats") == "ceux parmi les brutes"
+    form.enter("pixel_scale_arcsec", "2,5")
+    assert (form.value("pixel_scale_arcsec"), form.text("pixel_scale_arcsec")) == (2.5, "2,5")
+    assert form.enter("pixel_scale_arcsec", " ") == form.enter("pedestal", "") == ""
+    assert form.changed() == {}
+    assert "nombre" in form.enter("batch_overlap_pct", "") or form.problems
+
+
+def test_settings_are_there_again_at_the_next_start(tmp_path):
+    first = Presenter(tmp_path, "en")
+    first.enter("threads", "3")
+    first.close()
+    again = Presenter(tmp_path, "en")
+    assert again.form.changed() == {"threads": 3}
+    assert not again.form.can_undo
+    again.remembered.keep(settings='{"threads": 2, "gone": 1, "device": "steam"}')
+    later = Presenter(tmp_path, "en")
+    assert later.form.changed() == {"threads": 2}
+    assert "gone, device" in later.view.log[-1].text
+    again.remembered.keep(settings="[")
+    assert Presenter(tmp_path, "en").form.changed() == {}
+
+
+@pytest.mark.parametrize("word", ["resolution", "brightness", "satellite", "seam", "GPU", "dust flats"])
+def test_everyday_words_find_settings(word):
+    found = named([field for group in form_groups(load_texts("en")) for field in group.fields], word)
+    assert 1 <= len(found) <= 12
+
+
+def test_every_setting_says_when_to_change_it():
+    fields = [field for group in form_groups(load_texts("en")) for field in group.fields]
+    for field in fields:
+        told = field.tooltip.split("\n\n")
+        assert len(told) == 3, field.name
+        assert told[2].startswith("Default: ")
+        assert len(told[2]) > len("Default: "), field.name
 
 
 def test_presets_are_settings_files(tmp_path):
@@ -703,7 +770,7 @@ def test_a_dark_system_has_dark_windows(tmp_path, monkeypatch):
 
 
 def test_a_setting_is_found_by_its_label_its_name_and_its_sentence():
-    fields = [field for group in form_groups(load_texts("fr")) for field in (*group.basic, *group.advanced)]
+    fields = [field for group in form_groups(load_texts("fr")) for field in group.fields]
     found = {name for text in (" RECOUVREMENT", "batch_OVER", "arcsec") for name in named(fields, text)}
     assert {"batch_overlap_pct", "pixel_scale_arcsec"} <= found
     assert "threads" not in found

@@ -83,7 +83,7 @@ def test_words_of_the_engine_have_a_text(code):
 
 
 def test_the_form_speaks_french():
-    fields = [field for group in form_groups(load_texts("fr")) for field in (*group.basic, *group.advanced)]
+    fields = [field for group in form_groups(load_texts("fr")) for field in group.fields]
     assert {field.name for field in fields} == {field.name for field in setting_fields()}
     overlap = next(field for field in fields if field.name == "batch_overlap_pct")
     assert (overlap.label, overlap.limits) == ("Recouvrement", "au moins 1, au plus 90")

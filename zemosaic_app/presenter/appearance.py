@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 # What people may choose; the first leaves it to the system.
 SCHEMES = ("system", "light", "dark")
+#: Until somebody chooses: the sky is dark, and so are the pictures.
+USUAL_SCHEME = "dark"
 
 # Of the lines of the log, by their level; by whether the ground is dark.
 LOG_COLOURS = {

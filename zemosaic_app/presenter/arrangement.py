@@ -20,8 +20,6 @@ class Arrangement:
         Which lines of the log are shown.
     setting_search : str
         What the shown settings hold; empty for all of them.
-    unfolded : set of str
-        Names of the groups whose advanced settings are open.
     preset : str
         The preset that was taken last; empty for none.
     views : dict of str to Viewport
@@ -35,7 +33,6 @@ class Arrangement:
     tab: str = "folder"
     log: LogFilter = field(default_factory=LogFilter)
     setting_search: str = ""
-    unfolded: set[str] = field(default_factory=set)
     preset: str = ""
     views: dict[str, Viewport] = field(default_factory=dict)
     panes: dict[str, list[int]] = field(default_factory=dict)

@@ -158,6 +158,7 @@ def _with_plan(
         canvas_shape=canvas.shape,
         canvas_header=canvas.wcs.to_header(relax=True).tostring(),
         pixel_scale_arcsec=canvas.pixel_scale_arcsec,
+        usual_scale_arcsec=float(np.median([info.pixel_scale_arcsec for info in infos])),
         footprints=[_corners(info, canvas) for info in infos],
         roughly=len(rough),
         tiles=[_planned(layout, canvas) for layout in layouts],

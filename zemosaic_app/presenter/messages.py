@@ -70,7 +70,8 @@ class FolderContents:
         ``(height, width)``; empty without a canvas.
     canvas_header : str
         Its FITS header.
-    pixel_scale_arcsec : float
+    pixel_scale_arcsec, usual_scale_arcsec : float
+        Pixel scale of the canvas, and the median of the subs, which it has if nobody chooses another.
     footprints : sequence of polygons
         Corners of each sub that will be stacked.
     tiles : sequence of (name, inner, outer)
@@ -111,6 +112,7 @@ class FolderContents:
     canvas_shape: Sequence[int] = ()
     canvas_header: str = ""
     pixel_scale_arcsec: float = 0.0
+    usual_scale_arcsec: float = 0.0
     footprints: Sequence[Sequence[Sequence[float]]] = ()
     tiles: Sequence[tuple[str, Sequence[int], Sequence[int]]] = ()
     names: Sequence[tuple[str, float, float, float]] = ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,17 +15,19 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from zemosaic_app.manual import make_manual
 from zemosaic_engine.calibration_frames.finding import setting_for
-from zemosaic_engine.errors import SettingsError
+from zemosaic_engine.errors import SettingsError, ZeMosaicError
 from zemosaic_engine.events import Compiling
 from zemosaic_engine.resume.run_folder import STATE_NAME
 
 from . import summary, wording
+from .appearance import SCHEMES, USUAL_SCHEME
 from .arrangement import Arrangement
 from .config import Presets, Remembered, config_folder
 from .earlier_run import EarlierRun, read_earlier_run
 from .engine import Engine
-from .form import Form
+from .form import LEVELS, Form, FormField
 from .mosaic_detail import Detail, Part
 from .mosaic_preview import Look, MosaicPreview
 from .texts import Texts, load_texts
@@ -88,12 +92,13 @@ class Presenter:
     """
 
     def __init__(self, folder: Path | None = None, language: str = "") -> None:
-        folder = folder if folder is not None else config_folder()
+        folder = self._folder = folder if folder is not None else config_folder()
         self.remembered = Remembered(folder)
         self.presets = Presets(folder / "presets")
         self.texts: Texts = load_texts(language or self.remembered.get("language"))
         self.form = Form(self.texts)
         self.view = ViewState()
+        self._recall_settings()
         self.preview: MosaicPreview | None = None
         self.input: Path | None = None
         self.output: Path | None = None
@@ -162,6 +167,20 @@ class Presenter:
         self.form.use(self.texts)
         self.remembered.keep(language=code)
 
+    @property
+    def scheme(self) -> str:
+        """The colours of the window, one of `appearance.SCHEMES`."""
+        kept = self.remembered.get("scheme")
+        return kept if kept in SCHEMES else USUAL_SCHEME
+
+    def choose_scheme(self, scheme: str) -> None:
+        """Use other colours, now and at the next start."""
+        self.remembered.keep(scheme=scheme)
+
+    def manual(self) -> Path:
+        """Make the manual and return its first page; `ZeMosaicError` if that is impossible."""
+        return make_manual(self._folder / "manual")
+
     def enter(self, name: str, entered: str | bool) -> str:
         """Take what was entered for a setting; empty, or what is wrong with it."""
         before = self.form.value(name)
@@ -186,6 +205,58 @@ class Presenter:
         """Take the settings of a preset, or the defaults if there are none."""
         self.form.fill(values)
         self._look_again()
+
+    def reset_setting(self, name: str) -> None:
+        """Go back to the default of one setting."""
+        self.form.reset(name)
+        self._look_again()
+
+    def undo_setting(self) -> bool:
+        """Take the last change of a setting back; False if there is none."""
+        return self._looked_after(self.form.undo())
+
+    def redo_setting(self) -> bool:
+        """Do again what was taken back last; False if there is nothing."""
+        return self._looked_after(self.form.redo())
+
+    def _looked_after(self, is_other: bool) -> bool:
+        if is_other:
+            self._look_again()
+        return is_other
+
+    def placeholder(self, name: str) -> str:
+        """Return what an empty field of a setting means, with the value that the program will take if it is known."""
+        return self.form.placeholder(name, wording.automatic_value(name, self.view.contents, self.texts))
+
+    @property
+    def level(self) -> str:
+        """How much of the settings is shown, one of `form.LEVELS`."""
+        kept = self.remembered.get("level")
+        return kept if kept in LEVELS else LEVELS[0]
+
+    def choose_level(self, level: str) -> None:
+        """Show a few settings, or all of them, now and at the next start."""
+        self.remembered.keep(level=level)
+
+    def shows_setting(self, field: FormField, searched: str) -> bool:
+        """True if a field is shown: all that a search finds; without one those of the level and what is changed."""
+        if searched.strip():
+            return field.holds(searched)
+        return self.level == "expert" or field.setting.simple or self.form.is_changed(field.name)
+
+    def keep_settings(self) -> None:
+        """Remember the settings for the next start."""
+        self.remembered.keep(settings=json.dumps(self.form.changed()))
+
+    def _recall_settings(self) -> None:
+        """Take the settings of the last run; say which of them this version does not have."""
+        try:
+            kept = json.loads(self.remembered.get("settings") or "{}")
+        except ValueError:
+            return  # damaged: as for the rest of the file, the defaults
+        lost = self.form.recall(kept) if isinstance(kept, dict) else []
+        if lost:
+            self.view.say(self.texts("form.lost", names=", ".join(lost)), "WARN")
 
     def _look_again(self) -> None:
         if self.input is not None and not self.is_running:
@@ -271,6 +342,7 @@ class Presenter:
         self.remembered.keep(
             input=str(self.input), output=str(self.output), mode=self.mode, recent="\n".join(map(str, recent))
         )
+        self.keep_settings()
         contents = self.view.contents
         is_known = contents is not None and contents.folder == str(self.input) and contents.canvas_shape
         shape, header = (contents.canvas_shape, contents.canvas_header) if is_known and contents else ((), "")
@@ -366,7 +438,10 @@ class Presenter:
         return Changed(has_news, has_picture, ended, has_contents, self._render_detail(), recalled is not None)
 
     def close(self) -> None:
-        """End the running job and remember the folders; waits until the engine has ended."""
+        """End the running job and remember the settings; waits until the engine has ended."""
+        if self.remembered.get("settings") or self.form.changed():
+            with contextlib.suppress(ZeMosaicError):  # a full disk does not keep a window open
+                self.keep_settings()
         for engine in [*self._leaving, *([self._engine] if self._engine is not None else [])]:
             engine.cancel()
             engine.close()

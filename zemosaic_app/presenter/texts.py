@@ -62,9 +62,13 @@ class Texts:
         """The sentence of a setting. In English it is that of the settings model, which is its one place."""
         return field.help if self.language == "en" else self(f"help.{field.name}")
 
+    def decimal(self, text: str) -> str:
+        """Return a written number with the decimal mark of the language."""
+        return text.replace(".", self("number.mark"))
+
     def size(self, size_bytes: float) -> str:
         """Bytes as gigabytes."""
-        return self("run.gigabytes", n=f"{size_bytes / 1e9:.1f}")
+        return self("run.gigabytes", n=self.decimal(f"{size_bytes / 1e9:.1f}"))
 
     def duration(self, seconds: float) -> str:
         """A duration as people say it, no finer than an estimate deserves."""
@@ -76,10 +80,11 @@ def _group(name: str, entries: Mapping[str, str]) -> dict[str, str]:
 
 
 def read_entries(language: str) -> dict[str, str]:
-    """Return every text of a language by its key; English needs no translations of the engine's sentences."""
+    """Return every text of a language by its key, from all files whose names begin with its code."""
     folder, found = resources.files(__package__) / "texts", {}
-    for name in (language, f"{language}-engine") if language != "en" else (language,):
-        groups = tomllib.loads((folder / f"{name}.toml").read_text(encoding="utf-8"))
+    names = sorted(file.name for file in folder.iterdir() if file.name.removesuffix(".toml").split("-")[0] == language)
+    for name in names:
+        groups = tomllib.loads((folder / name).read_text(encoding="utf-8"))
         found.update({f"{group}.{key}": text for group, entries in groups.items() for key, text in entries.items()})
     return found
 

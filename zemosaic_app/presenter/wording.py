@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from zemosaic_engine.machine.threads import thread_count
+
 from .messages import FolderContents
 from .mosaic_preview import Spot
 from .sky_map import advice_of, advice_texts
@@ -62,7 +64,7 @@ def _plan_lines(contents: FolderContents, texts: Texts, pace: float) -> list[str
         size=texts.sentence(contents.size),
         width=width,
         height=height,
-        scale=f"{contents.pixel_scale_arcsec:.2f}",
+        scale=texts.decimal(f"{contents.pixel_scale_arcsec:.2f}"),
     )
     lines = [texts.listed_text(contents.object_name, size) if contents.object_name else size]
     if contents.free_bytes:
@@ -90,6 +92,15 @@ def calibration_lines(view: ViewState, texts: Texts) -> list[str]:
         return [texts("calibration.hint")]
     told = [texts.sentence(line) for line in contents.calibration]
     return told or [texts("calibration.nothing")]
+
+
+def automatic_value(name: str, contents: FolderContents | None, texts: Texts) -> str:
+    """Return the value that the program will take for a setting that is left to it; empty if it is not known yet."""
+    if name == "pixel_scale_arcsec" and contents is not None and contents.usual_scale_arcsec:
+        return texts("form.scale", n=texts.decimal(f"{contents.usual_scale_arcsec:.2f}"))
+    if name == "threads":
+        return str(thread_count(0))
+    return ""
 
 
 def _counted(counts: Mapping[str, int], texts: Texts) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QEvent, QObject, Qt, Signal
+from PySide6.QtGui import QKeyEvent, QKeySequence
 from PySide6.QtWidgets import (
+    QButtonGroup,
     QCheckBox,
     QComboBox,
     QFileDialog,
@@ -23,7 +26,7 @@ from PySide6.QtWidgets import (
 )
 
 from zemosaic_app.presenter import wording
-from zemosaic_app.presenter.form import PATHS, FormField, form_groups
+from zemosaic_app.presenter.form import LEVELS, PATHS, FormField, form_groups
 from zemosaic_app.presenter.presenter import Presenter
 
 from .dropping import DropBox, PathEntry, without_drops
@@ -34,7 +37,7 @@ _SHORTEST_CHOICE = 8  # letters
 
 
 class SettingsPanel(QWidget):
-    """Every setting in its group, the advanced ones folded away, with a field to find one."""
+    """The settings in their groups, a few or all of them, with a field to find one."""
 
     checked = Signal()
     preset_chosen = Signal(str)
@@ -47,26 +50,27 @@ class SettingsPanel(QWidget):
         super().__init__(parent)
         self._presenter = presenter
         self.widgets: dict[str, QWidget] = {}
-        self._rows: list[tuple[FormField, QFormLayout, QWidget]] = []
-        self._folds: dict[str, QToolButton] = {}
-        self._wheel = WheelGuard(self)
+        self._rows: dict[str, _Row] = {}
+        self._boxes: list[tuple[QGroupBox, list[str]]] = []
+        self._wheel, self._undo_keys = WheelGuard(self), _UndoKeys(self)
+        texts = presenter.texts
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(self._presets())
-        self.search = without_drops(QLineEdit())
-        self.search.setPlaceholderText(presenter.texts("form.search"))
-        self.search.setClearButtonEnabled(True)
-        layout.addWidget(self.search)
+        layout.addLayout(self._find_row())
         inside = QWidget()
         column = QVBoxLayout(inside)
-        for group in form_groups(presenter.texts, presenter.mode):
+        self.nothing = QLabel()
+        self.nothing.setWordWrap(True)
+        self.nothing.setTextFormat(Qt.TextFormat.PlainText)
+        column.addWidget(self.nothing)
+        for group in form_groups(texts, presenter.mode):
             box = DropBox(group.title) if group.name == "calibration" else QGroupBox(group.title)
             outer = QVBoxLayout(box)
             if isinstance(box, DropBox):
                 self._add_calibration(outer, box)
-            self._add_fields(outer, group.basic)
-            if group.advanced:
-                self._add_fold(outer, group.name, group.advanced)
+            self._add_fields(outer, group.fields)
+            self._boxes.append((box, [field.name for field in group.fields]))
             column.addWidget(box)
         column.addStretch()
         self.page = QScrollArea()
@@ -76,7 +80,34 @@ class SettingsPanel(QWidget):
         layout.addWidget(self.page)
         self.search.textChanged.connect(self._find)
         self.search.setText(presenter.arrangement.setting_search)
+        self.show_values()
+        self._find(presenter.arrangement.setting_search)
         self._scroll_to(presenter.arrangement.scrolled.get("settings", 0))
+
+    def _find_row(self) -> QHBoxLayout:
+        """A field to find a setting, and the switch between a few and all of them."""
+        texts, row = self._presenter.texts, QHBoxLayout()
+        self.search = without_drops(QLineEdit())
+        self.search.setPlaceholderText(texts("form.search"))
+        self.search.setClearButtonEnabled(True)
+        row.addWidget(self.search, 1)
+        self.levels = {}
+        group = QButtonGroup(self)
+        for level in LEVELS:
+            button = QPushButton(texts(f"form.{level}"))
+            button.setObjectName("switch")
+            button.setCheckable(True)
+            button.setChecked(level == self._presenter.level)
+            button.setToolTip(texts("form.level_help"))
+            button.clicked.connect(partial(self._choose_level, level))
+            group.addButton(button)
+            row.addWidget(button)
+            self.levels[level] = button
+        return row
+
+    def _choose_level(self, level: str) -> None:
+        self._presenter.choose_level(level)
+        self._find(self.search.text())
 
     def _add_calibration(self, outer: QVBoxLayout, box: DropBox) -> None:
         """What calibration frames were found, and the ways to give more."""
@@ -99,8 +130,11 @@ class SettingsPanel(QWidget):
             self.calibration_given.emit([Path(chosen)])
 
     def show_contents(self) -> None:
-        """Show the calibration frames that were found."""
+        """Show the calibration frames that were found, and what the program takes for what is left to it."""
         self.calibration.setText("\n".join(wording.calibration_lines(self._presenter.view, self._presenter.texts)))
+        for name, widget in self.widgets.items():
+            if isinstance(widget, QLineEdit):
+                widget.setPlaceholderText(self._presenter.placeholder(name))
 
     def _presets(self) -> QVBoxLayout:
         texts = self._presenter.texts
@@ -112,23 +146,26 @@ class SettingsPanel(QWidget):
         self.presets.activated.connect(
             lambda number: self.preset_chosen.emit(self.presets.itemText(number)) if number else None
         )
-        save, delete, reset = (QPushButton(texts(key)) for key in ("preset.save", "preset.delete", "form.reset"))
+        save, delete = (QPushButton(texts(key)) for key in ("preset.save", "preset.delete"))
+        self.reset_all = QPushButton(texts("form.reset"))
+        self.reset_all.setToolTip(texts("form.reset_help"))
         save.clicked.connect(self.preset_saved)
-        reset.clicked.connect(self.reset)
+        self.reset_all.clicked.connect(self.reset)
         delete.clicked.connect(
             lambda: self.preset_deleted.emit(self.presets.currentText()) if self.presets.currentIndex() else None
         )
         column, buttons = QVBoxLayout(), QHBoxLayout()
         column.addWidget(self.presets)
-        for button in (save, delete, reset):
+        for button in (save, delete, self.reset_all):
             buttons.addWidget(button)
         column.addLayout(buttons)
         return column
 
-    def _add_fields(self, outer: QVBoxLayout, fields: tuple[FormField, ...]) -> QWidget:
+    def _add_fields(self, outer: QVBoxLayout, fields: tuple[FormField, ...]) -> None:
         part = QWidget()
         form = QFormLayout(part)
         form.setContentsMargins(0, 0, 0, 0)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         for field in fields:
             widget = self._widget(field)
             widget.setToolTip(field.tooltip)
@@ -140,14 +177,33 @@ class SettingsPanel(QWidget):
             line.addWidget(widget, 1)
             if field.unit:
                 line.addWidget(QLabel(field.unit))
+            reset = self._reset_button(field)
+            line.addWidget(reset)
             label = QLabel(field.label)
             label.setToolTip(field.tooltip)
             label.setBuddy(widget)
             form.addRow(label, row)
             self.widgets[field.name] = widget
-            self._rows.append((field, form, row))
+            self._rows[field.name] = _Row(field, form, row, label, reset)
         outer.addWidget(part)
-        return part
+
+    def _reset_button(self, field: FormField) -> QToolButton:
+        """A button that is there only while the setting is changed; its room is kept."""
+        button = QToolButton()
+        button.setText("\u21ba")
+        button.setAutoRaise(True)
+        button.setToolTip(field.usual)
+        button.setAccessibleName(field.usual)
+        button.clicked.connect(partial(self._reset_one, field.name))
+        policy = button.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        button.setSizePolicy(policy)
+        return button
+
+    def _reset_one(self, name: str) -> None:
+        self._presenter.reset_setting(name)
+        self.widgets[name].setFocus()  # the button that was pressed goes
+        self.show_values()
 
     def _scroll_to(self, place: int) -> None:
         """Scroll down to a place as soon as the page is that long."""
@@ -161,32 +217,10 @@ class SettingsPanel(QWidget):
         if place:
             bar.rangeChanged.connect(scroll)
 
-    def _add_fold(self, outer: QVBoxLayout, group: str, fields: tuple[FormField, ...]) -> None:
-        fold = QToolButton()
-        fold.setText("▸ " + self._presenter.texts("form.advanced"))
-        fold.setCheckable(True)
-        fold.setAutoRaise(True)
-        outer.addWidget(fold)
-        part = self._add_fields(outer, fields)
-        part.hide()
-
-        def turn(is_open: bool) -> None:
-            part.setVisible(is_open)
-            fold.setText(("▾ " if is_open else "▸ ") + self._presenter.texts("form.advanced"))
-
-        unfolded = self._presenter.arrangement.unfolded
-        fold.toggled.connect(turn)
-        fold.clicked.connect(lambda is_open: unfolded.add(group) if is_open else unfolded.discard(group))
-        fold.setChecked(group in unfolded)
-        self._folds[group] = fold
-
     def _widget(self, field: FormField) -> QWidget:
-        form = self._presenter.form
-        value = form.value(field.name)
         if field.setting.kind == "bool":
             tick = QCheckBox()
-            tick.setChecked(bool(value))
-            tick.toggled.connect(partial(self._presenter.enter, field.name))
+            tick.toggled.connect(partial(self._check, field.name))
             return tick
         if field.choices:
             choice = QComboBox()
@@ -196,29 +230,85 @@ class SettingsPanel(QWidget):
             choice.setMinimumContentsLength(_SHORTEST_CHOICE)
             for given, label in field.choices:
                 choice.addItem(label, given)
-            choice.setCurrentIndex(choice.findData(value))
-            choice.currentIndexChanged.connect(
-                lambda number: self._presenter.enter(field.name, choice.itemData(number))
-            )
+            choice.currentIndexChanged.connect(lambda number: self._check(field.name, choice.itemData(number)))
             return choice
-        text = form.text(field.name)
-        entry = PathEntry(text) if field.name in PATHS else without_drops(QLineEdit(text))
-        entry.setStyleSheet(_WRONG if field.name in form.problems else "")
-        entry.textEdited.connect(lambda text: self._check(field.name, entry, text))
+        entry = PathEntry() if field.name in PATHS else without_drops(QLineEdit())
+        entry.setPlaceholderText(self._presenter.placeholder(field.name))
+        entry.installEventFilter(self._undo_keys)
+        entry.textEdited.connect(partial(self._check, field.name))
         if isinstance(entry, PathEntry):
-            entry.dropped.connect(lambda text: self._check(field.name, entry, text))
+            entry.dropped.connect(partial(self._check, field.name))
         return entry
 
-    def _check(self, name: str, entry: QLineEdit, text: str) -> None:
-        problem = self._presenter.enter(name, text)
-        entry.setStyleSheet(_WRONG if problem else "")
+    def _check(self, name: str, entered: str | bool) -> None:
+        self._presenter.enter(name, entered)
+        self._mark()
         self.checked.emit()
 
+    def show_values(self) -> None:
+        """Show the values of the form, which changed behind the fields."""
+        form = self._presenter.form
+        for name, widget in self.widgets.items():
+            widget.blockSignals(True)
+            if isinstance(widget, QCheckBox):
+                widget.setChecked(bool(form.value(name)))
+            elif isinstance(widget, QComboBox):
+                widget.setCurrentIndex(widget.findData(form.value(name)))
+            elif isinstance(widget, QLineEdit) and widget.text() != form.text(name):
+                widget.setText(form.text(name))
+            widget.blockSignals(False)
+        self._mark()
+        self.checked.emit()
+
+    def _mark(self) -> None:
+        """Mark what is changed and what is wrong."""
+        form, texts = self._presenter.form, self._presenter.texts
+        for name, row in self._rows.items():
+            is_changed, widget = form.is_changed(name), self.widgets[name]
+            row.reset.setVisible(is_changed)
+            if row.label.font().bold() != is_changed:
+                font = row.label.font()
+                font.setBold(is_changed)
+                row.label.setFont(font)
+                row.label.setText(f"\u2022 {row.field.label}" if is_changed else row.field.label)
+                row.label.setAccessibleDescription(texts("form.changed") if is_changed else "")
+            if isinstance(widget, QLineEdit):
+                widget.setStyleSheet(_WRONG if name in form.problems else "")
+        n = form.changes
+        self.reset_all.setEnabled(n > 0)
+        self.reset_all.setText(texts("form.reset_all", n=n) if n else texts("form.reset"))
+
     def _find(self, text: str) -> None:
-        """Leave the fields whose label, name or sentence holds a text; all without one."""
-        arrangement = self._presenter.arrangement
-        arrangement.setting_search = text
-        for group, fold in self._folds.items():
-            fold.setChecked(bool(text.strip()) or group in arrangement.unfolded)
-        for field, form, row in self._rows:
-            form.setRowVisible(row, field.holds(text))
+        """Leave the fields that a text finds; without one those of the level, and what is changed."""
+        presenter = self._presenter
+        presenter.arrangement.setting_search = text
+        shown = {name for name, row in self._rows.items() if presenter.shows_setting(row.field, text)}
+        for name, row in self._rows.items():
+            row.form.setRowVisible(row.widget, name in shown)
+        for box, names in self._boxes:
+            box.setVisible(not shown.isdisjoint(names))
+        self.nothing.setText(presenter.texts("form.nothing_found", text=text.strip()))
+        self.nothing.setVisible(not shown)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A setting in the form, and the parts that show it."""
+
+    field: FormField
+    form: QFormLayout
+    widget: QWidget
+    label: QLabel
+    reset: QToolButton
+
+
+class _UndoKeys(QObject):
+    """Leaves Ctrl+Z to the window, which takes back changes of all settings, not of one field alone."""
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - of Qt
+        if event.type() != QEvent.Type.ShortcutOverride or not isinstance(event, QKeyEvent):
+            return False
+        if not any(event.matches(key) for key in (QKeySequence.StandardKey.Undo, QKeySequence.StandardKey.Redo)):
+            return False
+        event.ignore()
+        return True

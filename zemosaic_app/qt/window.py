@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import html
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QLibraryInfo, QLocale, Qt, QTimer, QTranslator
-from PySide6.QtGui import QAction, QActionGroup, QCloseEvent, QDragEnterEvent, QDropEvent, QGuiApplication, QKeySequence
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QGuiApplication
 from PySide6.QtWidgets import (
     QApplication,
     QCheckBox,
@@ -20,8 +22,6 @@ from PySide6.QtWidgets import (
     QInputDialog,
     QLabel,
     QMainWindow,
-    QMenu,
-    QMenuBar,
     QMessageBox,
     QProgressBar,
     QPushButton,
@@ -31,14 +31,15 @@ from PySide6.QtWidgets import (
 )
 
 from zemosaic_app.presenter import summary, wording
+from zemosaic_app.presenter.menus import shortcuts
 from zemosaic_app.presenter.placement import Place, fitted
 from zemosaic_app.presenter.presenter import ANOTHER_RUN, MODES, TABS, Changed, Presenter
-from zemosaic_app.presenter.texts import LANGUAGES
 from zemosaic_engine import __version__
 from zemosaic_engine.errors import ZeMosaicError
 
 from .appearance import make_icon, use_palette
 from .dropping import PathEntry, dropped_paths
+from .menus import Menus
 from .panels import FolderPanel, LogPanel, MetricsPanel, MosaicPanel, SummaryPanel
 from .panes import Panes
 from .settings_panel import SettingsPanel
@@ -65,7 +66,7 @@ class Window(QMainWindow):
         self.setWindowIcon(make_icon())
         self.setAcceptDrops(True)
         self._set_place()
-        self._use_scheme(presenter.remembered.get("scheme") or "system")
+        self._use_scheme(presenter.scheme)
         self.build()
         self.timer = QTimer(self)
         self.timer.timeout.connect(self._poll)
@@ -100,7 +101,6 @@ class Window(QMainWindow):
             self._keep_arrangement()
         self._translate_qt()
         self.setWindowTitle(texts("window.title"))
-        self._build_menus()
         middle = QWidget()
         column = QVBoxLayout(middle)
         column.addLayout(self._build_folders())
@@ -129,13 +129,22 @@ class Window(QMainWindow):
         parts.set_usual([390, 850])
         column.addWidget(parts, 1)
         column.addLayout(self._build_run_bar())
+        self._set_tab_order()
         self.setCentralWidget(middle)
+        self._build_menus()
         self._draw(Changed(state=True))
+
+    def _set_tab_order(self) -> None:
+        """Let Tab go from the folders to Start, and only then through the settings."""
+        chain = [*self._folder_parts, self.start_button, self.pause_button, self.cancel_button, self.settings]
+        for before, after in itertools.pairwise(chain):
+            QWidget.setTabOrder(before, after)
 
     def _build_folders(self) -> QGridLayout:
         texts, presenter = self.presenter.texts, self.presenter
         grid = QGridLayout()
         self.paths: dict[str, PathEntry] = {}
+        self._folder_parts: list[QWidget] = []
         for row, (name, choose) in enumerate((("input", self.choose_input), ("output", self.choose_output))):
             entry = PathEntry(str(getattr(presenter, name) or ""))
             entry.setPlaceholderText(texts(f"folders.choose_{name}"))
@@ -150,6 +159,7 @@ class Window(QMainWindow):
             grid.addWidget(entry, row, 1)
             grid.addWidget(button, row, 2)
             self.paths[name] = entry
+            self._folder_parts += [entry, button]
         self.mode = QComboBox()
         self._wheel.guard(self.mode)
         self.mode.addItems([texts(f"folders.mode_{mode}") for mode in MODES])
@@ -161,6 +171,7 @@ class Window(QMainWindow):
         self.fresh.setToolTip(texts("folders.fresh_help"))
         self.fresh.setChecked(presenter.fresh)
         self.fresh.toggled.connect(self.choose_fresh)
+        self._folder_parts += [self.mode, self.fresh]
         grid.addWidget(self.mode, 0, 3)
         grid.addWidget(self.fresh, 1, 3)
         grid.setColumnStretch(1, 1)
@@ -192,53 +203,33 @@ class Window(QMainWindow):
         return column
 
     def _build_menus(self) -> None:
-        texts = self.presenter.texts
-        menus = QMenuBar()
-        self.setMenuBar(menus)  # the one before goes, with its menus and what they do
-        file = menus.addMenu(texts("window.file"))
-        self._add_action(file, "window.open_input", self.choose_input, QKeySequence.StandardKey.Open)
-        self._add_action(file, "window.open_output", self.choose_output, "Ctrl+Shift+O")
-        file.addSeparator()
-        self._add_action(file, "run.start", self.start, "Ctrl+R")
-        self._add_action(file, "run.pause", self.pause, "Ctrl+P")
-        self._add_action(file, "run.cancel", self.cancel, "Ctrl+.")
-        file.addSeparator()
-        self._add_action(file, "window.quit", self.close, QKeySequence.StandardKey.Quit)
-        view = menus.addMenu(texts("window.view"))
-        for number, name in enumerate(TABS):
-            self._add_action(
-                view,
-                f"tab.{name}",
-                partial(self.turn_to, number),
-                f"Ctrl+{number + 1}",
-            )
-        view.addSeparator()
-        themes = view.addMenu(texts("window.theme"))
-        chosen = self.presenter.remembered.get("scheme") or "system"
-        self._add_choices(
-            themes, {name: texts(f"window.theme_{name}") for name in _SCHEMES}, chosen, self.choose_scheme
-        )
-        languages = view.addMenu(texts("window.language"))
-        self._add_choices(languages, LANGUAGES, texts.language, self.choose_language)
-        help_menu = menus.addMenu(texts("window.help"))
-        self._add_action(help_menu, "window.about", self.about)
+        acts = self._acts
+        self.menus = Menus(self.presenter, acts, self.start_button.isEnabled)
+        self.setMenuBar(self.menus)  # the one before goes, with its menus and what they do
 
-    def _add_action(self, menu: QMenu, key: str, act: Callable[..., object], shortcut: object = None) -> None:
-        action = QAction(self.presenter.texts(key), menu)
-        if shortcut is not None:
-            action.setShortcut(shortcut)  # type: ignore[call-overload]
-        action.triggered.connect(act)
-        menu.addAction(action)
-
-    def _add_choices(self, menu: QMenu, names: dict[str, str], chosen: str, act: Callable[[str], None]) -> None:
-        group = QActionGroup(menu)
-        for code, name in names.items():
-            action = QAction(name, menu)
-            action.setCheckable(True)
-            action.setChecked(code == chosen)
-            action.triggered.connect(lambda _=False, code=code: act(code))
-            group.addAction(action)
-            menu.addAction(action)
+    @property
+    def _acts(self) -> dict[str, Callable[..., object]]:
+        """What the lines of the menus do."""
+        presenter = self.presenter
+        return {
+            "choose_input": self.choose_input,
+            "choose_output": self.choose_output,
+            "recent": self.take_input,
+            "close": self.close,
+            "undo": lambda: self.undo(presenter.undo_setting),
+            "redo": lambda: self.undo(presenter.redo_setting),
+            "find_setting": self.find_setting,
+            "reset_settings": lambda: self.use_settings({}),
+            "start": self.start,
+            "pause": self.pause,
+            "cancel": self.cancel,
+            **{f"tab:{name}": partial(self.turn_to, number) for number, name in enumerate(TABS)},
+            "theme": self.choose_scheme,
+            "language": self.choose_language,
+            "manual": self.open_manual,
+            "shortcuts": self.tell_shortcuts,
+            "about": self.about,
+        }
 
     def _translate_qt(self) -> None:
         """The buttons of Qt's own dialogs in the language of the window."""
@@ -337,7 +328,7 @@ class Window(QMainWindow):
 
     def choose_scheme(self, name: str) -> None:
         """Use another colour scheme from now on."""
-        self.presenter.remembered.keep(scheme=name)
+        self.presenter.choose_scheme(name)
         self._use_scheme(name)
 
     def load_preset(self, name: str) -> None:
@@ -366,7 +357,18 @@ class Window(QMainWindow):
         """Use these settings."""
         self.presenter.use_settings(values)
         self.presenter.arrangement.preset = ""
-        self.build()
+        self.settings.presets.setCurrentIndex(0)
+        self.settings.show_values()
+
+    def undo(self, act: Callable[[], bool]) -> None:
+        """Take the last change of a setting back, or do it again."""
+        if not self.presenter.is_running and act():
+            self.settings.show_values()
+
+    def find_setting(self) -> None:
+        """Let a person type what setting they look for."""
+        self.settings.search.setFocus()
+        self.settings.search.selectAll()
 
     def start(self) -> None:
         """Start a run, or say what is missing."""
@@ -433,9 +435,22 @@ class Window(QMainWindow):
         texts = self.presenter.texts
         self._say(texts("window.about"), texts("window.about_text", version=__version__))
 
-    def _say(self, title: str, text: str) -> None:
-        box = QMessageBox(QMessageBox.Icon.Information, title, text, parent=self)
-        box.setTextFormat(Qt.TextFormat.PlainText)
+    def open_manual(self) -> None:
+        """Open the manual in a browser."""
+        self._tried(lambda: summary.open_with_system(self.presenter.manual()))
+
+    def tell_shortcuts(self) -> None:
+        """Show the keys and what they do."""
+        texts = self.presenter.texts
+        rows = (
+            f"<tr><td style='padding-right:24px'><b>{html.escape(keys)}</b></td><td>{html.escape(what)}</td></tr>"
+            for keys, what in shortcuts(texts)
+        )
+        self._say(texts("window.shortcuts"), f"<table cellspacing='4'>{''.join(rows)}</table>", Qt.TextFormat.RichText)
+
+    def _say(self, title: str, text: str, form: Qt.TextFormat = Qt.TextFormat.PlainText) -> None:
+        box = QMessageBox(QMessageBox.Icon.NoIcon, title, text, parent=self)
+        box.setTextFormat(form)
         box.addButton(self.presenter.texts("run.ok"), QMessageBox.ButtonRole.AcceptRole)
         box.exec()
 

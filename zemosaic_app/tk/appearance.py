@@ -72,6 +72,14 @@ def _style_parts(style: ttk.Style, palette: Palette) -> None:
             selectforeground=[("readonly", palette.text)],
         )
     style.configure("TCombobox", background=palette.button)
+    style.configure("Invitation.TLabel", background=palette.base, foreground=palette.placeholder)
+    style.configure("Changed.TLabel", foreground=palette.link)
+    style.configure("Switch.Toolbutton", padding=(8, 3))
+    style.map(
+        "Switch.Toolbutton",
+        background=[("selected", palette.highlight), ("active", palette.light)],
+        foreground=[("selected", palette.highlighted_text)],
+    )
     style.configure("Wrong.TEntry", foreground=LOG_COLOURS[palette is DARK]["ERROR"])
     style.configure("TLabelframe.Label", foreground=palette.link)
     style.configure("TNotebook", background=palette.window)
@@ -116,6 +124,11 @@ def _style_sizes(style: ttk.Style, root: tk.Tk) -> None:
     style.configure("TCheckbutton", indicatorsize=round(10 * larger))
     for bar in ("TScrollbar", "TCombobox", "TScale", "TProgressbar"):
         style.configure(bar, arrowsize=round(14 * larger))  # of those without arrows the thickness
+    bold = font.nametofont("TkDefaultFont", root).copy()
+    bold.configure(weight="bold")
+    for name in ("Changed.TLabel", "Key.TLabel"):
+        style.configure(name, font=bold)
+    root.bold_font = bold  # type: ignore[attr-defined]  # Tk forgets fonts that nobody holds
     style.configure("TScale", sliderlength=round(30 * larger))
 
 

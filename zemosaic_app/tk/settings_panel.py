@@ -10,7 +10,7 @@ from pathlib import Path
 from tkinter import ttk
 
 from zemosaic_app.presenter import wording
-from zemosaic_app.presenter.form import FormField, FormGroup, form_groups
+from zemosaic_app.presenter.form import LEVELS, FormField, FormGroup, form_groups
 from zemosaic_app.presenter.presenter import Presenter
 
 from .widgets import PAD, Column, Hint, LiveEntry, ignore_wheel
@@ -42,62 +42,65 @@ class PresetRow(ttk.Frame):
         row = ttk.Frame(self)
         row.grid(row=1, column=0, columnspan=2, sticky="ew", pady=(PAD, 0))
         for key, act in (("preset.save", on_save), ("preset.delete", on_delete), ("form.reset", on_reset)):
-            button = ttk.Button(row, text=texts(key), command=act, width=1)
-            button.pack(side="left", expand=True, fill="x", padx=(0, 2))
+            self.reset_all = ttk.Button(row, text=texts(key), command=act, width=1)
+            self.reset_all.pack(side="left", expand=True, fill="x", padx=(0, 2))
+        self.hints = [Hint(self.reset_all, texts("form.reset_help"))]
+        self._presenter = presenter
+        self.show_changes()
+
+    def show_none(self) -> None:
+        """Show that no preset is chosen."""
+        self.name.set(self._presenter.texts("preset.none"))
+
+    def show_changes(self) -> None:
+        """Tell how many settings are changed on the button that resets them."""
+        texts, n = self._presenter.texts, self._presenter.form.changes
+        text = texts("form.reset_all", n=n) if n else texts("form.reset")
+        self.reset_all.configure(text=text, state="normal" if n else "disabled")
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A setting in the form, and the widgets that show it."""
+    """A setting in the form, and the parts that show it."""
 
     field: FormField
-    widgets: tuple[tk.Widget, ...]
+    label: ttk.Label
+    widget: ttk.Widget
+    unit: ttk.Label
+    reset: ttk.Button
 
-
-class _Group:
-    """A box of settings, the advanced ones folded away."""
-
-    def __init__(
-        self, name: str, unfolded: set[str], box: ttk.LabelFrame, fold: ttk.Button, advanced: ttk.Frame, title: str
-    ) -> None:
-        self.box = box
-        self.basic: list[_Row] = []
-        self.advanced: list[_Row] = []
-        self._fold, self._inner, self._title = fold, advanced, title
-        self._fold.configure(command=self.turn)
-        self._name, self._unfolded = name, unfolded
-
-    @property
-    def rows(self) -> list[_Row]:
-        return [*self.basic, *self.advanced]
-
-    def turn(self) -> None:
-        """Open it if it is closed, and the other way round."""
-        self._unfolded ^= {self._name}
-        self.show("")
-
-    def show(self, text: str) -> bool:
-        """Leave the settings that hold a text, and all of them without one; True if there are any."""
-        for row in self.rows:
-            for widget in row.widgets:
-                if row.field.holds(text):
-                    widget.grid()
-                else:
-                    widget.grid_remove()
-        is_searched = bool(text.strip())
-        has_advanced = any(row.field.holds(text) for row in self.advanced)
-        is_open = has_advanced and (self._name in self._unfolded or is_searched)
-        self._fold.configure(text=f"{'▾' if is_open else '▸'} {self._title}")
-        for part, is_shown in ((self._fold, has_advanced and not is_searched), (self._inner, is_open)):
+    def show(self, *, is_shown: bool) -> None:
+        """Show or hide it."""
+        for part in (self.label, self.widget, self.unit):
             if is_shown:
                 part.grid()
             else:
                 part.grid_remove()
-        return any(row.field.holds(text) for row in self.rows)
+
+    def mark(self, *, is_changed: bool, is_wrong: bool, is_shown: bool) -> None:
+        """Mark what is changed, with a button that resets it, and what is wrong."""
+        self.label.configure(
+            text=f"\u2022 {self.field.label}" if is_changed else self.field.label,
+            style="Changed.TLabel" if is_changed else "TLabel",
+        )
+        if is_changed and is_shown:
+            self.reset.grid()
+        else:
+            self.reset.grid_remove()
+        if isinstance(self.widget, LiveEntry):
+            self.widget.configure(style="Wrong.TEntry" if is_wrong else "TEntry")
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A box of settings."""
+
+    box: ttk.LabelFrame
+    rows: list[_Row]
 
 
 class SettingsForm(ttk.Frame):
-    """Every setting in its group, with a field to find one.
+    """The settings in their groups, a few or all of them, with a field to find one.
 
     Attributes
     ----------
@@ -124,42 +127,70 @@ class SettingsForm(ttk.Frame):
         self._presenter, self._on_checked, self._on_calibration = presenter, on_checked, on_calibration
         self.widgets: dict[str, ttk.Widget] = {}
         self.hints: list[Hint] = []
-        self._flags: list[tk.BooleanVar] = []  # Tk forgets variables that nobody holds
-        row = ttk.Frame(self, padding=PAD)
-        row.pack(fill="x")
-        ttk.Label(row, text=presenter.texts("form.search")).pack(side="left")
-        self.search = LiveEntry(row, self.find, presenter.arrangement.setting_search)
-        self.search.pack(side="left", fill="x", expand=True, padx=(PAD, 0))
+        self._flags: dict[str, tk.BooleanVar] = {}  # Tk forgets variables that nobody holds
+        self._shown: set[str] = set()
+        self._find_row()
         self.column = Column(self)
         self.column.pack(fill="both", expand=True)
+        self.nothing = ttk.Label(self.column.inside, justify="left", wraplength=300)
         self._groups = [self._add_group(group) for group in form_groups(presenter.texts, presenter.mode)]
+        self.show_values()
         self.find(presenter.arrangement.setting_search)
         self.column.adopt(self.column.inside)
         self.column.scroll_to(presenter.arrangement.scrolled.get("settings", 0))
 
+    def _find_row(self) -> None:
+        """A field to find a setting, and the switch between a few and all of them."""
+        texts, row = self._presenter.texts, ttk.Frame(self, padding=PAD)
+        row.pack(fill="x")
+        self.search = LiveEntry(row, self.find, self._presenter.arrangement.setting_search)
+        self.search.invite(texts("form.search"))
+        self.search.pack(side="left", fill="x", expand=True, padx=(0, PAD))
+        self._level = tk.StringVar(row, self._presenter.level)
+        self.levels = {}
+        for level in LEVELS:
+            self.levels[level] = ttk.Radiobutton(
+                row,
+                text=texts(f"form.{level}"),
+                value=level,
+                variable=self._level,
+                style="Switch.Toolbutton",
+                command=partial(self._choose_level, level),
+            )
+            self.levels[level].pack(side="left")
+            self.hints.append(Hint(self.levels[level], texts("form.level_help")))
+
+    def _choose_level(self, level: str) -> None:
+        self._presenter.choose_level(level)
+        self.find(self.search.get())
+
     def find(self, text: str) -> None:
-        """Leave the fields that hold a text; all without one."""
-        self._presenter.arrangement.setting_search = text
+        """Leave the fields that a text finds; without one those of the level, and what is changed."""
+        if not hasattr(self, "_groups"):
+            return  # not built yet
+        presenter = self._presenter
+        presenter.arrangement.setting_search = text
+        rows = [row for group in self._groups for row in group.rows]
+        self._shown = {row.field.name for row in rows if presenter.shows_setting(row.field, text)}
+        for row in rows:
+            row.show(is_shown=row.field.name in self._shown)
         for group in self._groups:
             group.box.pack_forget()
+        self.nothing.pack_forget()
         for group in self._groups:
-            if group.show(text):
+            if any(row.field.name in self._shown for row in group.rows):
                 group.box.pack(fill="x", padx=PAD, pady=4)
+        if not self._shown:
+            self.nothing.configure(text=presenter.texts("form.nothing_found", text=text.strip()))
+            self.nothing.pack(fill="x", padx=2 * PAD, pady=PAD)
+        self._mark()
 
     def _add_group(self, told: FormGroup) -> _Group:
         box = ttk.LabelFrame(self.column.inside, text=told.title, padding=PAD)
-        fold = ttk.Button(box)
-        fold.grid(row=len(told.basic), column=0, columnspan=3, sticky="w", pady=2)
-        inner = ttk.Frame(box)
-        inner.grid(row=len(told.basic) + 1, column=0, columnspan=3, sticky="ew")
-        unfolded, title = self._presenter.arrangement.unfolded, self._presenter.texts("form.advanced")
-        group = _Group(told.name, unfolded, box, fold, inner, title)
+        box.columnconfigure(1, weight=1)
         if told.name == "calibration":
-            self._add_calibration(box, len(told.basic) + 2)
-        for place, fields, rows in ((box, told.basic, group.basic), (inner, told.advanced, group.advanced)):
-            place.columnconfigure(1, weight=1)
-            rows.extend(self._add(place, number, field) for number, field in enumerate(fields))
-        return group
+            self._add_calibration(box, len(told.fields))
+        return _Group(box, [self._add(box, number, field) for number, field in enumerate(told.fields)])
 
     def _add_calibration(self, box: tk.Misc, row: int) -> None:
         """What calibration frames were found, and the ways to give more."""
@@ -167,9 +198,9 @@ class SettingsForm(ttk.Frame):
         if self._takes_drops:
             self.hints.append(Hint(box, self._presenter.texts("calibration.drop")))
         self.calibration = ttk.Label(box, justify="left", wraplength=300)
-        self.calibration.grid(row=row, column=0, columnspan=3, sticky="w", pady=2)
+        self.calibration.grid(row=row, column=0, columnspan=4, sticky="w", pady=2)
         add = ttk.Button(box, text=self._presenter.texts("calibration.add"), command=self._on_calibration)
-        add.grid(row=row + 1, column=0, columnspan=3, sticky="w", pady=2)
+        add.grid(row=row + 1, column=0, columnspan=4, sticky="w", pady=2)
         self.show_contents()
 
     def take_path(self, name: str, places: Sequence[Path]) -> None:
@@ -179,40 +210,76 @@ class SettingsForm(ttk.Frame):
             entry.set(str(places[0]))
 
     def show_contents(self) -> None:
-        """Show the calibration frames that were found."""
+        """Show the calibration frames that were found, and what the program takes for what is left to it."""
         lines = wording.calibration_lines(self._presenter.view, self._presenter.texts)
         self.calibration.configure(text="\n".join(lines))
+        for name, widget in self.widgets.items():
+            if isinstance(widget, LiveEntry):
+                widget.invite(self._presenter.placeholder(name))
 
     def _add(self, box: tk.Misc, row: int, field: FormField) -> _Row:
         label, unit = ttk.Label(box, text=field.label), ttk.Label(box, text=field.unit)
         widget = self._widget(box, field)
+        reset = ttk.Button(
+            box, text="\u21ba", width=2, style="Toolbutton", command=partial(self._reset_one, field.name)
+        )
         label.grid(row=row, column=0, sticky="w", pady=1)
         widget.grid(row=row, column=1, columnspan=1 if field.unit else 2, sticky="ew", padx=(PAD, 0), pady=1)
-        if field.unit:
-            unit.grid(row=row, column=2, sticky="w", padx=(PAD, 0))
+        unit.grid(row=row, column=2, sticky="w", padx=(PAD, 0))
+        if not field.unit:
+            unit.lower(widget)
+        reset.grid(row=row, column=3, padx=(2, 0))
+        box.columnconfigure(3, minsize=reset.winfo_reqwidth() + 2)
+        reset.grid_remove()
         self.hints += [Hint(part, field.tooltip) for part in (label, widget)]
+        self.hints.append(Hint(reset, field.usual))
         widget.bind("<FocusIn>", lambda _: self.column.see(widget), add=True)
         self.widgets[field.name] = widget
-        return _Row(field, (label, widget, unit) if field.unit else (label, widget))
+        return _Row(field, label, widget, unit, reset)
 
     def _widget(self, box: tk.Misc, field: FormField) -> ttk.Widget:
-        enter, form = partial(self._presenter.enter, field.name), self._presenter.form
-        value = form.value(field.name)
+        check = partial(self._check, field.name)
         if field.setting.kind == "bool":
-            flag = tk.BooleanVar(box, bool(value))
-            self._flags.append(flag)
-            return ttk.Checkbutton(box, variable=flag, command=lambda: enter(flag.get()))
+            flag = self._flags[field.name] = tk.BooleanVar(box)
+            return ttk.Checkbutton(box, variable=flag, command=lambda: check(flag.get()))
         if field.choices:
             choice = ttk.Combobox(box, state="readonly", width=18, values=[label for _, label in field.choices])
-            choice.current([given for given, _ in field.choices].index(str(value)))
-            choice.bind("<<ComboboxSelected>>", lambda _: enter(field.choices[choice.current()][0]))
+            choice.bind("<<ComboboxSelected>>", lambda _: check(field.choices[choice.current()][0]))
             return choice
-
-        def check(text: str) -> None:
-            problem = enter(text)
-            entry.configure(style="Wrong.TEntry" if problem else "TEntry")
-            self._on_checked()
-
-        entry = LiveEntry(box, check, form.text(field.name))
-        entry.configure(style="Wrong.TEntry" if field.name in form.problems else "TEntry")
+        entry = LiveEntry(box, check, self._presenter.form.text(field.name))
+        entry.invite(self._presenter.placeholder(field.name))
         return entry
+
+    def _check(self, name: str, entered: str | bool) -> None:
+        self._presenter.enter(name, entered)
+        self._mark()
+        self._on_checked()
+
+    def _reset_one(self, name: str) -> None:
+        self._presenter.reset_setting(name)
+        self.widgets[name].focus_set()  # the button that was pressed goes
+        self.show_values()
+
+    def show_values(self) -> None:
+        """Show the values of the form, which changed behind the fields."""
+        form = self._presenter.form
+        for group in self._groups:
+            for row in group.rows:
+                name, widget = row.field.name, row.widget
+                if name in self._flags:
+                    self._flags[name].set(bool(form.value(name)))
+                elif isinstance(widget, LiveEntry):
+                    if widget.get() != form.text(name):
+                        widget.show(form.text(name))
+                elif isinstance(widget, ttk.Combobox):
+                    widget.current([given for given, _ in row.field.choices].index(str(form.value(name))))
+        self._mark()
+        self._on_checked()
+
+    def _mark(self) -> None:
+        """Mark what is changed and what is wrong."""
+        form = self._presenter.form
+        for group in self._groups:
+            for row in group.rows:
+                name = row.field.name
+                row.mark(is_changed=form.is_changed(name), is_wrong=name in form.problems, is_shown=name in self._shown)

@@ -142,12 +142,43 @@ class LiveEntry(ttk.Entry):
 
     def __init__(self, parent: tk.Misc, on_change: Callable[[str], object], text: str = "", width: int = 12) -> None:
         self._text = tk.StringVar(parent, text)
+        self._is_shown_only = False
         super().__init__(parent, textvariable=self._text, width=width)
-        self._text.trace_add("write", lambda *_: on_change(self._text.get()))
+        self._on_change = on_change
+        self._invitation = ttk.Label(self, style="Invitation.TLabel")
+        self._invitation.bind("<ButtonPress-1>", lambda _: self.focus_set())
+        self._text.trace_add("write", lambda *_: self._changed())
+
+    def _changed(self) -> None:
+        self._show_invitation()
+        if not self._is_shown_only:
+            self._on_change(self._text.get())
 
     def set(self, text: str) -> None:
         """Replace the text."""
         self._text.set(text)
+
+    def show(self, text: str) -> None:
+        """Replace the text and report nothing."""
+        self._is_shown_only = True
+        self._text.set(text)
+        self._is_shown_only = False
+
+    def invite(self, text: str) -> None:
+        """Show a text, fainter, while the entry is empty."""
+        self._invitation.configure(text=text)
+        self._show_invitation()
+
+    @property
+    def invitation(self) -> str:
+        """The text that is shown while the entry is empty."""
+        return str(self._invitation.cget("text"))
+
+    def _show_invitation(self) -> None:
+        if self._text.get() or not self.invitation:
+            self._invitation.place_forget()
+        else:
+            self._invitation.place(x=4, rely=0.5, anchor="w")
 
 
 class Table(ttk.Frame):
@@ -229,6 +260,23 @@ def ask(
     box.bind("<Return>", lambda _: close(not no))
     _wait_for(box, parent, safe, is_open)
     return answer
+
+
+def tell_rows(parent: tk.Misc, title: str, rows: Sequence[tuple[str, str]], ok: str) -> None:
+    """A message of two columns."""
+    box, row = _box(parent, title, "")
+    table = ttk.Frame(box, padding=(16, 0))
+    table.pack(before=row, fill="both")
+    for number, texts in enumerate(rows):
+        for column, text in enumerate(texts):
+            style = "TLabel" if column else "Key.TLabel"
+            label = ttk.Label(table, text=text, style=style)
+            label.grid(row=number, column=column, sticky="w", padx=(0, 24), pady=1)
+    button = ttk.Button(row, text=ok, command=box.destroy)
+    button.pack(side="right")
+    for key in ("<Escape>", "<Return>"):
+        box.bind(key, lambda _: box.destroy())
+    _wait_for(box, parent, button, lambda: True)
 
 
 def ask_text(parent: tk.Misc, title: str, text: str, yes: str, no: str, proposed: str = "") -> str | None:

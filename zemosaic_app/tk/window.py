@@ -5,27 +5,27 @@ from __future__ import annotations
 import contextlib
 import gc
 import tkinter as tk
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tkinter import filedialog, ttk
 
 from zemosaic_app.presenter import summary, wording
-from zemosaic_app.presenter.appearance import SCHEMES
 from zemosaic_app.presenter.form import PATHS
+from zemosaic_app.presenter.menus import shortcuts
 from zemosaic_app.presenter.placement import Place, fitted, parse_place
 from zemosaic_app.presenter.presenter import ANOTHER_RUN, MODES, TABS, Changed, Presenter
-from zemosaic_app.presenter.texts import LANGUAGES
 from zemosaic_engine import __version__
 from zemosaic_engine.errors import ZeMosaicError
 
 from . import dropping
 from .appearance import log_colours, per_pixel, use_scheme
+from .menus import Menus, bind_keys
 from .panels import FolderPanel, LogPanel, MetricsPanel, MosaicPanel, SummaryPanel
 from .settings_panel import PresetRow, SettingsForm
 from .welcome import Welcome
-from .widgets import PAD, Hint, Panes, ask, ask_text, ignore_wheel, without_event, wrap
+from .widgets import PAD, Hint, Panes, ask, ask_text, ignore_wheel, tell_rows, without_event, wrap
 
 _POLL_MS = 100
 # On a screen of 96 pixels to the inch.
@@ -44,7 +44,7 @@ class TkWindow:
         self.tabs = ttk.Notebook(root)
         self._set_size()
         root.protocol("WM_DELETE_WINDOW", self.close)
-        self._bind_keys()
+        bind_keys(root, self._acts)
         self.build()
         self._next_poll = root.after(_POLL_MS, self._poll)
         root.bind("<Destroy>", self._stop_polling)
@@ -81,10 +81,10 @@ class TkWindow:
             self.root.tk.eval(f"package require msgcat; ::msgcat::mclocale {texts.language}")
         for child in self.root.winfo_children():
             child.destroy()
-        palette = use_scheme(self.root, self._scheme)
+        palette = use_scheme(self.root, self.presenter.scheme)
         self.root.title(texts("window.title"))
         self.hints: list[Hint] = []
-        self._build_menus()
+        self.menus = Menus(self.root, self.presenter, self._acts, lambda: self._can_start)
         self._build_folders()
         self._build_run_bar()
         parts = Panes(self.root, "window", arrangement.panes)
@@ -100,7 +100,7 @@ class TkWindow:
         )
         self.presets.pack(fill="x")
         self.form = SettingsForm(
-            left, self.presenter, self._show_headline, self.choose_calibration, takes_drops=self.takes_drops
+            left, self.presenter, self._settings_changed, self.choose_calibration, takes_drops=self.takes_drops
         )
         self.form.pack(fill="both", expand=True)
         parts.add(left, weight=0)
@@ -132,62 +132,32 @@ class TkWindow:
             dropping.take_drops(self.form.widgets[name], partial(self.form.take_path, name))
 
     @property
-    def _scheme(self) -> str:
-        return self.presenter.remembered.get("scheme") or SCHEMES[0]
+    def _acts(self) -> dict[str, Callable[..., object]]:
+        """What the lines of the menus do."""
+        presenter = self.presenter
+        return {
+            "choose_input": self.choose_input,
+            "choose_output": self.choose_output,
+            "recent": self.take_input,
+            "close": self.close,
+            "undo": lambda: self.undo(presenter.undo_setting),
+            "redo": lambda: self.undo(presenter.redo_setting),
+            "find_setting": self.find_setting,
+            "reset_settings": lambda: self.use_settings({}),
+            "start": self.start,
+            "pause": self.pause,
+            "cancel": self.cancel,
+            **{f"tab:{name}": partial(self.turn_to, number) for number, name in enumerate(TABS)},
+            "theme": self.choose_scheme,
+            "language": self.choose_language,
+            "manual": self.open_manual,
+            "shortcuts": self.tell_shortcuts,
+            "about": self.about,
+        }
 
-    def _build_menus(self) -> None:
-        texts, bar = self.presenter.texts, tk.Menu(self.root, tearoff=False)
-        menus = {}
-        for name in ("file", "view", "help"):
-            text = texts(f"window.{name}")
-            menus[name] = tk.Menu(bar, tearoff=False)
-            bar.add_cascade(label=text.replace("&", ""), underline=text.find("&"), menu=menus[name])
-        file, view = menus["file"], menus["view"]
-        for key, act, shortcut in (
-            ("window.open_input", self.choose_input, "Ctrl+O"),
-            ("window.open_output", self.choose_output, "Ctrl+Shift+O"),
-            ("", None, ""),
-            ("run.start", self.start, "Ctrl+R"),
-            ("run.pause", self.pause, "Ctrl+P"),
-            ("run.cancel", self.cancel, "Ctrl+."),
-            ("", None, ""),
-            ("window.quit", self.close, "Ctrl+Q"),
-        ):
-            if act is None:
-                file.add_separator()
-            else:
-                file.add_command(label=texts(key), command=act, accelerator=shortcut)
-        for number, name in enumerate(TABS):
-            turn = partial(self.turn_to, number)
-            view.add_command(label=texts(f"tab.{name}"), command=turn, accelerator=f"Ctrl+{number + 1}")
-        view.add_separator()
-        schemes = {name: texts(f"window.theme_{name}") for name in SCHEMES}
-        self._add_choices(view, texts("window.theme"), schemes, self._scheme, self.choose_scheme)
-        self._add_choices(view, texts("window.language"), LANGUAGES, texts.language, self.choose_language)
-        menus["help"].add_command(label=texts("window.about"), command=self.about)
-        self.root.configure(menu=bar)
-
-    def _add_choices(
-        self, menu: tk.Menu, title: str, names: Mapping[str, str], chosen: str, act: Callable[[str], None]
-    ) -> None:
-        choices, value = tk.Menu(menu, tearoff=False), tk.StringVar(menu, chosen)
-        choices.value = value  # type: ignore[attr-defined]  # Tk forgets variables that nobody holds
-        for code, name in names.items():
-            choices.add_radiobutton(label=name, value=code, variable=value, command=partial(act, code))
-        menu.add_cascade(label=title, menu=choices)
-
-    def _bind_keys(self) -> None:
-        keys: tuple[tuple[str, Callable[[], None]], ...] = (
-            ("<Control-o>", self.choose_input),
-            ("<Control-O>", self.choose_output),
-            ("<Control-r>", self.start),
-            ("<Control-p>", self.pause),
-            ("<Control-period>", self.cancel),
-            ("<Control-q>", self.close),
-            *((f"<Control-Key-{number + 1}>", partial(self.turn_to, number)) for number in range(len(TABS))),
-        )
-        for key, act in keys:
-            self.root.bind(key, without_event(act))
+    @property
+    def _can_start(self) -> bool:
+        return self.presenter.offer(*(self.paths[name].get() for name in ("input", "output")))[0]
 
     def _build_folders(self) -> None:
         texts, presenter = self.presenter.texts, self.presenter
@@ -271,6 +241,11 @@ class TkWindow:
         self.turn_to(TABS.index("folder"))
         self._draw(replace(ANOTHER_RUN, contents=True))
 
+    def find_setting(self) -> None:
+        """Let a person type what setting they look for."""
+        self.form.search.focus_set()
+        self.form.search.select_range(0, "end")
+
     def _take_folders(self) -> None:
         """Take folders that were typed and not yet confirmed."""
         for name in ("input", "output"):
@@ -315,7 +290,7 @@ class TkWindow:
 
     def choose_scheme(self, name: str) -> None:
         """Use another colour scheme from now on."""
-        self.presenter.remembered.keep(scheme=name)
+        self.presenter.choose_scheme(name)
         self.build()
 
     def load_preset(self) -> None:
@@ -351,7 +326,8 @@ class TkWindow:
         """Use these settings."""
         self.presenter.use_settings(values)
         self.presenter.arrangement.preset = ""
-        self.build()
+        self.presets.show_none()
+        self.form.show_values()
 
     def start(self) -> None:
         """Start a run, or say what is missing."""
@@ -395,6 +371,15 @@ class TkWindow:
         texts = self.presenter.texts
         ask(self.root, texts("window.about"), texts("window.about_text", version=__version__), texts("run.ok"))
 
+    def open_manual(self) -> None:
+        """Open the manual in a browser."""
+        self._tried(lambda: summary.open_with_system(self.presenter.manual()))
+
+    def tell_shortcuts(self) -> None:
+        """Show the keys and what they do."""
+        texts = self.presenter.texts
+        tell_rows(self.root, texts("window.shortcuts"), shortcuts(texts), texts("run.ok"))
+
     def _tried(self, act: Callable[[], None]) -> bool:
         """Do it, or show the one sentence that says why not."""
         try:
@@ -404,6 +389,15 @@ class TkWindow:
             ask(self.root, texts("problem.title"), texts.sentence(str(error)), texts("run.ok"))
             return False
         return True
+
+    def _settings_changed(self) -> None:
+        self.presets.show_changes()
+        self._show_headline()
+
+    def undo(self, act: Callable[[], bool]) -> None:
+        """Take the last change of a setting back, or do it again."""
+        if not self.presenter.is_running and act():
+            self.form.show_values()
 
     def _show_headline(self) -> None:
         """What is going on, or why no run can start."""
