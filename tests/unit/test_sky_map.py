@@ -38,7 +38,7 @@ def test_the_place_under_the_cursor():
     wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
     wcs.wcs.crval, wcs.wcs.crpix, wcs.wcs.cdelt = [150.0, 30.0], [15.5, 10.5], [-0.1, 0.1]
     contents = FolderContents("", "grid", canvas_shape=(20, 30), depth=DEPTH, depth_cell_px=10.0)
-    assert sky_map.place_under_cursor(contents, wcs, 14.5, 9.5) == "10h00m00s +30°00′00″   10 s"
+    assert sky_map.place_under_cursor(contents, wcs, 14.5, 9.5) == "10h00m00s +30°00′00″   40 s"
     assert sky_map.place_under_cursor(contents, wcs, 25.0, 15.0).endswith("   1 min 20 s")
     assert sky_map.place_under_cursor(contents, wcs, -1.0, 5.0) == ""
     lines = sky_lines(SkyFrame(wcs, (20, 30)))
