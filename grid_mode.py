@@ -14,6 +14,7 @@ from typing import Any
 from zemosaic_engine.clock import RunClock, with_time_left
 from zemosaic_engine.errors import SettingsError, ZeMosaicError
 from zemosaic_engine.events import CancelToken, LogLine, Reporter, Sink
+from zemosaic_engine.growth.join import Standing
 from zemosaic_engine.machine.address_space import check_address_space
 from zemosaic_engine.mosaic import files as mosaic_files
 from zemosaic_engine.mosaic.assemble import assemble
@@ -37,11 +38,11 @@ from zemosaic_engine.run.request import GridOutcome, GridRequest, PlannedRequest
 from zemosaic_engine.run.run import Run, open_run
 from zemosaic_engine.sentences import say
 from zemosaic_engine.settings import GridSettings
-from zemosaic_engine.stacking.layout import lay_out_tiles
+from zemosaic_engine.stacking.layout import Layout, lay_out_tiles
 from zemosaic_engine.stacking.stack_tiles import stack_tiles
 from zemosaic_engine.subs import stack_plan
-from zemosaic_engine.survey.calibrate import calibrate_subs
-from zemosaic_engine.survey.measure import measure_subs
+from zemosaic_engine.survey.calibrate import CalibratedSubs, calibrate_subs
+from zemosaic_engine.survey.measure import MeasuredSubs, measure_subs
 from zemosaic_engine.tiles.match import match_tiles
 from zemosaic_engine.tiles.ready_made import take_tiles
 from zemosaic_engine.tiles.tile import TileSet
@@ -75,7 +76,11 @@ _STACKING, _MATCHING, _ASSEMBLY, _SAVING = range(1, 5)
 
 
 def build_mosaic(
-    request: GridRequest, sink: Sink, cancel: CancelToken, checkpoints: Checkpoints | None = None
+    request: GridRequest,
+    sink: Sink,
+    cancel: CancelToken,
+    checkpoints: Checkpoints | None = None,
+    keep: Callable[[Standing], None] = lambda standing: None,
 ) -> GridOutcome:
     """Make one photometrically even mosaic.
 
@@ -89,6 +94,8 @@ def build_mosaic(
         Checked between steps.
     checkpoints : Checkpoints, optional
         What earlier runs with this output have done, from `open_checkpoints`; by default nothing is kept.
+    keep : callable, optional
+        Called with what the run found once its tiles are stacked, for subs that join the mosaic later.
 
     Raises
     ------
@@ -113,14 +120,14 @@ def build_mosaic(
 
     def build(asked: GridRequest) -> GridOutcome:
         with open_run(asked, _PHASES, sink, cancel, checkpoints) as run:
-            return _build(run)
+            return _build(run, lambda *found: keep(Standing.of(run, asked.frames, *found)))
 
     return build_without_lost(request, build, lambda asked: plan_request(asked, sink, cancel), sink)
 
 
-def _build(run: Run) -> GridOutcome:
+def _build(run: Run, keep: Callable[[Layout, MeasuredSubs, CalibratedSubs, str], None]) -> GridOutcome:
     run.reporter.phase(_STACKING)
-    tiles = take_tiles(run) if run.takes_tiles else _stack_subs(run)
+    tiles = take_tiles(run) if run.takes_tiles else _stack_subs(run, keep)
     return finish_mosaic(run, tiles, lambda: _join(run, tiles))
 
 
@@ -133,11 +140,13 @@ def _join(run: Run, tiles: TileSet) -> Delivery:
     return deliver(run, tiles, match, mosaic)
 
 
-def _stack_subs(run: Run) -> TileSet:
+def _stack_subs(run: Run, keep: Callable[[Layout, MeasuredSubs, CalibratedSubs, str], None]) -> TileSet:
     layout = lay_out_tiles(run)
     measured = measure_subs(run)
     subs = calibrate_subs(run, measured)
-    return stack_tiles(run, layout, subs)
+    tiles = stack_tiles(run, layout, subs)
+    keep(layout, measured, subs, tiles.kernel)
+    return tiles
 
 
 # --------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from zemosaic_engine.canvas.advice import Advice
 from zemosaic_engine.clock import PhaseTime, RunClock, with_time_left
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError, SubError, SubFault, ZeMosaicError
 from zemosaic_engine.events import CancelToken, Event, Level, LogLine, Metric, PhaseStarted, Reporter, Sink, SubSetAside
+from zemosaic_engine.growth.join import Standing
 from zemosaic_engine.machine import memory
 from zemosaic_engine.machine.address_space import check_address_space
 from zemosaic_engine.machine.threads import run_interruptibly
@@ -93,6 +94,10 @@ class RunOrder:
         Take the images of the folder as finished tiles: scale and join them only.
     fresh : bool
         Use nothing that earlier runs did.
+    ignored : callable
+        True for a file of the input folder that is passed over as if it were not there.
+    keep : callable, optional
+        In Grid Mode called with what the run found once its tiles are stacked, for subs that join the mosaic later.
     """
 
     input: Path
@@ -101,6 +106,8 @@ class RunOrder:
     mode: str = ""
     tiles_only: bool = False
     fresh: bool = False
+    ignored: Callable[[Path], bool] = lambda path: False
+    keep: Callable[[Standing], None] | None = None
 
 
 def _prepare_grid(
@@ -114,6 +121,7 @@ def _prepare_grid(
         cancel,
         tiles_only=order.tiles_only,
         refused=_crashes_of(order).reason,
+        ignored=order.ignored,
         fresh=order.fresh,
         hold=hold,
     )
@@ -134,6 +142,7 @@ def _prepare_classic(
         tell,
         cancel,
         refused=_crashes_of(order).reason,
+        ignored=order.ignored,
         source=classic_mode.SOURCE,
         fresh=order.fresh,
         hold=hold,
@@ -201,7 +210,7 @@ class RunOutcome:
         return not self.grid.rejected and not self.grid.tiles_left_out
 
 
-def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
+def run(order: RunOrder, sink: Sink, cancel: CancelToken, folder: RunFolder | None = None) -> RunOutcome:
     """Make one mosaic, with its log, tables, picture and report.
 
     Where an earlier run with the same output was killed, failed or had other settings or subs, all of its
@@ -215,6 +224,8 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
         Receives every event of the run, and `TimeLeft` estimates.
     cancel : CancelToken
         Looked at between steps, by which the run can be paused too. A cancelled run ends within two seconds.
+    folder : RunFolder, optional
+        The output folder, where the caller holds it and goes on to do so.
 
     Returns
     -------
@@ -230,12 +241,11 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
         Somebody stopped it.
     """
     check_address_space()
-    mode = order.mode or (recognise_mode(order.input) if order.input.is_dir() else "grid")
-    run_interruptibly(partial(_check_folders, order.input, order.output), cancel)
-    _check_settings(order)
+    check_order(order, cancel)
+    mode = order.mode or recognise_mode(order.input)
     recipe = _recipe_of(mode)
     clock = RunClock(lambda: time.monotonic() - cancel.paused_s)
-    with _RunRecord(order, mode, clock, sink, cancel) as record:
+    with _RunRecord(order, mode, clock, sink, cancel, folder) as record:
         tell = with_time_left(record.receive, clock)
         reporter = Reporter(tell, source=mode.upper())
         _report_beginning(order, reporter)
@@ -246,7 +256,10 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
         run_interruptibly(partial(mosaic_files.write_sub_table, order.output, request.infos), cancel)
         if request.others:
             stack_plan.write_others(order.output / mosaic_files.OTHERS_NAME, request.others)
-        outcome = run_interruptibly(partial(recipe.build, request, tell, cancel, checkpoints), cancel)
+        build = partial(recipe.build, request, tell, cancel, checkpoints)
+        if mode == "grid" and order.keep is not None:
+            build = partial(grid_mode.build_mosaic, request, tell, cancel, checkpoints, order.keep)
+        outcome = run_interruptibly(build, cancel)
         tell(PhaseStarted("picture", len(clock.phase_times()), 0.01))
         kept = run_interruptibly(partial(_write_pictures, order, outcome, checkpoints, cancel), cancel)
         advice = None
@@ -311,6 +324,12 @@ def _report_beginning(order: RunOrder, reporter: Reporter) -> None:
 
 # --------------------------------------------------------------------------------------------
 # checks before anything is computed
+
+
+def check_order(order: RunOrder, cancel: CancelToken) -> None:
+    """Raise `SettingsError` if the folders or the settings of an order cannot be used; nothing is touched."""
+    run_interruptibly(partial(_check_folders, order.input, order.output), cancel)
+    _check_settings(order)
 
 
 def _check_folders(input_folder: Path, output: Path) -> None:
@@ -387,11 +406,20 @@ class _RunRecord:
     every other case, also when a run fails before `open`, the story is on disk after the ``with`` block.
     """
 
-    def __init__(self, order: RunOrder, mode: str, clock: RunClock, sink: Sink, cancel: CancelToken) -> None:
+    def __init__(
+        self,
+        order: RunOrder,
+        mode: str,
+        clock: RunClock,
+        sink: Sink,
+        cancel: CancelToken,
+        folder: RunFolder | None = None,
+    ) -> None:
         self.log = RunLog(sink, mode.upper())
         self._order, self._clock, self._cancel = order, clock, cancel
-        self._folder = RunFolder(order.output)
-        self._is_held = self._is_open = self._is_finished = False
+        self._folder = folder or RunFolder(order.output)
+        self._is_held, self._is_of_caller = folder is not None, folder is not None
+        self._is_open = self._is_finished = False
         self._kept_of_this_run: set[str] = set()
         self._report = begin_report(mode, order.input, order.output, order.settings)
 
@@ -454,7 +482,9 @@ class _RunRecord:
                 self._tell_failure(error)
         finally:
             self.log.close()
-            if self._is_held:
+            if self._is_of_caller:
+                self._folder.free_reserve()
+            elif self._is_held:
                 self._folder.__exit__(kind, error, at)
 
     def _tell_failure(self, error: BaseException) -> None:
