@@ -12,16 +12,20 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from zemosaic_app.report import PAGE_NAME
+from zemosaic_engine.canvas.advice import Advice
 from zemosaic_engine.errors import SettingsError
 from zemosaic_engine.regular_files import MOST_TABLE_BYTES, read_file
 from zemosaic_engine.resume.run_folder import STATE_NAME
 from zemosaic_engine.run.report import REPORT_NAME
 from zemosaic_engine.sentences import say
 
+from .sky_map import advice_texts
 from .texts import Texts
 
 # In ADU or in sigma: a smaller step is in no picture.
 _LEAST_STEP = 0.01
+# Panels that are named; the report has all.
+_MOST_NEEDS = 6
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,16 @@ def facts(report: Mapping[str, Any], texts: Texts) -> list[tuple[str, str]]:
         *([(texts("summary.left_out"), ", ".join(left_out))] if left_out else []),
         *([(texts("summary.worst_edge"), edge)] if (edge := worst_edge(report, texts)) else []),
         (texts("summary.memory"), texts.size(float(report.get("peak_memory_bytes") or 0.0))),
+        *([(texts("summary.depth"), "\n".join(needed))] if (needed := needs(report, texts)) else []),
     ]
+
+
+def needs(report: Mapping[str, Any], texts: Texts) -> list[str]:
+    """What the mosaic still needs for an even depth; nothing where the report does not tell."""
+    try:
+        return advice_texts(Advice.of_facts(report.get("advice") or {}), texts, _MOST_NEEDS)
+    except ValueError:  # of finished tiles, or of an earlier version
+        return []
 
 
 def open_with_system(path: Path) -> None:
