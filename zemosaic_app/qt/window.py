@@ -117,6 +117,8 @@ class Window(QMainWindow):
         self.folder, self.mosaic = FolderPanel(self.presenter), MosaicPanel(self.presenter)
         self.folder.welcome.asked.connect(self.choose_input)
         self.folder.welcome.chosen.connect(self.take_input)
+        self.folder.welcome.demo_asked.connect(self.start_demo)
+        self.folder.welcome.demo_folder_asked.connect(self.choose_demo_folder)
         self.log, self.metrics = LogPanel(self.presenter), MetricsPanel(self.presenter)
         self.summary = SummaryPanel(self.presenter)
         self.summary.opened.connect(self._open)
@@ -213,6 +215,7 @@ class Window(QMainWindow):
         presenter = self.presenter
         return {
             "choose_input": self.choose_input,
+            "demo": self.start_demo,
             "choose_output": self.choose_output,
             "recent": self.take_input,
             "close": self.close,
@@ -376,6 +379,21 @@ class Window(QMainWindow):
         if not self.presenter.is_running and self._tried(self.presenter.start):
             self.tabs.setCurrentWidget(self.mosaic)
             self._draw(ANOTHER_RUN)
+
+    def start_demo(self) -> None:
+        """Simulate a small survey and make its mosaic."""
+        if not self.presenter.is_running and self._tried(self.presenter.start_demo):
+            for name in ("input", "output"):
+                self.paths[name].setText(str(getattr(self.presenter, name)))
+            self.tabs.setCurrentWidget(self.mosaic)
+            self._draw(replace(ANOTHER_RUN, contents=True))
+
+    def choose_demo_folder(self) -> None:
+        """Ask where the demo is to make its folder."""
+        chosen = QFileDialog.getExistingDirectory(self, self.presenter.texts("welcome.choose_demo"))
+        if chosen:
+            self.presenter.choose_demo_folder(Path(chosen))
+            self.folder.welcome.show_demo()
 
     def pause(self) -> None:
         """Pause, or go on."""

@@ -108,9 +108,8 @@ class TkWindow:
         parts.add(self.tabs, weight=1)
         self.folder, self.mosaic = FolderPanel(self.tabs, self.presenter), MosaicPanel(self.tabs, self.presenter)
         if self.presenter.input is None:
-            self.folder.invite(
-                Welcome(self.folder, self.presenter, self.choose_input, self.take_input, takes_drops=self.takes_drops)
-            )
+            asks = (self.choose_input, self.take_input, self.start_demo, self.choose_demo_folder)
+            self.folder.invite(Welcome(self.folder, self.presenter, *asks, takes_drops=self.takes_drops))
         self.log = LogPanel(self.tabs, self.presenter, log_colours(palette))
         self.metrics = MetricsPanel(self.tabs, self.presenter)
         self.summary = SummaryPanel(self.tabs, self.presenter, self._open)
@@ -137,6 +136,7 @@ class TkWindow:
         presenter = self.presenter
         return {
             "choose_input": self.choose_input,
+            "demo": self.start_demo,
             "choose_output": self.choose_output,
             "recent": self.take_input,
             "close": self.close,
@@ -335,6 +335,21 @@ class TkWindow:
         if not self.presenter.is_running and self._tried(self.presenter.start):
             self.turn_to(TABS.index("mosaic"))
             self._draw(ANOTHER_RUN)
+
+    def start_demo(self) -> None:
+        """Simulate a small survey and make its mosaic."""
+        if not self.presenter.is_running and self._tried(self.presenter.start_demo):
+            for name in ("input", "output"):
+                self.paths[name].set(str(getattr(self.presenter, name)))
+            self.turn_to(TABS.index("mosaic"))
+            self._draw(replace(ANOTHER_RUN, contents=True))
+
+    def choose_demo_folder(self) -> None:
+        """Ask where the demo is to make its folder."""
+        chosen = filedialog.askdirectory(parent=self.root, title=self.presenter.texts("welcome.choose_demo"))
+        if chosen and self.folder.welcome is not None:
+            self.presenter.choose_demo_folder(Path(chosen))
+            self.folder.welcome.show_demo()
 
     def pause(self) -> None:
         """Pause, or go on."""
