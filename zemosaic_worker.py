@@ -7,6 +7,7 @@ while it runs, `RunOutcome` and ``run_report.json`` at its end. The mathematics 
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 import threading
@@ -14,7 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -44,6 +45,7 @@ from zemosaic_engine.resume.run_folder import STATE_NAME, RunFolder
 from zemosaic_engine.resume.written import write_once
 from zemosaic_engine.run import provenance, resources
 from zemosaic_engine.run.report import REPORT_NAME, Figure, Outcome, RunReport, SetAside, TileFacts
+from zemosaic_engine.run.verdict import is_good, verdict
 from zemosaic_engine.sentences import say, to_facts
 from zemosaic_engine.settings import GridSettings, setting_fields
 from zemosaic_engine.solving.journal import NAME as SOLUTIONS_NAME
@@ -456,11 +458,14 @@ class _RunRecord:
 
     def finish(self, outcome: grid_mode.GridOutcome, advice: Advice | None) -> RunReport:
         """Table and report of a run that is done."""
-        output = self._order.output
+        output, used = self._order.output, set(outcome.used)
         stack_plan.write_rejected(output / REJECTED_NAME, self.log.set_aside)
         self._report = replace(
             self._report,
             subs_used=[str(path) for path in outcome.used],
+            exposure_s=math.fsum(
+                info.exposure_s for info in outcome.planned if info.path in used and math.isfinite(info.exposure_s)
+            ),
             tiles=[TileFacts(name, subs) for name, subs in outcome.subs_of_tiles.items()],
             tiles_left_out=outcome.tiles_left_out,
             calibration=outcome.calibration,
@@ -472,6 +477,8 @@ class _RunRecord:
         )
         self._write_report("done", "")
         self._is_finished = True
+        told = asdict(self._report)
+        self.log(LogLine(verdict(told), "SUCCESS" if is_good(told) else "WARN", self.log.source))
         return self._report
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -40,9 +40,10 @@ from zemosaic_engine.errors import ZeMosaicError
 from .appearance import make_icon, use_palette
 from .dropping import PathEntry, dropped_paths
 from .menus import Menus
-from .panels import FolderPanel, LogPanel, MetricsPanel, MosaicPanel, SummaryPanel
+from .panels import FolderPanel, LogPanel, MetricsPanel, MosaicPanel
 from .panes import Panes
 from .settings_panel import SettingsPanel
+from .summary_panel import SummaryPanel
 from .wheel import WheelGuard
 
 _POLL_MS = 100
@@ -120,6 +121,7 @@ class Window(QMainWindow):
         self.log, self.metrics = LogPanel(self.presenter), MetricsPanel(self.presenter)
         self.summary = SummaryPanel(self.presenter)
         self.summary.opened.connect(self._open)
+        self.summary.picture.clicked.connect(lambda: self.tabs.setCurrentWidget(self.mosaic))
         for name in TABS:
             self.tabs.addTab(getattr(self, name), texts(f"tab.{name}"))
         self.turn_to(TABS.index(arrangement.tab))
@@ -492,6 +494,7 @@ class Window(QMainWindow):
             self.settings.show_contents()
         if changed.preview:
             self.mosaic.show_preview()
+            self.summary.show_preview()
         if changed.detail:
             self.mosaic.show_detail()
         if changed.ended or changed.recalled:

@@ -22,8 +22,9 @@ from zemosaic_engine.errors import ZeMosaicError
 from . import dropping
 from .appearance import log_colours, per_pixel, use_scheme
 from .menus import Menus, bind_keys
-from .panels import FolderPanel, LogPanel, MetricsPanel, MosaicPanel, SummaryPanel
+from .panels import FolderPanel, LogPanel, MetricsPanel, MosaicPanel
 from .settings_panel import PresetRow, SettingsForm
+from .summary_panel import SummaryPanel
 from .welcome import Welcome
 from .widgets import PAD, Hint, Panes, ask, ask_text, ignore_wheel, tell_rows, without_event, wrap
 
@@ -113,7 +114,7 @@ class TkWindow:
             )
         self.log = LogPanel(self.tabs, self.presenter, log_colours(palette))
         self.metrics = MetricsPanel(self.tabs, self.presenter)
-        self.summary = SummaryPanel(self.tabs, self.presenter, self._open)
+        self.summary = SummaryPanel(self.tabs, self.presenter, self._open, lambda: self.turn_to(TABS.index("mosaic")))
         for name in TABS:
             self.tabs.add(getattr(self, name), text=texts(f"tab.{name}"))
         self.turn_to(TABS.index(arrangement.tab))
@@ -433,6 +434,7 @@ class TkWindow:
             self.form.show_contents()
         if changed.preview:
             self.mosaic.show_preview()
+            self.summary.show_preview()
         if changed.detail:
             self.mosaic.show_detail()
         if changed.ended or changed.recalled:

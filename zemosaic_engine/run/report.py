@@ -73,6 +73,8 @@ class RunReport:
         Where the time went.
     subs_used : sequence of str
         Paths of the subs in the mosaic.
+    exposure_s : float
+        Total exposure of the subs in the mosaic, as far as their headers tell.
     subs_set_aside : sequence of SetAside
     faults : int
         How many of them because this program failed on them, not because of what they are.
@@ -112,6 +114,7 @@ class RunReport:
     paused_seconds: float = 0.0
     phases: Sequence[PhaseTime] = ()
     subs_used: Sequence[str] = ()
+    exposure_s: float = 0.0
     subs_set_aside: Sequence[SetAside] = ()
     faults: int = 0
     tiles: Sequence[TileFacts] = ()
