@@ -154,3 +154,8 @@ def spot_parts(spot: Spot, texts: Texts) -> list[str]:
         texts("mosaic.spot_mean", n=spot.block) if spot.block > 1 else "",
     ]
     return [part for part in parts if part]
+
+
+def zoom_text(percent: float, texts: Texts) -> str:
+    """Return a zoom, ``"125 %"``; empty while nothing is shown."""
+    return texts("mosaic.zoom", n=texts.decimal(f"{percent:.{0 if percent >= 10 else 1}f}")) if percent > 0 else ""

@@ -139,6 +139,7 @@ class MosaicPanel(QWidget):
         self.layer.setAccessibleName(texts("mosaic.layer"))
         self.layer.currentIndexChanged.connect(lambda _: self._choose_look())
         self.sliders: dict[str, QSlider] = {}
+        self.numbers: dict[str, QLabel] = {}
         stretch: list[tuple[QWidget, int]] = []
         for name in STRETCHES:
             slider = QSlider(Qt.Orientation.Horizontal)
@@ -148,9 +149,13 @@ class MosaicPanel(QWidget):
             slider.setMinimumWidth(60)
             slider.setAccessibleName(texts(f"mosaic.{name}"))
             slider.valueChanged.connect(lambda _: self._choose_look())
-            stretch += [(QLabel(texts(f"mosaic.{name}")), 0), (slider, 1)]
-            self.sliders[name] = slider
+            number = QLabel(f"{slider.value():+d}")
+            number.setMinimumWidth(number.fontMetrics().horizontalAdvance("+100"))
+            slider.valueChanged.connect(lambda value, number=number: number.setText(f"{value:+d}"))
+            stretch += [(QLabel(texts(f"mosaic.{name}")), 0), (slider, 1), (number, 0)]
+            self.sliders[name], self.numbers[name] = slider, number
         buttons: list[tuple[QWidget, int]] = []
+        self.look_buttons: dict[str, QPushButton] = {}
         for key, act in (
             ("mosaic.automatic", self._automatic),
             ("mosaic.fit", self.view.fit),
@@ -159,6 +164,10 @@ class MosaicPanel(QWidget):
             button = QPushButton(texts(key))
             button.clicked.connect(act)
             buttons.append((button, 0))
+            self.look_buttons[key] = button
+        self.zoomed = QLabel()
+        self.zoomed.setMinimumWidth(self.zoomed.fontMetrics().horizontalAdvance("10000 %"))
+        buttons.append((self.zoomed, 0))
         self.names = QCheckBox(texts("mosaic.names"))
         self.names.setChecked(self._presenter.shows_names)
         self.names.toggled.connect(self._choose_names)
@@ -184,6 +193,12 @@ class MosaicPanel(QWidget):
         self.view.show_detail(self._presenter.detail)
         if self._pointed is not None:
             self._tell_spot(*self._pointed)  # finer values, where there are some
+
+    def show_zoom(self) -> None:
+        """Tell the zoom: 100 % is a pixel of the mosaic on a pixel of the screen."""
+        seen, is_there = self.view.seen, self._presenter.picture is not None
+        percent = 100.0 * seen.scale * self.devicePixelRatioF() / seen.finest if is_there else 0.0
+        self.zoomed.setText(wording.zoom_text(percent, self._presenter.texts))
 
     def _choose_names(self, shown: bool) -> None:
         self._presenter.shows_names = shown

@@ -72,6 +72,12 @@ def _style_parts(style: ttk.Style, palette: Palette) -> None:
             selectforeground=[("readonly", palette.text)],
         )
     style.configure("TCombobox", background=palette.button)
+    style.configure("Start.TButton", background=palette.highlight, foreground=palette.highlighted_text)
+    style.map(
+        "Start.TButton",
+        background=[("disabled", palette.window), ("active", palette.link)],
+        foreground=[("disabled", palette.faint)],
+    )
     style.configure("Invitation.TLabel", background=palette.base, foreground=palette.placeholder)
     style.configure("Changed.TLabel", foreground=palette.link)
     style.configure("Switch.Toolbutton", padding=(8, 3))

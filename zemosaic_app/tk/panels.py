@@ -102,17 +102,22 @@ class MosaicPanel(ttk.Frame):
             ("mosaic.automatic", self._automatic),
         ):
             ttk.Button(row, text=texts(key), command=act, width=0).pack(side="right", padx=(2, 0))
+        self.zoomed = ttk.Label(row, width=8, anchor="e")
+        self.zoomed.pack(side="right", padx=PAD)
         self.names = ttk.Checkbutton(row, text=texts("mosaic.names"), command=self._choose_names)
         self.names.state(["!alternate", "selected" if presenter.shows_names else "!selected"])
         self.names.pack(side="right", padx=PAD)
         row = ttk.Frame(self)
         row.pack(fill="x", pady=(PAD, 0), before=self.view)
         self.sliders: dict[str, ttk.Scale] = {}
+        self.numbers: dict[str, ttk.Label] = {}
         for name, turned in presenter.look.turned.items():
             ttk.Label(row, text=texts(f"mosaic.{name}")).pack(side="left", padx=(0, PAD))
             # From -100 to 100: a press beside the knob moves it by one.
             self.sliders[name] = ttk.Scale(row, from_=-100, to=100, length=60, value=round(100 * turned))
-            self.sliders[name].pack(side="left", fill="x", expand=True, padx=(0, PAD))
+            self.sliders[name].pack(side="left", fill="x", expand=True, padx=(0, 2))
+            self.numbers[name] = ttk.Label(row, width=4, text=f"{round(100 * turned):+d}")
+            self.numbers[name].pack(side="left", padx=(0, PAD))
         for slider in self.sliders.values():
             slider.configure(command=lambda _: self._choose_look())
         self.hints = [Hint(self.layer, texts("mosaic.hint"))]
@@ -137,6 +142,12 @@ class MosaicPanel(ttk.Frame):
         if self._pointed is not None:  # its own values may be there now
             self._tell_spot(*self._pointed)
 
+    def show_zoom(self) -> None:
+        """Tell the zoom: 100 % is a pixel of the mosaic on a pixel of the screen."""
+        seen, is_there = self.view.viewport, self._presenter.picture is not None
+        percent = 100.0 * seen.scale / seen.finest if is_there else 0.0
+        self.zoomed.configure(text=wording.zoom_text(percent, self._presenter.texts))
+
     def _choose_names(self) -> None:
         self._presenter.shows_names = self.names.instate(["selected"])
         self.show_preview()
@@ -144,8 +155,9 @@ class MosaicPanel(ttk.Frame):
     def _choose_look(self) -> None:
         layer = LAYERS[self.layer.current()]
         turned = {name: slider.get() / 100.0 for name, slider in self.sliders.items()}
-        for slider in self.sliders.values():
+        for name, slider in self.sliders.items():
             slider.state(["!disabled" if layer == "image" else "disabled"])
+            self.numbers[name].configure(text=f"{round(slider.get()):+d}")
         self._presenter.look = turned_look(layer, turned)
 
     def _automatic(self) -> None:
