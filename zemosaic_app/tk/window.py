@@ -215,7 +215,8 @@ class TkWindow:
             ("cancel", self.cancel_button),
         ):
             shown, faint = self._icon(name), self._icon(name, faint=True)
-            button.configure(image=(shown, "disabled", faint), compound="left")
+            button.configure(compound="left")
+            button["image"] = (shown, "disabled", faint)
         self.start_button.configure(style="Start.TButton")
         self.counters = ttk.Label(bar)
         self.counters.pack(side="right")

@@ -40,24 +40,30 @@ def verdict(report: Mapping[str, Any]) -> Sentence:
 
 def is_good(report: Mapping[str, Any]) -> bool:
     """True if no step can be seen and at most a tenth of the subs were left out."""
-    largest = _largest(report.get("metrics", {}), "certain_footprint_step_sigma_after_")
+    judged = _judged(report.get("metrics", {}))
     aside, used = len(report.get("subs_set_aside", ())), len(report.get("subs_used", ()))
-    return (largest is None or largest[1] < FAINT_SIGMA) and 9 * aside <= used and not report.get("tiles_left_out")
+    return (judged is None or judged[1] < FAINT_SIGMA) and 9 * aside <= used and not report.get("tiles_left_out")
+
+
+def _judged(metrics: Mapping[str, Any]) -> tuple[str, float] | None:
+    """Channel and size of the step that the mosaic has for certain; None if none was measured.
+
+    A version that did not tell what is certain told the median.
+    """
+    certain = _largest(metrics, "certain_footprint_step_sigma_after_")
+    return certain if certain is not None else _largest(metrics, "footprint_step_sigma_after_")
 
 
 def _steps(metrics: Mapping[str, Any]) -> Sentence:
-    certain = _largest(metrics, "certain_footprint_step_sigma_after_")
-    if certain is None:  # of a version that did not tell what is certain
-        certain = _largest(metrics, "worst_footprint_step_sigma_after_")
-    median = _largest(metrics, "footprint_step_sigma_after_")
-    if certain is None or median is None:
+    judged, median = _judged(metrics), _largest(metrics, "footprint_step_sigma_after_")
+    if judged is None or median is None:
         return say("no step to measure: no footprint ends inside the mosaic")
-    if certain[1] < FAINT_SIGMA:
+    channel, size = judged
+    if size < FAINT_SIGMA:
         return say("no visible step (median {sigma:.2f} sigma of the noise of a pixel)", sigma=median[1])
-    channel = certain[0]
-    sigma = float(metrics.get(f"worst_footprint_step_sigma_after_{channel}") or certain[1])
+    sigma = float(metrics.get(f"worst_footprint_step_sigma_after_{channel}") or size)
     ra, dec = (metrics.get(f"worst_footprint_step_{name}_after_{channel}") for name in ("ra", "dec"))
-    what = say("a visible step") if certain[1] >= VISIBLE_SIGMA else say("a faint step")
+    what = say("a visible step") if size >= VISIBLE_SIGMA else say("a faint step")
     if ra is None or dec is None:
         return say("{what} of {sigma:.1f} sigma of the noise of a pixel", what=what, sigma=sigma)
     return say(
