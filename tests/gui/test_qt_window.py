@@ -113,8 +113,9 @@ def test_a_run_to_its_end_and_the_window_never_waits(app, open_window, survey, t
     presenter, view = window.presenter, window.presenter.view
     wait_for(app.processEvents, lambda: view.contents is not None and view.doing == "nothing")
     assert "16 subs" in window.folder.text.text()
-    names = len(window.presenter.view.contents.names)
-    assert len(window.folder.map.scene().items()) == 16 + 2 * 4 + 3 * names  # a ring, a place and a label each
+    names, lines = len(window.presenter.view.contents.names), len(window.presenter.view.contents.sky_lines)
+    # A ring, a place and a label for each name; a line, a place and a label for each line; the depth.
+    assert len(window.folder.map.scene().items()) == 16 + 2 * 4 + 3 * names + 3 * lines + 1
     hold.at("tile_0001.fits")
     QTest.mouseClick(window.start_button, Qt.MouseButton.LeftButton)
     busiest_s = wait_for(app.processEvents, lambda: view.tiles == (1, 4))

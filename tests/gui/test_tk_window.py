@@ -128,7 +128,9 @@ def test_a_run_to_its_end(open_window, damaged_survey, tmp_path, wait_for):
     wait_until_looked(window, wait_for)
     window.root.update()
     assert "14 subs" in window.folder.text.cget("text")
-    assert len(window.folder.map.find_all()) == 14 + 2 * 4 + 2 * len(window.presenter.view.contents.names)
+    sky, contents = window.folder.map, window.presenter.view.contents
+    on_sky = set(sky.find_all()) - set(sky.find_withtag("overlay"))
+    assert len(on_sky) == 14 + 2 * 4 + 2 * len(contents.names) + len(contents.sky_lines)
     damaged = [path.name for path in sorted(damaged_survey.glob("*.fit*"))[:2]]
     assert sorted(row[0] for row in window.folder.aside.rows) == damaged
     assert all(row[1] for row in window.folder.aside.rows)
@@ -311,7 +313,8 @@ def test_the_map_is_zoomed(open_window, survey, wait_for):
     wait_until_looked(window, wait_for)
     window.root.update()
     sky = window.folder.map
-    tiles = [item for item in sky.find_all() if sky.type(item) == "rectangle"]
+    overlay = sky.find_withtag("overlay")
+    tiles = [item for item in sky.find_all() if sky.type(item) == "rectangle" and item not in overlay]
     fitted = sky.coords(tiles[0])
     for _ in range(4):
         sky.event_generate("<MouseWheel>" if window.root.tk.call("tk", "windowingsystem") != "x11" else "<Button-4>")

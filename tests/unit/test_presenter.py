@@ -387,7 +387,7 @@ def test_subs_that_are_still_to_be_solved_are_counted(survey, tmp_path):
                     del hdus[0].header[keyword]
             hdus.writeto(tmp_path / path.name)
     found = look_into(tmp_path, GridSettings())
-    assert (found.subs, found.unsolved, len(found.footprints), found.problem) == (6, 3, 3, "")
+    assert (found.subs, found.unsolved, len(found.footprints), found.roughly, found.problem) == (6, 3, 6, 3, "")
     view = ViewState()
     view.apply(found)
     assert "Not plate-solved yet: 3. They are solved when the run starts." in wording.found_lines(
@@ -398,7 +398,51 @@ def test_subs_that_are_still_to_be_solved_are_counted(survey, tmp_path):
     for path in sorted(tmp_path.glob("*.fits"))[::2]:
         path.unlink()
     found = look_into(tmp_path, GridSettings())
+    assert (found.subs, found.unsolved, found.roughly, found.problem) == (3, 3, 3, "")
+    for path in tmp_path.glob("*.fits"):
+        with fits.open(path, mode="update") as hdus:
+            for keyword in ("CRVAL1", "CRVAL2", "RA", "DEC", "OBJCTRA", "OBJCTDEC"):
+                hdus[0].header.remove(keyword, ignore_missing=True)
+    found = look_into(tmp_path, GridSettings())
     assert (found.subs, found.unsolved, found.canvas_shape, found.problem) == (3, 3, (), "")
+
+
+def test_a_sub_without_a_solution_lies_where_its_header_says(survey, tmp_path):
+    """Its place is that of the solved sub, whose WCS was taken away, as far as the header tells."""
+    paths = sorted(survey.glob("*.fits"))[:2]
+    solved = look_into(survey, GridSettings())
+    for path in paths:
+        with fits.open(path) as hdus:
+            for keyword in ("CTYPE1", "CTYPE2"):
+                del hdus[0].header[keyword]
+            hdus.writeto(tmp_path / path.name)
+    rough = look_into(tmp_path, GridSettings())
+    wcs, canvas = (WCS(fits.Header.fromstring(found.canvas_header)) for found in (rough, solved))
+    for number in range(2):
+        middles = [np.mean(found.footprints[number], axis=0) for found in (rough, solved)]
+        places = [one.wcs_pix2world([middle], 0)[0] for one, middle in zip((wcs, canvas), middles, strict=True)]
+        assert np.abs(places[0] - places[1]).max() < 0.01
+
+
+def test_a_plan_is_told_before_the_start(survey, tmp_path):
+    found = look_into(survey, GridSettings(), output=tmp_path / "not" / "there")
+    assert found.object_name == "IC 5070"
+    assert str(found.size).endswith("arcminutes")
+    assert min(found.seconds, found.disk_bytes, found.memory_bytes, *found.free_bytes) > 0
+    depth = np.array(found.depth)
+    assert depth.max() <= found.exposure_s
+    area = depth.sum() * found.depth_cell_px**2
+    outlines = np.array(found.footprints)
+    x, y = outlines[..., 0], outlines[..., 1]
+    areas = 0.5 * np.abs((x * np.roll(y, -1, 1) - y * np.roll(x, -1, 1)).sum(axis=1))
+    assert area == pytest.approx((areas * found.exposure_s / found.subs).sum(), rel=0.1)
+    view = ViewState()
+    view.apply(decode(encode(found)))
+    slow, usual = ("\n".join(wording.found_lines(view, load_texts("en"), pace)) for pace in (20.0, 1.0))
+    assert "IC 5070: " in usual
+    assert "A run takes about" in usual
+    assert slow != usual
+    assert "1 min 20 s" in usual or "The depth is even" in usual or "For an even depth" in usual
 
 
 # --- the engine's process

@@ -22,6 +22,12 @@ PICTURE_GROUND = "#14171c"
 SUB_COLOUR = "#5b8dd6"
 TILE_COLOUR = "#f2b84b"
 NAME_COLOUR = "#8fd3ff"
+# On the map: lines of the sky, subs whose place is that of their header, those that are chosen, what panels need.
+GRID_COLOUR = "#59616e"
+ROUGH_COLOUR = "#8a7fb8"
+CHOSEN_COLOUR = "#ffffff"
+NEED_COLOUR = "#ff7b72"
+LEGEND_COLOUR = "#d5d9df"
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,8 @@ def _look(order: dict[str, Any], tell: Callable[[Message], None], cancel: Cancel
         tell(SubCount(done, total))
 
     tell(PhaseStarted("reading headers", 0, 1.0))
-    tell(look_into(Path(order["input"]), build_settings(order["settings"]), order["mode"], on_file))
+    output = Path(order["output"]) if order.get("output") else None
+    tell(look_into(Path(order["input"]), build_settings(order["settings"]), order["mode"], on_file, output))
     return JobEnded("done")
 
 

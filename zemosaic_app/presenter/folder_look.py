@@ -3,41 +3,53 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 from astropy.wcs import WCS
 
+from zemosaic_app.report.sky import SkyFrame, sky_lines
 from zemosaic_engine.calibration_frames.finding import find_frames
 from zemosaic_engine.calibration_frames.records import Conditions
 from zemosaic_engine.calibration_frames.session import described
+from zemosaic_engine.canvas.advice import advise_on
 from zemosaic_engine.canvas.coordinates import footprint_polygon
+from zemosaic_engine.canvas.depth import corners_on, depth_map
 from zemosaic_engine.canvas.footprints import footprint_of
 from zemosaic_engine.canvas.plan import CanvasPlan, plan_canvas, split_by_agreement
 from zemosaic_engine.canvas.pointings import pointing_tiles
 from zemosaic_engine.canvas.tile_layout import TileLayout, grid_tiles
 from zemosaic_engine.errors import RunError, SettingsError, ZeMosaicError
+from zemosaic_engine.machine import memory
 from zemosaic_engine.names import shown_name
 from zemosaic_engine.run.request import no_usable_sub
+from zemosaic_engine.run.resources import existing_folder
 from zemosaic_engine.sentences import say
 from zemosaic_engine.settings import GridSettings
+from zemosaic_engine.stacking.forecast import forecast
 from zemosaic_engine.subs import stack_plan
 from zemosaic_engine.subs.finding import Search, find_subs, nothing_found
 from zemosaic_engine.subs.folder import FoundSubs
-from zemosaic_engine.subs.frames import SubInfo
+from zemosaic_engine.subs.frames import SubInfo, UnsolvedSub
 from zemosaic_worker import recognise_mode
 
 from .messages import FolderContents
 from .named_places import named_places
+from .rough_places import near_others, roughly_placed
 
 _CORNERS = 4
 
 
 def look_into(
-    folder: Path, settings: GridSettings, mode: str = "", on_file: Callable[[int, int], None] | None = None
+    folder: Path,
+    settings: GridSettings,
+    mode: str = "",
+    on_file: Callable[[int, int], None] | None = None,
+    output: Path | None = None,
 ) -> FolderContents:
     """Read the headers of a folder and plan its mosaic; nothing is written.
 
@@ -51,6 +63,8 @@ def look_into(
         ``"grid"`` or ``"classic"``; empty takes the mode that the folder asks for.
     on_file : callable, optional
         ``on_file(done, total)`` after each file; it may raise to stop.
+    output : Path, optional
+        Where the run will write; that folder or one above it tells how much of the disk is free.
 
     Raises
     ------
@@ -87,8 +101,8 @@ def look_into(
         return replace(contents, problem=no_usable_sub(found.rejected))
     try:
         chosen = stack_plan.select_filter(subs, settings.filter)
-        solved = [sub for sub in chosen if isinstance(sub, SubInfo)]
-        return _with_plan(contents, solved, settings, mode or contents.mode) if solved else contents
+        planned = _with_plan(contents, chosen, settings, mode or contents.mode)
+        return replace(planned, free_bytes=_free_bytes(output or folder)) if planned.canvas_shape else planned
     except ZeMosaicError as error:  # a filter has to be chosen, the canvas is too large ...: for people to mend
         return replace(contents, problem=str(error))
 
@@ -116,11 +130,25 @@ def _counted(names: object) -> dict[str, int]:
     return dict(sorted(Counter(names).items()))  # type: ignore[call-overload]
 
 
-def _with_plan(contents: FolderContents, infos: Sequence[SubInfo], settings: GridSettings, mode: str) -> FolderContents:
-    kept, odd = split_by_agreement(infos, settings.max_gap_fov)
-    if not kept:
+def _with_plan(
+    contents: FolderContents, subs: Sequence[SubInfo | UnsolvedSub], settings: GridSettings, mode: str
+) -> FolderContents:
+    """The contents with the canvas that is planned; without one if no header tells where its sub lies."""
+    solved = [sub for sub in subs if isinstance(sub, SubInfo)]
+    kept, odd = split_by_agreement(solved, settings.max_gap_fov) if solved else ([], [])
+    if solved and not kept:
         raise RunError(say("No usable sub: their headers contradict each other."))
-    canvas = plan_canvas(kept, settings.pixel_scale_arcsec, settings.max_canvas_mpx)
+    unsolved = [sub for sub in subs if isinstance(sub, UnsolvedSub)]
+    rough = near_others(kept, roughly_placed(unsolved), settings.max_gap_fov)
+    infos = [*kept, *rough]
+    if not infos:
+        return contents
+    canvas = plan_canvas(infos, settings.pixel_scale_arcsec, settings.max_canvas_mpx)
+    layouts = _layouts(infos, canvas, settings, mode)
+    cost = forecast(infos, canvas, layouts, settings, len(unsolved) - len(rough), to_solve=len(unsolved))
+    corners = corners_on(infos, canvas.wcs)
+    depth = depth_map(corners, np.array([info.exposure_s for info in infos]), canvas.shape)
+    advice = advise_on(infos, canvas)
     return replace(
         contents,
         set_aside=[
@@ -130,11 +158,37 @@ def _with_plan(contents: FolderContents, infos: Sequence[SubInfo], settings: Gri
         canvas_shape=canvas.shape,
         canvas_header=canvas.wcs.to_header(relax=True).tostring(),
         pixel_scale_arcsec=canvas.pixel_scale_arcsec,
-        usual_scale_arcsec=float(np.median([info.pixel_scale_arcsec for info in kept])),
-        footprints=[_corners(info, canvas) for info in kept],
-        tiles=[_planned(layout, canvas) for layout in _layouts(kept, canvas, settings, mode)],
+        usual_scale_arcsec=float(np.median([info.pixel_scale_arcsec for info in infos])),
+        footprints=[_corners(info, canvas) for info in infos],
+        roughly=len(rough),
+        tiles=[_planned(layout, canvas) for layout in layouts],
         names=named_places(canvas.wcs, canvas.shape),
+        object_name=cost.field,
+        size=cost.size,
+        seconds=cost.seconds,
+        disk_bytes=cost.disk_bytes,
+        memory_bytes=cost.memory_bytes,
+        depth=[[round(float(value), 1) for value in row] for row in depth.seconds],
+        depth_cell_px=depth.cell_px,
+        sky_lines=_sky_lines(canvas),
+        advice={} if advice is None else asdict(advice),
     )
+
+
+def _sky_lines(canvas: CanvasPlan) -> list[tuple[str, list[list[float]]]]:
+    """Lines of right ascension and declination on the canvas, each from its lower or left end."""
+    height = canvas.shape[0]
+    lines = []
+    for line in sky_lines(SkyFrame(canvas.wcs, canvas.shape)):
+        x, y = line.points[:, 0], height - line.points[:, 1]
+        order = np.argsort(y if line.is_ra else x, kind="stable")
+        lines.append((line.text, [[round(float(x[at]), 1), round(float(y[at]), 1)] for at in order]))
+    return lines
+
+
+def _free_bytes(place: Path) -> list[int]:
+    """Free on the disk of a folder that need not exist, and of memory."""
+    return [shutil.disk_usage(existing_folder(place)).free, memory.available_bytes()]
 
 
 def _layouts(infos: Sequence[SubInfo], canvas: CanvasPlan, settings: GridSettings, mode: str) -> Sequence[TileLayout]:

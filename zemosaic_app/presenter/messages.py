@@ -78,6 +78,22 @@ class FolderContents:
         Planned tiles with their boxes ``(y0, y1, x0, x1)``.
     names : sequence of (name, x, y, radius)
         The most prominent objects of the sky there; a radius of 0 is not known.
+    object_name, size : str
+        Name of the most prominent object, empty without one; width and height of the mosaic on the sky.
+    seconds, disk_bytes, memory_bytes : float, int, int
+        What a run will take; 0 without a canvas.
+    free_bytes : sequence of int
+        Free on the disk of the output, and of memory.
+    roughly : int
+        So many of the footprints, the last ones, are not solved and lie where their headers say.
+    depth : sequence of sequence of float
+        Exposure in seconds of each cell of the canvas, first row south; empty without a canvas.
+    depth_cell_px : float
+        Side of a cell.
+    sky_lines : sequence of (text, points)
+        Lines of right ascension, then of declination, as ``(x, y)`` of the canvas; the first point lies south or east.
+    advice : mapping
+        `canvas.advice.Advice` as plain values; empty without one.
     """
 
     folder: str
@@ -100,6 +116,17 @@ class FolderContents:
     footprints: Sequence[Sequence[Sequence[float]]] = ()
     tiles: Sequence[tuple[str, Sequence[int], Sequence[int]]] = ()
     names: Sequence[tuple[str, float, float, float]] = ()
+    object_name: str = ""
+    size: str = ""
+    seconds: float = 0.0
+    disk_bytes: int = 0
+    memory_bytes: int = 0
+    free_bytes: Sequence[int] = ()
+    roughly: int = 0
+    depth: Sequence[Sequence[float]] = ()
+    depth_cell_px: float = 1.0
+    sky_lines: Sequence[tuple[str, Sequence[Sequence[float]]]] = ()
+    advice: Mapping[str, Any] = field(default_factory=dict)
 
 
 Message = Event | MemoryInUse | JobEnded | FolderContents

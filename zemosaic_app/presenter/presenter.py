@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from zemosaic_app.manual import make_manual
 from zemosaic_engine.calibration_frames.finding import setting_for
 from zemosaic_engine.errors import SettingsError, ZeMosaicError
+from zemosaic_engine.events import Compiling
+from zemosaic_engine.resume.run_folder import STATE_NAME
 
 from . import summary, wording
 from .appearance import SCHEMES, USUAL_SCHEME
@@ -41,6 +43,7 @@ _CALIBRATING = ("calibration", "darks", "flats", "biases", "dark_flats", "calibr
 _LOOK_AFTER_S = 0.7
 _GROW_EVERY_S = 1.0
 _MOST_RECENT = 6
+_MOST_PACE = 20.0
 _Result = TypeVar("_Result")
 
 
@@ -108,6 +111,7 @@ class Presenter:
         self._report: Mapping[str, Any] = {}
         self._recalling: _Recall | None = None
         self._began_s = 0.0
+        self._expected_s = 0.0  # of the run in progress; 0 if that says nothing of the speed of the computer
         self._readers = ThreadPoolExecutor(1, "preview")
         self._reading: Future[Any] | None = None
         self._grow_at = 0.0
@@ -293,6 +297,21 @@ class Presenter:
             return self.texts("problem.no_output")  # for another input an output is proposed
         return ""
 
+    @property
+    def pace(self) -> float:
+        """How much longer runs take on this computer than on one of usual speed, by the last whole run."""
+        try:
+            return min(max(float(self.remembered.get("pace")), 1.0 / _MOST_PACE), _MOST_PACE)
+        except ValueError:
+            return 1.0
+
+    def _learn_pace(self) -> None:
+        """Note how long a run took that had to do all its work."""
+        seconds = float(self._report.get("seconds") or 0.0) - float(self._report.get("paused_seconds") or 0.0)
+        if self.view.ending in ("done", "incomplete") and self._expected_s > 0 and seconds > 0:
+            self.remembered.keep(pace=f"{seconds / self._expected_s:.3f}")
+        self._expected_s = 0.0
+
     def offer(self, input_text: str, output_text: str) -> tuple[bool, str]:
         """Whether a run can be started with these folders, and the line to be shown beside the button."""
         if self.is_running:
@@ -331,6 +350,9 @@ class Presenter:
         self._shown, self._report, self._recalling = self.output, {}, None
         self._clear_pictures()
         self._began_s = 0.0 if self.can_go_on else time.time() - 1.0
+        # An earlier run with this output may have done a part of the work.
+        is_first = self.fresh or not (self.output / STATE_NAME).exists()
+        self._expected_s = contents.seconds if is_known and contents and is_first else 0.0
         self.view.begin("running")
         self._engine = Engine(
             {
@@ -399,9 +421,12 @@ class Presenter:
         was_running, contents = self.is_running, self.view.contents
         for message in messages:
             self.view.apply(message)
+            if isinstance(message, Compiling):
+                self._expected_s = 0.0
         ended = was_running and not self.is_running
         if ended and self._shown is not None:
             self._report = summary.read_report(self._shown)
+            self._learn_pace()
         if self._engine is not None and not self._engine.is_at_work:
             self._engine.close()
             self._engine = None
@@ -430,7 +455,8 @@ class Presenter:
         self._leave_engine()
         self.view.begin("looking")
         settings = self.form.changed()
-        self._engine = Engine({"job": "look", "input": str(self.input), "settings": settings, "mode": self.mode})
+        order = {"job": "look", "input": str(self.input), "output": str(self.output or ""), "settings": settings}
+        self._engine = Engine({**order, "mode": self.mode})
 
     def _leave_engine(self) -> None:
         """Ask the process that reads a folder to end, without waiting."""

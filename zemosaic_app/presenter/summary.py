@@ -12,7 +12,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from zemosaic_app.report import PAGE_NAME
-from zemosaic_engine.canvas.advice import Advice, advice_lines, exposure_text
+from zemosaic_engine.canvas.advice import Advice, exposure_text
 from zemosaic_engine.errors import SettingsError
 from zemosaic_engine.regular_files import MOST_TABLE_BYTES, read_file
 from zemosaic_engine.resume.run_folder import STATE_NAME
@@ -20,10 +20,13 @@ from zemosaic_engine.run.report import REPORT_NAME
 from zemosaic_engine.run.verdict import is_good, verdict
 from zemosaic_engine.sentences import from_facts, say
 
+from .sky_map import advice_texts
 from .texts import Texts
 
 # In ADU or in sigma: a smaller step is in no picture.
 _LEAST_STEP = 0.01
+# Panels that are named; the report has all.
+_MOST_NEEDS = 6
 
 
 @dataclass(frozen=True)
@@ -184,21 +187,12 @@ def next_steps(output: Path, report: Mapping[str, Any], texts: Texts) -> list[st
     if report.get("outcome") != "done":
         return []
     steps = [texts("next.process")] if result_path(output, report, "processing") is not None else []
-    steps += advice_text(report, texts)[:1]
+    steps += [line.rstrip(" :") + "." for line in needs(report, texts)[:1] if line.endswith(":")]
     if report.get("subs_set_aside"):
         steps.append(texts("next.aside"))
     if not is_good(report):
         steps.append(texts("next.edges"))
     return steps
-
-
-def advice_text(report: Mapping[str, Any], texts: Texts) -> list[str]:
-    """Return what the mosaic still needs, in sentences; none if it needs nothing or nobody knows."""
-    try:
-        advice = Advice.of_facts(report["advice"] or {})
-    except (KeyError, ValueError):
-        return []
-    return [texts.sentence(line).rstrip(" :") + "." for line in advice_lines(advice)[:1]] if advice.needy else []
 
 
 def facts(report: Mapping[str, Any], texts: Texts) -> list[tuple[str, str]]:
@@ -215,6 +209,7 @@ def facts(report: Mapping[str, Any], texts: Texts) -> list[tuple[str, str]]:
         *([(texts("summary.left_out"), ", ".join(left_out))] if left_out else []),
         *([(texts("summary.worst_edge"), edge)] if (edge := worst_edge(report, texts)) else []),
         (texts("summary.memory"), texts.size(float(report.get("peak_memory_bytes") or 0.0))),
+        *([(texts("summary.depth"), "\n".join(needed))] if (needed := needs(report, texts)) else []),
     ]
 
 
@@ -226,6 +221,14 @@ def _size(report: Mapping[str, Any], texts: Texts) -> str:
             size = message.get("fields", {}).get("size")
             return texts.sentence(from_facts(size)) if size else ""
     return ""
+
+
+def needs(report: Mapping[str, Any], texts: Texts) -> list[str]:
+    """What the mosaic still needs for an even depth; nothing where the report does not tell."""
+    try:
+        return advice_texts(Advice.of_facts(report.get("advice") or {}), texts, _MOST_NEEDS)
+    except ValueError:  # of finished tiles, or of an earlier version
+        return []
 
 
 def open_with_system(path: Path) -> None:

@@ -8,15 +8,23 @@ from zemosaic_engine.machine.threads import thread_count
 
 from .messages import FolderContents
 from .mosaic_preview import Spot
+from .sky_map import advice_of, advice_texts
 from .texts import Texts
 from .view_state import ViewState
 
 Footprint = Sequence[Sequence[float]]
 _MOST_DRAWN = 5000
+#: Outlines of more footprints are drawn with hard edges, which is faster.
+MOST_SMOOTH = 1500
+# Panels that need subs, in the text above the map; the map and the report show all of them.
+_MOST_NEEDS = 4
 
 
-def found_lines(view: ViewState, texts: Texts) -> list[str]:
-    """Return lines about the input folder, or about the progress of reading it."""
+def found_lines(view: ViewState, texts: Texts, pace: float = 1.0) -> list[str]:
+    """Return lines about the input folder, or about the progress of reading it.
+
+    Runs on this computer take `pace` times as long as on one of usual speed.
+    """
     if view.doing == "looking":
         done, total = view.subs
         return [texts("found.looking", done=done, total=total) if total else texts("found.looking_first")]
@@ -39,16 +47,42 @@ def found_lines(view: ViewState, texts: Texts) -> list[str]:
         roles = {texts(f"role.{role}"): count for role, count in contents.beside.items()}
         lines.append(texts.listed("found.beside", _counted(roles, texts)))
     if contents.canvas_shape:
-        height, width = contents.canvas_shape
-        scale = texts.decimal(f"{contents.pixel_scale_arcsec:.2f}")
-        lines.append(texts("found.canvas", width=width, height=height, scale=scale))
-        lines.append(texts("found.tiles", n=len(contents.tiles)))
+        lines += _plan_lines(contents, texts, pace)
     if set_aside(view):
         lines.append(texts("found.set_aside", n=len(set_aside(view))))
     lines += [texts.sentence(note) for note in contents.notes]
     if contents.problem:
         lines.append(texts.sentence(contents.problem))
     return lines
+
+
+def _plan_lines(contents: FolderContents, texts: Texts, pace: float) -> list[str]:
+    """What the mosaic will be, what it costs, and what it still needs."""
+    height, width = contents.canvas_shape
+    size = texts(
+        "found.canvas",
+        size=texts.sentence(contents.size),
+        width=width,
+        height=height,
+        scale=texts.decimal(f"{contents.pixel_scale_arcsec:.2f}"),
+    )
+    lines = [texts.listed_text(contents.object_name, size) if contents.object_name else size]
+    if contents.free_bytes:
+        disk, memory = (texts.size(size_bytes) for size_bytes in contents.free_bytes)
+        lines.append(
+            texts(
+                "found.cost",
+                time=texts.duration(pace * contents.seconds),
+                disk=texts.size(contents.disk_bytes),
+                free_disk=disk,
+                memory=texts.size(contents.memory_bytes),
+                free_memory=memory,
+            )
+        )
+    lines.append(texts("found.tiles", n=len(contents.tiles)))
+    if contents.roughly:
+        lines.append(texts("found.roughly", n=contents.roughly))
+    return lines + advice_texts(advice_of(contents), texts, _MOST_NEEDS)
 
 
 def calibration_lines(view: ViewState, texts: Texts) -> list[str]:

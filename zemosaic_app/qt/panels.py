@@ -34,7 +34,8 @@ from zemosaic_app.presenter.viewport import Viewport
 from .dropping import without_drops
 from .folding_bar import FoldingBar
 from .panes import Panes
-from .picture_view import PictureView, SkyMap
+from .picture_view import PictureView
+from .sky_map import SkyMap
 from .welcome import Welcome
 
 
@@ -73,12 +74,20 @@ class FolderPanel(Panes):
         self.text.setTextFormat(Qt.TextFormat.PlainText)  # names of files are no markup
         self.text.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.text.setMargin(8)
-        self.map = SkyMap()
+        self.map = SkyMap(texts)
         self.map.setToolTip(texts("found.map"))
         self.map.setAccessibleName(texts("found.map"))
         self.aside = make_table([texts("found.file"), texts("found.reason")])
         self.welcome = Welcome(presenter)
-        for part in (self.text, self.map, self.aside, self.welcome):
+        self.spot = QLabel(" ")
+        self.spot.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.map.pointed.connect(lambda text: self.spot.setText(text or " "))
+        self.sky = QWidget()
+        sky = QVBoxLayout(self.sky)
+        sky.setContentsMargins(0, 0, 0, 0)
+        sky.addWidget(self.map, 1)
+        sky.addWidget(self.spot)
+        for part in (self.text, self.sky, self.aside, self.welcome):
             self.addWidget(part)
         self.setStretchFactor(1, 1)
         self.show_contents()
@@ -88,10 +97,10 @@ class FolderPanel(Panes):
     def show_state(self) -> None:
         """The counts, or how far the look is."""
         view, texts = self._presenter.view, self._presenter.texts
-        self.text.setText("\n".join(wording.found_lines(view, texts)))
+        self.text.setText("\n".join(wording.found_lines(view, texts, self._presenter.pace)))
         is_chosen = self._presenter.input is not None
         self.welcome.setVisible(not is_chosen)
-        for part in (self.text, self.map):
+        for part in (self.text, self.sky):
             part.setVisible(is_chosen)
         told = len(wording.set_aside(view))
         if told != self._told:

@@ -10,14 +10,12 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QBrush,
     QColor,
-    QFont,
     QImage,
     QKeyEvent,
     QMouseEvent,
     QPainter,
     QPen,
     QPixmap,
-    QPolygonF,
     QResizeEvent,
     QShowEvent,
     QTransform,
@@ -33,18 +31,12 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from zemosaic_app.presenter import wording
-from zemosaic_app.presenter.appearance import NAME_COLOUR, PICTURE_GROUND, SUB_COLOUR, TILE_COLOUR
-from zemosaic_app.presenter.messages import FolderContents
+from zemosaic_app.presenter.appearance import NAME_COLOUR, PICTURE_GROUND
 from zemosaic_app.presenter.mosaic_detail import Detail, Part
 from zemosaic_app.presenter.named_places import NamedPlace
 from zemosaic_app.presenter.viewport import ZOOM_STEP, Viewport, is_like
 
-# So many footprints are drawn with a filling.
-_MOST_FILLED = 1500
 _BACKGROUND = QColor(PICTURE_GROUND)
-_SUB = QColor(SUB_COLOUR)
-_TILE = QColor(TILE_COLOUR)
 _NAME = QColor(NAME_COLOUR)
 
 
@@ -225,7 +217,7 @@ class PictureView(ZoomView):
 def add_name(scene: QGraphicsScene, name: str, x: float, y: float, radius: float) -> list[QGraphicsItem]:
     """A ring as large as an object, or a dot, and its name above, as large at every zoom."""
     size = max(radius, 1.0)
-    ring = scene.addEllipse(QRectF(x - size, y - size, 2 * size, 2 * size), _pen(_NAME, 1))
+    ring = scene.addEllipse(QRectF(x - size, y - size, 2 * size, 2 * size), thin_pen(_NAME, 1))
     anchor = scene.addRect(QRectF(), QPen(Qt.PenStyle.NoPen))
     anchor.setPos(x, y - size)
     anchor.setFlag(QGraphicsItem.GraphicsItemFlag.ItemIgnoresTransformations)
@@ -238,54 +230,10 @@ def add_name(scene: QGraphicsScene, name: str, x: float, y: float, radius: float
     return [ring, anchor]
 
 
-class SkyMap(ZoomView):
-    """Footprints of the subs and planned tiles, north up, east left."""
-
-    def show_contents(self, contents: FolderContents | None) -> None:
-        """Draw what was found, or nothing, keeping zoom and place on a canvas of the same size."""
-        scene = self.scene()
-        before = scene.sceneRect().size().toTuple()
-        scene.clear()
-        if contents is None or not contents.canvas_shape:
-            scene.setSceneRect(QRectF())
-            return
-        height, width = contents.canvas_shape
-        self._add_footprints(contents.footprints, height)
-        for name, (y0, y1, x0, x1), _ in contents.tiles:
-            scene.addRect(QRectF(x0, height - y1, x1 - x0, y1 - y0), _pen(_TILE, 2))
-            label = scene.addSimpleText(name.removeprefix("tile_"), QFont(self.font().family(), 12))
-            label.setBrush(QBrush(_TILE))
-            size = label.boundingRect()
-            scale = (
-                min(1.0, 0.3 * (x1 - x0) / size.width())
-                if len(contents.tiles) > 60
-                else 0.12 * (x1 - x0) / size.width()
-            )
-            label.setScale(scale)
-            label.setPos((x0 + x1 - scale * size.width()) / 2, height - (y0 + y1 + scale * size.height()) / 2)
-        for name, x, y, radius in contents.names:
-            add_name(scene, name, x, height - y, radius)
-        margin = 0.03 * max(width, height)
-        place = QRectF(-margin, -margin, width + 2 * margin, height + 2 * margin)
-        scene.setSceneRect(place)
-        if self.is_fitted or not is_like(before, place.size().toTuple()):
-            self.fit()
-
-    def _add_footprints(self, footprints: Sequence[Sequence[Sequence[float]]], height: int) -> None:
-        """Outlines of the subs, filled a little; of very many some outlines alone, or drawing would take seconds."""
-        is_crowded = len(footprints) > _MOST_FILLED
-        self.setRenderHint(QPainter.RenderHint.Antialiasing, not is_crowded)
-        faint = QColor(_SUB)
-        faint.setAlpha(max(6, min(40, 600 // max(len(footprints), 1))))
-        for corners in wording.some_of(footprints):
-            polygon = QPolygonF([QPointF(x, height - y) for x, y in corners])
-            brush = QBrush(Qt.BrushStyle.NoBrush) if is_crowded else QBrush(faint)
-            self.scene().addPolygon(polygon, _pen(_SUB, 1), brush)
-
-
-def _pen(colour: QColor, width: int) -> QPen:
+def thin_pen(colour: QColor, width: int) -> QPen:
+    """A pen that is as wide at every zoom."""
     pen = QPen(colour, width)
-    pen.setCosmetic(True)  # as wide at every zoom
+    pen.setCosmetic(True)
     return pen
 
 

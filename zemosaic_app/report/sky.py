@@ -274,18 +274,41 @@ def step_class(sigma: float) -> int:
     return next(number for number, (end, _) in enumerate(STEP_CLASSES) if sigma < end)
 
 
-def graticule(frame: SkyFrame) -> tuple[str, list[dict[str, Any]]]:
-    """Lines of right ascension and declination as one path, and their labels at the left and lower edge."""
+@dataclass(frozen=True)
+class SkyLine:
+    """A line of constant right ascension or declination.
+
+    Attributes
+    ----------
+    is_ra : bool
+        Whether the right ascension is constant.
+    value, spacing : float
+        In degrees: that of the line, and the distance of such lines.
+    points : ndarray of float64, shape (N, 2)
+        On the figure.
+    """
+
+    is_ra: bool
+    value: float
+    spacing: float
+    points: NDArray[np.float64]
+
+    @property
+    def text(self) -> str:
+        """The value as it is written."""
+        return (hours_text if self.is_ra else degrees_text)(self.value, self.spacing)
+
+
+def sky_lines(frame: SkyFrame) -> list[SkyLine]:
+    """Lines of right ascension and declination over a figure; none around a pole, where they meet."""
     height, width = frame.shape
     y, x = np.meshgrid(np.linspace(-0.5, height - 0.5, 25), np.linspace(-0.5, width - 0.5, 25), indexing="ij")
     ra, dec = pixel_to_sky(frame.wcs, x.ravel(), y.ravel())
     middle = float(frame.wcs.wcs.crval[0])
     ra = (ra - middle + 180.0) % 360.0 - 180.0
     if max(abs(float(dec.min())), abs(float(dec.max()))) > 88.0 or np.ptp(ra) > 180.0:
-        return "", []  # around a pole lines of right ascension meet
-    digits = _digits(frame)
-    pieces: list[str] = []
-    labels: list[dict[str, Any]] = []
+        return []
+    lines = []
     for is_ra, values, others, zero in ((True, ra, dec, middle), (False, dec, ra, 0.0)):
         span = float(np.ptp(values))
         spacing = next((one for one in _SPACINGS if span / one <= 5), _SPACINGS[-1])
@@ -293,32 +316,39 @@ def graticule(frame: SkyFrame) -> tuple[str, list[dict[str, Any]]]:
         last = math.floor((values.max() + zero) / spacing)
         run = np.linspace(float(others.min()), float(others.max()), _LINE_POINTS)
         for number in range(first, last + 1):
-            at = number * spacing
-            level = np.full(_LINE_POINTS, at)
-            line = (level, run) if is_ra else (run + middle, level)
-            places = frame.of_sky(*line)
+            level = np.full(_LINE_POINTS, number * spacing)
+            places = frame.of_sky(*((level, run) if is_ra else (run + middle, level)))
             inside = (places >= 0).all(axis=1) & (places[:, 0] <= width) & (places[:, 1] <= height)
-            points = places[inside]
-            if len(points) > 1:
-                pieces.append(
-                    "M" + "L".join(f"{x:.{digits}f} {y:.{digits}f}" for x, y in points[_thinned(len(points))])
-                )
-                labels.append(_label(points, is_ra, at, spacing, frame.shape))
+            if np.count_nonzero(inside) > 1:
+                lines.append(SkyLine(is_ra, number * spacing, spacing, places[inside]))
+    return lines
+
+
+def graticule(frame: SkyFrame) -> tuple[str, list[dict[str, Any]]]:
+    """Lines of right ascension and declination as one path, and their labels at the left and lower edge."""
+    digits = _digits(frame)
+    pieces: list[str] = []
+    labels: list[dict[str, Any]] = []
+    for line in sky_lines(frame):
+        thinned = line.points[_thinned(len(line.points))]
+        pieces.append("M" + "L".join(f"{x:.{digits}f} {y:.{digits}f}" for x, y in thinned))
+        labels.append(_label(line, frame.shape))
     return "".join(pieces), [label for label in labels if label]
 
 
-def _label(points: NDArray, is_ra: bool, value: float, spacing: float, shape: tuple[int, int]) -> dict[str, Any]:
+def _label(line: SkyLine, shape: tuple[int, int]) -> dict[str, Any]:
     """A label where a line meets the lower (right ascension) or left (declination) edge, if that is not a corner."""
     height, width = shape
-    if is_ra:
+    points = line.points
+    if line.is_ra:
         x, y = points[np.argmax(points[:, 1])]
         if not 0.12 * width < x < 0.92 * width:
             return {}
-        return {"x": round(float(x)), "y": height, "text": hours_text(value, spacing), "look": "ra"}
+        return {"x": round(float(x)), "y": height, "text": line.text, "look": "ra"}
     x, y = points[np.argmin(points[:, 0])]
     if not 0.05 * height < y < 0.9 * height:
         return {}
-    return {"x": 0, "y": round(float(y)), "text": degrees_text(value, spacing), "look": "dec"}
+    return {"x": 0, "y": round(float(y)), "text": line.text, "look": "dec"}
 
 
 def hours_text(ra_deg: float, spacing_deg: float) -> str:

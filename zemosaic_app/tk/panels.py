@@ -11,7 +11,8 @@ from zemosaic_app.presenter.presenter import Presenter
 from zemosaic_app.presenter.view_state import LEVELS, MOST_LINES, LogFilter, LogTail
 
 from .appearance import line_height
-from .views import PictureView, SkyMap
+from .sky_map import SkyMap
+from .views import PictureView
 from .welcome import Welcome
 from .widgets import PAD, Hint, LiveEntry, Table, read_only_text, scrolled, wrap
 
@@ -29,9 +30,14 @@ class FolderPanel(ttk.Frame):
         self.text = ttk.Label(self, justify="left", anchor="nw")
         self.text.pack(fill="x")
         wrap(self.text)
-        self.map = SkyMap(self)  # first: it takes the focus when people turn to this tab
+        self.sky = ttk.Frame(self)
+        self.map = SkyMap(self.sky, texts)  # first: it takes the focus when people turn to this tab
         self.aside = Table(self, [texts("found.file"), texts("found.reason")])
-        self.map.pack(fill="both", expand=True, pady=(PAD, 0))
+        self.spot = ttk.Label(self.sky, text=" ")
+        self.spot.pack(side="bottom", fill="x")
+        self.map.pack(fill="both", expand=True)
+        self.map.on_pointed = lambda text: self.spot.configure(text=text or " ")
+        self.sky.pack(fill="both", expand=True, pady=(PAD, 0))
         self.hints = [Hint(self.map, texts("found.map"))]
         self.welcome: Welcome | None = None
         self.show_contents()
@@ -46,7 +52,7 @@ class FolderPanel(ttk.Frame):
         """The counts, or how far the look is; before a folder is chosen, an invitation."""
         view, texts = self._presenter.view, self._presenter.texts
         if self.welcome is not None and self._presenter.input is None:
-            for part in (self.text, self.map):
+            for part in (self.text, self.sky):
                 part.pack_forget()
             self.welcome.pack(fill="both", expand=True)
             return
@@ -54,8 +60,8 @@ class FolderPanel(ttk.Frame):
             self.welcome.destroy()
             self.welcome = None
             self.text.pack(fill="x")
-            self.map.pack(fill="both", expand=True, pady=(PAD, 0))
-        self.text.configure(text="\n".join(wording.found_lines(view, texts)))
+            self.sky.pack(fill="both", expand=True, pady=(PAD, 0))
+        self.text.configure(text="\n".join(wording.found_lines(view, texts, self._presenter.pace)))
         told = len(wording.set_aside(view))
         if told != self._told:
             self._told = told
@@ -63,7 +69,7 @@ class FolderPanel(ttk.Frame):
             self.aside.pack_forget()
             if told:
                 self.aside.tree.configure(height=min(told, _MOST_ASIDE))
-                self.aside.pack(side="bottom", fill="x", pady=(PAD, 0), before=self.map)
+                self.aside.pack(side="bottom", fill="x", pady=(PAD, 0), before=self.sky)
 
     def show_contents(self) -> None:
         """The map and the files set aside, which may be others in the same number."""

@@ -9,9 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from zemosaic_app.presenter import wording
-from zemosaic_app.presenter.appearance import NAME_COLOUR, PICTURE_GROUND, SUB_COLOUR, TILE_COLOUR
-from zemosaic_app.presenter.messages import FolderContents
+from zemosaic_app.presenter.appearance import NAME_COLOUR, PICTURE_GROUND, SUB_COLOUR
 from zemosaic_app.presenter.mosaic_detail import Detail, Part
 from zemosaic_app.presenter.named_places import NamedPlace
 from zemosaic_app.presenter.viewport import ZOOM_STEP, Viewport, drawn_part
@@ -20,8 +18,6 @@ from .widgets import bind_wheel, without_event
 
 _ARROWS = {"Left": (1, 0), "Right": (-1, 0), "Up": (0, 1), "Down": (0, -1)}
 _ARROW_PX = 40
-# A tile that is narrower than this on the screen is drawn without its name.
-_NAMED_PX = 40
 _TEXT = "#c8ccd4"
 
 
@@ -183,50 +179,3 @@ def draw_name(canvas: tk.Canvas, name: str, x: float, y: float, radius: float) -
     size = max(radius, 2.0)
     canvas.create_oval(x - size, y - size, x + size, y + size, outline=NAME_COLOUR)
     canvas.create_text(x, y - size - 2, text=name, fill=NAME_COLOUR, anchor="s")
-
-
-class SkyMap(ZoomView):
-    """Footprints of the subs and planned tiles, north up, east left."""
-
-    def __init__(self, parent: tk.Misc) -> None:
-        super().__init__(parent)
-        self._contents: FolderContents | None = None
-        self._drawn = Viewport()
-
-    def show_contents(self, contents: FolderContents | None) -> None:
-        """Draw what was found, or nothing, keeping zoom and place on a canvas of the same size."""
-        self.delete("all")
-        self._contents = contents if contents is not None and contents.canvas_shape else None
-        height, width = self._contents.canvas_shape if self._contents is not None else (0, 0)
-        margin = 0.03 * max(width, height)
-        size = (width + 2 * margin, height + 2 * margin)
-        self.viewport = self.viewport.with_content(*size)
-        if self._contents is not None:
-            self._add(self._contents, margin, height + margin)
-        self._drawn = Viewport(size, size).fitted()  # the items lie where the content's own pixels are
-        self.draw_soon()
-
-    def _add(self, contents: FolderContents, left: float, bottom: float) -> None:
-        for corners in wording.some_of(contents.footprints):
-            if corners:
-                points = [(left + x, bottom - y) for x, y in corners]
-                self.create_polygon(*points, fill="", outline=SUB_COLOUR)
-        for name, (y0, y1, x0, x1), _ in contents.tiles:
-            self.create_rectangle(left + x0, bottom - y0, left + x1, bottom - y1, outline=TILE_COLOUR, width=2)
-            middle = (left + (x0 + x1) / 2, bottom - (y0 + y1) / 2)
-            self.create_text(*middle, text=name.removeprefix("tile_"), fill=TILE_COLOUR, tags="name")
-        for name, x, y, radius in contents.names:
-            draw_name(self, name, left + x, bottom - y, radius)
-
-    def draw(self) -> None:
-        """Move all items from where they were drawn to where they belong: Tk does that for thousands at once."""
-        if self._contents is None:
-            return
-        before, origin = self._drawn.to_room(0, 0), self.viewport.to_room(0, 0)
-        larger = self.viewport.scale / self._drawn.scale
-        self.scale("all", *before, larger, larger)
-        self.move("all", origin[0] - before[0], origin[1] - before[1])
-        self._drawn = self.viewport
-        narrowest = min((x1 - x0 for _, (_, _, x0, x1), _ in self._contents.tiles), default=0)
-        has_room = narrowest * self.viewport.scale > _NAMED_PX
-        self.itemconfigure("name", state="normal" if has_room else "hidden")

@@ -55,7 +55,8 @@ def forecast(
     canvas: CanvasPlan,
     tiles: Sequence[TileLayout],
     settings: GridSettings,
-    unsolved: int = 0,
+    further: int = 0,
+    to_solve: int = 0,
 ) -> Forecast:
     """What a run with these subs will make and cost.
 
@@ -66,8 +67,10 @@ def forecast(
     canvas : CanvasPlan
     tiles : sequence of TileLayout
     settings : GridSettings
-    unsolved : int
-        How many further subs will be plate-solved first; they count like the others.
+    further : int
+        How many more subs there will be whose place is not known yet; they count like the others.
+    to_solve : int
+        How many subs are plate-solved first.
     """
     threads = thread_count(settings.threads)
     found = objects_in_field(canvas.wcs, canvas.shape)
@@ -75,14 +78,14 @@ def forecast(
     peak = plan.peak
     if any(tile.grid is not None for tile in tiles):  # tiles on grids of their own are reprojected onto the canvas
         peak = max(peak, plan.process + canvas_bytes(canvas.shape, infos[0].channels, reprojecting=True))
-    pixels = sum(info.shape[0] * info.shape[1] for info in infos) * (1.0 + unsolved / len(infos))
-    subs = len(infos) + unsolved
+    pixels = sum(info.shape[0] * info.shape[1] for info in infos) * (1.0 + further / len(infos))
+    subs = len(infos) + further
     return Forecast(
         name_of_field(found),
         size_of_field(canvas.wcs, canvas.shape),
         canvas.shape,
         canvas.pixel_scale_arcsec,
-        expected_seconds(pixels / 1e6, canvas.shape[0] * canvas.shape[1] / 1e6, threads, unsolved),
+        expected_seconds(pixels / 1e6, canvas.shape[0] * canvas.shape[1] / 1e6, threads, to_solve),
         planned_bytes(canvas.shape, infos[0].channels, subs, settings),
         peak,
     )
