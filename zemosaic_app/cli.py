@@ -1,4 +1,4 @@
-"""The command line: ``zemosaic run | grid | classic | gui | plan | solve | calibrate | report | compare | ...``.
+"""The command line: ``zemosaic run | grid | classic | watch | gui | plan | solve | calibrate | report | ...``.
 
 Nothing heavy is imported before a command runs: ``zemosaic --help`` answers at once.
 """
@@ -23,6 +23,7 @@ from zemosaic_app.completion import SHELLS, complete, script
 from zemosaic_app.console import Verbosity, duration_text, open_console, printable, terminal_stream, write_line
 from zemosaic_app.options import add_setting_options, gigabytes
 from zemosaic_app.suggestions import did_you_mean
+from zemosaic_app.watch_command import add_watch_arguments, watch_folder
 from zemosaic_engine import __version__
 from zemosaic_engine.errors import Cancelled, SettingsError, ZeMosaicError
 from zemosaic_engine.events import CancelToken, Event, LogLine, PhaseStarted, Progress, Sink
@@ -203,6 +204,13 @@ def _add_runs(commands: Any) -> None:
     _add_examples(run, "subs/ mosaic/", "subs/ mosaic/ --settings mosaic.toml", "subs/ mosaic/ --fresh")
     run.usage = "%(prog)s [--fresh] [--settings FILE] [--SETTING VALUE ...] INPUT OUTPUT"
     _add_run_arguments(run)
+
+    watch = _add_command(commands, "watch", _run_watch, "make a mosaic that grows while the telescope writes subs")
+    _add_examples(
+        watch, "subs/ mosaic/", "subs/ mosaic/ --quiet-minutes 30 --end", "subs/ mosaic/ --darks darks/ --flats flats/"
+    )
+    add_watch_arguments(watch)
+    _add_run_arguments(watch, without="classic")
 
 
 def _add_simulated(commands: Any) -> None:
@@ -404,6 +412,14 @@ def _run_order(args: argparse.Namespace, mode: str) -> int:
 
         order = RunOrder(args.input, args.output, settings, mode, fresh=args.fresh)
         outcome = run_and_report(order, sink, cancel)
+    _say_what_was_made(outcome)
+    return DONE if outcome.is_complete else INCOMPLETE
+
+
+def _run_watch(args: argparse.Namespace) -> int:
+    settings = _settings_of(args)
+    with _watched(args) as (sink, cancel):
+        outcome = watch_folder(args, settings, sink, cancel)
     _say_what_was_made(outcome)
     return DONE if outcome.is_complete else INCOMPLETE
 

@@ -34,8 +34,8 @@ class Engine:
     Parameters
     ----------
     order : mapping
-        ``job`` is ``"run"`` (with ``input``, ``output``, ``settings``, ``mode``, ``fresh``) or ``"look"`` (with
-        ``input``, ``settings``, ``mode``).
+        ``job`` is ``"run"`` or ``"watch"`` (with ``input``, ``output``, ``settings``, ``mode``, ``fresh``), or
+        ``"look"`` (with ``input``, ``settings``, ``mode``).
     """
 
     def __init__(self, order: Mapping[str, Any]) -> None:
@@ -79,6 +79,10 @@ class Engine:
     def resume(self) -> None:
         """Let a paused run go on."""
         self._send("resume")
+
+    def finish(self) -> None:
+        """Ask a watch for the mosaic of all subs that are there, and for its end."""
+        self._send("end")
 
     def cancel(self) -> None:
         """Ask the job to stop; it ends within two seconds."""

@@ -1,6 +1,7 @@
 """The process in which a window's engine works: an order comes in, messages go out, one JSON object a line.
 
-Standard input carries the order and then words (``pause``, ``resume``, ``cancel``); its end means that the window
+Standard input carries the order and then words (``pause``, ``resume``, ``cancel``; for a watch ``mosaic`` and ``end``);
+its end means that the window
 is gone, and the run is cancelled. The messages go to what was standard output; libraries that print write to
 standard error, whose end tells the cause if the process dies.
 """
@@ -15,11 +16,12 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from zemosaic_engine.errors import Cancelled, SettingsError, ZeMosaicError
-from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, SubCount
+from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, SubCount, Wishes
 from zemosaic_engine.sentences import say
 from zemosaic_engine.settings import build_settings
 
@@ -68,24 +70,27 @@ def main() -> None:
     """Carry out one order and end the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the window; it tells us
     faulthandler.enable()
-    pipe, words, cancel = _Pipe(), _Words(), CancelToken()
+    pipe, words, cancel, wishes = _Pipe(), _Words(), CancelToken(), Wishes()
     order = json.loads(words.next() or "{}")
-    threading.Thread(target=_listen, args=(words, cancel), daemon=True).start()
+    threading.Thread(target=_listen, args=(words, cancel, wishes), daemon=True).start()
     threading.Thread(target=_tell_memory, args=(pipe.tell,), daemon=True).start()
     _quiet_libraries(pipe.tell)
-    pipe.tell(_carry_out(order, pipe.tell, cancel))
+    pipe.tell(_carry_out(order, pipe.tell, cancel, wishes))
     sys.stderr.flush()
     os._exit(0)  # a cancelled computation that nobody waits for would keep the process
 
 
-def _listen(words: _Words, cancel: CancelToken) -> None:
+def _listen(words: _Words, cancel: CancelToken, wishes: Wishes) -> None:
+    acts = {
+        "pause": cancel.pause,
+        "resume": cancel.resume,
+        "cancel": cancel.cancel,
+        "mosaic": wishes.mosaic,
+        "end": wishes.end,
+    }
     while (word := words.next()) is not None:
-        if word == "pause":
-            cancel.pause()
-        elif word == "resume":
-            cancel.resume()
-        elif word == "cancel":
-            cancel.cancel()
+        if word in acts:
+            acts[word]()
     cancel.cancel()
 
 
@@ -108,8 +113,8 @@ def _quiet_libraries(tell: Callable[[Message], None]) -> None:
     warnings.showwarning = show
 
 
-def _carry_out(order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelToken) -> JobEnded:
-    jobs = {"run": _run, "look": _look}
+def _carry_out(order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelToken, wishes: Wishes) -> JobEnded:
+    jobs: dict[str, Callable[..., JobEnded]] = {"run": _run, "look": _look, "watch": partial(_watch, wishes=wishes)}
     try:
         return jobs[order["job"]](order, tell, cancel)
     except SettingsError as error:
@@ -132,6 +137,17 @@ def _run(order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelT
     settings = build_settings(order["settings"])
     wanted = RunOrder(Path(order["input"]), Path(order["output"]), settings, order["mode"], fresh=order["fresh"])
     outcome = run_and_report(wanted, tell, cancel)
+    return JobEnded("done" if outcome.is_complete else "incomplete")
+
+
+def _watch(order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelToken, *, wishes: Wishes) -> JobEnded:
+    from zemosaic_app.report import run_and_report
+    from zemosaic_watch import WatchOrder, watch
+    from zemosaic_worker import RunOrder
+
+    settings = build_settings(order["settings"])
+    run = RunOrder(Path(order["input"]), Path(order["output"]), settings, "grid", fresh=order["fresh"])
+    outcome = watch(WatchOrder(run), tell, cancel, wishes, run_and_report)
     return JobEnded("done" if outcome.is_complete else "incomplete")
 
 

@@ -40,6 +40,8 @@ class Search:
         False looks into the folder although there is a plan.
     refused : callable
         ``refused(path)`` says why a file is not to be touched; empty where it may be.
+    ignored : callable
+        ``ignored(path)`` is True for a file that is passed over as if it were not there; a plan is taken as it is.
     """
 
     recursive: bool = True
@@ -48,6 +50,7 @@ class Search:
     as_tiles: bool = False
     use_plan: bool = True
     refused: Callable[[Path], str] = lambda path: ""
+    ignored: Callable[[Path], bool] = lambda path: False
 
 
 def find_subs(
@@ -83,6 +86,7 @@ def find_subs(
             saturation_adu=search.saturation_adu,
             on_file=on_file,
             refused=search.refused,
+            ignored=search.ignored,
         )
         notes = [_skipped_note(path) for path in found.skipped]
     else:
