@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -43,6 +43,7 @@ from zemosaic_engine.resume.run_folder import STATE_NAME, RunFolder
 from zemosaic_engine.resume.written import write_once
 from zemosaic_engine.run import provenance, resources
 from zemosaic_engine.run.report import REPORT_NAME, Outcome, RunReport, begin_report, now_text, set_aside_facts
+from zemosaic_engine.run.verdict import is_good, verdict
 from zemosaic_engine.sentences import say
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.solving.journal import NAME as SOLUTIONS_NAME
@@ -474,6 +475,8 @@ class _RunRecord:
         self._report = self._report.of_mosaic(outcome, self.log.metrics, advice)
         self._write_report("done", "")
         self._is_finished = True
+        told = asdict(self._report)
+        self.log(LogLine(verdict(told), "SUCCESS" if is_good(told) else "WARN", self.log.source))
         return self._report
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

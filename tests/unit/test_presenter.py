@@ -559,7 +559,7 @@ def test_a_run_is_cancelled_resumed_and_shown(presenter, survey, tmp_path, hold)
     assert presenter.picture.shape[2] == 3
     assert not presenter.can_go_on
     report = presenter.report()
-    assert [seam.channel for seam in summary.seams(report)] == ["R", "G", "B"]
+    assert [seam.channel for seam in summary.seams(report, load_texts("en"))] == ["R", "G", "B"]
     assert dict(summary.facts(report, presenter.texts))["Subs in the mosaic"] == "16"
     assert {metric.when for metric in presenter.view.metrics} == {"", "before", "after"}
     assert presenter.result("mosaic").name == "mosaic_grid.fits"
@@ -585,7 +585,7 @@ def test_a_run_that_ended_before_is_shown_without_running(presenter, finished):
     assert wording.headline(view, texts) == wording.ending(view, texts) == f"Earlier run of {when}: Done"
     assert (view.ending, view.doing, view.fraction, presenter.engine_pid) == ("done", "nothing", 0.0, None)
     assert presenter.report() == report
-    assert len(summary.seams(report)) == 3
+    assert len(summary.seams(report, load_texts("en"))) == 3
     lines = [line for line in (finished / "zemosaic.log").read_text().splitlines() if "[METRICS]" in line]
     assert len(view.metrics) == len(lines) > 10
     assert [entry.text for entry in view.log if "[METRICS]" in entry.text] == [
@@ -815,11 +815,11 @@ def test_steps_that_nobody_could_see_are_less_than_the_least():
     texts = load_texts("en")
     report = {"metrics": seam_metrics(seam_step_adu=(150.4, 0.0), seam_step_sigma=(12.34, 0.0099),
                                       worst_seam_sigma=(14.0, 0.0123))}  # fmt: skip
-    assert summary.seams(report) == [summary.Seam("R", "150", "12.3", "< 0.01", "< 0.01", "0.01")]
+    assert summary.seams(report, texts) == [summary.Seam("R", "150", "12.3", "< 0.01", "< 0.01", "0.01")]
     assert "No correction" not in summary.seams_title(report, texts)
     report = {"metrics": seam_metrics(seam_step_adu=(0.0, 0.0), seam_step_sigma=(9.994, 9.994),
                                       worst_seam_sigma=(None, None))}  # fmt: skip
-    assert summary.seams(report) == [summary.Seam("R", "< 0.01", "9.99", "< 0.01", "9.99", "-")]
+    assert summary.seams(report, texts) == [summary.Seam("R", "< 0.01", "9.99", "< 0.01", "9.99", "-")]
     assert summary.seams_title(report, texts).endswith(
         "No correction was applied to the tiles: before and after are the same."
     )
