@@ -375,7 +375,7 @@ def make_preview(mosaic_path: Path, max_px: int) -> bytes:
         hdu = next(candidate for candidate in hdus if candidate.header.get("NAXIS", 0) >= 2)
         small = block_means(hdu.section, shrinking_factor(hdu.shape[-2:], max_px))
         small = _upright(small, hdu.header)
-    return _png_of(stretch(small))
+    return png_of(stretch(small))
 
 
 def write_picture(picture: bytes, path: Path) -> None:
@@ -492,7 +492,7 @@ def write_comparison(
         "B, on the scale and sky of A, same stretch",
         f"A - B, black to white: -{reach:.3g} to {reach:.3g} ADU",
     )
-    write_picture(_png_of(_side_by_side(panels, labels, across=across)), png_path)
+    write_picture(png_of(_side_by_side(panels, labels, across=across)), png_path)
 
 
 def _shrunk(planes: NDArray[np.float32], max_px: int) -> NDArray[np.float32]:
@@ -734,7 +734,8 @@ def _softening(white_sigma: float) -> float:
     return float(np.sqrt(low * high))
 
 
-def _png_of(picture: NDArray[np.uint8]) -> bytes:
+def png_of(picture: NDArray[np.uint8]) -> bytes:
+    """A picture (H, W, 3) or (H, W) as PNG."""
     from PIL import Image
 
     file = io.BytesIO()
