@@ -14,26 +14,35 @@ from typing import Any
 from zemosaic_engine.clock import RunClock, with_time_left
 from zemosaic_engine.errors import SettingsError, ZeMosaicError
 from zemosaic_engine.events import CancelToken, LogLine, Reporter, Sink
+from zemosaic_engine.growth.join import Standing
 from zemosaic_engine.machine.address_space import check_address_space
 from zemosaic_engine.mosaic import files as mosaic_files
 from zemosaic_engine.mosaic.assemble import assemble
 from zemosaic_engine.mosaic.deliver import Delivery, deliver, finish_mosaic
+from zemosaic_engine.mosaic.needs import tell_needs
 from zemosaic_engine.resume.checkpoints import Checkpoints
 from zemosaic_engine.resume.crashes import NOTES_NAME, Crashes, crash_noted
 from zemosaic_engine.resume.run_folder import RunFolder
 from zemosaic_engine.run import provenance
-from zemosaic_engine.run.host import HostCallback, host_configuration, host_settings, telemetry_interval_s
+from zemosaic_engine.run.host import (
+    HostCallback,
+    host_configuration,
+    host_settings,
+    keeps_telemetry,
+    telemetry_interval_s,
+)
+from zemosaic_engine.run.host_files import HostReport
 from zemosaic_engine.run.prepare import plan_request, prepare_request
 from zemosaic_engine.run.replan import build_without_lost
 from zemosaic_engine.run.request import GridOutcome, GridRequest, PlannedRequest
 from zemosaic_engine.run.run import Run, open_run
 from zemosaic_engine.sentences import say
 from zemosaic_engine.settings import GridSettings
-from zemosaic_engine.stacking.layout import lay_out_tiles
+from zemosaic_engine.stacking.layout import Layout, lay_out_tiles
 from zemosaic_engine.stacking.stack_tiles import stack_tiles
 from zemosaic_engine.subs import stack_plan
-from zemosaic_engine.survey.calibrate import calibrate_subs
-from zemosaic_engine.survey.measure import measure_subs
+from zemosaic_engine.survey.calibrate import CalibratedSubs, calibrate_subs
+from zemosaic_engine.survey.measure import MeasuredSubs, measure_subs
 from zemosaic_engine.tiles.match import match_tiles
 from zemosaic_engine.tiles.ready_made import take_tiles
 from zemosaic_engine.tiles.tile import TileSet
@@ -67,7 +76,11 @@ _STACKING, _MATCHING, _ASSEMBLY, _SAVING = range(1, 5)
 
 
 def build_mosaic(
-    request: GridRequest, sink: Sink, cancel: CancelToken, checkpoints: Checkpoints | None = None
+    request: GridRequest,
+    sink: Sink,
+    cancel: CancelToken,
+    checkpoints: Checkpoints | None = None,
+    keep: Callable[[Standing], None] = lambda standing: None,
 ) -> GridOutcome:
     """Make one photometrically even mosaic.
 
@@ -81,6 +94,8 @@ def build_mosaic(
         Checked between steps.
     checkpoints : Checkpoints, optional
         What earlier runs with this output have done, from `open_checkpoints`; by default nothing is kept.
+    keep : callable, optional
+        Called with what the run found once its tiles are stacked, for subs that join the mosaic later.
 
     Raises
     ------
@@ -105,14 +120,14 @@ def build_mosaic(
 
     def build(asked: GridRequest) -> GridOutcome:
         with open_run(asked, _PHASES, sink, cancel, checkpoints) as run:
-            return _build(run)
+            return _build(run, lambda *found: keep(Standing.of(run, asked.frames, *found)))
 
     return build_without_lost(request, build, lambda asked: plan_request(asked, sink, cancel), sink)
 
 
-def _build(run: Run) -> GridOutcome:
+def _build(run: Run, keep: Callable[[Layout, MeasuredSubs, CalibratedSubs, str], None]) -> GridOutcome:
     run.reporter.phase(_STACKING)
-    tiles = take_tiles(run) if run.takes_tiles else _stack_subs(run)
+    tiles = take_tiles(run) if run.takes_tiles else _stack_subs(run, keep)
     return finish_mosaic(run, tiles, lambda: _join(run, tiles))
 
 
@@ -125,11 +140,13 @@ def _join(run: Run, tiles: TileSet) -> Delivery:
     return deliver(run, tiles, match, mosaic)
 
 
-def _stack_subs(run: Run) -> TileSet:
+def _stack_subs(run: Run, keep: Callable[[Layout, MeasuredSubs, CalibratedSubs, str], None]) -> TileSet:
     layout = lay_out_tiles(run)
     measured = measure_subs(run)
     subs = calibrate_subs(run, measured)
-    return stack_tiles(run, layout, subs)
+    tiles = stack_tiles(run, layout, subs)
+    keep(layout, measured, subs, tiles.kernel)
+    return tiles
 
 
 # --------------------------------------------------------------------------------------------
@@ -219,37 +236,60 @@ def run_grid_mode(
                 say("The folder {folder} holds no stack_plan.csv: Grid Mode cannot run there.", folder=source)
             )
         with RunFolder(output) as folder:
-            _build_in(folder, source, settings, tell, host)
+            if keeps_telemetry(configuration):
+                host.keep_resources(folder.path)
+            _build_in(folder, source, settings, tell, host, clock)
+        host.end_counters()
     except ZeMosaicError as error:
         tell(LogLine(str(error), "ERROR"))
         raise
+    finally:
+        host.close()
     for line in provenance.cost_lines(clock):
         tell(LogLine(line))
     tell(LogLine(say("Grid/Survey mode completed"), "SUCCESS"))
 
 
-def _build_in(folder: RunFolder, source: Path, settings: GridSettings, tell: Sink, host: HostCallback) -> None:
-    """The run itself, in its folder; the table of subs that were set aside is written however it ends."""
+def _build_in(
+    folder: RunFolder, source: Path, settings: GridSettings, tell: Sink, host: HostCallback, clock: RunClock
+) -> None:
+    """The run itself, in its folder; its report and its table of subs set aside are written however it ends."""
     if folder.note:
         tell(LogLine(folder.note, "WARN"))
+    report = HostReport(source, folder.path, settings, clock)
+    rejected = folder.path / "rejected_subs.csv"
+    earlier = mosaic_files.EarlierResults(folder.path, {**mosaic_files.RESULTS, "rejected": rejected.name})
+    try:
+        made = _mosaic_in(folder, source, settings, tell, earlier)
+        advice = tell_needs(made, settings, Reporter(tell))
+    except ZeMosaicError as error:
+        report.failed(error, host.set_aside, {**earlier.written_since(), "rejected": rejected})
+        raise
+    finally:
+        stack_plan.write_rejected(rejected, host.set_aside)
+    problem = report.done(made, advice, host.metrics, earlier.written_since())
+    if problem:
+        tell(LogLine(say("The picture and report.html were not written: {why}", why=problem), "WARN"))
+
+
+def _mosaic_in(
+    folder: RunFolder, source: Path, settings: GridSettings, tell: Sink, earlier: mosaic_files.EarlierResults
+) -> GridOutcome:
     cancel = CancelToken()
     notes = folder.state / NOTES_NAME
     crashes = Crashes(folder.state, notes)
     crashes.keep()
     if crashes.told:
         tell(LogLine(crashes.told, "WARN"))
-    try:
-        with crash_noted(notes):
-            request = prepare_request(source, folder.path, settings, tell, cancel, refused=crashes.reason)
-            checkpoints = open_checkpoints(folder, Reporter(tell))
-            earlier = mosaic_files.EarlierResults(folder.path)
-            if request.others:
-                stack_plan.write_others(folder.path / mosaic_files.OTHERS_NAME, request.others)
-            made = build_mosaic(request, tell, cancel, checkpoints)
-            earlier.remove_those_left(made.kept)
-            checkpoints.keep_only_used()
-    finally:
-        stack_plan.write_rejected(folder.path / "rejected_subs.csv", host.set_aside)
+    with crash_noted(notes):
+        request = prepare_request(source, folder.path, settings, tell, cancel, refused=crashes.reason)
+        checkpoints = open_checkpoints(folder, Reporter(tell))
+        if request.others:
+            stack_plan.write_others(folder.path / mosaic_files.OTHERS_NAME, request.others)
+        made = build_mosaic(request, tell, cancel, checkpoints)
+        earlier.remove_those_left(made.kept)
+        checkpoints.keep_only_used()
+    return made
 
 
 def open_checkpoints(folder: RunFolder, reporter: Reporter) -> Checkpoints:

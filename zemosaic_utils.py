@@ -735,7 +735,7 @@ def _softening(white_sigma: float) -> float:
 
 
 def png_of(picture: NDArray[np.uint8]) -> bytes:
-    """A picture (H, W, 3) or (H, W) as PNG."""
+    """Return a picture (H, W, 3) or (H, W), first row on top, as the bytes of a PNG."""
     from PIL import Image
 
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""The command line: ``zemosaic run | grid | classic | gui | plan | solve | calibrate | report | compare | ...``.
+"""The command line: ``zemosaic run | grid | classic | watch | gui | plan | solve | calibrate | report | ...``.
 
 Nothing heavy is imported before a command runs: ``zemosaic --help`` answers at once.
 """
@@ -23,6 +23,7 @@ from zemosaic_app.completion import SHELLS, complete, script
 from zemosaic_app.console import Verbosity, duration_text, open_console, printable, terminal_stream, write_line
 from zemosaic_app.options import add_setting_options, gigabytes
 from zemosaic_app.suggestions import did_you_mean
+from zemosaic_app.watch_command import add_watch_arguments, watch_folder
 from zemosaic_engine import __version__
 from zemosaic_engine.errors import Cancelled, SettingsError, ZeMosaicError
 from zemosaic_engine.events import CancelToken, Event, LogLine, PhaseStarted, Progress, Sink
@@ -203,6 +204,13 @@ def _add_runs(commands: Any) -> None:
     _add_examples(run, "subs/ mosaic/", "subs/ mosaic/ --settings mosaic.toml", "subs/ mosaic/ --fresh")
     run.usage = "%(prog)s [--fresh] [--settings FILE] [--SETTING VALUE ...] INPUT OUTPUT"
     _add_run_arguments(run)
+
+    watch = _add_command(commands, "watch", _run_watch, "make a mosaic that grows while the telescope writes subs")
+    _add_examples(
+        watch, "subs/ mosaic/", "subs/ mosaic/ --quiet-minutes 30 --end", "subs/ mosaic/ --darks darks/ --flats flats/"
+    )
+    add_watch_arguments(watch)
+    _add_run_arguments(watch, without="classic")
 
 
 def _add_simulated(commands: Any) -> None:
@@ -408,6 +416,14 @@ def _run_order(args: argparse.Namespace, mode: str) -> int:
     return DONE if outcome.is_complete else INCOMPLETE
 
 
+def _run_watch(args: argparse.Namespace) -> int:
+    settings = _settings_of(args)
+    with _watched(args) as (sink, cancel):
+        outcome = watch_folder(args, settings, sink, cancel)
+    _say_what_was_made(outcome)
+    return DONE if outcome.is_complete else INCOMPLETE
+
+
 def _run_gui(args: argparse.Namespace) -> int:
     from zemosaic_app.windows import open_window
 
@@ -577,22 +593,16 @@ def _simulate(folder: Path, preset: str, seed: int, sink: Sink, cancel: CancelTo
 
 
 def _run_demo(args: argparse.Namespace) -> int:
-    survey, output = args.output / "survey", args.output / "mosaic"
     with _watched(args) as (sink, cancel):
-        from zemosaic_app.report import run_and_report
-        from zemosaic_engine.simulate.truth import compare_with_truth
-        from zemosaic_worker import RunOrder
+        from zemosaic_app.demo import run_demo
 
-        truth = _simulate(survey, "small", args.seed, sink, cancel)
-        outcome = run_and_report(RunOrder(survey, output, GridSettings(), "grid"), sink, cancel)
-        sink(PhaseStarted("comparing with the truth", 1, 1.0))
-        report = compare_with_truth(outcome.grid.mosaic, truth)
+        demo = run_demo(args.output, args.seed, sink, cancel)
     _say("How far the mosaic is from the simulated sky:")
-    for line in report.text().splitlines():
+    for line in demo.truth.text().splitlines():
         _say(f"  {line}")
-    _say_what_was_made(outcome)
-    _say(f"  subs      {survey}")
-    return DONE if outcome.is_complete else INCOMPLETE
+    _say_what_was_made(demo.outcome)
+    _say(f"  subs      {demo.survey}")
+    return DONE if demo.outcome.is_complete else INCOMPLETE
 
 
 def _run_completion(args: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
 from zemosaic_app.durations import FEW_S, rounded_duration
-from zemosaic_engine.events import Event, Level, LogLine, PhaseStarted, Progress, TimeLeft
+from zemosaic_engine.events import Event, Level, LogLine, PhaseStarted, Progress, TimeLeft, Watching
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -27,7 +27,7 @@ _DURATIONS = {
     "duration.hours": "{hours} h {minutes} min",
 }
 #: Phases in which it is found out what is in the folder.
-_FINDING = ("", "starting", "reading headers")
+_FINDING = ("", "starting", "reading headers", "waiting for subs")
 _STYLES = {"DEBUG": "dim", "INFO": "", "WARN": "yellow", "ERROR": "bold red", "SUCCESS": "green"}
 
 
@@ -107,6 +107,18 @@ def time_left_text(seconds: float) -> str:
     return f"{text} left" if seconds < FEW_S else f"about {text} left"
 
 
+def watching_text(event: Watching) -> str:
+    """Return what of a watched folder is in its mosaic, in words."""
+    parts = [f"{event.in_mosaic} subs in the mosaic"]
+    if event.waiting:
+        parts.append(f"{event.waiting} waiting")
+    if event.unfinished:
+        parts.append(f"{event.unfinished} still being written")
+    if event.is_final:
+        parts.append("the same as one run over all of them")
+    return f"{time.strftime('%H:%M:%S')}  {', '.join(parts)}"
+
+
 def _line(text: str, level: Level) -> str:
     text = printable(text)
     return text if level == "INFO" else f"{level}: {text}"
@@ -150,6 +162,9 @@ class PlainConsole:
         elif isinstance(event, PhaseStarted):
             self._phase = event.name
             write_line(self._stream, f"--- {printable(event.name)}")
+        elif isinstance(event, Watching):
+            self._left = ""
+            write_line(self._stream, watching_text(event))
         elif isinstance(event, TimeLeft):
             self._left = f", {time_left_text(event.seconds)}"
         elif isinstance(event, Progress) and self._now() - self._last_progress >= _PROGRESS_EVERY_S:
@@ -208,6 +223,11 @@ class LiveConsole:
             if self._task is not None:
                 self._bars.remove_task(self._task)
             self._task = self._bars.add_task(printable(event.name), total=None, count="", left=self._left)
+        elif isinstance(event, Watching):
+            self._left = ""
+            if self._task is not None:
+                self._bars.update(self._task, left="")
+            self._say(watching_text(event), "")
         elif isinstance(event, TimeLeft):
             self._left = time_left_text(event.seconds)
             if self._task is not None:

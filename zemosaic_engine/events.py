@@ -123,7 +123,31 @@ class SubSetAside:
     error: SubError
 
 
-Event = LogLine | Metric | Compiling | PhaseStarted | Progress | TileCount | SubCount | TimeLeft | SubSetAside
+@dataclass(frozen=True)
+class Watching:
+    """A watched folder was looked into.
+
+    Attributes
+    ----------
+    in_mosaic : int
+        Subs that the mosaic holds so far.
+    waiting : int
+        Subs that are there and not in it yet.
+    unfinished : int
+        Files that are still being written.
+    is_final : bool
+        True if the mosaic is the one that a single run over the same subs makes.
+    """
+
+    in_mosaic: int
+    waiting: int
+    unfinished: int
+    is_final: bool
+
+
+Event = (
+    LogLine | Metric | Compiling | PhaseStarted | Progress | TileCount | SubCount | TimeLeft | SubSetAside | Watching
+)
 Sink = Callable[[Event], None]
 
 
@@ -175,6 +199,31 @@ class CancelToken:
             time.sleep(_LOOK_EVERY_S)
         if self._cancelled:
             raise Cancelled(say("The run was stopped before it was finished."))
+
+
+class Wishes:
+    """What a person asks of a watch at work: plain flags, as those of `CancelToken`."""
+
+    def __init__(self) -> None:
+        self._wants_mosaic = self._wants_end = False
+
+    def mosaic(self) -> None:
+        """Ask for the mosaic of one run over all subs that are there, now."""
+        self._wants_mosaic = True
+
+    def end(self) -> None:
+        """Ask for that mosaic and for the end of the watch."""
+        self._wants_end = True
+
+    @property
+    def wants_end(self) -> bool:
+        """True once the end was asked for."""
+        return self._wants_end
+
+    def take_mosaic(self) -> bool:
+        """Return whether a mosaic was asked for since the last call."""
+        wanted, self._wants_mosaic = self._wants_mosaic, False
+        return wanted
 
 
 class Reporter:

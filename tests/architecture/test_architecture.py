@@ -22,6 +22,7 @@ RECIPES = (
     "zemosaic_compare",
     "zemosaic_export",
     "zemosaic_fetch",
+    "zemosaic_watch",
 )
 MODULES = sorted(
     [*ROOT.glob("zemosaic_*/**/*.py"), *(ROOT / f"{name}.py" for name in RECIPES if (ROOT / f"{name}.py").exists())]

@@ -30,7 +30,8 @@ ELSEWHERE = ("comparison/", "simulate/", "run/host.py", "mosaic/reader.py")
 @cache
 def trees():
     """Name and syntax of every module that may speak to people; parsed once for all tests."""
-    paths = [*(ROOT / "zemosaic_engine").rglob("*.py"), *ROOT.glob("*_mode.py"), ROOT / "zemosaic_worker.py"]
+    paths = [*(ROOT / "zemosaic_engine").rglob("*.py"), *ROOT.glob("*_mode.py")]
+    paths += [ROOT / "zemosaic_worker.py", ROOT / "zemosaic_watch.py"]
     return [(path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))) for path in paths]
 
 

@@ -34,8 +34,10 @@ class Engine:
     Parameters
     ----------
     order : mapping
-        ``job`` is ``"run"`` (with ``input``, ``output``, ``settings``, ``mode``, ``fresh``, ``left_out``), ``"look"``
-        (with ``input``, ``output``, ``settings``, ``mode``, ``left_out``) or ``"glance"`` (with ``input``, ``names``).
+        ``job`` is ``"run"`` or ``"watch"`` (with ``input``, ``output``, ``settings``, ``mode``, ``fresh``,
+        ``left_out``),
+        ``"look"`` (with ``input``, ``output``, ``settings``, ``mode``, ``left_out``), ``"glance"`` (with ``input``,
+        ``names``) or ``"demo"`` (with ``folder``).
     """
 
     def __init__(self, order: Mapping[str, Any]) -> None:
@@ -79,6 +81,10 @@ class Engine:
     def resume(self) -> None:
         """Let a paused run go on."""
         self._send("resume")
+
+    def finish(self) -> None:
+        """Ask a watch for the mosaic of all subs that are there, and for its end."""
+        self._send("end")
 
     def cancel(self) -> None:
         """Ask the job to stop; it ends within two seconds."""

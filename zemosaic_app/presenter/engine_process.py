@@ -1,6 +1,7 @@
 """The process in which a window's engine works: an order comes in, messages go out, one JSON object a line.
 
-Standard input carries the order and then words (``pause``, ``resume``, ``cancel``); its end means that the window
+Standard input carries the order and then words (``pause``, ``resume``, ``cancel``; for a watch ``mosaic`` and ``end``);
+its end means that the window
 is gone, and the run is cancelled. The messages go to what was standard output; libraries that print write to
 standard error, whose end tells the cause if the process dies.
 """
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from zemosaic_engine.errors import Cancelled, SettingsError, ZeMosaicError
-from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, SubCount
+from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, SubCount, Wishes
 from zemosaic_engine.sentences import say
 from zemosaic_engine.settings import build_settings
 
@@ -70,25 +71,28 @@ def main() -> None:
     """Carry out one order and end the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the window; it tells us
     faulthandler.enable()
-    pipe, words, cancel = _Pipe(), _Words(), CancelToken()
+    pipe, words, cancel, wishes = _Pipe(), _Words(), CancelToken(), Wishes()
     order = json.loads(words.next() or "{}")
     asked: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(words, cancel, asked), daemon=True).start()
+    threading.Thread(target=_listen, args=(words, cancel, wishes, asked), daemon=True).start()
     threading.Thread(target=_tell_memory, args=(pipe.tell,), daemon=True).start()
     _quiet_libraries(pipe.tell)
-    pipe.tell(_carry_out(order, pipe.tell, cancel, asked))
+    pipe.tell(_carry_out(order, pipe.tell, cancel, wishes, asked))
     sys.stderr.flush()
     os._exit(0)  # a cancelled computation that nobody waits for would keep the process
 
 
-def _listen(words: _Words, cancel: CancelToken, asked: queue.SimpleQueue[dict[str, Any]]) -> None:
+def _listen(words: _Words, cancel: CancelToken, wishes: Wishes, asked: queue.SimpleQueue[dict[str, Any]]) -> None:
+    acts = {
+        "pause": cancel.pause,
+        "resume": cancel.resume,
+        "cancel": cancel.cancel,
+        "mosaic": wishes.mosaic,
+        "end": wishes.end,
+    }
     while (word := words.next()) is not None:
-        if word == "pause":
-            cancel.pause()
-        elif word == "resume":
-            cancel.resume()
-        elif word == "cancel":
-            cancel.cancel()
+        if word in acts:
+            acts[word]()
         elif word.startswith("{"):
             asked.put(json.loads(word))
     cancel.cancel()
@@ -117,9 +121,16 @@ def _carry_out(
     order: dict[str, Any],
     tell: Callable[[Message], None],
     cancel: CancelToken,
+    wishes: Wishes,
     asked: queue.SimpleQueue[dict[str, Any]],
 ) -> JobEnded:
-    jobs: dict[str, Callable[..., JobEnded]] = {"run": _run, "look": _look, "glance": partial(_glance, asked)}
+    jobs: dict[str, Callable[..., JobEnded]] = {
+        "run": _run,
+        "demo": _demo,
+        "look": _look,
+        "glance": partial(_glance, asked),
+        "watch": partial(_watch, wishes=wishes),
+    }
     try:
         return jobs[order["job"]](order, tell, cancel)
     except SettingsError as error:
@@ -149,6 +160,27 @@ def _run(order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelT
         left_out=order.get("left_out", ()),
     )
     outcome = run_and_report(wanted, tell, cancel)
+    return JobEnded("done" if outcome.is_complete else "incomplete")
+
+
+def _demo(order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelToken) -> JobEnded:
+    from zemosaic_app.demo import run_demo
+
+    demo = run_demo(Path(order["folder"]), 1, tell, cancel)
+    tell(LogLine(say("How far the mosaic is from the simulated sky:"), source=""))
+    for line in demo.truth.text().splitlines():
+        tell(LogLine(line, source=""))
+    return JobEnded("done" if demo.outcome.is_complete else "incomplete")
+
+
+def _watch(order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelToken, *, wishes: Wishes) -> JobEnded:
+    from zemosaic_app.report import run_and_report
+    from zemosaic_watch import WatchOrder, watch
+    from zemosaic_worker import RunOrder
+
+    settings = build_settings(order["settings"])
+    run = RunOrder(Path(order["input"]), Path(order["output"]), settings, "grid", fresh=order["fresh"])
+    outcome = watch(WatchOrder(run), tell, cancel, wishes, run_and_report)
     return JobEnded("done" if outcome.is_complete else "incomplete")
 
 

@@ -21,6 +21,7 @@ from zemosaic_engine.events import (
     SubSetAside,
     TileCount,
     TimeLeft,
+    Watching,
 )
 
 from .earlier_run import EarlierRun
@@ -29,6 +30,9 @@ from .texts import Texts
 
 Doing = Literal["nothing", "looking", "running", "paused", "stopping"]
 
+#: Phases with which a pass of a watch begins, and the one in which it waits.
+WAITING, _FULL_PASS = "waiting for subs", "reading headers"
+_PASSES = (WAITING, _FULL_PASS, "new subs")
 LEVELS: tuple[Level, ...] = ("DEBUG", "INFO", "SUCCESS", "WARN", "ERROR")
 MOST_LINES = 20_000
 
@@ -79,6 +83,10 @@ class ViewState:
         The run that is shown, if it came to its end before anybody asked for it here.
     is_recalling : bool
         An earlier run is looked for, or its mosaic is read.
+    watching : Watching or None
+        What of a watched folder is in the mosaic; None for a run that watches nothing.
+    is_finishing : bool
+        A watch was asked for its last mosaic.
     """
 
     doing: Doing = "nothing"
@@ -100,6 +108,8 @@ class ViewState:
     run: int = 0
     earlier: EarlierRun | None = None
     is_recalling: bool = False
+    watching: Watching | None = None
+    is_finishing: bool = False
     now: Callable[[], float] = time.monotonic
     _lines: int = 0
     _shares: dict[str, float] = field(default_factory=dict)
@@ -136,6 +146,8 @@ class ViewState:
             case Compiling():
                 self.is_compiling = True
             case PhaseStarted(name, number, weight):
+                if self.watching is not None and name in _PASSES:
+                    self._begin_pass(name)
                 self.phase, self.phase_number, self.steps = name, number, (0, 0)
                 self._shares[name] = weight
                 self._advance(0.0)
@@ -152,6 +164,8 @@ class ViewState:
                 self.set_aside.append((error.path.name, error.reason))
             case TimeLeft(seconds):
                 self._ends_at = self.now() + seconds
+            case Watching():
+                self.watching = message
             case MemoryInUse(size_bytes):
                 self.memory_bytes = size_bytes
             case FolderContents():
@@ -163,6 +177,14 @@ class ViewState:
         """Add a line to the log."""
         self._lines += 1
         self.log.append(LogEntry(self._lines, level, printable(text)))
+
+    def _begin_pass(self, phase: str) -> None:
+        """A watch waits, or begins with another pass: what is told of the one before is over."""
+        self.fraction, self._ends_at, self.tiles = 0.0, None, (0, 0)
+        self._shares.clear()
+        if phase == _FULL_PASS:
+            self.metrics.clear()
+            self.set_aside.clear()
 
     def pause(self) -> None:
         """The run was asked to wait; the time left stands still."""

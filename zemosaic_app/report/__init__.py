@@ -9,6 +9,7 @@ from pathlib import Path
 
 from zemosaic_engine.errors import ZeMosaicError
 from zemosaic_engine.events import CancelToken, LogLine, Sink
+from zemosaic_engine.resume.run_folder import RunFolder
 from zemosaic_worker import RunOrder, RunOutcome, run
 
 from .page import PAGE_NAME, write_report
@@ -16,14 +17,14 @@ from .page import PAGE_NAME, write_report
 __all__ = ["PAGE_NAME", "run_and_report", "write_report"]
 
 
-def run_and_report(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutcome:
+def run_and_report(order: RunOrder, sink: Sink, cancel: CancelToken, folder: RunFolder | None = None) -> RunOutcome:
     """`zemosaic_worker.run`, and the report of the run however it ended.
 
     A report that cannot be written is no reason for a run to fail: `sink` hears why as a warning.
 
     Parameters
     ----------
-    order, sink, cancel
+    order, sink, cancel, folder
         As for `zemosaic_worker.run`.
 
     Returns
@@ -37,7 +38,7 @@ def run_and_report(order: RunOrder, sink: Sink, cancel: CancelToken) -> RunOutco
     """
     before = _identity(order.output)
     try:
-        return run(order, sink, cancel)
+        return run(order, sink, cancel, folder)
     finally:
         if _identity(order.output) != before:  # else the run was refused before it touched anything
             try:

@@ -33,21 +33,28 @@ class RefinedWcs:
 
     def wcs(self, number: int, shape: tuple[int, int]) -> WCS:
         """The WCS of a sub of that shape ``(height, width)``; threads may share it."""
-        wcs = ThreadSafeWCS(naxis=2)
         a, b = self.sip[number]
-        is_plain = not (a.any() or b.any())
-        suffix = "" if is_plain else "-SIP"
-        wcs.wcs.ctype = ["RA---TAN" + suffix, "DEC--TAN" + suffix]
-        wcs.wcs.cunit = ["deg", "deg"]
-        wcs.wcs.radesys = "ICRS"
-        wcs.wcs.crval = self.crval_deg[number]
-        wcs.wcs.crpix = self.crpix[number]
-        wcs.wcs.cd = self.cd_deg[number]
-        if not is_plain:
-            wcs.sip = Sip(np.ascontiguousarray(a), np.ascontiguousarray(b), None, None, self.crpix[number])
-        wcs.array_shape = shape
-        wcs.wcs.set()
-        return wcs
+        crpix = self.crpix[number]
+        sip = Sip(np.ascontiguousarray(a), np.ascontiguousarray(b), None, None, crpix) if a.any() or b.any() else None
+        return plain_wcs(self.crval_deg[number], crpix, self.cd_deg[number], sip, shape)
+
+
+def plain_wcs(
+    crval_deg: FloatArray, crpix: FloatArray, cd_deg: FloatArray, sip: Sip | None, shape: tuple[int, int]
+) -> WCS:
+    """A gnomonic WCS, ICRS, with or without SIP, of an image of that shape; threads may share it."""
+    wcs = ThreadSafeWCS(naxis=2)
+    suffix = "" if sip is None else "-SIP"
+    wcs.wcs.ctype = ["RA---TAN" + suffix, "DEC--TAN" + suffix]
+    wcs.wcs.cunit = ["deg", "deg"]
+    wcs.wcs.radesys = "ICRS"
+    wcs.wcs.crval = crval_deg
+    wcs.wcs.crpix = crpix
+    wcs.wcs.cd = cd_deg
+    wcs.sip = sip
+    wcs.array_shape = shape
+    wcs.wcs.set()
+    return wcs
 
 
 @dataclass(frozen=True)

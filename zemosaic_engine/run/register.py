@@ -129,14 +129,9 @@ def _find_stars(
     ahead = _find_ahead(infos, reporter, checkpoints, executor)
 
     def look(number: int) -> tuple[StarPlaces | SubError, str, bool]:
-        info = infos[number]
         try:
-            key = _key(checkpoints, info)
-            kept = checkpoints.get("star_places", key, StarPlaces) if key else None
-            places = read_guarded(info.path, lambda: places_of_sub(info)) if kept is None else kept
-            if key and kept is None:
-                checkpoints.put("star_places", key, places)
-            return places, key, kept is not None
+            found = star_places_of(infos[number], checkpoints)
+            return found.stars, found.key, found.was_kept
         except SubError as error:
             raise_if_lost(error, [each.path for each in infos])
             return error, "", False
@@ -152,6 +147,33 @@ def _find_stars(
     if reused:
         reporter.log(say("Stars of {n} of {total} subs were found by an earlier run", n=reused, total=len(infos)))
     return _Found([found for found, _, _ in looked if isinstance(found, StarPlaces)], [key for _, key, _ in looked])
+
+
+@dataclass(frozen=True)
+class KeptPlaces:
+    """Star places of a sub, the key of their record, and whether they were found there."""
+
+    stars: StarPlaces
+    key: str
+    was_kept: bool
+
+
+def star_places_of(info: SubInfo, checkpoints: Checkpoints) -> KeptPlaces:
+    """Star places of a sub, from their record or from its pixels.
+
+    Raises
+    ------
+    SubError
+        If it cannot be read or is black.
+    """
+    key = _key(checkpoints, info)
+    kept = checkpoints.get("star_places", key, StarPlaces) if key else None
+    if kept is not None:
+        return KeptPlaces(kept, key, True)
+    places = read_guarded(info.path, lambda: places_of_sub(info))
+    if key:
+        checkpoints.put("star_places", key, places)
+    return KeptPlaces(places, key, False)
 
 
 @dataclass(frozen=True)

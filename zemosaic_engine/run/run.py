@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -13,6 +13,7 @@ import numpy as np
 
 from ..astrometry.registration import Registration
 from ..calibration_frames.files import MASTERS_NAME, write_master
+from ..calibration_frames.finding import FoundFrames
 from ..calibration_frames.masters import Workshop
 from ..calibration_frames.session import FrameCalibration, calibrate_frames
 from ..canvas.plan import CanvasPlan
@@ -20,7 +21,7 @@ from ..catalogues.reference import Catalogue
 from ..errors import SubError
 from ..events import CancelToken, Compiling, Reporter, Sink, SubCount
 from ..executors.cluster import open_executor
-from ..executors.executor import Executor
+from ..executors.executor import Executor, Here
 from ..kernels.cuda import Gpu
 from ..machine import backend, memory
 from ..machine.threads import run_interruptibly, thread_count
@@ -189,7 +190,7 @@ def _run_of(
     catalogue = reference_stars(settings, request.canvas, subs[0].channels)
     device = _gpu(settings, reporter)
     keys = Dependencies(subs, settings, request.canvas, checkpoints)
-    frames = _calibrated(request, reporter, cancel, checkpoints, executor)
+    frames = _calibrated(request.frames, subs, settings, request.output, reporter, cancel, checkpoints, executor)
     keys.corrections = frames.correction
     reuse = Reuse(subs, checkpoints, keys, reporter, cancel)
     hot = {}
@@ -211,19 +212,70 @@ def _run_of(
     )  # fmt: skip
 
 
+def with_more_subs(
+    run: Run,
+    subs: Sequence[SubInfo],
+    frames: FrameCalibration,
+    checkpoints: Checkpoints,
+    reporter: Reporter,
+    cancel: CancelToken,
+) -> Run:
+    """Return a run with more subs behind its own, under the same canvas, hot pixels and settings; without workers.
+
+    Parameters
+    ----------
+    run : Run
+    subs : sequence of SubInfo
+        Those that are added.
+    frames : FrameCalibration
+        What calibration frames do to all of them.
+    checkpoints, reporter, cancel
+        As for `open_run`.
+    """
+    infos, hot_pixels = [*run.subs, *subs], run.loader.hot_pixels
+    keys = Dependencies(infos, run.settings, run.canvas, checkpoints)
+    keys.corrections = frames.correction
+    for info in {sensor_key(info): info for info in infos}.values():
+        hot = hot_pixels(info)
+        if hot is not None:
+            keys.know_hot_pixels(sensor_key(info), hot)
+    reuse = Reuse(infos, checkpoints, keys, reporter, cancel)
+    loader = SubLoader(infos, hot_pixels, 0, reporter.set_aside, reuse.is_same, frames.correction)
+    stars = StarFinder(loader, run.canvas.wcs, lambda count: None)
+    return replace(
+        run, subs=infos, frames=frames, executor=Here(), loader=loader, stars=stars, reuse=reuse, reporter=reporter,
+        cancel=cancel,
+    )  # fmt: skip
+
+
+def calibrate_run_frames(
+    run: Run,
+    found: FoundFrames,
+    subs: Sequence[SubInfo],
+    reporter: Reporter,
+    cancel: CancelToken,
+    checkpoints: Checkpoints,
+) -> FrameCalibration:
+    """What calibration frames do to the subs of a run and to more of them."""
+    return _calibrated(found, subs, run.settings, run.output, reporter, cancel, checkpoints, Here())
+
+
 def _calibrated(
-    request: PlannedRequest, reporter: Reporter, cancel: CancelToken, checkpoints: Checkpoints, executor: Executor
+    found: FoundFrames,
+    subs: Sequence[SubInfo],
+    settings: GridSettings,
+    output: Path,
+    reporter: Reporter,
+    cancel: CancelToken,
+    checkpoints: Checkpoints,
+    executor: Executor,
 ) -> FrameCalibration:
     """What the calibration frames of a run do to its subs."""
-    settings = request.settings
     budget = min(_MOST_FRAMES_BYTES, memory_budget(settings) // 4)
-    workshop = Workshop(request.output, budget, thread_count(settings.threads), cancel)
-    save = partial(write_master, request.output / MASTERS_NAME) if settings.save_masters else None
+    workshop = Workshop(output, budget, thread_count(settings.threads), cancel)
+    save = partial(write_master, output / MASTERS_NAME) if settings.save_masters else None
     return run_interruptibly(
-        lambda: calibrate_frames(
-            request.frames, request.infos, settings, workshop, checkpoints, reporter, save, executor
-        ),
-        cancel,
+        lambda: calibrate_frames(found, subs, settings, workshop, checkpoints, reporter, save, executor), cancel
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -59,6 +60,27 @@ def lay_out_tiles(run: Run) -> Layout:
     factor, overlap_pct = settings.grid_size_factor, settings.batch_overlap_pct
     tiles = run.interruptibly(lambda: grid_tiles(run.subs, footprints, run.canvas, factor, overlap_pct, RANGE_REACH))
     return _checked(run, tiles, footprints)
+
+
+def lay_out_more(run: Run, standing: Layout, own: int) -> Layout:
+    """Lay out the tiles of a run to which subs were added; tiles that stand keep their names and boxes.
+
+    Parameters
+    ----------
+    run : Run
+    standing : Layout
+        Of the run before.
+    own : int
+        Number of the first subs of the run from which the size of its tiles follows.
+    """
+    settings, known = run.settings, len(standing.footprints)
+    footprints = [*standing.footprints, *(footprint_of(info, run.canvas) for info in run.subs[known:])]
+    factor, overlap_pct = settings.grid_size_factor, settings.batch_overlap_pct
+    laid = grid_tiles(run.subs[:own], footprints, run.canvas, factor, overlap_pct, RANGE_REACH)
+    names = {tile.outer: tile.name for tile in standing.tiles}
+    fresh = itertools.count(len(names))
+    named = [replace(tile, name=names.get(tile.outer) or f"tile_{next(fresh):04d}") for tile in laid]
+    return _checked(run, sorted(named, key=lambda tile: tile.name), footprints)
 
 
 def lay_out_pointings(run: Run) -> Layout:

@@ -42,6 +42,8 @@ class Search:
         ``refused(path)`` says why a file is not to be touched; empty where it may be.
     left_out : collection of str
         Subs that a person does not want, named as `name_in_folder` names them.
+    ignored : callable
+        ``ignored(path)`` is True for a file that is passed over as if it were not there; a plan is taken as it is.
     """
 
     recursive: bool = True
@@ -51,6 +53,7 @@ class Search:
     use_plan: bool = True
     refused: Callable[[Path], str] = lambda path: ""
     left_out: Collection[str] = ()
+    ignored: Callable[[Path], bool] = lambda path: False
 
 
 def find_subs(
@@ -86,6 +89,7 @@ def find_subs(
             saturation_adu=search.saturation_adu,
             on_file=on_file,
             refused=search.refused,
+            ignored=search.ignored,
         )
         notes = [_skipped_note(path) for path in found.skipped]
     else:

@@ -203,6 +203,7 @@ def scan_folder(
     saturation_adu: float = 0.0,
     on_file: Callable[[int, int], None] | None = None,
     refused: Callable[[Path], str] = lambda path: "",
+    ignored: Callable[[Path], bool] = lambda path: False,
 ) -> FoundSubs:
     """Read the headers of all images of a folder and of the folders below it, and sort them by what they are for.
 
@@ -220,6 +221,8 @@ def scan_folder(
         Called with the number of files looked at and their total; it may raise to stop.
     refused : callable, optional
         Why a file is not to be touched; empty where it may be.
+    ignored : callable, optional
+        True for a file that is passed over as if it were not there.
 
     Returns
     -------
@@ -233,12 +236,27 @@ def scan_folder(
     """
     folder = Path(folder)
     listing = list_folder(folder, recursive=recursive)
+    files = [path for path in listing.files if not ignored(path)]
     scan = _Scan(folder, as_tiles, saturation_adu, list(listing.rejected), refused)
-    for number, path in enumerate(listing.files, start=1):
+    for number, path in enumerate(files, start=1):
         scan.take(path)
         if on_file is not None:
-            on_file(number, len(listing.files))
+            on_file(number, len(files))
     return replace(scan.found(), skipped=listing.skipped)
+
+
+def scan_files(
+    folder: Path,
+    files: Sequence[Path],
+    *,
+    saturation_adu: float = 0.0,
+    refused: Callable[[Path], str] = lambda path: "",
+) -> FoundSubs:
+    """As `scan_folder`, of some of the files of a folder."""
+    scan = _Scan(folder, False, saturation_adu, [], refused)
+    for path in files:
+        scan.take(path)
+    return scan.found()
 
 
 class _Scan:

@@ -65,12 +65,22 @@ def measure_subs(run: Run) -> MeasuredSubs:
     run.reporter.expect(len(run.subs))
     cell = cell_side_px(run.subs, run.canvas)
     ahead = _measure_ahead(run, cell)
-    measurements = _of_readable(run, ahead, _cells(cell), SubMeasurement, lambda number: _measure(run, number, cell))
+    measurements = _measured(run, range(len(run.subs)), ahead, cell)
     stars = {number: int(measured.stars.x.size) for number, measured in measurements.items()}
     run.reuse.report_measured(len(ahead))
     if run.loader.failures:
         raise SubsLost(list(run.loader.failures.values()))
     return MeasuredSubs(stars, measurements)
+
+
+def measure_more(run: Run, numbers: Sequence[int], cell: int) -> dict[int, SubMeasurement]:
+    """Measure some subs of a run over cells of that side, by their number; those that cannot be read are set aside."""
+    run.reporter.expect(len(numbers))
+    return _measured(run, numbers, (), cell)
+
+
+def _measured(run: Run, numbers: Sequence[int], ahead: Container[int], cell: int) -> dict[int, SubMeasurement]:
+    return _of_readable(run, numbers, ahead, _cells(cell), SubMeasurement, lambda number: _measure(run, number, cell))
 
 
 def cell_side_px(infos: Sequence[SubInfo], canvas: CanvasPlan) -> int:
@@ -81,9 +91,14 @@ def cell_side_px(infos: Sequence[SubInfo], canvas: CanvasPlan) -> int:
 
 
 def _of_readable(
-    run: Run, ahead: Container[int], what: tuple[object, ...], of: type[Record], measure: Callable[[int], Record]
+    run: Run,
+    numbers: Sequence[int],
+    ahead: Container[int],
+    what: tuple[object, ...],
+    of: type[Record],
+    measure: Callable[[int], Record],
 ) -> dict[int, Record]:
-    """What is measured on each sub that can be read, by its number; the others are set aside.
+    """What is measured on each of the subs that can be read, by its number; the others are set aside.
 
     Those of `ahead` have made their steps.
     """
@@ -101,8 +116,8 @@ def _of_readable(
             if number not in ahead:
                 run.reporter.step()
 
-    measured = run_all(measure_one, range(len(run.subs)), run.threads, run.cancel)
-    return {number: record for number, record in enumerate(measured) if record is not None}
+    measured = run_all(measure_one, numbers, run.threads, run.cancel)
+    return {number: record for number, record in zip(numbers, measured, strict=True) if record is not None}
 
 
 @dataclass(frozen=True)

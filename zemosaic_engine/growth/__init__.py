@@ -1,0 +1,1 @@
+"""How subs join a mosaic that stands, so that each costs what a sub costs."""
