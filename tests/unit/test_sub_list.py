@@ -161,7 +161,7 @@ def test_a_quick_look_finds_the_sky_the_stars_and_their_width(tmp_path, bayer, f
 
 def test_subs_in_view_are_looked_at_by_a_process_of_their_own(survey):
     listed = SubList()
-    listed.take(look_into(survey, GridSettings()))
+    listed.take(FolderContents(str(survey), "grid", subs_listed=look_into(survey, GridSettings()).subs_listed[:4]))
     glancer = Glancer(listed)
     last = listed.rows[-1].name
 
@@ -176,7 +176,7 @@ def test_subs_in_view_are_looked_at_by_a_process_of_their_own(survey):
     try:
         wait(lambda: listed.pictures)
         glancer.ask_large(last)
-        wait(lambda: last in glancer.large and len(listed.pictures) == 16)
+        wait(lambda: last in glancer.large and len(listed.pictures) == 4)
     finally:
         glancer.close()
     assert all(row.stars > 0 for row in listed.rows)

@@ -179,7 +179,10 @@ def _watch(order: dict[str, Any], tell: Callable[[Message], None], cancel: Cance
     from zemosaic_worker import RunOrder
 
     settings = build_settings(order["settings"])
-    run = RunOrder(Path(order["input"]), Path(order["output"]), settings, "grid", fresh=order["fresh"])
+    left_out = order.get("left_out", ())
+    run = RunOrder(
+        Path(order["input"]), Path(order["output"]), settings, "grid", fresh=order["fresh"], left_out=left_out
+    )
     outcome = watch(WatchOrder(run), tell, cancel, wishes, run_and_report)
     return JobEnded("done" if outcome.is_complete else "incomplete")
 

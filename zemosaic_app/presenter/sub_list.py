@@ -15,7 +15,7 @@ from .texts import Texts
 #: Columns behind the picture, in their order.
 COLUMNS = ("name", "time", "exposure", "fwhm", "stars", "sky", "weight", "state", "session")
 #: Widths of the columns in letters, the picture beside the name included.
-WIDTHS = (24, 12, 8, 7, 7, 7, 7, 22, 12)
+WIDTHS = (24, 12, 9, 9, 9, 8, 8, 22, 12)
 #: Which rows are shown.
 SHOWN = ("all", "used", "left_out", "unsolved", "set_aside")
 _NUMBERS = ("exposure", "fwhm", "stars", "sky", "weight")
