@@ -19,11 +19,19 @@ from zemosaic_engine.machine.address_space import check_address_space
 from zemosaic_engine.mosaic import files as mosaic_files
 from zemosaic_engine.mosaic.assemble import assemble
 from zemosaic_engine.mosaic.deliver import Delivery, deliver, finish_mosaic
+from zemosaic_engine.mosaic.needs import tell_needs
 from zemosaic_engine.resume.checkpoints import Checkpoints
 from zemosaic_engine.resume.crashes import NOTES_NAME, Crashes, crash_noted
 from zemosaic_engine.resume.run_folder import RunFolder
 from zemosaic_engine.run import provenance
-from zemosaic_engine.run.host import HostCallback, host_configuration, host_settings, telemetry_interval_s
+from zemosaic_engine.run.host import (
+    HostCallback,
+    host_configuration,
+    host_settings,
+    keeps_telemetry,
+    telemetry_interval_s,
+)
+from zemosaic_engine.run.host_files import HostReport
 from zemosaic_engine.run.prepare import plan_request, prepare_request
 from zemosaic_engine.run.replan import build_without_lost
 from zemosaic_engine.run.request import GridOutcome, GridRequest, PlannedRequest
@@ -228,37 +236,60 @@ def run_grid_mode(
                 say("The folder {folder} holds no stack_plan.csv: Grid Mode cannot run there.", folder=source)
             )
         with RunFolder(output) as folder:
-            _build_in(folder, source, settings, tell, host)
+            if keeps_telemetry(configuration):
+                host.keep_resources(folder.path)
+            _build_in(folder, source, settings, tell, host, clock)
+        host.end_counters()
     except ZeMosaicError as error:
         tell(LogLine(str(error), "ERROR"))
         raise
+    finally:
+        host.close()
     for line in provenance.cost_lines(clock):
         tell(LogLine(line))
     tell(LogLine(say("Grid/Survey mode completed"), "SUCCESS"))
 
 
-def _build_in(folder: RunFolder, source: Path, settings: GridSettings, tell: Sink, host: HostCallback) -> None:
-    """The run itself, in its folder; the table of subs that were set aside is written however it ends."""
+def _build_in(
+    folder: RunFolder, source: Path, settings: GridSettings, tell: Sink, host: HostCallback, clock: RunClock
+) -> None:
+    """The run itself, in its folder; its report and its table of subs set aside are written however it ends."""
     if folder.note:
         tell(LogLine(folder.note, "WARN"))
+    report = HostReport(source, folder.path, settings, clock)
+    rejected = folder.path / "rejected_subs.csv"
+    earlier = mosaic_files.EarlierResults(folder.path, {**mosaic_files.RESULTS, "rejected": rejected.name})
+    try:
+        made = _mosaic_in(folder, source, settings, tell, earlier)
+        advice = tell_needs(made, settings, Reporter(tell))
+    except ZeMosaicError as error:
+        report.failed(error, host.set_aside, {**earlier.written_since(), "rejected": rejected})
+        raise
+    finally:
+        stack_plan.write_rejected(rejected, host.set_aside)
+    problem = report.done(made, advice, host.metrics, earlier.written_since())
+    if problem:
+        tell(LogLine(say("The picture and report.html were not written: {why}", why=problem), "WARN"))
+
+
+def _mosaic_in(
+    folder: RunFolder, source: Path, settings: GridSettings, tell: Sink, earlier: mosaic_files.EarlierResults
+) -> GridOutcome:
     cancel = CancelToken()
     notes = folder.state / NOTES_NAME
     crashes = Crashes(folder.state, notes)
     crashes.keep()
     if crashes.told:
         tell(LogLine(crashes.told, "WARN"))
-    try:
-        with crash_noted(notes):
-            request = prepare_request(source, folder.path, settings, tell, cancel, refused=crashes.reason)
-            checkpoints = open_checkpoints(folder, Reporter(tell))
-            earlier = mosaic_files.EarlierResults(folder.path)
-            if request.others:
-                stack_plan.write_others(folder.path / mosaic_files.OTHERS_NAME, request.others)
-            made = build_mosaic(request, tell, cancel, checkpoints)
-            earlier.remove_those_left(made.kept)
-            checkpoints.keep_only_used()
-    finally:
-        stack_plan.write_rejected(folder.path / "rejected_subs.csv", host.set_aside)
+    with crash_noted(notes):
+        request = prepare_request(source, folder.path, settings, tell, cancel, refused=crashes.reason)
+        checkpoints = open_checkpoints(folder, Reporter(tell))
+        if request.others:
+            stack_plan.write_others(folder.path / mosaic_files.OTHERS_NAME, request.others)
+        made = build_mosaic(request, tell, cancel, checkpoints)
+        earlier.remove_those_left(made.kept)
+        checkpoints.keep_only_used()
+    return made
 
 
 def open_checkpoints(folder: RunFolder, reporter: Reporter) -> Checkpoints:

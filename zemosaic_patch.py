@@ -29,6 +29,8 @@ from zemosaic_engine.regular_files import MOST_TEXT_BYTES, read_file
 
 #: What the kit consists of beside the package `zemosaic_engine`.
 KIT_MODULES = ("grid_mode.py", "zemosaic_stack_core.py")
+#: Where the rest of the program lies in a host, by whose modules its names are taken: it makes pictures and reports.
+KIT_FOLDER = "grid_mode_kit"
 #: What the kit imports from elsewhere: distribution, module, oldest version.
 KIT_NEEDS = (
     ("numpy", "numpy", "1.26"),
@@ -40,6 +42,8 @@ KIT_NEEDS = (
     ("pydantic", "pydantic", "2.7"),
     ("array-api-compat", "array_api_compat", "1.10"),
 )
+#: What pictures and reports need beside that.
+PAGE_NEEDS = (("pillow", "PIL", "10.3"), ("jinja2", "jinja2", "3.1"))
 OLDEST_PYTHON = (3, 11)
 MANIFEST_NAME = "grid_mode_kit.json"
 BACKUP_NAME = "grid_mode_kit_backup"
@@ -48,6 +52,7 @@ _FORMAT = 1
 _WORKER = "zemosaic_worker.py"
 _ENTRY_POINT = "run_hierarchical_mosaic_process"  # of the host's worker; ours has none of that name
 _WITH_THE_WORKER = ("run_zemosaic.py", "zemosaic_gui.py", "zemosaic_gui_qt.py", "zemosaic_config.py")
+_NOT_IN_THE_KIT = ("zemosaic_patch.py", "zemosaic_fetch.py", "zemosaic_app/qt", "zemosaic_app/tk", "zemosaic_app/docs")
 _INSIDE = (".", "src/zemosaic", "zemosaic")  # where a folder that somebody names may hold the program
 _IMPORT_ORDER = {"zemosaic_stack_core.py": 1, "grid_mode.py": 2}  # everything else: 0
 _VIRTUAL_ENVIRONMENTS = (".venv", "venv", "env")
@@ -102,11 +107,14 @@ class Environment:
     version : tuple of int
     missing : tuple of str
         Requirements that are not met, as pip wants them.
+    missing_for_pages : tuple of str
+        Those of pictures and reports.
     """
 
     python: Path
     version: tuple[int, ...]
     missing: tuple[str, ...]
+    missing_for_pages: tuple[str, ...] = ()
 
     @property
     def is_sufficient(self) -> bool:
@@ -119,11 +127,14 @@ class Environment:
         if self.version < OLDEST_PYTHON:
             has, needs = (".".join(map(str, version[:2])) for version in (self.version, OLDEST_PYTHON))
             lines.append(f"{self.python} is Python {has}, but Grid Mode needs {needs} or newer.")
-        if self.missing:
-            lines.append(f"{self.python} lacks {', '.join(self.missing)}. To install:")
-            lines.append(f'  "{self.python}" -m pip install ' + " ".join(f'"{need}"' for need in self.missing))
-        if lines:
+        missing = (*self.missing, *self.missing_for_pages)
+        if missing:
+            lines.append(f"{self.python} lacks {', '.join(missing)}. To install:")
+            lines.append(f'  "{self.python}" -m pip install ' + " ".join(f'"{need}"' for need in missing))
+        if not self.is_sufficient:
             lines.append("Until then that ZeMosaic finds no Grid Mode.")
+        elif missing:
+            lines.append("Until then runs leave no picture and no report.html.")
         return lines
 
 
@@ -162,14 +173,19 @@ def kit_files() -> dict[str, Path]:
     RunError
         If this installation is not complete.
     """
-    package = Path(zemosaic_engine.__file__).resolve().parent
-    root = package.parent
-    inside = [path for path in sorted(package.rglob("*")) if path.is_file() and not _is_cache(path)]
-    found = [*inside, *(root / name for name in KIT_MODULES)]
-    missing = [path for path in found if not path.is_file()]
+    root = Path(zemosaic_engine.__file__).resolve().parents[1]
+    found = [*_inside(root / "zemosaic_engine"), *(root / name for name in KIT_MODULES)]
+    rest = [*_inside(root / "zemosaic_app"), root / "classic_mode.py", *sorted(root.glob("zemosaic_*.py"))]
+    missing = [path for path in (*found, *rest) if not path.is_file()]
     if missing:
         raise RunError(f"{missing[0]} is missing: this installation of zemosaic is not complete; install it again.")
-    return {path.relative_to(root).as_posix(): path for path in found}
+    names = {path.relative_to(root).as_posix(): path for path in rest if path not in found}
+    beside = {f"{KIT_FOLDER}/{name}": path for name, path in names.items() if not name.startswith(_NOT_IN_THE_KIT)}
+    return {**{path.relative_to(root).as_posix(): path for path in found}, **beside}
+
+
+def _inside(package: Path) -> list[Path]:
+    return [path for path in sorted(package.rglob("*")) if path.is_file() and not _is_cache(path)]
 
 
 def _is_cache(path: Path) -> bool:
@@ -443,10 +459,10 @@ def _entry(name: str, told: Mapping[str, Any]) -> Entry:
 
 
 def _may_be_of_the_kit(name: str) -> bool:
-    """True for the modules of the kit and for relative names below its package, on any system."""
+    """True for the modules of the kit and for relative names below its folders, on any system."""
     parts = name.split("/")
     is_plain = not set(name) & set("\\:\0") and not {"", ".", ".."} & set(parts)
-    return is_plain and (name in KIT_MODULES or (parts[0] == "zemosaic_engine" and len(parts) > 1))
+    return is_plain and (name in KIT_MODULES or (parts[0] in ("zemosaic_engine", KIT_FOLDER) and len(parts) > 1))
 
 
 def _check_no_links(host: Path, names: Iterable[str]) -> None:
@@ -571,18 +587,21 @@ def check_environment(python: Path) -> Environment:
     SettingsError
         It cannot be run.
     """
-    asked = json.dumps([(distribution, module) for distribution, module, _ in KIT_NEEDS])
+    asked = json.dumps([(distribution, module) for distribution, module, _ in (*KIT_NEEDS, *PAGE_NEEDS)])
     done = _run_python(python, _ASK_VERSIONS, asked)
     try:
         version, found = json.loads(done.stdout)
     except ValueError as error:
         raise SettingsError(f"{python} cannot be run as a Python: {_last_line(done.stderr)}.") from error
-    missing = [
-        f"{distribution}>={oldest}"
-        for distribution, _, oldest in KIT_NEEDS
-        if found[distribution] is None or (found[distribution] and _numbers(found[distribution]) < _numbers(oldest))
-    ]
-    return Environment(python, tuple(version), tuple(missing))
+
+    def missing(needs: Iterable[tuple[str, str, str]]) -> tuple[str, ...]:
+        return tuple(
+            f"{distribution}>={oldest}"
+            for distribution, _, oldest in needs
+            if found[distribution] is None or (found[distribution] and _numbers(found[distribution]) < _numbers(oldest))
+        )
+
+    return Environment(python, tuple(version), missing(KIT_NEEDS), missing(PAGE_NEEDS))
 
 
 def import_problem(host: Path, python: Path) -> str:

@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -25,8 +25,7 @@ import classic_mode
 import grid_mode
 import zemosaic_export
 import zemosaic_utils
-from zemosaic_engine import __version__
-from zemosaic_engine.canvas.advice import Advice, advice_lines, write_advice
+from zemosaic_engine.canvas.advice import Advice
 from zemosaic_engine.clock import PhaseTime, RunClock, with_time_left
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError, SubError, SubFault, ZeMosaicError
 from zemosaic_engine.events import CancelToken, Event, Level, LogLine, Metric, PhaseStarted, Reporter, Sink, SubSetAside
@@ -34,9 +33,8 @@ from zemosaic_engine.growth.join import Standing
 from zemosaic_engine.machine import memory
 from zemosaic_engine.machine.address_space import check_address_space
 from zemosaic_engine.machine.threads import run_interruptibly
-from zemosaic_engine.machine.versions import library_versions
 from zemosaic_engine.mosaic import files as mosaic_files
-from zemosaic_engine.mosaic.needs import advise_after
+from zemosaic_engine.mosaic.needs import tell_needs
 from zemosaic_engine.regular_files import open_own
 from zemosaic_engine.resume.checkpoints import Checkpoints
 from zemosaic_engine.resume.crashes import Crashes, crashes_told
@@ -44,9 +42,10 @@ from zemosaic_engine.resume.fingerprints import code_fingerprint
 from zemosaic_engine.resume.run_folder import STATE_NAME, RunFolder
 from zemosaic_engine.resume.written import write_once
 from zemosaic_engine.run import provenance, resources
-from zemosaic_engine.run.report import REPORT_NAME, Figure, Outcome, RunReport, SetAside, TileFacts
-from zemosaic_engine.sentences import say, to_facts
-from zemosaic_engine.settings import GridSettings, setting_fields
+from zemosaic_engine.run.report import REPORT_NAME, Outcome, RunReport, begin_report, now_text, set_aside_facts
+from zemosaic_engine.run.verdict import is_good, verdict
+from zemosaic_engine.sentences import say
+from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.solving.journal import NAME as SOLUTIONS_NAME
 from zemosaic_engine.subs import stack_plan
 from zemosaic_engine.subs.frames import SubInfo
@@ -264,7 +263,9 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken, folder: RunFolder | No
         outcome = run_interruptibly(build, cancel)
         tell(PhaseStarted("picture", len(clock.phase_times()), 0.01))
         kept = run_interruptibly(partial(_write_pictures, order, outcome, checkpoints, cancel), cancel)
-        advice = run_interruptibly(partial(_advise, order, outcome, reporter), cancel)
+        advice = None
+        if not order.tiles_only:
+            advice = run_interruptibly(partial(tell_needs, outcome, order.settings, reporter), cancel)
         record.earlier.remove_those_left([*outcome.kept, *kept])
         checkpoints.keep_only_used()
         for line in provenance.cost_lines(clock):
@@ -296,18 +297,6 @@ def _write_pictures(
     parts = (outcome.key, code, size) if outcome.key else ()
     kept = write_once(checkpoints, parts, output, write_preview)
     return kept + (write_once(checkpoints, (*parts, formats, crop), output, write_formats) if formats else [])
-
-
-def _advise(order: RunOrder, outcome: grid_mode.GridOutcome, reporter: Reporter) -> Advice | None:
-    """Say and write what the mosaic still needs for an even depth."""
-    if order.tiles_only:
-        return None
-    advice = advise_after(outcome, is_measured=order.settings.photometry == "survey")
-    if advice is not None:
-        write_advice(order.output / mosaic_files.ADVICE_NAME, advice)
-        for line in advice_lines(advice):
-            reporter.log(line)
-    return advice
 
 
 def run_grid(
@@ -433,10 +422,7 @@ class _RunRecord:
         self._is_held, self._is_of_caller = folder is not None, folder is not None
         self._is_open = self._is_finished = False
         self._kept_of_this_run: set[str] = set()
-        values = {field.name: getattr(order.settings, field.name) for field in setting_fields()}
-        versions = {"zemosaic": __version__, **library_versions()}
-        input_name, output_name = str(order.input.resolve()), str(order.output.resolve())
-        self._report = RunReport(mode, "running", input_name, output_name, _now(), values, versions)
+        self._report = begin_report(mode, order.input, order.output, order.settings)
 
     def __enter__(self) -> _RunRecord:
         if (self._order.output / STATE_NAME).is_dir():
@@ -486,20 +472,11 @@ class _RunRecord:
         """Table and report of a run that is done."""
         output = self._order.output
         stack_plan.write_rejected(output / REJECTED_NAME, self.log.set_aside)
-        self._report = replace(
-            self._report,
-            subs_used=[str(path) for path in outcome.used],
-            tiles=[TileFacts(name, subs) for name, subs in outcome.subs_of_tiles.items()],
-            tiles_left_out=outcome.tiles_left_out,
-            calibration=outcome.calibration,
-            metrics=outcome.metrics,
-            advice=advice,
-            figures=[
-                Figure(one.figure, one.channel, one.when, one.text, to_facts(one.text)) for one in self.log.metrics
-            ],
-        )
+        self._report = self._report.of_mosaic(outcome, self.log.metrics, advice)
         self._write_report("done", "")
         self._is_finished = True
+        told = asdict(self._report)
+        self.log(LogLine(verdict(told), "SUCCESS" if is_good(told) else "WARN", self.log.source))
         return self._report
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -546,12 +523,10 @@ class _RunRecord:
         self._write(
             outcome=outcome,
             reason=reason,
-            ended=_now(),
+            ended=now_text(),
             seconds=self._clock.elapsed_s + self._cancel.paused_s,
             paused_seconds=self._cancel.paused_s,
-            subs_set_aside=[
-                SetAside(str(error.path), error.reason, to_facts(error.reason)) for error in self.log.set_aside
-            ],
+            subs_set_aside=set_aside_facts(self.log.set_aside),
             peak_memory_bytes=memory.peak_rss_bytes(),
         )
 
@@ -564,10 +539,6 @@ class _RunRecord:
         if not self._is_held:
             self._folder.__enter__()
             self._is_held = True
-
-
-def _now() -> str:
-    return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 class RunLog:

@@ -25,6 +25,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 #: How lines begin that are not run, and why.
 NOT_RUN = {
+    "python -m build": "a step of .ci/run",
+    "python3 -m venv": "it would change what is installed; .ci/run makes such environments",
+    "~/zemosaic/bin": "it would change what is installed; .ci/run does the same in another folder",
+    "pipx install": "it would change what is installed",
+    "uv tool install": "it would change what is installed",
+    "sudo apt": "it would change what is installed",
     "python -m pip": "it would change what is installed; .ci/run does it",
     "pip install": "it would change what is installed; .ci/run does it",
     "python -m pytest": "the tests themselves",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from PIL import Image
 from stand_in import make_host, run_host
 
 from zemosaic_engine.events import CancelToken
@@ -48,6 +51,9 @@ def host(tmp_path_factory):
         batch_overlap_pct=25,
         grid_workers=2,
         poststack_equalize_rgb=False,
+        two_pass_coverage_renorm=True,
+        quality_gate_enabled=True,
+        quality_crop_enabled=False,
     )
     patch(folder, lambda text: None)
     return folder
@@ -94,6 +100,9 @@ def test_messages_come_in_order_and_in_the_hosts_grammar(run, survey):
         assert counts == sorted(counts)
     tiles = [tuple(map(int, text.split(":")[1].split("/"))) for text in texts if text.startswith("MASTER_TILE_COUNT")]
     assert tiles == [(n + 1, tiles[-1][1]) for n in range(tiles[-1][1])]
+    assert [text for text in texts if text.startswith(("ETA_UPDATE", "[GRID] Grid/Survey"))][-2:] == [
+        "ETA_UPDATE:00:00:00", "[GRID] Grid/Survey mode completed"
+    ]  # fmt: skip
     files = [tuple(map(int, text.split(":")[1].split("/"))) for text in texts if text.startswith("RAW_FILE_COUNT")]
     assert files[-1] == (survey[1], survey[1])
     etas = [(text, level) for text, _, level, _ in messages if text.startswith("ETA_UPDATE")]
@@ -113,7 +122,44 @@ def test_its_monitor_is_told_what_is_used(run):
     assert last["tiles_done"] == last["tiles_total"] > 0
     assert max(more["cpu_percent"] for _, more in figures) > 5.0
     assert all(0.0 <= more["cpu_percent"] <= 100.0 for _, more in figures)
-    assert all(50.0 < more["ram_used_mb"] < 20_000.0 for _, more in figures)
+    assert all(50.0 < more["ram_used_mb"] < more["ram_total_mb"] for _, more in figures)
+    assert last["eta_seconds"] == 0.0
+
+
+def test_its_table_of_resources_has_what_the_monitor_was_told(run):
+    messages, output = run
+    figures = [more for text, _, _, more in messages if text == "STATS_UPDATE"]
+    with (output / "resource_telemetry.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[:5] == ["timestamp_iso", "phase_index", "phase_name", "cpu_percent", "ram_used_mb"]
+    assert rows[0]["gpu_name"] == ""  # a column of the host that nothing is known for
+    told = [(more["timestamp_iso"], more["phase_name"], str(more["tiles_done"])) for more in figures]
+    assert [(row["timestamp_iso"], row["phase_name"], row["tiles_done"]) for row in rows] == told[-len(rows) :]
+    assert len(rows) > 3
+    assert rows[-1]["tiles_done"] == rows[-1]["tiles_total"]
+
+
+def test_settings_that_are_not_followed_are_named_once(run):
+    messages, _ = run
+    (told,) = [(text, level) for text, _, level, _ in messages if "not followed here" in text]
+    assert told == ("[GRID] switched on and not followed here: two_pass_coverage_renorm, quality_gate_enabled", "WARN")
+
+
+def test_picture_and_report_are_beside_the_mosaic(run, survey):
+    messages, output = run
+    assert not [text for text, *_ in messages if "were not written" in text]
+    with Image.open(output / "mosaic_grid.png") as picture:
+        height, width = fits.getdata(output / "mosaic_grid.fits").shape[1:]
+        assert picture.size == (width, height)
+        assert np.asarray(picture).max() > 200
+    told = json.loads((output / "run_report.json").read_text())
+    assert (told["outcome"], told["mode"], len(told["subs_used"])) == ("done", "grid", survey[1])
+    assert {figure["figure"] for figure in told["figures"]} >= {"Seam step", "Footprint step"}
+    assert all(Path(path).exists() for path in told["files"].values())
+    assert set(told["files"]) >= {"mosaic", "coverage", "viewer", "picture", "subs", "seams", "rejected"}
+    page = (output / "report.html").read_text(encoding="utf-8")
+    assert f"{survey[1]} subs" in page
+    assert "data:image/jpeg" in page
 
 
 def test_settings_on_the_hosts_disk_are_followed(run, request):
@@ -165,6 +211,8 @@ def test_a_run_that_fails_says_why_and_the_host_goes_its_own_way(host, survey, t
     texts = [text for text, *_ in run_host(host, source, tmp_path / "out", "HEAD")["messages"]]
     assert any(text.startswith("[GRID] No usable sub") for text in texts)
     assert any(text.startswith("run failed: No usable sub") for text in texts)
+    told = json.loads((tmp_path / "out" / "run_report.json").read_text())
+    assert (told["outcome"], told["reason"][:13]) == ("failed", "No usable sub")
     assert "classic flow" not in texts
     assert "classic flow" in [text for text, *_ in run_host(host, source, tmp_path / "out2", "Dec")["messages"]]
 

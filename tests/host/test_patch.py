@@ -17,7 +17,7 @@ from stand_in import make_host, run_host, tree
 
 import zemosaic_patch
 from zemosaic_engine.errors import RunError, SettingsError
-from zemosaic_patch import BACKUP_NAME, MANIFEST_NAME, check_environment, kit_files, patch, revert
+from zemosaic_patch import BACKUP_NAME, MANIFEST_NAME, Environment, check_environment, kit_files, patch, revert
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -265,13 +265,45 @@ def third_party_imports(path):
 
 
 def test_the_list_of_needs_is_what_the_kit_imports():
-    found = {name for path in kit_files().values() if path.suffix == ".py" for name in third_party_imports(path)}
+    core = [path for name, path in kit_files().items() if not name.startswith(f"{zemosaic_patch.KIT_FOLDER}/")]
+    found = {name for path in core if path.suffix == ".py" for name in third_party_imports(path)}
     ours = {"grid_mode", "zemosaic_stack_core", "zemosaic_engine", "zemosaic_config"}
     optional, brought_by_numba = {"cupy", "rawpy", "dask", "distributed"}, {"llvmlite"}
     needed = found - set(sys.stdlib_module_names) - ours - optional - brought_by_numba - {"__future__"}
     assert {module for _, module, _ in zemosaic_patch.KIT_NEEDS} == needed
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     assert {f"{distribution}>={oldest}" for distribution, _, oldest in zemosaic_patch.KIT_NEEDS} <= set(declared)
+
+
+def test_pictures_and_reports_need_no_more_than_is_told(tmp_path, host):
+    """Their modules are imported from the host's folder, where every other library is taken away."""
+    patch(host, quiet)
+    needed = {module for _, module, _ in (*zemosaic_patch.KIT_NEEDS, *zemosaic_patch.PAGE_NEEDS)}
+    others = {"rich", "argcomplete", "tifffile", "astroquery", "rawpy", "PySide6", "tkinter", "distributed"}
+    assert not others & needed
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(sys.argv[3:])); sys.path[:0] = sys.argv[1:3];"
+        "from zemosaic_app import host_pages; print(host_pages.main(['no such run', '100'])); import zemosaic_utils;"
+        "print(zemosaic_utils.__file__)"
+    )
+    places = [host / zemosaic_patch.KIT_FOLDER, host]
+    command = [sys.executable, "-I", "-c", code, *places, *sorted(others)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["1", str(host / zemosaic_patch.KIT_FOLDER / "zemosaic_utils.py")]
+    assert done.stderr.startswith("no such run")
+
+
+@pytest.mark.parametrize(
+    ("lacks", "then"),
+    [
+        (("numpy>=1.26",), "Until then that ZeMosaic finds no Grid Mode."),
+        ((), "Until then runs leave no picture and no report.html."),
+    ],
+)
+def test_advice_tells_what_does_not_work_until_libraries_are_installed(lacks, then):
+    advice = Environment(Path("python"), (3, 11, 0), lacks, ("jinja2>=3.1",)).advice()
+    assert advice[1].endswith(" ".join(f'"{need}"' for need in (*lacks, "jinja2>=3.1")))
+    assert advice[2:] == [then]
 
 
 @pytest.mark.slow

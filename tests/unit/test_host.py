@@ -1,5 +1,6 @@
 """The host's tongue: its callback is called by one thread at a time, its settings are understood."""
 
+import csv
 import logging
 import threading
 import time
@@ -8,7 +9,13 @@ import pytest
 
 from zemosaic_engine.errors import SettingsError
 from zemosaic_engine.events import LogLine, PhaseStarted, Progress, SubCount, TileCount, TimeLeft
-from zemosaic_engine.run.host import HostCallback, host_configuration, host_settings, telemetry_interval_s
+from zemosaic_engine.run.host import (
+    HostCallback,
+    host_configuration,
+    host_settings,
+    keeps_telemetry,
+    telemetry_interval_s,
+)
 
 CHOSEN = {
     "stack_norm_method": "linear_fit",
@@ -114,10 +121,56 @@ def test_the_monitor_of_the_host_is_told_at_its_interval():
     reports = [kwargs for args, kwargs in calls if args == ("STATS_UPDATE", None, "INFO")]
     assert len(reports) == 1
     assert reports[0]["phase_name"] == "GRID: setup"
-    assert reports[0]["ram_used_mb"] > 10.0
+    assert 10.0 < reports[0]["ram_used_mb"] < reports[0]["ram_total_mb"]
     tell.report_resources(0.0)
     tell(TileCount(3, 4))
     assert calls[-1][1]["tiles_done"] == 3
+
+
+def test_the_counters_end_at_their_totals_and_the_time_left_at_zero(tmp_path):
+    calls = []
+    tell = HostCallback(lambda *args, **kwargs: calls.append((args, kwargs)), logging.getLogger("host-test"))
+    tell.report_resources(3600.0)
+    tell.keep_resources(tmp_path)
+    for event in (TileCount(2, 6), SubCount(9, 9), TimeLeft(12.0)):
+        tell(event)
+    calls.clear()
+    tell.end_counters()
+    tell.close()
+    assert [args for args, _ in calls] == [
+        ("MASTER_TILE_COUNT_UPDATE:6/6", None, "INFO"),
+        ("ETA_UPDATE:00:00:00", None, "ETA_LEVEL"),
+        ("STATS_UPDATE", None, "INFO"),
+    ]
+    with (tmp_path / "resource_telemetry.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["tiles_done"], row["tiles_total"]) for row in rows] == [("2", "6"), ("6", "6")]
+    assert (rows[-1]["eta_seconds"], rows[-1]["gpu_name"]) == ("0.0", "")
+
+
+def test_a_table_that_cannot_be_written_is_said_and_the_run_goes_on(tmp_path):
+    calls = []
+    tell = HostCallback(lambda *args, **kwargs: calls.append((args, kwargs)), logging.getLogger("host-test"))
+    tell.report_resources(0.0)
+    (tmp_path / "resource_telemetry.csv").mkdir()
+    tell.keep_resources(tmp_path)
+    tell(TileCount(1, 4))
+    told = [args for args, _ in calls]
+    assert told[0][0].startswith(f"[GRID] The table {tmp_path / 'resource_telemetry.csv'} cannot be written: ")
+    assert told[0][2] == "WARN"
+    assert [text for text, *_ in told[1:]] == ["MASTER_TILE_COUNT_UPDATE:1/4", "STATS_UPDATE"]
+
+
+@pytest.mark.parametrize(("configuration", "kept"), [({}, True), ({"resource_telemetry_log_to_csv": False}, False)])
+def test_the_host_may_not_want_a_table(configuration, kept):
+    assert keeps_telemetry(configuration) is kept
+
+
+def test_switches_without_effect_here_are_named_in_one_note():
+    configuration = {"two_pass_coverage_renorm": True, "quality_crop_enabled": False, "altaz_cleanup_enabled": 1}
+    assert host_settings(CHOSEN, configuration, None)[1] == [
+        "switched on and not followed here: two_pass_coverage_renorm, altaz_cleanup_enabled"
+    ]
 
 
 @pytest.mark.parametrize(

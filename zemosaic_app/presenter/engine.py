@@ -34,8 +34,8 @@ class Engine:
     Parameters
     ----------
     order : mapping
-        ``job`` is ``"run"`` or ``"watch"`` (with ``input``, ``output``, ``settings``, ``mode``, ``fresh``), or
-        ``"look"`` (with ``input``, ``settings``, ``mode``).
+        ``job`` is ``"run"`` or ``"watch"`` (with ``input``, ``output``, ``settings``, ``mode``, ``fresh``),
+        ``"look"`` (with ``input``, ``settings``, ``mode``), or ``"demo"`` (with ``folder``).
     """
 
     def __init__(self, order: Mapping[str, Any]) -> None:

@@ -114,7 +114,12 @@ def _quiet_libraries(tell: Callable[[Message], None]) -> None:
 
 
 def _carry_out(order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelToken, wishes: Wishes) -> JobEnded:
-    jobs: dict[str, Callable[..., JobEnded]] = {"run": _run, "look": _look, "watch": partial(_watch, wishes=wishes)}
+    jobs: dict[str, Callable[..., JobEnded]] = {
+        "run": _run,
+        "demo": _demo,
+        "look": _look,
+        "watch": partial(_watch, wishes=wishes),
+    }
     try:
         return jobs[order["job"]](order, tell, cancel)
     except SettingsError as error:
@@ -138,6 +143,16 @@ def _run(order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelT
     wanted = RunOrder(Path(order["input"]), Path(order["output"]), settings, order["mode"], fresh=order["fresh"])
     outcome = run_and_report(wanted, tell, cancel)
     return JobEnded("done" if outcome.is_complete else "incomplete")
+
+
+def _demo(order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelToken) -> JobEnded:
+    from zemosaic_app.demo import run_demo
+
+    demo = run_demo(Path(order["folder"]), 1, tell, cancel)
+    tell(LogLine(say("How far the mosaic is from the simulated sky:"), source=""))
+    for line in demo.truth.text().splitlines():
+        tell(LogLine(line, source=""))
+    return JobEnded("done" if demo.outcome.is_complete else "incomplete")
 
 
 def _watch(order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelToken, *, wishes: Wishes) -> JobEnded:

@@ -62,6 +62,7 @@ MENUS: dict[str, tuple[Item, ...]] = {
     "window.help": (
         Item("window.manual", "manual", "F1"),
         Item("window.shortcuts", "shortcuts", "Ctrl+/"),
+        Item("welcome.demo", "demo"),
         Item(),
         Item("window.about", "about"),
     ),
@@ -79,6 +80,7 @@ def is_enabled(presenter: Presenter, act: str, *, can_start: bool) -> bool:
         "undo": presenter.form.can_undo and not presenter.is_running,
         "redo": presenter.form.can_redo and not presenter.is_running,
         "reset_settings": presenter.form.changes > 0,
+        "demo": not presenter.is_running,
         "recent": bool(presenter.recent) and not presenter.is_running,
     }
     return known.get(act, True)

@@ -333,3 +333,15 @@ def sky_text(ra_deg: float, dec_deg: float) -> str:
     seconds = round(abs(dec) * 3600.0)
     hours = f"{tenths // 36000:02d}h{tenths // 600 % 60:02d}m{tenths % 600 / 10:04.1f}s"
     return f"{hours} {'-' if dec < 0 else '+'}{seconds // 3600:02d}°{seconds // 60 % 60:02d}'{seconds % 60:02d}\""
+
+
+def fitted_picture(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """Return a picture (h, w, 3) as large as a place allows, but no larger than it is; averaged where it shrinks."""
+    rows, columns = picture.shape[:2]
+    scale = min(width / columns, height / rows, 1.0)
+    block = max(1, int(1.0 / scale))
+    whole = picture[: rows - rows % block, : columns - columns % block].astype(np.uint16)
+    means = whole.reshape(rows // block, block, columns // block, block, 3).mean(axis=(1, 3))
+    size = max(1, round(rows * scale)), max(1, round(columns * scale))
+    places = (np.minimum((np.arange(n) * m) // n, m - 1) for n, m in zip(size, means.shape[:2], strict=True))
+    return np.ascontiguousarray(means[np.ix_(*places)].astype(np.uint8))

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from zemosaic_app.demo import MOSAIC_NAME, SURVEY_NAME
 from zemosaic_app.manual import make_manual
 from zemosaic_engine.calibration_frames.finding import setting_for
 from zemosaic_engine.errors import SettingsError, ZeMosaicError
@@ -43,6 +44,7 @@ _CALIBRATING = ("calibration", "darks", "flats", "biases", "dark_flats", "calibr
 _LOOK_AFTER_S = 0.7
 _GROW_EVERY_S = 1.0
 _MOST_RECENT = 6
+_DEMO_NAME = "ZeMosaic demo"
 _MOST_PACE = 20.0
 _Result = TypeVar("_Result")
 
@@ -359,14 +361,10 @@ class Presenter:
         contents = self.view.contents
         is_known = contents is not None and contents.folder == str(self.input) and contents.canvas_shape
         shape, header = (contents.canvas_shape, contents.canvas_header) if is_known and contents else ((), "")
-        self.preview = MosaicPreview(self.output, shape, header)
-        self._shown, self._report, self._recalling = self.output, {}, None
-        self._clear_pictures()
-        self._began_s = 0.0 if self.can_go_on else time.time() - 1.0
+        self._show_new_run(self.output, shape, header)
         # An earlier run with this output may have done a part of the work.
         is_first = self.fresh or not (self.output / STATE_NAME).exists()
         self._expected_s = contents.seconds if is_known and contents and is_first else 0.0
-        self.view.begin("running")
         self._engine = Engine(
             {
                 "job": "watch" if self.watches and self.mode == "grid" else "run",
@@ -378,6 +376,37 @@ class Presenter:
             }
         )
         self.fresh = False  # what this run does is not thrown away by the next one
+
+    def _show_new_run(self, output: Path, shape: Sequence[int], header: str) -> None:
+        """Show the run that begins with this output, and nothing of the one before."""
+        self.preview = MosaicPreview(output, shape, header)
+        self._shown, self._report, self._recalling = output, {}, None
+        self._clear_pictures()
+        self._began_s = 0.0 if self.can_go_on else time.time() - 1.0
+        self.view.begin("running")
+
+    @property
+    def demo_folder(self) -> Path:
+        """Where the demo puts its subs and its mosaic."""
+        kept = self.remembered.get("demo")
+        return Path(kept) if kept else Path.home() / _DEMO_NAME
+
+    def choose_demo_folder(self, folder: Path) -> None:
+        """Let the demo have a folder of its own in this one."""
+        self.remembered.keep(demo=str(folder if folder.name == _DEMO_NAME else folder / _DEMO_NAME))
+
+    def start_demo(self) -> None:
+        """Simulate a small survey and make its mosaic, in the folder of the demo."""
+        if self.is_running:
+            return
+        folder = self.demo_folder
+        self._leave_engine()
+        self.input, self.output = folder / SURVEY_NAME, folder / MOSAIC_NAME
+        self.view.contents = None
+        self._look_at = 0.0  # once the run has ended: there is nothing to be found yet
+        self._expected_s = 0.0
+        self._show_new_run(self.output, (), "")
+        self._engine = Engine({"job": "demo", "folder": str(folder)})
 
     def pause(self) -> None:
         """Let the run wait."""

@@ -6,9 +6,12 @@ code, with the same fields in braces; what was filled in is translated in its tu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from zemosaic_engine.sentences import Sentence
+
+_NUMBER = re.compile(r"[-+]?\d+\.\d+(e[-+]\d+)?")
 
 
 class Sentences:
@@ -18,10 +21,12 @@ class Sentences:
     ----------
     translations : mapping of str to str
         Translations by code, with the same fields in braces; empty for English.
+    mark : str
+        Decimal mark of the numbers in them.
     """
 
-    def __init__(self, translations: Mapping[str, str]) -> None:
-        self._translations = translations
+    def __init__(self, translations: Mapping[str, str], mark: str = ".") -> None:
+        self._translations, self._mark = translations, mark
 
     def __call__(self, text: str) -> str:
         """Return a sentence of the engine translated; any other text, and one that nobody translated, as it is."""
@@ -38,4 +43,6 @@ class Sentences:
         """Return the value of a field, translated if it is a sentence or a message of the operating system."""
         if isinstance(value, Sentence) and str(value) == in_english:
             return self(value)
-        return self._translations.get(in_english, in_english)
+        if in_english in self._translations:
+            return self._translations[in_english]
+        return in_english.replace(".", self._mark) if _NUMBER.fullmatch(in_english) else in_english

@@ -38,7 +38,8 @@ class Texts:
         self.language = language
         self._entries = entries
         self.sentence = Sentences(
-            {**_group("unit", entries), **_group("sentence", entries)} if language != "en" else {}
+            {**_group("unit", entries), **_group("sentence", entries)} if language != "en" else {},
+            entries["number.mark"],
         )
 
     def __call__(self, key: str, **values: Any) -> str:
@@ -65,6 +66,10 @@ class Texts:
     def decimal(self, text: str) -> str:
         """Return a written number with the decimal mark of the language."""
         return text.replace(".", self("number.mark"))
+
+    def channel(self, name: str) -> str:
+        """Return the letter of a colour channel in the language: R V B in French."""
+        return self.name_of("letter", name)
 
     def size(self, size_bytes: float) -> str:
         """Bytes as gigabytes."""

@@ -155,7 +155,7 @@ def metric_rows(view: ViewState, texts: Texts) -> list[list[str]]:
     return [
         [
             texts.name_of("metric", metric.figure),
-            metric.channel,
+            texts.channel(metric.channel),
             texts(f"metrics.{metric.when}") if metric.when else "",
             texts.sentence(metric.text),
         ]
@@ -186,11 +186,16 @@ def spot_text(spot: Spot, texts: Texts) -> str:
 
 def spot_parts(spot: Spot, texts: Texts) -> list[str]:
     """Return position, sky position, values, coverage and weight under the cursor."""
-    values = "  ".join("-" if value != value else f"{value:.1f}" for value in spot.values)
+    values = "  ".join("-" if value != value else texts.decimal(f"{value:.1f}") for value in spot.values)
     parts = [texts("mosaic.spot", x=spot.x, y=spot.y), spot.sky, texts("mosaic.adu", values=values)]
     parts += [
         texts("mosaic.spot_coverage", n=f"{spot.coverage:.0f}"),
-        texts("mosaic.spot_weight", n=f"{spot.weight:.3g}"),
+        texts("mosaic.spot_weight", n=texts.decimal(f"{spot.weight:.3g}")),
         texts("mosaic.spot_mean", n=spot.block) if spot.block > 1 else "",
     ]
     return [part for part in parts if part]
+
+
+def zoom_text(percent: float, texts: Texts) -> str:
+    """Return a zoom, ``"125 %"``; empty while nothing is shown."""
+    return texts("mosaic.zoom", n=texts.decimal(f"{percent:.{0 if percent >= 10 else 1}f}")) if percent > 0 else ""

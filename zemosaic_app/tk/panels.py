@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import tkinter as tk
-from collections.abc import Callable
-from dataclasses import astuple
-from functools import partial
 from tkinter import ttk
 
-from zemosaic_app.presenter import summary, wording
+from zemosaic_app.presenter import wording
 from zemosaic_app.presenter.mosaic_preview import LAYERS, turned_look
 from zemosaic_app.presenter.presenter import Presenter
 from zemosaic_app.presenter.view_state import LEVELS, MOST_LINES, LogFilter, LogTail
 
-from .appearance import line_height, title_font
+from .appearance import line_height
 from .sky_map import SkyMap
 from .views import PictureView
 from .welcome import Welcome
@@ -111,17 +108,22 @@ class MosaicPanel(ttk.Frame):
             ("mosaic.automatic", self._automatic),
         ):
             ttk.Button(row, text=texts(key), command=act, width=0).pack(side="right", padx=(2, 0))
+        self.zoomed = ttk.Label(row, width=8, anchor="e")
+        self.zoomed.pack(side="right", padx=PAD)
         self.names = ttk.Checkbutton(row, text=texts("mosaic.names"), command=self._choose_names)
         self.names.state(["!alternate", "selected" if presenter.shows_names else "!selected"])
         self.names.pack(side="right", padx=PAD)
         row = ttk.Frame(self)
         row.pack(fill="x", pady=(PAD, 0), before=self.view)
         self.sliders: dict[str, ttk.Scale] = {}
+        self.numbers: dict[str, ttk.Label] = {}
         for name, turned in presenter.look.turned.items():
             ttk.Label(row, text=texts(f"mosaic.{name}")).pack(side="left", padx=(0, PAD))
             # From -100 to 100: a press beside the knob moves it by one.
             self.sliders[name] = ttk.Scale(row, from_=-100, to=100, length=60, value=round(100 * turned))
-            self.sliders[name].pack(side="left", fill="x", expand=True, padx=(0, PAD))
+            self.sliders[name].pack(side="left", fill="x", expand=True, padx=(0, 2))
+            self.numbers[name] = ttk.Label(row, width=4, text=f"{round(100 * turned):+d}")
+            self.numbers[name].pack(side="left", padx=(0, PAD))
         for slider in self.sliders.values():
             slider.configure(command=lambda _: self._choose_look())
         self.hints = [Hint(self.layer, texts("mosaic.hint"))]
@@ -146,6 +148,12 @@ class MosaicPanel(ttk.Frame):
         if self._pointed is not None:  # its own values may be there now
             self._tell_spot(*self._pointed)
 
+    def show_zoom(self) -> None:
+        """Tell the zoom: 100 % is a pixel of the mosaic on a pixel of the screen."""
+        seen, is_there = self.view.viewport, self._presenter.picture is not None
+        percent = 100.0 * seen.scale / seen.finest if is_there else 0.0
+        self.zoomed.configure(text=wording.zoom_text(percent, self._presenter.texts))
+
     def _choose_names(self) -> None:
         self._presenter.shows_names = self.names.instate(["selected"])
         self.show_preview()
@@ -153,8 +161,9 @@ class MosaicPanel(ttk.Frame):
     def _choose_look(self) -> None:
         layer = LAYERS[self.layer.current()]
         turned = {name: slider.get() / 100.0 for name, slider in self.sliders.items()}
-        for slider in self.sliders.values():
+        for name, slider in self.sliders.items():
             slider.state(["!disabled" if layer == "image" else "disabled"])
+            self.numbers[name].configure(text=f"{round(slider.get()):+d}")
         self._presenter.look = turned_look(layer, turned)
 
     def _automatic(self) -> None:
@@ -246,60 +255,3 @@ class MetricsPanel(ttk.Frame):
         if self._told != (view.run, len(view.metrics)):
             self._told = view.run, len(view.metrics)
             self.table.fill(wording.metric_rows(view, self._presenter.texts))
-
-
-class SummaryPanel(ttk.Frame):
-    """The result of a run: its figures, and buttons that open its files."""
-
-    def __init__(self, parent: tk.Misc, presenter: Presenter, on_open: Callable[[str], object]) -> None:
-        super().__init__(parent, padding=PAD)
-        self._presenter = presenter
-        texts = presenter.texts
-        self.title = ttk.Label(self, font=title_font(self), justify="left")
-        self.facts = ttk.Label(self, justify="left")
-        self.seams_title = ttk.Label(self, justify="left")
-        names = ("channel", "before_adu", "before_sigma", "after_adu", "after_sigma", "worst_sigma")
-        self.seams = Table(self, [texts(f"summary.{name}") for name in names])
-        self.details_title = ttk.Label(self, text=texts("summary.details"))
-        self.details = read_only_text(self, "word")
-        for label in (self.title, self.facts, self.seams_title):
-            wrap(label)
-        row = ttk.Frame(self)
-        row.pack(side="bottom", fill="x")
-        self.buttons: dict[str, ttk.Button] = {}
-        for what in ("mosaic", "picture", "folder", "report"):
-            self.buttons[what] = ttk.Button(row, text=texts(f"summary.open_{what}"), command=partial(on_open, what))
-            self.buttons[what].pack(side="left", padx=(0, PAD))
-        self.show_state()
-
-    def show_state(self) -> None:
-        """Show the result of the last run, or that there was none."""
-        presenter, texts, view = self._presenter, self._presenter.texts, self._presenter.view
-        is_done = view.ending in ("done", "incomplete") and not presenter.is_running
-        report = presenter.report() if is_done else {}
-        self.title.configure(text=wording.ending(view, texts))
-        facts = summary.facts(report, texts)
-        self.facts.configure(text="\n".join(texts.listed_text(name, value) for name, value in facts))
-        seams = [list(astuple(seam)) for seam in summary.seams(report)]
-        self.seams_title.configure(text=summary.seams_title(report, texts))
-        self.seams.fill(seams)
-        self.seams.tree.configure(height=max(len(seams), 1))
-        self.details.configure(state="normal")
-        self.details.delete("1.0", "end")
-        self.details.insert("end", view.details)
-        self.details.configure(state="disabled")
-        parts: tuple[tuple[tk.Widget, bool, bool], ...] = (
-            (self.title, True, False),
-            (self.facts, bool(facts), False),
-            (self.seams_title, bool(seams), False),
-            (self.seams, bool(seams), False),
-            (self.details_title, bool(view.details), False),
-            (self.details, bool(view.details), True),
-        )
-        for part, is_shown, is_high in parts:
-            part.pack_forget()
-            if is_shown:
-                part.pack(fill="both" if is_high else "x", expand=is_high, anchor="nw", pady=(0, PAD))
-        for what, button in self.buttons.items():
-            is_there = not presenter.is_running and bool(view.ending) and presenter.result(what) is not None
-            button.configure(state="normal" if is_there else "disabled")

@@ -11,13 +11,15 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from ..canvas.advice import Advice, advise_on
+from ..canvas.advice import Advice, advice_lines, advise_on, write_advice
 from ..canvas.plan import CanvasPlan
+from ..events import Reporter
 from ..fits.headers import pixel_scale_arcsec
 from ..names import shown_name
 from ..run.request import GridOutcome
+from ..settings import GridSettings
 from ..subs.frames import SubInfo
-from .files import SUB_PHOTOMETRY_NAME
+from .files import ADVICE_NAME, SUB_PHOTOMETRY_NAME
 
 # A sub under the best sky counts no more than two usual ones.
 _MOST_WORTH = 2.0
@@ -47,6 +49,16 @@ def advise_after(outcome: GridOutcome, *, is_measured: bool) -> Advice | None:
     table = outcome.mosaic.with_name(SUB_PHOTOMETRY_NAME)
     worth = worth_of(infos, Table.read(table, format="ascii.ecsv")) if is_measured and table.is_file() else None
     return advise_on(infos, CanvasPlan(wcs, shape, pixel_scale_arcsec(wcs, shape)), worth)
+
+
+def tell_needs(outcome: GridOutcome, settings: GridSettings, reporter: Reporter) -> Advice | None:
+    """Say and write beside a mosaic what it still needs for an even depth; None as `advise_after`."""
+    advice = advise_after(outcome, is_measured=settings.photometry == "survey")
+    if advice is not None:
+        write_advice(outcome.mosaic.with_name(ADVICE_NAME), advice)
+        for line in advice_lines(advice):
+            reporter.log(line)
+    return advice
 
 
 def worth_of(infos: Sequence[SubInfo], measured: Table) -> NDArray[np.float64]:

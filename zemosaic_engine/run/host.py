@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from ..errors import SettingsError, SubError
-from ..events import Event, LogLine, PhaseStarted, Progress, SubCount, SubSetAside, TileCount, TimeLeft
-from ..machine import memory
+from ..events import Event, LogLine, Metric, PhaseStarted, Progress, SubCount, SubSetAside, TileCount, TimeLeft
+from ..sentences import say
 from ..settings import GridSettings, build_settings
+from .host_monitor import TELEMETRY_NAME, ResourceMonitor
 
 _LEAST_INTERVAL_S, _USUAL_INTERVAL_S = 0.2, 1.5
 # Within these the host's numbers mean something here.
@@ -37,30 +39,81 @@ class HostCallback:
     ----------
     set_aside : list of SubError
         The subs that were set aside so far.
+    metrics : list of Metric
+        The figures so far.
     """
 
     def __init__(self, callback: Callable[..., Any] | None, logger: logging.Logger) -> None:
         self.set_aside: list[SubError] = []
+        self.metrics: list[Metric] = []
         self._callback = callback
         self._logger = logger
-        self._monitor: _ResourceMonitor | None = None
+        self._monitor: ResourceMonitor | None = None
+        self._counts: dict[type, TileCount | SubCount] = {}
         self._lock = threading.Lock()  # events come from the threads of a pool, hosts expect one at a time
 
     def report_resources(self, interval_s: float) -> None:
         """Also tell, at most every `interval_s` seconds, how far the run is and what it uses (``STATS_UPDATE``)."""
-        self._monitor = _ResourceMonitor(interval_s)
+        self._monitor = ResourceMonitor(interval_s)
+
+    def keep_resources(self, folder: Path) -> None:
+        """Write what is told of resources to the table of that name in a folder too."""
+        if self._monitor is not None:
+            with self._lock, self._table_written():
+                self._monitor.write_to(folder / TELEMETRY_NAME)
 
     def __call__(self, event: Event) -> None:
         """Translate one event."""
         with self._lock:
             if isinstance(event, LogLine):
                 self._logger.log(_LEVELS.get(event.level, logging.INFO), event.line)
+                if isinstance(event, Metric):
+                    self.metrics.append(event)
             elif isinstance(event, SubSetAside):
                 self.set_aside.append(event.error)
+            elif isinstance(event, TileCount | SubCount):
+                self._counts[type(event)] = event
             if self._callback is not None:
                 self._tell(self._callback, event)
                 if self._monitor is not None and (figures := self._monitor.observe(event)) is not None:
-                    self._callback("STATS_UPDATE", None, "INFO", **figures)
+                    self._tell_resources(self._callback, self._monitor, figures)
+
+    def end_counters(self) -> None:
+        """Bring the counters of tiles and files to their ends and the time left to zero, as a mosaic is done."""
+        for count in list(self._counts.values()):
+            if count.done != count.total:
+                self(replace(count, done=count.total))
+        self(TimeLeft(0.0))
+        with self._lock:
+            if self._callback is not None and self._monitor is not None:
+                self._tell_resources(self._callback, self._monitor, self._monitor.sample())
+
+    def close(self) -> None:
+        """Close the table of resources; nothing is told any more."""
+        with self._lock:
+            if self._monitor is not None:
+                self._monitor.close()
+
+    def _tell_resources(self, call: Callable[..., Any], monitor: ResourceMonitor, figures: Mapping[str, Any]) -> None:
+        call("STATS_UPDATE", None, "INFO", **figures)
+        with self._table_written():
+            monitor.keep(figures)
+
+    @contextmanager
+    def _table_written(self) -> Iterator[None]:
+        """Say where the table of resources cannot be written; that is no reason to end a run."""
+        try:
+            yield
+        except OSError as error:
+            sentence = say(
+                "The table {path} cannot be written: {why}.",
+                path=error.filename or TELEMETRY_NAME,
+                why=error.strerror or error,
+            )
+            line = LogLine(sentence, "WARN")
+            self._logger.warning(line.line)
+            if self._callback is not None:
+                self._tell(self._callback, line)
 
     def _tell(self, call: Callable[..., Any], event: Event) -> None:
         match event:
@@ -82,38 +135,6 @@ class HostCallback:
                 call(f"ETA_UPDATE:{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}", None, "ETA_LEVEL")
 
 
-class _ResourceMonitor:
-    """Figures for a host's monitor, gathered from the events of the run; no thread of its own."""
-
-    def __init__(self, interval_s: float) -> None:
-        self._interval_s = interval_s
-        self._due = self._wall = time.monotonic()
-        self._cpu = time.process_time()
-        self._figures: dict[str, Any] = {
-            "phase_index": 0, "phase_name": "", "tiles_done": 0, "tiles_total": 0,
-            "files_done": 0, "files_total": 0, "eta_seconds": None,
-        }  # fmt: skip
-
-    def observe(self, event: Event) -> dict[str, Any] | None:
-        """Take note of an event; the figures if they are due."""
-        match event:
-            case PhaseStarted(name, number, _):
-                self._figures |= {"phase_index": number, "phase_name": name}
-            case TileCount(done, total):
-                self._figures |= {"tiles_done": done, "tiles_total": total}
-            case SubCount(done, total):
-                self._figures |= {"files_done": done, "files_total": total}
-            case TimeLeft(seconds):
-                self._figures["eta_seconds"] = max(0.0, seconds)
-        wall, cpu = time.monotonic(), time.process_time()
-        if wall < self._due:
-            return None
-        elapsed = (wall - self._wall) * (os.cpu_count() or 1)
-        busy = 100.0 * (cpu - self._cpu) / elapsed if elapsed > 0 else 0.0
-        self._wall, self._cpu, self._due = wall, cpu, wall + self._interval_s
-        return self._figures | {"cpu_percent": min(100.0, busy), "ram_used_mb": memory.rss_bytes() / 1e6}
-
-
 # What the host calls by another name, or what has no counterpart here: (ours, is it the same?).
 _NAMES: dict[str, dict[str, tuple[str, bool]]] = {
     "stack_norm_method": {"sky_mean": ("median", True), "sky_median": ("median", True)},
@@ -125,6 +146,12 @@ _NAMES: dict[str, dict[str, tuple[str, bool]]] = {
     },
     "stack_final_combine": {"average": ("mean", True)},
 }
+# Switches of the host that change a mosaic there and nothing here.
+_IGNORED = (
+    "final_mosaic_rgb_equalize_enabled", "final_mosaic_black_point_equalize_enabled", "two_pass_coverage_renorm",
+    "visual_seam_heal_enabled", "tile_weight_v4_enabled", "quality_crop_enabled", "quality_gate_enabled",
+    "altaz_cleanup_enabled", "inter_master_merge_enable", "save_display_fits",
+)  # fmt: skip
 
 
 def host_configuration(zconfig: Any) -> dict[str, Any]:
@@ -151,6 +178,11 @@ def telemetry_interval_s(configuration: Mapping[str, Any]) -> float | None:
         return None
     wanted = _number(configuration, "resource_telemetry_interval_sec")
     return max(_LEAST_INTERVAL_S, wanted) if wanted else _USUAL_INTERVAL_S
+
+
+def keeps_telemetry(configuration: Mapping[str, Any]) -> bool:
+    """True if what is told to the host's monitor is to be kept in a table too; the host's default is yes."""
+    return bool(configuration.get("resource_telemetry_log_to_csv", True))
 
 
 def _number(configuration: Mapping[str, Any], name: str) -> float:
@@ -211,6 +243,9 @@ def host_settings(
     on_disk = configuration.get("grid_rgb_equalize", configuration.get("poststack_equalize_rgb"))
     if on_disk is not None and not on_disk:
         values["grid_rgb_equalize"] = False
+    ignored = [name for name in _IGNORED if configuration.get(name)]
+    if ignored:
+        notes.append(f"switched on and not followed here: {', '.join(ignored)}")
     if configuration.get("final_mosaic_dbe_enabled"):
         notes.append(
             "final_mosaic_dbe_enabled is not followed here: gradients are taken out sub by sub, and the light of "

@@ -5,15 +5,23 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from .. import __version__
 from ..calibration_frames.session import NO_FACTS, CalibrationFacts
 from ..canvas.advice import Advice
-from ..clock import PhaseTime
+from ..clock import PhaseTime, RunClock
+from ..errors import SubError
+from ..events import Metric
 from ..fits.writer import atomic_path
+from ..machine import memory
+from ..machine.versions import library_versions
+from ..sentences import to_facts
+from ..settings import GridSettings, setting_fields
+from .request import GridOutcome
 
 REPORT_NAME = "run_report.json"
 #: Raised whenever a field changes its meaning or goes; new fields do not raise it.
@@ -73,6 +81,8 @@ class RunReport:
         Where the time went.
     subs_used : sequence of str
         Paths of the subs in the mosaic.
+    exposure_s : float
+        Total exposure of the subs in the mosaic, as far as their headers tell.
     subs_set_aside : sequence of SetAside
     faults : int
         How many of them because this program failed on them, not because of what they are.
@@ -112,6 +122,7 @@ class RunReport:
     paused_seconds: float = 0.0
     phases: Sequence[PhaseTime] = ()
     subs_used: Sequence[str] = ()
+    exposure_s: float = 0.0
     subs_set_aside: Sequence[SetAside] = ()
     faults: int = 0
     tiles: Sequence[TileFacts] = ()
@@ -139,6 +150,50 @@ class RunReport:
         with atomic_path(path) as temporary:
             temporary.write_text(self.as_json(), encoding="ascii")
         return path
+
+    def of_mosaic(self, outcome: GridOutcome, metrics: Sequence[Metric], advice: Advice | None) -> RunReport:
+        """The report with what is in a finished mosaic, and the figures of the log."""
+        used = set(outcome.used)
+        exposures = [info.exposure_s for info in outcome.planned if info.path in used]
+        return replace(
+            self,
+            subs_used=[str(path) for path in outcome.used],
+            exposure_s=math.fsum(one for one in exposures if math.isfinite(one)),
+            tiles=[TileFacts(name, subs) for name, subs in outcome.subs_of_tiles.items()],
+            tiles_left_out=outcome.tiles_left_out,
+            calibration=outcome.calibration,
+            metrics=outcome.metrics,
+            advice=advice,
+            figures=[Figure(one.figure, one.channel, one.when, one.text, to_facts(one.text)) for one in metrics],
+        )
+
+    def ended_now(self, clock: RunClock, **facts: Any) -> RunReport:
+        """The report of a run that is over, with the times of its clock and these facts."""
+        return replace(
+            self,
+            ended=now_text(),
+            seconds=clock.elapsed_s,
+            phases=clock.phase_times(),
+            peak_memory_bytes=memory.peak_rss_bytes(),
+            **facts,
+        )
+
+
+def begin_report(mode: str, source: Path, output: Path, settings: GridSettings) -> RunReport:
+    """Return the report of a run that begins now."""
+    values = {field.name: getattr(settings, field.name) for field in setting_fields()}
+    versions = {"zemosaic": __version__, **library_versions()}
+    return RunReport(mode, "running", str(source.resolve()), str(output.resolve()), now_text(), values, versions)
+
+
+def set_aside_facts(errors: Sequence[SubError]) -> list[SetAside]:
+    """Return the subs that were set aside, as a report has them."""
+    return [SetAside(str(error.path), error.reason, to_facts(error.reason)) for error in errors]
+
+
+def now_text() -> str:
+    """Return the time of a report: ISO 8601 to the second, with the offset from UTC."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 def _finite(value: Any) -> Any:
