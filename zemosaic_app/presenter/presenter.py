@@ -87,6 +87,8 @@ class Presenter:
         ``"grid"`` or ``"classic"``.
     fresh : bool
         Use nothing that earlier runs did; holds for one run.
+    watches : bool
+        Watch the input folder for subs that arrive, in Grid Mode.
     shows_names : bool
         True if names of objects stand on the mosaic.
     look : Look
@@ -110,6 +112,7 @@ class Presenter:
         self.output: Path | None = None
         self.mode = self.remembered.get("mode") if self.remembered.get("mode") in MODES else "grid"
         self.fresh = False
+        self.watches = self.remembered.get("watch") == "yes"
         self._engine: Engine | None = None
         self._leaving: list[Engine] = []
         self._look_at: float | None = None
@@ -170,6 +173,16 @@ class Presenter:
         """``"grid"`` or ``"classic"``."""
         self.mode = mode
         self._look_again()
+
+    def choose_watch(self, watches: bool) -> None:
+        """Watch the input folder or not, from the next start on."""
+        self.watches = watches
+        self.remembered.keep(watch="yes" if watches else "")
+
+    @property
+    def can_watch(self) -> bool:
+        """True if a watch can be chosen: in Grid Mode, before a run."""
+        return self.mode == "grid" and not self.is_running
 
     def choose_language(self, code: str) -> None:
         """Speak another language, now and at the next start."""
@@ -372,7 +385,7 @@ class Presenter:
         self._expected_s = contents.seconds if is_known and contents and is_first else 0.0
         self._engine = Engine(
             {
-                "job": "run",
+                "job": "watch" if self.watches and self.mode == "grid" else "run",
                 "input": str(self.input),
                 "output": str(self.output),
                 "settings": self.form.changed(),
@@ -440,6 +453,18 @@ class Presenter:
             self.view.doing = "stopping"
 
     @property
+    def can_finish(self) -> bool:
+        """True while a watch may be asked for its last mosaic."""
+        view = self.view
+        return self._engine is not None and view.doing == "running" and view.is_watching and not view.is_finishing
+
+    def finish(self) -> None:
+        """Let a watch make the mosaic of all subs that are there, and end."""
+        if self.can_finish and self._engine is not None:
+            self._engine.finish()
+            self.view.is_finishing = True
+
+    @property
     def headline(self) -> str:
         """Return the state in one line; without a run, first the reason why none can start."""
         wrong = "" if self.is_running else self._wrong_setting
@@ -466,7 +491,7 @@ class Presenter:
             self._look()
         self._let_leave()
         messages = self._engine.take() if self._engine is not None else []
-        was_running, contents = self.is_running, self.view.contents
+        was_running, contents, mosaics = self.is_running, self.view.contents, self.view.mosaics
         for message in messages:
             self.view.apply(message)
             if isinstance(message, Compiling):
@@ -481,6 +506,8 @@ class Presenter:
         recalled = self._take_recalled()
         has_subs = self._poll_subs(contents is not self.view.contents, ended or recalled is not None)
         self._read_preview(ended or recalled is not None)
+        if self.view.mosaics != mosaics and self.is_running and self._shown is not None:
+            self._show_mosaic_so_far(self._shown)
         has_news = self._note_recalling() or bool(messages) or recalled is not None
         has_picture, has_contents = self._render(), contents is not self.view.contents
         ended = ended or (recalled is not None and recalled.to_summary)
@@ -573,9 +600,16 @@ class Presenter:
             mosaic = self.result("mosaic")
             if mosaic is not None:
                 self._reading = self._readers.submit(_finish, preview, mosaic)
-        elif self.view.doing == "running" and time.monotonic() >= self._grow_at and self._reading is None:
+        elif self.view.grows and time.monotonic() >= self._grow_at and self._reading is None:
             self._grow_at = time.monotonic() + _GROW_EVERY_S
             self._reading = self._readers.submit(preview.grow, self._began_s)
+
+    def _show_mosaic_so_far(self, folder: Path) -> None:
+        """Show the mosaic that a watch has made, in place of its tiles; those that are redone later come on top."""
+        self._report, self._began_s = summary.read_report(folder), time.time() - 0.5
+        mosaic = self.result("mosaic")
+        if mosaic is not None and self.preview is not None:
+            self._reading = self._readers.submit(_finish, self.preview, mosaic)
 
     def _clear_pictures(self) -> None:
         """Show nothing until there is something of the next run."""
