@@ -60,7 +60,11 @@ def polled(presenter, until, seconds=300.0):
 
 # --- the pipe
 
-EMPTY = {key: [] for key in ("set_aside", "calibration", "notes", "canvas_shape", "footprints", "tiles", "names")}
+EMPTY = {
+    key: []
+    for key in ("set_aside", "calibration", "notes", "canvas_shape", "footprints", "tiles", "names", "free_bytes",
+                "depth", "sky_lines", "subs_listed", "footprint_names")
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,8 @@ MENUS: dict[str, tuple[Item, ...]] = {
         Item("run.start", "start", "Ctrl+R"),
         Item("run.pause", "pause", "Ctrl+P"),
         Item("run.cancel", "cancel", "Ctrl+."),
+        Item(),
+        Item("watch.finish", "finish", "Ctrl+Shift+F"),
     ),
     "window.view": (
         *(Item(f"tab.{name}", f"tab:{name}", f"Ctrl+{number}") for number, name in enumerate(TABS, start=1)),
@@ -74,6 +76,7 @@ def is_enabled(presenter: Presenter, act: str, *, can_start: bool) -> bool:
         "start": can_start,
         "pause": at_work,
         "cancel": at_work,
+        "finish": presenter.can_finish,
         "undo": presenter.form.can_undo and not presenter.is_running,
         "redo": presenter.form.can_redo and not presenter.is_running,
         "reset_settings": presenter.form.changes > 0,

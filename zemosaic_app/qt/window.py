@@ -160,7 +160,8 @@ class Window(QMainWindow):
 
     def _set_tab_order(self) -> None:
         """Let Tab go from the folders to Start, and only then through the settings."""
-        chain = [*self._folder_parts, self.start_button, self.pause_button, self.cancel_button, self.settings]
+        chain = [*self._folder_parts, self.start_button, self.pause_button, self.cancel_button]
+        chain += [self.finish_button, self.settings]
         for before, after in itertools.pairwise(chain):
             QWidget.setTabOrder(before, after)
 
@@ -197,9 +198,14 @@ class Window(QMainWindow):
         self.fresh.setToolTip(texts("folders.fresh_help"))
         self.fresh.setChecked(presenter.fresh)
         self.fresh.toggled.connect(self.choose_fresh)
-        self._folder_parts += [self.mode, self.fresh]
+        self.watch = QCheckBox(texts("watch.switch"))
+        self.watch.setToolTip(texts("watch.switch_help"))
+        self.watch.setChecked(presenter.watches)
+        self.watch.toggled.connect(self.choose_watch)
+        self._folder_parts += [self.mode, self.watch, self.fresh]
         grid.addWidget(self.mode, 0, 3)
-        grid.addWidget(self.fresh, 1, 3)
+        grid.addWidget(self.watch, 0, 4)
+        grid.addWidget(self.fresh, 1, 3, 1, 2)
         grid.setColumnStretch(1, 1)
         return grid
 
@@ -208,6 +214,8 @@ class Window(QMainWindow):
         self.start_button, self.pause_button = QPushButton(texts("run.start")), QPushButton(texts("run.pause"))
         self.cancel_button = QPushButton(texts("run.cancel"))
         self.start_button.setObjectName("start")
+        self.finish_button = QPushButton(texts("watch.finish"))
+        self.finish_button.setToolTip(texts("watch.finish_help"))
         self.headline, self.counters = QLabel(), QLabel()
         self.headline.setTextFormat(Qt.TextFormat.PlainText)
         self.headline.setWordWrap(True)
@@ -219,6 +227,7 @@ class Window(QMainWindow):
             (self.start_button, self.start),
             (self.pause_button, self.pause),
             (self.cancel_button, self.cancel),
+            (self.finish_button, self.finish),
         ):
             button.clicked.connect(act)
             row.addWidget(button)
@@ -251,6 +260,7 @@ class Window(QMainWindow):
             "start": self.start,
             "pause": self.pause,
             "cancel": self.cancel,
+            "finish": self.finish,
             **{f"tab:{name}": partial(self.turn_to, number) for number, name in enumerate(TABS)},
             "theme": self.choose_scheme,
             "language": self.choose_language,
@@ -354,6 +364,10 @@ class Window(QMainWindow):
         self.presenter.fresh = fresh
         self._draw(Changed(state=True))
 
+    def choose_watch(self, watches: bool) -> None:
+        """Choose whether the next run watches the folder."""
+        self.presenter.choose_watch(watches)
+
     def choose_language(self, code: str) -> None:
         """Build the window again in another language."""
         self.presenter.choose_language(code)
@@ -440,6 +454,11 @@ class Window(QMainWindow):
             self.presenter.cancel()
             self._draw(Changed(state=True))
 
+    def finish(self) -> None:
+        """Let a watch make its last mosaic and end."""
+        self.presenter.finish()
+        self._draw(Changed(state=True))
+
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: D102, N802 - of Qt
         texts = self.presenter.texts
         if self.presenter.is_running and not self.ask(
@@ -524,6 +543,7 @@ class Window(QMainWindow):
         if self.presenter.picture is not None and self.mosaic.isVisible():
             self.presenter.part = self.mosaic.view.part_in_view()
             self.mosaic.show_zoom()
+        self.folder.watch()
         self._draw(self.presenter.poll())
 
     def _draw(self, changed: Changed) -> None:
@@ -537,6 +557,8 @@ class Window(QMainWindow):
             self._draw_buttons()
         left = [view.time_left(texts)] if self.presenter.is_running else []
         self.counters.setText("   ".join(filter(None, [*wording.counters(view, texts), *left])))
+        if changed.subs or changed.contents:
+            self.folder.show_subs()
         if changed.contents:
             self.folder.show_contents()
             self.settings.show_contents()
@@ -560,3 +582,6 @@ class Window(QMainWindow):
         self.pause_button.setText(texts("run.resume" if doing == "paused" else "run.pause"))
         for button in (self.pause_button, self.cancel_button):
             button.setEnabled(doing in ("running", "paused"))
+        self.watch.setEnabled(presenter.can_watch)
+        self.finish_button.setVisible(running and presenter.view.is_watching)
+        self.finish_button.setEnabled(presenter.can_finish)
