@@ -136,7 +136,7 @@ def _run(order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelT
 
     settings = build_settings(order["settings"])
     wanted = RunOrder(Path(order["input"]), Path(order["output"]), settings, order["mode"], fresh=order["fresh"])
-    outcome = run_and_report(wanted, tell, cancel)
+    outcome = run_and_report(wanted, tell, cancel, language=order.get("language", "en"))
     return JobEnded("done" if outcome.is_complete else "incomplete")
 
 
@@ -147,7 +147,8 @@ def _watch(order: dict[str, Any], tell: Callable[[Message], None], cancel: Cance
 
     settings = build_settings(order["settings"])
     run = RunOrder(Path(order["input"]), Path(order["output"]), settings, "grid", fresh=order["fresh"])
-    outcome = watch(WatchOrder(run), tell, cancel, wishes, run_and_report)
+    reported = partial(run_and_report, language=order.get("language", "en"))
+    outcome = watch(WatchOrder(run), tell, cancel, wishes, reported)
     return JobEnded("done" if outcome.is_complete else "incomplete")
 
 

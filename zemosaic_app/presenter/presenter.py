@@ -362,6 +362,7 @@ class Presenter:
                 "settings": self.form.changed(),
                 "mode": self.mode,
                 "fresh": self.fresh,
+                "language": self.texts.language,
             }
         )
         self.fresh = False  # what this run does is not thrown away by the next one
