@@ -596,22 +596,16 @@ def _simulate(folder: Path, preset: str, seed: int, sink: Sink, cancel: CancelTo
 
 
 def _run_demo(args: argparse.Namespace) -> int:
-    survey, output = args.output / "survey", args.output / "mosaic"
     with _watched(args) as (sink, cancel):
-        from zemosaic_app.report import run_and_report
-        from zemosaic_engine.simulate.truth import compare_with_truth
-        from zemosaic_worker import RunOrder
+        from zemosaic_app.demo import run_demo
 
-        truth = _simulate(survey, "small", args.seed, sink, cancel)
-        outcome = run_and_report(RunOrder(survey, output, GridSettings(), "grid"), sink, cancel)
-        sink(PhaseStarted("comparing with the truth", 1, 1.0))
-        report = compare_with_truth(outcome.grid.mosaic, truth)
+        demo = run_demo(args.output, args.seed, sink, cancel)
     _say("How far the mosaic is from the simulated sky:")
-    for line in report.text().splitlines():
+    for line in demo.truth.text().splitlines():
         _say(f"  {line}")
-    _say_what_was_made(outcome)
-    _say(f"  subs      {survey}")
-    return DONE if outcome.is_complete else INCOMPLETE
+    _say_what_was_made(demo.outcome)
+    _say(f"  subs      {demo.survey}")
+    return DONE if demo.outcome.is_complete else INCOMPLETE
 
 
 def _run_completion(args: argparse.Namespace) -> int:

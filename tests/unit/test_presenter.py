@@ -60,7 +60,11 @@ def polled(presenter, until, seconds=300.0):
 
 # --- the pipe
 
-EMPTY = {key: [] for key in ("set_aside", "calibration", "notes", "canvas_shape", "footprints", "tiles", "names")}
+EMPTY = {
+    key: []
+    for key in ("set_aside", "calibration", "notes", "canvas_shape", "footprints", "tiles", "names", "free_bytes",
+                "depth", "sky_lines", "subs_listed", "footprint_names")
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -831,3 +835,34 @@ def test_the_presenter_loads_no_toolkit():
         "print([n for n in sys.modules if n.split('.')[0] in ('PySide6', 'tkinter', '_tkinter')])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+# --- the demo
+
+
+def test_the_demo_stays_away_from_a_folder_that_holds_other_things(presenter, tmp_path):
+    presenter.choose_demo_folder(tmp_path)
+    survey = presenter.demo_folder / "survey"
+    survey.mkdir(parents=True)
+    (survey / "letter.txt").write_text("precious")
+    presenter.start_demo()
+    assert (presenter.input, presenter.output) == (survey, tmp_path / "ZeMosaic demo" / "mosaic")
+    polled(presenter, lambda: presenter.view.ending)
+    assert presenter.view.ending == "refused"
+    assert str(survey) in presenter.view.reason
+    assert [path.name for path in survey.iterdir()] == ["letter.txt"]
+    assert not presenter.output.exists()
+
+
+def test_the_demo_simulates_where_it_was_told_to_and_can_be_cancelled(presenter, tmp_path):
+    presenter.choose_demo_folder(tmp_path / "ZeMosaic demo")  # one that has the name already
+    assert presenter.demo_folder == tmp_path / "ZeMosaic demo"
+    assert Presenter(tmp_path / "config", "en").demo_folder == presenter.demo_folder  # at the next start too
+    presenter.start_demo()
+    polled(presenter, lambda: presenter.view.phase == "Simulating subs" and presenter.view.steps[0] > 1)
+    assert 0.0 < presenter.view.fraction < 0.1  # most of the work is the mosaic
+    assert "Simulating subs" in wording.headline(presenter.view, presenter.texts)
+    presenter.cancel()
+    polled(presenter, lambda: not presenter.is_running)
+    assert presenter.view.ending == "cancelled"
+    assert sorted((presenter.demo_folder / "survey").glob("sub_*.fits"))

@@ -32,7 +32,8 @@ Doing = Literal["nothing", "looking", "running", "paused", "stopping"]
 
 #: Phases with which a pass of a watch begins, and the one in which it waits.
 WAITING, _FULL_PASS = "waiting for subs", "reading headers"
-_PASSES = (WAITING, _FULL_PASS, "new subs")
+_JOINING = ("new subs", "tiles", "picture")
+_PASSES = (WAITING, _FULL_PASS, _JOINING[0])
 LEVELS: tuple[Level, ...] = ("DEBUG", "INFO", "SUCCESS", "WARN", "ERROR")
 MOST_LINES = 20_000
 
@@ -85,6 +86,8 @@ class ViewState:
         An earlier run is looked for, or its mosaic is read.
     watching : Watching or None
         What of a watched folder is in the mosaic; None for a run that watches nothing.
+    mosaics : int
+        Mosaics that a watch has made so far.
     is_finishing : bool
         A watch was asked for its last mosaic.
     """
@@ -109,6 +112,7 @@ class ViewState:
     earlier: EarlierRun | None = None
     is_recalling: bool = False
     watching: Watching | None = None
+    mosaics: int = 0
     is_finishing: bool = False
     now: Callable[[], float] = time.monotonic
     _lines: int = 0
@@ -165,6 +169,7 @@ class ViewState:
             case TimeLeft(seconds):
                 self._ends_at = self.now() + seconds
             case Watching():
+                self.mosaics += message.is_final and not (self.watching is not None and self.watching.is_final)
                 self.watching = message
             case MemoryInUse(size_bytes):
                 self.memory_bytes = size_bytes
@@ -177,6 +182,16 @@ class ViewState:
         """Add a line to the log."""
         self._lines += 1
         self.log.append(LogEntry(self._lines, level, printable(text)))
+
+    @property
+    def is_watching(self) -> bool:
+        """True if the run at work is a watch."""
+        return self.watching is not None
+
+    @property
+    def grows(self) -> bool:
+        """True while tiles are shown as they come; the mosaic of a watch stays in view until the next one is whole."""
+        return self.doing == "running" and (not self.mosaics or self.phase in (WAITING, *_JOINING))
 
     def _begin_pass(self, phase: str) -> None:
         """A watch waits, or begins with another pass: what is told of the one before is over."""

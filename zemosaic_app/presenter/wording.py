@@ -10,7 +10,7 @@ from .messages import FolderContents
 from .mosaic_preview import Spot
 from .sky_map import advice_of, advice_texts
 from .texts import Texts
-from .view_state import ViewState
+from .view_state import WAITING, ViewState
 
 Footprint = Sequence[Sequence[float]]
 _MOST_DRAWN = 5000
@@ -66,6 +66,7 @@ def _plan_lines(contents: FolderContents, texts: Texts, pace: float) -> list[str
         height=height,
         scale=texts.decimal(f"{contents.pixel_scale_arcsec:.2f}"),
     )
+    size = f"{size}, {texts('found.tiles', n=len(contents.tiles))}"
     lines = [texts.listed_text(contents.object_name, size) if contents.object_name else size]
     if contents.free_bytes:
         disk, memory = (texts.size(size_bytes) for size_bytes in contents.free_bytes)
@@ -79,7 +80,6 @@ def _plan_lines(contents: FolderContents, texts: Texts, pace: float) -> list[str
                 free_memory=memory,
             )
         )
-    lines.append(texts("found.tiles", n=len(contents.tiles)))
     if contents.roughly:
         lines.append(texts("found.roughly", n=contents.roughly))
     return lines + advice_texts(advice_of(contents), texts, _MOST_NEEDS)
@@ -121,6 +121,8 @@ def headline(view: ViewState, texts: Texts) -> str:
             return texts("earlier.looking" if view.is_recalling else "run.idle")
         told = ending(view, texts)
         return texts("earlier.reading", ended=told) if view.is_recalling else told
+    if view.is_watching and view.phase == WAITING:
+        return texts("watch.finishing" if view.is_finishing else "watch.waiting")
     phase = texts.name_of("phase", view.phase) if view.phase else texts("found.looking_first")
     return texts("run.compiling", phase=phase) if view.is_compiling else phase
 
@@ -164,9 +166,13 @@ def metric_rows(view: ViewState, texts: Texts) -> list[list[str]]:
 def counters(view: ViewState, texts: Texts) -> list[str]:
     """Tiles, subs, memory: those that are known."""
     told = []
+    if view.watching is not None:
+        watching = view.watching
+        parts = {"in_mosaic": watching.in_mosaic, "waiting_subs": watching.waiting, "unfinished": watching.unfinished}
+        told += [texts(f"watch.{name}", n=n) for name, n in parts.items() if n or name == "in_mosaic"]
     if view.tiles[1]:
         told.append(texts("run.tiles", done=view.tiles[0], total=view.tiles[1]))
-    elif view.subs[1]:
+    elif view.subs[1] and not view.is_watching:
         told.append(texts("run.subs", done=view.subs[0], total=view.subs[1]))
     if view.memory_bytes and view.doing != "nothing":
         told.append(texts("run.memory", size=texts.size(view.memory_bytes)))

@@ -36,6 +36,7 @@ from .folding_bar import FoldingBar
 from .panes import Panes
 from .picture_view import PictureView
 from .sky_map import SkyMap
+from .sub_list import SubTable
 from .welcome import Welcome
 
 
@@ -87,7 +88,14 @@ class FolderPanel(Panes):
         sky.setContentsMargins(0, 0, 0, 0)
         sky.addWidget(self.map, 1)
         sky.addWidget(self.spot)
-        for part in (self.text, self.sky, self.aside, self.welcome):
+        self.subs = SubTable(presenter)
+        self.subs.chosen.connect(self._show_chosen)
+        self.map.picked.connect(self._pick)
+        self.both = Panes(Qt.Orientation.Horizontal, "subs", presenter.arrangement)
+        self.both.addWidget(self.subs)
+        self.both.addWidget(self.sky)
+        self.both.set_usual([430, 430])
+        for part in (self.text, self.both, self.aside, self.welcome):
             self.addWidget(part)
         self.setStretchFactor(1, 1)
         self.show_contents()
@@ -100,7 +108,7 @@ class FolderPanel(Panes):
         self.text.setText("\n".join(wording.found_lines(view, texts, self._presenter.pace)))
         is_chosen = self._presenter.input is not None
         self.welcome.setVisible(not is_chosen)
-        for part in (self.text, self.sky):
+        for part in (self.text, self.both):
             part.setVisible(is_chosen)
         told = len(wording.set_aside(view))
         if told != self._told:
@@ -113,6 +121,27 @@ class FolderPanel(Panes):
         self._told = -1
         self.show_state()
         self.map.show_contents(self._presenter.view.contents)
+        self._show_chosen()
+
+    def show_subs(self) -> None:
+        """The list of subs; those in view get their pictures first."""
+        self.subs.show_subs()
+
+    def watch(self) -> None:
+        """Tell which subs are in view."""
+        if self.subs.isVisible():
+            self._presenter.watch_subs(self.subs.names_in_view())
+
+    def _show_chosen(self) -> None:
+        subs = self._presenter.subs
+        self.map.show_chosen(subs.footprints_of(subs.chosen))
+
+    def _pick(self, x: float, y: float) -> None:
+        subs = self._presenter.subs
+        name = subs.at(x, y)
+        subs.chosen = [name] if name else []
+        self.subs.select(subs.chosen)
+        self._show_chosen()
 
 
 class MosaicPanel(QWidget):

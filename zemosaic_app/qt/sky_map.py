@@ -198,6 +198,9 @@ class SkyMap(ZoomView):
     def _draw_legend(self, painter: QPainter, room: QRectF, contents: FolderContents) -> None:
         """What the colours mean, in the lower left corner."""
         steps, keys = sky_map.depth_legend(contents), sky_map.legend(contents, self._texts)
+        if not sky_map.is_roomy((room.width(), room.height())):
+            self._draw_line_of_depth(painter, room, steps)
+            return
         line = painter.fontMetrics().height() + 3
         heads = [self._texts("map.depth")] if steps else []
         names = [*(text for _, text in steps), *heads, *(text for _, text in keys)]
@@ -225,6 +228,18 @@ class SkyMap(ZoomView):
             left = place.left() + (24 if colour else _PAD)
             painter.drawText(QRectF(left, y, wide, line), Qt.AlignmentFlag.AlignVCenter, text)
             y += line
+
+    def _draw_line_of_depth(self, painter: QPainter, room: QRectF, steps: Sequence[tuple[str, str]]) -> None:
+        """The colours of the depth in one line, with the least and the greatest one."""
+        if not steps:
+            return
+        x, y, side = room.left() + _MARGIN, room.bottom() - _MARGIN - 12, 12.0
+        for colour, _ in steps:
+            painter.fillRect(QRectF(x, y, side, side), QColor(colour))
+            x += side
+        painter.setPen(QColor(LEGEND_COLOUR))
+        place = QRectF(room.left() + _MARGIN, y - 20, room.width(), 18)
+        painter.drawText(place, Qt.AlignmentFlag.AlignVCenter, f"{steps[0][1]} \u2013 {steps[-1][1]}")
 
     # --- what a person does
 

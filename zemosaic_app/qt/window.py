@@ -121,6 +121,8 @@ class Window(QMainWindow):
         self.folder, self.mosaic = FolderPanel(self.presenter), MosaicPanel(self.presenter)
         self.folder.welcome.asked.connect(self.choose_input)
         self.folder.welcome.chosen.connect(self.take_input)
+        self.folder.welcome.demo_asked.connect(self.start_demo)
+        self.folder.welcome.demo_folder_asked.connect(self.choose_demo_folder)
         self.log, self.metrics = LogPanel(self.presenter), MetricsPanel(self.presenter)
         self.summary = SummaryPanel(self.presenter)
         self.summary.opened.connect(self._open)
@@ -158,7 +160,8 @@ class Window(QMainWindow):
 
     def _set_tab_order(self) -> None:
         """Let Tab go from the folders to Start, and only then through the settings."""
-        chain = [*self._folder_parts, self.start_button, self.pause_button, self.cancel_button, self.settings]
+        chain = [*self._folder_parts, self.start_button, self.pause_button, self.cancel_button]
+        chain += [self.finish_button, self.settings]
         for before, after in itertools.pairwise(chain):
             QWidget.setTabOrder(before, after)
 
@@ -195,9 +198,14 @@ class Window(QMainWindow):
         self.fresh.setToolTip(texts("folders.fresh_help"))
         self.fresh.setChecked(presenter.fresh)
         self.fresh.toggled.connect(self.choose_fresh)
-        self._folder_parts += [self.mode, self.fresh]
+        self.watch = QCheckBox(texts("watch.switch"))
+        self.watch.setToolTip(texts("watch.switch_help"))
+        self.watch.setChecked(presenter.watches)
+        self.watch.toggled.connect(self.choose_watch)
+        self._folder_parts += [self.mode, self.watch, self.fresh]
         grid.addWidget(self.mode, 0, 3)
-        grid.addWidget(self.fresh, 1, 3)
+        grid.addWidget(self.watch, 0, 4)
+        grid.addWidget(self.fresh, 1, 3, 1, 2)
         grid.setColumnStretch(1, 1)
         return grid
 
@@ -206,6 +214,8 @@ class Window(QMainWindow):
         self.start_button, self.pause_button = QPushButton(texts("run.start")), QPushButton(texts("run.pause"))
         self.cancel_button = QPushButton(texts("run.cancel"))
         self.start_button.setObjectName("start")
+        self.finish_button = QPushButton(texts("watch.finish"))
+        self.finish_button.setToolTip(texts("watch.finish_help"))
         self.headline, self.counters = QLabel(), QLabel()
         self.headline.setTextFormat(Qt.TextFormat.PlainText)
         self.headline.setWordWrap(True)
@@ -217,6 +227,7 @@ class Window(QMainWindow):
             (self.start_button, self.start),
             (self.pause_button, self.pause),
             (self.cancel_button, self.cancel),
+            (self.finish_button, self.finish),
         ):
             button.clicked.connect(act)
             row.addWidget(button)
@@ -238,6 +249,7 @@ class Window(QMainWindow):
         presenter = self.presenter
         return {
             "choose_input": self.choose_input,
+            "demo": self.start_demo,
             "choose_output": self.choose_output,
             "recent": self.take_input,
             "close": self.close,
@@ -248,6 +260,7 @@ class Window(QMainWindow):
             "start": self.start,
             "pause": self.pause,
             "cancel": self.cancel,
+            "finish": self.finish,
             **{f"tab:{name}": partial(self.turn_to, number) for number, name in enumerate(TABS)},
             "theme": self.choose_scheme,
             "language": self.choose_language,
@@ -351,6 +364,10 @@ class Window(QMainWindow):
         self.presenter.fresh = fresh
         self._draw(Changed(state=True))
 
+    def choose_watch(self, watches: bool) -> None:
+        """Choose whether the next run watches the folder."""
+        self.presenter.choose_watch(watches)
+
     def choose_language(self, code: str) -> None:
         """Build the window again in another language."""
         self.presenter.choose_language(code)
@@ -408,6 +425,21 @@ class Window(QMainWindow):
             self.tabs.setCurrentWidget(self.mosaic)
             self._draw(ANOTHER_RUN)
 
+    def start_demo(self) -> None:
+        """Simulate a small survey and make its mosaic."""
+        if not self.presenter.is_running and self._tried(self.presenter.start_demo):
+            for name in ("input", "output"):
+                self.paths[name].setText(str(getattr(self.presenter, name)))
+            self.tabs.setCurrentWidget(self.mosaic)
+            self._draw(replace(ANOTHER_RUN, contents=True))
+
+    def choose_demo_folder(self) -> None:
+        """Ask where the demo is to make its folder."""
+        chosen = QFileDialog.getExistingDirectory(self, self.presenter.texts("welcome.choose_demo"))
+        if chosen:
+            self.presenter.choose_demo_folder(Path(chosen))
+            self.folder.welcome.show_demo()
+
     def pause(self) -> None:
         """Pause, or go on."""
         self.presenter.pause_or_resume()
@@ -421,6 +453,11 @@ class Window(QMainWindow):
         ):
             self.presenter.cancel()
             self._draw(Changed(state=True))
+
+    def finish(self) -> None:
+        """Let a watch make its last mosaic and end."""
+        self.presenter.finish()
+        self._draw(Changed(state=True))
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: D102, N802 - of Qt
         texts = self.presenter.texts
@@ -506,6 +543,7 @@ class Window(QMainWindow):
         if self.presenter.picture is not None and self.mosaic.isVisible():
             self.presenter.part = self.mosaic.view.part_in_view()
             self.mosaic.show_zoom()
+        self.folder.watch()
         self._draw(self.presenter.poll())
 
     def _draw(self, changed: Changed) -> None:
@@ -519,6 +557,8 @@ class Window(QMainWindow):
             self._draw_buttons()
         left = [view.time_left(texts)] if self.presenter.is_running else []
         self.counters.setText("   ".join(filter(None, [*wording.counters(view, texts), *left])))
+        if changed.subs or changed.contents:
+            self.folder.show_subs()
         if changed.contents:
             self.folder.show_contents()
             self.settings.show_contents()
@@ -542,3 +582,6 @@ class Window(QMainWindow):
         self.pause_button.setText(texts("run.resume" if doing == "paused" else "run.pause"))
         for button in (self.pause_button, self.cancel_button):
             button.setEnabled(doing in ("running", "paused"))
+        self.watch.setEnabled(presenter.can_watch)
+        self.finish_button.setVisible(running and presenter.view.is_watching)
+        self.finish_button.setEnabled(presenter.can_finish)

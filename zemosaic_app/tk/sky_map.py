@@ -188,6 +188,9 @@ class SkyMap(ZoomView):
     def _draw_legend(self, contents: FolderContents) -> None:
         """What the colours mean, in the lower left corner."""
         steps, keys = sky_map.depth_legend(contents), sky_map.legend(contents, self._texts)
+        if not sky_map.is_roomy(self.viewport.room):
+            self._draw_line_of_depth(steps)
+            return
         rows = [(colour, text, False) for colour, text in keys]
         if steps:
             rows += [("", self._texts("map.depth"), False)]
@@ -210,6 +213,17 @@ class SkyMap(ZoomView):
             around = (left - _PAD, top - _PAD, right + _PAD, bottom + _PAD)
             ground = self.create_rectangle(*around, fill=PICTURE_GROUND, outline="", tags=_OVERLAY)
             self.tag_lower(ground, items[0])
+
+    def _draw_line_of_depth(self, steps: Sequence[tuple[str, str]]) -> None:
+        """The colours of the depth in one line, with the least and the greatest one."""
+        if not steps:
+            return
+        x, y = _MARGIN, self.viewport.room[1] - _MARGIN - 12
+        for number, (colour, _) in enumerate(steps):
+            left = x + 12 * number
+            self.create_rectangle(left, y, left + 12, y + 12, fill=colour, outline="", tags=_OVERLAY)
+        text = f"{steps[0][1]} \u2013 {steps[-1][1]}"
+        self.create_text(x, y - 2, text=text, fill=LEGEND_COLOUR, anchor="sw", tags=_OVERLAY)
 
     # --- what a person does
 
