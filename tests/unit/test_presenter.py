@@ -329,7 +329,7 @@ def test_metrics_are_rows_and_lines():
     view.apply(LogLine("Seam step: 1"))
     assert [metric.text for metric in view.metrics] == [step]
     assert view.log[0].text == f"[GRID][METRICS] Seam step (channel R): {step} (after scaling)"
-    assert wording.metric_rows(view, texts)[0][3] == "médiane 0.015 ADU, 0.001 sigma ; pire 0.002 sigma"
+    assert wording.metric_rows(view, texts)[0][3] == "médiane 0,015 ADU, 0,001 sigma ; pire 0,002 sigma"
 
 
 # --- what is in a folder

@@ -391,6 +391,7 @@ class Presenter:
                 "settings": self.form.changed(),
                 "mode": self.mode,
                 "fresh": self.fresh,
+                "language": self.texts.language,
                 "left_out": sorted(self.subs.unticked),
             }
         )

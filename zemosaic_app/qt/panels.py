@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QFontDatabase
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -39,6 +39,8 @@ from .sky_map import SkyMap
 from .sub_list import SubTable
 from .welcome import Welcome
 
+_MOST_FITTED = 1000  # rows
+
 
 def make_table(titles: list[str]) -> QTableWidget:
     """Return a table that is read, with these headings."""
@@ -46,10 +48,22 @@ def make_table(titles: list[str]) -> QTableWidget:
     table.setHorizontalHeaderLabels(titles)
     table.verticalHeader().hide()
     table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 8)
+    table.verticalHeader().setMinimumSectionSize(table.fontMetrics().height() + 8)
     table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
     table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
     table.horizontalHeader().setStretchLastSection(True)
+    table.setTextElideMode(Qt.TextElideMode.ElideNone)
+    later = QTimer(table)  # columns are resized several times until a table has its size
+    later.setSingleShot(True)
+    later.timeout.connect(lambda: _fit_rows(table))
+    table.horizontalHeader().sectionResized.connect(lambda *_: later.start(0))
     return table
+
+
+def _fit_rows(table: QTableWidget) -> None:
+    """Let rows be as high as their texts need in columns of this width, if that takes no time."""
+    if table.rowCount() <= _MOST_FITTED:
+        table.resizeRowsToContents()
 
 
 def fill_table(table: QTableWidget, rows: list[list[str]]) -> None:
@@ -60,6 +74,7 @@ def fill_table(table: QTableWidget, rows: list[list[str]]) -> None:
             item = QTableWidgetItem(value)
             item.setToolTip(value)  # it may be longer than its column is wide
             table.setItem(row, column, item)
+    _fit_rows(table)
 
 
 class FolderPanel(Panes):
@@ -282,7 +297,6 @@ class LogPanel(QWidget):
         self.text = QPlainTextEdit()
         self.text.setReadOnly(True)
         self.text.setMaximumBlockCount(MOST_LINES)
-        self.text.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self.text.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self.text.setPlaceholderText(texts("log.nothing"))
         bar = QHBoxLayout()

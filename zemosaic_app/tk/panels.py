@@ -227,7 +227,7 @@ class LogPanel(ttk.Frame):
         self.search = LiveEntry(row, lambda _: self._choose(), wanted.search)
         self.search.pack(side="left", padx=(PAD, 0), fill="x", expand=True)
         place.pack(fill="both", expand=True)
-        self.text = read_only_text(place, "none")
+        self.text = read_only_text(place, "word")
         scrolled(place, self.text)
         for level, colour in colours.items():
             self.text.tag_configure(level, foreground=colour)
