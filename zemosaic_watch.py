@@ -32,6 +32,7 @@ from zemosaic_engine.solving.journal import NAME as JOURNAL_NAME
 from zemosaic_engine.solving.journal import SolutionJournal
 from zemosaic_engine.solving.session import solve_found
 from zemosaic_engine.subs.arrivals import Arrivals, Arrived
+from zemosaic_engine.subs.finding import without_left_out
 from zemosaic_engine.subs.folder import FoundSubs, scan_files
 from zemosaic_engine.subs.frames import SubInfo, UnsolvedSub
 from zemosaic_engine.subs.image_files import kind_of
@@ -213,6 +214,7 @@ class _Watch:
         found = run_interruptibly(
             partial(scan_files, order.input, arrived.whole, saturation_adu=order.settings.saturation_adu), self._cancel
         )
+        found, _ = without_left_out(order.input, found, order.left_out)
         self._arrivals.take(arrived.whole)
         self._news_s, self._has_failed = time.monotonic(), False
         self._lights |= {sub.path for sub in found.subs}

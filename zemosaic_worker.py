@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -95,6 +95,8 @@ class RunOrder:
         Take the images of the folder as finished tiles: scale and join them only.
     fresh : bool
         Use nothing that earlier runs did.
+    left_out : collection of str
+        Subs that a person does not want, by their names as seen from the folder.
     ignored : callable
         True for a file of the input folder that is passed over as if it were not there.
     keep : callable, optional
@@ -107,6 +109,7 @@ class RunOrder:
     mode: str = ""
     tiles_only: bool = False
     fresh: bool = False
+    left_out: Collection[str] = ()
     ignored: Callable[[Path], bool] = lambda path: False
     keep: Callable[[Standing], None] | None = None
 
@@ -122,6 +125,7 @@ def _prepare_grid(
         cancel,
         tiles_only=order.tiles_only,
         refused=_crashes_of(order).reason,
+        left_out=order.left_out,
         ignored=order.ignored,
         fresh=order.fresh,
         hold=hold,
@@ -143,6 +147,7 @@ def _prepare_classic(
         tell,
         cancel,
         refused=_crashes_of(order).reason,
+        left_out=order.left_out,
         ignored=order.ignored,
         source=classic_mode.SOURCE,
         fresh=order.fresh,

@@ -60,7 +60,11 @@ def polled(presenter, until, seconds=300.0):
 
 # --- the pipe
 
-EMPTY = {key: [] for key in ("set_aside", "calibration", "notes", "canvas_shape", "footprints", "tiles", "names")}
+EMPTY = {
+    key: []
+    for key in ("set_aside", "calibration", "notes", "canvas_shape", "footprints", "tiles", "names", "free_bytes",
+                "depth", "sky_lines", "subs_listed", "footprint_names")
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -325,7 +329,7 @@ def test_metrics_are_rows_and_lines():
     view.apply(LogLine("Seam step: 1"))
     assert [metric.text for metric in view.metrics] == [step]
     assert view.log[0].text == f"[GRID][METRICS] Seam step (channel R): {step} (after scaling)"
-    assert wording.metric_rows(view, texts)[0][3] == "médiane 0.015 ADU, 0.001 sigma ; pire 0.002 sigma"
+    assert wording.metric_rows(view, texts)[0][3] == "médiane 0,015 ADU, 0,001 sigma ; pire 0,002 sigma"
 
 
 # --- what is in a folder

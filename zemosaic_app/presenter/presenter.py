@@ -29,8 +29,11 @@ from .config import Presets, Remembered, config_folder
 from .earlier_run import EarlierRun, read_earlier_run
 from .engine import Engine
 from .form import LEVELS, Form, FormField
+from .glancing import Glancer
+from .measured_subs import read_measured
 from .mosaic_detail import Detail, Part
 from .mosaic_preview import Look, MosaicPreview
+from .sub_list import ListedSub, SubList
 from .texts import Texts, load_texts
 from .view_state import ViewState
 
@@ -59,6 +62,7 @@ class Changed:
     contents: bool = False
     detail: bool = False
     recalled: bool = False
+    subs: bool = False
 
 
 #: Another run is shown, or none any more.
@@ -116,6 +120,9 @@ class Presenter:
         self._report: Mapping[str, Any] = {}
         self._recalling: _Recall | None = None
         self._began_s = 0.0
+        self.subs = SubList()
+        self.glancer = Glancer(self.subs)
+        self._measuring: Future[list[ListedSub]] | None = None
         self._expected_s = 0.0  # of the run in progress; 0 if that says nothing of the speed of the computer
         self._readers = ThreadPoolExecutor(1, "preview")
         self._reading: Future[Any] | None = None
@@ -134,6 +141,7 @@ class Presenter:
         if self.output is None or self.output == proposed:
             self.choose_output(self._proposed_output(folder))
         self.view.contents = None
+        self.subs.forget()
         self.view.set_aside.clear()
         self._look_at = 0.0
         if not self.is_running:
@@ -203,6 +211,16 @@ class Presenter:
         if not problem and name in (*_SHAPING_CLASSIC, *_CALIBRATING) and self.form.value(name) != before:
             self._look_again()
         return problem
+
+    def tick(self, names: Sequence[str], wanted: bool) -> None:
+        """Take subs into the next run, or leave them out of it."""
+        self.subs.tick(names, wanted)
+        self._look_again()
+
+    def watch_subs(self, in_view: Sequence[str]) -> None:
+        """Say which subs of the list are in view: they get their pictures first. No run has to wait for them."""
+        if self.input is not None and self.view.doing == "nothing" and self.view.contents is not None:
+            self.glancer.follow(self.input, in_view)
 
     def take_calibration(self, places: Sequence[Path]) -> None:
         """Take folders or files of calibration frames for the settings of their kinds.
@@ -374,6 +392,8 @@ class Presenter:
                 "settings": self.form.changed(),
                 "mode": self.mode,
                 "fresh": self.fresh,
+                "language": self.texts.language,
+                "left_out": sorted(self.subs.unticked),
             }
         )
         self.fresh = False  # what this run does is not thrown away by the next one
@@ -488,19 +508,23 @@ class Presenter:
             self._engine.close()
             self._engine = None
         recalled = self._take_recalled()
+        has_subs = self._poll_subs(contents is not self.view.contents, ended or recalled is not None)
         self._read_preview(ended or recalled is not None)
         if self.view.mosaics != mosaics and self.is_running and self._shown is not None:
             self._show_mosaic_so_far(self._shown)
         has_news = self._note_recalling() or bool(messages) or recalled is not None
         has_picture, has_contents = self._render(), contents is not self.view.contents
         ended = ended or (recalled is not None and recalled.to_summary)
-        return Changed(has_news, has_picture, ended, has_contents, self._render_detail(), recalled is not None)
+        return Changed(
+            has_news, has_picture, ended, has_contents, self._render_detail(), recalled is not None, has_subs
+        )
 
     def close(self) -> None:
         """End the running job and remember the settings; waits until the engine has ended."""
         if self.remembered.get("settings") or self.form.changed():
             with contextlib.suppress(ZeMosaicError):  # a full disk does not keep a window open
                 self.keep_settings()
+        self.glancer.close()
         for engine in [*self._leaving, *([self._engine] if self._engine is not None else [])]:
             engine.cancel()
             engine.close()
@@ -515,7 +539,7 @@ class Presenter:
         self.view.begin("looking")
         settings = self.form.changed()
         order = {"job": "look", "input": str(self.input), "output": str(self.output or ""), "settings": settings}
-        self._engine = Engine({**order, "mode": self.mode})
+        self._engine = Engine({**order, "mode": self.mode, "left_out": sorted(self.subs.unticked)})
 
     def _leave_engine(self) -> None:
         """Ask the process that reads a folder to end, without waiting."""
@@ -551,6 +575,20 @@ class Presenter:
         before, is_read = self.view.is_recalling, self.view.earlier is not None and self._reading is not None
         self.view.is_recalling = self._recalling is not None or is_read
         return self.view.is_recalling != before
+
+    def _poll_subs(self, has_contents: bool, has_run: bool) -> bool:
+        """Bring the list of subs up to date; True if it changed."""
+        before = self.subs.version
+        if has_contents:
+            self.subs.take(self.view.contents)
+        if has_run and self._shown is not None:
+            self._measuring = self._readers.submit(read_measured, self._shown, self._report)
+        if self._measuring is not None and self._measuring.done():
+            self.subs.measured(self._measuring.result())
+            self._measuring = None
+        if self.is_running:
+            self.glancer.stop()
+        return self.glancer.poll() or self.subs.version != before
 
     def _read_preview(self, ended: bool) -> None:
         """Read new tiles, or the mosaic once it exists, on a thread."""

@@ -66,6 +66,7 @@ def _plan_lines(contents: FolderContents, texts: Texts, pace: float) -> list[str
         height=height,
         scale=texts.decimal(f"{contents.pixel_scale_arcsec:.2f}"),
     )
+    size = f"{size}, {texts('found.tiles', n=len(contents.tiles))}"
     lines = [texts.listed_text(contents.object_name, size) if contents.object_name else size]
     if contents.free_bytes:
         disk, memory = (texts.size(size_bytes) for size_bytes in contents.free_bytes)
@@ -79,7 +80,6 @@ def _plan_lines(contents: FolderContents, texts: Texts, pace: float) -> list[str
                 free_memory=memory,
             )
         )
-    lines.append(texts("found.tiles", n=len(contents.tiles)))
     if contents.roughly:
         lines.append(texts("found.roughly", n=contents.roughly))
     return lines + advice_texts(advice_of(contents), texts, _MOST_NEEDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QFontDatabase
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -36,7 +36,10 @@ from .folding_bar import FoldingBar
 from .panes import Panes
 from .picture_view import PictureView
 from .sky_map import SkyMap
+from .sub_list import SubTable
 from .welcome import Welcome
+
+_MOST_FITTED = 1000  # rows
 
 
 def make_table(titles: list[str]) -> QTableWidget:
@@ -45,10 +48,22 @@ def make_table(titles: list[str]) -> QTableWidget:
     table.setHorizontalHeaderLabels(titles)
     table.verticalHeader().hide()
     table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 8)
+    table.verticalHeader().setMinimumSectionSize(table.fontMetrics().height() + 8)
     table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
     table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
     table.horizontalHeader().setStretchLastSection(True)
+    table.setTextElideMode(Qt.TextElideMode.ElideNone)
+    later = QTimer(table)  # columns are resized several times until a table has its size
+    later.setSingleShot(True)
+    later.timeout.connect(lambda: _fit_rows(table))
+    table.horizontalHeader().sectionResized.connect(lambda *_: later.start(0))
     return table
+
+
+def _fit_rows(table: QTableWidget) -> None:
+    """Let rows be as high as their texts need in columns of this width, if that takes no time."""
+    if table.rowCount() <= _MOST_FITTED:
+        table.resizeRowsToContents()
 
 
 def fill_table(table: QTableWidget, rows: list[list[str]]) -> None:
@@ -59,6 +74,7 @@ def fill_table(table: QTableWidget, rows: list[list[str]]) -> None:
             item = QTableWidgetItem(value)
             item.setToolTip(value)  # it may be longer than its column is wide
             table.setItem(row, column, item)
+    _fit_rows(table)
 
 
 class FolderPanel(Panes):
@@ -87,7 +103,14 @@ class FolderPanel(Panes):
         sky.setContentsMargins(0, 0, 0, 0)
         sky.addWidget(self.map, 1)
         sky.addWidget(self.spot)
-        for part in (self.text, self.sky, self.aside, self.welcome):
+        self.subs = SubTable(presenter)
+        self.subs.chosen.connect(self._show_chosen)
+        self.map.picked.connect(self._pick)
+        self.both = Panes(Qt.Orientation.Horizontal, "subs", presenter.arrangement)
+        self.both.addWidget(self.subs)
+        self.both.addWidget(self.sky)
+        self.both.set_usual([430, 430])
+        for part in (self.text, self.both, self.aside, self.welcome):
             self.addWidget(part)
         self.setStretchFactor(1, 1)
         self.show_contents()
@@ -100,7 +123,7 @@ class FolderPanel(Panes):
         self.text.setText("\n".join(wording.found_lines(view, texts, self._presenter.pace)))
         is_chosen = self._presenter.input is not None
         self.welcome.setVisible(not is_chosen)
-        for part in (self.text, self.sky):
+        for part in (self.text, self.both):
             part.setVisible(is_chosen)
         told = len(wording.set_aside(view))
         if told != self._told:
@@ -113,6 +136,27 @@ class FolderPanel(Panes):
         self._told = -1
         self.show_state()
         self.map.show_contents(self._presenter.view.contents)
+        self._show_chosen()
+
+    def show_subs(self) -> None:
+        """The list of subs; those in view get their pictures first."""
+        self.subs.show_subs()
+
+    def watch(self) -> None:
+        """Tell which subs are in view."""
+        if self.subs.isVisible():
+            self._presenter.watch_subs(self.subs.names_in_view())
+
+    def _show_chosen(self) -> None:
+        subs = self._presenter.subs
+        self.map.show_chosen(subs.footprints_of(subs.chosen))
+
+    def _pick(self, x: float, y: float) -> None:
+        subs = self._presenter.subs
+        name = subs.at(x, y)
+        subs.chosen = [name] if name else []
+        self.subs.select(subs.chosen)
+        self._show_chosen()
 
 
 class MosaicPanel(QWidget):
@@ -253,7 +297,6 @@ class LogPanel(QWidget):
         self.text = QPlainTextEdit()
         self.text.setReadOnly(True)
         self.text.setMaximumBlockCount(MOST_LINES)
-        self.text.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self.text.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self.text.setPlaceholderText(texts("log.nothing"))
         bar = QHBoxLayout()

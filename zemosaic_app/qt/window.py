@@ -543,6 +543,7 @@ class Window(QMainWindow):
         if self.presenter.picture is not None and self.mosaic.isVisible():
             self.presenter.part = self.mosaic.view.part_in_view()
             self.mosaic.show_zoom()
+        self.folder.watch()
         self._draw(self.presenter.poll())
 
     def _draw(self, changed: Changed) -> None:
@@ -556,6 +557,8 @@ class Window(QMainWindow):
             self._draw_buttons()
         left = [view.time_left(texts)] if self.presenter.is_running else []
         self.counters.setText("   ".join(filter(None, [*wording.counters(view, texts), *left])))
+        if changed.subs or changed.contents:
+            self.folder.show_subs()
         if changed.contents:
             self.folder.show_contents()
             self.settings.show_contents()

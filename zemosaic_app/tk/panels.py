@@ -12,9 +12,10 @@ from zemosaic_app.presenter.view_state import LEVELS, MOST_LINES, LogFilter, Log
 
 from .appearance import line_height
 from .sky_map import SkyMap
+from .sub_list import SubTable
 from .views import PictureView
 from .welcome import Welcome
-from .widgets import PAD, Hint, LiveEntry, Table, read_only_text, scrolled, wrap
+from .widgets import PAD, Hint, LiveEntry, Panes, Table, read_only_text, scrolled, wrap
 
 _MOST_ASIDE = 6
 
@@ -30,14 +31,19 @@ class FolderPanel(ttk.Frame):
         self.text = ttk.Label(self, justify="left", anchor="nw")
         self.text.pack(fill="x")
         wrap(self.text)
-        self.sky = ttk.Frame(self)
+        self.both = Panes(self, "subs", presenter.arrangement.panes)
+        self.sky = ttk.Frame(self.both)
         self.map = SkyMap(self.sky, texts)  # first: it takes the focus when people turn to this tab
         self.aside = Table(self, [texts("found.file"), texts("found.reason")])
         self.spot = ttk.Label(self.sky, text=" ")
         self.spot.pack(side="bottom", fill="x")
         self.map.pack(fill="both", expand=True)
         self.map.on_pointed = lambda text: self.spot.configure(text=text or " ")
-        self.sky.pack(fill="both", expand=True, pady=(PAD, 0))
+        self.map.on_picked = self._pick
+        self.subs = SubTable(self.both, presenter, self._show_chosen)
+        self.both.add(self.subs, weight=1)
+        self.both.add(self.sky, weight=1)
+        self.both.pack(fill="both", expand=True, pady=(PAD, 0))
         self.hints = [Hint(self.map, texts("found.map"))]
         self.welcome: Welcome | None = None
         self.show_contents()
@@ -52,7 +58,7 @@ class FolderPanel(ttk.Frame):
         """The counts, or how far the look is; before a folder is chosen, an invitation."""
         view, texts = self._presenter.view, self._presenter.texts
         if self.welcome is not None and self._presenter.input is None:
-            for part in (self.text, self.sky):
+            for part in (self.text, self.both):
                 part.pack_forget()
             self.welcome.pack(fill="both", expand=True)
             return
@@ -60,7 +66,7 @@ class FolderPanel(ttk.Frame):
             self.welcome.destroy()
             self.welcome = None
             self.text.pack(fill="x")
-            self.sky.pack(fill="both", expand=True, pady=(PAD, 0))
+            self.both.pack(fill="both", expand=True, pady=(PAD, 0))
         self.text.configure(text="\n".join(wording.found_lines(view, texts, self._presenter.pace)))
         told = len(wording.set_aside(view))
         if told != self._told:
@@ -69,13 +75,34 @@ class FolderPanel(ttk.Frame):
             self.aside.pack_forget()
             if told:
                 self.aside.tree.configure(height=min(told, _MOST_ASIDE))
-                self.aside.pack(side="bottom", fill="x", pady=(PAD, 0), before=self.sky)
+                self.aside.pack(side="bottom", fill="x", pady=(PAD, 0), before=self.both)
 
     def show_contents(self) -> None:
         """The map and the files set aside, which may be others in the same number."""
         self._told = -1
         self.show_state()
         self.map.show_contents(self._presenter.view.contents)
+        self._show_chosen()
+
+    def show_subs(self) -> None:
+        """The list of subs; those in view get their pictures first."""
+        self.subs.show_subs()
+
+    def watch(self) -> None:
+        """Tell which subs are in view."""
+        if self.subs.winfo_viewable():
+            self._presenter.watch_subs(self.subs.names_in_view())
+
+    def _show_chosen(self) -> None:
+        subs = self._presenter.subs
+        self.map.show_chosen(subs.footprints_of(subs.chosen))
+
+    def _pick(self, x: float, y: float) -> None:
+        subs = self._presenter.subs
+        name = subs.at(x, y)
+        subs.chosen = [name] if name else []
+        self.subs.select(subs.chosen)
+        self._show_chosen()
 
 
 class MosaicPanel(ttk.Frame):
@@ -200,7 +227,7 @@ class LogPanel(ttk.Frame):
         self.search = LiveEntry(row, lambda _: self._choose(), wanted.search)
         self.search.pack(side="left", padx=(PAD, 0), fill="x", expand=True)
         place.pack(fill="both", expand=True)
-        self.text = read_only_text(place, "none")
+        self.text = read_only_text(place, "word")
         scrolled(place, self.text)
         for level, colour in colours.items():
             self.text.tag_configure(level, foreground=colour)

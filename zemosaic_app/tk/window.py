@@ -463,6 +463,7 @@ class TkWindow:
         if self.presenter.picture is not None and self.mosaic.view.winfo_viewable():
             self.presenter.part = self.mosaic.view.part_in_view
             self.mosaic.show_zoom()
+        self.folder.watch()
         self._draw(self.presenter.poll())
         self._next_poll = self.root.after(_POLL_MS, self._poll)
 
@@ -481,6 +482,8 @@ class TkWindow:
             self._draw_buttons()
         left = [view.time_left(texts)] if self.presenter.is_running else []
         self.counters.configure(text="   ".join(filter(None, [*wording.counters(view, texts), *left])))
+        if changed.subs or changed.contents:
+            self.folder.show_subs()
         if changed.contents:
             self.folder.show_contents()
             self.form.show_contents()
