@@ -68,6 +68,8 @@ _FORMAT_HELP = {
     "hips": "hips/: the mosaic as a HiPS, for Aladin and other programs",
     "map": "map/index.html: the mosaic at full size as a map, in a browser",
 }
+#: Of the windows and the report; what each is called stands in their texts.
+LANGUAGES = ("en", "de", "es", "fr")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -158,7 +160,7 @@ def build_parser() -> _Parser:
     )
     gui.add_argument("output", type=Path, metavar="OUTPUT", nargs="?", help="folder for the mosaic")
     gui.add_argument("--tk", action="store_true", help="the plain window, which needs nothing but Python's own Tk")
-    gui.add_argument("--language", choices=("en", "fr"), default="", help="[default: that of the system]")
+    gui.add_argument("--language", choices=LANGUAGES, default="", help="[default: that of the system]")
 
     _add_plan(commands)
     _add_solve(commands)
@@ -166,6 +168,7 @@ def build_parser() -> _Parser:
 
     report = _add_command(commands, "report", _run_report, "make the report of a run anew from its files")
     report.add_argument("output", type=Path, metavar="OUTPUT", help="output folder of the run")
+    report.add_argument("--language", choices=LANGUAGES, default="en", help="[default: %(default)s]")
 
     _add_export(commands)
     _add_fetch_catalogue(commands)
@@ -519,7 +522,7 @@ def _run_report(args: argparse.Namespace) -> int:
     with _watched(args):
         from zemosaic_app.report import write_report
 
-        page = write_report(args.output)
+        page = write_report(args.output, args.language)
     _say(f"Report: {page}")
     return DONE
 

@@ -159,7 +159,7 @@ def _run(order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelT
         fresh=order["fresh"],
         left_out=order.get("left_out", ()),
     )
-    outcome = run_and_report(wanted, tell, cancel)
+    outcome = run_and_report(wanted, tell, cancel, language=order.get("language", "en"))
     return JobEnded("done" if outcome.is_complete else "incomplete")
 
 
@@ -183,7 +183,8 @@ def _watch(order: dict[str, Any], tell: Callable[[Message], None], cancel: Cance
     run = RunOrder(
         Path(order["input"]), Path(order["output"]), settings, "grid", fresh=order["fresh"], left_out=left_out
     )
-    outcome = watch(WatchOrder(run), tell, cancel, wishes, run_and_report)
+    reported = partial(run_and_report, language=order.get("language", "en"))
+    outcome = watch(WatchOrder(run), tell, cancel, wishes, reported)
     return JobEnded("done" if outcome.is_complete else "incomplete")
 
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 
 from zemosaic_engine.sentences import Sentence
 
-_NUMBER = re.compile(r"[-+]?\d+\.\d+(e[-+]\d+)?")
+# Numbers with a decimal point: one, a range, or one with its error.
+_NUMBERS = re.compile(r"[<>]? ?[-+\u2212]?\d+\.\d+(e[-+]\d+)?((\u2013| \u00b1 )\d+\.\d+)?")
 
 
 class Sentences:
@@ -43,6 +44,12 @@ class Sentences:
         """Return the value of a field, translated if it is a sentence or a message of the operating system."""
         if isinstance(value, Sentence) and str(value) == in_english:
             return self(value)
-        if in_english in self._translations:
-            return self._translations[in_english]
-        return in_english.replace(".", self._mark) if _NUMBER.fullmatch(in_english) else in_english
+        return self.word(in_english)
+
+    def word(self, text: str) -> str:
+        """Return a sentence, a word or a number in the language; any other text as it is."""
+        if isinstance(text, Sentence):
+            return self(text)
+        if text in self._translations:
+            return self._translations[text]
+        return text.replace(".", self._mark) if _NUMBERS.fullmatch(text) else text
