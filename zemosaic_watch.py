@@ -17,11 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
+from zemosaic_engine.canvas.advice import advice_lines, advise_on, write_advice
 from zemosaic_engine.clock import RunClock, with_time_left
 from zemosaic_engine.errors import RunError, SettingsError, SubsLost
 from zemosaic_engine.events import CancelToken, Level, LogLine, PhaseStarted, Reporter, Sink, Watching, Wishes
 from zemosaic_engine.growth.join import PHASES, Joined, Standing, join_subs
 from zemosaic_engine.machine.threads import run_interruptibly
+from zemosaic_engine.mosaic.files import ADVICE_NAME
 from zemosaic_engine.names import shown_name
 from zemosaic_engine.resume.checkpoints import Checkpoints
 from zemosaic_engine.resume.run_folder import RunFolder
@@ -30,6 +32,7 @@ from zemosaic_engine.solving.journal import NAME as JOURNAL_NAME
 from zemosaic_engine.solving.journal import SolutionJournal
 from zemosaic_engine.solving.session import solve_found
 from zemosaic_engine.subs.arrivals import Arrivals, Arrived
+from zemosaic_engine.subs.finding import without_left_out
 from zemosaic_engine.subs.folder import FoundSubs, scan_files
 from zemosaic_engine.subs.frames import SubInfo, UnsolvedSub
 from zemosaic_engine.subs.image_files import kind_of
@@ -133,6 +136,7 @@ class _Watch:
         self._late: set[Path] = set()  # those that only a full pass can take in
         self._standing: Standing | None = None
         self._used = 0
+        self._needed = ""  # what was said last of it
         self._unfinished = 0
         self._has_changed = False  # something that no pass but a full one can take in
         self._outcome: RunOutcome | None = None
@@ -210,6 +214,7 @@ class _Watch:
         found = run_interruptibly(
             partial(scan_files, order.input, arrived.whole, saturation_adu=order.settings.saturation_adu), self._cancel
         )
+        found, _ = without_left_out(order.input, found, order.left_out)
         self._arrivals.take(arrived.whole)
         self._news_s, self._has_failed = time.monotonic(), False
         self._lights |= {sub.path for sub in found.subs}
@@ -270,6 +275,19 @@ class _Watch:
         if joined.mosaic is not None:
             picture = self._order.run.output / PREVIEW_NAME
             run_interruptibly(partial(_write_picture, joined.mosaic, picture, standing), self._cancel)
+            self._advise(joined.standing)
+
+    def _advise(self, standing: Standing) -> None:
+        """Write what the mosaic still needs now, and say so if that has changed."""
+        run = standing.run
+        advice = run_interruptibly(lambda: advise_on(run.subs, run.canvas), self._cancel)
+        if advice is None:
+            return
+        write_advice(run.output / ADVICE_NAME, advice)
+        needed = advice_lines(advice)[0]
+        if needed != self._needed:
+            self._needed = needed
+            self._say(needed)
 
     def _join(self, standing: Standing, new: Mapping[Path, SubInfo | UnsolvedSub], reporter: Reporter) -> Joined:
         """Plate-solve new subs and let them join."""

@@ -12,9 +12,9 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -43,6 +43,7 @@ from zemosaic_engine.resume.run_folder import STATE_NAME, RunFolder
 from zemosaic_engine.resume.written import write_once
 from zemosaic_engine.run import provenance, resources
 from zemosaic_engine.run.report import REPORT_NAME, Outcome, RunReport, begin_report, now_text, set_aside_facts
+from zemosaic_engine.run.verdict import is_good, verdict
 from zemosaic_engine.sentences import say
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.solving.journal import NAME as SOLUTIONS_NAME
@@ -94,6 +95,8 @@ class RunOrder:
         Take the images of the folder as finished tiles: scale and join them only.
     fresh : bool
         Use nothing that earlier runs did.
+    left_out : collection of str
+        Subs that a person does not want, by their names as seen from the folder.
     ignored : callable
         True for a file of the input folder that is passed over as if it were not there.
     keep : callable, optional
@@ -106,6 +109,7 @@ class RunOrder:
     mode: str = ""
     tiles_only: bool = False
     fresh: bool = False
+    left_out: Collection[str] = ()
     ignored: Callable[[Path], bool] = lambda path: False
     keep: Callable[[Standing], None] | None = None
 
@@ -121,6 +125,7 @@ def _prepare_grid(
         cancel,
         tiles_only=order.tiles_only,
         refused=_crashes_of(order).reason,
+        left_out=order.left_out,
         ignored=order.ignored,
         fresh=order.fresh,
         hold=hold,
@@ -142,6 +147,7 @@ def _prepare_classic(
         tell,
         cancel,
         refused=_crashes_of(order).reason,
+        left_out=order.left_out,
         ignored=order.ignored,
         source=classic_mode.SOURCE,
         fresh=order.fresh,
@@ -260,7 +266,7 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken, folder: RunFolder | No
         if mode == "grid" and order.keep is not None:
             build = partial(grid_mode.build_mosaic, request, tell, cancel, checkpoints, order.keep)
         outcome = run_interruptibly(build, cancel)
-        tell(PhaseStarted("picture", len(clock.phase_times()), 0.01))
+        tell(PhaseStarted("picture", len(clock.phase_times()), 0.04))
         kept = run_interruptibly(partial(_write_pictures, order, outcome, checkpoints, cancel), cancel)
         advice = None
         if not order.tiles_only:
@@ -319,7 +325,7 @@ def _report_beginning(order: RunOrder, reporter: Reporter) -> None:
         reporter.log(say("Setting {line}", line=line))
     for line in provenance.settings_lines(order.settings):
         reporter.log(say("All settings: {line}", line=line), "DEBUG")
-    reporter.sink(PhaseStarted("reading headers", 0, 0.01))
+    reporter.sink(PhaseStarted("reading headers", 0, 0.03))
 
 
 # --------------------------------------------------------------------------------------------
@@ -474,6 +480,8 @@ class _RunRecord:
         self._report = self._report.of_mosaic(outcome, self.log.metrics, advice)
         self._write_report("done", "")
         self._is_finished = True
+        told = asdict(self._report)
+        self.log(LogLine(verdict(told), "SUCCESS" if is_good(told) else "WARN", self.log.source))
         return self._report
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -68,6 +68,8 @@ _FORMAT_HELP = {
     "hips": "hips/: the mosaic as a HiPS, for Aladin and other programs",
     "map": "map/index.html: the mosaic at full size as a map, in a browser",
 }
+#: Of the windows and the report; what each is called stands in their texts.
+LANGUAGES = ("en", "de", "es", "fr")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -158,7 +160,7 @@ def build_parser() -> _Parser:
     )
     gui.add_argument("output", type=Path, metavar="OUTPUT", nargs="?", help="folder for the mosaic")
     gui.add_argument("--tk", action="store_true", help="the plain window, which needs nothing but Python's own Tk")
-    gui.add_argument("--language", choices=("en", "fr"), default="", help="[default: that of the system]")
+    gui.add_argument("--language", choices=LANGUAGES, default="", help="[default: that of the system]")
 
     _add_plan(commands)
     _add_solve(commands)
@@ -166,6 +168,7 @@ def build_parser() -> _Parser:
 
     report = _add_command(commands, "report", _run_report, "make the report of a run anew from its files")
     report.add_argument("output", type=Path, metavar="OUTPUT", help="output folder of the run")
+    report.add_argument("--language", choices=LANGUAGES, default="en", help="[default: %(default)s]")
 
     _add_export(commands)
     _add_fetch_catalogue(commands)
@@ -519,7 +522,7 @@ def _run_report(args: argparse.Namespace) -> int:
     with _watched(args):
         from zemosaic_app.report import write_report
 
-        page = write_report(args.output)
+        page = write_report(args.output, args.language)
     _say(f"Report: {page}")
     return DONE
 
@@ -593,22 +596,16 @@ def _simulate(folder: Path, preset: str, seed: int, sink: Sink, cancel: CancelTo
 
 
 def _run_demo(args: argparse.Namespace) -> int:
-    survey, output = args.output / "survey", args.output / "mosaic"
     with _watched(args) as (sink, cancel):
-        from zemosaic_app.report import run_and_report
-        from zemosaic_engine.simulate.truth import compare_with_truth
-        from zemosaic_worker import RunOrder
+        from zemosaic_app.demo import run_demo
 
-        truth = _simulate(survey, "small", args.seed, sink, cancel)
-        outcome = run_and_report(RunOrder(survey, output, GridSettings(), "grid"), sink, cancel)
-        sink(PhaseStarted("comparing with the truth", 1, 1.0))
-        report = compare_with_truth(outcome.grid.mosaic, truth)
+        demo = run_demo(args.output, args.seed, sink, cancel)
     _say("How far the mosaic is from the simulated sky:")
-    for line in report.text().splitlines():
+    for line in demo.truth.text().splitlines():
         _say(f"  {line}")
-    _say_what_was_made(outcome)
-    _say(f"  subs      {survey}")
-    return DONE if outcome.is_complete else INCOMPLETE
+    _say_what_was_made(demo.outcome)
+    _say(f"  subs      {demo.survey}")
+    return DONE if demo.outcome.is_complete else INCOMPLETE
 
 
 def _run_completion(args: argparse.Namespace) -> int:

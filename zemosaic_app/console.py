@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 _PROGRESS_EVERY_S = 5.0
+_TEXTS = 66  # letters beside the bar
 # The console speaks English, as the log does.
 _DURATIONS = {
     "duration.few": "a few seconds",
@@ -189,15 +190,20 @@ class LiveConsole:
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as Bars
+        from rich.table import Column
+
+        def whole() -> Column:
+            """On a narrow terminal, a text goes on in the next line."""
+            return Column(no_wrap=False, overflow="fold")
 
         self._verbosity = verbosity
         self._console = Console(file=stream, highlight=False, markup=False, emoji=False)
         self._bars = Bars(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.fields[count]}", markup=False),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}", markup=False),
+            TextColumn("{task.description}", markup=False, table_column=whole()),
+            BarColumn(bar_width=min(40, max(5, self._console.width - _TEXTS))),
+            TextColumn("{task.fields[count]}", markup=False, table_column=whole()),
+            TimeElapsedColumn(table_column=whole()),
+            TextColumn("{task.fields[left]}", markup=False, table_column=whole()),
             console=self._console,
             transient=True,
             refresh_per_second=4,

@@ -136,7 +136,7 @@ class PseudoTexts:
         for name in sorted(names, key=len, reverse=True):
             text = text.replace(name, "")
         rest = re.sub(r"\d+h\d+m[\d.]+s|\d\.?\d*e[+-]\d+|\d x \d|\b[RGB] :", "", text)
-        return rest in ("English", "Français", *"RGB") or not re.search("[A-Za-z]", rest)
+        return rest in ("English", "Deutsch", "Español", "Français", *"RGB") or not re.search("[A-Za-z]", rest)
 
 
 @pytest.fixture

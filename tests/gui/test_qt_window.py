@@ -23,6 +23,7 @@ from PySide6.QtTest import QTest  # noqa: E402
 
 from zemosaic_app.presenter.messages import FolderContents  # noqa: E402
 from zemosaic_app.presenter.mosaic_preview import turned_look  # noqa: E402
+from zemosaic_app.qt.sub_list import Blink  # noqa: E402
 from zemosaic_app.qt.window import Window  # noqa: E402
 from zemosaic_engine.settings import GridSettings  # noqa: E402
 
@@ -298,7 +299,7 @@ def test_no_text_is_untranslated(app, open_window, pseudo):
     window = open_window(prepare=pseudo.use_in)
     texts = list(shown_texts(window))
     assert len(texts) > 150
-    assert not [text for text in texts if not pseudo.is_translated(text)]
+    assert not [text for text in texts if not pseudo.is_translated(text, ("fits",))]
 
 
 def test_no_text_is_untranslated_after_a_run(app, open_window, damaged_survey, tmp_path, pseudo, wait_for):
@@ -751,3 +752,67 @@ def test_a_picture_that_is_shown_small_is_averaged(app, open_window):
     app.processEvents()
     shot = view.viewport().grab().toImage()
     assert {shot.pixelColor(middle.x(), middle.y() + row).lightness() for row in range(8)} == {0, 240}
+
+
+def test_the_list_of_subs_and_the_map_choose_together_and_a_sub_is_left_out(app, open_window, survey, wait_for):
+    window = open_window()
+    window.take_input(survey)
+    presenter, view, panel = window.presenter, window.presenter.view, window.folder
+    wait_for(app.processEvents, lambda: view.contents is not None and view.doing == "nothing")
+    table, model = panel.subs.table, panel.subs.model
+    assert len(model.rows) == 16
+
+    def press(number, column, modifier=Qt.KeyboardModifier.NoModifier, left=0):
+        place = table.visualRect(model.index(number, column))
+        point = place.center() if not left else QPoint(place.left() + left, place.center().y())
+        QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, modifier, point)
+
+    press(1, 1)
+    assert presenter.subs.chosen == [model.rows[1].name]
+    assert panel.map._chosen is not None, "its footprint is outlined"
+    height = view.contents.canvas_shape[0]
+    x, y = np.mean(presenter.subs.footprints_of([model.rows[2].name])[0], axis=0)
+    spot = panel.map.mapFromScene(x, height - y)
+    QTest.mouseMove(panel.map.viewport(), spot)
+    assert "\u00b0" in panel.spot.text()
+    QTest.mouseClick(panel.map.viewport(), Qt.MouseButton.LeftButton, pos=spot)
+    (chosen,) = presenter.subs.chosen
+    assert [index.row() for index in table.selectionModel().selectedRows()] == [
+        [row.name for row in model.rows].index(chosen)
+    ]
+    header = table.horizontalHeader()
+    for _ in range(2):
+        place = QPoint(header.sectionViewportPosition(0) + 20, header.height() // 2)
+        QTest.mouseClick(header.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    assert [row.name for row in model.rows] == sorted((row.name for row in model.rows), reverse=True)
+    table.scrollToTop()
+    first = model.rows[0].name
+    press(0, 0, left=9)
+    assert presenter.subs.unticked == {first}
+    wait_for(app.processEvents, lambda: view.contents.subs == 15 and view.doing == "nothing")
+    assert first not in view.contents.footprint_names
+    assert "1 left out" in panel.subs.count.text()
+    QTest.keyClicks(panel.subs.search, "sub_0003")
+    assert [row.name for row in model.rows] == ["sub_0003.fits"]
+
+
+def test_two_subs_blink_and_rows_get_their_pictures(app, open_window, survey, wait_for):
+    window = open_window()
+    window.take_input(survey)
+    presenter, view, panel = window.presenter, window.presenter.view, window.folder
+    wait_for(app.processEvents, lambda: view.contents is not None and view.doing == "nothing")
+    names = [row.name for row in panel.subs.model.rows[:2]]
+    presenter.subs.chosen = names
+    panel.subs.select(names)
+    wait_for(app.processEvents, lambda: len(presenter.subs.pictures) > 3)
+    assert panel.subs.model.data(panel.subs.model.index(0, 0), Qt.ItemDataRole.DecorationRole) is not None
+    shown = []
+
+    def look():
+        (box,) = [one for one in app.topLevelWidgets() if isinstance(one, Blink) and one.isVisible()]
+        wait_for(app.processEvents, lambda: shown.append(box.name.text()) or set(names) <= set(shown))
+        box.close()
+
+    QTimer.singleShot(0, look)
+    QTest.mouseClick(panel.subs.blink, Qt.MouseButton.LeftButton)
+    assert set(names) <= set(shown)

@@ -18,6 +18,7 @@ from tkinter import font  # noqa: E402
 from zemosaic_app.presenter.appearance import DARK, LIGHT  # noqa: E402
 from zemosaic_app.tk import widgets  # noqa: E402
 from zemosaic_app.tk.appearance import per_pixel  # noqa: E402
+from zemosaic_app.tk.sub_list import Blink  # noqa: E402
 from zemosaic_app.tk.views import PictureView  # noqa: E402
 from zemosaic_app.tk.window import TkWindow  # noqa: E402
 from zemosaic_engine.settings import GridSettings  # noqa: E402
@@ -515,7 +516,7 @@ def test_no_text_is_untranslated(open_window, pseudo):
     window = open_window(prepare=pseudo.use_in)
     texts = texts_of_window(window)
     assert len(texts) > 200
-    assert [text for text in texts if not pseudo.is_translated(text)] == []
+    assert [text for text in texts if not pseudo.is_translated(text, ("fits",))] == []
 
 
 def test_no_text_is_untranslated_after_a_run(open_window, damaged_survey, tmp_path, pseudo, wait_for):
@@ -833,3 +834,62 @@ def test_a_hint_is_shown_where_the_cursor_rests(open_window, wait_for):
     widget.event_generate("<Leave>")
     window.root.update()
     assert boxes() == []
+
+
+def test_the_list_of_subs_and_the_map_choose_together_and_a_sub_is_left_out(open_window, survey, wait_for):
+    window = open_window()
+    window.take_input(survey)
+    wait_until_looked(window, wait_for)
+    presenter, panel = window.presenter, window.folder
+    tree, names = panel.subs.tree, [row.name for row in presenter.subs.rows]
+    wait_for(window.root.update, lambda: tree.get_children() == tuple(names))
+    x, y, _, height = tree.bbox(names[1], "time")
+    press_and_release(window, tree, x + 5, y + height // 2)
+    assert presenter.subs.chosen == [names[1]]
+    corners = presenter.subs.footprints_of([names[2]])[0]
+    place = panel.map._place(*np.mean(corners, axis=0))
+    press_and_release(window, panel.map, *map(round, place))
+    assert list(tree.selection()) == presenter.subs.chosen
+    assert len(presenter.subs.chosen) == 1
+    panel.map.event_generate("<Motion>", x=round(place[0]), y=round(place[1]))
+    window.root.update()
+    assert "\u00b0" in panel.spot.cget("text")
+    panel.subs._sort("name")
+    panel.subs._sort("name")
+    wait_for(window.root.update, lambda: tree.get_children() == tuple(sorted(names, reverse=True)))
+    first = tree.get_children()[0]
+    tree.see(first)
+    window.root.update()
+    x, y, _, height = tree.bbox(first, "#0")
+    image = panel.subs._images.get(first)
+    press_and_release(window, tree, x + 25 + (image.width() if image is not None else 0), y + height // 2)
+    assert presenter.subs.unticked == {first}
+    wait_for(window.root.update, lambda: presenter.view.contents.subs == 15)
+    assert "1 left out" in panel.subs.count.cget("text")
+    panel.subs.search.insert(0, "sub_0003")
+    window.root.update()
+    assert tree.get_children() == ("sub_0003.fits",)
+
+
+def test_two_subs_blink_and_rows_get_their_pictures(open_window, survey, wait_for):
+    window = open_window()
+    window.take_input(survey)
+    wait_until_looked(window, wait_for)
+    presenter, panel = window.presenter, window.folder
+    names = [row.name for row in presenter.subs.rows[:2]]
+    panel.subs.select(names)
+    window.root.update()
+    assert presenter.subs.chosen == names
+    panel.subs.buttons["blink"].invoke()
+    (box,) = [one for one in panel.subs.winfo_children() if isinstance(one, Blink)]
+    shown = []
+    wait_for(window.root.update, lambda: shown.append(str(box.name.cget("text"))) or set(names) <= set(shown))
+    box.destroy()
+    wait_for(window.root.update, lambda: len(presenter.subs.pictures) > 3)
+    assert panel.subs.tree.item(panel.subs.tree.get_children()[0], "image")
+
+
+def press_and_release(window, widget, x, y):
+    for event in ("<Motion>", "<ButtonPress-1>", "<ButtonRelease-1>"):
+        widget.event_generate(event, x=x, y=y)
+    window.root.update()

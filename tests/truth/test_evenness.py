@@ -13,6 +13,7 @@ from zemosaic_engine.canvas.plan import CanvasPlan
 from zemosaic_engine.events import CancelToken, LogLine, Reporter
 from zemosaic_engine.mosaic.evenness import measure_evenness, report_evenness
 from zemosaic_engine.mosaic.files import write_seam_table
+from zemosaic_engine.run.verdict import verdict
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.scene import tangent_plane
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
@@ -109,6 +110,7 @@ def test_the_log_and_the_table_name_the_worst_edge_and_its_place(nebula, tmp_pat
     assert "sub_" in after
     assert metrics["worst_footprint_step_adu_after_L"] == pytest.approx(15.0, abs=4.0)
     assert metrics["worst_footprint_step_adu_before_L"] == pytest.approx(20.0, abs=0.1)
+    assert verdict({"metrics": metrics}).startswith("a visible step of 3.")  # 15 ADU over a noise of 5
     write_seam_table(tmp_path, [], [], [], [], [], found)
     table = Table.read(tmp_path / "seams.ecsv", format="ascii.ecsv")
     assert len(table) == len(found.steps)

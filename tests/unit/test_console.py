@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 
@@ -176,3 +177,24 @@ def test_streams_that_are_not_there(monkeypatch, name):
     stream = terminal_stream(errors=name == "stderr")
     write_line(stream, "nobody reads this")
     assert not stream.isatty()
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_the_bar_leaves_no_text_out_on_a_terminal_of_any_width(monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    with LiveConsole(stream) as console:
+        console(TimeLeft(4000.0))
+        console(PhaseStarted("GRID: photometry & blending", 1, 0.1))
+        console(Progress("GRID: photometry & blending", 514, 1026))
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= width
+    letters = re.sub(r"[\s━╸╺]", "", shown)
+    assert "514/1026" in letters if width >= 60 else "blending" in letters
+    if width >= 80:
+        assert "GRID: photometry & blending" in shown
+        assert "514/1026" in shown
+        assert "about 67 min left" in shown

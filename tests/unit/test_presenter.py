@@ -60,7 +60,11 @@ def polled(presenter, until, seconds=300.0):
 
 # --- the pipe
 
-EMPTY = {key: [] for key in ("set_aside", "calibration", "notes", "canvas_shape", "footprints", "tiles", "names")}
+EMPTY = {
+    key: []
+    for key in ("set_aside", "calibration", "notes", "canvas_shape", "footprints", "tiles", "names", "free_bytes",
+                "depth", "sky_lines", "subs_listed", "footprint_names")
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -325,7 +329,7 @@ def test_metrics_are_rows_and_lines():
     view.apply(LogLine("Seam step: 1"))
     assert [metric.text for metric in view.metrics] == [step]
     assert view.log[0].text == f"[GRID][METRICS] Seam step (channel R): {step} (after scaling)"
-    assert wording.metric_rows(view, texts)[0][3] == "médiane 0.015 ADU, 0.001 sigma ; pire 0.002 sigma"
+    assert wording.metric_rows(view, texts)[0][3] == "médiane 0,015 ADU, 0,001 sigma ; pire 0,002 sigma"
 
 
 # --- what is in a folder
@@ -559,7 +563,7 @@ def test_a_run_is_cancelled_resumed_and_shown(presenter, survey, tmp_path, hold)
     assert presenter.picture.shape[2] == 3
     assert not presenter.can_go_on
     report = presenter.report()
-    assert [seam.channel for seam in summary.seams(report)] == ["R", "G", "B"]
+    assert [seam.channel for seam in summary.seams(report, load_texts("en"))] == ["R", "G", "B"]
     assert dict(summary.facts(report, presenter.texts))["Subs in the mosaic"] == "16"
     assert {metric.when for metric in presenter.view.metrics} == {"", "before", "after"}
     assert presenter.result("mosaic").name == "mosaic_grid.fits"
@@ -585,7 +589,7 @@ def test_a_run_that_ended_before_is_shown_without_running(presenter, finished):
     assert wording.headline(view, texts) == wording.ending(view, texts) == f"Earlier run of {when}: Done"
     assert (view.ending, view.doing, view.fraction, presenter.engine_pid) == ("done", "nothing", 0.0, None)
     assert presenter.report() == report
-    assert len(summary.seams(report)) == 3
+    assert len(summary.seams(report, load_texts("en"))) == 3
     lines = [line for line in (finished / "zemosaic.log").read_text().splitlines() if "[METRICS]" in line]
     assert len(view.metrics) == len(lines) > 10
     assert [entry.text for entry in view.log if "[METRICS]" in entry.text] == [
@@ -815,11 +819,11 @@ def test_steps_that_nobody_could_see_are_less_than_the_least():
     texts = load_texts("en")
     report = {"metrics": seam_metrics(seam_step_adu=(150.4, 0.0), seam_step_sigma=(12.34, 0.0099),
                                       worst_seam_sigma=(14.0, 0.0123))}  # fmt: skip
-    assert summary.seams(report) == [summary.Seam("R", "150", "12.3", "< 0.01", "< 0.01", "0.01")]
+    assert summary.seams(report, texts) == [summary.Seam("R", "150", "12.3", "< 0.01", "< 0.01", "0.01")]
     assert "No correction" not in summary.seams_title(report, texts)
     report = {"metrics": seam_metrics(seam_step_adu=(0.0, 0.0), seam_step_sigma=(9.994, 9.994),
                                       worst_seam_sigma=(None, None))}  # fmt: skip
-    assert summary.seams(report) == [summary.Seam("R", "< 0.01", "9.99", "< 0.01", "9.99", "-")]
+    assert summary.seams(report, texts) == [summary.Seam("R", "< 0.01", "9.99", "< 0.01", "9.99", "-")]
     assert summary.seams_title(report, texts).endswith(
         "No correction was applied to the tiles: before and after are the same."
     )
@@ -831,3 +835,47 @@ def test_the_presenter_loads_no_toolkit():
         "print([n for n in sys.modules if n.split('.')[0] in ('PySide6', 'tkinter', '_tkinter')])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+# --- the demo
+
+
+def test_the_demo_stays_away_from_a_folder_that_holds_other_things(presenter, tmp_path):
+    presenter.choose_demo_folder(tmp_path)
+    survey = presenter.demo_folder / "survey"
+    survey.mkdir(parents=True)
+    (survey / "letter.txt").write_text("precious")
+    presenter.start_demo()
+    assert (presenter.input, presenter.output) == (survey, tmp_path / "ZeMosaic demo" / "mosaic")
+    polled(presenter, lambda: presenter.view.ending)
+    assert presenter.view.ending == "refused"
+    assert str(survey) in presenter.view.reason
+    assert [path.name for path in survey.iterdir()] == ["letter.txt"]
+    assert not presenter.output.exists()
+
+
+def test_the_demo_simulates_where_it_was_told_to_and_can_be_cancelled(presenter, tmp_path):
+    presenter.choose_demo_folder(tmp_path / "ZeMosaic demo")  # one that has the name already
+    assert presenter.demo_folder == tmp_path / "ZeMosaic demo"
+    assert Presenter(tmp_path / "config", "en").demo_folder == presenter.demo_folder  # at the next start too
+    presenter.start_demo()
+    polled(presenter, lambda: presenter.view.phase == "Simulating subs" and presenter.view.steps[0] > 1)
+    assert 0.0 < presenter.view.fraction < 0.1  # most of the work is the mosaic
+    assert "Simulating subs" in wording.headline(presenter.view, presenter.texts)
+    presenter.cancel()
+    polled(presenter, lambda: not presenter.is_running)
+    assert presenter.view.ending == "cancelled"
+    assert sorted((presenter.demo_folder / "survey").glob("sub_*.fits"))
+
+
+def test_the_canvas_with_the_outlines_of_its_tiles_is_there_before_any_tile(tmp_path):
+    header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -1e-3, "CDELT2": 1e-3}).tostring()
+    tiles = [("tile_0000", (0, 50, 0, 80), (0, 50, 0, 80)), ("tile_0001", (50, 100, 0, 80), (50, 100, 0, 80))]
+    preview = MosaicPreview(tmp_path, (100, 80), header, planned=tiles)
+    assert not preview.is_empty
+    picture = preview.picture(Look())
+    drawn = picture.any(axis=2)
+    assert drawn[len(drawn) - 1 - 49, 40]
+    assert drawn[len(drawn) - 1, 40]  # the last row of the picture is the first one of the canvas
+    assert not drawn[len(drawn) - 1 - 25, 40]
+    assert drawn.mean() < 0.1

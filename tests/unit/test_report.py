@@ -493,3 +493,15 @@ def test_a_page_of_a_large_mosaic_has_values_of_blocks(tmp_path):
         assert np.abs(plane * facts["step"] - true).max() <= 0.51 * facts["step"]
     assert (planes[3] == 7).all()
     assert "means over 4 \u00d7 4 pixels" in page.text
+
+
+@pytest.mark.parametrize(("code", "words"), [("fr", "bord"), ("de", "Abschnitte"), ("es", "Secciones")])
+def test_a_report_speaks_the_language_of_the_window(hostile, code, words):
+    """What the page says itself is translated; numbers have the decimal mark of the language."""
+    english, other = (render(read_facts(hostile), language) for language in ("en", code))
+    assert f'<html lang="{code}">' in other
+    assert words in other
+    for text in ("Mosaic and coverage", "Settings and versions", "Subs set aside", "peak memory"):
+        assert f">{text}<" in english
+        assert f">{text}<" not in other
+    assert not re.search(r'<td class="number">[-\u2212]?\d+\.\d+</td>', other)

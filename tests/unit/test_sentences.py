@@ -199,9 +199,7 @@ def test_every_value_of_a_metric_and_its_name_is_translated():
                 assert f"metric.{node.args[0].value}" in french, f"{name}:{node.lineno}"
 
 
-def test_translations_have_the_fields_of_their_sentences():
-    for english, french in FRENCH.items():
-        assert fields_of(english) == fields_of(french), english
+def test_sentences_are_given_the_fields_that_they_name():
     given = {}
     for name, code, fields in said():
         assert fields_of(code) <= fields, f"{name}: {code}"

@@ -1,6 +1,7 @@
 """Every text of the windows is there in every language."""
 
 import ast
+import re
 import string
 from pathlib import Path
 
@@ -35,22 +36,51 @@ def in_braces(text):
     return sorted(name for _, name, _, _ in string.Formatter().parse(text) if name)
 
 
-def test_the_languages_have_the_same_keys():
-    helps = {f"help.{field.name}" for field in setting_fields()}
-    of_the_engine = {key for key in ENTRIES["fr"] if key.startswith("sentence.")}
-    assert set(ENTRIES["fr"]) - helps - of_the_engine == set(ENTRIES["en"])
-    assert helps <= set(ENTRIES["fr"])
+OTHERS = [code for code in LANGUAGES if code != "en"]
+HELPS = {f"help.{field.name}" for field in setting_fields()}
 
 
-def test_translations_fill_in_the_same_words():
+def without_sentences(entries):
+    return {key for key in entries if not key.startswith("sentence.")}
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_a_language_has_every_key_and_no_other(code):
+    assert without_sentences(ENTRIES[code]) - HELPS == without_sentences(ENTRIES["en"])
+    assert set(ENTRIES[code]) >= HELPS
+    assert set(ENTRIES[code]) == set(ENTRIES["fr"]), "sentences of the engine and of the report"
+    assert set(ENTRIES["en"]) <= set(ENTRIES["fr"])
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_translations_fill_in_the_same_words(code):
+    for key, text in ENTRIES[code].items():
+        english = key.removeprefix("sentence.") if key.startswith("sentence.") else ENTRIES["en"].get(key, "")
+        assert in_braces(text) == in_braces(english), key
     for key, text in ENTRIES["en"].items():
-        assert in_braces(ENTRIES["fr"][key]) == in_braces(text), key
+        if key.startswith("sentence."):
+            assert in_braces(text) == in_braces(key.removeprefix("sentence.")), key
 
 
-def test_sentences_are_translated():
+@pytest.mark.parametrize("code", OTHERS)
+def test_sentences_are_translated(code):
     """Single words may be the same in both; sentences cannot."""
-    same = {key for key, text in ENTRIES["en"].items() if text == ENTRIES["fr"][key] and len(text.split()) > 2}
-    assert same <= {"mosaic.spot", "duration.hours"}
+    same = {key for key, text in ENTRIES["en"].items() if text == ENTRIES[code][key] and len(text.split()) > 2}
+    same |= {
+        key
+        for key, text in ENTRIES[code].items()
+        if key == f"sentence.{text}" and len(re.sub(r"\{\w+\}", "", text).split()) > 2
+    }
+    assert same <= {"mosaic.spot", "duration.hours", "summary.position", "sentence.{limit} mag (5 sigma)"}
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_a_window_names_its_buttons_and_no_command(code):
+    """Who sits before a window gives no command; options of the command line are settings there."""
+    for key, text in ENTRIES[code].items():
+        if key.startswith("sentence.") and "same command" in key:
+            assert not re.search("command|commande|Befehl|orden", text), key
+            assert any(ENTRIES[code][f"run.{name}"] in text for name in ("go_on", "start")) or "--" not in text, key
 
 
 @pytest.mark.parametrize("path", sorted(APP.rglob("*.py")), ids=lambda path: path.relative_to(APP).as_posix())

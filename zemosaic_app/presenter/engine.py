@@ -34,8 +34,10 @@ class Engine:
     Parameters
     ----------
     order : mapping
-        ``job`` is ``"run"`` or ``"watch"`` (with ``input``, ``output``, ``settings``, ``mode``, ``fresh``), or
-        ``"look"`` (with ``input``, ``settings``, ``mode``).
+        ``job`` is ``"run"`` or ``"watch"`` (with ``input``, ``output``, ``settings``, ``mode``, ``fresh``,
+        ``left_out``),
+        ``"look"`` (with ``input``, ``output``, ``settings``, ``mode``, ``left_out``), ``"glance"`` (with ``input``,
+        ``names``) or ``"demo"`` (with ``folder``).
     """
 
     def __init__(self, order: Mapping[str, Any]) -> None:
@@ -87,6 +89,10 @@ class Engine:
     def cancel(self) -> None:
         """Ask the job to stop; it ends within two seconds."""
         self._send("cancel")
+
+    def ask(self, question: Mapping[str, Any]) -> None:
+        """Ask a job that answers questions; its messages are the answers."""
+        self._send(json.dumps(dict(question)))
 
     def close(self) -> None:
         """End the process, first by asking it; return when it has ended."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import faulthandler
 import json
 import os
+import queue
 import signal
 import sys
 import threading
@@ -72,15 +73,16 @@ def main() -> None:
     faulthandler.enable()
     pipe, words, cancel, wishes = _Pipe(), _Words(), CancelToken(), Wishes()
     order = json.loads(words.next() or "{}")
-    threading.Thread(target=_listen, args=(words, cancel, wishes), daemon=True).start()
+    asked: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(words, cancel, wishes, asked), daemon=True).start()
     threading.Thread(target=_tell_memory, args=(pipe.tell,), daemon=True).start()
     _quiet_libraries(pipe.tell)
-    pipe.tell(_carry_out(order, pipe.tell, cancel, wishes))
+    pipe.tell(_carry_out(order, pipe.tell, cancel, wishes, asked))
     sys.stderr.flush()
     os._exit(0)  # a cancelled computation that nobody waits for would keep the process
 
 
-def _listen(words: _Words, cancel: CancelToken, wishes: Wishes) -> None:
+def _listen(words: _Words, cancel: CancelToken, wishes: Wishes, asked: queue.SimpleQueue[dict[str, Any]]) -> None:
     acts = {
         "pause": cancel.pause,
         "resume": cancel.resume,
@@ -91,6 +93,8 @@ def _listen(words: _Words, cancel: CancelToken, wishes: Wishes) -> None:
     while (word := words.next()) is not None:
         if word in acts:
             acts[word]()
+        elif word.startswith("{"):
+            asked.put(json.loads(word))
     cancel.cancel()
 
 
@@ -113,8 +117,20 @@ def _quiet_libraries(tell: Callable[[Message], None]) -> None:
     warnings.showwarning = show
 
 
-def _carry_out(order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelToken, wishes: Wishes) -> JobEnded:
-    jobs: dict[str, Callable[..., JobEnded]] = {"run": _run, "look": _look, "watch": partial(_watch, wishes=wishes)}
+def _carry_out(
+    order: dict[str, Any],
+    tell: Callable[[Message], None],
+    cancel: CancelToken,
+    wishes: Wishes,
+    asked: queue.SimpleQueue[dict[str, Any]],
+) -> JobEnded:
+    jobs: dict[str, Callable[..., JobEnded]] = {
+        "run": _run,
+        "demo": _demo,
+        "look": _look,
+        "glance": partial(_glance, asked),
+        "watch": partial(_watch, wishes=wishes),
+    }
     try:
         return jobs[order["job"]](order, tell, cancel)
     except SettingsError as error:
@@ -135,9 +151,26 @@ def _run(order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelT
     from zemosaic_worker import RunOrder
 
     settings = build_settings(order["settings"])
-    wanted = RunOrder(Path(order["input"]), Path(order["output"]), settings, order["mode"], fresh=order["fresh"])
-    outcome = run_and_report(wanted, tell, cancel)
+    wanted = RunOrder(
+        Path(order["input"]),
+        Path(order["output"]),
+        settings,
+        order["mode"],
+        fresh=order["fresh"],
+        left_out=order.get("left_out", ()),
+    )
+    outcome = run_and_report(wanted, tell, cancel, language=order.get("language", "en"))
     return JobEnded("done" if outcome.is_complete else "incomplete")
+
+
+def _demo(order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelToken) -> JobEnded:
+    from zemosaic_app.demo import run_demo
+
+    demo = run_demo(Path(order["folder"]), 1, tell, cancel)
+    tell(LogLine(say("How far the mosaic is from the simulated sky:"), source=""))
+    for line in demo.truth.text().splitlines():
+        tell(LogLine(line, source=""))
+    return JobEnded("done" if demo.outcome.is_complete else "incomplete")
 
 
 def _watch(order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelToken, *, wishes: Wishes) -> JobEnded:
@@ -146,8 +179,12 @@ def _watch(order: dict[str, Any], tell: Callable[[Message], None], cancel: Cance
     from zemosaic_worker import RunOrder
 
     settings = build_settings(order["settings"])
-    run = RunOrder(Path(order["input"]), Path(order["output"]), settings, "grid", fresh=order["fresh"])
-    outcome = watch(WatchOrder(run), tell, cancel, wishes, run_and_report)
+    left_out = order.get("left_out", ())
+    run = RunOrder(
+        Path(order["input"]), Path(order["output"]), settings, "grid", fresh=order["fresh"], left_out=left_out
+    )
+    reported = partial(run_and_report, language=order.get("language", "en"))
+    outcome = watch(WatchOrder(run), tell, cancel, wishes, reported)
     return JobEnded("done" if outcome.is_complete else "incomplete")
 
 
@@ -160,8 +197,45 @@ def _look(order: dict[str, Any], tell: Callable[[Message], None], cancel: Cancel
 
     tell(PhaseStarted("reading headers", 0, 1.0))
     output = Path(order["output"]) if order.get("output") else None
-    tell(look_into(Path(order["input"]), build_settings(order["settings"]), order["mode"], on_file, output))
+    tell(
+        look_into(
+            Path(order["input"]),
+            build_settings(order["settings"]),
+            order["mode"],
+            on_file,
+            output,
+            order.get("left_out", ()),
+        )
+    )
     return JobEnded("done")
+
+
+def _glance(
+    asked: queue.SimpleQueue[dict[str, Any]],
+    order: dict[str, Any],
+    tell: Callable[[Message], None],
+    cancel: CancelToken,
+) -> JobEnded:
+    """Look at subs one by one, those that are asked for first, until the window has no more questions."""
+    from .glancing import glance_message
+
+    folder, left = Path(order["input"]), dict.fromkeys(order["names"])
+    if hasattr(os, "nice"):
+        os.nice(10)  # whatever else goes on is more urgent
+    while True:
+        cancel.check()
+        try:
+            question = asked.get(block=not left, timeout=0.2)
+        except queue.Empty:
+            question = {}
+        if large := question.get("large"):
+            tell(glance_message(folder, large, is_large=True))
+        first = [name for name in question.get("first", ()) if name in left]
+        left = dict.fromkeys([*first, *left])
+        if left:
+            name = next(iter(left))
+            del left[name]
+            tell(glance_message(folder, name))
 
 
 if __name__ == "__main__":

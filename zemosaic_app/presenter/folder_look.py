@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.wcs import WCS
@@ -25,14 +26,13 @@ from zemosaic_engine.canvas.pointings import pointing_tiles
 from zemosaic_engine.canvas.tile_layout import TileLayout, grid_tiles
 from zemosaic_engine.errors import RunError, SettingsError, ZeMosaicError
 from zemosaic_engine.machine import memory
-from zemosaic_engine.names import shown_name
 from zemosaic_engine.run.request import no_usable_sub
 from zemosaic_engine.run.resources import existing_folder
 from zemosaic_engine.sentences import say
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.stacking.forecast import forecast
 from zemosaic_engine.subs import stack_plan
-from zemosaic_engine.subs.finding import Search, find_subs, nothing_found
+from zemosaic_engine.subs.finding import Search, find_subs, name_in_folder, nothing_found, without_left_out
 from zemosaic_engine.subs.folder import FoundSubs
 from zemosaic_engine.subs.frames import SubInfo, UnsolvedSub
 from zemosaic_worker import recognise_mode
@@ -50,6 +50,7 @@ def look_into(
     mode: str = "",
     on_file: Callable[[int, int], None] | None = None,
     output: Path | None = None,
+    left_out: Collection[str] = (),
 ) -> FolderContents:
     """Read the headers of a folder and plan its mosaic; nothing is written.
 
@@ -65,6 +66,8 @@ def look_into(
         ``on_file(done, total)`` after each file; it may raise to stop.
     output : Path, optional
         Where the run will write; that folder or one above it tells how much of the disk is free.
+    left_out : collection of str
+        Names of subs that are listed and not planned for.
 
     Raises
     ------
@@ -82,6 +85,8 @@ def look_into(
         )
     if settings.plate_solve == "off":
         found = found.without_unsolved()
+    listed = _listed(folder, found)
+    found, _ = without_left_out(folder, found, left_out)
     subs = found.subs
     contents = FolderContents(
         str(folder),
@@ -91,11 +96,12 @@ def look_into(
         _counted(sub.session for sub in subs),
         _counted(sub.camera for sub in subs),
         math.fsum(sub.exposure_s for sub in subs if math.isfinite(sub.exposure_s)),
-        [(_name_in(folder, error.path), error.reason) for error in found.rejected],
+        [(name_in_folder(folder, Path(error.path)), error.reason) for error in found.rejected],
         unsolved=len(found.unsolved),
         beside=_beside(found),
         notes=list(found.notes),
         calibration=_calibration(found, settings),
+        subs_listed=listed,
     )
     if not subs:
         return replace(contents, problem=no_usable_sub(found.rejected))
@@ -121,9 +127,22 @@ def _beside(found: FoundSubs) -> dict[str, int]:
     return {str(role): count for role, count in found.count_by_role().items()}
 
 
-def _name_in(folder: Path, path: Path) -> str:
-    """The name of a file as seen from the folder, with bytes that are no text escaped."""
-    return shown_name(path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path)
+def _listed(folder: Path, found: FoundSubs) -> list[list[Any]]:
+    """A row of facts for every sub, in the order of time; those that cannot be used last."""
+    rows: list[list[Any]] = [
+        [
+            name_in_folder(folder, sub.path),
+            sub.date_obs,
+            sub.session,
+            sub.filter,
+            sub.exposure_s,
+            "solved" if isinstance(sub, SubInfo) else "unsolved",
+            "",
+        ]
+        for sub in sorted(found.subs, key=stack_plan.time_order)
+    ]
+    aside = ((name_in_folder(folder, Path(error.path)), error.reason) for error in found.rejected)
+    return rows + [[name, "", "", "", math.nan, "set_aside", reason] for name, reason in aside]
 
 
 def _counted(names: object) -> dict[str, int]:
@@ -153,13 +172,14 @@ def _with_plan(
         contents,
         set_aside=[
             *contents.set_aside,
-            *((_name_in(Path(contents.folder), error.path), error.reason) for error in odd),
+            *((name_in_folder(Path(contents.folder), Path(error.path)), error.reason) for error in odd),
         ],
         canvas_shape=canvas.shape,
         canvas_header=canvas.wcs.to_header(relax=True).tostring(),
         pixel_scale_arcsec=canvas.pixel_scale_arcsec,
         usual_scale_arcsec=float(np.median([info.pixel_scale_arcsec for info in infos])),
         footprints=[_corners(info, canvas) for info in infos],
+        footprint_names=[name_in_folder(Path(contents.folder), info.path) for info in infos],
         roughly=len(rough),
         tiles=[_planned(layout, canvas) for layout in layouts],
         names=named_places(canvas.wcs, canvas.shape),

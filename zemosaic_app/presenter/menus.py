@@ -50,6 +50,8 @@ MENUS: dict[str, tuple[Item, ...]] = {
         Item("run.start", "start", "Ctrl+R"),
         Item("run.pause", "pause", "Ctrl+P"),
         Item("run.cancel", "cancel", "Ctrl+."),
+        Item(),
+        Item("watch.finish", "finish", "Ctrl+Shift+F"),
     ),
     "window.view": (
         *(Item(f"tab.{name}", f"tab:{name}", f"Ctrl+{number}") for number, name in enumerate(TABS, start=1)),
@@ -60,6 +62,7 @@ MENUS: dict[str, tuple[Item, ...]] = {
     "window.help": (
         Item("window.manual", "manual", "F1"),
         Item("window.shortcuts", "shortcuts", "Ctrl+/"),
+        Item("welcome.demo", "demo"),
         Item(),
         Item("window.about", "about"),
     ),
@@ -73,9 +76,11 @@ def is_enabled(presenter: Presenter, act: str, *, can_start: bool) -> bool:
         "start": can_start,
         "pause": at_work,
         "cancel": at_work,
+        "finish": presenter.can_finish,
         "undo": presenter.form.can_undo and not presenter.is_running,
         "redo": presenter.form.can_redo and not presenter.is_running,
         "reset_settings": presenter.form.changes > 0,
+        "demo": not presenter.is_running,
         "recent": bool(presenter.recent) and not presenter.is_running,
     }
     return known.get(act, True)

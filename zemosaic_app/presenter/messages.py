@@ -41,6 +41,30 @@ class JobEnded:
 
 
 @dataclass(frozen=True)
+class SubGlance:
+    """A quick look at a sub.
+
+    Attributes
+    ----------
+    name : str
+        As seen from the folder.
+    picture : str
+        PNG in base64, as the pixels are stored; empty if the file cannot be read.
+    fwhm_px, stars, sky_adu : float, int, float
+        See `subs.glance.Glance`.
+    is_large : bool
+        True for a picture that is to be compared with another, else it is one of a list.
+    """
+
+    name: str
+    picture: str = ""
+    fwhm_px: float = float("nan")
+    stars: int = 0
+    sky_adu: float = float("nan")
+    is_large: bool = False
+
+
+@dataclass(frozen=True)
 class FolderContents:
     """What was found in an input folder; coordinates are pixels (x, y) of the planned canvas, first row south.
 
@@ -92,6 +116,10 @@ class FolderContents:
         Side of a cell.
     sky_lines : sequence of (text, points)
         Lines of right ascension, then of declination, as ``(x, y)`` of the canvas; the first point lies south or east.
+    subs_listed : sequence of sequences
+        Every sub with its name, time, session, filter, exposure, state and reason, as `sub_list.ListedSub` takes them.
+    footprint_names : sequence of str
+        Names of the subs of the footprints.
     advice : mapping
         `canvas.advice.Advice` as plain values; empty without one.
     """
@@ -126,12 +154,16 @@ class FolderContents:
     depth: Sequence[Sequence[float]] = ()
     depth_cell_px: float = 1.0
     sky_lines: Sequence[tuple[str, Sequence[Sequence[float]]]] = ()
+    subs_listed: Sequence[Sequence[Any]] = ()
+    footprint_names: Sequence[str] = ()
     advice: Mapping[str, Any] = field(default_factory=dict)
 
 
-Message = Event | MemoryInUse | JobEnded | FolderContents
+Message = Event | MemoryInUse | JobEnded | FolderContents | SubGlance
 
-_KINDS: dict[str, type] = {kind.__name__: kind for kind in (*get_args(Event), MemoryInUse, JobEnded, FolderContents)}
+_KINDS: dict[str, type] = {
+    kind.__name__: kind for kind in (*get_args(Event), MemoryInUse, JobEnded, FolderContents, SubGlance)
+}
 
 
 def encode(message: Message) -> bytes:

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from zemosaic_app.demo import MOSAIC_NAME, SURVEY_NAME
 from zemosaic_app.manual import make_manual
 from zemosaic_engine.calibration_frames.finding import setting_for
 from zemosaic_engine.errors import SettingsError, ZeMosaicError
@@ -28,8 +29,11 @@ from .config import Presets, Remembered, config_folder
 from .earlier_run import EarlierRun, read_earlier_run
 from .engine import Engine
 from .form import LEVELS, Form, FormField
+from .glancing import Glancer
+from .measured_subs import read_measured
 from .mosaic_detail import Detail, Part
 from .mosaic_preview import Look, MosaicPreview
+from .sub_list import ListedSub, SubList
 from .texts import Texts, load_texts
 from .view_state import ViewState
 
@@ -43,6 +47,7 @@ _CALIBRATING = ("calibration", "darks", "flats", "biases", "dark_flats", "calibr
 _LOOK_AFTER_S = 0.7
 _GROW_EVERY_S = 1.0
 _MOST_RECENT = 6
+_DEMO_NAME = "ZeMosaic demo"
 _MOST_PACE = 20.0
 _Result = TypeVar("_Result")
 
@@ -57,6 +62,7 @@ class Changed:
     contents: bool = False
     detail: bool = False
     recalled: bool = False
+    subs: bool = False
 
 
 #: Another run is shown, or none any more.
@@ -81,6 +87,8 @@ class Presenter:
         ``"grid"`` or ``"classic"``.
     fresh : bool
         Use nothing that earlier runs did; holds for one run.
+    watches : bool
+        Watch the input folder for subs that arrive, in Grid Mode.
     shows_names : bool
         True if names of objects stand on the mosaic.
     look : Look
@@ -104,6 +112,7 @@ class Presenter:
         self.output: Path | None = None
         self.mode = self.remembered.get("mode") if self.remembered.get("mode") in MODES else "grid"
         self.fresh = False
+        self.watches = self.remembered.get("watch") == "yes"
         self._engine: Engine | None = None
         self._leaving: list[Engine] = []
         self._look_at: float | None = None
@@ -111,6 +120,9 @@ class Presenter:
         self._report: Mapping[str, Any] = {}
         self._recalling: _Recall | None = None
         self._began_s = 0.0
+        self.subs = SubList()
+        self.glancer = Glancer(self.subs)
+        self._measuring: Future[list[ListedSub]] | None = None
         self._expected_s = 0.0  # of the run in progress; 0 if that says nothing of the speed of the computer
         self._readers = ThreadPoolExecutor(1, "preview")
         self._reading: Future[Any] | None = None
@@ -129,6 +141,7 @@ class Presenter:
         if self.output is None or self.output == proposed:
             self.choose_output(self._proposed_output(folder))
         self.view.contents = None
+        self.subs.forget()
         self.view.set_aside.clear()
         self._look_at = 0.0
         if not self.is_running:
@@ -161,6 +174,16 @@ class Presenter:
         self.mode = mode
         self._look_again()
 
+    def choose_watch(self, watches: bool) -> None:
+        """Watch the input folder or not, from the next start on."""
+        self.watches = watches
+        self.remembered.keep(watch="yes" if watches else "")
+
+    @property
+    def can_watch(self) -> bool:
+        """True if a watch can be chosen: in Grid Mode, before a run."""
+        return self.mode == "grid" and not self.is_running
+
     def choose_language(self, code: str) -> None:
         """Speak another language, now and at the next start."""
         self.texts = load_texts(code)
@@ -188,6 +211,16 @@ class Presenter:
         if not problem and name in (*_SHAPING_CLASSIC, *_CALIBRATING) and self.form.value(name) != before:
             self._look_again()
         return problem
+
+    def tick(self, names: Sequence[str], wanted: bool) -> None:
+        """Take subs into the next run, or leave them out of it."""
+        self.subs.tick(names, wanted)
+        self._look_again()
+
+    def watch_subs(self, in_view: Sequence[str]) -> None:
+        """Say which subs of the list are in view: they get their pictures first. No run has to wait for them."""
+        if self.input is not None and self.view.doing == "nothing" and self.view.contents is not None:
+            self.glancer.follow(self.input, in_view)
 
     def take_calibration(self, places: Sequence[Path]) -> None:
         """Take folders or files of calibration frames for the settings of their kinds.
@@ -346,25 +379,57 @@ class Presenter:
         contents = self.view.contents
         is_known = contents is not None and contents.folder == str(self.input) and contents.canvas_shape
         shape, header = (contents.canvas_shape, contents.canvas_header) if is_known and contents else ((), "")
-        self.preview = MosaicPreview(self.output, shape, header)
-        self._shown, self._report, self._recalling = self.output, {}, None
-        self._clear_pictures()
-        self._began_s = 0.0 if self.can_go_on else time.time() - 1.0
+        self._show_new_run(self.output, shape, header)
         # An earlier run with this output may have done a part of the work.
         is_first = self.fresh or not (self.output / STATE_NAME).exists()
-        self._expected_s = contents.seconds if is_known and contents and is_first else 0.0
-        self.view.begin("running")
+        watches = self.watches and self.mode == "grid"
+        self._expected_s = contents.seconds if is_known and contents and is_first and not watches else 0.0
         self._engine = Engine(
             {
-                "job": "run",
+                "job": "watch" if watches else "run",
                 "input": str(self.input),
                 "output": str(self.output),
                 "settings": self.form.changed(),
                 "mode": self.mode,
                 "fresh": self.fresh,
+                "language": self.texts.language,
+                "left_out": sorted(self.subs.unticked),
             }
         )
         self.fresh = False  # what this run does is not thrown away by the next one
+
+    def _show_new_run(self, output: Path, shape: Sequence[int], header: str) -> None:
+        """Show the run that begins with this output, and nothing of the one before."""
+        contents = self.view.contents
+        planned = contents.tiles if contents is not None and shape else ()
+        self.preview = MosaicPreview(output, shape, header, planned=planned)
+        self._shown, self._report, self._recalling = output, {}, None
+        self._clear_pictures()
+        self._began_s = 0.0 if self.can_go_on else time.time() - 1.0
+        self.view.begin("running")
+
+    @property
+    def demo_folder(self) -> Path:
+        """Where the demo puts its subs and its mosaic."""
+        kept = self.remembered.get("demo")
+        return Path(kept) if kept else Path.home() / _DEMO_NAME
+
+    def choose_demo_folder(self, folder: Path) -> None:
+        """Let the demo have a folder of its own in this one."""
+        self.remembered.keep(demo=str(folder if folder.name == _DEMO_NAME else folder / _DEMO_NAME))
+
+    def start_demo(self) -> None:
+        """Simulate a small survey and make its mosaic, in the folder of the demo."""
+        if self.is_running:
+            return
+        folder = self.demo_folder
+        self._leave_engine()
+        self.input, self.output = folder / SURVEY_NAME, folder / MOSAIC_NAME
+        self.view.contents = None
+        self._look_at = 0.0  # once the run has ended: there is nothing to be found yet
+        self._expected_s = 0.0
+        self._show_new_run(self.output, (), "")
+        self._engine = Engine({"job": "demo", "folder": str(folder)})
 
     def pause(self) -> None:
         """Let the run wait."""
@@ -390,6 +455,18 @@ class Presenter:
         if self._engine is not None and self.is_running:
             self._engine.cancel()
             self.view.doing = "stopping"
+
+    @property
+    def can_finish(self) -> bool:
+        """True while a watch may be asked for its last mosaic."""
+        view = self.view
+        return self._engine is not None and view.doing == "running" and view.is_watching and not view.is_finishing
+
+    def finish(self) -> None:
+        """Let a watch make the mosaic of all subs that are there, and end."""
+        if self.can_finish and self._engine is not None:
+            self._engine.finish()
+            self.view.is_finishing = True
 
     @property
     def headline(self) -> str:
@@ -418,7 +495,7 @@ class Presenter:
             self._look()
         self._let_leave()
         messages = self._engine.take() if self._engine is not None else []
-        was_running, contents = self.is_running, self.view.contents
+        was_running, contents, mosaics = self.is_running, self.view.contents, self.view.mosaics
         for message in messages:
             self.view.apply(message)
             if isinstance(message, Compiling):
@@ -431,17 +508,23 @@ class Presenter:
             self._engine.close()
             self._engine = None
         recalled = self._take_recalled()
+        has_subs = self._poll_subs(contents is not self.view.contents, ended or recalled is not None)
         self._read_preview(ended or recalled is not None)
+        if self.view.mosaics != mosaics and self.is_running and self._shown is not None:
+            self._show_mosaic_so_far(self._shown)
         has_news = self._note_recalling() or bool(messages) or recalled is not None
         has_picture, has_contents = self._render(), contents is not self.view.contents
         ended = ended or (recalled is not None and recalled.to_summary)
-        return Changed(has_news, has_picture, ended, has_contents, self._render_detail(), recalled is not None)
+        return Changed(
+            has_news, has_picture, ended, has_contents, self._render_detail(), recalled is not None, has_subs
+        )
 
     def close(self) -> None:
         """End the running job and remember the settings; waits until the engine has ended."""
         if self.remembered.get("settings") or self.form.changed():
             with contextlib.suppress(ZeMosaicError):  # a full disk does not keep a window open
                 self.keep_settings()
+        self.glancer.close()
         for engine in [*self._leaving, *([self._engine] if self._engine is not None else [])]:
             engine.cancel()
             engine.close()
@@ -456,7 +539,7 @@ class Presenter:
         self.view.begin("looking")
         settings = self.form.changed()
         order = {"job": "look", "input": str(self.input), "output": str(self.output or ""), "settings": settings}
-        self._engine = Engine({**order, "mode": self.mode})
+        self._engine = Engine({**order, "mode": self.mode, "left_out": sorted(self.subs.unticked)})
 
     def _leave_engine(self) -> None:
         """Ask the process that reads a folder to end, without waiting."""
@@ -493,6 +576,20 @@ class Presenter:
         self.view.is_recalling = self._recalling is not None or is_read
         return self.view.is_recalling != before
 
+    def _poll_subs(self, has_contents: bool, has_run: bool) -> bool:
+        """Bring the list of subs up to date; True if it changed."""
+        before = self.subs.version
+        if has_contents:
+            self.subs.take(self.view.contents)
+        if has_run and self._shown is not None:
+            self._measuring = self._readers.submit(read_measured, self._shown, self._report)
+        if self._measuring is not None and self._measuring.done():
+            self.subs.measured(self._measuring.result())
+            self._measuring = None
+        if self.is_running:
+            self.glancer.stop()
+        return self.glancer.poll() or self.subs.version != before
+
     def _read_preview(self, ended: bool) -> None:
         """Read new tiles, or the mosaic once it exists, on a thread."""
         preview = self.preview
@@ -507,9 +604,16 @@ class Presenter:
             mosaic = self.result("mosaic")
             if mosaic is not None:
                 self._reading = self._readers.submit(_finish, preview, mosaic)
-        elif self.view.doing == "running" and time.monotonic() >= self._grow_at and self._reading is None:
+        elif self.view.grows and time.monotonic() >= self._grow_at and self._reading is None:
             self._grow_at = time.monotonic() + _GROW_EVERY_S
             self._reading = self._readers.submit(preview.grow, self._began_s)
+
+    def _show_mosaic_so_far(self, folder: Path) -> None:
+        """Show the mosaic that a watch has made, in place of its tiles; those that are redone later come on top."""
+        self._report, self._began_s = summary.read_report(folder), time.time() - 0.5
+        mosaic = self.result("mosaic")
+        if mosaic is not None and self.preview is not None:
+            self._reading = self._readers.submit(_finish, self.preview, mosaic)
 
     def _clear_pictures(self) -> None:
         """Show nothing until there is something of the next run."""

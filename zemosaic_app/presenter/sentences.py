@@ -6,9 +6,13 @@ code, with the same fields in braces; what was filled in is translated in its tu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from zemosaic_engine.sentences import Sentence
+
+# Numbers with a decimal point: one, a range, or one with its error.
+_NUMBERS = re.compile(r"[<>]? ?[-+\u2212]?\d+\.\d+(e[-+]\d+)?((\u2013| \u00b1 )\d+\.\d+)?")
 
 
 class Sentences:
@@ -18,10 +22,12 @@ class Sentences:
     ----------
     translations : mapping of str to str
         Translations by code, with the same fields in braces; empty for English.
+    mark : str
+        Decimal mark of the numbers in them.
     """
 
-    def __init__(self, translations: Mapping[str, str]) -> None:
-        self._translations = translations
+    def __init__(self, translations: Mapping[str, str], mark: str = ".") -> None:
+        self._translations, self._mark = translations, mark
 
     def __call__(self, text: str) -> str:
         """Return a sentence of the engine translated; any other text, and one that nobody translated, as it is."""
@@ -38,4 +44,12 @@ class Sentences:
         """Return the value of a field, translated if it is a sentence or a message of the operating system."""
         if isinstance(value, Sentence) and str(value) == in_english:
             return self(value)
-        return self._translations.get(in_english, in_english)
+        return self.word(in_english)
+
+    def word(self, text: str) -> str:
+        """Return a sentence, a word or a number in the language; any other text as it is."""
+        if isinstance(text, Sentence):
+            return self(text)
+        if text in self._translations:
+            return self._translations[text]
+        return text.replace(".", self._mark) if _NUMBERS.fullmatch(text) else text

@@ -25,6 +25,7 @@ _LENGTHS = tuple(float(length) for length in (
 DEPTH_ALPHA = 150
 #: Names of the steps of the legend of the depth, from its least to its most.
 LEGEND_STEPS = 5
+_ROOMY_PX = 150.0
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,11 @@ def depth_legend(contents: FolderContents) -> list[tuple[str, str]]:
         (f"#{red:02x}{green:02x}{blue:02x}", exposure_text(top * share))
         for (red, green, blue), share in zip(colours.tolist(), shares, strict=True)
     ]
+
+
+def is_roomy(beside_px: float) -> bool:
+    """True if a legend fits beside the sky, which has so much room at its left; else it lies along the edges."""
+    return beside_px >= _ROOMY_PX
 
 
 def advice_of(contents: FolderContents | None) -> Advice | None:

@@ -12,12 +12,13 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from zemosaic_app.report import PAGE_NAME
-from zemosaic_engine.canvas.advice import Advice
+from zemosaic_engine.canvas.advice import Advice, exposure_text
 from zemosaic_engine.errors import SettingsError
 from zemosaic_engine.regular_files import MOST_TABLE_BYTES, read_file
 from zemosaic_engine.resume.run_folder import STATE_NAME
 from zemosaic_engine.run.report import REPORT_NAME
-from zemosaic_engine.sentences import say
+from zemosaic_engine.run.verdict import is_good, verdict
+from zemosaic_engine.sentences import from_facts, say
 
 from .sky_map import advice_texts
 from .texts import Texts
@@ -69,17 +70,17 @@ def can_go_on(output: Path) -> bool:
     return (output / STATE_NAME).is_dir() and read_report(output).get("outcome") in ("running", "failed", "cancelled")
 
 
-def seams(report: Mapping[str, Any]) -> list[Seam]:
+def seams(report: Mapping[str, Any], texts: Texts) -> list[Seam]:
     """The seam figures of each channel."""
     metrics = report.get("metrics", {})
     channels = [name.rsplit("_", 1)[1] for name in metrics if name.startswith("seam_step_adu_after_")]
 
     def figure(name: str, channel: str) -> str:
-        return _step_text(metrics.get(f"{name}_{channel}"))
+        return _step_text(metrics.get(f"{name}_{channel}"), texts)
 
     return [
         Seam(
-            channel,
+            texts.channel(channel),
             figure("seam_step_adu_before", channel),
             figure("seam_step_sigma_before", channel),
             figure("seam_step_adu_after", channel),
@@ -104,18 +105,23 @@ def worst_edge(report: Mapping[str, Any], texts: Texts) -> str:
     adu, ra, dec = (metrics.get(f"worst_footprint_step_{what}_after_{channel}") for what in ("adu", "ra", "dec"))
     place = "-"
     if ra is not None and dec is not None:
-        place = texts("summary.position", ra=f"{ra:.4f}", dec=f"{dec:+.4f}")
-    size = texts("summary.edge", channel=channel, adu=_step_text(adu), sigma=_step_text(sizes[channel]))
+        place = texts("summary.position", ra=texts.decimal(f"{ra:.4f}"), dec=texts.decimal(f"{dec:+.4f}"))
+    size = texts(
+        "summary.edge",
+        channel=texts.channel(channel),
+        adu=_step_text(adu, texts),
+        sigma=_step_text(sizes[channel], texts),
+    )
     return f"{size} ({place})"
 
 
-def _step_text(value: float | None) -> str:
+def _step_text(value: float | None, texts: Texts) -> str:
     """Return the size of a step with two or three digits; an invisible one as "less than"."""
     if value is None:
         return "-"
     if value < _LEAST_STEP:
-        return f"< {_LEAST_STEP:g}"
-    return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}"
+        return texts.decimal(f"< {_LEAST_STEP:g}")
+    return texts.decimal(f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}")
 
 
 def was_scaled(report: Mapping[str, Any]) -> bool:
@@ -131,12 +137,71 @@ def seams_title(report: Mapping[str, Any], texts: Texts) -> str:
     return title if was_scaled(report) else f"{title}. {texts('summary.unscaled')}"
 
 
+def heading(report: Mapping[str, Any], texts: Texts) -> str:
+    """Return what the mosaic shows; the name of its folder if no object there has a name."""
+    for figure in report.get("figures", ()):
+        message = figure.get("message")
+        if figure.get("figure") == "Field" and isinstance(message, Mapping):
+            return str(message.get("fields", {}).get("name") or "")
+    return PureWindowsPath(report.get("output") or "").name if report else ""
+
+
+def exposure(report: Mapping[str, Any], texts: Texts) -> str:
+    """Return how many subs the mosaic has and how long they were exposed; empty without a report."""
+    used, seconds = len(report.get("subs_used", ())), float(report.get("exposure_s") or 0.0)
+    if not used:
+        return ""
+    if not seconds:
+        return texts("summary.some_subs", n=used)
+    return texts("summary.exposure", n=used, time=texts.sentence(exposure_text(seconds)))
+
+
+def verdict_text(report: Mapping[str, Any], texts: Texts) -> str:
+    """Return how the mosaic came out in one sentence; empty if there is none."""
+    if report.get("outcome") != "done":
+        return ""
+    text = texts.sentence(verdict(report))
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def rejects(report: Mapping[str, Any], texts: Texts) -> list[list[str]]:
+    """Name and reason of each sub that is not in the mosaic."""
+    return [
+        [
+            PureWindowsPath(str(one.get("file", ""))).name,
+            texts.sentence(from_facts(one.get("message") or one.get("reason", ""))),
+        ]
+        for one in report.get("subs_set_aside", ())
+    ]
+
+
+def file_lines(output: Path, report: Mapping[str, Any], texts: Texts) -> list[str]:
+    """Return the files that people want, with what each is for."""
+    kinds = ("processing", "mosaic", "picture", "map", "rejected")
+    found = [(kind, result_path(output, report, kind)) for kind in (*kinds, "report")]
+    return [texts.listed_text(path.name, texts(f"file.{kind}")) for kind, path in found if path is not None]
+
+
+def next_steps(output: Path, report: Mapping[str, Any], texts: Texts) -> list[str]:
+    """Return what a person may do now, one sentence each."""
+    if report.get("outcome") != "done":
+        return []
+    steps = [texts("next.process")] if result_path(output, report, "processing") is not None else []
+    steps += [line.rstrip(" :") + "." for line in needs(report, texts)[:1] if line.endswith(":")]
+    if report.get("subs_set_aside"):
+        steps.append(texts("next.aside"))
+    if not is_good(report):
+        steps.append(texts("next.edges"))
+    return steps
+
+
 def facts(report: Mapping[str, Any], texts: Texts) -> list[tuple[str, str]]:
     """Names and values of what people ask first."""
     if not report:
         return []
     aside, left_out = report.get("subs_set_aside", []), report.get("tiles_left_out", [])
     return [
+        *([(texts("summary.size"), size)] if (size := _size(report, texts)) else []),
         (texts("summary.time"), texts.duration(float(report.get("seconds") or 0.0))),
         (texts("summary.subs"), str(len(report.get("subs_used", [])))),
         (texts("summary.set_aside"), str(len(aside))),
@@ -146,6 +211,16 @@ def facts(report: Mapping[str, Any], texts: Texts) -> list[tuple[str, str]]:
         (texts("summary.memory"), texts.size(float(report.get("peak_memory_bytes") or 0.0))),
         *([(texts("summary.depth"), "\n".join(needed))] if (needed := needs(report, texts)) else []),
     ]
+
+
+def _size(report: Mapping[str, Any], texts: Texts) -> str:
+    """Return how large the field is; empty if the report does not say."""
+    for figure in report.get("figures", ()):
+        message = figure.get("message")
+        if figure.get("figure") == "Field" and isinstance(message, Mapping):
+            size = message.get("fields", {}).get("size")
+            return texts.sentence(from_facts(size)) if size else ""
+    return ""
 
 
 def needs(report: Mapping[str, Any], texts: Texts) -> list[str]:

@@ -15,7 +15,7 @@ from zemosaic_engine.settings import SettingField
 from .sentences import Sentences
 
 #: Code and own name of each language that there is.
-LANGUAGES = {"en": "English", "fr": "Français"}
+LANGUAGES = {"en": "English", "de": "Deutsch", "es": "Español", "fr": "Français"}
 
 
 class Texts:
@@ -37,9 +37,8 @@ class Texts:
     def __init__(self, language: str, entries: Mapping[str, str]) -> None:
         self.language = language
         self._entries = entries
-        self.sentence = Sentences(
-            {**_group("unit", entries), **_group("sentence", entries)} if language != "en" else {}
-        )
+        words = {**_group("unit", entries), **_group("sentence", entries)}
+        self.sentence = Sentences(words, entries["number.mark"])
 
     def __call__(self, key: str, **values: Any) -> str:
         """The text of a key with its values filled in; `KeyError` for a key that no language has."""
@@ -65,6 +64,14 @@ class Texts:
     def decimal(self, text: str) -> str:
         """Return a written number with the decimal mark of the language."""
         return text.replace(".", self("number.mark"))
+
+    def spoken(self, text: str) -> str:
+        """Return a text of the report: a sentence, a word or a number, in the language; any other as it is."""
+        return self.sentence.word(text)
+
+    def channel(self, name: str) -> str:
+        """Return the letter of a colour channel in the language: R V B in French."""
+        return self.name_of("letter", name)
 
     def size(self, size_bytes: float) -> str:
         """Bytes as gigabytes."""

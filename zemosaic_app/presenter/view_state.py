@@ -32,9 +32,11 @@ Doing = Literal["nothing", "looking", "running", "paused", "stopping"]
 
 #: Phases with which a pass of a watch begins, and the one in which it waits.
 WAITING, _FULL_PASS = "waiting for subs", "reading headers"
-_PASSES = (WAITING, _FULL_PASS, "new subs")
+_JOINING = ("new subs", "tiles", "picture")
+_PASSES = (WAITING, _FULL_PASS, _JOINING[0])
 LEVELS: tuple[Level, ...] = ("DEBUG", "INFO", "SUCCESS", "WARN", "ERROR")
 MOST_LINES = 20_000
+_MOST_AT_WORK = 0.99
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ class ViewState:
         An earlier run is looked for, or its mosaic is read.
     watching : Watching or None
         What of a watched folder is in the mosaic; None for a run that watches nothing.
+    mosaics : int
+        Mosaics that a watch has made so far.
     is_finishing : bool
         A watch was asked for its last mosaic.
     """
@@ -109,6 +113,7 @@ class ViewState:
     earlier: EarlierRun | None = None
     is_recalling: bool = False
     watching: Watching | None = None
+    mosaics: int = 0
     is_finishing: bool = False
     now: Callable[[], float] = time.monotonic
     _lines: int = 0
@@ -165,6 +170,7 @@ class ViewState:
             case TimeLeft(seconds):
                 self._ends_at = self.now() + seconds
             case Watching():
+                self.mosaics += message.is_final and not (self.watching is not None and self.watching.is_final)
                 self.watching = message
             case MemoryInUse(size_bytes):
                 self.memory_bytes = size_bytes
@@ -177,6 +183,16 @@ class ViewState:
         """Add a line to the log."""
         self._lines += 1
         self.log.append(LogEntry(self._lines, level, printable(text)))
+
+    @property
+    def is_watching(self) -> bool:
+        """True if the run at work is a watch."""
+        return self.watching is not None
+
+    @property
+    def grows(self) -> bool:
+        """True while tiles are shown as they come; the mosaic of a watch stays in view until the next one is whole."""
+        return self.doing == "running" and (not self.mosaics or self.phase in (WAITING, *_JOINING))
 
     def _begin_pass(self, phase: str) -> None:
         """A watch waits, or begins with another pass: what is told of the one before is over."""
@@ -225,7 +241,7 @@ class ViewState:
     def _advance(self, in_phase: float) -> None:
         behind = sum(share for name, share in self._shares.items() if name != self.phase)
         fraction = behind + self._shares.get(self.phase, 0.0) * min(max(in_phase, 0.0), 1.0)
-        self.fraction = max(self.fraction, min(fraction, 1.0))
+        self.fraction = max(self.fraction, min(fraction, _MOST_AT_WORK))  # it is whole once the run has ended
 
     def _end(self, message: JobEnded) -> None:
         was_run, self.doing, self.is_compiling = self.doing != "looking", "nothing", False

@@ -10,7 +10,7 @@ from .messages import FolderContents
 from .mosaic_preview import Spot
 from .sky_map import advice_of, advice_texts
 from .texts import Texts
-from .view_state import ViewState
+from .view_state import WAITING, ViewState
 
 Footprint = Sequence[Sequence[float]]
 _MOST_DRAWN = 5000
@@ -66,6 +66,7 @@ def _plan_lines(contents: FolderContents, texts: Texts, pace: float) -> list[str
         height=height,
         scale=texts.decimal(f"{contents.pixel_scale_arcsec:.2f}"),
     )
+    size = f"{size}, {texts('found.tiles', n=len(contents.tiles))}"
     lines = [texts.listed_text(contents.object_name, size) if contents.object_name else size]
     if contents.free_bytes:
         disk, memory = (texts.size(size_bytes) for size_bytes in contents.free_bytes)
@@ -79,7 +80,6 @@ def _plan_lines(contents: FolderContents, texts: Texts, pace: float) -> list[str
                 free_memory=memory,
             )
         )
-    lines.append(texts("found.tiles", n=len(contents.tiles)))
     if contents.roughly:
         lines.append(texts("found.roughly", n=contents.roughly))
     return lines + advice_texts(advice_of(contents), texts, _MOST_NEEDS)
@@ -121,6 +121,8 @@ def headline(view: ViewState, texts: Texts) -> str:
             return texts("earlier.looking" if view.is_recalling else "run.idle")
         told = ending(view, texts)
         return texts("earlier.reading", ended=told) if view.is_recalling else told
+    if view.is_watching and view.phase == WAITING:
+        return texts("watch.finishing" if view.is_finishing else "watch.waiting")
     phase = texts.name_of("phase", view.phase) if view.phase else texts("found.looking_first")
     return texts("run.compiling", phase=phase) if view.is_compiling else phase
 
@@ -153,7 +155,7 @@ def metric_rows(view: ViewState, texts: Texts) -> list[list[str]]:
     return [
         [
             texts.name_of("metric", metric.figure),
-            metric.channel,
+            texts.channel(metric.channel),
             texts(f"metrics.{metric.when}") if metric.when else "",
             texts.sentence(metric.text),
         ]
@@ -164,9 +166,14 @@ def metric_rows(view: ViewState, texts: Texts) -> list[list[str]]:
 def counters(view: ViewState, texts: Texts) -> list[str]:
     """Tiles, subs, memory: those that are known."""
     told = []
-    if view.tiles[1]:
+    if view.watching is not None:
+        watching = view.watching
+        parts = {"in_mosaic": watching.in_mosaic, "waiting_subs": watching.waiting, "unfinished": watching.unfinished}
+        told += [texts(f"watch.{name}", n=n) for name, n in parts.items() if n or name == "in_mosaic"]
+    is_stacking = view.tiles[0] < view.tiles[1]  # once all are there other work is left
+    if view.tiles[1] and (is_stacking or view.doing == "nothing"):
         told.append(texts("run.tiles", done=view.tiles[0], total=view.tiles[1]))
-    elif view.subs[1]:
+    elif view.subs[1] and not view.tiles[1] and not view.is_watching:
         told.append(texts("run.subs", done=view.subs[0], total=view.subs[1]))
     if view.memory_bytes and view.doing != "nothing":
         told.append(texts("run.memory", size=texts.size(view.memory_bytes)))
@@ -180,11 +187,16 @@ def spot_text(spot: Spot, texts: Texts) -> str:
 
 def spot_parts(spot: Spot, texts: Texts) -> list[str]:
     """Return position, sky position, values, coverage and weight under the cursor."""
-    values = "  ".join("-" if value != value else f"{value:.1f}" for value in spot.values)
+    values = "  ".join("-" if value != value else texts.decimal(f"{value:.1f}") for value in spot.values)
     parts = [texts("mosaic.spot", x=spot.x, y=spot.y), spot.sky, texts("mosaic.adu", values=values)]
     parts += [
         texts("mosaic.spot_coverage", n=f"{spot.coverage:.0f}"),
-        texts("mosaic.spot_weight", n=f"{spot.weight:.3g}"),
+        texts("mosaic.spot_weight", n=texts.decimal(f"{spot.weight:.3g}")),
         texts("mosaic.spot_mean", n=spot.block) if spot.block > 1 else "",
     ]
     return [part for part in parts if part]
+
+
+def zoom_text(percent: float, texts: Texts) -> str:
+    """Return a zoom, ``"125 %"``; empty while nothing is shown."""
+    return texts("mosaic.zoom", n=texts.decimal(f"{percent:.{0 if percent >= 10 else 1}f}")) if percent > 0 else ""

@@ -3,49 +3,109 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QIcon, QPainter, QPainterPath, QPalette, QPixmap, QRadialGradient
-from PySide6.QtWidgets import QApplication
+from PySide6.QtGui import (
+    QColor,
+    QGuiApplication,
+    QIcon,
+    QPainter,
+    QPainterPath,
+    QPalette,
+    QPixmap,
+    QRadialGradient,
+)
+from PySide6.QtWidgets import QApplication, QWidget
 
-from zemosaic_app.presenter.appearance import DARK, PICTURE_GROUND
+from zemosaic_app.presenter.appearance import DARK, LIGHT, LOG_COLOURS, PICTURE_GROUND, Palette, palette_of
+from zemosaic_app.presenter.icons import icon_png
 
 _ICON_SIZES = (16, 24, 32, 48, 64, 128, 256)
 _ROLES = QPalette.ColorRole
-_DARK = {
-    _ROLES.Window: DARK.window,
-    _ROLES.WindowText: DARK.text,
-    _ROLES.Base: DARK.base,
-    _ROLES.AlternateBase: DARK.alternate,
-    _ROLES.Text: DARK.text,
-    _ROLES.Button: DARK.button,
-    _ROLES.ButtonText: DARK.text,
-    _ROLES.BrightText: "#ffffff",
-    _ROLES.ToolTipBase: DARK.tip,
-    _ROLES.ToolTipText: DARK.tip_text,
-    _ROLES.PlaceholderText: DARK.placeholder,
-    _ROLES.Highlight: DARK.highlight,
-    _ROLES.HighlightedText: DARK.highlighted_text,
-    _ROLES.Link: DARK.link,
-    _ROLES.Light: DARK.light,
-    _ROLES.Midlight: "#393e46",
-    _ROLES.Mid: "#1d2024",
-    _ROLES.Dark: DARK.border,
-    _ROLES.Shadow: "#000000",
-}
+
+
+def is_dark(scheme: str) -> bool:
+    """True if a window of one of `SCHEMES` is dark; the system is asked through Qt where that knows it."""
+    hints = QGuiApplication.styleHints()
+    if scheme == "system" and hasattr(hints, "colorScheme") and hints.colorScheme() != Qt.ColorScheme.Unknown:
+        return bool(hints.colorScheme() == Qt.ColorScheme.Dark)
+    return palette_of(scheme) is DARK
 
 
 def use_palette(scheme: str) -> None:
-    """Dark colours where ``"dark"`` is wanted and the system did not bring them; else those of the style."""
-    plain = QApplication.style().standardPalette()
-    is_dark_already = plain.color(_ROLES.Window).lightness() < 128
-    if scheme != "dark" or is_dark_already:
-        QApplication.setPalette(plain)
-        return
-    palette = QPalette(plain)
-    for role, colour in _DARK.items():
+    """Draw all widgets in the colours of one of `SCHEMES`, alike on every system."""
+    colours = DARK if is_dark(scheme) else LIGHT
+    if QApplication.style().objectName() != "fusion":
+        QApplication.setStyle("Fusion")
+    palette = QPalette(QColor(colours.button), QColor(colours.window))
+    for role, colour in {
+        _ROLES.Window: colours.window,
+        _ROLES.WindowText: colours.text,
+        _ROLES.Base: colours.base,
+        _ROLES.AlternateBase: colours.alternate,
+        _ROLES.Text: colours.text,
+        _ROLES.Button: colours.button,
+        _ROLES.ButtonText: colours.text,
+        _ROLES.BrightText: "#ffffff",
+        _ROLES.ToolTipBase: colours.tip,
+        _ROLES.ToolTipText: colours.tip_text,
+        _ROLES.PlaceholderText: colours.placeholder,
+        _ROLES.Highlight: colours.highlight,
+        _ROLES.HighlightedText: colours.highlighted_text,
+        _ROLES.Link: colours.link,
+        _ROLES.Dark: colours.border,
+        _ROLES.Shadow: "#000000",
+    }.items():
         palette.setColor(role, QColor(colour))
     for role in (_ROLES.WindowText, _ROLES.Text, _ROLES.ButtonText):
-        palette.setColor(QPalette.ColorGroup.Disabled, role, QColor(DARK.faint))
+        palette.setColor(QPalette.ColorGroup.Disabled, role, QColor(colours.faint))
     QApplication.setPalette(palette)
+    app = QApplication.instance()
+    if isinstance(app, QApplication):
+        app.setStyleSheet(style_sheet(colours))
+
+
+def style_sheet(colours: Palette) -> str:
+    """Spacing, rounded edges and accents, in these colours."""
+    log = LOG_COLOURS[colours is DARK]
+    return f"""
+QPushButton {{ padding: 4px 12px; border: 1px solid {colours.border}; border-radius: 5px; }}
+QPushButton {{ background: {colours.button}; }}
+QPushButton:hover {{ background: {colours.light}; }}
+QPushButton:focus {{ border-color: {colours.highlight}; }}
+QPushButton:disabled {{ color: {colours.faint}; background: {colours.window}; }}
+QPushButton:checked, QPushButton#start:enabled {{ background: {colours.highlight}; }}
+QPushButton:checked, QPushButton#start:enabled {{ color: {colours.highlighted_text}; }}
+QPushButton#start {{ font-weight: 600; padding: 5px 18px; }}
+QPushButton:flat {{ border: none; background: transparent; color: {colours.link}; }}
+QLineEdit {{ padding: 3px 5px; border: 1px solid {colours.border}; border-radius: 5px; background: {colours.base}; }}
+QLineEdit:focus {{ border-color: {colours.highlight}; }}
+QGroupBox {{ border: 1px solid {colours.border}; border-radius: 6px; margin-top: 1.5em; padding: 4px; }}
+QGroupBox::title {{ subcontrol-origin: margin; left: 2px; color: {colours.link}; }}
+QTabWidget::pane {{ border: 1px solid {colours.border}; border-radius: 6px; background: {colours.window}; }}
+QTabBar::tab {{ padding: 6px 14px; border: none; border-bottom: 2px solid transparent; color: {colours.placeholder}; }}
+QTabBar::tab:selected {{ color: {colours.text}; border-bottom-color: {colours.highlight}; }}
+QTabBar::tab:hover {{ color: {colours.text}; }}
+QProgressBar {{ border: none; border-radius: 4px; background: {colours.base}; text-align: center; max-height: 16px; }}
+QProgressBar::chunk {{ border-radius: 4px; background: {colours.highlight}; }}
+QToolTip {{ padding: 4px; border: 1px solid {colours.border}; background: {colours.tip}; color: {colours.tip_text}; }}
+QLabel#heading {{ color: {colours.link}; font-weight: 600; }}
+QLabel#verdict {{ color: {log["WARN"]}; }}
+QLabel#verdict[good="true"] {{ color: {log["SUCCESS"]}; }}
+"""
+
+
+def icon_of(name: str, widget: QWidget) -> QIcon:
+    """Return an icon in the colour of a widget's text, sharp at every scale of a desktop, fainter where it is off."""
+    icon = QIcon()
+    for mode, group in (
+        (QIcon.Mode.Normal, QPalette.ColorGroup.Active),
+        (QIcon.Mode.Disabled, QPalette.ColorGroup.Disabled),
+    ):
+        colour = widget.palette().color(group, _ROLES.ButtonText).name()
+        for size in (14, 21, 28):
+            pixmap = QPixmap()
+            pixmap.loadFromData(icon_png(name, size, colour))
+            icon.addPixmap(pixmap, mode)
+    return icon
 
 
 def make_icon() -> QIcon:

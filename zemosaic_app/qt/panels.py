@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
-from dataclasses import astuple
-from typing import Any
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QFontDatabase
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -27,11 +24,10 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from zemosaic_app.presenter import summary, wording
+from zemosaic_app.presenter import wording
 from zemosaic_app.presenter.appearance import LOG_COLOURS
 from zemosaic_app.presenter.mosaic_preview import LAYERS, STRETCHES, turned_look
 from zemosaic_app.presenter.presenter import Presenter
-from zemosaic_app.presenter.texts import Texts
 from zemosaic_app.presenter.view_state import LEVELS, MOST_LINES, LogFilter, LogTail
 from zemosaic_app.presenter.viewport import Viewport
 
@@ -40,27 +36,45 @@ from .folding_bar import FoldingBar
 from .panes import Panes
 from .picture_view import PictureView
 from .sky_map import SkyMap
+from .sub_list import SubTable
 from .welcome import Welcome
 
+_MOST_FITTED = 1000  # rows
 
-def _table(titles: list[str]) -> QTableWidget:
+
+def make_table(titles: list[str]) -> QTableWidget:
+    """Return a table that is read, with these headings."""
     table = QTableWidget(0, len(titles))
     table.setHorizontalHeaderLabels(titles)
     table.verticalHeader().hide()
     table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 8)
+    table.verticalHeader().setMinimumSectionSize(table.fontMetrics().height() + 8)
     table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
     table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
     table.horizontalHeader().setStretchLastSection(True)
+    table.setTextElideMode(Qt.TextElideMode.ElideNone)
+    later = QTimer(table)  # columns are resized several times until a table has its size
+    later.setSingleShot(True)
+    later.timeout.connect(lambda: _fit_rows(table))
+    table.horizontalHeader().sectionResized.connect(lambda *_: later.start(0))
     return table
 
 
-def _fill(table: QTableWidget, rows: list[list[str]]) -> None:
+def _fit_rows(table: QTableWidget) -> None:
+    """Let rows be as high as their texts need in columns of this width, if that takes no time."""
+    if table.rowCount() <= _MOST_FITTED:
+        table.resizeRowsToContents()
+
+
+def fill_table(table: QTableWidget, rows: list[list[str]]) -> None:
+    """Show these rows in place of the others."""
     table.setRowCount(len(rows))
     for row, values in enumerate(rows):
         for column, value in enumerate(values):
             item = QTableWidgetItem(value)
             item.setToolTip(value)  # it may be longer than its column is wide
             table.setItem(row, column, item)
+    _fit_rows(table)
 
 
 class FolderPanel(Panes):
@@ -79,7 +93,7 @@ class FolderPanel(Panes):
         self.map = SkyMap(texts)
         self.map.setToolTip(texts("found.map"))
         self.map.setAccessibleName(texts("found.map"))
-        self.aside = _table([texts("found.file"), texts("found.reason")])
+        self.aside = make_table([texts("found.file"), texts("found.reason")])
         self.welcome = Welcome(presenter)
         self.spot = QLabel(" ")
         self.spot.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
@@ -89,7 +103,14 @@ class FolderPanel(Panes):
         sky.setContentsMargins(0, 0, 0, 0)
         sky.addWidget(self.map, 1)
         sky.addWidget(self.spot)
-        for part in (self.text, self.sky, self.aside, self.welcome):
+        self.subs = SubTable(presenter)
+        self.subs.chosen.connect(self._show_chosen)
+        self.map.picked.connect(self._pick)
+        self.both = Panes(Qt.Orientation.Horizontal, "subs", presenter.arrangement)
+        self.both.addWidget(self.subs)
+        self.both.addWidget(self.sky)
+        self.both.set_usual([430, 430])
+        for part in (self.text, self.both, self.aside, self.welcome):
             self.addWidget(part)
         self.setStretchFactor(1, 1)
         self.show_contents()
@@ -102,12 +123,12 @@ class FolderPanel(Panes):
         self.text.setText("\n".join(wording.found_lines(view, texts, self._presenter.pace)))
         is_chosen = self._presenter.input is not None
         self.welcome.setVisible(not is_chosen)
-        for part in (self.text, self.sky):
+        for part in (self.text, self.both):
             part.setVisible(is_chosen)
         told = len(wording.set_aside(view))
         if told != self._told:
             self._told = told
-            _fill(self.aside, wording.set_aside_rows(view, texts))
+            fill_table(self.aside, wording.set_aside_rows(view, texts))
             self.aside.setVisible(told > 0)
 
     def show_contents(self) -> None:
@@ -115,6 +136,27 @@ class FolderPanel(Panes):
         self._told = -1
         self.show_state()
         self.map.show_contents(self._presenter.view.contents)
+        self._show_chosen()
+
+    def show_subs(self) -> None:
+        """The list of subs; those in view get their pictures first."""
+        self.subs.show_subs()
+
+    def watch(self) -> None:
+        """Tell which subs are in view."""
+        if self.subs.isVisible():
+            self._presenter.watch_subs(self.subs.names_in_view())
+
+    def _show_chosen(self) -> None:
+        subs = self._presenter.subs
+        self.map.show_chosen(subs.footprints_of(subs.chosen))
+
+    def _pick(self, x: float, y: float) -> None:
+        subs = self._presenter.subs
+        name = subs.at(x, y)
+        subs.chosen = [name] if name else []
+        self.subs.select(subs.chosen)
+        self._show_chosen()
 
 
 class MosaicPanel(QWidget):
@@ -150,6 +192,7 @@ class MosaicPanel(QWidget):
         self.layer.setAccessibleName(texts("mosaic.layer"))
         self.layer.currentIndexChanged.connect(lambda _: self._choose_look())
         self.sliders: dict[str, QSlider] = {}
+        self.numbers: dict[str, QLabel] = {}
         stretch: list[tuple[QWidget, int]] = []
         for name in STRETCHES:
             slider = QSlider(Qt.Orientation.Horizontal)
@@ -159,9 +202,13 @@ class MosaicPanel(QWidget):
             slider.setMinimumWidth(60)
             slider.setAccessibleName(texts(f"mosaic.{name}"))
             slider.valueChanged.connect(lambda _: self._choose_look())
-            stretch += [(QLabel(texts(f"mosaic.{name}")), 0), (slider, 1)]
-            self.sliders[name] = slider
+            number = QLabel(f"{slider.value():+d}")
+            number.setMinimumWidth(number.fontMetrics().horizontalAdvance("+100"))
+            slider.valueChanged.connect(lambda value, number=number: number.setText(f"{value:+d}"))
+            stretch += [(QLabel(texts(f"mosaic.{name}")), 0), (slider, 1), (number, 0)]
+            self.sliders[name], self.numbers[name] = slider, number
         buttons: list[tuple[QWidget, int]] = []
+        self.look_buttons: dict[str, QPushButton] = {}
         for key, act in (
             ("mosaic.automatic", self._automatic),
             ("mosaic.fit", self.view.fit),
@@ -170,6 +217,10 @@ class MosaicPanel(QWidget):
             button = QPushButton(texts(key))
             button.clicked.connect(act)
             buttons.append((button, 0))
+            self.look_buttons[key] = button
+        self.zoomed = QLabel()
+        self.zoomed.setMinimumWidth(self.zoomed.fontMetrics().horizontalAdvance("10000 %"))
+        buttons.append((self.zoomed, 0))
         self.names = QCheckBox(texts("mosaic.names"))
         self.names.setChecked(self._presenter.shows_names)
         self.names.toggled.connect(self._choose_names)
@@ -195,6 +246,12 @@ class MosaicPanel(QWidget):
         self.view.show_detail(self._presenter.detail)
         if self._pointed is not None:
             self._tell_spot(*self._pointed)  # finer values, where there are some
+
+    def show_zoom(self) -> None:
+        """Tell the zoom: 100 % is a pixel of the mosaic on a pixel of the screen."""
+        seen, is_there = self.view.seen, self._presenter.picture is not None
+        percent = 100.0 * seen.scale * self.devicePixelRatioF() / seen.finest if is_there else 0.0
+        self.zoomed.setText(wording.zoom_text(percent, self._presenter.texts))
 
     def _choose_names(self, shown: bool) -> None:
         self._presenter.shows_names = shown
@@ -240,7 +297,6 @@ class LogPanel(QWidget):
         self.text = QPlainTextEdit()
         self.text.setReadOnly(True)
         self.text.setMaximumBlockCount(MOST_LINES)
-        self.text.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self.text.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self.text.setPlaceholderText(texts("log.nothing"))
         bar = QHBoxLayout()
@@ -290,7 +346,7 @@ class MetricsPanel(QWidget):
         super().__init__()
         self._presenter, self._told = presenter, (0, 0)
         texts = presenter.texts
-        self.table = _table([texts(f"metrics.{name}") for name in ("figure", "channel", "when", "value")])
+        self.table = make_table([texts(f"metrics.{name}") for name in ("figure", "channel", "when", "value")])
         layout = QVBoxLayout(self)
         layout.addWidget(self.table)
         self.show_state()
@@ -300,73 +356,4 @@ class MetricsPanel(QWidget):
         view = self._presenter.view
         if self._told != (view.run, len(view.metrics)):
             self._told = view.run, len(view.metrics)
-            _fill(self.table, wording.metric_rows(view, self._presenter.texts))
-
-
-class SummaryPanel(QWidget):
-    """The result of a run: its figures, and buttons that open its files."""
-
-    opened = Signal(str)
-
-    def __init__(self, presenter: Presenter) -> None:
-        super().__init__()
-        self._presenter = presenter
-        texts = presenter.texts
-        self.title = QLabel()
-        self.title.setWordWrap(True)
-        self.title.setTextFormat(Qt.TextFormat.PlainText)
-        font = self.title.font()
-        font.setPointSizeF(1.3 * font.pointSizeF())
-        self.title.setFont(font)
-        self.facts = QLabel()
-        self.facts.setTextFormat(Qt.TextFormat.PlainText)
-        self.seams_title = QLabel()
-        self.seams_title.setWordWrap(True)
-        names = ("channel", "before_adu", "before_sigma", "after_adu", "after_sigma", "worst_sigma")
-        self.seams = _table([texts(f"summary.{name}") for name in names])
-        self.details = QPlainTextEdit()
-        self.details.setReadOnly(True)
-        self.details.setAccessibleName(texts("summary.details"))
-        self.details.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
-        layout, row = QVBoxLayout(self), QHBoxLayout()
-        self.buttons: dict[str, QPushButton] = {}
-        for what in ("mosaic", "picture", "folder", "report"):
-            button = QPushButton(texts(f"summary.open_{what}"))
-            button.clicked.connect(lambda _=False, what=what: self.opened.emit(what))
-            row.addWidget(button)
-            self.buttons[what] = button
-        row.addStretch()
-        for part in (self.title, self.facts, self.seams_title, self.seams, self.details):
-            layout.addWidget(part)
-        layout.addStretch()
-        layout.addLayout(row)
-        self.show_state()
-
-    def show_state(self) -> None:
-        """Show the result of the last run, or that there was none."""
-        presenter, texts, view = self._presenter, self._presenter.texts, self._presenter.view
-        is_done = view.ending in ("done", "incomplete") and not presenter.is_running
-        report = presenter.report() if is_done else {}
-        self.title.setText(wording.ending(view, texts))
-        self.facts.setText(_fact_lines(report, texts))
-        rows = [list(astuple(seam)) for seam in summary.seams(report)]
-        self.seams_title.setText(summary.seams_title(report, texts))
-        _fill(self.seams, rows)
-        borders = 2 * self.seams.frameWidth()
-        self.seams.setFixedHeight(
-            self.seams.horizontalHeader().sizeHint().height() + self.seams.verticalHeader().length() + borders
-        )
-        self.details.setPlainText(view.details)
-        for part, is_shown in (
-            (self.facts, is_done),
-            (self.seams_title, bool(rows)),
-            (self.seams, bool(rows)),
-            (self.details, bool(view.details)),
-        ):
-            part.setVisible(is_shown)
-        for what, button in self.buttons.items():
-            button.setEnabled(not presenter.is_running and bool(view.ending) and presenter.result(what) is not None)
-
-
-def _fact_lines(report: Mapping[str, Any], texts: Texts) -> str:
-    return "\n".join(texts.listed_text(name, value) for name, value in summary.facts(report, texts))
+            fill_table(self.table, wording.metric_rows(view, self._presenter.texts))

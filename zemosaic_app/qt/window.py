@@ -37,12 +37,13 @@ from zemosaic_app.presenter.presenter import ANOTHER_RUN, MODES, TABS, Changed, 
 from zemosaic_engine import __version__
 from zemosaic_engine.errors import ZeMosaicError
 
-from .appearance import make_icon, use_palette
+from .appearance import icon_of, make_icon, use_palette
 from .dropping import PathEntry, dropped_paths
 from .menus import Menus
-from .panels import FolderPanel, LogPanel, MetricsPanel, MosaicPanel, SummaryPanel
+from .panels import FolderPanel, LogPanel, MetricsPanel, MosaicPanel
 from .panes import Panes
 from .settings_panel import SettingsPanel
+from .summary_panel import SummaryPanel
 from .wheel import WheelGuard
 
 _POLL_MS = 100
@@ -67,6 +68,9 @@ class Window(QMainWindow):
         self.setAcceptDrops(True)
         self._set_place()
         self._use_scheme(presenter.scheme)
+        hints = QGuiApplication.styleHints()
+        if hasattr(hints, "colorSchemeChanged"):
+            hints.colorSchemeChanged.connect(self._follow_system)
         self.build()
         self.timer = QTimer(self)
         self.timer.timeout.connect(self._poll)
@@ -117,9 +121,12 @@ class Window(QMainWindow):
         self.folder, self.mosaic = FolderPanel(self.presenter), MosaicPanel(self.presenter)
         self.folder.welcome.asked.connect(self.choose_input)
         self.folder.welcome.chosen.connect(self.take_input)
+        self.folder.welcome.demo_asked.connect(self.start_demo)
+        self.folder.welcome.demo_folder_asked.connect(self.choose_demo_folder)
         self.log, self.metrics = LogPanel(self.presenter), MetricsPanel(self.presenter)
         self.summary = SummaryPanel(self.presenter)
         self.summary.opened.connect(self._open)
+        self.summary.picture.clicked.connect(lambda: self.tabs.setCurrentWidget(self.mosaic))
         for name in TABS:
             self.tabs.addTab(getattr(self, name), texts(f"tab.{name}"))
         self.turn_to(TABS.index(arrangement.tab))
@@ -130,13 +137,31 @@ class Window(QMainWindow):
         column.addWidget(parts, 1)
         column.addLayout(self._build_run_bar())
         self._set_tab_order()
+        self._set_icons()
         self.setCentralWidget(middle)
         self._build_menus()
         self._draw(Changed(state=True))
 
+    def _set_icons(self) -> None:
+        buttons = {
+            "start": [self.start_button],
+            "pause": [self.pause_button],
+            "cancel": [self.cancel_button],
+            "folder": [*self._browse, self.folder.welcome.choose, self.summary.buttons["folder"]],
+            "mosaic": [self.summary.buttons["mosaic"]],
+            "picture": [self.summary.buttons["picture"]],
+            "report": [self.summary.buttons["report"]],
+            "fit": [self.mosaic.look_buttons["mosaic.fit"]],
+            "automatic": [self.mosaic.look_buttons["mosaic.automatic"]],
+        }
+        for name, those in buttons.items():
+            for button in those:
+                button.setIcon(icon_of(name, button))
+
     def _set_tab_order(self) -> None:
         """Let Tab go from the folders to Start, and only then through the settings."""
-        chain = [*self._folder_parts, self.start_button, self.pause_button, self.cancel_button, self.settings]
+        chain = [*self._folder_parts, self.start_button, self.pause_button, self.cancel_button]
+        chain += [self.finish_button, self.settings]
         for before, after in itertools.pairwise(chain):
             QWidget.setTabOrder(before, after)
 
@@ -145,6 +170,7 @@ class Window(QMainWindow):
         grid = QGridLayout()
         self.paths: dict[str, PathEntry] = {}
         self._folder_parts: list[QWidget] = []
+        self._browse: list[QPushButton] = []
         for row, (name, choose) in enumerate((("input", self.choose_input), ("output", self.choose_output))):
             entry = PathEntry(str(getattr(presenter, name) or ""))
             entry.setPlaceholderText(texts(f"folders.choose_{name}"))
@@ -160,6 +186,7 @@ class Window(QMainWindow):
             grid.addWidget(button, row, 2)
             self.paths[name] = entry
             self._folder_parts += [entry, button]
+            self._browse.append(button)
         self.mode = QComboBox()
         self._wheel.guard(self.mode)
         self.mode.addItems([texts(f"folders.mode_{mode}") for mode in MODES])
@@ -171,9 +198,14 @@ class Window(QMainWindow):
         self.fresh.setToolTip(texts("folders.fresh_help"))
         self.fresh.setChecked(presenter.fresh)
         self.fresh.toggled.connect(self.choose_fresh)
-        self._folder_parts += [self.mode, self.fresh]
+        self.watch = QCheckBox(texts("watch.switch"))
+        self.watch.setToolTip(texts("watch.switch_help"))
+        self.watch.setChecked(presenter.watches)
+        self.watch.toggled.connect(self.choose_watch)
+        self._folder_parts += [self.mode, self.watch, self.fresh]
         grid.addWidget(self.mode, 0, 3)
-        grid.addWidget(self.fresh, 1, 3)
+        grid.addWidget(self.watch, 0, 4)
+        grid.addWidget(self.fresh, 1, 3, 1, 2)
         grid.setColumnStretch(1, 1)
         return grid
 
@@ -181,6 +213,9 @@ class Window(QMainWindow):
         texts = self.presenter.texts
         self.start_button, self.pause_button = QPushButton(texts("run.start")), QPushButton(texts("run.pause"))
         self.cancel_button = QPushButton(texts("run.cancel"))
+        self.start_button.setObjectName("start")
+        self.finish_button = QPushButton(texts("watch.finish"))
+        self.finish_button.setToolTip(texts("watch.finish_help"))
         self.headline, self.counters = QLabel(), QLabel()
         self.headline.setTextFormat(Qt.TextFormat.PlainText)
         self.headline.setWordWrap(True)
@@ -192,6 +227,7 @@ class Window(QMainWindow):
             (self.start_button, self.start),
             (self.pause_button, self.pause),
             (self.cancel_button, self.cancel),
+            (self.finish_button, self.finish),
         ):
             button.clicked.connect(act)
             row.addWidget(button)
@@ -213,6 +249,7 @@ class Window(QMainWindow):
         presenter = self.presenter
         return {
             "choose_input": self.choose_input,
+            "demo": self.start_demo,
             "choose_output": self.choose_output,
             "recent": self.take_input,
             "close": self.close,
@@ -223,6 +260,7 @@ class Window(QMainWindow):
             "start": self.start,
             "pause": self.pause,
             "cancel": self.cancel,
+            "finish": self.finish,
             **{f"tab:{name}": partial(self.turn_to, number) for number, name in enumerate(TABS)},
             "theme": self.choose_scheme,
             "language": self.choose_language,
@@ -243,6 +281,11 @@ class Window(QMainWindow):
         if hasattr(hints, "setColorScheme"):  # since Qt 6.8; older ones follow the system
             hints.setColorScheme(_SCHEMES.get(name, Qt.ColorScheme.Unknown))
         use_palette(name)
+
+    def _follow_system(self) -> None:
+        """Become light or dark with the system, where that was chosen."""
+        if self.presenter.scheme == "system":
+            use_palette("system")
 
     # --- what a person does
 
@@ -321,6 +364,10 @@ class Window(QMainWindow):
         self.presenter.fresh = fresh
         self._draw(Changed(state=True))
 
+    def choose_watch(self, watches: bool) -> None:
+        """Choose whether the next run watches the folder."""
+        self.presenter.choose_watch(watches)
+
     def choose_language(self, code: str) -> None:
         """Build the window again in another language."""
         self.presenter.choose_language(code)
@@ -330,6 +377,7 @@ class Window(QMainWindow):
         """Use another colour scheme from now on."""
         self.presenter.choose_scheme(name)
         self._use_scheme(name)
+        self._set_icons()
 
     def load_preset(self, name: str) -> None:
         """Use the settings of a preset."""
@@ -377,6 +425,21 @@ class Window(QMainWindow):
             self.tabs.setCurrentWidget(self.mosaic)
             self._draw(ANOTHER_RUN)
 
+    def start_demo(self) -> None:
+        """Simulate a small survey and make its mosaic."""
+        if not self.presenter.is_running and self._tried(self.presenter.start_demo):
+            for name in ("input", "output"):
+                self.paths[name].setText(str(getattr(self.presenter, name)))
+            self.tabs.setCurrentWidget(self.mosaic)
+            self._draw(replace(ANOTHER_RUN, contents=True))
+
+    def choose_demo_folder(self) -> None:
+        """Ask where the demo is to make its folder."""
+        chosen = QFileDialog.getExistingDirectory(self, self.presenter.texts("welcome.choose_demo"))
+        if chosen:
+            self.presenter.choose_demo_folder(Path(chosen))
+            self.folder.welcome.show_demo()
+
     def pause(self) -> None:
         """Pause, or go on."""
         self.presenter.pause_or_resume()
@@ -390,6 +453,11 @@ class Window(QMainWindow):
         ):
             self.presenter.cancel()
             self._draw(Changed(state=True))
+
+    def finish(self) -> None:
+        """Let a watch make its last mosaic and end."""
+        self.presenter.finish()
+        self._draw(Changed(state=True))
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: D102, N802 - of Qt
         texts = self.presenter.texts
@@ -474,6 +542,8 @@ class Window(QMainWindow):
     def _poll(self) -> None:
         if self.presenter.picture is not None and self.mosaic.isVisible():
             self.presenter.part = self.mosaic.view.part_in_view()
+            self.mosaic.show_zoom()
+        self.folder.watch()
         self._draw(self.presenter.poll())
 
     def _draw(self, changed: Changed) -> None:
@@ -487,11 +557,14 @@ class Window(QMainWindow):
             self._draw_buttons()
         left = [view.time_left(texts)] if self.presenter.is_running else []
         self.counters.setText("   ".join(filter(None, [*wording.counters(view, texts), *left])))
+        if changed.subs or changed.contents:
+            self.folder.show_subs()
         if changed.contents:
             self.folder.show_contents()
             self.settings.show_contents()
         if changed.preview:
             self.mosaic.show_preview()
+            self.summary.show_preview()
         if changed.detail:
             self.mosaic.show_detail()
         if changed.ended or changed.recalled:
@@ -509,3 +582,6 @@ class Window(QMainWindow):
         self.pause_button.setText(texts("run.resume" if doing == "paused" else "run.pause"))
         for button in (self.pause_button, self.cancel_button):
             button.setEnabled(doing in ("running", "paused"))
+        self.watch.setEnabled(presenter.can_watch)
+        self.finish_button.setVisible(running and presenter.view.is_watching)
+        self.finish_button.setEnabled(presenter.can_finish)

@@ -17,7 +17,9 @@ from .page import PAGE_NAME, write_report
 __all__ = ["PAGE_NAME", "run_and_report", "write_report"]
 
 
-def run_and_report(order: RunOrder, sink: Sink, cancel: CancelToken, folder: RunFolder | None = None) -> RunOutcome:
+def run_and_report(
+    order: RunOrder, sink: Sink, cancel: CancelToken, folder: RunFolder | None = None, *, language: str = "en"
+) -> RunOutcome:
     """`zemosaic_worker.run`, and the report of the run however it ended.
 
     A report that cannot be written is no reason for a run to fail: `sink` hears why as a warning.
@@ -26,6 +28,8 @@ def run_and_report(order: RunOrder, sink: Sink, cancel: CancelToken, folder: Run
     ----------
     order, sink, cancel, folder
         As for `zemosaic_worker.run`.
+    language : str
+        Code of the language of the report.
 
     Returns
     -------
@@ -42,7 +46,7 @@ def run_and_report(order: RunOrder, sink: Sink, cancel: CancelToken, folder: Run
     finally:
         if _identity(order.output) != before:  # else the run was refused before it touched anything
             try:
-                write_report(order.output)
+                write_report(order.output, language)
             except (ZeMosaicError, OSError) as error:
                 sink(LogLine(f"The report {order.output / PAGE_NAME} was not written: {error}", "WARN"))
 

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zemosaic_engine.sentences import say
+
 WIDTH, HEIGHT = 1120, 270
 _LEFT, _RIGHT, _TOP, _BOTTOM = 72, 12, 12, 46
 # Points further from the median than this many robust sigma sit at the edge of a chart of many.
@@ -220,7 +222,7 @@ def time_axis(dates: Sequence[str], sessions: Sequence[str]) -> tuple[Axis, NDAr
     borders = [scaled(float(begin) - gap / 2) for begin in begins[1:]]
     if len(names) == 1:
         ticks = [(scaled(at), text) for at, text in _clock_ticks(starts[0], float(lengths[0]))]
-        title = f"time, UTC, of the session {names[0]}" if names[0] else "time, UTC"
+        title: str = say("time, UTC, of the session {name}", name=names[0]) if names[0] else "time, UTC"
     else:
         ticks, end = [], -1.0
         for begin, length, name in zip(begins, lengths, names, strict=True):

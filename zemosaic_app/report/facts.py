@@ -30,6 +30,7 @@ from zemosaic_engine.mosaic.files import (
 from zemosaic_engine.mosaic.map_tiles import MAP_INDEX, MAP_NAME
 from zemosaic_engine.regular_files import MOST_TABLE_BYTES, read_file
 from zemosaic_engine.run.report import REPORT_NAME, SCHEMA_VERSION, RunReport
+from zemosaic_engine.sentences import from_facts, say
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ class Facts:
         try:
             return fits.getheader(path)
         except (OSError, ValueError) as error:
-            return Absent(f"{MOSAIC_NAME} cannot be read: {error}")
+            return Absent(say("{name} cannot be read: {error}", name=MOSAIC_NAME, error=error))
 
     @property
     def picture(self) -> Path | Absent:
@@ -153,7 +154,7 @@ class Facts:
         try:
             found: dict[str, Any] = json.loads(read_file(path, MOST_TABLE_BYTES).decode("utf-8"))
         except (OSError, ValueError, RecursionError) as error:
-            return Absent(f"{path.name} cannot be read: {error}")
+            return Absent(say("{name} cannot be read: {error}", name=path.name, error=error))
         return found
 
     @cached_property
@@ -175,7 +176,10 @@ class Facts:
     @cached_property
     def set_aside(self) -> list[tuple[str, str]]:
         """File and reason of each sub that is not in the mosaic."""
-        return [(str(one["file"]), str(one["reason"])) for one in self.run["subs_set_aside"]]
+        return [
+            (str(one["file"]), from_facts(one.get("message") or str(one["reason"])))
+            for one in self.run["subs_set_aside"]
+        ]
 
     @cached_property
     def beside(self) -> dict[str, int]:
@@ -204,10 +208,10 @@ class Facts:
         """A file of this run: there, and not left by an earlier one."""
         path = self.folder / name
         if not path.is_file():
-            return Absent(f"{name} is not in the folder.")
+            return Absent(say("{name} is not in the folder.", name=name))
         # Everything in the folder of a run that is done is its work; older versions name fewer files.
         if not self.is_done and name not in self._written:
-            return Absent(f"{name} is of an earlier run.")
+            return Absent(say("{name} is of an earlier run.", name=name))
         return path
 
     def _table(self, name: str) -> Table | Absent:
@@ -217,8 +221,8 @@ class Facts:
         try:
             table = Table.read(path, format="ascii.ecsv")
         except (OSError, ValueError) as error:
-            return Absent(f"{name} cannot be read: {str(error).splitlines()[0]}")
-        return table if len(table) else Absent(f"{name} has no rows.")
+            return Absent(say("{name} cannot be read: {error}", name=name, error=str(error).splitlines()[0]))
+        return table if len(table) else Absent(say("{name} has no rows.", name=name))
 
 
 def read_facts(folder: Path) -> Facts:

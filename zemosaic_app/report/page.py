@@ -12,13 +12,17 @@ import jinja2
 from markupsafe import Markup
 
 import zemosaic_utils
+from zemosaic_app.presenter.texts import Texts, load_texts
 from zemosaic_engine import __version__
 from zemosaic_engine.canvas.named_field import name_of_field, size_of_field, told_objects
 from zemosaic_engine.fits.writer import atomic_path
 from zemosaic_engine.mosaic.map_tiles import MAP_NAME
 from zemosaic_engine.names import shown_name
+from zemosaic_engine.run.verdict import is_good, verdict
+from zemosaic_engine.sentences import say
 
 from . import sky
+from .charts import Chart
 from .facts import Absent, Facts, read_facts
 from .sections import (
     Subs,
@@ -53,16 +57,20 @@ _CLOSEST_PX = 100  # of the mosaic, as wide as the window
 #: Layers of the map: key, label, and whether it is shown at first.
 MAP_LAYERS = (("names", "names", True), ("graticule", "graticule", True), ("footprints", "footprints", False),
               ("tiles", "tiles", False), ("seams", "seams", False))  # fmt: skip
+#: What the script of the page says.
+_SCRIPT_WORDS = ("no data", "about", "sub", "subs", "pixel", "and {n} more")
 _LABELLED_TILES = 150  # names of more tiles than these would hide one another
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: Path, language: str = "en") -> Path:
     """Write ``report.html`` into the output folder of a run, from the files that lie there.
 
     Parameters
     ----------
     folder : Path
         With a ``run_report.json``; of what else is missing, the page says so.
+    language : str
+        Code of the language of the page.
 
     Returns
     -------
@@ -77,11 +85,12 @@ def write_report(folder: Path) -> Path:
         The page cannot be written.
     """
     facts = read_facts(folder)
-    contents = _contents(facts)
+    texts = load_texts(language)
+    contents = _contents(facts, texts)
     path = folder / PAGE_NAME
-    _write(path, _render("report", contents))
+    _write(path, _render("report", contents, texts))
     if contents["map_page"]:
-        _write(folder / contents["map_page"], _render("map", contents))
+        _write(folder / contents["map_page"], _render("map", contents, texts))
     return path
 
 
@@ -90,12 +99,13 @@ def _write(path: Path, html: str) -> None:
         temporary.write_bytes(shown_name(html).encode("utf-8"))
 
 
-def render(facts: Facts) -> str:
+def render(facts: Facts, language: str = "en") -> str:
     """The page of a run."""
-    return _render("report", _contents(facts))
+    texts = load_texts(language)
+    return _render("report", _contents(facts, texts), texts)
 
 
-def _render(page: str, contents: dict[str, Any]) -> str:
+def _render(page: str, contents: dict[str, Any], texts: Texts) -> str:
     """The page ``report`` or ``map``.
 
     Every text comes to the page through the template's autoescape, data through ``tojson``, which escapes what
@@ -110,12 +120,17 @@ def _render(page: str, contents: dict[str, Any]) -> str:
     )
     environment.tests["absent"] = lambda value: isinstance(value, Absent)
     environment.filters["duration"] = _duration
+    environment.filters["t"] = texts.spoken
+    environment.filters["phase"] = lambda name: texts.name_of("phase", name)
+    environment.filters["role"] = lambda name: texts.name_of("role", name)
+    environment.filters["help"] = lambda name: texts.name_of("help", name).removeprefix(name)
+    environment.globals["say"] = say
     environment.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
     parts = ("report",) if page == "report" else ("report", page)
     style, script = (Markup("".join(_own(f"{part}.{kind}") for part in parts)) for kind in ("css", "js"))
     return environment.get_template(f"{page}.html").render(
         style=style, script=script, style_digest=_digest(style), script_digest=_digest(script),
-        version=__version__, **contents,
+        version=__version__, language=texts.language, **contents,
     )  # fmt: skip
 
 
@@ -128,7 +143,7 @@ def _digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _contents(facts: Facts) -> dict[str, Any]:
+def _contents(facts: Facts, texts: Texts) -> dict[str, Any]:
     """All that the template shows."""
     subs = gather_subs(facts)
     frame = sky.find_frame(facts)
@@ -137,7 +152,10 @@ def _contents(facts: Facts) -> dict[str, Any]:
                                 "picture": _picture(facts), "coverage": _coverage(facts),
                                 "coverage_colours": zemosaic_utils.COVERAGE_COLOURS,
                                 "step_classes": [name for _, name in sky.STEP_CLASSES]}  # fmt: skip
-    contents |= _sky_contents(facts, frame, subs) | _name_contents(facts, frame) | _map_contents(facts, frame)
+    contents |= _sky_contents(facts, frame, subs) | _name_contents(facts, frame, texts) | _map_contents(facts, frame)
+    contents["mode_title"] = "Grid Mode mosaic" if facts.run["mode"] == "grid" else "Classic mosaic"
+    told = texts.sentence(verdict(facts.run)) if facts.is_done else ""
+    contents["verdict"], contents["is_good"] = f"{told[:1].upper()}{told[1:]}." if told else "", is_good(facts.run)
     contents["many_subs"] = not isinstance(subs, Absent) and len(subs.labels) > _MANY_SUBS
     contents["headers"] = header_facts(facts)
     contents["measured"] = facts.sub_photometry
@@ -180,8 +198,10 @@ def _contents(facts: Facts) -> dict[str, Any]:
     parts = ("sub", "registration", "tile", "seam", "colour")
     charts = [chart for part in parts for chart in contents[f"{part}_charts"]]
     contents["data"] = {
+        "words": {key: texts.spoken(key) for key in _SCRIPT_WORDS},
+        "mark": texts("number.mark"),
         "tables": tables,
-        "charts": {chart.key: {"table": chart.table, "unit": chart.unit, "series": chart.tips} for chart in charts},
+        "charts": {chart.key: _for_script(chart, texts) for chart in charts},
         "values": None if isinstance(values, Absent) else values.for_script(),
         "frame": None if isinstance(frame, Absent) else frame.for_script(),
         "map": facts.map_index if contents["map_page"] else None,
@@ -189,6 +209,12 @@ def _contents(facts: Facts) -> dict[str, Any]:
         "seams": [] if isinstance(seams, Absent) else [one["channels"] for one in seams],
     }
     return contents
+
+
+def _for_script(chart: Chart, texts: Texts) -> dict[str, Any]:
+    """What the tips of a chart need."""
+    series = [{**one, "name": texts.spoken(one["name"])} for one in chart.tips]
+    return {"table": chart.table, "unit": texts.spoken(chart.unit), "series": series}
 
 
 def _sky_contents(facts: Facts, frame: sky.SkyFrame | Absent, subs: Subs | Absent) -> dict[str, Any]:
@@ -209,7 +235,7 @@ def _sky_contents(facts: Facts, frame: sky.SkyFrame | Absent, subs: Subs | Absen
             "label_tiles": len(tiles) <= _LABELLED_TILES}  # fmt: skip
 
 
-def _name_contents(facts: Facts, frame: sky.SkyFrame | Absent) -> dict[str, Any]:
+def _name_contents(facts: Facts, frame: sky.SkyFrame | Absent, texts: Texts) -> dict[str, Any]:
     """What the mosaic shows, by name."""
     empty = {"field": "", "objects": [], "objects_left": 0, "names_on_picture": [], "places": []}
     if isinstance(frame, Absent) or isinstance(facts.mosaic_header, Absent):
@@ -217,7 +243,7 @@ def _name_contents(facts: Facts, frame: sky.SkyFrame | Absent) -> dict[str, Any]
     found = facts.objects
     told, places = told_objects(found), sky.name_places(frame, found)
     name = name_of_field(found) or str(facts.mosaic_header.get("OBJECT", ""))
-    field = ", ".join(part for part in (name, str(size_of_field(frame.wcs, frame.shape))) if part)
+    field = ", ".join(part for part in (name, texts.sentence(size_of_field(frame.wcs, frame.shape))) if part)
     return {"field": field, "objects": told, "objects_left": len(found) - len(told),
             "names_on_picture": places[:_NAMES_ON_PICTURE], "places": places[:_NAMES_ON_MAP]}  # fmt: skip
 
@@ -245,7 +271,7 @@ def _read(function: Any, path: Path) -> zemosaic_utils.Thumbnail | Absent:
     try:
         thumbnail: zemosaic_utils.Thumbnail = function(path, PICTURE_PX)
     except (OSError, ValueError) as error:
-        return Absent(f"{path.name} cannot be read: {error}")
+        return Absent(say("{name} cannot be read: {error}", name=path.name, error=error))
     return thumbnail
 
 

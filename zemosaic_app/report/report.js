@@ -89,7 +89,8 @@
     return `RA ${pad(hours, 2)}h${pad(minutes, 2)}m${pad(((tenths / 10) % 60).toFixed(1), 4)}s  ` +
       `Dec ${dec < 0 ? "\u2212" : "+"}${pad(degrees, 2)}\u00b0${pad(arcmin, 2)}\u2032${pad(arcsec, 2)}\u2033`;
   }
-  const number = (value) => (value === null ? "\u2013" : String(value).replace("-", "\u2212"));
+  const marked = (text) => String(text).replace(".", data.mark);
+  const number = (value) => (value === null ? "\u2013" : marked(value).replace("-", "\u2212"));
   function seamWords(index) {
     const lines = [data.tables.seams.labels[index]];
     for (const [name, before, after, sigmaBefore, sigmaAfter] of data.seams[index]) {
@@ -131,8 +132,9 @@
     const found = valuesAt(row * width + column), missing = -(2 ** 31);
     const texts = planes.map((plane, index) => found[index] === missing ? "" : (found[index] * plane.step).toFixed(plane.digits));
     const subs = texts.pop(), colours = texts.map((text, index) => `${planes[index].name} ${number(text)}`);
-    const value = texts.some(Boolean) ? `${colours.join("  ")} ADU` : "no data";
-    return `${value}   ${block > 1 && subs !== "0" ? "about " : ""}${subs} ${subs === "1" ? "sub" : "subs"}`;
+    const value = texts.some(Boolean) ? `${colours.join("  ")} ADU` : data.words["no data"];
+    const about = block > 1 && subs !== "0" ? `${data.words.about} ` : "";
+    return `${value}   ${about}${marked(subs)} ${subs === "1" ? data.words.sub : data.words.subs}`;
   }
 
   for (const svg of document.querySelectorAll("svg[data-sky]")) {
@@ -170,7 +172,7 @@
     function hover(event) {
       const here = onSvg(svg, event), [x, y] = [here.x, here.y];
       if (x < 0 || y < 0 || x >= whole[2] || y >= whole[3]) return leave();
-      let text = `${position(x, y)}   pixel ${Math.floor(x)}, ${Math.floor(data.frame.height - y)}`;
+      let text = `${position(x, y)}   ${data.words.pixel} ${Math.floor(x)}, ${Math.floor(data.frame.height - y)}`;
       if (hasValues && valuesAt) text += `\n${valueText(x, y)}`;
       if (found) text += `   ${subsAt(x, y, event)}`;
       readout.textContent = text;
@@ -191,10 +193,10 @@
       found.setAttribute("d", outlines);
       if (rows.length) {
         const names = rows.slice(0, 12).map((row) => data.tables.subs.labels[row]);
-        if (rows.length > 12) names.push(`and ${rows.length - 12} more`);
+        if (rows.length > 12) names.push(data.words["and {n} more"].replace("{n}", rows.length - 12));
         showTip(names.join("\n"), event.clientX, event.clientY);
       } else hideTip();
-      return `${rows.length} subs`;
+      return `${rows.length} ${rows.length === 1 ? data.words.sub : data.words.subs}`;
     }
     function leave() { readout.textContent = "\u00a0"; hideTip(); if (found) found.setAttribute("d", ""); }
 

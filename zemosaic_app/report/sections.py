@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from zemosaic_engine.canvas.advice import Advice, advice_lines, exposure_text, place_text
 from zemosaic_engine.catalogues.colours import WHITE
 from zemosaic_engine.mosaic.files import ADVICE_NAME
+from zemosaic_engine.sentences import say
 from zemosaic_engine.settings import setting_fields
 
 from .charts import Axis, Chart, Series, make_chart, number_axis, time_axis, value_axis
@@ -224,12 +225,19 @@ def header_facts(facts: Facts) -> list[tuple[str, str]]:
     for title, column in (("camera", "camera"), ("mount", "mount"), ("filter", "filter")):
         values = sorted({_text(value) for value in facts.subs[column]} - {""})
         if values:
-            shown = ", ".join(values[:4]) + (f" and {len(values) - 4} more" if len(values) > 4 else "")
+            shown = ", ".join(values[:4])
+            if len(values) > 4:
+                shown = say("{names} and {n} more", names=shown, n=len(values) - 4)
             found.append((title, shown))
     exposure = np.ma.filled(np.ma.asarray(facts.subs["exposure"], dtype=np.float64), np.nan)
     exposure = exposure[np.isfinite(exposure)]
     if exposure.size:
-        text = f"{exposure.sum() / 3600.0:.2f} h in {len(facts.subs)} subs of {np.median(exposure):g} s (median)"
+        text = say(
+            "{time} in {n} subs of {exposure} s (median)",
+            time=exposure_text(float(exposure.sum())),
+            n=len(facts.subs),
+            exposure=f"{np.median(exposure):g}",
+        )
         found.append(("exposure", text))
     return found
 
@@ -240,8 +248,9 @@ def session_table(subs: Subs) -> TableView:
     if np.isfinite(subs.scale_arcsec).all():
         fwhm, unit = fwhm * subs.scale_arcsec, "\u2033"
     used = subs.column("used")
-    columns = ["session", "subs", "used", f"FWHM, {unit}", "10\u201390 %"]
-    columns += [f"sky {c}, ADU" for c in subs.channels] + [f"noise {c}, ADU" for c in subs.channels]
+    columns = ["session", "subs", "used", say("FWHM, {unit}", unit=unit), "10\u201390 %"]
+    columns += [say("sky {channel}, ADU", channel=c) for c in subs.channels]
+    columns += [say("noise {channel}, ADU", channel=c) for c in subs.channels]
     rows = []
     for number, name in enumerate(subs.sessions):
         mine = subs.session == number
@@ -259,7 +268,8 @@ def session_table(subs: Subs) -> TableView:
 def sub_table(subs: Subs) -> TableView:
     """The figures of each sub, those that are not used first."""
     columns = ["file", "time", "session", "used"]
-    columns += [f"gain {c}" for c in subs.channels] + [f"offset {c}, ADU" for c in subs.channels] + ["FWHM, px"]
+    columns += [say("gain {channel}", channel=c) for c in subs.channels]
+    columns += [say("offset {channel}, ADU", channel=c) for c in subs.channels] + ["FWHM, px"]
     used, fwhm = subs.column("used"), subs.column("fwhm")
     gains, offsets = ([subs.column(f"{word}_{c}") for c in subs.channels] for word in ("gain", "offset"))
     rows = []
@@ -286,7 +296,8 @@ def _before_and_after(values: Mapping[tuple[str, str], NDArray[np.float64]]) -> 
         look = f"c{channel} {'ring' if word == 'before' else 'dot'}"
         shift = room * (channels.index(channel) - (len(channels) - 1) / 2)
         if np.isfinite(column).any():
-            series.append(Series(f"{channel} {word}", look, column, shift))
+            told = say("{channel} before" if word == "before" else "{channel} after", channel=channel)
+            series.append(Series(told, look, column, shift))
     return series
 
 
@@ -352,8 +363,8 @@ def colour_charts(facts: Facts, colours: Table) -> tuple[list[Chart], list[str]]
     point = "" if isinstance(header, Absent) else str(header.get("ZMCWHITE", ""))
     white = [at for kind, known in WHITE.items() for name, at in known.items() if (kind, name) == (point, index)]
     for name, x, y in pairs:
-        what = "expected from its spectrum" if index == "spectrum" else f"{index} of the catalogue"
-        x_title = f"{what}, mag" if index else "B against G, mag"
+        known = say("{index} of the catalogue, mag", index=index)
+        x_title = "expected from its spectrum, mag" if index == "spectrum" else known if index else "B against G, mag"
         there = np.isfinite(column[x])
         series = [
             Series(word, f"c{name} {look}", np.where(there & chosen, column[y], np.nan))
@@ -361,7 +372,7 @@ def colour_charts(facts: Facts, colours: Table) -> tuple[list[Chart], list[str]]
         ]
         series = [one for one in series if np.isfinite(one.y).any()]
         if series:
-            title = f"{name} against G of the stars, measured"
+            title = say("{channel} against G of the stars, measured", channel=name)
             axis = value_axis(column[x], x_title, white)
             charts.append(make_chart(f"colour_{name}", title, "mag", "colours", axis, series, note=_WHITE_NOTE))
     return charts, labels
@@ -387,7 +398,7 @@ def colour_facts(facts: Facts) -> list[tuple[str, str]]:
         white = "a star like the Sun" if header["ZMCWHITE"] == "solar" else "the mean of spiral galaxies"
         rows.append(("white", white))
     rows += [
-        (f"factor {name}", f"{header[f'ZMCF{name}']:.4f} \u00b1 {header[f'ZMCE{name}']:.4f}")
+        (say("factor {channel}", channel=name), f"{header[f'ZMCF{name}']:.4f} \u00b1 {header[f'ZMCE{name}']:.4f}")
         for name in "RB"
         if f"ZMCF{name}" in header
     ]
@@ -403,7 +414,8 @@ def depth_table(facts: Facts) -> TableView | None:
     for name in "RGBL":
         single = name if name != "L" else ""
         point, error = header.get(f"ZMZP{name}"), header.get(f"ZMZE{name}")
-        source = f"{header.get(f'ZMZN{name}', 0)} stars of {header.get('ZMZCAT', 'the reference catalogue')}"
+        catalogue = str(header.get("ZMZCAT", "the reference catalogue"))
+        source: str = say("{n} stars of {catalogue}", n=header.get(f"ZMZN{name}", 0), catalogue=catalogue)
         if point is None:
             point, error = header.get(f"MAGZP{single}"), header.get(f"MAGZPER{single or 'R'}")
             source = "headers of the tiles"
@@ -425,7 +437,12 @@ def edge_table(edges: Table) -> TableView:
     for row in edges:
         place = f"{row['ra']:.4f} {row['dec']:+.4f}".replace("-", "\u2212")
         steps = (row["step_before"], row["step_after"], row["error_after"], row["sigma_before"], row["sigma_after"])
-        words = [str(row["kind"]), f"{row['second']} edge of {row['first']}", place, str(row["channel"])]
+        words = [
+            str(row["kind"]),
+            say("{side} edge of {name}", side=str(row["second"]), name=str(row["first"])),
+            place,
+            str(row["channel"]),
+        ]
         size = abs(float(row["step_after"]))
         rows.append((size if np.isfinite(size) else 0.0, [*words, *(_known(value) for value in steps)]))
     rows.sort(key=lambda pair: -pair[0])

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from zemosaic_engine.canvas.coordinates import footprint_polygon, pixel_to_sky, sky_to_pixel
 from zemosaic_engine.canvas.named_field import FoundObject
+from zemosaic_engine.sentences import say
 
 from .charts import short
 from .facts import Absent, Facts
@@ -261,8 +262,9 @@ def edge_lines(frame: SkyFrame, edges: Table) -> list[dict[str, Any]]:
             for word in ("before", "after")
         }
         steps = ", ".join(f"{row['channel']} {float(row['step_after']):+.2f} ADU" for row in rows)
+        words = say("{side} edge of {name}: {steps}", side=side, name=name, steps=steps)
         lines.append(
-            {"line": [round(float(value), 1) for value in ends.ravel()], "words": f"{side} edge of {name}: {steps}",
+            {"line": [round(float(value), 1) for value in ends.ravel()], "words": words,
              "largest": largest["after"],
              **{word: step_class(size) if size >= 0.0 else -1 for word, size in largest.items()}}
         )  # fmt: skip

@@ -13,6 +13,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from zemosaic_engine.channels import channel_names
+from zemosaic_engine.sentences import say
 from zemosaic_utils import block_means, shrinking_factor
 
 from .facts import Absent, Facts
@@ -79,9 +80,9 @@ def read_values(facts: Facts) -> Values | Absent:
         image, block = _means(mosaic)
         subs, _ = _means(coverage)
     except (OSError, ValueError) as error:
-        return Absent(f"The values of the mosaic cannot be read: {error}")
+        return Absent(say("The values of the mosaic cannot be read: {error}", error=error))
     if subs.shape[:2] != image.shape[:2]:
-        return Absent(f"{coverage.name} is not of {mosaic.name}.")
+        return Absent(say("{name} is not of {other}.", name=coverage.name, other=mosaic.name))
     names = channel_names(image.shape[2])
     planes = [make_plane(name, image[..., channel]) for channel, name in enumerate(names)]
     planes.append(Plane("", 1.0, 0, _stored(subs[..., 0], 1.0)))

@@ -72,6 +72,12 @@ def _style_parts(style: ttk.Style, palette: Palette) -> None:
             selectforeground=[("readonly", palette.text)],
         )
     style.configure("TCombobox", background=palette.button)
+    style.configure("Start.TButton", background=palette.highlight, foreground=palette.highlighted_text)
+    style.map(
+        "Start.TButton",
+        background=[("disabled", palette.window), ("active", palette.link)],
+        foreground=[("disabled", palette.faint)],
+    )
     style.configure("Invitation.TLabel", background=palette.base, foreground=palette.placeholder)
     style.configure("Changed.TLabel", foreground=palette.link)
     style.configure("Switch.Toolbutton", padding=(8, 3))
@@ -80,6 +86,9 @@ def _style_parts(style: ttk.Style, palette: Palette) -> None:
         background=[("selected", palette.highlight), ("active", palette.light)],
         foreground=[("selected", palette.highlighted_text)],
     )
+    style.configure("Good.TLabel", foreground=LOG_COLOURS[palette is DARK]["SUCCESS"])
+    style.configure("Poor.TLabel", foreground=LOG_COLOURS[palette is DARK]["WARN"])
+    style.configure("Heading.TLabel", foreground=palette.link)
     style.configure("Wrong.TEntry", foreground=LOG_COLOURS[palette is DARK]["ERROR"])
     style.configure("TLabelframe.Label", foreground=palette.link)
     style.configure("TNotebook", background=palette.window)
@@ -126,8 +135,12 @@ def _style_sizes(style: ttk.Style, root: tk.Tk) -> None:
         style.configure(bar, arrowsize=round(14 * larger))  # of those without arrows the thickness
     bold = font.nametofont("TkDefaultFont", root).copy()
     bold.configure(weight="bold")
-    for name in ("Changed.TLabel", "Key.TLabel"):
+    for name in ("Changed.TLabel", "Key.TLabel", "Heading.TLabel"):
         style.configure(name, font=bold)
+    family, size = bold.actual("family"), bold.actual("size")
+    style.configure("Object.TLabel", font=(family, round(1.7 * size), "bold"))
+    for name in ("Large.TLabel", "Good.TLabel", "Poor.TLabel"):
+        style.configure(name, font=(family, round(1.15 * size)))
     root.bold_font = bold  # type: ignore[attr-defined]  # Tk forgets fonts that nobody holds
     style.configure("TScale", sliderlength=round(30 * larger))
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import tkinter as tk
-from collections.abc import Callable
-from dataclasses import astuple
-from functools import partial
 from tkinter import ttk
 
-from zemosaic_app.presenter import summary, wording
+from zemosaic_app.presenter import wording
 from zemosaic_app.presenter.mosaic_preview import LAYERS, turned_look
 from zemosaic_app.presenter.presenter import Presenter
 from zemosaic_app.presenter.view_state import LEVELS, MOST_LINES, LogFilter, LogTail
 
-from .appearance import line_height, title_font
+from .appearance import line_height
 from .sky_map import SkyMap
+from .sub_list import SubTable
 from .views import PictureView
 from .welcome import Welcome
-from .widgets import PAD, Hint, LiveEntry, Table, read_only_text, scrolled, wrap
+from .widgets import PAD, Hint, LiveEntry, Panes, Table, read_only_text, scrolled, wrap
 
 _MOST_ASIDE = 6
 
@@ -33,14 +31,19 @@ class FolderPanel(ttk.Frame):
         self.text = ttk.Label(self, justify="left", anchor="nw")
         self.text.pack(fill="x")
         wrap(self.text)
-        self.sky = ttk.Frame(self)
+        self.both = Panes(self, "subs", presenter.arrangement.panes)
+        self.sky = ttk.Frame(self.both)
         self.map = SkyMap(self.sky, texts)  # first: it takes the focus when people turn to this tab
         self.aside = Table(self, [texts("found.file"), texts("found.reason")])
         self.spot = ttk.Label(self.sky, text=" ")
         self.spot.pack(side="bottom", fill="x")
         self.map.pack(fill="both", expand=True)
         self.map.on_pointed = lambda text: self.spot.configure(text=text or " ")
-        self.sky.pack(fill="both", expand=True, pady=(PAD, 0))
+        self.map.on_picked = self._pick
+        self.subs = SubTable(self.both, presenter, self._show_chosen)
+        self.both.add(self.subs, weight=1)
+        self.both.add(self.sky, weight=1)
+        self.both.pack(fill="both", expand=True, pady=(PAD, 0))
         self.hints = [Hint(self.map, texts("found.map"))]
         self.welcome: Welcome | None = None
         self.show_contents()
@@ -55,7 +58,7 @@ class FolderPanel(ttk.Frame):
         """The counts, or how far the look is; before a folder is chosen, an invitation."""
         view, texts = self._presenter.view, self._presenter.texts
         if self.welcome is not None and self._presenter.input is None:
-            for part in (self.text, self.sky):
+            for part in (self.text, self.both):
                 part.pack_forget()
             self.welcome.pack(fill="both", expand=True)
             return
@@ -63,7 +66,7 @@ class FolderPanel(ttk.Frame):
             self.welcome.destroy()
             self.welcome = None
             self.text.pack(fill="x")
-            self.sky.pack(fill="both", expand=True, pady=(PAD, 0))
+            self.both.pack(fill="both", expand=True, pady=(PAD, 0))
         self.text.configure(text="\n".join(wording.found_lines(view, texts, self._presenter.pace)))
         told = len(wording.set_aside(view))
         if told != self._told:
@@ -72,13 +75,34 @@ class FolderPanel(ttk.Frame):
             self.aside.pack_forget()
             if told:
                 self.aside.tree.configure(height=min(told, _MOST_ASIDE))
-                self.aside.pack(side="bottom", fill="x", pady=(PAD, 0), before=self.sky)
+                self.aside.pack(side="bottom", fill="x", pady=(PAD, 0), before=self.both)
 
     def show_contents(self) -> None:
         """The map and the files set aside, which may be others in the same number."""
         self._told = -1
         self.show_state()
         self.map.show_contents(self._presenter.view.contents)
+        self._show_chosen()
+
+    def show_subs(self) -> None:
+        """The list of subs; those in view get their pictures first."""
+        self.subs.show_subs()
+
+    def watch(self) -> None:
+        """Tell which subs are in view."""
+        if self.subs.winfo_viewable():
+            self._presenter.watch_subs(self.subs.names_in_view())
+
+    def _show_chosen(self) -> None:
+        subs = self._presenter.subs
+        self.map.show_chosen(subs.footprints_of(subs.chosen))
+
+    def _pick(self, x: float, y: float) -> None:
+        subs = self._presenter.subs
+        name = subs.at(x, y)
+        subs.chosen = [name] if name else []
+        self.subs.select(subs.chosen)
+        self._show_chosen()
 
 
 class MosaicPanel(ttk.Frame):
@@ -111,17 +135,22 @@ class MosaicPanel(ttk.Frame):
             ("mosaic.automatic", self._automatic),
         ):
             ttk.Button(row, text=texts(key), command=act, width=0).pack(side="right", padx=(2, 0))
+        self.zoomed = ttk.Label(row, width=8, anchor="e")
+        self.zoomed.pack(side="right", padx=PAD)
         self.names = ttk.Checkbutton(row, text=texts("mosaic.names"), command=self._choose_names)
         self.names.state(["!alternate", "selected" if presenter.shows_names else "!selected"])
         self.names.pack(side="right", padx=PAD)
         row = ttk.Frame(self)
         row.pack(fill="x", pady=(PAD, 0), before=self.view)
         self.sliders: dict[str, ttk.Scale] = {}
+        self.numbers: dict[str, ttk.Label] = {}
         for name, turned in presenter.look.turned.items():
             ttk.Label(row, text=texts(f"mosaic.{name}")).pack(side="left", padx=(0, PAD))
             # From -100 to 100: a press beside the knob moves it by one.
             self.sliders[name] = ttk.Scale(row, from_=-100, to=100, length=60, value=round(100 * turned))
-            self.sliders[name].pack(side="left", fill="x", expand=True, padx=(0, PAD))
+            self.sliders[name].pack(side="left", fill="x", expand=True, padx=(0, 2))
+            self.numbers[name] = ttk.Label(row, width=4, text=f"{round(100 * turned):+d}")
+            self.numbers[name].pack(side="left", padx=(0, PAD))
         for slider in self.sliders.values():
             slider.configure(command=lambda _: self._choose_look())
         self.hints = [Hint(self.layer, texts("mosaic.hint"))]
@@ -146,6 +175,12 @@ class MosaicPanel(ttk.Frame):
         if self._pointed is not None:  # its own values may be there now
             self._tell_spot(*self._pointed)
 
+    def show_zoom(self) -> None:
+        """Tell the zoom: 100 % is a pixel of the mosaic on a pixel of the screen."""
+        seen, is_there = self.view.viewport, self._presenter.picture is not None
+        percent = 100.0 * seen.scale / seen.finest if is_there else 0.0
+        self.zoomed.configure(text=wording.zoom_text(percent, self._presenter.texts))
+
     def _choose_names(self) -> None:
         self._presenter.shows_names = self.names.instate(["selected"])
         self.show_preview()
@@ -153,8 +188,9 @@ class MosaicPanel(ttk.Frame):
     def _choose_look(self) -> None:
         layer = LAYERS[self.layer.current()]
         turned = {name: slider.get() / 100.0 for name, slider in self.sliders.items()}
-        for slider in self.sliders.values():
+        for name, slider in self.sliders.items():
             slider.state(["!disabled" if layer == "image" else "disabled"])
+            self.numbers[name].configure(text=f"{round(slider.get()):+d}")
         self._presenter.look = turned_look(layer, turned)
 
     def _automatic(self) -> None:
@@ -191,7 +227,7 @@ class LogPanel(ttk.Frame):
         self.search = LiveEntry(row, lambda _: self._choose(), wanted.search)
         self.search.pack(side="left", padx=(PAD, 0), fill="x", expand=True)
         place.pack(fill="both", expand=True)
-        self.text = read_only_text(place, "none")
+        self.text = read_only_text(place, "word")
         scrolled(place, self.text)
         for level, colour in colours.items():
             self.text.tag_configure(level, foreground=colour)
@@ -246,60 +282,3 @@ class MetricsPanel(ttk.Frame):
         if self._told != (view.run, len(view.metrics)):
             self._told = view.run, len(view.metrics)
             self.table.fill(wording.metric_rows(view, self._presenter.texts))
-
-
-class SummaryPanel(ttk.Frame):
-    """The result of a run: its figures, and buttons that open its files."""
-
-    def __init__(self, parent: tk.Misc, presenter: Presenter, on_open: Callable[[str], object]) -> None:
-        super().__init__(parent, padding=PAD)
-        self._presenter = presenter
-        texts = presenter.texts
-        self.title = ttk.Label(self, font=title_font(self), justify="left")
-        self.facts = ttk.Label(self, justify="left")
-        self.seams_title = ttk.Label(self, justify="left")
-        names = ("channel", "before_adu", "before_sigma", "after_adu", "after_sigma", "worst_sigma")
-        self.seams = Table(self, [texts(f"summary.{name}") for name in names])
-        self.details_title = ttk.Label(self, text=texts("summary.details"))
-        self.details = read_only_text(self, "word")
-        for label in (self.title, self.facts, self.seams_title):
-            wrap(label)
-        row = ttk.Frame(self)
-        row.pack(side="bottom", fill="x")
-        self.buttons: dict[str, ttk.Button] = {}
-        for what in ("mosaic", "picture", "folder", "report"):
-            self.buttons[what] = ttk.Button(row, text=texts(f"summary.open_{what}"), command=partial(on_open, what))
-            self.buttons[what].pack(side="left", padx=(0, PAD))
-        self.show_state()
-
-    def show_state(self) -> None:
-        """Show the result of the last run, or that there was none."""
-        presenter, texts, view = self._presenter, self._presenter.texts, self._presenter.view
-        is_done = view.ending in ("done", "incomplete") and not presenter.is_running
-        report = presenter.report() if is_done else {}
-        self.title.configure(text=wording.ending(view, texts))
-        facts = summary.facts(report, texts)
-        self.facts.configure(text="\n".join(texts.listed_text(name, value) for name, value in facts))
-        seams = [list(astuple(seam)) for seam in summary.seams(report)]
-        self.seams_title.configure(text=summary.seams_title(report, texts))
-        self.seams.fill(seams)
-        self.seams.tree.configure(height=max(len(seams), 1))
-        self.details.configure(state="normal")
-        self.details.delete("1.0", "end")
-        self.details.insert("end", view.details)
-        self.details.configure(state="disabled")
-        parts: tuple[tuple[tk.Widget, bool, bool], ...] = (
-            (self.title, True, False),
-            (self.facts, bool(facts), False),
-            (self.seams_title, bool(seams), False),
-            (self.seams, bool(seams), False),
-            (self.details_title, bool(view.details), False),
-            (self.details, bool(view.details), True),
-        )
-        for part, is_shown, is_high in parts:
-            part.pack_forget()
-            if is_shown:
-                part.pack(fill="both" if is_high else "x", expand=is_high, anchor="nw", pady=(0, PAD))
-        for what, button in self.buttons.items():
-            is_there = not presenter.is_running and bool(view.ending) and presenter.result(what) is not None
-            button.configure(state="normal" if is_there else "disabled")

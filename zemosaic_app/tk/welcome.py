@@ -15,7 +15,7 @@ from .widgets import PAD, wrap
 
 
 class Welcome(ttk.Frame):
-    """An invitation to drop or choose a folder of subs, with those of the last runs.
+    """An invitation to drop or choose a folder of subs, with those of the last runs, and the demo.
 
     Parameters
     ----------
@@ -25,6 +25,8 @@ class Welcome(ttk.Frame):
         ``ask()`` lets a person choose a folder.
     take : callable
         ``take(folder)`` uses one.
+    run_demo, choose_demo_folder : callable
+        Start the demo; let a person choose where it will be.
     takes_drops : bool
         False where nothing can be dropped onto the window.
     """
@@ -35,10 +37,13 @@ class Welcome(ttk.Frame):
         presenter: Presenter,
         ask: Callable[[], None],
         take: Callable[[Path], None],
+        run_demo: Callable[[], None],
+        choose_demo_folder: Callable[[], None],
         *,
         takes_drops: bool,
     ) -> None:
         super().__init__(parent)
+        self._presenter = presenter
         texts, folders = presenter.texts, presenter.recent
         ttk.Frame(self).pack(expand=True)  # what is left of the height, above and below
         title = texts("welcome.title" if takes_drops else "folders.choose_input")
@@ -55,4 +60,21 @@ class Welcome(ttk.Frame):
         ]
         for button in self.recent:
             button.pack()
+        self.demo_text = ttk.Label(self, anchor="center", justify="center")
+        self.demo_text.pack(fill="x", pady=(4 * PAD, PAD))
+        wrap(self.demo_text)
+        row = ttk.Frame(self)
+        self.demo = ttk.Button(row, text=texts("welcome.demo"), command=run_demo)
+        self.demo_folder = ttk.Button(
+            row, text=texts("welcome.demo_folder"), style="Toolbutton", command=choose_demo_folder
+        )
+        for button in (self.demo, self.demo_folder):
+            button.pack(side="left", padx=PAD)
+        row.pack()
+        self.show_demo()
         ttk.Frame(self).pack(expand=True)
+
+    def show_demo(self) -> None:
+        """Say where the demo will be."""
+        presenter = self._presenter
+        self.demo_text.configure(text=presenter.texts("welcome.demo_text", folder=presenter.demo_folder))

@@ -14,6 +14,8 @@ _LOOK_MS = 200
 # Seen around what is scrolled into view, which is more than a step of the scrolling.
 _AROUND_PX = 50
 _NARROWEST_PX, _WIDEST_PX = 60, 420
+_BORDERS_PX = 4  # of a table
+_LEAST_ROOM_PX = 160  # for the last column of a table
 # So many rows are measured to find how wide a column has to be.
 _MOST_MEASURED = 300
 
@@ -182,7 +184,7 @@ class LiveEntry(ttk.Entry):
 
 
 class Table(ttk.Frame):
-    """Rows of texts under headings, scrolled."""
+    """Rows of texts under headings, scrolled; what is too long for the last column goes on in lines below."""
 
     def __init__(self, parent: tk.Misc, titles: Sequence[str], height: int = 5) -> None:
         super().__init__(parent)
@@ -193,35 +195,64 @@ class Table(ttk.Frame):
         scrolled(self, self.tree)
         for column, title in zip(columns, titles, strict=True):
             self.tree.heading(column, text=title, anchor="w")
+        self._room = 0
+        self.tree.bind("<Configure>", self._on_size, add=True)
         self.fill([])
 
     @property
     def rows(self) -> list[list[str]]:
-        """Return the rows of the table."""
-        columns = range(len(self._titles))
-        return [[str(self.tree.set(row, str(column))) for column in columns] for row in self.tree.get_children()]
+        """Return the rows of the table, each with its whole texts."""
+        return [list(row) for row in self._rows]
 
     def fill(self, rows: Sequence[Sequence[str]]) -> None:
         """Show these rows in place of the others; columns become as wide as their texts."""
         told = [list(row) for row in rows]
         kept = len(self._rows) if told[: len(self._rows)] == self._rows else 0
+        self._rows = told
+        if kept < _MOST_MEASURED and self._set_widths():
+            kept = 0
         if not kept:  # else there are only more of them, perhaps to thousands
             self.tree.delete(*self.tree.get_children())
         for row in told[kept:]:
-            self.tree.insert("", "end", values=row)
-        self._rows = told
-        if kept < _MOST_MEASURED:
-            self._set_widths()
+            self._insert(row)
 
-    def _set_widths(self) -> None:
+    def _insert(self, row: Sequence[str]) -> None:
+        first, *more = broken(row[-1], self._room, font.nametofont("TkDefaultFont", self).measure)
+        self.tree.insert("", "end", values=[*row[:-1], first])
+        for line in more:
+            self.tree.insert("", "end", values=[*[""] * (len(row) - 1), line])
+
+    def _on_size(self, _: tk.Event) -> None:
+        """Break the lines again where the last column has become wider or narrower."""
+        if self._set_widths():
+            self.tree.delete(*self.tree.get_children())
+            for row in self._rows:
+                self._insert(row)
+
+    def _set_widths(self) -> bool:
+        """Set the widths of the columns; True if the last one is another one than before."""
         used = font.nametofont("TkDefaultFont", self)
         measured = [self._titles, *self._rows[:_MOST_MEASURED]]
-        for number in range(len(self._titles)):
-            width = max(max(used.measure(row[number]) for row in measured) + 4 * PAD, _NARROWEST_PX)
-            if number == len(self._titles) - 1:  # takes the room that is left, and is scrolled where there is none
-                self.tree.column(str(number), width=width, minwidth=width, stretch=True)
-            else:
-                self.tree.column(str(number), width=min(width, _WIDEST_PX), minwidth=_NARROWEST_PX, stretch=False)
+        widths = [max(used.measure(row[number]) for row in measured) + 4 * PAD for number in range(len(self._titles))]
+        for number, width in enumerate(widths[:-1]):
+            widths[number] = min(max(width, _NARROWEST_PX), _WIDEST_PX)
+            self.tree.column(str(number), width=widths[number], minwidth=_NARROWEST_PX, stretch=False)
+        left = max(self.tree.winfo_width() - sum(widths[:-1]) - _BORDERS_PX, _LEAST_ROOM_PX)
+        self.tree.column(str(len(widths) - 1), width=left, minwidth=left, stretch=True)
+        before, self._room = self._room, left - 4 * PAD
+        return self._room != before
+
+
+def broken(text: str, room_px: int, measure: Callable[[str], int]) -> list[str]:
+    """Return the lines of a text that are no wider than the room; a longer word has a line of its own."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if lines[-1] and measure(longer) > room_px:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
 
 
 def wrap(label: ttk.Label) -> None:

@@ -13,6 +13,7 @@ from tkinter import filedialog, ttk
 
 from zemosaic_app.presenter import summary, wording
 from zemosaic_app.presenter.form import PATHS
+from zemosaic_app.presenter.icons import icon_png
 from zemosaic_app.presenter.menus import shortcuts
 from zemosaic_app.presenter.placement import Place, fitted, parse_place
 from zemosaic_app.presenter.presenter import ANOTHER_RUN, MODES, TABS, Changed, Presenter
@@ -22,8 +23,9 @@ from zemosaic_engine.errors import ZeMosaicError
 from . import dropping
 from .appearance import log_colours, per_pixel, use_scheme
 from .menus import Menus, bind_keys
-from .panels import FolderPanel, LogPanel, MetricsPanel, MosaicPanel, SummaryPanel
+from .panels import FolderPanel, LogPanel, MetricsPanel, MosaicPanel
 from .settings_panel import PresetRow, SettingsForm
+from .summary_panel import SummaryPanel
 from .welcome import Welcome
 from .widgets import PAD, Hint, Panes, ask, ask_text, ignore_wheel, tell_rows, without_event, wrap
 
@@ -81,7 +83,8 @@ class TkWindow:
             self.root.tk.eval(f"package require msgcat; ::msgcat::mclocale {texts.language}")
         for child in self.root.winfo_children():
             child.destroy()
-        palette = use_scheme(self.root, self.presenter.scheme)
+        palette = self._palette = use_scheme(self.root, self.presenter.scheme)
+        self._icons: list[tk.PhotoImage] = []
         self.root.title(texts("window.title"))
         self.hints: list[Hint] = []
         self.menus = Menus(self.root, self.presenter, self._acts, lambda: self._can_start)
@@ -108,12 +111,11 @@ class TkWindow:
         parts.add(self.tabs, weight=1)
         self.folder, self.mosaic = FolderPanel(self.tabs, self.presenter), MosaicPanel(self.tabs, self.presenter)
         if self.presenter.input is None:
-            self.folder.invite(
-                Welcome(self.folder, self.presenter, self.choose_input, self.take_input, takes_drops=self.takes_drops)
-            )
+            asks = (self.choose_input, self.take_input, self.start_demo, self.choose_demo_folder)
+            self.folder.invite(Welcome(self.folder, self.presenter, *asks, takes_drops=self.takes_drops))
         self.log = LogPanel(self.tabs, self.presenter, log_colours(palette))
         self.metrics = MetricsPanel(self.tabs, self.presenter)
-        self.summary = SummaryPanel(self.tabs, self.presenter, self._open)
+        self.summary = SummaryPanel(self.tabs, self.presenter, self._open, lambda: self.turn_to(TABS.index("mosaic")))
         for name in TABS:
             self.tabs.add(getattr(self, name), text=texts(f"tab.{name}"))
         self.turn_to(TABS.index(arrangement.tab))
@@ -137,6 +139,7 @@ class TkWindow:
         presenter = self.presenter
         return {
             "choose_input": self.choose_input,
+            "demo": self.start_demo,
             "choose_output": self.choose_output,
             "recent": self.take_input,
             "close": self.close,
@@ -147,6 +150,7 @@ class TkWindow:
             "start": self.start,
             "pause": self.pause,
             "cancel": self.cancel,
+            "finish": self.finish,
             **{f"tab:{name}": partial(self.turn_to, number) for number, name in enumerate(TABS)},
             "theme": self.choose_scheme,
             "language": self.choose_language,
@@ -175,7 +179,9 @@ class TkWindow:
                 entry.bind(event, without_event(partial(self.folder_entered, name)))
             entry.bind("<KeyRelease>", without_event(self._show_headline))
             self.hints.append(Hint(entry, texts(f"folders.choose_{name}")))
-            ttk.Button(box, text=texts("folders.browse"), command=choose).grid(row=row, column=2)
+            browse = ttk.Button(box, text=texts("folders.browse"), command=choose)
+            browse.configure(image=self._icon("folder"), compound="left")
+            browse.grid(row=row, column=2)
         self.mode = ttk.Combobox(box, state="readonly", width=14, values=[texts(f"folders.mode_{m}") for m in MODES])
         self.mode.current(MODES.index(presenter.mode))
         self.mode.bind("<<ComboboxSelected>>", lambda _: self.choose_mode())
@@ -184,7 +190,18 @@ class TkWindow:
         self.fresh = tk.BooleanVar(box, presenter.fresh)
         tick = ttk.Checkbutton(box, text=texts("folders.fresh"), variable=self.fresh, command=self.choose_fresh)
         tick.grid(row=1, column=3, padx=(2 * PAD, 0), sticky="w")
+        self.watches = tk.BooleanVar(box, presenter.watches)
+        self.watch = ttk.Checkbutton(box, text=texts("watch.switch"), variable=self.watches, command=self.choose_watch)
+        self.watch.grid(row=0, column=4, padx=(2 * PAD, 0), sticky="w")
         self.hints += [Hint(self.mode, texts("folders.mode_help")), Hint(tick, texts("folders.fresh_help"))]
+        self.hints.append(Hint(self.watch, texts("watch.switch_help")))
+
+    def _icon(self, name: str, *, faint: bool = False) -> tk.PhotoImage:
+        """Return an icon in the colour of the texts; it is kept, because Tk forgets images that nobody holds."""
+        colour = self._palette.faint if faint else self._palette.text
+        image = tk.PhotoImage(master=self.root, data=icon_png(name, round(13 * per_pixel(self.root)), colour))
+        self._icons.append(image)
+        return image
 
     def _build_run_bar(self) -> None:
         texts = self.presenter.texts
@@ -195,8 +212,19 @@ class TkWindow:
         self.start_button = ttk.Button(bar, text=texts("run.start"), command=self.start)
         self.pause_button = ttk.Button(bar, text=texts("run.pause"), command=self.pause)
         self.cancel_button = ttk.Button(bar, text=texts("run.cancel"), command=self.cancel)
-        for button in (self.start_button, self.pause_button, self.cancel_button):
+        self.finish_button = ttk.Button(bar, text=texts("watch.finish"), command=self.finish)
+        self.hints.append(Hint(self.finish_button, texts("watch.finish_help")))
+        for button in (self.start_button, self.pause_button, self.cancel_button, self.finish_button):
             button.pack(side="left", padx=(0, PAD))
+        for name, button in (
+            ("start", self.start_button),
+            ("pause", self.pause_button),
+            ("cancel", self.cancel_button),
+        ):
+            shown, faint = self._icon(name), self._icon(name, faint=True)
+            button.configure(compound="left")
+            button["image"] = (shown, "disabled", faint)
+        self.start_button.configure(style="Start.TButton")
         self.counters = ttk.Label(bar)
         self.counters.pack(side="right")
         self.headline = ttk.Label(bar, anchor="w", justify="left")
@@ -283,6 +311,10 @@ class TkWindow:
         self.presenter.fresh = self.fresh.get()
         self._draw(Changed(state=True))
 
+    def choose_watch(self) -> None:
+        """Choose whether the next run watches the folder."""
+        self.presenter.choose_watch(self.watches.get())
+
     def choose_language(self, code: str) -> None:
         """Build the window again in another language."""
         self.presenter.choose_language(code)
@@ -336,6 +368,21 @@ class TkWindow:
             self.turn_to(TABS.index("mosaic"))
             self._draw(ANOTHER_RUN)
 
+    def start_demo(self) -> None:
+        """Simulate a small survey and make its mosaic."""
+        if not self.presenter.is_running and self._tried(self.presenter.start_demo):
+            for name in ("input", "output"):
+                self.paths[name].set(str(getattr(self.presenter, name)))
+            self.turn_to(TABS.index("mosaic"))
+            self._draw(replace(ANOTHER_RUN, contents=True))
+
+    def choose_demo_folder(self) -> None:
+        """Ask where the demo is to make its folder."""
+        chosen = filedialog.askdirectory(parent=self.root, title=self.presenter.texts("welcome.choose_demo"))
+        if chosen and self.folder.welcome is not None:
+            self.presenter.choose_demo_folder(Path(chosen))
+            self.folder.welcome.show_demo()
+
     def pause(self) -> None:
         """Pause, or go on."""
         self.presenter.pause_or_resume()
@@ -346,6 +393,11 @@ class TkWindow:
         if self.presenter.is_running and self._ask_while_running("cancel"):
             self.presenter.cancel()
             self._draw(Changed(state=True))
+
+    def finish(self) -> None:
+        """Let a watch make its last mosaic and end."""
+        self.presenter.finish()
+        self._draw(Changed(state=True))
 
     def close(self) -> None:
         """Close the window; ask before if a run is at work."""
@@ -410,6 +462,8 @@ class TkWindow:
     def _poll(self) -> None:
         if self.presenter.picture is not None and self.mosaic.view.winfo_viewable():
             self.presenter.part = self.mosaic.view.part_in_view
+            self.mosaic.show_zoom()
+        self.folder.watch()
         self._draw(self.presenter.poll())
         self._next_poll = self.root.after(_POLL_MS, self._poll)
 
@@ -428,11 +482,14 @@ class TkWindow:
             self._draw_buttons()
         left = [view.time_left(texts)] if self.presenter.is_running else []
         self.counters.configure(text="   ".join(filter(None, [*wording.counters(view, texts), *left])))
+        if changed.subs or changed.contents:
+            self.folder.show_subs()
         if changed.contents:
             self.folder.show_contents()
             self.form.show_contents()
         if changed.preview:
             self.mosaic.show_preview()
+            self.summary.show_preview()
         if changed.detail:
             self.mosaic.show_detail()
         if changed.ended or changed.recalled:
@@ -449,3 +506,9 @@ class TkWindow:
         can_pause = "normal" if doing in ("running", "paused") else "disabled"
         self.pause_button.configure(text=texts("run.resume" if doing == "paused" else "run.pause"), state=can_pause)
         self.cancel_button.configure(state=can_pause)
+        self.watch.configure(state="normal" if presenter.can_watch else "disabled")
+        self.finish_button.configure(state="normal" if presenter.can_finish else "disabled")
+        if running and presenter.view.is_watching:
+            self.finish_button.pack(side="left", padx=(0, PAD), after=self.cancel_button)
+        else:
+            self.finish_button.pack_forget()

@@ -229,4 +229,7 @@ def report_evenness(found: Evenness, reporter: Reporter) -> dict[str, float]:
                 f"worst_footprint_step_ra_{state}_{name}": float(ra),
                 f"worst_footprint_step_dec_{state}_{name}": float(dec),
             }
+        certain = sorted(step.certain_size(channel) for step in found.steps)
+        # One piece of an edge in a hundred may follow a nebula or a star.
+        metrics[f"certain_footprint_step_sigma_after_{name}"] = certain[-1 - len(certain) // 100] / noise
     return metrics

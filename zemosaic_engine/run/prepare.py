@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -36,6 +36,7 @@ def prepare_request(
     *,
     tiles_only: bool = False,
     refused: Callable[[Path], str] = lambda path: "",
+    left_out: Collection[str] = (),
     ignored: Callable[[Path], bool] = lambda path: False,
     fresh: bool = False,
     hold: Callable[[], None] = lambda: None,
@@ -45,7 +46,8 @@ def prepare_request(
 
     What lies beside the lights (calibration frames, stacks ...) is in the request too, by its role.
     ``refused(path)`` says why a file is not to be touched, or nothing; one that is ``ignored(path)`` is passed over
-    as if it were not there. Solutions are kept in the state of the output
+    as if it were not there; `left_out` names subs that a person does not want (`finding.name_in_folder`). Solutions
+    are kept in the state of the output
     folder as they are found; before the first one ``hold()`` is called. `fresh` uses none of earlier runs.
 
     Raises
@@ -63,7 +65,13 @@ def prepare_request(
 
     backend.choose_device(settings.device)  # a device that is not there is better missed now than later
     search = Search(
-        settings.recursive, settings.saturation_adu, settings.filter, tiles_only, refused=refused, ignored=ignored
+        settings.recursive,
+        settings.saturation_adu,
+        settings.filter,
+        tiles_only,
+        refused=refused,
+        ignored=ignored,
+        left_out=left_out,
     )
     found = find_subs(input_folder, search, on_file, cancel.check)
     if not found.infos and not found.unsolved and not found.rejected:

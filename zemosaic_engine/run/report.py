@@ -81,6 +81,8 @@ class RunReport:
         Where the time went.
     subs_used : sequence of str
         Paths of the subs in the mosaic.
+    exposure_s : float
+        Total exposure of the subs in the mosaic, as far as their headers tell.
     subs_set_aside : sequence of SetAside
     faults : int
         How many of them because this program failed on them, not because of what they are.
@@ -120,6 +122,7 @@ class RunReport:
     paused_seconds: float = 0.0
     phases: Sequence[PhaseTime] = ()
     subs_used: Sequence[str] = ()
+    exposure_s: float = 0.0
     subs_set_aside: Sequence[SetAside] = ()
     faults: int = 0
     tiles: Sequence[TileFacts] = ()
@@ -150,9 +153,12 @@ class RunReport:
 
     def of_mosaic(self, outcome: GridOutcome, metrics: Sequence[Metric], advice: Advice | None) -> RunReport:
         """The report with what is in a finished mosaic, and the figures of the log."""
+        used = set(outcome.used)
+        exposures = [info.exposure_s for info in outcome.planned if info.path in used]
         return replace(
             self,
             subs_used=[str(path) for path in outcome.used],
+            exposure_s=math.fsum(one for one in exposures if math.isfinite(one)),
             tiles=[TileFacts(name, subs) for name, subs in outcome.subs_of_tiles.items()],
             tiles_left_out=outcome.tiles_left_out,
             calibration=outcome.calibration,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,6 +40,8 @@ class Search:
         False looks into the folder although there is a plan.
     refused : callable
         ``refused(path)`` says why a file is not to be touched; empty where it may be.
+    left_out : collection of str
+        Subs that a person does not want, named as `name_in_folder` names them.
     ignored : callable
         ``ignored(path)`` is True for a file that is passed over as if it were not there; a plan is taken as it is.
     """
@@ -50,6 +52,7 @@ class Search:
     as_tiles: bool = False
     use_plan: bool = True
     refused: Callable[[Path], str] = lambda path: ""
+    left_out: Collection[str] = ()
     ignored: Callable[[Path], bool] = lambda path: False
 
 
@@ -91,10 +94,38 @@ def find_subs(
         notes = [_skipped_note(path) for path in found.skipped]
     else:
         found, notes = _planned(folder, found_plan, search, on_file)
+    if search.left_out:
+        found, left = without_left_out(folder, found, search.left_out)
+        notes += [say("Left out by hand: {n} ({names}).", n=len(left), names=_some(left))] if left else []
     if not search.as_tiles:
         found = _each_once(_without_vast(found), check)
     notes += [*_double_notes(found), *_odd_headers(found)]
     return replace(found, notes=notes)
+
+
+def name_in_folder(folder: Path, path: Path) -> str:
+    """The name of a file as seen from the folder, with bytes that are no text escaped."""
+    return shown_name(path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path)
+
+
+def without_left_out(folder: Path, found: FoundSubs, left_out: Collection[str]) -> tuple[FoundSubs, list[str]]:
+    """The same without subs of these names, those that cannot be used included; and the names that were there."""
+    unwanted = frozenset(left_out)
+    left: list[str] = []
+
+    def is_wanted(path: Path | str) -> bool:
+        name = name_in_folder(folder, Path(path))
+        if name in unwanted:
+            left.append(name)
+        return name not in unwanted
+
+    kept = replace(
+        found,
+        infos=[sub for sub in found.infos if is_wanted(sub.path)],
+        unsolved=[sub for sub in found.unsolved if is_wanted(sub.path)],
+        rejected=[error for error in found.rejected if is_wanted(error.path)],
+    )
+    return kept, sorted(left)
 
 
 def _without_vast(found: FoundSubs) -> FoundSubs:

@@ -1,0 +1,74 @@
+"""The verdict on a run: a step that can be seen is called so, and what was left out is told in people's words."""
+
+import json
+
+import pytest
+
+from zemosaic_app.presenter import summary
+from zemosaic_app.presenter.texts import load_texts
+from zemosaic_engine.run.report import REPORT_NAME
+from zemosaic_engine.run.verdict import cause_of, causes, is_good, verdict
+
+
+def report_of(certain, worst, aside=(), used=40, median=0.05):
+    metrics = {}
+    for channel, factor in (("R", 0.5), ("G", 1.0)):
+        metrics |= {
+            f"footprint_step_sigma_after_{channel}": median * factor,
+            f"worst_footprint_step_sigma_after_{channel}": worst * factor,
+            f"certain_footprint_step_sigma_after_{channel}": certain * factor,
+            f"worst_footprint_step_ra_after_{channel}": 10.5,
+            f"worst_footprint_step_dec_after_{channel}": -3.25,
+        }
+    return {
+        "outcome": "done",
+        "metrics": metrics,
+        "subs_used": ["x.fit"] * used,
+        "subs_set_aside": [{"file": f"/a/{number}.fit", "reason": why} for number, why in enumerate(aside)],
+    }
+
+
+@pytest.mark.parametrize(
+    ("certain", "worst", "words", "good"),
+    [
+        (0.0, 1.6, "no visible step (median 0.05 sigma of the noise of a pixel)", True),
+        (0.4, 0.6, "a faint step of 0.6 sigma of the noise of a pixel at RA 10.500 Dec -3.250", False),
+        (3.0, 3.4, "a visible step of 3.4 sigma of the noise of a pixel at RA 10.500 Dec -3.250", False),
+    ],
+)
+def test_steps_are_called_by_their_size(certain, worst, words, good):
+    report = report_of(certain, worst)
+    assert verdict(report) == f"{words}; all 40 subs are in it"
+    assert is_good(report) == good
+
+
+def test_a_mosaic_without_edges_is_not_called_even():
+    assert verdict({"metrics": {}, "subs_used": ["a"] * 3}) == (
+        "no step to measure: no footprint ends inside the mosaic; all 3 subs are in it"
+    )
+
+
+def test_what_was_left_out_is_told_by_its_causes():
+    clouds = "it shows 3 stars where the usual sub shows 40: clouds, or no light at all"
+    blurred = "its FWHM of 9 is 12.0 sigma from the 3 of its session; raise sub_max_deviation to use it"
+    report = report_of(0.0, 0.1, [clouds, blurred, clouds, "it is truncated: pixels are missing"])
+    assert verdict(report).endswith("; 4 subs left out: clouds or a bright sky, blurred stars and other reasons")
+    assert causes([clouds, blurred]) == "clouds or a bright sky and blurred stars"
+    assert verdict(report_of(0.0, 0.1, [blurred])).endswith("; 1 sub left out: blurred stars")
+    assert cause_of("something new") == "see the list"
+    assert not is_good(report_of(0.0, 0.1, [clouds] * 20))
+
+
+def test_a_finished_run_has_a_verdict_in_its_log_and_in_the_language_of_the_window(finished):
+    report = json.loads((finished / REPORT_NAME).read_text())
+    assert report["exposure_s"] == pytest.approx(16 * 10.0)
+    log = (finished / "zemosaic.log").read_text()
+    assert str(verdict(report)) in log.splitlines()[-1]
+    french = load_texts("fr")
+    told = summary.verdict_text(report, french)
+    assert "les 16 brutes y sont toutes" in told
+    assert "step" not in told
+    assert "0,0" in told or "0,1" in told or "aucun saut à mesurer" in told
+    assert summary.exposure(report, french) == "16 brutes, 2 min 40 s de pose"
+    assert any("mosaic.fit" in line for line in summary.file_lines(finished, report, french))
+    assert summary.next_steps(finished, report, french)
