@@ -36,24 +36,36 @@ def open_window(toolkit: Literal["qt", "tk"], input_folder: Path | None, output:
         The toolkit or the display is not there; one sentence says what to install.
     """
     _check(toolkit)
+    if toolkit == "tk":
+        from zemosaic_app import tk
+
+        root = tk.greet()
+        presenter = _presenter(input_folder, output, language)
+        try:
+            return tk.run(presenter, root)
+        finally:
+            presenter.close()
+    from zemosaic_app import qt
+
+    greeting = qt.greet()
+    presenter = _presenter(input_folder, output, language)
+    try:
+        return qt.run(presenter, greeting)
+    finally:
+        presenter.close()
+
+
+def _presenter(input_folder: Path | None, output: Path | None, language: str) -> Presenter:
+    """A presenter with the folders that were named, or those of the last time."""
     from zemosaic_app.presenter.presenter import Presenter
 
     presenter = Presenter(language=language)
     folders = (input_folder or _remembered(presenter, "input"), output or _remembered(presenter, "output"))
-    try:
-        if folders[0] is not None:
-            presenter.choose_input(folders[0].absolute())
-        if folders[1] is not None and not (input_folder and not output):
-            presenter.choose_output(folders[1].absolute())
-        if toolkit == "tk":
-            from zemosaic_app import tk
-
-            return tk.run(presenter)
-        from zemosaic_app import qt
-
-        return qt.run(presenter)
-    finally:
-        presenter.close()
+    if folders[0] is not None:
+        presenter.choose_input(folders[0].absolute())
+    if folders[1] is not None and not (input_folder and not output):
+        presenter.choose_output(folders[1].absolute())
+    return presenter
 
 
 def _remembered(presenter: Presenter, name: str) -> Path | None:

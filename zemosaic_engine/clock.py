@@ -19,6 +19,10 @@ from .events import Event, PhaseStarted, Progress, Sink, TimeLeft
 # An estimate from less than this is a guess: it jumps by factors with the first steps.
 _FIRST_FRACTION = 0.05
 _FIRST_SECONDS = 2.0
+# Nothing is said before a phase that is this share of the run has shown how fast it is, or a smaller one for so many
+# seconds: the first seconds load libraries and read headers, and tell nothing of the rest.
+_MAIN_SHARE, _MAIN_FRACTION = 0.3, 0.1
+_SMALL_SHARE, _SMALL_FRACTION, _SMALL_S = 0.1, 0.25, 30.0
 # From this fraction of its steps on, a phase is judged by its steps alone.
 _TRUSTED_FRACTION = 0.25
 # The announced end follows new evidence with this share of the elapsed time as time constant.
@@ -143,8 +147,21 @@ class RunClock:
             self._end += step * (now + left - self._end)
         self._end_time = now
 
+    def _has_evidence(self, now: float) -> bool:
+        """True once a phase that tells of the rest is over or well begun."""
+        phase = self._phase
+        if phase is None:
+            return False
+        for done, weight in zip(self._finished, self._finished_weights, strict=True):
+            if weight >= _MAIN_SHARE or (weight >= _SMALL_SHARE and done.seconds >= _SMALL_S):
+                return True
+        if phase.weight >= _MAIN_SHARE:
+            return self._fraction >= _MAIN_FRACTION
+        slow = now - self._phase_start >= _SMALL_S and self._fraction >= _SMALL_FRACTION
+        return phase.weight >= _SMALL_SHARE and slow
+
     def _raw_seconds_left(self, now: float) -> float | None:
-        if self._phase is None or now - self._start < _FIRST_SECONDS:
+        if self._phase is None or now - self._start < _FIRST_SECONDS or not self._has_evidence(now):
             return None
         in_phase = now - self._phase_start
         shown = None  # what the steps of this phase say it will take

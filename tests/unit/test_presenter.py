@@ -866,3 +866,16 @@ def test_the_demo_simulates_where_it_was_told_to_and_can_be_cancelled(presenter,
     polled(presenter, lambda: not presenter.is_running)
     assert presenter.view.ending == "cancelled"
     assert sorted((presenter.demo_folder / "survey").glob("sub_*.fits"))
+
+
+def test_the_canvas_with_the_outlines_of_its_tiles_is_there_before_any_tile(tmp_path):
+    header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -1e-3, "CDELT2": 1e-3}).tostring()
+    tiles = [("tile_0000", (0, 50, 0, 80), (0, 50, 0, 80)), ("tile_0001", (50, 100, 0, 80), (50, 100, 0, 80))]
+    preview = MosaicPreview(tmp_path, (100, 80), header, planned=tiles)
+    assert not preview.is_empty
+    picture = preview.picture(Look())
+    drawn = picture.any(axis=2)
+    assert drawn[len(drawn) - 1 - 49, 40]
+    assert drawn[len(drawn) - 1, 40]  # the last row of the picture is the first one of the canvas
+    assert not drawn[len(drawn) - 1 - 25, 40]
+    assert drawn.mean() < 0.1

@@ -12,7 +12,8 @@ from zemosaic_app.presenter.folder_look import look_into
 from zemosaic_app.presenter.glancing import Glancer, glance_message
 from zemosaic_app.presenter.measured_subs import read_measured
 from zemosaic_app.presenter.messages import FolderContents, SubGlance, decode, encode
-from zemosaic_app.presenter.sub_list import COLUMNS, ListedSub, SubList, cells, counted
+from zemosaic_app.presenter.sub_list import COLUMNS, ListedSub, SubList, cells, counted, runs
+from zemosaic_app.presenter.summary import read_report
 from zemosaic_app.presenter.texts import load_texts
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.subs.finding import Search, find_subs
@@ -113,6 +114,21 @@ def test_thousands_of_rows(subs):
     subs.take(FolderContents("/x", "grid", subs_listed=rows))
     subs.sort("exposure")
     assert [row.exposure for row in subs.visible] == sorted(row[4] for row in rows)
+
+
+def test_rows_that_follow_each_other_are_chosen_at_once():
+    assert runs([1, 2, 3, 7, 9, 10]) == [(1, 3), (7, 7), (9, 10)]
+    assert runs([]) == []
+
+
+@pytest.mark.slow
+def test_the_list_shows_what_a_real_run_measured(survey, finished):
+    listed = SubList()
+    listed.take(look_into(survey, GridSettings()))
+    listed.measured(read_measured(finished, read_report(finished)))
+    assert all(row.is_measured for row in listed.rows)
+    assert np.median([row.weight for row in listed.rows]) == pytest.approx(1.0, abs=0.05)
+    assert all(row.stars > 5 and 1.0 < row.fwhm < 8.0 and row.sky > 0 for row in listed.rows)
 
 
 # --- what is left out

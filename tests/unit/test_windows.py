@@ -34,3 +34,16 @@ def test_without_the_toolkit_one_line_says_what_to_install(monkeypatch, toolkit,
     monkeypatch.setattr(windows, "find_spec", lambda name: None)
     with pytest.raises(SettingsError, match=advice):
         windows.open_window(toolkit, None, None, "")
+
+
+@pytest.mark.gui
+def test_the_greeting_of_the_qt_window_waits_for_no_library():
+    pytest.importorskip("PySide6", reason="PySide6 is not installed (the extra qt)")
+    code = (
+        "import sys; import zemosaic_app.windows; from zemosaic_app import qt; greeting = qt.greet();"
+        "print(greeting.isVisible(), greeting.text(), {'numpy', 'astropy', 'PIL'} & set(sys.modules))"
+    )
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "PYTHONIOENCODING": "utf-8"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, encoding="utf-8", check=True)
+    assert done.stdout.split() == ["True", "ZeMosaic", "…", "set()"]

@@ -25,6 +25,7 @@ LAYERS: tuple[Layer, ...] = ("image", "coverage", "weight")
 # The controls of the stretch, and the amount that each stands for when it is turned all the way.
 STRETCHES = {"darker": 2.0, "brighter": 4.0, "harder": 2.0}
 
+_OUTLINE = (74, 92, 122)
 # Of a map of numbers: dark blue, teal, green, yellow; even steps in brightness.
 _MAP_COLOURS = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], dtype=np.float32)
 
@@ -88,10 +89,18 @@ class MosaicPreview:
         FITS header of the canvas, if known.
     max_px : int
         Longest side of the layers.
+    planned : sequence of (name, inner, outer)
+        Tiles that are expected on that canvas, with their boxes ``(y0, y1, x0, x1)``: the picture has their outlines
+        until they are there.
     """
 
     def __init__(
-        self, output: Path, canvas_shape: Sequence[int] = (), canvas_header: str = "", max_px: int = 1600
+        self,
+        output: Path,
+        canvas_shape: Sequence[int] = (),
+        canvas_header: str = "",
+        max_px: int = 1600,
+        planned: Sequence[tuple[str, Sequence[int], Sequence[int]]] = (),
     ) -> None:
         self.version = 0
         self._output, self._max_px = output, max_px
@@ -106,6 +115,9 @@ class MosaicPreview:
         self._painter: tuple[tuple[int, Look], Callable[[NDArray[np.float32]], NDArray[np.uint8]]] | None = None
         self._near: tuple[int, Layers] | None = None
         self._near_shown: tuple[Look, Detail] | None = None
+        self._planned = {f"{name}.fits": Box(*inner) for name, inner, _ in planned}
+        if canvas_shape and canvas_header and planned:
+            self._start_over(3)  # the whole canvas is in view from the beginning
 
     @property
     def block(self) -> int:
@@ -153,6 +165,7 @@ class MosaicPreview:
         with self._lock:
             self._wcs, self._bounds, self._factor = wcs, [0, shape[0], 0, shape[1]], factor
             self._pieces.clear()
+            self._planned.clear()
             self._files = {mosaic.name: (mosaic, Box(*self._bounds))}
             self._layers = {name: layers[name] for name in LAYERS}
             self.version += 1
@@ -161,10 +174,10 @@ class MosaicPreview:
         """The chosen layer as (h, w, 3), north up; shape (0, 0, 3) while there is none."""
         with self._lock:
             layer = self._layers.get(look.layer)
-            version = self.version
+            version, missing = self.version, [box for name, box in self._planned.items() if name not in self._pieces]
         if layer is None:
             return np.zeros((0, 0, 3), dtype=np.uint8)
-        return self._paint_like(version, look, layer)(layer)
+        return self._outlined(self._paint_like(version, look, layer)(layer), missing)
 
     def detail(self, part: Part, look: Look) -> Detail | None:
         """A finer picture of what is in view, in the colours of the whole; None where that shows all there is.
@@ -194,6 +207,21 @@ class MosaicPreview:
             left, top = (near.box.x0 - bounds.x0) / self._factor, height - (near.box.y1 - bounds.y0) / self._factor
             self._near_shown = look, Detail(picture, left, top, near.block / self._factor)
         return self._near_shown[1]
+
+    def _outlined(self, picture: NDArray[np.uint8], boxes: Sequence[Box]) -> NDArray[np.uint8]:
+        """The picture with the outlines of tiles that are not there yet."""
+        if not boxes or self._bounds is None:
+            return picture
+        picture, rows, columns = picture.copy(), len(picture), picture.shape[1]
+        for box in boxes:
+            top = rows - 1 - (box.y1 - 1 - self._bounds[0]) // self._factor
+            bottom = rows - 1 - (box.y0 - self._bounds[0]) // self._factor
+            left, right = ((side - self._bounds[2]) // self._factor for side in (box.x0, box.x1 - 1))
+            top, bottom = max(top, 0), min(bottom, rows - 1)
+            left, right = max(left, 0), min(right, columns - 1)
+            picture[[top, bottom], left : right + 1] = _OUTLINE
+            picture[top : bottom + 1, [left, right]] = _OUTLINE
+        return picture
 
     def _paint_like(
         self, version: int, look: Look, whole: NDArray[np.float32]

@@ -382,10 +382,11 @@ class Presenter:
         self._show_new_run(self.output, shape, header)
         # An earlier run with this output may have done a part of the work.
         is_first = self.fresh or not (self.output / STATE_NAME).exists()
-        self._expected_s = contents.seconds if is_known and contents and is_first else 0.0
+        watches = self.watches and self.mode == "grid"
+        self._expected_s = contents.seconds if is_known and contents and is_first and not watches else 0.0
         self._engine = Engine(
             {
-                "job": "watch" if self.watches and self.mode == "grid" else "run",
+                "job": "watch" if watches else "run",
                 "input": str(self.input),
                 "output": str(self.output),
                 "settings": self.form.changed(),
@@ -399,7 +400,9 @@ class Presenter:
 
     def _show_new_run(self, output: Path, shape: Sequence[int], header: str) -> None:
         """Show the run that begins with this output, and nothing of the one before."""
-        self.preview = MosaicPreview(output, shape, header)
+        contents = self.view.contents
+        planned = contents.tiles if contents is not None and shape else ()
+        self.preview = MosaicPreview(output, shape, header, planned=planned)
         self._shown, self._report, self._recalling = output, {}, None
         self._clear_pictures()
         self._began_s = 0.0 if self.can_go_on else time.time() - 1.0

@@ -25,7 +25,7 @@ _LENGTHS = tuple(float(length) for length in (
 DEPTH_ALPHA = 150
 #: Names of the steps of the legend of the depth, from its least to its most.
 LEGEND_STEPS = 5
-_ROOMY_PX = (420.0, 240.0)
+_ROOMY_PX = 150.0
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ def depth_legend(contents: FolderContents) -> list[tuple[str, str]]:
     ]
 
 
-def is_roomy(room: tuple[float, float]) -> bool:
-    """True if a legend fits beside the sky of a map this large; else it has one line, of the depth alone."""
-    return room[0] >= _ROOMY_PX[0] and room[1] >= _ROOMY_PX[1]
+def is_roomy(beside_px: float) -> bool:
+    """True if a legend fits beside the sky, which has so much room at its left; else it lies along the edges."""
+    return beside_px >= _ROOMY_PX
 
 
 def advice_of(contents: FolderContents | None) -> Advice | None:

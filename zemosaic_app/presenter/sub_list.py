@@ -18,6 +18,7 @@ COLUMNS = ("name", "time", "exposure", "fwhm", "stars", "sky", "weight", "state"
 WIDTHS = (24, 12, 9, 9, 9, 8, 8, 22, 12)
 #: Which rows are shown.
 SHOWN = ("all", "used", "left_out", "unsolved", "set_aside")
+_MOST_OUTLINED = 300
 _NUMBERS = ("exposure", "fwhm", "stars", "sky", "weight")
 
 
@@ -182,8 +183,9 @@ class SubList:
     # --- the map
 
     def footprints_of(self, names: Iterable[str]) -> list[Sequence[Sequence[float]]]:
-        """Corners of the subs that are on the map."""
-        return [self._footprints[name] for name in names if self._footprints.get(name)]
+        """Corners of the subs that are on the map; evenly chosen ones of very many."""
+        found = [self._footprints[name] for name in names if self._footprints.get(name)]
+        return found[:: max(1, len(found) // _MOST_OUTLINED)]
 
     def at(self, x: float, y: float) -> str:
         """The sub at a place of the canvas whose middle is nearest; the next one if that is chosen already."""
@@ -249,6 +251,17 @@ def _figure(value: float, pattern: str, texts: Texts) -> str:
 def is_number(column: str) -> bool:
     """True for a column of figures, which stand at the right."""
     return column in _NUMBERS
+
+
+def runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """First and last of each run of numbers that follow each other."""
+    found: list[tuple[int, int]] = []
+    for number in numbers:
+        if found and number == found[-1][1] + 1:
+            found[-1] = (found[-1][0], number)
+        else:
+            found.append((number, number))
+    return found
 
 
 def counted(subs: SubList, texts: Texts) -> str:

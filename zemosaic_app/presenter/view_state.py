@@ -36,6 +36,7 @@ _JOINING = ("new subs", "tiles", "picture")
 _PASSES = (WAITING, _FULL_PASS, _JOINING[0])
 LEVELS: tuple[Level, ...] = ("DEBUG", "INFO", "SUCCESS", "WARN", "ERROR")
 MOST_LINES = 20_000
+_MOST_AT_WORK = 0.99
 
 
 @dataclass(frozen=True)
@@ -240,7 +241,7 @@ class ViewState:
     def _advance(self, in_phase: float) -> None:
         behind = sum(share for name, share in self._shares.items() if name != self.phase)
         fraction = behind + self._shares.get(self.phase, 0.0) * min(max(in_phase, 0.0), 1.0)
-        self.fraction = max(self.fraction, min(fraction, 1.0))
+        self.fraction = max(self.fraction, min(fraction, _MOST_AT_WORK))  # it is whole once the run has ended
 
     def _end(self, message: JobEnded) -> None:
         was_run, self.doing, self.is_compiling = self.doing != "looking", "nothing", False

@@ -170,9 +170,10 @@ def counters(view: ViewState, texts: Texts) -> list[str]:
         watching = view.watching
         parts = {"in_mosaic": watching.in_mosaic, "waiting_subs": watching.waiting, "unfinished": watching.unfinished}
         told += [texts(f"watch.{name}", n=n) for name, n in parts.items() if n or name == "in_mosaic"]
-    if view.tiles[1]:
+    is_stacking = view.tiles[0] < view.tiles[1]  # once all are there other work is left
+    if view.tiles[1] and (is_stacking or view.doing == "nothing"):
         told.append(texts("run.tiles", done=view.tiles[0], total=view.tiles[1]))
-    elif view.subs[1] and not view.is_watching:
+    elif view.subs[1] and not view.tiles[1] and not view.is_watching:
         told.append(texts("run.subs", done=view.subs[0], total=view.subs[1]))
     if view.memory_bytes and view.doing != "nothing":
         told.append(texts("run.memory", size=texts.size(view.memory_bytes)))

@@ -198,7 +198,8 @@ class SkyMap(ZoomView):
     def _draw_legend(self, painter: QPainter, room: QRectF, contents: FolderContents) -> None:
         """What the colours mean, in the lower left corner."""
         steps, keys = sky_map.depth_legend(contents), sky_map.legend(contents, self._texts)
-        if not sky_map.is_roomy((room.width(), room.height())):
+        if not sky_map.is_roomy(self.mapFromScene(0.0, 0.0).x()):
+            self._draw_keys_in_line(painter, room, keys)
             self._draw_line_of_depth(painter, room, steps)
             return
         line = painter.fontMetrics().height() + 3
@@ -228,6 +229,20 @@ class SkyMap(ZoomView):
             left = place.left() + (24 if colour else _PAD)
             painter.drawText(QRectF(left, y, wide, line), Qt.AlignmentFlag.AlignVCenter, text)
             y += line
+
+    def _draw_keys_in_line(self, painter: QPainter, room: QRectF, keys: Sequence[tuple[str, str]]) -> None:
+        """What the outlines mean, along the upper edge."""
+        x, line = room.left() + _MARGIN, painter.fontMetrics().height()
+        wide = sum(painter.fontMetrics().horizontalAdvance(text) + 30 for _, text in keys)
+        ground = QColor(PICTURE_GROUND)
+        ground.setAlpha(215)
+        painter.fillRect(QRectF(x - 4, room.top() + 4, wide, line + 4), ground)
+        for colour, text in keys:
+            painter.setPen(QPen(QColor(colour), 2))
+            painter.drawRect(QRectF(x, room.top() + 9, 10, line - 6))
+            painter.setPen(QColor(LEGEND_COLOUR))
+            painter.drawText(QRectF(x + 15, room.top() + 6, wide, line), Qt.AlignmentFlag.AlignVCenter, text)
+            x += painter.fontMetrics().horizontalAdvance(text) + 30
 
     def _draw_line_of_depth(self, painter: QPainter, room: QRectF, steps: Sequence[tuple[str, str]]) -> None:
         """The colours of the depth in one line, with the least and the greatest one."""

@@ -5,7 +5,18 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, QByteArray, QItemSelectionModel, QModelIndex, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import (
+    QAbstractTableModel,
+    QByteArray,
+    QItemSelection,
+    QItemSelectionModel,
+    QItemSelectionRange,
+    QModelIndex,
+    QSize,
+    Qt,
+    QTimer,
+    Signal,
+)
 from PySide6.QtGui import QPixmap
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -183,15 +194,14 @@ class SubTable(QWidget):
         model = self.table.selectionModel()
         model.blockSignals(True)
         model.clearSelection()
-        wanted, whole = set(names), QItemSelectionModel.SelectionFlag
-        first = True
-        for number, row in enumerate(self.model.rows):
-            if row.name in wanted:
-                index = self.model.index(number, 0)
-                model.select(index, whole.Select | whole.Rows)
-                if first:
-                    self.table.scrollTo(index)
-                first = False
+        wanted = set(names)
+        numbers = [number for number, row in enumerate(self.model.rows) if row.name in wanted]
+        selection, last = QItemSelection(), len(COLUMNS) - 1
+        for first, end in sub_list.runs(numbers):  # thousands one by one would take seconds
+            selection.append(QItemSelectionRange(self.model.index(first, 0), self.model.index(end, last)))
+        model.select(selection, QItemSelectionModel.SelectionFlag.Select)
+        if numbers:
+            self.table.scrollTo(self.model.index(numbers[0], 0))
         model.blockSignals(False)
         self.table.viewport().update()
         self._enable()

@@ -188,7 +188,8 @@ class SkyMap(ZoomView):
     def _draw_legend(self, contents: FolderContents) -> None:
         """What the colours mean, in the lower left corner."""
         steps, keys = sky_map.depth_legend(contents), sky_map.legend(contents, self._texts)
-        if not sky_map.is_roomy(self.viewport.room):
+        if not sky_map.is_roomy(self._place(0.0, 0.0)[0]):
+            self._draw_keys_in_line(keys)
             self._draw_line_of_depth(steps)
             return
         rows = [(colour, text, False) for colour, text in keys]
@@ -211,6 +212,19 @@ class SkyMap(ZoomView):
         if items:
             left, top, right, bottom = self.bbox(*items)
             around = (left - _PAD, top - _PAD, right + _PAD, bottom + _PAD)
+            ground = self.create_rectangle(*around, fill=PICTURE_GROUND, outline="", tags=_OVERLAY)
+            self.tag_lower(ground, items[0])
+
+    def _draw_keys_in_line(self, keys: Sequence[tuple[str, str]]) -> None:
+        """What the outlines mean, along the upper edge."""
+        x, y, items = float(_MARGIN), 6.0, []
+        for colour, text in keys:
+            items.append(self.create_rectangle(x, y + 4, x + 10, y + 14, outline=colour, width=2, tags=_OVERLAY))
+            items.append(self.create_text(x + 15, y + 1, text=text, fill=LEGEND_COLOUR, anchor="nw", tags=_OVERLAY))
+            x = self.bbox(items[-1])[2] + 15
+        if items:
+            left, top, right, bottom = self.bbox(*items)
+            around = (left - 4, top - 2, right + 4, bottom + 2)
             ground = self.create_rectangle(*around, fill=PICTURE_GROUND, outline="", tags=_OVERLAY)
             self.tag_lower(ground, items[0])
 
