@@ -340,7 +340,7 @@ def exposure_text(seconds: float) -> str:
     """An exposure in people's units: ``10 s``, ``2 min 30 s``, ``3 h 12 min``."""
     whole = round(seconds)
     if whole < 60:
-        return f"{seconds:.3g} s"
+        return f"{seconds:.3g} s" if seconds < 10 else f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min" + (f" {whole % 60} s" if whole % 60 else "")
     minutes = round(seconds / 60.0)
