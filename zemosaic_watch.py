@@ -49,6 +49,9 @@ _STEP_S = 0.1
 #: A full pass is due once so many of the subs that it would bring are not in the mosaic, as a share of the last one.
 _LATE_SHARE = 0.125
 
+#: Longest side of the picture between full passes, which is drawn for every few subs.
+_PICTURE_PX = 1600
+
 RunPass = Callable[[RunOrder, Sink, CancelToken, RunFolder], RunOutcome]
 
 
@@ -346,5 +349,5 @@ class _Watch:
 def _write_picture(mosaic: WeightedImage, path: Path, standing: Standing) -> None:
     """Write the picture of a mosaic that grows; its canvas has north up."""
     layers = np.moveaxis(mosaic.pixels, 2, 0) if mosaic.pixels.shape[2] > 1 else mosaic.pixels[..., 0]
-    factor = shrinking_factor(layers.shape[-2:], standing.run.settings.preview_max_px)
+    factor = shrinking_factor(layers.shape[-2:], min(standing.run.settings.preview_max_px, _PICTURE_PX))
     write_picture(png_of(stretch(block_means(layers, factor)[::-1])), path)

@@ -516,7 +516,7 @@ def test_no_text_is_untranslated(open_window, pseudo):
     window = open_window(prepare=pseudo.use_in)
     texts = texts_of_window(window)
     assert len(texts) > 200
-    assert [text for text in texts if not pseudo.is_translated(text, ("fits",))] == []
+    assert [text for text in texts if not pseudo.is_translated(text)] == []
 
 
 def test_no_text_is_untranslated_after_a_run(open_window, damaged_survey, tmp_path, pseudo, wait_for):

@@ -36,6 +36,7 @@ from zemosaic_engine.events import (
     SubSetAside,
     TileCount,
     TimeLeft,
+    Watching,
 )
 from zemosaic_engine.sentences import say
 from zemosaic_engine.settings import GridSettings, load_settings_file
@@ -879,3 +880,32 @@ def test_the_canvas_with_the_outlines_of_its_tiles_is_there_before_any_tile(tmp_
     assert drawn[len(drawn) - 1, 40]  # the last row of the picture is the first one of the canvas
     assert not drawn[len(drawn) - 1 - 25, 40]
     assert drawn.mean() < 0.1
+
+
+def test_a_watch_tells_what_is_in_the_mosaic_and_begins_each_pass_anew():
+    texts, view = load_texts("en"), ViewState()
+    view.begin("running")
+    for message in (
+        PhaseStarted("waiting for subs", 0, 0.0),
+        Watching(0, 12, 1, False),
+        PhaseStarted("reading headers", 0, 0.1),
+        Metric("1.0 ADU", figure="Seam step"),
+        TileCount(2, 4),
+    ):
+        view.apply(message)
+    assert view.is_watching
+    assert wording.counters(view, texts)[:3] == ["0 subs in the mosaic", "12 waiting", "1 being written"]
+    view.apply(PhaseStarted("waiting for subs", 0, 0.0))
+    view.apply(Watching(12, 0, 0, True))
+    assert view.mosaics == 1
+    assert wording.headline(view, texts) == "Waiting for subs"
+    assert (view.fraction, view.tiles) == (0.0, (0, 0))
+    assert view.metrics  # of the mosaic that is shown
+    view.apply(PhaseStarted("reading headers", 0, 0.1))
+    assert not view.metrics
+    assert not view.grows  # the mosaic stays in view until the next one is whole
+    view.apply(PhaseStarted("new subs", 1, 0.2))
+    assert view.grows
+    view.is_finishing = True
+    view.apply(PhaseStarted("waiting for subs", 0, 0.0))
+    assert wording.headline(view, texts) == "finishing …"
