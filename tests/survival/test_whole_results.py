@@ -60,7 +60,7 @@ def tiles(survey, tmp_path_factory):
 
 WRITTEN_EACH_TIME = {"zemosaic.log", "zemosaic.earlier.log", "run_report.json", "report.html", "subs.ecsv",
                      "registration.ecsv", "rejected_subs.csv", "not_stacked.csv", "sub_photometry.ecsv",
-                     "illumination.fits"}  # fmt: skip
+                     "illumination.fits", "advice.csv"}  # fmt: skip
 JOINING = {"photometry & blending", "assembly", "final save", "photometry", "phase 5"}
 
 
