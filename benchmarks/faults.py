@@ -656,8 +656,8 @@ FAULTS = (
         ("tests/unit/test_worker.py",),
     ),
     Fault(
-        "zemosaic_worker.py",
-        "_RunRecord.finish",
+        "zemosaic_engine/run/report.py",
+        "RunReport.of_mosaic",
         "tiles_left_out=outcome.tiles_left_out,",
         "",
         ("tests/unit/test_worker.py",),

@@ -266,7 +266,7 @@ def test_demosaicing(pattern, monkeypatch):
         array_api_strict.asarray(padded, device=DEVICE), pattern_channels(pattern), bayer_taps(), PADDING
     )
     np.testing.assert_allclose(to_numpy(strict), slow, rtol=1e-6)
-    monkeypatch.setattr(reference, "STEEP", 2.0)  # nowhere: the bounds are part of what is compared
+    monkeypatch.setattr(reference.demosaicing, "STEEP", 2.0)  # nowhere: the bounds are part of what is compared
     unbounded = reference.demosaic(padded, pattern_channels(pattern), bayer_taps(), PADDING)
     assert (np.nanmax(np.abs(unbounded - slow), axis=(0, 1)) > 50.0).all()
 

@@ -160,7 +160,7 @@ class BlockStacker:
         subs: Sequence[BlockSub],
         sky: SkyMap,
         cancel: CancelToken,
-        progress: Callable[[float], None],
+        progress: Callable[[float], None] = lambda share: None,
     ) -> tuple[Stack, set[int]]:
         """Stack the parts `fresh` of `box`; the rest is left empty. `progress` is told the share that is done.
 
