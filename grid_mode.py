@@ -62,11 +62,11 @@ __all__ = [
 logger = logging.getLogger("ZeMosaicWorker.grid_mode")
 
 _PHASES = (
-    ("GRID: setup", 0.16),
-    ("GRID: tile stacking", 0.60),
+    ("GRID: setup", 0.09),
+    ("GRID: tile stacking", 0.58),
     ("GRID: photometry & blending", 0.02),
     ("GRID: assembly", 0.03),
-    ("GRID: final save", 0.12),
+    ("GRID: final save", 0.18),
 )
 _STACKING, _MATCHING, _ASSEMBLY, _SAVING = range(1, 5)
 

@@ -266,7 +266,7 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken, folder: RunFolder | No
         if mode == "grid" and order.keep is not None:
             build = partial(grid_mode.build_mosaic, request, tell, cancel, checkpoints, order.keep)
         outcome = run_interruptibly(build, cancel)
-        tell(PhaseStarted("picture", len(clock.phase_times()), 0.04))
+        tell(PhaseStarted("picture", len(clock.phase_times()), 0.07))
         kept = run_interruptibly(partial(_write_pictures, order, outcome, checkpoints, cancel), cancel)
         advice = None
         if not order.tiles_only:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import hashlib
 import json
 import multiprocessing
 import os
@@ -28,6 +29,7 @@ import runpy
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,10 +170,19 @@ def try_listed(faults: Sequence[Fault], until: float) -> Iterator[Verdict]:
 
 
 def random_mutants(number: int, seed: int) -> list[Mutant]:
-    """Some of all faults that syntax allows, each as likely as the other; the same for the same seed and program."""
+    """Some of all faults that syntax allows, each as likely as the other, in an order that says nothing.
+
+    The seed and the text of a fault decide, so that a change elsewhere in the program leaves the choice as it was.
+    """
     paths = [path for source in SOURCES for path in _files(ROOT / source)]
     every = [mutant for path in paths for mutant in mutants_of(path.relative_to(ROOT).as_posix(), path.read_bytes())]
-    return random.Random(seed).sample(every, number)
+    alike: Counter[tuple[str, str, str]] = Counter()
+    drawn = []
+    for mutant in every:
+        what = (mutant.file, mutant.old, mutant.new)
+        alike[what] += 1
+        drawn.append((hashlib.sha256(repr((seed, *what, alike[what])).encode()).digest(), mutant))
+    return [mutant for _, mutant in sorted(drawn, key=lambda one: one[0])[:number]]
 
 
 def _files(path: Path) -> list[Path]:

@@ -14,7 +14,10 @@ from zemosaic_engine.errors import SettingsError
 if TYPE_CHECKING:
     from zemosaic_app.presenter.presenter import Presenter
 
-_NO_QT = "The window needs PySide6: install it with pip install 'zemosaic[qt]', or use zemosaic gui --tk."
+_NO_QT = (
+    "The window needs PySide6: install this program again with its extra qt ('.[qt]' in place of '.'), "
+    "or use zemosaic gui --tk."
+)
 _NO_TK = "This Python has no Tk: install it (Debian: apt install python3-tk), or use zemosaic gui with the extra qt."
 _NO_DISPLAY = "There is no display to open a window on{why}; use zemosaic grid INPUT OUTPUT, or install and start one."
 # Platforms of Qt that draw without a screen.

@@ -282,12 +282,27 @@ class Reporter:
         with self._lock:
             self._expected += steps
 
-    def step(self) -> None:
-        """Report that one more step of the running phase is done, or raise `Cancelled`."""
+    def step(self, steps: int = 1) -> None:
+        """Report that more steps of the running phase are done, or raise `Cancelled`."""
         self._cancel.check()
         with self._lock:
-            self._done += 1
+            self._done += steps
             self.sink(Progress(self._phase, self._done, self._expected))
+
+    def part(self, steps: int) -> Callable[[float], None]:
+        """A function that takes the share (0..1) of one task that is done, which counts `steps`, from any thread."""
+        told = 0
+        lock = threading.Lock()
+
+        def tell(share: float) -> None:
+            nonlocal told
+            with lock:
+                new = int(share * steps) - told
+                told += max(new, 0)
+            if new > 0:
+                self.step(new)
+
+        return tell
 
     def skip_rest(self) -> None:
         """Report that the steps that are still expected are not needed."""

@@ -28,7 +28,7 @@ def test_without_a_display_one_line_says_so(options):
 
 
 @pytest.mark.parametrize(
-    ("toolkit", "advice"), [("qt", r"pip install 'zemosaic\[qt\]'"), ("tk", "apt install python3-tk")]
+    ("toolkit", "advice"), [("qt", r"with its extra qt \('\.\[qt\]'"), ("tk", "apt install python3-tk")]
 )
 def test_without_the_toolkit_one_line_says_what_to_install(monkeypatch, toolkit, advice):
     monkeypatch.setattr(windows, "find_spec", lambda name: None)

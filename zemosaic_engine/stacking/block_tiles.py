@@ -16,7 +16,7 @@ from ..weighted_image import WeightedImage
 from .blocks import BlockStacker
 from .combine import Stack
 from .equalise import RgbEqualiser
-from .layout import Layout
+from .layout import Layout, steps_of
 from .report import report_gaps, report_stack
 
 
@@ -80,7 +80,9 @@ class BlockTiles:
         fresh, held = without(tile.outer, [other.outer for other in earlier])
         readable = [number for number in tile.subs if number not in run.loader.failures]
         subs = self._blocks.prepare(readable, run.cancel)
-        stack, used = self._blocks.stack(tile.outer, fresh, subs, self._sky, run.cancel)
+        progress = run.reporter.part(steps_of([tile]))
+        stack, used = self._blocks.stack(tile.outer, fresh, subs, self._sky, run.cancel, progress)
+        progress(1.0)
         copied = {
             number
             for part, owner in held
@@ -91,8 +93,6 @@ class BlockTiles:
         also_used = self._blocks.seen_in([part for part, _ in held], others, run.cancel)
         for number in set(self._parts.failures) - before:
             run.reporter.set_aside(self._parts.failures[number])
-        for _ in tile.subs:
-            run.reporter.step()
         if used:
             numbers = [number for number in tile.subs if number in used]
             report_stack(run, tile, numbers, stack)

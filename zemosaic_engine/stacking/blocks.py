@@ -7,9 +7,10 @@ the whole sub.
 
 from __future__ import annotations
 
+import itertools
 import math
 import queue
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -153,9 +154,15 @@ class BlockStacker:
         return [sub for sub in found if sub is not None]
 
     def stack(
-        self, box: Box, fresh: Sequence[Box], subs: Sequence[BlockSub], sky: SkyMap, cancel: CancelToken
+        self,
+        box: Box,
+        fresh: Sequence[Box],
+        subs: Sequence[BlockSub],
+        sky: SkyMap,
+        cancel: CancelToken,
+        progress: Callable[[float], None],
     ) -> tuple[Stack, set[int]]:
-        """Stack the parts `fresh` of `box`; the rest is left empty.
+        """Stack the parts `fresh` of `box`; the rest is left empty. `progress` is told the share that is done.
 
         Returns
         -------
@@ -170,6 +177,8 @@ class BlockStacker:
         blocks.sort(key=lambda block: self._bytes_of(block, subs), reverse=True)
 
         buffers = _Buffers()
+        work = [block.width * block.height for block in blocks]
+        behind = itertools.accumulate(work)  # the order in which they are finished is nearly that of their beginning
 
         def stack_one(block: Box) -> set[int]:
             into, used = self._stack_block(block, subs, sky, buffers)
@@ -177,6 +186,7 @@ class BlockStacker:
             targets: tuple[NDArray, ...] = whole.part(where)
             for target, made in zip(targets, into, strict=True):
                 target[...] = made
+            progress(next(behind) / sum(work))
             return used
 
         used = set().union(*run_all(stack_one, blocks, self._threads, cancel))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,10 +19,13 @@ from ..resampling.drizzle import filled_share
 from ..run import resources
 from ..run.run import Run, memory_budget
 from ..sentences import say
+from ..survey.calibrate import STEPS_OF_SOLUTION, is_solved
 from .memory_plan import plan_memory
 from .report import fewer_gaps_with
 from .samples import planes_of
 
+#: Of progress, for each sub of a tile: stacking takes so much longer than measuring, which counts one for each sub.
+STEPS_A_SUB = 4
 _LEAST_FILLED = 0.5  # of the pixels; below it drizzle makes a grid of dots
 
 
@@ -100,13 +103,18 @@ def lay_out_pointings(run: Run) -> Layout:
     return _checked(run, tiles, _footprints(run))
 
 
+def steps_of(tiles: Iterable[TileLayout]) -> int:
+    """Steps of progress that stacking some tiles counts for."""
+    return STEPS_A_SUB * sum(len(tile.subs) for tile in tiles)
+
+
 def _footprints(run: Run) -> list[Footprint]:
     return run_all(lambda info: footprint_of(info, run.canvas), run.subs, 1, run.cancel)
 
 
 def _checked(run: Run, tiles: Sequence[TileLayout], footprints: Sequence[Footprint]) -> Layout:
     """The layout, if there is room for its samples."""
-    run.reporter.expect(sum(len(tile.subs) for tile in tiles))  # now, so that progress never falls
+    run.reporter.expect(steps_of(tiles) + STEPS_OF_SOLUTION * is_solved(run))  # now, so that progress never falls
     run.reporter.log(say("{n} subs on {n2} tiles", n=len(run.subs), n2=len(tiles)))
     planes = planes_of(run.settings)
     if run.settings.resample_kernel == "drizzle":

@@ -20,7 +20,7 @@ from ..tiles.files import worker_tile_path
 from ..tiles.store import NoEarlierTiles, TileStore, write_stacked
 from ..tiles.tile import StackedTile
 from .block_tiles import BlockTiles
-from .layout import Layout
+from .layout import Layout, steps_of
 from .memory_plan import plan_memory
 from .samples import planes_of
 from .whole_tiles import WholeTiles
@@ -105,8 +105,7 @@ def stack_ahead(run: Run, layout: Layout, subs: CalibratedSubs, store: TileStore
     def take(place: int, stacked: StackedTile) -> None:
         tile = tiles[order[place]]
         store.adopt(tile, stacked)
-        for _ in tile.subs:
-            run.reporter.step()
+        run.reporter.step(steps_of([tile]))
 
     made = run.executor.ahead(stack_tile, [orders[number] for number in order], take)
     run.reporter.log(say("Workers stacked {n} of {total} tiles", n=len(made), total=len(layout.tiles)))

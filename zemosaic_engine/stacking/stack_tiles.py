@@ -17,7 +17,7 @@ from ..tiles.store import TileStore
 from ..tiles.tile import TileSet
 from .choose_kernel import choose_kernel
 from .equalise import RgbEqualiser
-from .layout import Layout
+from .layout import Layout, steps_of
 from .stack_ahead import key_of, stack_ahead, stacker_of
 
 
@@ -43,7 +43,7 @@ def stack_tiles(run: Run, layout: Layout, subs: CalibratedSubs) -> TileSet:
     run = choose_kernel(run, tiles, subs)
     keys = {tile.name: key_of(run, tile, subs) for tile in tiles}
     with TileStore(run, tiles, keys) as store, stacker_of(run, layout, subs) as stacker:
-        run.reporter.expect(-sum(len(tile.subs) for tile in tiles if tile.name in store.done))
+        run.reporter.expect(-steps_of(tile for tile in tiles if tile.name in store.done))
         stack_ahead(run, layout, subs, store, keys)
         for tile in store.missing():
             content, numbers = stacker.stack(tile, store)

@@ -26,7 +26,7 @@ from ..tiles.store import EarlierTiles
 from ..weighted_image import WeightedImage
 from .combine import combine, normalise
 from .equalise import RgbEqualiser
-from .layout import Layout
+from .layout import STEPS_A_SUB, Layout
 from .report import report_gaps, report_stack
 from .samples import Drops, Samples, interpolation_of, measure_sample, planes_of, radial_weights
 from .scales import SampleFacts
@@ -105,14 +105,14 @@ def resample_subs(
     def resample_one(index: int) -> SampleFacts | None:
         number, crop = tile.subs[index], crops[index]
         if crop.is_empty:
-            run.reporter.step()
+            run.reporter.step(STEPS_A_SUB)
             return None
         try:
             found = run.stars.find(number)
         except SubError:
             return None
         finally:
-            run.reporter.step()
+            run.reporter.step(STEPS_A_SUB)
         info, pixels, calibration = run.subs[number], found.frame.pixels, subs.calibration(number)
         here = slice(start[index], start[index + 1])
         target = buffer[here].reshape(*crop.shape, channels)

@@ -26,6 +26,9 @@ from .sky_map import SkyMap, sky_map
 from .solve import SurveySolution, solve_survey
 from .tables import report_solution, report_verification, write_survey
 
+#: Of progress, where measuring counts one for each sub: a solution takes a few seconds, of few subs or of many.
+STEPS_OF_SOLUTION = 60
+
 
 @dataclass(frozen=True)
 class CalibratedSubs:
@@ -73,6 +76,11 @@ class CalibratedSubs:
         return self.calibrations[number] if self.calibrations else None
 
 
+def is_solved(run: Run) -> bool:
+    """True if one solution for all subs is found: survey photometry that nobody has done before."""
+    return run.settings.photometry == "survey" and run.known_calibrations is None
+
+
 def calibrate_subs(run: Run, measured: MeasuredSubs) -> CalibratedSubs:
     """Find the calibration of every sub.
 
@@ -99,7 +107,7 @@ def calibrate_subs(run: Run, measured: MeasuredSubs) -> CalibratedSubs:
         _lose(run, _refused(run, given))
         return _with_sky(run, given, measured)
     _lose(run, _starless(run.subs, measured.stars))
-    if run.settings.photometry != "survey":
+    if not is_solved(run):
         return CalibratedSubs(levels=_levels(run, measured))
     solution = _solve(run, measured.measurements)
     subs = replace(_with_sky(run, solution.calibrations, measured), background=solution.background)
@@ -156,6 +164,7 @@ def _solve(run: Run, measured: Mapping[int, SubMeasurement]) -> SurveySolution:
         )
 
     solution = run.reuse.solution(list(measured), SurveySolution, lambda: run.interruptibly(solve))
+    run.reporter.step(STEPS_OF_SOLUTION)
     _lose(run, _refused(run, solution.calibrations))
     report_solution(solution, infos, run.reporter)
     report_verification(solution, with_flat, run.reporter)
