@@ -141,7 +141,7 @@ class PseudoTexts:
         text = re.sub(r"<[^>]*>|&#x27;", "", text)  # a table of keys is markup
         for name in sorted((*names, *FILES), key=len, reverse=True):
             text = text.replace(name, "")
-        rest = re.sub(r"\d+h\d+m[\d.]+s|\d\.?\d*e[+-]\d+|\d x \d|\b[RGB] :", "", text)
+        rest = re.sub(r"\d+h\d+m[\d.]+s|\d\.?\d*e[+-]\d+|\d x \d|\b[RGB] :|\b\d+ (h|min|s)\b", "", text)
         return rest in ("English", "Deutsch", "Español", "Français", *"RGB") or not re.search("[A-Za-z]", rest)
 
 

@@ -408,6 +408,7 @@ def test_a_run_that_ended_before_is_looked_at_again(open_window, finished, tmp_p
         "night2",
         "night3",
         "IC 5070 (Pelican Nebula)",
+        *("IC 5070 (Pelican", "Nebula)"),  # a long value goes on in the next line
         "IC 5070",
     ]
     assert [text for text in texts_of_window(window) if not pseudo.is_translated(text, names)] == []

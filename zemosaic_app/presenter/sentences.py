@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 from zemosaic_engine.sentences import Sentence
 
-# Numbers with a decimal point: one, a range, or one with its error.
-_NUMBERS = re.compile(r"[<>]? ?[-+\u2212]?\d+\.\d+(e[-+]\d+)?((\u2013| \u00b1 )\d+\.\d+)?")
+# Numbers with a decimal point: one, a range, one with its error, or seconds.
+_NUMBERS = re.compile(r"[<>]? ?[-+\u2212]?\d+\.\d+(e[-+]\d+)?((\u2013| \u00b1 )\d+\.\d+)?( s)?")
 
 
 class Sentences:

@@ -87,6 +87,7 @@ QTabBar::tab:hover {{ color: {colours.text}; }}
 QProgressBar {{ border: none; border-radius: 4px; background: {colours.base}; text-align: center; max-height: 16px; }}
 QProgressBar::chunk {{ border-radius: 4px; background: {colours.highlight}; }}
 QToolTip {{ padding: 4px; border: 1px solid {colours.border}; background: {colours.tip}; color: {colours.tip_text}; }}
+QLabel[changed="true"] {{ font-weight: 600; }}
 QLabel#heading {{ color: {colours.link}; font-weight: 600; }}
 QLabel#verdict {{ color: {log["WARN"]}; }}
 QLabel#verdict[good="true"] {{ color: {log["SUCCESS"]}; }}

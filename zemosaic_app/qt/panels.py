@@ -199,7 +199,7 @@ class MosaicPanel(QWidget):
             slider.setRange(-100, 100)
             slider.setValue(round(100 * look.turned[name]))
             slider.setEnabled(look.layer == "image")
-            slider.setMinimumWidth(60)
+            slider.setMinimumWidth(32)
             slider.setAccessibleName(texts(f"mosaic.{name}"))
             slider.valueChanged.connect(lambda _: self._choose_look())
             number = QLabel(f"{slider.value():+d}")

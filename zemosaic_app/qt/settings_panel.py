@@ -75,6 +75,7 @@ class SettingsPanel(QWidget):
         column.addStretch()
         self.page = QScrollArea()
         self.page.setWidgetResizable(True)
+        self.page.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.page.setFrameShape(QScrollArea.Shape.NoFrame)
         self.page.setWidget(inside)
         layout.addWidget(self.page)
@@ -165,6 +166,7 @@ class SettingsPanel(QWidget):
         part = QWidget()
         form = QFormLayout(part)
         form.setContentsMargins(0, 0, 0, 0)
+        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         for field in fields:
             widget = self._widget(field)
@@ -266,10 +268,9 @@ class SettingsPanel(QWidget):
         for name, row in self._rows.items():
             is_changed, widget = form.is_changed(name), self.widgets[name]
             row.reset.setVisible(is_changed)
-            if row.label.font().bold() != is_changed:
-                font = row.label.font()
-                font.setBold(is_changed)
-                row.label.setFont(font)
+            if row.label.property("changed") != is_changed:
+                row.label.setProperty("changed", is_changed)
+                row.label.style().polish(row.label)
                 row.label.setText(f"\u2022 {row.field.label}" if is_changed else row.field.label)
                 row.label.setAccessibleDescription(texts("form.changed") if is_changed else "")
             if isinstance(widget, QLineEdit):

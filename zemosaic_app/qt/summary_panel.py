@@ -12,6 +12,7 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QFontDatabase, QImage, QMouseEvent, QPixmap, QResizeEvent
 from PySide6.QtWidgets import (
     QFrame,
+    QGridLayout,
     QHBoxLayout,
     QLabel,
     QPlainTextEdit,
@@ -39,7 +40,7 @@ class Thumbnail(QLabel):
     def __init__(self) -> None:
         super().__init__()
         self._pixmap = QPixmap()
-        self.setMinimumSize(200, 150)
+        self.setMinimumSize(160, 120)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
         self.setAlignment(Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
@@ -123,17 +124,17 @@ class SummaryPanel(QWidget):
         page.setWidgetResizable(True)
         page.setFrameShape(QFrame.Shape.NoFrame)
         page.setWidget(inside)
-        row = QHBoxLayout()
+        grid = QGridLayout()
         self.buttons: dict[str, QPushButton] = {}
-        for what in ("mosaic", "picture", "folder", "report"):
+        for number, what in enumerate(("mosaic", "picture", "folder", "report")):
             button = QPushButton(texts(f"summary.open_{what}"))
             button.clicked.connect(lambda _=False, what=what: self.opened.emit(what))
-            row.addWidget(button)
+            grid.addWidget(button, number // 2, number % 2)
             self.buttons[what] = button
         outer = QVBoxLayout(side)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(page, 1)
-        outer.addLayout(row)
+        outer.addLayout(grid)
         return side
 
     def show_preview(self) -> None:
@@ -183,6 +184,7 @@ def _label(larger: float) -> QLabel:
     """A text that wraps and can be copied, in letters larger than the usual ones by a factor."""
     label = QLabel()
     label.setWordWrap(True)
+    label.setMargin(2)  # or the dots over capitals would be cut
     label.setTextFormat(Qt.TextFormat.PlainText)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     font = label.font()
