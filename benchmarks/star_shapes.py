@@ -66,7 +66,7 @@ def one_share(mosaic: NDArray[np.float32], pattern: str) -> NDArray[np.float32]:
     ) -> tuple[FloatArray, NDArray[np.bool_]]:
         return np.full_like(padded, 0.8), np.zeros(padded.shape, dtype=bool)
 
-    with patch.object(reference, "_local_share", shares):
+    with patch.object(reference.demosaicing, "_local_share", shares):
         padded = np.pad(mosaic, PADDING, mode="reflect")
         return np.asarray(reference.demosaic(padded, pattern_channels(pattern), bayer_taps(), PADDING))
 

@@ -77,7 +77,7 @@ def test_the_mosaic_of_a_messy_folder_is_that_of_its_lights(clean, messy, tmp_pa
     assert {row["told_by"] for row in rows if row["role"] == "dark"} == {"its IMAGETYP is 'Dark'"}
     assert [error.path.name for error in outcome.grid.rejected] == ["latest"]
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    for role, count in (("dark", 3), ("stack", 1), ("picture", 16), ("double", 1)):
+    for role, count in (("darks", 3), ("stacks", 1), ("pictures", 16), ("doubles", 1)):
         assert f"{role} &times; {count}" in page
     texts = [line.text for line in lines]
     assert any("16 subs in" in text and "3 darks, 1 stack, 16 pictures, 1 double" in text for text in texts)

@@ -108,7 +108,7 @@ def test_while_it_runs_the_report_names_what_is_written(folders):
     assert at_work[-1]["phases"][-1]["name"] == "GRID: final save"  # the last that came to its end
 
 
-def test_the_log_tells_versions_settings_phases_costs_and_ends_with_the_memory(folders):
+def test_the_log_tells_versions_settings_phases_and_costs_before_the_verdict(folders):
     tiles(folders, threads=2)
     lines = log_lines(folders[1])
     text = "\n".join(lines)
@@ -119,8 +119,8 @@ def test_the_log_tells_versions_settings_phases_costs_and_ends_with_the_memory(f
     assert "Phase 1: GRID: setup" in text
     assert "Time of phase GRID: setup: " in text
     assert "are free there" in text
-    assert "Time of the run: " in lines[-2]
-    assert "Peak memory: " in lines[-1]
+    assert "Time of the run: " in lines[-3]
+    assert "Peak memory: " in lines[-2]
     for line in lines:
         date, moment, level, prefix = line.split()[:4]
         assert date.count("-") == 2
