@@ -154,14 +154,17 @@ def join_subs(
 
 
 def _agreeing(standing: Standing, infos: Sequence[SubInfo], late: dict[Path, str]) -> list[SubInfo]:
-    """Subs that belong to those that stand."""
+    """Subs that belong to those that stand, by size, scale, filter and camera."""
     run = standing.run
     _, odd = split_by_agreement([*run.subs, *infos], run.settings.max_gap_fov)
     late |= {error.path: error.reason for error in odd}
+    filters = {name for sub in run.subs if (name := sub.filter.strip().casefold())}
     kept = []
     for info in infos:
         if info.path not in late:
-            if standing.sky is None or not any(sensor_key(sub) == sensor_key(info) for sub in run.subs):
+            if filters and info.filter.strip().casefold() not in filters | {""}:
+                late[info.path] = say("it has another filter: {filter}", filter=info.filter)
+            elif standing.sky is None or not any(sensor_key(sub) == sensor_key(info) for sub in run.subs):
                 late[info.path] = say("no sub of its camera is in the mosaic yet")
             else:
                 kept.append(info)
