@@ -495,7 +495,7 @@ def _cost_lines(subs: Sequence[SubInfo | UnsolvedSub], settings: GridSettings) -
 
 def _run_advice(args: argparse.Namespace) -> int:
     settings = _settings_of(args)
-    if args.depth < 0:
+    if not 0.0 <= args.depth < float("inf"):
         raise SettingsError(f"--depth is {args.depth:g}; it must be a number of minutes above 0.")
     with _watched(args) as (sink, cancel):
         from zemosaic_app.planning import need_lines, plan_lines, plan_mosaic

@@ -476,9 +476,10 @@ def test_advice_follows_the_plan_of_the_folder_and_the_depth_that_is_wanted(pane
     assert "needs 20 subs of 10 s more (3 min 20 s of exposure), in 4 of its 4 panels" in capsys.readouterr().out
 
 
-def test_a_wrong_depth_is_refused(panels, capsys):
-    assert main(["plan", "--advice", "--depth", "-1", str(panels)]) == 2
-    assert "--depth is -1" in capsys.readouterr().err
+@pytest.mark.parametrize("depth", ["-1", "nan", "inf"])
+def test_a_wrong_depth_is_refused(depth, panels, capsys):
+    assert main(["plan", "--advice", "--depth", depth, str(panels)]) == 2
+    assert f"--depth is {depth}" in capsys.readouterr().err
 
 
 def test_a_plan_comes_with_what_the_mosaic_will_be_or_why_that_is_not_known(panels, tmp_path, capsys):
