@@ -10,7 +10,7 @@ killed at any moment and begun again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -137,13 +137,15 @@ class _Watch:
         self._base: set[Path] = set()  # those of the last full pass
         self._joined: set[Path] = set()  # those that joined it since
         self._late: set[Path] = set()  # those that only a full pass can take in
+        self._frames: set[Path] = set()  # calibration frames
         self._standing: Standing | None = None
         self._used = 0
         self._needed = ""  # what was said last of it
         self._unfinished = 0
         self._has_changed = False  # something that no pass but a full one can take in
         self._outcome: RunOutcome | None = None
-        self._has_failed = self._is_lost = False
+        self._has_failed = False  # the last full pass, over the subs that are there now
+        self._is_lost = False
         self._news_s = self._looked_s = time.monotonic()
         self._told: Watching | None = None
 
@@ -155,7 +157,7 @@ class _Watch:
             self._look()
             if self._ends:
                 return self._last_pass()
-            if self._wishes.take_mosaic() or self._is_due or (self._is_quiet and self._has_news):
+            if self._wishes.take_mosaic() or self._is_due:
                 self._pass(self._full_pass)
             elif self._new and self._standing is not None:
                 self._pass(partial(self._join_pass, self._standing))
@@ -171,7 +173,7 @@ class _Watch:
 
     @property
     def _is_quiet(self) -> bool:
-        return time.monotonic() - self._news_s >= self._order.quiet_s
+        return not self._is_lost and time.monotonic() - self._news_s >= self._order.quiet_s
 
     @property
     def _has_news(self) -> bool:
@@ -183,6 +185,8 @@ class _Watch:
         """True if a full pass is to be made now."""
         if not self._has_news or self._has_failed:
             return False
+        if self._is_quiet:
+            return True
         if self._has_changed:
             return not self._unfinished  # darks come in numbers
         since = len(self._lights - self._base)
@@ -206,25 +210,45 @@ class _Watch:
 
     def _take(self, arrived: Arrived) -> None:
         self._unfinished = len(arrived.unfinished)
-        gone = self._lights & set(arrived.gone)
-        if gone:
+        gone = set(arrived.gone)
+        if gone & (self._lights | self._frames):
             self._has_changed = True
             self._lights -= gone
+            self._frames -= gone
             self._new = {path: sub for path, sub in self._new.items() if path not in gone}
         if not arrived.whole:
             return
         order = self._order.run
         found = run_interruptibly(
-            partial(scan_files, order.input, arrived.whole, saturation_adu=order.settings.saturation_adu), self._cancel
+            partial(
+                scan_files,
+                order.input,
+                arrived.whole,
+                saturation_adu=order.settings.saturation_adu,
+                beside_lights=bool(self._lights),
+            ),
+            self._cancel,
         )
         found, _ = without_left_out(order.input, found, order.left_out)
+        subs = self._of_filter(found.subs)
         self._arrivals.take(arrived.whole)
         self._news_s, self._has_failed = time.monotonic(), False
-        self._lights |= {sub.path for sub in found.subs}
-        self._new |= {sub.path: sub for sub in found.subs}
+        self._lights |= {sub.path for sub in subs}
+        self._new |= {sub.path: sub for sub in subs}
         for error in found.rejected:
             self._say(say("{error}: it is left out", error=str(error)), "WARN")
-        self._has_changed |= bool(gone or found.of_role(*CALIBRATION))
+        frames = {file.path for file in found.of_role(*CALIBRATION)}
+        self._frames |= frames
+        self._has_changed |= bool(frames)
+
+    def _of_filter(self, subs: Sequence[SubInfo | UnsolvedSub]) -> list[SubInfo | UnsolvedSub]:
+        """The subs of the filter that is asked for, and those that name none."""
+        wanted = self._order.run.settings.filter.strip()
+        kept = [sub for sub in subs if not wanted or sub.filter.strip().casefold() in ("", wanted.casefold())]
+        if len(kept) < len(subs):
+            count = len(subs) - len(kept)
+            self._say(say("Subs of other filters than {filter} are passed over: {n}", filter=wanted, n=count))
+        return kept
 
     def _is_ignored(self, path: Path) -> bool:
         """True for a file that was not there, or not whole, at the last look."""
@@ -242,16 +266,17 @@ class _Watch:
         except (RunError, SettingsError) as error:
             if self._folder.is_gone() or (self._outcome is None and isinstance(error, SettingsError)):
                 raise
-            self._has_failed = True
             self._say(say("{problem} The watch goes on.", problem=str(error)), "WARN")
         self._begin_waiting()
 
     def _full_pass(self) -> None:
         """A run over all subs that are there."""
         lights, self._standing = set(self._lights), None
+        self._has_failed = True  # until it is done
         order = replace(self._order.run, ignored=self._is_ignored, keep=self._keep)
         self._outcome = self._run_pass(order, self._sink, self._cancel, self._folder)
         self._order = replace(self._order, run=replace(self._order.run, fresh=False))
+        self._has_failed = False
         self._base, self._has_changed, self._used = lights, False, len(self._outcome.grid.used)
         self._joined, self._late, self._new = set(), set(), {}
 
@@ -263,6 +288,7 @@ class _Watch:
         clock = RunClock(lambda: time.monotonic() - self._cancel.paused_s)
         reporter = Reporter(with_time_left(self._sink, clock), PHASES, self._cancel)
         new, self._new = self._new, {}
+        self._late |= set(new)  # until they have joined
         try:
             joined = run_interruptibly(partial(self._join, standing, new, reporter), self._cancel)
         except SubsLost as lost:
@@ -273,8 +299,9 @@ class _Watch:
             reason = say("{name} waits for the next full pass: {reason}", name=shown_name(path.name), reason=reason)
             self._say(reason)
         self._standing = joined.standing
-        self._late |= set(joined.late)
-        self._joined |= set(new) - set(joined.late)
+        now = set(new) - set(joined.late)
+        self._late -= now
+        self._joined |= now
         if joined.mosaic is not None:
             picture = self._order.run.output / PREVIEW_NAME
             run_interruptibly(partial(_write_picture, joined.mosaic, picture, standing), self._cancel)

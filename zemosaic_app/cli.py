@@ -14,9 +14,10 @@ import textwrap
 import threading
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType, MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from zemosaic_app.completion import SHELLS, complete, script
@@ -25,7 +26,7 @@ from zemosaic_app.options import add_setting_options, gigabytes
 from zemosaic_app.suggestions import did_you_mean
 from zemosaic_app.watch_command import add_watch_arguments, watch_folder
 from zemosaic_engine import __version__
-from zemosaic_engine.errors import Cancelled, SettingsError, ZeMosaicError
+from zemosaic_engine.errors import Cancelled, RunError, SettingsError, ZeMosaicError
 from zemosaic_engine.events import CancelToken, Event, LogLine, PhaseStarted, Progress, Sink
 from zemosaic_engine.machine.address_space import check_address_space
 from zemosaic_engine.settings import (
@@ -38,6 +39,7 @@ from zemosaic_engine.settings import (
 
 if TYPE_CHECKING:
     from zemosaic_engine.simulate.survey import SurveyTruth
+    from zemosaic_engine.subs.frames import SubInfo, UnsolvedSub
     from zemosaic_worker import RunOutcome
 
 _PATIENCE_S = 10.0  # for the report of a run that was stopped
@@ -93,6 +95,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return WRONG_USAGE
     command = next((word for word in given if not word.startswith("-")), "")
+    if misplaced := _misplaced(given, parser):
+        parser.error(f"the option {misplaced} stands behind the command: zemosaic COMMAND {misplaced}")
     if command and command not in parser.commands:
         parser.error(f"there is no command {command!r}{did_you_mean(command, parser.commands)}")
     args, unknown = parser.parse_known_args(given)
@@ -124,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
-    commands: tuple[str, ...] = ()
+    commands: Mapping[str, argparse.ArgumentParser] = MappingProxyType({})
 
     def error(self, message: str) -> NoReturn:
         self.exit(WRONG_USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
@@ -135,8 +139,19 @@ def _what_is_unknown(words: Sequence[str], parser: argparse.ArgumentParser) -> s
     option = next((word.partition("=")[0] for word in words if word.startswith("-")), "")
     if not option:
         return "unrecognized arguments: " + " ".join(words)
-    known = [name for action in parser._actions for name in action.option_strings]
-    return f"there is no option {option}{did_you_mean(option, known)}"
+    return f"there is no option {option}{did_you_mean(option, _options_of(parser))}"
+
+
+def _misplaced(words: Sequence[str], parser: _Parser) -> str:
+    """The first option before the command that only stands behind one; empty if there is none."""
+    before = (word.partition("=")[0] for word in takewhile(lambda word: word.startswith("-"), words))
+    own = _options_of(parser)
+    of_commands = {option for command in parser.commands.values() for option in _options_of(command)}
+    return next((option for option in before if option not in own and option in of_commands), "")
+
+
+def _options_of(parser: argparse.ArgumentParser) -> list[str]:
+    return [name for action in parser._actions for name in action.option_strings]
 
 
 def build_parser() -> _Parser:
@@ -148,8 +163,8 @@ def build_parser() -> _Parser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"zemosaic {__version__}")
-    for name in ("--debug", "--verbose", "--quiet"):
-        parser.add_argument(name, action="store_true", help=argparse.SUPPRESS, default=False)
+    for names in (("-q", "--quiet"), ("-v", "--verbose"), ("--debug",)):
+        parser.add_argument(*names, action="store_true", help=argparse.SUPPRESS, default=False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     _add_runs(commands)
@@ -185,7 +200,7 @@ def build_parser() -> _Parser:
 
     completion = _add_command(commands, "completion", _run_completion, "print what makes a shell complete the commands")
     completion.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
-    parser.commands = tuple(commands.choices)
+    parser.commands = commands.choices
     return parser
 
 
@@ -248,7 +263,9 @@ def _add_patch(commands: Any) -> None:
 
 
 def _add_plan(commands: Any) -> None:
-    plan = _add_command(commands, "plan", _run_plan, "write the stack plan of a folder of subs, or advise on it")
+    plan = _add_command(
+        commands, "plan", _run_plan, "write the stack plan of a folder of subs and tell what their mosaic will be"
+    )
     _add_examples(plan, "subs/", "--advice subs/", "--advice --depth 30 --output advice.csv subs/")
     plan.add_argument("input", type=Path, metavar="INPUT", help="folder with the subs")
     plan.add_argument(
@@ -260,8 +277,8 @@ def _add_plan(commands: Any) -> None:
     plan.add_argument(
         "--advice",
         action="store_true",
-        help="write no plan: say what the mosaic will be, which panels are thin or missing for an even depth, and how "
-        "many subs they need at which place",
+        help="write no plan: solve what is not solved, and say which panels are thin or missing for an even depth, and "
+        "how many subs they need at which place",
     )
     plan.add_argument(
         "--depth",
@@ -436,6 +453,7 @@ def _run_gui(args: argparse.Namespace) -> int:
 def _run_plan(args: argparse.Namespace) -> int:
     if args.advice:
         return _run_advice(args)
+    settings = _settings_of(args)
     phase = "reading headers"
     with _watched(args) as (sink, cancel):
         from zemosaic_utils import write_plan
@@ -445,8 +463,10 @@ def _run_plan(args: argparse.Namespace) -> int:
             sink(Progress(phase, done, total))
 
         sink(PhaseStarted(phase, 1, 1.0))
-        outcome = write_plan(args.input, args.output, on_file, recursive=_settings_of(args).recursive)
+        outcome = write_plan(args.input, args.output, on_file, recursive=settings.recursive)
         from zemosaic_engine.subs.finding import found_text
+
+        cost = _cost_lines(outcome.found.subs, settings)
     for error in outcome.found.rejected:
         _say(f"WARN: set aside: {error}")
     for note in outcome.notes:
@@ -455,14 +475,27 @@ def _run_plan(args: argparse.Namespace) -> int:
         _say(f"The plan that was there is kept as {outcome.backup}")
     _say(f"Found {found_text(args.input, outcome.found)}")
     _say(f"{outcome.subs} subs in {outcome.plan}")
+    for line in cost:
+        if line.removeprefix("WARN: ") not in outcome.notes:
+            _say(line)
     if outcome.rejected_table is not None:
         _say(f"{len(outcome.found.rejected)} files were set aside, see {outcome.rejected_table}")
     return INCOMPLETE if outcome.found.rejected else DONE
 
 
+def _cost_lines(subs: Sequence[SubInfo | UnsolvedSub], settings: GridSettings) -> list[str]:
+    """What the mosaic of these subs will be and cost, or why that is not known yet."""
+    from zemosaic_app.planning import foresee, plan_lines
+
+    try:
+        return list(plan_lines(foresee(subs, settings)))
+    except (SettingsError, RunError) as error:  # the plan is written all the same
+        return [f"WARN: {error}"]
+
+
 def _run_advice(args: argparse.Namespace) -> int:
     settings = _settings_of(args)
-    if args.depth < 0:
+    if not 0.0 <= args.depth < float("inf"):
         raise SettingsError(f"--depth is {args.depth:g}; it must be a number of minutes above 0.")
     with _watched(args) as (sink, cancel):
         from zemosaic_app.planning import need_lines, plan_lines, plan_mosaic

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from zemosaic_engine.canvas.advice import Advice, advice_lines, advise_on
 from zemosaic_engine.canvas.footprints import footprint_of
-from zemosaic_engine.canvas.plan import plan_canvas, split_by_agreement
+from zemosaic_engine.canvas.plan import CanvasPlan, plan_canvas, split_by_agreement
 from zemosaic_engine.canvas.tile_layout import grid_tiles
 from zemosaic_engine.errors import RunError, SettingsError, SubError
 from zemosaic_engine.events import CancelToken, Reporter, Sink, SubCount
@@ -20,8 +20,10 @@ from zemosaic_engine.solving.session import solve_found
 from zemosaic_engine.stacking.forecast import Forecast, forecast
 from zemosaic_engine.subs import stack_plan
 from zemosaic_engine.subs.finding import Search, find_subs, nothing_found
+from zemosaic_engine.subs.frames import SubInfo, UnsolvedSub
 
 from .console import duration_text
+from .presenter.rough_places import near_others, roughly_placed
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class MosaicPlan:
     ----------
     forecast : Forecast
     advice : Advice or None
-        None if no exposure is known.
+        None if no exposure is known, or it was not asked for.
     subs : int
         Subs that it is planned for.
     rejected : sequence of SubError
@@ -84,11 +86,54 @@ def plan_mosaic(
     if not infos:
         raise RunError(say("No usable sub: {why}", why=str(rejected[0]) if rejected else folder))
     canvas = plan_canvas(infos, settings.pixel_scale_arcsec, settings.max_canvas_mpx)
+    advice = advise_on(infos, canvas, wanted_s=wanted_s)
+    return MosaicPlan(_forecast(infos, canvas, settings), advice, len(infos), rejected)
+
+
+def foresee(subs: Sequence[SubInfo | UnsolvedSub], settings: GridSettings) -> MosaicPlan:
+    """Plan the mosaic of subs from their headers alone: those without a plate solution lie about where these say.
+
+    Parameters
+    ----------
+    subs : sequence of SubInfo or UnsolvedSub
+    settings : GridSettings
+
+    Returns
+    -------
+    MosaicPlan
+        Without advice.
+
+    Raises
+    ------
+    SettingsError
+        There are several filters and none is chosen, or the chosen one is not there.
+    RunError
+        No header tells where on the sky its sub lies, they contradict each other, or the canvas is too large.
+    """
+    wanted = stack_plan.select_filter(subs, settings.filter)
+    unsolved = [sub for sub in wanted if isinstance(sub, UnsolvedSub)]
+    solved = [sub for sub in wanted if isinstance(sub, SubInfo)]
+    kept, odd = split_by_agreement(solved, settings.max_gap_fov) if solved else ([], [])
+    rough = near_others(kept, roughly_placed(unsolved), settings.max_gap_fov)
+    infos = [*kept, *rough]
+    if not infos and odd:
+        raise RunError(say("No usable sub: their headers contradict each other."))
+    if not infos:
+        raise RunError(
+            say("No header tells where its sub lies: what the mosaic will be is known once they are solved.")
+        )
+    canvas = plan_canvas(infos, settings.pixel_scale_arcsec, settings.max_canvas_mpx)
+    expected = _forecast(infos, canvas, settings, len(unsolved) - len(rough), len(unsolved))
+    return MosaicPlan(expected, None, len(kept) + len(unsolved), odd)
+
+
+def _forecast(
+    infos: Sequence[SubInfo], canvas: CanvasPlan, settings: GridSettings, further: int = 0, to_solve: int = 0
+) -> Forecast:
+    """What the tiles of a run in Grid Mode will cost; `further` and `to_solve` as of `forecast`."""
     footprints = [footprint_of(info, canvas) for info in infos]
     tiles = grid_tiles(infos, footprints, canvas, settings.grid_size_factor, settings.batch_overlap_pct)
-    return MosaicPlan(
-        forecast(infos, canvas, tiles, settings), advise_on(infos, canvas, wanted_s=wanted_s), len(infos), rejected
-    )
+    return forecast(infos, canvas, tiles, settings, further, to_solve)
 
 
 def plan_lines(plan: MosaicPlan) -> Iterator[str]:
@@ -97,7 +142,8 @@ def plan_lines(plan: MosaicPlan) -> Iterator[str]:
     height, width = told.shape
     of = f" of {told.field}" if told.field else ""
     pixels = f"{width} x {height} pixels of {told.pixel_scale_arcsec:.2f} arcsec"
-    yield f"Mosaic{of}: {told.size}, {pixels}, from {plan.subs} subs"
+    subs = "1 sub" if plan.subs == 1 else f"{plan.subs} subs"
+    yield f"Mosaic{of}: {told.size}, {pixels}, from {subs}"
     yield (
         f"A run takes about {duration_text(told.seconds)}, {size_text(told.disk_bytes)} of disk space "
         f"and {size_text(told.memory_bytes)} of memory"

@@ -109,6 +109,10 @@ def test_subs_arrive_and_finish_makes_the_mosaic_of_all(
         hands.update()
         assert "11 subs in the mosaic" in hands.counters()
         assert view.mosaics == 1
+        hands.press("make_now")
+        assert not presenter.can_ask_mosaic
+        wait_for(hands.update, lambda: view.mosaics == 2)
+        assert presenter.is_running
         hands.press("finish")
         wait_for(hands.update, lambda: not presenter.is_running)
         assert view.ending == "done"

@@ -4,6 +4,7 @@ import csv
 import json
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from zemosaic_engine.canvas.advice import (
     write_advice,
 )
 from zemosaic_engine.canvas.coordinates import sky_to_pixel
-from zemosaic_engine.canvas.depth import depth_map
+from zemosaic_engine.canvas.depth import corners_on, depth_map
 from zemosaic_engine.canvas.lattice import find_lattice, gaps
 from zemosaic_engine.mosaic.needs import worth_of
 from zemosaic_engine.subs.frames import SubInfo
@@ -239,3 +240,17 @@ def test_a_sub_is_worth_its_weight_a_second():
     assert worth[:3] == pytest.approx([1.0, 0.5, 1.0])
     assert worth[3] == 2.0  # not the 2.75 that one channel would make it
     assert worth[4] == 1.0
+    measured["weight_G"] = 0.0  # of a channel without light no share is known
+    assert worth_of(infos, measured) == pytest.approx(1.0)
+
+
+def test_a_sub_that_leaves_the_projection_has_no_corners():
+    def at(ra_deg, side, dec_deg=0.0):
+        wcs = WCS({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": ra_deg, "CRVAL2": dec_deg, "CDELT1": -0.1,
+                   "CDELT2": 0.1, "CRPIX1": side / 2, "CRPIX2": side / 2})  # fmt: skip
+        return SimpleNamespace(wcs=wcs, shape=(side, side))
+
+    places = [0.0, *np.arange(87.2, 91.0, 0.05)]  # the sides of some lose points in fours
+    corners = corners_on([at(place, 60, 20.0 * (place > 0.0)) for place in places], at(0.0, 400).wcs)
+    for place, four in zip(places, corners, strict=True):
+        assert np.isfinite(four).all() == (place == 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -111,8 +112,15 @@ def test_the_log_and_the_table_name_the_worst_edge_and_its_place(nebula, tmp_pat
     assert "sub_" in after
     assert metrics["worst_footprint_step_adu_after_L"] == pytest.approx(15.0, abs=4.0)
     assert metrics["worst_footprint_step_adu_before_L"] == pytest.approx(20.0, abs=0.1)
-    told = re.match(r"a visible step of ([\d.]+) sigma", verdict({"metrics": metrics}))
-    assert float(told[1]) == pytest.approx(3.0, abs=0.8)  # 15 ADU over a noise of 5
+    told = re.match(r"a visible step of at least ([\d.]+) sigma", verdict({"metrics": metrics}))
+    certain = metrics["certain_footprint_step_sigma_after_L"]
+    assert float(told[1]) == pytest.approx(certain, abs=0.05)
+    assert 1.5 < certain < 3.5  # 15 ADU over a noise of 5, less 2.5 errors
+    places = found.sky[[one.certain_size(0) == certain * found.noise[0] for one in found.steps]]
+    judged = metrics["certain_footprint_step_ra_after_L"], metrics["certain_footprint_step_dec_after_L"]
+    assert judged in [tuple(place) for place in places]
+    without_noise = report_evenness(replace(found, noise=np.zeros(1)), tell)
+    assert np.isnan(without_noise["certain_footprint_step_sigma_after_L"])
     write_seam_table(tmp_path, [], [], [], [], [], found)
     table = Table.read(tmp_path / "seams.ecsv", format="ascii.ecsv")
     assert len(table) == len(found.steps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import zemosaic_app.cli as cli
+from zemosaic_app.console import Verbosity
 from zemosaic_engine.canvas.advice import Advice, advice_lines
 from zemosaic_engine.settings import setting_fields
 
@@ -52,6 +54,8 @@ def test_help_explains_every_setting_with_unit_and_default(command):
         (("grdi", "in", "out"), "there is no command 'grdi'; did you mean grid?"),
         (("grid", "--kapa-low", "3", "in", "out"), "there is no option --kapa-low; did you mean --stack-kappa-low?"),
         (("grid", "--pixel-scale=3", "in", "out"), "no option --pixel-scale; did you mean --pixel-scale-arcsec?"),
+        (("--fresh", "grid", "in", "out"), "the option --fresh stands behind the command: zemosaic COMMAND --fresh"),
+        (("--memory-gb", "2", "grid", "in", "out"), "the option --memory-gb stands behind the command"),
         (("grid", "in", "out", "more"), "unrecognized arguments: more"),
         (("grid",), "INPUT, OUTPUT"),
         (("grid", "in", "out", "--frobnicate"), "there is no option --frobnicate (see"),
@@ -69,6 +73,15 @@ def test_wrong_usage_is_one_line_and_code_2(arguments, words, tmp_path):
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
     assert not (ROOT / "out").exists()
+
+
+@pytest.mark.parametrize("place", [0, 2])
+@pytest.mark.parametrize("option", ["-q", "-v", "--quiet", "--verbose", "--debug"])
+def test_what_is_shown_can_be_chosen_before_and_behind_the_command(option, place):
+    words = ["simulate", "out"]
+    args = cli.build_parser().parse_args([*words[:place], option, *words[place:]])
+    shown = {"q": Verbosity.QUIET, "v": Verbosity.VERBOSE, "d": Verbosity.DEBUG}[option.strip("-")[0]]
+    assert cli._verbosity(args) == shown
 
 
 def test_the_program_alone_shows_its_help():
@@ -182,6 +195,7 @@ def test_plan_lists_the_subs_in_time_order_and_keeps_an_edited_plan(survey, tmp_
     done = zemosaic("plan", survey, "--output", target)
     assert done.returncode == 0, done.stderr
     assert "16 subs" in done.stdout
+    assert re.search(r"\nMosaic.* pixels of 2.37 arcsec, from 16 subs\nA run takes about .* of memory\n", done.stdout)
     assert len(target.read_text().splitlines()) == 17
     assert (tmp_path / "plan.csv.1.bak").read_text() == "my own notes\n"
     assert zemosaic("plan", survey, "--output", target).returncode == 0

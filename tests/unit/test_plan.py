@@ -3,6 +3,7 @@
 import csv
 import math
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -475,6 +476,25 @@ def test_advice_follows_the_plan_of_the_folder_and_the_depth_that_is_wanted(pane
     assert "needs 20 subs of 10 s more (3 min 20 s of exposure), in 4 of its 4 panels" in capsys.readouterr().out
 
 
-def test_a_wrong_depth_is_refused(panels, capsys):
-    assert main(["plan", "--advice", "--depth", "-1", str(panels)]) == 2
-    assert "--depth is -1" in capsys.readouterr().err
+@pytest.mark.parametrize("depth", ["-1", "nan", "inf"])
+def test_a_wrong_depth_is_refused(depth, panels, capsys):
+    assert main(["plan", "--advice", "--depth", depth, str(panels)]) == 2
+    assert f"--depth is {depth}" in capsys.readouterr().err
+
+
+def test_a_plan_comes_with_what_the_mosaic_will_be_or_why_that_is_not_known(panels, tmp_path, capsys):
+    plan = ["plan", "--output", str(tmp_path / "plan.csv")]
+    assert main([*plan, str(panels)]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"\nMosaic.*: .* arcminutes, .* pixels of .* arcsec, from 10 subs\nA run takes about ", told)
+    save(tmp_path / "two" / "a.fit", FILTER="Ha")
+    save(tmp_path / "two" / "b.fit", "2025-03-01T20:00:10", FILTER="OIII")
+    assert main([*plan, str(tmp_path / "two")]) == 0
+    assert capsys.readouterr().out.count("several filters") == 1
+    assert main([*plan, "--filter", "Ha", str(tmp_path / "two")]) == 0
+    assert ", from 1 sub\n" in capsys.readouterr().out
+    unsolved = tmp_path / "unsolved" / "a.fit"
+    unsolved.parent.mkdir()
+    fits.PrimaryHDU(np.full((20, 20), 900, np.uint16), fits.Header({"EXPTIME": 10.0})).writeto(unsolved)
+    assert main([*plan, str(unsolved.parent)]) == 0
+    assert "WARN: No header tells where its sub lies" in capsys.readouterr().out

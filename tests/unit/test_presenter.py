@@ -869,6 +869,28 @@ def test_the_demo_simulates_where_it_was_told_to_and_can_be_cancelled(presenter,
     assert sorted((presenter.demo_folder / "survey").glob("sub_*.fits"))
 
 
+def test_a_watch_can_be_asked_for_a_mosaic_between_its_full_passes_if_there_is_something_new():
+    view = ViewState()
+    view.begin("running")
+    view.apply(PhaseStarted("waiting for subs", 0, 0.0))
+    for told, wanted in (
+        (Watching(0, 0, 1, False), False),
+        (Watching(9, 0, 0, True), False),
+        (Watching(9, 2, 0, False), True),
+    ):
+        view.apply(told)
+        assert view.can_ask_mosaic == wanted
+    view.apply(PhaseStarted("new subs", 1, 0.2))
+    assert view.can_ask_mosaic
+    view.is_asked = True
+    view.apply(PhaseStarted("waiting for subs", 0, 0.0))
+    assert not view.can_ask_mosaic  # it has not begun yet
+    view.apply(PhaseStarted("reading headers", 0, 0.1))
+    assert not view.can_ask_mosaic
+    view.apply(PhaseStarted("waiting for subs", 0, 0.0))
+    assert view.can_ask_mosaic
+
+
 def test_the_canvas_with_the_outlines_of_its_tiles_is_there_before_any_tile(tmp_path):
     header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -1e-3, "CDELT2": 1e-3}).tostring()
     tiles = [("tile_0000", (0, 50, 0, 80), (0, 50, 0, 80)), ("tile_0001", (50, 100, 0, 80), (50, 100, 0, 80))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 from zemosaic_app.cli import main
+from zemosaic_app.presenter.texts import load_texts
 from zemosaic_app.report import run_and_report, write_report
 from zemosaic_app.report.charts import Series, make_chart, nice_ticks, number_axis, time_axis
 from zemosaic_app.report.facts import matching_rows, read_facts
@@ -26,9 +28,13 @@ from zemosaic_app.report.sections import ROWS_SHOWN, depth_table, edge_table
 from zemosaic_app.report.sensors import sensors_of
 from zemosaic_app.report.sky import SkyFrame, TilePlace, degrees_text, edge_lines, hours_text, seam_lines, step_class
 from zemosaic_app.report.values import make_plane
+from zemosaic_engine.calibration_frames.records import LeftOut
+from zemosaic_engine.calibration_frames.session import CalibrationFacts, MasterFacts
 from zemosaic_engine.canvas.advice import Advice, PanelNeed, advice_lines
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError
 from zemosaic_engine.events import CancelToken, PhaseStarted
+from zemosaic_engine.run.report import begin_report
+from zemosaic_engine.sentences import say
 from zemosaic_engine.settings import GridSettings
 from zemosaic_worker import RunOrder
 
@@ -505,3 +511,27 @@ def test_a_report_speaks_the_language_of_the_window(hostile, code, words):
         assert f">{text}<" in english
         assert f">{text}<" not in other
     assert not re.search(r'<td class="number">[-\u2212]?\d+\.\d+</td>', other)
+
+
+def test_reasons_and_calibration_frames_are_told_in_the_language_of_the_report(tmp_path):
+    refused = say("{mine} pixels against {light}", mine="100 x 80", light="1920 x 1080")
+    calibration = CalibrationFacts(
+        masters=[MasterFacts("dark 10 s", "dark", 8, 100.0, 2.0, 5.0)],
+        choices={say("nothing needs it"): 12},
+        notes=[say("dark of {exposure} s for lights of {light} s; scaled", exposure="20", light="10")],
+        unused=[("flat", refused)],
+        left_out=[LeftOut("bias.fits", say("the telescope subtracts a dark of its own"))],
+    )
+    report = begin_report("grid", tmp_path, tmp_path, GridSettings())
+    reason = say("No sub came into {folder} while it was watched.", folder="subs")
+    replace(report, outcome="failed", reason=reason, calibration=calibration).write(tmp_path)
+    facts = read_facts(tmp_path)
+    english = render(facts)
+    told = [reason, refused, *calibration.choices, *calibration.notes, calibration.left_out[0].reason]
+    assert all(text in english for text in told)
+    for code in ("de", "es", "fr"):
+        page, texts = html.unescape(render(facts, code)), load_texts(code)
+        for text in told:
+            assert texts.sentence(text) != text
+            assert texts.sentence(text) in page
+            assert text not in page

@@ -2,6 +2,7 @@
 
 import math
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,6 +68,16 @@ def test_rows_are_filtered_by_words_and_by_kind(subs):
     assert counted(subs, load_texts("en")) == "2 of 4 subs, 1 left out"
     subs.tick(["a.fits"], wanted=True)
     assert not subs.unticked
+
+
+def test_what_is_left_out_of_a_folder_is_remembered_while_another_is_shown(subs):
+    first, second = Path("first"), Path("second")
+    subs.open(first)
+    subs.tick(["a.fits"], wanted=False)
+    subs.open(second)
+    assert not subs.unticked
+    subs.open(first)
+    assert subs.unticked == {"a.fits"}
 
 
 def test_a_click_on_the_map_chooses_what_lies_there_one_after_the_other(subs):

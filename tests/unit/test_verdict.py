@@ -17,8 +17,8 @@ def report_of(certain, worst, aside=(), used=40, median=0.05):
             f"footprint_step_sigma_after_{channel}": median * factor,
             f"worst_footprint_step_sigma_after_{channel}": worst * factor,
             f"certain_footprint_step_sigma_after_{channel}": certain * factor,
-            f"worst_footprint_step_ra_after_{channel}": 10.5,
-            f"worst_footprint_step_dec_after_{channel}": -3.25,
+            f"certain_footprint_step_ra_after_{channel}": 10.5,
+            f"certain_footprint_step_dec_after_{channel}": -3.25,
         }
     return {
         "outcome": "done",
@@ -32,8 +32,8 @@ def report_of(certain, worst, aside=(), used=40, median=0.05):
     ("certain", "worst", "words", "good"),
     [
         (0.0, 1.6, "no visible step (median 0.05 sigma of the noise of a pixel)", True),
-        (0.4, 0.6, "a faint step of 0.6 sigma of the noise of a pixel at RA 10.500 Dec -3.250", False),
-        (3.0, 3.4, "a visible step of 3.4 sigma of the noise of a pixel at RA 10.500 Dec -3.250", False),
+        (0.4, 0.6, "a faint step of at least 0.4 sigma of the noise of a pixel at RA 10.500 Dec -3.250", False),
+        (3.0, 3.4, "a visible step of at least 3.0 sigma of the noise of a pixel at RA 10.500 Dec -3.250", False),
     ],
 )
 def test_steps_are_called_by_their_size(certain, worst, words, good):

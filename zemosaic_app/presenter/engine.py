@@ -86,6 +86,10 @@ class Engine:
         """Ask a watch for the mosaic of all subs that are there, and for its end."""
         self._send("end")
 
+    def ask_mosaic(self) -> None:
+        """Ask a watch for the mosaic of all subs that are there."""
+        self._send("mosaic")
+
     def cancel(self) -> None:
         """Ask the job to stop; it ends within two seconds."""
         self._send("cancel")

@@ -51,6 +51,7 @@ MENUS: dict[str, tuple[Item, ...]] = {
         Item("run.pause", "pause", "Ctrl+P"),
         Item("run.cancel", "cancel", "Ctrl+."),
         Item(),
+        Item("watch.mosaic_now", "make_now", "Ctrl+Shift+M"),
         Item("watch.finish", "finish", "Ctrl+Shift+F"),
     ),
     "window.view": (
@@ -76,6 +77,7 @@ def is_enabled(presenter: Presenter, act: str, *, can_start: bool) -> bool:
         "start": can_start,
         "pause": at_work,
         "cancel": at_work,
+        "make_now": presenter.can_ask_mosaic,
         "finish": presenter.can_finish,
         "undo": presenter.form.can_undo and not presenter.is_running,
         "redo": presenter.form.can_redo and not presenter.is_running,

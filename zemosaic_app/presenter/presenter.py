@@ -141,7 +141,7 @@ class Presenter:
         if self.output is None or self.output == proposed:
             self.choose_output(self._proposed_output(folder))
         self.view.contents = None
-        self.subs.forget()
+        self.subs.open(folder)
         self.view.set_aside.clear()
         self._look_at = 0.0
         if not self.is_running:
@@ -260,6 +260,10 @@ class Presenter:
     def placeholder(self, name: str) -> str:
         """Return what an empty field of a setting means, with the value that the program will take if it is known."""
         return self.form.placeholder(name, wording.automatic_value(name, self.view.contents, self.texts))
+
+    def widest_placeholder(self, name: str) -> str:
+        """Return a text as long as that of `placeholder` becomes once the value is known."""
+        return self.form.placeholder(name, wording.automatic_value(name, self.view.contents, self.texts) or "00.00")
 
     @property
     def level(self) -> str:
@@ -426,6 +430,7 @@ class Presenter:
         self._leave_engine()
         self.input, self.output = folder / SURVEY_NAME, folder / MOSAIC_NAME
         self.view.contents = None
+        self.subs.open(self.input)
         self._look_at = 0.0  # once the run has ended: there is nothing to be found yet
         self._expected_s = 0.0
         self._show_new_run(self.output, (), "")
@@ -467,6 +472,17 @@ class Presenter:
         if self.can_finish and self._engine is not None:
             self._engine.finish()
             self.view.is_finishing = True
+
+    @property
+    def can_ask_mosaic(self) -> bool:
+        """True while a watch has subs that are not in its last mosaic, and is not about to make another one."""
+        return self._engine is not None and self.view.doing == "running" and self.view.can_ask_mosaic
+
+    def ask_mosaic(self) -> None:
+        """Let a watch make the mosaic of all subs that are there, and watch on."""
+        if self.can_ask_mosaic and self._engine is not None:
+            self._engine.ask_mosaic()
+            self.view.is_asked = True
 
     @property
     def headline(self) -> str:

@@ -14,6 +14,9 @@ from zemosaic_engine.sentences import Sentence
 # Numbers with a decimal point: one, a range, one with its error, or seconds.
 _NUMBERS = re.compile(r"[<>]? ?[-+\u2212]?\d+\.\d+(e[-+]\d+)?((\u2013| \u00b1 )\d+\.\d+)?( s)?")
 
+# Fields with names of files and folders, which are no words: a folder may be called "subs".
+_PLACES = ("folder", "path", "file", "plan")
+
 
 class Sentences:
     """The sentences of the engine in one language.
@@ -34,7 +37,10 @@ class Sentences:
         if not isinstance(text, Sentence):
             return self._translations.get(text, text)
         shown = text.shown()
-        values = {name: self._field(text.fields[name], in_english) for name, in_english in shown.items()}
+        values = {
+            name: in_english if name in _PLACES else self._field(text.fields[name], in_english)
+            for name, in_english in shown.items()
+        }
         pattern = self._translations.get(text.code)
         if pattern is None:  # several sentences in one are each translated; the language sets what stands between them
             pattern = text.code.replace("}; {", f"}}{self._translations.get('; ', '; ')}{{")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from zemosaic_engine.canvas.advice import exposure_text
@@ -87,6 +88,8 @@ class SubList:
     _place: dict[str, int] = field(default_factory=dict)
     _footprints: dict[str, Sequence[Sequence[float]]] = field(default_factory=dict)
     _measured: Mapping[str, ListedSub] = field(default_factory=dict)
+    _folder: Path | None = None
+    _left_out: dict[Path | None, set[str]] = field(default_factory=dict)
 
     def take(self, contents: FolderContents | None) -> None:
         """List the subs of a folder; what quick looks and runs said of them stays for those that are there still."""
@@ -101,10 +104,12 @@ class SubList:
         self._use_measured()
         self.version += 1
 
-    def forget(self) -> None:
-        """Another folder comes: forget what was ticked, chosen and seen."""
+    def open(self, folder: Path) -> None:
+        """Begin an empty list for a folder; what was left out of it before, since the start, still is."""
+        self._left_out[self._folder] = self.unticked
+        self._folder, self.unticked = folder, self._left_out.get(folder, set())
         self.rows, self.chosen, self._place, self._footprints = [], [], {}, {}
-        self.unticked, self.pictures, self._measured = set(), {}, {}
+        self.pictures, self._measured = {}, {}
         self.version += 1
 
     def glanced(self, glance: SubGlance) -> None:

@@ -91,6 +91,8 @@ class ViewState:
         Mosaics that a watch has made so far.
     is_finishing : bool
         A watch was asked for its last mosaic.
+    is_asked : bool
+        A watch was asked for the mosaic of all subs so far, and has not begun it.
     """
 
     doing: Doing = "nothing"
@@ -115,6 +117,7 @@ class ViewState:
     watching: Watching | None = None
     mosaics: int = 0
     is_finishing: bool = False
+    is_asked: bool = False
     now: Callable[[], float] = time.monotonic
     _lines: int = 0
     _shares: dict[str, float] = field(default_factory=dict)
@@ -194,10 +197,20 @@ class ViewState:
         """True while tiles are shown as they come; the mosaic of a watch stays in view until the next one is whole."""
         return self.doing == "running" and (not self.mosaics or self.phase in (WAITING, *_JOINING))
 
+    @property
+    def can_ask_mosaic(self) -> bool:
+        """True if a watch could make another mosaic now, between its full passes."""
+        told = self.watching
+        if told is None or told.is_final or self.is_asked or self.is_finishing:
+            return False
+        return self.phase in (WAITING, *_JOINING) and told.in_mosaic + told.waiting > 0
+
     def _begin_pass(self, phase: str) -> None:
         """A watch waits, or begins with another pass: what is told of the one before is over."""
         self.fraction, self._ends_at, self.tiles = 0.0, None, (0, 0)
         self._shares.clear()
+        if self.phase == WAITING:  # what was asked for during a pass is begun after the next wait
+            self.is_asked = False
         if phase == _FULL_PASS:
             self.metrics.clear()
             self.set_aside.clear()

@@ -97,7 +97,7 @@ def calibration_lines(view: ViewState, texts: Texts) -> list[str]:
 def automatic_value(name: str, contents: FolderContents | None, texts: Texts) -> str:
     """Return the value that the program will take for a setting that is left to it; empty if it is not known yet."""
     if name == "pixel_scale_arcsec" and contents is not None and contents.usual_scale_arcsec:
-        return texts("form.scale", n=texts.decimal(f"{contents.usual_scale_arcsec:.2f}"))
+        return texts.decimal(f"{contents.usual_scale_arcsec:.2f}")
     if name == "threads":
         return str(thread_count(0))
     return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,8 @@ from .wheel import WheelGuard
 
 _WRONG = "border: 1px solid #c01c28;"
 _SHORTEST_CHOICE = 8  # letters
+_MOST_ROOM_PX = 220  # that a field asks for; the panel gives a row of its own to one that needs more than is left
+_FRAME_PX = 28  # around the text of a field, the arrow of a choice included
 
 
 class SettingsPanel(QWidget):
@@ -135,7 +138,13 @@ class SettingsPanel(QWidget):
         self.calibration.setText("\n".join(wording.calibration_lines(self._presenter.view, self._presenter.texts)))
         for name, widget in self.widgets.items():
             if isinstance(widget, QLineEdit):
-                widget.setPlaceholderText(self._presenter.placeholder(name))
+                self._invite(widget, name)
+
+    def _invite(self, entry: QLineEdit, name: str) -> None:
+        """Show in an empty field, whole, what that means."""
+        text = self._presenter.placeholder(name)
+        entry.setPlaceholderText(text)
+        _make_room(entry, [text])
 
     def _presets(self) -> QVBoxLayout:
         texts = self._presenter.texts
@@ -232,10 +241,11 @@ class SettingsPanel(QWidget):
             choice.setMinimumContentsLength(_SHORTEST_CHOICE)
             for given, label in field.choices:
                 choice.addItem(label, given)
+            _make_room(choice, [label for _, label in field.choices])
             choice.currentIndexChanged.connect(lambda number: self._check(field.name, choice.itemData(number)))
             return choice
         entry = PathEntry() if field.name in PATHS else without_drops(QLineEdit())
-        entry.setPlaceholderText(self._presenter.placeholder(field.name))
+        self._invite(entry, field.name)
         entry.installEventFilter(self._undo_keys)
         entry.textEdited.connect(partial(self._check, field.name))
         if isinstance(entry, PathEntry):
@@ -290,6 +300,12 @@ class SettingsPanel(QWidget):
             box.setVisible(not shown.isdisjoint(names))
         self.nothing.setText(presenter.texts("form.nothing_found", text=text.strip()))
         self.nothing.setVisible(not shown)
+
+
+def _make_room(widget: QWidget, texts: Iterable[str]) -> None:
+    """Let a field be no narrower than the texts in it, as far as the panel is wide enough."""
+    longest = max(map(widget.fontMetrics().horizontalAdvance, texts), default=0)
+    widget.setMinimumWidth(min(longest + _FRAME_PX, _MOST_ROOM_PX))
 
 
 @dataclass(frozen=True)

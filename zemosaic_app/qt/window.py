@@ -161,7 +161,7 @@ class Window(QMainWindow):
     def _set_tab_order(self) -> None:
         """Let Tab go from the folders to Start, and only then through the settings."""
         chain = [*self._folder_parts, self.start_button, self.pause_button, self.cancel_button]
-        chain += [self.finish_button, self.settings]
+        chain += [self.make_now_button, self.finish_button, self.settings]
         for before, after in itertools.pairwise(chain):
             QWidget.setTabOrder(before, after)
 
@@ -214,6 +214,8 @@ class Window(QMainWindow):
         self.start_button, self.pause_button = QPushButton(texts("run.start")), QPushButton(texts("run.pause"))
         self.cancel_button = QPushButton(texts("run.cancel"))
         self.start_button.setObjectName("start")
+        self.make_now_button = QPushButton(texts("watch.mosaic_now"))
+        self.make_now_button.setToolTip(texts("watch.mosaic_now_help"))
         self.finish_button = QPushButton(texts("watch.finish"))
         self.finish_button.setToolTip(texts("watch.finish_help"))
         self.headline, self.counters = QLabel(), QLabel()
@@ -227,6 +229,7 @@ class Window(QMainWindow):
             (self.start_button, self.start),
             (self.pause_button, self.pause),
             (self.cancel_button, self.cancel),
+            (self.make_now_button, self.make_now),
             (self.finish_button, self.finish),
         ):
             button.clicked.connect(act)
@@ -260,6 +263,7 @@ class Window(QMainWindow):
             "start": self.start,
             "pause": self.pause,
             "cancel": self.cancel,
+            "make_now": self.make_now,
             "finish": self.finish,
             **{f"tab:{name}": partial(self.turn_to, number) for number, name in enumerate(TABS)},
             "theme": self.choose_scheme,
@@ -454,6 +458,11 @@ class Window(QMainWindow):
             self.presenter.cancel()
             self._draw(Changed(state=True))
 
+    def make_now(self) -> None:
+        """Let a watch make the mosaic of all subs so far."""
+        self.presenter.ask_mosaic()
+        self._draw(Changed(state=True))
+
     def finish(self) -> None:
         """Let a watch make its last mosaic and end."""
         self.presenter.finish()
@@ -583,5 +592,9 @@ class Window(QMainWindow):
         for button in (self.pause_button, self.cancel_button):
             button.setEnabled(doing in ("running", "paused"))
         self.watch.setEnabled(presenter.can_watch)
-        self.finish_button.setVisible(running and presenter.view.is_watching)
+        watches = running and presenter.view.is_watching
+        self.start_button.setVisible(not watches)  # its place is needed
+        for button in (self.make_now_button, self.finish_button):
+            button.setVisible(watches)
+        self.make_now_button.setEnabled(presenter.can_ask_mosaic)
         self.finish_button.setEnabled(presenter.can_finish)

@@ -181,6 +181,13 @@ class Facts:
             for one in self.run["subs_set_aside"]
         ]
 
+    def told(self, text: str) -> str:
+        """Return a text of the run report as the sentence that it was, so that it can be translated."""
+        try:
+            return from_facts(self.run["messages"].get(text, text))
+        except (ValueError, AttributeError):  # somebody edited it
+            return text
+
     @cached_property
     def beside(self) -> dict[str, int]:
         """How many files lay beside the subs, by what they are for; empty if there were none."""

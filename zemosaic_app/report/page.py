@@ -154,6 +154,7 @@ def _contents(facts: Facts, texts: Texts) -> dict[str, Any]:
                                 "step_classes": [name for _, name in sky.STEP_CLASSES]}  # fmt: skip
     contents |= _sky_contents(facts, frame, subs) | _name_contents(facts, frame, texts) | _map_contents(facts, frame)
     contents["mode_title"] = "Grid Mode mosaic" if facts.run["mode"] == "grid" else "Classic mosaic"
+    contents["reason"] = facts.told(str(facts.run["reason"]))
     told = texts.sentence(verdict(facts.run)) if facts.is_done else ""
     contents["verdict"], contents["is_good"] = f"{told[:1].upper()}{told[1:]}." if told else "", is_good(facts.run)
     contents["many_subs"] = not isinstance(subs, Absent) and len(subs.labels) > _MANY_SUBS
@@ -191,7 +192,7 @@ def _contents(facts: Facts, texts: Texts) -> dict[str, Any]:
     contents["edge_lines"] = sky.edge_lines(frame, edges) if known else []  # type: ignore[arg-type]
     contents |= needs_section(facts.run)
     contents["set_aside"], contents["beside"] = set_aside_section(facts), facts.beside
-    contents |= calibration_section(facts.run)
+    contents |= calibration_section(facts)
     contents["phases"], contents["settings"] = phase_bars(facts.run), setting_rows(facts.run)
     values = read_values(facts)
     contents["block"] = 0 if isinstance(values, Absent) else values.block

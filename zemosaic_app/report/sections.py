@@ -487,20 +487,20 @@ def needs_section(run: Mapping[str, Any]) -> dict[str, Any]:
     return {"needs": advice_lines(advice), "needs_table": cut_table(columns, rows, ADVICE_NAME, 3)}
 
 
-def calibration_section(run: Mapping[str, Any]) -> dict[str, Any]:
+def calibration_section(facts: Facts) -> dict[str, Any]:
     """Masters, what they are used for, and calibration frames that are not used; None without any."""
-    told: Mapping[str, Any] = run.get("calibration", {})
+    told: Mapping[str, Any] = facts.run.get("calibration", {})
     masters = [
-        [str(one["name"]), str(one["frames"]), _figure(one["level"]), _figure(one["noise"])]
+        [facts.told(str(one["name"])), str(one["frames"]), _figure(one["level"]), _figure(one["noise"])]
         for one in told.get("masters", [])
     ]
-    lost = [[str(name), str(reason)] for name, reason in told.get("unused", [])]
-    lost += [[str(one["path"]), str(one["reason"])] for one in told.get("left_out", [])]
+    lost = [[facts.told(str(name)), facts.told(str(reason))] for name, reason in told.get("unused", [])]
+    lost += [[str(one["path"]), facts.told(str(one["reason"]))] for one in told.get("left_out", [])]
     columns = ("master of", "frames", "level, ADU", "noise of a pixel")
     return {
         "masters": cut_table(columns, masters, "run_report.json", 3) if masters else None,
-        "calibration_choices": list(told.get("choices", {}).items()),
-        "calibration_notes": told.get("notes", []),
+        "calibration_choices": [(facts.told(what), n) for what, n in told.get("choices", {}).items()],
+        "calibration_notes": [facts.told(str(note)) for note in told.get("notes", [])],
         "calibration_left_out": cut_table(("frames", "reason"), lost, "run_report.json") if lost else None,
     }
 

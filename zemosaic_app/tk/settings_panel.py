@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tkinter import ttk
+from tkinter import font, ttk
 
 from zemosaic_app.presenter import wording
 from zemosaic_app.presenter.form import LEVELS, FormField, FormGroup, form_groups
 from zemosaic_app.presenter.presenter import Presenter
 
 from .widgets import PAD, Column, Hint, LiveEntry, ignore_wheel
+
+_FRAME_PX = 28  # around the text of a field, the arrow of a choice included
 
 
 class PresetRow(ttk.Frame):
@@ -189,8 +191,8 @@ class SettingsForm(ttk.Frame):
         box = ttk.LabelFrame(self.column.inside, text=told.title, padding=PAD)
         box.columnconfigure(1, weight=1)
         if told.name == "calibration":
-            self._add_calibration(box, len(told.fields))
-        return _Group(box, [self._add(box, number, field) for number, field in enumerate(told.fields)])
+            self._add_calibration(box, 2 * len(told.fields))
+        return _Group(box, [self._add(box, 2 * number, field) for number, field in enumerate(told.fields)])
 
     def _add_calibration(self, box: tk.Misc, row: int) -> None:
         """What calibration frames were found, and the ways to give more."""
@@ -218,13 +220,19 @@ class SettingsForm(ttk.Frame):
                 widget.invite(self._presenter.placeholder(name))
 
     def _add(self, box: tk.Misc, row: int, field: FormField) -> _Row:
+        """A setting in two rows of the grid: its field stands below its label if both need more than the width."""
         label, unit = ttk.Label(box, text=field.label), ttk.Label(box, text=field.unit)
         widget = self._widget(box, field)
         reset = ttk.Button(
             box, text="\u21ba", width=2, style="Toolbutton", command=partial(self._reset_one, field.name)
         )
-        label.grid(row=row, column=0, sticky="w", pady=1)
-        widget.grid(row=row, column=1, columnspan=1 if field.unit else 2, sticky="ew", padx=(PAD, 0), pady=1)
+        parts = sum(part.winfo_reqwidth() + PAD for part in (label, unit, reset))
+        is_below = self._room_px < parts + self._widest(field)
+        label.grid(row=row, column=0, columnspan=3 if is_below else 1, sticky="w", pady=1)
+        row += is_below
+        first = 0 if is_below else 1
+        span = (2 if field.unit else 3) - first
+        widget.grid(row=row, column=first, columnspan=span, sticky="ew", padx=(PAD, 0), pady=1)
         unit.grid(row=row, column=2, sticky="w", padx=(PAD, 0))
         if not field.unit:
             unit.lower(widget)
@@ -236,6 +244,16 @@ class SettingsForm(ttk.Frame):
         widget.bind("<FocusIn>", lambda _: self.column.see(widget), add=True)
         self.widgets[field.name] = widget
         return _Row(field, label, widget, unit, reset)
+
+    @property
+    def _room_px(self) -> int:
+        """Width of a row as the panel is at first."""
+        return round(self.winfo_fpixels(Column.WIDTH)) - 6 * PAD
+
+    def _widest(self, field: FormField) -> int:
+        """Width of the longest text in a field that nobody has filled in."""
+        shown = [label for _, label in field.choices] or [self._presenter.widest_placeholder(field.name)]
+        return max(map(font.nametofont("TkDefaultFont", self).measure, shown)) + _FRAME_PX
 
     def _widget(self, box: tk.Misc, field: FormField) -> ttk.Widget:
         check = partial(self._check, field.name)

@@ -71,9 +71,11 @@ def scrolled(parent: tk.Misc, widget: tk.Text | ttk.Treeview) -> None:
 class Column(ttk.Frame):
     """A column that scrolls when it is higher than its place; its widgets go into `inside`."""
 
+    WIDTH = "285p"
+
     def __init__(self, parent: tk.Misc) -> None:
         super().__init__(parent)
-        self._canvas = tk.Canvas(self, width="285p", yscrollincrement="15p")
+        self._canvas = tk.Canvas(self, width=self.WIDTH, yscrollincrement="15p")
         bar = ttk.Scrollbar(self, command=self._canvas.yview)
         self._canvas.configure(yscrollcommand=bar.set)
         bar.pack(side="right", fill="y")

@@ -150,6 +150,7 @@ class TkWindow:
             "start": self.start,
             "pause": self.pause,
             "cancel": self.cancel,
+            "make_now": self.make_now,
             "finish": self.finish,
             **{f"tab:{name}": partial(self.turn_to, number) for number, name in enumerate(TABS)},
             "theme": self.choose_scheme,
@@ -212,9 +213,12 @@ class TkWindow:
         self.start_button = ttk.Button(bar, text=texts("run.start"), command=self.start)
         self.pause_button = ttk.Button(bar, text=texts("run.pause"), command=self.pause)
         self.cancel_button = ttk.Button(bar, text=texts("run.cancel"), command=self.cancel)
+        self.make_now_button = ttk.Button(bar, text=texts("watch.mosaic_now"), command=self.make_now)
+        self.hints.append(Hint(self.make_now_button, texts("watch.mosaic_now_help")))
         self.finish_button = ttk.Button(bar, text=texts("watch.finish"), command=self.finish)
         self.hints.append(Hint(self.finish_button, texts("watch.finish_help")))
-        for button in (self.start_button, self.pause_button, self.cancel_button, self.finish_button):
+        self._watch_buttons = (self.make_now_button, self.finish_button)
+        for button in (self.start_button, self.pause_button, self.cancel_button, *self._watch_buttons):
             button.pack(side="left", padx=(0, PAD))
         for name, button in (
             ("start", self.start_button),
@@ -394,6 +398,11 @@ class TkWindow:
             self.presenter.cancel()
             self._draw(Changed(state=True))
 
+    def make_now(self) -> None:
+        """Let a watch make the mosaic of all subs so far."""
+        self.presenter.ask_mosaic()
+        self._draw(Changed(state=True))
+
     def finish(self) -> None:
         """Let a watch make its last mosaic and end."""
         self.presenter.finish()
@@ -507,8 +516,13 @@ class TkWindow:
         self.pause_button.configure(text=texts("run.resume" if doing == "paused" else "run.pause"), state=can_pause)
         self.cancel_button.configure(state=can_pause)
         self.watch.configure(state="normal" if presenter.can_watch else "disabled")
+        self.make_now_button.configure(state="normal" if presenter.can_ask_mosaic else "disabled")
         self.finish_button.configure(state="normal" if presenter.can_finish else "disabled")
         if running and presenter.view.is_watching:
-            self.finish_button.pack(side="left", padx=(0, PAD), after=self.cancel_button)
+            self.start_button.pack_forget()  # its place is needed
+            for button in reversed(self._watch_buttons):
+                button.pack(side="left", padx=(0, PAD), after=self.cancel_button)
         else:
-            self.finish_button.pack_forget()
+            self.start_button.pack(side="left", padx=(0, PAD), before=self.pause_button)
+            for button in self._watch_buttons:
+                button.pack_forget()

@@ -80,6 +80,10 @@ def _change_frame(
     return out_lon, out_lat
 
 
+#: Points along each side of an outline.
+SIDE_POINTS = 16
+
+
 def footprint_polygon(src_wcs: WCS, src_shape: tuple[int, int], dst_wcs: WCS) -> NDArray[np.float64]:
     """Outline of a source image on the target grid, its sides sampled so that distortions show.
 
@@ -98,7 +102,7 @@ def footprint_polygon(src_wcs: WCS, src_shape: tuple[int, int], dst_wcs: WCS) ->
         place on the target's projection are left out; n may be 0.
     """
     height, width = src_shape
-    t = np.arange(16) / 16.0
+    t = np.arange(SIDE_POINTS) / SIDE_POINTS
     zero, one = np.zeros_like(t), np.ones_like(t)
     x = np.concatenate([t, one, 1.0 - t, zero]) * width - 0.5
     y = np.concatenate([zero, t, one, 1.0 - t]) * height - 0.5

@@ -10,7 +10,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from ..subs.frames import SubInfo
-from .coordinates import footprint_polygon
+from .coordinates import SIDE_POINTS, footprint_polygon
 
 _CORNERS = 4
 #: A footprint is at least so many cells wide, as long as the canvas does not become too many of them.
@@ -47,12 +47,12 @@ class DepthMap:
 
 
 def corners_on(infos: Sequence[SubInfo], canvas: WCS) -> NDArray[np.float64]:
-    """Corners of each sub in canvas pixels, shape (N, 4, 2); NaN for one that has no place on the projection."""
+    """Corners of each sub in canvas pixels, shape (N, 4, 2); NaN for one that is not wholly on the projection."""
     corners = np.full((len(infos), _CORNERS, 2), np.nan)
     for number, info in enumerate(infos):
         outline = footprint_polygon(info.wcs, info.shape, canvas)
-        if len(outline) and not len(outline) % _CORNERS:
-            corners[number] = outline[:: len(outline) // _CORNERS]
+        if len(outline) == _CORNERS * SIDE_POINTS:
+            corners[number] = outline[::SIDE_POINTS]
     return corners
 
 

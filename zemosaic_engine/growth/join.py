@@ -134,7 +134,7 @@ def join_subs(
     placed = _placed(standing, kept, checkpoints, reporter, late)
     frames = _frames(standing, placed, checkpoints, cancel) if placed else None
     if frames is None:
-        late |= {info.path: say("calibration frames change what stands") for info in placed}
+        late |= {info.path: say("with it, the calibration of subs that are in the mosaic changes") for info in placed}
         return Joined(standing, late)
     settled = standing.run.settings.model_copy(update={"resample_kernel": standing.kernel})
     base = replace(standing.run, settings=settled)
@@ -154,15 +154,18 @@ def join_subs(
 
 
 def _agreeing(standing: Standing, infos: Sequence[SubInfo], late: dict[Path, str]) -> list[SubInfo]:
-    """Subs that belong to those that stand."""
+    """Subs that belong to those that stand, by size, scale, filter and camera."""
     run = standing.run
     _, odd = split_by_agreement([*run.subs, *infos], run.settings.max_gap_fov)
     late |= {error.path: error.reason for error in odd}
+    filters = {name for sub in run.subs if (name := sub.filter.strip().casefold())}
     kept = []
     for info in infos:
         if info.path not in late:
-            if standing.sky is None or not any(sensor_key(sub) == sensor_key(info) for sub in run.subs):
-                late[info.path] = say("no sub of its camera stands yet")
+            if filters and info.filter.strip().casefold() not in filters | {""}:
+                late[info.path] = say("it has another filter: {filter}", filter=info.filter)
+            elif standing.sky is None or not any(sensor_key(sub) == sensor_key(info) for sub in run.subs):
+                late[info.path] = say("no sub of its camera is in the mosaic yet")
             else:
                 kept.append(info)
     return kept
@@ -198,7 +201,7 @@ def _placed(
         finally:
             reporter.step()
         if there is None:
-            late[info.path] = say("too few of its stars are among those that stand")
+            late[info.path] = say("too few of its stars are in the mosaic")
         elif _inside(there, run.canvas) < _INSIDE:
             late[info.path] = say("it reaches beyond the canvas")
         else:
@@ -236,7 +239,7 @@ def _scaled(standing: Standing, run: Run, late: dict[Path, str]) -> list[_New]:
             assert calibration is not None
             found = scale_sub(new, standing.sky, standing.measured.measurements[like], calibration)
         if found is None:
-            late[run.subs[number].path] = say("too little of the sky that it shows stands yet")
+            late[run.subs[number].path] = say("too little of the sky that it shows is in the mosaic")
         else:
             scaled.append(_New(run.subs[number], new, found))
     return scaled

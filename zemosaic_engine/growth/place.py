@@ -43,16 +43,23 @@ def place_sub(info: SubInfo, stars: StarPlaces, sky: StandingSky, canvas: Canvas
     canvas : CanvasPlan
     like : SubInfo
         A sub of the same camera that stands.
+
+    Returns
+    -------
+    SubInfo or None
+        None with fewer than 6 such stars, or if its pixel scale would differ by more than 2 % from that of `like`.
     """
     from ..astrometry.matching import FAR_ARCSEC, match_lists
 
     if len(stars) < _LEAST_STARS or not _is_gnomonic(like.wcs):
         return None
     own = _on_canvas(info.wcs, stars, canvas)
-    far_px = FAR_ARCSEC / canvas.pixel_scale_arcsec
-    low, high = np.nanmin(own, axis=0) - far_px, np.nanmax(own, axis=0) + far_px
-    near = sky.xy[((sky.xy >= low) & (sky.xy <= high)).all(axis=1)]
     known = np.isfinite(own).all(axis=1)
+    if np.count_nonzero(known) < _LEAST_STARS:  # on the far side of the sky
+        return None
+    far_px = FAR_ARCSEC / canvas.pixel_scale_arcsec
+    low, high = own[known].min(axis=0) - far_px, own[known].max(axis=0) + far_px
+    near = sky.xy[((sky.xy >= low) & (sky.xy <= high)).all(axis=1)]
     turn = match_lists(np.ascontiguousarray(own[known]), np.ascontiguousarray(near), far_px) if len(near) else None
     if turn is None:
         return None

@@ -36,10 +36,14 @@ def scale_sub(
         A sub of the same camera that stands, of the same session where there is one.
     standing : SubCalibration
         Its calibration.
+
+    Returns
+    -------
+    SubCalibration or None
+        None with fewer than 4 stars or 3 sky cells that stand, in any channel.
     """
     channels = standing.channels
-    ratio = new.exposure_s / like.exposure_s
-    ratio = ratio if np.isfinite(ratio) and ratio > 0.0 else 1.0
+    ratio = exposure_ratio(new.exposure_s, like.exposure_s)
     light = replace(
         standing,
         gain=np.ones(channels),
@@ -69,6 +73,11 @@ def scale_sub(
         used=True,
         reason="",
     )
+
+
+def exposure_ratio(new_s: float, like_s: float) -> float:
+    """How many times as long as another sub a sub is exposed; 1 if either exposure is not known (NaN or 0)."""
+    return new_s / like_s if 0.0 < new_s < np.inf and 0.0 < like_s < np.inf else 1.0
 
 
 def _gain(

@@ -197,7 +197,7 @@ def report_evenness(found: Evenness, reporter: Reporter) -> dict[str, float]:
     for channel, name in enumerate(channel_names(found.noise.size)):
         before = found.before[:, channel]
         largest = int(np.argmax(np.abs(np.nan_to_num(before))))
-        noise = float(found.noise[channel])
+        noise = float(found.noise[channel]) or np.nan  # finished tiles may have none
         for state, steps, errors, worst in (
             ("before", before, found.before_error[:, channel], largest),
             ("after", after[:, channel], error[:, channel], worst_step(found.steps, channel)),
@@ -229,7 +229,18 @@ def report_evenness(found: Evenness, reporter: Reporter) -> dict[str, float]:
                 f"worst_footprint_step_ra_{state}_{name}": float(ra),
                 f"worst_footprint_step_dec_{state}_{name}": float(dec),
             }
-        certain = sorted(step.certain_size(channel) for step in found.steps)
-        # One piece of an edge in a hundred may follow a nebula or a star.
-        metrics[f"certain_footprint_step_sigma_after_{name}"] = certain[-1 - len(certain) // 100] / noise
+        metrics |= _certain_step(found, channel, noise)
     return metrics
+
+
+def _certain_step(found: Evenness, channel: int, noise: float) -> dict[str, float]:
+    """Size and place of the step by which a channel is judged: the one that all but a hundredth do not exceed."""
+    certain = [step.certain_size(channel) for step in found.steps]
+    # One piece of an edge in a hundred may follow a nebula or a star.
+    judged = int(np.argsort(certain, kind="stable")[-1 - len(certain) // 100])
+    name, (ra, dec) = channel_names(found.noise.size)[channel], found.sky[judged]
+    return {
+        f"certain_footprint_step_sigma_after_{name}": certain[judged] / noise,
+        f"certain_footprint_step_ra_after_{name}": float(ra),
+        f"certain_footprint_step_dec_after_{name}": float(dec),
+    }

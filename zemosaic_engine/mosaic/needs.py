@@ -70,6 +70,11 @@ def worth_of(infos: Sequence[SubInfo], measured: Table) -> NDArray[np.float64]:
     measured : astropy.table.Table
         One row a sub with columns ``file`` and ``weight_R`` or the like, in the order of `infos` where names occur
         twice.
+
+    Returns
+    -------
+    ndarray of float64, shape (N,)
+        From 0 to 2.
     """
     names = [name for name in measured.colnames if name.startswith("weight_")]
     rows: dict[str, deque[int]] = defaultdict(deque)
@@ -84,7 +89,7 @@ def worth_of(infos: Sequence[SubInfo], measured: Table) -> NDArray[np.float64]:
     exposure = np.array([info.exposure_s for info in infos])
     rate = weights / np.where(exposure > 0, exposure, np.nan)[:, None]
     usual = np.array([np.median(of[np.isfinite(of)]) if np.isfinite(of).any() else np.nan for of in rate.T])
-    shares = rate / usual
+    shares = rate / np.where(usual > 0.0, usual, np.nan)
     known = np.isfinite(shares).all(axis=1)
     worth = np.ones(len(infos))
     worth[known] = np.clip(shares[known].mean(axis=1), 0.0, _MOST_WORTH)

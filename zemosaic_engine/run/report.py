@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from ..events import Metric
 from ..fits.writer import atomic_path
 from ..machine import memory
 from ..machine.versions import library_versions
-from ..sentences import to_facts
+from ..sentences import Sentence, to_facts
 from ..settings import GridSettings, setting_fields
 from .request import GridOutcome
 
@@ -107,6 +108,9 @@ class RunReport:
         This program, Python and the libraries.
     peak_memory_bytes : int
         Of the process, up to the end of the run.
+    messages : mapping of str to object
+        The reason and the texts of `calibration` as `sentences.to_facts` makes them plain, for other languages; made
+        when the file is written.
     """
 
     mode: str
@@ -133,6 +137,7 @@ class RunReport:
     advice: Advice | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     peak_memory_bytes: int = 0
+    messages: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_complete(self) -> bool:
@@ -142,7 +147,15 @@ class RunReport:
     def as_json(self) -> str:
         """The report as it is written: standard JSON, numbers that are not finite as null."""
         facts = {"schema": SCHEMA_VERSION, "program": f"ZeMosaic {__version__}", "complete": self.is_complete}
-        return json.dumps(_finite({**facts, **asdict(self)}), indent=2, allow_nan=False) + "\n"
+        whole = replace(self, messages=self._messages())
+        return json.dumps(_finite({**facts, **asdict(whole)}), indent=2, allow_nan=False) + "\n"
+
+    def _messages(self) -> dict[str, Any]:
+        """Return the sentences that stand alone as `sentences.to_facts` makes them plain, by their English text."""
+        told = self.calibration
+        texts = [self.reason, *told.choices, *told.notes, *itertools.chain.from_iterable(told.unused)]
+        texts += [one.reason for one in told.left_out] + [one.name for one in told.masters]
+        return {str(text): to_facts(text) for text in texts if isinstance(text, Sentence)}
 
     def write(self, folder: Path) -> Path:
         """Write ``run_report.json`` into a folder, whole or not at all; `RunError` if that is impossible."""

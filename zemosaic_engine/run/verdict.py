@@ -61,15 +61,14 @@ def _steps(metrics: Mapping[str, Any]) -> Sentence:
     channel, size = judged
     if size < FAINT_SIGMA:
         return say("no visible step (median {sigma:.2f} sigma of the noise of a pixel)", sigma=median[1])
-    sigma = float(metrics.get(f"worst_footprint_step_sigma_after_{channel}") or size)
-    ra, dec = (metrics.get(f"worst_footprint_step_{name}_after_{channel}") for name in ("ra", "dec"))
+    ra, dec = (metrics.get(f"certain_footprint_step_{name}_after_{channel}") for name in ("ra", "dec"))
     what = say("a visible step") if size >= VISIBLE_SIGMA else say("a faint step")
     if ra is None or dec is None:
-        return say("{what} of {sigma:.1f} sigma of the noise of a pixel", what=what, sigma=sigma)
+        return say("{what} of at least {sigma:.1f} sigma of the noise of a pixel", what=what, sigma=size)
     return say(
-        "{what} of {sigma:.1f} sigma of the noise of a pixel at RA {ra:.3f} Dec {dec:+.3f}",
+        "{what} of at least {sigma:.1f} sigma of the noise of a pixel at RA {ra:.3f} Dec {dec:+.3f}",
         what=what,
-        sigma=sigma,
+        sigma=size,
         ra=ra,
         dec=dec,
     )

@@ -251,12 +251,19 @@ def scan_files(
     *,
     saturation_adu: float = 0.0,
     refused: Callable[[Path], str] = lambda path: "",
+    beside_lights: bool = False,
 ) -> FoundSubs:
-    """As `scan_folder`, of some of the files of a folder."""
+    """As `scan_folder`, of some of the files of a folder.
+
+    Parameters
+    ----------
+    beside_lights : bool
+        Whether the folder holds lights beside these files, so that subs that another program wrote anew do not count.
+    """
     scan = _Scan(folder, False, saturation_adu, [], refused)
     for path in files:
         scan.take(path)
-    return scan.found()
+    return scan.found(beside_lights=beside_lights)
 
 
 class _Scan:
@@ -322,9 +329,9 @@ class _Scan:
             sub = replace(sub, session=path.parent.relative_to(self._folder).as_posix())
         self._lights.append(sub)
 
-    def found(self) -> FoundSubs:
+    def found(self, *, beside_lights: bool = False) -> FoundSubs:
         """All that was found so far."""
-        if self._lights:
+        if self._lights or beside_lights:
             self._others.extend(self._processed)
         else:  # the lights themselves are not there: what was made of them has to do
             for file in self._processed:
