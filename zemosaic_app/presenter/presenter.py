@@ -212,10 +212,13 @@ class Presenter:
             self._look_again()
         return problem
 
-    def tick(self, names: Sequence[str], wanted: bool) -> None:
-        """Take subs into the next run, or leave them out of it."""
+    def tick(self, names: Sequence[str], wanted: bool) -> bool:
+        """Take subs into the next run, or leave them out of it; False, and nothing changes, while a run is at work."""
+        if self.is_running:
+            return False
         self.subs.tick(names, wanted)
         self._look_again()
+        return True
 
     def watch_subs(self, in_view: Sequence[str]) -> None:
         """Say which subs of the list are in view: they get their pictures first. No run has to wait for them."""
@@ -502,6 +505,10 @@ class Presenter:
     def result(self, what: str) -> Path | None:
         """Return the path of the ``mosaic``, ``picture``, ``folder`` or ``report``; None if it does not exist."""
         return summary.result_path(self._shown, self._report, what) if self._shown is not None else None
+
+    def can_open(self, what: str) -> bool:
+        """True if a result of the run shown can be opened."""
+        return not self.is_running and bool(self.view.ending) and self.result(what) is not None
 
     # --- what goes on
 

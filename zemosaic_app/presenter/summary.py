@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -175,6 +175,11 @@ def rejects(report: Mapping[str, Any], texts: Texts) -> list[list[str]]:
     ]
 
 
+def points(lines: Sequence[str]) -> str:
+    """Return lines as a list with a dot before each."""
+    return "\n".join(f"\u2022 {line}" for line in lines)
+
+
 def file_lines(output: Path, report: Mapping[str, Any], texts: Texts) -> list[str]:
     """Return the files that people want, with what each is for."""
     kinds = ("processing", "mosaic", "picture", "map", "rejected")
@@ -211,6 +216,11 @@ def facts(report: Mapping[str, Any], texts: Texts) -> list[tuple[str, str]]:
         (texts("summary.memory"), texts.size(float(report.get("peak_memory_bytes") or 0.0))),
         *([(texts("summary.depth"), "\n".join(needed))] if (needed := needs(report, texts)) else []),
     ]
+
+
+def fact_lines(report: Mapping[str, Any], texts: Texts) -> str:
+    """Return the facts as lines of text."""
+    return "\n".join(texts.listed_text(name, value) for name, value in facts(report, texts))
 
 
 def _size(report: Mapping[str, Any], texts: Texts) -> str:

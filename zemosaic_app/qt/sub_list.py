@@ -33,6 +33,7 @@ from PySide6.QtWidgets import (
 )
 
 from zemosaic_app.presenter import sub_list
+from zemosaic_app.presenter.blinking import Blinker
 from zemosaic_app.presenter.presenter import Presenter
 from zemosaic_app.presenter.sub_list import COLUMNS, SHOWN, WIDTHS, ListedSub
 
@@ -40,7 +41,6 @@ from .dropping import without_drops
 
 _PICTURE = QSize(48, 48)
 _ROW_PX = 52
-_BLINK_MS = (150, 300, 500, 800, 1500)
 _Index = QModelIndex | Any
 
 
@@ -99,8 +99,7 @@ class SubModel(QAbstractTableModel):
         if role != Qt.ItemDataRole.CheckStateRole:
             return False
         is_wanted = Qt.CheckState(value) == Qt.CheckState.Checked
-        self._presenter.tick([self.rows[index.row()].name], is_wanted)
-        return True
+        return self._presenter.tick([self.rows[index.row()].name], is_wanted)
 
     def _picture(self, name: str) -> QPixmap | None:
         """The small picture of a sub, read once."""
@@ -252,8 +251,7 @@ class Blink(QDialog):
 
     def __init__(self, presenter: Presenter, names: tuple[str, str], parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._presenter, self._names, texts = presenter, names, presenter.texts
-        self._shown, self._speed = 0, 2
+        self._blinker, texts = Blinker(presenter.glancer, names), presenter.texts
         self.setWindowTitle(texts("subs.blink_title", first=names[0], second=names[1]))
         self.picture = QLabel(texts("subs.blink_waiting"))
         self.picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -270,21 +268,18 @@ class Blink(QDialog):
         column.addLayout(row)
         self._timer = QTimer(self)
         self._timer.timeout.connect(self._turn)
-        self._timer.start(_BLINK_MS[self._speed])
+        self._timer.start(self._blinker.turn_ms)
         self.finished.connect(lambda _: self._timer.stop())
 
     def _turn(self) -> None:
-        large = self._presenter.glancer.large
-        for name in self._names:
-            self._presenter.glancer.ask_large(name)
-        if not all(name in large for name in self._names):
+        shown = self._blinker.turn()
+        if shown is None:
             return
-        self._shown = 1 - self._shown
-        name = self._names[self._shown]
+        name, picture = shown
         room = self.picture.size()
-        self.picture.setPixmap(pixmap_of(large[name]).scaled(room, Qt.AspectRatioMode.KeepAspectRatio))
+        self.picture.setPixmap(pixmap_of(picture).scaled(room, Qt.AspectRatioMode.KeepAspectRatio))
         self.name.setText(name)
 
     def _change_speed(self, step: int) -> None:
-        self._speed = min(max(self._speed + step, 0), len(_BLINK_MS) - 1)
-        self._timer.setInterval(_BLINK_MS[self._speed])
+        self._blinker.change_speed(step)
+        self._timer.setInterval(self._blinker.turn_ms)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import astuple
 from typing import Any
 
@@ -25,7 +25,6 @@ from PySide6.QtWidgets import (
 
 from zemosaic_app.presenter import summary, wording
 from zemosaic_app.presenter.presenter import Presenter
-from zemosaic_app.presenter.texts import Texts
 
 from .panels import fill_table, make_table
 
@@ -147,15 +146,17 @@ class SummaryPanel(QWidget):
         is_done = view.ending in ("done", "incomplete") and not presenter.is_running
         report: Mapping[str, Any] = presenter.report() if is_done else {}
         output = presenter.result("folder")
+        steps = summary.next_steps(output, report, texts) if output is not None else []
+        files = summary.file_lines(output, report, texts) if output is not None and report else []
         self.title.setText(wording.ending(view, texts))
         self.object.setText(summary.heading(report, texts))
         self.exposure.setText(summary.exposure(report, texts))
         self.verdict.setText(summary.verdict_text(report, texts))
         self.verdict.setProperty("good", summary.is_good(report))
         self.verdict.style().polish(self.verdict)
-        self.facts.setText(_fact_lines(report, texts))
-        self.next.setText(_points(summary.next_steps(output, report, texts) if output is not None else []))
-        self.files.setText(_points(summary.file_lines(output, report, texts) if output is not None and report else []))
+        self.facts.setText(summary.fact_lines(report, texts))
+        self.next.setText(summary.points(steps))
+        self.files.setText(summary.points(files))
         fill_table(self.rejects, summary.rejects(report, texts))
         rows = [list(astuple(seam)) for seam in summary.seams(report, texts)]
         self.seams_title.setText(summary.seams_title(report, texts))
@@ -177,7 +178,7 @@ class SummaryPanel(QWidget):
         ):
             part.setVisible(is_shown)
         for what, button in self.buttons.items():
-            button.setEnabled(not presenter.is_running and bool(view.ending) and presenter.result(what) is not None)
+            button.setEnabled(presenter.can_open(what))
 
 
 def _label(larger: float) -> QLabel:
@@ -200,16 +201,8 @@ def _heading(text: str) -> QLabel:
     return label
 
 
-def _points(lines: Sequence[str]) -> str:
-    return "\n".join(f"\u2022 {line}" for line in lines)
-
-
 def _fit_height(table: Any) -> None:
     """Make a table as high as its rows, up to some."""
     rows = min(table.rowCount(), _MOST_ROWS)
     height = sum(table.rowHeight(row) for row in range(rows)) + table.horizontalHeader().sizeHint().height()
     table.setFixedHeight(height + 2 * table.frameWidth())
-
-
-def _fact_lines(report: Mapping[str, Any], texts: Texts) -> str:
-    return "\n".join(texts.listed_text(name, value) for name, value in summary.facts(report, texts))

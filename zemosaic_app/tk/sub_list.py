@@ -9,13 +9,13 @@ from tkinter import font, ttk
 from typing import Any, Literal
 
 from zemosaic_app.presenter import sub_list
+from zemosaic_app.presenter.blinking import Blinker
 from zemosaic_app.presenter.presenter import Presenter
 from zemosaic_app.presenter.sub_list import COLUMNS, SHOWN, WIDTHS, ListedSub
 
 from .widgets import PAD, Hint, LiveEntry, scrolled
 
 _ROW_PX, _PICTURE_PX, _WIDTH_PX = 52, 48, 200
-_BLINK_MS = (150, 300, 500, 800, 1500)
 _TICKED, _UNTICKED = "\u2611", "\u2610"
 # So many rows are put in at a time, so that the window never waits for thousands.
 _AT_ONCE = 400
@@ -168,8 +168,7 @@ class SubTable(ttk.Frame):
         self.show_subs()
 
     def _tick(self, wanted: bool) -> None:
-        if not self._presenter.is_running:
-            self._presenter.tick(self._presenter.subs.chosen, wanted)
+        if self._presenter.tick(self._presenter.subs.chosen, wanted):
             self.show_subs()
 
     def _turn_ticks(self) -> None:
@@ -185,8 +184,7 @@ class SubTable(ttk.Frame):
         left = (box[0] if box else 0) + (image.width() if image is not None else 0)
         if not box or self.tree.identify_column(event.x) != "#0" or not left <= event.x <= left + 45:
             return None
-        if not self._presenter.is_running:
-            self._presenter.tick([name], name in self._presenter.subs.unticked)
+        if self._presenter.tick([name], name in self._presenter.subs.unticked):
             self.show_subs()
         return "break"
 
@@ -207,8 +205,7 @@ class Blink(tk.Toplevel):
 
     def __init__(self, parent: tk.Misc, presenter: Presenter, names: tuple[str, str]) -> None:
         super().__init__(parent)
-        self._presenter, self._names, texts = presenter, names, presenter.texts
-        self._shown, self._speed = 0, 2
+        self._blinker, texts = Blinker(presenter.glancer, names), presenter.texts
         self._images: dict[str, tk.PhotoImage] = {}
         self.title(texts("subs.blink_title", first=names[0], second=names[1]))
         self.picture = ttk.Label(self, text=texts("subs.blink_waiting"), anchor="center")
@@ -216,32 +213,26 @@ class Blink(tk.Toplevel):
         self.name = ttk.Label(row)
         self.name.pack(side="left", fill="x", expand=True)
         for key, step in (("subs.faster", -1), ("subs.slower", 1)):
-            turn = ttk.Button(row, text=texts(key), command=partial(self._change_speed, step))
+            turn = ttk.Button(row, text=texts(key), command=partial(self._blinker.change_speed, step))
             turn.pack(side="right", padx=(2, 0))
         row.pack(side="bottom", fill="x", padx=PAD, pady=PAD)
         self.picture.pack(fill="both", expand=True, padx=PAD, pady=PAD)
         self.geometry(f"620x{min(1060, self.winfo_screenheight() - 120)}")
         self.bind("<Escape>", lambda _: self.destroy())
-        self._waiting = self.after(_BLINK_MS[self._speed], self._turn)
+        self._waiting = self.after(self._blinker.turn_ms, self._turn)
         self.bind("<Destroy>", self._stop)
 
     def _turn(self) -> None:
-        large = self._presenter.glancer.large
-        for name in self._names:
-            self._presenter.glancer.ask_large(name)
-        if all(name in large for name in self._names):
-            self._shown = 1 - self._shown
-            name = self._names[self._shown]
+        shown = self._blinker.turn()
+        if shown is not None:
+            name, picture = shown
             if name not in self._images:
-                image = tk.PhotoImage(master=self, data=large[name])
+                image = tk.PhotoImage(master=self, data=picture)
                 factor = -(-image.height() // max(self.picture.winfo_height(), 200))
                 self._images[name] = image.subsample(factor) if factor > 1 else image
             self.picture.configure(image=self._images[name], text="")
             self.name.configure(text=name)
-        self._waiting = self.after(_BLINK_MS[self._speed], self._turn)
-
-    def _change_speed(self, step: int) -> None:
-        self._speed = min(max(self._speed + step, 0), len(_BLINK_MS) - 1)
+        self._waiting = self.after(self._blinker.turn_ms, self._turn)
 
     def _stop(self, event: tk.Event) -> None:
         if event.widget is self and self._waiting:

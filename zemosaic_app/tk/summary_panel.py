@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tkinter as tk
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import astuple
 from functools import partial
 from tkinter import ttk
@@ -101,16 +101,16 @@ class SummaryPanel(ttk.Frame):
         is_done = view.ending in ("done", "incomplete") and not presenter.is_running
         report: Mapping[str, Any] = presenter.report() if is_done else {}
         output = presenter.result("folder")
+        steps = summary.next_steps(output, report, texts) if output is not None else []
+        files = summary.file_lines(output, report, texts) if output is not None and report else []
         self.title.configure(text=wording.ending(view, texts))
         self.object.configure(text=summary.heading(report, texts))
         self.exposure.configure(text=summary.exposure(report, texts))
         style = "Good.TLabel" if summary.is_good(report) else "Poor.TLabel"
         self.verdict.configure(text=summary.verdict_text(report, texts), style=style)
-        facts = summary.facts(report, texts)
-        self.facts.configure(text="\n".join(texts.listed_text(name, value) for name, value in facts))
-        has_files = output is not None and bool(report)
-        self.next.configure(text=_points(summary.next_steps(output, report, texts) if output is not None else []))
-        self.files.configure(text=_points(summary.file_lines(output, report, texts) if output and has_files else []))
+        self.facts.configure(text=summary.fact_lines(report, texts))
+        self.next.configure(text=summary.points(steps))
+        self.files.configure(text=summary.points(files))
         rejects = summary.rejects(report, texts)
         self.rejects.fill(rejects)
         self.rejects.tree.configure(height=min(max(len(rejects), 1), _MOST_ROWS))
@@ -127,8 +127,7 @@ class SummaryPanel(ttk.Frame):
         if is_done:
             self.picture.pack(side="left", fill="both", expand=True, padx=(0, PAD))
         for what, button in self.buttons.items():
-            is_there = not presenter.is_running and bool(view.ending) and presenter.result(what) is not None
-            button.configure(state="normal" if is_there else "disabled")
+            button.configure(state="normal" if presenter.can_open(what) else "disabled")
 
     def _arrange(self, *, has_seams: bool, has_rejects: bool, has_details: bool) -> None:
         """Put what there is below one another."""
@@ -161,7 +160,3 @@ def _label(parent: tk.Misc, style: str = "TLabel") -> ttk.Label:
     label = ttk.Label(parent, justify="left", style=style)
     wrap(label)
     return label
-
-
-def _points(lines: Sequence[str]) -> str:
-    return "\n".join(f"\u2022 {line}" for line in lines)
