@@ -17,6 +17,8 @@ _COMBINED: dict[type[ast.operator], type[ast.operator]] = {
 _NAMES = {"min": "max", "max": "min", "any": "all", "all": "any", "floor": "ceil", "ceil": "floor"}
 #: Calls that mean the same with their arguments in another order.
 _SYMMETRIC = ("min", "max", "minimum", "maximum", "fmin", "fmax", "hypot", "array_equal", "isdisjoint")
+#: Keywords that only say what is checked.
+_CHECKS = ("strict", "check_finite")
 #: Calls whose arguments are text for people, and what is said of a run: no pixel depends on them.
 _TALK = ("say", "log", "metric", "debug", "info", "warning", "joined", "note", "tell", "warn")
 
@@ -86,6 +88,8 @@ def _is_talk(node: ast.AST) -> bool:
     if isinstance(node, ast.Import | ast.ImportFrom | ast.Raise | ast.JoinedStr | ast.Assert):
         return True
     if isinstance(node, ast.AnnAssign) and node.value is None:
+        return True
+    if isinstance(node, ast.keyword) and node.arg in _CHECKS:
         return True
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return True  # a docstring

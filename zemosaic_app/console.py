@@ -110,7 +110,7 @@ def time_left_text(seconds: float) -> str:
 
 def watching_text(event: Watching) -> str:
     """Return what of a watched folder is in its mosaic, in words."""
-    parts = [f"{event.in_mosaic} subs in the mosaic"]
+    parts = ["1 sub in the mosaic" if event.in_mosaic == 1 else f"{event.in_mosaic} subs in the mosaic"]
     if event.waiting:
         parts.append(f"{event.waiting} waiting")
     if event.unfinished:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import select
 import sys
@@ -59,17 +60,18 @@ def watch_folder(args: argparse.Namespace, settings: GridSettings, sink: Sink, c
 
 def _listen(wishes: Wishes) -> None:
     """Take what is typed, line by line, past Python's buffers: their locks do not survive the end of the process."""
-    waiting = b""
-    while _is_typed():
-        piece = os.read(0, 1024)
-        if not piece:
-            return
-        *lines, waiting = (waiting + piece).split(b"\n")
-        for line in lines:
-            if line.strip().lower() == b"q":
-                wishes.end()
-            elif not line.strip():
-                wishes.mosaic()
+    with contextlib.suppress(OSError):  # the terminal went away: nothing is typed any more
+        waiting = b""
+        while _is_typed():
+            piece = os.read(0, 1024)
+            if not piece:
+                return
+            *lines, waiting = (waiting + piece).split(b"\n")
+            for line in lines:
+                if line.strip().lower() == b"q":
+                    wishes.end()
+                elif not line.strip():
+                    wishes.mosaic()
 
 
 def _is_typed() -> bool:

@@ -94,7 +94,7 @@ def test_subs_that_arrive_while_it_is_killed_twice_make_the_mosaic_of_one_run(su
     with watching(folder, output) as watch:
         watch.until("waiting for subs")  # the folder is empty
         put(subs[0], folder)
-        watch.until("1 subs in the mosaic, the same as one run")
+        watch.until("1 sub in the mosaic, the same as one run")
         for sub in subs[1:7]:
             put(sub, folder)
         watch.until("the same as one run")

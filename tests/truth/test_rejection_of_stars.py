@@ -115,3 +115,21 @@ def test_stars_of_a_survey_keep_their_light(tmp_path, sensor, settings):
         assert np.abs(np.median(losses[method][bright], axis=0)).max() < 3.0
         assert np.abs(losses[method][bright]).max() < 30.0
     assert mosaics["none"].planes.shape == mosaics["kappa_sigma"].planes.shape
+
+
+def test_the_losses_of_a_large_stack_are_those_of_its_middle():
+    """A thousand pixels aside, stars lost half of their light; that the middle lost a tenth is what is told."""
+    rng = np.random.default_rng(4)
+    pixels = rng.normal(SKY, NOISE, (1500, 1500, 1)).astype(np.float32)
+    taken = np.zeros_like(pixels)
+    y, x = np.mgrid[-12:13, -12:13]
+    light = (1e5 / (2.0 * np.pi * 1.4**2) * np.exp(-(x**2 + y**2) / (2.0 * 1.4**2))).astype(np.float32)[..., None]
+    for row in range(40, 1500, 71):
+        for column in range(40, 1500, 71):
+            here = np.s_[row - 12 : row + 13, column - 12 : column + 13]
+            share = 0.1 if 450 < row < 1050 and 450 < column < 1050 else 0.5
+            pixels[here] += (1.0 - share) * light
+            taken[here] = share * light
+    losses = star_losses(pixels, taken)
+    assert losses.stars == 81
+    assert losses.change_mmag == pytest.approx(2500.0 * np.log10(0.9), abs=5.0)

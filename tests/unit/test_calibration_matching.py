@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from zemosaic_engine.calibration_frames.files import master_path
 from zemosaic_engine.calibration_frames.matching import match
 from zemosaic_engine.calibration_frames.records import CalibrationFrame, Conditions, group_frames
 from zemosaic_engine.calibration_frames.session import match_all
@@ -70,6 +72,16 @@ def library():
     frames += [frame(Role.FLAT, name="master_flat", is_master=True, moment_s=TONIGHT_S - 100 * DAY_S)]
     frames += some(Role.DARK, 8, name="dark_bin2", binning=(2, 2), shape=(1504, 1504))
     return frames
+
+
+def test_the_file_of_a_master_tells_what_it_is_for():
+    dark, flat = (master_path(Path("out"), group_frames(some(role))[0]) for role in (Role.DARK, Role.FLAT))
+    assert dark.parent == Path("out")
+    assert re.fullmatch(r"master_dark_ASI533MC_120s_gain80_-10C_3008x3008_[0-9a-f]{6}\.fits", dark.name)
+    assert re.fullmatch(r"master_flat_ASI533MC_LP_2s_gain80_-10C_3008x3008_[0-9a-f]{6}\.fits", flat.name)
+    others = [some(Role.DARK, name="other"), some(Role.DARK, gain=120.0), some(Role.DARK, camera="QHY268")]
+    names = {dark.name, *(master_path(Path("out"), group_frames(frames)[0]).name for frames in others)}
+    assert len(names) == 4, "no master is written over another"
 
 
 def test_of_200_frames_of_six_kinds_each_light_gets_its_own():

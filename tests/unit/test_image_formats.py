@@ -95,6 +95,14 @@ def test_tiff_of_every_type(tmp_path, order, dtype, pixels):
     assert found.bitpix == (-1 if dtype[0] == "f" else 1) * 8 * np.dtype(dtype).itemsize
 
 
+def test_a_tiff_that_tells_only_what_it_must(tmp_path):
+    """Where tags are missing, the standard says: not compressed, one sample a pixel, unsigned, one strip."""
+    stored = (GREY % 60000).astype(np.uint16)
+    tags = {number: tag for number, tag in basics(stored).items() if number in (256, 257, 258, 262)}
+    path = write_tiff(tmp_path / "a.tif", [stored.astype("<u2").tobytes()], tags)
+    np.testing.assert_array_equal(image_files.read_image(path, 0), stored)
+
+
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate", "packbits"])
 @pytest.mark.parametrize("predictor", [1, 2])
 @pytest.mark.parametrize("pixels", [GREY, GREY.astype(np.float32), (COLOUR % 200).astype(np.uint8)], ids=str)

@@ -7,6 +7,7 @@ import ast
 import pytest
 
 from benchmarks.faults import FAULTS, Fault
+from benchmarks.harmless import HARMLESS
 from benchmarks.line_map import ROOT
 from benchmarks.mutants import NoLongerFitsError, planted, try_fault
 from benchmarks.mutate import mutants_of
@@ -17,7 +18,8 @@ def mean(values, low: int = 2) -> float:
     """Return 1."""
     if low < len(values) and not values[0]:
         raise ValueError("less than 2")
-    return sum(values, low) / len(values)  # \xc3\xa9
+    assert list(zip(values, values, strict=True))
+    return sum(values, low, strict=True) / len(values)  # \xc3\xa9
 '''
 
 
@@ -26,6 +28,12 @@ def test_every_fault_of_the_list_fits_its_function(fault):
     ast.parse(planted(fault))
     for test in fault.tests:
         assert (ROOT / test.split("::")[0]).is_file(), test
+
+
+@pytest.mark.parametrize("one", HARMLESS, ids=lambda one: f"{one.file}: {one.old}")
+def test_every_fault_that_is_named_as_harmless_can_be_made(one):
+    made = mutants_of(one.file, (ROOT / one.file).read_bytes())
+    assert any((mutant.old, mutant.new) == (one.old, one.new) for mutant in made)
 
 
 def test_there_are_enough_faults_and_none_twice():
@@ -42,7 +50,7 @@ def test_mutants_change_code_and_leave_texts_for_people():
     made = {mutant.new for mutant in mutants_of("m.py", SOURCE)}
     assert made == {
         "(3)", "(low <= len(values))", "(low < len(values) or not values[0])", "(values[0])", "(1)",
-        "(sum(values, low) * len(values))", "(sum(low, values))",
+        "(sum(values, low, strict=True) * len(values))", "(sum(low, values, strict=True))",
     }  # fmt: skip
     for mutant in mutants_of("m.py", SOURCE):
         ast.parse(mutant.text(SOURCE))

@@ -476,6 +476,13 @@ def test_advice_follows_the_plan_of_the_folder_and_the_depth_that_is_wanted(pane
     assert "needs 20 subs of 10 s more (3 min 20 s of exposure), in 4 of its 4 panels" in capsys.readouterr().out
 
 
+def test_a_single_panel_is_told_with_its_depth(tmp_path, capsys):
+    for number in range(3):
+        save(tmp_path / f"{number}.fit", f"2025-03-01T20:00:0{number}", EXPTIME=50.0)
+    assert main(["plan", "--advice", str(tmp_path)]) == 0
+    assert "The mosaic has one panel, with a depth of 2 min 30 s.\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("depth", ["-1", "nan", "inf"])
 def test_a_wrong_depth_is_refused(depth, panels, capsys):
     assert main(["plan", "--advice", "--depth", depth, str(panels)]) == 2

@@ -48,6 +48,10 @@ def test_a_mosaic_without_edges_is_not_called_even():
     )
 
 
+def test_of_a_single_sub_nothing_was_left_out():
+    assert verdict(report_of(0.0, 0.0, used=1)).endswith("; nothing was left out")
+
+
 def test_what_was_left_out_is_told_by_its_causes():
     clouds = "it shows 3 stars where the usual sub shows 40: clouds, or no light at all"
     blurred = "its FWHM of 9 is 12.0 sigma from the 3 of its session; raise sub_max_deviation to use it"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -107,3 +109,16 @@ def test_what_another_program_wrote_anew_is_no_sub_beside_subs(watched, tmp_path
 @pytest.mark.parametrize(("new", "like", "ratio"), [(20.0, 10.0, 2.0), (10.0, 0.0, 1.0), (np.nan, 10.0, 1.0)])
 def test_an_exposure_that_is_not_known_changes_no_scale(new, like, ratio):
     assert exposure_ratio(new, like) == ratio
+
+
+@pytest.mark.skipif(os.name == "nt", reason="terminals of POSIX")
+def test_on_a_terminal_of_somebody_else_nothing_is_typed():
+    master, slave = os.openpty()
+    try:
+        words = "from zemosaic_app import watch_command as w; w._listen(w.Wishes())"
+        command = [sys.executable, "-c", words]
+        done = subprocess.run(command, stdin=slave, capture_output=True, start_new_session=True, check=False)
+    finally:
+        os.close(master)
+        os.close(slave)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -293,6 +293,10 @@ def _numbered(
 def advice_lines(advice: Advice) -> list[str]:
     """What a mosaic needs, in sentences: one for all of it, and one for each panel that needs subs."""
     wanted, exposure = exposure_text(advice.wanted_s), exposure_text(advice.exposure_s)
+    if len(advice.panels) == 1 and not advice.needy:
+        return [
+            say("The mosaic has one panel, with a depth of {depth}.", depth=exposure_text(advice.panels[0].depth_s))
+        ]
     if not advice.needy:
         return [
             say(

@@ -92,7 +92,7 @@ def _left_out(report: Mapping[str, Any]) -> Sentence:
         if len(reasons) > 1:
             left = say("{n} subs left out: {why}", n=len(reasons), why=causes(reasons))
     else:
-        left = say("all {n} subs are in it", n=used) if used else say("nothing was left out")
+        left = say("all {n} subs are in it", n=used) if used > 1 else say("nothing was left out")
     if not tiles:
         return left
     return say("{left}; {n} tiles without a valid pixel", left=left, n=tiles)
