@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import screen_of
+from screens import screen_of
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 

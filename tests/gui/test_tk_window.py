@@ -343,7 +343,7 @@ def test_a_run_is_paused_cancelled_and_goes_on(open_window, survey, tmp_path, wa
     assert not window.fresh.get(), "what this run does would be thrown away"
     wait_for(window.root.update, lambda: window.presenter.view.tiles == (1, 4))
     window.pause_button.invoke()
-    assert window.pause_button.cget("text") == "Go on"
+    assert window.pause_button.cget("text") == "Resume"
     answers = iter([False, True])
     monkeypatch.setattr("zemosaic_app.tk.window.ask", lambda *_, **__: next(answers))
     window.cancel_button.invoke()
@@ -528,7 +528,7 @@ def test_no_text_is_untranslated_after_a_run(open_window, damaged_survey, tmp_pa
     view, presenter = window.presenter.view, window.presenter
     names = ["LP", "night1", "night2", *view.contents.filters, *view.contents.cameras, str(tmp_path)]
     names += [path.name for path in damaged_survey.iterdir()]
-    names += ["IC 5070", "Pelican Nebula", *(name for name, *_ in window.presenter.view.contents.names)]
+    names += ["IC 5070", "Pelican", "Nebula", *(name for name, *_ in window.presenter.view.contents.names)]
     window.start_button.invoke()
     wait_for(window.root.update, lambda: not presenter.is_running)
     wait_for(window.root.update, lambda: presenter.picture is not None and not presenter.is_drawing)

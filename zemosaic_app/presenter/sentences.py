@@ -18,6 +18,11 @@ _NUMBERS = re.compile(r"[<>]? ?[-+\u2212]?\d+\.\d+(e[-+]\d+)?((\u2013| \u00b1 )\
 _PLACES = ("folder", "path", "file", "plan")
 
 
+def _is_place(name: str, value: object) -> bool:
+    """True for the name of a file or folder; "subs.csv, line 2" is a sentence about one."""
+    return name in _PLACES and not isinstance(value, Sentence)
+
+
 class Sentences:
     """The sentences of the engine in one language.
 
@@ -38,7 +43,7 @@ class Sentences:
             return self._translations.get(text, text)
         shown = text.shown()
         values = {
-            name: in_english if name in _PLACES else self._field(text.fields[name], in_english)
+            name: in_english if _is_place(name, text.fields[name]) else self._field(text.fields[name], in_english)
             for name, in_english in shown.items()
         }
         pattern = self._translations.get(text.code)
