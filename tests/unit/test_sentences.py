@@ -248,3 +248,11 @@ def test_problems_of_settings_are_translated():
         "threads dans x.json vaut -1 mais doit être un nombre entier, au moins 0 et au plus 4096 ; "
         "x.json a la clé inconnue 'thread' (la clé valable la plus proche est 'threads')."
     )
+
+
+def test_names_of_folders_stay_and_places_in_files_are_translated():
+    french = Sentences(
+        {"subs": "brutes", "{file}, line {n}": "{file}, ligne {n}", "{file} is empty": "{file} est vide"}
+    )
+    assert french(say("{file} is empty", file="subs")) == "subs est vide"
+    assert french(say("{file} is empty", file=say("{file}, line {n}", file="subs", n=2))) == "subs, ligne 2 est vide"
