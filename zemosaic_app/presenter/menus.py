@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from .presenter import TABS, Presenter
 from .texts import Texts
@@ -112,3 +115,30 @@ def shortcuts(texts: Texts) -> list[tuple[str, str]]:
         if item.keys
     ]
     return [*rows, *((texts(f"keys.{name}"), texts(f"keys.{name}_help")) for name in ("zoom", "move", "fit", "wheel"))]
+
+
+def acts_of(window: Any) -> dict[str, Callable[..., object]]:
+    """What the lines of the menus do: methods of a window, of either toolkit."""
+    presenter: Presenter = window.presenter
+    return {
+        "choose_input": window.choose_input,
+        "demo": window.start_demo,
+        "choose_output": window.choose_output,
+        "recent": window.take_input,
+        "close": window.close,
+        "undo": lambda: window.undo(presenter.undo_setting),
+        "redo": lambda: window.undo(presenter.redo_setting),
+        "find_setting": window.find_setting,
+        "reset_settings": lambda: window.use_settings({}),
+        "start": window.start,
+        "pause": window.pause,
+        "cancel": window.cancel,
+        "make_now": window.make_now,
+        "finish": window.finish,
+        **{f"tab:{name}": partial(window.turn_to, number) for number, name in enumerate(TABS)},
+        "theme": window.choose_scheme,
+        "language": window.choose_language,
+        "manual": window.open_manual,
+        "shortcuts": window.tell_shortcuts,
+        "about": window.about,
+    }

@@ -7,7 +7,6 @@ import html
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QLibraryInfo, QLocale, Qt, QTimer, QTranslator
@@ -31,7 +30,7 @@ from PySide6.QtWidgets import (
 )
 
 from zemosaic_app.presenter import summary, wording
-from zemosaic_app.presenter.menus import shortcuts
+from zemosaic_app.presenter.menus import acts_of, shortcuts
 from zemosaic_app.presenter.placement import Place, fitted
 from zemosaic_app.presenter.presenter import ANOTHER_RUN, MODES, TABS, Changed, Presenter
 from zemosaic_engine import __version__
@@ -242,36 +241,9 @@ class Window(QMainWindow):
         return column
 
     def _build_menus(self) -> None:
-        acts = self._acts
+        acts = acts_of(self)
         self.menus = Menus(self.presenter, acts, self.start_button.isEnabled)
         self.setMenuBar(self.menus)  # the one before goes, with its menus and what they do
-
-    @property
-    def _acts(self) -> dict[str, Callable[..., object]]:
-        """What the lines of the menus do."""
-        presenter = self.presenter
-        return {
-            "choose_input": self.choose_input,
-            "demo": self.start_demo,
-            "choose_output": self.choose_output,
-            "recent": self.take_input,
-            "close": self.close,
-            "undo": lambda: self.undo(presenter.undo_setting),
-            "redo": lambda: self.undo(presenter.redo_setting),
-            "find_setting": self.find_setting,
-            "reset_settings": lambda: self.use_settings({}),
-            "start": self.start,
-            "pause": self.pause,
-            "cancel": self.cancel,
-            "make_now": self.make_now,
-            "finish": self.finish,
-            **{f"tab:{name}": partial(self.turn_to, number) for number, name in enumerate(TABS)},
-            "theme": self.choose_scheme,
-            "language": self.choose_language,
-            "manual": self.open_manual,
-            "shortcuts": self.tell_shortcuts,
-            "about": self.about,
-        }
 
     def _translate_qt(self) -> None:
         """The buttons of Qt's own dialogs in the language of the window."""

@@ -14,7 +14,7 @@ from tkinter import filedialog, ttk
 from zemosaic_app.presenter import summary, wording
 from zemosaic_app.presenter.form import PATHS
 from zemosaic_app.presenter.icons import icon_png
-from zemosaic_app.presenter.menus import shortcuts
+from zemosaic_app.presenter.menus import acts_of, shortcuts
 from zemosaic_app.presenter.placement import Place, fitted, parse_place
 from zemosaic_app.presenter.presenter import ANOTHER_RUN, MODES, TABS, Changed, Presenter
 from zemosaic_engine import __version__
@@ -46,7 +46,7 @@ class TkWindow:
         self.tabs = ttk.Notebook(root)
         self._set_size()
         root.protocol("WM_DELETE_WINDOW", self.close)
-        bind_keys(root, self._acts)
+        bind_keys(root, acts_of(self))
         self.build()
         self._next_poll = root.after(_POLL_MS, self._poll)
         root.bind("<Destroy>", self._stop_polling)
@@ -87,7 +87,7 @@ class TkWindow:
         self._icons: list[tk.PhotoImage] = []
         self.root.title(texts("window.title"))
         self.hints: list[Hint] = []
-        self.menus = Menus(self.root, self.presenter, self._acts, lambda: self._can_start)
+        self.menus = Menus(self.root, self.presenter, acts_of(self), lambda: self._can_start)
         self._build_folders()
         self._build_run_bar()
         parts = Panes(self.root, "window", arrangement.panes)
@@ -132,33 +132,6 @@ class TkWindow:
             dropping.take_drops(entry, partial(self._folder_dropped, name))
         for name in PATHS:
             dropping.take_drops(self.form.widgets[name], partial(self.form.take_path, name))
-
-    @property
-    def _acts(self) -> dict[str, Callable[..., object]]:
-        """What the lines of the menus do."""
-        presenter = self.presenter
-        return {
-            "choose_input": self.choose_input,
-            "demo": self.start_demo,
-            "choose_output": self.choose_output,
-            "recent": self.take_input,
-            "close": self.close,
-            "undo": lambda: self.undo(presenter.undo_setting),
-            "redo": lambda: self.undo(presenter.redo_setting),
-            "find_setting": self.find_setting,
-            "reset_settings": lambda: self.use_settings({}),
-            "start": self.start,
-            "pause": self.pause,
-            "cancel": self.cancel,
-            "make_now": self.make_now,
-            "finish": self.finish,
-            **{f"tab:{name}": partial(self.turn_to, number) for number, name in enumerate(TABS)},
-            "theme": self.choose_scheme,
-            "language": self.choose_language,
-            "manual": self.open_manual,
-            "shortcuts": self.tell_shortcuts,
-            "about": self.about,
-        }
 
     @property
     def _can_start(self) -> bool:
