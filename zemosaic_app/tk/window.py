@@ -31,7 +31,7 @@ from .widgets import PAD, Hint, Panes, ask, ask_text, ignore_wheel, tell_rows, w
 
 _POLL_MS = 100
 # On a screen of 96 pixels to the inch.
-_SIZE, _LEAST_SIZE = (1120, 760), (980, 620)
+_SIZE, _LEAST_SIZE = (1240, 820), (980, 620)
 _FRAME_PX, _TITLE_PX = 4, 64  # that window managers put around, with the menus
 _BAR_PX = 48  # of a desktop, which Tk does not tell
 
