@@ -28,6 +28,7 @@ from .arrangement import Arrangement
 from .config import Presets, Remembered, config_folder
 from .earlier_run import EarlierRun, read_earlier_run
 from .engine import Engine
+from .first_picture import placed_subs
 from .form import LEVELS, Form, FormField
 from .glancing import Glancer
 from .measured_subs import read_measured
@@ -408,8 +409,9 @@ class Presenter:
     def _show_new_run(self, output: Path, shape: Sequence[int], header: str) -> None:
         """Show the run that begins with this output, and nothing of the one before."""
         contents = self.view.contents
-        planned = contents.tiles if contents is not None and shape else ()
-        self.preview = MosaicPreview(output, shape, header, planned=planned)
+        known = contents if shape else None
+        planned, subs = (known.tiles, placed_subs(known)) if known is not None else ((), [])
+        self.preview = MosaicPreview(output, shape, header, planned=planned, subs=subs)
         self._shown, self._report, self._recalling = output, {}, None
         self._clear_pictures()
         self._began_s = 0.0 if self.can_go_on else time.time() - 1.0
