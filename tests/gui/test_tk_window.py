@@ -246,6 +246,11 @@ def test_what_is_drawn_is_the_picture(make_root):
             column, row = viewport.to_content(x + 0.5, y + 0.5)
             assert told[-1] == pytest.approx((column, row), abs=0.5 / viewport.scale + 1e-9)
             assert colour_at(view, x, y) == tuple(picture[int(row), int(column)])
+    view.fit()
+    view.show_names([("M 1", 40.0, 2.0, 20.0), ("M 2", 40.0, -90.0, 1.0)])
+    root.update()
+    tops = {view.itemcget(item, "text"): view.bbox(item)[1] for item in view.find_all() if view.type(item) == "text"}
+    assert tops["M 1"] >= 0 > tops["M 2"]  # of what is in view
     view.show_picture(None)
     root.update()
     assert view.image is None
@@ -440,7 +445,7 @@ def test_the_size_of_the_window_is_remembered_and_damage_is_not(open_window):
     window.root.update()
     window.close()
     assert open_window().root.winfo_height() == 700
-    assert open_window(prepare=lambda p: p.remembered.keep(tk_geometry="nonsense")).root.winfo_height() == 760
+    assert open_window(prepare=lambda p: p.remembered.keep(tk_geometry="nonsense")).root.winfo_height() == 820
 
 
 def with_next_box(window, act):
@@ -870,6 +875,20 @@ def test_the_list_of_subs_and_the_map_choose_together_and_a_sub_is_left_out(open
     panel.subs.search.insert(0, "sub_0003")
     window.root.update()
     assert tree.get_children() == ("sub_0003.fits",)
+
+
+def test_the_list_of_subs_wastes_no_room(open_window, survey, wait_for):
+    """Short names make a narrow column, and the count is read in every language on the smallest screen."""
+    for language in ("de", "es", "fr"):
+        window = open_window(language)
+        window.root.geometry("1240x604")
+        window.take_input(survey)
+        wait_until_looked(window, wait_for)
+        window.root.update()
+        subs = window.folder.subs
+        assert subs.tree.column("#0", "width") < 200
+        assert subs.count.winfo_width() >= subs.count.winfo_reqwidth()
+        window.close()
 
 
 def test_two_subs_blink_and_rows_get_their_pictures(open_window, survey, wait_for):

@@ -29,7 +29,7 @@ class SubTable(ttk.Frame):
         self._presenter, self._on_chosen, texts = presenter, on_chosen, presenter.texts
         self._drawn, self._rows, self._next = -1, list[ListedSub](), 0
         self._images: dict[str, tk.PhotoImage] = {}
-        self._filling = ""
+        self._filling, self._longest = "", -1
         top, middle, bottom = ttk.Frame(self), ttk.Frame(self), ttk.Frame(self)
         self.shown = ttk.Combobox(top, state="readonly", width=12, values=[texts(f"subs.show_{one}") for one in SHOWN])
         self.shown.current(SHOWN.index(presenter.subs.shown))
@@ -47,7 +47,9 @@ class SubTable(ttk.Frame):
             ("take_in", lambda: self._tick(True)),
             ("leave_out", lambda: self._tick(False)),
         ):
-            self.buttons[name] = ttk.Button(bottom, text=texts(f"subs.{name}"), command=act, width=0)
+            self.buttons[name] = ttk.Button(
+                bottom, text=texts(f"subs.{name}"), command=act, width=0, style="Narrow.TButton"
+            )
             self.buttons[name].pack(side="right", padx=(2, 0))
         self.count.pack(side="left", fill="x", expand=True)
         top.pack(fill="x")
@@ -65,7 +67,7 @@ class SubTable(ttk.Frame):
         texts, style = self._presenter.texts, ttk.Style(self)
         style.configure("Subs.Treeview", rowheight=_ROW_PX)
         tree = ttk.Treeview(parent, columns=COLUMNS[1:], style="Subs.Treeview", height=3)
-        letter = font.nametofont("TkDefaultFont", self).measure("0")
+        letter = self._letter = font.nametofont("TkDefaultFont", self).measure("0")
         for number, name in enumerate(COLUMNS):
             column = "#0" if number == 0 else name
             tree.heading(column, text=texts(f"subs.{name}"), anchor="w", command=partial(self._sort, name))
@@ -104,7 +106,17 @@ class SubTable(ttk.Frame):
         self._stop_filling()
         self.tree.delete(*self.tree.get_children())
         self._rows, self._next = rows, 0
+        self._fit_names()
         self._fill_on()
+
+    def _fit_names(self) -> None:
+        """Let the column of names be as wide as the longest one, if it is not longer than it may be."""
+        longest = max((row.name for row in self._presenter.subs.rows), key=len, default="")
+        if len(longest) != self._longest:
+            self._longest = len(longest)
+            beside = _PICTURE_PX + 6 * self._letter  # the picture, the tick and the room around
+            wanted = beside + font.nametofont("TkDefaultFont", self).measure(longest)
+            self.tree.column("#0", width=min(wanted, self._letter * (WIDTHS[0] + 4)))
 
     def _fill_on(self) -> None:
         self._filling = ""

@@ -16,6 +16,7 @@ _AROUND_PX = 50
 _NARROWEST_PX, _WIDEST_PX = 60, 420
 _BORDERS_PX = 4  # of a table
 _LEAST_ROOM_PX = 160  # for the last column of a table
+_SPARE_PX = 8
 # So many rows are measured to find how wide a column has to be.
 _MOST_MEASURED = 300
 
@@ -259,7 +260,8 @@ def broken(text: str, room_px: int, measure: Callable[[str], int]) -> list[str]:
 
 def wrap(label: ttk.Label) -> None:
     """Let the text of a label run over as many lines as its width asks for."""
-    label.bind("<Configure>", lambda event: label.configure(wraplength=event.width), add=True)
+    # Tk draws some lines a letter wider than it measured them.
+    label.bind("<Configure>", lambda event: label.configure(wraplength=max(event.width - _SPARE_PX, 1)), add=True)
 
 
 def read_only_text(parent: tk.Misc, wrap: Literal["none", "word"]) -> tk.Text:
