@@ -685,6 +685,7 @@ def test_light_and_dark(open_window, tmp_path, monkeypatch):
 
 def test_a_finer_screen_has_larger_parts(make_root, make_presenter):
     root = make_root()
+    usual = root.tk.call("tk", "scaling")
     root.tk.call("tk", "scaling", 192 / 72)
     assert per_pixel(root) == 2.0
     window = TkWindow(root, make_presenter())
@@ -692,8 +693,10 @@ def test_a_finer_screen_has_larger_parts(make_root, make_presenter):
     style = tkinter.ttk.Style(root)
     assert int(style.lookup("Treeview", "rowheight")) > font.nametofont("TkDefaultFont", root).metrics("linespace")
     assert int(style.lookup("TScrollbar", "arrowsize")) == 28
-    assert root.winfo_width() == min(2240, root.winfo_screenwidth())
+    assert int(style.lookup("Subs.Treeview", "rowheight")) == 104
+    assert root.winfo_width() == min(2480, root.winfo_screenwidth())
     assert window.form.winfo_width() > 2 * 360
+    root.tk.call("tk", "scaling", usual)  # the other windows of this process share it
 
 
 def test_settings_presets_and_languages(open_window, monkeypatch):
@@ -887,6 +890,9 @@ def test_the_list_of_subs_wastes_no_room(open_window, survey, wait_for):
         window.root.update()
         subs = window.folder.subs
         assert subs.tree.column("#0", "width") < 200
+        measure = font.nametofont("TkHeadingFont", window.root).measure
+        for column in ("#0", *subs.tree.cget("columns")):
+            assert subs.tree.column(column, "width") > measure(subs.tree.heading(column, "text"))
         assert subs.count.winfo_width() >= subs.count.winfo_reqwidth()
         window.close()
 
