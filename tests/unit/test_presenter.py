@@ -830,6 +830,16 @@ def test_steps_that_nobody_could_see_are_less_than_the_least():
     )
 
 
+def test_the_summary_names_no_step_beside_that_of_its_verdict():
+    """The largest of hundreds is one with a large error, and stood below "no visible step"."""
+    names = ("certain_footprint_step_sigma", "footprint_step_sigma", "worst_footprint_step_adu",
+             "worst_footprint_step_sigma", "worst_footprint_step_ra", "worst_footprint_step_dec")  # fmt: skip
+    figures = dict(zip((f"{name}_after_R" for name in names), (0.05, 0.08, 215.0, 17.5, 312.6, 44.2), strict=True))
+    told = summary.fact_lines({"metrics": figures}, load_texts("en"))
+    assert "Tiles" in told
+    assert not any(word in told for word in ("sigma", "215", "17.5"))
+
+
 def test_the_presenter_loads_no_toolkit():
     code = (
         "import sys, zemosaic_app.presenter.presenter\n"

@@ -91,30 +91,6 @@ def seams(report: Mapping[str, Any], texts: Texts) -> list[Seam]:
     ]
 
 
-def worst_edge(report: Mapping[str, Any], texts: Texts) -> str:
-    """Size and place of the largest step across an edge inside the mosaic; empty if none was measured."""
-    metrics = report.get("metrics", {})
-    sizes = {
-        name.rsplit("_", 1)[1]: size
-        for name, size in metrics.items()
-        if name.startswith("worst_footprint_step_sigma_after_") and size is not None
-    }
-    if not sizes:
-        return ""
-    channel = max(sizes, key=lambda name: sizes[name])
-    adu, ra, dec = (metrics.get(f"worst_footprint_step_{what}_after_{channel}") for what in ("adu", "ra", "dec"))
-    place = "-"
-    if ra is not None and dec is not None:
-        place = texts("summary.position", ra=texts.decimal(f"{ra:.4f}"), dec=texts.decimal(f"{dec:+.4f}"))
-    size = texts(
-        "summary.edge",
-        channel=texts.channel(channel),
-        adu=_step_text(adu, texts),
-        sigma=_step_text(sizes[channel], texts),
-    )
-    return f"{size} ({place})"
-
-
 def _step_text(value: float | None, texts: Texts) -> str:
     """Return the size of a step with two or three digits; an invisible one as "less than"."""
     if value is None:
@@ -212,7 +188,6 @@ def facts(report: Mapping[str, Any], texts: Texts) -> list[tuple[str, str]]:
         (texts("summary.set_aside"), str(len(aside))),
         (texts("summary.tiles"), str(len(report.get("tiles", [])))),
         *([(texts("summary.left_out"), ", ".join(left_out))] if left_out else []),
-        *([(texts("summary.worst_edge"), edge)] if (edge := worst_edge(report, texts)) else []),
         (texts("summary.memory"), texts.size(float(report.get("peak_memory_bytes") or 0.0))),
         *([(texts("summary.depth"), "\n".join(needed))] if (needed := needs(report, texts)) else []),
     ]
