@@ -63,6 +63,16 @@ def test_what_was_left_out_is_told_by_its_causes():
     assert not is_good(report_of(0.0, 0.1, [clouds] * 20))
 
 
+def test_files_that_never_were_subs_are_told_apart():
+    report = report_of(
+        0.0, 0.1, ["it is a folder, whatever its name says", "it is a pipe or a device, not a file"], used=3
+    )
+    assert verdict(report).endswith("; all 3 subs are in it; 2 other files are no subs")
+    assert is_good(report)
+    report = report_of(0.0, 0.1, ["it is a text file, whatever its name says", "it is truncated: pixels are missing"])
+    assert verdict(report).endswith("; 1 sub left out: damaged files; 1 other file is no sub")
+
+
 def test_a_finished_run_has_a_verdict_in_its_log_and_in_the_language_of_the_window(finished):
     report = json.loads((finished / REPORT_NAME).read_text())
     assert report["exposure_s"] == pytest.approx(16 * 10.0)
