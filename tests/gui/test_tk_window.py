@@ -426,6 +426,13 @@ def test_a_run_that_ended_before_is_looked_at_again(open_window, finished, tmp_p
     assert window.headline.cget("text") == presenter.texts("problem.no_input")
 
 
+def test_a_look_that_fails_is_followed_by_the_next(open_window, monkeypatch, wait_for):
+    window, told = open_window(), []
+    window.root.report_callback_exception = lambda kind, error, at: told.append(error)
+    monkeypatch.setattr(window.presenter, "poll", lambda: 1 // 0)
+    wait_for(window.root.update, lambda: len(told) >= 2)
+
+
 def test_closing_while_running_asks(open_window, survey, tmp_path, monkeypatch):
     window = open_window()
     choose(window, survey, tmp_path / "out")

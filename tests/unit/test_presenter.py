@@ -742,6 +742,16 @@ def test_names_stand_where_the_picture_shows_the_objects(tmp_path):
     assert radius > 5
 
 
+def test_tiles_of_a_watch_grow_on_the_finished_mosaic(finished, tmp_path):
+    output = shutil.copytree(finished, tmp_path / "output")
+    preview = MosaicPreview(output)
+    preview.finish(output / "mosaic_grid.fits")
+    size = preview.size
+    assert preview.grow(0.0)  # a pass over new subs wrote them anew
+    assert preview.size[0] - size[0] <= 1
+    assert preview.picture(Look()).std() > 1.0
+
+
 def test_the_stretch_answers_to_its_controls(tmp_path):
     (tmp_path / "tiles").mkdir()
     write_tile(tmp_path, "tile_0000", (0, 60, 0, 60), 100.0)

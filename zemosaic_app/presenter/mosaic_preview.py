@@ -202,9 +202,9 @@ class MosaicPreview:
             self._planned.clear()
             self._to_lay.clear()
             self._laid.clear()
-            self._of_subs = np.zeros((0, 0), dtype=bool)
             self._files = {mosaic.name: (mosaic, Box(*self._bounds))}
             self._layers = {name: layers[name] for name in LAYERS}
+            self._of_subs = np.zeros(self._layers["coverage"].shape, dtype=bool)
             self.version += 1
 
     def picture(self, look: Look) -> NDArray[np.uint8]:

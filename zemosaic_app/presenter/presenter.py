@@ -619,8 +619,8 @@ class Presenter:
         """Read new tiles, or the mosaic once it exists, on a thread."""
         preview = self.preview
         if self._reading is not None and self._reading.done():
-            problem = self._reading.result()
-            self._reading = None
+            done, self._reading = self._reading, None
+            problem = done.result()
             if isinstance(problem, str):
                 self.view.say(problem, "WARN")
         if preview is None:

@@ -300,7 +300,7 @@ def ask(
 def tell_rows(parent: tk.Misc, title: str, rows: Sequence[tuple[str, str]], ok: str) -> None:
     """A message of two columns."""
     box, row = _box(parent, title, "")
-    table = ttk.Frame(box, padding=(16, 0))
+    table = ttk.Frame(box, padding=(16, 12, 16, 0))
     table.pack(before=row, fill="both")
     for number, texts in enumerate(rows):
         for column, text in enumerate(texts):
@@ -337,12 +337,12 @@ def ask_text(parent: tk.Misc, title: str, text: str, yes: str, no: str, proposed
 
 
 def _box(parent: tk.Misc, title: str, text: str) -> tuple[tk.Toplevel, ttk.Frame]:
-    """A box with a text, and the row for its buttons."""
+    """A box with a text, if there is one, and the row for its buttons."""
     box = tk.Toplevel(parent)
     box.title(title)
     box.transient(parent.winfo_toplevel())
     box.resizable(False, False)
-    ttk.Label(box, text=text, wraplength="315p", padding=16).pack(fill="both")
+    ttk.Label(box, text=text, wraplength="315p", padding=16 if text else 0).pack(fill="both")
     row = ttk.Frame(box, padding=8)
     row.pack(fill="x")
     return box, row

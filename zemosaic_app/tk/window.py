@@ -48,6 +48,8 @@ class TkWindow:
         self._set_size()
         root.protocol("WM_DELETE_WINDOW", self.close)
         bind_keys(root, acts_of(self))
+        for event, act in (("<<LineStart>>", root.event_delete), ("<<SelectAll>>", root.event_add)):
+            act(event, "<Control-a>")  # as everywhere but in Tk under X
         self.build()
         self._next_poll = root.after(_POLL_MS, self._poll)
         root.bind("<Destroy>", self._stop_polling)
@@ -446,12 +448,13 @@ class TkWindow:
     # --- what goes on
 
     def _poll(self) -> None:
+        """Show what is new; the next look comes even if this one fails, or the window would stand still."""
+        self._next_poll = self.root.after(_POLL_MS, self._poll)
         if self.presenter.picture is not None and self.mosaic.view.winfo_viewable():
             self.presenter.part = self.mosaic.view.part_in_view
             self.mosaic.show_zoom()
         self.folder.watch()
         self._draw(self.presenter.poll())
-        self._next_poll = self.root.after(_POLL_MS, self._poll)
 
     def _stop_polling(self, event: tk.Event) -> None:
         if event.widget is self.root:  # it hears of its children too
