@@ -815,7 +815,7 @@ def test_the_command_is_used_by_keys_alone(screen, survey, tmp_path, wait_for):
     output = tmp_path / "out"
 
     def press_key(name):
-        subprocess.run(["xdotool", "mousemove", "500", "400", "key", name], env=environment, check=True)
+        subprocess.run(["xdotool", "mousemove", "1300", "800", "key", name], env=environment, check=True)
 
     command = [sys.executable, "-m", "zemosaic_app.cli", "gui", "--tk", str(survey), str(output)]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as program:
