@@ -439,9 +439,7 @@ def test_what_goes_on_is_told_in_one_line_beside_the_counters_of_a_watch(open_wi
     for button in window._watch_buttons:
         button.pack(side="left", after=window.cancel_button)
     window.headline.configure(text="Tuiles des nouvelles brutes")
-    told = (
-        "14 brutes dans la mosaïque   2 en attente   1 en cours d'écriture   Tuiles 3/5   Mémoire 0,6 Go   encore 10 s"
-    )
+    told = "14 brutes dans la mosaïque   2 en attente   1 en cours d'écriture   Tuiles 3/5   Mémoire 0,6 Go"
     window.counters.configure(text=told)
     window.root.update()
     assert window.headline.winfo_reqheight() < 2 * font.nametofont("TkDefaultFont", window.root).metrics("linespace")
