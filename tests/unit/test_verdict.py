@@ -48,6 +48,31 @@ def test_a_mosaic_without_edges_is_not_called_even():
     )
 
 
+def test_steps_without_a_noise_are_told_in_adu():
+    """Finished tiles may have no noise that can be measured: their steps are not called invisible."""
+    nan = float("nan")
+    metrics = {"footprint_step_adu_after_L": 2.0, "worst_footprint_step_adu_after_L": 15.5}
+    metrics |= {"footprint_step_sigma_after_L": nan, "certain_footprint_step_sigma_after_L": nan}
+    report = {"outcome": "done", "metrics": metrics, "subs_used": ["a"] * 3}
+    words = "steps of 2 ADU in the median and 15.5 ADU at most; the noise of a pixel is not known"
+    assert verdict(report) == f"{words}; all 3 subs are in it"
+    assert not is_good(report)
+    assert "Sauts de 2 ADU en médiane et de 15,5 ADU au plus" in summary.verdict_text(report, load_texts("fr"))
+
+
+def test_the_summary_names_the_step_that_the_verdict_judges():
+    """A star at an edge makes the largest step of all; it is not certain, and not told beside "no visible step"."""
+    english = load_texts("en")
+    assert summary.edge_fact(report_of(0.05, 17.0), english) == [
+        ("Largest certain step at an edge", "G: 0.05 sigma (00h42m00s -03°15′00″)")
+    ]
+    older = {"worst_footprint_step_sigma_after_R": 1.5, "worst_footprint_step_adu_after_R": 20.0}
+    assert summary.edge_fact({"metrics": older}, english) == [
+        ("Largest step across the edge of a footprint", "R: 20.0 ADU, 1.50 sigma (-)")
+    ]
+    assert summary.edge_fact({}, english) == []
+
+
 def test_of_a_single_sub_nothing_was_left_out():
     assert verdict(report_of(0.0, 0.0, used=1)).endswith("; nothing was left out")
 
