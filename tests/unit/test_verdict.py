@@ -60,19 +60,6 @@ def test_steps_without_a_noise_are_told_in_adu():
     assert "Sauts de 2 ADU en médiane et de 15,5 ADU au plus" in summary.verdict_text(report, load_texts("fr"))
 
 
-def test_the_summary_names_the_step_that_the_verdict_judges():
-    """A star at an edge makes the largest step of all; it is not certain, and not told beside "no visible step"."""
-    english = load_texts("en")
-    assert summary.edge_fact(report_of(0.05, 17.0), english) == [
-        ("Largest certain step at an edge", "G: 0.05 sigma (00h42m00s -03°15′00″)")
-    ]
-    older = {"worst_footprint_step_sigma_after_R": 1.5, "worst_footprint_step_adu_after_R": 20.0}
-    assert summary.edge_fact({"metrics": older}, english) == [
-        ("Largest step across the edge of a footprint", "R: 20.0 ADU, 1.50 sigma (-)")
-    ]
-    assert summary.edge_fact({}, english) == []
-
-
 def test_of_a_single_sub_nothing_was_left_out():
     assert verdict(report_of(0.0, 0.0, used=1)).endswith("; nothing was left out")
 
@@ -86,6 +73,16 @@ def test_what_was_left_out_is_told_by_its_causes():
     assert verdict(report_of(0.0, 0.1, [blurred])).endswith("; 1 sub left out: blurred stars")
     assert cause_of("something new") == "see the list"
     assert not is_good(report_of(0.0, 0.1, [clouds] * 20))
+
+
+def test_files_that_never_were_subs_are_told_apart():
+    report = report_of(
+        0.0, 0.1, ["it is a folder, whatever its name says", "it is a pipe or a device, not a file"], used=3
+    )
+    assert verdict(report).endswith("; all 3 subs are in it; 2 other files are no subs")
+    assert is_good(report)
+    report = report_of(0.0, 0.1, ["it is a text file, whatever its name says", "it is truncated: pixels are missing"])
+    assert verdict(report).endswith("; 1 sub left out: damaged files; 1 other file is no sub")
 
 
 def test_a_finished_run_has_a_verdict_in_its_log_and_in_the_language_of_the_window(finished):

@@ -12,7 +12,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from zemosaic_app.report import PAGE_NAME
-from zemosaic_engine.canvas.advice import Advice, exposure_text, place_text
+from zemosaic_engine.canvas.advice import Advice, exposure_text
 from zemosaic_engine.errors import SettingsError
 from zemosaic_engine.regular_files import MOST_TABLE_BYTES, read_file
 from zemosaic_engine.resume.run_folder import STATE_NAME
@@ -89,44 +89,6 @@ def seams(report: Mapping[str, Any], texts: Texts) -> list[Seam]:
         )
         for channel in channels
     ]
-
-
-def edge_fact(report: Mapping[str, Any], texts: Texts) -> list[tuple[str, str]]:
-    """Name and value of the largest step across an edge inside the mosaic; nothing if none was measured.
-
-    The step is the one that the verdict judges: the largest that is certain. The largest of all may be a star at the
-    edge. Reports of earlier versions tell that one alone.
-    """
-    metrics = report.get("metrics", {})
-    certain = _largest_edge(metrics, "certain", texts)
-    if certain:
-        return [(texts("summary.certain_edge"), certain)]
-    worst = _largest_edge(metrics, "worst", texts)
-    return [(texts("summary.worst_edge"), worst)] if worst else []
-
-
-def _largest_edge(metrics: Mapping[str, Any], kind: str, texts: Texts) -> str:
-    """Size and place of the ``certain`` or ``worst`` step of the channel in which it is largest; empty without one."""
-    sizes = {
-        name.rsplit("_", 1)[1]: size
-        for name, size in metrics.items()
-        if name.startswith(f"{kind}_footprint_step_sigma_after_") and size is not None
-    }
-    if not sizes:
-        return ""
-    channel = max(sizes, key=lambda name: sizes[name])
-    adu, ra, dec = (metrics.get(f"{kind}_footprint_step_{what}_after_{channel}") for what in ("adu", "ra", "dec"))
-    place = "-" if ra is None or dec is None else place_text(ra, dec)
-    sigma = _step_text(sizes[channel], texts)
-    if adu is None:
-        return f"{texts('summary.edge_sigma', channel=texts.channel(channel), sigma=sigma)} ({place})"
-    size = texts(
-        "summary.edge",
-        channel=texts.channel(channel),
-        adu=_step_text(adu, texts),
-        sigma=sigma,
-    )
-    return f"{size} ({place})"
 
 
 def _step_text(value: float | None, texts: Texts) -> str:
@@ -227,7 +189,6 @@ def facts(report: Mapping[str, Any], texts: Texts) -> list[tuple[str, str]]:
         *([(texts("summary.set_aside"), str(len(aside)))] if aside else []),
         (texts("summary.tiles"), str(len(report.get("tiles", [])))),
         *([(texts("summary.left_out"), ", ".join(left_out))] if left_out else []),
-        *edge_fact(report, texts),
         (texts("summary.memory"), texts.size(float(report.get("peak_memory_bytes") or 0.0))),
         *([(texts("summary.depth"), "\n".join(needed))] if (needed := needs(report, texts)) else []),
     ]

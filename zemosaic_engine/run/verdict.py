@@ -27,6 +27,10 @@ _CAUSES: tuple[tuple[str, Sentence], ...] = (
 )
 
 
+#: What stands among the subs and never was one.
+_NO_SUB = re.compile("it is (a text file|a folder), whatever|a link to a folder|a pipe or a device")
+
+
 def verdict(report: Mapping[str, Any]) -> Sentence:
     """Return how even a mosaic is and what was left out of it.
 
@@ -41,7 +45,7 @@ def verdict(report: Mapping[str, Any]) -> Sentence:
 def is_good(report: Mapping[str, Any]) -> bool:
     """True if no step can be seen, for all that is known, and at most a tenth of the subs were left out."""
     judged = _judged(report.get("metrics", {}))
-    aside, used = len(report.get("subs_set_aside", ())), len(report.get("subs_used", ()))
+    aside, used = len(_reasons(report)), len(report.get("subs_used", ()))
     is_even = not _has_steps(report.get("metrics", {})) if judged is None else judged[1] < FAINT_SIGMA
     return is_even and 9 * aside <= used and not report.get("tiles_left_out")
 
@@ -104,7 +108,8 @@ def _largest(metrics: Mapping[str, Any], name: str) -> tuple[str, float] | None:
 
 
 def _left_out(report: Mapping[str, Any]) -> Sentence:
-    reasons = [str(one["reason"]) for one in report.get("subs_set_aside", ())]
+    reasons = _reasons(report)
+    others = len(report.get("subs_set_aside", ())) - len(reasons)
     used, tiles = len(report.get("subs_used", ())), len(report.get("tiles_left_out", ()))
     if reasons:
         left = say("1 sub left out: {why}", why=causes(reasons))
@@ -112,9 +117,19 @@ def _left_out(report: Mapping[str, Any]) -> Sentence:
             left = say("{n} subs left out: {why}", n=len(reasons), why=causes(reasons))
     else:
         left = say("all {n} subs are in it", n=used) if used > 1 else say("nothing was left out")
+    if others == 1:
+        left = say("{left}; 1 other file is no sub", left=left)
+    elif others:
+        left = say("{left}; {n} other files are no subs", left=left, n=others)
     if not tiles:
         return left
     return say("{left}; {n} tiles without a valid pixel", left=left, n=tiles)
+
+
+def _reasons(report: Mapping[str, Any]) -> list[str]:
+    """Why subs were set aside, without files that never were subs."""
+    reasons = [str(one["reason"]) for one in report.get("subs_set_aside", ())]
+    return [reason for reason in reasons if not _NO_SUB.search(reason)]
 
 
 def causes(reasons: Sequence[str]) -> Sentence:
