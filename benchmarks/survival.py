@@ -126,8 +126,9 @@ def kill_runs(job: Job, work: Path, kills: int, seed: int) -> Iterator[KillRepor
 
 @dataclass
 class CancelReport:
-    """Seconds from the signal to the end of the process, and exit codes that are not 130."""
+    """Seconds of a run that nobody stops, seconds from the signal to the end of the process, and wrong exit codes."""
 
+    usual_s: float
     seconds: list[float] = field(default_factory=list)
     codes: list[int] = field(default_factory=list)
 
@@ -142,7 +143,7 @@ def cancel_runs(job: Job, work: Path, cancels: int, seed: int) -> Iterator[Cance
     choice = random.Random(seed)
     finish(job, work / "compiled")  # the next one tells how long a run takes
     usual_s = finish(job, work / "reference")
-    report = CancelReport()
+    report = CancelReport(usual_s)
     for number in range(cancels):
         # Not before the handler of the signal is there: until then it is the interpreter's.
         first_s = min(1.0, 0.3 * usual_s)

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zemosaic_engine.canvas.advice import Advice, advice_lines, advise_on
-from zemosaic_engine.canvas.footprints import footprint_of
-from zemosaic_engine.canvas.plan import CanvasPlan, plan_canvas, split_by_agreement
-from zemosaic_engine.canvas.tile_layout import grid_tiles
+from zemosaic_engine.canvas.plan import plan_canvas, split_by_agreement
 from zemosaic_engine.errors import RunError, SettingsError, SubError
 from zemosaic_engine.events import CancelToken, Reporter, Sink, SubCount
 from zemosaic_engine.machine.memory import size_text
@@ -23,7 +21,7 @@ from zemosaic_engine.subs.finding import Search, find_subs, nothing_found
 from zemosaic_engine.subs.frames import SubInfo, UnsolvedSub
 
 from .console import duration_text
-from .presenter.rough_places import near_others, roughly_placed
+from .header_plan import plan_from_headers, planned_tiles
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,8 @@ def plan_mosaic(
         raise RunError(say("No usable sub: {why}", why=str(rejected[0]) if rejected else folder))
     canvas = plan_canvas(infos, settings.pixel_scale_arcsec, settings.max_canvas_mpx)
     advice = advise_on(infos, canvas, wanted_s=wanted_s)
-    return MosaicPlan(_forecast(infos, canvas, settings), advice, len(infos), rejected)
+    expected = forecast(infos, canvas, planned_tiles(infos, canvas, settings), settings)
+    return MosaicPlan(expected, advice, len(infos), rejected)
 
 
 def foresee(subs: Sequence[SubInfo | UnsolvedSub], settings: GridSettings) -> MosaicPlan:
@@ -110,30 +109,8 @@ def foresee(subs: Sequence[SubInfo | UnsolvedSub], settings: GridSettings) -> Mo
     RunError
         No header tells where on the sky its sub lies, they contradict each other, or the canvas is too large.
     """
-    wanted = stack_plan.select_filter(subs, settings.filter)
-    unsolved = [sub for sub in wanted if isinstance(sub, UnsolvedSub)]
-    solved = [sub for sub in wanted if isinstance(sub, SubInfo)]
-    kept, odd = split_by_agreement(solved, settings.max_gap_fov) if solved else ([], [])
-    rough = near_others(kept, roughly_placed(unsolved), settings.max_gap_fov)
-    infos = [*kept, *rough]
-    if not infos and odd:
-        raise RunError(say("No usable sub: their headers contradict each other."))
-    if not infos:
-        raise RunError(
-            say("No header tells where its sub lies: what the mosaic will be is known once they are solved.")
-        )
-    canvas = plan_canvas(infos, settings.pixel_scale_arcsec, settings.max_canvas_mpx)
-    expected = _forecast(infos, canvas, settings, len(unsolved) - len(rough), len(unsolved))
-    return MosaicPlan(expected, None, len(kept) + len(unsolved), odd)
-
-
-def _forecast(
-    infos: Sequence[SubInfo], canvas: CanvasPlan, settings: GridSettings, further: int = 0, to_solve: int = 0
-) -> Forecast:
-    """What the tiles of a run in Grid Mode will cost; `further` and `to_solve` as of `forecast`."""
-    footprints = [footprint_of(info, canvas) for info in infos]
-    tiles = grid_tiles(infos, footprints, canvas, settings.grid_size_factor, settings.batch_overlap_pct)
-    return forecast(infos, canvas, tiles, settings, further, to_solve)
+    plan = plan_from_headers(stack_plan.select_filter(subs, settings.filter), settings)
+    return MosaicPlan(plan.forecast, None, len(plan.solved) + plan.unsolved, plan.odd)
 
 
 def plan_lines(plan: MosaicPlan) -> Iterator[str]:

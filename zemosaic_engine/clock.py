@@ -29,6 +29,10 @@ _TRUSTED_FRACTION = 0.25
 _SMOOTHING_SHARE = 0.1
 _SMOOTHING_MIN_S = 2.0
 _TELL_EVERY_S = 1.0
+# A time left that turns out to be too short is told falling slowly until the estimate agrees, rather than rising, by so
+# much a second; unless it was off by more than this share of the time so far, and some seconds.
+_SLOWED_BY = 0.5
+_CORRECTED_SHARE, _CORRECTED_S = 0.3, 5.0
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,9 @@ class RunClock:
     With ``w`` the announced share of a phase and ``r`` the seconds that one unit of share has
     taken so far, the running phase is expected to take a mean of ``elapsed / f`` and ``w * r``, where
     ``f`` is the fraction of its steps behind us and the first has the weight ``min(4 f, 1)``; and
-    the phases that have not begun ``r`` times the share that remains. All methods may be called
-    from any thread.
+    the phases that have not begun ``r`` times the share that remains. What `observe` returns does not
+    climb: it falls at half speed while it is shorter than the estimate, unless it was far off. All
+    methods may be called from any thread.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -70,6 +75,7 @@ class RunClock:
         self._end: float | None = None
         self._end_time = self._start
         self._told = -math.inf
+        self._told_left = math.inf
 
     @property
     def elapsed_s(self) -> float:
@@ -108,8 +114,17 @@ class RunClock:
             self._update(now)
             if self._end is None or now - self._told < _TELL_EVERY_S:
                 return None
-            self._told = now
-            return TimeLeft(max(self._end - now, 0.0))
+            left = self._without_climbing(max(self._end - now, 0.0), now)
+            self._told, self._told_left = now, left
+            return TimeLeft(left)
+
+    def _without_climbing(self, left: float, now: float) -> float:
+        """What is told: the estimate, or a little more than what people who count on see now."""
+        since_s = now - self._told
+        seen = max(self._told_left - since_s, 0.0)
+        if not seen < left <= seen + _CORRECTED_SHARE * (now - self._start) + _CORRECTED_S:
+            return left
+        return min(left, seen + _SLOWED_BY * min(since_s, 1.0))
 
     def seconds_left(self) -> float | None:
         """Return the expected seconds to the end of the run; None if unknown so far."""

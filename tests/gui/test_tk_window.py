@@ -246,6 +246,11 @@ def test_what_is_drawn_is_the_picture(make_root):
             column, row = viewport.to_content(x + 0.5, y + 0.5)
             assert told[-1] == pytest.approx((column, row), abs=0.5 / viewport.scale + 1e-9)
             assert colour_at(view, x, y) == tuple(picture[int(row), int(column)])
+    view.fit()
+    view.show_names([("M 1", 40.0, 2.0, 20.0), ("M 2", 40.0, -90.0, 1.0)])
+    root.update()
+    tops = {view.itemcget(item, "text"): view.bbox(item)[1] for item in view.find_all() if view.type(item) == "text"}
+    assert tops["M 1"] >= 0 > tops["M 2"]  # of what is in view
     view.show_picture(None)
     root.update()
     assert view.image is None
@@ -421,6 +426,13 @@ def test_a_run_that_ended_before_is_looked_at_again(open_window, finished, tmp_p
     assert window.headline.cget("text") == presenter.texts("problem.no_input")
 
 
+def test_a_look_that_fails_is_followed_by_the_next(open_window, monkeypatch, wait_for):
+    window, told = open_window(), []
+    window.root.report_callback_exception = lambda kind, error, at: told.append(error)
+    monkeypatch.setattr(window.presenter, "poll", lambda: 1 // 0)
+    wait_for(window.root.update, lambda: len(told) >= 2)
+
+
 def test_closing_while_running_asks(open_window, survey, tmp_path, monkeypatch):
     window = open_window()
     choose(window, survey, tmp_path / "out")
@@ -440,7 +452,7 @@ def test_the_size_of_the_window_is_remembered_and_damage_is_not(open_window):
     window.root.update()
     window.close()
     assert open_window().root.winfo_height() == 700
-    assert open_window(prepare=lambda p: p.remembered.keep(tk_geometry="nonsense")).root.winfo_height() == 760
+    assert open_window(prepare=lambda p: p.remembered.keep(tk_geometry="nonsense")).root.winfo_height() == 820
 
 
 def with_next_box(window, act):
@@ -680,6 +692,7 @@ def test_light_and_dark(open_window, tmp_path, monkeypatch):
 
 def test_a_finer_screen_has_larger_parts(make_root, make_presenter):
     root = make_root()
+    usual = root.tk.call("tk", "scaling")
     root.tk.call("tk", "scaling", 192 / 72)
     assert per_pixel(root) == 2.0
     window = TkWindow(root, make_presenter())
@@ -687,8 +700,10 @@ def test_a_finer_screen_has_larger_parts(make_root, make_presenter):
     style = tkinter.ttk.Style(root)
     assert int(style.lookup("Treeview", "rowheight")) > font.nametofont("TkDefaultFont", root).metrics("linespace")
     assert int(style.lookup("TScrollbar", "arrowsize")) == 28
-    assert root.winfo_width() == min(2240, root.winfo_screenwidth())
+    assert int(style.lookup("Subs.Treeview", "rowheight")) == 104
+    assert root.winfo_width() == min(2480, root.winfo_screenwidth())
     assert window.form.winfo_width() > 2 * 360
+    root.tk.call("tk", "scaling", usual)  # the other windows of this process share it
 
 
 def test_settings_presets_and_languages(open_window, monkeypatch):
@@ -799,8 +814,8 @@ def test_the_command_is_used_by_keys_alone(screen, survey, tmp_path, wait_for):
     environment = {**os.environ, "DISPLAY": screen, "ZEMOSAIC_CONFIG": str(tmp_path / "config")}
     output = tmp_path / "out"
 
-    def press_key(name):
-        subprocess.run(["xdotool", "mousemove", "500", "400", "key", name], env=environment, check=True)
+    def press_key(name):  # over the window, which opens in the middle of the screen
+        subprocess.run(["xdotool", "mousemove", "1300", "850", "key", name], env=environment, check=True)
 
     command = [sys.executable, "-m", "zemosaic_app.cli", "gui", "--tk", str(survey), str(output)]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as program:
@@ -870,6 +885,23 @@ def test_the_list_of_subs_and_the_map_choose_together_and_a_sub_is_left_out(open
     panel.subs.search.insert(0, "sub_0003")
     window.root.update()
     assert tree.get_children() == ("sub_0003.fits",)
+
+
+def test_the_list_of_subs_wastes_no_room(open_window, survey, wait_for):
+    """Short names make a narrow column, and the count is read in every language on the smallest screen."""
+    for language in ("de", "es", "fr"):
+        window = open_window(language)
+        window.root.geometry("1240x604")
+        window.take_input(survey)
+        wait_until_looked(window, wait_for)
+        window.root.update()
+        subs = window.folder.subs
+        assert subs.tree.column("#0", "width") < 200
+        measure = font.nametofont("TkHeadingFont", window.root).measure
+        for column in ("#0", *subs.tree.cget("columns")):
+            assert subs.tree.column(column, "width") > measure(subs.tree.heading(column, "text"))
+        assert subs.count.winfo_width() >= subs.count.winfo_reqwidth()
+        window.close()
 
 
 def test_two_subs_blink_and_rows_get_their_pictures(open_window, survey, wait_for):

@@ -27,13 +27,17 @@ def click(button):
 
 def answer(app, text):
     """Click the button of the box that is about to open."""
+    end = time.monotonic() + PATIENCE_S
 
     def look():
         box = app.activeModalWidget()
+        if box is None and time.monotonic() < end:
+            QTimer.singleShot(50, look)
+            return
         assert isinstance(box, QMessageBox), "no question was asked"
         click(next(button for button in box.buttons() if button.text() == text))
 
-    QTimer.singleShot(300, look)
+    QTimer.singleShot(50, look)
 
 
 def colours_seen(app, widget):
@@ -100,7 +104,10 @@ def cancelled_and_resumed(app, window, told):
 
 
 def failing(app, window, told):
-    yield lambda: window.presenter.view.contents is not None
+    """The subs are damaged after they were looked at."""
+    yield lambda: window.presenter.view.contents is not None and window.start_button.isEnabled()
+    for path in window.presenter.input.glob("*.fits"):
+        path.write_text("no picture")
     click(window.start_button)
     yield lambda: not window.presenter.is_running
     told["ending"] = window.presenter.view.ending
@@ -108,12 +115,14 @@ def failing(app, window, told):
     told["title"] = window.summary.title.text()
     told["headline"] = window.headline.text()
     told["log"] = window.log.text.toPlainText()
-    told["can_start"] = window.start_button.isEnabled()
 
 
 def tell(app, story, told):
     """Turn the story ten times a second until it is over, then close the window."""
-    window = next(widget for widget in app.topLevelWidgets() if isinstance(widget, Window))
+    window = next((widget for widget in app.topLevelWidgets() if isinstance(widget, Window)), None)
+    if window is None or not window.isVisible():
+        QTimer.singleShot(100, lambda: tell(app, story, told))  # the command is still on its way to the window
+        return
     told.update(platform=app.platformName(), visible=window.isVisible())
     steps, end = story(app, window, told), time.monotonic() + PATIENCE_S
     waiting_for = [lambda: True]
@@ -140,6 +149,6 @@ def tell(app, story, told):
 
 if __name__ == "__main__":
     application, facts = QApplication(["zemosaic"]), {}
-    QTimer.singleShot(1000, lambda: tell(application, globals()[sys.argv[1]], facts))
+    QTimer.singleShot(100, lambda: tell(application, globals()[sys.argv[1]], facts))
     facts["code"] = main(["gui", *sys.argv[2:]])
     print(json.dumps(facts))

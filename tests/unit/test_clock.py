@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 
@@ -99,6 +100,26 @@ def test_a_phase_that_overruns_pushes_the_end_out():
     left = clock.seconds_left()
     assert left is not None
     assert 1.0 < left < 6.0, "late by 20 s, and nothing speaks for as much time again"
+
+
+@pytest.mark.parametrize("slower", [1.1, 1.3, 1.6])
+def test_a_time_left_that_was_too_short_falls_slowly_and_does_not_climb(slower):
+    # The last phases take longer than announced: the estimate rises, what people see must not.
+    _, total, said = run([("a", 10.0), ("b", 60.0), ("c", 30.0 * slower)], announced=[0.1, 0.6, 0.3])
+    seen = math.inf
+    for (before, left), (at, then) in itertools.pairwise(said):
+        seen = min(seen, max(left - (at - before), 0.0))
+        assert then <= seen + 0.51
+    late = [left - (total - at) for at, left in said if at > 0.9 * total]
+    assert max(map(abs, late)) < 0.08 * total
+
+
+def test_a_time_left_that_was_far_off_is_corrected_at_once():
+    _, total, said = run([("a", 10.0), ("b", 40.0), ("c", 400.0)], announced=[0.1, 0.6, 0.3], steps=20)
+    rises = [then - left for (_, left), (_, then) in itertools.pairwise(said)]
+    assert max(rises) > 10.0
+    at, left = next(told for told in said if told[0] > 0.5 * total)
+    assert left == pytest.approx(total - at, rel=0.3)
 
 
 def test_at_most_one_estimate_a_second_and_none_for_other_events():

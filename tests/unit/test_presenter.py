@@ -742,6 +742,16 @@ def test_names_stand_where_the_picture_shows_the_objects(tmp_path):
     assert radius > 5
 
 
+def test_tiles_of_a_watch_grow_on_the_finished_mosaic(finished, tmp_path):
+    output = shutil.copytree(finished, tmp_path / "output")
+    preview = MosaicPreview(output)
+    preview.finish(output / "mosaic_grid.fits")
+    size = preview.size
+    assert preview.grow(0.0)  # a pass over new subs wrote them anew
+    assert preview.size[0] - size[0] <= 1
+    assert preview.picture(Look()).std() > 1.0
+
+
 def test_the_stretch_answers_to_its_controls(tmp_path):
     (tmp_path / "tiles").mkdir()
     write_tile(tmp_path, "tile_0000", (0, 60, 0, 60), 100.0)
@@ -828,6 +838,16 @@ def test_steps_that_nobody_could_see_are_less_than_the_least():
     assert summary.seams_title(report, texts).endswith(
         "No correction was applied to the tiles: before and after are the same."
     )
+
+
+def test_the_summary_names_no_step_beside_that_of_its_verdict():
+    """The largest of hundreds is one with a large error, and stood below "no visible step"."""
+    names = ("certain_footprint_step_sigma", "footprint_step_sigma", "worst_footprint_step_adu",
+             "worst_footprint_step_sigma", "worst_footprint_step_ra", "worst_footprint_step_dec")  # fmt: skip
+    figures = dict(zip((f"{name}_after_R" for name in names), (0.05, 0.08, 215.0, 17.5, 312.6, 44.2), strict=True))
+    told = summary.fact_lines({"metrics": figures}, load_texts("en"))
+    assert "Tiles" in told
+    assert not any(word in told for word in ("sigma", "215", "17.5"))
 
 
 def test_the_presenter_loads_no_toolkit():

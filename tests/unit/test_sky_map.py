@@ -6,9 +6,9 @@ from astropy.wcs import WCS
 
 from zemosaic_app.presenter import sky_map
 from zemosaic_app.presenter.messages import FolderContents
-from zemosaic_app.presenter.rough_places import near_others
 from zemosaic_app.presenter.texts import load_texts
 from zemosaic_app.report.sky import SkyFrame, sky_lines
+from zemosaic_app.rough_places import near_others
 from zemosaic_engine.canvas.advice import Advice, PanelNeed
 
 DEPTH = [[0.0, 10.0, 20.0], [0.0, 40.0, 80.0]]  # the first row is south

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from astropy.wcs import WCS
 
+from zemosaic_app.header_plan import NoPlacesError, plan_from_headers
 from zemosaic_app.report.sky import SkyFrame, sky_lines
 from zemosaic_engine.calibration_frames.finding import find_frames
 from zemosaic_engine.calibration_frames.records import Conditions
@@ -20,17 +21,14 @@ from zemosaic_engine.calibration_frames.session import described
 from zemosaic_engine.canvas.advice import advise_on
 from zemosaic_engine.canvas.coordinates import footprint_polygon
 from zemosaic_engine.canvas.depth import corners_on, depth_map
-from zemosaic_engine.canvas.footprints import footprint_of
-from zemosaic_engine.canvas.plan import CanvasPlan, plan_canvas, split_by_agreement
-from zemosaic_engine.canvas.pointings import pointing_tiles
-from zemosaic_engine.canvas.tile_layout import TileLayout, grid_tiles
-from zemosaic_engine.errors import RunError, SettingsError, ZeMosaicError
+from zemosaic_engine.canvas.plan import CanvasPlan
+from zemosaic_engine.canvas.tile_layout import TileLayout
+from zemosaic_engine.errors import SettingsError, ZeMosaicError
 from zemosaic_engine.machine import memory
 from zemosaic_engine.run.request import no_usable_sub
 from zemosaic_engine.run.resources import existing_folder
 from zemosaic_engine.sentences import say
 from zemosaic_engine.settings import GridSettings
-from zemosaic_engine.stacking.forecast import forecast
 from zemosaic_engine.subs import stack_plan
 from zemosaic_engine.subs.finding import Search, find_subs, name_in_folder, nothing_found, without_left_out
 from zemosaic_engine.subs.folder import FoundSubs
@@ -39,7 +37,6 @@ from zemosaic_worker import recognise_mode
 
 from .messages import FolderContents
 from .named_places import named_places
-from .rough_places import near_others, roughly_placed
 
 _CORNERS = 4
 
@@ -153,18 +150,11 @@ def _with_plan(
     contents: FolderContents, subs: Sequence[SubInfo | UnsolvedSub], settings: GridSettings, mode: str
 ) -> FolderContents:
     """The contents with the canvas that is planned; without one if no header tells where its sub lies."""
-    solved = [sub for sub in subs if isinstance(sub, SubInfo)]
-    kept, odd = split_by_agreement(solved, settings.max_gap_fov) if solved else ([], [])
-    if solved and not kept:
-        raise RunError(say("No usable sub: their headers contradict each other."))
-    unsolved = [sub for sub in subs if isinstance(sub, UnsolvedSub)]
-    rough = near_others(kept, roughly_placed(unsolved), settings.max_gap_fov)
-    infos = [*kept, *rough]
-    if not infos:
+    try:
+        plan = plan_from_headers(subs, settings, mode)
+    except NoPlacesError:
         return contents
-    canvas = plan_canvas(infos, settings.pixel_scale_arcsec, settings.max_canvas_mpx)
-    layouts = _layouts(infos, canvas, settings, mode)
-    cost = forecast(infos, canvas, layouts, settings, len(unsolved) - len(rough), to_solve=len(unsolved))
+    infos, canvas, cost = plan.placed, plan.canvas, plan.forecast
     corners = corners_on(infos, canvas.wcs)
     depth = depth_map(corners, np.array([info.exposure_s for info in infos]), canvas.shape)
     advice = advise_on(infos, canvas)
@@ -172,7 +162,7 @@ def _with_plan(
         contents,
         set_aside=[
             *contents.set_aside,
-            *((name_in_folder(Path(contents.folder), Path(error.path)), error.reason) for error in odd),
+            *((name_in_folder(Path(contents.folder), Path(error.path)), error.reason) for error in plan.odd),
         ],
         canvas_shape=canvas.shape,
         canvas_header=canvas.wcs.to_header(relax=True).tostring(),
@@ -180,8 +170,8 @@ def _with_plan(
         usual_scale_arcsec=float(np.median([info.pixel_scale_arcsec for info in infos])),
         footprints=[_corners(info, canvas) for info in infos],
         footprint_names=[name_in_folder(Path(contents.folder), info.path) for info in infos],
-        roughly=len(rough),
-        tiles=[_planned(layout, canvas) for layout in layouts],
+        roughly=len(plan.rough),
+        tiles=[_planned(layout, canvas) for layout in plan.tiles],
         names=named_places(canvas.wcs, canvas.shape),
         object_name=cost.field,
         size=cost.size,
@@ -209,13 +199,6 @@ def _sky_lines(canvas: CanvasPlan) -> list[tuple[str, list[list[float]]]]:
 def _free_bytes(place: Path) -> list[int]:
     """Free on the disk of a folder that need not exist, and of memory."""
     return [shutil.disk_usage(existing_folder(place)).free, memory.available_bytes()]
-
-
-def _layouts(infos: Sequence[SubInfo], canvas: CanvasPlan, settings: GridSettings, mode: str) -> Sequence[TileLayout]:
-    if mode == "classic":
-        return pointing_tiles(infos, settings.pointing_radius_fov, canvas.pixel_scale_arcsec, settings.max_canvas_mpx)
-    footprints = [footprint_of(info, canvas) for info in infos]
-    return grid_tiles(infos, footprints, canvas, settings.grid_size_factor, settings.batch_overlap_pct)
 
 
 def _corners(info: SubInfo, canvas: CanvasPlan) -> list[list[float]]:

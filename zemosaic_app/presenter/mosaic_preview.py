@@ -1,4 +1,4 @@
-"""The mosaic as a window shows it: tile by tile from the files on disk while it grows, the mosaic itself at the end."""
+"""The mosaic as a window shows it: single subs first, then tile by tile from the files on disk, then the mosaic."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from zemosaic_engine.geometry import Box
 from zemosaic_utils import measure_curve, shrinking_factor, through_curve
 
+from .first_picture import LaidSub, PlacedSub, fewest_subs, lay
 from .folder_look import place_on
 from .mosaic_detail import Detail, Layers, Part, part_box, read_blocks, read_layers, with_flat_maps
 from .named_places import NamedPlace, named_places
@@ -92,6 +93,8 @@ class MosaicPreview:
     planned : sequence of (name, inner, outer)
         Tiles that are expected on that canvas, with their boxes ``(y0, y1, x0, x1)``: the picture has their outlines
         until they are there.
+    subs : sequence of PlacedSub
+        Subs on that canvas; some of them are shown where there is no tile yet.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class MosaicPreview:
         canvas_header: str = "",
         max_px: int = 1600,
         planned: Sequence[tuple[str, Sequence[int], Sequence[int]]] = (),
+        subs: Sequence[PlacedSub] = (),
     ) -> None:
         self.version = 0
         self._output, self._max_px = output, max_px
@@ -116,7 +120,12 @@ class MosaicPreview:
         self._near: tuple[int, Layers] | None = None
         self._near_shown: tuple[Look, Detail] | None = None
         self._planned = {f"{name}.fits": Box(*inner) for name, inner, _ in planned}
+        self._to_lay: list[PlacedSub] = []
+        self._laid: list[LaidSub] = []
+        self._of_subs = np.zeros((0, 0), dtype=bool)  # pixels that show single subs
+        self._sky: NDArray[np.float32] | None = None  # that stands in for theirs, so that they fit each other
         if canvas_shape and canvas_header and planned:
+            self._to_lay = fewest_subs(subs, canvas_shape)
             self._start_over(3)  # the whole canvas is in view from the beginning
 
     @property
@@ -138,7 +147,10 @@ class MosaicPreview:
         return width, height
 
     def grow(self, since_s: float, most: int = 4) -> bool:
-        """Take in at most `most` tiles written since a moment (seconds of the epoch); True if there were any."""
+        """Take in at most `most` tiles written since a moment (seconds of the epoch); True if there is something new.
+
+        Without a new tile, a sub is shown where there is none yet.
+        """
         grown = False
         for path in sorted((self._output / "tiles").glob("tile_*.fits")):
             try:
@@ -153,7 +165,29 @@ class MosaicPreview:
             grown, most = True, most - 1
             if not most:
                 break
-        return grown
+        return grown or self._lay_next()
+
+    def _has_single_subs(self, box: Box) -> bool:
+        """True if a part in view shows single subs, which are not read again more finely."""
+        with self._lock:
+            assert self._bounds is not None
+            (y, x), step = (self._bounds[0], self._bounds[2]), self._factor
+            rows, columns = (slice(max(low - at, 0) // step, (high - at) // step + 1)
+                             for low, high, at in ((box.y0, box.y1, y), (box.x0, box.x1, x)))  # fmt: skip
+            return bool(self._of_subs[rows, columns].any())
+
+    def _lay_next(self) -> bool:
+        """Show one more sub; False if none is left."""
+        if not self._to_lay:
+            return False
+        sub = lay(self._to_lay.pop(0), self._factor)
+        if sub is None:
+            return True  # the next one in the next turn
+        with self._lock:
+            self._laid.append(sub)
+            self._paste_sub(sub)
+            self.version += 1
+        return True
 
     def finish(self, mosaic: Path) -> None:
         """Show the finished mosaic in place of its tiles; `OSError` if it cannot be read."""
@@ -166,8 +200,11 @@ class MosaicPreview:
             self._wcs, self._bounds, self._factor = wcs, [0, shape[0], 0, shape[1]], factor
             self._pieces.clear()
             self._planned.clear()
+            self._to_lay.clear()
+            self._laid.clear()
             self._files = {mosaic.name: (mosaic, Box(*self._bounds))}
             self._layers = {name: layers[name] for name in LAYERS}
+            self._of_subs = np.zeros(self._layers["coverage"].shape, dtype=bool)
             self.version += 1
 
     def picture(self, look: Look) -> NDArray[np.uint8]:
@@ -190,7 +227,7 @@ class MosaicPreview:
                 return None
             bounds, height, version, files = Box(*self._bounds), len(whole), self.version, [*self._files.values()]
         needed, block = part_box(part, bounds, height, self._factor, margin=0.0)
-        if block == self._factor or needed.is_empty:
+        if block == self._factor or needed.is_empty or self._has_single_subs(needed):
             return None
         names = LAYERS if block == 1 else (look.layer,)
         if self._near is None or self._near[0] != version or not self._near[1].holds(needed, block, names):
@@ -261,6 +298,8 @@ class MosaicPreview:
             full_x = (column * self._factor) + self._bounds[2] - 0.5
             full_y = (height - row) * self._factor + self._bounds[0] - 0.5
             block, layers = self._factor, {name: array[y, x] for name, array in self._layers.items()}
+            if self._of_subs.size and self._of_subs[y, x]:
+                layers["image"] = np.full_like(layers["image"], np.nan)  # no values of the mosaic
             pixel = int((height - row) * self._factor) + self._bounds[0], int(column * self._factor) + self._bounds[2]
             near = self._near[1] if self._near is not None and self._near[0] == self.version else None
             if near is not None and near.holds(Box(pixel[0], pixel[0] + 1, pixel[1], pixel[1] + 1), 1, LAYERS):
@@ -287,6 +326,7 @@ class MosaicPreview:
 
     def _take(self, name: str, piece: _Piece) -> None:
         with self._lock:
+            self._fit_subs(piece)
             self._pieces[name] = piece
             self._files[name] = self._output / "tiles" / name, Box(*piece.box)
             bounds = list(self._bounds or piece.box)
@@ -295,6 +335,8 @@ class MosaicPreview:
             if wider != self._bounds or not self._layers:
                 self._bounds = wider
                 self._start_over(piece.image.shape[2])
+                for sub in self._laid:
+                    self._paste_sub(sub)
                 for earlier in self._pieces.values():
                     self._paste(earlier)
             else:
@@ -310,6 +352,34 @@ class MosaicPreview:
             "coverage": np.zeros(shape, dtype=np.float32),
             "weight": np.zeros(shape, dtype=np.float32),
         }
+        self._of_subs = np.zeros(shape, dtype=bool)
+        self._sky = None if self._sky is None else self._sky[:channels]
+
+    def _paste_sub(self, sub: LaidSub) -> None:
+        """Put a single sub where there is nothing yet, on the sky of the tiles, or of the first sub."""
+        assert self._bounds is not None
+        image = self._layers["image"]
+        if self._sky is None:
+            self._sky = np.broadcast_to(sub.sky, image.shape[2:]).copy()
+        y, x = sub.row - self._bounds[0] // self._factor, sub.column - self._bounds[2] // self._factor
+        height, width = sub.image.shape[:2]
+        rows, columns = (
+            slice(max(at, 0), max(min(at + size, most), 0))
+            for at, size, most in zip((y, x), (height, width), image.shape[:2], strict=True)
+        )
+        light = sub.image[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
+        place = image[rows, columns]
+        free = np.isnan(place).all(axis=2) & np.isfinite(light).all(axis=2)
+        place[free] = light[free] + self._sky
+        self._of_subs[rows, columns][free] = True
+
+    def _fit_subs(self, piece: _Piece) -> None:
+        """Show single subs on the sky of the first tile."""
+        if self._pieces or self._sky is None or not np.isfinite(piece.image).any():
+            return
+        sky = np.nanmedian(piece.image, axis=(0, 1))
+        self._layers["image"][self._of_subs] += sky - self._sky
+        self._sky = np.broadcast_to(sky, self._layers["image"].shape[2:]).copy()
 
     def _paste(self, piece: _Piece) -> None:
         """Put a piece in its place where it has data."""
@@ -320,6 +390,7 @@ class MosaicPreview:
         height, width = image.shape[:2]
         good = np.isfinite(piece.image[:height, :width]).all(axis=2)
         image[good] = piece.image[:height, :width][good]
+        self._of_subs[y : y + height, x : x + width][good] = False
         for name, values in (("coverage", piece.coverage), ("weight", piece.weight)):
             part = self._layers[name][y : y + height, x : x + width]  # type: ignore[index]
             part[good] = values[:height, :width][good]

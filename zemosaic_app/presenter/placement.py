@@ -31,6 +31,12 @@ def fitted(wanted: Place, room: Place) -> Place:
     return Place(x, y, width, height)
 
 
+def centred(size: tuple[int, int], room: Place) -> Place:
+    """The place of a window of a size, or as much of it as there is room for, in the middle of the room."""
+    width, height = min(size[0], room.width), min(size[1], room.height)
+    return Place(room.x + (room.width - width) // 2, room.y + (room.height - height) // 2, width, height)
+
+
 def parse_place(text: str) -> Place | None:
     """A place as Tk writes it (``1120x760+20-30``); None if `text` is none."""
     match = re.fullmatch(r"(\d{1,5})x(\d{1,5})\+(-?\d{1,5})\+(-?\d{1,5})", text)

@@ -28,6 +28,7 @@ from .arrangement import Arrangement
 from .config import Presets, Remembered, config_folder
 from .earlier_run import EarlierRun, read_earlier_run
 from .engine import Engine
+from .first_picture import placed_subs
 from .form import LEVELS, Form, FormField
 from .glancing import Glancer
 from .measured_subs import read_measured
@@ -335,7 +336,22 @@ class Presenter:
             return self.texts("problem.no_folder", folder=input_text.strip())
         if not output_text.strip() and input_text.strip() == str(self.input or ""):
             return self.texts("problem.no_output")  # for another input an output is proposed
-        return ""
+        return self._trouble_in(Path(input_text.strip()))
+
+    def _trouble_in(self, folder: Path) -> str:
+        """Why the subs of a folder cannot become a mosaic, as far as the last look at it told."""
+        contents = self.view.contents
+        if self.view.doing != "nothing" or contents is None or contents.folder != str(folder):
+            return ""
+        if not contents.subs and not contents.set_aside:
+            is_awaited = self.watches and self.mode == "grid"
+            return "" if is_awaited else self.texts("problem.no_subs")
+        return self.texts.sentence(contents.problem)
+
+    def look_again(self) -> None:
+        """Read the folder of subs again: there may be others in it now."""
+        if not self.is_running:
+            self._look_again()
 
     @property
     def pace(self) -> float:
@@ -408,8 +424,9 @@ class Presenter:
     def _show_new_run(self, output: Path, shape: Sequence[int], header: str) -> None:
         """Show the run that begins with this output, and nothing of the one before."""
         contents = self.view.contents
-        planned = contents.tiles if contents is not None and shape else ()
-        self.preview = MosaicPreview(output, shape, header, planned=planned)
+        known = contents if shape else None
+        planned, subs = (known.tiles, placed_subs(known)) if known is not None else ((), [])
+        self.preview = MosaicPreview(output, shape, header, planned=planned, subs=subs)
         self._shown, self._report, self._recalling = output, {}, None
         self._clear_pictures()
         self._began_s = 0.0 if self.can_go_on else time.time() - 1.0
@@ -617,8 +634,8 @@ class Presenter:
         """Read new tiles, or the mosaic once it exists, on a thread."""
         preview = self.preview
         if self._reading is not None and self._reading.done():
-            problem = self._reading.result()
-            self._reading = None
+            done, self._reading = self._reading, None
+            problem = done.result()
             if isinstance(problem, str):
                 self.view.say(problem, "WARN")
         if preview is None:

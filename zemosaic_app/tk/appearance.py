@@ -57,6 +57,7 @@ def _style_parts(style: ttk.Style, palette: Palette) -> None:
     edges = [("focus", palette.highlight)]
     style.configure("TButton", background=palette.button, padding=(8, 3))
     style.map("TButton", background=pressed, bordercolor=edges)
+    style.configure("Narrow.TButton", padding=(2, 3))
     style.configure("TCheckbutton", indicatorbackground=palette.base, indicatorforeground=palette.text)
     style.map("TCheckbutton", background=[("active", palette.window)], indicatorbackground=[])
     for entry in ("TEntry", "TCombobox"):

@@ -25,7 +25,7 @@ from zemosaic_app.presenter.messages import FolderContents
 from zemosaic_app.presenter.texts import Texts
 from zemosaic_app.presenter.viewport import Viewport, drawn_part
 
-from .appearance import line_height
+from .appearance import line_height, per_pixel
 from .views import ZoomView, draw_name
 
 # A tile that is narrower than this on the screen is drawn without its name.
@@ -56,6 +56,8 @@ class SkyMap(ZoomView):
         self.on_pointed: Callable[[str], object] = _nothing
         self.on_picked: Callable[[float, float], object] = _nothing
         self._texts = texts
+        self._larger = per_pixel(self)
+        self._gap, self._pad = _MARGIN * self._larger, _PAD * self._larger
         self._contents: FolderContents | None = None
         self._wcs: WCS | None = None
         self._drawn = Viewport()
@@ -158,7 +160,7 @@ class SkyMap(ZoomView):
         for x, y, text in sky_map.needs(contents):
             label = self.create_text(*self._place(x, y), text=text, font="TkHeadingFont", tags=_OVERLAY)
             left, top, right, bottom = self.bbox(label)
-            ground = self.create_rectangle(left - _PAD, top - 1, right + _PAD, bottom + 1, tags=_OVERLAY)
+            ground = self.create_rectangle(left - self._pad, top - 1, right + self._pad, bottom + 1, tags=_OVERLAY)
             self.itemconfigure(ground, fill=NEED_COLOUR, outline="")
             self.itemconfigure(label, fill=PICTURE_GROUND)
             self.tag_raise(label, ground)
@@ -168,22 +170,24 @@ class SkyMap(ZoomView):
 
     def _draw_compass(self) -> None:
         """Arrows to the north and to the east."""
-        x, y, length = self.viewport.room[0] - 3 * _MARGIN, 4.5 * _MARGIN, 2.2 * _MARGIN
+        x, y, length = self.viewport.room[0] - 3 * self._gap, 4.5 * self._gap, 2.2 * self._gap
         for across, up, text in ((0, 1, "map.north"), (-1, 0, "map.east")):
             tip = (x + across * length, y - up * length)
-            self.create_line((x, y), tip, fill=LEGEND_COLOUR, arrow="last", width=1.5, tags=_OVERLAY)
-            beyond = (tip[0] + across * 9, tip[1] - up * 9)
+            self.create_line((x, y), tip, fill=LEGEND_COLOUR, arrow="last", width=1.5 * self._larger, tags=_OVERLAY)
+            away = 9 * self._larger
+            beyond = (tip[0] + across * away, tip[1] - up * away)
             self.create_text(*beyond, text=self._texts(text), fill=LEGEND_COLOUR, tags=_OVERLAY)
 
     def _draw_bar(self, contents: FolderContents) -> None:
         """The scale bar."""
         width, height = self.viewport.room
         bar = sky_map.scale_bar(contents.pixel_scale_arcsec / max(self.viewport.scale, 1e-9), _BAR_SHARE * width)
-        right, y = width - _MARGIN, height - _MARGIN
+        right, y = width - self._gap, height - self._gap
         left = right - bar.length_px
-        corners = [(left, y - 4), (left, y), (right, y), (right, y - 4)]
-        self.create_line(*corners, fill=LEGEND_COLOUR, width=2, tags=_OVERLAY)
-        self.create_text(right, y - 6, text=bar.text, fill=LEGEND_COLOUR, anchor="se", tags=_OVERLAY)
+        tick, line = 4 * self._larger, 2 * self._larger
+        corners = [(left, y - tick), (left, y), (right, y), (right, y - tick)]
+        self.create_line(*corners, fill=LEGEND_COLOUR, width=line, tags=_OVERLAY)
+        self.create_text(right, y - tick - 2, text=bar.text, fill=LEGEND_COLOUR, anchor="se", tags=_OVERLAY)
 
     def _draw_legend(self, contents: FolderContents) -> None:
         """What the colours mean, in the lower left corner."""
@@ -196,31 +200,34 @@ class SkyMap(ZoomView):
         if steps:
             rows += [("", self._texts("map.depth"), False)]
             rows += [(colour, text, True) for colour, text in reversed(steps)]
-        line = line_height(self) + 2
-        x, y = _MARGIN + _PAD, self.viewport.room[1] - _MARGIN - _PAD - line * len(rows)
+        line, key = line_height(self) + 2, 12 * self._larger
+        x, y = self._gap + self._pad, self.viewport.room[1] - self._gap - self._pad - line * len(rows)
         items = []
         for colour, text, is_filled in rows:
             if colour:
-                box = (x, y, x + 12, y + line) if is_filled else (x, y + 3, x + 12, y + line - 3)
+                box = (x, y, x + key, y + line) if is_filled else (x, y + 3, x + key, y + line - 3)
                 item = self.create_rectangle(*box, tags=_OVERLAY, outline="" if is_filled else colour, width=2)
                 self.itemconfigure(item, fill=colour if is_filled else "")
                 items.append(item)
-            left = x + (20 if colour else 0)
+            left = x + (key + 8 if colour else 0)
             place = (left, y + line / 2)
             items.append(self.create_text(*place, text=text, fill=LEGEND_COLOUR, anchor="w", tags=_OVERLAY))
             y += line
         if items:
             left, top, right, bottom = self.bbox(*items)
-            around = (left - _PAD, top - _PAD, right + _PAD, bottom + _PAD)
+            around = (left - self._pad, top - self._pad, right + self._pad, bottom + self._pad)
             ground = self.create_rectangle(*around, fill=PICTURE_GROUND, outline="", tags=_OVERLAY)
             self.tag_lower(ground, items[0])
 
     def _draw_keys_in_line(self, keys: Sequence[tuple[str, str]]) -> None:
         """What the outlines mean, along the upper edge."""
-        x, y, items = float(_MARGIN), 6.0, []
+        x, y, items, key = self._gap, 6.0, [], 10 * self._larger
         for colour, text in keys:
-            items.append(self.create_rectangle(x, y + 4, x + 10, y + 14, outline=colour, width=2, tags=_OVERLAY))
-            items.append(self.create_text(x + 15, y + 1, text=text, fill=LEGEND_COLOUR, anchor="nw", tags=_OVERLAY))
+            top = y + 1 + (line_height(self) - key) / 2
+            items.append(self.create_rectangle(x, top, x + key, top + key, outline=colour, width=2, tags=_OVERLAY))
+            items.append(
+                self.create_text(x + key + 5, y + 1, text=text, fill=LEGEND_COLOUR, anchor="nw", tags=_OVERLAY)
+            )
             x = self.bbox(items[-1])[2] + 15
         if items:
             left, top, right, bottom = self.bbox(*items)
@@ -232,10 +239,11 @@ class SkyMap(ZoomView):
         """The colours of the depth in one line, with the least and the greatest one."""
         if not steps:
             return
-        x, y = _MARGIN, self.viewport.room[1] - _MARGIN - 12
+        key = 12 * self._larger
+        x, y = self._gap, self.viewport.room[1] - self._gap - key
         for number, (colour, _) in enumerate(steps):
-            left = x + 12 * number
-            self.create_rectangle(left, y, left + 12, y + 12, fill=colour, outline="", tags=_OVERLAY)
+            left = x + key * number
+            self.create_rectangle(left, y, left + key, y + key, fill=colour, outline="", tags=_OVERLAY)
         text = f"{steps[0][1]} \u2013 {steps[-1][1]}"
         self.create_text(x, y - 2, text=text, fill=LEGEND_COLOUR, anchor="sw", tags=_OVERLAY)
 

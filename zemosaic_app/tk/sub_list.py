@@ -13,6 +13,7 @@ from zemosaic_app.presenter.blinking import Blinker
 from zemosaic_app.presenter.presenter import Presenter
 from zemosaic_app.presenter.sub_list import COLUMNS, SHOWN, WIDTHS, ListedSub
 
+from .appearance import per_pixel
 from .widgets import PAD, Hint, LiveEntry, scrolled
 
 _ROW_PX, _PICTURE_PX, _WIDTH_PX = 52, 48, 200
@@ -29,7 +30,8 @@ class SubTable(ttk.Frame):
         self._presenter, self._on_chosen, texts = presenter, on_chosen, presenter.texts
         self._drawn, self._rows, self._next = -1, list[ListedSub](), 0
         self._images: dict[str, tk.PhotoImage] = {}
-        self._filling = ""
+        self._picture_px = round(_PICTURE_PX * per_pixel(self))
+        self._filling, self._longest = "", -1
         top, middle, bottom = ttk.Frame(self), ttk.Frame(self), ttk.Frame(self)
         self.shown = ttk.Combobox(top, state="readonly", width=12, values=[texts(f"subs.show_{one}") for one in SHOWN])
         self.shown.current(SHOWN.index(presenter.subs.shown))
@@ -47,7 +49,9 @@ class SubTable(ttk.Frame):
             ("take_in", lambda: self._tick(True)),
             ("leave_out", lambda: self._tick(False)),
         ):
-            self.buttons[name] = ttk.Button(bottom, text=texts(f"subs.{name}"), command=act, width=0)
+            self.buttons[name] = ttk.Button(
+                bottom, text=texts(f"subs.{name}"), command=act, width=0, style="Narrow.TButton"
+            )
             self.buttons[name].pack(side="right", padx=(2, 0))
         self.count.pack(side="left", fill="x", expand=True)
         top.pack(fill="x")
@@ -63,14 +67,16 @@ class SubTable(ttk.Frame):
     def _make_tree(self, parent: tk.Misc) -> ttk.Treeview:
         """The rows, each with its picture and its tick."""
         texts, style = self._presenter.texts, ttk.Style(self)
-        style.configure("Subs.Treeview", rowheight=_ROW_PX)
+        style.configure("Subs.Treeview", rowheight=round(_ROW_PX * per_pixel(self)))
         tree = ttk.Treeview(parent, columns=COLUMNS[1:], style="Subs.Treeview", height=3)
-        letter = font.nametofont("TkDefaultFont", self).measure("0")
+        measure, bold = font.nametofont("TkDefaultFont", self).measure, font.nametofont("TkHeadingFont", self).measure
+        letter = self._letter = measure("0")
         for number, name in enumerate(COLUMNS):
             column = "#0" if number == 0 else name
             tree.heading(column, text=texts(f"subs.{name}"), anchor="w", command=partial(self._sort, name))
             side: Literal["e", "w"] = "e" if sub_list.is_number(name) else "w"
             width = letter * (WIDTHS[number] + (4 if number == 0 else 6 if number == 1 else 0))
+            width = max(width, bold(texts(f"subs.{name}")) + 2 * letter)
             tree.column(column, width=width, minwidth=30, stretch=False, anchor=side)
         tree.bind("<<TreeviewSelect>>", lambda _: self._note_chosen())
         tree.bind("<Button-1>", self._on_press, add=True)
@@ -104,7 +110,17 @@ class SubTable(ttk.Frame):
         self._stop_filling()
         self.tree.delete(*self.tree.get_children())
         self._rows, self._next = rows, 0
+        self._fit_names()
         self._fill_on()
+
+    def _fit_names(self) -> None:
+        """Let the column of names be as wide as the longest one, if it is not longer than it may be."""
+        longest = max((row.name for row in self._presenter.subs.rows), key=len, default="")
+        if len(longest) != self._longest:
+            self._longest = len(longest)
+            beside = self._picture_px + 6 * self._letter  # the picture, the tick and the room around
+            wanted = beside + font.nametofont("TkDefaultFont", self).measure(longest)
+            self.tree.column("#0", width=min(wanted, self._letter * (WIDTHS[0] + 4)))
 
     def _fill_on(self) -> None:
         self._filling = ""
@@ -132,7 +148,7 @@ class SubTable(ttk.Frame):
         told = self._presenter.subs.pictures.get(name)
         if told and name not in self._images:
             image = tk.PhotoImage(master=self, data=told)
-            factor = -(-max(image.width(), image.height()) // _PICTURE_PX)
+            factor = -(-max(image.width(), image.height()) // self._picture_px)
             self._images[name] = image.subsample(factor) if factor > 1 else image
         return self._images.get(name)
 

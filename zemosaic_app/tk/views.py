@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tkinter as tk
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,6 +15,7 @@ from zemosaic_app.presenter.mosaic_detail import Detail, Part
 from zemosaic_app.presenter.named_places import NamedPlace
 from zemosaic_app.presenter.viewport import ZOOM_STEP, Viewport, drawn_part
 
+from .appearance import line_height
 from .widgets import bind_wheel, without_event
 
 _ARROWS = {"Left": (1, 0), "Right": (-1, 0), "Up": (0, 1), "Down": (0, -1)}
@@ -163,8 +165,11 @@ class PictureView(ZoomView):
             height, width = self._detail.picture.shape[:2]
             place = self.viewport.of_part(self._detail.left, self._detail.top, width, height, self._detail.scale)
             self._draw_part(self._detail.picture, place)
+        line = line_height(self)
         for name, x, y, radius in self._names:
-            draw_name(self, name, *self.viewport.to_room(x, y), radius * self.viewport.scale)
+            across, down = self.viewport.to_room(x, y)
+            highest = line if down >= 0 else -math.inf  # of one in view the name is in view
+            draw_name(self, name, across, down, radius * self.viewport.scale, highest)
 
     def _draw_part(self, picture: NDArray[np.uint8], viewport: Viewport) -> None:
         part, left, top = drawn_part(picture, viewport)
@@ -174,8 +179,8 @@ class PictureView(ZoomView):
             self.create_image(left, top, anchor="nw", image=self._images[-1])
 
 
-def draw_name(canvas: tk.Canvas, name: str, x: float, y: float, radius: float) -> None:
-    """A ring as large as an object, or a dot, and its name above."""
+def draw_name(canvas: tk.Canvas, name: str, x: float, y: float, radius: float, highest: float = -math.inf) -> None:
+    """A ring as large as an object, or a dot, and its name above, whose foot stands no higher than at `highest`."""
     size = max(radius, 2.0)
     canvas.create_oval(x - size, y - size, x + size, y + size, outline=NAME_COLOUR)
-    canvas.create_text(x, y - size - 2, text=name, fill=NAME_COLOUR, anchor="s")
+    canvas.create_text(x, max(y - size - 2, highest), text=name, fill=NAME_COLOUR, anchor="s")

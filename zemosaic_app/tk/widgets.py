@@ -16,6 +16,7 @@ _AROUND_PX = 50
 _NARROWEST_PX, _WIDEST_PX = 60, 420
 _BORDERS_PX = 4  # of a table
 _LEAST_ROOM_PX = 160  # for the last column of a table
+_SPARE_PX = 8
 # So many rows are measured to find how wide a column has to be.
 _MOST_MEASURED = 300
 
@@ -259,7 +260,8 @@ def broken(text: str, room_px: int, measure: Callable[[str], int]) -> list[str]:
 
 def wrap(label: ttk.Label) -> None:
     """Let the text of a label run over as many lines as its width asks for."""
-    label.bind("<Configure>", lambda event: label.configure(wraplength=event.width), add=True)
+    # Tk draws some lines a letter wider than it measured them.
+    label.bind("<Configure>", lambda event: label.configure(wraplength=max(event.width - _SPARE_PX, 1)), add=True)
 
 
 def read_only_text(parent: tk.Misc, wrap: Literal["none", "word"]) -> tk.Text:
@@ -298,7 +300,7 @@ def ask(
 def tell_rows(parent: tk.Misc, title: str, rows: Sequence[tuple[str, str]], ok: str) -> None:
     """A message of two columns."""
     box, row = _box(parent, title, "")
-    table = ttk.Frame(box, padding=(16, 0))
+    table = ttk.Frame(box, padding=(16, 12, 16, 0))
     table.pack(before=row, fill="both")
     for number, texts in enumerate(rows):
         for column, text in enumerate(texts):
@@ -335,12 +337,12 @@ def ask_text(parent: tk.Misc, title: str, text: str, yes: str, no: str, proposed
 
 
 def _box(parent: tk.Misc, title: str, text: str) -> tuple[tk.Toplevel, ttk.Frame]:
-    """A box with a text, and the row for its buttons."""
+    """A box with a text, if there is one, and the row for its buttons."""
     box = tk.Toplevel(parent)
     box.title(title)
     box.transient(parent.winfo_toplevel())
     box.resizable(False, False)
-    ttk.Label(box, text=text, wraplength="315p", padding=16).pack(fill="both")
+    ttk.Label(box, text=text, wraplength="315p", padding=16 if text else 0).pack(fill="both")
     row = ttk.Frame(box, padding=8)
     row.pack(fill="x")
     return box, row

@@ -15,7 +15,7 @@ from zemosaic_app.presenter import summary, wording
 from zemosaic_app.presenter.form import PATHS
 from zemosaic_app.presenter.icons import icon_png
 from zemosaic_app.presenter.menus import acts_of, shortcuts
-from zemosaic_app.presenter.placement import Place, fitted, parse_place
+from zemosaic_app.presenter.placement import Place, centred, fitted, parse_place
 from zemosaic_app.presenter.presenter import ANOTHER_RUN, MODES, TABS, Changed, Presenter
 from zemosaic_engine import __version__
 from zemosaic_engine.errors import ZeMosaicError
@@ -31,8 +31,9 @@ from .widgets import PAD, Hint, Panes, ask, ask_text, ignore_wheel, tell_rows, w
 
 _POLL_MS = 100
 # On a screen of 96 pixels to the inch.
-_SIZE, _LEAST_SIZE = (1120, 760), (980, 620)
+_SIZE, _LEAST_SIZE = (1240, 820), (980, 620)
 _FRAME_PX, _TITLE_PX = 4, 64  # that window managers put around, with the menus
+_BAR_PX = 48  # of a desktop, which Tk does not tell
 
 
 class TkWindow:
@@ -47,22 +48,27 @@ class TkWindow:
         self._set_size()
         root.protocol("WM_DELETE_WINDOW", self.close)
         bind_keys(root, acts_of(self))
+        for event, act in (("<<LineStart>>", root.event_delete), ("<<SelectAll>>", root.event_add)):
+            act(event, "<Control-a>")  # as everywhere but in Tk under X
         self.build()
         self._next_poll = root.after(_POLL_MS, self._poll)
         root.bind("<Destroy>", self._stop_polling)
 
     def _set_size(self) -> None:
-        """The size and place of the last time, or one that fits the screen."""
+        """The size and place of the last time, or the middle of the screen.
+
+        A place is always given: the greeting stood in the middle, and the window would begin at its corner.
+        """
         larger = per_pixel(self.root)
-        frame, title = round(larger * _FRAME_PX), round(larger * _TITLE_PX)
+        frame, title, bar = (round(larger * size) for size in (_FRAME_PX, _TITLE_PX, _BAR_PX))
         room = Place(
             0, 0, self.root.winfo_screenwidth() - 2 * frame, self.root.winfo_screenheight() - title - frame
         )  # Tk places the frame of a window, and gives the size of what is inside
-        usual = Place(0, 0, *(round(larger * size) for size in _SIZE))
-        wanted = parse_place(self.presenter.remembered.get("tk_geometry")) or usual
-        place = fitted(wanted, room)
-        self.root.geometry(f"{place.width}x{place.height}" + (f"+{place.x}+{place.y}" if wanted is not usual else ""))
-        self.root.minsize(*(min(round(larger * size), most) for size, most in zip(_LEAST_SIZE, room[2:], strict=True)))
+        usual = centred((round(larger * _SIZE[0]), round(larger * _SIZE[1])), room._replace(height=room.height - bar))
+        place = fitted(parse_place(self.presenter.remembered.get("tk_geometry")) or usual, room)
+        self.root.geometry(f"{place.width}x{place.height}+{place.x}+{place.y}")
+        least = (min(round(larger * size), most) for size, most in zip(_LEAST_SIZE, usual[2:], strict=True))
+        self.root.minsize(*least)
 
     # --- building
 
@@ -442,12 +448,13 @@ class TkWindow:
     # --- what goes on
 
     def _poll(self) -> None:
+        """Show what is new; the next look comes even if this one fails, or the window would stand still."""
+        self._next_poll = self.root.after(_POLL_MS, self._poll)
         if self.presenter.picture is not None and self.mosaic.view.winfo_viewable():
             self.presenter.part = self.mosaic.view.part_in_view
             self.mosaic.show_zoom()
         self.folder.watch()
         self._draw(self.presenter.poll())
-        self._next_poll = self.root.after(_POLL_MS, self._poll)
 
     def _stop_polling(self, event: tk.Event) -> None:
         if event.widget is self.root:  # it hears of its children too

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import RunError
-from ..events import Reporter
+from ..events import Level, Reporter
 from ..executors.executor import Executor
 from ..machine.memory import size_text
 from ..resume.checkpoints import Checkpoints
@@ -227,7 +227,8 @@ class _Session:
     # --- what is told
 
     def _report(self, matches: Mapping[Path, Match]) -> None:
-        for text, count in _choices(matches).items():
+        choices = _choices(matches)
+        for text, count in choices.items():
             told = text or say("no calibration frame matches")
             self._reporter.log(say("Calibration of {n} subs: {what}", n=count, what=told), "INFO" if text else "WARN")
         for note in dict.fromkeys(note for one in matches.values() for note in one.notes):
@@ -235,7 +236,8 @@ class _Session:
         for place, frames in enumerate(self._sets):
             reason = _why_unused(place, frames, list(matches.values()))
             if reason:
-                self._reporter.log(say("Not used: {what}: {reason}", what=frames.name, reason=reason))
+                level: Level = "INFO" if any(choices) else "WARN"  # nothing is used: people want to know why
+                self._reporter.log(say("Not used: {what}: {reason}", what=frames.name, reason=reason), level)
                 self._unused.append((frames.name, reason))
 
     def _require(self, matches: Mapping[Path, Match]) -> None:

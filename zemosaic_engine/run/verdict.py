@@ -27,6 +27,10 @@ _CAUSES: tuple[tuple[str, Sentence], ...] = (
 )
 
 
+#: What stands among the subs and never was one.
+_NO_SUB = re.compile("it is (a text file|a folder), whatever|a link to a folder|a pipe or a device")
+
+
 def verdict(report: Mapping[str, Any]) -> Sentence:
     """Return how even a mosaic is and what was left out of it.
 
@@ -39,10 +43,17 @@ def verdict(report: Mapping[str, Any]) -> Sentence:
 
 
 def is_good(report: Mapping[str, Any]) -> bool:
-    """True if no step can be seen and at most a tenth of the subs were left out."""
+    """True if no step can be seen, for all that is known, and at most a tenth of the subs were left out."""
     judged = _judged(report.get("metrics", {}))
-    aside, used = len(report.get("subs_set_aside", ())), len(report.get("subs_used", ()))
-    return (judged is None or judged[1] < FAINT_SIGMA) and 9 * aside <= used and not report.get("tiles_left_out")
+    aside, used = len(_reasons(report)), len(report.get("subs_used", ()))
+    is_even = not _has_steps(report.get("metrics", {})) if judged is None else judged[1] < FAINT_SIGMA
+    return is_even and 9 * aside <= used and not report.get("tiles_left_out")
+
+
+def _has_steps(metrics: Mapping[str, Any]) -> bool:
+    """True if steps were measured in ADU."""
+    worst = _largest(metrics, "worst_footprint_step_adu_after_")
+    return worst is not None and worst[1] > 0
 
 
 def _judged(metrics: Mapping[str, Any]) -> tuple[str, float] | None:
@@ -57,7 +68,7 @@ def _judged(metrics: Mapping[str, Any]) -> tuple[str, float] | None:
 def _steps(metrics: Mapping[str, Any]) -> Sentence:
     judged, median = _judged(metrics), _largest(metrics, "footprint_step_sigma_after_")
     if judged is None or median is None:
-        return say("no step to measure: no footprint ends inside the mosaic")
+        return _steps_in_adu(metrics)
     channel, size = judged
     if size < FAINT_SIGMA:
         return say("no visible step (median {sigma:.2f} sigma of the noise of a pixel)", sigma=median[1])
@@ -74,6 +85,18 @@ def _steps(metrics: Mapping[str, Any]) -> Sentence:
     )
 
 
+def _steps_in_adu(metrics: Mapping[str, Any]) -> Sentence:
+    """The steps of a mosaic whose noise is not known, so that nobody can say whether they are seen."""
+    median, worst = (_largest(metrics, f"{kind}footprint_step_adu_after_") for kind in ("", "worst_"))
+    if median is None or worst is None:
+        return say("no step to measure: no footprint ends inside the mosaic")
+    return say(
+        "steps of {adu:.3g} ADU in the median and {worst:.3g} ADU at most; the noise of a pixel is not known",
+        adu=median[1],
+        worst=worst[1],
+    )
+
+
 def _largest(metrics: Mapping[str, Any], name: str) -> tuple[str, float] | None:
     """Channel and value of the largest of the figures of one name; None if there is none."""
     known = {
@@ -85,7 +108,8 @@ def _largest(metrics: Mapping[str, Any], name: str) -> tuple[str, float] | None:
 
 
 def _left_out(report: Mapping[str, Any]) -> Sentence:
-    reasons = [str(one["reason"]) for one in report.get("subs_set_aside", ())]
+    reasons = _reasons(report)
+    others = len(report.get("subs_set_aside", ())) - len(reasons)
     used, tiles = len(report.get("subs_used", ())), len(report.get("tiles_left_out", ()))
     if reasons:
         left = say("1 sub left out: {why}", why=causes(reasons))
@@ -93,9 +117,19 @@ def _left_out(report: Mapping[str, Any]) -> Sentence:
             left = say("{n} subs left out: {why}", n=len(reasons), why=causes(reasons))
     else:
         left = say("all {n} subs are in it", n=used) if used > 1 else say("nothing was left out")
+    if others == 1:
+        left = say("{left}; 1 other file is no sub", left=left)
+    elif others:
+        left = say("{left}; {n} other files are no subs", left=left, n=others)
     if not tiles:
         return left
     return say("{left}; {n} tiles without a valid pixel", left=left, n=tiles)
+
+
+def _reasons(report: Mapping[str, Any]) -> list[str]:
+    """Why subs were set aside, without files that never were subs."""
+    reasons = [str(one["reason"]) for one in report.get("subs_set_aside", ())]
+    return [reason for reason in reasons if not _NO_SUB.search(reason)]
 
 
 def causes(reasons: Sequence[str]) -> Sentence:

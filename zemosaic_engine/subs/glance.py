@@ -54,9 +54,24 @@ def glance_at(sub: SubInfo | UnsolvedSub, most_px: int) -> Glance:
     return read_guarded(sub.path, lambda: _glance(sub, most_px))
 
 
-def _glance(sub: SubInfo | UnsolvedSub, most_px: int) -> Glance:
+def small_picture(sub: SubInfo | UnsolvedSub, most_px: int) -> NDArray[np.float32]:
+    """Return the picture of a glance alone, which takes a third of its time.
+
+    Raises
+    ------
+    SubError
+        If the file cannot be read.
+    """
+    return read_guarded(sub.path, lambda: _shrunk(_read_half_size(sub)[0], most_px))
+
+
+def _read_half_size(sub: SubInfo | UnsolvedSub) -> tuple[NDArray[np.float32], int]:
     pixels = channels_last(read_image(sub.path, sub.hdu), sub).astype(np.float32, copy=False)
-    half, step = _half_size(pixels, sub.bayer)
+    return _half_size(pixels, sub.bayer)
+
+
+def _glance(sub: SubInfo | UnsolvedSub, most_px: int) -> Glance:
+    half, step = _read_half_size(sub)
     light = half[..., half.shape[2] // 2]
     valid = light[np.isfinite(light)]
     if not valid.size:
