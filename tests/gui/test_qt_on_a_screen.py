@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -64,15 +65,14 @@ def test_a_run_is_cancelled_and_resumed(tell, survey, hold):
     assert told["offer_after"] == "Start"
 
 
-def test_a_failing_run(tell, tmp_path):
+def test_a_failing_run(tell, survey, tmp_path):
     folder = tmp_path / "broken"
     folder.mkdir()
-    for name in ("one.fits", "two.fits"):
-        (folder / name).write_text("no picture")
+    for path in sorted(survey.glob("*.fits"))[:2]:
+        shutil.copy(path, folder)
     told = tell("failing", folder)
     assert told["ending"] == "failed"
     assert told["tab"] == "Summary"
     assert told["title"].startswith("The run failed: ")
     assert told["headline"] == told["title"]
     assert told["title"].removeprefix("The run failed: ") in told["log"]
-    assert told["can_start"]

@@ -828,8 +828,8 @@ def test_the_command_is_used_by_keys_alone(screen, survey, tmp_path, wait_for):
     environment = {**os.environ, "DISPLAY": screen, "ZEMOSAIC_CONFIG": str(tmp_path / "config")}
     output = tmp_path / "out"
 
-    def press_key(name):
-        subprocess.run(["xdotool", "mousemove", "1300", "800", "key", name], env=environment, check=True)
+    def press_key(name):  # over the window, which opens in the middle of the screen
+        subprocess.run(["xdotool", "mousemove", "1300", "850", "key", name], env=environment, check=True)
 
     command = [sys.executable, "-m", "zemosaic_app.cli", "gui", "--tk", str(survey), str(output)]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as program:

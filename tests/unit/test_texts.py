@@ -71,7 +71,8 @@ def test_sentences_are_translated(code):
         for key, text in ENTRIES[code].items()
         if key == f"sentence.{text}" and len(re.sub(r"\{\w+\}", "", text).split()) > 2
     }
-    assert same <= {"mosaic.spot", "duration.hours", "sentence.{limit} mag (5 sigma)"}
+    figures = {"{limit} mag (5 sigma)", "{width} x {height} degrees", "{width} x {height} arcminutes"}
+    assert same <= {"mosaic.spot", "duration.hours", *(f"sentence.{text}" for text in figures)}
 
 
 @pytest.mark.parametrize("code", LANGUAGES)
@@ -129,3 +130,17 @@ def test_an_unknown_language_is_english():
 )
 def test_durations_are_no_finer_than_they_deserve(seconds, text):
     assert load_texts("fr").duration(seconds) == text
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_one_thing_is_told_in_the_singular(code):
+    """Whatever has a text for one thing says something else of several; French has none in the singular, too."""
+    texts = load_texts(code)
+    counted = [key for key in ENTRIES[code] if f"{key}_one" in ENTRIES[code]]
+    assert {"found.subs", "found.tiles", "watch.in_mosaic", "summary.exposure"} <= set(counted)
+    for key in counted:
+        one, several, none = (
+            texts.counted(key, n, shown=n, total=n, time="5 s").replace(str(n), "#") for n in (1, 7, 0)
+        )
+        assert one != several
+        assert none == (one if code == "fr" else several)

@@ -48,6 +48,18 @@ def test_a_mosaic_without_edges_is_not_called_even():
     )
 
 
+def test_steps_without_a_noise_are_told_in_adu():
+    """Finished tiles may have no noise that can be measured: their steps are not called invisible."""
+    nan = float("nan")
+    metrics = {"footprint_step_adu_after_L": 2.0, "worst_footprint_step_adu_after_L": 15.5}
+    metrics |= {"footprint_step_sigma_after_L": nan, "certain_footprint_step_sigma_after_L": nan}
+    report = {"outcome": "done", "metrics": metrics, "subs_used": ["a"] * 3}
+    words = "steps of 2 ADU in the median and 15.5 ADU at most; the noise of a pixel is not known"
+    assert verdict(report) == f"{words}; all 3 subs are in it"
+    assert not is_good(report)
+    assert "Sauts de 2 ADU en médiane et de 15,5 ADU au plus" in summary.verdict_text(report, load_texts("fr"))
+
+
 def test_of_a_single_sub_nothing_was_left_out():
     assert verdict(report_of(0.0, 0.0, used=1)).endswith("; nothing was left out")
 

@@ -51,16 +51,16 @@ class Palette:
 
 
 DARK = Palette(
-    window="#2f333a",
-    base="#17191d",
-    alternate="#1f2227",
+    window="#262a30",
+    base="#1a1d21",
+    alternate="#22262b",
     text="#e6e8eb",
-    faint="#6c737d",
-    placeholder="#8b929c",
-    button="#3a3f48",
-    light="#4a505a",
-    border="#15171a",
-    highlight="#3d7fd6",
+    faint="#717984",
+    placeholder="#9aa1ab",
+    button="#353a43",
+    light="#424853",
+    border="#434a55",
+    highlight="#2f6fd0",
     highlighted_text="#ffffff",
     tip="#32363d",
     tip_text="#e6e8eb",
@@ -74,7 +74,7 @@ LIGHT = Palette(
     alternate="#f6f7f9",
     text="#1e2126",
     faint="#9aa0a8",
-    placeholder="#6b7280",
+    placeholder="#5c636e",
     button="#e3e5e9",
     light="#d5d9df",
     border="#b9bec6",
@@ -82,7 +82,7 @@ LIGHT = Palette(
     highlighted_text="#ffffff",
     tip="#ffffe1",
     tip_text="#1e2126",
-    link="#2f6fc4",
+    link="#2563b4",
 )
 
 

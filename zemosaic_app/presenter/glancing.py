@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from zemosaic_engine.errors import SubError
 from zemosaic_engine.names import name_on_disk
 from zemosaic_engine.subs.frames import read_sub
@@ -20,6 +22,8 @@ from .sub_list import SubList
 SMALL_PX, LARGE_PX = 96, 1000
 # A folder that is only passed by is not looked at.
 _AFTER_S = 1.5
+# Pictures of subs are small and seen in passing: their sky is a middle grey, on which clouds and trails stand out.
+_LIGHTER = np.rint(255.0 * (np.arange(256) / 255.0) ** 0.6).astype(np.uint8)
 
 
 def glance_message(folder: Path, name: str, *, is_large: bool = False) -> SubGlance:
@@ -29,7 +33,7 @@ def glance_message(folder: Path, name: str, *, is_large: bool = False) -> SubGla
         glance = glance_at(sub, LARGE_PX if is_large else SMALL_PX)
     except (SubError, OSError):  # it may have gone since; the next look at the folder says why
         return SubGlance(name, is_large=is_large)
-    picture = base64.b64encode(png_of(stretch(glance.picture))).decode("ascii")
+    picture = base64.b64encode(png_of(_LIGHTER[stretch(glance.picture)])).decode("ascii")
     return SubGlance(name, picture, glance.fwhm_px, glance.stars, glance.sky_adu, is_large)
 
 

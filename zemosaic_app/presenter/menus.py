@@ -39,6 +39,7 @@ MENUS: dict[str, tuple[Item, ...]] = {
         Item("window.open_input", "choose_input", "Ctrl+O"),
         Item("window.recent", submenu="recent"),
         Item("window.open_output", "choose_output", "Ctrl+Shift+O"),
+        Item("window.read_again", "read_again", "F5"),
         Item(),
         Item("window.quit", "close", "Ctrl+Q"),
     ),
@@ -86,6 +87,7 @@ def is_enabled(presenter: Presenter, act: str, *, can_start: bool) -> bool:
         "redo": presenter.form.can_redo and not presenter.is_running,
         "reset_settings": presenter.form.changes > 0,
         "demo": not presenter.is_running,
+        "read_again": presenter.input is not None and not presenter.is_running,
         "recent": bool(presenter.recent) and not presenter.is_running,
     }
     return known.get(act, True)
@@ -125,6 +127,7 @@ def acts_of(window: Any) -> dict[str, Callable[..., object]]:
         "demo": window.start_demo,
         "choose_output": window.choose_output,
         "recent": window.take_input,
+        "read_again": presenter.look_again,
         "close": window.close,
         "undo": lambda: window.undo(presenter.undo_setting),
         "redo": lambda: window.undo(presenter.redo_setting),

@@ -336,7 +336,22 @@ class Presenter:
             return self.texts("problem.no_folder", folder=input_text.strip())
         if not output_text.strip() and input_text.strip() == str(self.input or ""):
             return self.texts("problem.no_output")  # for another input an output is proposed
-        return ""
+        return self._trouble_in(Path(input_text.strip()))
+
+    def _trouble_in(self, folder: Path) -> str:
+        """Why the subs of a folder cannot become a mosaic, as far as the last look at it told."""
+        contents = self.view.contents
+        if self.view.doing != "nothing" or contents is None or contents.folder != str(folder):
+            return ""
+        if not contents.subs and not contents.set_aside:
+            is_awaited = self.watches and self.mode == "grid"
+            return "" if is_awaited else self.texts("problem.no_subs")
+        return self.texts.sentence(contents.problem)
+
+    def look_again(self) -> None:
+        """Read the folder of subs again: there may be others in it now."""
+        if not self.is_running:
+            self._look_again()
 
     @property
     def pace(self) -> float:

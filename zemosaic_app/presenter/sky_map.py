@@ -103,7 +103,7 @@ def advice_texts(advice: Advice | None, texts: Texts, most: int) -> list[str]:
         return []
     first, *rest = (texts.sentence(line) for line in advice_lines(advice))
     lines = [first, *(f"\u2022 {line}" for line in rest[:most])]
-    return lines + ([texts("found.more_needs", n=len(rest) - most)] if len(rest) > most else [])
+    return lines + ([texts.counted("found.more_needs", len(rest) - most)] if len(rest) > most else [])
 
 
 def place_under_cursor(contents: FolderContents, wcs: WCS, x: float, y: float) -> str:

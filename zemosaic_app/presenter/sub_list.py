@@ -16,7 +16,7 @@ from .texts import Texts
 #: Columns behind the picture, in their order.
 COLUMNS = ("name", "time", "exposure", "fwhm", "stars", "sky", "weight", "state", "session")
 #: Widths of the columns in letters, the picture beside the name included.
-WIDTHS = (24, 12, 9, 9, 9, 8, 8, 22, 12)
+WIDTHS = (28, 17, 12, 10, 10, 9, 10, 24, 14)
 #: Which rows are shown.
 SHOWN = ("all", "used", "left_out", "unsolved", "set_aside")
 _MOST_OUTLINED = 300
@@ -272,5 +272,5 @@ def runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
 def counted(subs: SubList, texts: Texts) -> str:
     """How many subs are shown, and how many of all are left out."""
     shown, total, out = len(subs.visible), len(subs.rows), len(subs.unticked)
-    text = texts("subs.counted", shown=shown, total=total)
+    text = texts.counted("subs.counted", total, shown=shown, total=total)
     return text if not out else f"{text}, {texts('subs.counted_out', n=out)}"

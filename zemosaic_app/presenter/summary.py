@@ -128,8 +128,8 @@ def exposure(report: Mapping[str, Any], texts: Texts) -> str:
     if not used:
         return ""
     if not seconds:
-        return texts("summary.some_subs", n=used)
-    return texts("summary.exposure", n=used, time=texts.sentence(exposure_text(seconds)))
+        return texts.counted("summary.some_subs", used)
+    return texts.counted("summary.exposure", used, time=texts.sentence(exposure_text(seconds)))
 
 
 def verdict_text(report: Mapping[str, Any], texts: Texts) -> str:
@@ -159,7 +159,8 @@ def points(lines: Sequence[str]) -> str:
 def file_lines(output: Path, report: Mapping[str, Any], texts: Texts) -> list[str]:
     """Return the files that people want, with what each is for."""
     kinds = ("processing", "mosaic", "picture", "map", "rejected")
-    found = [(kind, result_path(output, report, kind)) for kind in (*kinds, "report")]
+    wanted = [kind for kind in (*kinds, "report") if kind != "rejected" or report.get("subs_set_aside")]
+    found = [(kind, result_path(output, report, kind)) for kind in wanted]
     return [texts.listed_text(path.name, texts(f"file.{kind}")) for kind, path in found if path is not None]
 
 
@@ -185,7 +186,7 @@ def facts(report: Mapping[str, Any], texts: Texts) -> list[tuple[str, str]]:
         *([(texts("summary.size"), size)] if (size := _size(report, texts)) else []),
         (texts("summary.time"), texts.duration(float(report.get("seconds") or 0.0))),
         (texts("summary.subs"), str(len(report.get("subs_used", [])))),
-        (texts("summary.set_aside"), str(len(aside))),
+        *([(texts("summary.set_aside"), str(len(aside)))] if aside else []),
         (texts("summary.tiles"), str(len(report.get("tiles", [])))),
         *([(texts("summary.left_out"), ", ".join(left_out))] if left_out else []),
         (texts("summary.memory"), texts.size(float(report.get("peak_memory_bytes") or 0.0))),
@@ -211,9 +212,11 @@ def _size(report: Mapping[str, Any], texts: Texts) -> str:
 def needs(report: Mapping[str, Any], texts: Texts) -> list[str]:
     """What the mosaic still needs for an even depth; nothing where the report does not tell."""
     try:
-        return advice_texts(Advice.of_facts(report.get("advice") or {}), texts, _MOST_NEEDS)
+        advice = Advice.of_facts(report.get("advice") or {})
     except ValueError:  # of finished tiles, or of an earlier version
         return []
+    is_one_panel = len(advice.panels) == 1 and not advice.needy  # its depth is the exposure, which is told
+    return [] if is_one_panel else advice_texts(advice, texts, _MOST_NEEDS)
 
 
 def open_with_system(path: Path) -> None:

@@ -45,6 +45,11 @@ class Texts:
         text = self._entries[key]
         return text.format(**values) if values else text
 
+    def counted(self, key: str, n: int, **values: Any) -> str:
+        """The text of a key for a number of things, `n` in it; that for one thing has a text of its own."""
+        is_one = n == 1 or (n == 0 and self.language == "fr")
+        return self(f"{key}_one" if is_one else key, n=n, **values)
+
     def name_of(self, prefix: str, word: str) -> str:
         """The text for a word of the engine (a unit, a phase ...); the word itself if it is new here."""
         return self._entries.get(f"{prefix}.{word}", word)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import PureWindowsPath
 
+from zemosaic_engine.canvas.advice import exposure_text
 from zemosaic_engine.machine.threads import thread_count
 
 from .messages import FolderContents
@@ -20,10 +22,11 @@ MOST_SMOOTH = 1500
 _MOST_NEEDS = 4
 
 
-def found_lines(view: ViewState, texts: Texts, pace: float = 1.0) -> list[str]:
+def found_lines(view: ViewState, texts: Texts, pace: float = 1.0, *, is_headed: bool = False) -> list[str]:
     """Return lines about the input folder, or about the progress of reading it.
 
-    Runs on this computer take `pace` times as long as on one of usual speed.
+    Runs on this computer take `pace` times as long as on one of usual speed. With `is_headed`, `found_heading` stands
+    above the lines, which then do not repeat it.
     """
     if view.doing == "looking":
         done, total = view.subs
@@ -31,23 +34,14 @@ def found_lines(view: ViewState, texts: Texts, pace: float = 1.0) -> list[str]:
     contents = view.contents
     if contents is None:
         return [texts("found.nothing")]
-    lines = []
-    if contents.subs:
-        exposure = texts("found.exposure", time=texts.duration(contents.exposure_s))
-        lines.append(f"{texts('found.subs', n=contents.subs)}, {exposure}")
-        for key, counts in (
-            ("found.filters", contents.filters),
-            ("found.sessions", contents.sessions),
-            ("found.cameras", contents.cameras),
-        ):
-            lines.append(texts.listed(key, _counted(counts, texts)))
+    lines = _sub_lines(contents, texts) if contents.subs else []
     if contents.unsolved:
         lines.append(texts("found.unsolved", n=contents.unsolved))
     if contents.beside:
         roles = {texts(f"role.{role}"): count for role, count in contents.beside.items()}
         lines.append(texts.listed("found.beside", _counted(roles, texts)))
     if contents.canvas_shape:
-        lines += _plan_lines(contents, texts, pace)
+        lines += _plan_lines(contents, texts, pace, "" if is_headed else contents.object_name)
     if set_aside(view):
         lines.append(texts("found.set_aside", n=len(set_aside(view))))
     lines += [texts.sentence(note) for note in contents.notes]
@@ -56,7 +50,34 @@ def found_lines(view: ViewState, texts: Texts, pace: float = 1.0) -> list[str]:
     return lines
 
 
-def _plan_lines(contents: FolderContents, texts: Texts, pace: float) -> list[str]:
+def has_subs(view: ViewState) -> bool:
+    """True if the folder has subs, or may have some: it has not been read yet."""
+    return view.contents is None or bool(view.contents.subs or view.contents.subs_listed)
+
+
+def found_heading(view: ViewState) -> str:
+    """Return what the subs show, or the name of their folder; empty while that is not known."""
+    contents = view.contents
+    if contents is None or view.doing == "looking":
+        return ""
+    return contents.object_name or PureWindowsPath(contents.folder).name
+
+
+def _sub_lines(contents: FolderContents, texts: Texts) -> list[str]:
+    """How many subs there are, and of what."""
+    exposure = texts("found.exposure", time=texts.sentence(exposure_text(contents.exposure_s)))
+    kinds = [
+        texts.listed(key, _counted(counts, texts))
+        for key, counts in (
+            ("found.filters", contents.filters),
+            ("found.sessions", contents.sessions),
+            ("found.cameras", contents.cameras),
+        )
+    ]
+    return [f"{texts.counted('found.subs', contents.subs)}, {exposure}", "   ".join(kinds)]
+
+
+def _plan_lines(contents: FolderContents, texts: Texts, pace: float, name: str) -> list[str]:
     """What the mosaic will be, what it costs, and what it still needs."""
     height, width = contents.canvas_shape
     size = texts(
@@ -66,8 +87,8 @@ def _plan_lines(contents: FolderContents, texts: Texts, pace: float) -> list[str
         height=height,
         scale=texts.decimal(f"{contents.pixel_scale_arcsec:.2f}"),
     )
-    size = f"{size}, {texts('found.tiles', n=len(contents.tiles))}"
-    lines = [texts.listed_text(contents.object_name, size) if contents.object_name else size]
+    size = f"{size}, {texts.counted('found.tiles', len(contents.tiles))}"
+    lines = [texts.listed_text(name, size) if name else size]
     if contents.free_bytes:
         disk, memory = (texts.size(size_bytes) for size_bytes in contents.free_bytes)
         lines.append(
@@ -81,7 +102,7 @@ def _plan_lines(contents: FolderContents, texts: Texts, pace: float) -> list[str
             )
         )
     if contents.roughly:
-        lines.append(texts("found.roughly", n=contents.roughly))
+        lines.append(texts.counted("found.roughly", contents.roughly))
     return lines + advice_texts(advice_of(contents), texts, _MOST_NEEDS)
 
 
@@ -118,13 +139,20 @@ def headline(view: ViewState, texts: Texts) -> str:
         return found_lines(view, texts)[0]
     if view.doing == "nothing":
         if not view.ending:
-            return texts("earlier.looking" if view.is_recalling else "run.idle")
+            return texts("earlier.looking") if view.is_recalling else _ready(view.contents, texts)
         told = ending(view, texts)
         return texts("earlier.reading", ended=told) if view.is_recalling else told
     if view.is_watching and view.phase == WAITING:
         return texts("watch.finishing" if view.is_finishing else "watch.waiting")
     phase = texts.name_of("phase", view.phase) if view.phase else texts("found.looking_first")
     return texts("run.compiling", phase=phase) if view.is_compiling else phase
+
+
+def _ready(contents: FolderContents | None, texts: Texts) -> str:
+    """What there is to be known before a start."""
+    if contents is None or not contents.unsolved:
+        return texts("run.idle")
+    return texts.counted("run.unsolved", contents.unsolved)
 
 
 def ending(view: ViewState, texts: Texts) -> str:
@@ -168,16 +196,22 @@ def counters(view: ViewState, texts: Texts) -> list[str]:
     told = []
     if view.watching is not None:
         watching = view.watching
-        parts = {"in_mosaic": watching.in_mosaic, "waiting_subs": watching.waiting, "unfinished": watching.unfinished}
-        told += [texts(f"watch.{name}", n=n) for name, n in parts.items() if n or name == "in_mosaic"]
+        told.append(texts.counted("watch.in_mosaic", watching.in_mosaic))
+        parts = {"waiting_subs": watching.waiting, "unfinished": watching.unfinished}
+        told += [texts(f"watch.{name}", n=n) for name, n in parts.items() if n]
     is_stacking = view.tiles[0] < view.tiles[1]  # once all are there other work is left
     if view.tiles[1] and (is_stacking or view.doing == "nothing"):
         told.append(texts("run.tiles", done=view.tiles[0], total=view.tiles[1]))
-    elif view.subs[1] and not view.tiles[1] and not view.is_watching:
+    elif view.subs[1] and not view.tiles[1] and not view.is_watching and view.doing != "nothing":
         told.append(texts("run.subs", done=view.subs[0], total=view.subs[1]))
     if view.memory_bytes and view.doing != "nothing":
         told.append(texts("run.memory", size=texts.size(view.memory_bytes)))
     return told
+
+
+def percent_text(fraction: float, texts: Texts) -> str:
+    """Return how far a run is; nothing before it is under way."""
+    return texts("run.percent", n=int(100 * fraction)) if fraction > 0 else ""
 
 
 def spot_text(spot: Spot, texts: Texts) -> str:

@@ -15,8 +15,10 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QApplication, QWidget
 
-from zemosaic_app.presenter.appearance import DARK, LIGHT, LOG_COLOURS, PICTURE_GROUND, Palette, palette_of
+from zemosaic_app.presenter.appearance import DARK, LIGHT, PICTURE_GROUND, palette_of
 from zemosaic_app.presenter.icons import icon_png
+
+from .style import style_sheet
 
 _ICON_SIZES = (16, 24, 32, 48, 64, 128, 256)
 _ROLES = QPalette.ColorRole
@@ -61,37 +63,6 @@ def use_palette(scheme: str) -> None:
     app = QApplication.instance()
     if isinstance(app, QApplication):
         app.setStyleSheet(style_sheet(colours))
-
-
-def style_sheet(colours: Palette) -> str:
-    """Spacing, rounded edges and accents, in these colours."""
-    log = LOG_COLOURS[colours is DARK]
-    return f"""
-QPushButton {{ padding: 4px 12px; border: 1px solid {colours.border}; border-radius: 5px; }}
-QPushButton {{ background: {colours.button}; }}
-QPushButton:hover {{ background: {colours.light}; }}
-QPushButton:focus {{ border-color: {colours.highlight}; }}
-QPushButton:disabled {{ color: {colours.faint}; background: {colours.window}; }}
-QPushButton:checked, QPushButton#start:enabled {{ background: {colours.highlight}; }}
-QPushButton:checked, QPushButton#start:enabled {{ color: {colours.highlighted_text}; }}
-QPushButton#start {{ font-weight: 600; padding: 5px 18px; }}
-QPushButton:flat {{ border: none; background: transparent; color: {colours.link}; }}
-QLineEdit {{ padding: 3px 5px; border: 1px solid {colours.border}; border-radius: 5px; background: {colours.base}; }}
-QLineEdit:focus {{ border-color: {colours.highlight}; }}
-QGroupBox {{ border: 1px solid {colours.border}; border-radius: 6px; margin-top: 1.5em; padding: 4px; }}
-QGroupBox::title {{ subcontrol-origin: margin; left: 2px; color: {colours.link}; }}
-QTabWidget::pane {{ border: 1px solid {colours.border}; border-radius: 6px; background: {colours.window}; }}
-QTabBar::tab {{ padding: 6px 14px; border: none; border-bottom: 2px solid transparent; color: {colours.placeholder}; }}
-QTabBar::tab:selected {{ color: {colours.text}; border-bottom-color: {colours.highlight}; }}
-QTabBar::tab:hover {{ color: {colours.text}; }}
-QProgressBar {{ border: none; border-radius: 4px; background: {colours.base}; text-align: center; max-height: 16px; }}
-QProgressBar::chunk {{ border-radius: 4px; background: {colours.highlight}; }}
-QToolTip {{ padding: 4px; border: 1px solid {colours.border}; background: {colours.tip}; color: {colours.tip_text}; }}
-QLabel[changed="true"] {{ font-weight: 600; }}
-QLabel#heading {{ color: {colours.link}; font-weight: 600; }}
-QLabel#verdict {{ color: {log["WARN"]}; }}
-QLabel#verdict[good="true"] {{ color: {log["SUCCESS"]}; }}
-"""
 
 
 def icon_of(name: str, widget: QWidget) -> QIcon:

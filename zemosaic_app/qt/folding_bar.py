@@ -27,6 +27,8 @@ class FoldingBar(QWidget):
             line = QHBoxLayout()
             for widget, stretch in group:
                 line.addWidget(widget, stretch)
+            if not any(stretch for _, stretch in group):
+                line.addStretch(1)  # on a line of their own they stay as wide as they need
             self._layout.addLayout(line, sum(stretch for _, stretch in group))
             self._groups.append(line)
 
@@ -36,7 +38,7 @@ class FoldingBar(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102, N802 - of Qt
         super().resizeEvent(event)
         gaps = self._layout.spacing() * (len(self._groups) - 1)
-        in_one_line = sum(group.minimumSize().width() for group in self._groups) + gaps
+        in_one_line = sum(group.sizeHint().width() for group in self._groups) + gaps
         directions = QBoxLayout.Direction
         is_narrow = event.size().width() < in_one_line
         self._layout.setDirection(directions.TopToBottom if is_narrow else directions.LeftToRight)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtGui import QFontDatabase
+from PySide6.QtGui import QFontDatabase, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
     QLineEdit,
     QPlainTextEdit,
     QPushButton,
+    QScrollArea,
     QSizePolicy,
     QSlider,
     QTableWidget,
@@ -40,6 +41,7 @@ from .sub_list import SubTable
 from .welcome import Welcome
 
 _MOST_FITTED = 1000  # rows
+_MOST_TOLD_PX = 170  # of the texts above the list and the map; more is scrolled
 
 
 def make_table(titles: list[str]) -> QTableWidget:
@@ -52,6 +54,9 @@ def make_table(titles: list[str]) -> QTableWidget:
     table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
     table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
     table.horizontalHeader().setStretchLastSection(True)
+    table.horizontalHeader().setHighlightSections(False)
+    table.horizontalHeader().setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+    table.setShowGrid(False)
     table.setTextElideMode(Qt.TextElideMode.ElideNone)
     later = QTimer(table)  # columns are resized several times until a table has its size
     later.setSingleShot(True)
@@ -77,6 +82,33 @@ def fill_table(table: QTableWidget, rows: list[list[str]]) -> None:
     _fit_rows(table)
 
 
+class _Told(QScrollArea):
+    """Texts one below the other, as high as they are, or scrolled where that is too much."""
+
+    def __init__(self, *parts: QWidget) -> None:
+        super().__init__()
+        self._inside = QWidget()
+        column = QVBoxLayout(self._inside)
+        column.setContentsMargins(2, 8, 2, 4)
+        column.setSpacing(4)
+        for part in parts:
+            column.addWidget(part)
+        column.addStretch(1)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QScrollArea.Shape.NoFrame)
+        self.setWidget(self._inside)
+
+    def fit(self) -> None:
+        """Take as much height as the texts need at this width."""
+        needed = self._inside.heightForWidth(self.width())
+        self.setMinimumHeight(min(needed, _MOST_TOLD_PX))
+        self.setMaximumHeight(needed)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - of Qt
+        super().resizeEvent(event)
+        self.fit()
+
+
 class FolderPanel(Panes):
     """The input folder: counts, a map of the sky, files set aside."""
 
@@ -84,12 +116,16 @@ class FolderPanel(Panes):
         super().__init__(Qt.Orientation.Vertical, "folder", presenter.arrangement)
         self._presenter, self._told = presenter, -1
         texts = presenter.texts
-        self.text = QLabel()
+        self.heading, self.text = QLabel(), QLabel()
+        font = self.heading.font()
+        font.setPointSizeF(1.5 * font.pointSizeF())
+        font.setBold(True)
+        self.heading.setFont(font)
+        self.heading.setTextFormat(Qt.TextFormat.PlainText)
         self.text.setWordWrap(True)
         self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.text.setTextFormat(Qt.TextFormat.PlainText)  # names of files are no markup
         self.text.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self.text.setMargin(8)
         self.map = SkyMap(texts)
         self.map.setToolTip(texts("found.map"))
         self.map.setAccessibleName(texts("found.map"))
@@ -109,22 +145,26 @@ class FolderPanel(Panes):
         self.both = Panes(Qt.Orientation.Horizontal, "subs", presenter.arrangement)
         self.both.addWidget(self.subs)
         self.both.addWidget(self.sky)
-        self.both.set_usual([430, 430])
-        for part in (self.text, self.both, self.aside, self.welcome):
+        self.both.set_usual([500, 400])
+        self.found = _Told(self.heading, self.text)
+        for part in (self.found, self.both, self.aside, self.welcome):
             self.addWidget(part)
         self.setStretchFactor(1, 1)
         self.show_contents()
-        self.set_usual([120, 420, 110])
+        self.set_usual([118, 420, 110])
         self.map.show_as(presenter.arrangement.views.get("map", Viewport()))
 
     def show_state(self) -> None:
         """The counts, or how far the look is."""
         view, texts = self._presenter.view, self._presenter.texts
-        self.text.setText("\n".join(wording.found_lines(view, texts, self._presenter.pace)))
-        is_chosen = self._presenter.input is not None
-        self.welcome.setVisible(not is_chosen)
-        for part in (self.text, self.both):
-            part.setVisible(is_chosen)
+        self.heading.setText(wording.found_heading(view))
+        self.heading.setVisible(bool(self.heading.text()))
+        self.text.setText("\n".join(wording.found_lines(view, texts, self._presenter.pace, is_headed=True)))
+        self.found.fit()
+        is_chosen, has_subs = self._presenter.input is not None, wording.has_subs(view)
+        self.welcome.setVisible(not is_chosen or not has_subs)
+        self.found.setVisible(is_chosen)
+        self.both.setVisible(is_chosen and has_subs)
         told = len(wording.set_aside(view))
         if told != self._told:
             self._told = told
@@ -202,9 +242,9 @@ class MosaicPanel(QWidget):
             slider.setMinimumWidth(32)
             slider.setAccessibleName(texts(f"mosaic.{name}"))
             slider.valueChanged.connect(lambda _: self._choose_look())
-            number = QLabel(f"{slider.value():+d}")
+            number = QLabel(_turned(slider.value()))
             number.setMinimumWidth(number.fontMetrics().horizontalAdvance("+100"))
-            slider.valueChanged.connect(lambda value, number=number: number.setText(f"{value:+d}"))
+            slider.valueChanged.connect(lambda value, number=number: number.setText(_turned(value)))
             stretch += [(QLabel(texts(f"mosaic.{name}")), 0), (slider, 1), (number, 0)]
             self.sliders[name], self.numbers[name] = slider, number
         buttons: list[tuple[QWidget, int]] = []
@@ -276,6 +316,11 @@ class MosaicPanel(QWidget):
             text = wording.spot_text(spot, self._presenter.texts)
             self.spot.setToolTip(text)
             self.spot.setText(self.spot.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, self.spot.width()))
+
+
+def _turned(value: int) -> str:
+    """How far a slider is turned, with its sign."""
+    return f"{value:+d}" if value else "0"
 
 
 class LogPanel(QWidget):

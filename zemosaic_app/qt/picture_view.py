@@ -14,6 +14,7 @@ from PySide6.QtGui import (
     QKeyEvent,
     QMouseEvent,
     QPainter,
+    QPaintEvent,
     QPen,
     QPixmap,
     QResizeEvent,
@@ -57,6 +58,9 @@ class ZoomView(QGraphicsView):
         self.setMouseTracking(True)
         self.is_fitted = True
         self._awaited: Viewport | None = None
+        # Items at places of the scene that hold a text as their child, the most important ones first.
+        self.named: list[QGraphicsItem] = []
+        self._named_for: tuple[float, int] | None = None
         self.finest = 1  # the finest that can be shown is so many times smaller than a unit of the scene
 
     def fit(self) -> None:
@@ -103,6 +107,25 @@ class ZoomView(QGraphicsView):
             self._take_awaited()
             self.is_fitted = False
             self.scale(wanted / seen.scale, wanted / seen.scale)
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: D102, N802 - of Qt
+        drawn_for = (self.transform().m11(), len(self.named))
+        if drawn_for != self._named_for:
+            self._named_for = drawn_for
+            self._separate_names()
+        super().paintEvent(event)
+
+    def _separate_names(self) -> None:
+        """Hide texts that would cover more important ones; they come when there is room for them."""
+        taken: list[QRectF] = []
+        for anchor in self.named:
+            place = self.transform().map(anchor.pos())
+            for label in anchor.childItems():
+                rectangle = label.mapRectToParent(label.boundingRect()).translated(place)
+                is_free = not any(rectangle.intersects(other) for other in taken)
+                label.setVisible(is_free)
+                if is_free:
+                    taken.append(rectangle)
 
     def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: D102, N802 - of Qt
         self.zoom(ZOOM_STEP ** (event.angleDelta().y() / 120.0))
@@ -188,7 +211,10 @@ class PictureView(ZoomView):
         self._names = list(names)
         for item in self._labels:
             self.scene().removeItem(item)
-        self._labels = [item for name, x, y, radius in names for item in add_name(self.scene(), name, x, y, radius)]
+        added = [add_name(self.scene(), name, x, y, radius) for name, x, y, radius in names]
+        self._labels = [item for items in added for item in items]
+        self.named = [anchor for _, anchor in added]
+        self._named_for = None
 
     def part_in_view(self) -> Part:
         """Return the visible part in pixels of the picture."""

@@ -36,7 +36,8 @@ from .wheel import WheelGuard
 _WRONG = "border: 1px solid #c01c28;"
 _SHORTEST_CHOICE = 8  # letters
 _MOST_ROOM_PX = 220  # that a field asks for; the panel gives a row of its own to one that needs more than is left
-_FRAME_PX = 28  # around the text of a field, the arrow of a choice included
+_MOST_LABEL_PX = 120  # of the column of names, one for all groups; longer names go on in the next line
+_FRAME_PX = 36  # around the text of a field, the arrow of a choice included
 
 
 class SettingsPanel(QWidget):
@@ -63,13 +64,18 @@ class SettingsPanel(QWidget):
         layout.addLayout(self._find_row())
         inside = QWidget()
         column = QVBoxLayout(inside)
+        column.setContentsMargins(2, 0, 8, 0)
         self.nothing = QLabel()
         self.nothing.setWordWrap(True)
         self.nothing.setTextFormat(Qt.TextFormat.PlainText)
         column.addWidget(self.nothing)
-        for group in form_groups(texts, presenter.mode):
+        groups = form_groups(texts, presenter.mode)
+        names = [field.label for group in groups for field in group.fields]
+        self._label_px = self._width_of_names(names)
+        for group in groups:
             box = DropBox(group.title) if group.name == "calibration" else QGroupBox(group.title)
             outer = QVBoxLayout(box)
+            outer.setContentsMargins(0, 4, 0, 0)
             if isinstance(box, DropBox):
                 self._add_calibration(outer, box)
             self._add_fields(outer, group.fields)
@@ -88,18 +94,27 @@ class SettingsPanel(QWidget):
         self._find(presenter.arrangement.setting_search)
         self._scroll_to(presenter.arrangement.scrolled.get("settings", 0))
 
-    def _find_row(self) -> QHBoxLayout:
-        """A field to find a setting, and the switch between a few and all of them."""
-        texts, row = self._presenter.texts, QHBoxLayout()
+    def _width_of_names(self, names: list[str]) -> int:
+        """How wide the names of all groups are, or the longest word of those that are too long for one line."""
+        measure = self.fontMetrics().horizontalAdvance
+        longest = max(measure(f"\u2022 {name}") for name in names)
+        word = max(measure(word) for name in names for word in name.split())
+        return max(min(longest, _MOST_LABEL_PX), word + 4)
+
+    def _find_row(self) -> QVBoxLayout:
+        """A field to find a setting, the switch between a few and all of them, and the way back to the defaults."""
+        texts, column, row = self._presenter.texts, QVBoxLayout(), QHBoxLayout()
         self.search = without_drops(QLineEdit())
         self.search.setPlaceholderText(texts("form.search"))
         self.search.setClearButtonEnabled(True)
-        row.addWidget(self.search, 1)
+        column.addWidget(self.search)
+        column.addLayout(row)
+        row.setSpacing(0)
         self.levels = {}
         group = QButtonGroup(self)
         for level in LEVELS:
             button = QPushButton(texts(f"form.{level}"))
-            button.setObjectName("switch")
+            button.setProperty("side", "left" if level == LEVELS[0] else "right")
             button.setCheckable(True)
             button.setChecked(level == self._presenter.level)
             button.setToolTip(texts("form.level_help"))
@@ -107,7 +122,13 @@ class SettingsPanel(QWidget):
             group.addButton(button)
             row.addWidget(button)
             self.levels[level] = button
-        return row
+        self.reset_all = QPushButton(texts("form.reset"))
+        self.reset_all.setToolTip(texts("form.reset_help"))
+        self.reset_all.setFlat(True)
+        self.reset_all.clicked.connect(self.reset)
+        row.addStretch(1)
+        row.addWidget(self.reset_all)
+        return column
 
     def _choose_level(self, level: str) -> None:
         self._presenter.choose_level(level)
@@ -124,8 +145,8 @@ class SettingsPanel(QWidget):
         add.clicked.connect(self._choose_calibration)
         box.setToolTip(texts("calibration.drop"))
         box.dropped.connect(self.calibration_given)
-        for part in (self.calibration, add):
-            outer.addWidget(part)
+        outer.addWidget(self.calibration)
+        outer.addWidget(add, 0, Qt.AlignmentFlag.AlignLeft)
         self.show_contents()
 
     def _choose_calibration(self) -> None:
@@ -146,7 +167,7 @@ class SettingsPanel(QWidget):
         entry.setPlaceholderText(text)
         _make_room(entry, [text])
 
-    def _presets(self) -> QVBoxLayout:
+    def _presets(self) -> QHBoxLayout:
         texts = self._presenter.texts
         self.presets = QComboBox()
         self._wheel.guard(self.presets)
@@ -156,26 +177,28 @@ class SettingsPanel(QWidget):
         self.presets.activated.connect(
             lambda number: self.preset_chosen.emit(self.presets.itemText(number)) if number else None
         )
-        save, delete = (QPushButton(texts(key)) for key in ("preset.save", "preset.delete"))
-        self.reset_all = QPushButton(texts("form.reset"))
-        self.reset_all.setToolTip(texts("form.reset_help"))
+        self.presets.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.presets.setMinimumContentsLength(_SHORTEST_CHOICE)
+        save, self.delete = (QPushButton(texts(key)) for key in ("preset.save", "preset.delete"))
         save.clicked.connect(self.preset_saved)
-        self.reset_all.clicked.connect(self.reset)
-        delete.clicked.connect(
+        self.delete.clicked.connect(
             lambda: self.preset_deleted.emit(self.presets.currentText()) if self.presets.currentIndex() else None
         )
-        column, buttons = QVBoxLayout(), QHBoxLayout()
-        column.addWidget(self.presets)
-        for button in (save, delete, self.reset_all):
-            buttons.addWidget(button)
-        column.addLayout(buttons)
-        return column
+        self.presets.currentIndexChanged.connect(lambda number: self.delete.setVisible(number > 0))
+        self.delete.setVisible(self.presets.currentIndex() > 0)
+        row = QHBoxLayout()
+        row.addWidget(self.presets, 1)
+        for button in (save, self.delete):
+            row.addWidget(button)
+        return row
 
     def _add_fields(self, outer: QVBoxLayout, fields: tuple[FormField, ...]) -> None:
         part = QWidget()
         form = QFormLayout(part)
         form.setContentsMargins(0, 0, 0, 0)
         form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+        form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        form.setVerticalSpacing(7)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         for field in fields:
             widget = self._widget(field)
@@ -191,6 +214,8 @@ class SettingsPanel(QWidget):
             reset = self._reset_button(field)
             line.addWidget(reset)
             label = QLabel(field.label)
+            label.setWordWrap(True)
+            label.setFixedWidth(self._label_px)
             label.setToolTip(field.tooltip)
             label.setBuddy(widget)
             form.addRow(label, row)

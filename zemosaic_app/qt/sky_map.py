@@ -8,7 +8,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 from PySide6.QtCore import QPointF, QRect, QRectF, Qt, Signal
-from PySide6.QtGui import QBrush, QColor, QFont, QImage, QMouseEvent, QPainter, QPainterPath, QPen, QPixmap, QPolygonF
+from PySide6.QtGui import QBrush, QColor, QImage, QMouseEvent, QPainter, QPainterPath, QPen, QPixmap, QPolygonF
 from PySide6.QtWidgets import QGraphicsItem, QGraphicsPathItem, QGraphicsSimpleTextItem, QWidget
 
 from zemosaic_app.presenter import sky_map, wording
@@ -29,6 +29,8 @@ from zemosaic_app.presenter.viewport import is_like
 from .picture_view import ZoomView, add_name, thin_pen
 
 _MARGIN, _PAD = 12, 5
+# Above, below and beside the canvas, as shares of its longer side: the legend of a narrow map lies there.
+_MARGINS = (0.09, 0.13, 0.03)
 _BAR_SHARE = 0.22  # of the width of the map
 _DRAG_PX = 4  # a press that moves less is a click
 
@@ -54,7 +56,8 @@ class SkyMap(ZoomView):
         scene = self.scene()
         before = scene.sceneRect().size().toTuple()
         scene.clear()
-        self._chosen = None
+        self._chosen, self.named, self._named_for = None, [], None
+        self._sky_labels: list[QGraphicsItem] = []
         self._contents = contents if contents is not None and contents.canvas_shape else None
         if self._contents is None:
             scene.setSceneRect(QRectF())
@@ -65,13 +68,13 @@ class SkyMap(ZoomView):
         self._add_depth(contents)
         self._add_grid(contents)
         self._add_footprints(contents, height)
-        self._add_tiles(contents, height)
-        for name, x, y, radius in contents.names:
-            add_name(scene, name, x, height - y, radius)
         for x, y, text in sky_map.needs(contents):
             self._add_need(x, height - y, text)
-        margin = 0.03 * max(width, height)
-        place = QRectF(-margin, -margin, width + 2 * margin, height + 2 * margin)
+        self.named += [add_name(scene, name, x, height - y, radius)[1] for name, x, y, radius in contents.names]
+        self.named += self._sky_labels
+        self._add_tiles(contents, height)
+        above, below, aside = (share * max(width, height) for share in _MARGINS)
+        place = QRectF(-aside, -above, width + 2 * aside, height + above + below)
         scene.setSceneRect(place)
         if self.is_fitted or not is_like(before, place.size().toTuple()):
             self.fit()
@@ -109,7 +112,8 @@ class SkyMap(ZoomView):
             for x, y in places[1:]:
                 path.lineTo(x, y)
             self.scene().addPath(path, thin_pen(QColor(GRID_COLOUR), 1))
-            self._add_label(*places[0], text, QColor(GRID_COLOUR).lighter(170), QPointF(3, -16))
+            label = self._add_label(*places[0], text, QColor(GRID_COLOUR).lighter(170), QPointF(3, -16))
+            self._sky_labels.append(label.parentItem())
 
     def _add_footprints(self, contents: FolderContents, height: int) -> None:
         """Outlines of the subs; of very many some outlines alone, or drawing would take seconds."""
@@ -125,11 +129,11 @@ class SkyMap(ZoomView):
         colour = QColor(TILE_COLOUR)
         for name, (y0, y1, x0, x1), _ in contents.tiles:
             self.scene().addRect(QRectF(x0, height - y1, x1 - x0, y1 - y0), thin_pen(colour, 1))
-            label = self.scene().addSimpleText(name.removeprefix("tile_"), QFont(self.font().family(), 12))
-            label.setBrush(QBrush(colour))
-            size = label.boundingRect()
-            label.setScale(min(1.0 if len(contents.tiles) > 60 else 9e9, 0.08 * (x1 - x0) / size.width()))
-            label.setPos(x0 + 0.02 * (x1 - x0), height - y1 + 0.01 * (y1 - y0))
+            label = self._add_label(x0, height - y1, name.removeprefix("tile_"), colour, QPointF(4, 2))
+            font = label.font()
+            font.setPointSizeF(0.8 * self.font().pointSizeF())
+            label.setFont(font)
+            self.named.append(label.parentItem())
 
     def _add_need(self, x: float, y: float, text: str) -> None:
         """How many subs a panel needs, on a ground of its own, as large at every zoom."""
@@ -144,6 +148,7 @@ class SkyMap(ZoomView):
         ground.setPos(label.pos())
         ground.setFlag(QGraphicsItem.GraphicsItemFlag.ItemStacksBehindParent, False)
         label.setZValue(1.0)
+        label.parentItem().setZValue(3.0)
 
     def _add_label(self, x: float, y: float, text: str, colour: QColor, offset: QPointF) -> QGraphicsSimpleTextItem:
         """A text at a place of the sky that is as large at every zoom."""
@@ -170,9 +175,16 @@ class SkyMap(ZoomView):
         self._draw_legend(painter, room, self._contents)
         painter.restore()
 
+    def _lay_ground(self, painter: QPainter, place: QRectF) -> None:
+        """A ground on which a text can be read, whatever of the sky lies under it."""
+        ground = QColor(PICTURE_GROUND)
+        ground.setAlpha(215)
+        painter.fillRect(place, ground)
+
     def _draw_compass(self, painter: QPainter, foot: QPointF) -> None:
         """Arrows to the north and to the east."""
         length = 2.2 * _MARGIN
+        self._lay_ground(painter, QRectF(foot.x() - 3.4 * _MARGIN, foot.y() - 3.6 * _MARGIN, 50, 52))
         painter.setPen(QPen(QColor(LEGEND_COLOUR), 1.5))
         for end, text in ((QPointF(0, -length), "map.north"), (QPointF(-length, 0), "map.east")):
             tip, along = foot + end, end / length
@@ -189,11 +201,14 @@ class SkyMap(ZoomView):
         arcsec = contents.pixel_scale_arcsec / max(self.transform().m11(), 1e-9)
         bar = sky_map.scale_bar(arcsec, _BAR_SHARE * room.width())
         right, y = room.right() - _MARGIN, room.bottom() - _MARGIN
+        ground = QRectF(right - bar.length_px - 6, y - 24, bar.length_px + 12, 32)
+        self._lay_ground(painter, ground)
         painter.setPen(QPen(QColor(LEGEND_COLOUR), 2))
         painter.drawLine(QPointF(right - bar.length_px, y), QPointF(right, y))
         for x in (right - bar.length_px, right):
             painter.drawLine(QPointF(x, y - 4), QPointF(x, y + 4))
-        painter.drawText(QRectF(right - 100, y - 22, 100, 16), Qt.AlignmentFlag.AlignRight, bar.text)
+        middle = QRectF(right - 0.5 * bar.length_px - 100, y - 23, 200, 18)
+        painter.drawText(middle, Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignVCenter, bar.text)
 
     def _draw_legend(self, painter: QPainter, room: QRectF, contents: FolderContents) -> None:
         """What the colours mean, in the lower left corner."""
@@ -210,9 +225,7 @@ class SkyMap(ZoomView):
         wide = 30 + max(painter.fontMetrics().horizontalAdvance(text) for text in names)
         high = line * len(names) + 2 * _PAD
         place = QRectF(_MARGIN, room.bottom() - _MARGIN - high, wide, high)
-        ground = QColor(PICTURE_GROUND)
-        ground.setAlpha(215)
-        painter.fillRect(place, ground)
+        self._lay_ground(painter, place)
         painter.setPen(QColor(LEGEND_COLOUR))
         y = place.top() + _PAD
         rows = [(colour, text, False) for colour, text in keys]
@@ -234,9 +247,7 @@ class SkyMap(ZoomView):
         """What the outlines mean, along the upper edge."""
         x, line = room.left() + _MARGIN, painter.fontMetrics().height()
         wide = sum(painter.fontMetrics().horizontalAdvance(text) + 30 for _, text in keys)
-        ground = QColor(PICTURE_GROUND)
-        ground.setAlpha(215)
-        painter.fillRect(QRectF(x - 4, room.top() + 4, wide, line + 4), ground)
+        self._lay_ground(painter, QRectF(x - 4, room.top() + 4, wide, line + 4))
         for colour, text in keys:
             painter.setPen(QPen(QColor(colour), 2))
             painter.drawRect(QRectF(x, room.top() + 9, 10, line - 6))
@@ -248,13 +259,16 @@ class SkyMap(ZoomView):
         """The colours of the depth in one line, with the least and the greatest one."""
         if not steps:
             return
-        x, y, side = room.left() + _MARGIN, room.bottom() - _MARGIN - 12, 12.0
+        x, y, side = room.left() + _MARGIN, room.bottom() - _MARGIN - 10, 22.0
+        told = f"{steps[0][1]} \u2013 {steps[-1][1]}"
+        wide = max(side * len(steps), painter.fontMetrics().horizontalAdvance(told))
+        self._lay_ground(painter, QRectF(x - 4, y - 22, wide + 8, 36))
         for colour, _ in steps:
-            painter.fillRect(QRectF(x, y, side, side), QColor(colour))
+            painter.fillRect(QRectF(x, y, side, 10.0), QColor(colour))
             x += side
         painter.setPen(QColor(LEGEND_COLOUR))
         place = QRectF(room.left() + _MARGIN, y - 20, room.width(), 18)
-        painter.drawText(place, Qt.AlignmentFlag.AlignVCenter, f"{steps[0][1]} \u2013 {steps[-1][1]}")
+        painter.drawText(place, Qt.AlignmentFlag.AlignVCenter, told)
 
     # --- what a person does
 

@@ -17,7 +17,7 @@ from PySide6.QtCore import (
     QTimer,
     Signal,
 )
-from PySide6.QtGui import QPixmap
+from PySide6.QtGui import QBrush, QColor, QGuiApplication, QPixmap
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QComboBox,
@@ -33,14 +33,15 @@ from PySide6.QtWidgets import (
 )
 
 from zemosaic_app.presenter import sub_list
+from zemosaic_app.presenter.appearance import LOG_COLOURS
 from zemosaic_app.presenter.blinking import Blinker
 from zemosaic_app.presenter.presenter import Presenter
 from zemosaic_app.presenter.sub_list import COLUMNS, SHOWN, WIDTHS, ListedSub
 
 from .dropping import without_drops
 
-_PICTURE = QSize(48, 48)
-_ROW_PX = 52
+_PICTURE = QSize(40, 40)
+_ROW_PX = 44
 _Index = QModelIndex | Any
 
 
@@ -88,12 +89,21 @@ class SubModel(QAbstractTableModel):
             return sub_list.cells(row, self._presenter.texts)[index.column()]
         if role == Qt.ItemDataRole.TextAlignmentRole and sub_list.is_number(column):
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        if role == Qt.ItemDataRole.ForegroundRole:
+            return self._colour(row)
         if column == "name" and role == Qt.ItemDataRole.CheckStateRole:
             is_out = row.name in self._presenter.subs.unticked
             return Qt.CheckState.Unchecked if is_out else Qt.CheckState.Checked
         if column == "name" and role == Qt.ItemDataRole.DecorationRole:
             return self._picture(row.name)
         return None
+
+    def _colour(self, row: ListedSub) -> QBrush | None:
+        """Rows that are not in the next run stand back; those that the program set aside are seen."""
+        palette = QGuiApplication.palette()
+        if row.state == "set_aside":
+            return QBrush(QColor(LOG_COLOURS[palette.base().color().lightness() < 128]["WARN"]))
+        return palette.placeholderText() if row.name in self._presenter.subs.unticked else None
 
     def setData(self, index: _Index, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:  # noqa: D102, N802
         if role != Qt.ItemDataRole.CheckStateRole:
@@ -142,11 +152,15 @@ class SubTable(QWidget):
         self.table.setToolTip(texts("subs.hint"))
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.table.setIconSize(_PICTURE)
+        self.table.setShowGrid(False)
+        self.table.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # names differ at their ends
+        self.table.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.table.verticalHeader().hide()
         self.table.verticalHeader().setDefaultSectionSize(_ROW_PX)
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         header.setStretchLastSection(True)
+        header.setHighlightSections(False)
         header.setSectionsClickable(True)
         header.sectionClicked.connect(self._sort)
         self.table.selectionModel().selectionChanged.connect(lambda *_: self._note_chosen())
@@ -212,9 +226,9 @@ class SubTable(QWidget):
             Blink(self._presenter, (names[0], names[1]), self.window()).exec()
 
     def _set_widths(self) -> None:
-        letters = self.table.fontMetrics().averageCharWidth()
+        letters, header = self.table.fontMetrics().averageCharWidth(), self.table.horizontalHeader()
         for number, wide in enumerate(WIDTHS):
-            self.table.setColumnWidth(number, wide * letters)
+            self.table.setColumnWidth(number, max(wide * letters, header.sectionSizeHint(number)))
 
     def _sort(self, column: int) -> None:
         subs = self._presenter.subs

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import html
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QFontDatabase, QImage, QMouseEvent, QPixmap, QResizeEvent
+from PySide6.QtGui import QFontDatabase, QGuiApplication, QImage, QMouseEvent, QPixmap, QResizeEvent
 from PySide6.QtWidgets import (
     QFrame,
     QGridLayout,
@@ -90,6 +91,8 @@ class SummaryPanel(QWidget):
         self.object, self.exposure, self.title = _label(1.7), _label(1.15), _label(1.0)
         self.verdict, self.facts, self.files, self.next = _label(1.15), _label(1.0), _label(1.0), _label(1.0)
         self.verdict.setObjectName("verdict")
+        self.facts.setTextFormat(Qt.TextFormat.RichText)
+        self.title.setObjectName("quiet")
         self.rejects = make_table([texts("found.file"), texts("found.reason")])
         self.seams_title = _label(1.0)
         names = ("channel", "before_adu", "before_sigma", "after_adu", "after_sigma", "worst_sigma")
@@ -154,7 +157,7 @@ class SummaryPanel(QWidget):
         self.verdict.setText(summary.verdict_text(report, texts))
         self.verdict.setProperty("good", summary.is_good(report))
         self.verdict.style().polish(self.verdict)
-        self.facts.setText(summary.fact_lines(report, texts))
+        self.facts.setText(_table(summary.facts(report, texts)))
         self.next.setText(summary.points(steps))
         self.files.setText(summary.points(files))
         fill_table(self.rejects, summary.rejects(report, texts))
@@ -193,6 +196,17 @@ def _label(larger: float) -> QLabel:
     font.setBold(larger > 1.5)
     label.setFont(font)
     return label
+
+
+def _table(facts: Sequence[tuple[str, str]]) -> str:
+    """Names and values as two columns; empty without any."""
+    quiet = QGuiApplication.palette().placeholderText().color().name()
+    rows = (
+        f"<tr><td style='padding: 1px 18px 1px 0; color: {quiet}'>{html.escape(name)}</td>"
+        f"<td style='padding: 1px 0'>{html.escape(value).replace(chr(10), '<br>')}</td></tr>"
+        for name, value in facts
+    )
+    return f"<table cellspacing='0'>{''.join(rows)}</table>" if facts else ""
 
 
 def _heading(text: str) -> QLabel:

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from zemosaic_app.presenter.presenter import Presenter
 
@@ -31,17 +31,27 @@ class Welcome(QWidget):
         told.setWordWrap(True)
         self.choose = QPushButton(texts("welcome.choose"))
         self.choose.clicked.connect(self.asked)
-        column = QVBoxLayout(self)
-        column.setSpacing(14)
-        column.addStretch(2)
+        self.choose.setObjectName("start")
+        place = QFrame()
+        place.setObjectName("drop")
+        inside = QVBoxLayout(place)
+        inside.setContentsMargins(32, 28, 32, 28)
+        inside.setSpacing(14)
         for part in (title, told):
             part.setAlignment(Qt.AlignmentFlag.AlignHCenter)
-            column.addWidget(part)
-        column.addWidget(self.choose, 0, Qt.AlignmentFlag.AlignHCenter)
+            inside.addWidget(part)
+        inside.addWidget(self.choose, 0, Qt.AlignmentFlag.AlignHCenter)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(24, 24, 24, 24)
+        column.setSpacing(8)
+        column.addStretch(2)
+        column.addWidget(place)
         self.recent = [QPushButton(str(folder)) for folder in folders]
         if self.recent:
             column.addSpacing(10)
-            column.addWidget(QLabel(texts("welcome.recent")), 0, Qt.AlignmentFlag.AlignHCenter)
+            heading = QLabel(texts("welcome.recent"))
+            heading.setObjectName("heading")
+            column.addWidget(heading, 0, Qt.AlignmentFlag.AlignHCenter)
         for button, folder in zip(self.recent, folders, strict=True):
             button.setFlat(True)
             button.clicked.connect(partial(self.chosen.emit, folder))

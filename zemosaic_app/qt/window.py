@@ -46,7 +46,7 @@ from .summary_panel import SummaryPanel
 from .wheel import WheelGuard
 
 _POLL_MS = 100
-_SIZE = (1240, 820)
+_SIZE = (1440, 900)
 _FRAME_PX, _TITLE_PX = 4, 34  # that window managers put around
 _SCHEMES = {
     "system": Qt.ColorScheme.Unknown,
@@ -132,7 +132,7 @@ class Window(QMainWindow):
         parts.addWidget(self.settings)
         parts.addWidget(self.tabs)
         parts.setStretchFactor(1, 1)
-        parts.set_usual([390, 850])
+        parts.set_usual([370, 1050])
         column.addWidget(parts, 1)
         column.addLayout(self._build_run_bar())
         self._set_tab_order()
@@ -222,6 +222,7 @@ class Window(QMainWindow):
         self.headline.setWordWrap(True)
         self.bar = QProgressBar()
         self.bar.setRange(0, 1000)
+        self.bar.setTextVisible(False)  # it stands above, where it can be read on every ground
         self.bar.setAccessibleName(texts("run.progress"))
         row = QHBoxLayout()
         for button, act in (
@@ -399,6 +400,7 @@ class Window(QMainWindow):
         self._take_folders()
         if not self.presenter.is_running and self._tried(self.presenter.start):
             self.tabs.setCurrentWidget(self.mosaic)
+            self.mosaic.view.setFocus()  # Start, which had it, is off now
             self._draw(ANOTHER_RUN)
 
     def start_demo(self) -> None:
@@ -531,13 +533,14 @@ class Window(QMainWindow):
         view, texts = self.presenter.view, self.presenter.texts
         if changed.state or changed.ended:
             self._show_headline()
-            self.bar.setValue(round(1000 * view.fraction))
             self.folder.show_state()
             self.log.extend()
             self.metrics.show_state()
             self._draw_buttons()
-        left = [view.time_left(texts)] if self.presenter.is_running else []
+        is_running = self.presenter.is_running
+        left = [wording.percent_text(view.fraction, texts), view.time_left(texts)] if is_running else []
         self.counters.setText("   ".join(filter(None, [*wording.counters(view, texts), *left])))
+        self.bar.setValue(round(1000 * view.fraction))  # it paints at once, and with it all that has changed
         if changed.subs or changed.contents:
             self.folder.show_subs()
         if changed.contents:

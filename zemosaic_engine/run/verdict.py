@@ -43,10 +43,17 @@ def verdict(report: Mapping[str, Any]) -> Sentence:
 
 
 def is_good(report: Mapping[str, Any]) -> bool:
-    """True if no step can be seen and at most a tenth of the subs were left out."""
+    """True if no step can be seen, for all that is known, and at most a tenth of the subs were left out."""
     judged = _judged(report.get("metrics", {}))
     aside, used = len(_reasons(report)), len(report.get("subs_used", ()))
-    return (judged is None or judged[1] < FAINT_SIGMA) and 9 * aside <= used and not report.get("tiles_left_out")
+    is_even = not _has_steps(report.get("metrics", {})) if judged is None else judged[1] < FAINT_SIGMA
+    return is_even and 9 * aside <= used and not report.get("tiles_left_out")
+
+
+def _has_steps(metrics: Mapping[str, Any]) -> bool:
+    """True if steps were measured in ADU."""
+    worst = _largest(metrics, "worst_footprint_step_adu_after_")
+    return worst is not None and worst[1] > 0
 
 
 def _judged(metrics: Mapping[str, Any]) -> tuple[str, float] | None:
@@ -61,7 +68,7 @@ def _judged(metrics: Mapping[str, Any]) -> tuple[str, float] | None:
 def _steps(metrics: Mapping[str, Any]) -> Sentence:
     judged, median = _judged(metrics), _largest(metrics, "footprint_step_sigma_after_")
     if judged is None or median is None:
-        return say("no step to measure: no footprint ends inside the mosaic")
+        return _steps_in_adu(metrics)
     channel, size = judged
     if size < FAINT_SIGMA:
         return say("no visible step (median {sigma:.2f} sigma of the noise of a pixel)", sigma=median[1])
@@ -75,6 +82,18 @@ def _steps(metrics: Mapping[str, Any]) -> Sentence:
         sigma=size,
         ra=ra,
         dec=dec,
+    )
+
+
+def _steps_in_adu(metrics: Mapping[str, Any]) -> Sentence:
+    """The steps of a mosaic whose noise is not known, so that nobody can say whether they are seen."""
+    median, worst = (_largest(metrics, f"{kind}footprint_step_adu_after_") for kind in ("", "worst_"))
+    if median is None or worst is None:
+        return say("no step to measure: no footprint ends inside the mosaic")
+    return say(
+        "steps of {adu:.3g} ADU in the median and {worst:.3g} ADU at most; the noise of a pixel is not known",
+        adu=median[1],
+        worst=worst[1],
     )
 
 

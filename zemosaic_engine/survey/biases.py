@@ -15,8 +15,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .channel import ChannelAnswer, Run
+from .channel_answer import ChannelAnswer
 from .elimination import SUB_UNKNOWNS
+from .run_data import Run
 from .stars import group_medians
 
 _REPEATED = 0.0005  # natural logarithm, of each sub

@@ -11,7 +11,6 @@ nearly blind to, a drift or a bowl over the whole mosaic, from being made up.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from ..events import CancelToken
 from ..photometry.calibration import PATTERN_TERMS
 from .cells import CellRecords, CellReports
+from .channel_answer import ChannelAnswer
 from .colour import GainMessage
 from .elimination import (
     CAMERA_TERMS,
@@ -37,6 +37,7 @@ from .elimination import (
     solve_many,
 )
 from .fixed_pattern import FixedPatterns, SensorNodes
+from .run_data import PedestalPrior, Run, log_exposure, relative_exposure, time_in_session
 from .stars import StarRecords, StarReports, group_medians
 
 #: Columns of `PATTERN_TERMS` that are solved for: u2, uv, v2, r4. A tilt is left out: the gradients of the skies
@@ -73,134 +74,6 @@ _APART, _LEAST_APART = 0.004, 0.0005  # between the gains that stars and structu
 _GUESSES = 4.0  # subs whose worth a guess of a scatter has
 _GAIN_SCATTER, _LEAST_GAIN_SCATTER = 0.05, 0.003
 _SLOPE_SCATTER, _LEAST_SLOPE_SCATTER = 0.01, 0.0005
-
-
-@dataclass(frozen=True)
-class Run:
-    """Data of a run that do not depend on the channel.
-
-    Attributes
-    ----------
-    exposure_s : ndarray of float64, shape (N,)
-        NaN where unknown.
-    session, camera : ndarray of int64, shape (N,)
-        Numbers from 0.
-    star_group, sky_group : ndarray of int64, shape (N,)
-        Groups of subs that stars, or cells of sky, tie together; 0 is the largest.
-    reference : int
-        The sub whose sky level is kept.
-    sky_mates : ndarray of int64, shape (N,), or None
-        For runs of many subs, groups of those that see the same sky; None solves all at once.
-    places : ndarray of float64, shape (N, 2, 3)
-        Canvas (x, y) = ``places @ (1, u, v)`` of each sub, over the size of the run; 0 where unknown.
-    has_flat : ndarray of bool, shape (cameras,)
-        True where flats have made the light even.
-    """
-
-    exposure_s: NDArray[np.float64]
-    session: NDArray[np.int64]
-    camera: NDArray[np.int64]
-    star_group: NDArray[np.int64]
-    sky_group: NDArray[np.int64]
-    reference: int
-    sky_mates: NDArray[np.int64] | None
-    places: NDArray[np.float64]
-    has_flat: NDArray[np.bool_]
-
-    @property
-    def subs(self) -> int:
-        """Number of subs."""
-        return int(self.session.size)
-
-
-@dataclass(frozen=True)
-class PedestalPrior:
-    """Prior knowledge of the electronic offsets of the cameras, in ADU of the subs.
-
-    Attributes
-    ----------
-    mean, width : ndarray of float64, shape (cameras,)
-        A width of 0 is certainty, inf knows nothing.
-    untold : ndarray of bool, shape (cameras,), or None
-        Cameras whose subs do not tell it: 0 is taken, and the width is how wrong that may be.
-    """
-
-    mean: NDArray[np.float64]
-    width: NDArray[np.float64]
-    untold: NDArray[np.bool_] | None = None
-
-
-@dataclass(frozen=True)
-class ChannelAnswer:
-    """One channel of all subs.
-
-    Attributes
-    ----------
-    log_gain, gain_error : ndarray of float64, shape (N,)
-        Relative to the mean of the largest group of subs that stars tie together.
-    covariance : ndarray of float64, shape (n, n), or None
-        Of all unknowns as `elimination.Layout` has them, where it was computed whole.
-    offset, offset_error : ndarray of float64, shape (N,)
-        In ADU, the gain's error in it; the mean of each group that cells tie together is a convention.
-    slope, slope_error : ndarray of float64, shape (N, 2)
-    curvature : ndarray of float64, shape (N, 3)
-        Coefficients of u2, uv and v2 of the sky, in ADU.
-    pattern, pattern_error : ndarray of float64, shape (cameras, 6)
-    fixed : list of ndarray or None, each (rows, columns, 2)
-        What the sensor of each camera adds, in ADU of its subs, and gains; None where nothing is found.
-    nodes : SensorNodes or None
-        Where `fixed` is.
-    pedestal, pedestal_error : ndarray of float64, shape (cameras,)
-        Electronic offset in ADU of the subs.
-    stars : ndarray of int64, shape (N,)
-    residual : ndarray of float64, shape (N,)
-        Scatter of each sub's cells in units of their errors; NaN without cells.
-    star_pulls : ndarray of float32, shape (reports,)
-        Residual of every report of a star in units of its error; NaN for those that do not count.
-    unevenness : ndarray of float64, shape (N, 2)
-        How much the light of each sub varies over its field, natural logarithm, and its significance in sigma.
-    scatter_before, scatter_after : float
-        Of bright stars' log fluxes, with gains from exposure time alone and with these; NaN without any.
-    sky_scatter_adu, sky_scatter_sigma : float
-        Of the cells, in ADU and in units of their formal errors.
-    background : float
-        Level of the sky on the common scale.
-    stars_alone : bool
-        True where gains did not come to rest with the structure of the sky, and were solved from stars alone.
-    """
-
-    log_gain: NDArray[np.float64]
-    gain_error: NDArray[np.float64]
-    covariance: NDArray[np.float64] | None
-    offset: NDArray[np.float64]
-    offset_error: NDArray[np.float64]
-    slope: NDArray[np.float64]
-    slope_error: NDArray[np.float64]
-    curvature: NDArray[np.float64]
-    pattern: NDArray[np.float64]
-    pattern_error: NDArray[np.float64]
-    fixed: list[NDArray[np.float64] | None]
-    nodes: SensorNodes | None
-    pedestal: NDArray[np.float64]
-    pedestal_error: NDArray[np.float64]
-    stars: NDArray[np.int64]
-    residual: NDArray[np.float64]
-    star_pulls: NDArray[np.float32]
-    unevenness: NDArray[np.float64]
-    scatter_before: float
-    scatter_after: float
-    sky_scatter_adu: float
-    sky_scatter_sigma: float
-    background: float
-    stars_alone: bool
-
-    @property
-    def gain_covariance(self) -> NDArray[np.float64] | None:
-        """Covariance of the log gains, shape (N, N), where it is known."""
-        if self.covariance is None:
-            return None
-        gains = SUB_UNKNOWNS * np.arange(self.log_gain.size)
-        return np.asarray(self.covariance[np.ix_(gains, gains)])
 
 
 def solve_channel(
@@ -261,7 +134,7 @@ class _Channel:
         self._tells_apart = run.sky_mates is None
         self.layout = Layout(run.session, run.camera, sessions, cameras, unknowns + self._tells_apart * run.subs)
         self._level = np.where(np.isfinite(level), level, 0.0)
-        self.base = _log_exposure(run.exposure_s)
+        self.base = log_exposure(run.exposure_s)
         self.log_gain = -self.base
         self.offset = np.zeros(run.subs)
         self.slope = np.zeros((run.subs, 2))
@@ -582,7 +455,7 @@ class _Channel:
         """
         layout, session = self.layout, self.run.session
         usual = group_medians(self._scaled_level(), session)
-        rows = np.stack([1.0 / usual[session], -np.ones(self.run.subs), -_time_in_session(session)], axis=1)
+        rows = np.stack([1.0 / usual[session], -np.ones(self.run.subs), -time_in_session(session)], axis=1)
         sessions = [layout.of_session(session, which) for which in (_LEVEL, _DRIFT)]
         return rows, np.stack([layout.of_sub(1), *sessions], axis=1)
 
@@ -725,7 +598,7 @@ class _Channel:
 
         By a robust line of its own, not by the last solution: one cloud may have dragged that away from all others.
         """
-        session, time = self.run.session, _time_in_session(self.run.session)
+        session, time = self.run.session, time_in_session(self.run.session)
         value = self.offset / group_medians(self._scaled_level(), session)[session]
         steady = np.ones(self.run.subs)
         for number in np.unique(session):
@@ -810,12 +683,6 @@ def _means_of_groups(values: NDArray[np.float64], group: NDArray[np.int64]) -> N
     return np.stack([(np.bincount(group, column) / number)[group] for column in values.T], axis=1)
 
 
-def relative_exposure(exposure_s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Exposure times over their median: glow grows with them; 1 for all if one is unknown."""
-    known = np.isfinite(exposure_s) & (exposure_s > 0)
-    return np.asarray(exposure_s / np.median(exposure_s)) if known.all() and known.size else np.ones(exposure_s.size)
-
-
 def _fixed_patterns(run: Run, cells: CellRecords, level: NDArray, cameras: int) -> FixedPatterns | None:
     """Nodes for the patterns of the cameras; None for runs that are solved step by step, or tell too little."""
     if run.sky_mates is not None:
@@ -846,21 +713,3 @@ def _fitted_terms(place: NDArray[np.float32]) -> Iterator[NDArray[np.float64]]:
     yield u * v
     yield v * v
     yield (u * u + v * v) ** 2
-
-
-def _log_exposure(exposure_s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Logarithms of exposure times around their mean; 0 for all if one is unknown."""
-    known = np.isfinite(exposure_s) & (exposure_s > 0)
-    if not known.all() or not known.size:
-        return np.zeros(exposure_s.size)
-    logs = np.log(exposure_s)
-    return np.asarray(logs - logs.mean())
-
-
-def _time_in_session(session: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Place of each sub in its session, -1..1, in the order of the run, which is that of time."""
-    time = np.zeros(session.size)
-    for number in np.unique(session):
-        members = np.flatnonzero(session == number)
-        time[members] = np.linspace(-1.0, 1.0, members.size) if members.size > 1 else 0.0
-    return time

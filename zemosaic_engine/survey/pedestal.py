@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .channel import PEDESTAL_TOLD, PedestalPrior
+from .channel import PEDESTAL_TOLD
+from .run_data import PedestalPrior
 
 
 def given_pedestals(given_adu: NDArray[np.float64]) -> PedestalPrior:

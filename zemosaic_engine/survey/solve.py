@@ -18,12 +18,14 @@ from ..photometry.calibration import FixedPattern, SubCalibration
 from ..sentences import say
 from .biases import with_biases
 from .cells import CellReports, coarsened, match_cells
-from .channel import ChannelAnswer, PedestalPrior, Run, relative_exposure, solve_channel
+from .channel import solve_channel
+from .channel_answer import ChannelAnswer
 from .colour import GainMessage, common_errors, exchange
 from .elimination import SUB_UNKNOWNS, group_subs
 from .health import far_from_session, far_residuals, of_another_unit, uneven_light
 from .measurements import SubMeasurement
 from .pedestal import given_pedestals, joint_pedestals
+from .run_data import PedestalPrior, Run, relative_exposure
 from .stars import StarReports, match_stars
 from .units import in_unit, unit_of
 
