@@ -41,6 +41,8 @@ from .sub_list import SubTable
 from .welcome import Welcome
 
 _MOST_FITTED = 1000  # rows
+_MOST_ASIDE = 3  # rows of files set aside that are in view without scrolling
+_ANY_PX = 16777215  # Qt's own for a height without a limit
 _MOST_TOLD_PX = 170  # of the texts above the list and the map; more is scrolled
 
 
@@ -170,6 +172,9 @@ class FolderPanel(Panes):
             self._told = told
             fill_table(self.aside, wording.set_aside_rows(view, texts))
             self.aside.setVisible(told > 0)
+            rows = self.aside.horizontalHeader().sizeHint().height() + min(told, _MOST_ASIDE) * self.aside.rowHeight(0)
+            self.aside.setMaximumHeight(rows + 4 if told <= _MOST_ASIDE else _ANY_PX)
+            self.aside.setMinimumHeight(rows + 4)
 
     def show_contents(self) -> None:
         """The map and the files set aside, which may be others in the same number."""

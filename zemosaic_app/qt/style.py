@@ -35,6 +35,7 @@ QPushButton[side="left"] {{ border-top-right-radius: 0; border-bottom-right-radi
 QPushButton[side="right"] {{ border-top-left-radius: 0; border-bottom-left-radius: 0; border-left: none; }}
 QPushButton:flat {{ border: 1px solid transparent; background: transparent; color: {colours.link}; }}
 QPushButton:flat:hover {{ background: {colours.button}; }}
+QPushButton:flat:disabled {{ color: {colours.faint}; }}
 QPushButton:flat:focus {{ border-color: {colours.highlight}; }}
 QToolButton {{ border: none; border-radius: 4px; padding: 2px; }}
 QToolButton:hover {{ background: {colours.light}; }}"""
