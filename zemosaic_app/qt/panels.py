@@ -153,7 +153,7 @@ class FolderPanel(Panes):
             self.addWidget(part)
         self.setStretchFactor(1, 1)
         self.show_contents()
-        self.set_usual([118, 420, 110])
+        self.set_usual([118, 420, 110, 420])
         self.map.show_as(presenter.arrangement.views.get("map", Viewport()))
 
     def show_state(self) -> None:

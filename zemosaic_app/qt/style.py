@@ -62,7 +62,8 @@ QComboBox::drop-down {{ border: none; width: 20px; }}
 QComboBox::down-arrow {{ image: {_drawing("down")}; width: 12px; height: 12px; }}
 QComboBox QAbstractItemView {{ border: 1px solid {colours.border}; background: {colours.base}; padding: 2px; }}
 QComboBox QAbstractItemView {{ selection-background-color: {colours.highlight}; outline: none; }}
-QComboBox QAbstractItemView::item {{ min-height: 22px; padding: 0 6px; }}
+QComboBox QAbstractItemView::item {{ min-height: 24px; padding: 0 6px; border: none; color: {colours.text}; }}
+QComboBox QAbstractItemView::item:selected {{ background: {colours.highlight}; color: {colours.highlighted_text}; }}
 QCheckBox {{ spacing: 7px; }}
 QCheckBox:disabled {{ color: {colours.faint}; }}
 QCheckBox::indicator, QTableView::indicator {{ width: 14px; height: 14px; border-radius: 3px; }}
