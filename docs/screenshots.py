@@ -30,7 +30,6 @@ def main() -> None:
         subprocess.run([*zemosaic, "simulate", str(survey), "--preset", "small"], check=True)
         first = next(iter(sorted(survey.glob("*.fit*"))))
         first.write_bytes(first.read_bytes()[:400_000])
-        (survey / "notes.fits").write_text("clouds after midnight")
         if "--tk" not in sys.argv:
             picture_qt(survey, Path(folder) / "mosaic")
         if "--qt" not in sys.argv:
@@ -93,7 +92,7 @@ def picture_qt(survey: Path, output: Path) -> None:
     presenter.subs.chosen = [name for name in names[:8] if name not in left_out][1:3]
     window.folder.subs.select(presenter.subs.chosen)
     window.folder.show_contents()
-    window.folder.both.setSizes([680, 200])
+    window.folder.both.setSizes([540, 340])
     wait_for_pictures(window, wait)
     keep("window-subs")
     presenter.tick(left_out, True)

@@ -172,9 +172,18 @@ class FolderPanel(Panes):
             self._told = told
             fill_table(self.aside, wording.set_aside_rows(view, texts))
             self.aside.setVisible(told > 0)
-            rows = self.aside.horizontalHeader().sizeHint().height() + min(told, _MOST_ASIDE) * self.aside.rowHeight(0)
-            self.aside.setMaximumHeight(rows + 4 if told <= _MOST_ASIDE else _ANY_PX)
-            self.aside.setMinimumHeight(rows + 4)
+            if told:
+                self._fit_aside(told)
+
+    def _fit_aside(self, number: int) -> None:
+        """Give the files set aside as many rows as they need, up to some; the list and the map have the rest."""
+        table = self.aside
+        height = table.horizontalHeader().sizeHint().height() + min(number, _MOST_ASIDE) * table.rowHeight(0) + 4
+        table.setMinimumHeight(height)
+        table.setMaximumHeight(height if number <= _MOST_ASIDE else _ANY_PX)
+        found, both, aside, welcome = self.sizes()
+        if both:
+            self.setSizes([found, both + aside - height, height, welcome])
 
     def show_contents(self) -> None:
         """The map and the files set aside, which may be others in the same number."""

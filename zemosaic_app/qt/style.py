@@ -53,7 +53,7 @@ QPlainTextEdit {{ background: {colours.base}; }}"""
 
 def _choices(colours: Palette) -> str:
     return f"""
-QComboBox {{ padding: 4px 6px 4px 8px; border: 1px solid {colours.border}; border-radius: 5px; }}
+QComboBox {{ combobox-popup: 0; padding: 4px 6px 4px 8px; border: 1px solid {colours.border}; border-radius: 5px; }}
 QComboBox {{ background: {colours.button}; }}
 QComboBox:hover {{ background: {colours.light}; }}
 QComboBox:focus, QComboBox:on {{ border-color: {colours.highlight}; }}
