@@ -209,11 +209,11 @@ def subs_of_panels(presenter: Any, numbers: tuple[int, ...], count: int) -> list
 
 
 def shrink(path: Path) -> None:
-    """Fewer colours, mixed from dots, so that a picture of a mosaic stays small and its nebula smooth."""
+    """Fewer colours, mixed from dots: a picture of a mosaic stays small, its nebula smooth and its legend right."""
     from PIL import Image
 
     with Image.open(path) as picture:
-        small = picture.convert("RGB").quantize(256, dither=Image.Dither.FLOYDSTEINBERG)
+        small = picture.convert("RGB").quantize(256, dither=Image.Dither.FLOYDSTEINBERG, kmeans=4)
     small.save(path, optimize=True)
 
 

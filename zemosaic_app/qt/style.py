@@ -111,7 +111,7 @@ def _tables(colours: Palette) -> str:
 QTableView {{ border: 1px solid {colours.border}; border-radius: 5px; gridline-color: {colours.alternate}; }}
 QTableView {{ background: {colours.base}; selection-background-color: {colours.highlight}; }}
 QTableView {{ selection-color: {colours.highlighted_text}; outline: none; }}
-QTableView::item {{ padding: 0 6px; border: none; border-bottom: 1px solid {colours.alternate}; }}
+QTableView::item {{ padding: 3px 6px; border: none; border-bottom: 1px solid {colours.alternate}; }}
 QHeaderView {{ background: {colours.base}; border: none; }}
 QHeaderView::section {{ background: {colours.base}; color: {colours.placeholder}; border: none; padding: 5px 6px; }}
 QHeaderView::section {{ border-bottom: 1px solid {colours.border}; }}
