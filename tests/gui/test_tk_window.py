@@ -433,6 +433,20 @@ def test_a_look_that_fails_is_followed_by_the_next(open_window, monkeypatch, wai
     wait_for(window.root.update, lambda: len(told) >= 2)
 
 
+def test_what_goes_on_is_told_in_one_line_beside_the_counters_of_a_watch(open_window):
+    window = open_window("fr")
+    window.root.geometry("1240x604")
+    for button in window._watch_buttons:
+        button.pack(side="left", after=window.cancel_button)
+    window.headline.configure(text="Tuiles des nouvelles brutes")
+    told = "14 brutes dans la mosaïque   2 en attente   1 en cours d'écriture   Tuiles 3/5   Mémoire 0,6 Go"
+    window.counters.configure(text=told)
+    window.root.update()
+    assert window.headline.winfo_reqheight() < 2 * font.nametofont("TkDefaultFont", window.root).metrics("linespace")
+    assert window.counters.winfo_width() >= window.counters.winfo_reqwidth()
+    assert window.bar.winfo_width() > 200
+
+
 def test_closing_while_running_asks(open_window, survey, tmp_path, monkeypatch):
     window = open_window()
     choose(window, survey, tmp_path / "out")
@@ -814,8 +828,8 @@ def test_the_command_is_used_by_keys_alone(screen, survey, tmp_path, wait_for):
     environment = {**os.environ, "DISPLAY": screen, "ZEMOSAIC_CONFIG": str(tmp_path / "config")}
     output = tmp_path / "out"
 
-    def press_key(name):
-        subprocess.run(["xdotool", "mousemove", "500", "400", "key", name], env=environment, check=True)
+    def press_key(name):  # over the window, which opens in the middle of the screen
+        subprocess.run(["xdotool", "mousemove", "1300", "850", "key", name], env=environment, check=True)
 
     command = [sys.executable, "-m", "zemosaic_app.cli", "gui", "--tk", str(survey), str(output)]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as program:

@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numba.core.errors import NumbaError
 
 from zemosaic_engine.kernels import simd_llvm
+from zemosaic_engine.kernels.compiled import jit_borrowing
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,6 +59,21 @@ with compiled.first_compile_told(told.append):
 print(simd_choice.PROBLEM, "|", told[-1] if told else "")
 with compiled.first_compile_told(print):
     pass
+"""
+
+
+ALLOCATIONS = """
+import numpy as np
+from numba.core.runtime import rtsys
+from zemosaic_engine.kernels import rejecting
+from zemosaic_engine.subs.demosaic import demosaic
+pixels = np.random.default_rng(0).normal(1000, 30, (90, 90)).astype(np.float32)
+pixels[::7, ::5] = np.nan
+for _ in range(2):
+    demosaic(pixels, "GRBG")
+    rejecting.sort_into(np.empty((9, 16), np.float32), pixels[:9, :16].copy(), 9)
+stats = rtsys.get_allocation_stats()
+print(stats.alloc > 0, stats.alloc - stats.free, stats.mi_alloc - stats.mi_free)
 """
 
 
@@ -196,3 +214,15 @@ def test_no_kernel_lets_the_compiler_reorder_sums():
         code = path.read_text(encoding="utf-8")
         assert "fastmath" not in code, path.name
         assert "flags=" not in code, path.name
+
+
+def test_kernels_give_back_every_array_though_most_do_not_count_who_uses_one():
+    assert run(ROOT, ALLOCATIONS, NUMBA_NRT_STATS="1") == "True 0 0"
+
+
+def test_a_kernel_that_borrows_arrays_cannot_make_one():
+    def make(count):
+        return np.zeros(count)
+
+    with pytest.raises(NumbaError):
+        jit_borrowing(make)(3)

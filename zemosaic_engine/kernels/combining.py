@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .compiled import jit
+from .compiled import jit, jit_borrowing
 from .reference.combining import REJECT, CombineOptions
 from .reference.scatter import RANGE_NOISE, RANGE_REACH
 from .reference.tapers import LEAST_TAPER
@@ -29,7 +29,7 @@ _NO_LOOK = (np.zeros((0, 0, 0), np.float32), np.zeros((0, 0, 0), np.uint16))
 _NOTHING_DRIZZLED = (np.zeros(0, np.float32), np.zeros(0, np.float32), np.zeros((0, 0), np.float32))
 
 
-@jit
+@jit_borrowing
 def _edge_share(edges: Any, k: int, x: float, y: float, feather: float, radial: Any) -> float:
     """Share of its weight that sub `k` has at (x, y); it falls towards its edges and, if wanted, with the radius."""
     share = 1.0
@@ -46,7 +46,7 @@ def _edge_share(edges: Any, k: int, x: float, y: float, feather: float, radial: 
     return share
 
 
-@jit
+@jit_borrowing
 def _sky_of_run(level: Any, step: int, row: int, first: int, c: int, into: Any) -> None:
     """Fill in the sky level at the pixels of a row: linear between the middles of cells, constant beyond them."""
     rows, columns = level.shape[0], level.shape[1]
@@ -65,7 +65,7 @@ def _sky_of_run(level: Any, step: int, row: int, first: int, c: int, into: Any) 
         into[lane] = upper + (y - j) * (lower - upper)
 
 
-@jit
+@jit_borrowing
 def _collect(
     samples: Any,
     start: Any,
@@ -134,7 +134,7 @@ def _collect(
     return count
 
 
-@jit
+@jit_borrowing
 def _count_low(low_ones: Any, share: Any, count: int, drizzles: bool, low: Any) -> None:
     """Count the samples below the centre that each pixel lost, of those that could have been used."""
     low[:] = 0
@@ -148,7 +148,7 @@ def _count_low(low_ones: Any, share: Any, count: int, drizzles: bool, low: Any) 
                 bits &= ~(1 << lane)
 
 
-@jit
+@jit_borrowing
 def _measure_steep(value: Any, sigma: Any, count: int, span: Any, psf: Any, reach: Any, usual: Any) -> None:
     """Range of the light at pixels where it is looked at, less what is noise, and their mean square of the FWHM."""
     for lane in range(LANES):
@@ -165,7 +165,7 @@ def _measure_steep(value: Any, sigma: Any, count: int, span: Any, psf: Any, reac
                 reach[lane] = max(span[lane] - RANGE_NOISE * (np.sqrt(variance) / n), 0.0)
 
 
-@jit
+@jit_borrowing
 def _plain_means(value: Any, drizzled_value: Any, share: Any, count: int, drizzles: bool, span: Any, mean: Any) -> None:
     """Weighted means of all samples, or of all drops, of the pixels that are looked at."""
     for lane in range(LANES):
@@ -180,7 +180,7 @@ def _plain_means(value: Any, drizzled_value: Any, share: Any, count: int, drizzl
             mean[lane] = total / weights if weights > 0.0 else np.nan
 
 
-@jit
+@jit_borrowing
 def _write_pixels(
     row: int, first: int, last: int, c: int, again: bool, span: Any, median: bool, rows: Any, sums: Any, counts: Any,
     reach: Any, plain: Any, out: Any,

@@ -131,9 +131,15 @@ COMPILER_ERRORS = (
     AssertionError,
 )  # fmt: skip
 
+#: Without counting the references to arrays. A count costs a locked instruction each time that a function is entered
+#: and left, for each array it is handed, which in a function called for every pixel is more than its own work.
+_UNCOUNTED = {"_nrt": False} if hasattr(numba.core.options.DefaultOptions, "_nrt") else {}
+
 jit: Any = _compiler()
-#: Inlined before optimisation, so that constants of the caller become constants of the loops.
-jit_inline: Any = _compiler(forceinline=True)
+#: For functions that are called often: they may neither make arrays nor return them, only use those of their callers.
+jit_borrowing: Any = _compiler(**_UNCOUNTED)
+#: The same, inlined before optimisation, so that constants of the caller become constants of the loops.
+jit_inline: Any = _compiler(forceinline=True, **_UNCOUNTED)
 
 
 class _FirstCompile(_events.Listener if _events else object):  # type: ignore[misc]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .compiled import jit, jit_inline
+from .compiled import jit, jit_borrowing, jit_inline
 from .fused import fma
 from .reference import demosaicing as reference
 
@@ -29,7 +29,7 @@ _AROUND = 4
 # ---------------------------------------------------------------------------- sums over taps
 
 
-@jit
+@jit_borrowing
 def _add_six(total: Any, w: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> None:
     """Six weighted rows."""
     for x in range(total.shape[0]):
@@ -37,30 +37,23 @@ def _add_six(total: Any, w: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any)
         total[x] = fma(w[5], f[x], fma(w[4], e[x], fma(w[3], d[x], three)))
 
 
-@jit
-def _shifted(planes: Any, tap: Any, row: int, margin: int, length: int) -> Any:
-    """The samples that a tap uses for a row of sites."""
-    begin = margin + tap[2]
-    return planes[tap[0], row + tap[1], begin : begin + length]
-
-
-@jit
+@jit_borrowing
 def _sum_of_six(planes: Any, taps: Any, weights: Any, row: int, margin: int, out: Any) -> None:
     """Sum over six taps along a row of sites that begins `margin` sites from the border."""
-    length = out.shape[0]
+    end = margin + out.shape[0]
     _add_six(
         out,
         weights,
-        _shifted(planes, taps[0], row, margin, length),
-        _shifted(planes, taps[1], row, margin, length),
-        _shifted(planes, taps[2], row, margin, length),
-        _shifted(planes, taps[3], row, margin, length),
-        _shifted(planes, taps[4], row, margin, length),
-        _shifted(planes, taps[5], row, margin, length),
+        planes[taps[0, 0], row + taps[0, 1], margin + taps[0, 2] : end + taps[0, 2]],
+        planes[taps[1, 0], row + taps[1, 1], margin + taps[1, 2] : end + taps[1, 2]],
+        planes[taps[2, 0], row + taps[2, 1], margin + taps[2, 2] : end + taps[2, 2]],
+        planes[taps[3, 0], row + taps[3, 1], margin + taps[3, 2] : end + taps[3, 2]],
+        planes[taps[4, 0], row + taps[4, 1], margin + taps[4, 2] : end + taps[4, 2]],
+        planes[taps[5, 0], row + taps[5, 1], margin + taps[5, 2] : end + taps[5, 2]],
     )
 
 
-@jit
+@jit_borrowing
 def _is_finite(values: Any) -> bool:
     """True if all values of a row are finite."""
     missing = 0
@@ -69,7 +62,7 @@ def _is_finite(values: Any) -> bool:
     return missing == 0
 
 
-@jit
+@jit_borrowing
 def _over_valid(
     own: Any, green: Any, is_difference: bool, share: Any, taps: Any, weights: Any, row: int, column: int
 ) -> Any:
@@ -96,7 +89,7 @@ def _over_valid(
 # ---------------------------------------------------------------------------- green
 
 
-@jit
+@jit_borrowing
 def _find_corners(planes: Any, site: int, taps: Any, weights: Any, out: Any) -> None:
     """Green at a corner of each site, along the diagonal of the lattice on which the corner lies between samples."""
     height, width = out.shape
@@ -104,7 +97,7 @@ def _find_corners(planes: Any, site: int, taps: Any, weights: Any, out: Any) -> 
         _sum_of_six(planes, taps.to_corner[site], weights.line, row, 2, out[row, 2 : width - 1])
 
 
-@jit
+@jit_borrowing
 def _interpolate_green(planes: Any, corners: Any, site: int, taps: Any, weights: Any, first: int, out: Any) -> None:
     """Green at the sites of red or blue, along the other diagonal from the corners."""
     height, width = out.shape
@@ -124,7 +117,7 @@ def _interpolate_green(planes: Any, corners: Any, site: int, taps: Any, weights:
 # ---------------------------------------------------------------------------- the share of green detail
 
 
-@jit
+@jit_borrowing
 def _products(green: Any, next_green: Any, own: Any, next_own: Any, sums: Any) -> None:
     """Products of differences of two neighbours: of green, of both, and of the colour; 0 where one is not finite."""
     for x in range(green.shape[0]):
@@ -136,7 +129,7 @@ def _products(green: Any, next_green: Any, own: Any, next_own: Any, sums: Any) -
         sums[2, x] = c * c
 
 
-@jit
+@jit_borrowing
 def _around_sites(along: Any, above: Any, below: Any, out: Any) -> None:
     """Products of a site with its four neighbours, summed over five sites along the row with the window's weights."""
     length = out.shape[0]
@@ -144,7 +137,7 @@ def _around_sites(along: Any, above: Any, below: Any, out: Any) -> None:
         out[x] = (along[x] + along[x + 1]) + (above[x + 1] + below[x + 1])
 
 
-@jit
+@jit_borrowing
 def _smooth_row(found: Any, out: Any) -> None:
     """Sums over five neighbours along a row with the weights of the window."""
     for x in range(out.shape[0]):
@@ -158,7 +151,7 @@ def _over_five(rows: Any, which: int, y: int, x: int) -> Any:
     return fma(_MIDDLE, rows[which, y, x], fma(_INNER, near, _OUTER * far))
 
 
-@jit
+@jit_borrowing
 def _shares_of_row(smooth: Any, y: int, share: Any, steep: Any) -> None:
     """Share of green detail of a row of cells, and whether their light is steep."""
     for x in range(share.shape[0]):
@@ -203,14 +196,14 @@ def _local_shares(own: Any, green: Any, first: int, share: Any, steep: Any) -> N
 # ---------------------------------------------------------------------------- red and blue
 
 
-@jit
+@jit_borrowing
 def _add_detail(own: Any, low_green: Any, green: Any, share: Any, out: Any) -> None:
     """The interpolated colour and a share of what green shows beyond its own interpolation."""
     for x in range(out.shape[0]):
         out[x] = fma(share[x], green[x] - low_green[x], own[x])
 
 
-@jit
+@jit_borrowing
 def _mend_row(
     planes: Any, green: Any, share: Any, here: Any, taps: Any, weights: Any, row: int, first: int, out: Any
 ) -> None:
@@ -255,7 +248,7 @@ def _interpolate_colour(
 # ---------------------------------------------------------------------------- bounds where light is steep
 
 
-@jit
+@jit_borrowing
 def _core_range(planes: Any, green: Any, core: Any, row: int, column: int) -> Any:
     """Lowest and highest of the samples around a site, and the highest green at their sites."""
     low, high, green_high = _INFINITY, -_INFINITY, -_INFINITY
@@ -269,7 +262,7 @@ def _core_range(planes: Any, green: Any, core: Any, row: int, column: int) -> An
     return low, high, green_high
 
 
-@jit
+@jit_borrowing
 def _count(flags: Any) -> int:
     """How many flags of a row are set."""
     count = 0
@@ -306,7 +299,7 @@ def _core_of(taps: Any, sample_site: int, site: int) -> Any:
     return taps.core_above[site] if site == sample_site ^ 2 else taps.core_diagonal[site]
 
 
-@jit
+@jit_borrowing
 def _find_bounds(
     planes: Any, values: Any, green: Any, rises: bool, share: Any, core: Any, site: int, cells: Any,
     low: Any, highest: Any,
@@ -337,7 +330,7 @@ def _room(colour: Any, steep: Any, low: Any, y: int, x: int, least: Any) -> Any:
     return max(colour[site, row, column] - least, np.float32(0.0))
 
 
-@jit
+@jit_borrowing
 def _give(colour: Any, steep: Any, low: Any, y: int, x: int, taken: Any) -> None:
     """Note what the values around a pixel give so that it reaches its bound."""
     site, row, column = 2 * (y & 1) + (x & 1), y >> 1, x >> 1
@@ -397,7 +390,7 @@ def _bound(
 # ---------------------------------------------------------------------------- the whole
 
 
-@jit
+@jit_borrowing
 def _weave_sites(own: Any, red: Any, green: Any, blue: Any, out: Any) -> None:
     """Write every second pixel of a row, from its first on, in all its colours, or NaN where it is invalid itself.
 
@@ -414,7 +407,7 @@ def _weave_sites(own: Any, red: Any, green: Any, blue: Any, out: Any) -> None:
             out[2 * q, 3] = np.float32(0.0)
 
 
-@jit
+@jit_borrowing
 def _weave_row(planes: Any, colours: Any, first_site: int, row: int, padding: int, out: Any) -> None:
     """Write one row of pixels from two planes of sites."""
     for odd in range(2):

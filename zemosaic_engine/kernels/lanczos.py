@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .calibration import calibrated, sensor_frame
-from .compiled import jit, jit_inline
+from .compiled import jit, jit_borrowing, jit_inline
 from .fused import fma
 from .reference import interpolating as reference
 from .simd import STRIDE, TAPS, lanczos_pixel
@@ -29,7 +29,7 @@ def _between(table: Any, row: int, t: Any, k: int) -> Any:
     return fma(t, table[row + 1, k] - table[row, k], table[row, k])
 
 
-@jit
+@jit_borrowing
 def _over_valid(source: Any, top: int, left: int, c: int, table: Any, at_y: Any, at_x: Any) -> Any:
     """Sum of the taps that are inside and finite, renormalised and limited to their range."""
     total, weight = np.float32(0.0), np.float32(0.0)
@@ -60,7 +60,7 @@ def _over_valid(source: Any, top: int, left: int, c: int, table: Any, at_y: Any,
     return min(max(total / weight, low), high)
 
 
-@jit
+@jit_borrowing
 def _places_of_row(nodes: Any, step: int, row: int, first_column: int, along: Any) -> None:
     """Fill in the places on the sub of the pixels of a row, linear between the nodes."""
     j, columns, q = row // step, along.shape[1], 0
@@ -77,7 +77,7 @@ def _places_of_row(nodes: Any, step: int, row: int, first_column: int, along: An
         q = end
 
 
-@jit
+@jit_borrowing
 def _resample_row(
     source: Any, origin: Any, shape: Any, along: Any, table: Any, sensor: Any, calibration: Any, out: Any
 ) -> int:

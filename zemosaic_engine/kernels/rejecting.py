@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .compiled import jit, jit_inline
+from .compiled import jit, jit_borrowing, jit_inline
 from .reference.combining import DROP_SHARE, FEW_SAMPLES, LEAST_SIGMA, SIGNAL_SHARE
 from .reference.scatter import BLUR_SHARE, MISPLACED_SHARE, STEEP_SHARE
 from .simd import (
@@ -29,7 +29,7 @@ _ROUNDED = 1.0 - 1e-9  # so that no square root of a square is below
 _INFINITY = np.float32(np.inf)
 
 
-@jit
+@jit_borrowing
 def _sort(rows: Any, count: int) -> None:
     """Sort the samples of every pixel by merge exchange (Batcher; Knuth, volume 3, algorithm 5.2.2 M)."""
     if count < 2:
@@ -51,10 +51,12 @@ def _sort(rows: Any, count: int) -> None:
         p //= 2
 
 
-@jit
+@jit_borrowing
 def sort_into(rows: Any, value: Any, count: int) -> None:
     """Copy the samples of every pixel to `rows` and sort them there."""
-    rows[:count] = value[:count]
+    for j in range(count):
+        for lane in range(LANES):
+            rows[j, lane] = value[j, lane]
     _sort(rows, count)
 
 
@@ -64,7 +66,7 @@ def median_of(rows: Any, first: int, n: int, lane: int) -> float:
     return 0.5 * (float(rows[first + (n - 1) // 2, lane]) + float(rows[first + n // 2, lane]))
 
 
-@jit
+@jit_borrowing
 def _take_out(rows: Any, first: Any, n: Any, lane: int, gone: float) -> None:
     """Remove a sample from the sorted ones of a pixel; those towards the nearer end move up by one."""
     begin, last = first[lane], first[lane] + n[lane] - 1
@@ -87,7 +89,7 @@ def _take_out(rows: Any, first: Any, n: Any, lane: int, gone: float) -> None:
     n[lane] -= 1
 
 
-@jit
+@jit_borrowing
 def _deviation_of_rank(rows: Any, lane: int, first: int, n: int, centre: float, k: int) -> float:
     """The k-th smallest (from 0) distance to the median `centre` of `n` sorted samples, by bisection.
 
@@ -124,7 +126,7 @@ def _psf_variance(reach: float, square: float, misplaced: float, usual: float) -
     return reach * reach * (STEEP_SHARE * STEEP_SHARE + blur * blur + away * away / usual)
 
 
-@jit
+@jit_borrowing
 def _median_deviations(rows: Any, first: Any, n: Any, active: Any, centre: Any, spread: Any) -> None:
     """Compute sigma of the active pixels from their median absolute deviation."""
     for lane in range(LANES):
@@ -135,7 +137,7 @@ def _median_deviations(rows: Any, first: Any, n: Any, active: Any, centre: Any, 
             spread[lane] = 1.4826 * (0.5 * (lower + upper))
 
 
-@jit
+@jit_borrowing
 def _winsorised_sigmas(
     rows: Any,
     count: int,
@@ -176,7 +178,7 @@ def _winsorised_sigmas(
             break
 
 
-@jit
+@jit_borrowing
 def _keep_nearest(
     rows: Any, value: Any, outlying: Any, count: int, first: int, n: int, lane: int, centre: float
 ) -> None:
@@ -191,7 +193,7 @@ def _keep_nearest(
             return
 
 
-@jit
+@jit_borrowing
 def _reject_once(
     value: Any,
     sigma: Any,
@@ -364,7 +366,7 @@ def reject_outliers(
             going = going or active[lane]
 
 
-@jit
+@jit_borrowing
 def count_drizzled(value: Any, share: Any, count: int, found: Any) -> None:
     """Count the samples of each pixel that have a drizzled value beside them."""
     found[:] = 0
@@ -373,7 +375,7 @@ def count_drizzled(value: Any, share: Any, count: int, found: Any) -> None:
             found[lane] += value[j, lane] < _INFINITY and share[j, lane] > 0.0
 
 
-@jit
+@jit_borrowing
 def _is_near(away: float, variance: float, bounds: Any) -> bool:
     limit = bounds[1] if away > 0.0 else bounds[0]
     return abs(away) <= limit * np.sqrt(variance)
