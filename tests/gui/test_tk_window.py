@@ -433,6 +433,20 @@ def test_a_look_that_fails_is_followed_by_the_next(open_window, monkeypatch, wai
     wait_for(window.root.update, lambda: len(told) >= 2)
 
 
+def test_what_goes_on_is_told_in_one_line_beside_the_counters_of_a_watch(open_window):
+    window = open_window("fr")
+    window.root.geometry("1240x604")
+    for button in window._watch_buttons:
+        button.pack(side="left", after=window.cancel_button)
+    window.headline.configure(text="Tuiles des nouvelles brutes")
+    told = "14 brutes dans la mosaïque   2 en attente   1 en cours d'écriture   Tuiles 3/5   Mémoire 0,6 Go"
+    window.counters.configure(text=told)
+    window.root.update()
+    assert window.headline.winfo_reqheight() < 2 * font.nametofont("TkDefaultFont", window.root).metrics("linespace")
+    assert window.counters.winfo_width() >= window.counters.winfo_reqwidth()
+    assert window.bar.winfo_width() > 200
+
+
 def test_closing_while_running_asks(open_window, survey, tmp_path, monkeypatch):
     window = open_window()
     choose(window, survey, tmp_path / "out")
