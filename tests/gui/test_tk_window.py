@@ -329,7 +329,8 @@ def test_the_map_is_zoomed(open_window, survey, wait_for):
     height = window.presenter.view.contents.canvas_shape[0]
     margin = 0.03 * max(window.presenter.view.contents.canvas_shape)
     y0, y1, x0, x1 = window.presenter.view.contents.tiles[0][1]
-    corners = (margin + x0, margin + height - y1), (margin + x1, margin + height - y0)
+    above = margin + 0.1 * height  # the legend lies there
+    corners = (margin + x0, above + height - y1), (margin + x1, above + height - y0)
     expected = [value for corner in corners for value in sky.viewport.to_room(*corner)]
     assert sky.coords(tiles[0]) == pytest.approx(expected, abs=1e-3)
     assert sky.coords(tiles[0]) != pytest.approx(fitted, abs=5)
@@ -715,7 +716,7 @@ def test_a_finer_screen_has_larger_parts(make_root, make_presenter):
     style = tkinter.ttk.Style(root)
     assert int(style.lookup("Treeview", "rowheight")) > font.nametofont("TkDefaultFont", root).metrics("linespace")
     assert int(style.lookup("TScrollbar", "arrowsize")) == 28
-    assert int(style.lookup("Subs.Treeview", "rowheight")) == 104
+    assert int(style.lookup("Subs.Treeview", "rowheight")) == 72  # this one is low for its letters
     assert root.winfo_width() == min(2480, root.winfo_screenwidth())
     assert window.form.winfo_width() > 2 * 360
     root.tk.call("tk", "scaling", usual)  # the other windows of this process share it
@@ -917,6 +918,16 @@ def test_the_list_of_subs_wastes_no_room(open_window, survey, wait_for):
             assert subs.tree.column(column, "width") > measure(subs.tree.heading(column, "text"))
         assert subs.count.winfo_width() >= subs.count.winfo_reqwidth()
         window.close()
+
+
+def test_rows_are_lower_on_a_low_screen(open_window, monkeypatch):
+    heights = []
+    for height in (768, 1700):
+        monkeypatch.setattr(tkinter.Misc, "winfo_screenheight", lambda _, height=height: height)
+        window = open_window()
+        heights.append(int(tkinter.ttk.Style(window.root).lookup("Subs.Treeview", "rowheight")))
+        window.close()
+    assert heights == [36, 52]
 
 
 def test_two_subs_blink_and_rows_get_their_pictures(open_window, survey, wait_for):
