@@ -372,11 +372,12 @@ def test_a_run_is_paused_cancelled_and_goes_on(open_window, survey, tmp_path, wa
 
 def test_a_failing_run_and_a_crash_are_shown(open_window, survey, tmp_path, wait_for):
     window = open_window()
-    choose(window, survey, survey / "inside")
+    (tmp_path / "a file").write_text("not a folder")
+    choose(window, survey, tmp_path / "a file")
     window.start_button.invoke()
     wait_for(window.root.update, lambda: not window.presenter.is_running)
     window.root.update()
-    assert "must lie outside" in window.headline.cget("text")
+    assert "it is a file" in window.headline.cget("text")
     choose(window, survey, tmp_path / "out")
     window.start_button.invoke()
     os.kill(window.presenter.engine_pid, signal.SIGSEGV)

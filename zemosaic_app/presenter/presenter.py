@@ -70,6 +70,12 @@ class Changed:
 ANOTHER_RUN = Changed(state=True, preview=True, detail=True, recalled=True)
 
 
+def _is_inside(folder: Path, outer: Path) -> bool:
+    """True if a folder is another one or lies in it."""
+    inner, around = folder.resolve(), outer.resolve()
+    return inner == around or around in inner.parents
+
+
 class Presenter:
     """What a window shows and does. All methods return at once; call `poll` about ten times a second.
 
@@ -334,8 +340,11 @@ class Presenter:
             return self.texts("problem.no_input")
         if not Path(input_text.strip()).is_dir():
             return self.texts("problem.no_folder", folder=input_text.strip())
-        if not output_text.strip() and input_text.strip() == str(self.input or ""):
-            return self.texts("problem.no_output")  # for another input an output is proposed
+        if input_text.strip() == str(self.input or ""):  # for another input an output is proposed
+            if not output_text.strip():
+                return self.texts("problem.no_output")
+            if _is_inside(Path(output_text.strip()), Path(input_text.strip())):
+                return self.texts("problem.output_inside")
         return self._trouble_in(Path(input_text.strip()))
 
     def _trouble_in(self, folder: Path) -> str:
