@@ -896,7 +896,14 @@ def test_the_list_of_subs_and_the_map_choose_together_and_a_sub_is_left_out(open
     image = panel.subs._images.get(first)
     press_and_release(window, tree, x + 25 + (image.width() if image is not None else 0), y + height // 2)
     assert presenter.subs.unticked == {first}
-    wait_for(window.root.update, lambda: presenter.view.contents.subs == 15)
+    told = []
+
+    def is_known():
+        told.append(panel.text.cget("text"))
+        return presenter.view.contents.subs == 15 and presenter.view.doing == "nothing"
+
+    wait_for(window.root.update, is_known)
+    assert {text.split(",")[0] for text in told} <= {"16 subs", "15 subs"}  # the list does not jump meanwhile
     assert "1 left out" in panel.subs.count.cget("text")
     panel.subs.search.insert(0, "sub_0003")
     window.root.update()

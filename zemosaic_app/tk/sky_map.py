@@ -175,7 +175,7 @@ class SkyMap(ZoomView):
 
     def _draw_compass(self) -> None:
         """Arrows to the north and to the east."""
-        x, y, length = self.viewport.room[0] - 3 * self._gap, 4.5 * self._gap, 2.2 * self._gap
+        x, y, length = self.viewport.room[0] - 3 * self._gap, 6.5 * self._gap, 2.2 * self._gap  # below a line of legend
         for across, up, text in ((0, 1, "map.north"), (-1, 0, "map.east")):
             tip = (x + across * length, y - up * length)
             self.create_line((x, y), tip, fill=LEGEND_COLOUR, arrow="last", width=1.5 * self._larger, tags=_OVERLAY)
