@@ -956,6 +956,14 @@ def test_rows_are_lower_on_a_low_screen(open_window, monkeypatch):
     assert heights == [36, 52]
 
 
+def test_lines_of_menus_have_room_around_their_texts(open_window):
+    window = open_window()
+    menu = window.menus.menus["window.run"]
+    line = font.nametofont("TkMenuFont", window.root).metrics("linespace")
+    window.root.update()
+    assert menu.yposition(1) - menu.yposition(0) >= line + 8
+
+
 def test_two_subs_blink_and_rows_get_their_pictures(open_window, survey, wait_for):
     window = open_window()
     window.take_input(survey)
