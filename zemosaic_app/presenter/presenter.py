@@ -70,6 +70,12 @@ class Changed:
 ANOTHER_RUN = Changed(state=True, preview=True, detail=True, recalled=True)
 
 
+def _is_inside(folder: Path, outer: Path) -> bool:
+    """True if a folder is another one or lies in it."""
+    inner, around = folder.resolve(), outer.resolve()
+    return inner == around or around in inner.parents
+
+
 class Presenter:
     """What a window shows and does. All methods return at once; call `poll` about ten times a second.
 
@@ -334,8 +340,11 @@ class Presenter:
             return self.texts("problem.no_input")
         if not Path(input_text.strip()).is_dir():
             return self.texts("problem.no_folder", folder=input_text.strip())
-        if not output_text.strip() and input_text.strip() == str(self.input or ""):
-            return self.texts("problem.no_output")  # for another input an output is proposed
+        if input_text.strip() == str(self.input or ""):  # for another input an output is proposed
+            if not output_text.strip():
+                return self.texts("problem.no_output")
+            if _is_inside(Path(output_text.strip()), Path(input_text.strip())):
+                return self.texts("problem.output_inside")
         return self._trouble_in(Path(input_text.strip()))
 
     def _trouble_in(self, folder: Path) -> str:
@@ -423,14 +432,24 @@ class Presenter:
 
     def _show_new_run(self, output: Path, shape: Sequence[int], header: str) -> None:
         """Show the run that begins with this output, and nothing of the one before."""
-        contents = self.view.contents
-        known = contents if shape else None
-        planned, subs = (known.tiles, placed_subs(known)) if known is not None else ((), [])
-        self.preview = MosaicPreview(output, shape, header, planned=planned, subs=subs)
+        self.preview = self._preview_of(output, shape, header)
         self._shown, self._report, self._recalling = output, {}, None
         self._clear_pictures()
         self._began_s = 0.0 if self.can_go_on else time.time() - 1.0
         self.view.begin("running")
+
+    def _preview_of(self, output: Path, shape: Sequence[int], header: str) -> MosaicPreview:
+        """What shows a run; with a canvas, the outlines of its tiles and its subs from the beginning."""
+        contents = self.view.contents
+        known = contents if shape else None
+        planned, subs = (known.tiles, placed_subs(known)) if known is not None else ((), [])
+        return MosaicPreview(output, shape, header, planned=planned, subs=subs)
+
+    def _show_canvas(self, output: Path) -> None:
+        """Show the canvas of subs that are there only since the run began: those of the demo."""
+        contents = self.view.contents
+        if contents is not None and contents.canvas_shape:
+            self.preview = self._preview_of(output, contents.canvas_shape, contents.canvas_header)
 
     @property
     def demo_folder(self) -> Path:
@@ -540,6 +559,8 @@ class Presenter:
             self.view.apply(message)
             if isinstance(message, Compiling):
                 self._expected_s = 0.0
+        if contents is not self.view.contents and self.is_running and self._shown is not None:
+            self._show_canvas(self._shown)
         ended = was_running and not self.is_running
         if ended and self._shown is not None:
             self._report = summary.read_report(self._shown)
