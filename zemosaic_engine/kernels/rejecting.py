@@ -340,7 +340,7 @@ def reject_outliers(
 ) -> None:  # fmt: skip
     """Set the rejected samples of a row of pixels to +inf, and count those that remain.
 
-    `low_ones` gets a bit for each rejected sample below the centre, `estimate` the light that samples of each pixel confirm.
+    `low_ones` gets a bit for each rejected sample below the centre, `estimate` the light that is there at least.
     """
     low, high, cut_low, cut_high = limits
     centre, spread, a, b, c, d, lost, first, active = work
