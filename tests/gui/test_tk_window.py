@@ -651,6 +651,25 @@ def test_settings_are_reset_and_taken_back(open_window):
     assert str(window.presets.reset_all.cget("state")) == "disabled"
 
 
+@pytest.mark.parametrize("language", ["en", "de", "es", "fr"])
+def test_no_setting_is_narrower_than_what_stands_in_it(open_window, language):
+    window = open_window(language)
+    window.root.geometry("1240x1600")
+    window.root.update()
+    measure, presenter = font.nametofont("TkDefaultFont", window.root).measure, window.presenter
+    narrow, most = [], max(widget.winfo_width() for widget in window.form.widgets.values())
+    for name, widget in window.form.widgets.items():
+        if isinstance(widget, tkinter.ttk.Combobox):
+            texts = widget.cget("values")
+        elif isinstance(widget, widgets.LiveEntry):
+            texts = [widget.get(), presenter.placeholder(name)]
+        else:
+            continue
+        if widget.winfo_width() < min(max(map(measure, texts)) + 6, most):
+            narrow.append((name, widget.winfo_width(), max(texts, key=len)))
+    assert narrow == []
+
+
 def test_the_wheel_scrolls_the_settings_and_changes_none(open_window):
     window = open_window()
     choice = window.form.widgets["stack_norm_method"]
