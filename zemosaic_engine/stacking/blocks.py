@@ -97,6 +97,10 @@ class _Buffers:
         finally:
             self._free.put(buffer)
 
+    def release(self) -> None:
+        """Give back all memory that is not lent."""
+        self._free = queue.SimpleQueue()
+
 
 class BlockStacker:
     """Stacks boxes of the canvas from subs that are calibrated one by one.
@@ -190,7 +194,8 @@ class BlockStacker:
             return used
 
         used = set().union(*run_all(stack_one, blocks, self._threads, cancel))
-        return Stack.of_rows(whole, None, self._sightings(box, whole, subs)), used
+        buffers.release()
+        return Stack.of_rows(whole, None, self._sightings(box, whole, subs, cancel)), used
 
     def seen_in(self, parts: Sequence[Box], subs: Sequence[BlockSub], cancel: CancelToken) -> set[int]:
         """Numbers of the subs with a valid sample in one of some boxes, as `stack` would find if it stacked them."""
@@ -208,19 +213,24 @@ class BlockStacker:
         planes = [np.empty((*box.shape, self._channels), dtype=np.float32) for _ in range(self._planes)]
         return self._place(sub, box, planes) > 0
 
-    def _sightings(self, box: Box, whole: CombinedRows, subs: Sequence[BlockSub]) -> list[Sighting]:
+    def _sightings(
+        self, box: Box, whole: CombinedRows, subs: Sequence[BlockSub], cancel: CancelToken
+    ) -> list[Sighting]:
         """What single subs have in places where most pixels of a box lost light."""
-        found = []
-        for crowded in crowded_boxes((whole.rejected - whole.rejected_low).max(axis=2), box):
-            for sub in subs:
-                crop = sub.footprint.box.intersect(crowded)
-                if crop.is_empty or not sub.footprint.meets(crowded):
-                    continue
-                samples = np.empty((*crop.shape, self._channels), dtype=np.float32)
-                if self._place(replace(sub, forward_map=None), crop, [samples]):
-                    stack = whole.value[crop.relative_to(box).slices]
-                    found.append(sighting_of(sub.number, samples, stack, sub.noise, crop))
-        return [one for one in found if one is not None]
+
+        def look(at: tuple[Box, BlockSub]) -> Sighting | None:
+            crowded, sub = at
+            crop = sub.footprint.box.intersect(crowded)
+            if crop.is_empty or not sub.footprint.meets(crowded):
+                return None
+            samples = np.empty((*crop.shape, self._channels), dtype=np.float32)
+            if not self._place(replace(sub, forward_map=None), crop, [samples]):
+                return None
+            return sighting_of(sub.number, samples, whole.value[crop.relative_to(box).slices], sub.noise, crop)
+
+        places = crowded_boxes((whole.rejected - whole.rejected_low).max(axis=2), box)
+        looked = run_all(look, itertools.product(places, subs), self._threads, cancel)
+        return [one for one in looked if one is not None]
 
     def _prepare_one(self, number: int) -> BlockSub | None:
         info, footprint = self._infos[number], self._footprints[number]
