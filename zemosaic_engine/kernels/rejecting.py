@@ -324,7 +324,7 @@ def _least(sigma: Any, count: int) -> float:
     return least * _ROUNDED
 
 
-@jit
+@jit_borrowing
 def reject_outliers(
     value: Any, sigma: Any, count: int, n: Any, sky: Any, how: int, limits: Any, rows: Any, work: Any, outlying: Any,
     steep: Any, low_ones: Any, estimate: Any,
