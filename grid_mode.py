@@ -80,7 +80,7 @@ def build_mosaic(
     sink: Sink,
     cancel: CancelToken,
     checkpoints: Checkpoints | None = None,
-    keep: Callable[[Standing], None] = lambda standing: None,
+    keep: Callable[[Standing], None] | None = None,
 ) -> GridOutcome:
     """Make one photometrically even mosaic.
 
@@ -120,7 +120,12 @@ def build_mosaic(
 
     def build(asked: GridRequest) -> GridOutcome:
         with open_run(asked, _PHASES, sink, cancel, checkpoints) as run:
-            return _build(run, lambda *found: keep(Standing.of(run, asked.frames, *found)))
+
+            def stacked(*found: Any) -> None:
+                if keep is not None:
+                    keep(Standing.of(run, asked.frames, *found))
+
+            return _build(run, stacked)
 
     return build_without_lost(request, build, lambda asked: plan_request(asked, sink, cancel), sink)
 

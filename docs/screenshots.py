@@ -5,16 +5,20 @@ python docs/screenshots.py [--qt | --tk]     (needs the extra qt; the Tk picture
 
 from __future__ import annotations
 
+import math
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 IMAGES = Path(__file__).parent / "images"
 MOST_S = 400.0
+SIZE = (1280, 800)
 
 
 def main() -> None:
@@ -24,7 +28,8 @@ def main() -> None:
         survey = Path(folder) / "subs"
         zemosaic = [sys.executable, "-m", "zemosaic_app.cli"]
         subprocess.run([*zemosaic, "simulate", str(survey), "--preset", "small"], check=True)
-        next(iter(sorted(survey.glob("*.fit*")))).write_bytes(b"a file that was cut off")
+        first = next(iter(sorted(survey.glob("*.fit*"))))
+        first.write_bytes(first.read_bytes()[:400_000])
         if "--tk" not in sys.argv:
             picture_qt(survey, Path(folder) / "mosaic")
         if "--qt" not in sys.argv:
@@ -49,7 +54,7 @@ def picture_qt(survey: Path, output: Path) -> None:
     app = QApplication([])
     presenter = Presenter(language="en")
     window = Window(presenter)
-    window.resize(1200, 760)
+    window.resize(*SIZE)
     window.show()
 
     def wait(until: Callable[[], bool]) -> None:
@@ -63,17 +68,36 @@ def picture_qt(survey: Path, output: Path) -> None:
         end = time.monotonic() + seconds
         wait(lambda: time.monotonic() > end)
 
-    def keep(name: str) -> None:
+    def keep_window(shown: Any, name: str) -> None:
         app.processEvents()
         path = IMAGES / f"{name}.png"
-        window.grab().save(str(path))
+        shown.grab().save(str(path))
         shrink(path)
+
+    def keep(name: str) -> None:
+        keep_window(window, name)
 
     keep("window-welcome")
     window.take_input(survey)
     window.paths["output"].setText(str(output))
     wait(lambda: presenter.view.contents is not None and presenter.view.doing == "nothing")
+    wait_for_pictures(window, wait)
     keep("window-folder")
+    left_out = subs_of_panels(presenter, (1, 4), 3)
+    number = presenter.view.contents.subs
+    presenter.tick(left_out, False)
+    wait(lambda: presenter.view.contents.subs < number and presenter.view.doing == "nothing")
+    keep("window-advice")
+    names = [row.name for row in presenter.subs.visible]
+    presenter.subs.chosen = [name for name in names[:8] if name not in left_out][1:3]
+    window.folder.subs.select(presenter.subs.chosen)
+    window.folder.show_contents()
+    window.folder.both.setSizes([540, 340])
+    wait_for_pictures(window, wait)
+    keep("window-subs")
+    presenter.tick(left_out, True)
+    window.folder.both.setSizes([500, 400])
+    wait(lambda: presenter.view.contents.subs == number and presenter.view.doing == "nothing")
     window.choose_scheme("dark")
     go_on = output.parent / "go on"
     hold_run_at("tile_0004", go_on)
@@ -110,7 +134,7 @@ def picture_qt(survey: Path, output: Path) -> None:
     presenter.close()
     presenter = Presenter(language="en")
     window = Window(presenter)
-    window.resize(1200, 760)
+    window.resize(*SIZE)
     window.show()
     window.take_input(survey)
     window.paths["output"].setText(str(output))
@@ -121,14 +145,75 @@ def picture_qt(survey: Path, output: Path) -> None:
     keep("window-earlier")
     window.close()
     presenter.close()
+    picture_watch(survey, output.parent / "watched", wait, keep_as=keep_window)
+
+
+def picture_watch(survey: Path, folder: Path, wait: Callable[[Callable[[], bool]], None], *, keep_as: Any) -> None:
+    """The Qt window while it watches a folder into which a telescope is writing."""
+    from zemosaic_app.presenter.presenter import Presenter
+    from zemosaic_app.qt.window import Window
+
+    subs = sorted(survey.glob("sub_*.fits"))[1:]
+    (folder / "subs").mkdir(parents=True)
+    for path in subs[:28]:
+        shutil.copy(path, folder / "subs")
+    presenter = Presenter(language="en")
+    window = Window(presenter)
+    window.resize(*SIZE)
+    window.show()
+    window.take_input(folder / "subs")
+    window.paths["output"].setText(str(folder / "mosaic"))
+    window.folder_entered("output")
+    window.watch.setChecked(True)
+    wait(lambda: presenter.view.contents is not None and presenter.view.doing == "nothing")
+    window.start()
+    wait(lambda: presenter.view.watching is not None and presenter.view.watching.in_mosaic == 28)
+    part, whole = folder / "subs" / "sub_next.fits", subs[28].read_bytes()
+    end = time.monotonic() + MOST_S
+
+    def is_seen() -> bool:
+        part.write_bytes(whole[: 300_000 + 2880 * int(4 * (end - time.monotonic()) % 50)])  # it grows and grows
+        return presenter.view.watching is not None and presenter.view.watching.unfinished == 1
+
+    wait(is_seen)
+    wait(lambda: presenter.picture is not None and not presenter.is_drawing)
+    keep_as(window, "window-watch")
+    presenter.finish()
+    part.unlink()
+    wait(lambda: not presenter.is_running)
+    window.close()
+    presenter.close()
+
+
+def wait_for_pictures(window: Any, wait: Callable[[Callable[[], bool]], None]) -> None:
+    """Wait until the rows in view have their pictures; a damaged file has none."""
+    subs = window.presenter.subs
+    rows = [subs.row_of(name) for name in window.folder.subs.names_in_view()]
+    names = [row.name for row in rows if row is not None and row.state != "set_aside"]
+    wait(lambda: all(name in subs.pictures for name in names))
+    window.folder.show_subs()
+
+
+def subs_of_panels(presenter: Any, numbers: tuple[int, ...], count: int) -> list[str]:
+    """Names of some subs of each of these panels: those that lie nearest to its middle."""
+    contents = presenter.view.contents
+    middles = {
+        name: [sum(axis) / len(corners) for axis in zip(*corners, strict=True)]
+        for name, corners in zip(contents.footprint_names, contents.footprints, strict=True)
+    }
+    found: list[str] = []
+    for number in numbers:
+        panel = contents.advice["panels"][number]
+        found += sorted(middles, key=lambda name: math.dist(middles[name], (panel["x"], panel["y"])))[:count]
+    return found
 
 
 def shrink(path: Path) -> None:
-    """Fewer colours, mixed from dots, so that a picture of a mosaic stays small and its nebula smooth."""
+    """Fewer colours, mixed from dots: a picture of a mosaic stays small, its nebula smooth and its legend right."""
     from PIL import Image
 
     with Image.open(path) as picture:
-        small = picture.convert("RGB").quantize(256, dither=Image.Dither.FLOYDSTEINBERG)
+        small = picture.convert("RGB").quantize(256, dither=Image.Dither.FLOYDSTEINBERG, kmeans=4)
     small.save(path, optimize=True)
 
 

@@ -27,7 +27,7 @@ _HEAD = (
     "# Versions with which all tests passed: pip install -c constraints.txt -e '.[test,qt]'\n"
     "# Made by tools/check_pins.py --write\n"
 )
-_NOT_PINNED = ("cupy-cuda12x", "rawpy")  # which not every machine that makes the pins can install
+_NOT_PINNED = ("cupy-cuda12x", "cupy-cuda13x", "rawpy")  # which not every machine that makes the pins can install
 
 
 def requirements(project: Path = ROOT / "pyproject.toml") -> list[Requirement]:

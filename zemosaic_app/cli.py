@@ -158,7 +158,7 @@ def build_parser() -> _Parser:
     """The whole grammar of the command line; the options of ``grid`` come from `GridSettings`."""
     parser = _Parser(
         prog="zemosaic",
-        description="Photometrically even colour mosaics from plate-solved subs.",
+        description="Photometrically even colour mosaics from smart-telescope subs.",
         epilog=_EXIT_CODES,
         allow_abbrev=False,
     )

@@ -27,8 +27,9 @@ _DURATIONS = {
     "duration.minutes": "{n} min",
     "duration.hours": "{hours} h {minutes} min",
 }
-#: Phases in which it is found out what is in the folder.
-_FINDING = ("", "starting", "reading headers", "waiting for subs")
+#: The phase in which it is found out what is in the folder.
+_FINDING = "reading headers"
+_WATCH = "WATCH"  # the source of what a watch tells of the subs that arrive
 _STYLES = {"DEBUG": "dim", "INFO": "", "WARN": "yellow", "ERROR": "bold red", "SUCCESS": "green"}
 
 
@@ -40,10 +41,10 @@ class Verbosity(IntEnum):
     VERBOSE = 2
     DEBUG = 3
 
-    def shows(self, level: Level, phase: str) -> bool:
-        """True if lines of this level are shown while this phase runs: what was found in the folder is always told."""
-        info = Verbosity.NORMAL if phase in _FINDING else Verbosity.VERBOSE
-        return self >= {"DEBUG": Verbosity.DEBUG, "INFO": info}.get(level, Verbosity.QUIET)
+    def shows(self, line: LogLine, phase: str) -> bool:
+        """True if a line is shown while this phase runs: what was found in the folder, or arrives in it, always is."""
+        info = Verbosity.NORMAL if phase == _FINDING or line.source == _WATCH else Verbosity.VERBOSE
+        return self >= {"DEBUG": Verbosity.DEBUG, "INFO": info}.get(line.level, Verbosity.QUIET)
 
     @property
     def shows_progress(self) -> bool:
@@ -156,7 +157,7 @@ class PlainConsole:
     def __call__(self, event: Event) -> None:
         """Print what is worth a line."""
         if isinstance(event, LogLine):
-            if self._verbosity.shows(event.level, self._phase):
+            if self._verbosity.shows(event, self._phase):
                 write_line(self._stream, _line(event.line, event.level))
         elif not self._verbosity.shows_progress:
             return
@@ -222,7 +223,7 @@ class LiveConsole:
     def __call__(self, event: Event) -> None:
         """Show one event."""
         if isinstance(event, LogLine):
-            if self._verbosity.shows(event.level, self._phase):
+            if self._verbosity.shows(event, self._phase):
                 self._say(_line(event.line, event.level), _STYLES[event.level])
         elif isinstance(event, PhaseStarted):
             self._phase = event.name

@@ -38,7 +38,13 @@ class Demo:
     truth: TruthReport
 
 
-def run_demo(folder: Path, seed: int, sink: Sink, cancel: CancelToken) -> Demo:
+def run_demo(
+    folder: Path,
+    seed: int,
+    sink: Sink,
+    cancel: CancelToken,
+    on_survey: Callable[[Path, Path], None] = lambda _survey, _mosaic: None,
+) -> Demo:
     """Simulate a small survey in a folder, make its mosaic there, and compare it with the truth.
 
     Parameters
@@ -49,6 +55,8 @@ def run_demo(folder: Path, seed: int, sink: Sink, cancel: CancelToken) -> Demo:
         Another number, another sky.
     sink, cancel
         As for `zemosaic_worker.run`; the shares of all phases add up to one.
+    on_survey : callable
+        ``on_survey(survey, mosaic)`` once the subs are there, before the run.
 
     Raises
     ------
@@ -69,6 +77,7 @@ def run_demo(folder: Path, seed: int, sink: Sink, cancel: CancelToken) -> Demo:
 
     survey = folder / SURVEY_NAME
     truth = simulate_survey(survey, PRESETS[_PRESET], seed, _weighted(checked, _SIMULATING))
+    on_survey(survey, folder / MOSAIC_NAME)
     order = RunOrder(survey, folder / MOSAIC_NAME, GridSettings(), "grid")
     outcome = run_and_report(order, _weighted(sink, _RUN), cancel)
     sink(PhaseStarted("comparing with the truth", 1, _COMPARING))

@@ -30,7 +30,7 @@ def add_watch_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="after so long without a new sub make the mosaic of one run over all of them [min; default 10]",
     )
-    parser.add_argument("--end", action="store_true", help="end then, instead of watching on")
+    parser.add_argument("--end", action="store_true", help="end then, but not before a sub has come")
 
 
 def _minutes(text: str) -> float:

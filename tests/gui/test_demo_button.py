@@ -28,13 +28,15 @@ def test_a_click_in_the_qt_window_makes_the_mosaic_of_the_demo(make_presenter, t
     assert str(tmp_path / "ZeMosaic demo") in welcome.demo_text.text()
     QTest.mouseClick(welcome.demo, Qt.MouseButton.LeftButton)
     assert window.paths["input"].text() == str(tmp_path / "ZeMosaic demo" / "survey")
-    shares = []
+    shares, had_canvas = [], False
     while presenter.is_running:
         app.processEvents()
         QTest.qWait(50)
         if presenter.is_running:
             shares.append(presenter.view.fraction)
+            had_canvas |= presenter.picture is not None and presenter.view.tiles[0] == 0
     assert presenter.view.ending == "done"
+    assert had_canvas, "nothing was seen before the first tile"
     assert shares == sorted(shares)
     assert shares[-1] < 1.0
     assert (tmp_path / "ZeMosaic demo" / "mosaic" / "mosaic_grid.fits").is_file()

@@ -118,6 +118,9 @@ def test_a_folder_without_subs_shows_the_invitation_again(app, make_presenter, s
 
     look_at(tmp_path)
     assert (panel.welcome.isVisible(), panel.both.isVisible()) == (True, False)
+    assert panel.welcome.height() > 0.5 * panel.height()
+    panel.moveSplitter(200, 1)
+    assert len(presenter.arrangement.panes["folder"]) == panel.count()
     assert "is it the right one?" in panel.text.text()
     look_at(survey)
     assert (panel.welcome.isVisible(), panel.both.isVisible()) == (False, True)

@@ -198,11 +198,12 @@ def test_a_run_is_paused_cancelled_and_offered_again(app, open_window, survey, t
 
 def test_a_failing_run_and_a_crash_are_shown(app, open_window, survey, tmp_path, wait_for):
     window = open_window()
-    choose(window, survey, survey / "inside")
+    (tmp_path / "a file").write_text("not a folder")
+    choose(window, survey, tmp_path / "a file")
     window.start()
     wait_for(app.processEvents, lambda: not window.presenter.is_running)
     app.processEvents()
-    assert "must lie outside" in window.summary.title.text()
+    assert "it is a file" in window.summary.title.text()
     choose(window, survey, tmp_path / "out")
     window.start()
     os.kill(window.presenter.engine_pid, signal.SIGSEGV)
@@ -376,16 +377,17 @@ def test_no_text_of_a_box_is_untranslated(app, open_window, survey, tmp_path, ps
         assert not [text for text in found if not pseudo.is_translated(text)]
 
 
-def test_a_refusal_is_told_in_the_language_of_the_window(app, open_window, survey, pseudo, wait_for):
+def test_a_refusal_is_told_in_the_language_of_the_window(app, open_window, survey, tmp_path, pseudo, wait_for):
     window = open_window(prepare=pseudo.use_in)
-    choose(window, survey, survey / "inside")
+    (tmp_path / "a file").write_text("not a folder")
+    choose(window, survey, tmp_path / "a file")
     window.start()
     wait_for(app.processEvents, lambda: not window.presenter.is_running)
     app.processEvents()
     for text in (window.headline.text(), window.summary.title.text()):
-        assert "inside" in text
-        assert pseudo.is_translated(text, [str(survey / "inside"), str(survey)])
-    assert "must lie outside" in window.log.text.toPlainText()
+        assert "a file" in text
+        assert pseudo.is_translated(text, [str(tmp_path / "a file")])
+    assert "it is a file" in window.log.text.toPlainText()
 
 
 def test_an_untranslated_text_would_be_found(app, open_window, pseudo):

@@ -329,7 +329,8 @@ def test_the_map_is_zoomed(open_window, survey, wait_for):
     height = window.presenter.view.contents.canvas_shape[0]
     margin = 0.03 * max(window.presenter.view.contents.canvas_shape)
     y0, y1, x0, x1 = window.presenter.view.contents.tiles[0][1]
-    corners = (margin + x0, margin + height - y1), (margin + x1, margin + height - y0)
+    above = margin + 0.1 * height  # the legend lies there
+    corners = (margin + x0, above + height - y1), (margin + x1, above + height - y0)
     expected = [value for corner in corners for value in sky.viewport.to_room(*corner)]
     assert sky.coords(tiles[0]) == pytest.approx(expected, abs=1e-3)
     assert sky.coords(tiles[0]) != pytest.approx(fitted, abs=5)
@@ -371,11 +372,12 @@ def test_a_run_is_paused_cancelled_and_goes_on(open_window, survey, tmp_path, wa
 
 def test_a_failing_run_and_a_crash_are_shown(open_window, survey, tmp_path, wait_for):
     window = open_window()
-    choose(window, survey, survey / "inside")
+    (tmp_path / "a file").write_text("not a folder")
+    choose(window, survey, tmp_path / "a file")
     window.start_button.invoke()
     wait_for(window.root.update, lambda: not window.presenter.is_running)
     window.root.update()
-    assert "must lie outside" in window.headline.cget("text")
+    assert "it is a file" in window.headline.cget("text")
     choose(window, survey, tmp_path / "out")
     window.start_button.invoke()
     os.kill(window.presenter.engine_pid, signal.SIGSEGV)
@@ -431,6 +433,20 @@ def test_a_look_that_fails_is_followed_by_the_next(open_window, monkeypatch, wai
     window.root.report_callback_exception = lambda kind, error, at: told.append(error)
     monkeypatch.setattr(window.presenter, "poll", lambda: 1 // 0)
     wait_for(window.root.update, lambda: len(told) >= 2)
+
+
+def test_what_goes_on_is_told_in_one_line_beside_the_counters_of_a_watch(open_window):
+    window = open_window("fr")
+    window.root.geometry("1240x604")
+    for button in window._watch_buttons:
+        button.pack(side="left", after=window.cancel_button)
+    window.headline.configure(text="Tuiles des nouvelles brutes")
+    told = "14 brutes dans la mosaïque   2 en attente   1 en cours d'écriture   Tuiles 3/5   Mémoire 0,6 Go"
+    window.counters.configure(text=told)
+    window.root.update()
+    assert window.headline.winfo_reqheight() < 2 * font.nametofont("TkDefaultFont", window.root).metrics("linespace")
+    assert window.counters.winfo_width() >= window.counters.winfo_reqwidth()
+    assert window.bar.winfo_width() > 200
 
 
 def test_closing_while_running_asks(open_window, survey, tmp_path, monkeypatch):
@@ -635,6 +651,25 @@ def test_settings_are_reset_and_taken_back(open_window):
     assert str(window.presets.reset_all.cget("state")) == "disabled"
 
 
+@pytest.mark.parametrize("language", ["en", "de", "es", "fr"])
+def test_no_setting_is_narrower_than_what_stands_in_it(open_window, language):
+    window = open_window(language)
+    window.root.geometry("1240x1600")
+    window.root.update()
+    measure, presenter = font.nametofont("TkDefaultFont", window.root).measure, window.presenter
+    narrow, most = [], max(widget.winfo_width() for widget in window.form.widgets.values())
+    for name, widget in window.form.widgets.items():
+        if isinstance(widget, tkinter.ttk.Combobox):
+            texts = widget.cget("values")
+        elif isinstance(widget, widgets.LiveEntry):
+            texts = [widget.get(), presenter.placeholder(name)]
+        else:
+            continue
+        if widget.winfo_width() < min(max(map(measure, texts)) + 6, most):
+            narrow.append((name, widget.winfo_width(), max(texts, key=len)))
+    assert narrow == []
+
+
 def test_the_wheel_scrolls_the_settings_and_changes_none(open_window):
     window = open_window()
     choice = window.form.widgets["stack_norm_method"]
@@ -700,7 +735,7 @@ def test_a_finer_screen_has_larger_parts(make_root, make_presenter):
     style = tkinter.ttk.Style(root)
     assert int(style.lookup("Treeview", "rowheight")) > font.nametofont("TkDefaultFont", root).metrics("linespace")
     assert int(style.lookup("TScrollbar", "arrowsize")) == 28
-    assert int(style.lookup("Subs.Treeview", "rowheight")) == 104
+    assert int(style.lookup("Subs.Treeview", "rowheight")) == 72  # this one is low for its letters
     assert root.winfo_width() == min(2480, root.winfo_screenwidth())
     assert window.form.winfo_width() > 2 * 360
     root.tk.call("tk", "scaling", usual)  # the other windows of this process share it
@@ -880,7 +915,14 @@ def test_the_list_of_subs_and_the_map_choose_together_and_a_sub_is_left_out(open
     image = panel.subs._images.get(first)
     press_and_release(window, tree, x + 25 + (image.width() if image is not None else 0), y + height // 2)
     assert presenter.subs.unticked == {first}
-    wait_for(window.root.update, lambda: presenter.view.contents.subs == 15)
+    told = []
+
+    def is_known():
+        told.append(panel.text.cget("text"))
+        return presenter.view.contents.subs == 15 and presenter.view.doing == "nothing"
+
+    wait_for(window.root.update, is_known)
+    assert {text.split(",")[0] for text in told} <= {"16 subs", "15 subs"}  # the list does not jump meanwhile
     assert "1 left out" in panel.subs.count.cget("text")
     panel.subs.search.insert(0, "sub_0003")
     window.root.update()
@@ -902,6 +944,24 @@ def test_the_list_of_subs_wastes_no_room(open_window, survey, wait_for):
             assert subs.tree.column(column, "width") > measure(subs.tree.heading(column, "text"))
         assert subs.count.winfo_width() >= subs.count.winfo_reqwidth()
         window.close()
+
+
+def test_rows_are_lower_on_a_low_screen(open_window, monkeypatch):
+    heights = []
+    for height in (768, 1700):
+        monkeypatch.setattr(tkinter.Misc, "winfo_screenheight", lambda _, height=height: height)
+        window = open_window()
+        heights.append(int(tkinter.ttk.Style(window.root).lookup("Subs.Treeview", "rowheight")))
+        window.close()
+    assert heights == [36, 52]
+
+
+def test_lines_of_menus_have_room_around_their_texts(open_window):
+    window = open_window()
+    menu = window.menus.menus["window.run"]
+    line = font.nametofont("TkMenuFont", window.root).metrics("linespace")
+    window.root.update()
+    assert menu.yposition(1) - menu.yposition(0) >= line + 8
 
 
 def test_two_subs_blink_and_rows_get_their_pictures(open_window, survey, wait_for):

@@ -222,3 +222,15 @@ def test_after_a_revert_the_hosts_own_grid_mode_is_back(tmp_path, survey):
     patch(folder, lambda text: None)
     revert(folder, lambda text: None)
     assert run_host(folder, survey[0], tmp_path / "out", "HEAD")["messages"][0][0] == "classic flow"
+
+
+def test_a_second_run_finds_the_mosaic_and_ends_at_its_totals_too(host, survey, runs):
+    _, output = runs["HEAD"]
+    before = (output / "mosaic_grid.fits").read_bytes()
+    texts = [text for text, *_ in run_host(host, survey[0], output, "HEAD")["messages"]]
+    assert "[GRID] The mosaic was made by an earlier run" in texts
+    tiles = [text.split(":")[1] for text in texts if text.startswith("MASTER_TILE_COUNT")]
+    assert len(set(tiles[-1].split("/"))) == 1
+    assert [text for text in texts if text.startswith("ETA_UPDATE")][-1] == "ETA_UPDATE:00:00:00"
+    assert (output / "mosaic_grid.fits").read_bytes() == before
+    assert (output / "report.html").is_file()

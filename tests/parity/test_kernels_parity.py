@@ -139,7 +139,7 @@ def test_differing_psfs_are_spared_as_defined(count, channels, reject, drops):
     args = list(values), boxes, shape, one, 0 * one, one, sigma, far, 0.0, flat, sky, options, dropped
     kernel = combine_with_kernel(*args, psfs)
     noise = sigma[:, None, None]
-    scatter = reference.psf_scatter(values, np.isfinite(values), noise, psfs)
+    scatter = reference.psf_scatter(values, np.isfinite(values), noise, sky, psfs)
     defined = reference.combine(values, np.ones_like(values), noise, sky, options, dense, scatter)
     assert_same(kernel, defined)
     if count > 1:

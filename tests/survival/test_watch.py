@@ -13,11 +13,17 @@ import threading
 import time
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
+from astropy.io import fits
+from astropy.table import Table
 
 from benchmarks.survival import science
 from zemosaic_engine.events import CancelToken
 from zemosaic_engine.settings import GridSettings
+from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
+from zemosaic_engine.solving.cards import is_wcs_card
+from zemosaic_engine.subs.frames import read_sub_info
 from zemosaic_worker import run_grid
 
 _MOST_S = 300.0  # a watch that says nothing for so long has failed
@@ -127,6 +133,88 @@ def test_subs_that_arrive_while_it_is_killed_twice_make_the_mosaic_of_one_run(su
     of_damaged = ("rejected_subs.csv",)
     made = {name: digest for name, digest in science(output).items() if name not in of_damaged}
     assert made == {name: digest for name, digest in science(wanted).items() if name not in of_damaged}
+
+
+def one_run(subs, output, **settings):
+    """The bytes of one run over a folder."""
+    run_grid(subs, output, GridSettings(**settings), lambda event: None, CancelToken())
+    return science(output)
+
+
+@pytest.mark.slow
+def test_darks_that_arrive_are_used_for_the_subs_that_are_there(folder, tmp_path):
+    frames = {"biases": 4, "darks": 4, "flats": 4, "dark_flats": 4}
+    spec = PRESETS["uncalibrated"].but(shape=(240, 320), panels=(1, 2), subs_per_panel=4, nights=1, calibration=frames)
+    simulate_survey(tmp_path / "survey", spec, seed=1)
+    for sub in sorted((tmp_path / "survey").glob("sub_*.fits")):
+        put(sub, folder)
+    darks = tmp_path / "survey" / "darks"
+    for frame in darks.glob("*.fits"):
+        os.utime(frame, (time.time() - 100.0, time.time() - 100.0))
+    output = tmp_path / "out"
+    with watching(folder, output) as watch:
+        watch.until("8 subs in the mosaic, the same as one run")
+        before = science(output)
+        darks.rename(folder / "darks")  # all of them at once
+        watch.until("reading headers")
+        watch.until("8 subs in the mosaic, the same as one run")
+    after = science(output)
+    assert after["mosaic_grid.fits"] != before["mosaic_grid.fits"]
+    assert after == one_run(folder, tmp_path / "wanted")
+
+
+@pytest.fixture
+def unsolved(tmp_path):
+    """Subs that know nothing of the sky but a hint, and the folder of a catalogue of their stars."""
+    truth = simulate_survey(tmp_path / "solved", PRESETS["tiny"], seed=3)
+    (tmp_path / "unsolved").mkdir()
+    (tmp_path / "stars").mkdir()
+    for path in sorted((tmp_path / "solved").glob("sub_*.fits")):
+        info = read_sub_info(path)
+        with fits.open(path, do_not_scale_image_data=True) as hdus:
+            header = hdus[0].header
+            for keyword in [name for name in header if is_wcs_card(name)]:
+                header.remove(keyword, ignore_missing=True, remove_all=True)
+            header["RA"], header["DEC"] = info.center_deg[0] + 0.15, info.center_deg[1] - 0.1
+            header["PIXSCALE"] = info.pixel_scale_arcsec * 1.03
+            hdus.writeto(tmp_path / "unsolved" / path.name)
+    scene = truth.scene
+    magnitude = 20.0 - 2.5 * np.log10(scene.flux_adu.sum(axis=1))
+    Table({"ra": scene.ra_deg, "dec": scene.dec_deg, "mag": magnitude}).write(tmp_path / "stars" / "stars.csv")
+    return sorted((tmp_path / "unsolved").glob("sub_*.fits")), tmp_path / "stars"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_subs_without_a_solution_are_solved_as_they_arrive(unsolved, folder, tmp_path):
+    subs, stars = unsolved
+    output, options = tmp_path / "out", ("--star-catalogue-dir", str(stars))
+    for sub in subs[:12]:
+        put(sub, folder)
+    with watching(folder, output, *options) as watch:
+        watch.until("12 subs in the mosaic, the same as one run")
+        for sub in subs[12:14]:
+            put(sub, folder)
+        watch.until("plate solving")
+        watch.until("14 subs in the mosaic$")
+        watch.process.send_signal(signal.SIGINT)
+        assert watch.end()[0] == 130
+    with watching(folder, output, *options, "--end", "--quiet-minutes", "0") as watch:
+        assert watch.end()[0] == 0
+    assert "12 known from an earlier run" in (output / "zemosaic.log").read_text()
+    assert science(output) == one_run(folder, tmp_path / "wanted", star_catalogue_dir=str(stars))
+
+
+@pytest.mark.slow
+def test_with_end_it_waits_for_the_first_sub(survey, folder, tmp_path):
+    """Who starts it before the telescope does not find it ended."""
+    with watching(folder, tmp_path / "out", "--end", "--quiet-minutes", "0") as watch:
+        watch.until("0 subs in the mosaic")
+        time.sleep(3.0)
+        assert watch.process.poll() is None
+        put(sorted(survey.glob("sub_*.fits"))[0], folder)
+        assert watch.end()[0] == 0
+    assert (tmp_path / "out" / "mosaic_grid.fits").is_file()
 
 
 @pytest.mark.slow

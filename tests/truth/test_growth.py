@@ -99,3 +99,23 @@ def test_subs_that_cannot_be_tied_wait(standing, request_for_all):
     assert "too few of its stars" in found.late[sub.path]
     assert found.standing is standing
     assert "camera" in joined(standing, [of_another_camera]).late[sub.path]
+
+
+def test_a_sub_is_laid_on_deep_tiles_and_the_next_run_over_all_stacks_them_again(standing, request_for_all):
+    """As near to a stack of all as rejection allows, and no run takes such a tile for a stacked one."""
+    sub = request_for_all.infos[_OWN]
+    deep = {tile.name for tile in standing.layout.tiles if len(tile.subs) >= 8}
+    found = joined(standing, [sub])
+    touched = {tile.name for tile in found.standing.layout.tiles if _OWN in tile.subs}
+    assert deep & touched
+    again = replace(found.standing, layout=standing.layout, keys=dict.fromkeys(standing.keys, ""))
+    stacked = joined(replace(again, run=standing.run, subs=standing.subs, measured=standing.measured), [sub])
+    difference = found.mosaic.pixels - stacked.mosaic.pixels
+    noise = standing.subs.noise / np.sqrt(_OWN / 3)
+    assert np.abs(np.nanmedian(difference, axis=(0, 1))).max() < 0.02 * noise.max()
+    spread = 1.4826 * np.nanmedian(np.abs(difference), axis=(0, 1))
+    assert (spread < 0.2 * noise).all()
+    depths = found.mosaic.coverage.astype(int) - stacked.mosaic.coverage
+    assert (depths == 0).mean() > 0.99
+    assert np.abs(depths).max() <= 3
+    assert not {found.standing.keys[name] for name in deep & touched} & set(stacked.standing.keys.values())

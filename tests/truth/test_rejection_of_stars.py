@@ -88,6 +88,20 @@ def test_a_trail_goes_up_to_the_star_that_it_passes(count, method, peak):
     assert np.abs(np.mean(found - clean, axis=1)).max() < 27.0
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("count", [3, 4, 5, 9])
+def test_a_dark_ring_in_one_sub_does_not_shield_itself(count, method):
+    """What demosaicing makes of a cosmic ray in one sub, far from any star: bright and dark pixels, all of them go."""
+    rng = np.random.default_rng(3)
+    samples = (SKY + rng.normal(0.0, NOISE, (count, SIDE, SIDE, 1))).astype(np.float32)
+    ray = np.array([[0, -1, 0, -1, 0], [-1, 0, 5, 0, -1], [0, 5, 15, 5, 0], [-1, 0, 5, 0, -1], [0, -1, 0, -1, 0]])
+    hit = samples.copy()
+    hit[0, 14:19, 14:19, 0] += 1400.0 * ray
+    widths, none = np.resize(WIDTHS, count), np.zeros(count)
+    clean, found = (combined(some, method, widths, none).value for some in (samples, hit))
+    assert np.abs(found - clean).max() < 3.0 * NOISE / np.sqrt(count)
+
+
 def test_the_loss_that_is_told_is_the_loss():
     """A quarter of the subs is out of place by more than the rejection was told, and loses its stars."""
     rng = np.random.default_rng(2)

@@ -58,9 +58,11 @@ def test_plain_output_is_one_printable_line_a_log_line():
         (
             Verbosity.NORMAL,
             [
+                "--- starting",
                 "--- reading headers",
                 "[GRID] 16 subs",
                 "--- tile stacking",
+                "[WATCH] a.fit waits for the next full pass",
                 "WARN: [GRID] careful",
                 "ERROR: [GRID] wrong",
             ],
@@ -70,9 +72,12 @@ def test_plain_output_is_one_printable_line_a_log_line():
 def test_what_is_shown_unless_more_is_asked_for(verbosity, shown):
     stream, now = io.StringIO(), [0.0]
     with PlainConsole(stream, verbosity, now=lambda: now[0]) as console:
+        console(PhaseStarted("starting", 0, 0.0))
+        console(LogLine("versions of libraries"))
         console(PhaseStarted("reading headers", 1, 0.5))
         console(LogLine("16 subs"))
         console(PhaseStarted("tile stacking", 2, 0.5))
+        console(LogLine("a.fit waits for the next full pass", source="WATCH"))
         for level in ("DEBUG", "INFO", "WARN", "ERROR"):
             console(LogLine({"WARN": "careful", "ERROR": "wrong"}.get(level, "detail"), level))
         if verbosity is Verbosity.QUIET:

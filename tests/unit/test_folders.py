@@ -14,9 +14,10 @@ from zemosaic_engine.errors import SettingsError
 from zemosaic_engine.fits.headers import HeaderCards
 from zemosaic_engine.subs.doubles import find_doubles
 from zemosaic_engine.subs.finding import Search, find_subs, found_text, nothing_found
-from zemosaic_engine.subs.folder import list_folder, scan_folder
+from zemosaic_engine.subs.folder import list_folder, read_subs, scan_folder
 from zemosaic_engine.subs.frames import BINNED_MONO, STRAY_SIP, SubInfo, UnsolvedSub, read_sub
 from zemosaic_engine.subs.roles import Role, role_of_file, role_of_folder, role_of_name
+from zemosaic_engine.subs.stack_plan import PlanRow
 
 SCALE = 2.4 / 3600
 SOLVED = {
@@ -102,6 +103,15 @@ def test_dwarf(camera):
         assert (sub.exposure_s, sub.filter) == (60.0, "Duo-Band")
         assert sub.header.number("RA") == pytest.approx(21.65 * 15.0)
         assert sub.header.number("DEC") == 57.5
+
+
+def test_notes_beside_subs_count_in_a_plan_too(camera):
+    path = camera.take("DWARF_RAW_TELE_M 31/M 31_60s60_Astro_20250301-210000123_22C.fits", EXPTIME=None)
+    (path.parent / "shotsInfo.json").write_text('{"RA": 0.712, "DEC": 41.3, "exp": "60", "gain": 60}')
+    (by_folder,) = scan_folder(camera.root).unsolved
+    (by_plan,) = read_subs([PlanRow(path)]).unsolved
+    assert by_plan.header == by_folder.header
+    assert (by_plan.exposure_s, by_plan.setup) == (60.0, by_folder.setup)
 
 
 def test_a_header_wins_over_the_notes_beside_it(camera):

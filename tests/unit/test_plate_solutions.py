@@ -346,7 +346,7 @@ def test_a_folder_that_another_run_takes_meanwhile_is_not_written_to(night, tmp_
     with ExitStack() as other:
 
         def begin_another(event):
-            if isinstance(event, LogLine) and "are to be plate-solved" in event.text:
+            if isinstance(event, LogLine) and "to be plate-solved" in event.text:
                 other.enter_context(RunFolder(tmp_path / "out"))
 
         with pytest.raises(SettingsError, match="Another run"):

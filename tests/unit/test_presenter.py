@@ -494,15 +494,20 @@ def test_the_death_of_the_engine_is_told(presenter, survey, tmp_path, number):
     assert number.name in presenter.view.reason
 
 
-def test_a_wrong_request_is_refused(presenter, survey):
+def test_a_wrong_request_is_refused(presenter, survey, tmp_path):
     with pytest.raises(SettingsError, match="subs first"):
         presenter.start()
     presenter.choose_input(survey)
-    presenter.choose_output(survey / "inside")
+    for output in (survey / "inside", survey):
+        presenter.choose_output(output)
+        with pytest.raises(SettingsError, match="outside of the folder with the subs"):
+            presenter.start()
+    presenter.choose_output(tmp_path / "a file")
+    presenter.output.write_text("not a folder")
     presenter.start()
     polled(presenter, lambda: not presenter.is_running)
     assert presenter.view.ending == "refused"
-    assert "must lie outside" in presenter.view.reason
+    assert "it is a file" in presenter.view.reason
 
 
 def test_an_exception_nobody_foresaw_is_a_crash_with_its_cause():

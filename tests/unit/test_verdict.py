@@ -60,6 +60,14 @@ def test_steps_without_a_noise_are_told_in_adu():
     assert "Sauts de 2 ADU en médiane et de 15,5 ADU au plus" in summary.verdict_text(report, load_texts("fr"))
 
 
+def test_a_person_is_sent_to_the_steps_only_where_there_are_some(tmp_path):
+    """A run that left out many subs is not good; its edges may be."""
+    english = load_texts("en")
+    for report, is_sent in ((report_of(0.0, 0.1, ["clouds"] * 20), False), (report_of(3.0, 3.4), True)):
+        assert not is_good(report)
+        assert (english("next.edges") in summary.next_steps(tmp_path, report, english)) == is_sent
+
+
 def test_of_a_single_sub_nothing_was_left_out():
     assert verdict(report_of(0.0, 0.0, used=1)).endswith("; nothing was left out")
 

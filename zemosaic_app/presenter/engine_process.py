@@ -166,7 +166,12 @@ def _run(order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelT
 def _demo(order: dict[str, Any], tell: Callable[[Message], None], cancel: CancelToken) -> JobEnded:
     from zemosaic_app.demo import run_demo
 
-    demo = run_demo(Path(order["folder"]), 1, tell, cancel)
+    from .folder_look import look_into
+
+    def show_survey(survey: Path, mosaic: Path) -> None:
+        tell(look_into(survey, build_settings({}), "grid", output=mosaic))
+
+    demo = run_demo(Path(order["folder"]), 1, tell, cancel, show_survey)
     tell(LogLine(say("How far the mosaic is from the simulated sky:"), source=""))
     for line in demo.truth.text().splitlines():
         tell(LogLine(line, source=""))

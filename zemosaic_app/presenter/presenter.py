@@ -36,7 +36,8 @@ from .mosaic_detail import Detail, Part
 from .mosaic_preview import Look, MosaicPreview
 from .sub_list import ListedSub, SubList
 from .texts import Texts, load_texts
-from .view_state import ViewState
+from .view_state import WAITING, ViewState
+from .watched_folder import WatchedFolder
 
 MODES = ("grid", "classic")
 TABS = ("folder", "mosaic", "log", "metrics", "summary")
@@ -68,6 +69,12 @@ class Changed:
 
 #: Another run is shown, or none any more.
 ANOTHER_RUN = Changed(state=True, preview=True, detail=True, recalled=True)
+
+
+def _is_inside(folder: Path, outer: Path) -> bool:
+    """True if a folder is another one or lies in it."""
+    inner, around = folder.resolve(), outer.resolve()
+    return inner == around or around in inner.parents
 
 
 class Presenter:
@@ -117,6 +124,7 @@ class Presenter:
         self._engine: Engine | None = None
         self._leaving: list[Engine] = []
         self._look_at: float | None = None
+        self._watched = WatchedFolder()
         self._shown: Path | None = None  # output folder of the run that is shown
         self._report: Mapping[str, Any] = {}
         self._recalling: _Recall | None = None
@@ -334,8 +342,11 @@ class Presenter:
             return self.texts("problem.no_input")
         if not Path(input_text.strip()).is_dir():
             return self.texts("problem.no_folder", folder=input_text.strip())
-        if not output_text.strip() and input_text.strip() == str(self.input or ""):
-            return self.texts("problem.no_output")  # for another input an output is proposed
+        if input_text.strip() == str(self.input or ""):  # for another input an output is proposed
+            if not output_text.strip():
+                return self.texts("problem.no_output")
+            if _is_inside(Path(output_text.strip()), Path(input_text.strip())):
+                return self.texts("problem.output_inside")
         return self._trouble_in(Path(input_text.strip()))
 
     def _trouble_in(self, folder: Path) -> str:
@@ -423,14 +434,24 @@ class Presenter:
 
     def _show_new_run(self, output: Path, shape: Sequence[int], header: str) -> None:
         """Show the run that begins with this output, and nothing of the one before."""
-        contents = self.view.contents
-        known = contents if shape else None
-        planned, subs = (known.tiles, placed_subs(known)) if known is not None else ((), [])
-        self.preview = MosaicPreview(output, shape, header, planned=planned, subs=subs)
+        self.preview = self._preview_of(output, shape, header)
         self._shown, self._report, self._recalling = output, {}, None
         self._clear_pictures()
         self._began_s = 0.0 if self.can_go_on else time.time() - 1.0
         self.view.begin("running")
+
+    def _preview_of(self, output: Path, shape: Sequence[int], header: str) -> MosaicPreview:
+        """What shows a run; with a canvas, the outlines of its tiles and its subs from the beginning."""
+        contents = self.view.contents
+        known = contents if shape else None
+        planned, subs = (known.tiles, placed_subs(known)) if known is not None else ((), [])
+        return MosaicPreview(output, shape, header, planned=planned, subs=subs)
+
+    def _show_canvas(self, output: Path) -> None:
+        """Show the canvas of subs that are there only since the run began: those of the demo."""
+        contents = self.view.contents
+        if contents is not None and contents.canvas_shape:
+            self.preview = self._preview_of(output, contents.canvas_shape, contents.canvas_header)
 
     @property
     def demo_folder(self) -> Path:
@@ -540,7 +561,12 @@ class Presenter:
             self.view.apply(message)
             if isinstance(message, Compiling):
                 self._expected_s = 0.0
+        if contents is not self.view.contents and self.is_running and self._shown is not None:
+            self._show_canvas(self._shown)
+        self._follow_watch()
         ended = was_running and not self.is_running
+        if ended:
+            self._leaving += self._watched.leave()
         if ended and self._shown is not None:
             self._report = summary.read_report(self._shown)
             self._learn_pace()
@@ -565,6 +591,7 @@ class Presenter:
             with contextlib.suppress(ZeMosaicError):  # a full disk does not keep a window open
                 self.keep_settings()
         self.glancer.close()
+        self._leaving += self._watched.leave()
         for engine in [*self._leaving, *([self._engine] if self._engine is not None else [])]:
             engine.cancel()
             engine.close()
@@ -577,9 +604,26 @@ class Presenter:
         self._look_at = None
         self._leave_engine()
         self.view.begin("looking")
-        settings = self.form.changed()
-        order = {"job": "look", "input": str(self.input), "output": str(self.output or ""), "settings": settings}
-        self._engine = Engine({**order, "mode": self.mode, "left_out": sorted(self.subs.unticked)})
+        self._engine = Engine(self._order_of_look())
+
+    def _order_of_look(self) -> dict[str, Any]:
+        return {
+            "job": "look",
+            "input": str(self.input),
+            "output": str(self.output or ""),
+            "settings": self.form.changed(),
+            "mode": self.mode,
+            "left_out": sorted(self.subs.unticked),
+        }
+
+    def _follow_watch(self) -> None:
+        """Let the folder page show the subs that have arrived, while the watch waits for more."""
+        watching = self.view.watching if self.view.doing == "running" else None
+        if watching is not None and self.view.phase == WAITING:
+            self._watched.follow(watching.in_mosaic, self._order_of_look())
+        contents = self._watched.poll()
+        if contents is not None and watching is not None:
+            self.view.apply(contents)
 
     def _leave_engine(self) -> None:
         """Ask the process that reads a folder to end, without waiting."""

@@ -81,9 +81,9 @@ def depth_legend(contents: FolderContents) -> list[tuple[str, str]]:
     ]
 
 
-def is_roomy(beside_px: float) -> bool:
+def is_roomy(beside_px: float, needed_px: float = _ROOMY_PX) -> bool:
     """True if a legend fits beside the sky, which has so much room at its left; else it lies along the edges."""
-    return beside_px >= _ROOMY_PX
+    return beside_px >= needed_px
 
 
 def advice_of(contents: FolderContents | None) -> Advice | None:

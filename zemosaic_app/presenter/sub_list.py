@@ -16,7 +16,7 @@ from .texts import Texts
 #: Columns behind the picture, in their order.
 COLUMNS = ("name", "time", "exposure", "fwhm", "stars", "sky", "weight", "state", "session")
 #: Widths of the columns in letters, the picture beside the name included.
-WIDTHS = (28, 17, 12, 10, 10, 9, 10, 24, 14)
+WIDTHS = (32, 17, 12, 10, 10, 9, 10, 24, 14)
 #: Which rows are shown.
 SHOWN = ("all", "used", "left_out", "unsolved", "set_aside")
 _MOST_OUTLINED = 300

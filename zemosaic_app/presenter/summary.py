@@ -17,7 +17,8 @@ from zemosaic_engine.errors import SettingsError
 from zemosaic_engine.regular_files import MOST_TABLE_BYTES, read_file
 from zemosaic_engine.resume.run_folder import STATE_NAME
 from zemosaic_engine.run.report import REPORT_NAME
-from zemosaic_engine.run.verdict import is_good, verdict
+from zemosaic_engine.run.verdict import is_even, verdict
+from zemosaic_engine.run.verdict import is_good as is_good  # for the windows
 from zemosaic_engine.sentences import from_facts, say
 
 from .sky_map import advice_texts
@@ -172,7 +173,7 @@ def next_steps(output: Path, report: Mapping[str, Any], texts: Texts) -> list[st
     steps += [line.rstrip(" :") + "." for line in needs(report, texts)[:1] if line.endswith(":")]
     if report.get("subs_set_aside"):
         steps.append(texts("next.aside"))
-    if not is_good(report):
+    if not is_even(report):
         steps.append(texts("next.edges"))
     return steps
 

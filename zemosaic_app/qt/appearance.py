@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import (
     QColor,
     QGuiApplication,
@@ -20,6 +20,9 @@ from zemosaic_app.presenter.icons import icon_png
 
 from .style import style_sheet
 
+_ICON_PX, _GAP_PX = 14, 4  # of an icon on a button, and between it and the text, for which Qt leaves too little
+#: How large the icons of buttons are, with the gap.
+BUTTON_ICON = QSize(_ICON_PX + _GAP_PX, _ICON_PX)
 _ICON_SIZES = (16, 24, 32, 48, 64, 128, 256)
 _ROLES = QPalette.ColorRole
 
@@ -73,9 +76,14 @@ def icon_of(name: str, widget: QWidget) -> QIcon:
         (QIcon.Mode.Disabled, QPalette.ColorGroup.Disabled),
     ):
         colour = widget.palette().color(group, _ROLES.ButtonText).name()
-        for size in (14, 21, 28):
-            pixmap = QPixmap()
-            pixmap.loadFromData(icon_png(name, size, colour))
+        for size in (_ICON_PX, 3 * _ICON_PX // 2, 2 * _ICON_PX):
+            drawn = QPixmap()
+            drawn.loadFromData(icon_png(name, size, colour))
+            pixmap = QPixmap(size + size * _GAP_PX // _ICON_PX, size)
+            pixmap.fill(Qt.GlobalColor.transparent)
+            painter = QPainter(pixmap)
+            painter.drawPixmap(0, 0, drawn)
+            painter.end()
             icon.addPixmap(pixmap, mode)
     return icon
 

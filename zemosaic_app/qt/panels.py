@@ -41,6 +41,8 @@ from .sub_list import SubTable
 from .welcome import Welcome
 
 _MOST_FITTED = 1000  # rows
+_MOST_ASIDE = 3  # rows of files set aside that are in view without scrolling
+_ANY_PX = 16777215  # Qt's own for a height without a limit
 _MOST_TOLD_PX = 170  # of the texts above the list and the map; more is scrolled
 
 
@@ -151,7 +153,7 @@ class FolderPanel(Panes):
             self.addWidget(part)
         self.setStretchFactor(1, 1)
         self.show_contents()
-        self.set_usual([118, 420, 110])
+        self.set_usual([118, 420, 110, 420])
         self.map.show_as(presenter.arrangement.views.get("map", Viewport()))
 
     def show_state(self) -> None:
@@ -170,6 +172,18 @@ class FolderPanel(Panes):
             self._told = told
             fill_table(self.aside, wording.set_aside_rows(view, texts))
             self.aside.setVisible(told > 0)
+            if told:
+                self._fit_aside(told)
+
+    def _fit_aside(self, number: int) -> None:
+        """Give the files set aside as many rows as they need, up to some; the list and the map have the rest."""
+        table = self.aside
+        height = table.horizontalHeader().sizeHint().height() + min(number, _MOST_ASIDE) * table.rowHeight(0) + 4
+        table.setMinimumHeight(height)
+        table.setMaximumHeight(height if number <= _MOST_ASIDE else _ANY_PX)
+        found, both, aside, welcome = self.sizes()
+        if both:
+            self.setSizes([found, both + aside - height, height, welcome])
 
     def show_contents(self) -> None:
         """The map and the files set aside, which may be others in the same number."""

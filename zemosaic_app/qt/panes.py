@@ -26,7 +26,8 @@ class Panes(QSplitter):
         self.splitterMoved.connect(lambda *_: self._keep())
 
     def set_usual(self, sizes: list[int]) -> None:
-        """Set the default sizes of the panes."""
+        """Set the default sizes of the panes, one for each, hidden ones included: else these come without a size."""
+        assert len(sizes) == self.count()
         self._usual = sizes
         self.setSizes(self._arrangement.panes.get(self._name, sizes))
 

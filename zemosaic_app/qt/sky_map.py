@@ -213,16 +213,16 @@ class SkyMap(ZoomView):
     def _draw_legend(self, painter: QPainter, room: QRectF, contents: FolderContents) -> None:
         """What the colours mean, in the lower left corner."""
         steps, keys = sky_map.depth_legend(contents), sky_map.legend(contents, self._texts)
-        if not sky_map.is_roomy(self.mapFromScene(0.0, 0.0).x()):
-            self._draw_keys_in_line(painter, room, keys)
-            self._draw_line_of_depth(painter, room, steps)
-            return
         line = painter.fontMetrics().height() + 3
         heads = [self._texts("map.depth")] if steps else []
         names = [*(text for _, text in steps), *heads, *(text for _, text in keys)]
+        wide = 30 + max(map(painter.fontMetrics().horizontalAdvance, names), default=0)
+        if not sky_map.is_roomy(self.mapFromScene(0.0, 0.0).x(), wide + 2 * _MARGIN):
+            self._draw_keys_in_line(painter, room, keys)
+            self._draw_line_of_depth(painter, room, steps)
+            return
         if not names:
             return
-        wide = 30 + max(painter.fontMetrics().horizontalAdvance(text) for text in names)
         high = line * len(names) + 2 * _PAD
         place = QRectF(_MARGIN, room.bottom() - _MARGIN - high, wide, high)
         self._lay_ground(painter, place)

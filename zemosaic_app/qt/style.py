@@ -35,6 +35,7 @@ QPushButton[side="left"] {{ border-top-right-radius: 0; border-bottom-right-radi
 QPushButton[side="right"] {{ border-top-left-radius: 0; border-bottom-left-radius: 0; border-left: none; }}
 QPushButton:flat {{ border: 1px solid transparent; background: transparent; color: {colours.link}; }}
 QPushButton:flat:hover {{ background: {colours.button}; }}
+QPushButton:flat:disabled {{ color: {colours.faint}; }}
 QPushButton:flat:focus {{ border-color: {colours.highlight}; }}
 QToolButton {{ border: none; border-radius: 4px; padding: 2px; }}
 QToolButton:hover {{ background: {colours.light}; }}"""
@@ -52,7 +53,7 @@ QPlainTextEdit {{ background: {colours.base}; }}"""
 
 def _choices(colours: Palette) -> str:
     return f"""
-QComboBox {{ padding: 4px 6px 4px 8px; border: 1px solid {colours.border}; border-radius: 5px; }}
+QComboBox {{ combobox-popup: 0; padding: 4px 6px 4px 8px; border: 1px solid {colours.border}; border-radius: 5px; }}
 QComboBox {{ background: {colours.button}; }}
 QComboBox:hover {{ background: {colours.light}; }}
 QComboBox:focus, QComboBox:on {{ border-color: {colours.highlight}; }}
@@ -61,7 +62,8 @@ QComboBox::drop-down {{ border: none; width: 20px; }}
 QComboBox::down-arrow {{ image: {_drawing("down")}; width: 12px; height: 12px; }}
 QComboBox QAbstractItemView {{ border: 1px solid {colours.border}; background: {colours.base}; padding: 2px; }}
 QComboBox QAbstractItemView {{ selection-background-color: {colours.highlight}; outline: none; }}
-QComboBox QAbstractItemView::item {{ min-height: 22px; padding: 0 6px; }}
+QComboBox QAbstractItemView::item {{ min-height: 24px; padding: 0 6px; border: none; color: {colours.text}; }}
+QComboBox QAbstractItemView::item:selected {{ background: {colours.highlight}; color: {colours.highlighted_text}; }}
 QCheckBox {{ spacing: 7px; }}
 QCheckBox:disabled {{ color: {colours.faint}; }}
 QCheckBox::indicator, QTableView::indicator {{ width: 14px; height: 14px; border-radius: 3px; }}
@@ -109,7 +111,7 @@ def _tables(colours: Palette) -> str:
 QTableView {{ border: 1px solid {colours.border}; border-radius: 5px; gridline-color: {colours.alternate}; }}
 QTableView {{ background: {colours.base}; selection-background-color: {colours.highlight}; }}
 QTableView {{ selection-color: {colours.highlighted_text}; outline: none; }}
-QTableView::item {{ padding: 0 6px; border: none; border-bottom: 1px solid {colours.alternate}; }}
+QTableView::item {{ padding: 3px 6px; border: none; border-bottom: 1px solid {colours.alternate}; }}
 QHeaderView {{ background: {colours.base}; border: none; }}
 QHeaderView::section {{ background: {colours.base}; color: {colours.placeholder}; border: none; padding: 5px 6px; }}
 QHeaderView::section {{ border-bottom: 1px solid {colours.border}; }}

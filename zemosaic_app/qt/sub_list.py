@@ -115,10 +115,20 @@ class SubModel(QAbstractTableModel):
         """The small picture of a sub, read once."""
         told = self._presenter.subs.pictures.get(name)
         if told and name not in self._pictures:
-            self._pictures[name] = pixmap_of(told).scaled(
-                _PICTURE, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
-            )
+            self._pictures[name] = _square(pixmap_of(told))
         return self._pictures.get(name)
+
+
+def _square(pixmap: QPixmap) -> QPixmap:
+    """The middle of a picture, which fills its place in a row, as sharp as the screen."""
+    ratio = QGuiApplication.primaryScreen().devicePixelRatio()
+    room = _PICTURE * ratio
+    modes = Qt.AspectRatioMode.KeepAspectRatioByExpanding, Qt.TransformationMode.SmoothTransformation
+    whole = pixmap.scaled(room, *modes)
+    left, top = (whole.width() - room.width()) // 2, (whole.height() - room.height()) // 2
+    middle = whole.copy(left, top, room.width(), room.height())
+    middle.setDevicePixelRatio(ratio)
+    return middle
 
 
 def pixmap_of(picture: str) -> QPixmap:

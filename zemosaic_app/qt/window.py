@@ -36,7 +36,7 @@ from zemosaic_app.presenter.presenter import ANOTHER_RUN, MODES, TABS, Changed, 
 from zemosaic_engine import __version__
 from zemosaic_engine.errors import ZeMosaicError
 
-from .appearance import icon_of, make_icon, use_palette
+from .appearance import BUTTON_ICON, icon_of, make_icon, use_palette
 from .dropping import PathEntry, dropped_paths
 from .menus import Menus
 from .panels import FolderPanel, LogPanel, MetricsPanel, MosaicPanel
@@ -156,6 +156,7 @@ class Window(QMainWindow):
         for name, those in buttons.items():
             for button in those:
                 button.setIcon(icon_of(name, button))
+                button.setIconSize(BUTTON_ICON)
 
     def _set_tab_order(self) -> None:
         """Let Tab go from the folders to Start, and only then through the settings."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tkinter as tk
+from pathlib import Path
 from tkinter import ttk
 
 from zemosaic_app.presenter import wording
@@ -27,6 +28,7 @@ class FolderPanel(ttk.Frame):
         super().__init__(parent, padding=PAD)
         self._presenter = presenter
         self._told = -1
+        self._found_in: Path | None = None  # the folder of which something is told
         texts = presenter.texts
         self.text = ttk.Label(self, justify="left", anchor="nw")
         self.text.pack(fill="x")
@@ -67,7 +69,10 @@ class FolderPanel(ttk.Frame):
             self.welcome = None
             self.text.pack(fill="x")
             self.both.pack(fill="both", expand=True, pady=(PAD, 0))
-        self.text.configure(text="\n".join(wording.found_lines(view, texts, self._presenter.pace)))
+        if view.doing != "looking" or self._found_in != self._presenter.input:
+            # While it is looked at again, the line beside Start tells how far that is, and nothing here jumps.
+            self.text.configure(text="\n".join(wording.found_lines(view, texts, self._presenter.pace)))
+        self._found_in = self._presenter.input
         told = len(wording.set_aside(view))
         if told != self._told:
             self._told = told

@@ -15,6 +15,7 @@ from zemosaic_app.presenter.presenter import Presenter
 
 from .widgets import PAD, Column, Hint, LiveEntry, ignore_wheel
 
+_RESET = "\u21ba"
 _FRAME_PX = 28  # around the text of a field, the arrow of a choice included
 
 
@@ -192,7 +193,31 @@ class SettingsForm(ttk.Frame):
         box.columnconfigure(1, weight=1)
         if told.name == "calibration":
             self._add_calibration(box, 2 * len(told.fields))
-        return _Group(box, [self._add(box, 2 * number, field) for number, field in enumerate(told.fields)])
+        below = self._below(told.fields)
+        rows = [
+            self._add(box, 2 * number, field, is_below=field.name in below) for number, field in enumerate(told.fields)
+        ]
+        return _Group(box, rows)
+
+    def _below(self, fields: Sequence[FormField]) -> set[str]:
+        """Names of the settings whose fields stand below their labels, since both together need more than the width.
+
+        Those beside their labels share columns: the widest label takes its width from every field.
+        """
+        measure = font.nametofont("TkDefaultFont", self).measure
+        room = self._room_px - measure(_RESET) - 4 * PAD
+        label, unit = ({field.name: measure(text) + PAD if text else 0 for field, text in texts} for texts in (
+            [(field, field.label) for field in fields], [(field, field.unit) for field in fields]
+        ))  # fmt: skip
+        widest = {field.name: self._widest(field) for field in fields}
+
+        def beside(labels: int) -> set[str]:
+            """Those that can stand beside labels of this width."""
+            narrow = {name for name in label if label[name] <= labels}
+            units = max(unit[name] for name in narrow)
+            return {name for name in narrow if labels + widest[name] + (units if unit[name] else 0) <= room}
+
+        return set(label) - max(map(beside, sorted(label.values())), key=len)
 
     def _add_calibration(self, box: tk.Misc, row: int) -> None:
         """What calibration frames were found, and the ways to give more."""
@@ -219,15 +244,11 @@ class SettingsForm(ttk.Frame):
             if isinstance(widget, LiveEntry):
                 widget.invite(self._presenter.placeholder(name))
 
-    def _add(self, box: tk.Misc, row: int, field: FormField) -> _Row:
-        """A setting in two rows of the grid: its field stands below its label if both need more than the width."""
+    def _add(self, box: tk.Misc, row: int, field: FormField, *, is_below: bool) -> _Row:
+        """A setting in two rows of the grid, where its field stands beside its label or below it."""
         label, unit = ttk.Label(box, text=field.label), ttk.Label(box, text=field.unit)
         widget = self._widget(box, field)
-        reset = ttk.Button(
-            box, text="\u21ba", width=2, style="Toolbutton", command=partial(self._reset_one, field.name)
-        )
-        parts = sum(part.winfo_reqwidth() + PAD for part in (label, unit, reset))
-        is_below = self._room_px < parts + self._widest(field)
+        reset = ttk.Button(box, text=_RESET, width=2, style="Toolbutton", command=partial(self._reset_one, field.name))
         label.grid(row=row, column=0, columnspan=3 if is_below else 1, sticky="w", pady=1)
         row += is_below
         first = 0 if is_below else 1
@@ -252,7 +273,10 @@ class SettingsForm(ttk.Frame):
 
     def _widest(self, field: FormField) -> int:
         """Width of the longest text in a field that nobody has filled in."""
-        shown = [label for _, label in field.choices] or [self._presenter.widest_placeholder(field.name)]
+        presenter = self._presenter
+        shown = [label for _, label in field.choices] or [
+            presenter.widest_placeholder(field.name), presenter.form.text(field.name)
+        ]  # fmt: skip
         return max(map(font.nametofont("TkDefaultFont", self).measure, shown)) + _FRAME_PX
 
     def _widget(self, box: tk.Misc, field: FormField) -> ttk.Widget:

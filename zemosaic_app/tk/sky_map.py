@@ -76,14 +76,14 @@ class SkyMap(ZoomView):
         self._contents = contents if contents is not None and contents.canvas_shape else None
         height, width = self._contents.canvas_shape if self._contents is not None else (0, 0)
         margin = self._margin
-        size = (width + 2 * margin, height + 2 * margin)
+        size = (width + 2 * margin, height + self._above + margin)
         self.viewport = self.viewport.with_content(*size)
         self._depth = None
         if self._contents is not None:
             header = self._contents.canvas_header
             self._wcs = WCS(fits.Header.fromstring(header)) if header else None
             self._depth = _on_ground(sky_map.depth_picture(self._contents)) if self._contents.depth else None
-            self._add(self._contents, margin, height + margin)
+            self._add(self._contents, margin, height + self._above)
         self._drawn = Viewport(size, size).fitted()  # the items lie where the content's own pixels are
         self.draw_soon()
 
@@ -91,6 +91,11 @@ class SkyMap(ZoomView):
         """Outline the footprints of the subs that are chosen in the list."""
         self._chosen = footprints
         self.draw_soon()
+
+    @property
+    def _above(self) -> float:
+        """Room above the sky, where the legend may lie."""
+        return self._margin + (0.1 * self._contents.canvas_shape[0] if self._contents is not None else 0.0)
 
     @property
     def _margin(self) -> float:
@@ -137,13 +142,13 @@ class SkyMap(ZoomView):
     def _place(self, x: float, y: float) -> tuple[float, float]:
         """Where a place of the canvas is seen."""
         assert self._contents is not None
-        return self.viewport.to_room(self._margin + x, self._margin + self._contents.canvas_shape[0] - y)
+        return self.viewport.to_room(self._margin + x, self._above + self._contents.canvas_shape[0] - y)
 
     def _draw_depth(self, contents: FolderContents) -> None:
         if self._depth is None:
             return
         rows, columns = self._depth.shape[:2]
-        top = self._margin + contents.canvas_shape[0] - rows * contents.depth_cell_px
+        top = self._above + contents.canvas_shape[0] - rows * contents.depth_cell_px
         place = self.viewport.of_part(self._margin, top, columns, rows, contents.depth_cell_px)
         part, left, upper = drawn_part(self._depth, place)
         if part.size:
@@ -170,7 +175,7 @@ class SkyMap(ZoomView):
 
     def _draw_compass(self) -> None:
         """Arrows to the north and to the east."""
-        x, y, length = self.viewport.room[0] - 3 * self._gap, 4.5 * self._gap, 2.2 * self._gap
+        x, y, length = self.viewport.room[0] - 3 * self._gap, 6.5 * self._gap, 2.2 * self._gap  # below a line of legend
         for across, up, text in ((0, 1, "map.north"), (-1, 0, "map.east")):
             tip = (x + across * length, y - up * length)
             self.create_line((x, y), tip, fill=LEGEND_COLOUR, arrow="last", width=1.5 * self._larger, tags=_OVERLAY)
@@ -253,7 +258,7 @@ class SkyMap(ZoomView):
         """The place of the canvas under the cursor."""
         assert self._contents is not None
         x, y = self.viewport.to_content(event.x, event.y)
-        return x - self._margin, self._contents.canvas_shape[0] + self._margin - y
+        return x - self._margin, self._contents.canvas_shape[0] + self._above - y
 
     def _on_motion(self, event: tk.Event) -> None:
         if self._contents is not None and self._wcs is not None:

@@ -17,6 +17,8 @@ from .appearance import per_pixel
 from .widgets import PAD, Hint, LiveEntry, scrolled
 
 _ROW_PX, _PICTURE_PX, _WIDTH_PX = 52, 48, 200
+# On screens that are lower than so many pixels: rows of pictures would leave room for two.
+_LOW_PX, _LOW_ROW_PX, _LOW_PICTURE_PX = 900, 36, 32
 _TICKED, _UNTICKED = "\u2611", "\u2610"
 # So many rows are put in at a time, so that the window never waits for thousands.
 _AT_ONCE = 400
@@ -30,7 +32,10 @@ class SubTable(ttk.Frame):
         self._presenter, self._on_chosen, texts = presenter, on_chosen, presenter.texts
         self._drawn, self._rows, self._next = -1, list[ListedSub](), 0
         self._images: dict[str, tk.PhotoImage] = {}
-        self._picture_px = round(_PICTURE_PX * per_pixel(self))
+        larger = per_pixel(self)
+        is_low = self.winfo_screenheight() < _LOW_PX * larger
+        self._picture_px = round(larger * (_LOW_PICTURE_PX if is_low else _PICTURE_PX))
+        self._row_px = round(larger * (_LOW_ROW_PX if is_low else _ROW_PX))
         self._filling, self._longest = "", -1
         top, middle, bottom = ttk.Frame(self), ttk.Frame(self), ttk.Frame(self)
         self.shown = ttk.Combobox(top, state="readonly", width=12, values=[texts(f"subs.show_{one}") for one in SHOWN])
@@ -67,7 +72,7 @@ class SubTable(ttk.Frame):
     def _make_tree(self, parent: tk.Misc) -> ttk.Treeview:
         """The rows, each with its picture and its tick."""
         texts, style = self._presenter.texts, ttk.Style(self)
-        style.configure("Subs.Treeview", rowheight=round(_ROW_PX * per_pixel(self)))
+        style.configure("Subs.Treeview", rowheight=self._row_px)
         tree = ttk.Treeview(parent, columns=COLUMNS[1:], style="Subs.Treeview", height=3)
         measure, bold = font.nametofont("TkDefaultFont", self).measure, font.nametofont("TkHeadingFont", self).measure
         letter = self._letter = measure("0")

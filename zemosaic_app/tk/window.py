@@ -187,8 +187,12 @@ class TkWindow:
         texts = self.presenter.texts
         bar = ttk.Frame(self.root, padding=PAD)
         bar.pack(side="bottom", fill="x")
-        self.bar = ttk.Progressbar(bar, maximum=1000)
-        self.bar.pack(side="bottom", fill="x", pady=(4, 0))
+        below = ttk.Frame(bar)
+        below.pack(side="bottom", fill="x", pady=(4, 0))
+        self.counters = ttk.Label(below)  # a watch has many of them, and four buttons above
+        self.counters.pack(side="right", padx=(PAD, 0))
+        self.bar = ttk.Progressbar(below, maximum=1000)
+        self.bar.pack(side="left", fill="x", expand=True)
         self.start_button = ttk.Button(bar, text=texts("run.start"), command=self.start)
         self.pause_button = ttk.Button(bar, text=texts("run.pause"), command=self.pause)
         self.cancel_button = ttk.Button(bar, text=texts("run.cancel"), command=self.cancel)
@@ -208,8 +212,6 @@ class TkWindow:
             button.configure(compound="left")
             button["image"] = (shown, "disabled", faint)
         self.start_button.configure(style="Start.TButton")
-        self.counters = ttk.Label(bar)
-        self.counters.pack(side="right")
         self.headline = ttk.Label(bar, anchor="w", justify="left")
         self.headline.pack(side="left", fill="x", expand=True, padx=PAD)
         wrap(self.headline)

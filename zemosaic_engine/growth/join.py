@@ -1,8 +1,8 @@
-"""New subs join a mosaic that stands: their own terms alone are solved, only the tiles that they touch are redone."""
+"""New subs join a mosaic that stands: their own terms alone are solved, they are laid on the tiles that they touch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,7 +23,6 @@ from ..run.register import star_places_of
 from ..run.run import Run, calibrate_run_frames, with_more_subs
 from ..sentences import say
 from ..stacking.layout import Layout, lay_out_more
-from ..stacking.stack_tiles import stack_tiles
 from ..subs.frames import SubInfo
 from ..subs.hot_pixels import sensor_key
 from ..survey.calibrate import CalibratedSubs
@@ -34,6 +33,7 @@ from ..weighted_image import WeightedImage
 from .place import place_sub
 from .scale import scale_sub
 from .standing_sky import StandingSky, standing_sky
+from .tiles import grow_tiles, keys_of
 
 PHASES = (("new subs", 0.2), ("tiles", 0.7), ("picture", 0.1))
 _INSIDE = 0.9  # share of a sub that has to lie on the canvas; what reaches beyond it waits for the next run
@@ -58,6 +58,8 @@ class Standing:
         What new subs are tied to; None where nothing is calibrated.
     own : int
         Number of subs of the run itself.
+    keys : mapping of str to str
+        Keys of the tiles, by name.
     """
 
     run: Run
@@ -68,6 +70,7 @@ class Standing:
     kernel: str
     sky: StandingSky | None
     own: int
+    keys: Mapping[str, str]
 
     @classmethod
     def of(
@@ -75,7 +78,8 @@ class Standing:
     ) -> Standing:
         """What stands once the tiles of a run are stacked."""
         sky = standing_sky(measured.measurements, subs.calibrations) if subs.figures is not None else None
-        return cls(run, frames, layout, measured, subs, kernel, sky, len(run.subs))
+        keys = keys_of(_with_kernel(run, kernel), layout, subs)
+        return cls(run, frames, layout, measured, subs, kernel, sky, len(run.subs), keys)
 
 
 @dataclass(frozen=True)
@@ -136,8 +140,7 @@ def join_subs(
     if frames is None:
         late |= {info.path: say("with it, the calibration of subs that are in the mosaic changes") for info in placed}
         return Joined(standing, late)
-    settled = standing.run.settings.model_copy(update={"resample_kernel": standing.kernel})
-    base = replace(standing.run, settings=settled)
+    base = _with_kernel(standing.run, standing.kernel)
     trial = with_more_subs(base, placed, frames, checkpoints, reporter, cancel)
     scaled = _scaled(standing, trial, late)
     if not scaled:
@@ -147,10 +150,15 @@ def join_subs(
         run = with_more_subs(base, [one.info for one in scaled], frames, checkpoints, reporter, cancel)
     reporter.phase(1)
     grown = _grown(standing, run, scaled)
-    tiles = stack_tiles(run, grown.layout, grown.subs)
+    tiles, keys = grow_tiles(run, standing.layout, standing.keys, grown.layout, grown.subs)
     reporter.phase(2)
     mosaic = assemble(run, tiles, neutral_scaling(len(tiles.tiles), run.channels))
-    return Joined(grown, late, mosaic)
+    return Joined(replace(grown, keys=keys), late, mosaic)
+
+
+def _with_kernel(run: Run, kernel: str) -> Run:
+    """The run with the kernel that its tiles were made with, where it was to be chosen."""
+    return replace(run, settings=run.settings.model_copy(update={"resample_kernel": kernel}))
 
 
 def _agreeing(standing: Standing, infos: Sequence[SubInfo], late: dict[Path, str]) -> list[SubInfo]:

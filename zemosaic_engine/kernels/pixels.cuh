@@ -347,7 +347,7 @@ __device__ double plain_mean(const Subs *s, const Samples *p, int n) {
     return total / weights;
 }
 
-/* All pixels of a band; or again those whose span is above 0. The first time the lower quartile of each is found too. */
+/* All pixels of a band; or again those whose span is above 0. The first time the light of each is estimated too. */
 extern "C" __global__ void combine_band(
     const float *samples, const long long *start, const long long *boxes, long long count, long long row0,
     long long rows, long long width, long long channels, const float *gain, const float *offset, const float *weight,
@@ -378,7 +378,13 @@ extern "C" __global__ void combine_band(
         measure_steep(&p, n, (double)spans[t]);
         if (p.reach > 0.0) plain = plain_mean(&s, &p, n);
     } else {
-        estimate[t] = n > 1 ? (float)value_at(&p, (n - 1) / 4) : NAN_FLOAT;
+        double light = n > 1 ? value_at(&p, (n - 1) / 4) : 0.0;
+        if (n == 3 || n == 4) { /* below the sky: see reference.scatter.first_estimate */
+            double next = value_at(&p, 1), level = (double)sky[c];
+            if (next > level) next = level;
+            if (next > light) light = next;
+        }
+        estimate[t] = n > 1 ? (float)light : NAN_FLOAT;
         valid[t] = (unsigned short)n;
     }
     if (how) n = reject_samples(&p, n, (double)sky[c], &r);

@@ -325,13 +325,22 @@ def _least(sigma: Any, count: int) -> float:
 
 
 @jit_borrowing
+def _first_estimate(rows: Any, count: int, lane: int, sky: float) -> float:
+    """The light of a pixel whose samples are sorted in `rows`; see `reference.scatter.first_estimate`."""
+    if count < 2:
+        return np.nan
+    found = float(rows[(count - 1) // 4, lane])
+    return max(found, min(float(rows[1, lane]), sky)) if 3 <= count <= 4 else found
+
+
+@jit_borrowing
 def reject_outliers(
     value: Any, sigma: Any, count: int, n: Any, sky: Any, how: int, limits: Any, rows: Any, work: Any, outlying: Any,
     steep: Any, low_ones: Any, estimate: Any,
 ) -> None:  # fmt: skip
     """Set the rejected samples of a row of pixels to +inf, and count those that remain.
 
-    `low_ones` gets a bit for each rejected sample below the centre, `estimate` the lower quartile of each pixel.
+    `low_ones` gets a bit for each rejected sample below the centre, `estimate` the light that is there at least.
     """
     low, high, cut_low, cut_high = limits
     centre, spread, a, b, c, d, lost, first, active = work
@@ -344,7 +353,7 @@ def reject_outliers(
         k = n[lane]
         active[lane] = k >= FEW_SAMPLES
         going = going or active[lane]
-        estimate[lane] = rows[(k - 1) // 4, lane] if k > 1 else np.nan
+        estimate[lane] = _first_estimate(rows, k, lane, sky[lane])
         # No sample is further from the middle than the samples are apart: most pixels lose none.
         if not active[lane] and k > 1 and not float(rows[k - 1, lane]) - float(rows[0, lane]) < near:
             n[lane] = _reject_few(value, sigma, count, k, lane, sky[lane], steep, (low, high), low_ones)

@@ -133,7 +133,7 @@ def cuda_problem() -> str:
     try:
         cupy = _cupy()
     except ImportError:
-        return say("CuPy is not installed (pip install 'zemosaic[gpu]')")
+        return say("CuPy is not installed (pip install 'zemosaic[gpu12]' for CUDA 12, 'zemosaic[gpu13]' for CUDA 13)")
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:

@@ -43,11 +43,16 @@ def verdict(report: Mapping[str, Any]) -> Sentence:
 
 
 def is_good(report: Mapping[str, Any]) -> bool:
-    """True if no step can be seen, for all that is known, and at most a tenth of the subs were left out."""
-    judged = _judged(report.get("metrics", {}))
+    """True if no step can be seen and at most a tenth of the subs were left out."""
     aside, used = len(_reasons(report)), len(report.get("subs_used", ()))
-    is_even = not _has_steps(report.get("metrics", {})) if judged is None else judged[1] < FAINT_SIGMA
-    return is_even and 9 * aside <= used and not report.get("tiles_left_out")
+    return is_even(report) and 9 * aside <= used and not report.get("tiles_left_out")
+
+
+def is_even(report: Mapping[str, Any]) -> bool:
+    """True if no step can be seen where footprints end, for all that is known."""
+    metrics = report.get("metrics", {})
+    judged = _judged(metrics)
+    return not _has_steps(metrics) if judged is None else judged[1] < FAINT_SIGMA
 
 
 def _has_steps(metrics: Mapping[str, Any]) -> bool:

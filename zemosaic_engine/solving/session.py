@@ -323,7 +323,7 @@ def solve_found(
     again = [as_unsolved(info) for info in found.infos] if anew else []
     subs = sorted([*found.unsolved, *again], key=time_order)
     known = () if anew else found.infos
-    reporter.log(say("{n} subs are to be plate-solved by {describe}", n=len(subs), describe=solver.describe()))
+    reporter.log(say("Subs to be plate-solved by {describe}: {n}", n=len(subs), describe=solver.describe()))
     solved = solve_subs(subs, solver, reporter, cancel, known=known, anew=anew, threads=settings.threads)
     reporter.log(say("Plate solving: {solved}", solved=outcome_text(solved)))
     infos = {info.path: info for info in found.infos}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from ..canvas.tile_layout import TileLayout
 from ..errors import SubError
 from ..geometry import Box, without
@@ -58,6 +60,14 @@ class BlockTiles:
     def failures(self) -> Mapping[int, SubError]:
         """Subs that could not be used, by number."""
         return {**self._run.loader.failures, **self._parts.failures}
+
+    def reach(self, numbers: Sequence[int]) -> Box:
+        """Return the box of the canvas that holds the footprints of some subs; empty for none."""
+        boxes = [box for number in numbers if not (box := self._footprints[number].box).is_empty]
+        if not boxes:
+            return Box(0, 0, 0, 0)
+        low, high = np.min(boxes, axis=0), np.max(boxes, axis=0)
+        return Box(int(low[0]), int(high[1]), int(low[2]), int(high[3]))
 
     def stack(self, tile: TileLayout, store: EarlierTiles) -> tuple[WeightedImage | None, Sequence[int]]:
         """Stack one tile and equalise its RGB medians.

@@ -49,14 +49,18 @@ def stack_tiles(run: Run, layout: Layout, subs: CalibratedSubs) -> TileSet:
             content, numbers = stacker.stack(tile, store)
             store.put(tile, content, numbers, set(stacker.failures))
             if stacker.failures:
-                raise SubsLost(_all_lost(run, stacker.failures))
-        kernel = run.settings.resample_kernel
-        known = TileSet(levels=subs.levels, figures=subs.figures, saturation=_saturation(run, subs), kernel=kernel)
-        return store.finish(known)
+                raise SubsLost(all_lost(run, stacker.failures))
+        return store.finish(measured_with(run, subs))
 
 
-def _all_lost(run: Run, known: Mapping[int, SubError]) -> list[SubError]:
-    """The subs that could not be read any more, and all others that changed since they were measured."""
+def measured_with(run: Run, subs: CalibratedSubs) -> TileSet:
+    """Return a set without tiles, with what was measured on their subs."""
+    kernel = run.settings.resample_kernel
+    return TileSet(levels=subs.levels, figures=subs.figures, saturation=_saturation(run, subs), kernel=kernel)
+
+
+def all_lost(run: Run, known: Mapping[int, SubError]) -> list[SubError]:
+    """Return the subs that could not be read any more, and all others that changed since they were measured."""
     lost = dict(known)
     for number, info in enumerate(run.subs):
         if number not in lost:

@@ -16,7 +16,7 @@ from ..fits.headers import HeaderCards
 from ..fits.reader import StoredImage
 from ..sentences import say
 from .faults import read_guarded
-from .frames import SubInfo, UnsolvedSub, read_sub, sub_of_image
+from .frames import SubInfo, UnsolvedSub, sub_of_image
 from .image_files import Kind, find_image, kind_of
 from .roles import FolderFile, Role, role_of_file
 from .sidecars import Sidecars
@@ -336,13 +336,20 @@ class _Scan:
         else:  # the lights themselves are not there: what was made of them has to do
             for file in self._processed:
                 try:
-                    self._lights.append(read_sub(file.path, saturation_adu=self._saturation_adu))
+                    self._lights.append(_read_light(file.path, self._sidecars, self._saturation_adu))
                 except SubError as error:
                     self._rejected.append(error)
         infos = sorted((sub for sub in self._lights if isinstance(sub, SubInfo)), key=time_order)
         unsolved = sorted((sub for sub in self._lights if isinstance(sub, UnsolvedSub)), key=time_order)
         rejected = sorted(self._rejected, key=lambda error: str(error.path))
         return FoundSubs(infos, unsolved, rejected, sorted(self._others, key=lambda file: str(file.path)))
+
+
+def _read_light(path: Path, sidecars: Sidecars, saturation_adu: float) -> SubInfo | UnsolvedSub:
+    """Read the header of a sub, completed by the notes beside it."""
+    image = read_guarded(path, lambda: find_image(path))
+    header = sidecars.completed(path, image.header)
+    return sub_of_image(path, replace(image, header=header), saturation_adu=saturation_adu)
 
 
 # --- the subs that a plan names
@@ -376,11 +383,12 @@ def read_subs(
     infos: list[SubInfo] = []
     unsolved: list[UnsolvedSub] = []
     rejected: list[SubError] = []
+    sidecars = Sidecars()
     for number, row in enumerate(rows, start=1):
         try:
             if reason := refused(row.path):
                 raise SubError(row.path, reason)
-            sub = read_sub(row.path, saturation_adu=saturation_adu)
+            sub = _read_light(row.path, sidecars, saturation_adu)
         except SubError as error:
             rejected.append(error)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -80,12 +80,16 @@ class TileStore:
         All tiles of the run.
     keys : mapping of str to str
         What each tile depends on, by its name; a tile whose key is empty is never used again.
+    replaced : collection of str
+        Names of tiles whose files stay until others take their place.
     """
 
-    def __init__(self, run: Run, layouts: Sequence[TileLayout], keys: Mapping[str, str]) -> None:
+    def __init__(
+        self, run: Run, layouts: Sequence[TileLayout], keys: Mapping[str, str], replaced: Collection[str] = ()
+    ) -> None:
         self._run, self._layouts, self._keys = run, list(layouts), keys
         self._done = self._of_earlier_runs()
-        clear_tiles(run.output, keep=self._done)
+        clear_tiles(run.output, keep={*self._done, *replaced})
         self._counted = itertools.count(len(self._done) + 1)
         self._members = {name: tile.members for name, tile in self._done.items()}
         self._writing: tuple[str, BackgroundTask[StackedTile]] | None = None

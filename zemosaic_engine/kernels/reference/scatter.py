@@ -32,15 +32,22 @@ class Psfs(NamedTuple):
     misplaced_px: NDArray[np.float32]
 
 
-def first_estimate(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+def first_estimate(
+    values: NDArray[np.float32], valid: NDArray[np.bool_], sky: NDArray[np.floating]
+) -> NDArray[np.float32]:
     """Lower quartile of the valid samples of each pixel: light that three of four subs confirm.
 
-    NaN where fewer than two subs are: nothing confirms what one shows.
+    Of three or four that is the lowest. Where it lies below the sky, the next one counts, up to the sky: light has no
+    holes, and what one sub alone has there comes from a cosmic ray. NaN where fewer than two subs are: nothing
+    confirms what one shows.
     """
     count = valid.sum(axis=0)
     ranked = np.sort(np.where(valid, values, np.float32(np.inf)), axis=0)
     found = np.take_along_axis(ranked, np.maximum(count - 1, 0)[None] // 4, axis=0)[0]
-    return np.where(count > 1, found, np.float32(np.nan))
+    few = (count == 3) | (count == 4)
+    if few.any():
+        found = np.where(few, np.maximum(found, np.minimum(ranked[1], sky)), found)
+    return np.where(count > 1, found, np.float32(np.nan)).astype(np.float32)
 
 
 def light_range(estimate: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -65,7 +72,11 @@ def light_range(estimate: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def psf_scatter(
-    values: NDArray[np.float32], valid: NDArray[np.bool_], sigmas: NDArray[np.floating], psfs: Psfs
+    values: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    sigmas: NDArray[np.floating],
+    sky: NDArray[np.floating],
+    psfs: Psfs,
 ) -> NDArray[np.float64]:
     """Standard deviation that differing PSFs add to the samples of pixels where the light is steep.
 
@@ -80,6 +91,8 @@ def psf_scatter(
     valid : ndarray of bool, shape (N, H, W, C)
     sigmas : ndarray, broadcastable to `values`
         Standard deviation of each sample's sky noise.
+    sky : ndarray, broadcastable to one sample
+        Level of the sky.
     psfs : Psfs
 
     Returns
@@ -90,7 +103,7 @@ def psf_scatter(
     square = np.square(psfs.fwhm_px, dtype=np.float64)[:, None, None, None]
     usual = np.where(valid, square, 0.0).sum(axis=0) / count
     noise = np.sqrt(np.where(valid, np.square(sigmas, dtype=np.float64), 0.0).sum(axis=0)) / count
-    reach = np.maximum(light_range(first_estimate(values, valid)) - RANGE_NOISE * noise, 0.0)
+    reach = np.maximum(light_range(first_estimate(values, valid, sky)) - RANGE_NOISE * noise, 0.0)
     usual = np.where(usual > 0.0, usual, 1.0)
     blur = BLUR_SHARE * np.abs(square - usual) / np.minimum(square, usual)
     misplaced = MISPLACED_SHARE * psfs.misplaced_px.astype(np.float64)[:, None, None, None]
