@@ -109,6 +109,8 @@ def test_subs_arrive_and_finish_makes_the_mosaic_of_all(
         hands.update()
         assert "11 subs in the mosaic" in hands.counters()
         assert view.mosaics == 1
+        wait_for(hands.update, lambda: view.contents is not None and view.contents.subs == 11)
+        assert sorted(row.name for row in presenter.subs.rows) == sorted(path.name for path in subs.iterdir())
         hands.press("make_now")
         assert not presenter.can_ask_mosaic
         wait_for(hands.update, lambda: view.mosaics == 2)

@@ -36,7 +36,8 @@ from .mosaic_detail import Detail, Part
 from .mosaic_preview import Look, MosaicPreview
 from .sub_list import ListedSub, SubList
 from .texts import Texts, load_texts
-from .view_state import ViewState
+from .view_state import WAITING, ViewState
+from .watched_folder import WatchedFolder
 
 MODES = ("grid", "classic")
 TABS = ("folder", "mosaic", "log", "metrics", "summary")
@@ -123,6 +124,7 @@ class Presenter:
         self._engine: Engine | None = None
         self._leaving: list[Engine] = []
         self._look_at: float | None = None
+        self._watched = WatchedFolder()
         self._shown: Path | None = None  # output folder of the run that is shown
         self._report: Mapping[str, Any] = {}
         self._recalling: _Recall | None = None
@@ -561,7 +563,10 @@ class Presenter:
                 self._expected_s = 0.0
         if contents is not self.view.contents and self.is_running and self._shown is not None:
             self._show_canvas(self._shown)
+        self._follow_watch()
         ended = was_running and not self.is_running
+        if ended:
+            self._leaving += self._watched.leave()
         if ended and self._shown is not None:
             self._report = summary.read_report(self._shown)
             self._learn_pace()
@@ -586,6 +591,7 @@ class Presenter:
             with contextlib.suppress(ZeMosaicError):  # a full disk does not keep a window open
                 self.keep_settings()
         self.glancer.close()
+        self._leaving += self._watched.leave()
         for engine in [*self._leaving, *([self._engine] if self._engine is not None else [])]:
             engine.cancel()
             engine.close()
@@ -598,9 +604,26 @@ class Presenter:
         self._look_at = None
         self._leave_engine()
         self.view.begin("looking")
-        settings = self.form.changed()
-        order = {"job": "look", "input": str(self.input), "output": str(self.output or ""), "settings": settings}
-        self._engine = Engine({**order, "mode": self.mode, "left_out": sorted(self.subs.unticked)})
+        self._engine = Engine(self._order_of_look())
+
+    def _order_of_look(self) -> dict[str, Any]:
+        return {
+            "job": "look",
+            "input": str(self.input),
+            "output": str(self.output or ""),
+            "settings": self.form.changed(),
+            "mode": self.mode,
+            "left_out": sorted(self.subs.unticked),
+        }
+
+    def _follow_watch(self) -> None:
+        """Let the folder page show the subs that have arrived, while the watch waits for more."""
+        watching = self.view.watching if self.view.doing == "running" else None
+        if watching is not None and self.view.phase == WAITING:
+            self._watched.follow(watching.in_mosaic, self._order_of_look())
+        contents = self._watched.poll()
+        if contents is not None and watching is not None:
+            self.view.apply(contents)
 
     def _leave_engine(self) -> None:
         """Ask the process that reads a folder to end, without waiting."""
