@@ -16,7 +16,7 @@ tkinter = pytest.importorskip("tkinter", reason="this Python has no Tk")
 from tkinter import font  # noqa: E402
 
 from zemosaic_app.presenter.appearance import DARK, LIGHT  # noqa: E402
-from zemosaic_app.tk import widgets  # noqa: E402
+from zemosaic_app.tk import dropping, widgets  # noqa: E402
 from zemosaic_app.tk.appearance import per_pixel  # noqa: E402
 from zemosaic_app.tk.sub_list import Blink  # noqa: E402
 from zemosaic_app.tk.views import PictureView  # noqa: E402
@@ -954,6 +954,13 @@ def test_rows_are_lower_on_a_low_screen(open_window, monkeypatch):
         heights.append(int(tkinter.ttk.Style(window.root).lookup("Subs.Treeview", "rowheight")))
         window.close()
     assert heights == [36, 52]
+
+
+def test_where_nothing_can_be_dropped_a_person_is_asked_to_choose(open_window, monkeypatch):
+    monkeypatch.setattr(dropping, "load_tkdnd", lambda root: False)
+    texts = list(texts_of(open_window().folder.welcome))
+    assert "Choose the folder of your subs" in texts
+    assert not any("Drop" in text or "stack_plan" in text for text in texts)
 
 
 def test_lines_of_menus_have_room_around_their_texts(open_window):

@@ -46,7 +46,7 @@ class Welcome(ttk.Frame):
         self._presenter = presenter
         texts, folders = presenter.texts, presenter.recent
         ttk.Frame(self).pack(expand=True)  # what is left of the height, above and below
-        title = texts("welcome.title" if takes_drops else "folders.choose_input")
+        title = texts("welcome.title" if takes_drops else "welcome.title_to_choose")
         ttk.Label(self, text=title, font=title_font(self), anchor="center").pack(fill="x", pady=PAD)
         told = ttk.Label(self, text=texts("welcome.text"), anchor="center", justify="center")
         told.pack(fill="x", pady=PAD)
