@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 
 import zemosaic_worker
 from benchmarks.planning import made_up_infos
+from benchmarks.star_shapes import bayer, moffat
 from zemosaic_engine.canvas.coordinates import pixel_to_sky, sky_to_pixel
 from zemosaic_engine.canvas.footprints import footprint_of
 from zemosaic_engine.canvas.plan import plan_canvas
@@ -21,11 +22,13 @@ from zemosaic_engine.events import CancelToken, LogLine
 from zemosaic_engine.geometry import Box
 from zemosaic_engine.mosaic.reader import read_mosaic
 from zemosaic_engine.photometry.star_fit import cut_stamps, fit_gaussians
+from zemosaic_engine.photometry.stars import detect_stars
 from zemosaic_engine.resampling import drizzle
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, SurveySpec, Telescope, simulate_survey
 from zemosaic_engine.simulate.truth import compare_mosaic
 from zemosaic_engine.stacking.choose_kernel import case_for_drizzle
+from zemosaic_engine.subs.demosaic import demosaic
 
 
 def tangent_wcs(shape, *, rotation=0.0, scale_arcsec=2.4, sip=False):
@@ -175,6 +178,22 @@ def test_drizzle_is_advised_for_undersampled_stars_and_dithered_subs():
     assert case_for_drizzle(still, canvas, settings, tiles, sharp) is None
     few = [replace(tile, subs=tile.subs[:3]) for tile in tiles]
     assert case_for_drizzle(infos, canvas, settings, few, sharp) is None
+
+
+@pytest.mark.parametrize(("fwhm_px", "advised"), [(1.3, True), (1.6, True), (2.0, False), (2.8, False)])
+def test_stars_with_wings_are_known_to_be_undersampled(fwhm_px, advised):
+    """Moffat profiles, whose wings make them measure wider than they are; drizzle serves them better below 2 px."""
+    rng, size = np.random.default_rng(2), 26
+    rows = [[moffat(size, *rng.uniform(12.0, 14.0, 2), fwhm_px) for _ in range(12)] for _ in range(12)]
+    image = 1000.0 + 2e4 * np.block(rows)
+    image += rng.normal(0.0, 15.0, image.shape)
+    pixels = demosaic(bayer(np.repeat(image[..., None], 3, axis=2), "GRBG"), "GRBG")
+    measured = detect_stars(pixels).fwhm_px
+    infos = made_up_infos(40, 1)
+    canvas = plan_canvas(infos, 0.0, 1e4)
+    tiles = grid_tiles(infos, [footprint_of(info, canvas) for info in infos], canvas, 1.0, 10.0)
+    case = case_for_drizzle(infos, canvas, GridSettings(), tiles, np.full(40, measured))
+    assert (case is not None) == advised
 
 
 SHARP = (PRESETS["tiny"].telescopes[0].model_copy(update={"fwhm_px": 1.5}),)

@@ -128,7 +128,7 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
     metrics = report_metrics(tiles, match, run.reporter) | report_losses(tiles, run.reporter)
     by_number = {number: run.subs[number] for number in sorted(tile_set.used)}
     evenness = run.interruptibly(
-        lambda: measure_evenness(mosaic, run.canvas, by_number, tiles, tile_set.levels, settings)
+        lambda: measure_evenness(mosaic, run.canvas, by_number, tiles, tile_set.levels, settings, run.cancel)
     )
     metrics |= report_evenness(evenness, run.reporter)
     report_moving(run, tile_set)

@@ -138,12 +138,15 @@ def _track(sightings: list[Sighting], dates: Sequence[str]) -> Track | None:
     place = np.array([[one.x, one.y] for one in sightings])
     first, second = np.triu_indices(len(sightings), 1)
     apart = time[second] - time[first]
-    if not (apart > 0.0).all():
+    later = apart > 0.0  # headers may tell whole seconds or minutes
+    if not later.any():
         return None
+    first, second, apart = first[later], second[later], apart[later]
     speed = np.median((place[second] - place[first]) / apart[:, None], axis=0)
     away = place - time[:, None] * speed
     near = np.hypot(*(away - np.median(away, axis=0)).T) < _OFF_TRACK_PX
-    step = float(np.hypot(*speed) * np.median(np.diff(time)))
+    gaps = np.diff(time)
+    step = float(np.hypot(*speed) * (np.median(gaps) or gaps.mean()))
     if near.sum() < max(_LEAST_SIGHTINGS, _ON_TRACK * len(near)) or step < _LEAST_SPEED_PX:
         return None
     on_track = [one for one, is_near in zip(sightings, near, strict=True) if is_near]

@@ -19,7 +19,8 @@ from ..settings import GridSettings
 from ..subs.frames import SubInfo
 from ..survey.calibrate import CalibratedSubs
 
-_UNDERSAMPLED_PX = 2.2  # as measured after demosaicing; of stars whose profile has a FWHM of 1.3 to 2 px
+#: As measured after demosaicing, by half of the light, which is more than the FWHM of a profile: real stars have wings.
+_UNDERSAMPLED_PX = 2.6
 _FILLED = 0.99  # of the pixels by the rarest colour
 
 
