@@ -568,15 +568,25 @@ def _reduce_strip(strip: NDArray[np.float32], factor: int, shape: tuple[int, int
     """Mean of the finite pixels of each block; NaN where a block has none."""
     if factor == 1:
         return strip
-    padding = ((0, shape[0] * factor - strip.shape[0]), (0, shape[1] * factor - strip.shape[1]))
-    padded = np.pad(strip, padding, constant_values=np.nan)
-    blocks = padded.reshape(shape[0], factor, shape[1], factor)
-    finite = np.isfinite(blocks)
-    count = finite.sum(axis=(1, 3), dtype=np.int32)
-    total = np.where(finite, blocks, np.float32(0)).sum(axis=(1, 3), dtype=np.float32)
+    finite = np.isfinite(strip)
+    count = _block_sums(finite, factor, shape, np.int32)
+    total = _block_sums(np.where(finite, strip, np.float32(0)), factor, shape, np.float32)
     mean = np.full(shape, np.nan, dtype=np.float32)
     np.divide(total, count, out=mean, where=count > 0)
     return mean
+
+
+def _block_sums(strip: NDArray, factor: int, shape: tuple[int, int], kind: type[np.generic]) -> NDArray:
+    """Sums over blocks, the last of which may be cut off; whole rows and columns are added, not single blocks."""
+    rows = np.zeros((shape[0], strip.shape[1]), dtype=kind)
+    for first in range(factor):
+        lines = strip[first::factor]
+        rows[: len(lines)] += lines
+    sums = np.zeros(shape, dtype=kind)
+    for first in range(factor):
+        columns = rows[:, first::factor]
+        sums[:, : columns.shape[1]] += columns
+    return sums
 
 
 def _upright(image: NDArray[np.float32], header: fits.Header) -> NDArray[np.float32]:

@@ -100,6 +100,18 @@ def test_an_even_mosaic_has_no_step_beyond_its_error(sky, survey, covered):
     assert max(one.certain_size(0) for one in found) < 0.08 * NOISE
 
 
+def test_colours_are_measured_each_by_itself_on_any_number_of_threads(sky, survey, covered):
+    planes = [mosaic(sky, covered, seed=seed) for seed in range(3)]
+    edges = [edge for edge in survey.edges() if edge.kind == "panel"]
+    found = measure_edges(np.concatenate(planes, axis=2), edges, threads=3)
+    assert len(found) > 5
+    for channel, plane in enumerate(planes):
+        alone = measure_edges(plane, edges)
+        for what in ("step", "error"):
+            expected = [getattr(one, what)[0] for one in alone]
+            np.testing.assert_array_equal([getattr(one, what)[channel] for one in found], expected)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_panel_that_is_a_fifth_of_sigma_bright_is_named(sky, survey, covered, seed):
     owns = np.any([where for where, panel in zip(covered, survey.panel, strict=True) if panel == 3], axis=0)

@@ -137,6 +137,8 @@ def test_patterns_are_applied_as_they_are_defined():
     np.testing.assert_allclose(whole.apply(pixels), wanted, rtol=1e-5)
     bare = replace(plain, curvature=None)
     np.testing.assert_allclose(bare.apply(whole.corrected(pixels, (0, 0), shape)), wanted, rtol=1e-5)
+    part = whole.corrected(pixels[9:25, 4:27], (9, 4), shape)
+    np.testing.assert_array_equal(part, whole.corrected(pixels, (0, 0), shape)[9:25, 4:27])
     # At a node the pattern is what it says, and beyond the outermost it goes on.
     at_node, _ = fixed.at(nodes[0][2], nodes[1][3])
     np.testing.assert_allclose(at_node, fixed.added[3, 2], rtol=1e-5)
@@ -164,6 +166,8 @@ def test_bowls_are_applied_as_they_are_defined():
     part = np.concatenate([pixels[10:20, 6:16], np.zeros((10, 10, 1), np.float32)], axis=2)  # as demosaicing leaves it
     whole = curved.corrected(pixels, (0, 0), shape)
     np.testing.assert_array_equal(curved.corrected(part, (10, 6), shape)[..., :3], whole[10:20, 6:16])
+    assert curved.corrected(part, (10, 6), shape, in_place=True) is part
+    np.testing.assert_array_equal(part[..., :3], whole[10:20, 6:16])
     assert plain.corrected(pixels, (0, 0), shape) is pixels
 
 

@@ -367,6 +367,7 @@ def test_looking_for_doubles_can_be_stopped(camera):
 
 def test_what_was_found_in_words(camera):
     camera.take("a.fits", **SOLVED)
+    assert found_text(camera.root, find_subs(camera.root, Search())) == f"1 sub in {camera.root}"
     camera.take("b.fits")
     camera.take("darks/c.fits")
     camera.take("darks/d.fits")

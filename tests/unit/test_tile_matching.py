@@ -126,6 +126,20 @@ def test_gain_offset_and_plane_come_back_and_the_figures_are_those_of_the_pixels
     assert "Inter-tile median stddev (channel L)" in text_of(events)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_tile_has_data_where_any_channel_has(tmp_path, channels):
+    outer, path = Box(5, 35, 7, 47), tmp_path / "tile.fits"
+    pixels = np.ones((*outer.shape, channels), np.float32)
+    pixels[:10] = np.nan
+    pixels[20, 30, 0] = np.nan
+    content = WeightedImage(pixels, np.ones_like(pixels), np.ones(pixels.shape, np.uint16))
+    write_tile(path, content, wcs_at(outer.x0, outer.y0), fits.Header())
+    tile = Tile(path.stem, path, wcs_at(outer.x0, outer.y0), outer, outer, True, examine(content))
+    expected = np.ones(outer.shape, bool)
+    expected[:10], expected[20, 30] = False, channels > 1
+    np.testing.assert_array_equal(tile.has_data(), expected)
+
+
 def test_gradients_can_be_left_alone(pair):
     match, _ = matched(pair(), GridSettings(photometry="tiles", tile_gradients=False))
     assert not match.scaling.plane.any()

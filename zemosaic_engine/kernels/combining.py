@@ -210,40 +210,34 @@ def _write_pixels(
         out_taken[row, x, c] = plain[lane] - combined if lost_light else 0.0
 
 
-@jit
-def _combine_rows(
-    samples: Any, start: Any, boxes: Any, rows_of: Any, scale: Any, taper: Any, sky: Any, origin: Any, reject: int,
-    limits: Any, median: bool, drizzled: Any, psfs: Any, spans: Any, first_look: Any, out: Any,
-) -> None:  # fmt: skip
-    """Combine rows of pixels: all of them, or with `spans` those above 0 in it, again.
+@jit_borrowing
+def _is_looked_at(span: Any, first: int, last: int) -> bool:
+    """True if any of the pixels first..last of a row is looked at again."""
+    for x in range(first, last):
+        for c in range(span.shape[1]):
+            if span[x, c] > 0.0:
+                return True
+    return False
 
-    With `first_look` the first estimate and the number of samples of every pixel are written to it; it has rows above
-    and below those of `out`, in which nothing else is done.
-    """
-    width, channels, most = out[0].shape[1], out[0].shape[2], start.shape[0]
-    again, looks = spans.shape[0] > 0, first_look[0].shape[0] > 0
-    value, share = np.empty((channels, most, LANES), np.float32), np.empty((channels, most, LANES), np.float32)
-    noise, n = np.empty((channels, most), np.float32), np.empty((channels, LANES), np.int64)
-    rows, outlying, low_ones = np.empty((most, LANES), np.float32), np.empty(most, np.int64), np.empty(most, np.int64)
-    centre, spread, a, b, c3, d = (np.empty(LANES), np.empty(LANES), np.empty(LANES), np.empty(LANES),
-                                   np.empty(LANES), np.empty(LANES))  # fmt: skip
-    has_drizzled = drizzled[0].shape[0] > 0
-    drizzled_value = np.empty((channels, most if has_drizzled else 0, LANES), np.float32)
-    drizzle_noise = np.empty((channels, most if has_drizzled else 0), np.float32)
-    psf = np.empty((2, most))
-    into = (value, share, noise, n, drizzled_value, drizzle_noise, psf)
-    found, active = np.empty(LANES, np.int64), np.empty(LANES, np.bool_)
-    lost, lowest, levels = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(LANES)
-    reach, usual, span, plain = np.zeros(LANES), np.ones(LANES), np.zeros(LANES), np.zeros(LANES)
-    estimate, low = np.empty(LANES), np.empty(LANES, np.int64)
-    steep = (reach, usual, psf)
-    work = (centre, spread, a, b, c3, d, lost, lowest, active)
+
+@jit_borrowing
+def _combine_runs(
+    samples: Any, start: Any, boxes: Any, rows_of: Any, scale: Any, taper: Any, sky: Any, origin: Any, reject: int,
+    limits: Any, median: bool, drizzled: Any, psfs: Any, spans: Any, first_look: Any, out: Any, into: Any, steep: Any,
+    work: Any, buffers: Any,
+) -> None:  # fmt: skip
+    """Do what `_combine_rows` says, `LANES` pixels at a time, in the memory that it has made."""
+    width, channels = out[0].shape[1], out[0].shape[2]
+    again, looks, has_drizzled = spans.shape[0] > 0, first_look[0].shape[0] > 0, drizzled[0].shape[0] > 0
+    value, share, noise, n, drizzled_value, drizzle_noise, psf = into
+    rows, outlying, low_ones, found, levels, span, plain, estimate, low, a, b, d = buffers
+    reach, usual, _ = steep
     row0, row1, top, bottom = rows_of
     for row in range(top, bottom):
         inside = row0 <= row < row1
         for first in range(0, width, LANES):
             last = min(first + LANES, width)
-            if again and not (spans[row - row0, first:last] > 0.0).any():
+            if again and not _is_looked_at(spans[row - row0], first, last):
                 continue
             count = _collect(samples, start, boxes, row, first, last, scale, taper, origin, drizzled, psfs, into)
             for c in range(channels):
@@ -260,7 +254,8 @@ def _combine_rows(
                     _measure_steep(value[c], noise[c], count, span, psf, reach, usual)
                     of_drops = drizzled_value[c] if has_drizzled else value[c]
                     _plain_means(value[c], of_drops, share[c], count, has_drizzled, span, plain)
-                found[:] = n[c]
+                for lane in range(LANES):
+                    found[lane] = n[c, lane]
                 if has_drizzled:
                     count_drizzled(value[c], share[c], count, found)
                 _sky_of_run(sky[0], sky[1], origin[0] + row, origin[1] + first, c, levels)
@@ -291,6 +286,40 @@ def _combine_rows(
                 _write_pixels(
                     row - row0, first, last, c, again, span, median, rows, (a, b, d), counts, reach, plain, out
                 )
+
+
+@jit
+def _combine_rows(
+    samples: Any, start: Any, boxes: Any, rows_of: Any, scale: Any, taper: Any, sky: Any, origin: Any, reject: int,
+    limits: Any, median: bool, drizzled: Any, psfs: Any, spans: Any, first_look: Any, out: Any,
+) -> None:  # fmt: skip
+    """Combine rows of pixels: all of them, or with `spans` those above 0 in it, again.
+
+    With `first_look` the first estimate and the number of samples of every pixel are written to it; it has rows above
+    and below those of `out`, in which nothing else is done.
+    """
+    channels, most = out[0].shape[2], start.shape[0]
+    value, share = np.empty((channels, most, LANES), np.float32), np.empty((channels, most, LANES), np.float32)
+    noise, n = np.empty((channels, most), np.float32), np.empty((channels, LANES), np.int64)
+    rows, outlying, low_ones = np.empty((most, LANES), np.float32), np.empty(most, np.int64), np.empty(most, np.int64)
+    centre, spread, a, b, c3, d = (np.empty(LANES), np.empty(LANES), np.empty(LANES), np.empty(LANES),
+                                   np.empty(LANES), np.empty(LANES))  # fmt: skip
+    has_drizzled = drizzled[0].shape[0] > 0
+    drizzled_value = np.empty((channels, most if has_drizzled else 0, LANES), np.float32)
+    drizzle_noise = np.empty((channels, most if has_drizzled else 0), np.float32)
+    psf = np.empty((2, most))
+    into = (value, share, noise, n, drizzled_value, drizzle_noise, psf)
+    found, active = np.empty(LANES, np.int64), np.empty(LANES, np.bool_)
+    lost, lowest, levels = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(LANES)
+    reach, usual, span, plain = np.zeros(LANES), np.ones(LANES), np.zeros(LANES), np.zeros(LANES)
+    estimate, low = np.empty(LANES), np.empty(LANES, np.int64)
+    steep = (reach, usual, psf)
+    work = (centre, spread, a, b, c3, d, lost, lowest, active)
+    buffers = (rows, outlying, low_ones, found, levels, span, plain, estimate, low, a, b, d)
+    _combine_runs(
+        samples, start, boxes, rows_of, scale, taper, sky, origin, reject, limits, median, drizzled, psfs, spans,
+        first_look, out, into, steep, work, buffers,
+    )  # fmt: skip
 
 
 @jit

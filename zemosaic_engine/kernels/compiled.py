@@ -131,11 +131,13 @@ COMPILER_ERRORS = (
     AssertionError,
 )  # fmt: skip
 
-#: Without counting the references to arrays. A count costs a locked instruction each time that a function is entered
-#: and left, for each array it is handed, which in a function called for every pixel is more than its own work.
-_UNCOUNTED = {"_nrt": False} if hasattr(numba.core.options.DefaultOptions, "_nrt") else {}
+# Numba counts the references to arrays: a locked instruction whenever a function is entered and left, for each array it
+# is handed. In a function that is called for every pixel this is more than its own work. Said of each function, since
+# one of which nothing is said takes over what holds for the first of its callers that is compiled.
+_CAN_CHOOSE = hasattr(numba.core.options.DefaultOptions, "_nrt")
+_COUNTED, _UNCOUNTED = ({"_nrt": True}, {"_nrt": False}) if _CAN_CHOOSE else ({}, {})
 
-jit: Any = _compiler()
+jit: Any = _compiler(**_COUNTED)
 #: For functions that are called often: they may neither make arrays nor return them, only use those of their callers.
 jit_borrowing: Any = _compiler(**_UNCOUNTED)
 #: The same, inlined before optimisation, so that constants of the caller become constants of the loops.

@@ -324,7 +324,7 @@ def _least(sigma: Any, count: int) -> float:
     return least * _ROUNDED
 
 
-@jit
+@jit_borrowing
 def _first_estimate(rows: Any, count: int, lane: int, sky: float) -> float:
     """The light of a pixel whose samples are sorted in `rows`; see `reference.scatter.first_estimate`."""
     if count < 2:
@@ -333,7 +333,7 @@ def _first_estimate(rows: Any, count: int, lane: int, sky: float) -> float:
     return max(found, min(float(rows[1, lane]), sky)) if 3 <= count <= 4 else found
 
 
-@jit
+@jit_borrowing
 def reject_outliers(
     value: Any, sigma: Any, count: int, n: Any, sky: Any, how: int, limits: Any, rows: Any, work: Any, outlying: Any,
     steep: Any, low_ones: Any, estimate: Any,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from ..canvas.footprints import footprint_of
+from ..machine.threads import BackgroundTask
 from ..resume.written import WrittenFiles
 from ..run import provenance
 from ..run.request import GridOutcome
@@ -128,7 +130,7 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
     metrics = report_metrics(tiles, match, run.reporter) | report_losses(tiles, run.reporter)
     by_number = {number: run.subs[number] for number in sorted(tile_set.used)}
     evenness = run.interruptibly(
-        lambda: measure_evenness(mosaic, run.canvas, by_number, tiles, tile_set.levels, settings)
+        lambda: measure_evenness(mosaic, run.canvas, by_number, tiles, tile_set.levels, settings, run.cancel)
     )
     metrics |= report_evenness(evenness, run.reporter)
     report_moving(run, tile_set)
@@ -172,15 +174,18 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
     rejections = run.interruptibly(lambda: rejection_map(run, tiles))
     written = run.interruptibly(lambda: mosaic_files.write_mosaic(output, mosaic, mask, wcs, cards, check, rejections))
     files.extend(written)
+    # The sums of the large files, while the file for processing is made from one of them.
+    sums = BackgroundTask(partial(WrittenFiles.of, tuple(files)), run.cancel)
+    later = list[Path]()
     if "fits" in settings.output_formats:
         processing = output / PROCESSING_NAME
-        files.append(run.interruptibly(lambda: write_processing(written[0], processing, settings.crop, check)))
+        later.append(run.interruptibly(lambda: write_processing(written[0], processing, settings.crop, check)))
     by_reproject = settings.tile_reprojection == "reproject_interp"
     reprojected = sum(by_reproject and not tile.on_canvas for tile in tiles)
     run.reporter.log(
         say("{n} tiles in the mosaic, {reprojected} calls of reproject_interp", n=len(tiles), reprojected=reprojected)
     )
-    return Delivery(run.interruptibly(lambda: WrittenFiles.of(files)), metrics, depth)
+    return Delivery(sums.result() | run.interruptibly(lambda: WrittenFiles.of(later)), metrics, depth)
 
 
 def _saturation_of(

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..events import CancelToken
+from ..machine.threads import run_all
 from .edges import Edge
 
 FloatArray = NDArray[np.float64]
@@ -104,7 +106,9 @@ class _Pieces:
     width: int
 
 
-def measure_edges(image: NDArray[np.float32], edges: Sequence[Edge]) -> list[EdgeStep]:
+def measure_edges(
+    image: NDArray[np.float32], edges: Sequence[Edge], threads: int = 1, cancel: CancelToken | None = None
+) -> list[EdgeStep]:
     """Steps of a mosaic across edges, cut into pieces of some hundred pixels.
 
     Parameters
@@ -113,6 +117,9 @@ def measure_edges(image: NDArray[np.float32], edges: Sequence[Edge]) -> list[Edg
         NaN where nothing is.
     edges : sequence of Edge
         In the order in which they matter: of more segments than are measured, evenly chosen single subs are left out.
+    threads : int
+        On which strips are looked at; the result is the same.
+    cancel : CancelToken, optional
 
     Returns
     -------
@@ -126,7 +133,7 @@ def measure_edges(image: NDArray[np.float32], edges: Sequence[Edge]) -> list[Edg
         if not mine:
             continue
         pieces, places = _pieces([edges[n] for n in mine], [cut[n] for n in mine], width)
-        step, error = _steps(image, pieces, len(places))
+        step, error = _steps(image, pieces, len(places), threads, cancel or CancelToken())
         for (number, middle, along, length), one, its_error in zip(places, step, error, strict=True):
             if np.isfinite(one).any():
                 found.append(EdgeStep(edges[mine[number]], middle, along, length, one, its_error))
@@ -204,9 +211,11 @@ def _pieces(
     return _Pieces(np.concatenate(middles), np.concatenate(alongs), owner, np.concatenate(gaps), width), places
 
 
-def _steps(image: NDArray[np.float32], pieces: _Pieces, count: int) -> tuple[FloatArray, FloatArray]:
+def _steps(
+    image: NDArray[np.float32], pieces: _Pieces, count: int, threads: int, cancel: CancelToken
+) -> tuple[FloatArray, FloatArray]:
     """Step and error of each piece, (count, C)."""
-    width = pieces.width
+    width, channels = pieces.width, image.shape[2]
     outward = (np.arange(_STRIPS) + 0.5) * width
     offset = np.concatenate([pieces.gaps[:, :1] + outward, -pieces.gaps[:, 1:] - outward], axis=1)
     lever = pieces.gaps.sum(axis=1) + width
@@ -214,19 +223,20 @@ def _steps(image: NDArray[np.float32], pieces: _Pieces, count: int) -> tuple[Flo
     aside = (lever + (_STRIPS - 1) * width + pieces.gaps.max(axis=1))[:, None]
     limits = np.searchsorted(pieces.owner, np.arange(count + 1))
     parts = [slice(first, last) for first, last in itertools.pairwise(limits)]
-    step, error = np.full((count, image.shape[2]), np.nan), np.full((count, image.shape[2]), np.nan)
-    for channel in range(image.shape[2]):
-        plane = np.ascontiguousarray(image[..., channel])
 
-        def look(shift: FloatArray, plane: NDArray[np.float32] = plane) -> FloatArray:
-            medians = strip_medians(plane, pieces.middle, pieces.along, offset + shift, width, thin=2)
-            steps, bent = _segment_steps(medians, lever, width)
-            return np.array([_piece_step(steps[part], bent[part]) for part in parts])
+    def look(at: tuple[int, FloatArray]) -> FloatArray:
+        channel, shift = at
+        medians = strip_medians(image[..., channel], pieces.middle, pieces.along, offset + shift, width, thin=2)
+        steps, bent = _segment_steps(medians, lever, width)
+        return np.array([_piece_step(steps[part], bent[part]) for part in parts])
 
-        found = look(np.zeros_like(aside))
-        beside = np.stack([look(shift)[:, 0] for shift in (aside, -aside)])
+    places = itertools.product(range(channels), (np.zeros_like(aside), aside, -aside))
+    looked = run_all(look, places, threads, cancel)
+    step, error = np.full((count, channels), np.nan), np.full((count, channels), np.nan)
+    for channel in range(channels):
+        found, *beside = looked[3 * channel : 3 * channel + 3]
         step[:, channel] = found[:, 0]
-        error[:, channel] = _errors(found, beside)
+        error[:, channel] = _errors(found, np.stack([one[:, 0] for one in beside]))
     return step, error
 
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from ..canvas.coordinates import pixel_to_sky
 from ..canvas.plan import CanvasPlan
 from ..channels import channel_names
-from ..events import Reporter
+from ..events import CancelToken, Reporter
+from ..machine.threads import thread_count
 from ..photometry.sky import sky_noise
 from ..sentences import say
 from ..settings import GridSettings
@@ -67,6 +68,7 @@ def measure_evenness(
     tiles: Sequence[Tile],
     levels: SkyLevels | None,
     settings: GridSettings,
+    cancel: CancelToken | None = None,
 ) -> Evenness:
     """Measure the steps of a mosaic across the edges of everything that it was made of.
 
@@ -81,10 +83,11 @@ def measure_evenness(
     levels : SkyLevels or None
         Of the subs before calibration.
     settings : GridSettings
-        ``edge_feather_px`` is used.
+        ``edge_feather_px`` and ``threads`` are used.
+    cancel : CancelToken, optional
     """
     edges = _all_edges(infos, tiles, canvas, settings.edge_feather_px)
-    steps = measure_edges(mosaic.pixels, edges)
+    steps = measure_edges(mosaic.pixels, edges, thread_count(settings.threads), cancel)
     used = np.array(sorted(infos), dtype=np.int64)
     before = error = np.full((len(steps), mosaic.pixels.shape[2]), np.nan)
     if levels is not None:

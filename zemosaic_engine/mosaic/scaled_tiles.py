@@ -41,7 +41,7 @@ def taper_of(tile: Tile, settings: GridSettings) -> NDArray[np.float32]:
     shared = 2 * max(inner.y0 - outer.y0, outer.y1 - inner.y1, inner.x0 - outer.x0, inner.x1 - outer.x1, 0)
     # Tiles with grids of their own overlap by what they do: half of the planned share is there nearly always.
     width = shared or settings.batch_overlap_pct / 200.0 * min(outer.shape)
-    return edge_taper(np.asarray(np.isfinite(tile.read().pixels).any(axis=2)), width)
+    return edge_taper(tile.has_data(), width)
 
 
 def blend_weight(

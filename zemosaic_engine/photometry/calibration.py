@@ -205,7 +205,7 @@ class SubCalibration:
         return factor, background
 
     def corrected(
-        self, pixels: NDArray[np.float32], origin: tuple[int, int], shape: tuple[int, int]
+        self, pixels: NDArray[np.float32], origin: tuple[int, int], shape: tuple[int, int], *, in_place: bool = False
     ) -> NDArray[np.float32]:
         """Part of a sub with what `coefficients` do not hold: a copy, or the same array where there is nothing.
 
@@ -217,6 +217,8 @@ class SubCalibration:
             Row and column of the sub at which the part begins.
         shape : tuple of int
             ``(height, width)`` of the whole sub.
+        in_place : bool
+            Change `pixels` instead of a copy; they must be contiguous then.
         """
         curved = self.curvature is not None and bool(self.curvature.any())
         if not curved and self.fixed is None:
@@ -229,12 +231,16 @@ class SubCalibration:
         nothing = np.zeros((self.channels, 3))
         bowls = nothing if self.curvature is None else self.curvature / self.gain[:, None]
         pedestal = np.zeros(self.channels) if self.pedestal is None else self.pedestal
-        flat = np.zeros((2, 2, self.channels))
+        flat = np.zeros((self.channels, 2, 2))
         nodes, added, gained = (np.array([-1.0, 1.0]),) * 2, flat, flat
         if self.fixed is not None:
             nodes = (self.fixed.u, self.fixed.v)
-            added, gained = self.exposure * self.fixed.added.astype(np.float64), self.fixed.gained.astype(np.float64)
-        out = np.array(pixels, dtype=np.float32, order="C")
+            added, gained = (
+                np.ascontiguousarray(grid.transpose(2, 0, 1), dtype=np.float64)
+                for grid in (self.fixed.added, self.fixed.gained)
+            )
+            added *= self.exposure
+        out = pixels if in_place else np.array(pixels, dtype=np.float32, order="C")
         middle, half = ((height - 1) / 2.0, (width - 1) / 2.0), float(np.hypot(height, width)) / 2.0
         corrections.correct(out, origin, middle, half, pedestal, bowls, light, *nodes, added, gained)
         return out

@@ -76,7 +76,8 @@ def quiet_noise(image: NDArray[np.float32], parts: int = 8) -> NDArray[np.float6
 
 def _clipped_spread(differences: NDArray) -> float:
     """Standard deviation of the core of a distribution, what stars add to its wings clipped off."""
-    centred = np.sort(np.abs(differences - np.median(differences)))
+    ordered = np.sort(differences)  # several times as fast as a median of what is in no order
+    centred = np.sort(np.abs(ordered - _middle(ordered)))
     squares = np.cumsum(np.square(centred, dtype=np.float64))
     spread = 1.4826 * float(centred[centred.size // 2])
     for _ in range(5):
@@ -112,7 +113,7 @@ def clipped_median(values: NDArray, clip: float = 3.0) -> tuple[float, float, in
     return _middle(kept), float(1.2533 * kept.std() / np.sqrt(kept.size)), int(kept.size)
 
 
-def _middle(values: NDArray[np.float64]) -> float:
+def _middle(values: NDArray[np.floating]) -> float:
     """Median of sorted values."""
     return 0.5 * float(values[(values.size - 1) // 2] + values[values.size // 2])
 

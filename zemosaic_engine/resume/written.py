@@ -27,6 +27,10 @@ class WrittenFiles:
         """Return the record of files and folders in one folder."""
         return cls({path.name: _digest(path) for path in paths})
 
+    def __or__(self, other: WrittenFiles) -> WrittenFiles:
+        """Return the record of these files and of others in the same folder."""
+        return WrittenFiles(self.digests | other.digests)
+
     def paths(self, folder: Path) -> list[Path]:
         """Return where the files are."""
         return [folder / name for name in self.digests]

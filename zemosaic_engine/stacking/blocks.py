@@ -42,6 +42,7 @@ from .samples import planes_of, radial_weights
 _LARGEST_SIDE_PX = 512  # of a block, in pixels of the canvas or of the subs, whichever are finer
 _LEAST_SIDE_PX = 16
 _NOISE_SIDE_PX = 192
+_SIGHTING_BYTES_A_PIXEL = 48  # samples of a sub, the part of it that they come from, and what is found on them
 _NOISE_PLACES = ((0.5, 0.5), (0.25, 0.25), (0.75, 0.75), (0.25, 0.75), (0.75, 0.25))  # of height and width
 
 
@@ -97,6 +98,10 @@ class _Buffers:
         finally:
             self._free.put(buffer)
 
+    def release(self) -> None:
+        """Give back all memory that is not lent."""
+        self._free = queue.SimpleQueue()
+
 
 class BlockStacker:
     """Stacks boxes of the canvas from subs that are calibrated one by one.
@@ -133,7 +138,7 @@ class BlockStacker:
         self._placer = Placer(infos, canvas, parts, settings)
         self._calibrations, self._settings = calibrations, settings
         self._channels, self._planes = infos[0].channels, planes_of(settings)
-        self._threads = thread_count(settings.threads)
+        self._threads, self._sample_bytes = thread_count(settings.threads), sample_bytes
         self._block_bytes = max(sample_bytes // self._threads, 1)
         # On a coarse canvas a block looks at a larger part of a sub.
         coarseness = max(1.0, *(canvas.pixel_scale_arcsec / info.pixel_scale_arcsec for info in infos))
@@ -190,7 +195,8 @@ class BlockStacker:
             return used
 
         used = set().union(*run_all(stack_one, blocks, self._threads, cancel))
-        return Stack.of_rows(whole, None, self._sightings(box, whole, subs)), used
+        buffers.release()
+        return Stack.of_rows(whole, None, self._sightings(box, whole, subs, cancel)), used
 
     def seen_in(self, parts: Sequence[Box], subs: Sequence[BlockSub], cancel: CancelToken) -> set[int]:
         """Numbers of the subs with a valid sample in one of some boxes, as `stack` would find if it stacked them."""
@@ -208,19 +214,26 @@ class BlockStacker:
         planes = [np.empty((*box.shape, self._channels), dtype=np.float32) for _ in range(self._planes)]
         return self._place(sub, box, planes) > 0
 
-    def _sightings(self, box: Box, whole: CombinedRows, subs: Sequence[BlockSub]) -> list[Sighting]:
+    def _sightings(
+        self, box: Box, whole: CombinedRows, subs: Sequence[BlockSub], cancel: CancelToken
+    ) -> list[Sighting]:
         """What single subs have in places where most pixels of a box lost light."""
-        found = []
-        for crowded in crowded_boxes((whole.rejected - whole.rejected_low).max(axis=2), box):
-            for sub in subs:
-                crop = sub.footprint.box.intersect(crowded)
-                if crop.is_empty or not sub.footprint.meets(crowded):
-                    continue
-                samples = np.empty((*crop.shape, self._channels), dtype=np.float32)
-                if self._place(replace(sub, forward_map=None), crop, [samples]):
-                    stack = whole.value[crop.relative_to(box).slices]
-                    found.append(sighting_of(sub.number, samples, stack, sub.noise, crop))
-        return [one for one in found if one is not None]
+
+        def look(at: tuple[BlockSub, Box]) -> Sighting | None:
+            sub, crop = at
+            samples = np.empty((*crop.shape, self._channels), dtype=np.float32)
+            if not self._place(replace(sub, forward_map=None), crop, [samples]):
+                return None
+            return sighting_of(sub.number, samples, whole.value[crop.relative_to(box).slices], sub.noise, crop)
+
+        crowded = crowded_boxes((whole.rejected - whole.rejected_low).max(axis=2), box)
+        there = [(sub, sub.footprint.box.intersect(one)) for one in crowded for sub in subs if sub.footprint.meets(one)]
+        there = [(sub, crop) for sub, crop in there if not crop.is_empty]
+        # In the memory of the samples, which are combined.
+        most_bytes = _SIGHTING_BYTES_A_PIXEL * max((crop.height * crop.width for _, crop in there), default=1)
+        threads = min(self._threads, max(1, self._sample_bytes // most_bytes))
+        looked = run_all(look, there, threads, cancel)
+        return [one for one in looked if one is not None]
 
     def _prepare_one(self, number: int) -> BlockSub | None:
         info, footprint = self._infos[number], self._footprints[number]

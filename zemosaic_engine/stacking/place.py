@@ -89,7 +89,7 @@ class Placer:
             return 0
         pixels, origin = self._parts.read(number, part)
         if calibration is not None:
-            pixels = calibration.corrected(pixels, origin, info.shape)
+            pixels = calibration.corrected(pixels, origin, info.shape, in_place=True)  # nobody else has them
         found = self._interpolate(info, pixels, origin, mapping, box, out[0], calibration)
         if forward_map is not None:
             drizzle.drop(

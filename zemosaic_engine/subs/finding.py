@@ -275,4 +275,4 @@ def found_text(folder: Path, found: FoundSubs) -> str:
     lights = len(found.infos) + len(found.unsolved)
     unsolved = f", {len(found.unsolved)} of them not plate-solved" if found.unsolved else ""
     beside = f"; beside them {count_text(found)}" if found.others else ""
-    return f"{lights} subs in {shown_name(folder)}{unsolved}{beside}"
+    return f"{lights} {'sub' if lights == 1 else 'subs'} in {shown_name(folder)}{unsolved}{beside}"

@@ -6,7 +6,7 @@ the mosaic; parts of them are mapped when an overlap is measured.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,6 +70,11 @@ class Tile:
         """Read the tile, or the part of it in `part` (same coordinates as `outer`), from its file."""
         return read_part(self.path, (part or self.outer).relative_to(self.outer))
 
+    def has_data(self) -> NDArray[np.bool_]:
+        """Return where the tile has data in any channel, from its file; shape (h, w)."""
+        (planes,) = _read_boxes(self.path, range(1), self.outer.relative_to(self.outer))
+        return np.isfinite(planes) if planes.ndim == 2 else np.isfinite(planes).any(axis=0)
+
     def read_rejections(self, part: Box | None = None) -> Rejections:
         """Read what was rejected in the tile, or in the part of it in `part`, where its run keeps it."""
         return read_rejections(self.path, (part or self.outer).relative_to(self.outer))
@@ -93,8 +98,15 @@ def read_rejections(path: Path, part: Box) -> Rejections:
 
 
 def _read_layers(path: Path, hdus: Iterable[int], part: Box) -> list[NDArray]:
+    """Read layers of a tile's file, each contiguous (h, w, C)."""
+    return [_to_hwc(layer) for layer in _read_boxes(path, hdus, part)]
+
+
+def _read_boxes(path: Path, hdus: Iterable[int], part: Box) -> Iterator[NDArray]:
+    """Read layers of a tile's file as they lie there, one by one."""
     try:
-        return [_to_hwc(read_box(path, hdu, part)) for hdu in hdus]
+        for hdu in hdus:
+            yield read_box(path, hdu, part)
     except SubError as error:
         why = error.reason
         raise RunError(
