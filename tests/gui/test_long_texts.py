@@ -80,6 +80,13 @@ def test_the_tk_window_shows_whole_texts(make_presenter, monkeypatch, screen):
         assert table.tree.xview() == (0.0, 1.0)  # nothing to be scrolled aside
     assert counts[0] < counts[1]
     assert [row[3] for row in table.rows] == [LONG] * 3
+    name = "Dispersion des médianes des tuiles après la mise à l'échelle des canaux"
+    table.fill([[name, "R", "", LONG]])
+    shown = [table.tree.item(item, "values") for item in table.tree.get_children()]
+    assert " ".join(row[0] for row in shown).strip() == name
+    assert " ".join(row[3] for row in shown).strip() == LONG
+    assert table.tree.column("0", "width") < 0.35 * table.tree.winfo_width() < table.tree.column("3", "width")
+    assert max(measure(row[0]) for row in shown) < table.tree.column("0", "width")
     window.turn_to(2)
     window.log.extend()
     root.update()

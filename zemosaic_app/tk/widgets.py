@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tkinter as tk
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from tkinter import font, ttk
 from typing import Literal
 
@@ -17,6 +18,7 @@ _NARROWEST_PX, _WIDEST_PX = 60, 420
 _BORDERS_PX = 4  # of a table
 _LEAST_ROOM_PX = 160  # for the last column of a table
 _SPARE_PX = 8
+_NAMES = 0.3  # of the width of a table for its first column, where the names are long
 # So many rows are measured to find how wide a column has to be.
 _MOST_MEASURED = 300
 
@@ -187,7 +189,7 @@ class LiveEntry(ttk.Entry):
 
 
 class Table(ttk.Frame):
-    """Rows of texts under headings, scrolled; what is too long for the last column goes on in lines below."""
+    """Rows of texts under headings, scrolled; what is too long for the first or the last column goes on below."""
 
     def __init__(self, parent: tk.Misc, titles: Sequence[str], height: int = 5) -> None:
         super().__init__(parent)
@@ -198,7 +200,7 @@ class Table(ttk.Frame):
         scrolled(self, self.tree)
         for column, title in zip(columns, titles, strict=True):
             self.tree.heading(column, text=title, anchor="w")
-        self._room = 0
+        self._room = self._name_room = 0
         self.tree.bind("<Configure>", self._on_size, add=True)
         self.fill([])
 
@@ -220,10 +222,12 @@ class Table(ttk.Frame):
             self._insert(row)
 
     def _insert(self, row: Sequence[str]) -> None:
-        first, *more = broken(row[-1], self._room, font.nametofont("TkDefaultFont", self).measure)
-        self.tree.insert("", "end", values=[*row[:-1], first])
-        for line in more:
-            self.tree.insert("", "end", values=[*[""] * (len(row) - 1), line])
+        measure = font.nametofont("TkDefaultFont", self).measure
+        names, values = broken(row[0], self._name_room, measure), broken(row[-1], self._room, measure)
+        between = row[1:-1]
+        for name, value in zip_longest(names, values, fillvalue=""):
+            self.tree.insert("", "end", values=[name, *between, value])
+            between = [""] * len(between)
 
     def _on_size(self, _: tk.Event) -> None:
         """Break the lines again where the last column has become wider or narrower."""
@@ -237,13 +241,20 @@ class Table(ttk.Frame):
         used = font.nametofont("TkDefaultFont", self)
         measured = [self._titles, *self._rows[:_MOST_MEASURED]]
         widths = [max(used.measure(row[number]) for row in measured) + 4 * PAD for number in range(len(self._titles))]
+        # Names that leave no room for values go on below too, but no word is cut.
+        words = max(
+            (used.measure(word) for row in self._rows[:_MOST_MEASURED] for word in row[0].split(" ")), default=0
+        )
+        names = max(words + 4 * PAD, used.measure(self._titles[0]) + 4 * PAD, round(_NAMES * self.tree.winfo_width()))
+        widths[0] = min(widths[0], names)
         for number, width in enumerate(widths[:-1]):
             widths[number] = min(max(width, _NARROWEST_PX), _WIDEST_PX)
             self.tree.column(str(number), width=widths[number], minwidth=_NARROWEST_PX, stretch=False)
         left = max(self.tree.winfo_width() - sum(widths[:-1]) - _BORDERS_PX, _LEAST_ROOM_PX)
         self.tree.column(str(len(widths) - 1), width=left, minwidth=left, stretch=True)
-        before, self._room = self._room, left - 4 * PAD
-        return self._room != before
+        before = self._name_room, self._room
+        self._name_room, self._room = widths[0] - 4 * PAD + 1, left - 4 * PAD
+        return (self._name_room, self._room) != before
 
 
 def broken(text: str, room_px: int, measure: Callable[[str], int]) -> list[str]:
