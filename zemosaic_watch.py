@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zemosaic_engine.canvas.advice import advice_lines, advise_on, write_advice
 from zemosaic_engine.clock import RunClock, with_time_left
@@ -51,6 +52,7 @@ _LATE_SHARE = 0.125
 
 #: Longest side of the picture between full passes, which is drawn for every few subs.
 _PICTURE_PX = 1600
+_CORE_PX = 400  # at most, in the core of a star
 
 RunPass = Callable[[RunOrder, Sink, CancelToken, RunFolder], RunOutcome]
 
@@ -377,4 +379,17 @@ def _write_picture(mosaic: WeightedImage, path: Path, standing: Standing) -> Non
     """Write the picture of a mosaic that grows; its canvas has north up."""
     layers = np.moveaxis(mosaic.pixels, 2, 0) if mosaic.pixels.shape[2] > 1 else mosaic.pixels[..., 0]
     factor = shrinking_factor(layers.shape[-2:], min(standing.run.settings.preview_max_px, _PICTURE_PX))
-    write_picture(png_of(stretch(block_means(layers, factor)[::-1])), path)
+    write_picture(png_of(stretch(with_white_cores(block_means(layers, factor))[::-1])), path)
+
+
+def with_white_cores(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a picture (h, w, C) in which small holes, cores of stars that saturate, are as bright as anything."""
+    from scipy.ndimage import binary_fill_holes, label
+
+    missing = np.isnan(picture).any(axis=2)
+    holes, _ = label(binary_fill_holes(~missing) & missing, np.ones((3, 3)))
+    small = np.bincount(holes.ravel()) <= _CORE_PX
+    small[0] = False
+    filled = picture.copy()
+    filled[small[holes]] = np.nanmax(picture, initial=0.0)
+    return filled

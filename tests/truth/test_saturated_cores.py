@@ -85,3 +85,16 @@ def test_a_core_is_never_darker_than_what_is_beside_it():
         fill_cores(pixels, mask, lambda x, y, level=level: np.full(3, level))
         assert (pixels[4, 4] == np.nanmax([level, 900.0])).all()
         np.testing.assert_allclose(pixels[4, 5], [800.0, 900.0, 700.0])
+
+
+def test_a_channel_that_does_not_saturate_has_no_white_specks():
+    """A star with weak blue: few subs saw blue in its core, and no sub at some of its pixels."""
+    y, x = np.mgrid[:15, :15] - 7
+    light = 1000.0 + np.exp(-0.5 * (x**2 + y**2) / 2.5**2)[..., None] * np.array([9e4, 9e4, 1.5e4])
+    pixels = np.where(light > 4e4, np.nan, light).astype(np.float32)
+    core = np.isnan(pixels).any(axis=2)
+    assert np.isfinite(pixels[core][:, 2]).all()
+    pixels[5:10:2, 5:10:2, 2] = np.nan
+    fill_cores(pixels, np.where(core, np.uint8(Flag.SATURATED), np.uint8(0)), lambda x, y: np.full(3, 4e4))
+    assert (pixels[core][:, :2] >= np.float32(39_000.0)).all()
+    np.testing.assert_allclose(pixels[core][:, 2], light[core][:, 2], rtol=0.15)

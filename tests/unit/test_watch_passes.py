@@ -16,7 +16,7 @@ from zemosaic_engine.errors import RunError
 from zemosaic_engine.events import CancelToken, LogLine, Wishes
 from zemosaic_engine.growth.scale import exposure_ratio
 from zemosaic_engine.settings import GridSettings
-from zemosaic_watch import WatchOrder, watch
+from zemosaic_watch import WatchOrder, watch, with_white_cores
 from zemosaic_worker import RunOrder
 
 
@@ -122,3 +122,17 @@ def test_on_a_terminal_of_somebody_else_nothing_is_typed():
         os.close(master)
         os.close(slave)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_cores_of_stars_are_white_and_gaps_between_panels_stay_empty():
+    picture = np.full((80, 90, 3), 100.0, dtype=np.float32)
+    picture[20:24, 30:33, 2] = np.nan  # one channel saturates
+    picture[40:70, 40:70] = np.nan  # panels around a place that nobody has taken
+    picture[:, :5] = np.nan
+    picture[10, 10] = 5000.0
+    filled = with_white_cores(picture)
+    assert (filled[20:24, 30:33] == 5000.0).all()
+    assert np.isnan(filled[40:70, 40:70]).all()
+    assert np.isnan(filled[:, :5]).all()
+    assert np.isnan(picture[21, 31, 2])
+    assert np.array_equal(filled[60:, 5:40], picture[60:, 5:40])

@@ -21,7 +21,7 @@ from ..settings import GridSettings
 from ..stacking.block_tiles import BlockTiles
 from ..stacking.layout import Layout, steps_of
 from ..stacking.stack_ahead import key_of, stacker_of
-from ..stacking.stack_tiles import all_lost
+from ..stacking.stack_tiles import all_lost, measured_with
 from ..survey.calibrate import CalibratedSubs
 from ..tiles.files import tile_path
 from ..tiles.store import NoEarlierTiles, TileStore
@@ -91,9 +91,7 @@ def grow_tiles(
             store.put(tile, content, numbers, set(stacker.failures))
             if stacker.failures:
                 raise SubsLost(all_lost(run, stacker.failures))
-        return store.finish(
-            TileSet(levels=subs.levels, figures=subs.figures, kernel=run.settings.resample_kernel)
-        ), keys
+        return store.finish(measured_with(run, subs)), keys
 
 
 def _is_whole(run: Run, tile: TileLayout, record: StackedTile) -> bool:

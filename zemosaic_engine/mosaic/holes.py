@@ -136,7 +136,8 @@ def fill_cores(
 
     Where every channel is missing, that is one value for all of them, white on the neutral scale of the mosaic: the
     level at which the subs saturate, or the brightest value beside the core if that is higher. Where some channels hold
-    data, the others follow them by the colour of the star's rim.
+    data, the others follow them by the colour of the star's rim. A channel that holds data in the core on opposite
+    sides of a pixel, below half of that level, does not saturate there and takes their mean.
 
     Parameters
     ----------
@@ -164,8 +165,23 @@ def fill_cores(
             shine = np.max(np.where(missing | (colour <= 0.0), -np.inf, inside / colour), axis=1, keepdims=True)
         following = np.minimum(np.where(np.isfinite(shine), shine * colour, 0.0), brightest)
         filled = np.where(missing, following, inside)
-        filled[missing.all(axis=1)] = brightest
-        part[hole] = filled
+        seen = np.full(part.shape, np.nan, dtype=np.float32)
+        seen[hole] = inside
+        between = _between(seen)[hole]
+        white = missing.all(axis=1, keepdims=True)
+        part[hole] = np.where(white, np.where(between < 0.5 * brightest, between, brightest), filled)
+
+
+def _between(seen: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The largest mean of two pixels on opposite sides of each, (h, w, C); NaN where no two are known."""
+    padded = np.pad(seen, ((1, 1), (1, 1), (0, 0)), constant_values=np.nan)
+    height, width = seen.shape[:2]
+    found = np.full(seen.shape, np.nan, dtype=np.float32)
+    for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        one = padded[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
+        other = padded[1 - dy : 1 - dy + height, 1 - dx : 1 - dx + width]
+        found = np.fmax(found, np.float32(0.5) * (one + other))
+    return found
 
 
 def _rim(hole: NDArray[np.bool_]) -> NDArray[np.bool_]:
