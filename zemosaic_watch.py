@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from astropy.io import fits
 from numpy.typing import NDArray
 
 from zemosaic_engine.canvas.advice import advice_lines, advise_on, write_advice
@@ -24,7 +25,8 @@ from zemosaic_engine.errors import RunError, SettingsError, SubsLost
 from zemosaic_engine.events import CancelToken, Level, LogLine, PhaseStarted, Reporter, Sink, Watching, Wishes
 from zemosaic_engine.growth.join import PHASES, Joined, Standing, join_subs
 from zemosaic_engine.machine.threads import run_interruptibly
-from zemosaic_engine.mosaic.files import ADVICE_NAME
+from zemosaic_engine.mosaic.colour import colours_of
+from zemosaic_engine.mosaic.files import ADVICE_NAME, MOSAIC_NAME
 from zemosaic_engine.names import shown_name
 from zemosaic_engine.resume.checkpoints import Checkpoints
 from zemosaic_engine.resume.run_folder import RunFolder
@@ -376,10 +378,14 @@ class _Watch:
 
 
 def _write_picture(mosaic: WeightedImage, path: Path, standing: Standing) -> None:
-    """Write the picture of a mosaic that grows; its canvas has north up."""
+    """Write the picture of a mosaic that grows, in the colours of the last full pass; its canvas has north up."""
     layers = np.moveaxis(mosaic.pixels, 2, 0) if mosaic.pixels.shape[2] > 1 else mosaic.pixels[..., 0]
     factor = shrinking_factor(layers.shape[-2:], min(standing.run.settings.preview_max_px, _PICTURE_PX))
-    write_picture(png_of(stretch(with_white_cores(block_means(layers, factor))[::-1])), path)
+    picture = with_white_cores(block_means(layers, factor))
+    colours = colours_of(fits.getheader(standing.run.output / MOSAIC_NAME))
+    if colours is not None and picture.shape[2] == len(colours[0]):
+        picture = picture * colours[0] + colours[1]
+    write_picture(png_of(stretch(picture[::-1])), path)
 
 
 def with_white_cores(picture: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -92,6 +92,11 @@ def test_tiles_on_disk_give_the_pixels_of_the_mosaic(tmp_path):
     found = read_layers(files, box, 1, LAYERS)
     np.testing.assert_array_equal(found.arrays["image"], whole[:, 20:220, 30:300].transpose(1, 2, 0))
     np.testing.assert_array_equal(found.arrays["coverage"] > 0, np.isfinite(whole[0, 20:220, 30:300]))
+    toned = read_layers(files, box, 1, LAYERS, lambda path, image: image * (2.0 if path == files[0][0] else 1.0))
+    ratio = toned.arrays["image"] / found.arrays["image"]
+    assert np.nanmax(ratio[:79]) == np.nanmin(ratio[:79]) == 2.0  # what only the first tile has
+    assert np.nanmax(ratio[-79:]) == 1.0
+    np.testing.assert_array_equal(toned.arrays["coverage"], found.arrays["coverage"])
 
 
 def test_the_detail_lies_in_its_place_and_has_the_colours_of_the_whole(finished):

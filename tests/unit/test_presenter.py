@@ -757,6 +757,25 @@ def test_tiles_of_a_watch_grow_on_the_finished_mosaic(finished, tmp_path):
     assert preview.picture(Look()).std() > 1.0
 
 
+def test_tiles_that_grow_on_a_mosaic_have_its_colours(finished, tmp_path):
+    output, mosaic = shutil.copytree(finished, tmp_path / "output"), tmp_path / "output" / "mosaic_grid.fits"
+    with fits.open(mosaic, mode="update") as hdus:
+        for channel, (name, factor, offset) in enumerate((("R", 1.4, 300.0), ("G", 1.0, 0.0), ("B", 0.7, -100.0))):
+            before = hdus[0].header.get(f"ZMCF{name}", 1.0), hdus[0].header.get(f"ZMCO{name}", 0.0)
+            hdus[0].data[channel] = factor * hdus[0].data[channel] + offset
+            hdus[0].header[f"ZMCF{name}"] = factor * before[0]
+            hdus[0].header[f"ZMCO{name}"] = factor * before[1] + offset
+    preview = MosaicPreview(output)
+    preview.finish(mosaic)
+    rows = [(column, row) for column in range(30, preview.size[0], 60) for row in range(30, preview.size[1], 60)]
+    before = np.array([preview.spot(*place).values for place in rows])
+    assert np.ptp(np.nanmedian(before, axis=0)) > 300.0
+    while preview.grow(0.0):
+        pass
+    after = np.array([preview.spot(*place).values for place in rows])
+    assert np.nanmedian(np.abs(after - before)) < 5.0
+
+
 def test_the_stretch_answers_to_its_controls(tmp_path):
     (tmp_path / "tiles").mkdir()
     write_tile(tmp_path, "tile_0000", (0, 60, 0, 60), 100.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,7 +130,13 @@ def _on_blocks(box: Sequence[float], bounds: Box, block: int) -> Box:
     return Box(*sides)
 
 
-def read_layers(files: Sequence[tuple[Path, Box]], box: Box, block: int, names: Sequence[str]) -> Layers:
+def read_layers(
+    files: Sequence[tuple[Path, Box]],
+    box: Box,
+    block: int,
+    names: Sequence[str],
+    coloured: Callable[[Path, NDArray[np.float32]], NDArray[np.float32]] = lambda path, image: image,
+) -> Layers:
     """Read a part of a mosaic from files that lie on it, later ones over earlier ones where they have data.
 
     Parameters
@@ -143,6 +149,8 @@ def read_layers(files: Sequence[tuple[Path, Box]], box: Box, block: int, names: 
         Side of the blocks.
     names : sequence of str
         Layers to read.
+    coloured : callable, optional
+        ``coloured(path, image)`` gives what was read of a file, (h, w, C), the colours of the mosaic.
 
     Raises
     ------
@@ -160,6 +168,8 @@ def read_layers(files: Sequence[tuple[Path, Box]], box: Box, block: int, names: 
             box.y0 + top * block, box.y0 + bottom * block, box.x0 + left * block, box.x0 + right * block
         ).relative_to(place)
         pieces = _read_pieces(path, (place.height, place.width), inside, block, names)
+        if "image" in pieces:
+            pieces["image"] = coloured(path, pieces["image"])
         first = pieces[names[0]]
         good = (np.isfinite(first) if names[0] == "image" else first > 0).all(axis=2)
         for name, piece in pieces.items():

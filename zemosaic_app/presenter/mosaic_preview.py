@@ -14,6 +14,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from zemosaic_engine.geometry import Box
+from zemosaic_engine.mosaic.colour import colours_of
 from zemosaic_utils import measure_curve, shrinking_factor, through_curve
 
 from .first_picture import LaidSub, PlacedSub, fewest_subs, lay
@@ -120,6 +121,8 @@ class MosaicPreview:
         self._near: tuple[int, Layers] | None = None
         self._near_shown: tuple[Look, Detail] | None = None
         self._planned = {f"{name}.fits": Box(*inner) for name, inner, _ in planned}
+        self._colours: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+        self._of_colours = output
         self._to_lay: list[PlacedSub] = []
         self._laid: list[LaidSub] = []
         self._of_subs = np.zeros((0, 0), dtype=bool)  # pixels that show single subs
@@ -195,8 +198,9 @@ class MosaicPreview:
             shape = hdus[0].shape[-2:]
             factor = shrinking_factor(shape, self._max_px)
             layers = with_flat_maps(read_blocks(hdus, factor, LAYERS))
-            wcs = WCS(hdus[0].header, naxis=2)
+            wcs, colours = WCS(hdus[0].header, naxis=2), colours_of(hdus[0].header)
         with self._lock:
+            self._colours, self._of_colours = colours, mosaic
             self._wcs, self._bounds, self._factor = wcs, [0, shape[0], 0, shape[1]], factor
             self._pieces.clear()
             self._planned.clear()
@@ -233,7 +237,7 @@ class MosaicPreview:
         if self._near is None or self._near[0] != version or not self._near[1].holds(needed, block, names):
             box, block = part_box(part, bounds, height, self._factor)
             try:
-                self._near, self._near_shown = (version, read_layers(files, box, block, names)), None
+                self._near, self._near_shown = (version, read_layers(files, box, block, names, self._coloured)), None
             except OSError:  # taken away or replaced at this moment: the whole picture stays
                 return None
         if self._near_shown is None or self._near_shown[0] != look:
@@ -322,7 +326,15 @@ class MosaicPreview:
                 box = outer
             else:
                 box = place_on(self._wcs, wcs, shape)
-            return _Piece(box, **with_flat_maps(read_blocks(hdus, self._factor, LAYERS)))
+            layers = with_flat_maps(read_blocks(hdus, self._factor, LAYERS))
+        return _Piece(box, **{**layers, "image": self._coloured(path, layers["image"])})
+
+    def _coloured(self, path: Path, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What was read of a file with the colours of the mosaic that is shown: tiles that came after it have none."""
+        if self._colours is None or path == self._of_colours or image.shape[2] != 3:
+            return image
+        factors, offsets = self._colours
+        return image * factors + offsets
 
     def _take(self, name: str, piece: _Piece) -> None:
         with self._lock:

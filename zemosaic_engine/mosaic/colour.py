@@ -224,6 +224,15 @@ def colour_cards(tie: ColourTie, settings: GridSettings) -> fits.Header:
     return header
 
 
+def colours_of(header: fits.Header) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """Return the factor and the offset, (3,) each, that `colour_cards` told of a mosaic; None if it told none."""
+    names = channel_names(3)
+    if any(f"ZMCF{name}" not in header or f"ZMCO{name}" not in header for name in names):
+        return None
+    factors, offsets = ([float(header[f"{card}{name}"]) for name in names] for card in ("ZMCF", "ZMCO"))
+    return np.array(factors, dtype=np.float32), np.array(offsets, dtype=np.float32)
+
+
 def colour_rows(tie: ColourTie, wcs: WCS) -> list[tuple[float | bool, ...]]:
     """Rows of the table of stars: place, known and measured colours, their R/G and B/G in the mosaic, and if used."""
     balance = tie.balance
