@@ -23,6 +23,7 @@ from ..run.register import star_places_of
 from ..run.run import Run, calibrate_run_frames, with_more_subs
 from ..sentences import say
 from ..stacking.layout import Layout, lay_out_more
+from ..stacking.stack_ahead import keys_of
 from ..subs.frames import SubInfo
 from ..subs.hot_pixels import sensor_key
 from ..survey.calibrate import CalibratedSubs
@@ -33,7 +34,7 @@ from ..weighted_image import WeightedImage
 from .place import place_sub
 from .scale import scale_sub
 from .standing_sky import StandingSky, standing_sky
-from .tiles import grow_tiles, keys_of
+from .tiles import grow_tiles
 
 PHASES = (("new subs", 0.2), ("tiles", 0.7), ("picture", 0.1))
 _INSIDE = 0.9  # share of a sub that has to lie on the canvas; what reaches beyond it waits for the next run
@@ -78,7 +79,7 @@ class Standing:
     ) -> Standing:
         """What stands once the tiles of a run are stacked."""
         sky = standing_sky(measured.measurements, subs.calibrations) if subs.figures is not None else None
-        keys = keys_of(_with_kernel(run, kernel), layout, subs)
+        keys = keys_of(_with_kernel(run, kernel), layout.tiles, subs)
         return cls(run, frames, layout, measured, subs, kernel, sky, len(run.subs), keys)
 
 

@@ -13,7 +13,6 @@ from dataclasses import replace
 import numpy as np
 
 from ..canvas.tile_layout import TileLayout
-from ..errors import SubsLost
 from ..geometry import Box
 from ..resume.fingerprints import file_digest, fingerprint
 from ..run.run import Run
@@ -21,7 +20,7 @@ from ..settings import GridSettings
 from ..stacking.block_tiles import BlockTiles
 from ..stacking.layout import Layout, steps_of
 from ..stacking.stack_ahead import key_of, stacker_of
-from ..stacking.stack_tiles import all_lost, measured_with
+from ..stacking.stack_tiles import put_missing
 from ..survey.calibrate import CalibratedSubs
 from ..tiles.files import tile_path
 from ..tiles.store import NoEarlierTiles, TileStore
@@ -30,11 +29,6 @@ from ..weighted_image import WeightedImage
 
 # The mean of fewer subs does not tell which sample is wrong, and to stack them again costs little.
 _LEAST_SUBS = 8
-
-
-def keys_of(run: Run, layout: Layout, subs: CalibratedSubs) -> dict[str, str]:
-    """Return the key of every tile of a run, by name; the kernel of its settings is the one that was used."""
-    return {tile.name: key_of(run, tile, subs) for tile in layout.tiles}
 
 
 def grow_tiles(
@@ -82,16 +76,14 @@ def grow_tiles(
         stacker_of(run, layout, subs) as stacker,
     ):
         run.reporter.expect(-steps_of(tile for tile in layout.tiles if tile.name in store.done))
-        for tile in store.missing():
+
+        def make(tile: TileLayout) -> tuple[WeightedImage | None, Sequence[int]]:
             record = records.get(tile.name)
             if isinstance(stacker, BlockTiles) and record is not None and _is_whole(run, tile, record):
-                content, numbers = _grown(run, stacker, tile, laid[tile.name], record)
-            else:
-                content, numbers = stacker.stack(tile, store)
-            store.put(tile, content, numbers, set(stacker.failures))
-            if stacker.failures:
-                raise SubsLost(all_lost(run, stacker.failures))
-        return store.finish(measured_with(run, subs)), keys
+                return _grown(run, stacker, tile, laid[tile.name], record)
+            return stacker.stack(tile, store)
+
+        return put_missing(run, subs, store, stacker, make), keys
 
 
 def _is_whole(run: Run, tile: TileLayout, record: StackedTile) -> bool:

@@ -73,6 +73,11 @@ def key_of(run: Run, tile: TileLayout, subs: CalibratedSubs) -> str:
     return run.reuse.tile_key(tile, calibrations, subs.background, subs.sky, psfs, kernel=kernel)
 
 
+def keys_of(run: Run, tiles: Sequence[TileLayout], subs: CalibratedSubs) -> dict[str, str]:
+    """Return the key of every tile, by name; the kernel of the settings of the run is the one that is used."""
+    return {tile.name: key_of(run, tile, subs) for tile in tiles}
+
+
 def stack_ahead(run: Run, layout: Layout, subs: CalibratedSubs, store: TileStore, keys: Mapping[str, str]) -> None:
     """Let workers stack the tiles that are not on disk; those with a key, which depend on no other tile."""
     if not run.executor.has_workers or run.device is not None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..canvas.tile_layout import TileLayout
 from ..errors import SubError, SubsLost
 from ..run.run import Run
 from ..subs.faults import read_guarded
@@ -15,10 +16,13 @@ from ..subs.lost_inputs import raise_if_lost
 from ..survey.calibrate import CalibratedSubs
 from ..tiles.store import TileStore
 from ..tiles.tile import TileSet
+from ..weighted_image import WeightedImage
+from .block_tiles import BlockTiles
 from .choose_kernel import choose_kernel
 from .equalise import RgbEqualiser
 from .layout import Layout, steps_of
-from .stack_ahead import key_of, stack_ahead, stacker_of
+from .stack_ahead import keys_of, stack_ahead, stacker_of
+from .whole_tiles import WholeTiles
 
 
 def stack_tiles(run: Run, layout: Layout, subs: CalibratedSubs) -> TileSet:
@@ -41,26 +45,50 @@ def stack_tiles(run: Run, layout: Layout, subs: CalibratedSubs) -> TileSet:
     """
     tiles = layout.tiles
     run = choose_kernel(run, tiles, subs)
-    keys = {tile.name: key_of(run, tile, subs) for tile in tiles}
+    keys = keys_of(run, tiles, subs)
     with TileStore(run, tiles, keys) as store, stacker_of(run, layout, subs) as stacker:
         run.reporter.expect(-steps_of(tile for tile in tiles if tile.name in store.done))
         stack_ahead(run, layout, subs, store, keys)
-        for tile in store.missing():
-            content, numbers = stacker.stack(tile, store)
-            store.put(tile, content, numbers, set(stacker.failures))
-            if stacker.failures:
-                raise SubsLost(all_lost(run, stacker.failures))
-        return store.finish(measured_with(run, subs))
+        return put_missing(run, subs, store, stacker, lambda tile: stacker.stack(tile, store))
 
 
-def measured_with(run: Run, subs: CalibratedSubs) -> TileSet:
-    """Return a set without tiles, with what was measured on their subs."""
+def put_missing(
+    run: Run,
+    subs: CalibratedSubs,
+    store: TileStore,
+    stacker: BlockTiles | WholeTiles,
+    make: Callable[[TileLayout], tuple[WeightedImage | None, Sequence[int]]],
+) -> TileSet:
+    """Put the tiles that are not on disk there, one after another, and return all tiles.
+
+    Parameters
+    ----------
+    run : Run
+    subs : CalibratedSubs
+    store : TileStore
+    stacker : BlockTiles or WholeTiles
+        Knows which subs could not be read.
+    make : callable
+        ``make(tile)`` returns the content of a tile, None without a valid pixel, and the numbers of the subs in it.
+
+    Raises
+    ------
+    SubsLost, RunError
+        As for `stack_tiles`.
+    """
+    for tile in store.missing():
+        content, numbers = make(tile)
+        store.put(tile, content, numbers, set(stacker.failures))
+        if stacker.failures:
+            raise SubsLost(_all_lost(run, stacker.failures))
     kernel = run.settings.resample_kernel
-    return TileSet(levels=subs.levels, figures=subs.figures, saturation=_saturation(run, subs), kernel=kernel)
+    return store.finish(
+        TileSet(levels=subs.levels, figures=subs.figures, saturation=_saturation(run, subs), kernel=kernel)
+    )
 
 
-def all_lost(run: Run, known: Mapping[int, SubError]) -> list[SubError]:
-    """Return the subs that could not be read any more, and all others that changed since they were measured."""
+def _all_lost(run: Run, known: Mapping[int, SubError]) -> list[SubError]:
+    """The subs that could not be read any more, and all others that changed since they were measured."""
     lost = dict(known)
     for number, info in enumerate(run.subs):
         if number not in lost:
