@@ -123,12 +123,13 @@ class MosaicPreview:
         self._planned = {f"{name}.fits": Box(*inner) for name, inner, _ in planned}
         self._colours: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
         self._of_colours = output
+        self._unchosen: tuple[Sequence[PlacedSub], Sequence[int]] = (), ()  # until the thread beside the window chooses
         self._to_lay: list[PlacedSub] = []
         self._laid: list[LaidSub] = []
         self._of_subs = np.zeros((0, 0), dtype=bool)  # pixels that show single subs
         self._sky: NDArray[np.float32] | None = None  # that stands in for theirs, so that they fit each other
         if canvas_shape and canvas_header and planned:
-            self._to_lay = fewest_subs(subs, canvas_shape)
+            self._unchosen = subs, canvas_shape
             self._start_over(3)  # the whole canvas is in view from the beginning
 
     @property
@@ -181,6 +182,9 @@ class MosaicPreview:
 
     def _lay_next(self) -> bool:
         """Show one more sub; False if none is left."""
+        if self._unchosen[0]:
+            self._to_lay += fewest_subs(*self._unchosen)
+            self._unchosen = (), ()
         if not self._to_lay:
             return False
         sub = lay(self._to_lay.pop(0), self._factor)
@@ -204,6 +208,7 @@ class MosaicPreview:
             self._wcs, self._bounds, self._factor = wcs, [0, shape[0], 0, shape[1]], factor
             self._pieces.clear()
             self._planned.clear()
+            self._unchosen = (), ()
             self._to_lay.clear()
             self._laid.clear()
             self._files = {mosaic.name: (mosaic, Box(*self._bounds))}
