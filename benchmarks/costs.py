@@ -32,6 +32,12 @@ class Cost:
         return f"{self.seconds:7.1f} s, {self.cpu_seconds:7.1f} s of processors, {self.peak_bytes / 1e9:5.2f} GB"
 
 
+def processor_s() -> float:
+    """Seconds of processors that this process and its children have taken."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
+
+
 def cost_of(command: Sequence[str | Path], folder: Path, limit_s: float = 3600.0) -> Cost:
     """Run a command to its end in `folder`; what it says is in ``output.txt`` there.
 

@@ -9,23 +9,17 @@ processors that each phase of a join takes.
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import grid_mode
+from benchmarks.costs import processor_s
 from zemosaic_engine.events import CancelToken, Event, PhaseStarted, Reporter
 from zemosaic_engine.growth.join import PHASES, Standing, join_subs
 from zemosaic_engine.resume.checkpoints import Checkpoints
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
-
-
-def processor_s() -> float:
-    """Seconds of processors that this process and its children have taken."""
-    spent = os.times()
-    return spent.user + spent.system + spent.children_user + spent.children_system
 
 
 class PhaseCosts:

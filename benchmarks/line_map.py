@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.costs import processor_s
+
 ROOT = Path(__file__).resolve().parents[1]
 #: What is mapped. Compiled kernels show no lines.
 SOURCES = ("grid_mode.py", "classic_mode.py", "zemosaic_stack_core.py", "zemosaic_worker.py", "zemosaic_engine/")
@@ -114,9 +116,9 @@ class Mapper:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: Any, nextitem: Any) -> Iterator[None]:
         self._cover.switch_context(item.nodeid)
-        began = _processor_s()
+        began = processor_s()
         result = yield
-        self._map.seconds[item.nodeid] = round(_processor_s() - began, 3)
+        self._map.seconds[item.nodeid] = round(processor_s() - began, 3)
         if time.monotonic() > self._until:
             item.session.shouldstop = "the time for mapping is over"
         if time.monotonic() - self._saved > _SAVE_EVERY_S:
@@ -138,11 +140,6 @@ class Mapper:
             for line, contexts in data.contexts_by_lineno(measured).items():
                 of[line] = sorted({*of.get(line, []), *filter(None, contexts)})
         self._map.write(self._path)
-
-
-def _processor_s() -> float:
-    spent = os.times()
-    return spent.user + spent.system + spent.children_user + spent.children_system
 
 
 def make(path: Path, minutes: float, tests: list[str]) -> int:

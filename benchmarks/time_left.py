@@ -10,12 +10,12 @@ was told ever climbed.
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.costs import processor_s
 from zemosaic_engine.events import CancelToken, Event, PhaseStarted, TimeLeft
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
@@ -30,12 +30,6 @@ class Told:
 
     at: float
     left: float
-
-
-def processor_s() -> float:
-    """Seconds of processors that this process and its children have taken."""
-    spent = os.times()
-    return spent.user + spent.system + spent.children_user + spent.children_system
 
 
 def climb(told: list[Told]) -> float:
