@@ -13,17 +13,13 @@ import threading
 import time
 from contextlib import contextmanager
 
-import numpy as np
 import pytest
-from astropy.io import fits
-from astropy.table import Table
 
 from benchmarks.survival import science
+from tests.unsolved_survey import simulate_unsolved
 from zemosaic_engine.events import CancelToken
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
-from zemosaic_engine.solving.cards import is_wcs_card
-from zemosaic_engine.subs.frames import read_sub_info
 from zemosaic_worker import run_grid
 
 _MOST_S = 300.0  # a watch that says nothing for so long has failed
@@ -166,21 +162,7 @@ def test_darks_that_arrive_are_used_for_the_subs_that_are_there(folder, tmp_path
 @pytest.fixture
 def unsolved(tmp_path):
     """Subs that know nothing of the sky but a hint, and the folder of a catalogue of their stars."""
-    truth = simulate_survey(tmp_path / "solved", PRESETS["tiny"], seed=3)
-    (tmp_path / "unsolved").mkdir()
-    (tmp_path / "stars").mkdir()
-    for path in sorted((tmp_path / "solved").glob("sub_*.fits")):
-        info = read_sub_info(path)
-        with fits.open(path, do_not_scale_image_data=True) as hdus:
-            header = hdus[0].header
-            for keyword in [name for name in header if is_wcs_card(name)]:
-                header.remove(keyword, ignore_missing=True, remove_all=True)
-            header["RA"], header["DEC"] = info.center_deg[0] + 0.15, info.center_deg[1] - 0.1
-            header["PIXSCALE"] = info.pixel_scale_arcsec * 1.03
-            hdus.writeto(tmp_path / "unsolved" / path.name)
-    scene = truth.scene
-    magnitude = 20.0 - 2.5 * np.log10(scene.flux_adu.sum(axis=1))
-    Table({"ra": scene.ra_deg, "dec": scene.dec_deg, "mag": magnitude}).write(tmp_path / "stars" / "stars.csv")
+    simulate_unsolved(tmp_path / "solved", tmp_path / "unsolved", tmp_path / "stars")
     return sorted((tmp_path / "unsolved").glob("sub_*.fits")), tmp_path / "stars"
 
 

@@ -6,37 +6,20 @@ import math
 import numpy as np
 import pytest
 from astropy.io import fits
-from astropy.table import Table
 from scipy.spatial import cKDTree
 
+from tests.unsolved_survey import simulate_unsolved
 from zemosaic_app.cli import DONE, main
 from zemosaic_engine.fits.headers import celestial_wcs
 from zemosaic_engine.photometry.stars import detect_stars
-from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
-from zemosaic_engine.solving.cards import is_wcs_card
-from zemosaic_engine.subs.frames import read_sub_info
 
 
 @pytest.fixture(scope="module")
 def survey(tmp_path_factory):
     """Folders of the solved and of the unsolved subs, of the catalogue of their stars, and the truth."""
     folder = tmp_path_factory.mktemp("unsolved")
-    truth = simulate_survey(folder / "solved", PRESETS["tiny"], seed=3)
-    (folder / "night" / "lights").mkdir(parents=True)
-    (folder / "stars").mkdir()
-    for path in sorted((folder / "solved").glob("*.fit*")):
-        info = read_sub_info(path)
-        with fits.open(path, do_not_scale_image_data=True) as hdus:
-            header = hdus[0].header
-            for keyword in [name for name in header if is_wcs_card(name)]:
-                header.remove(keyword, ignore_missing=True, remove_all=True)
-            header["RA"], header["DEC"] = info.center_deg[0] + 0.15, info.center_deg[1] - 0.1
-            header["PIXSCALE"] = info.pixel_scale_arcsec * 1.03
-            hdus.writeto(folder / "night" / "lights" / path.name)
-    scene = truth.scene
-    magnitude = 20.0 - 2.5 * np.log10(scene.flux_adu.sum(axis=1))
-    Table({"ra": scene.ra_deg, "dec": scene.dec_deg, "mag": magnitude}).write(folder / "stars" / "stars.csv")
-    return folder, scene
+    truth = simulate_unsolved(folder / "solved", folder / "night" / "lights", folder / "stars")
+    return folder, truth.scene
 
 
 def off_px(mosaic, scene):
