@@ -168,8 +168,8 @@ def report_dark_skies(measured: Sequence[SubMeasurement], infos: Sequence[SubInf
         darkest = int(np.argmin(below))
         reporter.log(
             say(
-                "The sky of {n} subs is below 0, that of {name} at {adu:.4g} ADU: a dark or a bias that is too bright was "
-                "taken off, or the header has lost the card BZERO; a pedestal is at least 0",
+                "The sky of {n} subs is below 0, that of {name} at {adu:.4g} ADU: a dark or a bias that is too bright "
+                "was taken off, or the header has lost the card BZERO; a pedestal is at least 0",
                 n=number,
                 name=infos[darkest].path.name,
                 adu=float(np.nanmin(measured[darkest].sky)),
