@@ -617,6 +617,8 @@ def _pixels_with_rules(info: SubInfo) -> tuple[NDArray[np.float32], InvalidValue
     """Pixels, what was found to be invalid, and the samples that saturate in stars, if any."""
     raw = read_image(info.path, info.hdu)
     is_integer = raw.dtype.kind in "iu"
+    if raw.dtype.kind == "i":
+        _refuse_lost_zero(raw, info.path)
     pixels = channels_last(raw, info).astype(np.float32, copy=False)
     if not is_integer:
         pixels[~np.isfinite(pixels)] = np.nan
@@ -630,6 +632,28 @@ def _pixels_with_rules(info: SubInfo) -> tuple[NDArray[np.float32], InvalidValue
     rules = InvalidValues(saturation, tuple(_has_false_zeros(plane, info.path, is_integer) for plane in planes))
     mark_invalid(pixels, rules, info.bayer)
     return pixels, rules, cores
+
+
+_LOST_ZERO_SHARE = 0.25  # of the way from 0 to the lowest integer; no sky is so far below 0
+
+
+def _refuse_lost_zero(raw: NDArray[np.generic], path: Path) -> None:
+    """Refuse integers that are so far below 0 that they can only be unsigned ones without their BZERO.
+
+    Solved with the others, they would be subs with a pedestal of -32768 ADU, of which illumination makes a bowl.
+    """
+    lowest = int(np.iinfo(raw.dtype).min)
+    sample = raw.ravel()[:: max(1, raw.size // 65536)]
+    middle = float(np.median(sample))
+    if middle < _LOST_ZERO_SHARE * lowest:
+        raise SubError(
+            path,
+            say(
+                "half of its values are below {middle:.0f}: its header must have lost the card BZERO = {zero}",
+                middle=middle,
+                zero=-lowest,
+            ),
+        )
 
 
 def mark_invalid(pixels: NDArray[np.float32], rules: InvalidValues, bayer: str | None) -> None:
