@@ -234,6 +234,8 @@ def agreement(
             "offset": chi_square(found.offset, found.offset_error),
             "slope": chi_square(found.slope, found.slope_error),
             "all_gains": [p.chi_square("gains") for p in known],
+            "all_offsets": [p.chi_square("offsets") for p in known],
+            "all_slopes": [p.chi_square("slopes") for p in known],
             "all_sky": [p.chi_square("sky") for p in known],
             "everything": [p.chi_square("all") for p in known],
         },

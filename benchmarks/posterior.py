@@ -50,12 +50,18 @@ class Posterior:
 
         Parameters
         ----------
-        part : {"gains", "sky", "all"}
-            Gains; levels, slopes and patterns; everything.
+        part : {"gains", "offsets", "slopes", "sky", "all"}
+            Gains; levels; slopes; levels, slopes and patterns; everything.
         """
         every = np.arange(self.error.size)
-        of_gain = (every < 4 * self.subs) & (every % 4 == 0)
-        chosen = {"gains": of_gain, "sky": ~of_gain, "all": np.ones_like(of_gain)}[part]
+        kind = np.where(every < 4 * self.subs, every % 4, 4)
+        chosen = {
+            "gains": kind == 0,
+            "offsets": kind == 1,
+            "slopes": (kind == 2) | (kind == 3),
+            "sky": kind != 0,
+            "all": np.ones(kind.size, dtype=bool),
+        }[part]
         free = np.eye(every.size)
         for kind in (0, 1):  # one gain and one level are free for the whole mosaic
             members = np.arange(kind, 4 * self.subs, 4)

@@ -19,6 +19,7 @@ from zemosaic_engine.kernels import reference
 from zemosaic_engine.resampling import drizzle
 from zemosaic_engine.resampling.resample import resample
 from zemosaic_engine.subs.demosaic import PADDING, bayer_taps, demosaic, pattern_channels
+from zemosaic_engine.subs.saturated_cores import saturated_cores
 
 FloatArray = NDArray[np.float64]
 Demosaicing = Callable[[NDArray[np.float32], str], NDArray[np.float32]]
@@ -28,6 +29,12 @@ SKY_ADU, PEAK_ADU, SEEING_PX = 1000.0, 2e4, 2.8
 _MARGIN_PX, _RINGS = 16, 6
 _COLOURS = ((1.0, 1.0, 1.0), (1.0, 1.0, 0.5), (1.0, 1.0, 0.25), (4.0, 1.0, 0.1), (0.1, 1.0, 1.0), (0.5, 1.0, 4.0))
 _WIDTHS_PX, _DEPTHS = (1.3, 1.6, 2.0, 2.8), (8, 16, 48)
+
+
+#: Colour (R, G, B), FWHM in px and peak of green in units of the level of saturation.
+_SATURATED = tuple((colour, width, peak) for colour in ((1.0, 1.0, 0.5), (0.6, 1.0, 0.25), (1.5, 1.0, 0.8))
+                   for width, peak in ((2.0, 3.0), (2.8, 3.0), (2.8, 8.0)))  # fmt: skip
+SATURATION_ADU = 65535.0
 
 
 def turned_wcs(rotation_deg: float, dx: float, dy: float, size: int) -> WCS:
@@ -114,6 +121,47 @@ def ring_profile(
     distance = np.hypot(columns - x, rows - y)
     rings = [(distance >= r - 0.5) & (distance < r + 0.5) for r in range(_RINGS)]
     return np.array([stack[ring].sum(axis=0) / true[ring].sum(axis=0) for ring in rings])
+
+
+class Rings(NamedTuple):
+    """What demosaicing leaves around saturated stars."""
+
+    lowest_adu: float  # of all values, above the sky
+    rms_adu: float  # against the truth, from 2.5 px on
+
+
+def rings_beside_cores(
+    colour: tuple[float, float, float], fwhm_px: float, peak: float, subs: int = 16, size: int = 48
+) -> tuple[Rings, Rings]:
+    """Rings in subs of a saturated star, with its core left out and with its core at the level of saturation."""
+    rng, found = np.random.default_rng(5), []
+    rows, columns = np.mgrid[:size, :size]
+    for number in range(subs):
+        (x, y), pattern = 0.5 * size + rng.uniform(-1.0, 1.0, 2), PATTERNS[number % 4]
+        truth = SKY_ADU + peak * SATURATION_ADU * moffat(size, x, y, fwhm_px)[..., None] * np.asarray(colour)
+        mosaic = np.minimum(bayer(truth, pattern), np.float32(SATURATION_ADU))
+        cores = saturated_cores(mosaic, SATURATION_ADU)
+        if cores is None:
+            continue
+        ways = demosaic(np.where(cores, np.float32(np.nan), mosaic), pattern), demosaic(mosaic, pattern, cores)
+        outside = np.hypot(columns - x, rows - y) > 2.5
+        there = outside[..., None] & np.isfinite(ways[0]) & np.isfinite(ways[1])
+        found.append([[np.nanmin(out) - SKY_ADU, np.mean((out - truth)[there] ** 2)] for out in ways])
+    lowest, square = np.moveaxis(np.array(found), 2, 0)
+    out, level = (Rings(float(lowest[:, way].min()), float(np.sqrt(square[:, way].mean()))) for way in (0, 1))
+    return out, level
+
+
+def saturated(folder: Path, images: Path) -> str:
+    """Rings beside saturated stars."""
+    rows = ["| R : G : B | FWHM px | peak of green | lowest, left out | lowest, at the level "
+            "| error, left out | error, at the level |", "|---|---|---|---|---|---|---|"]  # fmt: skip
+    for colour, width, peak in _SATURATED:
+        out, level = rings_beside_cores(colour, width, peak)
+        name = " : ".join(f"{c:g}" for c in colour)
+        rows.append(f"| {name} | {width:g} | {peak:g} | {round(out.lowest_adu)} | {round(level.lowest_adu)} "
+                    f"| {round(out.rms_adu)} | {round(level.rms_adu)} |")  # fmt: skip
+    return "\n".join(rows) + "\n"
 
 
 def _middle(size: int) -> FloatArray:

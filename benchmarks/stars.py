@@ -24,6 +24,7 @@ Part = Callable[[Path, Path], str]
 PARTS: dict[str, Part] = {
     "rejection": star_parts.rejection,
     "colours": star_shapes.colours,
+    "saturated": star_shapes.saturated,
     "undersampled": star_shapes.undersampled,
 }
 

@@ -148,27 +148,35 @@ def _gains(surveys: Mapping[str, Seeds]) -> str:
     )
 
 
-_CHI_SQUARES = ("gain", "offset", "slope", "all_gains", "all_sky", "everything")
+_CHI_SQUARES = ("gain", "offset", "slope", "all_gains", "all_offsets", "all_slopes", "all_sky", "everything")
 
 
 def _errors(surveys: Mapping[str, Seeds]) -> str:
-    rows = []
+    rows, every = [], []
     for name, seeds in surveys.items():
         known = [found["agreement"] for found in seeds.values() if "agreement" in found]
-        if not known:
-            continue
-        cells = []
-        for key in _CHI_SQUARES:
-            values = [np.nanmean(a["chi_square"][key]) for a in known if key in a["chi_square"]]
-            cells.append(f"{np.mean(values):.2f}" if values else "-")
-        judged = [np.mean([np.nanmean(a["chi_square"][key]) for a in known]) for key in ("all_gains", "all_sky")]
-        rows.append([name, *cells, _verdict(all(_CHI_SQUARE[0] <= value <= _CHI_SQUARE[1] for value in judged))])
-    head = ["survey", "gains", "offsets", "slopes"]
-    head += ["gains, correlations in it", "skies and pattern", "all together", ""]
+        if known:
+            rows.append(_row_of_errors(name, known))
+            every += known
+    if len(rows) > 1:
+        rows.append(_row_of_errors("all of them", every))
+    head = ["survey", "gains", "offsets", "slopes", "gains, correlations in it", "offsets", "slopes"]
+    head += ["skies and pattern", "all together", ""]
     title = (
         f"Chi-square per degree of freedom of (true - measured) / error (needed {_CHI_SQUARE[0]} to {_CHI_SQUARE[1]})"
     )
     return _titled(title, head, rows) if rows else ""
+
+
+def _row_of_errors(name: str, known: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Means over the runs, and whether those that the covariance is judged by are as they should be."""
+    means = {}
+    for key in _CHI_SQUARES:
+        values = [np.nanmean(a["chi_square"][key]) for a in known if key in a["chi_square"]]
+        means[key] = np.mean(values) if values else np.nan
+    cells = [f"{value:.2f}" if np.isfinite(value) else "-" for value in means.values()]
+    good = all(_CHI_SQUARE[0] <= means[key] <= _CHI_SQUARE[1] for key in ("all_gains", "all_sky"))
+    return [name, *cells, _verdict(good)]
 
 
 def _large_scale(surveys: Mapping[str, Seeds]) -> str:

@@ -271,13 +271,44 @@ def test_demosaicing(pattern, monkeypatch):
     assert (np.nanmax(np.abs(unbounded - slow), axis=(0, 1)) > 50.0).all()
 
 
+@pytest.mark.parametrize("pattern", ["RGGB", "BGGR", "GRBG", "GBRG"])
+def test_demosaicing_around_saturated_cores(pattern, monkeypatch):
+    mosaic, cores = saturated_stars(pattern)
+    padded, around = (np.pad(a, PADDING, mode="reflect") for a in (mosaic, cores))
+    slow = reference.demosaic(padded, pattern_channels(pattern), bayer_taps(), PADDING, around)
+    fast = demosaic(mosaic, pattern, cores)
+    np.testing.assert_array_equal(np.isnan(fast), np.isnan(slow))
+    np.testing.assert_allclose(fast, slow, rtol=1e-5, atol=2e-2)
+    assert np.isnan(fast[cores]).all()
+    strict = reference.demosaic(
+        array_api_strict.asarray(padded, device=DEVICE), pattern_channels(pattern), bayer_taps(), PADDING,
+        array_api_strict.asarray(around, device=DEVICE),
+    )  # fmt: skip
+    np.testing.assert_allclose(to_numpy(strict), slow, rtol=1e-6)
+    monkeypatch.setattr(reference.demosaicing, "_near", lambda grid, cores: np.zeros_like(cores))  # it is compared too
+    unbounded = reference.demosaic(padded, pattern_channels(pattern), bayer_taps(), PADDING, around)
+    assert np.nanmax(np.abs(unbounded - slow)) > 50.0
+
+
+def saturated_stars(pattern):
+    """A mosaic of stars cut at a level, and which samples are."""
+    mosaic = bayer_stars(pattern)
+    cores = mosaic > 4000.0
+    return np.where(cores, np.float32(4000.0), mosaic), cores
+
+
 def test_parts_of_a_mosaic_are_demosaiced_as_the_whole():
-    mosaic = bayer_stars("GRBG")
-    padded, whole = np.pad(mosaic, PADDING, mode="reflect"), demosaic(mosaic, "GRBG")
-    for y0, y1, x0, x1 in ((0, 20, 0, 30), (14, 41, 22, 66), (30, 58, 4, 11)):
-        part = np.empty((y1 - y0, x1 - x0, 4), np.float32)
-        demosaic_padded(padded[y0 : y1 + 2 * PADDING, x0 : x1 + 2 * PADDING], "GRBG", part)
-        np.testing.assert_array_equal(part[..., :3], whole[y0:y1, x0:x1])
+    mosaic, cores = saturated_stars("GRBG")
+    padded, around = (np.pad(a, PADDING, mode="reflect") for a in (mosaic, cores))
+    for known in (None, around):
+        whole = demosaic(mosaic, "GRBG", None if known is None else cores)
+        for y0, y1, x0, x1 in ((0, 20, 0, 30), (14, 41, 22, 66), (30, 58, 4, 11)):
+            part, there = (
+                np.empty((y1 - y0, x1 - x0, 4), np.float32),
+                np.s_[y0 : y1 + 2 * PADDING, x0 : x1 + 2 * PADDING],
+            )
+            demosaic_padded(padded[there], "GRBG", part, None if known is None else known[there])
+            np.testing.assert_array_equal(part[..., :3], whole[y0:y1, x0:x1])
 
 
 def test_unknown_methods_are_refused():

@@ -8,7 +8,7 @@ from astropy.wcs import WCS
 from scipy.optimize import least_squares
 
 from benchmarks.colour_rings import STAR_RINGS, own_samples, shares_in_rings
-from benchmarks.star_shapes import flux_scatter, moffat, one_share, ring_profile
+from benchmarks.star_shapes import flux_scatter, moffat, one_share, ring_profile, rings_beside_cores
 from zemosaic_engine.canvas.coordinates import pixel_to_sky, sky_to_pixel
 from zemosaic_engine.canvas.pixel_maps import pixel_map
 from zemosaic_engine.geometry import Box
@@ -126,6 +126,16 @@ def test_bright_sharp_stars_have_no_dark_rings_and_keep_their_light(colour):
     assert np.min(lowest) > 990.0
     # Phases of the lattices average to within 4 mmag by chance; bounds without balance add 19 to red and blue.
     assert np.abs(1086 * (np.mean(light, axis=0) - 1)).max() < 6.0
+
+
+@pytest.mark.parametrize("colour", [(1.0, 1.0, 0.5), (0.6, 1.0, 0.25), (1.5, 1.0, 0.8)])
+@pytest.mark.parametrize("peak", [3.0, 8.0])
+def test_a_saturated_core_leaves_no_rings(colour, peak):
+    """With the core left out, values near sharp stars fall by 2000 to 8000 ADU below the sky."""
+    left_out, at_level = rings_beside_cores(colour, 2.0, peak)
+    assert at_level.lowest_adu > -10.0
+    assert left_out.lowest_adu < -1500.0
+    assert at_level.rms_adu < 0.85 * left_out.rms_adu
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)

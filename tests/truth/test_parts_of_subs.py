@@ -56,7 +56,8 @@ def test_a_part_is_the_frame_to_the_last_bit(surveys, tmp_path, sensor, zipped):
         packed = tmp_path / "sub.fits.gz"
         packed.write_bytes(gzip.compress(path.read_bytes()))
         path = packed
-    info = read_sub_info(path)
+    info = replace(read_sub_info(path), saturation_adu=3000.0)  # reached by many stars
+    assert np.count_nonzero(read_image(path, info.hdu) >= 3000.0) > 100
     rng = np.random.default_rng(0)
     hot = rng.random(info.shape) < 0.002
     whole = load_frame(info, hot_pixels=hot).pixels

@@ -14,12 +14,13 @@ import zemosaic_worker
 from benchmarks.star_parts import aperture_fluxes, stacked
 from zemosaic_engine.canvas.pixel_maps import PixelMap
 from zemosaic_engine.events import CancelToken
+from zemosaic_engine.fits.reader import read_image
 from zemosaic_engine.geometry import Box
 from zemosaic_engine.photometry.stars import detect_stars
 from zemosaic_engine.resampling.resample import resample
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.subs.demosaic import demosaic
-from zemosaic_engine.subs.frames import read_stored_pixels, read_sub_info
+from zemosaic_engine.subs.frames import load_frame, read_stored_pixels, read_sub_info
 
 DATA = Path(os.environ.get("ZEMOSAIC_DATA", "/nowhere"))
 
@@ -66,10 +67,15 @@ def test_rejection_leaves_the_stars_of_m94_their_light(tmp_path):
         change = 2500.0 * np.log10(aperture_fluxes(clipped, xy) / aperture_fluxes(plain, xy))
     depth = plain.coverage[1, xy[:, 1].astype(int), xy[:, 0].astype(int)]
     known = np.isfinite(change).all(axis=1)
-    medians = [np.median(change[known & (depth > least) & (depth <= least + 5)], axis=0) for least in (5, 10)]
-    print(f"M 94, change of {known.sum()} stars by rejection, 6-10 and 11-15 subs: {medians} mmag")
-    assert np.abs(medians).max() < 6.0
-    assert np.ptp(medians, axis=0).max() < 12.0
+    for least in (5, 10):
+        some = change[known & (depth > least) & (depth <= least + 5)]
+        median = np.median(some, axis=0)
+        error = 1.25 * 1.4826 * np.median(np.abs(some - median), axis=0) / np.sqrt(len(some))
+        print(f"M 94, {len(some)} stars of {least + 1} to {least + 5} subs, change by rejection: "
+              f"{np.round(median, 1)} +- {np.round(error, 1)} mmag")  # fmt: skip
+        assert len(some) >= 10
+        assert (np.abs(median) < 3.0 + 2.0 * error).all()
+        assert error.max() < 5.0
 
 
 def check_colours(output, header):
@@ -140,8 +146,15 @@ def test_demosaiced_stars_of_m94_are_as_wide_as_their_samples_in_each_colour(m94
         assert np.median(demosaiced[:, channel] / demosaiced[:, 1]) == pytest.approx(truth, rel=0.03)
 
 
-def test_no_pixel_of_m94_is_darker_than_the_samples_of_its_colour_around_it(m94_sub):
-    info, stored, pixels = m94_sub
+@pytest.mark.parametrize("saturates", [False, True])
+def test_no_pixel_of_m94_is_darker_than_the_samples_of_its_colour_around_it(saturates):
+    """With saturated cores left out of the interpolation of green, red is up to 44 sigma darker beside one star."""
+    if not (DATA / "seestar_m94").is_dir():
+        pytest.skip("no seestar_m94 in ZEMOSAIC_DATA")
+    infos = [read_sub_info(path) for path in sorted((DATA / "seestar_m94").glob("*.fit*"))]
+    info = max(infos, key=saturated_pixels) if saturates else infos[0]
+    assert saturated_pixels(info) > 2 or not saturates
+    stored, pixels = read_stored_pixels(info), load_frame(info).pixels
     shift = 0.37  # of a resampling by a part of a pixel
     nodes = np.stack(np.meshgrid(np.arange(6) * 512.0, np.arange(6) * 512.0), axis=-1) + np.array([shift, -shift])
     box = Box(10, stored.shape[0] - 10, 10, stored.shape[1] - 10)
@@ -152,8 +165,12 @@ def test_no_pixel_of_m94_is_darker_than_the_samples_of_its_colour_around_it(m94_
         noise = 1.4826 * np.nanmedian(np.abs(samples - np.nanmedian(samples)))
         lowest = minimum_filter(np.where(np.isfinite(samples), samples, np.inf), 7)[10:-10, 10:-10]
         below = (lowest - resampled[..., channel])[np.isfinite(resampled[..., channel]) & np.isfinite(lowest)]
-        # Measured at most 2.8 sigma, in the noise of the sky; 12 with one share of green for all light.
+        # Measured at most 3.6 sigma, in the noise of the sky; 12 with one share of green for all light.
         assert below.max() < 4.0 * noise
+
+
+def saturated_pixels(info):
+    return np.count_nonzero(read_image(info.path, info.hdu) >= info.saturation_adu)
 
 
 @pytest.mark.parametrize(("folder", "tiles"), [("twomass_m17", 4), ("twomass_orion", 10)])

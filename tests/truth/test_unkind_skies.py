@@ -1,14 +1,18 @@
 """What cameras and skies do beyond a plane, planted with known truth and taken off again."""
 
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from benchmarks.made_up import Troubles, make_up_survey
+from zemosaic_engine.events import LogLine, Reporter
 from zemosaic_engine.photometry.calibration import PATTERN_TERMS, FixedPattern, SubCalibration, sensor_places
 from zemosaic_engine.survey import channel
 from zemosaic_engine.survey.solve import solve_survey
+from zemosaic_engine.survey.tables import report_dark_skies
 
 
 def told_the_truth(made, troubles):
@@ -64,6 +68,28 @@ def test_no_pedestal_is_made_up_and_a_given_one_is_taken():
     (pattern,) = solve_survey(made.subs, pedestal_adu=500.0).patterns
     assert (pattern.pedestal == 500.0).all()
     assert not pattern.pedestal_error.any()
+
+
+def test_a_sky_below_zero_has_no_pedestal_and_is_told():
+    """A dark that is too bright is no pedestal of the camera, however well a negative one would fit."""
+    troubles = Troubles(vignetting=0.25)
+    made = make_up_survey((2, 2), 6, 2, seed=5, troubles=troubles)
+    below = [
+        replace(m, sky=m.sky - 3000.0, cells=replace(m.cells, level=m.cells.level - 3000.0))  # cells as the sky
+        for m in made.subs
+    ]
+    (pattern,) = solve_survey(below).patterns
+    assert (pattern.pedestal == 0.0).all()
+    told = []
+    reporter = Reporter(lambda event: told.append(event.line) if isinstance(event, LogLine) else None, ())
+    infos = [SimpleNamespace(path=Path(f"sub_{number}.fits")) for number in range(len(below))]
+    report_dark_skies(below, infos, reporter)
+    assert len(told) == 1
+    assert "below 0" in told[0]
+    assert f"of {len(below)} subs" in told[0]
+    report_dark_skies(made.subs, infos, reporter)
+    report_dark_skies([replace(m, sky=np.full(3, -2.0)) for m in made.subs], infos, reporter)  # noise around 0
+    assert len(told) == 1
 
 
 # ---------------------------------------------------------------- curved skies

@@ -366,6 +366,17 @@ def test_black(tmp_path):
         stored(tmp_path, data)
 
 
+def test_unsigned_values_without_their_bzero_are_refused(tmp_path):
+    """The pedestal of such subs would be -32768 ADU, of which dividing by the illumination makes a bowl."""
+    unsigned = np.random.default_rng(2).normal(640.0, 20.0, SHAPE).astype(np.int32)
+    with pytest.raises(SubError, match=r"lost the card BZERO = 32768"):
+        stored(tmp_path, (unsigned - 32768).astype(np.int16))
+
+
+def test_a_dark_that_is_too_bright_leaves_a_sub_that_can_be_read(tmp_path):
+    assert np.isfinite(stored(tmp_path, np.random.default_rng(2).normal(-400.0, 20.0, SHAPE).astype(np.int16))).all()
+
+
 def test_empty_borders_of_a_tile(tmp_path):
     """A ready-made tile with zeros where nothing is, even over most of it."""
     data = np.zeros(SHAPE, np.float32)

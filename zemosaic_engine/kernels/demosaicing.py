@@ -21,7 +21,7 @@ _BORROWED, _REST = np.float32(reference.BORROWED), np.float32(1.0 - reference.GR
 _USUAL_RATIO, _LARGEST_RATIO = np.float32(reference.USUAL_RATIO), np.float32(reference.LARGEST_RATIO)
 _STEEP, _PEAK = np.float32(reference.STEEP), np.float32(reference.PEAK)
 _OUTER, _INNER, _MIDDLE = (np.float32(weight) for weight in reference.SHARE_WINDOW[:3])
-_BALANCE_REACH = reference.BALANCE_REACH
+_BALANCE_REACH, _NEAR_CELLS = reference.BALANCE_REACH, reference.NEAR_CELLS
 #: Cells around the part that is wanted whose interpolated values matter: two steps of `BALANCE_REACH` pixels.
 _AROUND = 4
 
@@ -112,6 +112,53 @@ def _interpolate_green(planes: Any, corners: Any, site: int, taps: Any, weights:
                 total[x] = _over_valid(
                     planes, planes, False, np.float32(0.0), taps.green[site], weights.green, row, first + x
                 )
+
+
+# ---------------------------------------------------------------------------- saturated cores
+
+
+@jit
+def _weight_of_cores(cores: Any, taps: Any, weights: Any, row: int, column: int) -> Any:
+    """Weight of those taps of a site that are cores."""
+    total = np.float32(0.0)
+    for k in range(weights.shape[0]):
+        if cores[taps[k, 0], row + taps[k, 1], column + taps[k, 2]]:
+            total += weights[k]
+    return total
+
+
+@jit
+def _drop_green(cores: Any, channels: Any, taps: Any, weights: Any, first: int, green: Any) -> None:
+    """Make green NaN where cores have more than half of the weight: only a core beside a pixel has so much."""
+    for site in range(cores.shape[0]):
+        if channels[site] == 1:
+            continue
+        for row in range(first, cores.shape[1] - first):
+            for x in range(first, cores.shape[2] - first):
+                if not (
+                    cores[site ^ 1, row, x] or cores[site ^ 1, row, x - 1 + 2 * (site % 2)]
+                    or cores[site ^ 2, row, x] or cores[site ^ 2, row - 1 + 2 * (site // 2), x]
+                ):  # fmt: skip
+                    continue
+                weight = _weight_of_cores(cores, taps.green[site], weights.green, row, x)
+                if np.float32(1.0) - weight < _HALF_WEIGHT:
+                    green[site, row, x] = np.nan
+
+
+@jit
+def _cells_near(cores: Any, first: int) -> Any:
+    """Which cells that are `first` cells from the border have a core near them."""
+    count, height, width = cores.shape
+    near = np.zeros((height, width), np.bool_)
+    for site in range(count):
+        for row in range(first - _NEAR_CELLS, height - first + _NEAR_CELLS):
+            for x in range(first - _NEAR_CELLS, width - first + _NEAR_CELLS):
+                if cores[site, row, x]:
+                    near[
+                        max(row - _NEAR_CELLS, first) : min(row + _NEAR_CELLS + 1, height - first),
+                        max(x - _NEAR_CELLS, first) : min(x + _NEAR_CELLS + 1, width - first),
+                    ] = True
+    return near
 
 
 # ---------------------------------------------------------------------------- the share of green detail
@@ -419,14 +466,20 @@ def _weave_row(planes: Any, colours: Any, first_site: int, row: int, padding: in
 
 
 @jit
-def demosaic_planes(planes: Any, channels: Any, taps: Any, weights: Any, padding: int, out: Any) -> None:
+def demosaic_planes(
+    planes: Any, filled: Any, cores: Any, channels: Any, taps: Any, weights: Any, padding: int, out: Any
+) -> None:
     """Interpolate a Bayer mosaic; see `demosaic.demosaic` for the method and its rules.
 
     Parameters
     ----------
     planes : float32 (4, h, w)
         Sites of even and odd rows and columns of the mosaic (even-even, even-odd, odd-even, odd-odd),
-        with mirrored borders.
+        with mirrored borders; NaN = invalid.
+    filled : float32 (4, h, w)
+        The same with the level of saturation at cores.
+    cores : bool (4, h, w) or (0, 0, 0)
+        Sites that saturate in stars; none of them in the empty array.
     channels : int64 (4,)
         Colour of each plane.
     taps : demosaic.SiteTaps
@@ -445,14 +498,19 @@ def demosaic_planes(planes: Any, channels: Any, taps: Any, weights: Any, padding
     for site in range(count):
         colours[channels[site], site] = planes[site]
         if channels[site] != 1:
-            _find_corners(planes, site, taps, weights, corners[site])
+            _find_corners(filled, site, taps, weights, corners[site])
     for site in range(count):
         if channels[site] != 1:
-            _interpolate_green(planes, corners, site, taps, weights, reach, colours[1, site])
+            _interpolate_green(filled, corners, site, taps, weights, reach, colours[1, site])
+    near = _cells_near(cores, first)
+    if near.size:
+        _drop_green(cores, channels, taps, weights, reach, colours[1])
     for site in range(count):
         colour = channels[site]
         if colour != 1:
             _local_shares(planes[site], colours[1, site], first, share, steep)
+            if near.size:
+                steep |= near
             _interpolate_colour(planes, colours[1], site, taps, weights, first, share, colours[colour])
             _bound(planes, colours[colour], colours[1], taps, channels == colour, share, steep, padding, scratch)
             either |= steep

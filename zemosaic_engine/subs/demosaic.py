@@ -19,14 +19,15 @@ Lattices of two pixels cannot hold a sharp star, and linear interpolation gives 
 (the colours share most of their contrast, which noise does not), a value is kept above the lowest of the samples of
 its colour around it, and what this adds is taken from the values near it that are high: stars keep their light to a
 thousandth. It may rise above the highest sample by half of their range, red and blue by what their share of green
-rises too: the peak of a star between samples is higher than all of them. `python -m benchmarks.stars` writes the
+rises too: the peak of a star between samples is higher than all of them. Beside a core that saturates, light is
+steep as well. `python -m benchmarks.stars` writes the
 figures in ``docs/stars.md``.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,6 +42,8 @@ _BAND_ROWS = 128  # at once, so that what is between input and output stays in a
 
 _CHANNEL = {"R": 0, "G": 1, "B": 2}
 _LOBES = 3
+_NO_CORES = np.zeros((0, 0, 0), dtype=bool)
+_Sample = TypeVar("_Sample", np.float32, np.bool_)
 
 
 class Taps(NamedTuple):
@@ -146,7 +149,7 @@ def _site_taps() -> tuple[SiteTaps, TapWeights]:
     return sites, TapWeights((line / line.sum()).astype(np.float32), taps.green.weight, taps.diagonal.weight)
 
 
-def demosaic(mosaic: NDArray[np.float32], pattern: str) -> NDArray[np.float32]:
+def demosaic(mosaic: NDArray[np.float32], pattern: str, cores: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
     """Three channels from a Bayer mosaic.
 
     Parameters
@@ -155,6 +158,8 @@ def demosaic(mosaic: NDArray[np.float32], pattern: str) -> NDArray[np.float32]:
         ADU; NaN = invalid. At least 2 x 2 pixels.
     pattern : str
         Colours of the first two rows and columns of the array, such as ``"GRBG"``.
+    cores : ndarray of bool, shape (H, W), optional
+        Samples that saturate in stars, `saturated_cores`; in `mosaic` they have the level at which they saturate.
 
     Returns
     -------
@@ -163,7 +168,8 @@ def demosaic(mosaic: NDArray[np.float32], pattern: str) -> NDArray[np.float32]:
         the samples of its colour around it. An invalid pixel is NaN in all channels. Next to invalid pixels the
         weights are renormalised over the valid samples, and the value (of red and blue, the difference to green) is
         kept in their range; where less than half of the weight remains (an invalid direct neighbour of a red or blue
-        value beside or above its samples), that channel is NaN. The borders are mirrored.
+        value beside or above its samples), that channel is NaN. The borders are mirrored. Cores become invalid too.
+        Green around them is interpolated with their level; red and blue, as differences to green, without them.
 
     Raises
     ------
@@ -176,11 +182,14 @@ def demosaic(mosaic: NDArray[np.float32], pattern: str) -> NDArray[np.float32]:
             f"a mosaic must be a float32 array of at least 2 x 2 pixels, not {mosaic.dtype} of shape {mosaic.shape}"
         )
     out = np.empty((*mosaic.shape, 3), dtype=np.float32)
-    demosaic_padded(np.pad(mosaic, PADDING, mode="reflect"), pattern, out)
+    around = None if cores is None else np.pad(cores, PADDING, mode="reflect")
+    demosaic_padded(np.pad(mosaic, PADDING, mode="reflect"), pattern, out, around)
     return out
 
 
-def demosaic_padded(padded: NDArray[np.float32], pattern: str, out: NDArray[np.float32]) -> None:
+def demosaic_padded(
+    padded: NDArray[np.float32], pattern: str, out: NDArray[np.float32], cores: NDArray[np.bool_] | None = None
+) -> None:
     """Demosaic a part of a sub whose surroundings are known.
 
     Parameters
@@ -191,22 +200,28 @@ def demosaic_padded(padded: NDArray[np.float32], pattern: str, out: NDArray[np.f
         Colours of the first two rows and columns of `padded`.
     out : ndarray of float32, shape (H, W, 3 or 4)
         Its first three channels are written, a fourth becomes 0; each pixel as `demosaic` gives it for the whole sub.
+    cores : ndarray of bool, shape of `padded`, optional
     """
     from ..kernels import demosaicing
 
     channels, (taps, weights) = pattern_channels(pattern).ravel(), _site_taps()
     for first in range(0, out.shape[0], _BAND_ROWS):
         band = out[first : first + _BAND_ROWS]
-        planes = _planes_of(padded[first : first + len(band) + 2 * PADDING])
-        demosaicing.demosaic_planes(planes, channels, taps, weights, PADDING // 2, band)
+        rows = slice(first, first + len(band) + 2 * PADDING)
+        filled, cores_here = _planes_of(padded[rows]), _NO_CORES
+        planes = filled
+        if cores is not None and cores[rows].any():
+            cores_here = _planes_of(cores[rows])
+            planes = np.where(cores_here, np.float32(np.nan), filled)
+        demosaicing.demosaic_planes(planes, filled, cores_here, channels, taps, weights, PADDING // 2, band)
 
 
-def _planes_of(mosaic: NDArray[np.float32]) -> NDArray[np.float32]:
+def _planes_of(mosaic: NDArray[_Sample]) -> NDArray[_Sample]:
     """The sites of even and odd rows and columns, (4, h, w)."""
     height, width = mosaic.shape
-    planes = np.empty((4, (height + 1) // 2, (width + 1) // 2), dtype=np.float32)
+    planes = np.empty((4, (height + 1) // 2, (width + 1) // 2), dtype=mosaic.dtype)
     for site in range(4):
         part = mosaic[site // 2 :: 2, site % 2 :: 2]
         planes[site, : part.shape[0], : part.shape[1]] = part
-        planes[site, part.shape[0] :] = planes[site, :, part.shape[1] :] = 0.0  # of an odd size
+        planes[site, part.shape[0] :] = planes[site, :, part.shape[1] :] = 0  # of an odd size
     return planes

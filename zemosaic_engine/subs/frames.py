@@ -29,6 +29,7 @@ from ..sentences import say
 from .camera_setup import UNKNOWN_SETUP, CameraSetup
 from .faults import read_guarded
 from .image_files import find_image, read_image
+from .saturated_cores import saturated_cores
 from .sensor_correction import SensorCorrection, overscan_level
 
 
@@ -547,6 +548,8 @@ def load_frame(
       reaches zero they are clipped noise and stay;
     - the hot pixels handed in, and those that `correction` does not trust.
 
+    Bayer samples that saturate in stars take part in demosaicing with the level at which they saturate.
+
     Parameters
     ----------
     info : SubInfo
@@ -569,17 +572,20 @@ def load_frame(
     """
     if hot_pixels is not None and hot_pixels.shape != info.shape:
         raise ValueError(f"hot_pixels has the shape {hot_pixels.shape}, the sub {info.shape}")
-    pixels, rules = read_with_rules(info)
+    pixels, rules, cores = read_guarded(info.path, lambda: _pixels_with_rules(info))
+    valid = np.isfinite(pixels)
+    if cores is not None:
+        pixels[cores] = rules.saturation_adu
     if correction is not None:
         correct_whole(pixels, correction)
     if hot_pixels is not None:
         pixels[hot_pixels] = np.nan
-    if not np.isfinite(pixels).any():
+    if not (valid & np.isfinite(pixels)).any():
         raise SubError(info.path, say("it has no valid pixel"))
     if info.bayer is not None:
         from .demosaic import demosaic
 
-        pixels = demosaic(pixels, info.bayer)
+        pixels = demosaic(pixels, info.bayer, cores)
     elif pixels.ndim == 2:
         pixels = pixels[:, :, np.newaxis]
     return Frame(info, np.ascontiguousarray(pixels), rules)
@@ -604,12 +610,15 @@ def read_stored_pixels(info: SubInfo) -> NDArray[np.float32]:
 
 def read_with_rules(info: SubInfo) -> tuple[NDArray[np.float32], InvalidValues]:
     """Pixels as `read_stored_pixels` gives them, and what was found to be invalid in this sub."""
-    return read_guarded(info.path, lambda: _pixels_with_rules(info))
+    return read_guarded(info.path, lambda: _pixels_with_rules(info))[:2]
 
 
-def _pixels_with_rules(info: SubInfo) -> tuple[NDArray[np.float32], InvalidValues]:
+def _pixels_with_rules(info: SubInfo) -> tuple[NDArray[np.float32], InvalidValues, NDArray[np.bool_] | None]:
+    """Pixels, what was found to be invalid, and the samples that saturate in stars, if any."""
     raw = read_image(info.path, info.hdu)
     is_integer = raw.dtype.kind in "iu"
+    if raw.dtype.kind == "i":
+        _refuse_lost_zero(raw, info.path)
     pixels = channels_last(raw, info).astype(np.float32, copy=False)
     if not is_integer:
         pixels[~np.isfinite(pixels)] = np.nan
@@ -617,11 +626,34 @@ def _pixels_with_rules(info: SubInfo) -> tuple[NDArray[np.float32], InvalidValue
     if math.isnan(top):
         raise SubError(info.path, say("it has no valid pixel"))
     saturation = min(info.saturation_adu, top if _is_plateau(pixels, top, is_integer) else math.inf)
+    cores = None if info.bayer is None else saturated_cores(pixels, saturation)
     mark_invalid(pixels, InvalidValues(saturation, ()), info.bayer)
     planes = list(_colour_planes(pixels, info.bayer))
     rules = InvalidValues(saturation, tuple(_has_false_zeros(plane, info.path, is_integer) for plane in planes))
     mark_invalid(pixels, rules, info.bayer)
-    return pixels, rules
+    return pixels, rules, cores
+
+
+_LOST_ZERO_SHARE = 0.25  # of the way from 0 to the lowest integer; no sky is so far below 0
+
+
+def _refuse_lost_zero(raw: NDArray[np.generic], path: Path) -> None:
+    """Refuse integers that are so far below 0 that they can only be unsigned ones without their BZERO.
+
+    Solved with the others, they would be subs with a pedestal of -32768 ADU, of which illumination makes a bowl.
+    """
+    lowest = int(np.iinfo(raw.dtype).min)
+    sample = raw.ravel()[:: max(1, raw.size // 65536)]
+    middle = float(np.median(sample))
+    if middle < _LOST_ZERO_SHARE * lowest:
+        raise SubError(
+            path,
+            say(
+                "half of its values are below {middle:.0f}: its header must have lost the card BZERO = {zero}",
+                middle=middle,
+                zero=-lowest,
+            ),
+        )
 
 
 def mark_invalid(pixels: NDArray[np.float32], rules: InvalidValues, bayer: str | None) -> None:

@@ -29,6 +29,7 @@ from .faults import read_guarded
 from .frames import InvalidValues, SubInfo, channels_last, mark_invalid, read_with_rules
 from .image_files import find_image, is_mappable, read_image
 from .lost_inputs import raise_if_lost
+from .saturated_cores import AROUND_PX, saturated_cores
 from .sensor_correction import Corrections, overscan_level, uncorrected
 from .unchanged import IsSame, read_unchanged, trust
 
@@ -130,7 +131,7 @@ class SubParts:
         """
         info = self._infos[number]
         if info.bayer is None:
-            pixels = self._decoded(number, box)
+            pixels, _ = self._decoded(number, box)
             return pixels.reshape(*box.shape, info.channels), (box.y0, box.x0)
         height, width = info.shape
         y0, y1 = _even_span(box.y0, box.y1, height)
@@ -138,19 +139,28 @@ class SubParts:
         above, below = min(PADDING, y0), min(PADDING, height - y1)
         left, right = min(PADDING, x0), min(PADDING, width - x1)
         outer = Box(y0 - above, y1 + below, x0 - left, x1 + right)
-        mosaic = self._decoded(number, outer)
+        mosaic, cores = self._mosaic(number, outer)
         missing = ((PADDING - above, PADDING - below), (PADDING - left, PADDING - right))
         if any(side for pair in missing for side in pair):
             mosaic = np.pad(mosaic, missing, mode="reflect")
+            cores = None if cores is None else np.pad(cores, missing, mode="reflect")
         out = np.empty((y1 - y0, x1 - x0, 4), dtype=np.float32)
-        demosaic_padded(mosaic, str(info.bayer), out)
+        demosaic_padded(mosaic, str(info.bayer), out, cores)
         return out, (y0, x0)
 
-    def _decoded(self, number: int, box: Box) -> NDArray[np.float32]:
-        """Calibrated pixels of a box with the invalid ones NaN, (h, w) or (h, w, 3)."""
+    def _mosaic(self, number: int, box: Box) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+        """Bayer samples of a box, and which of them saturate in stars."""
+        height, width = self._infos[number].shape
+        around = box.grow(AROUND_PX, AROUND_PX).intersect(Box(0, height, 0, width))
+        mosaic, cores = self._decoded(number, around)
+        inside = box.relative_to(around).slices
+        return mosaic[inside], None if cores is None else cores[inside]
+
+    def _decoded(self, number: int, box: Box) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+        """Calibrated pixels of a box with the invalid ones NaN, (h, w) or (h, w, 3), and `saturated_cores`."""
         info, source = self._infos[number], self._source(number)
         try:
-            pixels = read_guarded(info.path, lambda: self._marked(number, source, box))
+            pixels, cores = read_guarded(info.path, lambda: self._marked(number, source, box))
         except SubError as error:
             self._fail(number, error)
             raise
@@ -160,16 +170,20 @@ class SubParts:
         hot = self._hot_pixels(info)
         if hot is not None:
             pixels[hot[box.slices]] = np.nan
-        return pixels
+        return pixels, cores
 
-    def _marked(self, number: int, source: _Source, box: Box) -> NDArray[np.float32]:
-        """Stored pixels of a box as the camera wrote them, with the invalid ones NaN."""
+    def _marked(self, number: int, source: _Source, box: Box) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+        """Stored pixels of a box as the camera wrote them, with the invalid ones NaN, and `saturated_cores`."""
         raw = self._stored_unchanged(number, source, box)
         pixels = raw.astype(np.float32, order="C")
         if raw.dtype.kind == "f":
             pixels[~np.isfinite(pixels)] = np.nan
-        mark_invalid(pixels, source.rules, self._infos[number].bayer)
-        return pixels
+        bayer, level = self._infos[number].bayer, source.rules.saturation_adu
+        cores = None if bayer is None else saturated_cores(pixels, level)
+        mark_invalid(pixels, source.rules, bayer)
+        if cores is not None:
+            pixels[cores] = level
+        return pixels, cores
 
     def _stored_unchanged(self, number: int, source: _Source, box: Box) -> NDArray[np.generic]:
         info = self._infos[number]
@@ -217,7 +231,7 @@ class SubParts:
         source, correction = self._open_unchanged(number), self._corrections(self._infos[number])
         if correction is None or correction.overscan is None:
             return source
-        return replace(source, overscan_adu=overscan_level(self._marked(number, source, correction.overscan)))
+        return replace(source, overscan_adu=overscan_level(self._marked(number, source, correction.overscan)[0]))
 
     def _open_unchanged(self, number: int) -> _Source:
         return read_unchanged(self._infos[number], lambda: self._open(number), self._is_same)

@@ -24,7 +24,7 @@ from .measurements import SubMeasurement
 from .sky_levels import SkyLevels, sky_levels
 from .sky_map import SkyMap, sky_map
 from .solve import SurveySolution, solve_survey
-from .tables import report_solution, report_verification, write_survey
+from .tables import report_dark_skies, report_solution, report_verification, write_survey
 
 #: Of progress, where measuring counts one for each sub: a solution takes a few seconds, of few subs or of many.
 STEPS_OF_SOLUTION = 60
@@ -166,6 +166,7 @@ def _solve(run: Run, measured: Mapping[int, SubMeasurement]) -> SurveySolution:
     solution = run.reuse.solution(list(measured), SurveySolution, lambda: run.interruptibly(solve))
     run.reporter.step(STEPS_OF_SOLUTION)
     _lose(run, _refused(run, solution.calibrations))
+    report_dark_skies(measurements, infos, run.reporter)
     report_solution(solution, infos, run.reporter)
     report_verification(solution, with_flat, run.reporter)
     run.interruptibly(lambda: write_survey(run.output, solution, infos, measurements))

@@ -141,9 +141,10 @@ class _Channel:
         self.sessions = np.zeros((sessions, SESSION_UNKNOWNS))
         self._stars = int(stars.star.max(initial=-1)) + 1
         self.pattern = np.zeros((cameras, len(PATTERN_TERMS)))
-        # No more than the darkest sub of the camera shows.
+        # No more than the darkest sub of the camera shows, and none where a sky was subtracted beyond 0.
         self._most_pedestal = np.full(cameras, np.inf)
         np.minimum.at(self._most_pedestal, run.camera, np.where(np.isfinite(level), level, np.inf))
+        self._most_pedestal = np.maximum(self._most_pedestal, 0.0)
         self._usual_level = np.maximum(group_medians(np.abs(self._level), run.camera, cameras), _LEAST_LEVEL)
         self._known_pedestal = pedestal.width == 0.0
         self._untold_pedestal = np.zeros(cameras, dtype=bool) if pedestal.untold is None else pedestal.untold

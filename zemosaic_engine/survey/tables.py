@@ -157,6 +157,27 @@ def _report_pedestals(solution: SurveySolution, reporter: Reporter) -> None:
         )
 
 
+_BELOW_ZERO = 3.0  # noises of a pixel; a sky that a dark took to 0 may well be a little below it
+
+
+def report_dark_skies(measured: Sequence[SubMeasurement], infos: Sequence[SubInfo], reporter: Reporter) -> None:
+    """Tell of subs whose sky is below 0, which no light makes: what was taken off them was too much."""
+    below = np.array([np.nanmin(np.append(m.sky + _BELOW_ZERO * m.noise, np.inf)) for m in measured])
+    number = np.count_nonzero(below < 0.0)
+    if number:
+        darkest = int(np.argmin(below))
+        reporter.log(
+            say(
+                "The sky of {n} subs is below 0, that of {name} at {adu:.4g} ADU: a dark or a bias that is too bright "
+                "was taken off, or the header has lost the card BZERO; a pedestal is at least 0",
+                n=number,
+                name=infos[darkest].path.name,
+                adu=float(np.nanmin(measured[darkest].sky)),
+            ),
+            "WARN",
+        )
+
+
 def write_survey(
     folder: Path, solution: SurveySolution, infos: Sequence[SubInfo], measured: Sequence[SubMeasurement]
 ) -> None:

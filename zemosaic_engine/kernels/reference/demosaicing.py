@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import operator
 from collections.abc import Callable
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +28,8 @@ SHARE_WINDOW = (1.0, 4.0, 6.0, 4.0, 1.0)
 STEEP = 0.6
 #: How far an interpolated value may rise above the samples around it, as a share of their range.
 PEAK = 0.5
+#: Cells of two by two pixels around a saturated core in which light is steep, whatever the colours say.
+NEAR_CELLS = 3
 #: Reach in pixels within which the light that a lower bound adds to a value is taken from others.
 BALANCE_REACH = 3
 
@@ -37,7 +42,7 @@ CORES = {
 }
 
 
-def demosaic(padded: Any, channels: NDArray[np.int64], taps: Any, padding: int) -> Any:
+def demosaic(padded: Any, channels: NDArray[np.int64], taps: Any, padding: int, cores: Any = None) -> Any:
     """Three channels from a Bayer mosaic with mirrored borders; see `demosaic.demosaic` for the rules.
 
     Parameters
@@ -49,6 +54,8 @@ def demosaic(padded: Any, channels: NDArray[np.int64], taps: Any, padding: int) 
     taps : demosaic.BayerTaps
     padding : int
         Even, at least `demosaic.PADDING`.
+    cores : array of bool, shape of `padded`, optional
+        Samples that saturate in stars.
 
     Returns
     -------
@@ -57,10 +64,17 @@ def demosaic(padded: Any, channels: NDArray[np.int64], taps: Any, padding: int) 
     xp = array_namespace(padded)
     grid = _BayerGrid(xp, padded, channels)
     interpolated = _interpolate(xp, padded, taps.green, grid.shifted)
+    near = xp.zeros_like(padded, dtype=xp.bool)
+    if cores is not None:
+        nothing = xp.full_like(padded, math.nan)
+        weight = _interpolate(xp, xp.astype(cores, padded.dtype), taps.green, grid.shifted)
+        interpolated = xp.where(1.0 - weight < HALF_WEIGHT, nothing, interpolated)
+        padded, near = xp.where(cores, nothing, padded), _near(grid, cores)
     green = xp.where(grid.own[1], padded, interpolated)
     planes, steep = [], []
     for channel in (0, 2):
         share, is_steep = _local_share(grid, channel, padded, green)
+        is_steep = is_steep | near
         found = xp.full_like(padded, math.nan)
         for kind, where in grid.places(channel):
             found = xp.where(where, _with_green_detail(grid, padded, green, share, getattr(taps, kind)), found)
@@ -113,9 +127,25 @@ class _BayerGrid:
 
     def of_cell(self, channel: int, plane: Any) -> Any:
         """The value that each cell has where it has a colour, at all of its pixels."""
-        row, column = self.site(channel)
+        return self._of_site(*self.site(channel), plane)
+
+    def any_of_cell(self, mask: Any) -> Any:
+        """True at all pixels of a cell if it is at one of them."""
+        sites = itertools.product((0, 1), repeat=2)
+        return reduce(operator.or_, (self._of_site(row, column, mask) for row, column in sites))
+
+    def _of_site(self, row: int, column: int, plane: Any) -> Any:
         down = self.xp.take(plane, self._rows // 2 * 2 + row, axis=0)
         return self.xp.take(down, self._columns // 2 * 2 + column, axis=1)
+
+
+def _near(grid: _BayerGrid, cores: Any) -> Any:
+    """Pixels of cells that have a core within `NEAR_CELLS`."""
+    near = grid.any_of_cell(cores)
+    for down, along in ((2, 0), (0, 2)):
+        steps = range(-NEAR_CELLS, NEAR_CELLS + 1)
+        near = reduce(operator.or_, (grid.shifted(near, down * step, along * step) for step in steps))
+    return near
 
 
 def _local_share(grid: _BayerGrid, channel: int, padded: Any, green: Any) -> tuple[Any, Any]:
