@@ -48,4 +48,61 @@ HARMLESS = (
         "zemosaic_engine/simulate/truth.py", "5.0", "(10.0)",
         "how far around saturated stars a comparison with the truth asks for no value",
     ),
+    Harmless(
+        "zemosaic_engine/solving/hints.py", "one[0] - other[0] + 180.0", "(one[0] - other[0] - 180.0)",
+        "half a turn one way or the other is the same angle",
+    ),
+    Harmless(
+        "zemosaic_engine/subs/frames.py", "longitude + 180.0", "(longitude - 180.0)",
+        "half a turn one way or the other is the same angle",
+    ),
+    Harmless(
+        "zemosaic_engine/simulate/scene.py", "dy + sy", "(dy - sy)",
+        "the points within a pixel lie on both sides of its middle",
+    ),
+    Harmless(
+        "zemosaic_engine/fits/reader.py", 'image.header.number("BLANK", "ZBLANK")',
+        "(image.header.number('ZBLANK', 'BLANK'))",
+        "a header has one of the two, or the same number in both",
+    ),
+    Harmless(
+        "zemosaic_engine/calibration_frames/session.py", "share > _NOISE_SHARE", "(share >= _NOISE_SHARE)",
+        "a share of measured numbers is never exactly the limit",
+    ),
+    Harmless(
+        "zemosaic_engine/comparison/star_pairs.py", "noise < _MMAG / _LEAST_SNR", "(noise <= _MMAG / _LEAST_SNR)",
+        "a measured noise is never exactly the limit",
+    ),
+    Harmless(
+        "zemosaic_engine/astrometry/normal_equations.py", "1e-12", "(2e-12)",
+        "keeps the block of a star that nothing holds invertible; far below what any detection adds",
+    ),
+    Harmless(
+        "zemosaic_engine/astrometry/normal_equations.py", "len(used) > _DENSE_SUBS", "(len(used) >= _DENSE_SUBS)",
+        "of that many subs both ways have the same answer; it decides what the computation costs",
+    ),
+    Harmless(
+        "zemosaic_engine/mosaic/catalogue.py", "400", "(401)",
+        "the number of stars that vote for the shift of a catalogue, of which a third is enough",
+    ),
+    Harmless(
+        "zemosaic_engine/calibration_frames/screening.py", "20_000", "(20001)",
+        "the number of neighbours that tell a noise is aimed at; one more changes nothing that is seen",
+    ),
+    Harmless(
+        "zemosaic_engine/canvas/coordinates.py", "16", "(17)",
+        "how finely the outline of a sub is drawn",
+    ),
+    Harmless(
+        "zemosaic_engine/regular_files.py", "1_000_000_000", "(1000000001)",
+        "the largest table that is read, one byte more",
+    ),
+    Harmless(
+        "zemosaic_engine/comparison/findings.py", "5", "(6)",
+        "how many lines are looked for in one pair of mosaics; the report names the strongest first",
+    ),
+    Harmless(
+        "zemosaic_engine/growth/join.py", "len(scaled) < len(placed)", "(len(scaled) <= len(placed))",
+        "the run is put together a second time with the same subs",
+    ),
 )  # fmt: skip

@@ -48,126 +48,166 @@ def picture_qt(survey: Path, output: Path) -> None:
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     from PySide6.QtWidgets import QApplication
 
-    from zemosaic_app.presenter.presenter import Presenter
-    from zemosaic_app.qt.window import Window
-
     app = QApplication([])
-    presenter = Presenter(language="en")
-    window = Window(presenter)
-    window.resize(*SIZE)
-    window.show()
+    window = PicturedWindow(app)
+    window.keep("window-welcome")
+    picture_folder(window, survey, output)
+    window.window.choose_scheme("dark")
+    picture_run(window, output)
+    picture_mosaic(window)
+    window.window.choose_scheme("light")
+    picture_summary_in_french(window)
+    window.close()
+    window = PicturedWindow(app)
+    picture_earlier_run(window, survey, output)
+    window.close()
+    window = PicturedWindow(app)
+    picture_watch(window, survey, output.parent / "watched")
+    window.close()
 
-    def wait(until: Callable[[], bool]) -> None:
+
+class PicturedWindow:
+    """A Qt window with its presenter, of which pictures are kept."""
+
+    def __init__(self, app: Any) -> None:
+        from zemosaic_app.presenter.presenter import Presenter
+        from zemosaic_app.qt.window import Window
+
+        self._app, self.presenter = app, Presenter(language="en")
+        self.window = Window(self.presenter)
+        self.window.resize(*SIZE)
+        self.window.show()
+
+    def wait(self, until: Callable[[], bool]) -> None:
+        """Let the window work until something is so."""
         end = time.monotonic() + MOST_S
         while not until() and time.monotonic() < end:
-            app.processEvents()
+            self._app.processEvents()
             time.sleep(0.02)
-        app.processEvents()
+        self._app.processEvents()
 
-    def pass_by(seconds: float) -> None:
+    def pass_by(self, seconds: float) -> None:
+        """Let the window work for some seconds."""
         end = time.monotonic() + seconds
-        wait(lambda: time.monotonic() > end)
+        self.wait(lambda: time.monotonic() > end)
 
-    def keep_window(shown: Any, name: str) -> None:
-        app.processEvents()
+    def wait_for_folder(self) -> None:
+        """Until the folder is read."""
+        self.wait(lambda: self.presenter.view.contents is not None and self.presenter.view.doing == "nothing")
+
+    def wait_for_picture(self) -> None:
+        """Until nothing is being drawn."""
+        self.wait(lambda: not self.presenter.is_drawing)
+
+    def keep(self, name: str) -> None:
+        """Write a picture of the window."""
+        self._app.processEvents()
         path = IMAGES / f"{name}.png"
-        shown.grab().save(str(path))
+        self.window.grab().save(str(path))
         shrink(path)
 
-    def keep(name: str) -> None:
-        keep_window(window, name)
+    def close(self) -> None:
+        """End the window."""
+        self.window.close()
+        self.presenter.close()
 
-    keep("window-welcome")
+
+def picture_folder(shown: PicturedWindow, survey: Path, output: Path) -> None:
+    """The folder of subs, what a mosaic of a part of them would lack, and single subs."""
+    window, presenter = shown.window, shown.presenter
     window.take_input(survey)
     window.paths["output"].setText(str(output))
-    wait(lambda: presenter.view.contents is not None and presenter.view.doing == "nothing")
-    wait_for_pictures(window, wait)
-    keep("window-folder")
+    shown.wait_for_folder()
+    wait_for_pictures(window, shown.wait)
+    shown.keep("window-folder")
     left_out = subs_of_panels(presenter, (1, 4), 3)
     number = presenter.view.contents.subs
     presenter.tick(left_out, False)
-    wait(lambda: presenter.view.contents.subs < number and presenter.view.doing == "nothing")
-    keep("window-advice")
+    shown.wait(lambda: presenter.view.contents.subs < number and presenter.view.doing == "nothing")
+    shown.keep("window-advice")
     names = [row.name for row in presenter.subs.visible]
     presenter.subs.chosen = [name for name in names[:8] if name not in left_out][1:3]
     window.folder.subs.select(presenter.subs.chosen)
     window.folder.show_contents()
     window.folder.both.setSizes([540, 340])
-    wait_for_pictures(window, wait)
-    keep("window-subs")
+    wait_for_pictures(window, shown.wait)
+    shown.keep("window-subs")
     presenter.tick(left_out, True)
     window.folder.both.setSizes([500, 400])
-    wait(lambda: presenter.view.contents.subs == number and presenter.view.doing == "nothing")
-    window.choose_scheme("dark")
+    shown.wait(lambda: presenter.view.contents.subs == number and presenter.view.doing == "nothing")
+
+
+def picture_run(shown: PicturedWindow, output: Path) -> None:
+    """The mosaic while it grows, and the log."""
+    window, presenter = shown.window, shown.presenter
     go_on = output.parent / "go on"
     hold_run_at("tile_0004", go_on)
     window.start()
-    wait(lambda: presenter.view.tiles[0] >= 4)
-    pass_by(2.0)
-    wait(lambda: not presenter.is_drawing)
-    keep("window-growing")
+    shown.wait(lambda: presenter.view.tiles[0] >= 4)
+    shown.pass_by(2.0)
+    shown.wait_for_picture()
+    shown.keep("window-growing")
     window.tabs.setCurrentWidget(window.log)
-    keep("window-log")
+    shown.keep("window-log")
     go_on.touch()
-    wait(lambda: not presenter.is_running)
-    wait(lambda: not presenter.is_drawing)
+    shown.wait(lambda: not presenter.is_running)
+    shown.wait_for_picture()
+
+
+def picture_mosaic(shown: PicturedWindow) -> None:
+    """The coverage of the mosaic, and its pixels close by."""
+    window, presenter = shown.window, shown.presenter
     window.tabs.setCurrentWidget(window.mosaic)
     window.mosaic.view.pointed.emit(400.0, 300.0)
     window.mosaic.layer.setCurrentIndex(1)
-    pass_by(1.0)
-    wait(lambda: not presenter.is_drawing)
-    keep("window-coverage")
+    shown.pass_by(1.0)
+    shown.wait_for_picture()
+    shown.keep("window-coverage")
     window.mosaic.layer.setCurrentIndex(0)
     window.mosaic.view.full_size()
     window.mosaic.view.zoom(3.0)
     window.mosaic.view.centerOn(420.0, 480.0)
-    wait(lambda: presenter.detail is not None and not presenter.is_drawing)
+    shown.wait(lambda: presenter.detail is not None and not presenter.is_drawing)
     window.mosaic.view.pointed.emit(420.0, 480.0)
-    keep("window-zoomed")
-    window.choose_scheme("light")
+    shown.keep("window-zoomed")
+
+
+def picture_summary_in_french(shown: PicturedWindow) -> None:
+    """Figures and summary of the run."""
+    window = shown.window
     window.choose_language("fr")
     window.tabs.setCurrentWidget(window.metrics)
-    keep("window-metrics-fr")
+    shown.keep("window-metrics-fr")
     window.tabs.setCurrentWidget(window.summary)
-    keep("window-summary-fr")
-    window.close()
-    presenter.close()
-    presenter = Presenter(language="en")
-    window = Window(presenter)
-    window.resize(*SIZE)
-    window.show()
+    shown.keep("window-summary-fr")
+
+
+def picture_earlier_run(shown: PicturedWindow, survey: Path, output: Path) -> None:
+    """A window that opens on a folder whose mosaic is there."""
+    window, presenter = shown.window, shown.presenter
     window.take_input(survey)
     window.paths["output"].setText(str(output))
     window.folder_entered("output")
-    wait(lambda: presenter.view.contents is not None and presenter.view.doing == "nothing")
-    wait(lambda: presenter.picture is not None and not presenter.is_drawing)
-    pass_by(0.5)
-    keep("window-earlier")
-    window.close()
-    presenter.close()
-    picture_watch(survey, output.parent / "watched", wait, keep_as=keep_window)
+    shown.wait_for_folder()
+    shown.wait(lambda: presenter.picture is not None and not presenter.is_drawing)
+    shown.pass_by(0.5)
+    shown.keep("window-earlier")
 
 
-def picture_watch(survey: Path, folder: Path, wait: Callable[[Callable[[], bool]], None], *, keep_as: Any) -> None:
-    """The Qt window while it watches a folder into which a telescope is writing."""
-    from zemosaic_app.presenter.presenter import Presenter
-    from zemosaic_app.qt.window import Window
-
+def picture_watch(shown: PicturedWindow, survey: Path, folder: Path) -> None:
+    """The window while it watches a folder into which a telescope is writing."""
+    window, presenter = shown.window, shown.presenter
     subs = sorted(survey.glob("sub_*.fits"))[1:]
     (folder / "subs").mkdir(parents=True)
     for path in subs[:28]:
         shutil.copy(path, folder / "subs")
-    presenter = Presenter(language="en")
-    window = Window(presenter)
-    window.resize(*SIZE)
-    window.show()
     window.take_input(folder / "subs")
     window.paths["output"].setText(str(folder / "mosaic"))
     window.folder_entered("output")
     window.watch.setChecked(True)
-    wait(lambda: presenter.view.contents is not None and presenter.view.doing == "nothing")
+    shown.wait_for_folder()
     window.start()
-    wait(lambda: presenter.view.watching is not None and presenter.view.watching.in_mosaic == 28)
+    shown.wait(lambda: presenter.view.watching is not None and presenter.view.watching.in_mosaic == 28)
     part, whole = folder / "subs" / "sub_next.fits", subs[28].read_bytes()
     end = time.monotonic() + MOST_S
 
@@ -175,14 +215,12 @@ def picture_watch(survey: Path, folder: Path, wait: Callable[[Callable[[], bool]
         part.write_bytes(whole[: 300_000 + 2880 * int(4 * (end - time.monotonic()) % 50)])  # it grows and grows
         return presenter.view.watching is not None and presenter.view.watching.unfinished == 1
 
-    wait(is_seen)
-    wait(lambda: presenter.picture is not None and not presenter.is_drawing)
-    keep_as(window, "window-watch")
+    shown.wait(is_seen)
+    shown.wait(lambda: presenter.picture is not None and not presenter.is_drawing)
+    shown.keep("window-watch")
     presenter.finish()
     part.unlink()
-    wait(lambda: not presenter.is_running)
-    window.close()
-    presenter.close()
+    shown.wait(lambda: not presenter.is_running)
 
 
 def wait_for_pictures(window: Any, wait: Callable[[Callable[[], bool]], None]) -> None:

@@ -51,6 +51,23 @@ def test_light_and_dust_that_stay_on_the_sensor_are_undone():
     assert undone == pytest.approx(SCENE, abs=2e-3)
 
 
+def test_what_stays_on_the_sensor_is_undone_in_a_part_of_a_sub_too():
+    """What the coefficients do not hold, here all there is: other numbers of nodes along rows and columns."""
+    u, v = np.linspace(-1.0, 1.0, 5), np.linspace(-1.0, 1.0, 4)
+    grid_u, grid_v = np.meshgrid(u, v)
+    added = np.stack([5.0 + 3.0 * grid_u - grid_v, 2.0 - grid_u + 4.0 * grid_v], axis=-1)
+    gained = np.stack([0.1 * grid_u + 0.05 * grid_v, -0.04 * grid_u + 0.2 * grid_v], axis=-1)
+    none = np.zeros(2)
+    plain = SubCalibration.exact(np.ones(2), none, np.zeros((2, 2)), np.zeros((2, 6)))
+    whole = replace(plain, fixed=FixedPattern(u, v, np.float32(added), np.float32(gained)), exposure=2.0)
+    stored = np.float32(SCENE)
+    expected = whole.apply(stored)
+    assert abs(expected - stored).max() > 5.0
+    part = whole.corrected(stored[7:30, 11:50], (7, 11), (HEIGHT, WIDTH))
+    assert part == pytest.approx(expected[7:30, 11:50], abs=1e-3)
+    assert plain.corrected(stored, (0, 0), (HEIGHT, WIDTH)) is stored
+
+
 def test_a_calibration_in_other_units_is_the_same_calibration():
 
     stored = np.float32(PEDESTAL + LIGHT * (SCENE - SKY) / GAIN)

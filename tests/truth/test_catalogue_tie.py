@@ -21,9 +21,10 @@ from zemosaic_engine.mosaic.sky_tie import tie_to_sky
 from zemosaic_engine.mosaic.total_flux import aperture_corrections
 from zemosaic_engine.photometry.colour_balance import balance_on_colours
 from zemosaic_engine.photometry.stars import detect_stars
-from zemosaic_engine.run.reference_stars import shipped_stars
+from zemosaic_engine.run.reference_stars import circle_of, shipped_stars
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, plan_survey, simulate_survey
+from zemosaic_engine.solving.star_zones import separation_deg
 
 SIZE = 900
 ZERO_POINTS = {"R": 20.5, "G": 21.0, "B": 20.2}
@@ -315,3 +316,17 @@ def test_zero_points_that_tiles_tell_are_not_contradicted_by_stars_of_another_ba
         assert header[card] == pytest.approx(tied_too[card], abs=0.01)
     without = tie_to_sky(mono, frame(), shipped, fits.Header(), reporter)
     assert abs(without["ZMLIML"] - header["ZMLIML"]) > 0.5
+
+
+def test_the_circle_around_a_canvas_holds_its_corners():
+    """A wide canvas whose projection has its centre at one corner: the others lie at different distances."""
+    wcs = frame()
+    wcs.wcs.cdelt = [-0.05, 0.05]
+    wcs.wcs.crpix = [1.0, 1.0]
+    wcs.wcs.set()
+    center, radius = circle_of(CanvasPlan(wcs, (700, 900), 180.0))
+    x, y = np.array([0.0, 899.0, 0.0, 899.0]), np.array([0.0, 0.0, 699.0, 699.0])
+    apart = separation_deg(*wcs.all_pix2world(x, y, 0), *center)
+    assert center == pytest.approx([float(value) for value in wcs.all_pix2world(449.5, 349.5, 0)])
+    assert apart.max() > 1.05 * apart.min()
+    assert radius == pytest.approx(apart.max())

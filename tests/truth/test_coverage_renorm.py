@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from zemosaic_engine.photometry.coverage_renorm import GAIN_RANGE, SIGMA_PX, coverage_offset, coverage_renorm
+from zemosaic_engine.photometry.coverage_renorm import (
+    GAIN_RANGE,
+    SIGMA_PX,
+    _robust_weights,
+    _solve,
+    coverage_offset,
+    coverage_renorm,
+)
 
 SHAPE = (640, 900)
 NOISE = 6.0
@@ -132,3 +139,28 @@ def test_an_offset_that_nothing_asks_for_is_not_made():
     found = coverage_offset(mosaic(coverage) + noise(), coverage, np.ones(SHAPE, dtype=bool))
     assert not found.applied.any()
     assert not found.offset.any()
+
+
+def test_a_fit_forgives_outliers_and_tells_how_far_it_may_be_off():
+    """The error by leaving parts out is the scatter of repeated fits; the first of seven coefficients is asked for."""
+    found = []
+    for seed in range(24):
+        rng = np.random.default_rng(seed)
+        design = rng.normal(size=(900, 7)) * np.array([1.0, 0.1, 1.0, 1.0, 1.0, 1.0, 1.0])
+        values = design @ np.array([0.03, 0.2, 0.0, 0.1, 0.0, 0.0, 0.0]) + rng.normal(0.0, 0.1, 900)
+        values[::25] += 30.0
+        found.append(_solve(design, values, np.repeat(np.arange(9), 100)))
+    strength, error = np.array(found).T
+    assert strength.mean() == pytest.approx(0.03, abs=0.003)
+    assert 0.6 < np.median(error) / strength.std() < 1.6
+    assert np.isnan(_solve(design[:49], values[:49], np.arange(49))).all()
+
+
+def test_a_sample_that_is_far_off_by_its_scatter_counts_half():
+    """Cauchy's weight is a half at 2.385 sigma, whatever the unit."""
+    rng = np.random.default_rng(1)
+    for unit in (1.0, 100.0):
+        values = unit * rng.normal(size=2000)
+        weight = _robust_weights(np.zeros((2000, 1)) + 1e-9, values)
+        at = int(np.argmin(np.abs(np.abs(values / unit) - 2.385)))
+        assert weight[at] == pytest.approx(0.5, abs=0.03)

@@ -36,6 +36,20 @@ def grid(shape, middle=(0.0, 0.0), angle_deg=0.0, mirrored=False):
     return wcs
 
 
+def test_a_border_of_tiles_has_its_place_and_its_overlap():
+    """A tile of 40 rows and columns from (20, 10) on; six columns more to the right and eight rows more above."""
+    edges = border_edges(["tile"], [Box(10, 50, 20, 60)], [Box(10, 58, 20, 66)], grid((100, 100)))
+    right, top = edges
+    np.testing.assert_array_equal(right.line, [[59.5, 9.5], [59.5, 49.5]])
+    np.testing.assert_array_equal(top.line, [[19.5, 49.5], [59.5, 49.5]])
+    for edge, gap in ((right, 6.0), (top, 8.0)):
+        np.testing.assert_array_equal(edge.middle, [39.5, 29.5])
+        assert edge.inner_gap == edge.outer_gap == gap
+        assert edge.name == "tile"
+        assert edge.subs.size == 0
+    assert border_edges(["tile"], [Box(10, 50, 20, 60)], [Box(10, 50, 20, 60)], grid((100, 100))) == []
+
+
 @pytest.fixture(scope="module")
 def sky():
     """Stars and a nebula that fills the field, without noise, (H, W)."""

@@ -13,7 +13,8 @@ from astropy.table import Table
 
 from zemosaic_engine.canvas.plan import CanvasPlan
 from zemosaic_engine.events import CancelToken, LogLine, Reporter
-from zemosaic_engine.mosaic.evenness import measure_evenness, report_evenness
+from zemosaic_engine.mosaic.edge_steps import EdgeStep
+from zemosaic_engine.mosaic.evenness import _on_sky, measure_evenness, report_evenness
 from zemosaic_engine.mosaic.files import write_seam_table
 from zemosaic_engine.run.verdict import verdict
 from zemosaic_engine.settings import GridSettings
@@ -155,3 +156,27 @@ def test_green_bands_of_an_uncalibrated_survey_are_called_by_their_size(tmp_path
     assert metrics["worst_footprint_step_adu_after_G"] == pytest.approx(310.0, rel=0.15)
     assert metrics["worst_footprint_step_sigma_after_G"] > 10.0
     assert metrics["worst_footprint_step_adu_before_G"] > 100.0  # of the plain mean of the subs
+
+
+@pytest.mark.parametrize("middle", [(0.0, 0.0), (-6000.0, 0.0), (9000.0, 200.0)])
+def test_a_step_lies_on_the_sky_where_its_place_does_at_the_angle_of_its_edge(middle):
+    """From north over east, below 180 degrees; also where right ascension begins anew."""
+    wcs = tangent_plane((359.9, 10.0))
+    wcs.wcs.cdelt = [1.0, 1.0]
+    wcs.wcs.cd = np.array([[-1.0, 0.0], [0.0, 1.0]]) * SCALE / 3600.0
+    wcs.wcs.crpix = [150.0, 200.0]
+    wcs.wcs.set()
+    place = np.array([149.0, 199.0]) + np.array([middle[0] / 60.0, middle[1] / 60.0])
+    turns = {0.0: (0.0, 1.0), 90.0: (-1.0, 0.0), 45.0: (-1.0, 1.0), 135.0: (1.0, 1.0)}
+    steps = [
+        EdgeStep(None, place, np.array(along) / np.hypot(*along), 50.0, np.zeros(1), np.zeros(1))
+        for along in turns.values()
+    ]
+    places, length, angle = _on_sky(steps, CanvasPlan(wcs, (400, 300), SCALE))
+    ra, dec = wcs.all_pix2world(*place, 0)
+    np.testing.assert_allclose(places, [[ra, dec]] * 4, atol=1e-9)
+    np.testing.assert_allclose(length, 50.0 * SCALE)
+    off = (angle - np.array(list(turns)) + 90.0) % 180.0 - 90.0
+    np.testing.assert_allclose(off, 0.0, atol=0.2)
+    assert ((angle >= 0.0) & (angle < 180.0)).all()
+    assert [part.size for part in _on_sky([], CanvasPlan(wcs, (400, 300), SCALE))] == [0, 0, 0]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import zemosaic_worker
 from zemosaic_engine.events import CancelToken, LogLine
-from zemosaic_engine.photometry.moving import find_tracks
+from zemosaic_engine.geometry import Box
+from zemosaic_engine.photometry.moving import crowded_boxes, find_tracks
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
 from zemosaic_engine.weighted_image import Sighting
@@ -44,3 +46,36 @@ def test_dates_may_tell_minutes_alone(dates):
 def test_one_date_tells_no_motion():
     sightings = [Sighting(sub, 100.0 + 3.0 * sub, 50.0, 60) for sub in range(12)]
     assert find_tracks(sightings, ["2025-03-01T21:00:00"] * 12, ["night"] * 12) == []
+
+
+def test_places_where_most_pixels_lost_light_are_boxes_with_a_margin():
+    """Cells of 16 pixels: two by one of them, and one at the corner, whose margin ends with the image."""
+    lost = np.zeros((170, 165), dtype=np.uint16)
+    lost[48:80, 80:96] = 3
+    lost[:16, :16] = 1
+    lost[100, :] = 2  # a trail: few pixels of each cell
+    assert sorted(crowded_boxes(lost, Box(100, 270, 50, 215))) == [Box(100, 132, 50, 82), Box(132, 196, 114, 162)]
+    assert crowded_boxes(np.ones_like(lost), Box(0, 170, 0, 165)) == []  # everywhere is no place
+    assert crowded_boxes(lost[:31], Box(0, 31, 0, 165)) == []
+
+
+def sightings_at(places):
+    return [Sighting(sub, float(x), float(y), 60) for sub, (x, y) in enumerate(places)]
+
+
+def tracks_of(places, seconds=10):
+    dates = [f"2025-03-01T21:00:{seconds * sub:02d}" for sub in range(len(places))]
+    return find_tracks(sightings_at(places), dates, ["night"] * len(places))
+
+
+def test_four_sightings_on_a_line_are_a_track_and_three_are_none():
+    line = [(100.0 + 3.0 * n, 50.0 + 4.0 * n) for n in range(4)]
+    (track,) = tracks_of(line)
+    assert (track.speed_px, track.speed_px_s) == (pytest.approx(5.0), pytest.approx(0.5))
+    assert tracks_of(line[:3]) == []
+    assert tracks_of([*line[:3], (200.0, 200.0)]) == []
+
+
+def test_what_stands_still_moves_by_less_than_half_a_pixel():
+    assert tracks_of([(100.0 + 0.4 * n, 50.0) for n in range(6)], 6) == []
+    assert len(tracks_of([(100.0 + 0.6 * n, 50.0) for n in range(6)], 6)) == 1

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from zemosaic_engine.photometry.overlap_fits import _structure_gain, measure_overlap, robust_mean
+from zemosaic_engine.photometry.overlap_fits import _near_the_line, _structure_gain, measure_overlap, robust_mean
 
 SHAPE = (160, 320)
 
@@ -166,3 +166,13 @@ def test_a_mean_of_ratios_is_not_that_of_a_variable_star():
         errors.append(error)
     assert np.mean(means) == pytest.approx(1.1, abs=0.001)  # 0.024 with equal weights
     assert np.std(means) == pytest.approx(np.mean(errors), rel=0.3)
+
+
+def test_points_within_four_robust_sigma_are_near_the_line():
+    """Residuals of one above and below: a sigma of 1.4826 and a limit of 5.93."""
+    x = np.arange(24.0)
+    off = np.tile([1.0, -1.0], 12)
+    off[3], off[4], off[7], off[8] = 5.9, -5.9, 6.0, -6.0
+    near = _near_the_line(x, 3.0 * x + off + 100.0, 3.0)
+    assert np.flatnonzero(~near).tolist() == [7, 8]
+    assert _near_the_line(x, 3.0 * x, 3.0).all()

@@ -15,7 +15,7 @@ from zemosaic_engine.solving.hints import ANY_SCALE
 from zemosaic_engine.solving.plate import Plate, as_far_as_stars_carry, fit_plate
 from zemosaic_engine.solving.sky_indexes import SkyIndexes
 from zemosaic_engine.solving.solver import Search, StarField, solve
-from zemosaic_engine.solving.star_zones import shipped_catalogue
+from zemosaic_engine.solving.star_zones import StarList, shipped_catalogue
 
 
 @pytest.fixture(scope="module")
@@ -213,3 +213,26 @@ def test_a_pixel_that_stands_alone_is_hot_and_a_star_is_not():
     y, x = np.mgrid[:60, :60]
     plane += (60.0 * np.exp(-0.5 * ((x - 40.3) ** 2 + (y - 41.4) ** 2) / 0.85**2)).astype(np.float32)
     np.testing.assert_array_equal(hot_pixels(plane, 8.0), [20 * 60 + 30])
+
+
+def test_sizes_of_indexes_meet_and_span_the_scales_of_a_search():
+    """Each serves fields by a factor of 1.35 smaller and larger; stars are asked for by the area that may be seen."""
+    asked = []
+
+    class Nothing:
+        def near(self, center_deg, radius_deg, *, most=None):
+            asked.append((radius_deg, most))
+            return StarList(np.array([]), np.array([]), np.array([], np.float32))
+
+    search = Search((10.0, 20.0), 2.0, (2.0, 3.9), None, "header")
+    found = list(SkyIndexes(None)(search, (1000, 1000), Nothing()))
+    sides = 3600.0 * np.degrees([one.scale_rad for one in found])
+    assert sides[-1][0] == pytest.approx(2.0)
+    assert sides[0][1] == pytest.approx(3.9)
+    assert sides[1:, 1] == pytest.approx(sides[:-1, 0])
+    assert np.log(sides[:, 1] / sides[:, 0]).max() <= 2.0 * np.log(1.35) + 1e-9
+    assert len(sides) == 2
+    for (radius, most), (least, largest) in zip(asked, sides, strict=True):
+        side_deg = 1000.0 * np.sqrt(least * largest) / 3600.0
+        assert radius == pytest.approx(2.0 + np.sqrt(0.5) * side_deg)
+        assert most == pytest.approx(120.0 * (1.0 + np.pi * radius**2 / side_deg**2), rel=0.01)

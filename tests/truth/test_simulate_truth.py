@@ -14,7 +14,7 @@ from zemosaic_engine.errors import SettingsError
 from zemosaic_engine.mosaic.reader import Mosaic
 from zemosaic_engine.simulate.scene import tangent_plane
 from zemosaic_engine.simulate.survey import PRESETS, SurveyTruth, plan_survey
-from zemosaic_engine.simulate.truth import compare_mosaic, compare_with_truth
+from zemosaic_engine.simulate.truth import _saturated_cores, compare_mosaic, compare_with_truth
 
 NOISE = 5.0
 FWHM = 2.8
@@ -173,6 +173,26 @@ def test_a_trail_and_hot_pixels_that_survived_are_counted(truth, clean):
     assert 0.6 * 473 < report.outliers <= 473
     faint = compare_mosaic(changed(clean, lambda p: p[:, 100, 30:500].__iadd__(2.0 * NOISE)), truth)
     assert faint.outliers == 0
+
+
+def test_where_one_sub_is_all_there_is_nothing_can_tell_a_trail(truth, clean):
+    spoilt = changed(clean, lambda planes: planes[:, 100, 30:500].__iadd__(20.0 * NOISE))
+    coverage = np.full(clean.planes.shape, 2, dtype=np.uint16)
+    counted = compare_mosaic(replace(spoilt, coverage=coverage), truth).outliers
+    assert counted > 0.6 * 470
+    coverage[:, :, :250] = 1
+    assert 0.3 * counted < compare_mosaic(replace(spoilt, coverage=coverage), truth).outliers < 0.7 * counted
+
+
+def test_a_mosaic_may_lack_the_surroundings_of_stars_that_saturate(truth, clean):
+    """Twenty-five pixels around the nearest one, at a seeing of five; no farther than the mosaic goes."""
+    x, y = np.array([100.7, 4.2, 300.0]), np.array([200.4, 60.0, 50.0])
+    ra, dec = clean.wcs.all_pix2world(x, y, 0)
+    flux = np.array([[1e7, 1e3, 1e3], [1e7, 1e7, 1e7], [10.0, 10.0, 10.0]])
+    mine = replace(truth, scene=replace(truth.scene, ra_deg=ra, dec_deg=dec, flux_adu=flux))
+    expected = np.zeros(clean.shape, dtype=bool)
+    expected[175:226, 76:127] = expected[35:86, :30] = True
+    np.testing.assert_array_equal(_saturated_cores(clean, mine, 5.0), expected)
 
 
 def test_noisier_borders_are_no_outliers_where_the_weight_says_so(truth, clean):

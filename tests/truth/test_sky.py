@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from zemosaic_engine.geometry import Box
-from zemosaic_engine.photometry.sky import cell_medians, clipped_median, sky_noise
+from zemosaic_engine.photometry.sky import cell_medians, cell_samples, clipped_median, median_error, sky_noise
 
 
 def starry(shape, noise, seed=0, stars=40):
@@ -78,3 +78,34 @@ def test_half_empty_cells_are_left_out():
     index, median, _ = cell_medians(scene, Box(0, 64, 0, 64))
     assert index.tolist() == [[0, 1], [1, 1]]
     assert (median == 3.0).all()
+
+
+def test_noise_needs_32_differences():
+    row = np.random.default_rng(2).normal(0.0, 3.0, (1, 35, 1)).astype(np.float32)
+    assert np.isfinite(sky_noise(row, lag=3))
+    assert np.isnan(sky_noise(row[:, 1:], lag=3))
+    assert np.isnan(sky_noise(row.transpose(1, 0, 2)[1:], lag=3))
+
+
+def test_the_error_of_a_median_is_how_far_medians_lie_apart():
+    medians = np.median(np.random.default_rng(3).normal(0.0, 4.0, (2000, 101)), axis=1)
+    assert float(median_error(np.array(4.0), np.array(101))) == pytest.approx(medians.std(), rel=0.06)
+    assert float(median_error(np.array(4.0), np.array(0))) == pytest.approx(4.0 * 1.2533)
+
+
+def test_cells_hold_the_pixels_of_the_larger_grid_that_lie_in_them():
+    """Every second pixel of the grid, wherever the image begins on it."""
+    grid = np.arange(40 * 60, dtype=np.float32).reshape(40, 60, 1)
+    for y0, x0 in ((0, 0), (9, 14), (13, 21), (8, 16)):
+        origin = Box(y0, 33, x0, 52)
+        found = cell_samples(grid[origin.slices], origin, 8)
+        first_row, first_column = y0 // 8, x0 // 8
+        assert found.shape == (5 - first_row, 7 - first_column, 1, 16)
+        seen = np.full_like(grid, np.nan)
+        seen[origin.slices] = grid[origin.slices]
+        for row, column in np.ndindex(found.shape[:2]):
+            top, left = 8 * (first_row + row), 8 * (first_column + column)
+            expected = np.sort(seen[top : top + 8 : 2, left : left + 8 : 2].ravel())
+            np.testing.assert_array_equal(
+                found[row, column, 0], np.pad(expected, (0, 16 - expected.size), constant_values=np.nan)
+            )

@@ -2,8 +2,16 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from zemosaic_engine.photometry.stars import Stars, detect_stars, group_by_position, match_fluxes, starless_pixels
+from zemosaic_engine.photometry.stars import (
+    Stars,
+    detect_stars,
+    find_sources,
+    group_by_position,
+    match_fluxes,
+    starless_pixels,
+)
 from zemosaic_engine.stacking.scales import SampleFacts, solve_scales
 
 SHAPE = (300, 400)
@@ -171,3 +179,23 @@ def test_the_colour_of_a_stack_is_that_of_all_samples_not_of_the_one_that_fixes_
     # Red over green, in the gains of the five samples that measured it rightly.
     assert scales.gain[1:, 0] / scales.gain[1:, 1] == pytest.approx(np.full(5, 1.1 ** (1 / 6)), rel=0.004)
     assert scales.gain[0, 0] / scales.gain[0, 1] == pytest.approx(1.1 ** (1 / 6) / 1.1, rel=0.004)
+
+
+def test_detections_two_pixels_apart_are_of_one_star():
+    x, y = np.array([10.0, 11.9, 50.0, 52.1, 90.0, 90.5, 91.0]), np.zeros(7)
+    image = np.array([0, 1, 0, 1, 0, 1, 1])
+    found = group_by_position(x, y, image)
+    assert found[0] == found[1] >= 0
+    assert found[2] == found[3] == -1  # farther apart: no other image reports them
+    assert found[4] == found[5] == found[6] == -1  # one image reports it twice
+
+
+def test_what_is_starless_begins_a_few_steps_from_the_light_of_a_star():
+    """Four steps from what stands out; the faint rim of a star is one pixel wide."""
+    found = find_sources(field([200.0], [150.0], [2e5]))
+    cross = ndimage.generate_binary_structure(2, 1)
+    near = ndimage.binary_dilation(found.light >= 10.0, cross, iterations=4)
+    farther = ndimage.binary_dilation(found.light >= 3.0, cross, iterations=5)
+    assert near.any()
+    assert not found.starless[near].any()
+    assert found.starless[~farther].all()

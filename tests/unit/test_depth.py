@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from zemosaic_engine.events import Reporter
+from zemosaic_engine.mosaic.mosaic_depth import depth_cards
 from zemosaic_engine.mosaic.sub_depth import sub_depth_columns
 from zemosaic_engine.photometry.depth import limiting_magnitude, sky_brightness
 from zemosaic_engine.survey.figures import SubFigures
@@ -76,3 +78,13 @@ def test_there_are_no_columns_without_a_zero_point_or_figures():
     assert sub_depth_columns([Info(2.0)], None, fits.Header([("ZMZPL", 20.0)]), 2.0) == {}
     lost = replace(figures(1.0, 100.0), gain=np.array([[np.nan]]))
     assert np.isnan(sub_depth_columns([Info(2.0)], lost, fits.Header([("ZMZPL", 20.0)]), 2.0)["limit_L"]).all()
+
+
+def test_a_mosaic_tells_its_depth_in_the_channels_that_have_a_zero_point():
+    pixels = np.random.default_rng(1).normal([100.0, 200.0, 300.0], 30.0, (300, 200, 3)).astype(np.float32)
+    cards = depth_cards(pixels, 3.0, 2.0, (20.0, np.nan, 21.0), Reporter(lambda event: None))
+    assert cards["ZMSKYR"] == pytest.approx(20.0 - 2.5 * np.log10(25.0), abs=0.01)
+    assert cards["ZMSKYB"] == pytest.approx(21.0 - 2.5 * np.log10(75.0), abs=0.01)
+    assert cards["ZMLIMR"] == pytest.approx(float(limiting_magnitude(20.0, 30.0, 3.0)), abs=0.02)
+    assert {"ZMSKYG", "ZMLIMG"}.isdisjoint(cards)
+    assert "ZMLIMR" not in depth_cards(pixels, np.nan, 2.0, (20.0, 20.0, 20.0), Reporter(lambda event: None))

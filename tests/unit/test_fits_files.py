@@ -5,7 +5,7 @@ import gzip
 import os
 import resource
 import warnings
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from zemosaic_engine.errors import RunError, SubError
 from zemosaic_engine.fits import reader
 from zemosaic_engine.fits.reader import find_image, read_header, read_image
-from zemosaic_engine.fits.writer import atomic_path, write_fits
+from zemosaic_engine.fits.writer import _sync_folder, atomic_path, write_fits
 
 SHAPE = (24, 36)
 
@@ -462,3 +462,14 @@ def test_a_folder_where_the_file_should_be(tmp_path):
     with pytest.raises(RunError, match="cannot be written"):
         write_fits(tmp_path / "m.fits", [fits.PrimaryHDU(np.ones((4, 4), np.float32))])
     assert [entry.name for entry in tmp_path.iterdir()] == ["m.fits"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows does it by itself")
+@pytest.mark.parametrize(("number", "matters"), [(errno.EINVAL, False), (errno.ENOTSUP, False), (errno.EIO, True)])
+def test_a_file_system_without_folders_on_disk_is_none_that_fails(tmp_path, monkeypatch, number, matters):
+    def fail(descriptor):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="error") if matters else nullcontext():
+        _sync_folder(tmp_path)

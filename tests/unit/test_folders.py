@@ -393,6 +393,18 @@ def test_an_empty_folder_names_the_one_below_it(camera):
         find_subs(camera.root / "none", Search())
 
 
+def test_the_folder_below_that_is_named_holds_lights(camera):
+    camera.touch("a/notes.txt", "b/flat_1.fits")
+    camera.take("darks/d.fits")
+    found = find_subs(camera.root, Search(recursive=False))
+    assert nothing_found(camera.root, found, recursive=False).endswith("; is it the right one?")
+    camera.touch("e/night 1/light.fits", "f/light.fits")
+    assert nothing_found(camera.root, found, recursive=False).endswith("; its folder e does")
+    assert nothing_found(camera.root, found, recursive=True).endswith("; is it the right one?")
+    camera.touch("0.fits")  # an image of the folder itself says nothing of those below
+    assert nothing_found(camera.root, found, recursive=False).endswith("; its folder e does")
+
+
 def test_finished_tiles_are_taken_whatever_they_are_called(camera):
     camera.take("Stacked_2.fit", STACKCNT=2, **SOLVED)
     camera.take("stack_3.fit", NCOMBINE=3, **SOLVED)

@@ -58,11 +58,12 @@ def separation_arcsec(wcs, sky, points=POINTS):
         BASE | CROTA | {"CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN"},
         BASE | CROTA | {"CTYPE1": "RA---CAR", "CTYPE2": "DEC--CAR", "CRVAL2": 0.0},
         BASE | CD | {"CTYPE1": "RA---ZPN", "CTYPE2": "DEC--ZPN", "PV2_1": 1.0, "PV2_3": 40.0},
+        BASE | CROTA | {"CTYPE1": "RA---ARC", "CTYPE2": "DEC--ARC", "PV1_1": 0.0, "PV1_2": 80.0},
         BASE | CD | {"LONPOLE": 150.0, "LATPOLE": 0.0},
         BASE | {"CDELT1": -2.4, "CDELT2": 2.4, "CUNIT1": "arcsec", "CUNIT2": "arcsec", "CRVAL1": 3600.0},
         BASE | CD | {"CRVAL1": 0.01, "CRVAL2": 89.97},
     ],
-    ids=["cd", "pc", "crota", "sip", "tpv", "scamp", "sin", "car", "zpn", "lonpole", "arcsec", "pole"],
+    ids=["cd", "pc", "crota", "sip", "tpv", "scamp", "sin", "car", "zpn", "arc", "lonpole", "arcsec", "pole"],
 )
 def test_dialects_agree_with_astropy(cards):
     sky = astropy_sky(cards)
@@ -295,3 +296,11 @@ def test_any_card_can_be_parsed(text):
     value = parse_value(text)
     assert value is None or isinstance(value, (str, int, float, bool))
     HeaderCards.parse(text.encode("latin-1"))
+
+
+def test_the_inverse_distortion_has_the_order_of_its_longer_axis():
+    inverse = {"AP_ORDER": 2, "AP_1_0": 1e-5, "BP_ORDER": 3, "BP_0_3": 2e-9}
+    cards = HeaderCards(BASE | CD | SIP | inverse | {"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP"})
+    sip = celestial_wcs(cards, SHAPE).sip
+    assert sip.ap.shape == sip.bp.shape == (4, 4)
+    assert (sip.ap[1, 0], sip.bp[0, 3]) == (1e-5, 2e-9)

@@ -239,3 +239,14 @@ def test_numbers_as_text_and_below_zero_are_understood():
     settings, notes = host_settings(CHOSEN, configuration, None)
     assert (settings.threads, settings.memory_gb, settings.batch_overlap_pct) == (0, 2.5, 30.0)
     assert notes == []
+
+
+def test_every_line_is_in_the_log_of_the_host_at_its_level(caplog):
+    with caplog.at_level(logging.DEBUG, "host-log"):
+        tell = HostCallback(None, logging.getLogger("host-log"))
+        for level in ("DEBUG", "INFO", "WARN", "ERROR"):
+            tell(LogLine("text", level))
+        tell(Progress("GRID: setup", 2, 5))
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        ("DEBUG", "[GRID] text"), ("INFO", "[GRID] text"), ("WARNING", "[GRID] text"), ("ERROR", "[GRID] text"),
+    ]  # fmt: skip

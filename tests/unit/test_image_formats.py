@@ -15,7 +15,7 @@ from PIL import Image, TiffImagePlugin
 from zemosaic_engine.errors import SubError
 from zemosaic_engine.kernels.unpacking import unpack_bits, unpack_lz4, unpack_lzw
 from zemosaic_engine.machine import decoders
-from zemosaic_engine.subs import camera_raw, image_files
+from zemosaic_engine.subs import camera_raw, image_files, tiff_files
 from zemosaic_engine.subs.folder import scan_folder
 from zemosaic_engine.subs.frames import UnsolvedSub, read_sub
 from zemosaic_engine.subs.roles import Role
@@ -494,3 +494,13 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
     assert error.path.name == "IMG_0001.CR2"
     assert "rawpy, which reads them, is not installed" in error.reason
     assert found.count_by_role() == {Role.DARK: 1, Role.PICTURE: 1}
+
+
+def test_a_tiff_file_is_read_to_its_last_byte_and_no_farther(tmp_path):
+    path = tmp_path / "a.tif"
+    path.write_bytes(b"0123456789")
+    with path.open("rb") as file:
+        source = tiff_files._Source(path, file)
+        assert (source.read(9, 4), source.read(10, 1), source.read(12, 1)) == (b"9", b"", b"")
+        assert source.read(2, 3) == b"234"
+        assert source.reach == 10

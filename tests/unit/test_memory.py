@@ -13,6 +13,7 @@ import pytest
 from zemosaic_engine.errors import RunError
 from zemosaic_engine.machine import memory
 from zemosaic_engine.machine.memory import SampleStore, available_bytes, peak_rss_bytes
+from zemosaic_engine.run.resources import canvas_bytes
 
 
 def test_available_memory_is_plausible():
@@ -120,3 +121,9 @@ def test_resident_memory_follows_what_is_held():
         assert memory.rss_bytes() - before > 30_000_000
         assert memory.rss_bytes() <= memory.peak_rss_bytes()
     assert memory.rss_bytes() - before < 10_000_000
+
+
+def test_a_canvas_holds_its_sums_and_what_finishing_needs():
+    """Sums of light and of two weights, counts, and masks: 22 bytes a channel; a reprojected tile has four layers."""
+    assert canvas_bytes((10, 20), 3) == 200 * 3 * 22
+    assert canvas_bytes((10, 20), 3, reprojecting=True) == 200 * (3 * (22 + 16) + 16)

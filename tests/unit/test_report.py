@@ -523,6 +523,7 @@ def test_reasons_and_calibration_frames_are_told_in_the_language_of_the_report(t
         left_out=[LeftOut("bias.fits", say("the telescope subtracts a dark of its own"))],
     )
     report = begin_report("grid", tmp_path, tmp_path, GridSettings())
+    assert (report.exposure_s, report.seconds, report.paused_seconds, report.faults) == (0.0, 0.0, 0.0, 0)
     reason = say("No sub came into {folder} while it was watched.", folder="subs")
     replace(report, outcome="failed", reason=reason, calibration=calibration).write(tmp_path)
     facts = read_facts(tmp_path)

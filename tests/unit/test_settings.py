@@ -150,3 +150,15 @@ def test_what_makes_no_sense_is_named_with_its_line(tmp_path, name, text, reason
     with pytest.raises(SettingsError, match=reason) as caught:
         build_settings(load_settings_file(tmp_path / name), file_name=str(tmp_path / name))
     assert len(str(caught.value)) < 500 + len(str(tmp_path))
+
+
+def test_defaults_are_values_that_may_be_given():
+    defaults = GridSettings()
+    assert GridSettings(**defaults.model_dump()) == defaults
+
+
+def test_the_first_window_asks_for_these():
+    assert [field.name for field in setting_fields() if field.simple] == [
+        "filter", "plate_solve", "calibration", "calibration_dir", "pixel_scale_arcsec", "stack_weight_method",
+        "stack_reject_algo", "colour", "outputs", "crop", "preview_max_px", "device", "memory_gb",
+    ]  # fmt: skip

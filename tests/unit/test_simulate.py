@@ -16,6 +16,7 @@ from zemosaic_engine.errors import RunError, SettingsError
 from zemosaic_engine.events import PhaseStarted, Progress
 from zemosaic_engine.photometry.star_fit import fit_gaussians
 from zemosaic_engine.simulate import survey as survey_module
+from zemosaic_engine.simulate import troubles
 from zemosaic_engine.simulate.scene import Nebula, Scene, make_nebula, make_stars, pixel_scale_arcsec, tangent_plane
 from zemosaic_engine.simulate.survey import (
     PRESETS,
@@ -510,3 +511,88 @@ def test_every_preset_is_offered_by_the_command_line():
     assert set(SIMULATED) == set(PRESETS)
     for name, spec in PRESETS.items():
         assert len(plan_survey(Path(name), spec, 1).subs) > 0
+
+
+# ---------------------------------------------------------------- by hand
+
+
+def sensor(height=41, width=61):
+    """Places of pixels from the centre of a sensor over half its diagonal."""
+    half = math.hypot(height - 1, width - 1) / 2.0
+    y, x = np.mgrid[:height, :width]
+    return (x - (width - 1) / 2.0) / half, (y - (height - 1) / 2.0) / half
+
+
+def test_glow_falls_from_its_corner_alike_in_all_directions():
+    light = troubles.glow(sensor(), 100.0, 0.1)
+    assert light[:, 0, 0] == pytest.approx([90.0, 100.0, 110.0])
+    # A tenth of the diagonal of 72 pixels away is one sigma.
+    away = 0.1 * math.hypot(40, 60)
+    for y, x in ((0, 7), (7, 0), (3, 4), (10, 12)):
+        assert light[1, y, x] == pytest.approx(100.0 * math.exp(-0.5 * (x * x + y * y) / away**2), rel=1e-4)
+
+
+def test_light_of_a_comet_is_round_and_falls_with_the_cube_of_the_distance():
+    light = troubles.comet((400, 300), (100.0, 150.0), 80.0)
+    assert light[150, 100] == light.max() == 80.0
+    assert light[150, 130] == light[180, 100] == light[132, 76] == light[168, 124]
+    assert light[150, 260] / light[150, 180] == pytest.approx(2.0**-3, rel=0.02)
+
+
+def test_clouds_take_what_their_depth_says_at_most():
+    row = {"cloud_u": 6.0, "cloud_v": 0.0, "cloud_phase": 0.0, "cloud_depth": 0.6}
+    left = troubles.cloud(sensor(), row)
+    assert left.min() == pytest.approx(1.0 - 0.6, abs=1e-3)
+    assert left.max() == pytest.approx(1.0 - 0.3 * 0.6, abs=2e-2)
+    np.testing.assert_array_equal(left, np.repeat(left[:1], 41, axis=0))
+    assert (troubles.cloud(sensor(), {**row, "cloud_depth": 0.0}) == 1.0).all()
+
+
+def test_colours_of_the_sky_are_spread_from_night_to_night_as_asked():
+    spec = QUIET.but(nights=300, sky_spread=0.0, sky_colour_spread=0.1)
+    skies = np.array([night["sky"] for night in survey_module._draw_nights(spec, 1)])
+    away = np.log(skies / (spec.sky_adu * np.asarray(spec.sky_colour)))
+    assert away.std(axis=0) == pytest.approx([0.1] * 3, rel=0.15)
+    assert abs(away.mean()) < 0.02
+
+
+def test_most_stars_have_the_usual_colour_and_a_quarter_are_redder():
+    """Two of three colours differ by 1.1 times the index, whose middle is 0 and whose tail lies at 0.75."""
+    _, _, flux = make_stars(np.random.default_rng(1), 40000, (10.0, 80.0), (60.0, 60.0), 300.0, 3e6)
+    index = 2.5 * np.log10(flux[:, 0] / flux[:, 2]) / 1.1
+    usual = index[index < 0.0]
+    assert np.sqrt(np.mean(np.square(usual))) == pytest.approx(0.22, rel=0.1)
+    assert index.mean() == pytest.approx(0.25 * 0.75, rel=0.1)
+
+
+def test_a_nebula_brightens_in_proportion_and_dust_takes_three_quarters_at_most():
+    lane = np.array([[0.2, 0.0, 0.0, 3.0]])
+    none = np.zeros((0, 4))
+    xi = np.linspace(0.0, np.pi / 0.2, 50)[None, :]
+    plain, dusty = (Nebula(10.0, 1.0, np.zeros((0, 6)), none, none, lanes) for lanes in (none, lane))
+    light, dark = plain.brightness(xi, 0.0 * xi), dusty.brightness(xi, 0.0 * xi)
+    doubled = Nebula(10.0, 2.0, np.zeros((0, 6)), none, none, lane).brightness(xi, 0.0 * xi)
+    np.testing.assert_allclose(doubled, 2.0 * dark)
+    share = dark / light  # where no lane is there is a little dust too
+    assert 1.0 < share.max() < 1.1
+    assert 0.25 < share.min() < 0.4
+
+
+def test_only_a_nebula_that_fills_the_field_has_a_floor():
+    made = {
+        kind: make_nebula(np.random.default_rng(3), kind, 100.0, (60.0, 60.0), 3.0) for kind in ("part", "full-field")
+    }
+    far = np.array([[2000.0]])
+    assert made["part"].brightness(far, far).max() == 0.0
+    assert made["full-field"].brightness(far, far).min() > 0.1
+
+
+def test_a_comet_is_in_the_middle_of_the_field_in_the_middle_of_the_first_night():
+    spec = QUIET.but(subs_per_panel=6, nights=2, comet_adu=100.0, comet_px=6.0, dither_px=0.0)
+    truth = plan_survey(Path("nowhere"), spec, 1)
+    first = np.flatnonzero(truth.subs["night"] == 0)
+    assert len(first) == 3
+    lights = [survey_module._comet(truth, number) for number in first]
+    places = np.array([np.unravel_index(np.argmax(light), light.shape) for light in lights])
+    assert places[1] == pytest.approx([31.5, 23.5], abs=1.0)
+    assert np.hypot(*np.diff(places, axis=0).T) == pytest.approx(6.0, abs=1.2)

@@ -109,3 +109,19 @@ def test_a_damaged_catalogue_is_refused_by_name(tmp_path):
         ZonedCatalogue(tmp_path / "text.stars")
     with pytest.raises(SettingsError, match="cannot be read"):
         ZonedCatalogue(tmp_path / "none.stars")
+
+
+def test_the_brightest_of_a_circle_are_the_first_of_all_of_it(tmp_path):
+    """Whatever number of them is asked for, also half or a quarter of all."""
+    rng = np.random.default_rng(7)
+    stars = StarList(
+        rng.uniform(0.0, 360.0, 40), rng.uniform(-60.0, 60.0, 40), rng.permutation(40).astype(np.float32) / 4
+    )
+    write_zones(tmp_path / "few.stars", stars, "made up", belts=8)
+    catalogue = ZonedCatalogue(tmp_path / "few.stars")
+    for radius in (180.0, 60.0):
+        whole = catalogue.near((100.0, 10.0), radius)
+        for most in range(1, len(whole) + 2):
+            found = catalogue.near((100.0, 10.0), radius, most=most)
+            np.testing.assert_array_equal(found.magnitude, whole.magnitude[:most])
+    assert len(catalogue.near((100.0, 10.0), 1e-4)) == 0

@@ -19,7 +19,7 @@ from zemosaic_app.presenter.texts import load_texts
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.subs.finding import Search, find_subs
 from zemosaic_engine.subs.frames import read_sub
-from zemosaic_engine.subs.glance import glance_at
+from zemosaic_engine.subs.glance import _shrunk, glance_at
 
 SQUARE = [[0.0, 0.0], [10.0, 0.0], [10.0, 10.0], [0.0, 10.0]]
 NAMES = ("b.fits", "a.fits", "night2/c.fits")
@@ -184,6 +184,13 @@ def test_a_quick_look_finds_the_sky_the_stars_and_their_width(tmp_path, bayer, f
     assert (told.name, told.stars) == ("a.fits", found.stars)
     assert told.picture.startswith("iVBORw0K")
     assert glance_message(tmp_path, "gone.fits").picture == ""
+
+
+def test_a_picture_is_shrunk_by_means_of_whole_blocks():
+    image = np.arange(7 * 10, dtype=np.float32).reshape(7, 10, 1)
+    small = _shrunk(image, 4)  # blocks of three: two rows and three columns of them
+    assert small[..., 0].tolist() == [[11.0, 14.0, 17.0], [41.0, 44.0, 47.0]]
+    np.testing.assert_array_equal(_shrunk(image, 10), image)
 
 
 def test_subs_in_view_are_looked_at_by_a_process_of_their_own(survey):

@@ -7,7 +7,7 @@ import pytest
 from zemosaic_app.presenter import summary
 from zemosaic_app.presenter.texts import load_texts
 from zemosaic_engine.run.report import REPORT_NAME
-from zemosaic_engine.run.verdict import cause_of, causes, is_good, verdict
+from zemosaic_engine.run.verdict import _largest, cause_of, causes, is_good, verdict
 
 
 def report_of(certain, worst, aside=(), used=40, median=0.05):
@@ -106,3 +106,9 @@ def test_a_finished_run_has_a_verdict_in_its_log_and_in_the_language_of_the_wind
     assert summary.exposure(report, french) == "16 brutes, 2 min 40 s de pose"
     assert any("mosaic.fit" in line for line in summary.file_lines(finished, report, french))
     assert summary.next_steps(finished, report, french)
+
+
+def test_the_largest_figure_is_one_of_its_name_that_is_known():
+    metrics = {"step_R": 1.0, "step_G": 3, "step_B": float("nan"), "step_L": "none", "noise_R": 9.0, "name": "x"}
+    assert _largest(metrics, "step_") == ("G", 3.0)
+    assert _largest({"step_R": float("nan"), "noise_R": 9.0}, "step_") is None

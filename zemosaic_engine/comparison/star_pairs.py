@@ -128,7 +128,7 @@ def compare_stars(one_side: Side, other_side: Side, lists: Sequence[Stars]) -> t
     xy_there = np.column_stack([lists[1].x, lists[1].y])
     one, other = _match(xy, landed)
     shift = landed[other] - xy[one]
-    middle = np.median(shift, axis=0) if len(one) else np.full(2, np.nan)
+    middle = np.median(shift, axis=0) if len(one) else (math.nan, math.nan)
     spread = float(np.sqrt(np.mean(np.sum((shift - middle) ** 2, axis=1)))) if len(one) else math.nan
     channels = len(first.planes)
     widths = _widths(first, xy[one], lists[0].fwhm_px), _widths(second, xy_there[other], lists[1].fwhm_px)

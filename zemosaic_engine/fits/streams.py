@@ -138,8 +138,7 @@ def _stored_bytes(part: NDArray) -> bytes:
 
 def add_words(total: int, data: bytes) -> int:
     """Ones' complement sum of `total` and the 32-bit words of `data`, which is filled up with zeros."""
-    if len(data) % 4:
-        data = data + bytes(-len(data) % 4)
+    data += bytes(-len(data) % 4)
     total += int(np.frombuffer(data, dtype=">u4").sum(dtype=np.uint64))
     while total >> 32:
         total = (total & 0xFFFFFFFF) + (total >> 32)

@@ -663,7 +663,7 @@ def _comet(truth: SurveyTruth, index: int) -> NDArray[np.float32]:
     """Light of the comet in a sub: in the middle of the first night it is in the middle of the field; moves north."""
     spec, telescope = truth.spec, truth.telescope(index)
     times = np.array([datetime.fromisoformat(str(date)).timestamp() for date in truth.subs["date_obs"]])
-    first_night = times < times.min() + 0.5 * 86400.0
+    first_night = np.asarray(truth.subs["night"]) == 0
     late = (times[index] - np.median(times[first_night])) / (telescope.exposure_s + 2.0)
     ra, dec = spec.center_deg
     moved = dec + late * spec.comet_px * telescope.scale_arcsec / 3600.0

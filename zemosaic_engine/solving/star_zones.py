@@ -85,7 +85,7 @@ _COLUMNS = ("ra_deg", "dec_deg", "magnitude", "colour", "colour_error")
 def joined(parts: list[StarList]) -> StarList:
     """All stars of several lists, the brightest first."""
     if not parts:
-        return StarList(np.zeros(0), np.zeros(0), np.zeros(0, np.float32))
+        return StarList(np.array([]), np.array([]), np.array([], np.float32))
     columns = (np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS)
     return StarList(*columns).brightest_first()
 

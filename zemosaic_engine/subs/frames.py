@@ -637,7 +637,7 @@ def _pixels_with_rules(info: SubInfo) -> tuple[NDArray[np.float32], InvalidValue
 _LOST_ZERO_SHARE = 0.25  # of the way from 0 to the lowest integer; no sky is so far below 0
 
 
-def _refuse_lost_zero(raw: NDArray[np.generic], path: Path) -> None:
+def _refuse_lost_zero(raw: NDArray[Any], path: Path) -> None:
     """Refuse integers that are so far below 0 that they can only be unsigned ones without their BZERO.
 
     Solved with the others, they would be subs with a pedestal of -32768 ADU, of which illumination makes a bowl.

@@ -179,5 +179,6 @@ def starless_subs(stars: Sequence[int]) -> list[int]:
         Places in `stars`; empty where the usual sub shows too few to judge by.
     """
     counts = np.asarray(stars)
-    usual = float(np.median(counts)) if counts.size > 2 else 0.0
-    return [int(i) for i in np.flatnonzero(counts < _STARLESS_SHARE * usual)] if usual >= _ENOUGH_STARS else []
+    if counts.size < 3 or (usual := float(np.median(counts))) < _ENOUGH_STARS:
+        return []
+    return [int(i) for i in np.flatnonzero(counts < _STARLESS_SHARE * usual)]

@@ -281,8 +281,8 @@ def _solve_offsets(
 
 def _reports(pairs: Sequence[PairFit], values: Sequence[tuple[float, float]], errors: Sequence[float]) -> Reports:
     """Each overlap is a patch that its two tiles report; the error of the difference is shared."""
-    image = np.array([[p.reference, p.target] for p in pairs], dtype=np.int64).reshape(-1)
+    image = np.array([[p.reference, p.target] for p in pairs], dtype=np.int64).ravel()
     patch = np.repeat(np.arange(len(pairs), dtype=np.int64), 2)
-    value = np.array(values, dtype=np.float64).reshape(-1)
+    value = np.array(values, dtype=np.float64).ravel()
     sigma = np.repeat(np.asarray(errors, dtype=np.float64) / np.sqrt(2.0), 2)
     return Reports(image, patch, value, sigma)
