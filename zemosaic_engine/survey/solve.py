@@ -343,6 +343,7 @@ def _assemble(
     place_of = {int(number): place for place, number in enumerate(used)}
     # One factor for all channels: the colour stays that of the mean of all subs.
     scale = float(np.exp(-np.mean([a.log_gain[problem.run.reference] for a in answers])))
+    exposure = relative_exposure(problem.run.exposure_s)
     calibrations, stars = [], np.zeros((count, channels), dtype=np.int64)
     residual, group = np.full((count, channels), np.nan), np.full(count, -1)
     for number, reason in enumerate(reasons):
@@ -353,7 +354,7 @@ def _assemble(
         stars[number] = [a.stars[place] for a in answers]
         residual[number] = [a.residual[place] for a in answers]
         group[number] = problem.run.sky_group[place]
-        calibrations.append(_calibration(problem, answers, patterns, place, scale))
+        calibrations.append(_calibration(problem, answers, patterns, place, scale, float(exposure[place])))
     return SurveySolution(
         calibrations,
         patterns,
@@ -401,6 +402,7 @@ def _calibration(
     patterns: Sequence[CameraPattern],
     place: int,
     scale: float,
+    exposure: float,
 ) -> SubCalibration:
     """All channels of one sub."""
     gain = scale * np.array([np.exp(a.log_gain[place]) for a in answers])
@@ -426,7 +428,7 @@ def _calibration(
         pedestal=pattern.pedestal,
         curvature=scale * np.array([a.curvature[place] for a in answers]),
         fixed=pattern.fixed,
-        exposure=float(relative_exposure(problem.run.exposure_s)[place]),
+        exposure=exposure,
     )
 
 
