@@ -89,6 +89,15 @@ def test_searches_go_from_the_likely_to_the_whole_sky():
     assert searches(HeaderCards({}), blind=False) == []
 
 
+def test_a_search_without_a_place_is_of_the_whole_sky():
+    cards = HeaderCards({"FOCALLEN": 250, "XPIXSZ": 2.9, "RA": 193.0, "DEC": 41.0})
+    for one in searches(cards):
+        assert one.radius_deg == 180.0 if one.center_deg is None else one.center_deg == (193.0, 41.0)
+    blind = [one.scale_arcsec for one in searches(cards) if one.center_deg is None]
+    assert blind[0][0] < 2.3927 < blind[0][1]
+    assert blind[1:] == [ANY_SCALE]
+
+
 def test_a_solved_sub_of_the_camera_leads_by_its_scale_parity_and_offset():
     learnt = Learnt(2.375, True, (0.2, -0.1), (10.0, 20.0))
     first = searches(HeaderCards({"RA": 193.0, "DEC": 41.0}), [learnt])[0]
