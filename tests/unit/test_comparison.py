@@ -62,7 +62,7 @@ def test_a_tile_that_is_smaller_than_a_segment_has_no_seam_of_its_own(tmp_path):
 # --- lines
 
 
-def blocks_with(step, height=40, width=60):
+def blocks_with(step, height=41, width=61):
     """Means of blocks on a slope, with noise; from row 20 on they are higher, that row by half."""
     row, column = np.mgrid[:height, :width]
     noise = np.random.default_rng(1).normal(0.0, 1.0, (height, width))
@@ -81,7 +81,7 @@ def test_a_line_that_was_found_is_forgotten_with_three_blocks_on_either_side():
     middle = 20.5 * BLOCK_PX - 0.5
     _forget(blocks, np.array([[100.0, middle], [400.0, middle]]))
     gone = np.isnan(blocks[0])
-    assert gone.any(axis=1).tolist() == gone.all(axis=1).tolist() == [17 <= row <= 23 for row in range(40)]
+    assert gone.any(axis=1).tolist() == gone.all(axis=1).tolist() == [17 <= row <= 23 for row in range(41)]
     assert _strongest_line(blocks) is None
 
 

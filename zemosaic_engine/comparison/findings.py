@@ -139,9 +139,8 @@ def _turned(blocks: FloatArray, angle_deg: float) -> tuple[FloatArray, FloatArra
     reach = math.ceil(0.5 * math.hypot(height, width)) + 1
     t, s = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(float)
     turn = math.radians(angle_deg)
-    # Around the middle of a block: between two, rounding would take every other one twice.
-    x = width // 2 + s * math.cos(turn) - t * math.sin(turn)
-    y = height // 2 + s * math.sin(turn) + t * math.cos(turn)
+    x = 0.5 * (width - 1) + s * math.cos(turn) - t * math.sin(turn)
+    y = 0.5 * (height - 1) + s * math.sin(turn) + t * math.cos(turn)
     column, row = np.rint(x).astype(int), np.rint(y).astype(int)
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
     return np.where(inside, blocks[np.where(inside, row, 0), np.where(inside, column, 0)], np.nan), x, y
