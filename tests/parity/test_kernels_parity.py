@@ -303,10 +303,8 @@ def test_parts_of_a_mosaic_are_demosaiced_as_the_whole():
     for known in (None, around):
         whole = demosaic(mosaic, "GRBG", None if known is None else cores)
         for y0, y1, x0, x1 in ((0, 20, 0, 30), (14, 41, 22, 66), (30, 58, 4, 11)):
-            part, there = (
-                np.empty((y1 - y0, x1 - x0, 4), np.float32),
-                np.s_[y0 : y1 + 2 * PADDING, x0 : x1 + 2 * PADDING],
-            )
+            part = np.empty((y1 - y0, x1 - x0, 4), np.float32)
+            there = np.s_[y0 : y1 + 2 * PADDING, x0 : x1 + 2 * PADDING]
             demosaic_padded(padded[there], "GRBG", part, None if known is None else known[there])
             np.testing.assert_array_equal(part[..., :3], whole[y0:y1, x0:x1])
 

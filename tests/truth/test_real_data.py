@@ -27,11 +27,15 @@ DATA = Path(os.environ.get("ZEMOSAIC_DATA", "/nowhere"))
 pytestmark = pytest.mark.real
 
 
-def run(folder, output, **options):
+def real(folder):
     if not (DATA / folder).is_dir():
         pytest.skip(f"no {folder} in ZEMOSAIC_DATA")
+    return DATA / folder
+
+
+def run(folder, output, **options):
     outcome = zemosaic_worker.run_grid(
-        DATA / folder, output, GridSettings(), lambda event: None, CancelToken(), **options
+        real(folder), output, GridSettings(), lambda event: None, CancelToken(), **options
     )
     seams = Table.read(output / "seams.ecsv")
     return outcome, seams[np.array(seams["kind"]) == "overlap"]
@@ -55,11 +59,9 @@ def test_m94_of_two_telescopes_and_three_nights(tmp_path):
 
 def test_rejection_leaves_the_stars_of_m94_their_light(tmp_path):
     """Three sessions of two telescopes; without a term for their PSFs it took 12 to 24 mmag where they overlap."""
-    if not (DATA / "seestar_m94").is_dir():
-        pytest.skip("no seestar_m94 in ZEMOSAIC_DATA")
     methods = ("none", "winsorized_sigma_clip")
     plain, clipped = (
-        stacked(DATA / "seestar_m94", tmp_path / one, stack_reject_algo=one, colour="sky") for one in methods
+        stacked(real("seestar_m94"), tmp_path / one, stack_reject_algo=one, colour="sky") for one in methods
     )  # balanced by its own stars, each would have other colours
     stars = detect_stars(np.ascontiguousarray(np.moveaxis(plain.planes, 0, 2)), min_snr=60.0)
     xy = np.stack([stars.x, stars.y], axis=1)
@@ -122,10 +124,7 @@ def fitted_width(stamp):
 @pytest.fixture(scope="module")
 def m94_sub():
     """Stored pixels of a sub, its pattern and the demosaiced pixels."""
-    folder = DATA / "seestar_m94"
-    if not folder.is_dir():
-        pytest.skip("no seestar_m94 in ZEMOSAIC_DATA")
-    info = read_sub_info(sorted(folder.glob("*.fit*"))[0])
+    info = read_sub_info(sorted(real("seestar_m94").glob("*.fit*"))[0])
     stored = read_stored_pixels(info)
     return info, stored, demosaic(stored, info.bayer)
 
@@ -149,9 +148,7 @@ def test_demosaiced_stars_of_m94_are_as_wide_as_their_samples_in_each_colour(m94
 @pytest.mark.parametrize("saturates", [False, True])
 def test_no_pixel_of_m94_is_darker_than_the_samples_of_its_colour_around_it(saturates):
     """With saturated cores left out of the interpolation of green, red is up to 44 sigma darker beside one star."""
-    if not (DATA / "seestar_m94").is_dir():
-        pytest.skip("no seestar_m94 in ZEMOSAIC_DATA")
-    infos = [read_sub_info(path) for path in sorted((DATA / "seestar_m94").glob("*.fit*"))]
+    infos = [read_sub_info(path) for path in sorted(real("seestar_m94").glob("*.fit*"))]
     info = max(infos, key=saturated_pixels) if saturates else infos[0]
     assert saturated_pixels(info) > 2 or not saturates
     stored, pixels = read_stored_pixels(info), load_frame(info).pixels

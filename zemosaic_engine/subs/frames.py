@@ -573,14 +573,16 @@ def load_frame(
     if hot_pixels is not None and hot_pixels.shape != info.shape:
         raise ValueError(f"hot_pixels has the shape {hot_pixels.shape}, the sub {info.shape}")
     pixels, rules, cores = read_guarded(info.path, lambda: _pixels_with_rules(info))
-    valid = np.isfinite(pixels)
     if cores is not None:
         pixels[cores] = rules.saturation_adu
     if correction is not None:
         correct_whole(pixels, correction)
     if hot_pixels is not None:
         pixels[hot_pixels] = np.nan
-    if not (valid & np.isfinite(pixels)).any():
+    known = np.isfinite(pixels)
+    if cores is not None:
+        known &= ~cores
+    if not known.any():
         raise SubError(info.path, say("it has no valid pixel"))
     if info.bayer is not None:
         from .demosaic import demosaic
