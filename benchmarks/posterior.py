@@ -63,8 +63,8 @@ class Posterior:
             "all": np.ones(kind.size, dtype=bool),
         }[part]
         free = np.eye(every.size)
-        for kind in (0, 1):  # one gain and one level are free for the whole mosaic
-            members = np.arange(kind, 4 * self.subs, 4)
+        for first in (0, 1):  # one gain and one level are free for the whole mosaic
+            members = np.arange(first, 4 * self.subs, 4)
             free[np.ix_(members, members)] -= 1.0 / self.subs
         error = (free @ self.error)[chosen]
         covariance = (free @ self.covariance @ free.T)[np.ix_(chosen, chosen)]
