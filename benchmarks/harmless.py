@@ -145,4 +145,29 @@ HARMLESS = (
         "(equations.difference[told] + np.median(equations.difference[told]))",
         "a start value that the sweeps forget",
     ),
+    Harmless(
+        "zemosaic_engine/astrometry/matching.py", "0.7", "(1.4)",
+        "how far headers may be turned against each other; each match has to prove itself, near or far",
+        line="_TURN_RAD",
+    ),
+    Harmless(
+        "zemosaic_engine/solving/plate.py", "1", "(2)",
+        "a power beyond the degree has no partner whose power is 0 or more", line="for p in range(degree + 1)",
+    ),
+    Harmless(
+        "zemosaic_engine/solving/plate.py", "plate.scale_rad > 0.0", "(plate.scale_rad >= 0.0)",
+        "a fitted scale is never exactly 0; the test is for one that is no number",
+    ),
+    Harmless(
+        "zemosaic_engine/tiles/scaling.py", "0.02", "(0.04)",
+        "a floor under the scatter of zero points in headers, far above what overlaps are known to",
+    ),
+    Harmless(
+        "zemosaic_engine/canvas/plan.py", "1e-9", "(2e-09)",
+        "a tolerance for rounding, in degrees",
+    ),
+    Harmless(
+        "zemosaic_engine/photometry/stars.py", "1", "(2)",
+        "any negative number says that a pixel has no owner", line="owner = np.full",
+    ),
 )  # fmt: skip

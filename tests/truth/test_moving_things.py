@@ -49,7 +49,7 @@ def test_one_date_tells_no_motion():
 
 
 def test_places_where_most_pixels_lost_light_are_boxes_with_a_margin():
-    """Cells of 16 pixels: two by one of them in green alone, and one at the corner, whose margin ends with the image."""
+    """Cells of 16 pixels: two by one in green alone, and one at the corner, whose margin ends with the image."""
     lost, ten = np.zeros((170, 165, 3), dtype=np.uint16), np.full((170, 165), 10)
     lost[48:80, 80:96, 1] = 3
     lost[:16, :16] = 1
