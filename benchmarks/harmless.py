@@ -171,4 +171,8 @@ HARMLESS = (
         "zemosaic_engine/photometry/stars.py", "1", "(2)",
         "any negative number says that a pixel has no owner", line="owner = np.full",
     ),
+    Harmless(
+        "zemosaic_engine/kernels/reference/demosaicing.py", "-int(dy)", "(int(dy))",
+        "the taps of a colour lie alike above and below a pixel",
+    ),
 )  # fmt: skip

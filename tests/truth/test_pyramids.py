@@ -159,6 +159,7 @@ def test_properties_say_what_the_standard_asks(output):
         assert told["hips_tile_format"] == wanted
         assert float(told["hips_pixel_scale"]) * 3600 <= 2.4
         assert told["obs_title"].startswith("Test field")
+        assert told["creator_did"].endswith(f"/{name}")  # no two surveys have one name
     allsky = Image.open(output / "hips" / "picture" / "Norder3" / "Allsky.png")
     assert allsky.size == (27 * 64, 29 * 64)
     seen = np.asarray(allsky)[..., 3] > 0
