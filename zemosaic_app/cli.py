@@ -29,6 +29,7 @@ from zemosaic_engine import __version__
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError, ZeMosaicError
 from zemosaic_engine.events import CancelToken, Event, LogLine, PhaseStarted, Progress, Sink
 from zemosaic_engine.machine.address_space import check_address_space
+from zemosaic_engine.machine.memory import keep_freed_memory
 from zemosaic_engine.settings import (
     OUTPUT_FORMATS,
     GridSettings,
@@ -704,6 +705,7 @@ def _say(text: str) -> None:
 @contextlib.contextmanager
 def _watched(args: argparse.Namespace) -> Iterator[tuple[Sink, CancelToken]]:
     """A console for a run, and a token that Ctrl-C raises."""
+    keep_freed_memory()
     cancel = CancelToken()
     with (
         open_console(terminal_stream(), _verbosity(args)) as console,
