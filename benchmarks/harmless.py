@@ -175,4 +175,9 @@ HARMLESS = (
         "zemosaic_engine/kernels/reference/demosaicing.py", "-int(dy)", "(int(dy))",
         "the taps of a colour lie alike above and below a pixel",
     ),
+    Harmless(
+        "zemosaic_engine/stacking/blocks.py", "1", "(2)",
+        "keeps a division from a budget of nothing; blocks have a least side whatever the budget",
+        line="self._block_bytes = max",
+    ),
 )  # fmt: skip

@@ -63,7 +63,7 @@ def crowded_boxes(lost_above: NDArray[np.integer], samples: NDArray[np.integer],
     rows, columns = (side // _CELL_PX for side in samples.shape)
     if rows < 2 or columns < 2:
         return []
-    share, depth = (_cell_means(each, rows, columns) for each in (lost_above.any(axis=2), samples))
+    share, depth = (_cell_means(each, rows, columns) for each in (lost_above.max(axis=2) > 0, samples))
     # With a rate r of losses a sample, a share 1 - exp(-r n) of the pixels with n samples loses one.
     spared = -np.log(np.maximum(1.0 - share, 0.5 / _CELL_PX**2))
     usual = float(np.median(spared[depth > 0] / depth[depth > 0])) if (depth > 0).any() else 0.0
