@@ -29,7 +29,6 @@ from zemosaic_engine import __version__
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError, ZeMosaicError
 from zemosaic_engine.events import CancelToken, Event, LogLine, PhaseStarted, Progress, Sink
 from zemosaic_engine.machine.address_space import check_address_space
-from zemosaic_engine.machine.memory import keep_freed_memory
 from zemosaic_engine.settings import (
     OUTPUT_FORMATS,
     GridSettings,
@@ -705,13 +704,15 @@ def _say(text: str) -> None:
 @contextlib.contextmanager
 def _watched(args: argparse.Namespace) -> Iterator[tuple[Sink, CancelToken]]:
     """A console for a run, and a token that Ctrl-C raises."""
-    keep_freed_memory()
     cancel = CancelToken()
     with (
         open_console(terminal_stream(), _verbosity(args)) as console,
         _stop_on_signal(cancel),
     ):
         console(PhaseStarted("starting", 1, 1.0))  # libraries take a second to load
+        from zemosaic_engine.machine.memory import keep_freed_memory
+
+        keep_freed_memory()
         with _quiet_libraries(console):
             yield console, cancel
 
