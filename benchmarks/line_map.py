@@ -6,14 +6,12 @@ tests, so that it can be made in pieces: what an interrupted run has mapped is k
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -66,30 +64,14 @@ class LineMap:
         os.replace(new, path)
 
     def tests_of(self, file: str, line: int) -> list[str]:
-        """Tests that reach a line, the fastest first.
+        """Tests that reach a line, the fastest first, and behind them those that reach other lines of the file.
 
-        Those of the whole file if it has changed since, or if the line is run once, where the file is imported.
+        What a line makes once, where the file is imported or for a cache, is seen by tests that do not reach it.
         """
         of = self.lines.get(file, {})
-        names = set(of.get(line, []))
-        if self.texts.get(file) != text_hash(ROOT / file) or (not names and not _is_in_function(ROOT / file, line)):
-            names = {name for tests in of.values() for name in tests}
-        return sorted(names, key=lambda name: (self.seconds.get(name, 0.0), name))
-
-
-@cache
-def _lines_of_functions(path: Path) -> frozenset[int]:
-    tree = ast.parse(path.read_bytes())
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.Lambda)]
-    return frozenset(line for node in functions for line in range(_body_start(node), (node.end_lineno or 0) + 1))
-
-
-def _body_start(node: ast.FunctionDef | ast.Lambda) -> int:
-    return node.body[0].lineno if isinstance(node, ast.FunctionDef) else node.lineno
-
-
-def _is_in_function(path: Path, line: int) -> bool:
-    return line in _lines_of_functions(path)
+        reach = set(of.get(line, [])) if self.texts.get(file) == text_hash(ROOT / file) else set()
+        names = {name for tests in of.values() for name in tests}
+        return sorted(names, key=lambda name: (name not in reach, self.seconds.get(name, 0.0), name))
 
 
 def text_hash(path: Path) -> str:

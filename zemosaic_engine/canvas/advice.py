@@ -226,7 +226,8 @@ def _missing(
         return [lattice.place(i, j) for i, j in gaps(lattice.filled, _RECTANGLE_SHARE)]
     from scipy import ndimage
 
-    holes, count = ndimage.label(ndimage.binary_fill_holes(depth.seconds > 0) & (depth.seconds <= 0))
+    seen = depth.subs > 0
+    holes, count = ndimage.label(ndimage.binary_fill_holes(seen) & ~seen)
     numbers = range(1, count + 1)
     sizes = ndimage.sum_labels(np.ones_like(holes), holes, numbers)
     least = _HOLE_SHARE * float(np.median([_area(quad) for quad in corners])) / depth.cell_px**2
