@@ -123,6 +123,18 @@ def test_chance_matches_nothing():
         assert match_lists(a, b, 76.0) is None
 
 
+def test_few_stars_in_common_match_while_chance_does_not():
+    """Six of eighty stars; the density of the others is that of a usual sub."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        a, b = (rng.uniform(0.0, (1920.0, 1080.0), (80, 2)) for _ in range(2))
+        assert match_lists(a, b, 76.0) is None
+        b[:6] = a[:6] + np.array([5.0, -3.0]) + rng.normal(0.0, 0.3, (6, 2))
+        turn = match_lists(a, b, 76.0)
+        assert turn is not None
+        assert np.count_nonzero(turn.partner[:6] == np.arange(6)) == 6
+
+
 def test_the_same_subs_in_another_order_lie_where_they_lay():
     survey = Survey(SPEC.but(**WILD))
     order = np.random.default_rng(2).permutation(survey.count)

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from zemosaic_engine.comparison.figures import Side
 from zemosaic_engine.comparison.findings import _best_shift, _forget, _strongest_line
-from zemosaic_engine.comparison.star_pairs import _compare, _regions
+from zemosaic_engine.comparison.star_pairs import _compare, _fluxes, _regions
 from zemosaic_engine.comparison.steps import tile_seams
 from zemosaic_engine.mosaic.edge_steps import EdgeStep, worst_step
+from zemosaic_engine.mosaic.reader import Mosaic
 from zemosaic_engine.photometry.block_means import BLOCK_PX
 from zemosaic_engine.simulate.scene import tangent_plane
 
@@ -126,3 +128,13 @@ def test_one_region_alone_cannot_differ_and_three_stars_say_nothing():
     assert math.isnan(alone.between)
     assert math.isnan(alone.between_noise)
     assert math.isnan(_compare(np.ones(5), np.array([3.0, 3.0, 3.0, np.nan, np.nan]), np.zeros(5, np.intp)).level)
+
+
+@pytest.mark.parametrize("fwhm", [2.0, 5.0])
+def test_errors_of_fluxes_are_what_apertures_on_empty_sky_scatter_by(tmp_path, fwhm):
+    noise = np.array([4.0])
+    planes = np.random.default_rng(3).normal(100.0, 4.0, (1, 900, 900)).astype(np.float32)
+    side = Side(tmp_path, Mosaic(planes, None, plane((450.0, 450.0))), np.ones((900, 900), dtype=bool), noise)
+    y, x = np.mgrid[40:860:40, 40:860:40]
+    flux, error = _fluxes(side, np.stack([x.ravel(), y.ravel()], axis=1).astype(float), (fwhm,))
+    assert np.std(flux) == pytest.approx(float(np.median(error)), rel=0.12)  # 441 of them: 3.4 % for one sigma

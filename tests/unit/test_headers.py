@@ -291,6 +291,13 @@ def test_typed_access():
     assert not cards.flag("I")
 
 
+@pytest.mark.parametrize(
+    ("field", "text"), [("''", ""), ("''  / nothing", ""), ("''''", "'"), ("'a''b' / c", "a'b"), ("' '", "")]
+)
+def test_quotes_of_text_are_no_part_of_it(field, text):
+    assert parse_value(field) == text
+
+
 @given(st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=255), max_size=70))
 def test_any_card_can_be_parsed(text):
     value = parse_value(text)
