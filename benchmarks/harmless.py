@@ -7,20 +7,34 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from benchmarks.line_map import ROOT
+from benchmarks.mutate import Mutant
+
 
 class Harmless(NamedTuple):
-    """A fault by its text, and why no test should notice it."""
+    """A fault by its text, and why no test should notice it.
+
+    `line` is a part of the line that it is in: a number by itself stands in many places of a file.
+    """
 
     file: str
     old: str
     new: str
     why: str
+    line: str = ""
+
+    def is_it(self, mutant: Mutant) -> bool:
+        """True for this fault, wherever its line has moved."""
+        if (mutant.file, mutant.old, mutant.new) != (self.file, self.old, self.new):
+            return False
+        lines = (ROOT / self.file).read_text(encoding="utf-8").splitlines()
+        return self.line in lines[mutant.line - 1]
 
 
 HARMLESS = (
     Harmless(
         "zemosaic_engine/photometry/stars.py", "0.002", "(0.004)",
-        "a floor under the errors of bright stars, far below the scatter that their fits learn",
+        "a floor under the errors of bright stars, far below the scatter that their fits learn", line="np.hypot(error",
     ),
     Harmless(
         "zemosaic_engine/subs/tiff_files.py",
@@ -30,7 +44,7 @@ HARMLESS = (
     ),
     Harmless(
         "zemosaic_engine/survey/measure.py", "500", "(501)",
-        "the number of cells of a sub that is aimed at; their side is rounded to whole pixels",
+        "the number of cells of a sub that is aimed at; their side is rounded to whole pixels", line="_CELLS_A_SUB",
     ),
     Harmless(
         "zemosaic_engine/mosaic/sub_depth.py", "figures.gain[:, channel] > 0.0", "(figures.gain[:, channel] >= 0.0)",
@@ -38,7 +52,7 @@ HARMLESS = (
     ),
     Harmless(
         "zemosaic_engine/photometry/main_sequence.py", "0.7", "(1.4)",
-        "a start value that the iteration forgets",
+        "a start value that the iteration forgets", line="share = np.array",
     ),
     Harmless(
         "zemosaic_engine/fits/streams.py", "file.flush()", "pass",
@@ -46,7 +60,7 @@ HARMLESS = (
     ),
     Harmless(
         "zemosaic_engine/simulate/truth.py", "5.0", "(10.0)",
-        "how far around saturated stars a comparison with the truth asks for no value",
+        "how far around saturated stars a comparison with the truth asks for no value", line="reach = math.ceil",
     ),
     Harmless(
         "zemosaic_engine/solving/hints.py", "one[0] - other[0] + 180.0", "(one[0] - other[0] - 180.0)",
@@ -76,6 +90,12 @@ HARMLESS = (
     Harmless(
         "zemosaic_engine/astrometry/normal_equations.py", "1e-12", "(2e-12)",
         "keeps the block of a star that nothing holds invertible; far below what any detection adds",
+        line="block[:, 0, 0]",
+    ),
+    Harmless(
+        "zemosaic_engine/astrometry/normal_equations.py", "1e-12", "(2e-12)",
+        "keeps the block of a star that nothing holds invertible; far below what any detection adds",
+        line="block[:, 1, 1]",
     ),
     Harmless(
         "zemosaic_engine/astrometry/normal_equations.py", "len(used) > _DENSE_SUBS", "(len(used) >= _DENSE_SUBS)",
@@ -83,23 +103,25 @@ HARMLESS = (
     ),
     Harmless(
         "zemosaic_engine/mosaic/catalogue.py", "400", "(401)",
-        "the number of stars that vote for the shift of a catalogue, of which a third is enough",
+        "the number of stars that vote for the shift of a catalogue, of which a third is enough", line="_VOTING_STARS",
     ),
     Harmless(
         "zemosaic_engine/calibration_frames/screening.py", "20_000", "(20001)",
         "the number of neighbours that tell a noise is aimed at; one more changes nothing that is seen",
+        line="_DIFFERENCES",
     ),
     Harmless(
         "zemosaic_engine/canvas/coordinates.py", "16", "(17)",
-        "how finely the outline of a sub is drawn",
+        "how finely the outline of a sub is drawn", line="SIDE_POINTS",
     ),
     Harmless(
         "zemosaic_engine/regular_files.py", "1_000_000_000", "(1000000001)",
-        "the largest table that is read, one byte more",
+        "the largest table that is read, one byte more", line="MOST_TABLE_BYTES",
     ),
     Harmless(
         "zemosaic_engine/comparison/findings.py", "5", "(6)",
         "how many lines are looked for in one pair of mosaics; the report names the strongest first",
+        line="_MOST_LINES",
     ),
     Harmless(
         "zemosaic_engine/growth/join.py", "len(scaled) < len(placed)", "(len(scaled) <= len(placed))",
@@ -108,5 +130,54 @@ HARMLESS = (
     Harmless(
         "zemosaic_engine/growth/join.py", "widths > 0.0", "(widths >= 0.0)",
         "no star has a width of 0: it is NaN where there is none",
+    ),
+    Harmless(
+        "zemosaic_engine/executors/kernel_check.py", "0", "(1)",
+        "the field behind the fingerprint is square", line="edges = np.tile",
+    ),
+    Harmless(
+        "zemosaic_engine/executors/kernel_check.py", "0.0", "(1.0)",
+        "the field behind the fingerprint is made up; any other tells computers apart as well", line="edges = np.tile",
+    ),
+    Harmless(
+        "zemosaic_engine/tiles/gradients.py",
+        "equations.difference[told] - np.median(equations.difference[told])",
+        "(equations.difference[told] + np.median(equations.difference[told]))",
+        "a start value that the sweeps forget",
+    ),
+    Harmless(
+        "zemosaic_engine/astrometry/matching.py", "0.7", "(1.4)",
+        "how far headers may be turned against each other; each match has to prove itself, near or far",
+        line="_TURN_RAD",
+    ),
+    Harmless(
+        "zemosaic_engine/solving/plate.py", "1", "(2)",
+        "a power beyond the degree has no partner whose power is 0 or more", line="for p in range(degree + 1)",
+    ),
+    Harmless(
+        "zemosaic_engine/solving/plate.py", "plate.scale_rad > 0.0", "(plate.scale_rad >= 0.0)",
+        "a fitted scale is never exactly 0; the test is for one that is no number",
+    ),
+    Harmless(
+        "zemosaic_engine/tiles/scaling.py", "0.02", "(0.04)",
+        "a floor under the scatter of zero points in headers, far above what overlaps are known to",
+        line="_LEAST_TOLD_SCATTER",
+    ),
+    Harmless(
+        "zemosaic_engine/canvas/plan.py", "1e-9", "(2e-09)",
+        "a tolerance for rounding, in degrees",
+    ),
+    Harmless(
+        "zemosaic_engine/photometry/stars.py", "1", "(2)",
+        "any negative number says that a pixel has no owner", line="owner = np.full",
+    ),
+    Harmless(
+        "zemosaic_engine/kernels/reference/demosaicing.py", "-int(dy)", "(int(dy))",
+        "the taps of a colour lie alike above and below a pixel",
+    ),
+    Harmless(
+        "zemosaic_engine/stacking/blocks.py", "1", "(2)",
+        "keeps a division from a budget of nothing; blocks have a least side whatever the budget",
+        line="self._block_bytes = max",
     ),
 )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +13,11 @@ from astropy.io import fits
 from zemosaic_app.presenter.folder_look import look_into
 from zemosaic_engine.calibration_frames.corrections import ChosenMasters, correction_of, inverse_flat, offset_of
 from zemosaic_engine.calibration_frames.files import write_master
-from zemosaic_engine.calibration_frames.finding import find_frames, setting_for
+from zemosaic_engine.calibration_frames.finding import FoundFrames, find_frames, setting_for
 from zemosaic_engine.calibration_frames.kept import keep_corrections, kept_corrections
 from zemosaic_engine.calibration_frames.masters import Master, Workshop, full_well, make_master, normalised, read_frame
 from zemosaic_engine.calibration_frames.records import Conditions
-from zemosaic_engine.calibration_frames.session import calibrate_frames
+from zemosaic_engine.calibration_frames.session import NOTHING, calibrate_frames
 from zemosaic_engine.errors import RunError, SettingsError, SubError
 from zemosaic_engine.events import CancelToken, LogLine, Reporter
 from zemosaic_engine.fits.headers import HeaderCards
@@ -195,6 +196,18 @@ def test_good_flats_are_kept_however_fast_their_light_falls(vignetting, tmp_path
     written_set(tmp_path / "flats", "Flat", (rng.normal(light, 30.0) for _ in range(12)))
     made = master_of(tmp_path, Role.FLAT, tmp_path)
     assert (made.frames, made.left_out) == (12, [])
+
+
+def test_a_flat_with_a_shadow_is_left_out_and_its_depth_is_told(tmp_path):
+    rng, light = np.random.default_rng(5), np.full((100, 150), 20000.0)
+    shaded = light * np.where(np.arange(150) < 50, 0.8, 1.0)
+    written_set(tmp_path / "flats", "Flat", (rng.normal(each, 30.0) for each in [light] * 8 + [shaded]))
+    made = master_of(tmp_path, Role.FLAT, tmp_path)
+    (left,) = made.left_out
+    assert left.path.endswith("8.fits")
+    # Of its own mean, which the shadow lowers: 1 - 0.8 / 0.933, or 1 - 1 / 0.933.
+    told = float(str(left.reason).split("uneven by ")[1].split(" %")[0])
+    assert told == pytest.approx(14.0, abs=6.5)
 
 
 @pytest.mark.parametrize("step", [1, 4, 16])
@@ -667,6 +680,14 @@ def prepare(survey, tmp_path, found, folder=None, **settings):
     infos = [read_sub_info(survey.path(number)) for number in range(2)]
     made = calibrate_frames(found, infos, GridSettings(**settings), workshop(tmp_path), Checkpoints(folder), reporter)
     return made, [line.text for line in lines], infos
+
+
+def test_frames_that_were_left_out_stand_in_the_report_of_a_run_without_others(survey, tmp_path):
+    (tmp_path / "dark_text.fits").write_text("not an image")
+    made, told, _ = prepare(survey, tmp_path, frames_in(tmp_path))
+    assert [Path(one.path).name for one in made.facts.left_out] == ["dark_text.fits"]
+    assert any("dark_text.fits" in text for text in told)
+    assert prepare(survey, tmp_path, FoundFrames())[0] is NOTHING
 
 
 def test_wrong_frames_end_in_one_sentence_each_and_the_run_goes_on_or_stops(survey, tmp_path):

@@ -69,6 +69,20 @@ def test_paste_equals_reproject_interp_on_a_shared_grid(scene):
     assert reprojected.reprojections == 1
 
 
+def test_reproject_interp_gives_no_subs_to_pixels_that_the_tile_does_not_blend_in():
+    shape = (40, 60)
+    plan = CanvasPlan(gnomonic(shape), shape, 3.6)
+    blend = np.ones((*shape, 1), np.float32)
+    blend[:, 30:] = 0.0
+    pixels = np.where(blend > 0, np.float32(500.0), np.float32(np.nan))
+    canvas = Canvas(plan, 1)
+    canvas.reproject(plan.wcs, pixels, blend, np.ones_like(blend), np.full(blend.shape, 7, np.uint16))
+    mosaic = canvas.finish()
+    for plane in (mosaic.coverage, mosaic.weight):
+        assert (plane[:, :28] > 0).all()
+        assert not plane[:, 32:].any()
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_landing_a_tile_equals_reproject_interp(channels):
     """A turned tile with a hole: linear interpolation is that of reproject, weights and coverage to within a pixel."""

@@ -49,14 +49,24 @@ def test_one_date_tells_no_motion():
 
 
 def test_places_where_most_pixels_lost_light_are_boxes_with_a_margin():
-    """Cells of 16 pixels: two by one of them, and one at the corner, whose margin ends with the image."""
-    lost = np.zeros((170, 165), dtype=np.uint16)
-    lost[48:80, 80:96] = 3
+    """Cells of 16 pixels: two by one in green alone, and one at the corner, whose margin ends with the image."""
+    lost, ten = np.zeros((170, 165, 3), dtype=np.uint16), np.full((170, 165), 10)
+    lost[48:80, 80:96, 1] = 3
     lost[:16, :16] = 1
     lost[100, :] = 2  # a trail: few pixels of each cell
-    assert sorted(crowded_boxes(lost, Box(100, 270, 50, 215))) == [Box(100, 132, 50, 82), Box(132, 196, 114, 162)]
-    assert crowded_boxes(np.ones_like(lost), Box(0, 170, 0, 165)) == []  # everywhere is no place
-    assert crowded_boxes(lost[:31], Box(0, 31, 0, 165)) == []
+    assert sorted(crowded_boxes(lost, ten, Box(100, 270, 50, 215))) == [Box(100, 132, 50, 82), Box(132, 196, 114, 162)]
+    assert crowded_boxes(np.ones_like(lost), ten, Box(0, 170, 0, 165)) == []  # everywhere is no place
+    assert crowded_boxes(lost[:31], ten[:31], Box(0, 31, 0, 165)) == []
+
+
+def test_a_corner_that_many_subs_share_loses_more_and_is_no_place():
+    """A loss in two hundred samples, of 12 and of 200 of them; a place that lost all is found in either depth."""
+    depth = np.full((320, 320), 12)
+    depth[:160, :160] = 200
+    lost = np.random.default_rng(1).binomial(depth, 0.005)[..., None]
+    assert crowded_boxes(lost, depth, Box(0, 320, 0, 320)) == []
+    lost[64:96, 64:96] = lost[224:256, 224:256] = 1
+    assert sorted(crowded_boxes(lost, depth, Box(0, 320, 0, 320))) == [Box(48, 112, 48, 112), Box(208, 272, 208, 272)]
 
 
 def sightings_at(places):

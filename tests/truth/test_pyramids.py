@@ -18,7 +18,7 @@ from zemosaic_engine.errors import RunError
 from zemosaic_engine.events import Cancelled, CancelToken
 from zemosaic_engine.mosaic import hips
 from zemosaic_engine.mosaic.files import write_mosaic
-from zemosaic_engine.mosaic.map_tiles import write_map_tiles
+from zemosaic_engine.mosaic.map_tiles import _Levels, write_map_tiles
 from zemosaic_engine.mosaic.mask import mosaic_mask
 from zemosaic_engine.mosaic.processing import open_filled
 from zemosaic_engine.weighted_image import WeightedImage
@@ -159,6 +159,7 @@ def test_properties_say_what_the_standard_asks(output):
         assert told["hips_tile_format"] == wanted
         assert float(told["hips_pixel_scale"]) * 3600 <= 2.4
         assert told["obs_title"].startswith("Test field")
+        assert told["creator_did"].endswith(f"/{name}")  # no two surveys have one name
     allsky = Image.open(output / "hips" / "picture" / "Norder3" / "Allsky.png")
     assert allsky.size == (27 * 64, 29 * 64)
     seen = np.asarray(allsky)[..., 3] > 0
@@ -239,6 +240,20 @@ def test_tiles_of_a_map_join_to_the_mosaic_and_its_means(output, tmp_path):
             warnings.simplefilter("ignore", RuntimeWarning)  # means of nothing
             wanted = np.nanmean(blocks, axis=(1, 3)).astype(np.float32)
     assert len(index["levels"]) == 2
+
+
+def test_a_map_of_five_rows_of_tiles_halves_pairs_of_rows_up_to_one_tile(tmp_path):
+    """Two rows wait for one another on every level; the last of an odd number comes through alone."""
+    height, width = 4 * 512 + 100, 600
+    picture = np.random.default_rng(1).normal(100.0, 5.0, (height, width, 1)).astype(np.float32)
+    levels = _Levels(tmp_path, _Exact(), (height, width))
+    for row in range(0, height, 512):
+        levels.add(0, picture[row : row + 512])
+    levels.finish()
+    assert [len(rows) for rows in levels.index()] == [5, 3, 2, 1]
+    small = picture.reshape(height // 4, 4, width // 4, 4, 1).mean(axis=(1, 3))
+    joined = np.concatenate([np.load(tmp_path / "2" / f"{row}_0.npy") for row in range(2)])
+    np.testing.assert_allclose(joined, small, rtol=1e-6)
 
 
 def test_a_map_has_the_picture_at_full_size(output):

@@ -291,6 +291,19 @@ def test_a_sub_of_clouds_is_set_aside_and_a_normal_one_is_not():
     assert all(c.used for c in solve_survey(made.subs).calibrations)
 
 
+def test_a_sub_whose_sky_the_solution_does_not_explain_is_set_aside_and_the_others_solved_again():
+    """A cloud over a third of it: its median, its stars and its noise are as usual."""
+    made = MadeUp(5)
+    cells = made.subs[4].cells
+    level = cells.level * np.where(cells.u > 0.2, 0.9, 1.0)[:, None]
+    made.subs[4] = replace(made.subs[4], cells=replace(cells, level=level))
+    solution = solve_survey(made.subs, max_deviation=8.0)
+    assert [c.used for c in solution.calibrations] == [number != 4 for number in range(len(made.subs))]
+    assert "sigma worse than usual" in solution.calibrations[4].reason
+    others = np.delete(made.gain[:, 0], 4) * [c.gain[0] for c in solution.calibrations if c.used]
+    assert np.std(np.log(others)) < 0.004
+
+
 # --- measured and applied
 
 

@@ -333,3 +333,19 @@ def test_sky_flats_of_many_exposures_are_one_set():
     (one,) = group_frames(flats)
     assert one.exposures_s == (1.0, 5.0)
     assert str(one.name) == "5 flats of 3 s (LP, gain 80, -10 °C, flat)"
+
+
+@pytest.mark.parametrize(
+    ("text", "box"),
+    [
+        ("[1:180,1:256]", Box(0, 256, 0, 180)),
+        ("[180:1, 256:1]", Box(0, 256, 0, 180)),  # the sensor was read from the other side
+        ("[181:192,1:256]", Box(0, 256, 180, 192)),
+        ("[181:193,1:256]", None),
+        ("[0:180,1:256]", None),
+        ("all of it", None),
+    ],
+)
+def test_a_section_of_a_sensor_counts_if_it_lies_in_the_image(text, box):
+    setup = CameraSetup.of(HeaderCards({"TRIMSEC": text, "BIASSEC": text}), (256, 192))
+    assert (setup.exposed, setup.overscan) == (box, box)

@@ -19,7 +19,7 @@ from zemosaic_app.presenter.texts import load_texts
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.subs.finding import Search, find_subs
 from zemosaic_engine.subs.frames import read_sub
-from zemosaic_engine.subs.glance import _shrunk, glance_at
+from zemosaic_engine.subs.glance import _BOX, _shrunk, _stars, glance_at
 
 SQUARE = [[0.0, 0.0], [10.0, 0.0], [10.0, 10.0], [0.0, 10.0]]
 NAMES = ("b.fits", "a.fits", "night2/c.fits")
@@ -161,6 +161,14 @@ def test_a_run_does_without_what_is_left_out(survey):
 
 
 # --- quick looks
+
+
+@pytest.mark.parametrize("at", [(0, _BOX + 2), (0, -_BOX - 2), (_BOX + 2, 0), (-_BOX - 2, 0)])
+def test_a_star_just_outside_the_box_of_a_brighter_one_counts(at):
+    y, x = np.mgrid[:60, :60]
+    stars = [(30, 30, 900.0), (30 + at[0], 30 + at[1], 500.0)]
+    light = sum(peak * np.exp(-((y - a) ** 2 + (x - b) ** 2) / 2.0) for a, b, peak in stars)
+    assert _stars(light.astype(np.float32), 1.0, 60000.0)[0] == 2
 
 
 @pytest.mark.parametrize(("bayer", "fwhm"), [("GRBG", 4.0), (None, 3.0)])

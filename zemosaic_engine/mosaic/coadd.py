@@ -137,8 +137,7 @@ class Canvas:
         from reproject import reproject_interp
 
         channels = pixels.shape[2]
-        seen = [np.where(blend > 0, layer, np.float32(0.0)) for layer in (blend, weight, coverage)]
-        layers = np.concatenate([pixels, *seen], axis=2)
+        layers = np.concatenate([pixels, blend, weight, coverage], axis=2)
         layers = np.ascontiguousarray(layers.transpose(2, 0, 1), dtype=np.float32)
         box = footprint_box(wcs, pixels.shape[:2], self.plan.wcs, self.plan.shape)
         self.reprojections += 1

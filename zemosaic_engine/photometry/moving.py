@@ -13,7 +13,7 @@ from ..geometry import Box
 from ..weighted_image import Sighting
 
 _CELL_PX = 16
-#: Share of the pixels of a cell that lost a sample above the others, beyond that of the usual cell.
+#: Share of the pixels of a cell that lost a sample above the others, beyond that of the usual cell of as many samples.
 _CROWDED = 0.35
 _MOST_CROWDED = 0.4  # of all cells; more than that is no single thing
 _LEAST_PIXELS = 25
@@ -44,24 +44,30 @@ class Track:
     speed_px_s: float
 
 
-def crowded_boxes(lost_above: NDArray[np.integer], whole: Box) -> list[Box]:
+def crowded_boxes(lost_above: NDArray[np.integer], samples: NDArray[np.integer], whole: Box) -> list[Box]:
     """Boxes of the canvas in which most pixels lost a sample that lay above the others.
+
+    Noise alone takes more from pixels with more samples: the corners that many subs share are no place of their own.
 
     Parameters
     ----------
-    lost_above : ndarray of int, shape (h, w)
-        Samples above the others that each pixel lost.
+    lost_above : ndarray of int, shape (h, w, C)
+        Samples above the others that each pixel lost; a comet may shine in one colour alone.
+    samples : ndarray of int, shape (h, w)
+        Samples that it had.
     whole : Box
         Where these pixels lie on the canvas.
     """
     from scipy import ndimage
 
-    rows, columns = (side // _CELL_PX for side in lost_above.shape)
+    rows, columns = (side // _CELL_PX for side in samples.shape)
     if rows < 2 or columns < 2:
         return []
-    hit = lost_above[: rows * _CELL_PX, : columns * _CELL_PX] > 0
-    share = hit.reshape(rows, _CELL_PX, columns, _CELL_PX).mean(axis=(1, 3))
-    crowded = share > np.median(share) + _CROWDED
+    share, depth = (_cell_means(each, rows, columns) for each in (lost_above.max(axis=2) > 0, samples))
+    # With a rate r of losses a sample, a share 1 - exp(-r n) of the pixels with n samples loses one.
+    spared = -np.log(np.maximum(1.0 - share, 0.5 / _CELL_PX**2))
+    usual = float(np.median(spared[depth > 0] / depth[depth > 0])) if (depth > 0).any() else 0.0
+    crowded = share > 1.0 - np.exp(-usual * depth) + _CROWDED
     if not crowded.any() or crowded.mean() > _MOST_CROWDED:
         return []
     labels, _ = ndimage.label(crowded, structure=np.ones((3, 3)))
@@ -71,6 +77,11 @@ def crowded_boxes(lost_above: NDArray[np.integer], whole: Box) -> list[Box]:
         box = Box(y0, whole.y0 + down.stop * _CELL_PX, x0, whole.x0 + along.stop * _CELL_PX)
         boxes.append(box.grow(_CELL_PX, _CELL_PX).intersect(whole))
     return boxes
+
+
+def _cell_means(values: NDArray, rows: int, columns: int) -> NDArray[np.float64]:
+    cells = values[: rows * _CELL_PX, : columns * _CELL_PX].reshape(rows, _CELL_PX, columns, _CELL_PX)
+    return np.asarray(cells.mean(axis=(1, 3)))
 
 
 def sighting_of(

@@ -76,18 +76,27 @@ def quiet_noise(image: NDArray[np.float32], parts: int = 8) -> NDArray[np.float6
 
 def _clipped_spread(differences: NDArray) -> float:
     """Standard deviation of the core of a distribution, what stars add to its wings clipped off."""
-    ordered = np.sort(differences)  # several times as fast as a median of what is in no order
-    centred = np.sort(np.abs(ordered - _middle(ordered)))
-    squares = np.cumsum(np.square(centred, dtype=np.float64))
-    spread = 1.4826 * float(centred[centred.size // 2])
+    # A selection takes a quarter of the time of a sort, and numpy's median as long as two selections.
+    away = np.abs(differences - _median(differences))
+    squares = np.square(away, dtype=np.float64)
+    spread = 1.4826 * float(np.partition(away, away.size // 2)[away.size // 2])
     for _ in range(5):
-        core = int(np.searchsorted(centred, 2.5 * spread, side="right"))
+        core = away <= 2.5 * spread
+        number = np.count_nonzero(core)
         # 0.9546 is the standard deviation of a unit Gaussian cut at 2.5.
-        narrower = float(np.sqrt(squares[core - 1] / core)) / 0.9546 if core else 0.0
+        narrower = float(np.sqrt((squares * core).sum() / number)) / 0.9546 if number else 0.0
         if abs(narrower - spread) <= 1e-3 * spread:
             break
         spread = narrower
     return spread
+
+
+def _median(values: NDArray) -> float:
+    """Median of finite values in no order."""
+    half = values.size // 2
+    parted = np.partition(values, half)
+    lower = parted[half] if values.size % 2 else parted[:half].max()
+    return 0.5 * float(lower + parted[half])
 
 
 def clipped_median(values: NDArray, clip: float = 3.0) -> tuple[float, float, int]:
@@ -97,7 +106,7 @@ def clipped_median(values: NDArray, clip: float = 3.0) -> tuple[float, float, in
     is taken from the values below the median. NaN is ignored; no value gives ``(nan, nan, 0)``.
     """
     kept = values[np.isfinite(values)]
-    kept = np.sort(kept[:: max(1, kept.size // _MAX_VALUES)].astype(np.float64))  # what is kept lies side by side
+    kept = np.sort(kept[:: max(1, kept.size // _MAX_VALUES)]).astype(np.float64)  # what is kept lies side by side
     if kept.size == 0:
         return float("nan"), float("nan"), 0
     for _ in range(8):

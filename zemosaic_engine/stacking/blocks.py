@@ -226,7 +226,8 @@ class BlockStacker:
                 return None
             return sighting_of(sub.number, samples, whole.value[crop.relative_to(box).slices], sub.noise, crop)
 
-        crowded = crowded_boxes((whole.rejected - whole.rejected_low).max(axis=2), box)
+        samples = whole.coverage[..., 0] + whole.rejected[..., 0]
+        crowded = crowded_boxes(whole.rejected - whole.rejected_low, samples, box)
         there = [(sub, sub.footprint.box.intersect(one)) for one in crowded for sub in subs if sub.footprint.meets(one)]
         there = [(sub, crop) for sub, crop in there if not crop.is_empty]
         # In the memory of the samples, which are combined.

@@ -112,4 +112,4 @@ def _section(text: str, shape: tuple[int, int]) -> Box | None:
     x0, x1, y0, y1 = (int(number) for number in match.groups())
     box = Box(min(y0, y1) - 1, max(y0, y1), min(x0, x1) - 1, max(x0, x1))
     whole = Box(0, shape[0], 0, shape[1])
-    return box if not box.is_empty and box.intersect(whole) == box else None
+    return box if box.intersect(whole) == box else None

@@ -224,7 +224,7 @@ def _layout_of(source: _Source, tags: Tags, order: str) -> _Layout:
         raise SubError(
             path, say("its pixels are no intensities (its photometric interpretation is neither grey nor RGB)")
         )
-    bits, form = set(tags.get(_BITS, (1,))), set(tags.get(_FORMAT, (1,)))
+    bits, form = set(tags.get(_BITS, ())), set(tags.get(_FORMAT, (1,)))
     name = _DTYPES.get((form.pop(), bits.pop())) if len(bits) == len(form) == 1 else None
     if name is None:
         raise SubError(path, say("its pixels are stored in a way that is not read; save it with 16 or 32 bits"))
