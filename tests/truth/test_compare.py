@@ -250,8 +250,34 @@ def test_a_straight_step_is_found_with_its_place_and_its_mosaic(plain, scene, tm
     assert steps[0].side == ("A" if in_a else "B")
     assert steps[0].size == pytest.approx(3.0, abs=0.6)
     x, y = grid().wcs_world2pix([[steps[0].ra, steps[0].dec]], 0)[0]
-    assert abs((x - 303.0) * np.cos(turn) + (y - 320.0) * np.sin(turn)) < 20.0
+    assert abs((x - 303.0) * np.cos(turn) + (y - 320.0) * np.sin(turn)) < 8.0
     assert "straight step" in found.text()
+
+
+@pytest.mark.slow
+def test_steps_anywhere_have_their_place_and_are_never_blamed_on_the_other_mosaic(plain, scene, tmp_path):
+    """3.5 ADU on lines of any direction, some through the nebula, whose own steps are as large."""
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    rng = np.random.default_rng(7)
+    sides, away = [], []
+    for number in range(12):
+        turn, middle = rng.uniform(0.0, np.pi), rng.uniform(0.25, 0.75, 2) * SHAPE[::-1]
+        size = np.float32(rng.choice([-3.5, 3.5]))
+
+        def from_line(x, y, turn=turn, middle=middle):
+            return (x - middle[0]) * np.cos(turn) + (y - middle[1]) * np.sin(turn)
+
+        def change(planes, from_line=from_line, size=size):
+            planes[:, from_line(x, y) > 0.0] += size
+
+        other = write(tmp_path, scene, grid(), seed=10 + number, change=change)
+        steps = [finding for finding in run(plain, other).findings if finding.kind == "step"]
+        sides += [step.side for step in steps]
+        away += [abs(from_line(*grid().wcs_world2pix([[step.ra, step.dec]], 0)[0])) for step in steps]
+    assert len(away) >= 11
+    assert max(away) < 8.0
+    assert "A" not in sides
+    assert sides.count("B") >= 10
 
 
 def test_a_gain_step_is_found_in_the_sky_and_in_the_stars(plain, scene, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from astropy.io import fits
 
 from zemosaic_engine.comparison.figures import Side
-from zemosaic_engine.comparison.findings import _best_shift, _forget, _strongest_line
+from zemosaic_engine.comparison.findings import _best_line, _forget, _steps_across, _strongest_line, _turned, _whose
 from zemosaic_engine.comparison.star_pairs import _compare, _fluxes, _regions
 from zemosaic_engine.comparison.steps import tile_seams
 from zemosaic_engine.mosaic.edge_steps import EdgeStep, worst_step
@@ -64,7 +64,7 @@ def test_a_tile_that_is_smaller_than_a_segment_has_no_seam_of_its_own(tmp_path):
 # --- lines
 
 
-def blocks_with(step, height=41, width=61):
+def blocks_with(step, height=40, width=60):
     """Means of blocks on a slope, with noise; from row 20 on they are higher, that row by half."""
     row, column = np.mgrid[:height, :width]
     noise = np.random.default_rng(1).normal(0.0, 1.0, (height, width))
@@ -83,12 +83,47 @@ def test_a_line_that_was_found_is_forgotten_with_three_blocks_on_either_side():
     middle = 20.5 * BLOCK_PX - 0.5
     _forget(blocks, np.array([[100.0, middle], [400.0, middle]]))
     gone = np.isnan(blocks[0])
-    assert gone.any(axis=1).tolist() == gone.all(axis=1).tolist() == [17 <= row <= 23 for row in range(41)]
+    assert gone.any(axis=1).tolist() == gone.all(axis=1).tolist() == [17 <= row <= 23 for row in range(40)]
     assert _strongest_line(blocks) is None
 
 
+@pytest.mark.parametrize("shape", [(40, 60), (41, 61)])
+def test_every_block_lies_on_one_line_of_either_axis(shape):
+    blocks = np.arange(float(np.prod(shape))).reshape(shape)
+    for angle in (0.0, 90.0):
+        there, _, _ = _turned(blocks, angle)
+        assert sorted(there[np.isfinite(there)]) == blocks.ravel().tolist()
+
+
 def test_a_line_without_an_image_on_both_sides_has_no_step():
-    assert _best_shift(np.zeros((10, 400, 1), dtype=np.float32), np.array([[40.0, 5.0], [360.0, 5.0]])) == []
+    line = np.array([[40.0, 5.0], [360.0, 5.0]])
+    assert _steps_across(np.zeros((10, 400, 1), dtype=np.float32), line) == []
+    nothing = np.full((10, 400, 1), np.nan, dtype=np.float32)
+    assert _best_line(nothing, line) is line
+    assert _whose((nothing, nothing), line) == ""
+
+
+def picture(waves, step, seed, x=200):
+    """Two channels of a sky with waves along x, noise, and a step at a column."""
+    column = np.arange(440.0)
+    rows = waves * np.sin(2.0 * np.pi * column / 37.0) + step * (column >= x)
+    noise = np.random.default_rng(seed).normal(0.0, 4.0, (500, 440, 2))
+    return (rows[:, None] + noise).astype(np.float32)
+
+
+def test_the_best_line_lies_on_the_step():
+    best = _best_line(picture(0.0, 3.0, 1), np.array([[205.0, 60.0], [193.0, 440.0]]))
+    np.testing.assert_allclose(best[:, 0], 199.5, atol=2.5)
+
+
+def test_who_has_a_step_is_told_only_where_the_sky_has_none_like_it():
+    line = np.array([[199.5, 60.0], [199.5, 440.0]])
+    stepped, flat = picture(1.0, 3.0, 1), picture(1.0, 0.0, 2)
+    assert _whose((stepped, flat), line) == "A"
+    assert _whose((flat, stepped), line) == "B"
+    # Streaks along the line, of 4 pixels each: the sky has such steps everywhere.
+    streaks = np.repeat(np.random.default_rng(3).normal(0.0, 6.0, 110), 4)[:, None].astype(np.float32)
+    assert _whose((stepped + streaks, flat + streaks), line) == ""
 
 
 def step_of(size, error):

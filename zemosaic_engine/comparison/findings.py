@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..canvas.coordinates import pixel_to_sky
 from ..channels import channel_names
-from ..mosaic.edge_steps import EdgeStep, measure_edges
+from ..mosaic.edge_steps import SEGMENT_PX, EdgeStep, measure_edges, strip_medians
 from ..mosaic.edges import Edge
 from ..photometry.block_means import BLOCK_PX, cut_blocks
 from ..photometry.overlap_fits import robust_mean
@@ -30,6 +30,14 @@ _LEAST_BARE = 0.2  # of a block
 _LEAST_IN_RUN = 0.4
 _CERTAIN_SIZE = 4.0  # of a line that was found
 _MOST_LINES = 5
+# Angles (degrees), reach and width of strips (px) with which a line is placed: wide strips see soft steps from farther.
+_SEARCHES = ((np.arange(-6.0, 7.0, 1.0), 16, 16), (np.arange(-3.0, 3.5, 0.5), 6, 8))
+_STRIP_PX, _PIECE_PX = 2, 4  # across and along a line: longer strips see slopes of the sky where stars are left out
+_WIDTHS_PX = (4, 8, 16, 32)  # of the strips beside a line: narrow ones see least of the sky, wide ones soft steps
+_BESIDE_PX = 200  # lines as near as this tell how the sky steps by itself ...
+_SOFT_PX = 16  # ... but nearer ones may have a part of a soft step
+_LEAST_BESIDE = 40
+_ODDS = 20.0
 _CERTAIN_STARS = 6.0
 _LEAST_STARS = 12  # on either side of a line
 _LONE_SNR = 15.0
@@ -90,16 +98,18 @@ def find_steps(
         Of the pixels.
     """
     names = channel_names(len(left))
-    masked = np.where(bare, left, np.float32(np.nan))
-    blocks = np.array([_block_means(plane) for plane in masked])
+    bare_only = (np.where(bare, image, np.float32(np.nan)) for image in (left, *sides))
+    images = [np.ascontiguousarray(image.transpose(1, 2, 0)) for image in bare_only]
+    blocks = np.array([_block_means(plane) for plane in np.moveaxis(images[0], 2, 0)])
     found: list[Finding] = []
-    images = [np.ascontiguousarray(image.transpose(1, 2, 0)) for image in (masked, *sides)]
     for _ in range(_MOST_LINES):
         line = _strongest_line(blocks)
         if line is None:
             break
+        _forget(blocks, line)  # so that the search ends, wherever the best line lies
+        line = _best_line(images[0], line)
         _forget(blocks, line)
-        steps = _best_shift(images[0], line)
+        steps = _steps_across(images[0], line)
         if not steps:
             continue
         sizes = np.nanmedian([step.step for step in steps], axis=0)
@@ -108,8 +118,7 @@ def find_steps(
         size, error = float(sizes[channel]), float(errors[channel])
         if abs(size) < _CERTAIN_SIZE * error:
             continue
-        own = [_own_step(image, steps[0].edge, channel) for image in images[1:]]
-        which = _whose(own, size, error)
+        which = _whose(images[1:], line)
         middle = line.mean(axis=0)
         ra, dec = _place(wcs, *middle)
         ends = [_place(wcs, *end) for end in (line[0], line[-1])]
@@ -139,8 +148,9 @@ def _turned(blocks: FloatArray, angle_deg: float) -> tuple[FloatArray, FloatArra
     reach = math.ceil(0.5 * math.hypot(height, width)) + 1
     t, s = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(float)
     turn = math.radians(angle_deg)
-    x = 0.5 * (width - 1) + s * math.cos(turn) - t * math.sin(turn)
-    y = 0.5 * (height - 1) + s * math.sin(turn) + t * math.cos(turn)
+    # Around the middle of a block: between two, rounding would take every other one twice.
+    x = width // 2 + s * math.cos(turn) - t * math.sin(turn)
+    y = height // 2 + s * math.sin(turn) + t * math.cos(turn)
     column, row = np.rint(x).astype(int), np.rint(y).astype(int)
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
     return np.where(inside, blocks[np.where(inside, row, 0), np.where(inside, column, 0)], np.nan), x, y
@@ -153,8 +163,9 @@ def _strongest_line(blocks: FloatArray) -> FloatArray | None:
         for plane in blocks:
             there, x, y = _turned(plane, angle)
             step: FloatArray = np.full(there.shape, np.nan)
-            # The block that the line crosses is left out; slopes are those farther out.
-            step[2:-2] = (there[3:-1] - there[1:-3]) - (there[4:] - there[3:-1] + there[1:-3] - there[:-4])
+            # By least squares of a step on a slope, in three blocks on either side of the one that the line crosses.
+            one, two, three = (there[3 + n : len(there) - 3 + n] - there[3 - n : len(there) - 3 - n] for n in (1, 2, 3))
+            step[3:-3] = (4.0 * one + two - 2.0 * three) / 3.0
             known = np.isfinite(step)
             if np.count_nonzero(known) < 2 * _RUN:
                 continue
@@ -184,26 +195,23 @@ def _forget(blocks: FloatArray, line: FloatArray) -> None:
     blocks[:, away <= 3.0 * BLOCK_PX] = np.nan
 
 
-def _edge(line: FloatArray, shift: float = 0.0) -> Edge:
+def _best_line(difference: NDArray[np.float32], line: FloatArray) -> FloatArray:
+    """The line turned and moved to where the step across it is most certain."""
+    for angles, reach, width in _SEARCHES:
+        largest, start = 0.0, line
+        for angle in angles:
+            turned = _rotated(start, angle)
+            steps, number, away = _steps_beside(difference, turned, width, reach)
+            size = (number * np.square(np.nan_to_num(steps))).sum(axis=0)
+            top = int(np.argmax(size))
+            if size[top] > largest:
+                largest, line = float(size[top]), turned + away[top] * _normal(turned)
+    return line
+
+
+def _normal(line: FloatArray) -> FloatArray:
     along = (line[1] - line[0]) / max(float(np.hypot(*(line[1] - line[0]))), 1e-9)
-    normal = np.array([-along[1], along[0]])
-    moved = line + shift * normal
-    subs = np.zeros(0, dtype=np.int64)
-    return Edge("step", "", "", moved, moved.mean(axis=0) + 1000.0 * normal, 0.0, 0.0, subs)
-
-
-def _best_shift(image: NDArray[np.float32], line: FloatArray) -> list[EdgeStep]:
-    """Steps along a line, moved and turned to where they are largest."""
-    tried = [
-        measure_edges(image, [_edge(_rotated(line, angle), shift)])
-        for angle in np.arange(-4.0, 5.0)
-        for shift in np.arange(-16.0, 17.0, 4.0)
-    ]
-
-    def size(steps: list[EdgeStep]) -> float:
-        return float(np.nanmax(np.abs(np.nanmedian([step.step for step in steps], axis=0))))
-
-    return max(filter(None, tried), key=size, default=[])
+    return np.array([-along[1], along[0]])
 
 
 def _rotated(line: FloatArray, angle_deg: float) -> FloatArray:
@@ -212,17 +220,72 @@ def _rotated(line: FloatArray, angle_deg: float) -> FloatArray:
     return np.asarray(middle + (line - middle) @ np.array([[cos, sin], [-sin, cos]]))
 
 
-def _own_step(image: NDArray[np.float32], edge: Edge, channel: int) -> float:
-    steps = [step.step[channel] for step in measure_edges(image, [edge])]
-    return float(np.nanmedian(steps)) if np.isfinite(steps).any() else float("nan")
+def _steps_across(difference: NDArray[np.float32], line: FloatArray) -> list[EdgeStep]:
+    """Steps along a line, cut where most of its segments are measured: not those with a star on their middle."""
+    normal, none = _normal(line), np.zeros(0, dtype=np.int64)
+    inside, along = line.mean(axis=0) + 1000.0 * normal, np.array([normal[1], -normal[0]])
+    tried = [
+        measure_edges(difference, [Edge("step", "", "", line + shift * along, inside, 0.0, 0.0, none)])
+        for shift in np.arange(-24.0, 24.0, 8.0)
+    ]
+    return max(tried, key=lambda steps: sum(step.length_px for step in steps))
 
 
-def _whose(own: Sequence[float], size: float, error: float) -> str:
-    """The mosaic that has the step itself; empty if both or none seems to."""
-    first, second = (abs(step) for step in own)
-    if not math.isfinite(first + second) or abs(first - second) < max(3.0 * error, 0.3 * abs(size)):
-        return ""
-    return "A" if first > second else "B"
+def _steps_beside(
+    image: NDArray[np.float32], line: FloatArray, width: int, reach: int
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Steps (C, k) of an image across lines parallel to one, of how many pieces, and how far they lie from it (k,).
+
+    Each is the mean over short pieces of the line, of the strips next to it less the slope that those beyond them show.
+    """
+    length = float(np.hypot(*(line[1] - line[0])))
+    count = max(1, int(length // _PIECE_PX))
+    normal = _normal(line)
+    along = np.tile([normal[1], -normal[0]], (count, 1))
+    middle = line[0] + (np.arange(count)[:, None] + 0.5) / count * (line[1] - line[0])
+    half, wide = (reach + 2 * width) // _STRIP_PX, width // _STRIP_PX
+    offset = np.tile((np.arange(-half, half) + 0.5) * _STRIP_PX, (count, 1))
+    steps, numbers = [], []
+    for plane in np.moveaxis(image, 2, 0):
+        medians = strip_medians(plane, middle, along, offset, _STRIP_PX, length=_PIECE_PX)
+        strips = np.lib.stride_tricks.sliding_window_view(medians, wide, axis=1).mean(axis=2)
+        low, below, above, high = (strips[:, n * wide : strips.shape[1] - (3 - n) * wide] for n in range(4))
+        each = 1.5 * (above - below) - 0.5 * (high - low)
+        number = np.isfinite(each).sum(axis=0)
+        total = np.where(np.isfinite(each), each, 0.0).sum(axis=0)
+        steps.append(np.where(number * _PIECE_PX >= SEGMENT_PX, total / np.maximum(number, 1), np.nan))
+        numbers.append(number)
+    away: FloatArray = _STRIP_PX * np.arange(2.0 * wide - half, half - 2.0 * wide + 1.0)
+    return np.array(steps), np.array(numbers, dtype=np.float64), away
+
+
+def _whose(sides: Sequence[NDArray[np.float32]], line: FloatArray) -> str:
+    """The mosaic that has the step itself; empty where the odds are less than 20 to 1.
+
+    Where one has it, the other shows the step of the sky alone, as lines beside show it too. The strips are as wide as
+    makes the difference of the two stand out of these most.
+    """
+    most, which = 0.0, ""
+    for width in _WIDTHS_PX:
+        (first, _, away), (second, _, _) = (_steps_beside(image, line, width, _BESIDE_PX) for image in sides)
+        both = np.stack([first, second])
+        both = both[:, np.isfinite(both[:, :, away == 0.0]).all(axis=(0, 2))]
+        own, sky = both[:, :, away == 0.0][..., 0], both[:, :, np.abs(away) >= 2 * width + _SOFT_PX]
+        sky = sky[:, :, np.isfinite(sky).all(axis=(0, 1))]
+        if not own.size or sky.shape[2] < _LEAST_BESIDE:
+            continue
+        spread = np.median(np.abs(sky), axis=(0, 2))
+        weight = (own[0] - own[1]) / np.square(np.fmax(spread, 1e-9))
+        scatter = 1.4826 * np.median(np.abs(weight @ sky), axis=1)
+        if not scatter.all():
+            continue
+        # Student's t of three degrees: some steps of a nebula are much larger than most.
+        as_sky = 1.0 / (np.square(1.0 + np.square(own @ weight / scatter) / 3.0) * scatter)
+        stands_out = float((own[0] - own[1]) @ weight / scatter.max())
+        if stands_out > most:
+            most = stands_out
+            which = "A" if as_sky[1] > _ODDS * as_sky[0] else "B" if as_sky[0] > _ODDS * as_sky[1] else ""
+    return which
 
 
 def find_gain_steps(

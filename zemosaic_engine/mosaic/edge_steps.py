@@ -29,7 +29,13 @@ _CERTAIN = 2.5  # errors by which the size of a step is certain, when the worst 
 
 
 def strip_medians(
-    plane: NDArray[np.float32], middle: FloatArray, along: FloatArray, offset: FloatArray, width: int, thin: int = 1
+    plane: NDArray[np.float32],
+    middle: FloatArray,
+    along: FloatArray,
+    offset: FloatArray,
+    width: int,
+    thin: int = 1,
+    length: int = SEGMENT_PX,
 ) -> FloatArray:
     """Medians of strips parallel to segments, shape (n, k); NaN where less than half of a strip is valid.
 
@@ -38,18 +44,20 @@ def strip_medians(
     plane : ndarray of float32, shape (H, W)
         NaN where nothing is.
     middle, along : ndarray of float64, shape (n, 2)
-        Middle (x, y) of each segment, of `SEGMENT_PX` pixels, and its direction, of length 1.
+        Middle (x, y) of each segment, and its direction, of length 1.
     offset : ndarray of float64, shape (n, k)
         Distance of the middle of each strip from the segment, to the side of ``(-along_y, along_x)``.
     width : int
         Of the strips, in pixels.
     thin : int
         Every so many pixels along the segment are looked at.
+    length : int
+        Of the segments, in pixels.
     """
     from ..kernels import strips
 
     medians = np.empty(offset.shape)
-    shape = np.array([SEGMENT_PX, width, thin], dtype=np.int64)
+    shape = np.array([length, width, thin], dtype=np.int64)
     strips.strip_medians(plane, middle, along, offset, shape, medians)
     return medians
 
