@@ -7,9 +7,11 @@ tests, so that it can be made in pieces: what an interrupted run has mapped is k
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,6 +92,7 @@ class Mapper:
         self._saved = time.monotonic()
         include = [f"{ROOT / source}{'/**' if source.endswith('/') else ''}" for source in SOURCES]
         self._cover = coverage.Coverage(data_file=None, include=include, config_file=False, messages=False)
+        self._users: defaultdict[str, list[str]] = defaultdict(list)
         self._cover.start()
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
@@ -98,6 +101,8 @@ class Mapper:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: Any, nextitem: Any) -> Iterator[None]:
         self._cover.switch_context(item.nodeid)
+        for shared in filter(_is_shared, itertools.chain(*item._fixtureinfo.name2fixturedefs.values())):
+            self._users[_context_of(shared)].append(item.nodeid)
         began = processor_s()
         result = yield
         self._map.seconds[item.nodeid] = round(processor_s() - began, 3)
@@ -106,6 +111,17 @@ class Mapper:
         if time.monotonic() - self._saved > _SAVE_EVERY_S:
             self._save()
         return result
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: Any, request: Any) -> Iterator[Any]:
+        """What a shared fixture runs counts for all tests that ask for it, not for the first one alone."""
+        if not _is_shared(fixturedef):
+            return (yield)
+        self._cover.switch_context(_context_of(fixturedef))
+        try:
+            return (yield)
+        finally:
+            self._cover.switch_context(request._pyfuncitem.nodeid)
 
     def pytest_sessionfinish(self) -> None:
         self._cover.stop()
@@ -120,8 +136,17 @@ class Mapper:
             of = self._map.lines.setdefault(file, {})
             self._map.texts[file] = text_hash(Path(measured))
             for line, contexts in data.contexts_by_lineno(measured).items():
-                of[line] = sorted({*of.get(line, []), *filter(None, contexts)})
+                tests = itertools.chain(*(self._users.get(context, [context]) for context in filter(None, contexts)))
+                of[line] = sorted({*of.get(line, []), *tests})
         self._map.write(self._path)
+
+
+def _is_shared(fixture: Any) -> bool:
+    return bool(fixture.scope != "function")
+
+
+def _context_of(fixture: Any) -> str:
+    return f"fixture {fixture.baseid}::{fixture.argname}"
 
 
 def make(path: Path, minutes: float, tests: list[str]) -> int:
