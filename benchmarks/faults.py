@@ -343,8 +343,8 @@ FAULTS = (
     Fault(
         "zemosaic_engine/photometry/sky.py",
         "_clipped_spread",
-        "/ 0.9546 if core else 0.0",
-        "if core else 0.0",
+        "/ 0.9546 if number else 0.0",
+        "if number else 0.0",
         ("tests/truth/test_sky.py",),
     ),
     Fault(
