@@ -227,6 +227,7 @@ def test_names_of_files(stem, role):
         ("a.fit", {"FRAME": "Flat Field"}, Role.FLAT),
         ("a.fit", {"IMAGETYP": "zero"}, Role.BIAS),
         ("a.fit", {"STACKCNT": 45, "CTYPE1": "RA---TAN", "IMAGETYP": "Light"}, Role.STACK),
+        ("a.fit", {"STACKCNT": 2, "CTYPE1": "RA---TAN", "IMAGETYP": "Light"}, Role.STACK),
         ("a.fit", {"STACKCNT": 1, "IMAGETYP": "Light"}, Role.LIGHT),
         ("a.fit", {"IMAGETYP": "Dark", "NCOMBINE": 20}, Role.DARK),
         ("a.fit", {"CREATOR": "ZeMosaic 1.0", "NTILES": 9, "NCOMBINE": 1}, Role.STACK),
