@@ -12,12 +12,15 @@ from zemosaic_engine.geometry import Box
 from zemosaic_engine.photometry.calibration import SubCalibration, pattern_terms, sensor_places
 from zemosaic_engine.resampling.resample import resample
 from zemosaic_engine.survey import solve as survey_module
-from zemosaic_engine.survey.cells import coarsened, match_cells
+from zemosaic_engine.survey.cells import CellRecords, coarsened, match_cells
+from zemosaic_engine.survey.channel import _Channel
 from zemosaic_engine.survey.elimination import group_subs
 from zemosaic_engine.survey.health import far_from_session
 from zemosaic_engine.survey.measurements import SkyCells, StarFluxes, SubMeasurement, measure_cells
+from zemosaic_engine.survey.pedestal import given_pedestals
 from zemosaic_engine.survey.sky_map import sky_map
 from zemosaic_engine.survey.solve import solve_survey
+from zemosaic_engine.survey.stars import StarRecords
 
 WIDTH, HEIGHT, CELL = 400, 300, 20
 HALF = np.hypot(WIDTH, HEIGHT) / 2
@@ -277,6 +280,19 @@ def test_what_two_cameras_see_differently_is_in_the_errors():
         predicted = np.sqrt(apart @ solution.covariance[0][np.ix_(columns, columns)] @ apart)
         assert abs(apart @ away[:, 0]) < 2.5 * predicted
     assert 0.002 < abs(apart @ gain[:, 0]) < 0.004
+
+
+@pytest.mark.parametrize("turn_deg", [0.0, 35.0, 90.0, 200.0])
+def test_the_bowls_of_a_sky_have_no_mean_whatever_the_direction_of_its_gradient(turn_deg):
+    """Otherwise a curvature would be taken for another level."""
+    made = MadeUp(3)
+    problem = survey_module._state(made.subs, ())
+    cells, level = CellRecords(problem.cells, 0, problem.run.camera), made.sky[:, 0]
+    pedestal = given_pedestals(np.zeros(1))
+    state = _Channel(problem.run, StarRecords(problem.stars, 0), cells, level, pedestal, None, False)
+    state._along = np.tile([np.cos(np.radians(turn_deg)), np.sin(np.radians(turn_deg))], (len(made.subs), 1))
+    for bowl in state._bowls():
+        assert abs(bowl.mean()) < 0.05 * bowl.std()
 
 
 def test_a_sub_of_clouds_is_set_aside_and_a_normal_one_is_not():
