@@ -4,11 +4,15 @@
 
     python -m benchmarks.engine bench                the survey `bench`, three runs, then its peers where installed
     python -m benchmarks.engine deep --memory 2GB    250, 500, 1000 and 2000 subs over one pointing
+    python -m benchmarks.engine tiles                315 finished tiles in strips, then SWarp and Montage on them
 
 `bench` simulates 108 subs of 1080x1920 (3x3 panels) and times the command ``zemosaic grid`` as a person would start
 it, compiled kernels in their cache; then SWarp, Siril and Montage (see `benchmarks.peers`). Widths of stars come from
 Gaussian fits at the simulated positions. The noise is that of 4x4 block means against what inverse-variance weighting
 of the simulated noise allows at each of them.
+
+`tiles` makes tiles of 512x1024 of one colour, 15 strips of 21 that are turned by up to half a degree, each with a gain,
+a level and a slope of its own, and times ``zemosaic grid --tiles``.
 """
 
 from __future__ import annotations
@@ -22,13 +26,15 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from astropy.io import fits
 from numpy.typing import NDArray
 
 from benchmarks.costs import CommandError, Cost, cost_of, median_cost
 from benchmarks.oracle import true_sub
 from benchmarks.peers import debayer, montage_is_there, run_montage, run_siril, run_swarp, siril_program, swarp_program
 from zemosaic_engine.mosaic.reader import Mosaic, read_mosaic
-from zemosaic_engine.simulate.survey import PRESETS, SurveyTruth, load_truth, simulate_survey
+from zemosaic_engine.simulate.scene import tangent_plane
+from zemosaic_engine.simulate.survey import PRESETS, SurveyTruth, load_truth, make_scene, simulate_survey
 from zemosaic_engine.simulate.truth import compare_mosaic
 
 FloatArray = NDArray[np.float64]
@@ -39,6 +45,8 @@ _EVERY = 24  # rows of blocks that are looked at: enough for a median
 _SHARE = {"R": 0.25, "G": 0.5, "B": 0.25}  # of the pixels of a Bayer sensor
 _DEEP = (250, 500, 1000, 2000)
 _DIFFERENT = 8  # simulated subs of the deep run; the others are hard links to them
+_STRIPS, _TILES_IN_STRIP, _TILE_SHAPE = 15, 21, (1024, 512)
+_TILE_STEP = 0.85  # of a side
 
 
 def grid_command(subs: Path, output: Path, *options: str) -> list[str]:
@@ -110,21 +118,27 @@ def bench(folder: Path, preset: str, runs: int, limit_s: float, *, peers: bool) 
         subs.mkdir(parents=True)
         simulate_survey(subs, PRESETS[preset])
     truth = load_truth(subs)
+    ours = time_runs(subs, folder, runs)
+    print_quality("ZeMosaic", read_mosaic(folder / "run_0" / "mosaic_grid.fits"), truth)
+    if peers:
+        bench_peers(subs, truth, folder, ours, limit_s)
+
+
+def time_runs(subs: Path, folder: Path, runs: int, *options: str) -> Cost:
+    """The median of some runs, ``run_0`` and so on in the folder, after one that is not counted."""
     warm = folder / "warm"
-    cost_of(grid_command(subs, warm), folder)  # compiles the kernels where that was not done before
+    cost_of(grid_command(subs, warm, *options), folder)  # compiles the kernels where that was not done before
     shutil.rmtree(warm)
     costs = []
     for number in range(runs):
         output = folder / f"run_{number}"
         shutil.rmtree(output, ignore_errors=True)
-        costs.append(cost_of(grid_command(subs, output), folder))
+        costs.append(cost_of(grid_command(subs, output, *options), folder))
         print(f"ZeMosaic, run {number + 1}: {costs[-1].text()}", flush=True)
     ours = median_cost(costs)
     print(f"ZeMosaic, median of {runs}: {ours.text()}")
     print_phases(folder / "run_0" / "zemosaic.log")
-    print_quality("ZeMosaic", read_mosaic(folder / "run_0" / "mosaic_grid.fits"), truth)
-    if peers:
-        bench_peers(subs, truth, folder, ours, limit_s)
+    return ours
 
 
 def bench_peers(subs: Path, truth: SurveyTruth, folder: Path, ours: Cost, limit_s: float) -> None:
@@ -200,10 +214,52 @@ def deep(folder: Path, memory: str, counts: tuple[int, ...], options: list[str])
               f"{cost.peak_bytes / 1e9:6.2f} GB", flush=True)  # fmt: skip
 
 
+def make_tiles(folder: Path) -> None:
+    """Write finished tiles of one colour, named as planes of a peer."""
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(1)
+    height, width = _TILE_SHAPE
+    spec = PRESETS["bench"].but(panels=(9, 10))  # a field of stars that holds all tiles
+    scene, scale = make_scene(spec, 1), spec.telescopes[0].scale_arcsec
+    v, u = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    for strip, number in np.ndindex(_STRIPS, _TILES_IN_STRIP):
+        turn = np.radians(random.uniform(-0.5, 0.5))
+        wcs = tangent_plane(spec.center_deg)
+        wcs.wcs.cdelt = [1.0, 1.0]
+        wcs.wcs.cd = scale / 3600.0 * np.array([[-np.cos(turn), np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+        across = (strip - 0.5 * (_STRIPS - 1)) * _TILE_STEP * height
+        along = (number - 0.5 * (_TILES_IN_STRIP - 1)) * _TILE_STEP * width
+        wcs.wcs.crpix = [0.5 * width - along + random.uniform(-9, 9), 0.5 * height - across + random.uniform(-9, 9)]
+        wcs.wcs.set()
+        light = scene.render_planes(wcs, _TILE_SHAPE, 2.5)[1] * np.exp(0.1 * random.normal())
+        light += 300.0 + 30.0 * random.normal() + 4.0 * (random.normal() * u + random.normal() * v)
+        light += 3.0 * random.standard_normal(_TILE_SHAPE)
+        path = folder / f"tile_{strip:02d}_{number:02d}_G.fits"
+        fits.PrimaryHDU(light.astype(np.float32), header=wcs.to_header()).writeto(path)
+
+
+def tiles(folder: Path, runs: int, limit_s: float, *, peers: bool) -> None:
+    """Our runs of finished tiles, and those of the peers that take such."""
+    source = folder / "tiles"
+    if not source.exists():
+        make_tiles(source)
+    ours = time_runs(source, folder, runs, "--tiles")
+    for name, is_there, run in (
+        ("SWarp", swarp_program() is not None, lambda work: run_swarp(source, work, "G")[0]),
+        ("Montage", montage_is_there(), lambda work: run_montage(source, work, "G", limit_s)),
+    ):
+        if peers and is_there:
+            with tempfile.TemporaryDirectory(dir=folder) as work:
+                try:
+                    print_peer(name, run(Path(work)), ours)
+                except CommandError as error:
+                    print(f"No figures of a peer: {error}", flush=True)
+
+
 def main() -> None:
     """Run the benchmark that the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("which", choices=("bench", "deep"))
+    parser.add_argument("which", choices=("bench", "deep", "tiles"))
     parser.add_argument("--folder", type=Path, help="kept afterwards; a temporary one otherwise")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="bench", help="survey of `bench`")
     parser.add_argument("--runs", type=int, default=3)
@@ -217,6 +273,8 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if known.which == "bench":
             bench(folder, known.preset, known.runs, 60.0 * known.minutes, peers=not known.no_peers)
+        elif known.which == "tiles":
+            tiles(folder, known.runs, 60.0 * known.minutes, peers=not known.no_peers)
         else:
             deep(folder, known.memory, tuple(known.counts), options)
 

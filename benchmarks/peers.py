@@ -75,24 +75,24 @@ def debayer(subs: Path, folder: Path) -> float:
     return time.perf_counter() - began
 
 
-def run_swarp(planes: Path, folder: Path) -> tuple[Cost, Mosaic]:
-    """A mosaic of three channels by SWarp."""
-    costs = []
-    for letter in "RGB":
+def run_swarp(planes: Path, folder: Path, letters: str = "RGB") -> tuple[Cost, Mosaic]:
+    """A mosaic of some channels by SWarp."""
+    costs, first = [], letters[0]
+    for letter in letters:
         named = {"IMAGEOUT_NAME": f"{letter}.fits", "WEIGHTOUT_NAME": f"{letter}_weight.fits"}
         options = {**named, **_SWARP, "NTHREADS": str(os.cpu_count())}
         files = sorted(planes.glob(f"*_{letter}.fits"))
-        if letter != "R":  # on the pixels of the first
-            header = fits.getheader(folder / "R.fits")
+        if letter != first:  # on its pixels
+            header = fits.getheader(folder / f"{first}.fits")
             header.totextfile(folder / f"{letter}.head", overwrite=True)
         words = (text for key, value in options.items() for text in (f"-{key}", value))
         costs.append(cost_of([str(swarp_program()), *files, *words], folder))
     data = []
-    for letter in "RGB":
+    for letter in letters:
         plane, weight = fits.getdata(folder / f"{letter}.fits"), fits.getdata(folder / f"{letter}_weight.fits")
         data.append(np.where(weight > 0, plane, np.nan).astype(np.float32))
-    fits.PrimaryHDU(np.stack(data), header=fits.getheader(folder / "R.fits")).writeto(folder / "rgb.fits")
-    return total_cost(costs), read_mosaic(folder / "rgb.fits")
+    fits.PrimaryHDU(np.stack(data), header=fits.getheader(folder / f"{first}.fits")).writeto(folder / "all.fits")
+    return total_cost(costs), read_mosaic(folder / "all.fits")
 
 
 def run_siril(truth: SurveyTruth, folder: Path) -> tuple[Cost, int]:
