@@ -710,9 +710,6 @@ def _watched(args: argparse.Namespace) -> Iterator[tuple[Sink, CancelToken]]:
         _stop_on_signal(cancel),
     ):
         console(PhaseStarted("starting", 1, 1.0))  # libraries take a second to load
-        from zemosaic_engine.machine.memory import keep_freed_memory
-
-        keep_freed_memory()
         with _quiet_libraries(console):
             yield console, cancel
 

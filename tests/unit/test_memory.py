@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-import subprocess
 import sys
 
 import numpy as np
@@ -19,32 +18,6 @@ from zemosaic_engine.run.resources import canvas_bytes
 
 def test_available_memory_is_plausible():
     assert 2**26 < available_bytes() < 2**50
-
-
-_PAGES_OF_TWENTY_ROUNDS = """
-import resource
-import numpy as np
-from zemosaic_engine.machine.memory import keep_freed_memory
-{first}
-for round in range(21):
-    if round == 1:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    arrays = [np.ones(3 * 2**17) for _ in range(8)]
-    del arrays
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="an allocator of Linux")
-def test_freed_arrays_are_used_again():
-    pages = {}
-    for first in ("", "keep_freed_memory()"):
-        program = _PAGES_OF_TWENTY_ROUNDS.format(first=first)
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-        pages[first] = int(done.stdout)
-    if pages[""] < 20 * 1000:
-        pytest.skip("this allocator keeps freed memory anyway")
-    assert pages["keep_freed_memory()"] < 0.1 * pages[""]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux files")

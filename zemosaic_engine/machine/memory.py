@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 import tempfile
@@ -19,8 +18,6 @@ from ..sentences import say
 #: Taken for free where the system does not say.
 _SAFE_GUESS = 2 * 1024**3
 _ZEROS = 16 * 1024**2
-_KEPT_BYTES = 32 * 1024**2  # the most that glibc takes, and more than the colours of a usual frame
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 def available_bytes() -> int:
@@ -109,17 +106,6 @@ def peak_rss_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def keep_freed_memory() -> None:
-    """Let this process use freed arrays again instead of asking the system for each one; nothing without glibc.
-
-    The system clears whatever it gives: of a run's many arrays of the size of a frame that takes one part in twenty.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
-        mallopt(_M_TRIM_THRESHOLD, 2 * _KEPT_BYTES)
-
-
 def rss_bytes() -> int:
     """Return the resident memory of this process in bytes; its peak where the system reports only that."""
     if sys.platform == "win32":
@@ -131,6 +117,7 @@ def rss_bytes() -> int:
 
 
 if sys.platform == "win32":
+    import ctypes
     from ctypes import wintypes
 
     class _MemoryStatus(ctypes.Structure):
