@@ -11,8 +11,8 @@ it, compiled kernels in their cache; then SWarp, Siril and Montage (see `benchma
 Gaussian fits at the simulated positions. The noise is that of 4x4 block means against what inverse-variance weighting
 of the simulated noise allows at each of them.
 
-`tiles` makes tiles of 512x1024 of one colour, 15 strips of 21 that are turned by up to half a degree, each with a gain,
-a level and a slope of its own, and times ``zemosaic grid --tiles``.
+`tiles` makes 15 strips of 21 tiles of one colour, 512x1024 pixels each, turned by up to half a degree, each with a
+gain, a level and a slope of its own, and times ``zemosaic grid --tiles``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -142,7 +143,7 @@ def time_runs(subs: Path, folder: Path, runs: int, *options: str) -> Cost:
 
 
 def bench_peers(subs: Path, truth: SurveyTruth, folder: Path, ours: Cost, limit_s: float) -> None:
-    """The same subs by others, one after the other; one that fails is named."""
+    """The same subs by others."""
     with tempfile.TemporaryDirectory(dir=folder) as name:
         planes = Path(name)
         seconds = debayer(subs, planes)
@@ -162,12 +163,17 @@ def bench_peers(subs: Path, truth: SurveyTruth, folder: Path, ours: Cost, limit_
             print_peer("Montage, one of three channels", run_montage(planes, work, "G", limit_s), ours)
 
         there = {swarp: swarp_program() is not None, siril: siril_program() is not None, montage: montage_is_there()}
-        for peer in (peer for peer, is_there in there.items() if is_there):
-            with tempfile.TemporaryDirectory(dir=folder) as work:
-                try:
-                    peer(Path(work))
-                except CommandError as error:
-                    print(f"No figures of a peer: {error}", flush=True)
+        try_peers(there, folder)
+
+
+def try_peers(there: Mapping[Callable[[Path], None], bool], folder: Path) -> None:
+    """Run the peers that are there, one after the other, each in an empty folder; one that fails is named."""
+    for peer in (peer for peer, is_there in there.items() if is_there):
+        with tempfile.TemporaryDirectory(dir=folder) as work:
+            try:
+                peer(Path(work))
+            except CommandError as error:
+                print(f"No figures of a peer: {error}", flush=True)
 
 
 def print_peer(name: str, cost: Cost, ours: Cost) -> None:
@@ -225,8 +231,9 @@ def make_tiles(folder: Path) -> None:
     for strip, number in np.ndindex(_STRIPS, _TILES_IN_STRIP):
         turn = np.radians(random.uniform(-0.5, 0.5))
         wcs = tangent_plane(spec.center_deg)
-        wcs.wcs.cdelt = [1.0, 1.0]
-        wcs.wcs.cd = scale / 3600.0 * np.array([[-np.cos(turn), np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+        # Montage takes the scale from CDELT.
+        wcs.wcs.cdelt = [-scale / 3600.0, scale / 3600.0]
+        wcs.wcs.pc = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
         across = (strip - 0.5 * (_STRIPS - 1)) * _TILE_STEP * height
         along = (number - 0.5 * (_TILES_IN_STRIP - 1)) * _TILE_STEP * width
         wcs.wcs.crpix = [0.5 * width - along + random.uniform(-9, 9), 0.5 * height - across + random.uniform(-9, 9)]
@@ -244,16 +251,15 @@ def tiles(folder: Path, runs: int, limit_s: float, *, peers: bool) -> None:
     if not source.exists():
         make_tiles(source)
     ours = time_runs(source, folder, runs, "--tiles")
-    for name, is_there, run in (
-        ("SWarp", swarp_program() is not None, lambda work: run_swarp(source, work, "G")[0]),
-        ("Montage", montage_is_there(), lambda work: run_montage(source, work, "G", limit_s)),
-    ):
-        if peers and is_there:
-            with tempfile.TemporaryDirectory(dir=folder) as work:
-                try:
-                    print_peer(name, run(Path(work)), ours)
-                except CommandError as error:
-                    print(f"No figures of a peer: {error}", flush=True)
+
+    def swarp(work: Path) -> None:
+        print_peer("SWarp", run_swarp(source, work, "G")[0], ours)
+
+    def montage(work: Path) -> None:
+        print_peer("Montage", run_montage(source, work, "G", limit_s), ours)
+
+    if peers:
+        try_peers({swarp: swarp_program() is not None, montage: montage_is_there()}, folder)
 
 
 def main() -> None:
