@@ -16,7 +16,7 @@ from zemosaic_engine.photometry.sky import cell_medians, cell_medians_of_thinned
 from zemosaic_engine.resampling.resample import resample
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.tiles import match, overlaps
-from zemosaic_engine.tiles.gradients import plane_at, tile_places
+from zemosaic_engine.tiles.gradients import GradientCells, _equations, _solve_planes, plane_at, tile_places
 from zemosaic_engine.tiles.match import match_tiles
 from zemosaic_engine.tiles.overlaps import find_overlaps, gradient_cells, read_overlap, scaled_difference, seam_step
 from zemosaic_engine.tiles.scaling import neutral_scaling
@@ -177,3 +177,30 @@ def test_a_look_at_some_rows_changes_no_fit(shape, case, monkeypatch):
         assert quick.gain == pytest.approx(1.3, rel=1e-4)
     if case == "own noise":
         assert quick.gain_error > 1e-4
+
+
+@pytest.mark.parametrize("width", [0.0, 2.0])
+def test_planes_are_those_of_one_equation_a_cell(width):
+    rng, cells = np.random.default_rng(9), []
+    for first, second, count in ((0, 1, 30), (1, 2, 17), (0, 2, 25), (2, 3, 1), (1, 3, 40)):
+        places = rng.uniform(-1.0, 1.0, (2, count, 2))
+        cells.append(GradientCells(first, second, *places, rng.normal(0.0, 5.0, (count, 1)), np.ones((count, 1))))
+    equations = _equations(cells, 0)
+    weight = rng.uniform(0.1, 3.0, equations.difference.size)
+    plane, errors = _solve_planes(equations, weight, 4, [1], width)
+    design = np.zeros((weight.size, 12))
+    for cell, (unknowns, row) in enumerate(zip(equations.unknowns, equations.rows, strict=True)):
+        design[cell, unknowns] = row
+    slopes = np.arange(12) % 3 > 0
+    design, right = design * np.sqrt(weight)[:, None], -equations.difference * np.sqrt(weight)
+    if width:
+        design = np.concatenate([design, np.eye(12)[slopes] / width])
+        right = np.concatenate([right, np.zeros(8)])
+    free = np.arange(12) != 3
+    if not width:
+        free &= ~slopes
+    expected = np.zeros(12)
+    expected[free] = np.linalg.lstsq(design[:, free], right, rcond=None)[0]
+    np.testing.assert_allclose(plane, expected, rtol=1e-9, atol=1e-9)
+    inverse = np.linalg.inv(design[:, free].T @ design[:, free])
+    np.testing.assert_allclose(errors()[free], np.sqrt(np.diag(inverse)), rtol=1e-9)

@@ -159,8 +159,9 @@ def _line_through(reference: NDArray, target: NDArray, common: NDArray[np.bool_]
         if np.count_nonzero(kept) < MIN_PIXELS:
             return None
         spread_x = x[kept] - x[kept].mean()
-        power = float(spread_x @ spread_x)
-        gain = float(spread_x @ y[kept]) / power if power > 0.0 else 0.0
+        # Not by products of vectors: those of a BLAS wait for its threads, and depend on how many there are.
+        power = float(np.square(spread_x).sum())
+        gain = float((spread_x * y[kept]).sum()) / power if power > 0.0 else 0.0
         left = y - gain * x
         left -= np.median(left[kept])
         spread = 1.4826 * float(np.median(np.abs(left[kept])))
