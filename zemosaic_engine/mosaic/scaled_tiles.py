@@ -20,7 +20,8 @@ def scaled_tile(
 ) -> tuple[WeightedImage, NDArray[np.float32]]:
     """A whole tile on the scale of the reference, and its share in the mosaic."""
     part = scaled_part(tile, number, scaling, tile.outer)
-    taper = edge_taper(np.isfinite(part.pixels).any(axis=2), _taper_width(tile, settings))
+    has_data = np.asarray(np.isfinite(part.pixels).any(axis=2))
+    taper = edge_taper(has_data, _taper_width(tile, settings))
     return part, blend_weight(part.pixels, part.weight, taper)
 
 

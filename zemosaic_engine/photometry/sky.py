@@ -9,11 +9,12 @@ from ..geometry import Box
 
 _LAG_PX = 5  # beyond the reach of demosaicing and of a Lanczos-3 kernel, so that the two pixels are independent
 _MAX_SAMPLES = 50_000  # the noise is then known to better than half a percent
+_MAX_SAMPLES_OF_PART = 2048  # to two percent, where there are many parts
 _MAX_VALUES = 100_000  # a median of more is known better than any sky is even
 CELL_PX = 32
 
 
-def sky_noise(image: NDArray[np.float32], lag: int = _LAG_PX) -> NDArray[np.float64]:
+def sky_noise(image: NDArray[np.float32], lag: int = _LAG_PX, max_samples: int = _MAX_SAMPLES) -> NDArray[np.float64]:
     """Standard deviation of the sky noise a pixel, per channel.
 
     From the differences of pixels `lag` apart: smooth sky and nebulae cancel, stars are
@@ -23,6 +24,10 @@ def sky_noise(image: NDArray[np.float32], lag: int = _LAG_PX) -> NDArray[np.floa
     ----------
     image : ndarray of float32, shape (H, W, C)
         In ADU; NaN is ignored.
+    lag : int
+        In pixels.
+    max_samples : int
+        Pixels of larger images are thinned to about this many.
 
     Returns
     -------
@@ -30,7 +35,7 @@ def sky_noise(image: NDArray[np.float32], lag: int = _LAG_PX) -> NDArray[np.floa
         In ADU; NaN where fewer than 32 differences are left.
     """
     height, width, channels = image.shape
-    step = max(1, int(np.sqrt(height * width / _MAX_SAMPLES)))
+    step = max(1, int(np.sqrt(height * width / max_samples)))
     noise = np.full(channels, np.nan)
     for channel in range(channels):
         plane = image[..., channel]
@@ -62,13 +67,19 @@ def quiet_noise(image: NDArray[np.float32], parts: int = 8) -> NDArray[np.float6
         Along either side.
     """
     noises = np.array(
-        [sky_noise(part) for rows in np.array_split(image, parts) for part in np.array_split(rows, parts, axis=1)]
+        [
+            sky_noise(part, max_samples=_MAX_SAMPLES_OF_PART)
+            for rows in np.array_split(image, parts)
+            for part in np.array_split(rows, parts, axis=1)
+        ]
     )
     known = np.isfinite(noises) & (noises > 0.0)
-    whole = sky_noise(image)
+    whole = sky_noise(image) if not known.any(axis=0).all() else None
     return np.array(
         [
-            np.quantile(noises[known[:, channel], channel], 0.1) if known[:, channel].any() else whole[channel]
+            np.quantile(noises[known[:, channel], channel], 0.1)
+            if whole is None or known[:, channel].any()
+            else whole[channel]
             for channel in range(image.shape[2])
         ]
     )
@@ -163,7 +174,9 @@ def cell_medians_of_thinned(thinned: NDArray[np.float32], cell: int) -> tuple[ND
     cell : int
         Side of a cell in pixels of the whole image; even.
     """
-    return _filled_cells(_by_cells(thinned, 0, 0, *(-(-side // (cell // 2)) for side in thinned.shape[:2]), cell // 2))
+    side = cell // 2
+    rows, columns = -(-thinned.shape[0] // side), -(-thinned.shape[1] // side)
+    return _filled_cells(_by_cells(thinned, 0, 0, rows, columns, side))
 
 
 def _filled_cells(samples: NDArray[np.float32]) -> tuple[NDArray, NDArray, NDArray]:
