@@ -297,6 +297,17 @@ def test_nothing_is_solved_or_written_where_it_is_not_wanted(night, tmp_path):
     assert not (tmp_path / "journal").exists()
 
 
+def test_subs_that_were_solved_stand_in_the_order_of_time_with_the_others(night, tmp_path):
+    folder, made = night
+    for name, minute in (("sub0", 2), ("sub1", 0), ("sub2", 1)):
+        with fits.open(folder / f"{name}.fits") as hdus:
+            hdus[0].header["DATE-OBS"] = f"2026-01-01T22:0{minute}:00"
+            if name == "sub2":
+                hdus[0].header.update(plate_cards(made.plate, (500, 700)))
+            hdus.writeto(tmp_path / f"{name}.fits")
+    assert [info.path.stem for info in solve_night(tmp_path, tmp_path / "j").infos] == ["sub1", "sub2", "sub0"]
+
+
 def test_all_solves_subs_that_have_a_solution_anew(night, tmp_path):
     folder, made = night
     wrong = tmp_path / "wrong"
