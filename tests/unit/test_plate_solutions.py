@@ -13,7 +13,8 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from benchmarks.star_fields import Trouble, picture
-from zemosaic_app.cli import DONE, INCOMPLETE, WRONG_USAGE, main
+from zemosaic_app.cli import main
+from zemosaic_app.exit_codes import DONE, INCOMPLETE, WRONG_USAGE
 from zemosaic_engine.errors import Cancelled, SettingsError
 from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, Progress, Reporter
 from zemosaic_engine.fits.headers import HeaderCards, unit_vectors
