@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..geometry import Box
-from ..machine.threads import run_all
+from ..machine.threads import run_all, run_in_order
 from ..resampling.resample import Kernel
 from ..run.resources import JOINED_ROWS
 from ..run.run import Run
@@ -56,12 +56,13 @@ def _reproject(run: Run, tiles: Sequence[Tile], scaling: TileScaling) -> Weighte
         part, blend = scaled_tile(tiles[number], number, scaling, run.settings)
         return land(tiles[number].wcs, part, blend, run.canvas, kernel)
 
-    # A few at a time on threads; they are added in their order, so that the sums are always the same.
-    for start in range(0, len(tiles), run.threads):
-        for tile_there in run_all(landed, range(start, min(start + run.threads, len(tiles))), run.threads, run.cancel):
-            if tile_there is not None:
-                canvas.add(tile_there)
-            run.reporter.step()
+    def add(tile: Landed | None) -> None:
+        if tile is not None:
+            canvas.add(tile)
+        run.reporter.step()
+
+    # Brought to the canvas on threads; added in their order, so that the sums are always the same.
+    run_in_order(landed, add, range(len(tiles)), run.threads, run.cancel)
     return canvas.finish()
 
 
