@@ -84,6 +84,13 @@ def test_a_run_computes_and_applies_tile_scaling_by_the_public_helpers(matched, 
     assert calls.count("apply_tile_photometric_scaling") >= tiles
 
 
+def test_every_phase_counts_its_steps_to_their_end(tiny, matched):
+    for _, _, events in (tiny, matched):
+        last = {event.name: event for event in events if isinstance(event, Progress)}
+        assert len(last) > 3
+        assert all(event.done == event.total for event in last.values()), last
+
+
 # --- against the truth
 
 
