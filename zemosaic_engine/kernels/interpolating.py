@@ -134,75 +134,76 @@ def _calibrate(flat: Any, where: int, x: float, y: float, sensor: Any, calibrati
         flat[where + c] = calibrated(np.float64(flat[where + c]), u, v, calibration[c])
 
 
-def _make_row_resampler(fixed_taps: int, fixed_channels: int) -> Any:
-    """Compile the resampler of a row for a number of taps and channels; 0 leaves them to the call.
+@_jit_inline
+def _resample_row(
+    source: Any,
+    along: Any,
+    table: Any,
+    out: Any,
+    calibration: Any,
+    origin: Any,
+    shape: Any,
+    sensor: Any,
+    buffers: Any,
+    taps: int,
+    channels: int,
+    inner_taps: int,
+) -> None:
+    """Fill a row of pixels; constants for taps and channels make its loops straight vector code."""
+    height, width = shape
+    flat, target = source.reshape(source.shape[0], source.shape[1] * channels), out.reshape(out.size)
+    # Vector registers hold 8 floats: whole ones are read, what is beyond the taps is not used.
+    entries = (taps * channels + 7) // 8 * 8
+    bounds = (inner_taps * channels + 7) // 8 * 8
+    skip = taps // 2 - inner_taps // 2
+    wx, wy, sums, low, high = buffers[0], buffers[1], buffers[2], buffers[3], buffers[4]
+    for q in range(out.shape[0]):
+        x, y, where = along[0, q], along[1, q], q * channels
+        # NaN fails these comparisons too.
+        if not (x >= -0.5 and x < width - 0.5 and y >= -0.5 and y < height - 0.5):
+            for c in range(channels):
+                target[where + c] = np.nan
+            continue
+        left, top = int(np.floor(x)), int(np.floor(y))
+        _phase_weights(table, x - left, taps, wx)
+        _phase_weights(table, y - top, taps, wy)
+        x0, y0 = left - taps // 2 + 1, top - taps // 2 + 1
+        # Decided on the whole source, so that any part of it gives the same result.
+        whole = x0 >= 0 and y0 >= 0 and x0 * channels + entries + 8 <= width * channels and y0 + taps <= height
+        x0, y0 = x0 - origin[1], y0 - origin[0]
+        begin = x0 * channels
+        if whole:
+            window = flat[y0 : y0 + taps, begin : begin + entries + 8]
+            _column_sums(window, wy, taps, entries, sums)
+            _column_ranges(window, skip, skip * channels, inner_taps, bounds, low, high)
+        near_x, near_y = int(np.floor(x + 0.5)) - origin[1], int(np.floor(y + 0.5)) - origin[0]
+        for c in range(channels):
+            if not abs(source[near_y, near_x, c]) < _INFINITY:
+                target[where + c] = np.nan
+                continue
+            value = np.float32(np.nan)
+            if whole:
+                value = np.float32(0.0)
+                for k in range(taps):
+                    value = fma(wx[k], sums[k * channels + c], value)
+            # A NaN among the taps makes the sum NaN; only then are the taps tested one by one.
+            if not abs(value) < _INFINITY:
+                target[where + c] = _sum_valid_taps(source, y0, x0, c, wy[:taps], wx[:taps], skip)
+                continue
+            least, most = low[c], high[c]
+            for k in range(1, inner_taps):
+                least = min(least, low[k * channels + c])
+                most = max(most, high[k * channels + c])
+            ends = _ends_of_trough(source, y0 + skip, x0 + skip, c, inner_taps)
+            target[where + c] = _within(value, least, most, ends)
+        _calibrate(target, where, x, y, sensor, calibration)
+
+
+def _make_resampler(fixed_taps: int, fixed_channels: int) -> Any:
+    """Compile the resampler for a number of taps and channels; 0 leaves them to the call.
 
     With known numbers the loops over the taps become straight vector code, three times as fast.
     """
-
-    @_jit_borrowing
-    def resample_row(
-        source: Any,
-        along: Any,
-        table: Any,
-        inner: int,
-        out: Any,
-        calibration: Any,
-        origin: Any,
-        shape: Any,
-        sensor: Any,
-        buffers: Any,
-    ) -> None:
-        channels = fixed_channels if fixed_channels else source.shape[2]
-        taps = fixed_taps if fixed_taps else table.shape[1]
-        inner_taps = 4 if fixed_taps else 2 * inner
-        height, width = shape
-        flat, target = source.reshape(source.shape[0], source.shape[1] * channels), out.reshape(out.size)
-        # Vector registers hold 8 floats: whole ones are read, what is beyond the taps is not used.
-        entries = (taps * channels + 7) // 8 * 8
-        bounds = (inner_taps * channels + 7) // 8 * 8
-        skip = taps // 2 - inner_taps // 2
-        wx, wy, sums, low, high = buffers[0], buffers[1], buffers[2], buffers[3], buffers[4]
-        for q in range(out.shape[0]):
-            x, y, where = along[0, q], along[1, q], q * channels
-            # NaN fails these comparisons too.
-            if not (x >= -0.5 and x < width - 0.5 and y >= -0.5 and y < height - 0.5):
-                for c in range(channels):
-                    target[where + c] = np.nan
-                continue
-            left, top = int(np.floor(x)), int(np.floor(y))
-            _phase_weights(table, x - left, taps, wx)
-            _phase_weights(table, y - top, taps, wy)
-            x0, y0 = left - taps // 2 + 1, top - taps // 2 + 1
-            # Decided on the whole source, so that any part of it gives the same result.
-            whole = x0 >= 0 and y0 >= 0 and x0 * channels + entries + 8 <= width * channels and y0 + taps <= height
-            x0, y0 = x0 - origin[1], y0 - origin[0]
-            begin = x0 * channels
-            if whole:
-                window = flat[y0 : y0 + taps, begin : begin + entries + 8]
-                _column_sums(window, wy, taps, entries, sums)
-                _column_ranges(window, skip, skip * channels, inner_taps, bounds, low, high)
-            near_x, near_y = int(np.floor(x + 0.5)) - origin[1], int(np.floor(y + 0.5)) - origin[0]
-            for c in range(channels):
-                if not abs(source[near_y, near_x, c]) < _INFINITY:
-                    target[where + c] = np.nan
-                    continue
-                value = np.float32(np.nan)
-                if whole:
-                    value = np.float32(0.0)
-                    for k in range(taps):
-                        value = fma(wx[k], sums[k * channels + c], value)
-                # A NaN among the taps makes the sum NaN; only then are the taps tested one by one.
-                if not abs(value) < _INFINITY:
-                    target[where + c] = _sum_valid_taps(source, y0, x0, c, wy[:taps], wx[:taps], skip)
-                    continue
-                least, most = low[c], high[c]
-                for k in range(1, inner_taps):
-                    least = min(least, low[k * channels + c])
-                    most = max(most, high[k * channels + c])
-                ends = _ends_of_trough(source, y0 + skip, x0 + skip, c, inner_taps)
-                target[where + c] = _within(value, least, most, ends)
-            _calibrate(target, where, x, y, sensor, calibration)
 
     @_jit
     def resample(
@@ -223,15 +224,20 @@ def _make_row_resampler(fixed_taps: int, fixed_channels: int) -> Any:
             np.empty((5, (table.shape[1] * source.shape[2] + 15) // 8 * 8), np.float32),
         )
         sensor = sensor_frame(shape[0], shape[1])
+        channels = fixed_channels if fixed_channels else source.shape[2]
+        taps = fixed_taps if fixed_taps else table.shape[1]
+        inner_taps = 4 if fixed_taps else 2 * inner
         for r in range(out.shape[0]):
             _places_of_row(nodes, step, first_row + r, first_column, along)
-            resample_row(source, along, table, inner, out[r], calibration, origin, shape, sensor, buffers)
+            _resample_row(
+                source, along, table, out[r], calibration, origin, shape, sensor, buffers, taps, channels, inner_taps
+            )
 
     return resample
 
 
-_resamplers = {(taps, channels): _make_row_resampler(taps, channels) for taps in (4, 6) for channels in (1, 3)}
-_resample_any = _make_row_resampler(0, 0)
+_resamplers = {(taps, channels): _make_resampler(taps, channels) for taps in (4, 6) for channels in (1, 3)}
+_resample_any = _make_resampler(0, 0)
 
 
 @_jit
