@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..canvas.coordinates import footprint_box
 from ..geometry import Box
 from ..machine.large_arrays import LargeArray
-from ..machine.threads import run_all
+from ..machine.threads import run_all, run_in_order
 from ..resampling.resample import Kernel
 from ..run.resources import joined_rows
 from ..run.run import Run
@@ -134,10 +134,9 @@ def _join(run: Run, tiles: Sequence[Tile], join: _Join[Ready]) -> WeightedImage:
     run.reporter.expect(len(bands) + len({number for numbers in touching for number in numbers}))
     prepared: dict[int, Ready] = {}
 
-    def prepare(number: int) -> Ready:
-        made = join.prepare(number)
+    def keep(found: tuple[int, Ready]) -> None:
+        prepared.update([found])
         run.reporter.step()
-        return made
 
     def fill(number: int) -> None:
         band = bands[number]
@@ -158,9 +157,7 @@ def _join(run: Run, tiles: Sequence[Tile], join: _Join[Ready]) -> WeightedImage:
         for tile in [tile for tile in prepared if tile not in needed]:
             del prepared[tile]
         missing = [tile for tile in needed if tile not in prepared]
-        for start in range(0, len(missing), join.at_once):
-            some = missing[start : start + join.at_once]
-            prepared.update(zip(some, run_all(prepare, some, join.at_once, run.cancel), strict=True))
+        run_in_order(lambda tile: (tile, join.prepare(tile)), keep, missing, join.at_once, run.cancel)
         run_all(fill, group, run.threads, run.cancel)
     return WeightedImage(pixels.values, weight.values, coverage.values)
 
