@@ -5,6 +5,7 @@
     python -m benchmarks.engine bench                the survey `bench`, three runs, then its peers where installed
     python -m benchmarks.engine deep --memory 2GB    250, 500, 1000 and 2000 subs over one pointing, then 5,000 over 30
     python -m benchmarks.engine tiles                315 finished tiles in strips, then SWarp and Montage on them
+    python -m benchmarks.engine giga --memory 3GB    a canvas of 1.2 gigapixels with finished tiles on its diagonals
 
 `bench` simulates 108 subs of 1080x1920 (3x3 panels) and times the command ``zemosaic grid`` as a person would start
 it, compiled kernels in their cache; then SWarp, Siril and Montage (see `benchmarks.peers`). Widths of stars come from
@@ -17,6 +18,9 @@ phase: as a straight line through both, or growing once more by the same factor,
 
 `tiles` makes 15 strips of 21 tiles of one colour, 512x1024 pixels each, turned by up to half a degree, each with a
 gain, a level and a slope of its own, and times ``zemosaic grid --tiles``.
+
+`giga` does so with tiles of 2048x2048 pixels along the diagonals of a large square (`--gigapixels`), and prints the
+peak of memory beside its goal. The mosaic takes 20 bytes a pixel of the canvas on the disk while it is made.
 """
 
 from __future__ import annotations
@@ -38,6 +42,7 @@ from benchmarks.costs import CommandError, Cost, cost_of, median_cost
 from benchmarks.linked import link_subs
 from benchmarks.oracle import true_sub
 from benchmarks.peers import debayer, montage_is_there, run_montage, run_siril, run_swarp, siril_program, swarp_program
+from zemosaic_engine.mosaic.files import MOSAIC_NAME
 from zemosaic_engine.mosaic.reader import Mosaic, read_mosaic
 from zemosaic_engine.simulate.scene import tangent_plane
 from zemosaic_engine.simulate.survey import PRESETS, SurveyTruth, load_truth, make_scene, simulate_survey
@@ -55,6 +60,8 @@ _POINTINGS, _DIFFERENT_THERE = (5, 6), 4  # rows and columns, and simulated subs
 _FOURFOLD = 4  # more subs are foretold
 _STRIPS, _TILES_IN_STRIP, _TILE_SHAPE = 15, 21, (1024, 512)
 _TILE_STEP = 0.85  # of a side
+_LARGE_TILE_PX = 2048
+_GIGA_GOAL_GB = 3.0
 
 
 def grid_command(subs: Path, output: Path, *options: str) -> list[str]:
@@ -263,36 +270,86 @@ def foretold(one: float, other: float) -> float:
     return max(line, other * other / one if one > 0.0 else line, other)
 
 
-def make_tiles(folder: Path) -> None:
-    """Write finished tiles of one colour, named as planes of a peer."""
+def make_tiles(
+    folder: Path, places: Mapping[str, tuple[float, float]], shape: tuple[int, int], panels: tuple[int, int]
+) -> None:
+    """Write finished tiles of one colour.
+
+    Parameters
+    ----------
+    folder : Path
+        Is made.
+    places : mapping of str to tuple of float
+        How far (across, along) each tile lies from the middle in pixels, by its name; those of planes of a peer.
+    shape : tuple of int
+        Of a tile.
+    panels : tuple of int
+        Of the survey `bench`, whose stars are shown: as many as hold all tiles.
+    """
     folder.mkdir(parents=True)
     random = np.random.default_rng(1)
-    height, width = _TILE_SHAPE
-    spec = PRESETS["bench"].but(panels=(9, 10))  # a field of stars that holds all tiles
+    height, width = shape
+    spec = PRESETS["bench"].but(panels=panels)
     scene, scale = make_scene(spec, 1), spec.telescopes[0].scale_arcsec
     v, u = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    for strip, number in np.ndindex(_STRIPS, _TILES_IN_STRIP):
+    for name, (across, along) in places.items():
         turn = np.radians(random.uniform(-0.5, 0.5))
         wcs = tangent_plane(spec.center_deg)
         # Montage takes the scale from CDELT.
         wcs.wcs.cdelt = [-scale / 3600.0, scale / 3600.0]
         wcs.wcs.pc = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-        across = (strip - 0.5 * (_STRIPS - 1)) * _TILE_STEP * height
-        along = (number - 0.5 * (_TILES_IN_STRIP - 1)) * _TILE_STEP * width
         wcs.wcs.crpix = [0.5 * width - along + random.uniform(-9, 9), 0.5 * height - across + random.uniform(-9, 9)]
         wcs.wcs.set()
-        light = scene.render_planes(wcs, _TILE_SHAPE, 2.5)[1] * np.exp(0.1 * random.normal())
+        light = scene.render_planes(wcs, shape, 2.5)[1] * np.exp(0.1 * random.normal())
         light += 300.0 + 30.0 * random.normal() + 4.0 * (random.normal() * u + random.normal() * v)
-        light += 3.0 * random.standard_normal(_TILE_SHAPE)
-        path = folder / f"tile_{strip:02d}_{number:02d}_G.fits"
-        fits.PrimaryHDU(light.astype(np.float32), header=wcs.to_header()).writeto(path)
+        light += 3.0 * random.standard_normal(shape)
+        fits.PrimaryHDU(light.astype(np.float32), header=wcs.to_header()).writeto(folder / f"{name}.fits")
+
+
+def strips() -> dict[str, tuple[float, float]]:
+    """The tiles of `tiles`, as `make_tiles` takes them."""
+    height, width = _TILE_SHAPE
+    return {
+        f"tile_{strip:02d}_{number:02d}_G": (
+            (strip - 0.5 * (_STRIPS - 1)) * _TILE_STEP * height,
+            (number - 0.5 * (_TILES_IN_STRIP - 1)) * _TILE_STEP * width,
+        )
+        for strip, number in np.ndindex(_STRIPS, _TILES_IN_STRIP)
+    }
+
+
+def diagonals(gigapixels: float) -> dict[str, tuple[float, float]]:
+    """Tiles along both diagonals of a square of so many gigapixels, as `make_tiles` takes them."""
+    step = _TILE_STEP * _LARGE_TILE_PX
+    count = 2 * round(0.5 * (np.sqrt(1e9 * gigapixels) - _LARGE_TILE_PX) / step) + 1  # odd: they share the middle
+    away = (np.arange(count) - count // 2) * step
+    one = {f"tile_0_{number:02d}_G": (float(place), float(place)) for number, place in enumerate(away)}
+    other = {f"tile_1_{number:02d}_G": (float(place), -float(place)) for number, place in enumerate(away) if place}
+    return one | other
+
+
+def giga(folder: Path, gigapixels: float, memory: str, options: list[str]) -> None:
+    """A canvas that is larger than the memory, most of it empty."""
+    source, output = folder / "large_tiles", folder / "out_giga"
+    if not source.exists():
+        panels = round(np.sqrt(1e9 * gigapixels) / 850.0), round(np.sqrt(1e9 * gigapixels) / 1500.0)
+        make_tiles(source, diagonals(gigapixels), (_LARGE_TILE_PX, _LARGE_TILE_PX), panels)
+    shutil.rmtree(output, ignore_errors=True)
+    cost = cost_of(grid_command(source, output, "--tiles", "--memory", memory, *options), folder)
+    with fits.open(output / MOSAIC_NAME) as hdus:
+        height, width = hdus[0].shape
+    print(f"{width} x {height} pixels, {1e-9 * height * width:.2f} gigapixels, {len(list(source.iterdir()))} tiles "
+          f"(--memory {memory} {' '.join(options)})")  # fmt: skip
+    print(f"{cost.text()}, goal {_GIGA_GOAL_GB:g} GB")
+    print_phases(output / "zemosaic.log")
+    shutil.rmtree(output)
 
 
 def tiles(folder: Path, runs: int, limit_s: float, *, peers: bool) -> None:
     """Our runs of finished tiles, and those of the peers that take such."""
     source = folder / "tiles"
     if not source.exists():
-        make_tiles(source)
+        make_tiles(source, strips(), _TILE_SHAPE, (9, 10))
     ours = time_runs(source, folder, runs, "--tiles")
 
     def swarp(work: Path) -> None:
@@ -308,7 +365,7 @@ def tiles(folder: Path, runs: int, limit_s: float, *, peers: bool) -> None:
 def main() -> None:
     """Run the benchmark that the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("which", choices=("bench", "deep", "tiles"))
+    parser.add_argument("which", choices=("bench", "deep", "tiles", "giga"))
     parser.add_argument("--folder", type=Path, help="kept afterwards; a temporary one otherwise")
     parser.add_argument(
         "--preset", choices=sorted(PRESETS), default="bench", help="survey of `bench`, and subs of `deep`"
@@ -320,6 +377,7 @@ def main() -> None:
     parser.add_argument("--counts", type=int, nargs="*", default=list(_DEEP), help="subs of `deep`")
     parser.add_argument("--wide", type=int, default=5000, help="subs of `deep` over many pointings; 0 for none")
     parser.add_argument("--wide-memory", default="3GB")
+    parser.add_argument("--gigapixels", type=float, default=1.2)
     known, options = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = (known.folder or Path(temporary)).absolute()
@@ -328,6 +386,8 @@ def main() -> None:
             bench(folder, known.preset, known.runs, 60.0 * known.minutes, peers=not known.no_peers)
         elif known.which == "tiles":
             tiles(folder, known.runs, 60.0 * known.minutes, peers=not known.no_peers)
+        elif known.which == "giga":
+            giga(folder, known.gigapixels, known.memory, options)
         else:
             deep(folder, known.preset, known.memory, tuple(known.counts), options)
             if known.wide:

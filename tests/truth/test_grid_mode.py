@@ -441,7 +441,7 @@ def test_a_canvas_beyond_the_memory_stops_before_it_is_asked_for(survey, tmp_pat
 
 def test_the_planned_bytes_are_those_that_are_written(survey, tiny):
     output, outcome, _ = tiny
-    written = sum(path.stat().st_size for path in output.rglob("*.fits"))
+    written = sum(path.stat().st_size for path in output.rglob("*.fit*"))
     shape = fits.getdata(outcome.coverage).shape
     planned = planned_bytes(shape, 3, 0, GridSettings(**TINY_TILES, save_final_as_uint16=True))
     assert written < planned < 1.35 * written

@@ -15,7 +15,8 @@ from ..events import Reporter
 from ..fits.headers import pixel_scale_arcsec
 from ..photometry.ranks import rank_correlation, robust_line
 from ..photometry.robust_location import location
-from ..photometry.stars import Stars, detect_stars
+from ..photometry.stars import Stars
+from ..photometry.stars_by_cells import detect_stars_of_mosaic
 from ..sentences import say
 from .mosaic_depth import depth_cards
 from .total_flux import aperture_corrections
@@ -119,7 +120,7 @@ def tie_to_catalogue(
     if catalogue is None:
         return fits.Header()
     names = tuple(catalogue.magnitude)
-    stars = detect_stars(pixels, starless_rings=True) if balanced is None else balanced
+    stars = detect_stars_of_mosaic(pixels) if balanced is None else balanced
     match = match_catalogue(stars, pixels.shape[:2], wcs, catalogue)
     points = zero_points(pixels, match, catalogue, of_white=balanced is not None)
     if catalogue.band and not all(np.isfinite(point.value) for point in points):

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Box
+from ..machine.large_arrays import picked
 
 _LAG_PX = 5  # beyond the reach of demosaicing and of a Lanczos-3 kernel, so that the two pixels are independent
 _MAX_SAMPLES = 50_000  # the noise is then known to better than half a percent
@@ -39,11 +40,12 @@ def sky_noise(image: NDArray[np.float32], lag: int = _LAG_PX, max_samples: int =
     noise = np.full(channels, np.nan)
     for channel in range(channels):
         plane = image[..., channel]
+        every, ahead, behind = slice(None, None, step), slice(lag, None, step), slice(None, -lag, step)
         differences = []
         if width > lag:
-            differences.append((plane[::step, lag::step] - plane[::step, :-lag:step]).ravel())
+            differences.append((picked(plane, every, ahead) - picked(plane, every, behind)).ravel())
         if height > lag:
-            differences.append((plane[lag::step, ::step] - plane[:-lag:step, ::step]).ravel())
+            differences.append((picked(plane, ahead, every) - picked(plane, behind, every)).ravel())
         if not differences:
             continue
         both = np.concatenate(differences)
