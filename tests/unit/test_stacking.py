@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from zemosaic_engine.resampling.drizzle import gap_shares
+from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.stacking.blocks import BlockStacker
 from zemosaic_engine.stacking.combine import Stack
+from zemosaic_engine.stacking.report import fewer_gaps_with
 from zemosaic_engine.stacking.samples import Samples
 from zemosaic_engine.subs.loader import SubLoader
 
@@ -49,6 +51,11 @@ def test_what_drizzle_leaves_empty_is_a_share_of_the_covered_area():
     coverage[20:40, 20:40:4, 1] = 0  # narrow gaps in one channel
     assert gap_shares(coverage).tolist() == [0.0, pytest.approx(100 / 36**2)]
     assert gap_shares(np.zeros((60, 60, 2), dtype=np.uint16)).tolist() == [0.0, 0.0]
+
+
+def test_a_full_drop_cannot_be_raised_against_gaps():
+    full, smaller = (fewer_gaps_with(GridSettings(drizzle_pixfrac=share)) for share in (1.0, 0.9))
+    assert (full, smaller) == ("pixel_scale_arcsec", "drizzle_pixfrac or pixel_scale_arcsec")
 
 
 def test_subs_are_kept_as_long_as_they_fit_the_budget():
