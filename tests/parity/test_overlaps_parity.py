@@ -10,6 +10,7 @@ from astropy.wcs import WCS
 from tests.bare_run import bare_run
 from zemosaic_engine.canvas.pixel_maps import pixel_map
 from zemosaic_engine.geometry import Box
+from zemosaic_engine.mosaic.blend import _distance_to_edge, _distance_to_invalid
 from zemosaic_engine.photometry import overlap_fits
 from zemosaic_engine.photometry.overlap_fits import measure_overlap
 from zemosaic_engine.photometry.sky import cell_medians, cell_medians_of_thinned
@@ -204,3 +205,8 @@ def test_planes_are_those_of_one_equation_a_cell(width):
     np.testing.assert_allclose(plane, expected, rtol=1e-9, atol=1e-9)
     inverse = np.linalg.inv(design[:, free].T @ design[:, free])
     np.testing.assert_allclose(errors()[free], np.sqrt(np.diag(inverse)), rtol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (6, 9), (40, 31)])
+def test_a_tile_without_a_hole_fades_as_if_its_edge_were_looked_for(shape):
+    np.testing.assert_array_equal(_distance_to_edge(shape), _distance_to_invalid(np.ones(shape, bool)))

@@ -128,6 +128,7 @@ def test_cards_mean_the_plate_to_us_and_to_astropy():
     np.testing.assert_allclose(other.all_pix2world(np.stack([x, y], axis=1), 0), truth, atol=1e-9)
     there_and_back = other.sip_foc2pix(other.sip_pix2foc(np.stack([x, y], axis=1), 0), 0)  # by AP and BP
     np.testing.assert_allclose(there_and_back, np.stack([x, y], axis=1), atol=0.005)
+    assert [cards[f"{name}_ORDER"] for name in ("A", "B", "AP", "BP")] == [3, 3, 4, 4]
     straight = replace(plate, a=np.zeros((2, 2)), b=np.zeros((2, 2)))
     assert plate_cards(straight, shape)["CTYPE1"] == "RA---TAN"
 
