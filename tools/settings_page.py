@@ -25,9 +25,9 @@ _REDONE = {
 }
 _HEAD = """# Settings
 
-Every setting is an option of `zemosaic grid` and `zemosaic classic`, a key of a settings file, and a field in the
-windows. Those of the classic flow are options of `zemosaic classic` alone. `python tools/settings_page.py` makes this
-page from the model in `zemosaic_engine/settings.py`.
+Every setting is an option of `zemosaic classic`, and of `zemosaic grid` unless it belongs to the classic flow. It is
+also a key of a settings file and a field in the windows. `python tools/settings_page.py` makes this page from the model
+in `zemosaic_engine/settings.py`.
 
 *Repeats* names the first result that a run with another value has to make again; all that depends on it follows
 ([interrupted runs](survive.md)).

@@ -211,8 +211,10 @@ class GridSettings(BaseModel):
         le=90.0,
     )
     max_canvas_mpx: float = _setting(
-        400.0,
-        "A larger canvas stops the run before memory is allocated.",
+        1200.0,
+        "A larger canvas stops the run before anything is written. A mosaic that memory cannot hold lies in scratch "
+        "files in the output folder while it is made: what a canvas needs is room on the disk, about 40 bytes a pixel, "
+        "110 in colour.",
         group="canvas",
         stage="plan",
         unit="megapixels",
@@ -501,7 +503,7 @@ class GridSettings(BaseModel):
         0.0,
         "Memory that the run may use at its peak; 0 uses as much as makes it fast, at most about half of "
         "what is free. Tiles that cannot be stacked by blocks use scratch files in the output folder if they "
-        "do not fit. The result does not depend on it.",
+        "do not fit, and mosaics that take more than half of it. The result does not depend on it.",
         group="machine",
         simple=True,
         stage="none",

@@ -68,3 +68,11 @@ class WeightedImage:
     taken: NDArray[np.float32] | None = None
     sightings: list[Sighting] = field(default_factory=list)
     rejections: Rejections | None = None
+
+
+def empty_image(shape: tuple[int, int], channels: int) -> WeightedImage:
+    """Return an image without data."""
+    whole = (*shape, channels)
+    return WeightedImage(
+        np.full(whole, np.nan, dtype=np.float32), np.zeros(whole, dtype=np.float32), np.zeros(whole, dtype=np.uint16)
+    )

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from zemosaic_engine.kernels import sources
+from zemosaic_engine.photometry import background, stars_by_cells
 from zemosaic_engine.photometry.background import MESH_PX, background_of
 from zemosaic_engine.photometry.stars import detect_stars, find_sources
 
@@ -156,3 +157,32 @@ def test_the_stars_are_those_of_sep():
     nearest = np.hypot(stars.x[:, None] - alone["x"], stars.y[:, None] - alone["y"])
     assert np.mean(nearest.min(axis=0)[inside] < 0.3) > 0.8  # those with neighbours are left out
     assert np.mean(nearest.min(axis=1) < 0.5) > 0.9
+
+
+@pytest.mark.parametrize("strip", [1, 32 * 130 * 2])
+def test_a_background_does_not_depend_on_the_strips(strip, monkeypatch):
+    image = sky((150, 130), 3, holes=200)
+    wanted = background_of(image)
+    monkeypatch.setattr(background, "_STRIP_PIXELS", strip)
+    found = background_of(image)
+    np.testing.assert_array_equal(found.level, wanted.level)
+    np.testing.assert_array_equal(found.noise, wanted.noise)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_stars_are_found_cell_by_cell_as_in_the_whole(channels, monkeypatch):
+    image = sky((700, 610), 5, channels, stars=400, holes=300)
+    image[:, 300:330] = image[640:] = np.nan
+    wanted = detect_stars(image, starless_rings=True)
+    for name, size in (("WHOLE_PIXELS", 1000), ("_CELL_PX", 96), ("_MARGIN_PX", 64)):
+        monkeypatch.setattr(stars_by_cells, name, size)
+    found = stars_by_cells.detect_stars_of_mosaic(image)
+    assert len(wanted) > 100
+    for name in ("x", "y", "flux", "flux_error", "fwhm_px"):
+        np.testing.assert_allclose(getattr(found, name), getattr(wanted, name), rtol=1e-9, err_msg=name)
+
+
+def test_cells_without_data_have_no_stars(monkeypatch):
+    monkeypatch.setattr(stars_by_cells, "WHOLE_PIXELS", 1000)
+    assert len(stars_by_cells.detect_stars_of_mosaic(np.full((100, 100, 1), np.nan, np.float32))) == 0
+    assert len(stars_by_cells.detect_stars_of_mosaic(np.ones((100, 100, 1), np.float32))) == 0

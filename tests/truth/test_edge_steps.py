@@ -126,6 +126,14 @@ def test_colours_are_measured_each_by_itself_on_any_number_of_threads(sky, surve
             np.testing.assert_array_equal([getattr(one, what)[channel] for one in found], expected)
 
 
+def test_a_channel_that_shows_nothing_takes_no_edge_from_the_others(sky, survey, covered):
+    image = mosaic(sky, covered)
+    found = measure_edges(np.concatenate([image, np.full_like(image, np.nan)], axis=2), survey.edges())
+    alone = measure_edges(image, survey.edges())
+    assert [one.step[0] for one in found] == [one.step[0] for one in alone]
+    assert np.isnan([one.step[1] for one in found]).all()
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_panel_that_is_a_fifth_of_sigma_bright_is_named(sky, survey, covered, seed):
     owns = np.any([where for where, panel in zip(covered, survey.panel, strict=True) if panel == 3], axis=0)

@@ -84,6 +84,13 @@ def test_a_run_computes_and_applies_tile_scaling_by_the_public_helpers(matched, 
     assert calls.count("apply_tile_photometric_scaling") >= tiles
 
 
+def test_every_phase_counts_its_steps_to_their_end(tiny, matched):
+    for _, _, events in (tiny, matched):
+        last = {event.name: event for event in events if isinstance(event, Progress)}
+        assert len(last) > 3
+        assert all(event.done == event.total for event in last.values()), last
+
+
 # --- against the truth
 
 
@@ -434,7 +441,7 @@ def test_a_canvas_beyond_the_memory_stops_before_it_is_asked_for(survey, tmp_pat
 
 def test_the_planned_bytes_are_those_that_are_written(survey, tiny):
     output, outcome, _ = tiny
-    written = sum(path.stat().st_size for path in output.rglob("*.fits"))
+    written = sum(path.stat().st_size for path in output.rglob("*.fit*"))
     shape = fits.getdata(outcome.coverage).shape
     planned = planned_bytes(shape, 3, 0, GridSettings(**TINY_TILES, save_final_as_uint16=True))
     assert written < planned < 1.35 * written
@@ -554,6 +561,28 @@ def test_ready_made_tiles_are_scaled_and_joined(tmp_path):
     residual = slope * seen + level - scene
     blocks = residual[:248, :288].reshape(31, 8, 36, 8).mean(axis=(1, 3))
     assert np.std(blocks) < 1.5
+
+
+def test_ready_made_tiles_give_the_same_bytes_on_any_number_of_threads(tmp_path):
+    cut_tiles(tmp_path / "in")
+    made = []
+    for threads in (1, 3):
+        outcome, _ = run(tmp_path / "in", tmp_path / f"out_{threads}", tiles_only=True, threads=threads)
+        files = [outcome.mosaic, *sorted((tmp_path / f"out_{threads}" / "tiles").iterdir())]
+        made.append([(path.name, path.read_bytes()) for path in files])
+    assert len(made[0]) == 5
+    assert made[0] == made[1]
+
+
+def test_ready_made_tiles_without_a_pixel_are_set_aside_in_their_order(tmp_path):
+    cut_tiles(tmp_path / "in")
+    header = fits.getheader(tmp_path / "in" / "t1.fits")
+    names = ["a_bad.fits", "t1_bad.fits", "z_bad.fits"]
+    for name in names:
+        fits.PrimaryHDU(np.full((150, 170), np.nan, np.float32), header).writeto(tmp_path / "in" / name)
+    outcome, _ = run(tmp_path / "in", tmp_path / "out", tiles_only=True, threads=3)
+    assert [error.path.name for error in outcome.rejected] == names
+    assert outcome.tiles == 4
 
 
 # --- the host's words

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from zemosaic_engine.geometry import Box
-from zemosaic_engine.photometry.sky import cell_medians, cell_samples, clipped_median, median_error, sky_noise
+from zemosaic_engine.photometry.sky import (
+    cell_medians,
+    cell_samples,
+    clipped_median,
+    median_error,
+    quiet_noise,
+    sky_noise,
+)
 
 
 def starry(shape, noise, seed=0, stars=40):
@@ -109,3 +116,15 @@ def test_cells_hold_the_pixels_of_the_larger_grid_that_lie_in_them():
             np.testing.assert_array_equal(
                 found[row, column, 0], np.pad(expected, (0, 16 - expected.size), constant_values=np.nan)
             )
+
+
+@pytest.mark.parametrize("shape", [(1024, 512), (150, 170)])
+def test_the_noise_where_an_image_is_quiet_is_not_that_of_its_nebula(shape):
+    rng = np.random.default_rng(12)
+    image = rng.normal(300.0, [3.0, 5.0], (*shape, 2)).astype(np.float32)
+    image[:, : shape[1] // 2] += rng.normal(0.0, 12.0, (shape[0], shape[1] // 2, 1))  # no star, no gradient
+    np.testing.assert_allclose(quiet_noise(image), [3.0, 5.0], rtol=0.05 if shape[0] < 1000 else 0.02)
+    image[..., 1] = np.where(rng.random(shape) < 0.06, rng.normal(300.0, 5.0, shape), np.nan)  # too few for any part
+    found = quiet_noise(image)
+    assert found[0] == pytest.approx(3.0, rel=0.05)
+    assert found[1] == pytest.approx(5.0, rel=0.2)

@@ -1,6 +1,7 @@
 """Planted gains, skies, gradients and vignetting come back, with errors that are what they say."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from zemosaic_engine.survey.measurements import SkyCells, StarFluxes, SubMeasure
 from zemosaic_engine.survey.pedestal import given_pedestals
 from zemosaic_engine.survey.sky_map import sky_map
 from zemosaic_engine.survey.solve import solve_survey
-from zemosaic_engine.survey.stars import StarRecords
+from zemosaic_engine.survey.stars import StarRecords, match_stars
 
 WIDTH, HEIGHT, CELL = 400, 300, 20
 HALF = np.hypot(WIDTH, HEIGHT) / 2
@@ -261,6 +262,42 @@ def test_larger_cells_hold_the_same_sky():
     scene = flat / made.gain[fewer.sub, 0]
     for cell in np.unique(fewer.cell)[:50]:
         assert np.ptp(scene[fewer.cell == cell]) < 8 * CELL_NOISE
+
+
+def test_of_too_many_stars_the_brightest_of_each_sub_are_kept():
+    made = MadeUp(10, subs_per_panel=8)
+    every = match_stars(made.subs)
+    most = every.sub.size // 3
+    fewer = match_stars(made.subs, most=most)
+    each = np.bincount(fewer.sub, minlength=len(made.subs))
+    assert 0.8 * most < fewer.sub.size <= most + len(made.subs)
+    assert each.max() - each.min() < 0.2 * each.mean()
+    bright = np.array([np.sort(made.subs[sub].stars.flux[:, 0])[-each[sub]] for sub in range(len(made.subs))])
+    assert (fewer.flux[:, 0] > 0.7 * bright[fewer.sub]).all()
+
+
+def test_gains_from_the_brightest_stars_have_the_errors_that_are_told(monkeypatch):
+    pulls, errors = [], []
+    for most in (10**6, 600):  # of some 3,300 reports
+        monkeypatch.setattr(survey_module, "match_stars", partial(match_stars, most=most))
+        for seed in range(20, 28):
+            made = MadeUp(seed)
+            solution = solve_survey(made.subs)
+            pulls.append(chi_square(made, solution)[0])
+            errors.append(np.mean([c.gain_error for c in solution.calibrations]))
+    assert np.mean(pulls[8:]) < 1.15 * np.mean(pulls[:8])  # eight seeds scatter, and alike
+    assert np.mean(errors[8:]) < 1.3 * np.mean(errors[:8])
+
+
+@pytest.mark.parametrize("unit", [0.25, 64.0])
+def test_what_is_matched_is_in_the_unit_of_the_solve(unit):
+    made = MadeUp(10)
+    plain, other = match_stars(made.subs), match_stars(made.subs, unit=unit)
+    np.testing.assert_array_equal(other.flux * unit, plain.flux)
+    np.testing.assert_array_equal(other.error * unit, plain.error)
+    cells = match_cells(made.subs), match_cells(made.subs, unit)
+    np.testing.assert_array_equal(cells[1].level * unit, cells[0].level)
+    np.testing.assert_array_equal(cells[1].error * unit, cells[0].error)
 
 
 def test_what_two_cameras_see_differently_is_in_the_errors():

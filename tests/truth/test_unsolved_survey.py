@@ -9,7 +9,8 @@ from astropy.io import fits
 from scipy.spatial import cKDTree
 
 from tests.unsolved_survey import simulate_unsolved
-from zemosaic_app.cli import DONE, main
+from zemosaic_app.cli import main
+from zemosaic_app.exit_codes import DONE
 from zemosaic_engine.fits.headers import celestial_wcs
 from zemosaic_engine.photometry.stars import detect_stars
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-import zemosaic_app.cli as cli
+from zemosaic_app import cli, command_session, commands, grammar
 from zemosaic_app.console import Verbosity
 from zemosaic_engine.canvas.advice import Advice, advice_lines
 from zemosaic_engine.settings import setting_fields
@@ -79,15 +79,15 @@ def test_wrong_usage_is_one_line_and_code_2(arguments, words, tmp_path):
 @pytest.mark.parametrize("option", ["-q", "-v", "--quiet", "--verbose", "--debug"])
 def test_what_is_shown_can_be_chosen_before_and_behind_the_command(option, place):
     words = ["simulate", "out"]
-    args = cli.build_parser().parse_args([*words[:place], option, *words[place:]])
+    args = grammar.build_parser().parse_args([*words[:place], option, *words[place:]])
     shown = {"q": Verbosity.QUIET, "v": Verbosity.VERBOSE, "d": Verbosity.DEBUG}[option.strip("-")[0]]
-    assert cli._verbosity(args) == shown
+    assert command_session.verbosity(args) == shown
 
 
 def test_the_program_alone_shows_its_help():
     done = zemosaic()
     assert done.returncode == 2
-    assert all(f"\n    {command}" in done.stdout for command in cli.build_parser().commands)
+    assert all(f"\n    {command}" in done.stdout for command in grammar.build_parser().commands)
 
 
 def test_the_help_of_a_run_begins_with_examples_that_are_right():
@@ -97,7 +97,9 @@ def test_the_help_of_a_run_begins_with_examples_that_are_right():
         assert len(examples) == 3
         for program, *words in examples:
             assert (program, words[0]) == ("zemosaic", command)
-            cli._settings_of(cli.build_parser().parse_args([word for word in words if word[-5:] != ".toml"][:3]))
+            commands.settings_of(
+                grammar.build_parser().parse_args([word for word in words if word[-5:] != ".toml"][:3])
+            )
 
 
 def test_the_package_is_a_program_too():
@@ -154,7 +156,7 @@ def test_settings_of_a_file_and_of_options_meet(tmp_path):
     path = tmp_path / "m.toml"
     path.write_text("threads = 3\nbatch_overlap_pct = 30\n")
     arguments = ["grid", "a", "b", "--settings", str(path), "--threads", "2", "--winsor-limits", "0.1", "0.2"]
-    settings = cli._settings_of(cli.build_parser().parse_args([*arguments, "--no-grid-rgb-equalize"]))
+    settings = commands.settings_of(grammar.build_parser().parse_args([*arguments, "--no-grid-rgb-equalize"]))
     assert (settings.threads, settings.batch_overlap_pct) == (2, 30.0)
     assert settings.winsor_limits == (0.1, 0.2)
     assert settings.grid_rgb_equalize is False
@@ -162,8 +164,8 @@ def test_settings_of_a_file_and_of_options_meet(tmp_path):
 
 def test_what_nobody_foresaw_is_one_line_and_code_1(tmp_path):
     code = (
-        "import sys, zemosaic_app.cli as cli\n"
-        "cli._run_plan = lambda args: 1 // 0\n"
+        "import sys\nfrom zemosaic_app import cli, grammar\n"
+        "grammar.run_plan = lambda args: 1 // 0\n"
         "sys.exit(cli.main(['plan', 'x', *sys.argv[1:]]))"
     )
     quiet = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -1,12 +1,14 @@
 """The host's tongue: its callback is called by one thread at a time, its settings are understood."""
 
 import csv
+import inspect
 import logging
 import threading
 import time
 
 import pytest
 
+import grid_mode
 from zemosaic_engine.errors import SettingsError
 from zemosaic_engine.events import LogLine, PhaseStarted, Progress, SubCount, TileCount, TimeLeft
 from zemosaic_engine.run.host import (
@@ -16,6 +18,7 @@ from zemosaic_engine.run.host import (
     keeps_telemetry,
     telemetry_interval_s,
 )
+from zemosaic_engine.settings import GridSettings, setting_fields
 
 CHOSEN = {
     "stack_norm_method": "linear_fit",
@@ -250,3 +253,21 @@ def test_every_line_is_in_the_log_of_the_host_at_its_level(caplog):
     assert [(record.levelname, record.message) for record in caplog.records] == [
         ("DEBUG", "[GRID] text"), ("INFO", "[GRID] text"), ("WARNING", "[GRID] text"), ("ERROR", "[GRID] text"),
     ]  # fmt: skip
+
+
+def test_the_call_of_a_host_has_the_defaults_of_the_settings():
+    given = inspect.signature(grid_mode.run_grid_mode).parameters
+    own = {"stack_reject_algo": "kappa_sigma", "stack_kappa_low": 3.0}  # as the hosts have always called it
+    for field in setting_fields():
+        if field.name in given:
+            assert given[field.name].default == own.get(field.name, getattr(GridSettings(), field.name)), field.name
+
+
+def test_a_host_is_told_of_resources_as_often_as_it_asks(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(grid_mode.HostCallback, "report_resources", lambda host, interval_s: asked.append(interval_s))
+    for interval_s in (7.0, None):
+        monkeypatch.setattr(grid_mode, "telemetry_interval_s", lambda configuration, told=interval_s: told)
+        with pytest.raises(SettingsError, match=r"stack_plan\.csv"):
+            grid_mode.run_grid_mode(tmp_path, tmp_path / "out")
+    assert asked == [7.0]

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from zemosaic_engine.subs.frames import read_sub_info
-from zemosaic_engine.subs.hot_pixels import _bisection_order, find_hot_pixels, middle_of_neighbours, sensor_key
+from zemosaic_engine.subs.hot_pixels import (
+    _bisection_order,
+    find_hot_pixels,
+    middle_of_neighbours,
+    robust_noise,
+    sensor_key,
+)
 
 SHAPE = (240, 200)
 SCALE = 2.4 / 3600
@@ -196,3 +202,9 @@ def test_the_middle_of_neighbours_is_their_median(pixels, step):
         for x in range(step, 8 - step):
             near = [pixels[y - step, x], pixels[y + step, x], pixels[y, x - step], pixels[y, x + step]]
             assert found[y, x] == np.median(near)
+
+
+def test_of_nothing_no_noise_is_known():
+    assert robust_noise(np.full((4, 4), np.nan, np.float32)) == math.inf
+    assert robust_noise(np.array([[3.0, np.nan]], np.float32)) == math.inf
+    assert robust_noise(np.array([[1.0, 2.0, 3.0, 4.0, 5.0]], np.float32)) == pytest.approx(1.4826)

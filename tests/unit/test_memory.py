@@ -124,6 +124,5 @@ def test_resident_memory_follows_what_is_held():
 
 
 def test_a_canvas_holds_its_sums_and_what_finishing_needs():
-    """Sums of light and of two weights, counts, and masks: 22 bytes a channel; a reprojected tile has four layers."""
+    """Sums of light and of two weights, counts, and masks: 22 bytes a channel."""
     assert canvas_bytes((10, 20), 3) == 200 * 3 * 22
-    assert canvas_bytes((10, 20), 3, reprojecting=True) == 200 * (3 * (22 + 16) + 16)

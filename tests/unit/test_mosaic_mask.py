@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import ndimage
 
 from zemosaic_engine.geometry import Box
 from zemosaic_engine.kernels.rectangles import largest_rectangle
@@ -12,6 +13,7 @@ from zemosaic_engine.mosaic import mask as mask_module
 from zemosaic_engine.mosaic.holes import fill_holes
 from zemosaic_engine.mosaic.mask import Flag, flagged_places, mosaic_mask
 from zemosaic_engine.mosaic.processing import crop_box
+from zemosaic_engine.validity import bright_holes, valid_pixels
 from zemosaic_engine.weighted_image import WeightedImage
 
 
@@ -133,3 +135,41 @@ def test_crops_of_a_slanted_footprint(strip, monkeypatch):
     nothing = np.full((60, 90), Flag.OUTSIDE, dtype=np.uint8)
     assert crop_box(nothing, "covered") == Box(0, 60, 0, 90)
     assert len(flagged_places(nothing, Flag.SATURATED)[0]) == 0
+
+
+def whole_mask(mosaic):
+    """The flags by the definition: all holes of the mosaic numbered at once."""
+    pixels, coverage = mosaic.pixels, mosaic.coverage
+    missing = ~valid_pixels(pixels)
+    saturated = bright_holes(missing, mask_module._Brightness.of(pixels)(pixels), mask_module._BRIGHT_RIM)
+    labels, count = ndimage.label(missing & ~saturated, structure=np.ones((3, 3)))
+    small = np.bincount(labels.ravel(), minlength=count + 1) <= 100
+    small[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = False
+    mask = np.where(missing, np.uint8(Flag.OUTSIDE), np.uint8(0))
+    mask[small[labels] & (labels > 0)] = Flag.HOLE
+    mask[saturated] = Flag.SATURATED
+    least = coverage.min(axis=2)
+    mask[(least > 0) & (least < 3)] |= np.uint8(Flag.FEWSUBS)
+    if pixels.shape[2] > 1:
+        mask[missing & (coverage.max(axis=2) > 0)] |= np.uint8(Flag.PARTIAL)
+    return mask
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("strip", [1, 300, 2500])
+def test_the_mask_does_not_depend_on_the_strips(seed, strip, monkeypatch, tmp_path):
+    """Holes of all shapes, cores of stars among them, that lie in one strip, in several, and at the edges."""
+    rng = np.random.default_rng(seed)
+    shape = rng.integers(30, 110), rng.integers(30, 110), 1 if seed % 2 else 3
+    pixels = rng.normal(900.0, 10.0, shape).astype(np.float32)
+    for _ in range(6):
+        place, size = rng.integers(0, shape[:2]), rng.integers(1, 12)
+        away = np.hypot(*(np.mgrid[: shape[0], : shape[1]] - place[:, None, None]))
+        pixels += (30000.0 * np.exp(-0.5 * (away / size) ** 2)).astype(np.float32)[..., None]
+        pixels[away < size, rng.integers(0, shape[2])] = np.nan
+    noise = ndimage.gaussian_filter(rng.normal(size=shape[:2]), rng.uniform(0.5, 4.0))
+    pixels[noise > np.quantile(noise, rng.uniform(0.5, 0.95))] = np.nan
+    coverage = np.where(np.isfinite(pixels), rng.integers(1, 6, shape), 0).astype(np.uint16)
+    mosaic = WeightedImage(pixels, coverage.astype(np.float32), coverage)
+    monkeypatch.setattr(mask_module, "_STRIP_PIXELS", strip)
+    np.testing.assert_array_equal(mosaic_mask(mosaic, tmp_path), whole_mask(mosaic))

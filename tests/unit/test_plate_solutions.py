@@ -13,7 +13,8 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from benchmarks.star_fields import Trouble, picture
-from zemosaic_app.cli import DONE, INCOMPLETE, WRONG_USAGE, main
+from zemosaic_app.cli import main
+from zemosaic_app.exit_codes import DONE, INCOMPLETE, WRONG_USAGE
 from zemosaic_engine.errors import Cancelled, SettingsError
 from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, Progress, Reporter
 from zemosaic_engine.fits.headers import HeaderCards, unit_vectors
@@ -127,6 +128,7 @@ def test_cards_mean_the_plate_to_us_and_to_astropy():
     np.testing.assert_allclose(other.all_pix2world(np.stack([x, y], axis=1), 0), truth, atol=1e-9)
     there_and_back = other.sip_foc2pix(other.sip_pix2foc(np.stack([x, y], axis=1), 0), 0)  # by AP and BP
     np.testing.assert_allclose(there_and_back, np.stack([x, y], axis=1), atol=0.005)
+    assert [cards[f"{name}_ORDER"] for name in ("A", "B", "AP", "BP")] == [3, 3, 4, 4]
     straight = replace(plate, a=np.zeros((2, 2)), b=np.zeros((2, 2)))
     assert plate_cards(straight, shape)["CTYPE1"] == "RA---TAN"
 
@@ -295,6 +297,17 @@ def test_nothing_is_solved_or_written_where_it_is_not_wanted(night, tmp_path):
     assert not found.infos
     assert len(found.rejected) == 4
     assert not (tmp_path / "journal").exists()
+
+
+def test_subs_that_were_solved_stand_in_the_order_of_time_with_the_others(night, tmp_path):
+    folder, made = night
+    for name, minute in (("sub0", 2), ("sub1", 0), ("sub2", 1)):
+        with fits.open(folder / f"{name}.fits") as hdus:
+            hdus[0].header["DATE-OBS"] = f"2026-01-01T22:0{minute}:00"
+            if name == "sub2":
+                hdus[0].header.update(plate_cards(made.plate, (500, 700)))
+            hdus.writeto(tmp_path / f"{name}.fits")
+    assert [info.path.stem for info in solve_night(tmp_path, tmp_path / "j").infos] == ["sub1", "sub2", "sub0"]
 
 
 def test_all_solves_subs_that_have_a_solution_anew(night, tmp_path):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from astropy.wcs import WCS
 
+from zemosaic_engine.canvas.advice import _numbered
 from zemosaic_engine.canvas.coordinates import footprint_box
 from zemosaic_engine.canvas.pointings import group_by_pointing, pointing_tiles
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
@@ -76,3 +78,18 @@ def test_tiles_lie_around_their_own_subs(survey):
             box = footprint_box(infos[number].wcs, infos[number].shape, layout.grid.wcs, (10**6, 10**6))
             assert box.y1 <= layout.outer.y1
             assert box.x1 <= layout.outer.x1
+
+
+def test_panels_are_numbered_in_reading_order():
+    """North is up: rows from the top; in a row from the left, which is the east, however it is tilted."""
+    places = [
+        np.array(place) for place in ((400.0, 305.0), (10.0, 295.0), (200.0, 300.0), (5.0, 100.0), (390.0, 105.0))
+    ]
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
+    wcs.wcs.cdelt = -0.01, 0.01
+    wcs.wcs.set()
+    panels = _numbered(places, [3, 0, 2, 1, 4], [(9.0, 0), (0.0, 5), (4.0, 2), (1.0, 8), (9.0, 0)], wcs, 200.0)
+    assert [panel.x for panel in panels] == [10.0, 200.0, 400.0, 5.0, 390.0]
+    assert [panel.state for panel in panels] == ["missing", "thin", "even", "thin", "even"]
+    assert panels[0].ra_deg > panels[1].ra_deg > panels[2].ra_deg

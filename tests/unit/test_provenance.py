@@ -92,6 +92,11 @@ def test_origin_of_the_subs(tmp_path):
     assert [tile[card] for card in ("FOCALLEN", "XPIXSZ")] == [header[card] for card in ("FOCALLEN", "XPIXSZ")]
 
 
+def test_the_name_of_a_target_is_cut_to_sixty_letters():
+    infos = [info(origin=Origin("x" * 70))]
+    assert provenance.mosaic_cards(infos, GridSettings(), tiles=1)["OBJECT"] == "x" * 60
+
+
 def test_every_setting_is_in_the_history(tmp_path):
     header = written(provenance.mosaic_cards([info()], GridSettings(filter="Hα β"), tiles=1), tmp_path)
     history = "\n".join(header["HISTORY"])

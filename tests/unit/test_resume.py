@@ -30,6 +30,7 @@ from zemosaic_engine.errors import RunError, SettingsError, SubError
 from zemosaic_engine.geometry import Box
 from zemosaic_engine.machine import backend
 from zemosaic_engine.photometry.calibration import SubCalibration
+from zemosaic_engine.resume import crashes
 from zemosaic_engine.resume.checkpoints import Checkpoints
 from zemosaic_engine.resume.dependencies import Dependencies, settings_of
 from zemosaic_engine.resume.fingerprints import engine_fingerprint, fingerprint, kit_digests
@@ -443,3 +444,13 @@ def test_a_record_with_the_right_checksum_and_another_content_is_damaged(fields)
 def test_a_record_of_scalars_comes_back():
     for kept in (_Kept(1, "a", None), _Kept(2, "", 3.5), _Kept(2, "", 3)):
         assert decode(encode(kept), _Kept) == kept
+
+
+def test_after_a_block_within_another_the_crash_is_told_where_the_outer_one_wants_it(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(crashes.faulthandler, "is_enabled", lambda: False)
+    monkeypatch.setattr(crashes.faulthandler, "enable", lambda file, all_threads: told.append(file))
+    monkeypatch.setattr(crashes.faulthandler, "disable", lambda: told.append(None))
+    with crashes.crashes_told("a"), crashes.crashes_told("b"), crashes.crashes_told("c"):
+        pass
+    assert told == ["a", "b", "c", None, "b", None, "a", None]

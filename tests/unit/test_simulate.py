@@ -506,7 +506,7 @@ def test_files_of_other_programs_are_float_with_little_sky_and_zero_borders(sens
 
 
 def test_every_preset_is_offered_by_the_command_line():
-    from zemosaic_app.cli import SIMULATED
+    from zemosaic_app.grammar import SIMULATED
 
     assert set(SIMULATED) == set(PRESETS)
     for name, spec in PRESETS.items():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.wcs import WCS
 
 from zemosaic_app.presenter import sky_map
@@ -10,6 +11,7 @@ from zemosaic_app.presenter.texts import load_texts
 from zemosaic_app.report.sky import SkyFrame, sky_lines
 from zemosaic_app.rough_places import near_others
 from zemosaic_engine.canvas.advice import Advice, PanelNeed
+from zemosaic_engine.mosaic.hips import write_moc
 
 DEPTH = [[0.0, 10.0, 20.0], [0.0, 40.0, 80.0]]  # the first row is south
 
@@ -64,3 +66,13 @@ def test_what_is_on_the_map_is_in_the_legend():
     assert sky_map.legend(FolderContents("", "grid"), texts) == []
     assert near_others([], [], 3.0) == []
     assert np.shape(sky_map.points_of(square, 20)) == (4, 2)
+
+
+def test_four_cells_of_a_coverage_map_are_one_of_the_order_below(tmp_path):
+    """The sixteen cells of order 3 in cell 5 of order 1, and three in its neighbour."""
+    cells = np.concatenate([np.arange(80, 96), [96, 97, 99]])
+    assert write_moc(tmp_path / "a.fits", np.random.default_rng(1).permutation(cells), 3) == pytest.approx(19 / 768)
+    numbers = fits.getdata(tmp_path / "a.fits", 1)["UNIQ"]
+    assert numbers.tolist() == [16 + 5, 256 + 96, 256 + 97, 256 + 99]
+    assert write_moc(tmp_path / "b.fits", np.arange(12), 0) == 1.0
+    assert fits.getdata(tmp_path / "b.fits", 1)["UNIQ"].tolist() == list(range(4, 16))

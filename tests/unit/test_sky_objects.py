@@ -84,6 +84,16 @@ def test_a_field_knows_what_is_in_it():
     assert size_of_field(*field(192.72, 41.12, scale_arcsec=3.0)) == "18 x 15 arcminutes"
 
 
+@pytest.mark.parametrize("place", [(-0.45, 100.0), (359.45, 100.0), (100.0, -0.45), (100.0, 299.45)])
+def test_an_object_counts_up_to_the_edges_of_the_outermost_pixels(place):
+    wcs, shape = field(192.72, 41.12)
+    m94 = next(one for one in named_objects() if one.name == "M 94")
+    wcs.wcs.crval = m94.ra_deg, m94.dec_deg
+    for middle, is_in in ((place, True), (tuple(side + 0.1 * np.sign(side - 150.0) for side in place), False)):
+        wcs.wcs.crpix = [side + 1.0 for side in middle]
+        assert ("M 94" in names(objects_in_field(wcs, shape))) is is_in
+
+
 def test_only_what_is_covered_counts():
     wcs, shape = field(192.72, 41.12)
     left_half = objects_in_field(wcs, shape, lambda rows, columns: columns < shape[1] // 3)

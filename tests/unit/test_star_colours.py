@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from tests.unit.test_star_catalogues import some_stars, write_astap, write_siril
 from zemosaic_engine.catalogues.colours import WHITE, johnson_of_temperature, johnson_of_tycho
 from zemosaic_engine.catalogues.passbands import blackbody, known_passbands, read_passbands
 from zemosaic_engine.catalogues.reference import read_catalogue
 from zemosaic_engine.errors import SettingsError
+from zemosaic_engine.mosaic.colour import colours_of
 from zemosaic_engine.solving.catalogues import open_catalogues
 from zemosaic_engine.solving.star_zones import StarList, ZonedCatalogue, write_zones
 
@@ -136,3 +138,12 @@ def test_what_is_no_table_of_passbands(tmp_path, text):
 def test_passbands_that_nobody_knows():
     with pytest.raises(SettingsError, match="neither a file nor one of johnson_cousins, nikon_d5100"):
         read_passbands("imx999")
+
+
+def test_colours_are_told_by_all_their_cards_or_not_at_all():
+    cards = {f"ZMCF{name}": 1.0 + number for number, name in enumerate("RGB")}
+    cards |= {f"ZMCO{name}": 10.0 * number for number, name in enumerate("RGB")}
+    factors, offsets = colours_of(fits.Header(cards))
+    assert (factors.tolist(), offsets.tolist()) == ([1.0, 2.0, 3.0], [0.0, 10.0, 20.0])
+    for name in cards:
+        assert colours_of(fits.Header({key: value for key, value in cards.items() if key != name})) is None

@@ -9,7 +9,7 @@ import pytest
 
 from zemosaic_engine.errors import Cancelled
 from zemosaic_engine.events import CancelToken
-from zemosaic_engine.machine.threads import run_all, run_interruptibly, work_left_behind
+from zemosaic_engine.machine.threads import run_all, run_in_order, run_interruptibly, work_left_behind
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -86,3 +86,78 @@ def test_a_paused_run_can_be_cancelled():
     threading.Timer(0.1, cancel.cancel).start()
     with pytest.raises(Cancelled):
         cancel.check()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_what_follows_comes_in_the_order_of_the_items_one_at_a_time(threads):
+    there, waiting, most = [], [], []
+
+    def slow_first(number):
+        time.sleep(0.05 if number % 5 == 0 else 0.0)
+        waiting.append(number)
+        most.append(len(waiting) - len(there))
+        return number
+
+    def then(number):
+        there.append(number)
+        length = len(there)
+        time.sleep(0.002)
+        assert len(there) == length  # nobody else came in between
+
+    run_in_order(slow_first, then, range(20), threads, CancelToken())
+    assert there == list(range(20))
+    assert max(most) <= threads
+
+
+@pytest.mark.parametrize("part", ["function", "then"])
+def test_a_failure_lets_those_go_that_wait_for_their_turn(part):
+    there, waits = [], threading.Event()
+
+    def function(number):
+        if number == 2:
+            waits.wait(5.0)  # later items wait for this one
+            if part == "function":
+                raise ValueError("the third")
+        elif number == 3:
+            threading.Timer(0.05, waits.set).start()
+        return number
+
+    def then(number):
+        if number == 2:
+            raise ValueError("the third")
+        there.append(number)
+
+    with pytest.raises(ValueError, match="the third"):
+        run_in_order(function, then, range(50), 3, CancelToken())
+    assert there == [0, 1]
+
+
+def test_a_later_failure_is_raised_though_earlier_items_wait():
+    slow, failed = threading.Event(), threading.Event()
+
+    def function(number):
+        if number == 0:
+            slow.wait(5.0)
+        if number == 2:
+            failed.set()
+            raise ValueError("the third")
+        if number == 1:
+            threading.Timer(0.2, slow.set).start()
+        return number
+
+    with pytest.raises(ValueError, match="the third"):
+        run_in_order(function, lambda number: None, range(9), 3, CancelToken())
+
+
+def test_a_cancel_reaches_those_that_wait_for_their_turn():
+    cancel, release = CancelToken(), threading.Event()
+
+    def function(number):
+        if number == 0:
+            threading.Timer(0.1, cancel.cancel).start()
+            release.wait(2.0)
+        return number
+
+    with pytest.raises(Cancelled):
+        run_in_order(function, lambda number: None, range(5), 2, cancel)
+    release.set()

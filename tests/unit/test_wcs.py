@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.table import Table
 from astropy.wcs import WCS
 
 from zemosaic_engine.canvas.coordinates import footprint_polygon, pixel_to_sky, sky_to_pixel
@@ -14,6 +15,7 @@ from zemosaic_engine.canvas.plan import plan_canvas, split_by_agreement
 from zemosaic_engine.canvas.tile_layout import grid_tiles
 from zemosaic_engine.errors import RunError
 from zemosaic_engine.geometry import Box
+from zemosaic_engine.mosaic.files import write_sub_table
 from zemosaic_engine.subs.frames import SubInfo
 
 SHAPE = (120, 80)
@@ -103,6 +105,21 @@ def test_a_canvas_above_its_limit_stops_with_a_clear_error():
     infos = [sub("a"), sub("b", ra=140.0, dec=50.0)]
     with pytest.raises(RunError, match=r"above the limit of 10 Mpx.*max_canvas_mpx"):
         plan_canvas(infos, 0.0, 10.0)
+
+
+@pytest.mark.parametrize("order", [(0, 100, 200), (100, 0, 200)])
+def test_subs_of_more_than_half_the_sky_stop_with_a_clear_error(order):
+    with pytest.raises(RunError, match="do not fit one gnomonic canvas"):
+        plan_canvas([sub(f"s{ra}", ra=float(ra), dec=0.0) for ra in order], 0.0, 1e6)
+
+
+def test_the_table_of_subs_has_the_outer_corners_of_their_frames(tmp_path):
+    info = sub("a", rotation=30.0)
+    write_sub_table(tmp_path, [info])
+    (row,) = Table.read(tmp_path / "subs.ecsv")
+    corners = [(row[f"ra_{corner}"], row[f"dec_{corner}"]) for corner in (1, 4, 3, 2)]  # in the order of astropy
+    outline = info.wcs.calc_footprint(axes=SHAPE[::-1], center=False)
+    np.testing.assert_allclose(corners, outline, atol=1e-6)
 
 
 def test_footprints_know_their_inside():

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+import zemosaic_worker
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError
-from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, TimeLeft
+from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, Reporter, TimeLeft
 from zemosaic_engine.resume.run_folder import RunFolder
 from zemosaic_engine.run.report import RunReport
-from zemosaic_engine.settings import GridSettings
-from zemosaic_worker import RunLog, recognise_mode, run_grid
+from zemosaic_engine.settings import GridSettings, setting_fields
+from zemosaic_worker import RunLog, RunOrder, recognise_mode, run_grid
 
 SETTINGS = GridSettings()
 
@@ -359,3 +360,12 @@ def test_a_run_with_a_tile_without_a_valid_pixel_names_it_and_is_not_complete(fo
     assert not outcome.is_complete
     report = report_of(folders[1])
     assert (report["complete"], report["tiles_left_out"]) == (False, list(outcome.grid.tiles_left_out))
+
+
+def test_a_run_begins_with_the_settings_that_were_changed(tmp_path):
+    order = RunOrder(tmp_path / "in", tmp_path / "out", GridSettings(threads=2), "grid")
+    events = []
+    zemosaic_worker._report_beginning(order, Reporter(events.append, (("reading headers", 1.0),)))
+    lines = [event for event in events if isinstance(event, LogLine)]
+    assert sum("Setting " in line.text and line.level == "INFO" for line in lines) == 1
+    assert sum("All settings: " in line.text and line.level == "DEBUG" for line in lines) == len(setting_fields())

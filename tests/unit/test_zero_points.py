@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from astropy.wcs import WCS
 
+from tests.told_lines import told_by
 from zemosaic_engine.events import CancelToken, LogLine, Reporter
 from zemosaic_engine.fits.headers import HeaderCards
 from zemosaic_engine.fits.zero_points import gains_of_zero_points, told_zero_point
 from zemosaic_engine.mosaic.told_scale import tie_to_told_zero_points
 from zemosaic_engine.subs.frames import Origin, SubInfo
+from zemosaic_engine.tiles.match import _report_told
 
 
 @pytest.mark.parametrize(
@@ -69,3 +72,20 @@ def test_the_zero_point_of_the_mosaic_is_that_of_its_scaled_tiles():
     assert header["MAGZPERR"] == pytest.approx(0.0, abs=1e-4)
     assert "2 of 3 tiles: 20.900 to 21.300 mag (MAGZP)" in lines[0]
     assert not tie_to_told_zero_points([image(None, 1.0)], gain[:1], 1.5, reporter)
+
+
+def test_zero_points_of_headers_are_told_as_they_are_used():
+    tiles = [SimpleNamespace(name="a"), SimpleNamespace(name="b")]
+
+    def lines(scatter, believes, connected=(True, True)):
+        gains = SimpleNamespace(told_scatter=np.array([scatter]), believes_told=believes, connected=connected)
+        return told_by(lambda reporter: _report_told(gains, tiles, reporter))
+
+    (weak,) = lines(0.0092103, True)
+    assert "scatter by 10.0 mmag" in weak
+    assert "a weak prior" in weak
+    (wrong,) = lines(0.92103, False)
+    assert "scatter by 1.00 mag" in wrong
+    assert "not used" in wrong
+    assert "By zero points alone b" in lines(0.01, True, (True, False))[1]
+    assert lines(np.nan, False) == []

@@ -7,6 +7,7 @@ channels.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..geometry import Box
 from .coordinates import WCS_LOCK, pixel_to_sky, sky_to_pixel
 
 _FIRST_STEP = 32
+_FAR_PX = 1e6  # outside of any image
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,9 @@ class PixelMap:
         """Source (x, y) of every pixel of some rows and columns, counted from the first node."""
         j, i = rows // self.step, columns // self.step
         v, u = ((rows % self.step) / self.step)[:, None, None], ((columns % self.step) / self.step)[None, :, None]
-        above = self.nodes[j][:, i] * (1.0 - u) + self.nodes[j][:, i + 1] * u
-        below = self.nodes[j + 1][:, i] * (1.0 - u) + self.nodes[j + 1][:, i + 1] * u
+        upper, lower = self.nodes[j], self.nodes[j + 1]
+        above = upper[:, i] * (1.0 - u) + upper[:, i + 1] * u
+        below = lower[:, i] * (1.0 - u) + lower[:, i + 1] * u
         both = above * (1.0 - v) + below * v
         return both[..., 0], both[..., 1]
 
@@ -84,18 +87,26 @@ def source_box(pixel_map: PixelMap, box: Box, shape: tuple[int, int], reach: int
     """
     box = box_inside(pixel_map, box)
     step = pixel_map.step
-    inner_rows = np.arange(-(-(box.y0 + 1) // step) * step, box.y1 - 1, step)
-    inner_columns = np.arange(-(-(box.x0 + 1) // step) * step, box.x1 - 1, step)
-    rows = np.unique(np.concatenate([[box.y0], inner_rows, [box.y1 - 1]])) - pixel_map.node_y0
-    columns = np.unique(np.concatenate([[box.x0], inner_columns, [box.x1 - 1]])) - pixel_map.node_x0
-    x, y = pixel_map.at(rows, columns)
-    if not np.isfinite(x).any():
-        return Box(0, 0, 0, 0)
+    x, y = pixel_map.at(
+        _extremes(box.y0, box.y1, step) - pixel_map.node_y0, _extremes(box.x0, box.x1, step) - pixel_map.node_x0
+    )
+    low_x, high_x, low_y, high_y = (float(value) for value in (x.min(), x.max(), y.min(), y.max()))
+    if math.isnan(low_x) or math.isnan(low_y):
+        if not np.isfinite(x).any():
+            return Box(0, 0, 0, 0)
+        low_x, high_x, low_y, high_y = np.nanmin(x), np.nanmax(x), np.nanmin(y), np.nanmax(y)
     height, width = shape
-    y0, y1 = np.clip([np.nanmin(y) - reach, np.nanmax(y) + reach + 1], -1e6, 1e6)
-    x0, x1 = np.clip([np.nanmin(x) - reach, np.nanmax(x) + reach + 1], -1e6, 1e6)
-    whole = Box(int(np.floor(y0)), int(np.ceil(y1)), int(np.floor(x0)), int(np.ceil(x1)))
+    y0, y1, x0, x1 = (
+        max(-_FAR_PX, min(value, _FAR_PX))
+        for value in (low_y - reach, high_y + reach + 1, low_x - reach, high_x + reach + 1)
+    )
+    whole = Box(math.floor(y0), math.ceil(y1), math.floor(x0), math.ceil(x1))
     return whole.intersect(Box(0, height, 0, width))
+
+
+def _extremes(first: int, last: int, step: int) -> NDArray[np.int64]:
+    """The borders of a span of pixels, and the nodes between them."""
+    return np.array([first, *range(-(-(first + 1) // step) * step, last - 1, step), last - 1])
 
 
 def box_inside(pixel_map: PixelMap, box: Box | None) -> Box:

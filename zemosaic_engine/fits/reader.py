@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 from ..errors import SubError, reason_of
 from ..geometry import Box
 from ..machine.decoders import DecoderEnded, DecoderRefused, NoDecoder, decode_apart
-from ..regular_files import FileState, open_file
+from ..regular_files import FileState, file_state, open_file
 from ..sentences import say
 from .headers import HeaderCards
 
@@ -393,7 +394,18 @@ def read_box(path: str | Path, hdu: int, box: Box) -> NDArray[np.generic]:
     SubError
         If it cannot be read.
     """
-    return read_part(path, find_image(path, hdu), box)
+    path = Path(path)
+    try:
+        state = file_state(path)
+    except OSError as error:
+        raise SubError(path, say("it cannot be read: {why}", why=error.strerror or error)) from error
+    return read_part(path, _find_unchanged(path, hdu, state), box)
+
+
+@lru_cache(maxsize=4096)
+def _find_unchanged(path: Path, hdu: int, state: FileState) -> StoredImage:
+    """`find_image` of a file in a state: many parts of a tile are read, and headers take longer than small parts."""
+    return find_image(path, hdu)
 
 
 def _read_bytes(path: Path, file: BinaryIO, image: StoredImage) -> NDArray[np.uint8]:

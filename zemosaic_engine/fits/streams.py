@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
 import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
+
+from ..machine.large_arrays import release
 
 _BLOCK = 2880
 _PIECE_BYTES = 8 * 1024**2
@@ -32,7 +35,7 @@ class Plane(Protocol):
 
 
 class Planes(Protocol):
-    """An image whose rows are made when they are written, plane by plane."""
+    """An image whose rows are made when they are written, plane by plane or in smaller parts."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -43,6 +46,35 @@ class Planes(Protocol):
         """2 or 3."""
 
     def __iter__(self) -> Iterator[Plane]: ...
+
+
+@dataclass(frozen=True)
+class Parts:
+    """An image as parts (h, w) in the order in which they are written, made one after another.
+
+    Attributes
+    ----------
+    like : ndarray
+        An array of the shape and the type of the image, which is not looked at.
+    make : callable
+        Makes the parts.
+    """
+
+    like: NDArray[Any]
+    make: Callable[[], Iterator[NDArray[Any]]]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type of the parts."""
+        return self.like.dtype
+
+    @property
+    def ndim(self) -> int:
+        """2 or 3."""
+        return self.like.ndim
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        return self.make()
 
 
 def write_image(
@@ -121,6 +153,8 @@ def _pieces(pixels: NDArray | Planes) -> Iterator[bytes]:
             data = left_over + _stored_bytes(plane[row : row + rows])
             whole = len(data) - len(data) % 4
             left_over = data[whole:]
+            if isinstance(plane, np.ndarray):
+                release(plane)
             yield data[:whole]
     if left_over:
         yield left_over

@@ -144,6 +144,8 @@ def write_fits(
     check: Callable[[], None] | None = None,
     *,
     sync: bool = True,
+    parts: streams.Parts | None = None,
+    on_image: Callable[[int], None] | None = None,
 ) -> Path:
     """Write images to a FITS file under a temporary name, then rename it; each gets CHECKSUM and DATASUM.
 
@@ -159,6 +161,10 @@ def write_fits(
         Called often, at least for every 8 MB; it may raise to stop.
     sync : bool
         As in `atomic_path`.
+    parts : Parts, optional
+        The pixels of the first image in place of its data, which tell no more than shape and type.
+    on_image : callable, optional
+        Called with the number of each image that is written.
 
     Returns
     -------
@@ -175,5 +181,8 @@ def write_fits(
             cards = hdu.header.copy()
             if number == 0 and len(hdus) > 1:
                 cards.set("EXTEND", True, after=f"NAXIS{cards['NAXIS']}" if cards["NAXIS"] else "NAXIS")
-            streams.write_image(file, cards, hdu.data, check or (lambda: None), sync=sync)
+            pixels = parts if parts is not None and number == 0 else hdu.data
+            streams.write_image(file, cards, pixels, check or (lambda: None), sync=sync)
+            if on_image is not None:
+                on_image(number)
     return Path(path)

@@ -12,6 +12,7 @@ import numpy as np
 
 from .calibration import calibrated, sensor_frame
 from .compiled import jit as _jit
+from .compiled import jit_borrowing as _jit_borrowing
 from .compiled import jit_inline as _jit_inline
 from .fused import fma
 from .reference import interpolating as reference
@@ -39,24 +40,24 @@ def _phase_weights(table: Any, fraction: float, taps: int, weights: Any) -> None
 
 
 @_jit_inline
-def _column_sums(flat: Any, y0: int, begin: int, wy: Any, taps: int, entries: int, sums: Any) -> None:
+def _column_sums(window: Any, wy: Any, taps: int, entries: int, sums: Any) -> None:
     """Sum the rows of taps with their weights, for each column of taps and each channel."""
     for e in range(entries):
         total = np.float32(0.0)
         for j in range(taps):
-            total = fma(wy[j], flat[y0 + j, begin + e], total)
+            total = fma(wy[j], window[j, e], total)
         sums[e] = total
 
 
 @_jit_inline
-def _column_ranges(flat: Any, y0: int, begin: int, rows: int, entries: int, low: Any, high: Any) -> None:
+def _column_ranges(window: Any, y0: int, begin: int, rows: int, entries: int, low: Any, high: Any) -> None:
     """Find the smallest and the largest value of each column of taps and each channel over `rows` rows."""
     for e in range(entries):
-        value = flat[y0, begin + e]
+        value = window[y0, begin + e]
         least = value
         most = value
         for j in range(1, rows):
-            value = flat[y0 + j, begin + e]
+            value = window[y0 + j, begin + e]
             least = value if value < least else least
             most = value if value > most else most
         low[e] = least
@@ -78,7 +79,7 @@ def _ends_of_trough(source: Any, y0: int, x0: int, c: int, inner_taps: int) -> A
     return max(min(left, right), min(top, bottom))
 
 
-@_jit
+@_jit_borrowing
 def _sum_valid_taps(source: Any, y0: int, x0: int, c: int, wy: Any, wx: Any, skip: int) -> Any:
     """Sum of the taps that are inside and finite, renormalised and limited to their range."""
     taps = wy.shape[0]
@@ -105,21 +106,97 @@ def _sum_valid_taps(source: Any, y0: int, x0: int, c: int, wy: Any, wx: Any, ski
     return min(max(total / weight, low), high)
 
 
-@_jit_inline
-def _at_nodes(nodes: Any, k: int, j: int, i: int, v: float, u: float) -> Any:
-    """Coordinate `k` of a pixel between four nodes, by bilinear interpolation."""
-    above = (1.0 - u) * nodes[j, i, k] + u * nodes[j, i + 1, k]
-    below = (1.0 - u) * nodes[j + 1, i, k] + u * nodes[j + 1, i + 1, k]
-    return (1.0 - v) * above + v * below
+@_jit_borrowing
+def _places_of_row(nodes: Any, step: int, row: int, first_column: int, along: Any) -> None:
+    """Fill in the places on the source, (x, y), of the pixels of a row, by bilinear interpolation between the nodes."""
+    j, columns, q = row // step, along.shape[1], 0
+    v = (row - j * step) / step
+    while q < columns:
+        i = (first_column + q) // step
+        end = min(columns, (i + 1) * step - first_column)
+        for k in range(2):
+            above_left, above_right = nodes[j, i, k], nodes[j, i + 1, k]
+            below_left, below_right = nodes[j + 1, i, k], nodes[j + 1, i + 1, k]
+            for p in range(q, end):
+                u = (first_column + p - i * step) / step
+                above = (1.0 - u) * above_left + u * above_right
+                below = (1.0 - u) * below_left + u * below_right
+                along[k, p] = (1.0 - v) * above + v * below
+        q = end
 
 
 @_jit_inline
-def _calibrate(pixel: Any, x: float, y: float, width: int, height: int, calibration: Any) -> None:
+def _calibrate(flat: Any, where: int, x: float, y: float, sensor: Any, calibration: Any) -> None:
     """Calibrate the channels of one resampled pixel that lies at (x, y) on the sub."""
-    middle_x, middle_y, per_half = sensor_frame(height, width)
+    middle_x, middle_y, per_half = sensor
     u, v = (x - middle_x) * per_half, (y - middle_y) * per_half
     for c in range(calibration.shape[0]):
-        pixel[c] = calibrated(np.float64(pixel[c]), u, v, calibration[c])
+        flat[where + c] = calibrated(np.float64(flat[where + c]), u, v, calibration[c])
+
+
+@_jit_inline
+def _resample_row(
+    source: Any,
+    along: Any,
+    table: Any,
+    out: Any,
+    calibration: Any,
+    origin: Any,
+    shape: Any,
+    sensor: Any,
+    buffers: Any,
+    taps: int,
+    channels: int,
+    inner_taps: int,
+) -> None:
+    """Fill a row of pixels; constants for taps and channels make its loops straight vector code."""
+    height, width = shape
+    flat, target = source.reshape(source.shape[0], source.shape[1] * channels), out.reshape(out.size)
+    # Vector registers hold 8 floats: whole ones are read, what is beyond the taps is not used.
+    entries = (taps * channels + 7) // 8 * 8
+    bounds = (inner_taps * channels + 7) // 8 * 8
+    skip = taps // 2 - inner_taps // 2
+    wx, wy, sums, low, high = buffers[0], buffers[1], buffers[2], buffers[3], buffers[4]
+    for q in range(out.shape[0]):
+        x, y, where = along[0, q], along[1, q], q * channels
+        # NaN fails these comparisons too.
+        if not (x >= -0.5 and x < width - 0.5 and y >= -0.5 and y < height - 0.5):
+            for c in range(channels):
+                target[where + c] = np.nan
+            continue
+        left, top = int(np.floor(x)), int(np.floor(y))
+        _phase_weights(table, x - left, taps, wx)
+        _phase_weights(table, y - top, taps, wy)
+        x0, y0 = left - taps // 2 + 1, top - taps // 2 + 1
+        # Decided on the whole source, so that any part of it gives the same result.
+        whole = x0 >= 0 and y0 >= 0 and x0 * channels + entries + 8 <= width * channels and y0 + taps <= height
+        x0, y0 = x0 - origin[1], y0 - origin[0]
+        begin = x0 * channels
+        if whole:
+            window = flat[y0 : y0 + taps, begin : begin + entries + 8]
+            _column_sums(window, wy, taps, entries, sums)
+            _column_ranges(window, skip, skip * channels, inner_taps, bounds, low, high)
+        near_x, near_y = int(np.floor(x + 0.5)) - origin[1], int(np.floor(y + 0.5)) - origin[0]
+        for c in range(channels):
+            if not abs(source[near_y, near_x, c]) < _INFINITY:
+                target[where + c] = np.nan
+                continue
+            value = np.float32(np.nan)
+            if whole:
+                value = np.float32(0.0)
+                for k in range(taps):
+                    value = fma(wx[k], sums[k * channels + c], value)
+            # A NaN among the taps makes the sum NaN; only then are the taps tested one by one.
+            if not abs(value) < _INFINITY:
+                target[where + c] = _sum_valid_taps(source, y0, x0, c, wy[:taps], wx[:taps], skip)
+                continue
+            least, most = low[c], high[c]
+            for k in range(1, inner_taps):
+                least = min(least, low[k * channels + c])
+                most = max(most, high[k * channels + c])
+            ends = _ends_of_trough(source, y0 + skip, x0 + skip, c, inner_taps)
+            target[where + c] = _within(value, least, most, ends)
+        _calibrate(target, where, x, y, sensor, calibration)
 
 
 def _make_resampler(fixed_taps: int, fixed_channels: int) -> Any:
@@ -142,60 +219,19 @@ def _make_resampler(fixed_taps: int, fixed_channels: int) -> Any:
         origin: Any,
         shape: Any,
     ) -> None:
+        along, buffers = (
+            np.empty((2, out.shape[1])),
+            np.empty((5, (table.shape[1] * source.shape[2] + 15) // 8 * 8), np.float32),
+        )
+        sensor = sensor_frame(shape[0], shape[1])
         channels = fixed_channels if fixed_channels else source.shape[2]
         taps = fixed_taps if fixed_taps else table.shape[1]
         inner_taps = 4 if fixed_taps else 2 * inner
-        height, width = shape
-        flat = source.reshape(source.shape[0], source.shape[1] * channels)
-        # Vector registers hold 8 floats: whole ones are read, what is beyond the taps is not used.
-        entries = (taps * channels + 7) // 8 * 8
-        bounds = (inner_taps * channels + 7) // 8 * 8
-        skip = taps // 2 - inner_taps // 2
-        wx, wy = np.empty(taps, np.float32), np.empty(taps, np.float32)
-        sums, low, high = np.empty(entries, np.float32), np.empty(bounds, np.float32), np.empty(bounds, np.float32)
         for r in range(out.shape[0]):
-            j = (first_row + r) // step
-            v = (first_row + r - j * step) / step
-            for q in range(out.shape[1]):
-                i = (first_column + q) // step
-                u = (first_column + q - i * step) / step
-                x, y = _at_nodes(nodes, 0, j, i, v, u), _at_nodes(nodes, 1, j, i, v, u)
-                # NaN fails these comparisons too.
-                if not (x >= -0.5 and x < width - 0.5 and y >= -0.5 and y < height - 0.5):
-                    out[r, q, :] = np.nan
-                    continue
-                left, top = int(np.floor(x)), int(np.floor(y))
-                _phase_weights(table, x - left, taps, wx)
-                _phase_weights(table, y - top, taps, wy)
-                x0, y0 = left - taps // 2 + 1, top - taps // 2 + 1
-                # Decided on the whole source, so that any part of it gives the same result.
-                whole = x0 >= 0 and y0 >= 0 and x0 * channels + entries + 8 <= width * channels and y0 + taps <= height
-                x0, y0 = x0 - origin[1], y0 - origin[0]
-                begin = x0 * channels
-                if whole:
-                    _column_sums(flat, y0, begin, wy, taps, entries, sums)
-                    _column_ranges(flat, y0 + skip, begin + skip * channels, inner_taps, bounds, low, high)
-                near_x, near_y = int(np.floor(x + 0.5)) - origin[1], int(np.floor(y + 0.5)) - origin[0]
-                for c in range(channels):
-                    if not abs(source[near_y, near_x, c]) < _INFINITY:
-                        out[r, q, c] = np.nan
-                        continue
-                    value = np.float32(np.nan)
-                    if whole:
-                        value = np.float32(0.0)
-                        for k in range(taps):
-                            value = fma(wx[k], sums[k * channels + c], value)
-                    # A NaN among the taps makes the sum NaN; only then are the taps tested one by one.
-                    if not abs(value) < _INFINITY:
-                        out[r, q, c] = _sum_valid_taps(source, y0, x0, c, wy, wx, skip)
-                        continue
-                    least, most = low[c], high[c]
-                    for k in range(1, inner_taps):
-                        least = min(least, low[k * channels + c])
-                        most = max(most, high[k * channels + c])
-                    ends = _ends_of_trough(source, y0 + skip, x0 + skip, c, inner_taps)
-                    out[r, q, c] = _within(value, least, most, ends)
-                _calibrate(out[r, q], x, y, width, height, calibration)
+            _places_of_row(nodes, step, first_row + r, first_column, along)
+            _resample_row(
+                source, along, table, out[r], calibration, origin, shape, sensor, buffers, taps, channels, inner_taps
+            )
 
     return resample
 
@@ -216,19 +252,26 @@ def _copy_nearest(
     origin: Any,
     shape: Any,
 ) -> None:
-    height, width = shape
+    along, sensor = np.empty((2, out.shape[1])), sensor_frame(shape[0], shape[1])
     for r in range(out.shape[0]):
-        j = (first_row + r) // step
-        v = (first_row + r - j * step) / step
-        for q in range(out.shape[1]):
-            i = (first_column + q) // step
-            u = (first_column + q - i * step) / step
-            x, y = _at_nodes(nodes, 0, j, i, v, u), _at_nodes(nodes, 1, j, i, v, u)
-            if x >= -0.5 and x < width - 0.5 and y >= -0.5 and y < height - 0.5:
-                out[r, q, :] = source[int(np.floor(y + 0.5)) - origin[0], int(np.floor(x + 0.5)) - origin[1], :]
-                _calibrate(out[r, q], x, y, width, height, calibration)
-            else:
-                out[r, q, :] = np.nan
+        _places_of_row(nodes, step, first_row + r, first_column, along)
+        _copy_row(source, along, out[r], calibration, origin, shape, sensor)
+
+
+@_jit_borrowing
+def _copy_row(source: Any, along: Any, out: Any, calibration: Any, origin: Any, shape: Any, sensor: Any) -> None:
+    height, width = shape
+    channels, target = source.shape[2], out.reshape(out.size)
+    for q in range(out.shape[0]):
+        x, y, where = along[0, q], along[1, q], q * channels
+        if x >= -0.5 and x < width - 0.5 and y >= -0.5 and y < height - 0.5:
+            near_x, near_y = int(np.floor(x + 0.5)) - origin[1], int(np.floor(y + 0.5)) - origin[0]
+            for c in range(channels):
+                target[where + c] = source[near_y, near_x, c]
+            _calibrate(target, where, x, y, sensor, calibration)
+        else:
+            for c in range(channels):
+                target[where + c] = np.nan
 
 
 def resample_box(

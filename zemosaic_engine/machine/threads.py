@@ -58,6 +58,64 @@ def run_all(
     return _Workers(function, list(items), cancel).run(max(threads, 1))
 
 
+def run_in_order(
+    function: Callable[[Item], Result],
+    then: Callable[[Result], None],
+    items: Iterable[Item],
+    threads: int,
+    cancel: CancelToken,
+) -> None:
+    """Call `function` on every item on threads, and `then` on the results one by one, in the order of the items.
+
+    No more results than there are threads wait for their turn. Failures and cancels are those of `run_all`.
+    """
+    turns = _Turns(cancel)
+
+    def work(numbered: tuple[int, Item]) -> None:
+        number, item = numbered
+        with turns:
+            result = function(item)
+            if turns.wait_for(number):
+                then(result)
+                turns.next()
+
+    run_all(work, list(enumerate(items)), threads, cancel)
+
+
+class _Turns:
+    """Lets threads that took items in order go on in this order; whatever is raised in the block lets all go."""
+
+    def __init__(self, cancel: CancelToken) -> None:
+        self._cancel = cancel
+        self._turn = 0
+        self._changed = threading.Condition()
+        self._failed = False
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if error is not None:
+            with self._changed:
+                self._failed = True
+                self._changed.notify_all()
+
+    def wait_for(self, number: int) -> bool:
+        """Wait until it is the turn of an item; False if another one failed."""
+        while True:
+            with self._changed:
+                if self._failed or self._turn == number:
+                    return not self._failed
+                self._changed.wait(_LOOK_EVERY_S)
+            self._cancel.check()
+
+    def next(self) -> None:
+        """Give the turn to the next item."""
+        with self._changed:
+            self._turn += 1
+            self._changed.notify_all()
+
+
 def run_interruptibly(function: Callable[[], Result], cancel: CancelToken) -> Result:
     """Return the result of a long pure computation, or raise `Cancelled` as soon as the run is cancelled."""
     return run_all(lambda _: function(), (None,), 1, cancel)[0]

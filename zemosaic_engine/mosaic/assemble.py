@@ -1,23 +1,51 @@
-"""Joins the scaled tiles on the canvas."""
+"""Joins the scaled tiles on the canvas, band by band: however large the mosaic is, little of it is in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ..canvas.coordinates import footprint_box
 from ..geometry import Box
-from ..machine.threads import run_all
+from ..machine.large_arrays import LargeArray
+from ..machine.threads import run_all, run_in_order
 from ..resampling.resample import Kernel
-from ..run.resources import JOINED_ROWS
+from ..run.resources import joined_rows
 from ..run.run import Run
 from ..tiles.scaling import TileScaling
 from ..tiles.tile import Tile, TileSet
-from ..weighted_image import WeightedImage
-from .coadd import Canvas, Landed, land
+from ..weighted_image import WeightedImage, empty_image
+from .coadd import Canvas, Landed, land, land_by_reproject
 from .land_ahead import LandedAhead
 from .scaled_tiles import blend_weight, scaled_part, scaled_tile, taper_of
+
+Ready = TypeVar("Ready")
+
+
+@dataclass(frozen=True)
+class _Join(Generic[Ready]):
+    """How tiles are added to a band of the canvas.
+
+    Attributes
+    ----------
+    reach : sequence of Box
+        Where each tile lies on the canvas.
+    prepare : callable
+        ``prepare(number)`` makes of a tile what all bands need that it touches.
+    add : callable
+        ``add(canvas, band, number, prepared)`` adds it to the canvas of a band.
+    at_once : int
+        Tiles that are prepared at once.
+    """
+
+    reach: Sequence[Box]
+    prepare: Callable[[int], Ready]
+    add: Callable[[Canvas, Box, int, Ready], None]
+    at_once: int
 
 
 def assemble(run: Run, tile_set: TileSet, scaling: TileScaling) -> WeightedImage:
@@ -30,66 +58,118 @@ def assemble(run: Run, tile_set: TileSet, scaling: TileScaling) -> WeightedImage
     tile_set : TileSet
     scaling : TileScaling
         Gain, offset and plane of each tile.
+
+    Returns
+    -------
+    WeightedImage
+        In memory, or mapped from scratch files in the output folder where memory is too small for it.
     """
-    join = _paste_bands if all(tile.on_canvas for tile in tile_set.tiles) else _reproject
-    return run.interruptibly(lambda: join(run, tile_set.tiles, scaling))
+    tiles = tile_set.tiles
+
+    def joined() -> WeightedImage:
+        if all(tile.on_canvas for tile in tiles):
+            return _join(run, tiles, _pasted(run, tiles, scaling))
+        return _join(run, tiles, _reprojected(run, tiles, scaling))
+
+    return run.interruptibly(joined)
 
 
-def _reproject(run: Run, tiles: Sequence[Tile], scaling: TileScaling) -> WeightedImage:
-    """Join tiles that have pixel grids of their own; their pixels are scaled before they are interpolated."""
-    canvas = Canvas(run.canvas, tiles[0].health.background.size)
-    run.reporter.expect(len(tiles))
-    if run.settings.tile_reprojection == "reproject_interp":
-        for number, tile in enumerate(tiles):
-            part, blend = scaled_tile(tile, number, scaling, run.settings)
-            canvas.reproject(tile.wcs, part.pixels, blend, part.weight, part.coverage)
-            run.reporter.step()
-        return canvas.finish()
-    chosen = run.settings.resample_kernel
+def _pasted(run: Run, tiles: Sequence[Tile], scaling: TileScaling) -> _Join[NDArray[np.float32]]:
+    """Tiles that share the pixels of the canvas; they are read part by part."""
+
+    def add(canvas: Canvas, band: Box, number: int, taper: NDArray[np.float32]) -> None:
+        tile = tiles[number]
+        here = tile.outer.intersect(band)
+        part = scaled_part(tile, number, scaling, here)
+        blend = blend_weight(part.pixels, part.weight, taper[here.relative_to(tile.outer).slices])
+        inner = tile.inner.intersect(here).relative_to(band)
+        canvas.paste(here.relative_to(band), inner, part.pixels, blend, part.weight, part.coverage)
+
+    return _Join([tile.outer for tile in tiles], lambda number: taper_of(tiles[number], run.settings), add, run.threads)
+
+
+def _reprojected(run: Run, tiles: Sequence[Tile], scaling: TileScaling) -> _Join[Landed | None]:
+    """Tiles that have pixel grids of their own; their pixels are scaled before they are interpolated."""
+    plan, settings = run.canvas, run.settings
+    reach = [footprint_box(tile.wcs, tile.outer.shape, plan.wcs, plan.shape) for tile in tiles]
+
+    def add(canvas: Canvas, band: Box, _: int, landed: Landed | None) -> None:
+        if landed is not None:
+            canvas.add(landed.part(band))
+
+    if settings.tile_reprojection == "reproject_interp":
+
+        def reproject(number: int) -> Landed | None:
+            part, blend = scaled_tile(tiles[number], number, scaling, settings)
+            return land_by_reproject(tiles[number].wcs, part, blend, plan)
+
+        return _Join(reach, reproject, add, 1)
+    chosen = settings.resample_kernel
     kernel: Kernel = "lanczos3" if chosen == "drizzle" or chosen == "auto" else chosen
-
     ahead = LandedAhead(run, tiles, scaling, kernel)
 
     def landed(number: int) -> Landed | None:
         if number in ahead:
             return ahead.take(number)
-        part, blend = scaled_tile(tiles[number], number, scaling, run.settings)
-        return land(tiles[number].wcs, part, blend, run.canvas, kernel)
+        part, blend = scaled_tile(tiles[number], number, scaling, settings)
+        return land(tiles[number].wcs, part, blend, plan, kernel)
 
-    # A few at a time on threads; they are added in their order, so that the sums are always the same.
-    for start in range(0, len(tiles), run.threads):
-        for tile_there in run_all(landed, range(start, min(start + run.threads, len(tiles))), run.threads, run.cancel):
-            if tile_there is not None:
-                canvas.add(tile_there)
-            run.reporter.step()
-    return canvas.finish()
+    return _Join(reach, landed, add, run.threads)
 
 
-def _paste_bands(run: Run, tiles: Sequence[Tile], scaling: TileScaling) -> WeightedImage:
-    """Join tiles in bands of rows on threads; only the mosaic itself is as large as the canvas."""
-    tapers = run_all(lambda tile: taper_of(tile, run.settings), tiles, run.threads, run.cancel)
+def _join(run: Run, tiles: Sequence[Tile], join: _Join[Ready]) -> WeightedImage:
+    """Fill the mosaic in bands of rows on threads; a tile is kept from the first band that it touches to the last.
+
+    Tiles are added in their order, so that the sums are always the same.
+    """
     height, width = run.canvas.shape
-    shape = (height, width, tiles[0].health.background.size)
-    mosaic = WeightedImage(
-        np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.uint16)
+    channels = tiles[0].health.background.size
+    folder = run.scratch_folder(channels)
+    pixels, weight, coverage = (
+        LargeArray((height, width, channels), dtype, folder) for dtype in (np.float32, np.float32, np.uint16)
     )
-    bands = [Box(row, min(row + JOINED_ROWS, height), 0, width) for row in range(0, height, JOINED_ROWS)]
-    run.reporter.expect(len(bands))
+    rows = joined_rows(width, channels, run.threads)
+    bands = [Box(row, min(row + rows, height), 0, width) for row in range(0, height, rows)]
+    touching = [[n for n, box in enumerate(join.reach) if not box.intersect(band).is_empty] for band in bands]
+    run.reporter.expect(len(bands) + len({number for numbers in touching for number in numbers}))
+    prepared: dict[int, Ready] = {}
 
-    def fill(band: Box) -> None:
-        canvas = Canvas(replace(run.canvas, shape=band.shape), shape[2])
-        for number, tile in enumerate(tiles):
-            here = tile.outer.intersect(band)
-            if not here.is_empty:
-                part = scaled_part(tile, number, scaling, here)
-                taper = tapers[number][here.relative_to(tile.outer).slices]
-                blend = blend_weight(part.pixels, part.weight, taper)
-                inner = tile.inner.intersect(here).relative_to(band)
-                canvas.paste(here.relative_to(band), inner, part.pixels, blend, part.weight, part.coverage)
-        done = canvas.finish()
-        mosaic.pixels[band.slices], mosaic.weight[band.slices] = done.pixels, done.weight
-        mosaic.coverage[band.slices] = done.coverage
+    def keep(found: tuple[int, Ready]) -> None:
+        prepared.update([found])
         run.reporter.step()
 
-    run_all(fill, bands, run.threads, run.cancel)
-    return mosaic
+    def fill(number: int) -> None:
+        band = bands[number]
+        whole = empty_image(band.shape, channels)
+        for place, numbers in _places(band, touching[number], join.reach):
+            canvas = Canvas(replace(run.canvas, shape=place.shape), channels)
+            for tile in numbers:
+                join.add(canvas, place, tile, prepared[tile])
+            done, where = canvas.finish(), place.relative_to(band).slices
+            whole.pixels[where], whole.weight[where], whole.coverage[where] = done.pixels, done.weight, done.coverage
+        for array, part in ((pixels, whole.pixels), (weight, whole.weight), (coverage, whole.coverage)):
+            array.put(band.y0, part)
+        run.reporter.step()
+
+    for first in range(0, len(bands), run.threads):
+        group = range(first, min(first + run.threads, len(bands)))
+        needed = sorted({tile for number in group for tile in touching[number]})
+        for tile in [tile for tile in prepared if tile not in needed]:
+            del prepared[tile]
+        missing = [tile for tile in needed if tile not in prepared]
+        run_in_order(lambda tile: (tile, join.prepare(tile)), keep, missing, join.at_once, run.cancel)
+        run_all(fill, group, run.threads, run.cancel)
+    return WeightedImage(pixels.values, weight.values, coverage.values)
+
+
+def _places(band: Box, numbers: Sequence[int], reach: Sequence[Box]) -> list[tuple[Box, list[int]]]:
+    """Cut out of a band where there are tiles: parts of its columns, each with the tiles in it in their order."""
+    places: list[tuple[Box, list[int]]] = []
+    for number in sorted(numbers, key=lambda number: reach[number].x0):
+        here = reach[number].intersect(band)
+        if places and here.x0 < places[-1][0].x1:
+            place, members = places[-1]
+            places[-1] = place._replace(x1=max(place.x1, here.x1)), [*members, number]
+        else:
+            places.append((Box(band.y0, band.y1, here.x0, here.x1), [number]))
+    return [(place, sorted(members)) for place, members in places]

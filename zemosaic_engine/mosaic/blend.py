@@ -21,9 +21,20 @@ def edge_taper(valid: NDArray[np.bool_], width_px: float) -> NDArray[np.float32]
     ndarray of float32, shape (h, w)
         0 where not valid.
     """
-    from scipy.ndimage import distance_transform_cdt
-
     # The chessboard distance is exact for the straight edges that tiles have, and integers keep it small.
-    distance = distance_transform_cdt(np.pad(valid, 1), metric="chessboard")[1:-1, 1:-1]
+    distance = _distance_to_edge(valid.shape) if valid.all() else _distance_to_invalid(valid)
     rise = np.minimum(distance.astype(np.float32) / np.float32(max(width_px, 1.0) + 1.0), np.float32(1.0))
     return rise * rise * (np.float32(3.0) - np.float32(2.0) * rise)
+
+
+def _distance_to_invalid(valid: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Steps from each pixel to the nearest one that is not valid, diagonal ones included."""
+    from scipy.ndimage import distance_transform_cdt
+
+    return np.asarray(distance_transform_cdt(np.pad(valid, 1), metric="chessboard")[1:-1, 1:-1], dtype=np.int32)
+
+
+def _distance_to_edge(shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """The same where all pixels are valid."""
+    rows, columns = (np.minimum(np.arange(1, side + 1), np.arange(side, 0, -1)).astype(np.int32) for side in shape)
+    return np.minimum(rows[:, None], columns)

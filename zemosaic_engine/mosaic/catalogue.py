@@ -13,8 +13,10 @@ from ..canvas.coordinates import sky_to_pixel
 from ..catalogues.reference import Catalogue
 from ..events import Reporter
 from ..fits.headers import pixel_scale_arcsec
+from ..photometry.ranks import rank_correlation, robust_line
 from ..photometry.robust_location import location
-from ..photometry.stars import Stars, detect_stars
+from ..photometry.stars import Stars
+from ..photometry.stars_by_cells import detect_stars_of_mosaic
 from ..sentences import say
 from .mosaic_depth import depth_cards
 from .total_flux import aperture_corrections
@@ -118,7 +120,7 @@ def tie_to_catalogue(
     if catalogue is None:
         return fits.Header()
     names = tuple(catalogue.magnitude)
-    stars = detect_stars(pixels, starless_rings=True) if balanced is None else balanced
+    stars = detect_stars_of_mosaic(pixels) if balanced is None else balanced
     match = match_catalogue(stars, pixels.shape[:2], wcs, catalogue)
     points = zero_points(pixels, match, catalogue, of_white=balanced is not None)
     if catalogue.band and not all(np.isfinite(point.value) for point in points):
@@ -342,14 +344,12 @@ def _without_colour(
 
     Stars without light in red or blue have no colour and are left out.
     """
-    from scipy.stats import theilslopes
-
     with np.errstate(divide="ignore", invalid="ignore"):
         colour = -2.5 * np.log10(flux[:, 2] / flux[:, 0])
     known = np.isfinite(colour)
     if int(known.sum()) < 2 * _LEAST_STARS or float(np.ptp(colour[known])) < _LEAST_COLOURS_MAG:
         return value, error, 0.0
-    slope = float(theilslopes(value[known], colour[known])[0])
+    slope, _ = robust_line(value[known], colour[known])
     aim = 0.0 if of_white else float(np.median(colour[known]))
     return value[known] - slope * (colour[known] - aim), error[known], slope
 
@@ -373,17 +373,13 @@ def _zero_point(value: NDArray[np.float64], error: NDArray[np.float64]) -> ZeroP
 
 def _like_brightness(known: NDArray[np.float64], flux: NDArray[np.float64]) -> bool:
     """False where known magnitudes have nothing to do with the light of the stars; True for too few stars to tell."""
-    from scipy.stats import spearmanr
-
     if known.size < 2 * _LEAST_STARS or float(np.ptp(known)) == 0.0:
         return True
-    return float(spearmanr(known, -flux).statistic) > _LEAST_AGREEMENT
+    return rank_correlation(known, -flux).statistic > _LEAST_AGREEMENT
 
 
 def _swapped_channels(match: CatalogueMatch, catalogue: Catalogue) -> list[tuple[str, str]]:
     """Pairs of channels whose colours in the catalogue run against those of the mosaic."""
-    from scipy.stats import spearmanr
-
     names = tuple(catalogue.magnitude)
     flux, error = match.stars.flux[match.star], match.stars.flux_error[match.star]
     found = []
@@ -395,7 +391,7 @@ def _swapped_channels(match: CatalogueMatch, catalogue: Catalogue) -> list[tuple
             if int(good.sum()) < 2 * _LEAST_STARS or float(np.ptp(known[good])) == 0.0:
                 continue
             measured = -2.5 * np.log10(flux[good, first] / flux[good, second])
-            agreement = spearmanr(known[good], measured)
+            agreement = rank_correlation(known[good], measured)
             if agreement.statistic < -0.5 and agreement.pvalue < 1e-3:
                 found.append((names[first], names[second]))
     return found

@@ -36,6 +36,13 @@ class Landed:
     weight: NDArray[np.float32]
     coverage: NDArray[np.float32]
 
+    def part(self, box: Box) -> Landed:
+        """The part in a box of the canvas, with the place that it has in the box."""
+        here = self.box.intersect(box)
+        where = here.relative_to(self.box).slices
+        layers = (layer[where] for layer in (self.pixels, self.blend, self.weight, self.coverage))
+        return Landed(here.relative_to(box), *layers)
+
 
 def land(wcs: WCS, tile: WeightedImage, blend: NDArray[np.float32], plan: CanvasPlan, kernel: Kernel) -> Landed | None:
     """Bring a tile with a pixel grid of its own to the canvas by the resampler of the subs; None if it misses it.
@@ -63,6 +70,24 @@ def land(wcs: WCS, tile: WeightedImage, blend: NDArray[np.float32], plan: Canvas
     layers = resample(np.concatenate(seen, axis=2, dtype=np.float32), mapping, kernel="nearest")
     parts = (layers[..., part * channels : (part + 1) * channels] for part in range(3))
     return Landed(box, resample(tile.pixels, mapping, kernel=kernel), *parts)
+
+
+def land_by_reproject(wcs: WCS, tile: WeightedImage, blend: NDArray[np.float32], plan: CanvasPlan) -> Landed | None:
+    """Bring a tile to the canvas through one call of ``reproject_interp``; parameters and result as those of `land`."""
+    from reproject import reproject_interp
+
+    channels = tile.pixels.shape[2]
+    box = footprint_box(wcs, tile.pixels.shape[:2], plan.wcs, plan.shape)
+    if box.is_empty:
+        return None
+    layers = np.concatenate([tile.pixels, blend, tile.weight, tile.coverage], axis=2)
+    layers = np.ascontiguousarray(layers.transpose(2, 0, 1), dtype=np.float32)
+    # The part of the one canvas that the tile can reach, not a canvas of its own.
+    target, shape_out = plan.wcs[box.slices], (len(layers), *box.shape)
+    landed = np.empty(shape_out, dtype=np.float32)
+    reproject_interp((layers, wcs), target, shape_out=shape_out, output_array=landed, return_footprint=False)
+    parts = (landed[part * channels : (part + 1) * channels].transpose(1, 2, 0) for part in range(4))
+    return Landed(box, *parts)
 
 
 class Canvas:
@@ -134,21 +159,10 @@ class Canvas:
         pixels, blend, weight : ndarray of float32, shape (h, w, C)
         coverage : ndarray of uint16, shape (h, w, C)
         """
-        from reproject import reproject_interp
-
-        channels = pixels.shape[2]
-        layers = np.concatenate([pixels, blend, weight, coverage], axis=2)
-        layers = np.ascontiguousarray(layers.transpose(2, 0, 1), dtype=np.float32)
-        box = footprint_box(wcs, pixels.shape[:2], self.plan.wcs, self.plan.shape)
         self.reprojections += 1
-        if box.is_empty:
-            return
-        # The part of the one canvas that the tile can reach, not a canvas of its own.
-        target, shape_out = self.plan.wcs[box.slices], (len(layers), *box.shape)
-        landed = np.empty(shape_out, dtype=np.float32)
-        reproject_interp((layers, wcs), target, shape_out=shape_out, output_array=landed, return_footprint=False)
-        parts = (landed[part * channels : (part + 1) * channels].transpose(1, 2, 0) for part in range(4))
-        self.add(Landed(box, *parts))
+        landed = land_by_reproject(wcs, WeightedImage(pixels, weight, coverage), blend, self.plan)
+        if landed is not None:
+            self.add(landed)
 
     def add(self, tile: Landed) -> None:
         """Add a tile that was brought to the canvas's pixels from a grid of its own; see `reproject`."""

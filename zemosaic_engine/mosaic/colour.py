@@ -15,9 +15,11 @@ from ..catalogues.colours import WHITE, CameraColours
 from ..catalogues.reference import Catalogue
 from ..channels import channel_names
 from ..events import Reporter
+from ..machine.large_arrays import picked, release
 from ..photometry.colour_balance import ColourBalance, balance_on_colours, balance_on_locus
 from ..photometry.sky import clipped_median
-from ..photometry.stars import Stars, detect_stars
+from ..photometry.stars import Stars
+from ..photometry.stars_by_cells import detect_stars_of_mosaic
 from ..run.run import Run
 from ..sentences import say
 from ..settings import GridSettings
@@ -90,7 +92,7 @@ def set_colours(run: Run, mosaic: WeightedImage) -> ColourTie | None:
         return None
     if run.settings.colour == "auto" and (run.takes_tiles or not run.settings.grid_rgb_equalize):
         return None  # nothing else changes their colours either
-    stars = detect_stars(mosaic.pixels, starless_rings=True)
+    stars = detect_stars_of_mosaic(mosaic.pixels)
     tie = _tie(run, mosaic, stars)
     if tie.balance is None or tie.offsets is None:
         run.reporter.log(
@@ -166,7 +168,8 @@ def _offsets(pixels: NDArray[np.float32], factors: NDArray[np.float64], settings
     """What keeps the background of every channel where it is, or equal to the middle one if it is to be neutral."""
     height, width, channels = pixels.shape
     step = max(1, int(np.sqrt(height * width / _STATISTICS_PIXELS)))
-    level = np.array([clipped_median(pixels[::step, ::step, channel])[0] for channel in range(channels)])
+    sample = picked(pixels, slice(None, None, step), slice(None, None, step))
+    level = np.array([clipped_median(sample[..., channel])[0] for channel in range(channels)])
     aim = np.full(channels, np.median(level)) if settings.grid_rgb_equalize else level
     return np.nan_to_num(aim - level * factors)
 
@@ -176,7 +179,11 @@ def _apply(mosaic: WeightedImage, factors: NDArray[np.float64], offsets: NDArray
         band = slice(row, row + _ROWS)
         mosaic.pixels[band] *= factors.astype(np.float32)
         mosaic.pixels[band] += offsets.astype(np.float32)
-        mosaic.weight[band] /= np.square(factors).astype(np.float32)
+        weight = mosaic.weight[band]
+        # What is zero stays so: a scratch file has no room on the disk for it.
+        np.divide(weight, np.square(factors).astype(np.float32), out=weight, where=weight > 0)
+        release(mosaic.pixels)
+        release(mosaic.weight)
 
 
 def _report(tie: ColourTie, balance: ColourBalance, settings: GridSettings, reporter: Reporter) -> None:

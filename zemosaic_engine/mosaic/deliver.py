@@ -160,7 +160,7 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
         mosaic_files.write_tile_table(output, tiles, match.scaling, match.pairs, tile_set.subs),
         mosaic_files.write_seam_table(output, tiles, match.overlaps, pixels, match.before, match.after, evenness),
     ]
-    mask = run.interruptibly(lambda: mosaic_mask(mosaic))
+    mask = run.interruptibly(lambda: mosaic_mask(mosaic, run.scratch_folder(mosaic.pixels.shape[2])))
     check = run.cancel.check
     name_field(cards, wcs, mask, run.reporter)
     if settings.save_final_as_uint16:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..events import CancelToken
+from ..machine.large_arrays import at_places, release
 from ..machine.threads import run_all
 from .edges import Edge
 
@@ -24,6 +25,7 @@ _STRIPS = 4  # a side
 _WIDTHS_PX = (8, 16, 32, 48)  # wider ones see the curvature of nebulae
 _MOST_SEGMENTS = 6000
 _IN_A_PIECE = 8  # segments; so that a step that changes along an edge is not averaged away
+_AT_ONCE = 4  # segments; strips across the rows of a mapped mosaic touch many of its pages
 _LEAST_IN_A_PIECE = 3  # shorter ones are no line that an eye follows
 _CERTAIN = 2.5  # errors by which the size of a step is certain, when the worst is chosen
 
@@ -58,7 +60,10 @@ def strip_medians(
 
     medians = np.empty(offset.shape)
     shape = np.array([length, width, thin], dtype=np.int64)
-    strips.strip_medians(plane, middle, along, offset, shape, medians)
+    for first in range(0, len(offset), _AT_ONCE):
+        some = slice(first, first + _AT_ONCE)
+        strips.strip_medians(plane, middle[some], along[some], offset[some], shape, medians[some])
+        release(plane)
     return medians
 
 
@@ -184,7 +189,7 @@ def _cut(edge: Edge, image: NDArray[np.float32]) -> tuple[FloatArray, FloatArray
 def _has_data(image: NDArray[np.float32], places: FloatArray) -> NDArray[np.bool_]:
     column, row = (np.floor(places[:, axis] + 0.5).astype(np.int64) for axis in (0, 1))
     inside = (row >= 0) & (row < image.shape[0]) & (column >= 0) & (column < image.shape[1])
-    there = image[np.where(inside, row, 0), np.where(inside, column, 0)]
+    there = at_places(image, np.where(inside, row, 0), np.where(inside, column, 0))
     return np.asarray(inside & np.isfinite(there).any(axis=1))
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -15,8 +16,10 @@ from numpy.typing import NDArray
 from ..astrometry.results import AstrometricSolution
 from ..canvas.coordinates import pixel_to_sky
 from ..channels import channel_names
+from ..fits.streams import Parts
 from ..fits.wcs_cards import wcs_cards
 from ..fits.writer import atomic_path, remove, write_fits
+from ..machine.large_arrays import discard, picked, release
 from ..names import shown_name
 from ..photometry.sky import clipped_median
 from ..subs.frames import SubInfo
@@ -25,7 +28,7 @@ from ..tiles.scaling import PairFit, TileScaling
 from ..tiles.tile import Tile
 from ..weighted_image import Rejections, WeightedImage
 from .evenness import Evenness
-from .mask import Flag, mask_cards
+from .mask import Flag, mask_cards, mask_strips
 from .processing import PROCESSING_NAME
 
 MOSAIC_NAME = "mosaic_grid.fits"
@@ -136,6 +139,8 @@ def write_mosaic(
 ) -> tuple[Path, Path]:
     """Write the science mosaic (with COVERAGE, WEIGHT and MASK) and the coverage alone; return both paths.
 
+    Layers that lie in scratch files are gone afterwards: the disk might not hold all of them twice.
+
     COVERAGE comes first: Siril takes a file whose first two HDUs have one shape and one type for a sequence of frames.
 
     Parameters
@@ -161,21 +166,24 @@ def write_mosaic(
         hdu.header["BUNIT"] = (unit, meaning)
         return hdu
 
-    extensions = [
-        layer("COVERAGE", mosaic.coverage, "", "number of subs"),
-        layer("WEIGHT", mosaic.weight, "1/adu2", "inverse variance"),
-    ]
     flags = fits.ImageHDU(mask, header=where.copy(), name="MASK")
     flags.header.extend(mask_cards())
-    extensions.append(flags)
+    hdus = [
+        fits.PrimaryHDU(_planes(mosaic.pixels), header=header),
+        layer("COVERAGE", mosaic.coverage, "", "number of subs"),
+        layer("WEIGHT", mosaic.weight, "1/adu2", "inverse variance"),
+        flags,
+    ]
+    layers: list[NDArray[Any]] = [mosaic.pixels, mosaic.coverage, mosaic.weight, mask]
     if rejections is not None:
-        extensions.append(layer("REJLOW", rejections.low, "", "samples rejected below the others"))
-        extensions.append(layer("REJHIGH", rejections.high, "", "samples rejected above the others"))
-    science = write_fits(
-        folder / MOSAIC_NAME, [fits.PrimaryHDU(_planes(mosaic.pixels), header=header), *extensions], check
-    )
-    deepest = mosaic.coverage.max(axis=2)
-    coverage = write_fits(folder / COVERAGE_NAME, [fits.PrimaryHDU(deepest, header=where.copy())], check)
+        hdus.append(layer("REJLOW", rejections.low, "", "samples rejected below the others"))
+        hdus.append(layer("REJHIGH", rejections.high, "", "samples rejected above the others"))
+        layers += rejections
+    first = mosaic.coverage[..., 0]
+    deepest = Parts(first, lambda: (strip.max(axis=2) for _, strip in mask_strips(mosaic.coverage)))
+    alone = fits.PrimaryHDU(first, header=where.copy())
+    coverage = write_fits(folder / COVERAGE_NAME, [alone], check, parts=deepest)
+    science = write_fits(folder / MOSAIC_NAME, hdus, check, on_image=lambda number: discard(layers[number]))
     return science, coverage
 
 
@@ -193,25 +201,37 @@ def write_viewer(
         those of the picture, whose axes are the second and the third of the file: that is how these programs read it.
     """
     height, width, channels = mosaic.pixels.shape
-    scaled = np.zeros((height, width, channels), dtype=np.uint16)
-    sample = mosaic.pixels[:: max(1, height // 1000), :: max(1, width // 1000)]
+    sample = picked(mosaic.pixels, *(slice(None, None, max(1, side // 1000)) for side in (height, width)))
     sky = [clipped_median(sample[..., channel])[0] for channel in range(channels)]
     finite = sample[np.isfinite(sample)]
     top = float(np.quantile(finite, 0.9999)) if finite.size else 1.0
     span = max(top - float(np.nanmin(sky)), 1e-6) if np.isfinite(sky).any() else 1.0
-    saturated = (mask & np.uint8(Flag.SATURATED)) > 0
-    for channel in range(channels):
-        level = (mosaic.pixels[..., channel] - np.float32(sky[channel])) / np.float32(span)
+
+    def scaled(first: int, strip: NDArray[np.float32], channel: int) -> NDArray[np.uint16]:
+        level = (strip[..., channel] - np.float32(sky[channel])) / np.float32(span)
         level = np.clip(level * np.float32(0.9) + np.float32(0.1), 0.0, 1.0)
         missing = np.isnan(level)
         level[missing] = 0.0
         # Missing because saturated, not because nobody looked: white, as people expect a star to be.
-        level[missing & saturated] = 1.0
-        scaled[..., channel] = (level * np.float32(65535.0) + np.float32(0.5)).astype(np.uint16)
+        level[missing & ((mask[first : first + len(strip)] & np.uint8(Flag.SATURATED)) > 0)] = 1.0
+        release(mask)
+        return (level * np.float32(65535.0) + np.float32(0.5)).astype(np.uint16)
+
+    def by_planes() -> Iterator[NDArray[np.uint16]]:
+        for channel in range(channels):
+            yield from (scaled(first, strip, channel) for first, strip in mask_strips(mosaic.pixels))
+
+    def by_pixels() -> Iterator[NDArray[np.uint16]]:
+        for first, strip in mask_strips(mosaic.pixels):
+            colours = [scaled(first, strip, channel) for channel in range(channels)]
+            yield np.stack(colours, axis=2).reshape(-1, channels)
+
     header = cards.copy()
     header.update(wcs_cards(wcs))
-    data = scaled if colour_last and channels == 3 else _planes(scaled)
-    return write_fits(folder / VIEWER_NAME, [fits.PrimaryHDU(np.ascontiguousarray(data), header=header)])
+    last = colour_last and channels == 3
+    like = mosaic.coverage if last else _planes(mosaic.coverage)
+    parts = Parts(like, by_pixels if last else by_planes)
+    return write_fits(folder / VIEWER_NAME, [fits.PrimaryHDU(like, header=header)], parts=parts)
 
 
 def write_tile_table(

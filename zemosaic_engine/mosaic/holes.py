@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Box
+from ..machine.large_arrays import release
 from .mask import Flag, flagged_places
 
 
@@ -170,6 +171,7 @@ def fill_cores(
         between = _between(seen)[hole]
         white = missing.all(axis=1, keepdims=True)
         part[hole] = np.where(white, np.where(between < 0.5 * brightest, between, brightest), filled)
+        release(pixels)
 
 
 def _between(seen: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from enum import IntFlag
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from ..machine.large_arrays import LargeArray, picked, release
 from ..photometry.sky import clipped_median
-from ..validity import bright_holes, valid_pixels
+from ..validity import valid_pixels
 from ..weighted_image import WeightedImage
 
 _STATISTICS_STEP = 1000  # pixels along a side that the statistics are taken from
@@ -22,6 +26,9 @@ _LARGEST_HOLE = 100
 #: With fewer subs a trail or a cosmic ray is hard to tell from the sky.
 _FEW_SUBS = 3
 _STRIP_PIXELS = 4_000_000
+_NEIGHBOURS = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx)
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class Flag(IntFlag):
@@ -44,69 +51,195 @@ _MEANINGS = {
 MISSING = Flag.OUTSIDE | Flag.SATURATED | Flag.HOLE
 
 
-def mosaic_mask(mosaic: WeightedImage) -> NDArray[np.uint8]:
-    """Flags of every pixel of a mosaic.
+def mosaic_mask(mosaic: WeightedImage, folder: Path | None = None) -> NDArray[np.uint8]:
+    """Flags of every pixel of a mosaic, which is looked at strip by strip.
 
     Parameters
     ----------
     mosaic : WeightedImage
         Its pixels are NaN where missing.
+    folder : Path, optional
+        For a scratch file that the mask is mapped from; without one it lies in memory.
 
     Returns
     -------
     ndarray of uint8, shape (H, W)
         Sums of the bits of `Flag`; 0 for a pixel that holds data of three subs or more in every channel.
     """
-    missing = ~valid_pixels(mosaic.pixels)
-    mask = _missing_flags(missing, mosaic.pixels)
-    least = mosaic.coverage.min(axis=2)
-    mask[(least > 0) & (least < _FEW_SUBS)] |= np.uint8(Flag.FEWSUBS)
-    if mosaic.pixels.shape[2] > 1:
-        mask[missing & (mosaic.coverage.max(axis=2) > 0)] |= np.uint8(Flag.PARTIAL)
-    return mask
+    height, width, channels = mosaic.pixels.shape
+    mask = LargeArray((height, width), np.uint8, folder)
+    kinds = _kinds_of_holes(mosaic.pixels)
+    for number, (first, pixels) in enumerate(mask_strips(mosaic.pixels)):
+        labels, _ = _labelled(pixels)
+        coverage = mosaic.coverage[first : first + len(pixels)]
+        strip = kinds[number][labels]
+        least = coverage.min(axis=2)
+        strip[(least > 0) & (least < _FEW_SUBS)] |= np.uint8(Flag.FEWSUBS)
+        if channels > 1:
+            strip[(labels > 0) & (coverage.max(axis=2) > 0)] |= np.uint8(Flag.PARTIAL)
+        mask.put(first, strip)
+        release(mosaic.coverage)
+    return mask.values
 
 
-def _missing_flags(missing: NDArray[np.bool_], pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _labelled(pixels: NDArray[np.float32]) -> tuple[NDArray[np.int32], int]:
+    """Number the holes of an image from 1 on, 0 where every channel holds data; pixels touch at corners as well."""
     from scipy import ndimage
 
-    mask = np.zeros(missing.shape, dtype=np.uint8)
-    if not missing.any():
-        return mask
-    saturated = bright_holes(missing, _brightness(pixels), _BRIGHT_RIM)
-    labels, count = ndimage.label(missing & ~saturated, structure=np.ones((3, 3)))
+    labels, count = ndimage.label(~valid_pixels(pixels), structure=np.ones((3, 3)))
+    return labels, int(count)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What strips show of the holes of a mosaic, a number for each part of a hole in a strip.
+
+    Attributes
+    ----------
+    size : ndarray of int64
+        Pixels.
+    at_edge : ndarray of bool
+        True for those at an edge of the mosaic.
+    light : ndarray of float64
+        Summed brightness of the pixels around them.
+    rim : ndarray of int64
+        How many those are.
+    """
+
+    size: NDArray[np.int64]
+    at_edge: NDArray[np.bool_]
+    light: NDArray[np.float64]
+    rim: NDArray[np.int64]
+
+
+def _kinds_of_holes(pixels: NDArray[np.float32]) -> list[NDArray[np.uint8]]:
+    """The flag of each number that `_labelled` gives in each strip."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    brightness = _Brightness.of(pixels)
+    parts, counts, ties = list[_Parts](), list[int](), list[NDArray[np.int64]]()
+    above = np.zeros(0, dtype=np.int64)  # numbers of the holes in the last row of the strip before
+    for first, strip in mask_strips(pixels):
+        labels, count = _labelled(strip)
+        begin = sum(counts)
+        if count:
+            parts.append(_parts_of(labels, count, first, pixels, brightness))
+        ties.append(_touching(above, np.where(labels[0] > 0, labels[0] + begin - 1, -1)))
+        above = np.where(labels[-1] > 0, labels[-1] + np.int64(begin - 1), -1)
+        counts.append(count)
+        release(pixels)
+    total = sum(counts)
+    if not total:
+        return [np.zeros(1, dtype=np.uint8) for _ in counts]
+    pairs = np.concatenate(ties, axis=1)
+    same = coo_array((np.ones(pairs.shape[1], dtype=bool), (pairs[0], pairs[1])), shape=(total, total))
+    kind = _kind_of(parts, connected_components(same, directed=False)[1])
+    return [np.concatenate([np.zeros(1, np.uint8), one]) for one in np.split(kind, np.cumsum(counts)[:-1])]
+
+
+def _kind_of(parts: Sequence[_Parts], hole: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """The flag of each part, by what all parts of its hole show together."""
+    size, light, rim = (
+        np.bincount(hole, np.concatenate([getattr(part, name) for part in parts])) for name in ("size", "light", "rim")
+    )
+    inside = np.bincount(hole, np.concatenate([part.at_edge for part in parts])) == 0
+    kind = np.full(size.size, np.uint8(Flag.OUTSIDE))
+    kind[inside & (size <= _LARGEST_HOLE)] = np.uint8(Flag.HOLE)
+    # The dark around the mosaic has stars at its rim too, but it is no core of one.
+    kind[inside & (light > _BRIGHT_RIM * np.maximum(rim, 1.0))] = np.uint8(Flag.SATURATED)
+    return kind[hole]
+
+
+def _parts_of(
+    labels: NDArray[np.int32], count: int, first: int, pixels: NDArray[np.float32], brightness: _Brightness
+) -> _Parts:
+    """What a strip of a mosaic that begins at a row shows of its holes."""
+    (height, width), last = labels.shape, first + len(labels)
+    at_edge = np.zeros(count + 1, dtype=bool)
+    at_edge[labels[:, [0, -1]]] = True
+    for row, is_edge in ((0, first == 0), (-1, last == len(pixels))):
+        if is_edge:
+            at_edge[labels[row]] = True
+    # With a row above and one below, whose pixels may be the rim.
+    around = np.zeros((height + 2, width + 2), dtype=np.float32)
+    data = np.zeros((height + 2, width + 2), dtype=bool)
+    rows = slice(max(first - 1, 0), min(last + 1, len(pixels)))
+    there = slice(rows.start - first + 1, rows.stop - first + 1), slice(1, -1)
+    data[there] = valid_pixels(pixels[rows])
+    around[there] = brightness(pixels[rows])
+    light, rim = np.zeros(count + 1), np.zeros(count + 1, dtype=np.int64)
+    y, x = np.nonzero((labels > 0) & _near_data(data))
+    number = labels[y, x]
+    for dy, dx in _NEIGHBOURS:
+        place = y + 1 + dy, x + 1 + dx
+        seen = data[place]
+        light += np.bincount(number, around[place] * seen, count + 1)
+        rim += np.bincount(number[seen], minlength=count + 1)
     size = np.bincount(labels.ravel(), minlength=count + 1)
-    small = size <= _LARGEST_HOLE
-    small[np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))] = False
-    mask[missing] = np.uint8(Flag.OUTSIDE)
-    mask[small[labels]] = np.uint8(Flag.HOLE)
-    mask[~missing] = 0
-    mask[saturated] = np.uint8(Flag.SATURATED)
-    return mask
+    return _Parts(size[1:], at_edge[1:], light[1:], rim[1:])
 
 
-def _brightness(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+def _near_data(data: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """True where one of the eight neighbours holds data; `data` is a pixel wider on each side."""
+    height, width = data.shape
+    near = np.zeros((height - 2, width - 2), dtype=bool)
+    for dy, dx in _NEIGHBOURS:
+        near |= data[1 + dy : height - 1 + dy, 1 + dx : width - 1 + dx]
+    return near
+
+
+def _touching(above: NDArray[np.int64], below: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Pairs (2, n) of numbers that touch across two rows, also at a corner; -1 is none."""
+    pairs = [np.zeros((2, 0), dtype=np.int64)]
+    for shift in (-1, 0, 1) if above.size else ():
+        one = above[max(0, -shift) : above.size - max(0, shift)]
+        other = below[max(0, shift) : below.size - max(0, -shift)]
+        both = (one >= 0) & (other >= 0)
+        pairs.append(np.unique(np.stack([one[both], other[both]]), axis=1))
+    return np.concatenate(pairs, axis=1)
+
+
+@dataclass(frozen=True)
+class _Brightness:
     """Mean of the channels between their sky (0) and the brightest pixels (1); 0 where missing."""
-    height, width, channels = pixels.shape
-    sample = pixels[:: max(1, height // _STATISTICS_STEP), :: max(1, width // _STATISTICS_STEP)]
-    total = np.zeros((height, width), dtype=np.float32)
-    for channel in range(channels):
-        values = sample[..., channel]
-        sky = clipped_median(values)[0]
-        finite = values[np.isfinite(values)]
-        if not finite.size or not np.isfinite(sky):
-            continue
-        span = max(float(np.quantile(finite, _BRIGHT_QUANTILE)) - sky, 1e-6)
-        plane = pixels[..., channel] - np.float32(sky)
-        plane *= np.float32(1.0 / (span * channels))
-        total += np.nan_to_num(plane, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-    return total
+
+    sky: Sequence[float]
+    span: Sequence[float]
+
+    @classmethod
+    def of(cls, pixels: NDArray[np.float32]) -> _Brightness:
+        """The scale of a whole mosaic."""
+        height, width, channels = pixels.shape
+        every = (slice(None, None, max(1, side // _STATISTICS_STEP)) for side in (height, width))
+        sample = picked(pixels, *every)
+        skies, spans = [], []
+        for channel in range(channels):
+            values = sample[..., channel]
+            sky = clipped_median(values)[0]
+            finite = values[np.isfinite(values)]
+            known = finite.size > 0 and np.isfinite(sky)
+            skies.append(sky if known else np.nan)
+            spans.append(max(float(np.quantile(finite, _BRIGHT_QUANTILE)) - sky, 1e-6) if known else np.nan)
+        return cls(skies, spans)
+
+    def __call__(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Brightness of the pixels (h, w, C) of a part."""
+        total = np.zeros(pixels.shape[:2], dtype=np.float32)
+        for channel, (sky, span) in enumerate(zip(self.sky, self.span, strict=True)):
+            if np.isfinite(sky):
+                plane = pixels[..., channel] - np.float32(sky)
+                plane *= np.float32(1.0 / (span * pixels.shape[2]))
+                total += np.nan_to_num(plane, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        return total
 
 
-def mask_strips(mask: NDArray[np.uint8]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """First row and view of parts of a mask: copies of a whole one would be the largest memory of an export."""
-    rows = max(1, _STRIP_PIXELS // max(mask.shape[1], 1))
-    for first in range(0, mask.shape[0], rows):
-        yield first, mask[first : first + rows]
+def mask_strips(image: NDArray[Scalar]) -> Iterator[tuple[int, NDArray[Scalar]]]:
+    """First row and view of parts of a mask or a mosaic: copies of a whole one would be the largest memory of a run."""
+    rows = max(1, _STRIP_PIXELS // max(image.shape[1], 1))
+    for first in range(0, image.shape[0], rows):
+        yield first, image[first : first + rows]
+        release(image)
 
 
 def flagged_places(mask: NDArray[np.uint8], flags: Flag) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..channels import channel_names
 from ..events import Reporter
+from ..machine.large_arrays import picked
 from ..photometry.depth import LIMIT_SIGMA, limiting_magnitude, sky_brightness
 from ..photometry.sky import clipped_median, sky_noise
 from ..sentences import say
@@ -37,6 +38,7 @@ def depth_cards(
     header = fits.Header()
     noise = sky_noise(pixels)
     step = max(1, int(np.sqrt(pixels.shape[0] * pixels.shape[1] / _STATISTICS_PIXELS)))
+    every = slice(None, None, step)
     for channel, (point, name) in enumerate(zip(zero_points, channel_names(pixels.shape[2]), strict=True)):
         if not np.isfinite(point):
             continue
@@ -44,7 +46,7 @@ def depth_cards(
         if np.isfinite(limit):
             header[f"ZMLIM{name}"] = (round(limit, 3), f"[mag] {name}: a star of {LIMIT_SIGMA:g} sigma of the sky")
             reporter.metric("Limiting magnitude", say("{limit:.2f} mag (5 sigma)", limit=limit), channel=name)
-        level = clipped_median(pixels[::step, ::step, channel])[0]
+        level = clipped_median(picked(pixels[..., channel], every, every))[0]
         sky = float(sky_brightness(np.array(point), np.array(level), scale_arcsec))
         if np.isfinite(sky):
             header[f"ZMSKY{name}"] = (round(sky, 3), f"[mag/arcsec2] {name}: all that is in the background")

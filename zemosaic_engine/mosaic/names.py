@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..canvas.named_field import name_of_field, objects_in_field, size_of_field, told_objects
 from ..events import Reporter
+from ..machine.large_arrays import at_places
 from ..sentences import say
 from .mask import Flag
 
@@ -26,7 +27,9 @@ def name_field(cards: fits.Header, wcs: WCS, mask: NDArray[np.uint8], reporter: 
         Bits of `Flag`; objects outside do not count.
     reporter : Reporter
     """
-    found = objects_in_field(wcs, mask.shape, lambda rows, columns: (mask[rows, columns] & np.uint8(Flag.OUTSIDE)) == 0)
+    found = objects_in_field(
+        wcs, mask.shape, lambda rows, columns: (at_places(mask, rows, columns) & np.uint8(Flag.OUTSIDE)) == 0
+    )
     name, size = name_of_field(found), size_of_field(wcs, mask.shape)
     reporter.metric("Field", say("{name}, {size}", name=name, size=size) if name else size)
     if found:

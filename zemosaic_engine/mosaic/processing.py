@@ -20,6 +20,7 @@ from ..errors import RunError
 from ..fits import streams
 from ..fits.writer import atomic_path
 from ..geometry import Box
+from ..machine.large_arrays import release
 from ..sentences import say
 from .holes import SKY_BLOCK_PX, Fills, dark_rings, fill_holes
 from .mask import Flag, mask_strips
@@ -64,7 +65,10 @@ def crop_box(mask: NDArray[np.uint8], crop: Crop) -> Box:
         return covered
     from ..kernels.rectangles import largest_rectangle
 
-    return Box(*(int(side) for side in largest_rectangle((mask & np.uint8(Flag.OUTSIDE)) == 0)))
+    inside = np.empty(mask.shape, dtype=np.bool_)
+    for first, strip in mask_strips(mask):
+        np.equal(strip & np.uint8(Flag.OUTSIDE), 0, out=inside[first : first + len(strip)])
+    return Box(*(int(side) for side in largest_rectangle(inside)))
 
 
 def _covered_box(mask: NDArray[np.uint8]) -> Box | None:
@@ -119,6 +123,7 @@ class FilledMosaic:
         part += np.float32(self.pedestal_adu)
         part *= np.float32(1.0 / self.scale_adu)
         part[(self._mask[box.slices] & np.uint8(Flag.OUTSIDE)) > 0] = 0.0
+        release(self._mask)
         # Lanczos rings around hot stars and the last outliers of the noise.
         np.maximum(part, np.float32(0.0), out=part)
         return part
@@ -126,6 +131,7 @@ class FilledMosaic:
     def adu(self, box: Box) -> NDArray[np.float32]:
         """Pixels of a box of the science file in ADU, holes filled; float32 (h, w, C), NaN where no sub has data."""
         outside = (self._mask[box.slices] & np.uint8(Flag.OUTSIDE)) > 0
+        release(self._mask)
         part = np.stack([self._filled(channel, box) for channel in range(self.channels)], axis=2)
         part[outside] = np.nan
         return part
@@ -203,7 +209,7 @@ def open_filled(science: Path, crop: Crop, check: Callable[[], None] | None = No
             raise RunError(
                 say("{path} holds no MASK: it was written by an older version, make the mosaic again.", path=science)
             )
-        mask = hdus["MASK"].data
+        mask = _mapped(science, hdus["MASK"])
         section, channels = hdus[0].section, hdus[0].shape[0] if len(hdus[0].shape) == 3 else 1
         box = crop_box(mask, crop)
         check()
@@ -264,6 +270,11 @@ def processing_cards(mosaic: FilledMosaic) -> fits.Header:
     header["ZMX0"] = (mosaic.box.x0, "its first column in the science file, from 0")
     header["ZMY0"] = (mosaic.box.y0, "its first row in the science file, from 0")
     return header
+
+
+def _mapped(path: Path, hdu: fits.ImageHDU) -> NDArray[np.uint8]:
+    """The pixels of an image of bytes, mapped from its file."""
+    return np.memmap(path, dtype=np.uint8, mode="r", offset=hdu.fileinfo()["datLoc"], shape=hdu.shape)
 
 
 def _read_plane(section: fits.hdu.image.Section, channel: int, box: Box) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ from ..canvas.coordinates import footprint_box
 from ..canvas.pixel_maps import pixel_map
 from ..canvas.plan import CanvasPlan
 from ..geometry import Box
+from ..machine.large_arrays import LargeArray
 from ..machine.threads import run_all
 from ..resampling.resample import resample
 from ..run.run import Run
@@ -37,13 +38,14 @@ def rejection_map(run: Run, tiles: Sequence[Tile]) -> Rejections | None:
     if not run.settings.rejection_map or run.takes_tiles:
         return None
     shape = (*run.canvas.shape, run.channels)
-    whole = Rejections(np.zeros(shape, dtype=np.uint16), np.zeros(shape, dtype=np.uint16))
+    folder = run.scratch_folder(run.channels)
+    whole = LargeArray(shape, np.uint16, folder), LargeArray(shape, np.uint16, folder)
     for start in range(0, len(tiles), run.threads):
         group = tiles[start : start + run.threads]
         for box, counts in run_all(lambda tile: _on_canvas(tile, run.canvas), group, run.threads, run.cancel):
             for layer, part in zip(whole, counts, strict=True):
-                layer[box.slices] += part
-    return whole
+                layer.add(box.y0, box.x0, part)
+    return Rejections(*(layer.values for layer in whole))
 
 
 def _on_canvas(tile: Tile, plan: CanvasPlan) -> tuple[Box, Rejections]:

@@ -20,7 +20,9 @@ def scaled_tile(
 ) -> tuple[WeightedImage, NDArray[np.float32]]:
     """A whole tile on the scale of the reference, and its share in the mosaic."""
     part = scaled_part(tile, number, scaling, tile.outer)
-    return part, blend_weight(part.pixels, part.weight, taper_of(tile, settings))
+    has_data = np.asarray(np.isfinite(part.pixels).any(axis=2))
+    taper = edge_taper(has_data, _taper_width(tile, settings))
+    return part, blend_weight(part.pixels, part.weight, taper)
 
 
 def scaled_part(tile: Tile, number: int, scaling: TileScaling, part: Box) -> WeightedImage:
@@ -37,11 +39,15 @@ def scaled_part(tile: Tile, number: int, scaling: TileScaling, part: Box) -> Wei
 
 def taper_of(tile: Tile, settings: GridSettings) -> NDArray[np.float32]:
     """Return the weight with which a tile fades over its overlap to the edge of its valid data."""
+    return edge_taper(tile.has_data(), _taper_width(tile, settings))
+
+
+def _taper_width(tile: Tile, settings: GridSettings) -> float:
+    """Pixels over which a tile fades."""
     inner, outer = tile.inner, tile.outer
     shared = 2 * max(inner.y0 - outer.y0, outer.y1 - inner.y1, inner.x0 - outer.x0, inner.x1 - outer.x1, 0)
     # Tiles with grids of their own overlap by what they do: half of the planned share is there nearly always.
-    width = shared or settings.batch_overlap_pct / 200.0 * min(outer.shape)
-    return edge_taper(tile.has_data(), width)
+    return shared or settings.batch_overlap_pct / 200.0 * min(outer.shape)
 
 
 def blend_weight(

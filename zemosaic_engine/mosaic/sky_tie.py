@@ -11,7 +11,8 @@ from ..catalogues.reference import Catalogue
 from ..channels import channel_names
 from ..events import Reporter
 from ..fits.headers import pixel_scale_arcsec
-from ..photometry.stars import Stars, detect_stars
+from ..photometry.stars import Stars
+from ..photometry.stars_by_cells import detect_stars_of_mosaic
 from .catalogue import tie_to_catalogue
 from .mosaic_depth import depth_cards
 from .told_scale import told_card
@@ -52,6 +53,6 @@ def tie_to_sky(
         names = channel_names(pixels.shape[2])
         points = [float(told[told_card(name, len(names))]) for name in names]
         scale = pixel_scale_arcsec(wcs, pixels.shape[:2])
-        cards.update(depth_cards(pixels, detect_stars(pixels).fwhm_px, scale, points, reporter))
+        cards.update(depth_cards(pixels, detect_stars_of_mosaic(pixels).fwhm_px, scale, points, reporter))
     cards.update(told)
     return cards

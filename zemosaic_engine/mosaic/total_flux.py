@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..machine.large_arrays import release
 from ..photometry.stars import APERTURE_FWHM, Stars
 
 _MOST_STARS = 150
@@ -95,6 +96,7 @@ def _profile(
     part = plane[row - reach : row + reach + 1, column - reach : column + reach + 1].astype(np.float64)
     if part.shape != (2 * reach + 1, 2 * reach + 1) or not np.isfinite(part).all():
         return None
+    release(plane)
     v, u = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     ring = np.hypot(u - (x - column), v - (y - row)).astype(np.int64).ravel()
     order = np.argsort(ring, kind="stable")

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Box
+from ..machine.large_arrays import release
 from .sky import cell_samples, clipped_medians_sorted
 
 MESH_PX = 32
+_STRIP_PIXELS = 4_000_000
 _LEAST_PIXELS = MESH_PX**2
 _LEAST_SHARE = 1 / 8  # of a mesh
 _HALO_SIGMA = 3.0  # of how meshes differ from what their neighbours make expected
@@ -37,6 +39,11 @@ class Background:
         j, i = y.astype(np.intp), x.astype(np.intp)
         rows = level[j] + (y - j)[:, None] * (level[j + 1] - level[j])
         return (rows[:, i] + (x - i) * (rows[:, i + 1] - rows[:, i])).astype(np.float32)
+
+    def part(self, box: Box) -> Background:
+        """The background of a part of the image that begins at multiples of `MESH_PX`."""
+        top, left, bottom, right = (side // MESH_PX for side in (box.y0, box.x0, box.y1 - 1, box.x1 - 1))
+        return Background(self.level[top : bottom + 3, left : right + 3], self.noise)
 
     def in_units_of_noise(self) -> tuple[NDArray[np.float32], NDArray[np.float32], int]:
         """Weights of the channels whose sum has noise 1, the background of that sum on the meshes, and their side.
@@ -72,7 +79,7 @@ def background_of(image: NDArray[np.float32]) -> Background | None:
     height, width, _ = image.shape
     if min(height, width) < MESH_PX // 2:
         return None
-    median, spread, _, count = clipped_medians_sorted(cell_samples(image, Box(0, height, 0, width), MESH_PX))
+    median, spread, count = _mesh_medians(image)
     if 4 * int(count.min(axis=2).sum()) < _LEAST_PIXELS:
         return None
     known = (count >= _LEAST_SHARE * (MESH_PX // 2) ** 2).all(axis=2)
@@ -83,6 +90,21 @@ def background_of(image: NDArray[np.float32]) -> Background | None:
     ordered = np.sort(spread[known], axis=0)
     outer = 2 * (len(ordered) - 1) // 5
     return Background(_continued(_without_halos(median), 1), ordered[outer : len(ordered) - outer].mean(axis=0))
+
+
+def _mesh_medians(image: NDArray[np.float32]) -> tuple[NDArray, NDArray, NDArray]:
+    """Clipped medians, spreads and numbers of pixels of the meshes, in rows of meshes that are a few megabytes."""
+    height, width, _ = image.shape
+    rows = MESH_PX * max(1, _STRIP_PIXELS // (MESH_PX * width))
+    found = []
+    for row in range(0, height, rows):
+        strip = image[row : row + rows]
+        samples = cell_samples(strip, Box(row, row + len(strip), 0, width), MESH_PX)
+        median, spread, _, count = clipped_medians_sorted(samples)
+        found.append((median, spread, count))
+        release(image)
+    median, spread, count = (np.concatenate(layers) for layers in zip(*found, strict=True))
+    return median, spread, count
 
 
 def _without_halos(level: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .main_sequence import CAMERA_COLOUR, USUAL_B_V, USUAL_B_V_SCATTER, main_sequence
+from .ranks import rank_correlation, robust_line
 from .robust_location import location
 
 _LEAST_SNR = 25.0
@@ -183,16 +184,14 @@ def _fit_relation(
     known_error: NDArray[np.float64],
     white: float,
 ) -> _Relation | None:
-    from scipy.stats import spearmanr, theilslopes
-
     if measured.size < _LEAST_KNOWN or float(np.ptp(measured)) == 0.0 or float(np.ptp(known)) < _SPAN_MAG:
         return None
-    agreement = spearmanr(measured, known)
+    agreement = rank_correlation(measured, known)
     if abs(agreement.statistic) < _LEAST_CORRELATION or agreement.pvalue > _LARGEST_CHANCE:
         return None
     middle = float(np.median(measured))
     x = measured - middle
-    slope, at = theilslopes(known, x)[:2]
+    slope, at = robust_line(known, x)
     if slope == 0.0:
         return None
     start = np.array([0.0, slope, at])

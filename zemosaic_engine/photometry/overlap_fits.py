@@ -22,6 +22,8 @@ _GOOD_GAIN_ERROR = 0.03  # relative; star gains better than this need no help
 _IDENTICAL_GAIN_ERROR = 1e-4  # relative; of equal images, so that no fit divides by nothing
 _EXACT_GAIN_ERROR = 1e-6  # relative; of images that share their pixels
 _SHARED_NOISE = 0.05  # of the noise of two independent images: what is left between two that share their pixels
+_ENOUGH_TO_TELL = 8192  # pixels that nearly always tell that two images do not share theirs
+_CLEARLY_MORE = 4.0
 _USABLE_GAIN_ERROR = 0.10  # relative; a gain known worse than this is not worth applying
 _GAIN_RANGE = (1e-4, 1e4)  # beyond it something else than a scale differs
 _SIDE = 4  # an overlap is looked at in 4 x 4 parts to tell how its level and gain change over it
@@ -125,22 +127,51 @@ def _identical(image: NDArray, pixels: int) -> OverlapFit:
 
 def _shared_gain(reference: NDArray, target: NDArray, common: NDArray[np.bool_]) -> tuple[float, float] | None:
     """Gain and relative error of images that show the same pixels, noise and all, on two scales; None for others."""
+    every = common.size // _ENOUGH_TO_TELL
+    if every > 1 and not _may_be_shared(reference[::every], target[::every], common[::every]):
+        return None
+    line = _line_through(reference, target, common)
+    if line is None:
+        return None
+    gain, spread, power = line
+    if not (
+        spread < _SHARED_NOISE * _noise_of_both(reference, target, gain) and _GAIN_RANGE[0] < gain < _GAIN_RANGE[1]
+    ):
+        return None
+    return gain, max(spread / np.sqrt(power) / gain, _EXACT_GAIN_ERROR)
+
+
+def _may_be_shared(reference: NDArray, target: NDArray, common: NDArray[np.bool_]) -> bool:
+    """False where some rows already show that two images have noises of their own: that is nearly always so."""
+    line = _line_through(reference, target, common)
+    if line is None:
+        return True
+    gain, spread, _ = line
+    noise = _noise_of_both(reference, target, gain)
+    return not (np.isfinite(noise) and spread > _CLEARLY_MORE * _SHARED_NOISE * noise)
+
+
+def _line_through(reference: NDArray, target: NDArray, common: NDArray[np.bool_]) -> tuple[float, float, float] | None:
+    """Slope of one image on the other, what pixels are off it, and the sum of squares behind it; None for a few."""
     x, y = target[common].astype(np.float64), reference[common].astype(np.float64)
     kept = np.ones(x.size, dtype=bool)
     for _ in range(3):  # a few pixels may be clipped in one of them
+        if np.count_nonzero(kept) < MIN_PIXELS:
+            return None
         spread_x = x[kept] - x[kept].mean()
-        power = float(spread_x @ spread_x)
-        gain = float(spread_x @ y[kept]) / power if power > 0.0 else 0.0
+        # Not by products of vectors: those of a BLAS wait for its threads, and depend on how many there are.
+        power = float(np.square(spread_x).sum())
+        gain = float((spread_x * y[kept]).sum()) / power if power > 0.0 else 0.0
         left = y - gain * x
         left -= np.median(left[kept])
         spread = 1.4826 * float(np.median(np.abs(left[kept])))
         kept = np.abs(left) <= 5.0 * spread
-        if np.count_nonzero(kept) < MIN_PIXELS:
-            return None
-    noise = float(np.hypot(sky_noise(reference[..., None])[0], gain * sky_noise(target[..., None])[0]))
-    if not (spread < _SHARED_NOISE * noise and _GAIN_RANGE[0] < gain < _GAIN_RANGE[1]):
-        return None
-    return gain, max(spread / np.sqrt(power) / gain, _EXACT_GAIN_ERROR)
+    return None if np.count_nonzero(kept) < MIN_PIXELS else (gain, spread, power)
+
+
+def _noise_of_both(reference: NDArray, target: NDArray, gain: float) -> float:
+    """Noise of the sky in the difference of two images with noises of their own."""
+    return float(np.hypot(sky_noise(reference[..., None])[0], gain * sky_noise(target[..., None])[0]))
 
 
 def _shared_fit(

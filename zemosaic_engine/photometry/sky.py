@@ -6,14 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Box
+from ..machine.large_arrays import picked
 
 _LAG_PX = 5  # beyond the reach of demosaicing and of a Lanczos-3 kernel, so that the two pixels are independent
 _MAX_SAMPLES = 50_000  # the noise is then known to better than half a percent
+_MAX_SAMPLES_OF_PART = 2048  # to two percent, where there are many parts
 _MAX_VALUES = 100_000  # a median of more is known better than any sky is even
 CELL_PX = 32
 
 
-def sky_noise(image: NDArray[np.float32], lag: int = _LAG_PX) -> NDArray[np.float64]:
+def sky_noise(image: NDArray[np.float32], lag: int = _LAG_PX, max_samples: int = _MAX_SAMPLES) -> NDArray[np.float64]:
     """Standard deviation of the sky noise a pixel, per channel.
 
     From the differences of pixels `lag` apart: smooth sky and nebulae cancel, stars are
@@ -23,6 +25,10 @@ def sky_noise(image: NDArray[np.float32], lag: int = _LAG_PX) -> NDArray[np.floa
     ----------
     image : ndarray of float32, shape (H, W, C)
         In ADU; NaN is ignored.
+    lag : int
+        In pixels.
+    max_samples : int
+        Pixels of larger images are thinned to about this many.
 
     Returns
     -------
@@ -30,15 +36,16 @@ def sky_noise(image: NDArray[np.float32], lag: int = _LAG_PX) -> NDArray[np.floa
         In ADU; NaN where fewer than 32 differences are left.
     """
     height, width, channels = image.shape
-    step = max(1, int(np.sqrt(height * width / _MAX_SAMPLES)))
+    step = max(1, int(np.sqrt(height * width / max_samples)))
     noise = np.full(channels, np.nan)
     for channel in range(channels):
         plane = image[..., channel]
+        every, ahead, behind = slice(None, None, step), slice(lag, None, step), slice(None, -lag, step)
         differences = []
         if width > lag:
-            differences.append((plane[::step, lag::step] - plane[::step, :-lag:step]).ravel())
+            differences.append((picked(plane, every, ahead) - picked(plane, every, behind)).ravel())
         if height > lag:
-            differences.append((plane[lag::step, ::step] - plane[:-lag:step, ::step]).ravel())
+            differences.append((picked(plane, ahead, every) - picked(plane, behind, every)).ravel())
         if not differences:
             continue
         both = np.concatenate(differences)
@@ -62,13 +69,19 @@ def quiet_noise(image: NDArray[np.float32], parts: int = 8) -> NDArray[np.float6
         Along either side.
     """
     noises = np.array(
-        [sky_noise(part) for rows in np.array_split(image, parts) for part in np.array_split(rows, parts, axis=1)]
+        [
+            sky_noise(part, max_samples=_MAX_SAMPLES_OF_PART)
+            for rows in np.array_split(image, parts)
+            for part in np.array_split(rows, parts, axis=1)
+        ]
     )
     known = np.isfinite(noises) & (noises > 0.0)
-    whole = sky_noise(image)
+    whole = sky_noise(image) if not known.any(axis=0).all() else None
     return np.array(
         [
-            np.quantile(noises[known[:, channel], channel], 0.1) if known[:, channel].any() else whole[channel]
+            np.quantile(noises[known[:, channel], channel], 0.1)
+            if whole is None or known[:, channel].any()
+            else whole[channel]
             for channel in range(image.shape[2])
         ]
     )
@@ -149,12 +162,30 @@ def cell_medians(image: NDArray[np.float32], origin: Box, cell: int = CELL_PX) -
     """
     if cell < 2 or cell % 2:
         raise ValueError(f"cells have an even side of 2 pixels or more, not {cell}")
-    first_row, first_column = origin.y0 // cell, origin.x0 // cell
-    median, spread, kept, count = clipped_medians_sorted(cell_samples(image, origin, cell))
-    filled = (count >= cell * cell // 8).all(axis=2)
-    rows, columns = np.nonzero(filled)
-    error = median_error(spread[filled], kept[filled])
-    return np.stack([first_row + rows, first_column + columns], axis=1), median[filled], error
+    index, median, error = _filled_cells(cell_samples(image, origin, cell))
+    return index + np.array([origin.y0 // cell, origin.x0 // cell]), median, error
+
+
+def cell_medians_of_thinned(thinned: NDArray[np.float32], cell: int) -> tuple[NDArray, NDArray, NDArray]:
+    """`cell_medians` of an image of which every second pixel of every second row is there; cells begin at the first.
+
+    Parameters
+    ----------
+    thinned : ndarray of float32, shape (h, w, C)
+        NaN is ignored.
+    cell : int
+        Side of a cell in pixels of the whole image; even.
+    """
+    side = cell // 2
+    rows, columns = -(-thinned.shape[0] // side), -(-thinned.shape[1] // side)
+    return _filled_cells(_by_cells(thinned, 0, 0, rows, columns, side))
+
+
+def _filled_cells(samples: NDArray[np.float32]) -> tuple[NDArray, NDArray, NDArray]:
+    """Index, median and error of the cells that are at least half filled; of the sorted samples of all."""
+    median, spread, kept, count = clipped_medians_sorted(samples)
+    filled = (count >= samples.shape[-1] // 2).all(axis=2)
+    return np.argwhere(filled), median[filled], median_error(spread[filled], kept[filled])
 
 
 def cell_samples(image: NDArray[np.float32], origin: Box, cell: int) -> NDArray[np.float32]:
@@ -174,14 +205,20 @@ def cell_samples(image: NDArray[np.float32], origin: Box, cell: int) -> NDArray[
     """
     first_row, first_column = origin.y0 // cell, origin.x0 // cell
     rows, columns = -(-origin.y1 // cell) - first_row, -(-origin.x1 // cell) - first_column
-    half, channels = cell // 2, image.shape[2]
-    thinned = np.full((rows * half, columns * half, channels), np.nan, dtype=np.float32)
     top, left = origin.y0 - first_row * cell, origin.x0 - first_column * cell
     part = image[top % 2 :: 2, left % 2 :: 2]
-    top, left = (top + 1) // 2, (left + 1) // 2
-    thinned[top : top + part.shape[0], left : left + part.shape[1]] = part
-    by_cell = thinned.reshape(rows, half, columns, half, channels).transpose(0, 2, 4, 1, 3)
-    samples = by_cell.reshape(rows, columns, channels, half * half)
+    return _by_cells(part, (top + 1) // 2, (left + 1) // 2, rows, columns, cell // 2)
+
+
+def _by_cells(
+    part: NDArray[np.float32], top: int, left: int, rows: int, columns: int, side: int
+) -> NDArray[np.float32]:
+    """Pixels of a part of ``rows x columns`` cells, sorted cell by cell; (rows, columns, C, side * side)."""
+    channels = part.shape[2]
+    whole = np.full((rows * side, columns * side, channels), np.nan, dtype=np.float32)
+    whole[top : top + part.shape[0], left : left + part.shape[1]] = part
+    by_cell = whole.reshape(rows, side, columns, side, channels).transpose(0, 2, 4, 1, 3)
+    samples = by_cell.reshape(rows, columns, channels, side * side)
     samples.sort(axis=-1)  # NaN goes to the end
     return samples
 

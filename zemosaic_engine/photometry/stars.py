@@ -88,7 +88,9 @@ class Sources:
     flux: NDArray[np.float64]
 
 
-def find_sources(image: NDArray[np.float32], *, threshold: float = 6.0) -> Sources | None:
+def find_sources(
+    image: NDArray[np.float32], *, threshold: float = 6.0, background: Background | None = None
+) -> Sources | None:
     """Look for sources in all channels of an image together.
 
     Parameters
@@ -98,6 +100,8 @@ def find_sources(image: NDArray[np.float32], *, threshold: float = 6.0) -> Sourc
     threshold : float
         Least height of a source above the background, smoothed over 3x3 pixels, in units of the noise a pixel; what
         is three times as high as that noise is not starless.
+    background : Background, optional
+        Of the image; it is measured without one.
 
     Returns
     -------
@@ -107,7 +111,7 @@ def find_sources(image: NDArray[np.float32], *, threshold: float = 6.0) -> Sourc
     from ..kernels import sources
 
     height, width, _ = image.shape
-    background = background_of(image)
+    background = background or background_of(image)
     if background is None or not (background.noise > 0.0).any():
         return None
     light, valid = np.empty((height, width), dtype=np.float32), np.empty((height, width), dtype=np.bool_)
@@ -176,7 +180,7 @@ def detect_stars(
     if sources is None:
         return no_stars(image.shape[2])
     x, y, fwhm = _star_positions(sources, min_snr, max_stars, aperture_fwhm)
-    radius = _aperture_radius(fwhm, aperture_fwhm)
+    radius = aperture_radius(fwhm, aperture_fwhm)
     rings = _rings(image, sources.starless if starless_rings else sources.valid, x, y, radius)
     flux, error, whole = _aperture_sums(image, sources.background.noise, x, y, radius, rings)
     whole &= rings.pixels >= _LEAST_RING
@@ -185,7 +189,7 @@ def detect_stars(
 
 def aperture_totals(image: NDArray[np.float32], stars: Stars, aperture_fwhm: float = APERTURE_FWHM) -> NDArray:
     """Sums of an image in the apertures of stars, (n, C); NaN where an aperture touches a NaN or the edge."""
-    sums, _, whole = _circle_sums(image, stars.x, stars.y, _aperture_radius(stars.fwhm_px, aperture_fwhm))
+    sums, _, whole = _circle_sums(image, stars.x, stars.y, aperture_radius(stars.fwhm_px, aperture_fwhm))
     return np.where(whole[:, None], sums, np.nan)
 
 
@@ -224,7 +228,7 @@ def match_fluxes(
     for channel in range(2):
         above = pair[..., channel] - sources.background.plane(channel, reference.shape)
         above[~sources.valid] = 0.0
-        radii.append(_aperture_radius(_median_width(above, x, y), APERTURE_FWHM))
+        radii.append(aperture_radius(_median_width(above, x, y), APERTURE_FWHM))
     rings = _rings(pair, sources.starless, x, y, max(radii))
     sums = [_aperture_sums(pair, sources.background.noise, x, y, radius, rings) for radius in radii]
     clean = sums[0][2] & sums[1][2] & (rings.pixels >= _LEAST_RING)
@@ -248,22 +252,33 @@ def _star_positions(
 ) -> tuple[NDArray, NDArray, float]:
     """Positions of isolated sources as wide as a star, brightest first, and their median FWHM."""
     light, x, y = sources.light, sources.x[: 4 * max_stars], sources.y[: 4 * max_stars]
-    width = _widths(light, x, y)
-    starlike = width > _MIN_FWHM_PX
-    if not starlike.any():
-        return np.zeros(0), np.zeros(0), float("nan")
-    x, y, width = x[starlike], y[starlike], width[starlike]
-    fwhm = float(np.median(width[: max(20, width.size // 4)]))
-    alike = (width < 1.8 * fwhm) & (width > 0.5 * fwhm)
-    x, y = x[alike], y[alike]
-    radius = _aperture_radius(fwhm, aperture_fwhm)
+    starlike, fwhm = starlike_sources(widths_of(light, x, y))
+    x, y = x[starlike], y[starlike]
+    radius = aperture_radius(fwhm, aperture_fwhm)
     total, _, whole = _circle_sums(light[..., None], x, y, radius)
-    total = total[:, 0]
-    keep = whole & (total > min_snr * np.sqrt(np.pi) * radius) & _isolated(x, y, total, max(radius, 2.0 * fwhm))
+    keep = whole & stand_alone(x, y, total[:, 0], min_snr, radius, fwhm)
     return x[keep][:max_stars], y[keep][:max_stars], fwhm
 
 
-def _widths(light: NDArray[np.float32], x: NDArray, y: NDArray) -> NDArray:
+def starlike_sources(width: NDArray) -> tuple[NDArray[np.bool_], float]:
+    """Which of some sources, the brightest first, are as wide as stars, and the median FWHM; NaN without any."""
+    starlike = width > _MIN_FWHM_PX
+    if not starlike.any():
+        return starlike, float("nan")
+    wide = width[starlike]
+    fwhm = float(np.median(wide[: max(20, wide.size // 4)]))
+    return starlike & (width < 1.8 * fwhm) & (width > 0.5 * fwhm), fwhm
+
+
+def stand_alone(
+    x: NDArray, y: NDArray, total: NDArray, min_snr: float, radius: float, fwhm: float
+) -> NDArray[np.bool_]:
+    """True for stars that are bright enough, by their light in units of the noise, and alone in their apertures."""
+    bright = total > min_snr * np.sqrt(np.pi) * radius
+    return np.asarray(bright & _isolated(x, y, total, np.fmax(radius, 2.0 * fwhm)))
+
+
+def widths_of(light: NDArray[np.float32], x: NDArray, y: NDArray) -> NDArray:
     """FWHM of each source: a Gaussian holds half its light within half its FWHM."""
     from ..kernels import sources
 
@@ -274,12 +289,13 @@ def _widths(light: NDArray[np.float32], x: NDArray, y: NDArray) -> NDArray:
 
 def _median_width(light: NDArray[np.float32], x: NDArray, y: NDArray) -> float:
     """Median FWHM of the sources, from the brighter half, which is listed first."""
-    width = _widths(light, x, y)[: max(20, x.size // 2)]
+    width = widths_of(light, x, y)[: max(20, x.size // 2)]
     width = width[np.isfinite(width) & (width > _MIN_FWHM_PX)]
     return float(np.median(width)) if width.size else 3.0
 
 
-def _aperture_radius(fwhm: float, aperture_fwhm: float) -> float:
+def aperture_radius(fwhm: float, aperture_fwhm: float) -> float:
+    """Radius of apertures in pixels for stars of a width, which may be NaN."""
     return max(3.0, aperture_fwhm * fwhm) if np.isfinite(fwhm) else 3.0
 
 
@@ -303,6 +319,35 @@ def _aperture_sums(
     error = noise * np.sqrt(area + _MEDIAN_VARIANCE * area**2 / np.maximum(rings.pixels, 1))[:, None]
     # Neighbouring pixels of a resampled frame share noise, and photons add theirs: never better than 0.2 %.
     return flux, np.hypot(error, 0.002 * np.abs(flux)), whole
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Stars in circles of one radius.
+
+    Attributes
+    ----------
+    flux, error : ndarray of float64, shape (n, C)
+        Light above the level of the rings, and its error, in ADU.
+    total : ndarray of float64, shape (n,)
+        Light above the background, of all channels together, in units of its noise.
+    is_whole, has_ring : ndarray of bool, shape (n,)
+        Whether the circle holds nothing but data, and whether it and enough of its ring do.
+    """
+
+    flux: NDArray[np.float64]
+    error: NDArray[np.float64]
+    total: NDArray[np.float64]
+    is_whole: NDArray[np.bool_]
+    has_ring: NDArray[np.bool_]
+
+
+def measure_apertures(image: NDArray[np.float32], sources: Sources, x: NDArray, y: NDArray, radius: float) -> Measured:
+    """Measure stars at known places as `detect_stars` does with starless rings."""
+    total, _, is_whole = _circle_sums(sources.light[..., None], x, y, radius)
+    rings = _rings(image, sources.starless, x, y, radius)
+    flux, error, whole = _aperture_sums(image, sources.background.noise, x, y, radius, rings)
+    return Measured(flux, error, total[:, 0], is_whole, whole & (rings.pixels >= _LEAST_RING))
 
 
 @dataclass(frozen=True)

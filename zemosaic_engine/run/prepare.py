@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import fields, replace
 from pathlib import Path
 
 from ..calibration_frames.finding import NO_FRAMES, find_frames
+from ..canvas.footprints import footprint_of
 from ..canvas.plan import CanvasPlan, plan_canvas
 from ..errors import SettingsError
 from ..events import CancelToken, Reporter, Sink, SubCount
+from ..geometry import Box
 from ..machine import backend
 from ..machine.threads import run_interruptibly
 from ..resume.run_folder import STATE_NAME
@@ -25,6 +27,8 @@ from ..subs.lost_inputs import raise_if_lost
 from . import resources
 from .reference_stars import check_reference
 from .request import GridRequest, PlannedRequest, agreeing
+
+_NEAR_PX = 256
 
 
 def prepare_request(
@@ -154,8 +158,18 @@ def _plan(request: GridRequest, reporter: Reporter, reprojecting: bool) -> Canva
             pixel_scale_arcsec=canvas.pixel_scale_arcsec,
         )
     )
-    channels = request.infos[0].channels
-    needed = resources.planned_bytes(canvas.shape, channels, len(request.infos), settings)
+    infos, channels = request.infos, request.infos[0].channels
+    tile_pixels = sum(info.shape[0] * info.shape[1] for info in infos) if request.tiles_only else None
+    needed = resources.planned_bytes(canvas.shape, channels, len(infos), settings, tile_pixels)
     reporter.log(resources.check_disk(request.output, needed))
-    resources.check_memory(canvas, resources.canvas_bytes(canvas.shape, channels, reprojecting=reprojecting))
+    # Master tiles are about as large as their subs, and lie where those do.
+    boxes = _distinct(footprint_of(info, canvas).box for info in infos) if reprojecting else []
+    held = resources.joining_bytes(canvas.shape, channels, settings, boxes, reprojecting=reprojecting)
+    resources.check_memory(canvas, held)
     return canvas
+
+
+def _distinct(boxes: Iterable[Box]) -> list[Box]:
+    """One of all boxes that lie nearly in one place."""
+    places = {(box.y0 // _NEAR_PX, box.x0 // _NEAR_PX): box for box in boxes}
+    return list(places.values())

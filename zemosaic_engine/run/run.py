@@ -23,7 +23,7 @@ from ..events import CancelToken, Compiling, Reporter, Sink, SubCount
 from ..executors.cluster import open_executor
 from ..executors.executor import Executor, Here
 from ..kernels.cuda import Gpu
-from ..machine import backend, memory
+from ..machine import backend
 from ..machine.threads import run_interruptibly, thread_count
 from ..photometry.calibration import SubCalibration
 from ..photometry.star_finder import StarFinder
@@ -39,6 +39,7 @@ from .prepare import plan_request
 from .reference_stars import reference_stars
 from .register import register
 from .request import GridRequest, PlannedRequest
+from .resources import memory_budget, on_disk
 
 Result = TypeVar("Result")
 #: Calibration frames of one kind that are held in memory while their master is made.
@@ -125,6 +126,10 @@ class Run:
         if self.takes_tiles and self.settings.photometry == "survey":
             return "tiles"
         return "survey" if self.known_calibrations is not None else self.settings.photometry
+
+    def scratch_folder(self, channels: int) -> Path | None:
+        """Folder for scratch files of arrays as large as the canvas; None where memory holds them."""
+        return self.output if on_disk(self.canvas.shape, channels, memory_budget(self.settings)) else None
 
     def interruptibly(self, function: Callable[[], Result]) -> Result:
         """Return what a long computation returns, or raise `Cancelled` as soon as the run is cancelled."""
@@ -277,11 +282,6 @@ def _calibrated(
     return run_interruptibly(
         lambda: calibrate_frames(found, subs, settings, workshop, checkpoints, reporter, save, executor), cancel
     )
-
-
-def memory_budget(settings: GridSettings) -> int:
-    """Bytes that a run may use: the limit of the settings, else half of what is free."""
-    return int(settings.memory_gb * 1e9) or memory.available_bytes() // 2
 
 
 def _calibrates_subs(settings: GridSettings, known: Mapping[Path | str, SubCalibration] | None) -> bool:

@@ -139,7 +139,6 @@ class BlockStacker:
         self._calibrations, self._settings = calibrations, settings
         self._channels, self._planes = infos[0].channels, planes_of(settings)
         self._threads, self._sample_bytes = thread_count(settings.threads), sample_bytes
-        self._block_bytes = max(sample_bytes // self._threads, 1)
         # On a coarse canvas a block looks at a larger part of a sub.
         coarseness = max(1.0, *(canvas.pixel_scale_arcsec / info.pixel_scale_arcsec for info in infos))
         self._largest_side = max(_LEAST_SIDE_PX, int(_LARGEST_SIDE_PX / coarseness))
@@ -177,16 +176,18 @@ class BlockStacker:
             Numbers of the subs that have a valid sample.
         """
         whole = _nothing((*box.shape, self._channels))
-        blocks = [block for part in fresh for block in self._cut(part, subs)]
+        at_once = self._blocks_at_once(fresh, subs)
+        blocks = [block for part in fresh for block in self._cut(part, subs, self._sample_bytes // at_once)]
         # The longest first, so that no thread is left with one while the others have nothing to do.
         blocks.sort(key=lambda block: self._bytes_of(block, subs), reverse=True)
 
-        buffers = _Buffers()
+        at_once = max(1, min(at_once, len(blocks)))
+        buffers, threads = _Buffers(), self._threads // at_once
         work = [block.width * block.height for block in blocks]
         behind = itertools.accumulate(work)  # the order in which they are finished is nearly that of their beginning
 
         def stack_one(block: Box) -> set[int]:
-            into, used = self._stack_block(block, subs, sky, buffers)
+            into, used = self._stack_block(block, subs, sky, buffers, threads, cancel)
             where = block.relative_to(box).slices
             targets: tuple[NDArray, ...] = whole.part(where)
             for target, made in zip(targets, into, strict=True):
@@ -194,7 +195,7 @@ class BlockStacker:
             progress(next(behind) / sum(work))
             return used
 
-        used = set().union(*run_all(stack_one, blocks, self._threads, cancel))
+        used = set().union(*run_all(stack_one, blocks, at_once, cancel))
         buffers.release()
         return Stack.of_rows(whole, None, self._sightings(box, whole, subs, cancel)), used
 
@@ -202,7 +203,8 @@ class BlockStacker:
         """Numbers of the subs with a valid sample in one of some boxes, as `stack` would find if it stacked them."""
 
         def is_seen(sub: BlockSub) -> bool:
-            blocks = (block.intersect(sub.footprint.box) for part in parts for block in self._cut(part, [sub]))
+            cut = (block for part in parts for block in self._cut(part, [sub], self._sample_bytes // self._threads))
+            blocks = (block.intersect(sub.footprint.box) for block in cut)
             return any(self._has_sample(sub, block) for block in blocks if not block.is_empty)
 
         seen = run_all(is_seen, subs, self._threads, cancel)
@@ -287,23 +289,36 @@ class BlockStacker:
                     noise = np.where(noise > 0, noise, 1.0 / np.sqrt(calibration.weight))
         return np.where((noise > 0) & np.isfinite(noise), noise, 1.0).astype(np.float32)
 
-    def _cut(self, part: Box, subs: Sequence[BlockSub]) -> list[Box]:
-        """Blocks whose samples fit the memory of a thread."""
-        rows, columns = (cut_evenly(side, self._largest_side) for side in part.shape)
-        blocks = [Box(part.y0 + y0, part.y0 + y1, part.x0 + x0, part.x0 + x1) for y0, y1 in rows for x0, x1 in columns]
-        return [small for block in blocks for small in self._halved(block, subs)]
+    def _blocks_at_once(self, fresh: Sequence[Box], subs: Sequence[BlockSub]) -> int:
+        """Blocks that are stacked beside each other.
 
-    def _halved(self, block: Box, subs: Sequence[BlockSub]) -> list[Box]:
+        One a thread, where the samples of so many of the largest blocks fit the memory. Where they do not, several
+        threads work on one block: a smaller block has a larger border, which is decoded and resampled twice.
+        """
+        largest = max((self._bytes_of(block, subs) for part in fresh for block in self._largest(part)), default=0)
+        most = max(1, self._sample_bytes // max(largest, 1))
+        return max(n for n in range(1, self._threads + 1) if self._threads % n == 0 and n <= most)
+
+    def _largest(self, part: Box) -> list[Box]:
+        return _cut_into(part, *(max(1, round(side / self._largest_side)) for side in part.shape))
+
+    def _cut(self, part: Box, subs: Sequence[BlockSub], most_bytes: int) -> list[Box]:
+        """Blocks whose samples fit some memory, as few and as square as may be."""
+        blocks = self._largest(part)
+        bytes_a_pixel = max(self._bytes_of(block, subs) / (block.height * block.width) for block in blocks)
+        most_pixels = max(int(most_bytes / max(bytes_a_pixel, 1.0)), _LEAST_SIDE_PX**2)
+        rows = max(round(part.height / self._largest_side), -(-part.height // math.isqrt(most_pixels)))
+        most_width = most_pixels // -(-part.height // rows)
+        columns = max(round(part.width / self._largest_side), -(-part.width // most_width))
+        blocks = _cut_into(part, rows, columns)
+        return [small for block in blocks for small in self._halved(block, subs, most_bytes)]
+
+    def _halved(self, block: Box, subs: Sequence[BlockSub], most_bytes: int) -> list[Box]:
         there = [sub for sub in subs if not sub.footprint.box.intersect(block).is_empty]
-        if self._bytes_of(block, there) <= self._block_bytes or max(block.shape) <= _LEAST_SIDE_PX:
+        if self._bytes_of(block, there) <= most_bytes or max(block.shape) <= _LEAST_SIDE_PX:
             return [block]
-        if block.height >= block.width:
-            middle = (block.y0 + block.y1) // 2
-            halves = Box(block.y0, middle, block.x0, block.x1), Box(middle, block.y1, block.x0, block.x1)
-        else:
-            middle = (block.x0 + block.x1) // 2
-            halves = Box(block.y0, block.y1, block.x0, middle), Box(block.y0, block.y1, middle, block.x1)
-        return [small for half in halves for small in self._halved(half, there)]
+        halves = _cut_into(block, 2, 1) if block.height >= block.width else _cut_into(block, 1, 2)
+        return [small for half in halves for small in self._halved(half, there, most_bytes)]
 
     def _bytes_of(self, block: Box, subs: Sequence[BlockSub]) -> int:
         """Return the bytes of the samples of a block."""
@@ -312,7 +327,7 @@ class BlockStacker:
         return 4 * self._channels * self._planes * pixels
 
     def _stack_block(
-        self, block: Box, subs: Sequence[BlockSub], sky: SkyMap, buffers: _Buffers
+        self, block: Box, subs: Sequence[BlockSub], sky: SkyMap, buffers: _Buffers, threads: int, cancel: CancelToken
     ) -> tuple[CombinedRows, set[int]]:
         """Combined pixels of a block, and who is in it."""
         height, width = self._canvas.shape
@@ -321,17 +336,25 @@ class BlockStacker:
         there = [(sub, crop) for sub, crop in there if not crop.is_empty]
         sizes = [crop.height * crop.width * self._channels for _, crop in there]
         start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        out, used = CombinedRows.empty((block.height, grown.width, self._channels)), set()
+        out = CombinedRows.empty((block.height, grown.width, self._channels))
         with buffers.lent((self._planes, int(start[-1]))) as planes:
-            kept = []
-            for place, (sub, crop) in enumerate(there):
-                target = [plane[start[place] : start[place + 1]].reshape(*crop.shape, -1) for plane in planes]
+
+            def place(index: int) -> tuple[bool, bool]:
+                sub, crop = there[index]
+                target = [plane[start[index] : start[index + 1]].reshape(*crop.shape, -1) for plane in planes]
                 found = self._place(sub, crop, target)
-                if found:
-                    kept.append(place)
-                    if _is_inside(target[0], crop, block, found):
-                        used.add(sub.number)
-            self._combine(grown, block.y0 - grown.y0, [there[place] for place in kept], planes, start[kept], sky, out)
+                return found > 0, found > 0 and _is_inside(target[0], crop, block, found)
+
+            placed = run_all(place, range(len(there)), threads, cancel)
+            kept = [index for index, (is_there, _) in enumerate(placed) if is_there]
+
+            def combine(rows: tuple[int, int]) -> None:
+                first, last = rows
+                at = block.y0 - grown.y0 + first
+                self._combine(grown, at, [there[n] for n in kept], planes, start[kept], sky, out.rows(first, last))
+
+            run_all(combine, cut_evenly(block.height, block.height / threads), threads, cancel)
+        used = {sub.number for (sub, _), (_, is_inside) in zip(there, placed, strict=True) if is_inside}
         return out.part((slice(None), slice(block.x0 - grown.x0, block.x1 - grown.x0))), used
 
     def _place(self, sub: BlockSub, crop: Box, target: Sequence[NDArray[np.float32]]) -> int:
@@ -377,6 +400,12 @@ class BlockStacker:
             first_row=first_row,
             origin=(grown.y0, grown.x0),
         )
+
+
+def _cut_into(box: Box, rows: int, columns: int) -> list[Box]:
+    """A box in so many rows and columns, as even as pixels allow."""
+    down, along = (cut_evenly(side, side / count) for side, count in zip(box.shape, (rows, columns), strict=True))
+    return [Box(box.y0 + y0, box.y0 + y1, box.x0 + x0, box.x0 + x1) for y0, y1 in down for x0, x1 in along]
 
 
 def _nothing(shape: tuple[int, int, int]) -> CombinedRows:

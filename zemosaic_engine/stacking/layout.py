@@ -17,7 +17,8 @@ from ..machine import memory
 from ..machine.threads import run_all
 from ..resampling.drizzle import filled_share
 from ..run import resources
-from ..run.run import Run, memory_budget
+from ..run.resources import memory_budget
+from ..run.run import Run
 from ..sentences import say
 from ..survey.calibrate import STEPS_OF_SOLUTION, is_solved
 from .memory_plan import plan_memory
@@ -122,9 +123,7 @@ def _checked(run: Run, tiles: Sequence[TileLayout], footprints: Sequence[Footpri
     by_blocks = run.device is None and run.calibrates_subs and all(tile.grid is None for tile in tiles)
     if by_blocks:
         limit = int(run.settings.memory_gb * 1e9)
-        planned = plan_memory(
-            run.subs, run.canvas, tiles, run.threads, limit, planes, with_rejections=run.settings.rejection_map
-        )
+        planned = plan_memory(run.subs, run.canvas, tiles, run.settings, planes)
         run.reporter.log(
             say(
                 "Memory: a peak of {peak} is planned, {samples} of it for samples",

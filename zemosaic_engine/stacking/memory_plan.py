@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from ..canvas.plan import CanvasPlan
 from ..canvas.tile_layout import TileLayout
 from ..machine import memory
-from ..run.resources import JOINED_ROWS
+from ..machine.threads import thread_count
+from ..run.resources import joining_bytes
+from ..settings import GridSettings
 from ..subs.frames import SubInfo
 
 _LIBRARIES_BYTES = 150_000_000  # code and compiled kernels that are loaded on the way
@@ -23,8 +25,6 @@ _TILE_BYTES_A_PIXEL = 54  # three colours of value, weight, coverage, and what w
 _WRITTEN_BYTES_A_PIXEL = 60  # the tile before, which is being written: the same, and as FITS orders it
 _PART_BYTES = 40_000_000  # a decoded part of a sub and the results of a block
 _SUB_BYTES = 45_000  # the map of a sub and its calibration
-_BAND_BYTES_A_PIXEL = 200
-_TAPER_BYTES_A_PIXEL = 4
 #: Samples that all threads together hold if nothing limits them: more makes blocks no faster.
 _ENOUGH_SAMPLES_BYTES = 256_000_000
 _LEAST_SAMPLES_BYTES = 32_000_000
@@ -63,11 +63,8 @@ def plan_memory(
     infos: Sequence[SubInfo],
     canvas: CanvasPlan,
     layouts: Sequence[TileLayout],
-    threads: int,
-    limit_bytes: int,
+    settings: GridSettings,
     planes: int = 1,
-    *,
-    with_rejections: bool = False,
 ) -> MemoryPlan:
     """Plan a run that stacks block by block.
 
@@ -75,21 +72,17 @@ def plan_memory(
     ----------
     infos, canvas, layouts
         Subs, canvas and tiles.
-    threads : int
-        Threads that will work.
-    limit_bytes : int
-        Of the peak; 0 for none. Where it cannot be kept the plan is the least there is.
+    settings : GridSettings
+        With threads, and with the limit of the peak; where it cannot be kept the plan is the least there is.
     planes : int
         Numbers that are held of each sample.
-    with_rejections : bool
-        True if the mosaic gets a map of what was rejected.
     """
+    threads, limit_bytes = thread_count(settings.threads), int(settings.memory_gb * 1e9)
     channels = infos[0].channels
     sample = 4 * channels * planes
     frame = max(info.shape[0] * info.shape[1] for info in infos)
     tiles = [layout.outer.height * layout.outer.width for layout in layouts]
     deepest = max((len(layout.subs) for layout in layouts), default=0)
-    height, width = canvas.shape
     process = memory.rss_bytes() + _LIBRARIES_BYTES
     measuring = frame * channels * (_MEASURING_BYTES_A_VALUE * threads + _KEPT_BYTES_A_VALUE)
     stacking = (
@@ -97,10 +90,7 @@ def plan_memory(
         + threads * _PART_BYTES
         + deepest * _SUB_BYTES
     )
-    joining = (
-        height * width * channels * (4 + 4 + 2 + (2 + 2 if with_rejections else 0)) + sum(tiles) * _TAPER_BYTES_A_PIXEL
-    )
-    joining += threads * JOINED_ROWS * width * _BAND_BYTES_A_PIXEL
+    joining = joining_bytes(canvas.shape, channels, settings, [layout.outer for layout in layouts])
     samples = _ENOUGH_SAMPLES_BYTES
     if limit_bytes:
         # Deep stacks make small blocks, whose borders are decoded twice: whatever is left helps them.

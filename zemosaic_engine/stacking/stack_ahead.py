@@ -10,7 +10,8 @@ from ..canvas.tile_layout import TileLayout
 from ..executors.executor import Seat
 from ..resume.fingerprints import fingerprint
 from ..resume.sub_digests import DigestNote
-from ..run.run import Run, memory_budget
+from ..run.resources import memory_budget
+from ..run.run import Run
 from ..run.worker_run import RunFacts, notes_of, worker_run
 from ..sentences import say
 from ..subs.frames import SubInfo
@@ -138,5 +139,4 @@ def _sample_bytes(run: Run, order: _TileOrder) -> int:
     """Samples that a worker may hold at once."""
     if not order.by_blocks:
         return memory_budget(run.settings) // 2
-    limit = int(run.settings.memory_gb * 1e9)
-    return plan_memory(run.subs, run.canvas, [order.tile], run.threads, limit, planes_of(run.settings)).samples
+    return plan_memory(run.subs, run.canvas, [order.tile], run.settings, planes_of(run.settings)).samples

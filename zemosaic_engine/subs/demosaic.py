@@ -38,7 +38,9 @@ from ..kernels.reference import CORES
 #: moved over twice `reference.BALANCE_REACH`, the window of the share and green reach five pixels each.
 PADDING = 20
 
-_BAND_ROWS = 128  # at once, so that what is between input and output stays in a processor's cache; even
+# At once, so that what is between input and output stays in a processor's cache: more rows where they are short, for
+# the rows around a band are worked on again for the next one.
+_BAND_PIXELS, _BAND_ROWS = 128_000, 128
 
 _CHANNEL = {"R": 0, "G": 1, "B": 2}
 _LOBES = 3
@@ -205,8 +207,11 @@ def demosaic_padded(
     from ..kernels import demosaicing
 
     channels, (taps, weights) = pattern_channels(pattern).ravel(), _site_taps()
-    for first in range(0, out.shape[0], _BAND_ROWS):
-        band = out[first : first + _BAND_ROWS]
+    most = max(_BAND_ROWS, _BAND_PIXELS // padded.shape[1] - 2 * PADDING)
+    bands = -(-out.shape[0] // most)
+    step = 2 * -(-out.shape[0] // (2 * bands))  # even, to keep the pattern
+    for first in range(0, out.shape[0], step):
+        band = out[first : first + step]
         rows = slice(first, first + len(band) + 2 * PADDING)
         filled, cores_here = _planes_of(padded[rows]), _NO_CORES
         planes = filled

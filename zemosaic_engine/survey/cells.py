@@ -41,23 +41,25 @@ class CellReports:
     error: NDArray[np.float32]
 
 
-def match_cells(subs: Sequence[SubMeasurement]) -> CellReports:
-    """Cells that two subs or more report, numbered from 0."""
+def match_cells(subs: Sequence[SubMeasurement], unit: float = 1.0) -> CellReports:
+    """Cells that two subs or more report, numbered from 0, with levels in `unit` ADU, a power of two."""
     index = np.concatenate([m.cells.index for m in subs])
     _, cell, count = np.unique(index, return_inverse=True, return_counts=True)
     shared = count[cell] >= 2
     # Patches that nobody shares leave no gap.
     number = np.cumsum(count >= 2) - 1
 
-    def joined(part: Callable[[SubMeasurement], NDArray]) -> NDArray[np.float32]:
-        return np.concatenate([part(m).astype(np.float32) for m in subs])[shared]
+    def joined(part: Callable[[SubMeasurement], NDArray], unit: float = 1.0) -> NDArray[np.float32]:
+        found = np.concatenate([part(m).astype(np.float32) for m in subs])[shared]
+        found /= np.float32(unit)
+        return found
 
     return CellReports(
         np.repeat(np.arange(len(subs), dtype=np.int32), [m.cells.index.size for m in subs])[shared],
         number[cell[shared]].astype(np.int32),
         np.stack([joined(lambda m: m.cells.u), joined(lambda m: m.cells.v)], axis=1),
-        joined(lambda m: m.cells.level),
-        joined(lambda m: m.cells.error),
+        joined(lambda m: m.cells.level, unit),
+        joined(lambda m: m.cells.error, unit),
     )
 
 

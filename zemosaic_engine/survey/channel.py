@@ -617,7 +617,6 @@ class _Channel:
 
     def _answer(self, solved: Solved) -> ChannelAnswer:
         run, first, spread = self.run, self.stars.sub.size, solved.spread
-        main = run.star_group == 0
         gain_error = np.sqrt(spread.of_subs[:, 0, 0])
         slope_error = np.sqrt(spread.of_subs[:, (2, 3), (2, 3)])
         pattern_error = np.zeros_like(self.pattern)
@@ -626,21 +625,18 @@ class _Channel:
         # Bowls were solved for around their means, those of the calibration begin at 0; its gain is that of the stars.
         apart = self.level * np.exp(self.log_gain) * np.expm1(self.apart)
         offset = self.offset + apart - (curvature * self._middle[run.camera]).sum(axis=1)
-        # The common factor that the convention of the gains takes out changes all ADU alike.
-        common = float(self.log_gain[main].mean())
-        factor = float(np.exp(-common))
         light = self._light_on_stars()
         level = self.level * np.exp(self.log_gain) + self.offset
         left, freedom = solved.residual[first:], solved.freedom[first:]
         return ChannelAnswer(
-            self.log_gain - common,
+            self.log_gain,
             gain_error,
             solved.covariance,
-            offset * factor,
-            self._offset_error(spread) * factor,
-            self.slope * factor,
-            np.hypot(slope_error, np.abs(self.slope) * gain_error[:, None]) * factor,
-            curvature * factor,
+            offset,
+            self._offset_error(spread),
+            self.slope,
+            np.hypot(slope_error, np.abs(self.slope) * gain_error[:, None]),
+            curvature,
             self.pattern,
             pattern_error,
             [None] * self.layout.cameras if self.fixed is None else self.fixed.grids(),
@@ -653,9 +649,9 @@ class _Channel:
             self.stars.unevenness(solved.residual[:first], run.subs),
             self.stars.scatter(-self.base, np.ones(light.size)),
             self.stars.scatter(self.log_gain, light),
-            self.cells.scatter(left, freedom) * factor,
+            self.cells.scatter(left, freedom),
             self.cells.wide,
-            float(np.median(level)) * factor,
+            float(np.median(level)),
             self.stars_alone,
         )
 

@@ -120,6 +120,7 @@ class _Options:
     """Options of `solve_survey`."""
 
     max_deviation: float
+    unit: float
     pedestal_adu: float
     at_zero: frozenset[str]
     with_flat: frozenset[str]
@@ -169,6 +170,7 @@ def solve_survey(
         unit = unit_of(subs)
         options = _Options(
             max_deviation,
+            unit,
             pedestal_adu / unit,
             frozenset(at_zero),
             frozenset(with_flat),
@@ -210,7 +212,8 @@ def _worst(answers: Sequence[ChannelAnswer], place: int) -> float:
 def _solve_used(
     subs: Sequence[SubMeasurement], reasons: Sequence[str], options: _Options
 ) -> tuple[_Problem, list[ChannelAnswer]]:
-    problem = _state([m for m, reason in zip(subs, reasons, strict=True) if not reason], options.with_flat)
+    used = [m for m, reason in zip(subs, reasons, strict=True) if not reason]
+    problem = _state(used, options.with_flat, options.unit)
     threads, cancel = options.threads, options.cancel
     level = np.array([m.sky for m in problem.subs])
     channels = range(level.shape[1])
@@ -242,11 +245,11 @@ def _solve_used(
     ]
 
 
-def _state(subs: list[SubMeasurement], with_flat: Collection[str]) -> _Problem:
+def _state(subs: list[SubMeasurement], with_flat: Collection[str], unit: float = 1.0) -> _Problem:
     """Number sessions and cameras, match stars and cells, choose the reference."""
     _, session = np.unique([f"{m.camera}|{m.session}|{m.exposure_s:g}" for m in subs], return_inverse=True)
     cameras, camera = np.unique([m.camera for m in subs], return_inverse=True)
-    stars, cells = match_stars(subs), match_cells(subs)
+    stars, cells = match_stars(subs, unit=unit), match_cells(subs, unit)
     mates = group_subs(cells.sub, cells.cell, len(subs)) if len(subs) > _MANY else None
     if mates is not None:
         cells = coarsened(cells, mates, _MOST_CELLS)

@@ -17,6 +17,7 @@ from ..photometry.stars import group_by_position
 from .elimination import cauchy, spread_of
 from .measurements import SubMeasurement
 
+_MOST_REPORTS = 600_000  # of stars; each takes half a kilobyte in a solve
 _LEAST_SNR = 6.0  # in its channel, for the logarithm of a flux to be nearly Gaussian
 _SAFE_SNR = 13.0  # in all channels: safely above the limit of detection, so that noise does not choose the stars
 _LEAST_FLOOR, _MOST_FLOOR = 1e-3, 0.05
@@ -62,27 +63,46 @@ class StarReports:
         )
 
 
-def match_stars(subs: Sequence[SubMeasurement], radius_px: float = 2.0) -> StarReports:
+def match_stars(
+    subs: Sequence[SubMeasurement], radius_px: float = 2.0, unit: float = 1.0, most: int = _MOST_REPORTS
+) -> StarReports:
     """Number stars so that detections of one star in several subs share a number; others are left out.
 
     Kept are stars that are bright enough for their subs to be seen whatever the noise: one near the
     limit is seen where noise adds to it and missed where it does not, which would make noisy subs look transparent.
+    In a run of so many subs that there would be more than `most` reports, the brightest stars of each sub are kept:
+    some tens of them tell its gain, and memory does not grow further. Fluxes are in `unit` ADU.
     """
-    sub = np.concatenate([np.full(m.stars.x.size, i) for i, m in enumerate(subs)]).astype(np.int64)
-    x = np.concatenate([m.stars.x for m in subs])
-    y = np.concatenate([m.stars.y for m in subs])
-    flux = np.concatenate([m.stars.flux for m in subs])
-    error = np.concatenate([m.stars.error for m in subs])
+    detections = sum(m.stars.x.size for m in subs)
+    # A star near the last place is chosen by its noise here, and left out by its mean light below.
+    few = None if detections <= most else -(-most // len(subs))
+    chosen = [_brightest(m, None if few is None else few + few // 2) for m in subs]
+    stars = [(m.stars, places) for m, places in zip(subs, chosen, strict=True)]
+    sub = np.concatenate([np.full(s.x[places].size, i) for i, (s, places) in enumerate(stars)]).astype(np.int64)
+    x = np.concatenate([s.x[places] for s, places in stars])
+    y = np.concatenate([s.y[places] for s, places in stars])
+    flux = np.concatenate([s.flux[places] for s, places in stars])
+    error = np.concatenate([s.error[places] for s, places in stars])
+    flux, error = flux / unit, error / unit
     good = np.isfinite(x) & np.isfinite(y) & (flux.sum(axis=1) > 0) & np.isfinite(flux).all(axis=1)
     star = np.full(x.size, -1, dtype=np.int64)
     star[good] = group_by_position(x[good], y[good], sub[good], radius_px)
-    u = np.concatenate([m.stars.u for m in subs])
-    v = np.concatenate([m.stars.v for m in subs])
-    found = _safely_detected(StarReports(sub, star, flux, error, pattern_terms(u, v)).chosen(star >= 0), len(subs))
-    return replace(found, row=None)
+    u = np.concatenate([s.u[places] for s, places in stars])
+    v = np.concatenate([s.v[places] for s, places in stars])
+    reports = StarReports(sub, star, flux, error, pattern_terms(u, v)).chosen(star >= 0)
+    return replace(_safely_detected(reports, len(subs), few), row=None)
 
 
-def _safely_detected(reports: StarReports, subs: int) -> StarReports:
+def _brightest(sub: SubMeasurement, few: int | None) -> slice | NDArray[np.int64]:
+    """Places of the brightest stars of a sub in its list, in their order; of all for None."""
+    if few is None or sub.stars.x.size <= few:
+        return slice(None)
+    light = np.nan_to_num(sub.stars.flux.sum(axis=1), nan=-np.inf)
+    return np.sort(np.argsort(-light, kind="stable")[:few])
+
+
+def _safely_detected(reports: StarReports, subs: int, few: int | None = None) -> StarReports:
+    """Stars that every sub that shows them would show with any noise, the `few` brightest of each sub if not None."""
     light, error = reports.flux.sum(axis=1), np.sqrt(np.square(reports.error).sum(axis=1))
     if light.size == 0:
         return reports
@@ -93,7 +113,14 @@ def _safely_detected(reports: StarReports, subs: int) -> StarReports:
         level = group_medians(value + gain[reports.sub], reports.star)
         gain = group_medians(level[reports.star] - value, reports.sub, subs)
     expected = np.exp(level[reports.star] - gain[reports.sub])
-    return reports.chosen(expected > _SAFE_SNR * error)
+    safe = np.asarray(expected > _SAFE_SNR * error)
+    if few is not None:
+        order = np.lexsort((reports.star, -level[reports.star], reports.sub))
+        count = np.bincount(reports.sub, minlength=subs)
+        rank = np.empty(order.size, dtype=np.int64)
+        rank[order] = np.arange(order.size) - np.repeat(np.cumsum(count) - count, count)
+        safe &= rank < few
+    return reports.chosen(safe)
 
 
 def group_medians(value: NDArray, group: NDArray, groups: int = 0) -> NDArray[np.float64]:

@@ -24,13 +24,5 @@ def unit_of(subs: Sequence[SubMeasurement]) -> float:
 
 
 def in_unit(sub: SubMeasurement, unit: float) -> SubMeasurement:
-    """A measurement in ADU, in `unit` ADU."""
-    if unit == 1.0:
-        return sub
-    return replace(
-        sub,
-        stars=replace(sub.stars, flux=sub.stars.flux / unit, error=sub.stars.error / unit),
-        cells=replace(sub.cells, level=sub.cells.level / unit, error=sub.cells.error / unit),
-        sky=sub.sky / unit,
-        noise=sub.noise / unit,
-    )
+    """A measurement with sky and noise in `unit` ADU; its stars and cells, of which there are many, when matched."""
+    return sub if unit == 1.0 else replace(sub, sky=sub.sky / unit, noise=sub.noise / unit)

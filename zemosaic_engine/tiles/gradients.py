@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,6 +112,12 @@ class _Equations:
         own = self.error > _SHARED * np.quantile(self.error, 0.9)
         return own if own.any() else np.ones(own.size, dtype=bool)
 
+    @cached_property
+    def first_cells(self) -> NDArray[np.intp]:
+        """The first cell of each overlap; cells of an overlap follow each other."""
+        changes = (self.unknowns[1:, [0, 3]] != self.unknowns[:-1, [0, 3]]).any(axis=1)
+        return np.concatenate([[0], np.flatnonzero(changes) + 1])
+
 
 @dataclass(frozen=True)
 class _Answer:
@@ -160,9 +167,8 @@ def _settle(equations: _Equations, tiles: int, anchors: Sequence[int], width: fl
 
 def _together(equations: _Equations, residual: NDArray[np.float64], weight: NDArray[np.float64]) -> float:
     """How much larger the errors of the means of overlaps are than those of as many independent cells."""
-    pair = np.unique(equations.unknowns[:, [0, 3]], axis=0, return_inverse=True)[1].ravel()
-    total = np.bincount(pair, weight)
-    mean = np.bincount(pair, weight * residual) / total
+    total = np.add.reduceat(weight, equations.first_cells)
+    mean = np.add.reduceat(weight * residual, equations.first_cells) / total
     return max(1.0, float(np.sqrt(np.mean(np.square(mean) * total))))
 
 
@@ -172,11 +178,16 @@ def _solve_planes(
     """Unknowns ``(c, u, v)`` of all tiles, (3 * tiles,), and what computes their formal errors."""
     from scipy.sparse import coo_array, csr_array
 
-    unknowns, rows, size = equations.unknowns, equations.rows, 3 * tiles
-    products = weight[:, None, None] * rows[:, :, None] * rows[:, None, :]
+    size, starts = 3 * tiles, equations.first_cells
+    unknowns = equations.unknowns[starts]
+    # All cells of an overlap have the same six unknowns: they are added up before a sparse matrix is made.
+    products = np.empty((starts.size, 6, 6))
+    weighted = weight[:, None] * equations.rows
+    for i, j in zip(*np.triu_indices(6), strict=True):
+        products[:, i, j] = products[:, j, i] = np.add.reduceat(weighted[:, i] * equations.rows[:, j], starts)
     places = (np.repeat(unknowns, 6, axis=1).ravel(), np.tile(unknowns, (1, 6)).ravel())
     normal = csr_array(coo_array((products.ravel(), places), shape=(size, size)))
-    pulled = (weight * equations.difference)[:, None] * rows
+    pulled = np.add.reduceat(weighted * equations.difference[:, None], starts, axis=0)
     right = -np.bincount(unknowns.ravel(), pulled.ravel(), size)
     free = np.ones(size, dtype=bool)
     free[3 * np.asarray(anchors, dtype=np.int64)] = False

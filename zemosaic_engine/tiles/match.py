@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,11 +14,20 @@ from ..events import Reporter
 from ..fits.zero_points import gains_of_zero_points
 from ..machine.threads import run_all
 from ..photometry.star_losses import together
-from ..run.run import Run
+from ..run.run import Run, memory_budget
 from ..sentences import say
 from ..subs.frames import SubInfo
 from .gradients import GradientCells, solve_tile_gradients
-from .overlaps import Overlap, SeamStep, find_overlaps, fit_overlap, gradient_cells, read_overlap, seam_step
+from .overlaps import (
+    Overlap,
+    OverlapSamples,
+    SeamStep,
+    find_overlaps,
+    fit_overlap,
+    gradient_cells,
+    read_overlap,
+    seam_step,
+)
 from .scaling import PairFit, TileGains, TileScaling, ToldGains, neutral_scaling, solve_tile_gains, solve_tile_scaling
 from .tile import Tile, TileSet
 
@@ -94,11 +104,15 @@ def _match(run: Run, tiles: Sequence[Tile], told: ToldGains | None) -> TileMatch
     looks = 3 if photometry == "tiles" else 1
     reporter.expect(looks * len(overlaps))
 
+    kept = _KeptSamples(tiles, memory_budget(run.settings) // 8 if photometry == "tiles" else 0)
+
     def measure(overlap: Overlap) -> tuple[PairFit, SeamStep]:
         shared = read_overlap(overlap, tiles)
         pair = fit_overlap(overlap, shared)
+        samples = shared.samples()
+        kept.keep(overlap, samples)
         reporter.step()
-        return pair, seam_step(overlap, shared, tiles, neutral)
+        return pair, seam_step(overlap, samples, tiles, neutral)
 
     measured = run_all(measure, overlaps, run.threads, run.cancel)
     pairs, before = [pair for pair, _ in measured], [step for _, step in measured]
@@ -106,7 +120,7 @@ def _match(run: Run, tiles: Sequence[Tile], told: ToldGains | None) -> TileMatch
         _report_pair(pair, tiles, reporter)
     scaling = neutral
     if photometry == "tiles":
-        scaling = _solve_skies(overlaps, pairs, tiles, ranking, told, run)
+        scaling = _solve_skies(kept, overlaps, pairs, tiles, ranking, told, run)
         _report_scaling(scaling, tiles, reporter)
     elif photometry == "survey":
         scaling = _verify(pairs, ranking, tiles, reporter)
@@ -118,12 +132,40 @@ def _match(run: Run, tiles: Sequence[Tile], told: ToldGains | None) -> TileMatch
         reporter.expect(len(overlaps))
 
     def look_again(overlap: Overlap) -> SeamStep:
-        step = seam_step(overlap, read_overlap(overlap, tiles), tiles, scaling)
+        step = seam_step(overlap, kept.samples_of(overlap), tiles, scaling)
         reporter.step()
         return step
 
     after = run_all(look_again, overlaps, run.threads, run.cancel)
     return TileMatch(scaling, overlaps, pairs, before, after)
+
+
+class _KeptSamples:
+    """Samples of overlaps that are looked at again: those that memory holds, and the others from the tiles.
+
+    Parameters
+    ----------
+    tiles : sequence of Tile
+    budget : int
+        Bytes for samples.
+    """
+
+    def __init__(self, tiles: Sequence[Tile], budget: int) -> None:
+        self._tiles, self._left = tiles, budget
+        self._samples: dict[tuple[int, int], OverlapSamples] = {}
+        self._lock = threading.Lock()
+
+    def keep(self, overlap: Overlap, samples: OverlapSamples) -> None:
+        """Keep the samples of an overlap if there is room."""
+        with self._lock:
+            if samples.nbytes <= self._left:
+                self._left -= samples.nbytes
+                self._samples[overlap.first, overlap.second] = samples
+
+    def samples_of(self, overlap: Overlap) -> OverlapSamples:
+        """Return the samples of an overlap, the same whether they were kept or not."""
+        kept = self._samples.get((overlap.first, overlap.second))
+        return read_overlap(overlap, self._tiles).samples() if kept is None else kept
 
 
 def _verify(pairs: Sequence[PairFit], ranking: Sequence[int], tiles: Sequence[Tile], reporter: Reporter) -> TileScaling:
@@ -177,6 +219,7 @@ def _within(value: NDArray[np.float64], error: NDArray[np.float64], scale: float
 
 
 def _solve_skies(
+    kept: _KeptSamples,
     overlaps: Sequence[Overlap],
     pairs: Sequence[PairFit],
     tiles: Sequence[Tile],
@@ -193,7 +236,7 @@ def _solve_skies(
 
     def look(numbered: tuple[Overlap, PairFit]) -> GradientCells:
         overlap, pair = numbered
-        cells = gradient_cells(overlap, read_overlap(overlap, tiles), at_gains)
+        cells = gradient_cells(overlap, kept.samples_of(overlap), at_gains)
         run.reporter.step()
         return cells if len(cells.difference) else _one_cell(pair, gains)
 

@@ -11,8 +11,9 @@ from ..canvas.plan import CanvasPlan
 from ..canvas.tile_layout import TileLayout
 from ..errors import SubError, SubsLost
 from ..geometry import Box
+from ..machine.threads import run_all
 from ..photometry.sky import quiet_noise
-from ..run.run import Run
+from ..run.run import Run, memory_budget
 from ..sentences import say
 from ..subs.faults import read_guarded
 from ..subs.frames import SubInfo, load_frame
@@ -21,6 +22,8 @@ from ..subs.unchanged import read_unchanged
 from ..weighted_image import WeightedImage
 from .store import TileStore
 from .tile import TileSet
+
+_BYTES_A_NUMBER = 24  # of a tile that is taken: as stored, its pixel, weight and coverage, and what measures them
 
 
 def take_tiles(run: Run) -> TileSet:
@@ -40,27 +43,37 @@ def take_tiles(run: Run) -> TileSet:
         layout.name: run.reuse.tile_key(layout, [None], None, None, source=info.path.name)
         for layout, info in zip(layouts, run.subs, strict=True)
     }
-    lost = list[SubError]()
+    lost = dict[int, SubError]()
     with TileStore(run, layouts, keys) as store:
         missing = store.missing()
         run.reporter.expect(len(missing))
-        for layout in missing:
+
+        def take(layout: TileLayout) -> None:
             (number,) = layout.subs
             info = run.subs[number]
             try:
                 pixels = read_guarded(info.path, partial(_pixels, run, info))
             except SubError as error:
                 raise_if_lost(error, [other.path for other in run.subs])
-                run.reporter.set_aside(error)
-                lost.append(error)
+                lost[number] = error
             else:
                 if not lost:  # else the others are only looked at
-                    store.put(layout, _weighted(pixels), [number], set())
+                    store.write(layout, _weighted(pixels), [number])
                     run.reporter.log(say("{name}: ready-made, {name2}", name=layout.name, name2=info.path.name))
             run.reporter.step()
+
+        run_all(take, missing, _threads(run), run.cancel)
         if lost:
-            raise SubsLost(lost)
+            for number in sorted(lost):
+                run.reporter.set_aside(lost[number])
+            raise SubsLost([lost[number] for number in sorted(lost)])
         return store.finish()
+
+
+def _threads(run: Run) -> int:
+    """As many threads as have room for a tile each, while it is read, weighed and written."""
+    largest = max(info.shape[0] * info.shape[1] * info.channels for info in run.subs) * _BYTES_A_NUMBER
+    return min(max(memory_budget(run.settings) // (2 * largest), 1), run.threads)
 
 
 def _layout(number: int, info: SubInfo) -> TileLayout:

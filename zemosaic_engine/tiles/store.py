@@ -149,6 +149,18 @@ class TileStore:
         whole = not unread & set(layout.subs)
         self._writing = layout.name, self._begin(lambda: self._write(layout, content, members, whole))
 
+    def write(self, layout: TileLayout, content: WeightedImage, numbers: Sequence[int]) -> None:
+        """Write a tile on this thread; several threads may, each another tile.
+
+        Parameters
+        ----------
+        layout, content, numbers
+            As for `put`.
+        """
+        members = [layout.subs.index(number) for number in numbers]
+        self._done[layout.name] = self._write(layout, content, members, whole=True)
+        self._members[layout.name] = members
+
     def adopt(self, layout: TileLayout, tile: StackedTile) -> None:
         """Take over a tile that a worker has stacked: its file is moved to its place."""
         if tile.members:

@@ -70,6 +70,11 @@ class Tile:
         """Read the tile, or the part of it in `part` (same coordinates as `outer`), from its file."""
         return read_part(self.path, (part or self.outer).relative_to(self.outer))
 
+    def read_covered(self, part: Box) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Read the pixels in a part of the tile, and where all channels are covered, without the weights."""
+        pixels, coverage = _read_layers(self.path, range(2), part.relative_to(self.outer))
+        return pixels.astype(np.float32, copy=False), np.asarray((coverage > 0).all(axis=2))
+
     def has_data(self) -> NDArray[np.bool_]:
         """Return where the tile has data in any channel, from its file; shape (h, w)."""
         (planes,) = _read_boxes(self.path, range(1), self.outer.relative_to(self.outer))
