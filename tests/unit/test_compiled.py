@@ -45,6 +45,24 @@ for name in sys.argv[1:]:
     print(hashlib.sha256(light.tobytes()).hexdigest()[:16])
 """
 
+RESAMPLED = """
+import numpy as np
+from zemosaic_engine.kernels import compiled
+told = []
+with compiled.first_compile_told(told.append):
+    from zemosaic_engine.kernels import interpolating
+    from zemosaic_engine.resampling.resample import kernel_table
+    y, x = np.mgrid[:3, :3] * 32.0
+    for channels in (1, 2):
+        source, out = np.ones((40, 40, channels), np.float32), np.empty((40, 40, channels), np.float32)
+        for kernel in ("nearest", "lanczos3"):
+            interpolating.resample_box(
+                source, np.stack([x, y], axis=2), 32, 0, 0, kernel_table(kernel, 1.0), kernel == "nearest", 2, out,
+                np.zeros((0, 11)),
+            )
+print(len(told))
+"""
+
 CALIBRATED = """
 import numpy as np
 from zemosaic_engine.kernels import calibration
@@ -113,6 +131,12 @@ def test_the_first_compile_is_announced_and_the_next_process_loads_it(installed)
     assert first.startswith("1 Compiling kernels for this machine")
     assert str(installed) in first
     assert run(installed) == "0"
+
+
+@pytest.mark.slow
+def test_resamplers_made_by_one_function_are_compiled_once_for_all_processes(installed):
+    assert run(installed, RESAMPLED) == "1"
+    assert run(installed, RESAMPLED) == "0"
 
 
 @pytest.mark.slow
