@@ -128,7 +128,7 @@ def _join(run: Run, tiles: Sequence[Tile], join: _Join[Ready]) -> WeightedImage:
     pixels, weight, coverage = (
         LargeArray((height, width, channels), dtype, folder) for dtype in (np.float32, np.float32, np.uint16)
     )
-    rows = joined_rows(width, run.threads)
+    rows = joined_rows(width, channels, run.threads)
     bands = [Box(row, min(row + rows, height), 0, width) for row in range(0, height, rows)]
     touching = [[n for n, box in enumerate(join.reach) if not box.intersect(band).is_empty] for band in bands]
     run.reporter.expect(len(bands) + len({number for numbers in touching for number in numbers}))

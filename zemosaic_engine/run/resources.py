@@ -19,7 +19,7 @@ from ..sentences import say
 from ..settings import GridSettings
 
 _JOINED_ROWS, _LEAST_ROWS = 256, 16
-_JOINED_PIXELS = 8_000_000  # by all threads together
+_JOINED_VALUES = 8_000_000  # by all threads together
 _MOSAIC_BYTES = 4 + 4 + 2  # a value: of the mosaic, of its weight and of its coverage
 _MASK_BYTES = 1
 _BESIDE_A_BAND = 3  # times a band: parts of tiles that are read and scaled
@@ -136,9 +136,9 @@ def planned_bytes(
     return int(mosaic + viewer + processing + scratch + in_tiles * per_tile_pixel) + subs * _STATE_BYTES_A_SUB
 
 
-def joined_rows(width: int, threads: int) -> int:
+def joined_rows(width: int, channels: int, threads: int) -> int:
     """Return the rows of a canvas that each of some threads joins at once."""
-    return max(_LEAST_ROWS, min(_JOINED_ROWS, _JOINED_PIXELS // max(width * threads, 1)))
+    return max(_LEAST_ROWS, min(_JOINED_ROWS, _JOINED_VALUES // max(width * channels * threads, 1)))
 
 
 def mosaic_bytes(shape: tuple[int, int], channels: int) -> int:
@@ -178,7 +178,7 @@ def joining_bytes(
         True if they have pixel grids of their own: all layers of those that a band touches are held, else one.
     """
     (height, width), threads = shape, thread_count(settings.threads)
-    rows = joined_rows(width, threads)
+    rows = joined_rows(width, channels, threads)
     bands = threads * _BESIDE_A_BAND * canvas_bytes((min(rows, height), width), channels)
     boxes = np.array(tiles, dtype=np.int64).reshape(-1, 4)
     area = (boxes[:, 1] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 2])
