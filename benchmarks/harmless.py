@@ -176,11 +176,6 @@ HARMLESS = (
         "the taps of a colour lie alike above and below a pixel",
     ),
     Harmless(
-        "zemosaic_engine/stacking/blocks.py", "1", "(2)",
-        "keeps a division from a budget of nothing; blocks have a least side whatever the budget",
-        line="self._block_bytes = max",
-    ),
-    Harmless(
         "zemosaic_engine/canvas/footprints.py", "1", "(2)",
         "one of the two pixels by which a box may miss a footprint", line="corners = np.array",
     ),
