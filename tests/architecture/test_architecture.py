@@ -52,7 +52,11 @@ OURS = set(TOP)
 DOORS = {
     "cupy": ["zemosaic_engine/machine/backend.py"],
     "rawpy": ["zemosaic_engine/subs/camera_raw.py"],
-    "numba": ["zemosaic_engine/kernels/compiled.py", "zemosaic_engine/kernels/simd_llvm.py"],
+    "numba": [
+        "zemosaic_engine/kernels/compiled.py",
+        "zemosaic_engine/kernels/linked.py",
+        "zemosaic_engine/kernels/simd_llvm.py",
+    ],
     "threadpoolctl": ["zemosaic_engine/machine/threads.py"],
     "reproject": ["zemosaic_engine/mosaic/coadd.py", "zemosaic_engine/mosaic/hips.py"],
     "PIL": ["zemosaic_utils.py"],

@@ -69,6 +69,34 @@ from zemosaic_engine.kernels import calibration
 print(calibration.calibrated(1000.0, 0.1, 0.2, np.arange(11.0)))
 """
 
+# Two kernels, one of which calls the other with constants; how many functions are compiled for either.
+LINKED = """
+import numpy as np
+from numba.core import event
+from zemosaic_engine.kernels import probe
+class Counter(event.Listener):
+    count = 0
+    def on_start(self, event):
+        self.count += 1
+    def on_end(self, event):
+        pass
+counter, values = Counter(), np.arange(4.0)
+event.register("numba:compile", counter)
+print(probe.caller(values), counter.count, len(probe.called.signatures), probe.called(values, 3), counter.count)
+"""
+
+PROBE = """
+from .compiled import jit
+
+@jit
+def called(values, k):
+    return 2.0 * values[k] + k
+
+@jit
+def caller(values):
+    return called(values, 1) + called(values, 2)
+"""
+
 CHOICE = """
 from zemosaic_engine.kernels import compiled
 told = []
@@ -131,6 +159,13 @@ def test_the_first_compile_is_announced_and_the_next_process_loads_it(installed)
     assert first.startswith("1 Compiling kernels for this machine")
     assert str(installed) in first
     assert run(installed) == "0"
+
+
+@pytest.mark.slow
+def test_what_a_kernel_calls_is_compiled_once_as_a_part_of_it_and_can_be_called_by_itself(installed):
+    (installed / "zemosaic_engine" / "kernels" / "probe.py").write_text(PROBE)
+    assert run(installed, LINKED) == "9.0 2 0 9.0 3"
+    assert run(installed, LINKED) == "9.0 0 0 9.0 0"
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .compiled import jit
+from .ranks import ranked
 
 #: Parameters that all colours share: x, y and the logarithm of sigma.
 SHARED = 3
@@ -105,37 +106,45 @@ def _levels(stamp: Any, plane: Any, used: Any, p: Any, colours: int) -> bool:
                     count += 1
         if count < 8:
             return False
-        ordered = np.sort(values[:count])
-        p[SHARED + 2 * c + 1] = ordered[count // 3]
-        p[SHARED + 2 * c] = max(ordered[count - 2] - ordered[count // 3], 1e-3)
+        level = ranked(values, count, count // 3)
+        p[SHARED + 2 * c + 1] = level
+        p[SHARED + 2 * c] = max(ranked(values, count, count - 2) - level, 1e-3)
     return True
+
+
+@jit
+def _copy(matrix: Any, right: Any, into: Any, row: Any) -> None:
+    """Copy normal equations."""
+    for m in range(right.size):
+        row[m] = right[m]
+        for n in range(right.size):
+            into[m, n] = matrix[m, n]
 
 
 @jit
 def _descend(stamp: Any, plane: Any, used: Any, x0: int, y0: int, p: Any, matrix: Any, steps: int) -> float:
     """Levenberg-Marquardt from `p` in place; leaves the normal matrix in `matrix`. The sum of squares, or -1."""
     size = p.size
-    right, trial = np.zeros(size), np.zeros(size)
+    right, trial, next_right = np.zeros(size), np.zeros(size), np.zeros(size)
     damped, other, step = np.zeros((size, size)), np.zeros((size, size)), np.zeros(size)
     cost = _normal_equations(stamp, plane, used, x0, y0, p, matrix, right)
     damping = 1e-3
     for _ in range(steps):
-        damped[:] = matrix
-        step[:] = right
+        _copy(matrix, right, damped, step)
         for k in range(size):
             damped[k, k] *= 1.0 + damping
         if not _solve(damped, step, size):
             return -1.0
         # A Gaussian far too wide or narrow has no slope to come back by.
         step[2] = min(max(step[2], -0.5), 0.5)
-        trial[:] = p + step
-        next_right = np.zeros(size)
+        for k in range(size):
+            trial[k] = p[k] + step[k]
         next_cost = _normal_equations(stamp, plane, used, x0, y0, trial, other, next_right)
         if next_cost <= cost:
             gained = cost - next_cost
-            p[:] = trial
-            matrix[:] = other
-            right[:] = next_right
+            for k in range(size):
+                p[k] = trial[k]
+            _copy(other, next_right, matrix, right)
             cost = next_cost
             damping = max(0.2 * damping, 1e-9)
             if gained <= 1e-9 * cost and abs(step[0]) + abs(step[1]) < 1e-5:
@@ -145,6 +154,16 @@ def _descend(stamp: Any, plane: Any, used: Any, x0: int, y0: int, p: Any, matrix
             if damping > 1e6:
                 break
     return cost
+
+
+@jit
+def _count(flags: Any) -> int:
+    """How many flags are set."""
+    count = 0
+    for j in range(flags.shape[0]):
+        for i in range(flags.shape[1]):
+            count += flags[j, i]
+    return count
 
 
 @jit
@@ -191,34 +210,37 @@ def fit_stars(pixels: Any, pattern: Any, colours: int, noise: float, half: int, 
     height, width = pixels.shape
     size = SHARED + 2 * colours
     side = 2 * half + 1
-    plane = np.zeros((side, side), dtype=np.int64)
-    matrix, p = np.zeros((size, size)), np.zeros(size)
+    plane, stamp, used = np.empty((side, side), np.int64), np.empty((side, side)), np.empty((side, side), np.bool_)
+    matrix, copy = np.zeros((size, size)), np.zeros((size, size))
+    p, right, unit = np.zeros(size), np.zeros(size), np.zeros(size)
     for star in range(table.shape[0]):
         x0, y0 = int(np.floor(table[star, 0] + 0.5)) - half, int(np.floor(table[star, 1] + 0.5)) - half
         table[star, 2] = np.nan
         if x0 < 0 or y0 < 0 or x0 + side > width or y0 + side > height:
             continue
-        stamp = pixels[y0 : y0 + side, x0 : x0 + side].astype(np.float64)
-        used = np.isfinite(stamp)
+        whole = True
         for j in range(side):
             for i in range(side):
+                stamp[j, i] = pixels[y0 + j, x0 + i]
+                used[j, i] = np.isfinite(stamp[j, i])
                 plane[j, i] = pattern[(y0 + j) & 1, (x0 + i) & 1]
-        middle = used[half - 1 : half + 2, half - 1 : half + 2]
-        if not middle.all() or not _levels(stamp, plane, used, p, colours):
+                whole = whole and (used[j, i] or max(abs(j - half), abs(i - half)) > 1)
+        if not whole or not _levels(stamp, plane, used, p, colours):
             continue
         p[0], p[1], p[2] = table[star, 0], table[star, 1], np.log(table[star, 3])
         cost = _descend(stamp, plane, used, x0, y0, p, matrix, steps)
         if cost >= 0.0 and _drop_spikes(stamp, plane, used, x0, y0, p, noise) > 0:
             cost = _descend(stamp, plane, used, x0, y0, p, matrix, steps)
-        free = np.count_nonzero(used) - size
+        free = _count(used) - size
         moved = max(abs(p[0] - x0 - half), abs(p[1] - y0 - half))
         if not cost >= 0.0 or free < size or moved > 0.5 * half:
             continue
         variance = max(cost / free, noise * noise)
         sigma, error = np.exp(p[2]), 0.0
         for axis in range(2):
-            unit, copy = np.zeros(size), matrix.copy()
-            unit[axis] = 1.0
+            for k in range(size):
+                right[k] = 1.0 if k == axis else 0.0
+            _copy(matrix, right, copy, unit)
             error += 0.5 * variance * unit[axis] if _solve(copy, unit, size) else np.nan
         light = 0.0
         for c in range(colours):

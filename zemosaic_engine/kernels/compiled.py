@@ -36,6 +36,7 @@ import llvmlite
 import numba
 
 from ..sentences import say
+from .linked import kernel_of
 
 _events: Any
 try:
@@ -113,7 +114,7 @@ def _compiler(**options: Any) -> Any:
         if _FOLDER is not None:
             numba.config.CACHE_DIR = str(_FOLDER)  # type: ignore[attr-defined]
         try:
-            return numba.njit(nogil=True, cache=_FOLDER is not None, error_model="numpy", **options)(function)
+            return kernel_of(function, nogil=True, cache=_FOLDER is not None, error_model="numpy", **options)
         finally:
             numba.config.CACHE_DIR = before  # type: ignore[attr-defined]
 

@@ -325,11 +325,14 @@ def _steep_cells(steep: Any, first: int) -> Any:
     counts = np.zeros(height, np.int64)
     for row in range(first, height - first):
         counts[row] = _count(steep[row, first : width - first])
-    places, found = np.empty((counts.sum(), 2), np.int64), 0
+    total, found = 0, 0
+    for row in range(height):
+        total += counts[row]
+    places = np.empty((total, 2), np.int64)
     for row in range(first, height - first):
         for column in range(first, width - first if counts[row] else first):
             if steep[row, column]:
-                places[found] = row, column
+                places[found, 0], places[found, 1] = row, column
                 found += 1
     return places
 
@@ -397,21 +400,27 @@ def _give(colour: Any, steep: Any, low: Any, y: int, x: int, taken: Any) -> None
 
 @jit
 def _bound(
-    planes: Any, colour: Any, green: Any, taps: Any, site_of: Any, share: Any, steep: Any, padding: int, scratch: Any
+    planes: Any, colours: Any, channels: Any, number: int, taps: Any, share: Any, steep: Any, padding: int, scratch: Any
 ) -> None:
     """Keep interpolated values of one colour within their bounds where light is steep; the light is kept.
 
-    `site_of` has 1 for each site that has samples of the colour; `scratch` is (3, 4, h, w).
+    `channels` has the number of the colour that each site has samples of; `scratch` is (3, 4, h, w).
     """
+    colour, green = colours[number], colours[1]
     low, highest, taken = scratch[0], scratch[1], scratch[2]
     cells = _steep_cells(steep, padding - _AROUND)
-    rises = site_of.sum() == 1
-    sample_site = np.argmax(site_of) if rises else -1
+    sample_site, sites = -1, 0
+    for site in range(4):
+        if channels[site] == number:
+            sample_site, sites = site, sites + 1
+    rises = sites == 1
+    if not rises:
+        sample_site = -1
     outside = False
     for site in range(4):
         for n in range(cells.shape[0]):
             low[site, cells[n, 0], cells[n, 1]], taken[site, cells[n, 0], cells[n, 1]] = np.nan, np.float32(0.0)
-        if not site_of[site]:
+        if channels[site] != number:
             core = _core_of(taps, sample_site, site)
             outside |= _find_bounds(
                 planes, colour[site], green, rises, share, core, site, cells, low[site], highest[site]
@@ -465,6 +474,22 @@ def _weave_row(planes: Any, colours: Any, first_site: int, row: int, padding: in
         )  # fmt: skip
 
 
+@jit_borrowing
+def _copy(plane: Any, into: Any) -> None:
+    """Copy a plane; Numba's own copy compiles an error message for planes of two sizes."""
+    for y in range(plane.shape[0]):
+        for x in range(plane.shape[1]):
+            into[y, x] = plane[y, x]
+
+
+@jit_borrowing
+def _join(flags: Any, others: Any) -> None:
+    """Set the flags that others have set."""
+    for y in range(flags.shape[0]):
+        for x in range(flags.shape[1]):
+            flags[y, x] |= others[y, x]
+
+
 @jit
 def demosaic_planes(
     planes: Any, filled: Any, cores: Any, channels: Any, taps: Any, weights: Any, padding: int, out: Any
@@ -496,7 +521,7 @@ def demosaic_planes(
     share, steep = np.empty((height, width), np.float32), np.zeros((height, width), np.bool_)
     either, scratch = np.zeros((height, width), np.bool_), np.empty((3, count, height, width), np.float32)
     for site in range(count):
-        colours[channels[site], site] = planes[site]
+        _copy(planes[site], colours[channels[site], site])
         if channels[site] != 1:
             _find_corners(filled, site, taps, weights, corners[site])
     for site in range(count):
@@ -510,10 +535,10 @@ def demosaic_planes(
         if colour != 1:
             _local_shares(planes[site], colours[1, site], first, share, steep)
             if near.size:
-                steep |= near
+                _join(steep, near)
             _interpolate_colour(planes, colours[1], site, taps, weights, first, share, colours[colour])
-            _bound(planes, colours[colour], colours[1], taps, channels == colour, share, steep, padding, scratch)
-            either |= steep
-    _bound(planes, colours[1], colours[1], taps, channels == 1, share, either, padding, scratch)
+            _bound(planes, colours, channels, colour, taps, share, steep, padding, scratch)
+            _join(either, steep)
+    _bound(planes, colours, channels, 1, taps, share, either, padding, scratch)
     for r in range(out.shape[0]):
         _weave_row(planes, colours, 2 * (r % 2), padding + r // 2, padding, out[r])

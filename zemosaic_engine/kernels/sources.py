@@ -13,6 +13,7 @@ import numpy as np
 
 from .compiled import jit
 from .fused import fma
+from .ranks import median
 
 #: Pixels a source has at least, and in a mask of sources.
 STAR_PIXELS, MASK_PIXELS = 4, 5
@@ -352,7 +353,7 @@ def ring_medians(image: Any, usable: Any, x: Any, y: Any, inner: float, outer: f
                     n += 1
         count[k] = n
         for c in range(channels):
-            medians[k, c] = np.median(held[c, :n]) if n > 0 else np.nan
+            medians[k, c] = median(held[c], n) if n > 0 else np.nan
 
 
 @jit
@@ -373,7 +374,9 @@ def half_light_radii(light: Any, x: Any, y: Any, reach: float, radii: Any) -> No
         for b in range(max(int(y[k] - reach), 0), min(int(y[k] + reach) + 2, height)):
             for a in range(max(int(x[k] - reach), 0), min(int(x[k] + reach) + 2, width)):
                 _spread_pixel(light[b, a], a - x[k], b - y[k], reach, growth)
-        total = growth[:-1].sum()
+        total = 0.0
+        for i in range(growth.shape[0] - 1):
+            total += growth[i]
         radii[k] = np.nan
         below = 0.0
         for i in range(growth.shape[0] - 1):

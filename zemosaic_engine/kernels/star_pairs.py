@@ -76,7 +76,6 @@ def best_shift(a: Any, b: Any, reach: float, tolerance: float) -> tuple[float, f
     return best_x, best_y, best
 
 
-@jit
 def best_turn(
     a: Any, b: Any, reach: float, turn: float, stretch: float, tolerance: float
 ) -> tuple[float, float, float, float, int, int]:
@@ -99,15 +98,32 @@ def best_turn(
     matched, trials : int
         Stars of `a` that then lie near one of `b`; how many pairs were tried for it.
     """
-    count = b.shape[0] * (b.shape[0] - 1) // 2
-    length, first, second = np.empty(count), np.empty(count, np.int64), np.empty(count, np.int64)
-    k = 0
-    for i in range(b.shape[0]):
-        for j in range(i + 1, b.shape[0]):
-            length[k], first[k], second[k] = np.hypot(b[j, 0] - b[i, 0], b[j, 1] - b[i, 1]), i, j
-            k += 1
-    order = np.argsort(length)
-    ordered = length[order]
+    first, second = np.triu_indices(b.shape[0], 1)
+    length = np.hypot(b[second, 0] - b[first, 0], b[second, 1] - b[first, 1])
+    order = np.argsort(length, kind="stable")
+    pairs = length[order], first[order], second[order]
+    return _best_turn(a, b, pairs, reach, turn, stretch, tolerance)
+
+
+@jit
+def _rank(lengths: Any, length: float) -> int:
+    """How many of the lengths, which are in order, are below one."""
+    low, high = 0, lengths.shape[0]
+    while low < high:
+        middle = (low + high) // 2
+        if lengths[middle] < length:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@jit
+def _best_turn(
+    a: Any, b: Any, pairs: Any, reach: float, turn: float, stretch: float, tolerance: float
+) -> tuple[float, float, float, float, int, int]:
+    """As `best_turn`; `pairs` of stars of `b` are their lengths, in order, and the numbers of both stars."""
+    lengths, first, second = pairs
     best, trials = 0, 0
     best_re, best_im, best_x, best_y = 1.0, 0.0, 0.0, 0.0
     enough = int(0.9 * min(a.shape[0], b.shape[0]))
@@ -120,10 +136,10 @@ def best_turn(
             if size < LEAST_LENGTH_PX:
                 continue
             slack = stretch + 2.0 * tolerance / size
-            begin = np.searchsorted(ordered, size * (1.0 - slack))
-            end = np.searchsorted(ordered, size * (1.0 + slack))
+            begin = _rank(lengths, size * (1.0 - slack))
+            end = _rank(lengths, size * (1.0 + slack))
             for at in range(begin, end):
-                one, other = first[order[at]], second[order[at]]
+                one, other = first[at], second[at]
                 for _ in range(2):
                     bx, by = b[other, 0] - b[one, 0], b[other, 1] - b[one, 1]
                     re, im = (bx * ax + by * ay) / square, (by * ax - bx * ay) / square

@@ -7,31 +7,7 @@ from typing import Any
 import numpy as np
 
 from .compiled import jit
-
-
-@jit
-def _ranked(values: Any, count: int, rank: int) -> Any:
-    """The value of a rank among the first `count`, which change places (Hoare 1961)."""
-    low, high = 0, count - 1
-    while low < high:
-        pivot = values[(low + high) // 2]
-        i, j = low, high
-        while i <= j:
-            while values[i] < pivot:
-                i += 1
-            while values[j] > pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i += 1
-                j -= 1
-        if rank <= j:
-            high = j
-        elif rank >= i:
-            low = i
-        else:
-            break
-    return values[rank]
+from .ranks import ranked
 
 
 @jit
@@ -65,4 +41,4 @@ def strip_medians(plane: Any, middle: Any, along: Any, offset: Any, shape: Any, 
                         if np.isfinite(value):
                             buffer[count] = value
                             count += 1
-            out[s, k] = _ranked(buffer, count, (count - 1) // 2) if 2 * count >= buffer.size else np.nan
+            out[s, k] = ranked(buffer, count, (count - 1) // 2) if 2 * count >= buffer.size else np.nan
