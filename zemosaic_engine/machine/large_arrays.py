@@ -17,9 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..errors import RunError
-from ..sentences import say
-from .memory import size_text
+from .memory import scratch_refused, write_zeros
 
 _SPARSE_BYTES = 16 * 1024  # a run of zeros as long as this takes no room on the disk
 
@@ -64,10 +62,10 @@ class LargeArray:
             if hasattr(os, "pwrite"):
                 self._file.truncate(size)
             else:
-                _write_zeros(self._file, size)
+                write_zeros(self._file, size)
             self.values = np.memmap(self._file, dtype=dtype, mode="r+", shape=shape)
         except OSError as error:
-            raise self._refused(error, size) from error
+            raise scratch_refused(folder, size, error) from error
 
     def put(self, first: int, rows: NDArray[Any]) -> None:
         """Write rows, from the row `first` on.
@@ -88,7 +86,7 @@ class LargeArray:
             for begin, end in _filled(data):
                 _write_all(self._file.fileno(), data[begin:end], start + begin)
         except OSError as error:
-            raise self._refused(error, self.values.nbytes) from error
+            raise scratch_refused(self._folder, self.values.nbytes, error) from error
 
     def add(self, first: int, column: int, part: NDArray[Any]) -> None:
         """Add a part whose first pixel is the one in the row `first` and in a column; as `put`."""
@@ -96,17 +94,6 @@ class LargeArray:
         rows[:, column : column + part.shape[1]] += part
         self.put(first, rows)
         release(self.values)
-
-    def _refused(self, error: OSError, size: int) -> RunError:
-        return RunError(
-            say(
-                "A scratch file of {size} cannot be written in {folder}: {why}. Free some disk space, choose another "
-                "output folder or raise memory_gb.",
-                size=size_text(size),
-                folder=self._folder,
-                why=error.strerror or error,
-            )
-        )
 
 
 def release(array: NDArray[Any]) -> None:
@@ -181,11 +168,3 @@ def _write_all(descriptor: int, data: NDArray[np.uint8], start: int) -> None:
     done = 0
     while done < data.size:
         done += os.pwrite(descriptor, data[done:].data, start + done)
-
-
-def _write_zeros(file: Any, size: int) -> None:
-    """Make a file as long as `size`, with its blocks on the disk."""
-    zeros = bytes(min(size, 16 * 1024**2))
-    for begin in range(0, size, len(zeros)):
-        file.write(zeros[: size - begin])
-    file.flush()

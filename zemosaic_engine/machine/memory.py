@@ -238,15 +238,7 @@ class SampleStore:
             buffer = np.memmap(self._file, dtype=np.float32, mode="r+", shape=(total_floats,))
         except OSError as error:
             self._drop_file()
-            raise RunError(
-                say(
-                    "A scratch file of {n:.1f} GB cannot be made in {folder}: {why}. Free some disk "
-                    "space, choose another output folder or raise memory_gb.",
-                    n=size / 1000000000.0,
-                    folder=self.scratch_dir,
-                    why=error.strerror or error,
-                )
-            ) from error
+            raise scratch_refused(self.scratch_dir, size, error) from error
         self.scratch_bytes = max(self.scratch_bytes, size)
         return buffer
 
@@ -261,12 +253,30 @@ class SampleStore:
             self._file = None
 
 
-def _claim(file: IO[bytes], size: int) -> None:
+def scratch_refused(folder: Path | None, size: int, error: OSError) -> RunError:
+    """The error of a run whose scratch file of `size` bytes finds no place."""
+    return RunError(
+        say(
+            "A scratch file of {size} cannot be made in {folder}: {why}. Free some disk space, choose another output "
+            "folder or raise memory_gb.",
+            size=size_text(size),
+            folder=folder,
+            why=error.strerror or error,
+        )
+    )
+
+
+def write_zeros(file: IO[bytes], size: int) -> None:
     """Make `file` as long as `size`, with its blocks on the disk."""
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(file.fileno(), 0, size)
-        return
     zeros = bytes(min(size, _ZEROS))
     for begin in range(0, size, _ZEROS):
         file.write(zeros[: size - begin])
     file.flush()
+
+
+def _claim(file: IO[bytes], size: int) -> None:
+    """Make `file` as long as `size`, with its blocks on the disk, as fast as the system can."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+    else:
+        write_zeros(file, size)
