@@ -426,15 +426,17 @@ def test_lz4_that_repeats():
 # --- camera raws
 
 
-def write_dng(path, pixels, black=512, white=16383):
+def write_dng(path, pixels, black=(512,), white=16383):
     exif = {33434: ("R", [(30, 1)]), 36867: ("s", "2025:03:01 21:02:03"), 34855: ("H", [1600])}
     identity = [(int(i == j), 1) for i in range(3) for j in range(3)]
     tags = basics(pixels) | {
         254: ("I", [0]), 262: ("H", [32803]), 271: ("s", "Maker"), 272: ("s", "Maker One"), 274: ("H", [1]),
         33421: ("H", [2, 2]), 33422: ("B", [1, 0, 2, 1]), 50706: ("B", [1, 4, 0, 0]), 50707: ("B", [1, 1, 0, 0]),
-        50708: ("s", "Maker One"), 50714: ("H", [black]), 50717: ("I", [white]), 50721: ("S", identity),
+        50708: ("s", "Maker One"), 50714: ("H", list(black)), 50717: ("I", [white]), 50721: ("S", identity),
         50728: ("R", [(1, 1)] * 3), 50778: ("H", [21]),
     }  # fmt: skip
+    if len(black) == 4:
+        tags[50713] = ("H", [2, 2])
     del tags[339]
     return write_tiff(path, [pixels.tobytes()], tags, exif=exif)
 
@@ -449,6 +451,14 @@ def test_a_raw_of_a_camera(tmp_path):
     assert sub.date_obs.startswith("2025-03-01T")
     np.testing.assert_array_equal(image_files.read_image(sub.path, 0), pixels.astype(np.int32) - 512)
     assert sub.setup.black_level_adu == 0.0  # flats are divided without darks
+
+
+def test_each_site_of_a_raw_has_a_black_level_of_its_own(tmp_path):
+    pytest.importorskip("rawpy")
+    pixels = np.random.default_rng(1).integers(600, 3000, (64, 96)).astype(np.uint16)
+    path = write_dng(tmp_path / "a.dng", pixels, black=(512, 516, 520, 524))
+    expected = pixels.astype(np.int32) - np.tile([[512, 516], [520, 524]], (32, 48))
+    np.testing.assert_array_equal(image_files.read_image(path, 0), expected)
 
 
 def test_a_raw_that_is_damaged(tmp_path):
