@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
-import resource
+import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +37,19 @@ def processor_s() -> float:
     return spent.user + spent.system + spent.children_user + spent.children_system
 
 
+# Linux counts the memory of whoever starts a process as the memory of that process: a small one starts the command.
+_STARTER = """
+import json, os, subprocess, sys, time
+began = time.perf_counter()
+with open(sys.argv[1], "wb") as output:
+    child = subprocess.Popen(sys.argv[2:], stdout=output, stderr=subprocess.STDOUT)
+    _, status, used = os.wait4(child.pid, 0)
+seconds = time.perf_counter() - began
+code = os.waitstatus_to_exitcode(status)
+print(json.dumps([code, seconds, used.ru_utime + used.ru_stime, used.ru_maxrss]))
+"""
+
+
 def cost_of(command: Sequence[str | Path], folder: Path, limit_s: float = 3600.0) -> Cost:
     """Run a command to its end in `folder`; what it says is in ``output.txt`` there.
 
@@ -49,25 +61,22 @@ def cost_of(command: Sequence[str | Path], folder: Path, limit_s: float = 3600.0
         It failed, or was ended because it took more than `limit_s`.
     """
     words = [str(word) for word in command]
-    began = time.perf_counter()
-    with (folder / "output.txt").open("wb") as output:
-        child = subprocess.Popen(words, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
-        timer = threading.Timer(limit_s, child.kill)
-        timer.start()
-        _, status, used = os.wait4(child.pid, 0)
-        timer.cancel()
-    child.returncode = os.waitstatus_to_exitcode(status)
-    seconds = time.perf_counter() - began
-    if seconds >= limit_s:
-        raise CommandError(f"{words[0]} was ended after {limit_s:.0f} s")
-    if child.returncode:
+    starter = [sys.executable, "-S", "-c", _STARTER, str(folder / "output.txt"), *words]
+    with subprocess.Popen(starter, cwd=folder, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            told, _ = process.communicate(timeout=limit_s)
+        except BaseException as error:  # Ctrl-C, too, ends the command
+            os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise CommandError(f"{words[0]} was ended after {limit_s:.0f} s") from error
+            raise
+    if process.returncode:
+        raise CommandError(f"{words[0]} could not be started")
+    code, seconds, of_processors, peak = json.loads(told)
+    if code:
         said = (folder / "output.txt").read_text(encoding="utf-8", errors="replace")
         raise CommandError(f"{' '.join(words)[:200]} failed:\n{said[-2000:]}")
-    return Cost(seconds, used.ru_utime + used.ru_stime, _peak_bytes(used))
-
-
-def _peak_bytes(used: resource.struct_rusage) -> int:
-    return used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return Cost(seconds, of_processors, peak * (1 if sys.platform == "darwin" else 1024))
 
 
 def total_cost(costs: Sequence[Cost]) -> Cost:
