@@ -280,6 +280,7 @@ def test_steps_anywhere_have_their_place_and_are_never_blamed_on_the_other_mosai
     assert sides.count("B") >= 10
 
 
+@pytest.mark.slow
 def test_a_gain_step_is_found_in_the_sky_and_in_the_stars(plain, scene, tmp_path):
     def change(planes):
         planes[:, :, 340:] *= np.float32(1.04)
