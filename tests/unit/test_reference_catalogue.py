@@ -8,6 +8,8 @@ from astropy.table import Table
 
 from zemosaic_engine.catalogues.reference import read_catalogue
 from zemosaic_engine.errors import SettingsError
+from zemosaic_engine.run.reference_stars import check_reference
+from zemosaic_engine.settings import GridSettings
 
 RGB = ("R", "G", "B")
 
@@ -182,3 +184,9 @@ def test_magnitudes_have_units(tmp_path):
     table["mag"].unit = units.Unit("mmag")
     table.write(tmp_path / "stars.ecsv")
     np.testing.assert_allclose(read_catalogue(tmp_path / "stars.ecsv", RGB).magnitude["G"], [11.5, 12.5])
+
+
+def test_a_folder_without_a_catalogue_is_refused_before_the_run(tmp_path):
+    (tmp_path / "notes.txt").write_text("no stars")
+    with pytest.raises(SettingsError, match=tmp_path.name):
+        check_reference(GridSettings(reference_catalogue=str(tmp_path)), 3)
