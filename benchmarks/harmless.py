@@ -212,4 +212,9 @@ HARMLESS = (
         "zemosaic_engine/photometry/stars_by_cells.py", "4", "(5)",
         "how many sources are looked at beyond the stars that are kept", line="rows = rows[np.argsort",
     ),
+    Harmless(
+        "zemosaic_engine/photometry/background.py",
+        "max(1, _STRIP_PIXELS // (MESH_PX * width))", "(min(1, _STRIP_PIXELS // (MESH_PX * width)))",
+        "how many rows of the mesh are looked at at once, for their memory",
+    ),
 )  # fmt: skip
