@@ -104,11 +104,9 @@ def release(array: NDArray[Any]) -> None:
     array : ndarray
         All of it, or a view of a part. Nothing happens to one that lies in memory.
     """
-    owner: object = array
-    while isinstance(owner, np.ndarray):
-        owner = owner.base
-    if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        owner.madvise(mmap.MADV_DONTNEED)
+    mapped = _map_of(array)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def discard(array: NDArray[Any]) -> None:
@@ -116,12 +114,10 @@ def discard(array: NDArray[Any]) -> None:
 
     Nothing happens to one that lies in memory.
     """
-    owner: object = array
-    while isinstance(owner, np.ndarray):
-        owner = owner.base
-    if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_REMOVE"):
+    mapped = _map_of(array)
+    if mapped is not None and hasattr(mmap, "MADV_REMOVE"):
         with suppress(OSError):  # some file systems cannot
-            owner.madvise(mmap.MADV_REMOVE)
+            mapped.madvise(mmap.MADV_REMOVE)
 
 
 def at_places(array: NDArray[Any], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[Any]:
@@ -150,10 +146,15 @@ def picked(array: NDArray[Any], rows: slice, columns: slice) -> NDArray[Any]:
 
 def is_mapped(array: NDArray[Any]) -> bool:
     """True if an array, or what it is a view of, lies in a file."""
+    return _map_of(array) is not None
+
+
+def _map_of(array: NDArray[Any]) -> mmap.mmap | None:
+    """The mapped file that an array lies in; None if it lies in memory."""
     owner: object = array
     while isinstance(owner, np.ndarray):
         owner = owner.base
-    return isinstance(owner, mmap.mmap)
+    return owner if isinstance(owner, mmap.mmap) else None
 
 
 def _filled(data: NDArray[np.uint8]) -> list[tuple[int, int]]:
