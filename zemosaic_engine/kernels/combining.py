@@ -302,8 +302,10 @@ def _combine_rows(
     value, share = np.empty((channels, most, LANES), np.float32), np.empty((channels, most, LANES), np.float32)
     noise, n = np.empty((channels, most), np.float32), np.empty((channels, LANES), np.int64)
     rows, outlying, low_ones = np.empty((most, LANES), np.float32), np.empty(most, np.int64), np.empty(most, np.int64)
-    centre, spread, a, b, c3, d = (np.empty(LANES), np.empty(LANES), np.empty(LANES), np.empty(LANES),
-                                   np.empty(LANES), np.empty(LANES))  # fmt: skip
+    centre, spread, below, above = np.empty(LANES), np.empty(LANES), np.empty(LANES), np.empty(LANES)
+    a, b, d = np.empty(LANES), np.empty(LANES), np.empty(LANES)
+    low32, high32 = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
+    winsor = (np.empty((most, LANES), np.float32), low32, high32, np.empty(LANES), np.empty(LANES))
     has_drizzled = drizzled[0].shape[0] > 0
     drizzled_value = np.empty((channels, most if has_drizzled else 0, LANES), np.float32)
     drizzle_noise = np.empty((channels, most if has_drizzled else 0), np.float32)
@@ -314,7 +316,7 @@ def _combine_rows(
     reach, usual, span, plain = np.zeros(LANES), np.ones(LANES), np.zeros(LANES), np.zeros(LANES)
     estimate, low = np.empty(LANES), np.empty(LANES, np.int64)
     steep = (reach, usual, psf)
-    work = (centre, spread, a, b, c3, d, lost, lowest, active)
+    work = (centre, spread, below, above, lost, lowest, active, winsor)
     buffers = (rows, outlying, low_ones, found, levels, span, plain, estimate, low, a, b, d)
     _combine_runs(
         samples, start, boxes, rows_of, scale, taper, sky, origin, reject, limits, median, drizzled, psfs, spans,

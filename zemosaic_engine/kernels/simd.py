@@ -20,6 +20,8 @@ else:
 
 clipped_moments: Any = _chosen.clipped_moments
 compare_exchange: Any = _chosen.compare_exchange
+distances: Any = _chosen.distances
+huber_step: Any = _chosen.huber_step
 lanczos_pixel: Any = _chosen.lanczos_pixel
 load_scaled_colour: Any = _chosen.load_scaled_colour
 load_scaled_mono: Any = _chosen.load_scaled_mono
@@ -34,6 +36,8 @@ __all__ = [
     "TAPS",
     "clipped_moments",
     "compare_exchange",
+    "distances",
+    "huber_step",
     "lanczos_pixel",
     "load_scaled_colour",
     "load_scaled_mono",
