@@ -205,10 +205,6 @@ HARMLESS = (
         "boxes of eight numbers, of which four are read", line="whole = np.tile",
     ),
     Harmless(
-        "zemosaic_engine/mosaic/mask.py", "y + 1 + dy", "(y + 1 - dy)",
-        "the eight neighbours of a pixel lie alike above and below it", line="place = y + 1 + dy",
-    ),
-    Harmless(
         "zemosaic_engine/photometry/stars_by_cells.py", "4", "(5)",
         "how many sources are looked at beyond the stars that are kept", line="rows = rows[np.argsort",
     ),

@@ -160,7 +160,8 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
         mosaic_files.write_tile_table(output, tiles, match.scaling, match.pairs, tile_set.subs),
         mosaic_files.write_seam_table(output, tiles, match.overlaps, pixels, match.before, match.after, evenness),
     ]
-    mask = run.interruptibly(lambda: mosaic_mask(mosaic, run.scratch_folder(mosaic.pixels.shape[2])))
+    scratch = run.scratch_folder(mosaic.pixels.shape[2])
+    mask = run.interruptibly(lambda: mosaic_mask(mosaic, scratch, run.threads, run.cancel))
     check = run.cancel.check
     name_field(cards, wcs, mask, run.reporter)
     if settings.save_final_as_uint16:

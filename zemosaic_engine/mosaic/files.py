@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..astrometry.results import AstrometricSolution
 from ..canvas.coordinates import pixel_to_sky
-from ..channels import channel_names
+from ..channels import channel_names, over_channels
 from ..fits.streams import Parts
 from ..fits.wcs_cards import wcs_cards
 from ..fits.writer import atomic_path, remove, write_fits
@@ -180,7 +180,7 @@ def write_mosaic(
         hdus.append(layer("REJHIGH", rejections.high, "", "samples rejected above the others"))
         layers += rejections
     first = mosaic.coverage[..., 0]
-    deepest = Parts(first, lambda: (strip.max(axis=2) for _, strip in mask_strips(mosaic.coverage)))
+    deepest = Parts(first, lambda: (over_channels(np.maximum, strip) for _, strip in mask_strips(mosaic.coverage)))
     alone = fits.PrimaryHDU(first, header=where.copy())
     coverage = write_fits(folder / COVERAGE_NAME, [alone], check, parts=deepest)
     science = write_fits(folder / MOSAIC_NAME, hdus, check, on_image=lambda number: discard(layers[number]))
