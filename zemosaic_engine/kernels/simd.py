@@ -23,6 +23,7 @@ compare_exchange: Any = _chosen.compare_exchange
 distances: Any = _chosen.distances
 huber_step: Any = _chosen.huber_step
 lanczos_pixel: Any = _chosen.lanczos_pixel
+lanczos_pixel_of_valid: Any = _chosen.lanczos_pixel_of_valid
 load_scaled_colour: Any = _chosen.load_scaled_colour
 load_scaled_mono: Any = _chosen.load_scaled_mono
 outlier_bits: Any = _chosen.outlier_bits
@@ -39,6 +40,7 @@ __all__ = [
     "distances",
     "huber_step",
     "lanczos_pixel",
+    "lanczos_pixel_of_valid",
     "load_scaled_colour",
     "load_scaled_mono",
     "outlier_bits",

@@ -14,6 +14,7 @@ import platform
 from typing import Any
 
 import numba
+import numpy as np
 from llvmlite import binding, ir
 from numba import extending
 from numba.core import cgutils, types
@@ -58,6 +59,16 @@ def _same(builder: Any, value: Any) -> Any:
 
 def _is_finite(builder: Any, row: Any) -> Any:
     return builder.fcmp_ordered("<", row, _all(_F32, float("inf")))
+
+
+def _is_within_infinities(builder: Any, row: Any) -> Any:
+    """True for finite numbers: NaN and both infinities fail."""
+    kind = row.type
+    infinity = [float("inf")] * kind.count
+    return builder.and_(
+        builder.fcmp_ordered("<", row, ir.Constant(kind, infinity)),
+        builder.fcmp_ordered(">", row, ir.Constant(kind, [-end for end in infinity])),
+    )
 
 
 def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
@@ -288,10 +299,7 @@ def _make_loader(channels: int) -> Any:
             )
             factor, shift, share = (_same(builder, given[k]) for k in (2, 3, 4))
             value = builder.fadd(builder.fmul(value, factor), shift)
-            # NaN and both infinities fail.
-            counted = builder.and_(
-                _is_finite(builder, value), builder.fcmp_ordered(">", value, _all(_F32, float("-inf")))
-            )
+            counted = _is_within_infinities(builder, value)
             value = builder.select(counted, value, _all(_F32, float("inf")))
             share = builder.select(counted, share, _all(_F32, 0.0))
             for k, found in ((5, value), (6, share)):
@@ -372,6 +380,67 @@ def lanczos_pixel(
     f32, f64, i64 = types.float32, types.float64, types.int64
     return i64(
         source, i64, i64, table, i64, f32, i64, f32, f32, f32, calibration, f64, f64, target, i64
+    ), code  # fmt: skip
+
+
+@intrinsic
+def lanczos_pixel_of_valid(
+    typing: Any, source: Any, at: Any, stride: Any, table: Any, row_x: Any, t_x: Any, row_y: Any, t_y: Any,
+    least_weight: Any, nearest: Any, wanted: Any, calibration: Any, u: Any, v: Any, target: Any, where: Any,
+) -> Any:  # fmt: skip
+    """Resample the colours whose bit is set in `wanted` from those of their taps that are finite, and calibrate them.
+
+    Their weights are renormalised, and the value is limited to their range. It is NaN where the weights add up to less
+    than `least_weight`, or where the value at `nearest` is not finite, which is the index of the first number of the
+    pixel that is the nearest.
+    """
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        (
+            source, at, stride, table, row_x, t_x, row_y, t_y, least_weight, nearest, wanted, coefficients, u, v,
+            target, where,
+        ) = given  # fmt: skip
+        f32, f64 = ir.FloatType(), ir.DoubleType()
+        four, taps = _Colours(builder), ir.VectorType(f32, 4 * TAPS)
+        pixels = context.make_array(signature.args[0])(context, builder, source).data
+        weights = context.make_array(signature.args[3])(context, builder, table).data
+        wx, wy = (_phase_weights(builder, weights, row, t) for row, t in ((row_x, t_x), (row_y, t_y)))
+        along = _shuffled(builder, wx, [k // 4 for k in range(4 * TAPS)])
+        nothing = ir.Constant(taps, [0.0] * (4 * TAPS))
+        total, weight = nothing, nothing
+        low, high = (ir.Constant(taps, [end] * (4 * TAPS)) for end in (float("inf"), float("-inf")))
+        for j in range(TAPS):
+            place = builder.gep(pixels, [builder.add(at, builder.mul(stride, ir.Constant(stride.type, j)))])
+            row = _load(builder, builder.bitcast(place, taps.as_pointer()))
+            counts = _is_within_infinities(builder, row)
+            share = builder.fmul(_shuffled(builder, wy, [j] * (4 * TAPS)), along)
+            share = builder.select(counts, share, nothing)
+            weight = builder.fadd(weight, share)
+            total = _fma(builder, share, builder.select(counts, row, nothing), total)
+            low = builder.select(builder.and_(counts, builder.fcmp_ordered("<", row, low)), row, low)
+            high = builder.select(builder.and_(counts, builder.fcmp_ordered(">", row, high)), row, high)
+        weight = four.folded(weight, TAPS, builder.fadd)
+        value = builder.fdiv(four.folded(total, TAPS, builder.fadd), weight)
+        value = four.smaller(value, four.folded(high, TAPS, four.larger))
+        value = four.larger(value, four.folded(low, TAPS, four.smaller))
+        middle = builder.bitcast(builder.gep(pixels, [nearest]), ir.VectorType(f32, 4).as_pointer())
+        enough = builder.fcmp_ordered(">=", weight, four.same(least_weight))
+        enough = builder.and_(enough, _is_within_infinities(builder, _load(builder, middle)))
+        value = builder.select(enough, value, ir.Constant(ir.VectorType(f32, 4), [float("nan")] * 4))
+        data = context.make_array(signature.args[11])(context, builder, coefficients).data
+        value = builder.fptrunc(
+            _calibrated(builder, four, data, builder.fpext(value, ir.VectorType(f64, 4)), u, v), ir.VectorType(f32, 4)
+        )
+        place = builder.gep(context.make_array(signature.args[14])(context, builder, target).data, [where])
+        place = builder.bitcast(place, ir.VectorType(f32, 3).as_pointer())
+        chosen = builder.bitcast(builder.trunc(wanted, ir.IntType(3)), ir.VectorType(ir.IntType(1), 3))
+        colours = builder.select(chosen, _shuffled(builder, value, range(3)), _load(builder, place))
+        builder.store(colours, place, align=4)
+        return context.get_dummy_value()
+
+    f32, f64, i64 = types.float32, types.float64, types.int64
+    return types.void(
+        source, i64, i64, table, i64, f32, i64, f32, f32, i64, i64, calibration, f64, f64, target, i64
     ), code  # fmt: skip
 
 
@@ -492,6 +561,12 @@ def trial(
     bits[1] = lanczos_pixel(
         image, 4, 10 * STRIDE, table, 0, table[0, 0], 1, table[0, 1], table[0, 2], table[0, 3], calibration, 0.3, -0.2,
         target, 1,
+    )  # fmt: skip
+    image[4 + 4 * STRIDE] = np.nan
+    image[5 + 10 * STRIDE] = -np.inf
+    lanczos_pixel_of_valid(
+        image, 4, 10 * STRIDE, table, 0, table[0, 0], 1, table[0, 1], table[0, 2], 24 * STRIDE, 5, calibration, 0.3,
+        -0.2, target, 4,
     )  # fmt: skip
     for k in range(8):
         target[8 + k] = fma(image[k], image[k + 1], image[k + 2])

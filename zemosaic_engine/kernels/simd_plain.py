@@ -190,3 +190,31 @@ def lanczos_pixel(
         value = _smaller(value, most + overshoot * spread)
         target[where + c] = calibrated(np.float64(value), u, v, calibration[:, c])
     return bad
+
+
+@jit
+def lanczos_pixel_of_valid(
+    source: Any, at: int, stride: int, table: Any, row_x: int, t_x: Any, row_y: int, t_y: Any,
+    least_weight: Any, nearest: int, wanted: int, calibration: Any, u: float, v: float, target: Any, where: int,
+) -> None:  # fmt: skip
+    """Resample colours from those of their taps that are finite, and calibrate them."""
+    totals, weights = np.empty(TAPS, np.float32), np.empty(TAPS, np.float32)
+    for c in range(_COLOURS):
+        if not wanted >> c & 1:
+            continue
+        least, most = _INFINITY, -_INFINITY
+        for i in range(TAPS):
+            totals[i], weights[i] = np.float32(0.0), np.float32(0.0)
+            for j in range(TAPS):
+                value = source[at + j * stride + STRIDE * i + c]
+                if abs(value) < _INFINITY:
+                    share = _tap_weight(table, row_y, t_y, j) * _tap_weight(table, row_x, t_x, i)
+                    weights[i] += share
+                    totals[i] = fma(share, value, totals[i])
+                    least, most = _smaller(value, least), _larger(value, most)
+        weight = ((weights[0] + weights[1]) + (weights[2] + weights[3])) + (weights[4] + weights[5])
+        total = ((totals[0] + totals[1]) + (totals[2] + totals[3])) + (totals[4] + totals[5])
+        value = np.float32(np.nan)
+        if weight >= least_weight and abs(source[nearest + c]) < _INFINITY:
+            value = _larger(_smaller(total / weight, most), least)
+        target[where + c] = calibrated(np.float64(value), u, v, calibration[:, c])
