@@ -55,7 +55,7 @@ HARMLESS = (
         "a start value that the iteration forgets", line="share = np.array",
     ),
     Harmless(
-        "zemosaic_engine/fits/streams.py", "file.flush()", "pass",
+        "zemosaic_engine/fits/streams.py", "self._file.flush()", "pass",
         "decides how soon pixels reach the disk, not which: the end of the writer flushes again",
     ),
     Harmless(
@@ -203,10 +203,6 @@ HARMLESS = (
     Harmless(
         "zemosaic_engine/executors/kernel_check.py", "1", "(2)",
         "boxes of eight numbers, of which four are read", line="whole = np.tile",
-    ),
-    Harmless(
-        "zemosaic_engine/mosaic/mask.py", "y + 1 + dy", "(y + 1 - dy)",
-        "the eight neighbours of a pixel lie alike above and below it", line="place = y + 1 + dy",
     ),
     Harmless(
         "zemosaic_engine/photometry/stars_by_cells.py", "4", "(5)",

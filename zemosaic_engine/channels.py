@@ -1,8 +1,24 @@
-"""Names of the colour channels in logs, tables and headers."""
+"""The colour channels of images, and their names in logs, tables and headers."""
 
 from __future__ import annotations
+
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
 
 def channel_names(channels: int) -> tuple[str, ...]:
     """Names of the channels in logs and tables."""
     return ("R", "G", "B") if channels == 3 else ("L",)
+
+
+def over_channels(function: Callable[[Any, Any], Any], image: NDArray[Any]) -> Any:
+    """Return ``function.reduce(image, axis=-1)`` of a NumPy function, plane by plane.
+
+    NumPy itself reduces pixel by pixel along an axis of three values, which takes ten times as long.
+    """
+    return reduce(function, (image[..., channel] for channel in range(image.shape[-1])))

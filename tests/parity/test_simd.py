@@ -15,15 +15,15 @@ from zemosaic_engine.kernels import fused, simd_choice, simd_llvm, simd_plain
 from zemosaic_engine.kernels.simd_layout import LANES, STRIDE, TABLE_WIDTH
 
 NAMES = (
-    "clipped_moments", "compare_exchange", "lanczos_pixel", "load_scaled_colour", "load_scaled_mono", "outlier_bits",
-    "weighted_sums",
+    "clipped_moments", "compare_exchange", "distances", "huber_step", "lanczos_pixel", "lanczos_pixel_of_valid",
+    "load_scaled_colour", "load_scaled_mono", "outlier_bits", "weighted_sums",
 )  # fmt: skip
 
 
 def trial_of(functions):
     """`simd_llvm.trial`, not compiled, with other functions in the place of its own."""
     code = simd_llvm.trial.py_func.__code__
-    return types.FunctionType(code, {**functions, "STRIDE": STRIDE}, "trial")
+    return types.FunctionType(code, {**functions, "LANES": LANES, "STRIDE": STRIDE, "np": np}, "trial")
 
 
 @pytest.fixture
@@ -116,10 +116,12 @@ def test_functions_agree_on_any_samples(both, seed, spread, holes):
     image[24:][rng.random(image.size - 24) < 0.01] = np.nan  # the first ones also serve as gains and sigmas
     table = rng.normal(0.2, 0.3, (3, TABLE_WIDTH)).astype(np.float32)
     calibration = rng.normal(0.5, 0.2, (11, 4))
+    away = np.zeros((9, LANES), np.float32)
+    away[7:] = rng.normal([[-2.0], [1.0]], 1.0, (2, LANES)) * spread
     results = []
     for trial in both:
-        arrays = [rows.copy(), sums.copy(), image, table, calibration, np.zeros(24, np.float32), np.zeros(4, np.int64),
-                  np.zeros(LANES, np.int64), np.zeros(8)]  # fmt: skip
+        arrays = [rows.copy(), sums.copy(), image.copy(), table, calibration, np.zeros(24, np.float32),
+                  np.zeros(4, np.int64), np.zeros(LANES, np.int64), np.zeros(LANES + 8), away.copy()]  # fmt: skip
         trial(*arrays)
         results.append(arrays)
     for one, other in zip(*results, strict=True):

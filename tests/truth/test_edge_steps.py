@@ -230,7 +230,7 @@ def test_strips_are_medians_of_the_pixels_beside_the_line():
     image = np.random.default_rng(1).standard_normal((200, 300)).astype(np.float32)
     image[:, 160:] = np.nan
     middle, along = np.array([[149.5, 99.5]]), np.array([[0.0, 1.0]])
-    found = strip_medians(image, middle, along, np.array([[4.5, -3.5, -11.5]]), 8)
+    found = strip_medians(image[..., None], middle, along, np.array([[4.5, -3.5, -11.5]]), 8)[..., 0]
     rows = slice(76, 124)
     # The side of (-1, 0): columns that are smaller.
     ordered = np.sort(image[rows, 142:150].ravel())

@@ -246,8 +246,8 @@ def _steps_beside(
     half, wide = (reach + 2 * width) // _STRIP_PX, width // _STRIP_PX
     offset = np.tile((np.arange(-half, half) + 0.5) * _STRIP_PX, (count, 1))
     steps, numbers = [], []
-    for plane in np.moveaxis(image, 2, 0):
-        medians = strip_medians(plane, middle, along, offset, _STRIP_PX, length=_PIECE_PX)
+    of_channels = strip_medians(image, middle, along, offset, _STRIP_PX, length=_PIECE_PX)
+    for medians in np.moveaxis(of_channels, 2, 0):
         strips = np.lib.stride_tricks.sliding_window_view(medians, wide, axis=1).mean(axis=2)
         low, below, above, high = (strips[:, n * wide : strips.shape[1] - (3 - n) * wide] for n in range(4))
         each = 1.5 * (above - below) - 0.5 * (high - low)

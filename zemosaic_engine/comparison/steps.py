@@ -168,5 +168,6 @@ def measure_steps(planes: NDArray[np.float32], noise_adu: FloatArray, lines: Lin
 def _steps_of(plane: NDArray[np.float32], lines: Lines) -> FloatArray:
     """Step of each segment; NaN where a side has no data."""
     offset = np.tile(np.array([-1.5, -0.5, 0.5, 1.5]) * lines.strip_px, (len(lines), 1))
-    one, two, three, four = strip_medians(plane, lines.middle, lines.along, offset, lines.strip_px).T
+    medians = strip_medians(plane[..., None], lines.middle, lines.along, offset, lines.strip_px)
+    one, two, three, four = medians[..., 0].T
     return np.asarray((three - two) - 0.5 * ((four - three) + (two - one)))

@@ -47,6 +47,46 @@ def _edge_share(edges: Any, k: int, x: float, y: float, feather: float, radial: 
 
 
 @jit_borrowing
+def _find_edge_shares(edges: Any, k: int, x: int, y: int, feather: float, radial: Any, part: Any) -> None:
+    """Fill in `_edge_share` of sub `k` at `LANES` pixels from (x, y) on."""
+    if radial[k, 4] > 0.0:
+        for lane in range(LANES):
+            part[lane] = _edge_share(edges, k, x + lane, y, feather, radial)
+        return
+    part[:] = 1.0
+    if feather > 0.0:
+        for e in range(4):
+            across, down, rest = edges[k, e, 0], edges[k, e, 1] * y, edges[k, e, 2]
+            for lane in range(LANES):
+                part[lane] = min(part[lane], (across * (x + lane) + down + rest) / feather)
+        for lane in range(LANES):
+            part[lane] = max(part[lane], LEAST_TAPER)
+
+
+@jit_borrowing
+def _find_whole_columns(taper: Any, y: int, left: int, width: int, whole: Any) -> None:
+    """Fill in the first and the last column of a row between which each sub has its whole weight.
+
+    They are a pixel inside of where its edges begin to count; (0, -1) stands for none, or where nobody knows.
+    """
+    edges, feather, radial = taper
+    for k in range(edges.shape[0]):
+        low, high = 0.0, width - 1.0
+        if feather > 0.0:
+            for e in range(4):
+                slope, rest = edges[k, e, 0], edges[k, e, 1] * y + edges[k, e, 2] - feather
+                if slope > 0.0:
+                    low = max(low, min(1.0 - rest / slope - left, float(width)))
+                elif slope < 0.0:
+                    high = min(high, max(-1.0 - rest / slope - left, -1.0))
+        first, last = int(np.ceil(low)), int(np.floor(high))
+        known = first <= last and not radial[k, 4] > 0.0
+        for x in (first, last):
+            known = known and _edge_share(edges, k, left + x, y, feather, radial) == 1.0
+        whole[k, 0], whole[k, 1] = (first, last) if known else (0, -1)
+
+
+@jit_borrowing
 def _sky_of_run(level: Any, step: int, row: int, first: int, c: int, into: Any) -> None:
     """Fill in the sky level at the pixels of a row: linear between the middles of cells, constant beyond them."""
     rows, columns = level.shape[0], level.shape[1]
@@ -83,23 +123,22 @@ def _collect(
     """Collect the samples of the pixels first..last of a row, one row of lanes for each sub; return how many subs."""
     gain, offset, weight, sigma = scale
     edges, feather, radial = taper
-    value, share, noise, n, drizzled_value, drizzle_noise, psf = into
+    value, share, noise, n, drizzled_value, drizzle_noise, psf, (part, whole_columns) = into
     channels, count = gain.shape[1], 0
     n[:] = 0
     for k in range(start.shape[0]):
         y0, y1, x0, x1 = boxes[k, 0], boxes[k, 1], boxes[k, 2], boxes[k, 3]
         if row < y0 or row >= y1 or x1 <= first or x0 >= last:
             continue
-        # A sub is convex: a row that is far from its edges at both ends is far from them in between.
-        whole = not radial[k, 4] > 0.0
-        for x in (first, last - 1):
-            whole = whole and _edge_share(edges, k, origin[1] + x, origin[0] + row, feather, radial) == 1.0
+        whole = whole_columns[k, 0] <= first and last - 1 <= whole_columns[k, 1]
+        if not whole:
+            _find_edge_shares(edges, k, origin[1] + first, origin[0] + row, feather, radial, part)
         psf[0, count], psf[1, count] = psfs[k, 0], psfs[k, 1]
         for c in range(channels):
             noise[c, count] = sigma[k, c]
             if drizzled[0].shape[0] > 0:
                 drizzle_noise[c, count] = drizzled[2][k, c]
-        if whole and x0 <= first and first + LANES <= x1 and drizzled[0].shape[0] == 0 and channels in (1, 3):
+        if x0 <= first and first + LANES <= x1 and drizzled[0].shape[0] == 0 and channels in (1, 3):
             at = start[k] + ((row - y0) * (x1 - x0) + first - x0) * channels
             for c in range(channels):
                 if weight[k, c] > 0.0:
@@ -108,6 +147,9 @@ def _collect(
                         load_scaled_colour(samples, at + c, *scaled, value[c], share[c], count, n[c])
                     else:
                         load_scaled_mono(samples, at + c, *scaled, value[c], share[c], count, n[c])
+                    if not whole:
+                        for lane in range(LANES):
+                            share[c, count, lane] *= part[lane]
                 else:
                     value[c, count, :] = _INFINITY
                     share[c, count, :] = np.float32(0.0)
@@ -119,12 +161,11 @@ def _collect(
         begin, end = max(first, x0), min(last, x1)
         at = start[k] + ((row - y0) * (x1 - x0) + begin - x0) * channels
         for lane in range(begin - first, end - first):
-            part = 1.0 if whole else _edge_share(edges, k, origin[1] + first + lane, origin[0] + row, feather, radial)
             for c in range(channels):
                 scaled = samples[at] * gain[k, c] + offset[k, c]
                 if abs(scaled) < _INFINITY and weight[k, c] > 0.0:
                     value[c, count, lane] = scaled
-                    share[c, count, lane] = part * weight[k, c]
+                    share[c, count, lane] = weight[k, c] if whole else part[lane] * weight[k, c]
                     if drizzled[0].shape[0] > 0:
                         drizzled_value[c, count, lane] = drizzled[0][at] * gain[k, c] + offset[k, c]
                         share[c, count, lane] *= drizzled[1][at]
@@ -229,12 +270,13 @@ def _combine_runs(
     """Do what `_combine_rows` says, `LANES` pixels at a time, in the memory that it has made."""
     width, channels = out[0].shape[1], out[0].shape[2]
     again, looks, has_drizzled = spans.shape[0] > 0, first_look[0].shape[0] > 0, drizzled[0].shape[0] > 0
-    value, share, noise, n, drizzled_value, drizzle_noise, psf = into
+    value, share, noise, n, drizzled_value, drizzle_noise, psf, (_, whole_columns) = into
     rows, outlying, low_ones, found, levels, span, plain, estimate, low, a, b, d = buffers
     reach, usual, _ = steep
     row0, row1, top, bottom = rows_of
     for row in range(top, bottom):
         inside = row0 <= row < row1
+        _find_whole_columns(taper, origin[0] + row, origin[1], width, whole_columns)
         for first in range(0, width, LANES):
             last = min(first + LANES, width)
             if again and not _is_looked_at(spans[row - row0], first, last):
@@ -302,19 +344,22 @@ def _combine_rows(
     value, share = np.empty((channels, most, LANES), np.float32), np.empty((channels, most, LANES), np.float32)
     noise, n = np.empty((channels, most), np.float32), np.empty((channels, LANES), np.int64)
     rows, outlying, low_ones = np.empty((most, LANES), np.float32), np.empty(most, np.int64), np.empty(most, np.int64)
-    centre, spread, a, b, c3, d = (np.empty(LANES), np.empty(LANES), np.empty(LANES), np.empty(LANES),
-                                   np.empty(LANES), np.empty(LANES))  # fmt: skip
+    centre, spread, below, above = np.empty(LANES), np.empty(LANES), np.empty(LANES), np.empty(LANES)
+    a, b, d = np.empty(LANES), np.empty(LANES), np.empty(LANES)
+    low32, high32 = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
+    winsor = (np.empty((most, LANES), np.float32), low32, high32, np.empty(LANES), np.empty(LANES))
     has_drizzled = drizzled[0].shape[0] > 0
     drizzled_value = np.empty((channels, most if has_drizzled else 0, LANES), np.float32)
     drizzle_noise = np.empty((channels, most if has_drizzled else 0), np.float32)
     psf = np.empty((2, most))
-    into = (value, share, noise, n, drizzled_value, drizzle_noise, psf)
+    tapers = (np.empty(LANES), np.empty((most, 2), np.int64))
+    into = (value, share, noise, n, drizzled_value, drizzle_noise, psf, tapers)
     found, active = np.empty(LANES, np.int64), np.empty(LANES, np.bool_)
     lost, lowest, levels = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(LANES)
     reach, usual, span, plain = np.zeros(LANES), np.ones(LANES), np.zeros(LANES), np.zeros(LANES)
     estimate, low = np.empty(LANES), np.empty(LANES, np.int64)
     steep = (reach, usual, psf)
-    work = (centre, spread, a, b, c3, d, lost, lowest, active)
+    work = (centre, spread, below, above, lost, lowest, active, winsor)
     buffers = (rows, outlying, low_ones, found, levels, span, plain, estimate, low, a, b, d)
     _combine_runs(
         samples, start, boxes, rows_of, scale, taper, sky, origin, reject, limits, median, drizzled, psfs, spans,

@@ -15,7 +15,7 @@ from .calibration import calibrated, sensor_frame
 from .compiled import jit, jit_borrowing, jit_inline
 from .fused import fma
 from .reference import interpolating as reference
-from .simd import STRIDE, TAPS, lanczos_pixel
+from .simd import STRIDE, TAPS, lanczos_pixel, lanczos_pixel_of_valid
 
 # Typed, so that arithmetic on pixels stays in 32 bits.
 _UNDERSHOOT, _OVERSHOOT = np.float32(reference.UNDERSHOOT), np.float32(reference.OVERSHOOT)
@@ -31,29 +31,18 @@ def _between(table: Any, row: int, t: Any, k: int) -> Any:
 
 @jit_borrowing
 def _over_valid(source: Any, top: int, left: int, c: int, table: Any, at_y: Any, at_x: Any) -> Any:
-    """Sum of the taps that are inside and finite, renormalised and limited to their range."""
+    """Sum of the taps that are inside and finite, renormalised and limited to their range, where some are outside."""
     total, weight = np.float32(0.0), np.float32(0.0)
     low, high = np.float32(np.inf), np.float32(-np.inf)
-    inner_low, inner_high, valid = np.float32(np.inf), np.float32(-np.inf), 0
     for j in range(max(0, -top), min(TAPS, source.shape[0] - top)):
         for i in range(max(0, -left), min(TAPS, source.shape[1] - left)):
             value = source[top + j, left + i, c]
             if not abs(value) < _INFINITY:
                 continue
             share = _between(table, at_y[0], at_y[1], j) * _between(table, at_x[0], at_x[1], i)
-            valid += 1
             weight += share
             total += share * value
             low, high = min(low, value), max(high, value)
-            if 1 <= j < TAPS - 1 and 1 <= i < TAPS - 1:
-                inner_low, inner_high = min(inner_low, value), max(inner_high, value)
-    if valid == TAPS * TAPS:
-        spread = inner_high - inner_low
-        column, row = source[:, left + 2 : left + 4, c], source[top + 2 : top + 4, :, c]
-        across = min(max(row[0, left + 1], row[1, left + 1]), max(row[0, left + 4], row[1, left + 4]))
-        down = min(max(column[top + 1, 0], column[top + 1, 1]), max(column[top + 4, 0], column[top + 4, 1]))
-        lowest = inner_low - _UNDERSHOOT * (max(across, down) - inner_low)
-        return min(max(total, lowest), inner_high + _OVERSHOOT * spread)
     # At half a pixel beyond the border half of the weight remains, but for rounding.
     if weight < _HALF_WEIGHT:
         return np.float32(np.nan)
@@ -99,20 +88,23 @@ def _resample_row(
         t_x, t_y = np.float32(phase_x - row_x), np.float32(phase_y - row_y)
         u, v = (x - middle_x) * per_half, (y - middle_y) * per_half
         x0, y0 = left - 2 - origin[1], top - 2 - origin[0]
-        bad = 7
+        near_x, near_y = int(np.floor(x + 0.5)) - origin[1], int(np.floor(y + 0.5)) - origin[0]
         if x0 >= 0 and y0 >= 0 and x0 + TAPS <= source.shape[1] and y0 + TAPS <= source.shape[0]:
             bad = lanczos_pixel(
                 flat, y0 * stride + x0 * STRIDE, stride, table, row_x, t_x, row_y, t_y, _UNDERSHOOT, _OVERSHOOT,
                 calibration, u, v, target, where,
             )  # fmt: skip
-        if bad != 0:
-            near_x, near_y = int(np.floor(x + 0.5)) - origin[1], int(np.floor(y + 0.5)) - origin[0]
+            if bad != 0:
+                lanczos_pixel_of_valid(
+                    flat, y0 * stride + x0 * STRIDE, stride, table, row_x, t_x, row_y, t_y, _HALF_WEIGHT,
+                    near_y * stride + near_x * STRIDE, bad, calibration, u, v, target, where,
+                )  # fmt: skip
+        else:
             for c in range(_COLOURS):
-                if bad >> c & 1:
-                    value = np.float32(np.nan)
-                    if abs(source[near_y, near_x, c]) < _INFINITY:
-                        value = _over_valid(source, y0, x0, c, table, (row_y, t_y), (row_x, t_x))
-                    target[where + c] = calibrated(np.float64(value), u, v, calibration[:, c])
+                value = np.float32(np.nan)
+                if abs(source[near_y, near_x, c]) < _INFINITY:
+                    value = _over_valid(source, y0, x0, c, table, (row_y, t_y), (row_x, t_x))
+                target[where + c] = calibrated(np.float64(value), u, v, calibration[:, c])
         is_there = False
         for c in range(_COLOURS):
             is_there = is_there or abs(target[where + c]) < _INFINITY

@@ -18,6 +18,8 @@ from .simd import (
     LANES,
     clipped_moments,
     compare_exchange,
+    distances,
+    huber_step,
     outlier_bits,
 )  # fmt: skip
 
@@ -139,43 +141,27 @@ def _median_deviations(rows: Any, first: Any, n: Any, active: Any, centre: Any, 
 
 @jit_borrowing
 def _winsorised_sigmas(
-    rows: Any,
-    count: int,
-    first: Any,
-    n: Any,
-    active: Any,
-    centre: Any,
-    cut_low: float,
-    cut_high: float,
-    work: Any,
+    rows: Any, count: int, first: Any, n: Any, active: Any, centre: Any, cut_low: float, cut_high: float, winsor: Any,
     spread: Any,
-) -> None:
+) -> None:  # fmt: skip
     """Compute sigma of the active pixels by winsorising (Huber 1981)."""
-    low, high, sums, squares = work
-    for lane in range(LANES):
-        low[lane], high[lane] = centre[lane], centre[lane]
-        if active[lane]:
-            low[lane] = rows[first[lane] + int(np.floor(cut_low * n[lane])), lane]
-            high[lane] = rows[first[lane] + n[lane] - 1 - int(np.floor(cut_high * n[lane])), lane]
+    away, low, high, sums, squares = winsor
     going = 0
-    for step in range(_HUBER_PASSES + 1):
-        clipped_moments(rows, count, low, high, centre, sums, squares)
-        for lane in range(LANES):
-            k = n[lane]
-            if not active[lane] or (step > 0 and not going >> lane & 1):
-                continue
-            variance = (squares[lane] - sums[lane] * sums[lane] / k) / max(k - 1, 1)
-            sigma = np.sqrt(max(variance, 0.0))
-            if step == 0:
-                going |= 1 << lane
-            else:
-                sigma *= 1.134
-                if abs(sigma - spread[lane]) <= 0.005 * spread[lane]:
-                    going &= ~(1 << lane)
-            spread[lane] = sigma
-            low[lane], high[lane] = centre[lane] - 1.5 * sigma, centre[lane] + 1.5 * sigma
+    for lane in range(LANES):
+        low[lane], high[lane] = 0.0, 0.0
+        if active[lane]:
+            going |= 1 << lane
+            spread[lane] = 0.0
+            low[lane] = rows[first[lane] + int(np.floor(cut_low * n[lane])), lane] - centre[lane]
+            high[lane] = rows[first[lane] + n[lane] - 1 - int(np.floor(cut_high * n[lane])), lane] - centre[lane]
+    distances(rows, count, centre, away)
+    factor, near = 1.0, 0.0
+    for _ in range(_HUBER_PASSES + 1):
+        clipped_moments(away, count, low, high, sums, squares)
+        going = huber_step(sums, squares, n, going, factor, near, spread, low, high)
         if going == 0:
             break
+        factor, near = 1.134, 0.005
 
 
 @jit_borrowing
@@ -343,7 +329,7 @@ def reject_outliers(
     `low_ones` gets a bit for each rejected sample below the centre, `estimate` the light that is there at least.
     """
     low, high, cut_low, cut_high = limits
-    centre, spread, a, b, c, d, lost, first, active = work
+    centre, spread, below, above, lost, first, active, winsor = work
     going = False
     low_ones[:count] = 0
     sort_into(rows, value, count)
@@ -365,9 +351,9 @@ def reject_outliers(
         if how == 1:
             _median_deviations(rows, first, n, active, centre, spread)
         else:
-            _winsorised_sigmas(rows, count, first, n, active, centre, cut_low, cut_high, (a, b, c, d), spread)
+            _winsorised_sigmas(rows, count, first, n, active, centre, cut_low, cut_high, winsor, spread)
         _reject_once(
-            value, sigma, rows, count, first, n, active, (low, high), sky, steep, (centre, spread, a, b, lost),
+            value, sigma, rows, count, first, n, active, (low, high), sky, steep, (centre, spread, below, above, lost),
             outlying, low_ones,
         )  # fmt: skip
         going = False

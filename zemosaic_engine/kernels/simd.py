@@ -20,7 +20,10 @@ else:
 
 clipped_moments: Any = _chosen.clipped_moments
 compare_exchange: Any = _chosen.compare_exchange
+distances: Any = _chosen.distances
+huber_step: Any = _chosen.huber_step
 lanczos_pixel: Any = _chosen.lanczos_pixel
+lanczos_pixel_of_valid: Any = _chosen.lanczos_pixel_of_valid
 load_scaled_colour: Any = _chosen.load_scaled_colour
 load_scaled_mono: Any = _chosen.load_scaled_mono
 outlier_bits: Any = _chosen.outlier_bits
@@ -34,7 +37,10 @@ __all__ = [
     "TAPS",
     "clipped_moments",
     "compare_exchange",
+    "distances",
+    "huber_step",
     "lanczos_pixel",
+    "lanczos_pixel_of_valid",
     "load_scaled_colour",
     "load_scaled_mono",
     "outlier_bits",

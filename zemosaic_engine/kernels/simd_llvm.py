@@ -14,6 +14,7 @@ import platform
 from typing import Any
 
 import numba
+import numpy as np
 from llvmlite import binding, ir
 from numba import extending
 from numba.core import cgutils, types
@@ -25,6 +26,7 @@ intrinsic: Any = extending.intrinsic
 
 _F32, _F64 = ir.VectorType(ir.FloatType(), LANES), ir.VectorType(ir.DoubleType(), LANES)
 _I64 = ir.IntType(64)
+_LINE = 16  # float32 numbers of a line of the cache
 
 
 def _address(context: Any, builder: Any, kind: Any, array: Any, row: Any = None) -> Any:
@@ -57,6 +59,16 @@ def _same(builder: Any, value: Any) -> Any:
 
 def _is_finite(builder: Any, row: Any) -> Any:
     return builder.fcmp_ordered("<", row, _all(_F32, float("inf")))
+
+
+def _is_within_infinities(builder: Any, row: Any) -> Any:
+    """True for finite numbers: NaN and both infinities fail."""
+    kind = row.type
+    infinity = [float("inf")] * kind.count
+    return builder.and_(
+        builder.fcmp_ordered("<", row, ir.Constant(kind, infinity)),
+        builder.fcmp_ordered(">", row, ir.Constant(kind, [-end for end in infinity])),
+    )
 
 
 def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
@@ -120,32 +132,85 @@ def compare_exchange(typing: Any, rows: Any, first: Any, second: Any) -> Any:
 
 
 @intrinsic
-def clipped_moments(
-    typing: Any, rows: Any, count: Any, low: Any, high: Any, centre: Any, sums: Any, squares: Any
-) -> Any:
-    """Sums, and sums of squares, of the distances from the centre of the finite values of `count` rows.
-
-    Values outside of low..high are moved to the nearer of the two first (winsorising).
-    """
+def distances(typing: Any, rows: Any, count: Any, centre: Any, away: Any) -> Any:
+    """Write the distances from the centre of `count` rows, as float32; 0 where a value is missing."""
 
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        floor, ceiling, middle = (
-            _load(builder, _address(context, builder, signature.args[k], given[k])) for k in (2, 3, 4)
-        )
+        middle = _load(builder, _address(context, builder, signature.args[2], given[2]))
+        with cgutils.for_range(builder, given[1]) as loop:
+            value = _load(builder, _address(context, builder, signature.args[0], given[0], loop.index))
+            distance = builder.fptrunc(builder.fsub(builder.fpext(value, _F64), middle), _F32)
+            distance = builder.select(_is_finite(builder, value), distance, _all(_F32, 0.0))
+            place = _address(context, builder, signature.args[3], given[3], loop.index)
+            builder.store(distance, place, align=4)
+        return context.get_dummy_value()
+
+    return types.void(rows, types.int64, centre, away), code
+
+
+@intrinsic
+def clipped_moments(typing: Any, away: Any, count: Any, low: Any, high: Any, sums: Any, squares: Any) -> Any:
+    """Sums, and sums of squares, of `count` rows; values outside of low..high are moved to the nearer of the two."""
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        floor, ceiling = (_load(builder, _address(context, builder, signature.args[k], given[k])) for k in (2, 3))
         moments = _Sums(builder, 2)
         with cgutils.for_range(builder, given[1]) as loop:
             value = _load(builder, _address(context, builder, signature.args[0], given[0], loop.index))
-            away = builder.fpext(value, _F64)
-            away = builder.select(builder.fcmp_ordered(">", away, floor), away, floor)
-            away = builder.select(builder.fcmp_ordered("<", away, ceiling), away, ceiling)
-            away = builder.fsub(away, middle)
-            away = builder.select(_is_finite(builder, value), away, _all(_F64, 0.0))
-            moments.add(0, away)
-            moments.add_product(1, away, away)
-        moments.store(context, signature.args[5:], given[5:])
+            value = builder.select(builder.fcmp_ordered(">", value, floor), value, floor)
+            value = builder.select(builder.fcmp_ordered("<", value, ceiling), value, ceiling)
+            value = builder.fpext(value, _F64)
+            moments.add(0, value)
+            moments.add_product(1, value, value)
+        moments.store(context, signature.args[4:], given[4:])
         return context.get_dummy_value()
 
-    return types.void(rows, types.int64, low, high, centre, sums, squares), code
+    return types.void(away, types.int64, low, high, sums, squares), code
+
+
+@intrinsic
+def huber_step(
+    typing: Any, sums: Any, squares: Any, n: Any, going: Any, factor: Any, near: Any, spread: Any, low: Any, high: Any
+) -> Any:
+    """Make of the moments of `n` winsorised samples their spread, times `factor`, and limits at 1.5 times that.
+
+    Only the pixels whose bit is set in `going` change. Returned are the bits of those whose spread changed by more
+    than the share `near` of what it was.
+    """
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        def row(k: int, align: int = 8) -> Any:
+            return builder.load(_address(context, builder, signature.args[k], given[k]), align=align)
+
+        def keep(k: int, new: Any, old: Any, align: int) -> None:
+            place = _address(context, builder, signature.args[k], given[k])
+            builder.store(builder.select(chosen, new, old), place, align=align)
+
+        chosen = builder.bitcast(builder.trunc(given[3], ir.IntType(LANES)), ir.VectorType(ir.IntType(1), LANES))
+        total, square, before = row(0), row(1), row(6)
+        number = builder.sitofp(row(2), _F64)
+        one = _all(_F64, 1.0)
+        free = builder.fsub(number, one)
+        free = builder.select(builder.fcmp_ordered(">", free, one), free, one)
+        variance = builder.fsub(square, builder.fdiv(builder.fmul(total, total), number))
+        variance = builder.fdiv(variance, free)
+        nothing = _all(_F64, 0.0)
+        variance = builder.select(builder.fcmp_ordered(">", variance, nothing), variance, nothing)
+        kind = ir.FunctionType(_F64, [_F64])
+        root = cgutils.get_or_insert_function(builder.module, kind, f"llvm.sqrt.v{LANES}f64")
+        after = builder.fmul(builder.call(root, [variance]), _same(builder, given[4]))
+        change = builder.fsub(after, before)
+        change = builder.select(builder.fcmp_ordered("<", change, nothing), builder.fneg(change), change)
+        allowed = builder.fmul(_same(builder, given[5]), before)
+        moved = builder.and_(builder.fcmp_ordered(">", change, allowed), chosen)
+        limit = builder.fptrunc(builder.fmul(after, _all(_F64, 1.5)), _F32)
+        keep(6, after, before, 8)
+        keep(7, builder.fneg(limit), row(7, 4), 4)
+        keep(8, limit, row(8, 4), 4)
+        return builder.zext(builder.bitcast(moved, ir.IntType(LANES)), _I64)
+
+    f64, i64 = types.float64, types.int64
+    return i64(sums, squares, n, i64, f64, f64, spread, low, high), code
 
 
 @intrinsic
@@ -193,6 +258,20 @@ def weighted_sums(
     return types.void(rows, weights, sigma, types.int64, total, weight, variance), code
 
 
+def _fetch_ahead(builder: Any, address: Any, count: int) -> None:
+    """Have the `count` numbers behind those at an address brought into the cache.
+
+    The samples of a pixel lie in as many places as there are subs, more than the processor itself looks ahead for.
+    """
+    byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+    read, keep, data = (ir.Constant(flag, number) for number in (0, 3, 1))
+    for line in range(0, count, _LINE):
+        place = builder.gep(address, [ir.Constant(_I64, count + line)])
+        builder.call(function, [builder.bitcast(place, byte), read, keep, data])
+
+
 def _make_loader(channels: int) -> Any:
     """The function that loads samples of images with that many interleaved channels."""
 
@@ -212,17 +291,15 @@ def _make_loader(channels: int) -> Any:
         def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
             data = context.make_array(signature.args[0])(context, builder, given[0]).data
             span = ir.VectorType(ir.FloatType(), (LANES - 1) * channels + 1)
-            address = builder.bitcast(builder.gep(data, [given[1]]), span.as_pointer())
-            read = _load(builder, address)
+            first = builder.gep(data, [given[1]])
+            _fetch_ahead(builder, first, LANES * channels)
+            read = _load(builder, builder.bitcast(first, span.as_pointer()))
             value = builder.shuffle_vector(
                 read, ir.Constant(span, ir.Undefined), _places(range(0, LANES * channels, channels))
             )
             factor, shift, share = (_same(builder, given[k]) for k in (2, 3, 4))
             value = builder.fadd(builder.fmul(value, factor), shift)
-            # NaN and both infinities fail.
-            counted = builder.and_(
-                _is_finite(builder, value), builder.fcmp_ordered(">", value, _all(_F32, float("-inf")))
-            )
+            counted = _is_within_infinities(builder, value)
             value = builder.select(counted, value, _all(_F32, float("inf")))
             share = builder.select(counted, share, _all(_F32, 0.0))
             for k, found in ((5, value), (6, share)):
@@ -303,6 +380,67 @@ def lanczos_pixel(
     f32, f64, i64 = types.float32, types.float64, types.int64
     return i64(
         source, i64, i64, table, i64, f32, i64, f32, f32, f32, calibration, f64, f64, target, i64
+    ), code  # fmt: skip
+
+
+@intrinsic
+def lanczos_pixel_of_valid(
+    typing: Any, source: Any, at: Any, stride: Any, table: Any, row_x: Any, t_x: Any, row_y: Any, t_y: Any,
+    least_weight: Any, nearest: Any, wanted: Any, calibration: Any, u: Any, v: Any, target: Any, where: Any,
+) -> Any:  # fmt: skip
+    """Resample the colours whose bit is set in `wanted` from those of their taps that are finite, and calibrate them.
+
+    Their weights are renormalised, and the value is limited to their range. It is NaN where the weights add up to less
+    than `least_weight`, or where the value at `nearest` is not finite, which is the index of the first number of the
+    pixel that is the nearest.
+    """
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        (
+            source, at, stride, table, row_x, t_x, row_y, t_y, least_weight, nearest, wanted, coefficients, u, v,
+            target, where,
+        ) = given  # fmt: skip
+        f32, f64 = ir.FloatType(), ir.DoubleType()
+        four, taps = _Colours(builder), ir.VectorType(f32, 4 * TAPS)
+        pixels = context.make_array(signature.args[0])(context, builder, source).data
+        weights = context.make_array(signature.args[3])(context, builder, table).data
+        wx, wy = (_phase_weights(builder, weights, row, t) for row, t in ((row_x, t_x), (row_y, t_y)))
+        along = _shuffled(builder, wx, [k // 4 for k in range(4 * TAPS)])
+        nothing = ir.Constant(taps, [0.0] * (4 * TAPS))
+        total, weight = nothing, nothing
+        low, high = (ir.Constant(taps, [end] * (4 * TAPS)) for end in (float("inf"), float("-inf")))
+        for j in range(TAPS):
+            place = builder.gep(pixels, [builder.add(at, builder.mul(stride, ir.Constant(stride.type, j)))])
+            row = _load(builder, builder.bitcast(place, taps.as_pointer()))
+            counts = _is_within_infinities(builder, row)
+            share = builder.fmul(_shuffled(builder, wy, [j] * (4 * TAPS)), along)
+            share = builder.select(counts, share, nothing)
+            weight = builder.fadd(weight, share)
+            total = _fma(builder, share, builder.select(counts, row, nothing), total)
+            low = builder.select(builder.and_(counts, builder.fcmp_ordered("<", row, low)), row, low)
+            high = builder.select(builder.and_(counts, builder.fcmp_ordered(">", row, high)), row, high)
+        weight = four.folded(weight, TAPS, builder.fadd)
+        value = builder.fdiv(four.folded(total, TAPS, builder.fadd), weight)
+        value = four.smaller(value, four.folded(high, TAPS, four.larger))
+        value = four.larger(value, four.folded(low, TAPS, four.smaller))
+        middle = builder.bitcast(builder.gep(pixels, [nearest]), ir.VectorType(f32, 4).as_pointer())
+        enough = builder.fcmp_ordered(">=", weight, four.same(least_weight))
+        enough = builder.and_(enough, _is_within_infinities(builder, _load(builder, middle)))
+        value = builder.select(enough, value, ir.Constant(ir.VectorType(f32, 4), [float("nan")] * 4))
+        data = context.make_array(signature.args[11])(context, builder, coefficients).data
+        value = builder.fptrunc(
+            _calibrated(builder, four, data, builder.fpext(value, ir.VectorType(f64, 4)), u, v), ir.VectorType(f32, 4)
+        )
+        place = builder.gep(context.make_array(signature.args[14])(context, builder, target).data, [where])
+        place = builder.bitcast(place, ir.VectorType(f32, 3).as_pointer())
+        chosen = builder.bitcast(builder.trunc(wanted, ir.IntType(3)), ir.VectorType(ir.IntType(1), 3))
+        colours = builder.select(chosen, _shuffled(builder, value, range(3)), _load(builder, place))
+        builder.store(colours, place, align=4)
+        return context.get_dummy_value()
+
+    f32, f64, i64 = types.float32, types.float64, types.int64
+    return types.void(
+        source, i64, i64, table, i64, f32, i64, f32, f32, i64, i64, calibration, f64, f64, target, i64
     ), code  # fmt: skip
 
 
@@ -405,21 +543,32 @@ def host_has_fma() -> bool:
 
 @jit
 def trial(
-    rows: Any, sums: Any, image: Any, table: Any, calibration: Any, target: Any, bits: Any, counts: Any, wide: Any
-) -> None:
+    rows: Any, sums: Any, image: Any, table: Any, calibration: Any, target: Any, bits: Any, counts: Any, wide: Any,
+    away: Any,
+) -> None:  # fmt: skip
     """Use every function of this module once; see `simd_choice`."""
     a, b = image[0], image[1]
     load_scaled_mono(image, 3, a, b, a, rows, rows, 7, counts)
     load_scaled_colour(image, 5, a, b, b, rows, rows, 8, counts)
     compare_exchange(rows, 0, 1)
-    clipped_moments(rows, 7, sums[0], sums[1], sums[2], sums[3], sums[4])
     bits[0] = outlier_bits(rows, 3, sums[0], sums[8], sums[9])
+    distances(rows, 7, sums[2], away)
+    clipped_moments(away, 7, away[7], away[8], sums[3], sums[4])
+    for k in range(LANES):
+        wide[k] = sums[4, k]
+    bits[2] = huber_step(sums[3], sums[4], counts, 21845, 1.134, 0.4, sums[1], away[7], away[8])
     weighted_sums(rows, rows, image, 6, sums[5], sums[6], sums[7])
     bits[1] = lanczos_pixel(
         image, 4, 10 * STRIDE, table, 0, table[0, 0], 1, table[0, 1], table[0, 2], table[0, 3], calibration, 0.3, -0.2,
         target, 1,
     )  # fmt: skip
+    image[4 + 4 * STRIDE] = np.nan
+    image[5 + 10 * STRIDE] = -np.inf
+    lanczos_pixel_of_valid(
+        image, 4, 10 * STRIDE, table, 0, table[0, 0], 1, table[0, 1], table[0, 2], 24 * STRIDE, 5, calibration, 0.3,
+        -0.2, target, 4,
+    )  # fmt: skip
     for k in range(8):
         target[8 + k] = fma(image[k], image[k + 1], image[k + 2])
         target[16 + k] = fma(image[k], image[k + 1], -image[k] * image[k + 1])
-        wide[k] = fma64(calibration[k, 0], calibration[k, 1], calibration[k, 2])
+        wide[LANES + k] = fma64(calibration[k, 0], calibration[k, 1], calibration[k, 2])

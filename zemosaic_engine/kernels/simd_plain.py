@@ -29,20 +29,43 @@ def compare_exchange(rows: Any, first: int, second: int) -> None:
 
 
 @jit
-def clipped_moments(rows: Any, count: int, low: Any, high: Any, centre: Any, sums: Any, squares: Any) -> None:
-    """Sums, and sums of squares, of the distances from the centre of the finite values of `count` rows."""
+def distances(rows: Any, count: int, centre: Any, away: Any) -> None:
+    """Write the distances from the centre of `count` rows, as float32; 0 where a value is missing."""
+    for row in range(count):
+        for lane in range(LANES):
+            value = rows[row, lane]
+            away[row, lane] = np.float32(np.float64(value) - centre[lane]) if value < _INFINITY else np.float32(0.0)
+
+
+@jit
+def clipped_moments(away: Any, count: int, low: Any, high: Any, sums: Any, squares: Any) -> None:
+    """Sums, and sums of squares, of `count` rows; values outside of low..high are moved to the nearer of the two."""
     for lane in range(LANES):
         total, square = 0.0, 0.0
         for row in range(count):
-            value = rows[row, lane]
-            if value < _INFINITY:
-                away = np.float64(value)
-                away = away if away > low[lane] else low[lane]
-                away = away if away < high[lane] else high[lane]
-                away -= centre[lane]
-                total += away
-                square = fma64(away, away, square)
+            value = away[row, lane]
+            value = value if value > low[lane] else low[lane]
+            value = np.float64(value if value < high[lane] else high[lane])
+            total += value
+            square = fma64(value, value, square)
         sums[lane], squares[lane] = total, square
+
+
+@jit
+def huber_step(
+    sums: Any, squares: Any, n: Any, going: int, factor: float, near: float, spread: Any, low: Any, high: Any
+) -> int:
+    """Make of the moments of `n` winsorised samples their spread, times `factor`, and limits at 1.5 times that."""
+    moved = 0
+    for lane in range(LANES):
+        if going >> lane & 1:
+            variance = (squares[lane] - sums[lane] * sums[lane] / n[lane]) / max(n[lane] - 1.0, 1.0)
+            after = np.sqrt(variance if variance > 0.0 else 0.0) * factor
+            if abs(after - spread[lane]) > near * spread[lane]:
+                moved |= 1 << lane
+            spread[lane] = after
+            low[lane], high[lane] = -np.float32(1.5 * after), np.float32(1.5 * after)
+    return moved
 
 
 @jit
@@ -167,3 +190,31 @@ def lanczos_pixel(
         value = _smaller(value, most + overshoot * spread)
         target[where + c] = calibrated(np.float64(value), u, v, calibration[:, c])
     return bad
+
+
+@jit
+def lanczos_pixel_of_valid(
+    source: Any, at: int, stride: int, table: Any, row_x: int, t_x: Any, row_y: int, t_y: Any,
+    least_weight: Any, nearest: int, wanted: int, calibration: Any, u: float, v: float, target: Any, where: int,
+) -> None:  # fmt: skip
+    """Resample colours from those of their taps that are finite, and calibrate them."""
+    totals, weights = np.empty(TAPS, np.float32), np.empty(TAPS, np.float32)
+    for c in range(_COLOURS):
+        if not wanted >> c & 1:
+            continue
+        least, most = _INFINITY, -_INFINITY
+        for i in range(TAPS):
+            totals[i], weights[i] = np.float32(0.0), np.float32(0.0)
+            for j in range(TAPS):
+                value = source[at + j * stride + STRIDE * i + c]
+                if abs(value) < _INFINITY:
+                    share = _tap_weight(table, row_y, t_y, j) * _tap_weight(table, row_x, t_x, i)
+                    weights[i] += share
+                    totals[i] = fma(share, value, totals[i])
+                    least, most = _smaller(value, least), _larger(value, most)
+        weight = ((weights[0] + weights[1]) + (weights[2] + weights[3])) + (weights[4] + weights[5])
+        total = ((totals[0] + totals[1]) + (totals[2] + totals[3])) + (totals[4] + totals[5])
+        value = np.float32(np.nan)
+        if weight >= least_weight and abs(source[nearest + c]) < _INFINITY:
+            value = _larger(_smaller(total / weight, most), least)
+        target[where + c] = calibrated(np.float64(value), u, v, calibration[:, c])

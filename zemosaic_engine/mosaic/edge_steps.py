@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..events import CancelToken
-from ..machine.large_arrays import at_places, release
+from ..machine.large_arrays import at_places, is_mapped, release
 from ..machine.threads import run_all
 from .edges import Edge
 
@@ -25,13 +25,14 @@ _STRIPS = 4  # a side
 _WIDTHS_PX = (8, 16, 32, 48)  # wider ones see the curvature of nebulae
 _MOST_SEGMENTS = 6000
 _IN_A_PIECE = 8  # segments; so that a step that changes along an edge is not averaged away
-_AT_ONCE = 4  # segments; strips across the rows of a mapped mosaic touch many of its pages
+_MAPPED_AT_ONCE = 4  # segments; strips across the rows of a mapped mosaic touch many of its pages
+_PART = 64  # segments that a thread looks at before the next check for a cancel
 _LEAST_IN_A_PIECE = 3  # shorter ones are no line that an eye follows
 _CERTAIN = 2.5  # errors by which the size of a step is certain, when the worst is chosen
 
 
 def strip_medians(
-    plane: NDArray[np.float32],
+    image: NDArray[np.float32],
     middle: FloatArray,
     along: FloatArray,
     offset: FloatArray,
@@ -39,11 +40,11 @@ def strip_medians(
     thin: int = 1,
     length: int = SEGMENT_PX,
 ) -> FloatArray:
-    """Medians of strips parallel to segments, shape (n, k); NaN where less than half of a strip is valid.
+    """Medians of strips parallel to segments, shape (n, k, C); NaN where less than half of a strip is valid.
 
     Parameters
     ----------
-    plane : ndarray of float32, shape (H, W)
+    image : ndarray of float32, shape (H, W, C)
         NaN where nothing is.
     middle, along : ndarray of float64, shape (n, 2)
         Middle (x, y) of each segment, and its direction, of length 1.
@@ -58,12 +59,13 @@ def strip_medians(
     """
     from ..kernels import strips
 
-    medians = np.empty(offset.shape)
+    medians = np.empty((*offset.shape, image.shape[2]))
     shape = np.array([length, width, thin], dtype=np.int64)
-    for first in range(0, len(offset), _AT_ONCE):
-        some = slice(first, first + _AT_ONCE)
-        strips.strip_medians(plane, middle[some], along[some], offset[some], shape, medians[some])
-        release(plane)
+    at_once = _MAPPED_AT_ONCE if is_mapped(image) else max(len(offset), 1)
+    for first in range(0, len(offset), at_once):
+        some = slice(first, first + at_once)
+        strips.strip_medians(image, middle[some], along[some], offset[some], shape, medians[some])
+        release(image)
     return medians
 
 
@@ -234,20 +236,22 @@ def _steps(
     lever = pieces.gaps.sum(axis=1) + width
     # The same measure on the nearest lines beside the edge from where it reaches no farther than to the edge.
     aside = (lever + (_STRIPS - 1) * width + pieces.gaps.max(axis=1))[:, None]
-    limits = np.searchsorted(pieces.owner, np.arange(count + 1))
-    parts = [slice(first, last) for first, last in itertools.pairwise(limits)]
+    parts = [slice(first, first + _PART) for first in range(0, len(offset), _PART)]
 
-    def look(at: tuple[int, FloatArray]) -> FloatArray:
-        channel, shift = at
-        medians = strip_medians(image[..., channel], pieces.middle, pieces.along, offset + shift, width, thin=2)
-        steps, bent = _segment_steps(medians, lever, width)
-        return np.array([_piece_step(steps[part], bent[part]) for part in parts])
+    def look(at: tuple[FloatArray, slice]) -> FloatArray:
+        shift, part = at
+        shifted = (offset + shift)[part]
+        return strip_medians(image, pieces.middle[part], pieces.along[part], shifted, width, thin=2)
 
-    places = itertools.product(range(channels), (np.zeros_like(aside), aside, -aside))
-    looked = run_all(look, places, threads, cancel)
+    shifts = (np.zeros_like(aside), aside, -aside)
+    looked = np.concatenate(run_all(look, itertools.product(shifts, parts), threads, cancel))
+    segments = np.split(looked, len(shifts))
     step, error = np.full((count, channels), np.nan), np.full((count, channels), np.nan)
     for channel in range(channels):
-        found, *beside = looked[3 * channel : 3 * channel + 3]
+        found, *beside = (
+            _piece_steps(*_segment_steps(medians[..., channel], lever, width), pieces.owner, count)
+            for medians in segments
+        )
         step[:, channel] = found[:, 0]
         error[:, channel] = _errors(found, np.stack([one[:, 0] for one in beside]))
     return step, error
@@ -263,27 +267,40 @@ def _segment_steps(medians: FloatArray, lever: FloatArray, width: int) -> tuple[
     inside, outside = medians[:, :_STRIPS], medians[:, _STRIPS:]
     within, without = np.diff(inside, axis=1) / width, -np.diff(outside, axis=1) / width
     slopes = np.concatenate([within, without], axis=1)
-    known = np.isfinite(slopes).sum(axis=1)
-    ordered = np.sort(slopes, axis=1)
-    at = np.maximum(known - 1, 0)
-    low = np.take_along_axis(ordered, (at // 2)[:, None], axis=1)[:, 0]
-    high = np.take_along_axis(ordered, ((at + 1) // 2)[:, None], axis=1)[:, 0]
-    step = inside[:, 0] - outside[:, 0] - lever * 0.5 * (low + high)
+    step = inside[:, 0] - outside[:, 0] - lever * _row_medians(slopes)
     first, middle, last = (0.5 * (lever - width) + number * width for number in (1, 2, 3))
     change = 0.5 * (within[:, -1] + without[:, -1] - within[:, 0] - without[:, 0])
     share = (3.0 * middle**2 - (0.5 * lever) ** 2) / (3.0 * (last**2 - first**2))
     return step, lever * share * change
 
 
-def _piece_step(steps: FloatArray, bent: FloatArray) -> tuple[float, float, int, float]:
-    """Median of the steps of a piece, their spread and number, and the error by slopes that change."""
-    good, known = steps[np.isfinite(steps)], bent[np.isfinite(bent)]
-    if good.size < _LEAST_IN_A_PIECE:
-        return float("nan"), float("nan"), 0, 0.0
-    middle = float(np.median(good))
+def _piece_steps(steps: FloatArray, bent: FloatArray, owner: NDArray[np.int64], count: int) -> FloatArray:
+    """Of each piece the median of its steps, their spread and number, and the error by slopes that change; (count, 4).
+
+    `owner` counts the pieces that the segments belong to, which lie one after another.
+    """
+    number = np.bincount(owner, minlength=count)
+    place = np.arange(owner.size) - (np.cumsum(number) - number)[owner]
+    table = np.full((2, count, number.max(initial=1)), np.nan)
+    table[:, owner, place] = steps, bent
+    table[~np.isfinite(table)] = np.nan
+    of_steps, of_bent = table
+    middle = _row_medians(of_steps)
     # A segment that another edge crosses is an outlier.
-    spread = 1.4826 * float(np.median(np.abs(good - middle)))
-    return middle, spread, int(good.size), abs(float(np.median(known))) if known.size else 0.0
+    spread = 1.4826 * _row_medians(np.abs(of_steps - middle[:, None]))
+    known = np.isfinite(of_steps).sum(axis=1)
+    curved = np.nan_to_num(np.abs(_row_medians(of_bent)))
+    few = known < _LEAST_IN_A_PIECE
+    middle[few], spread[few], known[few], curved[few] = np.nan, np.nan, 0, 0.0
+    return np.stack([middle, spread, known, curved], axis=1)
+
+
+def _row_medians(rows: FloatArray) -> FloatArray:
+    """Median of what is known in each row; NaN where that is nothing."""
+    ordered = np.sort(rows, axis=1)  # NaN last
+    at = np.maximum(np.isfinite(rows).sum(axis=1) - 1, 0)
+    low, high = (np.take_along_axis(ordered, place[:, None], axis=1)[:, 0] for place in (at // 2, (at + 1) // 2))
+    return np.asarray(0.5 * (low + high))
 
 
 def _errors(found: FloatArray, beside: FloatArray) -> FloatArray:

@@ -12,7 +12,10 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from ..channels import over_channels
+from ..events import CancelToken
 from ..machine.large_arrays import LargeArray, picked, release
+from ..machine.threads import run_all, run_in_order
 from ..photometry.sky import clipped_median
 from ..validity import valid_pixels
 from ..weighted_image import WeightedImage
@@ -51,7 +54,9 @@ _MEANINGS = {
 MISSING = Flag.OUTSIDE | Flag.SATURATED | Flag.HOLE
 
 
-def mosaic_mask(mosaic: WeightedImage, folder: Path | None = None) -> NDArray[np.uint8]:
+def mosaic_mask(
+    mosaic: WeightedImage, folder: Path | None = None, threads: int = 1, cancel: CancelToken | None = None
+) -> NDArray[np.uint8]:
     """Flags of every pixel of a mosaic, which is looked at strip by strip.
 
     Parameters
@@ -60,6 +65,9 @@ def mosaic_mask(mosaic: WeightedImage, folder: Path | None = None) -> NDArray[np
         Its pixels are NaN where missing.
     folder : Path, optional
         For a scratch file that the mask is mapped from; without one it lies in memory.
+    threads : int
+        On which strips are looked at; the result is the same.
+    cancel : CancelToken, optional
 
     Returns
     -------
@@ -67,18 +75,25 @@ def mosaic_mask(mosaic: WeightedImage, folder: Path | None = None) -> NDArray[np
         Sums of the bits of `Flag`; 0 for a pixel that holds data of three subs or more in every channel.
     """
     height, width, channels = mosaic.pixels.shape
+    cancel = cancel or CancelToken()
     mask = LargeArray((height, width), np.uint8, folder)
-    kinds = _kinds_of_holes(mosaic.pixels)
-    for number, (first, pixels) in enumerate(mask_strips(mosaic.pixels)):
-        labels, _ = _labelled(pixels)
-        coverage = mosaic.coverage[first : first + len(pixels)]
+    strips = strips_of(mosaic.pixels, threads)
+    kinds = _kinds_of_holes(mosaic.pixels, strips, threads, cancel)
+
+    def put(number: int) -> None:
+        rows = strips[number]
+        labels, _ = _labelled(mosaic.pixels[rows])
+        coverage = mosaic.coverage[rows]
         strip = kinds[number][labels]
-        least = coverage.min(axis=2)
+        least = over_channels(np.minimum, coverage)
         strip[(least > 0) & (least < _FEW_SUBS)] |= np.uint8(Flag.FEWSUBS)
         if channels > 1:
-            strip[(labels > 0) & (coverage.max(axis=2) > 0)] |= np.uint8(Flag.PARTIAL)
-        mask.put(first, strip)
+            strip[(labels > 0) & (over_channels(np.maximum, coverage) > 0)] |= np.uint8(Flag.PARTIAL)
+        mask.put(rows.start, strip)
+        release(mosaic.pixels)
         release(mosaic.coverage)
+
+    run_all(put, range(len(strips)), threads, cancel)
     return mask.values
 
 
@@ -112,7 +127,9 @@ class _Parts:
     rim: NDArray[np.int64]
 
 
-def _kinds_of_holes(pixels: NDArray[np.float32]) -> list[NDArray[np.uint8]]:
+def _kinds_of_holes(
+    pixels: NDArray[np.float32], strips: Sequence[slice], threads: int, cancel: CancelToken
+) -> list[NDArray[np.uint8]]:
     """The flag of each number that `_labelled` gives in each strip."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -120,15 +137,24 @@ def _kinds_of_holes(pixels: NDArray[np.float32]) -> list[NDArray[np.uint8]]:
     brightness = _Brightness.of(pixels)
     parts, counts, ties = list[_Parts](), list[int](), list[NDArray[np.int64]]()
     above = np.zeros(0, dtype=np.int64)  # numbers of the holes in the last row of the strip before
-    for first, strip in mask_strips(pixels):
-        labels, count = _labelled(strip)
-        begin = sum(counts)
-        if count:
-            parts.append(_parts_of(labels, count, first, pixels, brightness))
-        ties.append(_touching(above, np.where(labels[0] > 0, labels[0] + begin - 1, -1)))
-        above = np.where(labels[-1] > 0, labels[-1] + np.int64(begin - 1), -1)
-        counts.append(count)
+
+    def look(rows: slice) -> tuple[_Parts | None, int, NDArray[np.int64]]:
+        labels, count = _labelled(pixels[rows])
+        found = _parts_of(labels, count, rows, pixels, brightness) if count else None
         release(pixels)
+        return found, count, labels[[0, -1]].astype(np.int64)
+
+    def join(looked: tuple[_Parts | None, int, NDArray[np.int64]]) -> None:
+        nonlocal above
+        found, count, edges = looked
+        top, bottom = np.where(edges > 0, edges + sum(counts) - 1, -1)
+        if found is not None:
+            parts.append(found)
+        ties.append(_touching(above, top))
+        above = bottom
+        counts.append(count)
+
+    run_in_order(look, join, strips, threads, cancel)
     total = sum(counts)
     if not total:
         return [np.zeros(1, dtype=np.uint8) for _ in counts]
@@ -152,31 +178,31 @@ def _kind_of(parts: Sequence[_Parts], hole: NDArray[np.int32]) -> NDArray[np.uin
 
 
 def _parts_of(
-    labels: NDArray[np.int32], count: int, first: int, pixels: NDArray[np.float32], brightness: _Brightness
+    labels: NDArray[np.int32], count: int, strip: slice, pixels: NDArray[np.float32], brightness: _Brightness
 ) -> _Parts:
-    """What a strip of a mosaic that begins at a row shows of its holes."""
-    (height, width), last = labels.shape, first + len(labels)
+    """What a strip of rows of a mosaic shows of its holes."""
+    (height, width), first, last = labels.shape, strip.start, strip.stop
     at_edge = np.zeros(count + 1, dtype=bool)
     at_edge[labels[:, [0, -1]]] = True
     for row, is_edge in ((0, first == 0), (-1, last == len(pixels))):
         if is_edge:
             at_edge[labels[row]] = True
     # With a row above and one below, whose pixels may be the rim.
-    around = np.zeros((height + 2, width + 2), dtype=np.float32)
     data = np.zeros((height + 2, width + 2), dtype=bool)
-    rows = slice(max(first - 1, 0), min(last + 1, len(pixels)))
-    there = slice(rows.start - first + 1, rows.stop - first + 1), slice(1, -1)
-    data[there] = valid_pixels(pixels[rows])
-    around[there] = brightness(pixels[rows])
+    data[1:-1, 1:-1] = labels == 0
+    for row, there in ((first - 1, 0), (last, -1)):
+        if 0 <= row < len(pixels):
+            data[there, 1:-1] = valid_pixels(pixels[row : row + 1])[0]
     light, rim = np.zeros(count + 1), np.zeros(count + 1, dtype=np.int64)
-    y, x = np.nonzero((labels > 0) & _near_data(data))
+    missing = labels > 0
+    y, x = np.nonzero(missing & _near_data(data))
     number = labels[y, x]
     for dy, dx in _NEIGHBOURS:
-        place = y + 1 + dy, x + 1 + dx
-        seen = data[place]
-        light += np.bincount(number, around[place] * seen, count + 1)
+        seen = data[y + 1 + dy, x + 1 + dx]
+        beside = pixels[first + y[seen] + dy, x[seen] + dx]
+        light += np.bincount(number[seen], brightness(beside), count + 1)
         rim += np.bincount(number[seen], minlength=count + 1)
-    size = np.bincount(labels.ravel(), minlength=count + 1)
+    size = np.bincount(labels[missing], minlength=count + 1)
     return _Parts(size[1:], at_edge[1:], light[1:], rim[1:])
 
 
@@ -224,22 +250,29 @@ class _Brightness:
         return cls(skies, spans)
 
     def __call__(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Brightness of the pixels (h, w, C) of a part."""
-        total = np.zeros(pixels.shape[:2], dtype=np.float32)
+        """Brightness of pixels (..., C)."""
+        total = np.zeros(pixels.shape[:-1], dtype=np.float32)
         for channel, (sky, span) in enumerate(zip(self.sky, self.span, strict=True)):
             if np.isfinite(sky):
                 plane = pixels[..., channel] - np.float32(sky)
-                plane *= np.float32(1.0 / (span * pixels.shape[2]))
-                total += np.nan_to_num(plane, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+                plane *= np.float32(1.0 / (span * pixels.shape[-1]))
+                plane[~np.isfinite(plane)] = 0.0
+                total += plane
         return total
 
 
 def mask_strips(image: NDArray[Scalar]) -> Iterator[tuple[int, NDArray[Scalar]]]:
     """First row and view of parts of a mask or a mosaic: copies of a whole one would be the largest memory of a run."""
-    rows = max(1, _STRIP_PIXELS // max(image.shape[1], 1))
-    for first in range(0, image.shape[0], rows):
-        yield first, image[first : first + rows]
+    for rows in strips_of(image):
+        yield rows.start, image[rows]
         release(image)
+
+
+def strips_of(image: NDArray[Scalar], threads: int = 1) -> list[slice]:
+    """Rows of parts of a mask or a mosaic; as many as there are threads hold what one does for a single thread."""
+    height, width = image.shape[:2]
+    rows = max(1, _STRIP_PIXELS // max(width * threads, 1))
+    return [slice(first, min(first + rows, height)) for first in range(0, height, rows)]
 
 
 def flagged_places(mask: NDArray[np.uint8], flags: Flag) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
