@@ -17,6 +17,7 @@ from zemosaic_engine.calibration_frames.finding import find_frames
 from zemosaic_engine.calibration_frames.making import MasterMaker, make_all
 from zemosaic_engine.calibration_frames.masters import Master, Workshop
 from zemosaic_engine.calibration_frames.records import FrameSet, LeftOut
+from zemosaic_engine.channels import over_channels
 from zemosaic_engine.errors import RunError, SettingsError, SubError
 from zemosaic_engine.events import CancelToken, Reporter, Sink, SubCount
 from zemosaic_engine.fits import headers, writer
@@ -34,7 +35,7 @@ from zemosaic_engine.subs import stack_plan
 from zemosaic_engine.subs.finding import Search, find_subs, nothing_found
 from zemosaic_engine.subs.folder import FoundSubs
 from zemosaic_engine.subs.frames import SubInfo, UnsolvedSub
-from zemosaic_engine.validity import bright_holes
+from zemosaic_engine.validity import bright_holes, valid_pixels
 
 # --- calibration frames alone
 
@@ -569,7 +570,8 @@ def _reduce_strip(strip: NDArray[np.float32], factor: int, shape: tuple[int, int
     if factor == 1:
         return strip
     finite = np.isfinite(strip)
-    count = _block_sums(finite, factor, shape, np.int32)
+    # Bytes are added at once, other types only after a conversion.
+    count = _block_sums(finite.view(np.uint8), factor, shape, np.uint8 if factor**2 < 256 else np.int32)
     total = _block_sums(np.where(finite, strip, np.float32(0)), factor, shape, np.float32)
     mean = np.full(shape, np.nan, dtype=np.float32)
     np.divide(total, count, out=mean, where=count > 0)
@@ -627,9 +629,8 @@ def through_curve(image: NDArray[np.float32], curve: Curve | None) -> NDArray[np
         rows = max(1, _STRIP_BYTES // (16 * width * channels))
         for row in range(0, height, rows):
             picture[row : row + rows] = curve.apply(image[row : row + rows])
-        missing = np.any(~np.isfinite(image), axis=2)
-        grey = picture.mean(axis=2, dtype=np.float32) / np.float32(255.0)
-        picture[bright_holes(missing, grey, _BRIGHT_RIM)] = 255
+        grey = over_channels(np.add, picture.astype(np.float32)) / np.float32(channels) / np.float32(255.0)
+        picture[bright_holes(~valid_pixels(image), grey, _BRIGHT_RIM)] = 255
     return picture
 
 
@@ -678,26 +679,33 @@ class Curve:
 
     def levels(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """The image (H, W, C) from 0 to 1, as the eye sees it (sRGB); 0 where a channel is NaN."""
-        level = (image - self.sky) / np.float32(self.softening)
-        np.arcsinh(level, out=level)
-        level *= np.float32(self.gain)
-        level += np.float32(_SKY_GREY)
-        level[~np.isfinite(level).all(axis=2)] = 0.0
-        return np.clip(level, np.float32(0.0), np.float32(1.0))
+        level = np.empty(image.shape, dtype=np.float32)
+        for channel, sky in enumerate(self.sky):
+            plane = image[..., channel] - sky
+            plane /= np.float32(self.softening)
+            np.arcsinh(plane, out=plane)
+            plane *= np.float32(self.gain)
+            plane += np.float32(_SKY_GREY)
+            level[..., channel] = plane
+        level[~valid_pixels(level)] = 0.0
+        return np.clip(level, np.float32(0.0), np.float32(1.0), out=level)
 
 
 def measure_curve(image: NDArray[np.float32]) -> Curve | None:
     """The stretch that suits the sky of `image`; None if it holds no data at all."""
     step = max(1, round((image.shape[0] * image.shape[1] / _STATISTICS_PIXELS) ** 0.5))
-    pixels = image[::step, ::step].reshape(-1, image.shape[2])
-    pixels = pixels[np.isfinite(pixels).all(axis=1)]
+    pixels = image[::step, ::step]
+    pixels = pixels[valid_pixels(pixels)]
     if not pixels.size:  # data may hide between the sampled pixels
-        pixels = image[np.isfinite(image).all(axis=2)]
+        pixels = image[valid_pixels(image)]
     if not pixels.size:
         return None
-    sky = np.array([sky_level_and_noise(channel)[0] for channel in pixels.T], dtype=np.float32)
-    brightness = (pixels - sky).max(axis=1)
-    noise = float(np.median([sky_level_and_noise(channel)[1] for channel in (pixels - sky).T]))
+    planes = [np.sort(plane) for plane in pixels.T]
+    sky = np.array([_level_and_noise_of_sorted(plane)[0] for plane in planes], dtype=np.float32)
+    brightness = over_channels(np.maximum, pixels - sky)
+    noise = float(
+        np.median([_level_and_noise_of_sorted(plane - own)[1] for plane, own in zip(planes, sky, strict=True)])
+    )
     white = max(float(np.quantile(brightness, _WHITE_QUANTILE)), _WHITE_MIN_SIGMA * noise)
     if white <= 0.0:  # a mosaic of one constant: all of it is sky
         return Curve(sky, 1.0, 0.0)
@@ -717,16 +725,29 @@ def sky_level_and_noise(values: NDArray[np.float32]) -> tuple[float, float]:
     values : ndarray of float32, 1-D
         Finite pixels, at least one.
     """
-    level = float(np.median(values))
+    return _level_and_noise_of_sorted(np.sort(values))
+
+
+def _level_and_noise_of_sorted(values: NDArray[np.float32]) -> tuple[float, float]:
+    level = float(_middle(values))
     noise = 0.0
     for _ in range(8):
-        noise = 1.4826 * float(np.median(level - values[values <= level]))
-        clipped = values[values <= level + 2.5 * noise]
-        new_level = float(np.median(clipped))
+        noise = 1.4826 * float(_middle(level - values[: _up_to(values, level)]))
+        new_level = float(_middle(values[: _up_to(values, level + 2.5 * noise)]))
         if abs(new_level - level) <= 0.01 * noise:
             break
         level = new_level
     return level, noise
+
+
+def _up_to(ordered: NDArray[np.float32], limit: float) -> int:
+    """Number of values that do not exceed a limit."""
+    return int(np.searchsorted(ordered, np.float32(limit), side="right"))
+
+
+def _middle(ordered: NDArray[np.float32]) -> np.float32:
+    """Median of values in order, or in reverse."""
+    return np.float32(ordered[(ordered.size - 1) // 2 : ordered.size // 2 + 1].mean())
 
 
 def _softening(white_sigma: float) -> float:

@@ -671,9 +671,9 @@ FAULTS = (
     ),
     Fault(
         "zemosaic_engine/mosaic/files.py",
-        "write_mosaic",
-        "over_channels(np.maximum, strip)",
-        "over_channels(np.minimum, strip)",
+        "_write_coverage",
+        "over_channels(np.maximum, coverage[rows])",
+        "over_channels(np.minimum, coverage[rows])",
         ("tests/truth/test_maps_and_scales.py::test_the_coverage_file_holds_the_deepest_channel",),
     ),
     Fault(

@@ -55,7 +55,7 @@ HARMLESS = (
         "a start value that the iteration forgets", line="share = np.array",
     ),
     Harmless(
-        "zemosaic_engine/fits/streams.py", "file.flush()", "pass",
+        "zemosaic_engine/fits/streams.py", "self._file.flush()", "pass",
         "decides how soon pixels reach the disk, not which: the end of the writer flushes again",
     ),
     Harmless(

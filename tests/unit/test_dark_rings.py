@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
+from scipy import ndimage
 
+from zemosaic_engine.mosaic import holes
 from zemosaic_engine.mosaic.files import write_mosaic
 from zemosaic_engine.mosaic.mask import mosaic_mask
 from zemosaic_engine.mosaic.processing import open_filled, write_processing
@@ -75,3 +77,30 @@ def test_strips_of_any_size_give_the_same(science, monkeypatch):
     monkeypatch.setattr(processing, "_ROWS_BYTES", 4 * 140 * 33)
     with open_filled(science, "none") as mosaic:
         np.testing.assert_array_equal(mosaic.adu(mosaic.box), whole)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_make_the_same_file(science, tmp_path, threads):
+    one, many = (write_processing(science, tmp_path / f"{n}.fit", "covered", threads=n) for n in (1, threads))
+    assert many.read_bytes() == one.read_bytes()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 40), (64, 33)])
+@pytest.mark.parametrize("reach", [1, 2, 8])
+def test_places_grow_as_by_a_filter(shape, reach):
+    mask = np.random.default_rng(reach).random(shape) < 0.02
+    np.testing.assert_array_equal(holes._grown(mask, reach), ndimage.maximum_filter(mask, size=2 * reach + 1))
+
+
+def test_medians_of_blocks_are_those_of_their_pixels():
+    plane = np.random.default_rng(1).normal(size=(70, 100)).astype(np.float32)
+    plane[:40, :40] = np.nan
+    rows, columns = np.array([0, 1, 1, 2]), np.array([0, 0, 1, 3])
+    found = holes._block_medians(plane, rows, columns)
+    assert found.shape == (3, 4)
+    assert np.isfinite(found).sum() == 3
+    for row, column in zip(rows, columns, strict=True):
+        values = plane[32 * row : 32 * row + 32, 32 * column : 32 * column + 32]
+        known = np.sort(values[np.isfinite(values)])
+        expected = known[(known.size - 1) // 2] if known.size else np.nan
+        np.testing.assert_equal(found[row, column], expected)

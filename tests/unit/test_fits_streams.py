@@ -36,6 +36,16 @@ def test_astropy_reads_what_was_written(tmp_path, monkeypatch, shape, dtype):
             assert all("CHECKSUM" in hdu.header and "DATASUM" in hdu.header for hdu in read)
 
 
+@pytest.mark.parametrize("threads", [2, 9])
+@pytest.mark.parametrize("dtype", ["f4", "u1", "u2"])
+def test_the_bytes_do_not_depend_on_the_threads(tmp_path, monkeypatch, threads, dtype):
+    monkeypatch.setattr(streams, "_PIECE_BYTES", 1_001)
+    pixels = (np.random.default_rng(1).random((3, 101, 203)) * 200).astype(dtype)
+    images = [fits.PrimaryHDU(pixels), fits.ImageHDU(pixels[0])]
+    alone = write_fits(tmp_path / "a.fits", images).read_bytes()
+    assert write_fits(tmp_path / "b.fits", images, threads=threads).read_bytes() == alone
+
+
 @pytest.mark.parametrize("place", [70, 3000, 6000])
 def test_a_changed_byte_breaks_the_checksum(tmp_path, place):
     path = write_fits(tmp_path / "a.fits", [fits.PrimaryHDU(np.arange(2000, dtype=np.float32).reshape(40, 50))])

@@ -15,6 +15,7 @@ from zemosaic_engine.errors import RunError, SettingsError
 from zemosaic_utils import (
     Curve,
     make_coverage_picture,
+    measure_curve,
     shrink_picture,
     sky_level_and_noise,
     stretch,
@@ -134,6 +135,31 @@ def test_sky_level_and_noise_are_blind_to_stars_and_nebula():
     level, noise = sky_level_and_noise(values.astype(np.float32))
     assert level == pytest.approx(1000.0, abs=0.2 * NOISE)
     assert noise == pytest.approx(NOISE, rel=0.1)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 1000, 1001])
+def test_sky_level_and_noise_are_those_of_medians(size):
+    """Against the definition, which takes a median of unsorted values in every step."""
+    values = np.random.default_rng(size).exponential(500.0, size).astype(np.float32) - np.float32(20.0)
+    level, noise = float(np.median(values)), 0.0
+    for _ in range(8):
+        noise = 1.4826 * float(np.median(level - values[values <= level]))
+        new_level = float(np.median(values[values <= level + 2.5 * noise]))
+        if abs(new_level - level) <= 0.01 * noise:
+            break
+        level = new_level
+    assert sky_level_and_noise(values) == (level, noise)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_curve_is_that_of_each_pixel(channels):
+    image = sky(levels=(500.0, 600.0, 700.0)[:channels])
+    image[20:30, 40:50, 0] = np.nan
+    curve = measure_curve(image)
+    found = curve.levels(image)
+    expected = np.float32(curve.gain) * np.arcsinh((image - curve.sky) / np.float32(curve.softening)) + np.float32(0.11)
+    expected = np.where(np.isfinite(image).all(axis=2, keepdims=True), np.clip(expected, 0.0, 1.0), np.float32(0.0))
+    np.testing.assert_array_equal(found, expected)
 
 
 def read_png(path):

@@ -7,19 +7,23 @@ Checksums follow the FITS Standard 4.0, section 4.4.2.7 and appendix J: the ones
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import IO, Any, Protocol
 
 import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from ..events import CancelToken
 from ..machine.large_arrays import release
+from ..machine.threads import run_in_order
 
 _BLOCK = 2880
 _PIECE_BYTES = 8 * 1024**2
 _SYNC_BYTES = 64 * 1024**2
+_MOST_THREADS = 4
 _STORED = {"u1": 8, "i2": 16, "i4": 32, "i8": 64, "f4": -32, "f8": -64}
 _NO_CHECKSUM = "0" * 16
 
@@ -50,18 +54,18 @@ class Planes(Protocol):
 
 @dataclass(frozen=True)
 class Parts:
-    """An image as parts (h, w) in the order in which they are written, made one after another.
+    """An image as parts (h, w) in the order in which they are written.
 
     Attributes
     ----------
     like : ndarray
         An array of the shape and the type of the image, which is not looked at.
-    make : callable
-        Makes the parts.
+    makers : sequence of callable
+        Each makes a part, on any thread.
     """
 
     like: NDArray[Any]
-    make: Callable[[], Iterator[NDArray[Any]]]
+    makers: Sequence[Callable[[], NDArray[Any]]]
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -73,17 +77,15 @@ class Parts:
         """2 or 3."""
         return self.like.ndim
 
-    def __iter__(self) -> Iterator[NDArray[Any]]:
-        return self.make()
-
 
 def write_image(
     file: IO[bytes],
     cards: fits.Header,
-    pixels: NDArray | Planes | None,
+    pixels: NDArray | Planes | Parts | None,
     check: Callable[[], None],
     *,
     sync: bool = True,
+    threads: int = 1,
 ) -> None:
     """Write one image HDU at the end of a file.
 
@@ -93,26 +95,26 @@ def write_image(
         Open for writing, at its end, which is a whole number of blocks.
     cards : astropy.io.fits.Header
         Header of the HDU as astropy makes it for these pixels; CHECKSUM and DATASUM are added to it.
-    pixels : ndarray, Planes or None
+    pixels : ndarray, Planes, Parts or None
         Of at most three axes, in any memory order; unsigned integers are stored by BZERO.
     check : callable
         Called before every piece; it may raise.
     sync : bool
         Bring what is written to disk on the way, or the sync at the end would take long in one piece.
+    threads : int
+        That make and convert pieces; more than four at once would only take memory.
     """
     cards = _with_storage(cards, pixels)
     start = file.tell()
     file.write(_header_bytes(cards))
-    total, size = 0, 0
-    for piece in _pieces(pixels) if pixels is not None else ():
+    data = _Data(file, sync)
+
+    def make(piece: Callable[[], NDArray[Any]]) -> bytes:
         check()
-        file.write(piece)
-        total = add_words(total, piece)
-        if sync and size // _SYNC_BYTES != (size + len(piece)) // _SYNC_BYTES:
-            file.flush()
-            os.fsync(file.fileno())
-        size += len(piece)
-    file.write(bytes(-size % _BLOCK))
+        return _stored_bytes(piece())
+
+    run_in_order(make, data.write, _pieces(pixels), min(threads, _MOST_THREADS), CancelToken())
+    total = data.end()
     end = file.tell()
     cards["DATASUM"] = (str(total), "of the data unit")
     cards["CHECKSUM"] = (_NO_CHECKSUM, "of the HDU")
@@ -122,7 +124,36 @@ def write_image(
     file.seek(end)
 
 
-def _with_storage(cards: fits.Header, pixels: NDArray | Planes | None) -> fits.Header:
+class _Data:
+    """Writes the data unit of an HDU and sums up its words."""
+
+    def __init__(self, file: IO[bytes], sync: bool) -> None:
+        self._file, self._sync = file, sync
+        self._total = self._size = 0
+        self._left_over = b""  # less than a word
+
+    def write(self, data: bytes) -> None:
+        data = self._left_over + data
+        whole = len(data) - len(data) % 4
+        self._left_over = data[whole:]
+        self._put(data[:whole])
+
+    def end(self) -> int:
+        """Fill the last block up and return the sum."""
+        self._put(self._left_over)
+        self._file.write(bytes(-self._size % _BLOCK))
+        return self._total
+
+    def _put(self, data: bytes) -> None:
+        self._file.write(data)
+        self._total = add_words(self._total, data)
+        if self._sync and self._size // _SYNC_BYTES != (self._size + len(data)) // _SYNC_BYTES:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        self._size += len(data)
+
+
+def _with_storage(cards: fits.Header, pixels: NDArray | Planes | Parts | None) -> fits.Header:
     """The cards with how the pixels are stored, and room for the checksums."""
     cards = cards.copy()
     if pixels is not None and pixels.dtype.kind == "u" and pixels.dtype.itemsize > 1:
@@ -143,28 +174,33 @@ def _header_bytes(cards: fits.Header) -> bytes:
     return cards.tostring().encode("ascii")
 
 
-def _pieces(pixels: NDArray | Planes) -> Iterator[bytes]:
-    """The pixels as stored, big-endian, in pieces of whole 32-bit words but for the last."""
-    left_over = b""
+def _pieces(pixels: NDArray | Planes | Parts | None) -> list[Callable[[], NDArray[Any]]]:
+    """What makes the pixels piece by piece, in the order of the file."""
+    if pixels is None:
+        return []
+    if isinstance(pixels, Parts):
+        return list(pixels.makers)
     planes = [np.atleast_2d(pixels)] if isinstance(pixels, np.ndarray) and pixels.ndim < 3 else pixels
-    for plane in planes:
-        rows = max(1, _PIECE_BYTES // max(plane[:1].nbytes, 1))
-        for row in range(0, plane.shape[0], rows):
-            data = left_over + _stored_bytes(plane[row : row + rows])
-            whole = len(data) - len(data) % 4
-            left_over = data[whole:]
-            if isinstance(plane, np.ndarray):
-                release(plane)
-            yield data[:whole]
-    if left_over:
-        yield left_over
+    return [partial(_rows_of, plane, rows) for plane in planes for rows in _cuts(plane, pixels.dtype.itemsize)]
+
+
+def _cuts(plane: NDArray | Plane, itemsize: int) -> Iterator[slice]:
+    height, width = plane.shape
+    rows = max(1, _PIECE_BYTES // max(width * itemsize, 1))
+    return (slice(row, row + rows) for row in range(0, height, rows))
+
+
+def _rows_of(plane: NDArray | Plane, rows: slice) -> NDArray[Any]:
+    return plane[rows]
 
 
 def _stored_bytes(part: NDArray) -> bytes:
     size = part.dtype.itemsize
     if part.dtype.kind == "u" and size > 1:  # subtracting half the range flips the top bit and nothing else
         part = part ^ part.dtype.type(1 << (8 * size - 1))
-    return np.ascontiguousarray(part).astype(part.dtype.newbyteorder(">"), copy=False).tobytes()
+    data = np.ascontiguousarray(part).astype(part.dtype.newbyteorder(">"), copy=False).tobytes()
+    release(part)
+    return data
 
 
 # --- checksums

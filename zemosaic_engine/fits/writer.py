@@ -146,6 +146,7 @@ def write_fits(
     sync: bool = True,
     parts: streams.Parts | None = None,
     on_image: Callable[[int], None] | None = None,
+    threads: int = 1,
 ) -> Path:
     """Write images to a FITS file under a temporary name, then rename it; each gets CHECKSUM and DATASUM.
 
@@ -165,6 +166,8 @@ def write_fits(
         The pixels of the first image in place of its data, which tell no more than shape and type.
     on_image : callable, optional
         Called with the number of each image that is written.
+    threads : int
+        As for `streams.write_image`.
 
     Returns
     -------
@@ -182,7 +185,7 @@ def write_fits(
             if number == 0 and len(hdus) > 1:
                 cards.set("EXTEND", True, after=f"NAXIS{cards['NAXIS']}" if cards["NAXIS"] else "NAXIS")
             pixels = parts if parts is not None and number == 0 else hdu.data
-            streams.write_image(file, cards, pixels, check or (lambda: None), sync=sync)
+            streams.write_image(file, cards, pixels, check or (lambda: None), sync=sync, threads=threads)
             if on_image is not None:
                 on_image(number)
     return Path(path)

@@ -173,14 +173,18 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
         )
     run.interruptibly(lambda: fill_cores(mosaic.pixels, mask, _saturation_of(run, tile_set, colours)))
     rejections = run.interruptibly(lambda: rejection_map(run, tiles))
-    written = run.interruptibly(lambda: mosaic_files.write_mosaic(output, mosaic, mask, wcs, cards, check, rejections))
+    written = run.interruptibly(
+        lambda: mosaic_files.write_mosaic(output, mosaic, mask, wcs, cards, check, rejections, run.threads)
+    )
     files.extend(written)
     # The sums of the large files, while the file for processing is made from one of them.
     sums = BackgroundTask(partial(WrittenFiles.of, tuple(files)), run.cancel)
     later = list[Path]()
     if "fits" in settings.output_formats:
         processing = output / PROCESSING_NAME
-        later.append(run.interruptibly(lambda: write_processing(written[0], processing, settings.crop, check)))
+        later.append(
+            run.interruptibly(lambda: write_processing(written[0], processing, settings.crop, check, run.threads))
+        )
     by_reproject = settings.tile_reprojection == "reproject_interp"
     reprojected = sum(by_reproject and not tile.on_canvas for tile in tiles)
     run.reporter.log(

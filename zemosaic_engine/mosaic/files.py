@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from ..tiles.scaling import PairFit, TileScaling
 from ..tiles.tile import Tile
 from ..weighted_image import Rejections, WeightedImage
 from .evenness import Evenness
-from .mask import Flag, mask_cards, mask_strips
+from .mask import Flag, mask_cards, strips_of
 from .processing import PROCESSING_NAME
 
 MOSAIC_NAME = "mosaic_grid.fits"
@@ -136,6 +137,7 @@ def write_mosaic(
     cards: fits.Header,
     check: Callable[[], None] | None = None,
     rejections: Rejections | None = None,
+    threads: int = 1,
 ) -> tuple[Path, Path]:
     """Write the science mosaic (with COVERAGE, WEIGHT and MASK) and the coverage alone; return both paths.
 
@@ -156,6 +158,8 @@ def write_mosaic(
         Called often; it may raise to stop.
     rejections : Rejections, optional
         Written behind the MASK, as REJLOW and REJHIGH.
+    threads : int
+        That convert pixels; the files are the same.
     """
     where = wcs_cards(wcs)
     header = cards.copy()
@@ -179,12 +183,26 @@ def write_mosaic(
         hdus.append(layer("REJLOW", rejections.low, "", "samples rejected below the others"))
         hdus.append(layer("REJHIGH", rejections.high, "", "samples rejected above the others"))
         layers += rejections
-    first = mosaic.coverage[..., 0]
-    deepest = Parts(first, lambda: (over_channels(np.maximum, strip) for _, strip in mask_strips(mosaic.coverage)))
-    alone = fits.PrimaryHDU(first, header=where.copy())
-    coverage = write_fits(folder / COVERAGE_NAME, [alone], check, parts=deepest)
-    science = write_fits(folder / MOSAIC_NAME, hdus, check, on_image=lambda number: discard(layers[number]))
+    coverage = _write_coverage(folder, mosaic.coverage, where, check, threads)
+    path = folder / MOSAIC_NAME
+    science = write_fits(path, hdus, check, on_image=lambda number: discard(layers[number]), threads=threads)
     return science, coverage
+
+
+def _write_coverage(
+    folder: Path, coverage: NDArray[np.uint16], where: fits.Header, check: Callable[[], None] | None, threads: int
+) -> Path:
+    """Write the number of subs alone, that of the deepest channel, with the cards of the WCS."""
+
+    def deepest(rows: slice) -> NDArray[np.uint16]:
+        deep = over_channels(np.maximum, coverage[rows])
+        release(coverage)
+        return np.asarray(deep)
+
+    first = coverage[..., 0]
+    parts = Parts(first, [partial(deepest, rows) for rows in strips_of(coverage)])
+    alone = fits.PrimaryHDU(first, header=where.copy())
+    return write_fits(folder / COVERAGE_NAME, [alone], check, parts=parts, threads=threads)
 
 
 def write_viewer(
@@ -207,30 +225,31 @@ def write_viewer(
     top = float(np.quantile(finite, 0.9999)) if finite.size else 1.0
     span = max(top - float(np.nanmin(sky)), 1e-6) if np.isfinite(sky).any() else 1.0
 
-    def scaled(first: int, strip: NDArray[np.float32], channel: int) -> NDArray[np.uint16]:
-        level = (strip[..., channel] - np.float32(sky[channel])) / np.float32(span)
+    def scaled(rows: slice, channel: int) -> NDArray[np.uint16]:
+        level = (mosaic.pixels[rows, :, channel] - np.float32(sky[channel])) / np.float32(span)
         level = np.clip(level * np.float32(0.9) + np.float32(0.1), 0.0, 1.0)
         missing = np.isnan(level)
         level[missing] = 0.0
         # Missing because saturated, not because nobody looked: white, as people expect a star to be.
-        level[missing & ((mask[first : first + len(strip)] & np.uint8(Flag.SATURATED)) > 0)] = 1.0
+        level[missing & ((mask[rows] & np.uint8(Flag.SATURATED)) > 0)] = 1.0
         release(mask)
+        release(mosaic.pixels)
         return (level * np.float32(65535.0) + np.float32(0.5)).astype(np.uint16)
 
-    def by_planes() -> Iterator[NDArray[np.uint16]]:
-        for channel in range(channels):
-            yield from (scaled(first, strip, channel) for first, strip in mask_strips(mosaic.pixels))
-
-    def by_pixels() -> Iterator[NDArray[np.uint16]]:
-        for first, strip in mask_strips(mosaic.pixels):
-            colours = [scaled(first, strip, channel) for channel in range(channels)]
-            yield np.stack(colours, axis=2).reshape(-1, channels)
+    def by_pixels(rows: slice) -> NDArray[np.uint16]:
+        return np.stack([scaled(rows, channel) for channel in range(channels)], axis=2).reshape(-1, channels)
 
     header = cards.copy()
     header.update(wcs_cards(wcs))
     last = colour_last and channels == 3
     like = mosaic.coverage if last else _planes(mosaic.coverage)
-    parts = Parts(like, by_pixels if last else by_planes)
+    strips = strips_of(mosaic.pixels)
+    makers: list[Callable[[], NDArray[np.uint16]]] = (
+        [partial(by_pixels, rows) for rows in strips]
+        if last
+        else [partial(scaled, rows, channel) for channel in range(channels) for rows in strips]
+    )
+    parts = Parts(like, makers)
     return write_fits(folder / VIEWER_NAME, [fits.PrimaryHDU(like, header=header)], parts=parts)
 
 

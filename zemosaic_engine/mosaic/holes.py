@@ -99,12 +99,9 @@ def dark_rings(
     values : ndarray of float32
         The median of the pixels around that are not too dark themselves.
     """
-    from scipy.ndimage import maximum_filter
-
-    near = maximum_filter(plane > bright, size=2 * _RING_PX + 1)
-    sky = _block_medians(plane)
-    y, x = np.nonzero(near)
-    lowest = sky[y // SKY_BLOCK_PX, x // SKY_BLOCK_PX] - depth
+    y, x = np.nonzero(_grown(plane > bright, _RING_PX))
+    rows, columns = y // SKY_BLOCK_PX, x // SKY_BLOCK_PX
+    lowest = _block_medians(plane, rows, columns)[rows, columns] - depth
     with np.errstate(invalid="ignore"):
         dark = plane[y, x] < lowest
     y, x, lowest = y[dark], x[dark], lowest[dark]
@@ -112,16 +109,36 @@ def dark_rings(
     return y.astype(np.int64), x.astype(np.int64), np.array(found, dtype=np.float32)
 
 
-def _block_medians(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Medians of blocks, the last ones of rows and columns may be smaller; NaN where a block holds nothing."""
+def _grown(mask: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+    """True within squares around the places that are true, `reach` pixels in each direction."""
+    size = 2 * reach + 1
+    for _ in range(2):  # along one axis, then along the other
+        seen = np.pad(mask, ((reach, reach), (0, 0)))
+        width = 1  # of the pixels that an element has seen, from itself on
+        while 2 * width <= size:
+            seen = seen[:-width] | seen[width:]
+            width *= 2
+        mask = (seen[: len(mask)] | seen[size - width : size - width + len(mask)]).T
+    return mask
+
+
+def _block_medians(
+    plane: NDArray[np.float32], rows: NDArray[np.intp], columns: NDArray[np.intp]
+) -> NDArray[np.float32]:
+    """Medians of the blocks that are asked for; the last ones of rows and columns may be smaller.
+
+    NaN where a block holds nothing, or is not asked for.
+    """
     height, width = plane.shape
-    rows, columns = -(-height // SKY_BLOCK_PX), -(-width // SKY_BLOCK_PX)
-    padded = np.full((rows * SKY_BLOCK_PX, columns * SKY_BLOCK_PX), np.nan, dtype=np.float32)
-    padded[:height, :width] = plane
-    blocks = padded.reshape(rows, SKY_BLOCK_PX, columns, SKY_BLOCK_PX).swapaxes(1, 2).reshape(rows, columns, -1)
-    blocks = np.sort(blocks, axis=2)  # NaN last
-    middle = np.maximum(np.isfinite(blocks).sum(axis=2) - 1, 0) // 2
-    return np.take_along_axis(blocks, middle[..., None], axis=2)[..., 0]
+    shape = -(-height // SKY_BLOCK_PX), -(-width // SKY_BLOCK_PX)
+    medians = np.full(shape, np.nan, dtype=np.float32)
+    asked = np.zeros(shape, dtype=bool)
+    asked[rows, columns] = True
+    for row, column in np.argwhere(asked):
+        y, x = row * SKY_BLOCK_PX, column * SKY_BLOCK_PX
+        values = np.sort(plane[y : y + SKY_BLOCK_PX, x : x + SKY_BLOCK_PX], axis=None)  # NaN last
+        medians[row, column] = values[max(int(np.isfinite(values).sum()) - 1, 0) // 2]
+    return medians
 
 
 def _median_around(plane: NDArray[np.float32], y: int, x: int, lowest: float) -> float:

@@ -77,9 +77,7 @@ def mosaic_mask(
     height, width, channels = mosaic.pixels.shape
     cancel = cancel or CancelToken()
     mask = LargeArray((height, width), np.uint8, folder)
-    # Together the threads hold no more than one strip.
-    height_of_strip = _rows_of(mosaic.pixels, threads)
-    strips = [slice(first, min(first + height_of_strip, height)) for first in range(0, height, height_of_strip)]
+    strips = strips_of(mosaic.pixels, threads)
     kinds = _kinds_of_holes(mosaic.pixels, strips, threads, cancel)
 
     def put(number: int) -> None:
@@ -265,15 +263,16 @@ class _Brightness:
 
 def mask_strips(image: NDArray[Scalar]) -> Iterator[tuple[int, NDArray[Scalar]]]:
     """First row and view of parts of a mask or a mosaic: copies of a whole one would be the largest memory of a run."""
-    rows = _rows_of(image)
-    for first in range(0, image.shape[0], rows):
-        yield first, image[first : first + rows]
+    for rows in strips_of(image):
+        yield rows.start, image[rows]
         release(image)
 
 
-def _rows_of(image: NDArray[Scalar], threads: int = 1) -> int:
-    """Rows of the strips of which threads look at one each."""
-    return max(1, _STRIP_PIXELS // max(image.shape[1] * threads, 1))
+def strips_of(image: NDArray[Scalar], threads: int = 1) -> list[slice]:
+    """Rows of parts of a mask or a mosaic; as many as there are threads hold what one does for a single thread."""
+    height, width = image.shape[:2]
+    rows = max(1, _STRIP_PIXELS // max(width * threads, 1))
+    return [slice(first, min(first + rows, height)) for first in range(0, height, rows)]
 
 
 def flagged_places(mask: NDArray[np.uint8], flags: Flag) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

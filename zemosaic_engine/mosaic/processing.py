@@ -6,6 +6,7 @@ byte a pixel of memory.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,10 +18,14 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from ..errors import RunError
+from ..events import CancelToken
 from ..fits import streams
+from ..fits.headers import HeaderCards
+from ..fits.reader import StoredImage, read_part
 from ..fits.writer import atomic_path
 from ..geometry import Box
 from ..machine.large_arrays import release
+from ..machine.threads import run_all
 from ..sentences import say
 from .holes import SKY_BLOCK_PX, Fills, dark_rings, fill_holes
 from .mask import Flag, mask_strips
@@ -106,7 +111,7 @@ class FilledMosaic:
     channels: int
     scale_adu: float
     pedestal_adu: float
-    _section: fits.hdu.image.Section
+    _planes: _Planes
     _mask: NDArray[np.uint8]
     _fills: Fills
     _rings: Sequence[Fills]
@@ -137,7 +142,7 @@ class FilledMosaic:
         return part
 
     def _filled(self, channel: int, box: Box) -> NDArray[np.float32]:
-        part = _read_plane(self._section, channel, box)
+        part = self._planes.read(channel, box)
         self._rings[channel].put(0, box, part)
         self._fills.put(channel, box, part)
         return part
@@ -180,7 +185,9 @@ class _Plane:
 
 
 @contextmanager
-def open_filled(science: Path, crop: Crop, check: Callable[[], None] | None = None) -> Iterator[FilledMosaic]:
+def open_filled(
+    science: Path, crop: Crop, check: Callable[[], None] | None = None, threads: int = 1
+) -> Iterator[FilledMosaic]:
     """Open a science mosaic for reading without its missing values.
 
     Parameters
@@ -191,6 +198,8 @@ def open_filled(science: Path, crop: Crop, check: Callable[[], None] | None = No
         As in `crop_box`.
     check : callable, optional
         Called often; it may raise to stop.
+    threads : int
+        That look at channels; the values are the same.
 
     Raises
     ------
@@ -210,25 +219,31 @@ def open_filled(science: Path, crop: Crop, check: Callable[[], None] | None = No
                 say("{path} holds no MASK: it was written by an older version, make the mosaic again.", path=science)
             )
         mask = _mapped(science, hdus["MASK"])
-        section, channels = hdus[0].section, hdus[0].shape[0] if len(hdus[0].shape) == 3 else 1
-        box = crop_box(mask, crop)
+        planes = _Planes.of(science, hdus[0])
+        cards = hdus[0].header
+    channels = len(planes.images)
+    box = crop_box(mask, crop)
+    check()
+
+    def read(part: Box) -> NDArray[np.float32]:
         check()
+        return np.stack([planes.read(channel, part) for channel in range(channels)], axis=2)
 
-        def read(part: Box) -> NDArray[np.float32]:
-            check()
-            return np.stack([_read_plane(section, channel, part) for channel in range(channels)], axis=2)
+    def look(channel: int) -> tuple[_Range, Fills]:
+        found = _range_adu(planes, channel, box, check)
+        return found, _dark_rings(planes, channel, box, found, check)
 
-        fills = fill_holes(mask, read, channels)
-        ranges = [_range_adu(section, channel, box, check) for channel in range(channels)]
-        rings = [_dark_rings(section, channel, box, found, check) for channel, found in enumerate(ranges)]
-        top = max(*(found.top for found in ranges), float(fills.values.max(initial=0.0)))
-        pedestal = max(0.0, -min(found.lowest for found in ranges))
-        scale = 1.0 if top + pedestal <= 1.0 else max(_SIXTEEN_BITS, top + pedestal)
-        header = _moved(hdus[0].header, box)
-        yield FilledMosaic(header, box, channels, scale, pedestal, section, mask, fills, rings)
+    fills = fill_holes(mask, read, channels)
+    ranges, rings = zip(*run_all(look, range(channels), threads, CancelToken()), strict=True)
+    top = max(*(found.top for found in ranges), float(fills.values.max(initial=0.0)))
+    pedestal = max(0.0, -min(found.lowest for found in ranges))
+    scale = 1.0 if top + pedestal <= 1.0 else max(_SIXTEEN_BITS, top + pedestal)
+    yield FilledMosaic(_moved(cards, box), box, channels, scale, pedestal, planes, mask, fills, rings)
 
 
-def write_processing(science: Path, path: Path, crop: Crop, check: Callable[[], None] | None = None) -> Path:
+def write_processing(
+    science: Path, path: Path, crop: Crop, check: Callable[[], None] | None = None, threads: int = 1
+) -> Path:
     """Write ``mosaic.fit``: the image alone, float32, without NaN.
 
     Parameters
@@ -237,7 +252,7 @@ def write_processing(science: Path, path: Path, crop: Crop, check: Callable[[], 
         The science mosaic.
     path : Path
         The file to make.
-    crop, check
+    crop, check, threads
         As in `open_filled`.
 
     Returns
@@ -250,8 +265,12 @@ def write_processing(science: Path, path: Path, crop: Crop, check: Callable[[], 
     RunError
         If a file cannot be read or written; nothing is left behind.
     """
-    with open_filled(science, crop, check) as mosaic, atomic_path(path) as temporary, temporary.open("wb") as file:
-        streams.write_image(file, processing_cards(mosaic), mosaic, check or (lambda: None))
+    with (
+        open_filled(science, crop, check, threads) as mosaic,
+        atomic_path(path) as temporary,
+        temporary.open("wb") as file,
+    ):
+        streams.write_image(file, processing_cards(mosaic), mosaic, check or (lambda: None), threads=threads)
     return path
 
 
@@ -277,10 +296,28 @@ def _mapped(path: Path, hdu: fits.ImageHDU) -> NDArray[np.uint8]:
     return np.memmap(path, dtype=np.uint8, mode="r", offset=hdu.fileinfo()["datLoc"], shape=hdu.shape)
 
 
-def _read_plane(section: fits.hdu.image.Section, channel: int, box: Box) -> NDArray[np.float32]:
-    rows, columns = slice(box.y0, box.y1), slice(box.x0, box.x1)
-    part = section[channel, rows, columns] if len(section.shape) == 3 else section[rows, columns]
-    return np.array(part, dtype=np.float32)
+@dataclass(frozen=True)
+class _Planes:
+    """The channels of a mosaic in a file, which threads may read at once."""
+
+    path: Path
+    images: Sequence[StoredImage]
+
+    @classmethod
+    def of(cls, path: Path, hdu: fits.PrimaryHDU) -> _Planes:
+        """The planes of an HDU (C, H, W) or (H, W)."""
+        shape, start = hdu.shape[-2:], hdu.fileinfo()["datLoc"]
+        size = math.prod(shape) * abs(hdu.header["BITPIX"]) // 8
+        channels = hdu.shape[0] if len(hdu.shape) == 3 else 1
+        bitpix = hdu.header["BITPIX"]
+        return cls(
+            path,
+            [StoredImage(HeaderCards({}), 0, start + n * size, size, shape, bitpix, False) for n in range(channels)],
+        )
+
+    def read(self, channel: int, box: Box) -> NDArray[np.float32]:
+        """A part of a channel."""
+        return read_part(self.path, self.images[channel], box).astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True)
@@ -297,20 +334,20 @@ class _Range:
         return (self.bright - self.lowest) * _NOISE_SIGMA / (_NOISE_SIGMA + _RINGED_SIGMA)
 
 
-def _parts(section: fits.hdu.image.Section, channel: int, box: Box, around: int = 0) -> Iterator[tuple[Box, NDArray]]:
+def _parts(planes: _Planes, channel: int, box: Box, around: int = 0) -> Iterator[tuple[Box, NDArray]]:
     """A channel in parts of a few megabytes, each with rows around it; they begin at multiples of a sky block."""
     blocks = max(1, _ROWS_BYTES // (4 * SKY_BLOCK_PX * max(box.width, 1)))
     rows = blocks * SKY_BLOCK_PX
     for y in range(box.y0, box.y1, rows):
         part = Box(max(y - around, box.y0), min(y + rows + around, box.y1), box.x0, box.x1)
-        yield Box(y, min(y + rows, box.y1), box.x0, box.x1), _read_plane(section, channel, part)
+        yield Box(y, min(y + rows, box.y1), box.x0, box.x1), planes.read(channel, part)
 
 
-def _range_adu(section: fits.hdu.image.Section, channel: int, box: Box, check: Callable[[], None]) -> _Range:
+def _range_adu(planes: _Planes, channel: int, box: Box, check: Callable[[], None]) -> _Range:
     """The range of a part of a channel; all 0 if it holds nothing."""
     step = max(1, box.height * box.width // _STATISTICS_PIXELS)
     top, sample = -np.inf, []
-    for _, part in _parts(section, channel, box):
+    for _, part in _parts(planes, channel, box):
         check()
         part = part[np.isfinite(part)]
         if part.size:
@@ -323,12 +360,10 @@ def _range_adu(section: fits.hdu.image.Section, channel: int, box: Box, check: C
     return _Range(float(sky) - _NOISE_SIGMA * sigma, float(sky) + _RINGED_SIGMA * sigma, top)
 
 
-def _dark_rings(
-    section: fits.hdu.image.Section, channel: int, box: Box, found: _Range, check: Callable[[], None]
-) -> Fills:
+def _dark_rings(planes: _Planes, channel: int, box: Box, found: _Range, check: Callable[[], None]) -> Fills:
     """Pixels of a channel that the rings of bright stars make darker than the sky, and what fills them."""
     y, x, values = [], [], []
-    for own, part in _parts(section, channel, box, SKY_BLOCK_PX):
+    for own, part in _parts(planes, channel, box, SKY_BLOCK_PX):
         check()
         rows, columns, filled = dark_rings(part, found.depth, found.bright)
         first = max(own.y0 - SKY_BLOCK_PX, box.y0)
