@@ -55,7 +55,7 @@ def rotation(degrees, scale=1.0, mirrored=False):
 @settings(max_examples=25, deadline=None)
 @given(
     st.floats(0, 360) | st.sampled_from([0.0, 45.0, 90.0, 180.0]),
-    st.sampled_from([0.5, 1.0, 1.37, 2.0]),
+    st.sampled_from([0.5, 1.0, 1.37, 2.0, 4.6]),
     st.booleans(),
     st.floats(0.05, 1.0) | st.sampled_from([0.5, 1.0]),
     st.tuples(st.floats(-8, 20), st.floats(-8, 20)) | st.sampled_from([(0.0, 0.0), (0.5, 3.0)]),

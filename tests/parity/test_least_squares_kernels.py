@@ -56,6 +56,7 @@ def test_products_and_sums(fixed):
     back, level = equations.back(records.value)
     mean = np.bincount(records.patch, records.weight * records.value, total.size) / total
     np.testing.assert_allclose(level, mean, atol=1e-12)
+    np.testing.assert_allclose(equations.means(records.value), mean, atol=1e-12)
     np.testing.assert_allclose(back, design.T @ (records.weight * (records.value - mean[records.patch])), atol=1e-9)
 
 

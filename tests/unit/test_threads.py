@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -161,3 +164,16 @@ def test_a_cancel_reaches_those_that_wait_for_their_turn():
     with pytest.raises(Cancelled):
         run_in_order(function, lambda number: None, range(5), 2, cancel)
     release.set()
+
+
+def test_algebra_is_single_threaded_in_a_library_that_is_loaded_late():
+    program = """
+from zemosaic_engine.machine.threads import single_threaded_algebra
+with single_threaded_algebra():
+    import numpy, scipy.linalg
+    from threadpoolctl import threadpool_info
+    print(*{library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"})
+"""
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
+    told = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["1"]

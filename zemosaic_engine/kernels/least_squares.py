@@ -109,6 +109,41 @@ def eliminated_sums(
 
 
 @jit
+def add_other_products(fixed: Any, fixed_at: Any, x: Any, out: Any) -> None:
+    """Add ``A @ x`` of more entries.
+
+    Parameters
+    ----------
+    fixed : float32 (R, m)
+    fixed_at : int32 (R, m)
+        Their columns.
+    x : float64 (n,)
+    out : float64 (R,)
+    """
+    for r in range(fixed.shape[0]):
+        for j in range(fixed.shape[1]):
+            out[r] += fixed[r, j] * x[fixed_at[r, j]]
+
+
+@jit
+def add_other_sums(fixed: Any, fixed_at: Any, patch: Any, weight: Any, value: Any, level: Any, out: Any) -> None:
+    """Add ``A' W (value - level)`` of more entries.
+
+    Parameters
+    ----------
+    fixed, fixed_at
+        As for `add_other_products`.
+    patch, weight, value, level
+        As for `eliminated_sums`.
+    out : float64 (n,)
+    """
+    for r in range(fixed.shape[0]):
+        left = weight[r] * (value[r] - level[patch[r]])
+        for j in range(fixed.shape[1]):
+            out[fixed_at[r, j]] += left * fixed[r, j]
+
+
+@jit
 def normal_blocks(local: Any, sub: Any, patch: Any, weight: Any, total: Any, gram: Any, own: Any) -> None:
     """Per sub ``sum w a a'`` (all entries) in `gram`, and ``sum w (1 - w / total) a a'`` of its own entries in `own`.
 
@@ -149,78 +184,155 @@ def normal_blocks(local: Any, sub: Any, patch: Any, weight: Any, total: Any, gra
 
 @jit
 def eliminated_normal(
-    local: Any, sub: Any, columns: Any, fixed: Any, fixed_at: Any, weight: Any, total: Any, order: Any, start: Any,
-    normal: Any,
+    local: Any, sub: Any, kin: Any, kins: int, fixed: Any, fixed_at: Any, patch: Any, weight: Any, total: Any,
+    sums: Any,
 ) -> None:  # fmt: skip
-    """``A' W A`` less what the eliminated values of the patches take off.
+    """``A' W A`` less what the eliminated values of the patches take off, with columns of its own for each kin.
+
+    The columns are eight of each kin, then four of each sub, then those of the other entries, so that those of a
+    record lie in fours. Each product is counted once, on either side of the diagonal; `folded` makes the matrix of it.
 
     Parameters
     ----------
-    local, sub, weight, total
+    local, sub, kin, patch, weight, total
         As for `eliminated_sums`.
-    columns : int64 (N, 12)
-        Of the entries in `local`, for each sub.
+    kins : int
     fixed : float32 (R, m)
         More entries; those that are 0 cost little.
     fixed_at : int32 (R, m)
         Their columns.
-    order : int64 (R,)
-        The records, patch by patch.
-    start : int64 (patches + 1,)
-        Where the records of a patch begin in it.
-    normal : float64 (n, n)
-        0 before; written whole but for the unknowns that no record has.
+    sums : float64 (n, n)
+        0 before.
     """
-    own, size = columns.shape[1], normal.shape[0]
-    entries = own + fixed.shape[1]
-    at, entry = np.empty(entries, np.int64), np.empty(entries)
-    slot, touched, sums = np.full(size, -1), np.empty(size, np.int64), np.empty(size)
-    for s in range(start.shape[0] - 1):
-        n = 0
-        for k in range(start[s], start[s + 1]):
-            r = order[k]
+    size = sums.shape[0]
+    four_at, four = np.empty(size // 4, np.int64), np.zeros((size // 4, 4))
+    at, entry, slot = np.empty(size, np.int64), np.zeros(size), np.full(size, -1)
+    # Sub by sub, then patch by patch: what follows each other mostly adds to the same places.
+    for r in range(local.shape[0]):
+        if weight[r] != 0.0:
+            m, n = _gather(r, 1.0, local, sub, kin, kins, fixed, fixed_at, slot, four_at, four, 0, at, entry, 0)
+            _add_products(np.float64(weight[r]), four_at, four, m, at, entry, n, sums)
+            _forget(slot, four_at, four, m, at, entry, n)
+    order, end = np.empty(patch.shape[0], np.int64), np.zeros(total.shape[0], np.int64)
+    _sort_by_patch(patch, order, end)
+    k = 0
+    for s in range(total.shape[0]):
+        m = n = 0
+        while k < end[s]:
+            r, k = order[k], k + 1
             w = np.float64(weight[r])
-            if w == 0.0:
-                continue
-            m = 0
-            for j in range(entries):
-                a = np.float64(local[r, j] if j < own else fixed[r, j - own])
-                if a == 0.0:
-                    continue
-                c = columns[sub[r], j] if j < own else np.int64(fixed_at[r, j - own])
-                at[m], entry[m] = c, a
-                m += 1
-                if slot[c] < 0:
-                    slot[c], touched[n], sums[n] = n, c, 0.0
-                    n += 1
-                sums[slot[c]] += w * a
-            _add_record(at, entry, m, w, normal)
-        _take_off(touched, sums, n, 1.0 / total[s], normal)
-        for i in range(n):
-            slot[touched[i]] = -1
-    for i in range(size):
-        for j in range(i):
-            normal[i, j] = normal[j, i]
+            if w != 0.0:
+                m, n = _gather(r, w, local, sub, kin, kins, fixed, fixed_at, slot, four_at, four, m, at, entry, n)
+        _add_products(-1.0 / total[s], four_at, four, m, at, entry, n, sums)
+        _forget(slot, four_at, four, m, at, entry, n)
 
 
 @jit_inline
-def _add_record(at: Any, entry: Any, m: int, w: float, normal: Any) -> None:
-    """Add ``w a a'`` of a record to the upper half."""
+def _sort_by_patch(patch: Any, order: Any, end: Any) -> None:
+    """Write the records in the order of their patches, and where those of each patch end in it."""
+    for r in range(patch.shape[0]):
+        end[patch[r]] += 1
+    first = 0
+    for s in range(end.shape[0]):
+        first, end[s] = first + end[s], first
+    for r in range(patch.shape[0]):
+        order[end[patch[r]]] = r
+        end[patch[r]] += 1
+
+
+@jit_inline
+def _gather(
+    r: int, w: float, local: Any, sub: Any, kin: Any, kins: int, fixed: Any, fixed_at: Any, slot: Any,
+    four_at: Any, four: Any, m: int, at: Any, entry: Any, n: int,
+) -> tuple[int, int]:  # fmt: skip
+    """Add a record, `w` times, to a vector of `m` fours and `n` single entries; how many these are now."""
+    for j in range(3):
+        x0, x1, x2, x3 = local[r, 4 * j], local[r, 4 * j + 1], local[r, 4 * j + 2], local[r, 4 * j + 3]
+        if x0 != 0.0 or x1 != 0.0 or x2 != 0.0 or x3 != 0.0:
+            c = 8 * kins + 4 * sub[r] if j == 0 else 8 * kin[sub[r]] + 4 * (j - 1)
+            if slot[c] < 0:
+                slot[c], four_at[m] = m, c
+                m += 1
+            _add(four, slot[c], 0, w * x0, w * x1, w * x2, w * x3)
+    for j in range(fixed.shape[1]):
+        if fixed[r, j] != 0.0:
+            c = np.int64(fixed_at[r, j])
+            if slot[c] < 0:
+                slot[c], at[n] = n, c
+                n += 1
+            entry[slot[c]] += w * fixed[r, j]
+    return m, n
+
+
+@jit_inline
+def _forget(slot: Any, four_at: Any, four: Any, m: int, at: Any, entry: Any, n: int) -> None:
+    """Set a vector to 0."""
     for i in range(m):
-        wi = w * entry[i]
-        for j in range(i, m):
-            c, d = min(at[i], at[j]), max(at[i], at[j])
-            normal[c, d] += wi * entry[j]
+        slot[four_at[i]] = -1
+        four[i, 0] = four[i, 1] = four[i, 2] = four[i, 3] = 0.0
+    for i in range(n):
+        slot[at[i]] = -1
+        entry[i] = 0.0
+
+
+@jit_inline
+def _add_products(factor: float, four_at: Any, four: Any, m: int, at: Any, entry: Any, n: int, sums: Any) -> None:
+    """Add ``factor v v'``, each product once, of a vector of `m` fours and `n` single entries."""
+    for i in range(m):
+        c = four_at[i]
+        y0, y1, y2, y3 = four[i, 0], four[i, 1], four[i, 2], four[i, 3]
+        x0, x1, x2, x3 = factor * y0, factor * y1, factor * y2, factor * y3
+        for j in range(i):
+            d = four_at[j]
+            z0, z1, z2, z3 = four[j, 0], four[j, 1], four[j, 2], four[j, 3]
+            _add(sums, c, d, x0 * z0, x0 * z1, x0 * z2, x0 * z3)
+            _add(sums, c + 1, d, x1 * z0, x1 * z1, x1 * z2, x1 * z3)
+            _add(sums, c + 2, d, x2 * z0, x2 * z1, x2 * z2, x2 * z3)
+            _add(sums, c + 3, d, x3 * z0, x3 * z1, x3 * z2, x3 * z3)
+        _add(sums, c, c, x0 * y0, x0 * y1, x0 * y2, x0 * y3)
+        _add(sums, c + 1, c, 0.0, x1 * y1, x1 * y2, x1 * y3)
+        _add(sums, c + 2, c, 0.0, 0.0, x2 * y2, x2 * y3)
+        sums[c + 3, c + 3] += x3 * y3
+    for i in range(n):
+        c, x = at[i], factor * entry[i]
+        for j in range(m):
+            z0, z1, z2, z3 = four[j, 0], four[j, 1], four[j, 2], four[j, 3]
+            _add(sums, c, four_at[j], x * z0, x * z1, x * z2, x * z3)
+        for j in range(i + 1):
+            sums[c, at[j]] += x * entry[j]
 
 
 @jit
-def _take_off(columns: Any, sums: Any, n: int, share: float, normal: Any) -> None:
-    """Take ``share s s'`` off the upper half."""
-    for i in range(n):
-        si, c = share * sums[i], columns[i]
-        for j in range(i, n):
-            d = columns[j]
-            if d >= c:
-                normal[c, d] -= si * sums[j]
-            else:
-                normal[d, c] -= si * sums[j]
+def folded(sums: Any, place: Any, normal: Any) -> None:
+    """Add a matrix of which each product was counted once, on either side of the diagonal, as a symmetric one.
+
+    Parameters
+    ----------
+    sums : float64 (n, n)
+    place : int64 (n,)
+        Column in `normal` of each of its columns; several may have one.
+    normal : float64 (m, m)
+    """
+    for i in range(sums.shape[0]):
+        c = place[i]
+        for j in range(i):
+            both, d = sums[i, j] + sums[j, i], place[j]
+            normal[c, d] += both
+            normal[d, c] += both
+        normal[c, c] += sums[i, i]
+
+
+@jit
+def mirror(matrix: Any, unit: Any) -> None:
+    """Multiply the upper half with ``unit unit'`` and mirror it.
+
+    Parameters
+    ----------
+    matrix : float64 (n, n)
+    unit : float64 (n,)
+    """
+    for i in range(matrix.shape[0]):
+        for j in range(i, matrix.shape[0]):
+            value = matrix[i, j] * (unit[i] * unit[j])
+            matrix[i, j] = value
+            matrix[j, i] = value

@@ -41,6 +41,7 @@ def single_threaded_algebra() -> Iterator[None]:
     Where several threads already work, those of a BLAS wait for cores and for each other, and cost tenfold; and
     its sums would depend in their last digits on how many cores there are.
     """
+    import scipy.linalg  # noqa: F401  # has a BLAS of its own; one that is loaded in the block would not be limited
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1, user_api="blas"):

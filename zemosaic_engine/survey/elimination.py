@@ -238,7 +238,7 @@ class _Equations:
         of_sub = x[: layout.session_start].reshape(-1, SUB_UNKNOWNS)
         self._kernels.design_product(r.local, r.sub, layout.kin, of_sub, x[layout.shared], self._value)
         if r.fixed is not None and r.fixed_at is not None:
-            self._value += np.einsum("rm,rm->r", r.fixed, x[r.fixed_at])
+            self._kernels.add_other_products(r.fixed, r.fixed_at, x, self._value)
         return self._value
 
     def back(self, value: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -252,25 +252,27 @@ class _Equations:
         )
         np.add.at(out, layout.shared, of_kin)
         if r.fixed is not None and r.fixed_at is not None:
-            left = r.weight * (value - level[r.patch])
-            for entry, column in zip(r.fixed.T, r.fixed_at.T, strict=True):
-                out += np.bincount(column, left * entry, layout.total)
+            self._kernels.add_other_sums(r.fixed, r.fixed_at, r.patch, r.weight, value, level, out)
         return out, level
+
+    def means(self, value: NDArray) -> NDArray[np.float64]:
+        """Weighted means of `value` over the patches."""
+        r = self.records
+        return np.asarray(np.bincount(r.patch, r.weight * value, self.total.size) / self.total)
 
     def normal_matrix(self) -> NDArray[np.float64]:
         """The whole of it, without a prior."""
         layout, r = self.layout, self.records
-        order = np.lexsort((r.sub, r.patch))
-        start = np.searchsorted(r.patch[order], np.arange(self.total.size + 1))
-        own = SUB_UNKNOWNS * np.arange(layout.subs)[:, None] + np.arange(SUB_UNKNOWNS)
-        columns = np.concatenate([own, layout.shared[layout.kin]], axis=1)
+        # Each pair of camera and session has columns of its own in the sums, before those of the subs and all others.
+        others = np.arange(layout.fixed_start, layout.total)
+        place = np.concatenate([layout.shared.ravel(), np.arange(layout.session_start), others])
         fixed, fixed_at = r.fixed, r.fixed_at
         if fixed is None or fixed_at is None:
             fixed, fixed_at = np.zeros((r.sub.size, 0), np.float32), np.zeros((r.sub.size, 0), np.int32)
-        normal = np.zeros((layout.total, layout.total))
-        self._kernels.eliminated_normal(
-            r.local, r.sub, columns, fixed, fixed_at, r.weight, self.total, order, start, normal
-        )
+        sums, normal = np.zeros((place.size, place.size)), np.zeros((layout.total, layout.total))
+        entries = r.local, r.sub, layout.kin, len(layout.shared), fixed, fixed_at + np.int32(place.size - layout.total)
+        self._kernels.eliminated_normal(*entries, r.patch, r.weight, self.total, sums)
+        self._kernels.folded(sums, place, normal)
         return normal
 
 
@@ -278,7 +280,8 @@ def solve_eliminated(records: Records, prior: Prior) -> Solved:
     """Solve for all unknowns at once and invert the system for their covariance."""
     layout, equations = records.layout, _Equations(records)
     right = prior.pull - equations.back(records.value)[0]
-    whole = equations.normal_matrix() + prior.dense(layout)
+    whole = equations.normal_matrix()
+    whole += prior.dense(layout)
     covariance = _inverse(whole)
     x = covariance @ right
     # One step of refinement: a product with an inverse is less exact than a solve.
@@ -286,7 +289,7 @@ def solve_eliminated(records: Records, prior: Prior) -> Solved:
     if prior.held.size:
         x -= covariance[:, prior.held] @ np.linalg.solve(covariance[np.ix_(prior.held, prior.held)], x[prior.held])
     shifted = equations.product(x) + records.value
-    level = equations.back(shifted)[1]
+    level = equations.means(shifted)
     freedom = 1.0 - records.weight.astype(np.float64) / equations.total[records.patch]
     return Solved(x, level, shifted - level[records.patch], freedom, _spread_from(covariance, layout), covariance)
 
@@ -531,18 +534,20 @@ def _inverse(matrix: NDArray[np.float64], ridge: float = 0.0) -> NDArray[np.floa
     """
     from scipy.linalg.lapack import dpotrf, dpotri
 
+    from ..kernels.least_squares import mirror
+
     unit = 1.0 / np.sqrt(np.maximum(np.diag(matrix), 1e-30))
     scaled = matrix * unit[:, None] * unit[None, :]
     scaled[np.diag_indices_from(scaled)] += ridge
-    factor, failed = dpotrf(scaled, lower=True, overwrite_a=True)
+    # LAPACK's order of a matrix is that of the transpose.
+    factor, failed = dpotrf(scaled.T, lower=True, overwrite_a=True)
     if failed == 0:
         inverse, failed = dpotri(factor, lower=True, overwrite_c=True)
     if failed:
         raise np.linalg.LinAlgError(f"the normal matrix is not positive definite (LAPACK says {failed})")
-    inverse = np.tril(inverse)
-    inverse += np.tril(inverse, -1).T
-    inverse *= unit[:, None] * unit[None, :]
-    return np.asarray(inverse)
+    inverse = np.ascontiguousarray(inverse.T)
+    mirror(inverse, unit)
+    return inverse
 
 
 def _dot(a: NDArray, b: NDArray) -> float:
