@@ -335,8 +335,8 @@ _SKY_NOISE_GREY = 0.04
 _WHITE_QUANTILE = 0.9995
 # ... but never fewer sigma of the sky than this, or an empty field would be all noise.
 _WHITE_MIN_SIGMA = 60.0
-# Bytes of the mosaic worked on at once, and pixels that the statistics are taken from.
-_STRIP_BYTES = 32_000_000
+# Bytes of the mosaic worked on at once, few enough for the cache of a processor, and pixels for the statistics.
+_STRIP_BYTES = 4_000_000
 _STATISTICS_PIXELS = 1_000_000
 # A hole whose rim is brighter than this (of 1) is the saturated core of a star.
 _BRIGHT_RIM = 0.5

@@ -28,11 +28,22 @@ import zemosaic_utils
 from zemosaic_engine.canvas.advice import Advice
 from zemosaic_engine.clock import PhaseTime, RunClock, with_time_left
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError, SubError, SubFault, ZeMosaicError
-from zemosaic_engine.events import CancelToken, Event, Level, LogLine, Metric, PhaseStarted, Reporter, Sink, SubSetAside
+from zemosaic_engine.events import (
+    CancelToken,
+    Event,
+    Level,
+    LogLine,
+    Metric,
+    MosaicWritten,
+    PhaseStarted,
+    Reporter,
+    Sink,
+    SubSetAside,
+)
 from zemosaic_engine.growth.join import Standing
 from zemosaic_engine.machine import memory
 from zemosaic_engine.machine.address_space import check_address_space
-from zemosaic_engine.machine.threads import run_interruptibly
+from zemosaic_engine.machine.threads import BackgroundTask, run_interruptibly
 from zemosaic_engine.mosaic import files as mosaic_files
 from zemosaic_engine.mosaic.needs import tell_needs
 from zemosaic_engine.regular_files import open_own
@@ -252,7 +263,13 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken, folder: RunFolder | No
     recipe = _recipe_of(mode)
     clock = RunClock(lambda: time.monotonic() - cancel.paused_s)
     with _RunRecord(order, mode, clock, sink, cancel, folder) as record:
-        tell = with_time_left(record.receive, clock)
+        picture = _Picture(order.settings.preview_max_px, cancel)
+
+        def receive(event: Event) -> None:
+            record.receive(event)
+            picture.receive(event)
+
+        tell = with_time_left(receive, clock)
         reporter = Reporter(tell, source=mode.upper())
         _report_beginning(order, reporter)
         # Folders on a network may stop to answer at any moment; whoever stops the run does not wait for them.
@@ -267,7 +284,7 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken, folder: RunFolder | No
             build = partial(grid_mode.build_mosaic, request, tell, cancel, checkpoints, order.keep)
         outcome = run_interruptibly(build, cancel)
         tell(PhaseStarted("picture", len(clock.phase_times()), 0.07))
-        kept = run_interruptibly(partial(_write_pictures, order, outcome, checkpoints, cancel), cancel)
+        kept = run_interruptibly(partial(_write_pictures, order, outcome, picture, checkpoints, cancel), cancel)
         advice = None
         if not order.tiles_only:
             advice = run_interruptibly(partial(tell_needs, outcome, order.settings, reporter), cancel)
@@ -283,8 +300,28 @@ def run(order: RunOrder, sink: Sink, cancel: CancelToken, folder: RunFolder | No
     return RunOutcome(outcome, preview, log, rejected, report.phases, report.seconds, report, told)
 
 
+class _Picture:
+    """The picture of the mosaic, which is made as soon as the mosaic is on disk, beside the other files."""
+
+    def __init__(self, max_px: int, cancel: CancelToken) -> None:
+        self._max_px, self._cancel = max_px, cancel
+        self._begun: BackgroundTask[bytes] | None = None
+
+    def receive(self, event: Event) -> None:
+        """Begin with a mosaic that was written."""
+        if isinstance(event, MosaicWritten):
+            self._begun = BackgroundTask(partial(self._make, Path(event.path)), self._cancel)
+
+    def bytes_of(self, mosaic: Path) -> bytes:
+        """Return the PNG of the mosaic of the run."""
+        return self._make(mosaic) if self._begun is None else self._begun.result()
+
+    def _make(self, mosaic: Path) -> bytes:
+        return zemosaic_utils.make_preview(mosaic, self._max_px)
+
+
 def _write_pictures(
-    order: RunOrder, outcome: grid_mode.GridOutcome, checkpoints: Checkpoints, cancel: CancelToken
+    order: RunOrder, outcome: grid_mode.GridOutcome, picture: _Picture, checkpoints: Checkpoints, cancel: CancelToken
 ) -> list[Path]:
     """Write the picture and the other formats of a mosaic; return those that an earlier run wrote."""
     output, settings = order.output, order.settings
@@ -292,7 +329,7 @@ def _write_pictures(
     size, crop = settings.preview_max_px, settings.crop
 
     def write_preview() -> list[Path]:
-        zemosaic_utils.write_preview(outcome.mosaic, output / PREVIEW_NAME, size)
+        zemosaic_utils.write_picture(picture.bytes_of(outcome.mosaic), output / PREVIEW_NAME)
         return [output / PREVIEW_NAME]
 
     def write_formats() -> list[Path]:

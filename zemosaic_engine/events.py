@@ -124,6 +124,13 @@ class SubSetAside:
 
 
 @dataclass(frozen=True)
+class MosaicWritten:
+    """The science mosaic lies at `path`, whole; other files of the run are still to come."""
+
+    path: str
+
+
+@dataclass(frozen=True)
 class Watching:
     """A watched folder was looked into.
 
@@ -146,7 +153,17 @@ class Watching:
 
 
 Event = (
-    LogLine | Metric | Compiling | PhaseStarted | Progress | TileCount | SubCount | TimeLeft | SubSetAside | Watching
+    LogLine
+    | Metric
+    | Compiling
+    | PhaseStarted
+    | Progress
+    | TileCount
+    | SubCount
+    | TimeLeft
+    | SubSetAside
+    | MosaicWritten
+    | Watching
 )
 Sink = Callable[[Event], None]
 

@@ -67,12 +67,12 @@ def crops_of_subs(rng, count, shape, full):
 @pytest.mark.parametrize("how", list(COMBINE))
 @pytest.mark.parametrize("reject", list(REJECT))
 @pytest.mark.parametrize(("count", "channels", "full"), [
-    (1, 3, True), (2, 3, True), (3, 1, False), (6, 3, True), (7, 3, True), (9, 3, True), (17, 1, True),
-    (40, 3, False), (200, 1, True),
+    (1, 3, True), (2, 3, True), (3, 1, False), (6, 3, True), (7, 3, True), (9, 3, True), (12, 3, False),
+    (17, 1, True), (40, 3, False), (200, 1, True),
 ])  # fmt: skip
 def test_combination_of_crops(count, channels, full, reject, how):
     rng = np.random.default_rng(count)
-    shape = (9, 41, channels)
+    shape = (9, 300 if count == 12 else 41, channels)  # more and fewer pixels than are held together
     crops, boxes = crops_of_subs(rng, count, shape, full)
     gain = rng.uniform(0.5, 2.0, (count, channels)).astype(np.float32)
     offset = rng.normal(0, 5, (count, channels)).astype(np.float32)
@@ -95,13 +95,36 @@ def test_combination_of_crops(count, channels, full, reject, how):
     weights = taper[..., None] * weight[:, None, None, :]
     defined = reference.combine(values, weights, sigma[:, None, None, :], sky, options)
     assert_same(kernel, defined)
-    if reject != "none" and count in (9, 40):
+    if reject != "none" and count in (9, 12, 40):
         assert kernel[3].sum() > 10
         on_device = reference.combine(
             *(to_device(a, ON_DEVICE) for a in (values, weights, sigma[:, None, None, :], sky)), options
         )
         assert on_device.value.device == DEVICE
         assert_same(kernel, on_device)
+
+
+@pytest.mark.parametrize("reject", ["kappa_sigma", "winsorized_sigma_clip"])
+def test_pixels_of_as_many_other_subs_keep_their_own_noise(reject):
+    """Neighbours have samples of ten subs each, but of others, whose predicted noise decides what is an outlier."""
+    rng = np.random.default_rng(3)
+    shape, half, count = (12, 128, 1), 64, 20
+    boxes = np.array([(0, 12, 0, half)] * 10 + [(0, 12, half, 128)] * 10)
+    crops = [rng.normal(1000, 30, (12, half, 1)).astype(np.float32) for _ in range(count)]
+    for crop in crops:
+        crop[rng.random(crop.shape) < 0.05] += 150
+    one = np.ones((count, 1), np.float32)
+    sigma, sky = np.repeat(np.array([5, 60], np.float32), 10)[:, None], np.full(1, 1000, np.float32)
+    far, flat = np.tile(np.array([0, 0, 1e6], np.float32), (count, 4, 1)), np.zeros((count, 5), np.float32)
+    options = CombineOptions(reject)
+    kernel = combine_with_kernel(crops, boxes, shape, one, 0 * one, one, sigma, far, 0.0, flat, sky, options)
+    values = np.full((count, *shape), np.nan, np.float32)
+    for target, crop, (y0, y1, x0, x1) in zip(values, crops, boxes, strict=True):
+        target[y0:y1, x0:x1] = crop
+    defined = reference.combine(values, np.ones_like(values), sigma[:, None, None, :], sky, options)
+    assert_same(kernel, defined)
+    left, right = np.array_split(kernel[3][..., 0], 2, axis=1)
+    assert left.sum() > 1.2 * right.sum() > 60
 
 
 def star_crops(rng, fwhm, off, shape):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+import zemosaic_utils
 import zemosaic_worker
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError
 from zemosaic_engine.events import CancelToken, LogLine, PhaseStarted, Reporter, TimeLeft
@@ -62,6 +63,13 @@ def rejected_names(output):
 
 
 # --- a run that is done
+
+
+def test_the_picture_shows_the_mosaic_of_the_run_and_not_that_of_an_earlier_one(folders):
+    for settings in ({}, {"preview_max_px": 100}, {"preview_max_px": 100, "edge_feather_px": 7.0}):
+        outcome = tiles(folders, **settings)
+        size = settings.get("preview_max_px", SETTINGS.preview_max_px)
+        assert outcome.preview.read_bytes() == zemosaic_utils.make_preview(outcome.grid.mosaic, size)
 
 
 def test_a_run_leaves_log_table_picture_and_report(folders):

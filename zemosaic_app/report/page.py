@@ -15,7 +15,9 @@ import zemosaic_utils
 from zemosaic_app.presenter.texts import Texts, load_texts
 from zemosaic_engine import __version__
 from zemosaic_engine.canvas.named_field import name_of_field, size_of_field, told_objects
+from zemosaic_engine.events import CancelToken
 from zemosaic_engine.fits.writer import atomic_path
+from zemosaic_engine.machine.threads import BackgroundTask
 from zemosaic_engine.mosaic.map_tiles import MAP_NAME
 from zemosaic_engine.names import shown_name
 from zemosaic_engine.run.verdict import is_good, verdict
@@ -145,11 +147,13 @@ def _digest(text: str) -> str:
 
 def _contents(facts: Facts, texts: Texts) -> dict[str, Any]:
     """All that the template shows."""
+    # Files of pixels are read and compressed while tables and charts are made.
+    pictures = BackgroundTask(lambda: (_picture(facts), _coverage(facts)), CancelToken())
+    under_cursor = BackgroundTask(lambda: _values(facts), CancelToken())
     subs = gather_subs(facts)
     frame = sky.find_frame(facts)
     tables: dict[str, Any] = {}
     contents: dict[str, Any] = {"run": facts.run, "folder": str(facts.folder.absolute()), "frame": frame,
-                                "picture": _picture(facts), "coverage": _coverage(facts),
                                 "coverage_colours": zemosaic_utils.COVERAGE_COLOURS,
                                 "step_classes": [name for _, name in sky.STEP_CLASSES]}  # fmt: skip
     contents |= _sky_contents(facts, frame, subs) | _name_contents(facts, frame, texts) | _map_contents(facts, frame)
@@ -194,8 +198,9 @@ def _contents(facts: Facts, texts: Texts) -> dict[str, Any]:
     contents["set_aside"], contents["beside"] = set_aside_section(facts), facts.beside
     contents |= calibration_section(facts)
     contents["phases"], contents["settings"] = phase_bars(facts.run), setting_rows(facts.run)
-    values = read_values(facts)
-    contents["block"] = 0 if isinstance(values, Absent) else values.block
+    contents["picture"], contents["coverage"] = pictures.result()
+    values = under_cursor.result()
+    contents["block"] = 0 if values is None else values["block"]
     parts = ("sub", "registration", "tile", "seam", "colour")
     charts = [chart for part in parts for chart in contents[f"{part}_charts"]]
     contents["data"] = {
@@ -203,13 +208,19 @@ def _contents(facts: Facts, texts: Texts) -> dict[str, Any]:
         "mark": texts("number.mark"),
         "tables": tables,
         "charts": {chart.key: _for_script(chart, texts) for chart in charts},
-        "values": None if isinstance(values, Absent) else values.for_script(),
+        "values": values,
         "frame": None if isinstance(frame, Absent) else frame.for_script(),
         "map": facts.map_index if contents["map_page"] else None,
         "outlines": [one["rows"] for one in contents["outlines"]],
         "seams": [] if isinstance(seams, Absent) else [one["channels"] for one in seams],
     }
     return contents
+
+
+def _values(facts: Facts) -> dict[str, Any] | None:
+    """What the page needs to show values under the cursor; None without them."""
+    values = read_values(facts)
+    return None if isinstance(values, Absent) else values.for_script()
 
 
 def _for_script(chart: Chart, texts: Texts) -> dict[str, Any]:

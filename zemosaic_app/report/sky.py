@@ -248,11 +248,14 @@ def edge_lines(frame: SkyFrame, edges: Table) -> list[dict[str, Any]]:
     for row in edges:
         key = (str(row["kind"]), str(row["first"]), str(row["second"]), float(row["ra"]), float(row["dec"]))
         found.setdefault(key, []).append(row)
-    lines = []
-    for (_, name, side, ra, dec), rows in found.items():
+    on_sky = []
+    for (*_, ra, dec), rows in found.items():
         half, angle = 0.5 * float(rows[0]["length"]) / 3600.0, math.radians(float(rows[0]["angle"]))
-        east = half * math.sin(angle) / math.cos(math.radians(dec))
-        ends = frame.of_sky(np.array([ra - east, ra + east]), dec + half * math.cos(angle) * np.array([-1.0, 1.0]))
+        east, north = half * math.sin(angle) / math.cos(math.radians(dec)), half * math.cos(angle)
+        on_sky += [(ra - east, dec - north), (ra + east, dec + north)]
+    places = frame.of_sky(*np.array(on_sky).reshape(-1, 2).T).reshape(-1, 2, 2)
+    lines = []
+    for ((_, name, side, *_), rows), ends in zip(found.items(), places, strict=True):
         if not np.isfinite(ends).all():
             continue
         largest = {

@@ -19,11 +19,12 @@ from .compiled import jit, jit_borrowing
 from .reference.combining import REJECT, CombineOptions
 from .reference.scatter import RANGE_NOISE, RANGE_REACH
 from .reference.tapers import LEAST_TAPER
-from .rejecting import count_drizzled, median_of, reject_outliers, sort_into, take_drizzled
+from .rejecting import count_drizzled, median_of, reject_further, reject_outliers, sort_into, take_drizzled
 from .sample_stack import CombinedRows, SampleStack, SkyLevel, Taper, squares_of
 from .simd import LANES, load_scaled_colour, load_scaled_mono, weighted_sums
 
 _INFINITY = np.float32(np.inf)
+_MOST_RUNS, _HELD_SAMPLES = 8, 512  # runs of pixels that are held together, and samples of a pixel of all of them
 _NO_SPANS = np.zeros((0, 0, 0), np.float32)
 _NO_LOOK = (np.zeros((0, 0, 0), np.float32), np.zeros((0, 0, 0), np.uint16))
 _NOTHING_DRIZZLED = (np.zeros(0, np.float32), np.zeros(0, np.float32), np.zeros((0, 0), np.float32))
@@ -123,7 +124,7 @@ def _collect(
     """Collect the samples of the pixels first..last of a row, one row of lanes for each sub; return how many subs."""
     gain, offset, weight, sigma = scale
     edges, feather, radial = taper
-    value, share, noise, n, drizzled_value, drizzle_noise, psf, (part, whole_columns) = into
+    value, share, noise, n, drizzled_value, drizzle_noise, psf, subs, (part, whole_columns) = into
     channels, count = gain.shape[1], 0
     n[:] = 0
     for k in range(start.shape[0]):
@@ -133,6 +134,7 @@ def _collect(
         whole = whole_columns[k, 0] <= first and last - 1 <= whole_columns[k, 1]
         if not whole:
             _find_edge_shares(edges, k, origin[1] + first, origin[0] + row, feather, radial, part)
+        subs[count] = k
         psf[0, count], psf[1, count] = psfs[k, 0], psfs[k, 1]
         for c in range(channels):
             noise[c, count] = sigma[k, c]
@@ -262,72 +264,145 @@ def _is_looked_at(span: Any, first: int, last: int) -> bool:
 
 
 @jit_borrowing
+def _are_of_same_subs(subs: Any, counts: Any, one: int, other: int) -> bool:
+    """True if two runs have samples of the same subs."""
+    if counts[one] != counts[other]:
+        return False
+    same = True
+    for j in range(counts[one]):
+        same = same and subs[one, j] == subs[other, j]
+    return same
+
+
+@jit_borrowing
+def _reject_in_runs(
+    runs: Any, c: int, number: int, reject: int, limits: Any, subs: Any, estimate: Any, skipped: Any, rows: Any,
+    work: Any, outlying: Any, gathered: Any,
+) -> None:  # fmt: skip
+    """Reject outliers among the samples of one channel of neighbouring runs."""
+    value, noise, n, levels, reach, usual, psf, counts, low_ones, going = runs
+    begin = 0
+    while begin < number:
+        end = begin + 1
+        while end < number and _are_of_same_subs(subs, counts, begin, end):
+            end += 1
+        once = end - begin > 1
+        for run in range(begin, end):
+            going[run, :] = False
+            if not skipped[run]:
+                reject_outliers(
+                    value[run, c], noise[run, c], counts[run], n[run, c], levels[run], reject, limits, rows, work,
+                    outlying, (reach[run], usual[run], psf[run]), low_ones[run], estimate[run], once,
+                )  # fmt: skip
+                for lane in range(LANES):
+                    going[run, lane] = work[6][lane]
+        if once:
+            reject_further(runs, c, begin, end, reject, limits, rows, work, outlying, gathered)
+        begin = end
+
+
+@jit_borrowing
+def _look_at_run(into: Any, runs: Any, run: int, c: int, drizzles: bool, spans: Any, span: Any, plain: Any) -> bool:
+    """Measure how steep the light is at the pixels of a run that are looked at again; True if there are any.
+
+    `spans` are those of the pixels of the run.
+    """
+    value, share, noise, _, drizzled_value, _, psf, _, _ = into
+    _, _, _, _, reach, usual, _, counts, _, _ = runs
+    wanted = False
+    for lane in range(LANES):
+        span[run, lane] = spans[lane, c] if lane < spans.shape[0] else 0.0
+        wanted = wanted or span[run, lane] > 0.0
+    if wanted:
+        count, of_drops = counts[run], drizzled_value[run, c] if drizzles else value[run, c]
+        _measure_steep(value[run, c], noise[run, c], count, span[run], psf[run], reach[run], usual[run])
+        _plain_means(value[run, c], of_drops, share[run, c], count, drizzles, span[run], plain[run])
+    return wanted
+
+
+@jit_borrowing
+def _finish_run(
+    into: Any, runs: Any, run: int, c: int, drizzles: bool, bounds: Any, median: bool, again: bool, place: Any,
+    found: Any, span: Any, plain: Any, rows: Any, sums: Any, low: Any, out: Any,
+) -> None:  # fmt: skip
+    """Add up the samples that are left of the pixels of a run, and write what they are combined to."""
+    value, share, noise, n, drizzled_value, drizzle_noise, psf, _, _ = into
+    _, _, _, levels, reach, usual, _, counts, low_ones, _ = runs
+    row, first, last = place
+    count, sigma = counts[run], noise[run, c]
+    if drizzles:
+        sigma = drizzle_noise[run, c]
+        take_drizzled(
+            value[run, c], drizzled_value[run, c], share[run, c], sigma, count, n[run, c], levels[run], bounds, rows,
+            (reach[run], usual[run], psf[run]), low_ones[run],
+        )  # fmt: skip
+    _count_low(low_ones[run], share[run, c], count, drizzles, low)
+    weighted_sums(value[run, c], share[run, c], sigma, count, sums[0], sums[1], sums[2])
+    if median:
+        sort_into(rows, value[run, c], count)
+    _write_pixels(
+        row, first, last, c, again, span[run], median, rows, sums, (n[run, c], found[run], low), reach[run], plain[run],
+        out,
+    )  # fmt: skip
+
+
+@jit_borrowing
 def _combine_runs(
     samples: Any, start: Any, boxes: Any, rows_of: Any, scale: Any, taper: Any, sky: Any, origin: Any, reject: int,
-    limits: Any, median: bool, drizzled: Any, psfs: Any, spans: Any, first_look: Any, out: Any, into: Any, steep: Any,
-    work: Any, buffers: Any,
+    limits: Any, median: bool, drizzled: Any, psfs: Any, spans: Any, first_look: Any, out: Any, into: Any, runs: Any,
+    work: Any, buffers: Any, gathered: Any,
 ) -> None:  # fmt: skip
-    """Do what `_combine_rows` says, `LANES` pixels at a time, in the memory that it has made."""
+    """Do what `_combine_rows` says, some runs of `LANES` pixels at a time, in the memory that it has made."""
     width, channels = out[0].shape[1], out[0].shape[2]
-    again, looks, has_drizzled = spans.shape[0] > 0, first_look[0].shape[0] > 0, drizzled[0].shape[0] > 0
-    value, share, noise, n, drizzled_value, drizzle_noise, psf, (_, whole_columns) = into
-    rows, outlying, low_ones, found, levels, span, plain, estimate, low, a, b, d = buffers
-    reach, usual, _ = steep
+    again, looks, drizzles = spans.shape[0] > 0, first_look[0].shape[0] > 0, drizzled[0].shape[0] > 0
+    value, share, noise, n, drizzled_value, drizzle_noise, psf, subs, tapers = into
+    _, _, _, levels, _, _, _, counts, low_ones, _ = runs
+    rows, outlying, firsts, skipped, found, span, plain, estimate, low, sums = buffers
     row0, row1, top, bottom = rows_of
+    bounds = (limits[0], limits[1]) if reject != 0 else (np.inf, np.inf)
+    wide = LANES * value.shape[0]
     for row in range(top, bottom):
-        inside = row0 <= row < row1
-        _find_whole_columns(taper, origin[0] + row, origin[1], width, whole_columns)
-        for first in range(0, width, LANES):
-            last = min(first + LANES, width)
-            if again and not _is_looked_at(spans[row - row0], first, last):
-                continue
-            count = _collect(samples, start, boxes, row, first, last, scale, taper, origin, drizzled, psfs, into)
-            for c in range(channels):
-                if looks:
-                    for lane in range(last - first):
-                        first_look[1][row - top, first + lane, c] = n[c, lane]
-                if again:
-                    wanted = False
-                    for lane in range(LANES):
-                        span[lane] = spans[row - row0, first + lane, c] if lane < last - first else 0.0
-                        wanted = wanted or span[lane] > 0.0
-                    if not wanted:
-                        continue
-                    _measure_steep(value[c], noise[c], count, span, psf, reach, usual)
-                    of_drops = drizzled_value[c] if has_drizzled else value[c]
-                    _plain_means(value[c], of_drops, share[c], count, has_drizzled, span, plain)
-                for lane in range(LANES):
-                    found[lane] = n[c, lane]
-                if has_drizzled:
-                    count_drizzled(value[c], share[c], count, found)
-                _sky_of_run(sky[0], sky[1], origin[0] + row, origin[1] + first, c, levels)
-                low_ones[:count] = 0
-                if reject != 0:
-                    reject_outliers(
-                        value[c], noise[c], count, n[c], levels, reject, limits, rows, work, outlying, steep, low_ones,
-                        estimate,
-                    )  # fmt: skip
-                if looks:
-                    for lane in range(last - first):
-                        first_look[0][row - top, first + lane, c] = estimate[lane]
-                if not inside:
+        _find_whole_columns(taper, origin[0] + row, origin[1], width, tapers[1])
+        for left in range(0, width, wide):
+            number = 0
+            for first in range(left, min(left + wide, width), LANES):
+                last = min(first + LANES, width)
+                if again and not _is_looked_at(spans[row - row0], first, last):
                     continue
-                sigma = noise[c]
-                if has_drizzled:
-                    bounds = (limits[0], limits[1]) if reject != 0 else (np.inf, np.inf)
-                    take_drizzled(
-                        value[c], drizzled_value[c], share[c], drizzle_noise[c], count, n[c], levels, bounds, rows,
-                        steep, low_ones,
-                    )  # fmt: skip
-                    sigma = drizzle_noise[c]
-                _count_low(low_ones, share[c], count, has_drizzled, low)
-                weighted_sums(value[c], share[c], sigma, count, a, b, d)
-                if median:
-                    sort_into(rows, value[c], count)
-                counts = (n[c], found, low)
-                _write_pixels(
-                    row - row0, first, last, c, again, span, median, rows, (a, b, d), counts, reach, plain, out
-                )
+                firsts[number] = first
+                counts[number] = _collect(
+                    samples, start, boxes, row, first, last, scale, taper, origin, drizzled, psfs,
+                    (value[number], share[number], noise[number], n[number], drizzled_value[number],
+                     drizzle_noise[number], psf[number], subs[number], tapers),
+                )  # fmt: skip
+                number += 1
+            for c in range(channels):
+                for run in range(number):
+                    first, last = firsts[run], min(firsts[run] + LANES, width)
+                    for lane in range(LANES):
+                        found[run, lane] = n[run, c, lane]
+                        if looks and lane < last - first:
+                            first_look[1][row - top, first + lane, c] = n[run, c, lane]
+                    skipped[run] = again and not _look_at_run(
+                        into, runs, run, c, drizzles, spans[row - row0, first:last], span, plain
+                    )
+                    if drizzles:
+                        count_drizzled(value[run, c], share[run, c], counts[run], found[run])
+                    _sky_of_run(sky[0], sky[1], origin[0] + row, origin[1] + first, c, levels[run])
+                    low_ones[run, : counts[run]] = 0
+                if reject != 0:
+                    _reject_in_runs(
+                        runs, c, number, reject, limits, subs, estimate, skipped, rows, work, outlying, gathered
+                    )
+                for run in range(number):
+                    first, last = firsts[run], min(firsts[run] + LANES, width)
+                    for lane in range(last - first if looks else 0):
+                        first_look[0][row - top, first + lane, c] = estimate[run, lane]
+                    if row0 <= row < row1 and not skipped[run]:
+                        _finish_run(
+                            into, runs, run, c, drizzles, bounds, median, again, (row - row0, first, last), found,
+                            span, plain, rows, sums, low, out,
+                        )  # fmt: skip
 
 
 @jit
@@ -341,29 +416,36 @@ def _combine_rows(
     and below those of `out`, in which nothing else is done.
     """
     channels, most = out[0].shape[2], start.shape[0]
-    value, share = np.empty((channels, most, LANES), np.float32), np.empty((channels, most, LANES), np.float32)
-    noise, n = np.empty((channels, most), np.float32), np.empty((channels, LANES), np.int64)
-    rows, outlying, low_ones = np.empty((most, LANES), np.float32), np.empty(most, np.int64), np.empty(most, np.int64)
-    centre, spread, below, above = np.empty(LANES), np.empty(LANES), np.empty(LANES), np.empty(LANES)
-    a, b, d = np.empty(LANES), np.empty(LANES), np.empty(LANES)
-    low32, high32 = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
-    winsor = (np.empty((most, LANES), np.float32), low32, high32, np.empty(LANES), np.empty(LANES))
-    has_drizzled = drizzled[0].shape[0] > 0
-    drizzled_value = np.empty((channels, most if has_drizzled else 0, LANES), np.float32)
-    drizzle_noise = np.empty((channels, most if has_drizzled else 0), np.float32)
-    psf = np.empty((2, most))
+    many = max(1, min(_MOST_RUNS, _HELD_SAMPLES // max(most, 1)))
+    shape, drops = (many, channels, most, LANES), most if drizzled[0].shape[0] > 0 else 0
+    value, share = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    noise, n = np.empty((many, channels, most), np.float32), np.empty((many, channels, LANES), np.int64)
+    drizzled_value = np.empty((many, channels, drops, LANES), np.float32)
+    drizzle_noise = np.empty((many, channels, drops), np.float32)
+    psf, subs = np.empty((many, 2, most)), np.empty((many, most), np.int64)
     tapers = (np.empty(LANES), np.empty((most, 2), np.int64))
-    into = (value, share, noise, n, drizzled_value, drizzle_noise, psf, tapers)
-    found, active = np.empty(LANES, np.int64), np.empty(LANES, np.bool_)
-    lost, lowest, levels = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(LANES)
-    reach, usual, span, plain = np.zeros(LANES), np.ones(LANES), np.zeros(LANES), np.zeros(LANES)
-    estimate, low = np.empty(LANES), np.empty(LANES, np.int64)
-    steep = (reach, usual, psf)
+    into = (value, share, noise, n, drizzled_value, drizzle_noise, psf, subs, tapers)
+    levels, reach, usual = np.empty((many, LANES)), np.zeros((many, LANES)), np.ones((many, LANES))
+    counts, low_ones = np.empty(many, np.int64), np.empty((many, most), np.int64)
+    going = np.empty((many, LANES), np.bool_)
+    runs = (value, noise, n, levels, reach, usual, psf, counts, low_ones, going)
+    gathered = (
+        np.empty((most, LANES), np.float32), np.empty(LANES, np.int64), np.empty(LANES), np.empty(LANES),
+        np.empty(LANES), np.empty(most, np.int64), np.empty((LANES, 2), np.int64),
+    )  # fmt: skip
+    least, greatest = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
+    winsor = (np.empty((most, LANES), np.float32), least, greatest, np.empty(LANES), np.empty(LANES))
+    centre, spread, below, above = np.empty(LANES), np.empty(LANES), np.empty(LANES), np.empty(LANES)
+    lost, lowest, active = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(LANES, np.bool_)
     work = (centre, spread, below, above, lost, lowest, active, winsor)
-    buffers = (rows, outlying, low_ones, found, levels, span, plain, estimate, low, a, b, d)
+    rows, outlying = np.empty((most, LANES), np.float32), np.empty(most, np.int64)
+    firsts, skipped, found = np.empty(many, np.int64), np.empty(many, np.bool_), np.empty((many, LANES), np.int64)
+    span, plain, estimate = np.zeros((many, LANES)), np.zeros((many, LANES)), np.empty((many, LANES))
+    low, sums = np.empty(LANES, np.int64), (np.empty(LANES), np.empty(LANES), np.empty(LANES))
+    buffers = (rows, outlying, firsts, skipped, found, span, plain, estimate, low, sums)
     _combine_runs(
         samples, start, boxes, rows_of, scale, taper, sky, origin, reject, limits, median, drizzled, psfs, spans,
-        first_look, out, into, steep, work, buffers,
+        first_look, out, into, runs, work, buffers, gathered,
     )  # fmt: skip
 
 

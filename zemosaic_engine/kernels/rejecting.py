@@ -194,10 +194,12 @@ def _reject_once(
     work: Any,
     outlying: Any,
     low_ones: Any,
+    last: bool,
 ) -> None:
-    """Reject samples in one pass. Pixels that lost none become inactive; the samples in `rows` stay sorted.
+    """Reject samples in one pass. Pixels that lost none become inactive.
 
-    A sample's sigma is the larger of the pixel's spread and `LEAST_SIGMA` of its predicted sigma.
+    The samples in `rows` stay sorted unless this is the last pass that looks at them. A sample's sigma is the larger
+    of the pixel's spread and `LEAST_SIGMA` of its predicted sigma.
     """
     low, high = limits
     reach, usual, psf = steep
@@ -230,7 +232,7 @@ def _reject_once(
             lost[lane] -= 1
         active[lane] = active[lane] and lost[lane] > 0
         total += lost[lane]
-    few = total <= count // 4  # then removing them one by one is faster than sorting again
+    few = not last and total <= count // 4  # then removing them one by one is faster than sorting again
     for j in range(count):
         far = outlying[j]
         for lane in range(LANES):
@@ -243,9 +245,11 @@ def _reject_once(
                     _take_out(rows, first, n, lane, value[j, lane])
                 value[j, lane] = _INFINITY
                 far &= ~(1 << lane)
-    if not few:
-        for lane in range(LANES):
-            n[lane] -= lost[lane]
+    if few:
+        return
+    for lane in range(LANES):
+        n[lane] -= lost[lane]
+    if not last:
         sort_into(rows, value, count)
         first[:] = 0
 
@@ -320,16 +324,46 @@ def _first_estimate(rows: Any, count: int, lane: int, sky: float) -> float:
 
 
 @jit_borrowing
-def reject_outliers(
+def _reject_in_passes(
     value: Any, sigma: Any, count: int, n: Any, sky: Any, how: int, limits: Any, rows: Any, work: Any, outlying: Any,
-    steep: Any, low_ones: Any, estimate: Any,
+    steep: Any, low_ones: Any, done: int, once: bool,
 ) -> None:  # fmt: skip
-    """Set the rejected samples of a row of pixels to +inf, and count those that remain.
+    """Reject among the active pixels, whose samples are sorted in `rows`: once, or until no sample is rejected.
 
-    `low_ones` gets a bit for each rejected sample below the centre, `estimate` the light that is there at least.
+    `done` passes were made before. The pixels that lost samples in the last pass remain active.
     """
     low, high, cut_low, cut_high = limits
     centre, spread, below, above, lost, first, active, winsor = work
+    going = True
+    while going and not (how == 1 and done == _KAPPA_PASSES):
+        done += 1
+        for lane in range(LANES):
+            centre[lane] = median_of(rows, first[lane], n[lane], lane) if active[lane] else 0.0
+        if how == 1:
+            _median_deviations(rows, first, n, active, centre, spread)
+        else:
+            _winsorised_sigmas(rows, count, first, n, active, centre, cut_low, cut_high, winsor, spread)
+        _reject_once(
+            value, sigma, rows, count, first, n, active, (low, high), sky, steep, (centre, spread, below, above, lost),
+            outlying, low_ones, once,
+        )  # fmt: skip
+        going = False
+        for lane in range(LANES):
+            going = going or (active[lane] and not once)
+
+
+@jit_borrowing
+def reject_outliers(
+    value: Any, sigma: Any, count: int, n: Any, sky: Any, how: int, limits: Any, rows: Any, work: Any, outlying: Any,
+    steep: Any, low_ones: Any, estimate: Any, once: bool,
+) -> None:  # fmt: skip
+    """Set the rejected samples of a row of pixels to +inf, and count those that remain.
+
+    `low_ones` gets a bit for each rejected sample below the centre, `estimate` the light that is there at least. With
+    `once` a single pass is made, and the pixels that lost samples in it are left active, for `reject_further`.
+    """
+    low, high, _, _ = limits
+    _, _, _, _, _, first, active, _ = work
     going = False
     low_ones[:count] = 0
     sort_into(rows, value, count)
@@ -343,22 +377,67 @@ def reject_outliers(
         # No sample is further from the middle than the samples are apart: most pixels lose none.
         if not active[lane] and k > 1 and not float(rows[k - 1, lane]) - float(rows[0, lane]) < near:
             n[lane] = _reject_few(value, sigma, count, k, lane, sky[lane], steep, (low, high), low_ones)
-    passes = 0
-    while going and not (how == 1 and passes == _KAPPA_PASSES):
-        passes += 1
-        for lane in range(LANES):
-            centre[lane] = median_of(rows, first[lane], n[lane], lane) if active[lane] else 0.0
-        if how == 1:
-            _median_deviations(rows, first, n, active, centre, spread)
-        else:
-            _winsorised_sigmas(rows, count, first, n, active, centre, cut_low, cut_high, winsor, spread)
-        _reject_once(
-            value, sigma, rows, count, first, n, active, (low, high), sky, steep, (centre, spread, below, above, lost),
-            outlying, low_ones,
+    if going:
+        _reject_in_passes(
+            value, sigma, count, n, sky, how, limits, rows, work, outlying, steep, low_ones, 0, once
         )  # fmt: skip
-        going = False
+
+
+@jit_borrowing
+def reject_further(
+    runs: Any, c: int, begin: int, end: int, how: int, limits: Any, rows: Any, work: Any, outlying: Any, gathered: Any
+) -> None:
+    """Make all further passes for those pixels of the runs begin..end-1 that lost samples in the first one.
+
+    They are few: gathered from many runs, `LANES` of them go through every step together. The runs are of the same
+    subs.
+    """
+    going, place = runs[-1], gathered[-1]
+    filled = 0
+    for run in range(begin, end):
         for lane in range(LANES):
-            going = going or active[lane]
+            if going[run, lane]:
+                place[filled, 0], place[filled, 1] = run, lane
+                filled += 1
+                if filled == LANES:
+                    _reject_gathered(runs, c, filled, how, limits, rows, work, outlying, gathered)
+                    filled = 0
+    if filled > 0:
+        _reject_gathered(runs, c, filled, how, limits, rows, work, outlying, gathered)
+
+
+@jit_borrowing
+def _reject_gathered(
+    runs: Any, c: int, filled: int, how: int, limits: Any, rows: Any, work: Any, outlying: Any, gathered: Any
+) -> None:
+    """Gather pixels of runs, reject among their samples, and put what is left of them back."""
+    values, sigma, kept, levels, reaches, usuals, psf, counts, lows, _ = runs
+    value, n, level, reach, usual, low_ones, place = gathered
+    first, active = work[5], work[6]
+    some = place[0, 0]
+    count = counts[some]
+    for slot in range(LANES):
+        active[slot] = slot < filled
+        run, lane = place[min(slot, filled - 1), 0], place[min(slot, filled - 1), 1]
+        for j in range(count):
+            value[j, slot] = values[run, c, j, lane]
+        n[slot], level[slot] = kept[run, c, lane], levels[run, lane]
+        reach[slot], usual[slot] = reaches[run, lane], usuals[run, lane]
+    low_ones[:count] = 0
+    sort_into(rows, value, count)
+    first[:] = 0
+    _reject_in_passes(
+        value, sigma[some, c], count, n, level, how, limits, rows, work, outlying, (reach, usual, psf[some]), low_ones,
+        1, False,
+    )  # fmt: skip
+    for slot in range(filled):
+        run, lane = place[slot, 0], place[slot, 1]
+        if n[slot] == kept[run, c, lane]:
+            continue
+        kept[run, c, lane] = n[slot]
+        for j in range(count):
+            values[run, c, j, lane] = value[j, slot]
+            lows[run, j] |= (low_ones[j] >> slot & 1) << lane
 
 
 @jit_borrowing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,8 +14,9 @@ from ..canvas.coordinates import pixel_to_sky
 from ..catalogues.colours import WHITE, CameraColours
 from ..catalogues.reference import Catalogue
 from ..channels import channel_names
-from ..events import Reporter
+from ..events import CancelToken, Reporter
 from ..machine.large_arrays import picked, release
+from ..machine.threads import run_all
 from ..photometry.colour_balance import ColourBalance, balance_on_colours, balance_on_locus
 from ..photometry.sky import clipped_median
 from ..photometry.stars import Stars
@@ -25,8 +26,8 @@ from ..sentences import say
 from ..settings import GridSettings
 from ..weighted_image import WeightedImage
 from .catalogue import CatalogueMatch, match_catalogue
+from .mask import strips_of
 
-_ROWS = 512
 _STATISTICS_PIXELS = 1_000_000
 _SPECTRUM_ERROR_MAG = 0.02
 
@@ -77,22 +78,36 @@ class _KnownColours:
     white_mag: NDArray[np.float64]
 
 
-def set_colours(run: Run, mosaic: WeightedImage) -> ColourTie | None:
+def stars_for_colours(run: Run, mosaic: WeightedImage) -> Stars | None:
+    """Return the stars of a mosaic; None where its colours are left as they are."""
+    if mosaic.pixels.shape[2] != 3 or run.settings.colour == "sky":
+        return None
+    if run.settings.colour == "auto" and (run.takes_tiles or not run.settings.grid_rgb_equalize):
+        return None  # nothing else changes their colours either
+    return detect_stars_of_mosaic(mosaic.pixels)
+
+
+def set_colours(run: Run, mosaic: WeightedImage, find_stars: Callable[[], Stars | None]) -> ColourTie | None:
     """Multiply each channel of a mosaic by one factor, in place, so that white stars are white; tell what was done.
 
     The background stays as it is, neutral if ``grid_rgb_equalize`` asks for it: what a factor adds to its level, an
     offset takes away. Weights follow the factors. One factor serves the whole mosaic, so that no seam comes of it.
+
+    Parameters
+    ----------
+    run : Run
+    mosaic : WeightedImage
+    find_stars : callable
+        Returns what `stars_for_colours` does.
 
     Returns
     -------
     ColourTie or None
         None for a mosaic without colours, and where the setting ``colour`` leaves them as they are.
     """
-    if mosaic.pixels.shape[2] != 3 or run.settings.colour == "sky":
+    stars = find_stars()
+    if stars is None:
         return None
-    if run.settings.colour == "auto" and (run.takes_tiles or not run.settings.grid_rgb_equalize):
-        return None  # nothing else changes their colours either
-    stars = detect_stars_of_mosaic(mosaic.pixels)
     tie = _tie(run, mosaic, stars)
     if tie.balance is None or tie.offsets is None:
         run.reporter.log(
@@ -100,7 +115,7 @@ def set_colours(run: Run, mosaic: WeightedImage) -> ColourTie | None:
             "INFO" if run.settings.colour == "auto" else "WARN",
         )
         return tie
-    _apply(mosaic, tie.balance.factors, tie.offsets)
+    _apply(mosaic, tie.balance.factors, tie.offsets, run.threads, run.cancel)
     _report(tie, tie.balance, run.settings, run.reporter)
     factors = tie.balance.factors
     return replace(tie, stars=replace(stars, flux=stars.flux * factors, flux_error=stars.flux_error * factors))
@@ -174,16 +189,29 @@ def _offsets(pixels: NDArray[np.float32], factors: NDArray[np.float64], settings
     return np.nan_to_num(aim - level * factors)
 
 
-def _apply(mosaic: WeightedImage, factors: NDArray[np.float64], offsets: NDArray[np.float64]) -> None:
-    for row in range(0, mosaic.pixels.shape[0], _ROWS):
-        band = slice(row, row + _ROWS)
-        mosaic.pixels[band] *= factors.astype(np.float32)
-        mosaic.pixels[band] += offsets.astype(np.float32)
-        weight = mosaic.weight[band]
+def _apply(
+    mosaic: WeightedImage,
+    factors: NDArray[np.float64],
+    offsets: NDArray[np.float64],
+    threads: int,
+    cancel: CancelToken,
+) -> None:
+    width = mosaic.pixels.shape[1]
+    # As long as a row: NumPy broadcasts three values pixel by pixel.
+    factor, offset, square = (
+        np.tile(values.astype(np.float32), (width, 1)) for values in (factors, offsets, np.square(factors))
+    )
+
+    def apply(rows: slice) -> None:
+        pixels, weight = mosaic.pixels[rows], mosaic.weight[rows]
+        pixels *= factor
+        pixels += offset
         # What is zero stays so: a scratch file has no room on the disk for it.
-        np.divide(weight, np.square(factors).astype(np.float32), out=weight, where=weight > 0)
+        np.divide(weight, square, out=weight, where=weight > 0)
         release(mosaic.pixels)
         release(mosaic.weight)
+
+    run_all(apply, strips_of(mosaic.pixels, threads), threads, cancel)
 
 
 def _report(tie: ColourTie, balance: ColourBalance, settings: GridSettings, reporter: Reporter) -> None:

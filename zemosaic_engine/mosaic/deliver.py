@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
 from ..canvas.footprints import footprint_of
+from ..events import MosaicWritten
 from ..machine.threads import BackgroundTask
 from ..resume.written import WrittenFiles
 from ..run import provenance
@@ -22,7 +24,7 @@ from ..tiles.match import TileMatch, report_losses, report_metrics
 from ..tiles.tile import TileSet
 from ..weighted_image import WeightedImage
 from . import files as mosaic_files
-from .colour import ColourTie, colour_cards, colour_rows, set_colours
+from .colour import ColourTie, colour_cards, colour_rows, set_colours, stars_for_colours
 from .evenness import measure_evenness, report_evenness
 from .holes import fill_cores
 from .mask import mosaic_mask
@@ -33,6 +35,8 @@ from .rejection_map import rejection_map
 from .sky_tie import tie_to_sky
 from .sub_depth import sub_depth_columns
 from .told_scale import tie_to_told_zero_points
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -129,13 +133,24 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
     tiles, output, settings, wcs = tile_set.tiles, run.output, run.settings, run.canvas.wcs
     metrics = report_metrics(tiles, match, run.reporter) | report_losses(tiles, run.reporter)
     by_number = {number: run.subs[number] for number in sorted(tile_set.used)}
+    scratch = run.scratch_folder(mosaic.pixels.shape[2])
+
+    def beside(function: Callable[[], Result]) -> BackgroundTask[Result]:
+        """Begin what looks at all pixels; together with the next steps only where memory holds the mosaic."""
+        task = BackgroundTask(function, run.cancel)
+        if scratch is not None:
+            task.wait()
+        return task
+
+    stars = beside(lambda: stars_for_colours(run, mosaic))
     evenness = run.interruptibly(
         lambda: measure_evenness(mosaic, run.canvas, by_number, tiles, tile_set.levels, settings, run.cancel)
     )
     metrics |= report_evenness(evenness, run.reporter)
     report_moving(run, tile_set)
     # Steps and noise above are those of the tiles, before their common factors.
-    colours = run.interruptibly(lambda: set_colours(run, mosaic))
+    colours = run.interruptibly(lambda: set_colours(run, mosaic, stars.result))
+    masked = beside(lambda: mosaic_mask(mosaic, scratch, run.threads, run.cancel))
     balanced = None if colours is None or colours.balance is None else colours.stars
     used = list(by_number.values())
     scale = run.canvas.pixel_scale_arcsec
@@ -160,8 +175,7 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
         mosaic_files.write_tile_table(output, tiles, match.scaling, match.pairs, tile_set.subs),
         mosaic_files.write_seam_table(output, tiles, match.overlaps, pixels, match.before, match.after, evenness),
     ]
-    scratch = run.scratch_folder(mosaic.pixels.shape[2])
-    mask = run.interruptibly(lambda: mosaic_mask(mosaic, scratch, run.threads, run.cancel))
+    mask = masked.result()
     check = run.cancel.check
     name_field(cards, wcs, mask, run.reporter)
     if settings.save_final_as_uint16:
@@ -176,6 +190,7 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
     written = run.interruptibly(
         lambda: mosaic_files.write_mosaic(output, mosaic, mask, wcs, cards, check, rejections, run.threads)
     )
+    run.reporter.sink(MosaicWritten(str(written[0])))
     files.extend(written)
     # The sums of the large files, while the file for processing is made from one of them.
     sums = BackgroundTask(partial(WrittenFiles.of, tuple(files)), run.cancel)
