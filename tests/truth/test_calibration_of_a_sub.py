@@ -68,6 +68,18 @@ def test_what_stays_on_the_sensor_is_undone_in_a_part_of_a_sub_too():
     assert plain.corrected(stored, (0, 0), (HEIGHT, WIDTH)) is stored
 
 
+def test_a_sensor_that_adds_nothing_is_corrected_to_the_same_bits_without_a_pattern():
+    nothing = FixedPattern(
+        np.linspace(-1.0, 1.0, 5), np.linspace(-1.0, 1.0, 4), *(np.zeros((4, 5, 2), np.float32),) * 2
+    )
+    curved = calibration()
+    stored = np.float32(SCENE)
+    stored[5, 7] = np.nan
+    found, expected = (k.corrected(stored, (0, 0), (HEIGHT, WIDTH)) for k in (curved, replace(curved, fixed=nothing)))
+    np.testing.assert_array_equal(found, expected)
+    assert np.nanmax(np.abs(found - stored)) > 0.1
+
+
 def test_a_calibration_in_other_units_is_the_same_calibration():
 
     stored = np.float32(PEDESTAL + LIGHT * (SCENE - SKY) / GAIN)

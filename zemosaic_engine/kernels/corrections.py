@@ -44,6 +44,19 @@ def _correct_run(
         values[q] = above / (1.0 + part) + pedestal + curved
 
 
+@jit_borrowing
+def _curve_row(values: Any, u: Any, v: float, pedestal: float, bowl: Any, light: Any) -> None:
+    """Correct a row as `_correct_run` does where a sensor adds and takes nothing, to the same bits."""
+    vv = v * v
+    k0, k1, k2, k3, k4, k5 = light[0], light[1], light[2], light[3], light[4], light[5]
+    b0, b1, b2 = bowl[0], bowl[1], bowl[2]
+    for q in range(values.shape[0]):
+        uu, uv = u[q] * u[q], u[q] * v
+        passed = 1.0 + k0 * u[q] + k1 * v + k2 * uu + k3 * uv + k4 * vv + k5 * (uu + vv) * (uu + vv)
+        curved = passed * (b0 * uu + b1 * uv + b2 * vv)
+        values[q] = values[q] - pedestal + pedestal + curved
+
+
 @jit
 def correct(
     pixels: Any, origin: Any, middle: Any, half: float, pedestal: Any, bowls: Any, light: Any,
@@ -69,7 +82,7 @@ def correct(
     nodes_u, nodes_v : float64 (columns,), (rows,)
         Places of the nodes on the sensor, rising, at even distances.
     added, gained : float64 (C, rows, columns)
-        Values of the fixed patterns at the nodes, linear in between.
+        Values of the fixed patterns at the nodes, linear in between; of no rows where there are none.
     """
     width, channels = pixels.shape[1], bowls.shape[0]
     u, s, node = np.empty(width), np.empty(width), np.empty(width + 1, np.int64)
@@ -84,8 +97,10 @@ def correct(
         for c in range(channels):
             for q in range(width):
                 row[c, q] = pixels[r, q, c]
+            if added.shape[1] == 0:
+                _curve_row(row[c], u, v, pedestal[c], bowls[c], light[c])
             begin = 0
-            for q in range(1, width + 1):
+            for q in range(1, width + 1 if added.shape[1] else 0):
                 i = node[begin]
                 if node[q] != i:
                     _correct_run(

@@ -231,8 +231,7 @@ class SubCalibration:
         nothing = np.zeros((self.channels, 3))
         bowls = nothing if self.curvature is None else self.curvature / self.gain[:, None]
         pedestal = np.zeros(self.channels) if self.pedestal is None else self.pedestal
-        flat = np.zeros((self.channels, 2, 2))
-        nodes, added, gained = (np.array([-1.0, 1.0]),) * 2, flat, flat
+        nodes, added, gained = (np.array([-1.0, 1.0]),) * 2, *(np.zeros((self.channels, 0, 0)),) * 2
         if self.fixed is not None:
             nodes = (self.fixed.u, self.fixed.v)
             added, gained = (
