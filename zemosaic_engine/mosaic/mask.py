@@ -269,9 +269,10 @@ def mask_strips(image: NDArray[Scalar]) -> Iterator[tuple[int, NDArray[Scalar]]]
 
 
 def strips_of(image: NDArray[Scalar], threads: int = 1) -> list[slice]:
-    """Rows of parts of a mask or a mosaic; as many as there are threads hold what one does for a single thread."""
+    """Rows of parts of a mask or a mosaic; those that all threads look at have at most `_STRIP_PIXELS` together."""
     height, width = image.shape[:2]
-    rows = max(1, _STRIP_PIXELS // max(width * threads, 1))
+    # Larger parts than a quarter leave the cache of a processor.
+    rows = max(1, _STRIP_PIXELS // max(width * max(threads, 4), 1))
     return [slice(first, min(first + rows, height)) for first in range(0, height, rows)]
 
 
