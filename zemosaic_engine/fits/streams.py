@@ -111,7 +111,10 @@ def write_image(
 
     def make(piece: Callable[[], NDArray[Any]]) -> bytes:
         check()
-        return _stored_bytes(piece())
+        part = piece()
+        stored = _stored_bytes(part)
+        release(part)
+        return stored
 
     try:
         run_in_order(make, data.write, _pieces(pixels), min(threads, _MOST_THREADS), CancelToken())
@@ -215,9 +218,7 @@ def _stored_bytes(part: NDArray) -> bytes:
     size = part.dtype.itemsize
     if part.dtype.kind == "u" and size > 1:  # subtracting half the range flips the top bit and nothing else
         part = part ^ part.dtype.type(1 << (8 * size - 1))
-    data = np.ascontiguousarray(part).astype(part.dtype.newbyteorder(">"), copy=False).tobytes()
-    release(part)
-    return data
+    return np.ascontiguousarray(part).astype(part.dtype.newbyteorder(">"), copy=False).tobytes()
 
 
 # --- checksums

@@ -222,7 +222,10 @@ def _touching(above: NDArray[np.int64], below: NDArray[np.int64]) -> NDArray[np.
         one = above[max(0, -shift) : above.size - max(0, shift)]
         other = below[max(0, shift) : below.size - max(0, -shift)]
         both = (one >= 0) & (other >= 0)
-        pairs.append(np.unique(np.stack([one[both], other[both]]), axis=1))
+        found = np.stack([one[both], other[both]])
+        # A hole lies beside another one for many pixels in a row.
+        is_new = (np.diff(found, axis=1, prepend=-1) != 0).any(axis=0)
+        pairs.append(found[:, is_new])
     return np.concatenate(pairs, axis=1)
 
 
