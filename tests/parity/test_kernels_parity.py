@@ -11,9 +11,10 @@ from hypothesis.extra.numpy import arrays
 
 from zemosaic_engine.canvas.pixel_maps import PixelMap
 from zemosaic_engine.geometry import Box
-from zemosaic_engine.kernels import combining, reference
+from zemosaic_engine.kernels import combining, reference, rejecting
 from zemosaic_engine.kernels.reference import COMBINE, REJECT, CombineOptions
 from zemosaic_engine.kernels.sample_stack import CombinedRows, Drizzled, SampleStack, SkyLevel, Taper
+from zemosaic_engine.kernels.simd import LANES
 from zemosaic_engine.machine.backend import to_device, to_numpy
 from zemosaic_engine.resampling.resample import kernel_stretch, resample
 from zemosaic_engine.subs.demosaic import PADDING, bayer_taps, demosaic, demosaic_padded, pattern_channels
@@ -102,6 +103,20 @@ def test_combination_of_crops(count, channels, full, reject, how):
         )
         assert on_device.value.device == DEVICE
         assert_same(kernel, on_device)
+
+
+@settings(max_examples=100, deadline=None)
+@given(count=st.integers(1, 300), seed=st.integers(0, 2**31), levels=st.sampled_from([2, 30, 2**20]))
+def test_samples_are_sorted_whatever_their_number(count, seed, levels):
+    rng = np.random.default_rng(seed)
+    value = rng.integers(0, levels, (count, LANES)).astype(np.float32)
+    value[rng.random(value.shape) < 0.1] = np.inf
+    rows = np.full((count + 8, LANES), -1, np.float32)
+    rejecting.sort_into(rows, value, count)
+    np.testing.assert_array_equal(rows[:count], np.sort(value, axis=0))
+    end = -(-count // 8) * 8
+    assert (rows[count:end] == np.inf).all()
+    assert (rows[end:] == -1).all()
 
 
 @pytest.mark.parametrize("reject", ["kappa_sigma", "winsorized_sigma_clip"])

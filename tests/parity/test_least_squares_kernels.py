@@ -12,7 +12,7 @@ def records():
     return made_up(0)
 
 
-def made_up(fixed):
+def made_up(fixed, is_split=False):
     """Records with entries for so many unknowns of fixed patterns, three a record."""
     rng = np.random.default_rng(3)
     subs, patches, rows = 7, 30, 400
@@ -26,7 +26,8 @@ def made_up(fixed):
     if fixed:
         at = np.stack([rng.permutation(fixed)[:3] for _ in range(rows)]) + layout.fixed_start
         entries = rng.normal(size=(rows, 3)).astype(np.float32), at.astype(np.int32)
-    return Records(layout, sub, local, rng.normal(size=rows), patch, weight, *entries)
+    split = layout.fixed_start + 2 + np.arange(subs) if is_split else None
+    return Records(layout, sub, local, rng.normal(size=rows), patch, weight, *entries, split)
 
 
 def design_of(records):
@@ -43,12 +44,15 @@ def design_of(records):
     if records.fixed is not None:
         for j in range(records.fixed.shape[1]):
             design[rows, records.fixed_at[:, j]] = records.fixed[:, j]
+    if records.split is not None:
+        first, alone = design[:, : 4 * layout.subs : 4].copy(), design[:, records.split].copy()
+        design[:, : 4 * layout.subs : 4], design[:, records.split] = first + alone, first
     return design
 
 
-@pytest.mark.parametrize("fixed", [0, 9])
-def test_products_and_sums(fixed):
-    records = made_up(fixed)
+@pytest.mark.parametrize("made", [(0,), (9,), (9, True)])
+def test_products_and_sums(made):
+    records = made_up(*made)
     layout, design, total = records.layout, design_of(records), records.total_weight()
     equations = _Equations(records)
     x = np.random.default_rng(4).normal(size=layout.total)
@@ -75,9 +79,9 @@ def test_blocks_of_the_normal_matrix(records):
         )
 
 
-@pytest.mark.parametrize("fixed", [0, 9])
-def test_the_whole_normal_matrix(fixed):
-    records = made_up(fixed)
+@pytest.mark.parametrize("made", [(0,), (9,), (9, True)])
+def test_the_whole_normal_matrix(made):
+    records = made_up(*made)
     design, weight, total = design_of(records), records.weight.astype(np.float64), records.total_weight()
     member = np.zeros((total.size, weight.size))
     member[records.patch, np.arange(weight.size)] = weight

@@ -117,7 +117,7 @@ pixels = np.random.default_rng(0).normal(1000, 30, (90, 90)).astype(np.float32)
 pixels[::7, ::5] = np.nan
 for _ in range(2):
     demosaic(pixels, "GRBG")
-    rejecting.sort_into(np.empty((9, 16), np.float32), pixels[:9, :16].copy(), 9)
+    rejecting.sort_into(np.empty((16, 16), np.float32), pixels[:9, :16].copy(), 9)
 stats = rtsys.get_allocation_stats()
 print(stats.alloc > 0, stats.alloc - stats.free, stats.mi_alloc - stats.mi_free)
 """

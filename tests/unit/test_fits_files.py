@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from zemosaic_engine.errors import RunError, SubError
 from zemosaic_engine.fits import reader
+from zemosaic_engine.fits.headers import HeaderCards
 from zemosaic_engine.fits.reader import find_image, read_header, read_image
+from zemosaic_engine.fits.rice import RiceError, is_of_rice_rows, undo_rice_rows
 from zemosaic_engine.fits.writer import _sync_folder, atomic_path, write_fits
 
 SHAPE = (24, 36)
@@ -171,6 +173,74 @@ def test_tile_compression_without_loss(tmp_path, dtype, method, options):
     image = load(tmp_path / "a.fits.fz")
     assert image.dtype.isnative
     np.testing.assert_array_equal(image, data)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32"])
+@pytest.mark.parametrize("shape", [(5, 1), (9, 70), (4, 33, 3), (3, 6, 32)])
+@pytest.mark.parametrize("noise", [0, 1, 40, 1e9])
+def test_rows_that_are_compressed_by_rice(tmp_path, dtype, shape, noise):
+    """Constant blocks, blocks with some bits as they are, and noise that is stored whole, as astropy reads them."""
+    rng, limits = np.random.default_rng(len(shape)), np.iinfo(dtype)
+    data = np.clip(rng.normal(100, noise, shape), limits.min, limits.max).astype(dtype)
+    data[..., : shape[-1] // 2] = 7
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(data, compression_type="RICE_1")]).writeto(tmp_path / "a.fz")
+    image = find_image(tmp_path / "a.fz")
+    assert is_of_rice_rows(image.header)
+    read = load(tmp_path / "a.fz")
+    assert read.dtype == np.dtype(dtype)
+    np.testing.assert_array_equal(read, data)
+
+
+def test_bytes_of_rice_that_are_wider_than_the_pixels(tmp_path):
+    """BYTEPIX may be 4 where the pixels have 16 bits."""
+    data = np.random.default_rng(0).normal(1000, 30, (6, 40)).astype(np.int32)
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(data, compression_type="RICE_1")]).writeto(tmp_path / "a.fz")
+    raw = (tmp_path / "a.fz").read_bytes()
+    for value in (b"ZBITPIX =                   32", b"BITPIX  =                   32"):
+        raw = raw.replace(value, value.replace(b"32", b"16"))
+    (tmp_path / "b.fz").write_bytes(raw)
+    image = load(tmp_path / "b.fz")
+    assert image.dtype == np.int16
+    np.testing.assert_array_equal(image, data)
+
+
+@pytest.mark.parametrize("options", [
+    {"tile_shape": (2, 7)}, {"tile_shape": (1, 5)}, {"compression_type": "GZIP_1"}, {"dtype": "float32"},
+])  # fmt: skip
+def test_other_tiles_are_not_taken_for_rows_of_rice(tmp_path, options):
+    data = ramp(options.pop("dtype", "int16"))
+    hdu = fits.CompImageHDU(data, **{"compression_type": "RICE_1", **options})
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(tmp_path / "a.fz")
+    assert not is_of_rice_rows(find_image(tmp_path / "a.fz").header)
+
+
+def test_rice_that_is_damaged_is_a_sub_error_or_other_pixels(tmp_path):
+    rng = np.random.default_rng(4)
+    data = rng.normal(1000, 300, (7, 50)).astype(np.uint16)
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(data, compression_type="RICE_1")]).writeto(tmp_path / "a.fz")
+    raw, image = (tmp_path / "a.fz").read_bytes(), find_image(tmp_path / "a.fz")
+    reasons = []
+    for _ in range(300):
+        bad = bytearray(raw)
+        for place in rng.integers(image.offset, image.offset + image.nbytes, 3):
+            bad[place] = rng.integers(256)
+        (tmp_path / "b.fz").write_bytes(bad)
+        try:
+            assert load(tmp_path / "b.fz").shape == data.shape
+        except SubError as error:
+            reasons.append(str(error))
+    assert 10 < len(reasons) < 300
+    assert all("is damaged" in reason for reason in reasons)
+
+
+def test_a_table_of_rice_with_too_few_tiles_is_refused(tmp_path):
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(ramp("int16"), compression_type="RICE_1")]).writeto(
+        tmp_path / "a.fz"
+    )
+    image = find_image(tmp_path / "a.fz")
+    cards = HeaderCards({**image.header, "NAXIS2": image.header.integer("NAXIS2") - 1})
+    with pytest.raises(RiceError, match="not every row has a tile"):
+        undo_rice_rows(cards, np.zeros(image.nbytes, np.uint8))
 
 
 def test_tile_compressed_floats_and_cubes(tmp_path):

@@ -12,6 +12,7 @@ from astropy.io import fits
 from zemosaic_engine.errors import Cancelled
 from zemosaic_engine.fits import streams
 from zemosaic_engine.fits.writer import write_fits
+from zemosaic_engine.machine.large_arrays import LargeArray, is_mapped
 
 
 @pytest.mark.parametrize("shape", [(3,), (5, 7), (3, 7, 5), (2, 501, 303)])
@@ -79,3 +80,14 @@ def test_writing_stops_where_it_is_asked_and_leaves_the_older_file(tmp_path, mon
         write_fits(path, [fits.PrimaryHDU(np.zeros((100, 100), np.float32))], check)
     assert path.read_bytes() == b"older"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("dtype", ["f4", "u1", "u2"])
+def test_the_memory_of_mapped_pixels_is_given_back_piece_by_piece(tmp_path, monkeypatch, dtype):
+    pixels = LargeArray((40, 50, 1), dtype, tmp_path).values
+    released = []
+    monkeypatch.setattr(streams, "_PIECE_BYTES", 1000)
+    monkeypatch.setattr(streams, "release", lambda array: released.append(is_mapped(array)))
+    write_fits(tmp_path / "a.fits", [fits.PrimaryHDU(pixels[..., 0])])
+    assert len(released) > 1
+    assert all(released)

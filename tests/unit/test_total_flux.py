@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from zemosaic_engine.mosaic.total_flux import _corrected
+from zemosaic_engine.mosaic.total_flux import _corrected, _profile
+from zemosaic_engine.photometry.stars import Stars
 
 APERTURE = 4.0
 RADIUS = np.arange(28) + 0.5
@@ -47,3 +48,16 @@ def test_the_error_is_how_far_corrections_of_other_stars_lie_apart():
     fitted = np.sqrt(np.median([one.error**2 - (0.15 * one.mag) ** 2 for one in tries]))
     assert mags.mean() == pytest.approx(2.5 * np.log10(total), abs=0.02)
     assert 0.5 < fitted / mags.std() < 2.0
+
+
+def test_a_profile_is_the_median_of_each_ring():
+    rng = np.random.default_rng(5)
+    plane = np.round(rng.normal(900.0, 3.0, (60, 70)), 1).astype(np.float32)  # many are equal
+    x, y, flux, reach = 31.3, 25.8, 250.0, 12
+    one = np.array([1.0])
+    star = Stars(x * one, y * one, flux * one[:, None], one[:, None], 3.0)
+    rows, columns = np.mgrid[26 - reach : 26 + reach + 1, 31 - reach : 31 + reach + 1]
+    ring = np.hypot(columns - x, rows - y).astype(int)
+    part = plane[rows, columns].astype(np.float64)
+    expected = [np.median(part[ring == k]) / flux for k in range(reach)]
+    np.testing.assert_array_equal(_profile(plane, star, 0, 0, reach), expected)

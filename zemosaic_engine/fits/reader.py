@@ -1,8 +1,8 @@
 """Reads the first image of a FITS file.
 
 Plain and gzipped files are read here card by card and byte by byte: it is quick, it says what is
-wrong with a broken file, and it never warns. Only tile-compressed images go through astropy, with a
-table header of nothing but the cards that describe the compression.
+wrong with a broken file, and it never warns. So are images whose rows are compressed by Rice's method (`rice`). Others
+that are tile-compressed go through astropy, with a table header of nothing but the cards that describe the compression.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from ..machine.decoders import DecoderEnded, DecoderRefused, NoDecoder, decode_a
 from ..regular_files import FileState, file_state, open_file
 from ..sentences import say
 from .headers import HeaderCards
+from .rice import RiceError, is_of_rice_rows, undo_rice_rows
 
 _BLOCK = 2880
 _FIRST_READ = 4 * _BLOCK  # most headers of subs end within it
@@ -543,6 +544,11 @@ def decode_tiles(file: bytes) -> tuple[dict[str, Any], NDArray]:
 def _decompress(path: Path, image: StoredImage, data: NDArray[np.uint8]) -> NDArray:
     """Pixels of a tile-compressed image, as stored (before BSCALE and BZERO)."""
     header = _table_header(path, image.header)
+    if is_of_rice_rows(image.header):
+        try:
+            return undo_rice_rows(image.header, data).reshape(image.shape)
+        except RiceError as error:
+            raise SubError(path, say("its tile compression cannot be undone ({error})", error=error)) from error
     cards = (fits.PrimaryHDU().header.tostring() + header.tostring()).encode("ascii")
     file = b"".join((cards, data.data, bytes(-image.nbytes % _BLOCK)))
     try:

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from ..events import CancelToken
 from ..machine.large_arrays import release
-from ..machine.threads import run_in_order
+from ..machine.threads import BackgroundTask, run_in_order
 
 _BLOCK = 2880
-_PIECE_BYTES = 8 * 1024**2
+_PIECE_BYTES = 1024**2  # larger ones leave the cache of a processor, and their memory is asked for anew each time
 _SYNC_BYTES = 64 * 1024**2
 _MOST_THREADS = 4
 _STORED = {"u1": 8, "i2": 16, "i4": 32, "i8": 64, "f4": -32, "f8": -64}
@@ -111,9 +111,15 @@ def write_image(
 
     def make(piece: Callable[[], NDArray[Any]]) -> bytes:
         check()
-        return _stored_bytes(piece())
+        part = piece()
+        stored = _stored_bytes(part)
+        release(part)
+        return stored
 
-    run_in_order(make, data.write, _pieces(pixels), min(threads, _MOST_THREADS), CancelToken())
+    try:
+        run_in_order(make, data.write, _pieces(pixels), min(threads, _MOST_THREADS), CancelToken())
+    finally:
+        data.wait()
     total = data.end()
     end = file.tell()
     cards["DATASUM"] = (str(total), "of the data unit")
@@ -125,14 +131,16 @@ def write_image(
 
 
 class _Data:
-    """Writes the data unit of an HDU and sums up its words."""
+    """Writes the data unit of an HDU and sums up its words; what is written goes to disk beside that."""
 
     def __init__(self, file: IO[bytes], sync: bool) -> None:
         self._file, self._sync = file, sync
         self._total = self._size = 0
         self._left_over = b""  # less than a word
+        self._syncing: BackgroundTask[None] | None = None
 
     def write(self, data: bytes) -> None:
+        """Write the next bytes."""
         data = self._left_over + data
         whole = len(data) - len(data) % 4
         self._left_over = data[whole:]
@@ -142,15 +150,27 @@ class _Data:
         """Fill the last block up and return the sum."""
         self._put(self._left_over)
         self._file.write(bytes(-self._size % _BLOCK))
+        self._end_sync()
         return self._total
+
+    def wait(self) -> None:
+        """Wait for the disk: the file may be closed then."""
+        if self._syncing is not None:
+            self._syncing.wait()
 
     def _put(self, data: bytes) -> None:
         self._file.write(data)
         self._total = add_words(self._total, data)
         if self._sync and self._size // _SYNC_BYTES != (self._size + len(data)) // _SYNC_BYTES:
+            self._end_sync()  # a disk that is slower than the program holds it up here
             self._file.flush()
-            os.fsync(self._file.fileno())
+            self._syncing = BackgroundTask(partial(os.fsync, self._file.fileno()), CancelToken())
         self._size += len(data)
+
+    def _end_sync(self) -> None:
+        if self._syncing is not None:
+            self._syncing.result()
+            self._syncing = None
 
 
 def _with_storage(cards: fits.Header, pixels: NDArray | Planes | Parts | None) -> fits.Header:
@@ -198,9 +218,7 @@ def _stored_bytes(part: NDArray) -> bytes:
     size = part.dtype.itemsize
     if part.dtype.kind == "u" and size > 1:  # subtracting half the range flips the top bit and nothing else
         part = part ^ part.dtype.type(1 << (8 * size - 1))
-    data = np.ascontiguousarray(part).astype(part.dtype.newbyteorder(">"), copy=False).tobytes()
-    release(part)
-    return data
+    return np.ascontiguousarray(part).astype(part.dtype.newbyteorder(">"), copy=False).tobytes()
 
 
 # --- checksums

@@ -29,12 +29,15 @@ def cell_numbers(nodes: Any, step: int, thinned: int, cell_px: int, columns: int
     out : int64 (h, w)
         ``row * columns + column`` of the cell; -1 where there is none.
     """
+    node, beyond = np.empty(out.shape[1], np.int64), np.empty(out.shape[1])
+    for q in range(out.shape[1]):
+        node[q] = q * thinned // step
+        beyond[q] = (q * thinned - node[q] * step) / step
     for r in range(out.shape[0]):
         j = r * thinned // step
         v = (r * thinned - j * step) / step
         for q in range(out.shape[1]):
-            i = q * thinned // step
-            u = (q * thinned - i * step) / step
+            i, u = node[q], beyond[q]
             x = (1.0 - v) * ((1.0 - u) * nodes[j, i, 0] + u * nodes[j, i + 1, 0]) + v * (
                 (1.0 - u) * nodes[j + 1, i, 0] + u * nodes[j + 1, i + 1, 0]
             )

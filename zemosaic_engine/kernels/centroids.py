@@ -67,11 +67,9 @@ def _solve(matrix: Any, right: Any, size: int) -> bool:
 @jit
 def _normal_equations(stamp: Any, plane: Any, used: Any, x0: int, y0: int, p: Any, matrix: Any, right: Any) -> float:
     """Fill the normal equations of one Gauss-Newton step, and return the sum of squares."""
-    size = p.size
     matrix[:] = 0.0
     right[:] = 0.0
-    row = np.zeros(size)
-    cost = 0.0
+    right_x = right_y = right_s = xx = xy = xs = yy = ys = ss = cost = 0.0  # place and width, which all pixels share
     sigma = np.exp(p[2])
     for j in range(stamp.shape[0]):
         for i in range(stamp.shape[1]):
@@ -84,12 +82,25 @@ def _normal_equations(stamp: Any, plane: Any, used: Any, x0: int, y0: int, p: An
             star = p[a] * shape
             rest = stamp[j, i] - star - p[a + 1]
             cost += rest * rest
-            row[0], row[1], row[2] = star * dx / sigma, star * dy / sigma, star * square
-            row[a], row[a + 1] = shape, 1.0
-            for m in (0, 1, 2, a, a + 1):
-                right[m] += row[m] * rest
-                for n in (0, 1, 2, a, a + 1):
-                    matrix[m, n] += row[m] * row[n]
+            x, y, s = star * dx / sigma, star * dy / sigma, star * square
+            right_x, right_y, right_s = right_x + x * rest, right_y + y * rest, right_s + s * rest
+            xx, xy, xs, yy, ys, ss = xx + x * x, xy + x * y, xs + x * s, yy + y * y, ys + y * s, ss + s * s
+            matrix[a, 0] += x * shape
+            matrix[a, 1] += y * shape
+            matrix[a, 2] += s * shape
+            matrix[a, a] += shape * shape
+            right[a] += shape * rest
+            matrix[a + 1, 0] += x
+            matrix[a + 1, 1] += y
+            matrix[a + 1, 2] += s
+            matrix[a + 1, a] += shape
+            matrix[a + 1, a + 1] += 1.0
+            right[a + 1] += rest
+    right[0], right[1], right[2] = right_x, right_y, right_s
+    matrix[0, 0], matrix[1, 0], matrix[2, 0], matrix[1, 1], matrix[2, 1], matrix[2, 2] = xx, xy, xs, yy, ys, ss
+    for m in range(p.size):
+        for n in range(m):
+            matrix[n, m] = matrix[m, n]
     return cost
 
 

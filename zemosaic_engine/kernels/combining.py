@@ -438,7 +438,7 @@ def _combine_rows(
     centre, spread, below, above = np.empty(LANES), np.empty(LANES), np.empty(LANES), np.empty(LANES)
     lost, lowest, active = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(LANES, np.bool_)
     work = (centre, spread, below, above, lost, lowest, active, winsor)
-    rows, outlying = np.empty((most, LANES), np.float32), np.empty(most, np.int64)
+    rows, outlying = np.empty((most + 7, LANES), np.float32), np.empty(most, np.int64)
     firsts, skipped, found = np.empty(many, np.int64), np.empty(many, np.bool_), np.empty((many, LANES), np.int64)
     span, plain, estimate = np.zeros((many, LANES)), np.zeros((many, LANES)), np.empty((many, LANES))
     low, sums = np.empty(LANES, np.int64), (np.empty(LANES), np.empty(LANES), np.empty(LANES))

@@ -20,7 +20,10 @@ from .simd import (
     compare_exchange,
     distances,
     huber_step,
+    merge_eight,
+    merge_four,
     outlier_bits,
+    sort_eight,
 )  # fmt: skip
 
 _KAPPA_PASSES = 10
@@ -32,34 +35,55 @@ _INFINITY = np.float32(np.inf)
 
 
 @jit_borrowing
-def _sort(rows: Any, count: int) -> None:
-    """Sort the samples of every pixel by merge exchange (Batcher; Knuth, volume 3, algorithm 5.2.2 M)."""
-    if count < 2:
-        return
-    top = 1
-    while 2 * top < count:
-        top *= 2
-    p = top
-    while p > 0:
-        q, r, d = top, 0, p
-        while True:
-            # Every i < count - d with i & p == r: runs of p numbers.
-            for run in range(r, count - d, 2 * p):
-                for i in range(run, min(run + p, count - d)):
-                    compare_exchange(rows, i, i + d)
-            if q == p:
-                break
-            d, q, r = q - p, q // 2, p
-        p //= 2
+def _merge(rows: Any, begin: int, run: int, end: int) -> None:
+    """Merge two sorted runs of rows, the second of which may be shorter, by a bitonic network (Batcher 1968)."""
+    last = begin + 2 * run - 1
+    for i in range(max(0, last + 1 - end), run):  # those whose partner is there
+        compare_exchange(rows, begin + i, last - i)
+    step = run // 2
+    while step >= 16:
+        _halve_twice(rows, begin, step, end)
+        step //= 4
+    if step == 8:
+        for block in range(begin, end, 16):
+            for i in range(block, min(block + 8, end - 8)):
+                compare_exchange(rows, i, i + 8)
+    for at in range(begin, end, 8):
+        merge_eight(rows, at, rows, at, 1)
+
+
+@jit_borrowing
+def _halve_twice(rows: Any, begin: int, step: int, end: int) -> None:
+    """Put rows in order that are `step` apart, then those that are half of that apart."""
+    half = step // 2
+    for block in range(begin, end, 2 * step):
+        whole = min(half, max(end - block - 3 * half, 0))
+        for i in range(block, block + whole):
+            merge_four(rows, i, rows, i, half)
+        for i in range(block + whole, block + half):
+            for one, other in ((i, i + step), (i + half, i + half + step), (i, i + half), (i + step, i + step + half)):
+                if other < end:
+                    compare_exchange(rows, one, other)
 
 
 @jit_borrowing
 def sort_into(rows: Any, value: Any, count: int) -> None:
-    """Copy the samples of every pixel to `rows` and sort them there."""
-    for j in range(count):
-        for lane in range(LANES):
-            rows[j, lane] = value[j, lane]
-    _sort(rows, count)
+    """Sort the samples of every pixel into `rows`, which has room for a multiple of eight; +inf fills it up."""
+    whole = count - count % 8
+    for at in range(0, whole, 8):
+        sort_eight(value, at, rows, at, 1)
+    end = whole
+    if whole < count:
+        end += 8
+        for j in range(whole, end):
+            for lane in range(LANES):
+                rows[j, lane] = value[j, lane] if j < count else _INFINITY
+        sort_eight(rows, whole, rows, whole, 1)
+    run = 8
+    while run < end:
+        for begin in range(0, end - run, 2 * run):
+            _merge(rows, begin, run, min(begin + 2 * run, end))
+        run *= 2
 
 
 @jit_inline

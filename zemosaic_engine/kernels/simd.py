@@ -26,7 +26,10 @@ lanczos_pixel: Any = _chosen.lanczos_pixel
 lanczos_pixel_of_valid: Any = _chosen.lanczos_pixel_of_valid
 load_scaled_colour: Any = _chosen.load_scaled_colour
 load_scaled_mono: Any = _chosen.load_scaled_mono
+merge_eight: Any = _chosen.merge_eight
+merge_four: Any = _chosen.merge_four
 outlier_bits: Any = _chosen.outlier_bits
+sort_eight: Any = _chosen.sort_eight
 weighted_sums: Any = _chosen.weighted_sums
 
 __all__ = [
@@ -43,6 +46,9 @@ __all__ = [
     "lanczos_pixel_of_valid",
     "load_scaled_colour",
     "load_scaled_mono",
+    "merge_eight",
+    "merge_four",
     "outlier_bits",
+    "sort_eight",
     "weighted_sums",
 ]

@@ -10,3 +10,11 @@ TAPS, INNER_TAPS = 6, 4
 STRIDE = 4
 #: Weights of a phase in the table of `lanczos_pixel`; those beyond `TAPS` are 0.
 TABLE_WIDTH = 8
+#: Pairs of rows that are put in order one after the other: they sort eight rows (19 pairs, the fewest there are), and
+#: eight or four that are bitonic (Batcher 1968).
+SORT_EIGHT = (
+    (0, 2), (1, 3), (4, 6), (5, 7), (0, 4), (1, 5), (2, 6), (3, 7), (0, 1), (2, 3), (4, 5), (6, 7), (2, 4), (3, 5),
+    (1, 4), (3, 6), (1, 2), (3, 4), (5, 6),
+)  # fmt: skip
+MERGE_EIGHT = ((0, 4), (1, 5), (2, 6), (3, 7), (0, 2), (1, 3), (4, 6), (5, 7), (0, 1), (2, 3), (4, 5), (6, 7))
+MERGE_FOUR = ((0, 2), (1, 3), (0, 1), (2, 3))

@@ -20,7 +20,7 @@ from numba import extending
 from numba.core import cgutils, types
 
 from .compiled import jit
-from .simd_layout import INNER_TAPS, LANES, STRIDE, TABLE_WIDTH, TAPS
+from .simd_layout import INNER_TAPS, LANES, MERGE_EIGHT, MERGE_FOUR, SORT_EIGHT, STRIDE, TABLE_WIDTH, TAPS
 
 intrinsic: Any = extending.intrinsic
 
@@ -123,12 +123,46 @@ def compare_exchange(typing: Any, rows: Any, first: Any, second: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         low, high = (_address(context, builder, signature.args[0], given[0], row) for row in given[1:])
         one, other = _load(builder, low), _load(builder, high)
-        in_order = builder.fcmp_ordered("<", one, other)
-        builder.store(builder.select(in_order, one, other), low, align=4)
-        builder.store(builder.select(in_order, other, one), high, align=4)
+        smaller, larger = _in_order(builder, one, other)
+        builder.store(smaller, low, align=4)
+        builder.store(larger, high, align=4)
         return context.get_dummy_value()
 
     return types.void(rows, types.int64, types.int64), code
+
+
+def _in_order(builder: Any, one: Any, other: Any) -> tuple[Any, Any]:
+    """The smaller and the larger of two rows, pixel by pixel."""
+    in_order = builder.fcmp_ordered("<", one, other)
+    return builder.select(in_order, one, other), builder.select(in_order, other, one)
+
+
+def _make_network(pairs: Any) -> Any:
+    """The function that puts pairs of some rows in order, one after the other, without storing them in between."""
+    count = 1 + max(max(pair) for pair in pairs)
+
+    @intrinsic
+    def network(typing: Any, source: Any, first: Any, rows: Any, into: Any, step: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            def address(k: int, number: int) -> Any:
+                row = builder.add(given[k + 1], builder.mul(given[4], ir.Constant(_I64, number)))
+                return _address(context, builder, signature.args[k], given[k], row)
+
+            held = [_load(builder, address(0, number)) for number in range(count)]
+            for one, other in pairs:
+                held[one], held[other] = _in_order(builder, held[one], held[other])
+            for number, row in enumerate(held):
+                builder.store(row, address(2, number), align=4)
+            return context.get_dummy_value()
+
+        return types.void(source, types.int64, rows, types.int64, types.int64), code
+
+    return network
+
+
+#: Sort rows pixel by pixel: every `step`-th of `source` from `first` on, and write them to `rows` from `into` on. Those
+#: that are merged must be bitonic: rise and then fall, or the reverse, or begin amid that.
+sort_eight, merge_eight, merge_four = (_make_network(pairs) for pairs in (SORT_EIGHT, MERGE_EIGHT, MERGE_FOUR))
 
 
 @intrinsic
@@ -544,13 +578,16 @@ def host_has_fma() -> bool:
 @jit
 def trial(
     rows: Any, sums: Any, image: Any, table: Any, calibration: Any, target: Any, bits: Any, counts: Any, wide: Any,
-    away: Any,
+    away: Any, sorted_rows: Any,
 ) -> None:  # fmt: skip
     """Use every function of this module once; see `simd_choice`."""
     a, b = image[0], image[1]
     load_scaled_mono(image, 3, a, b, a, rows, rows, 7, counts)
     load_scaled_colour(image, 5, a, b, b, rows, rows, 8, counts)
     compare_exchange(rows, 0, 1)
+    sort_eight(rows, 1, sorted_rows, 0, 1)
+    merge_eight(rows, 1, sorted_rows, 8, 1)
+    merge_four(rows, 1, sorted_rows, 16, 2)
     bits[0] = outlier_bits(rows, 3, sums[0], sums[8], sums[9])
     distances(rows, 7, sums[2], away)
     clipped_moments(away, 7, away[7], away[8], sums[3], sums[4])

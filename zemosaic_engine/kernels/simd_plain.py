@@ -12,7 +12,7 @@ import numpy as np
 from .calibration import calibrated
 from .compiled import jit, jit_inline
 from .fused import fma, fma64
-from .simd_layout import INNER_TAPS, LANES, STRIDE, TAPS
+from .simd_layout import INNER_TAPS, LANES, MERGE_EIGHT, MERGE_FOUR, SORT_EIGHT, STRIDE, TAPS
 
 _INFINITY = np.float32(np.inf)
 _COLOURS = 3
@@ -26,6 +26,33 @@ def compare_exchange(rows: Any, first: int, second: int) -> None:
         in_order = one < other
         rows[first, lane] = one if in_order else other
         rows[second, lane] = other if in_order else one
+
+
+@jit
+def _network(pairs: Any, count: int, source: Any, first: int, rows: Any, into: int, step: int) -> None:
+    for k in range(count):
+        for lane in range(LANES):
+            rows[into + step * k, lane] = source[first + step * k, lane]
+    for pair in pairs:
+        compare_exchange(rows, into + step * pair[0], into + step * pair[1])
+
+
+@jit
+def sort_eight(source: Any, first: int, rows: Any, into: int, step: int) -> None:
+    """Sort eight rows pixel by pixel: every `step`-th from `first` on, written from `into` on."""
+    _network(SORT_EIGHT, 8, source, first, rows, into, step)
+
+
+@jit
+def merge_eight(source: Any, first: int, rows: Any, into: int, step: int) -> None:
+    """Sort eight rows that are bitonic: they rise and then fall, or the reverse, or begin amid that."""
+    _network(MERGE_EIGHT, 8, source, first, rows, into, step)
+
+
+@jit
+def merge_four(source: Any, first: int, rows: Any, into: int, step: int) -> None:
+    """Sort four rows that are bitonic."""
+    _network(MERGE_FOUR, 4, source, first, rows, into, step)
 
 
 @jit

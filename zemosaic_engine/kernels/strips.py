@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .compiled import jit
+from .compiled import jit, jit_borrowing
 from .ranks import ranked
 
 
@@ -23,26 +23,37 @@ def strip_medians(image: Any, middle: Any, along: Any, offset: Any, shape: Any, 
         Length of the strips, their width, and every how manieth pixel along them is looked at.
     out : float64 (n, k, C)
     """
-    height, width, channels = image.shape
-    length, across, thin = shape[0], shape[1], shape[2]
+    channels = image.shape[2]
+    length, width, thin = shape[0], shape[1], shape[2]
     steps = (length + thin - 1) // thin
-    held = np.empty((channels, steps * across), dtype=np.float32)
-    count = np.empty(channels, dtype=np.int64)
+    ahead = np.arange(steps) * thin - 0.5 * (length - thin)
+    rows, columns = np.empty(steps * width, dtype=np.int32), np.empty(steps * width, dtype=np.int32)
+    held = np.empty(steps * width, dtype=np.float32)
     for s in range(offset.shape[0]):
         ax, ay = along[s, 0], along[s, 1]
         for k in range(offset.shape[1]):
-            count[:] = 0
-            for w in range(across):
-                away = offset[s, k] + (w - 0.5 * (across - 1))
+            for w in range(width):
+                away = offset[s, k] + (w - 0.5 * (width - 1))
                 x0, y0 = middle[s, 0] - away * ay, middle[s, 1] + away * ax
-                for t in range(steps):
-                    ahead = t * thin - 0.5 * (length - thin)
-                    column, row = int(np.floor(x0 + ahead * ax + 0.5)), int(np.floor(y0 + ahead * ay + 0.5))
-                    if 0 <= row < height and 0 <= column < width:
-                        for c in range(channels):
-                            value = image[row, column, c]
-                            held[c, count[c]] = value
-                            count[c] += np.isfinite(value)
+                for t in range(steps):  # nothing else in here, so that it is done in vectors
+                    columns[w * steps + t] = np.int32(np.floor(x0 + ahead[t] * ax + 0.5))
+                    rows[w * steps + t] = np.int32(np.floor(y0 + ahead[t] * ay + 0.5))
+            inside = _inside(rows, columns, image.shape[0], image.shape[1])
             for c in range(channels):
-                n = count[c]
-                out[s, k, c] = ranked(held[c], n, (n - 1) // 2) if 2 * n >= held.shape[1] else np.nan
+                count = 0
+                for i in range(inside):
+                    value = image[np.uint32(rows[i]), np.uint32(columns[i]), c]
+                    held[count] = value
+                    count += np.isfinite(value)
+                out[s, k, c] = ranked(held, count, (count - 1) // 2) if 2 * count >= held.size else np.nan
+
+
+@jit_borrowing
+def _inside(rows: Any, columns: Any, height: int, width: int) -> int:
+    """Bring the places that lie on an image to the front, and return their number."""
+    count = 0
+    for i in range(rows.size):
+        row, column = rows[i], columns[i]
+        rows[count], columns[count] = row, column
+        count += (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    return count

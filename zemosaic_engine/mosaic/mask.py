@@ -17,7 +17,7 @@ from ..events import CancelToken
 from ..machine.large_arrays import LargeArray, picked, release
 from ..machine.threads import run_all, run_in_order
 from ..photometry.sky import clipped_median
-from ..validity import valid_pixels
+from ..validity import true_places, valid_pixels
 from ..weighted_image import WeightedImage
 
 _STATISTICS_STEP = 1000  # pixels along a side that the statistics are taken from
@@ -195,7 +195,7 @@ def _parts_of(
             data[there, 1:-1] = valid_pixels(pixels[row : row + 1])[0]
     light, rim = np.zeros(count + 1), np.zeros(count + 1, dtype=np.int64)
     missing = labels > 0
-    y, x = np.nonzero(missing & _near_data(data))
+    y, x = true_places(missing & _near_data(data))
     number = labels[y, x]
     for dy, dx in _NEIGHBOURS:
         seen = data[y + 1 + dy, x + 1 + dx]
@@ -222,7 +222,10 @@ def _touching(above: NDArray[np.int64], below: NDArray[np.int64]) -> NDArray[np.
         one = above[max(0, -shift) : above.size - max(0, shift)]
         other = below[max(0, shift) : below.size - max(0, -shift)]
         both = (one >= 0) & (other >= 0)
-        pairs.append(np.unique(np.stack([one[both], other[both]]), axis=1))
+        found = np.stack([one[both], other[both]])
+        # A hole lies beside another one for many pixels in a row.
+        is_new = (np.diff(found, axis=1, prepend=-1) != 0).any(axis=0)
+        pairs.append(found[:, is_new])
     return np.concatenate(pairs, axis=1)
 
 
@@ -269,9 +272,10 @@ def mask_strips(image: NDArray[Scalar]) -> Iterator[tuple[int, NDArray[Scalar]]]
 
 
 def strips_of(image: NDArray[Scalar], threads: int = 1) -> list[slice]:
-    """Rows of parts of a mask or a mosaic; as many as there are threads hold what one does for a single thread."""
+    """Rows of parts of a mask or a mosaic; those that all threads look at have at most `_STRIP_PIXELS` together."""
     height, width = image.shape[:2]
-    rows = max(1, _STRIP_PIXELS // max(width * threads, 1))
+    # Larger parts than a quarter leave the cache of a processor.
+    rows = max(1, _STRIP_PIXELS // max(width * max(threads, 4), 1))
     return [slice(first, min(first + rows, height)) for first in range(0, height, rows)]
 
 
@@ -279,7 +283,7 @@ def flagged_places(mask: NDArray[np.uint8], flags: Flag) -> tuple[NDArray[np.int
     """Return the rows and columns of the pixels that have one of some flags, row by row."""
     y, x = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     for first, strip in mask_strips(mask):
-        rows, columns = np.nonzero(strip & np.uint8(flags))
+        rows, columns = true_places((strip & np.uint8(flags)) > 0)
         y.append(rows + first)
         x.append(columns)
     return np.concatenate(y), np.concatenate(x)

@@ -98,12 +98,14 @@ def _profile(
         return None
     release(plane)
     v, u = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    ring = np.hypot(u - (x - column), v - (y - row)).astype(np.int64).ravel()
-    order = np.argsort(ring, kind="stable")
+    ring = np.hypot(u - (x - column), v - (y - row)).astype(np.int16).ravel()
+    values = part.ravel()
+    order = np.argsort(values)
+    order = order[np.argsort(ring[order], kind="stable")]  # ring by ring, in each the values in their order
     ends = np.searchsorted(ring[order], np.arange(reach + 1))
-    values = part.ravel()[order]
-    medians = [float(np.median(values[ends[k] : ends[k + 1]])) for k in range(reach)]
-    return np.array(medians) / float(stars.flux[number, channel])
+    low, high = (ends[:-1] + ends[1:] - 1) // 2, (ends[:-1] + ends[1:]) // 2
+    medians = 0.5 * (values[order[low]] + values[order[high]])
+    return medians / float(stars.flux[number, channel])
 
 
 def _corrected(profiles: NDArray[np.float64], aperture: float) -> ApertureCorrection:

@@ -630,10 +630,11 @@ def _pixels_with_rules(info: SubInfo) -> tuple[NDArray[np.float32], InvalidValue
     saturation = min(info.saturation_adu, top if _is_plateau(pixels, top, is_integer) else math.inf)
     cores = None if info.bayer is None else saturated_cores(pixels, saturation)
     mark_invalid(pixels, InvalidValues(saturation, ()), info.bayer)
-    planes = list(_colour_planes(pixels, info.bayer))
-    rules = InvalidValues(saturation, tuple(_has_false_zeros(plane, info.path, is_integer) for plane in planes))
-    mark_invalid(pixels, rules, info.bayer)
-    return pixels, rules, cores
+    has_zeros = bool((pixels == 0.0).any())
+    planes = _colour_planes(pixels, info.bayer)
+    zeros = tuple(has_zeros and _has_false_zeros(plane, info.path, is_integer) for plane in planes)
+    mark_invalid(pixels, InvalidValues(math.inf, zeros), info.bayer)
+    return pixels, InvalidValues(saturation, zeros), cores
 
 
 _LOST_ZERO_SHARE = 0.25  # of the way from 0 to the lowest integer; no sky is so far below 0

@@ -53,7 +53,11 @@ def saturated_cores(mosaic: NDArray[np.float32], level_adu: float) -> NDArray[np
 
 def _around(mosaic: NDArray[np.float32], y: NDArray[np.intp], x: NDArray[np.intp]) -> NDArray[np.float32]:
     """The 24 samples around each of n places, (24, n); NaN beyond the border."""
-    padded = np.pad(mosaic, AROUND_PX, constant_values=np.nan)
-    steps = range(2 * AROUND_PX + 1)
-    return np.stack([padded[y + dy, x + dx] for dy, dx in itertools.product(steps, steps)
-                     if (dy, dx) != (AROUND_PX, AROUND_PX)])  # fmt: skip
+    height, width = mosaic.shape
+    steps, found = range(-AROUND_PX, AROUND_PX + 1), []
+    for dy, dx in itertools.product(steps, steps):
+        if (dy, dx) != (0, 0):
+            row, column = np.clip(y + dy, 0, height - 1), np.clip(x + dx, 0, width - 1)
+            is_inside = (row == y + dy) & (column == x + dx)
+            found.append(np.where(is_inside, mosaic[row, column], np.float32(np.nan)))
+    return np.stack(found)

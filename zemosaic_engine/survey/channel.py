@@ -322,7 +322,7 @@ class _Channel:
         width = SUB_UNKNOWNS + CAMERA_TERMS + SESSION_TERMS
         local, value = np.zeros((rows, width), dtype=np.float32), np.empty(rows)
         light = self._light_on_stars()
-        local[:first, 0] = 1.0
+        local[:first, 0] = not self._tells_apart  # else among the other entries
         local[:first, 4 : 4 + len(FITTED_TERMS)] = -stars.terms[:, FITTED_TERMS] / light[:, None]
         value[:first] = stars.value(self.log_gain, light)
 
@@ -350,40 +350,48 @@ class _Channel:
         patch = np.concatenate([stars.star, self._stars + cells.cell]).astype(np.int32)
         weight = np.concatenate([stars.weight, cells.weight(self.log_gain)]).astype(np.float32)
         sub = np.concatenate([stars.sub, cells.sub]).astype(np.int32)
-        entries, columns = [], []
-        if self.fixed is not None:
-            entries, columns = ([part] for part in self._fixed_entries(smooth, light))
-        if self._tells_apart:
-            entries.append(np.where(np.arange(rows) < first, np.float32(0.0), local[:, 0])[:, None])
-            columns.append((self._apart_start + sub)[:, None].astype(np.int32))
-        if not entries:
+        if not self._tells_apart:
             return Records(self.layout, sub, local, value, patch, weight)
-        entry, at = np.concatenate(entries, axis=1), np.concatenate(columns, axis=1)
-        return Records(self.layout, sub, local, value, patch, weight, entry.astype(np.float32), at.astype(np.int32))
+        others, at = self._other_entries(smooth, light), self._other_columns
+        # Cells have the gain of stars and what structure says beside it in one.
+        split = self._apart_start + np.arange(self.run.subs)
+        return Records(self.layout, sub, local, value, patch, weight, others, at, split)
 
     @property
     def _apart_start(self) -> int:
         """Column of the first unknown that tells structure from stars."""
         return self.layout.fixed_start + (0 if self.fixed is None else self.fixed.unknowns)
 
-    def _fixed_entries(self, smooth: NDArray, light: NDArray) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-        """Entries of the fixed patterns and their columns; `smooth` and `light` are those of the cells."""
-        assert self.fixed is not None
-        stars, cells, start = self.stars, self.cells, self.layout.fixed_start
-        entries, columns = [], []
-        camera = self.run.camera[stars.sub]
+    @cached_property
+    def _other_columns(self) -> NDArray[np.int32]:
+        """Columns of `_other_entries`."""
+        stars, cells = self.stars, self.cells
+        columns = [(self._apart_start + np.concatenate([stars.sub, cells.sub]))[:, None].astype(np.int32)]
+        if self.fixed is not None:
+            camera = self.run.camera[np.concatenate([stars.sub, cells.sub])]
+            number = np.concatenate([self._star_nodes[0], self._cell_nodes[0]])
+            columns[:0] = [self.fixed.columns(self.layout.fixed_start, camera, number, kind) for kind in (0, 1)]
+        return np.concatenate(columns, axis=1)
+
+    def _other_entries(self, smooth: NDArray, light: NDArray) -> NDArray[np.float32]:
+        """What records have of the fixed patterns, and last what stars have of the gain without structure.
+
+        `smooth` and `light` are those of the cells.
+        """
+        stars, cells, first = self.stars, self.cells, self.stars.sub.size
+        entries = np.zeros(self._other_columns.shape, dtype=np.float32)
+        entries[:first, -1] = 1.0
+        if self.fixed is None:
+            return entries
         number, weight = self._star_nodes
-        taken = -weight / (1.0 + self.fixed.at(camera, number, weight, 1))[:, None]
-        entries.append(np.concatenate([np.zeros_like(weight), taken], axis=1))
-        columns.append(np.concatenate([self.fixed.columns(start, camera, number, kind) for kind in (0, 1)], axis=1))
-        camera = cells.camera.astype(np.int64)
+        entries[:first, 4:8] = -weight / (1.0 + self.fixed.at(self.run.camera[stars.sub], number, weight, 1))[:, None]
         number, weight = self._cell_nodes
         scale = np.exp(self.log_gain)[cells.sub] * self._longer[cells.sub] / light
         # `smooth` is what the records have of the light already, with its sign.
-        taken = smooth * light / (1.0 + self.fixed.at(camera, number, weight, 1))
-        entries.append(np.concatenate([-scale[:, None] * weight, taken[:, None] * weight], axis=1))
-        columns.append(np.concatenate([self.fixed.columns(start, camera, number, kind) for kind in (0, 1)], axis=1))
-        return np.concatenate(entries).astype(np.float32), np.concatenate(columns)
+        taken = smooth * light / (1.0 + self.fixed.at(cells.camera.astype(np.int64), number, weight, 1))
+        entries[first:, :4] = -scale[:, None] * weight
+        entries[first:, 4:8] = taken[:, None] * weight
+        return entries
 
     def _prior(self) -> Prior:
         """Sessions, the pattern, and the conventions; gains are changes of the present ones, offsets of levels."""

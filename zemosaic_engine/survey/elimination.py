@@ -115,6 +115,9 @@ class Records:
         Entries for the unknowns of fixed patterns.
     fixed_at : ndarray of int32, shape (R, m)
         Their columns.
+    split : ndarray of int64, shape (N,), or None
+        Columns of unknowns that some records of a sub have beside its first one, and others have not. Instead of both,
+        the former have the sum of the two, in the column of the first; the latter have the first alone, in this column.
     """
 
     layout: Layout
@@ -125,6 +128,7 @@ class Records:
     weight: NDArray[np.float32]
     fixed: NDArray[np.float32] | None = None
     fixed_at: NDArray[np.int32] | None = None
+    split: NDArray[np.int64] | None = None
 
     @property
     def patches(self) -> int:
@@ -235,6 +239,9 @@ class _Equations:
     def product(self, x: NDArray) -> NDArray[np.float64]:
         """``A @ x``; the array is used again by the next call."""
         r, layout = self.records, self.layout
+        if r.split is not None:
+            first, x = layout.of_sub(0), x.copy()
+            x[first], x[r.split] = x[first] + x[r.split], x[first]
         of_sub = x[: layout.session_start].reshape(-1, SUB_UNKNOWNS)
         self._kernels.design_product(r.local, r.sub, layout.kin, of_sub, x[layout.shared], self._value)
         if r.fixed is not None and r.fixed_at is not None:
@@ -253,6 +260,9 @@ class _Equations:
         np.add.at(out, layout.shared, of_kin)
         if r.fixed is not None and r.fixed_at is not None:
             self._kernels.add_other_sums(r.fixed, r.fixed_at, r.patch, r.weight, value, level, out)
+        if r.split is not None:
+            first = layout.of_sub(0)
+            out[first], out[r.split] = out[first] + out[r.split], out[first]
         return out, level
 
     def means(self, value: NDArray) -> NDArray[np.float64]:
@@ -273,6 +283,10 @@ class _Equations:
         entries = r.local, r.sub, layout.kin, len(layout.shared), fixed, fixed_at + np.int32(place.size - layout.total)
         self._kernels.eliminated_normal(*entries, r.patch, r.weight, self.total, sums)
         self._kernels.folded(sums, place, normal)
+        if r.split is not None:
+            first = layout.of_sub(0)
+            normal[first], normal[r.split] = normal[first] + normal[r.split], normal[first]
+            normal[:, first], normal[:, r.split] = normal[:, first] + normal[:, r.split], normal[:, first]
         return normal
 
 
