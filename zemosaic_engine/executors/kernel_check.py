@@ -34,7 +34,7 @@ def kernel_fingerprint() -> str:
     stars = detect_stars(image, sources=find_sources(image))
     box = Box(8, _SIDE - 8, 8, _SIDE - 8)
     sample = resample(image, pixel_map(_wcs(31.0), _wcs(0.0), box, src_shape=image.shape[:2]))
-    return fingerprint(stars, sample, _stack(sample, random))
+    return fingerprint(stars, sample, made_up_stack(sample, random))
 
 
 def _wcs(rotation_deg: float) -> WCS:
@@ -47,7 +47,7 @@ def _wcs(rotation_deg: float) -> WCS:
     return wcs
 
 
-def _stack(sample: np.ndarray, random: np.random.Generator) -> CombinedRows:
+def made_up_stack(sample: np.ndarray, random: np.random.Generator) -> CombinedRows:
     """A stack of the sample, with noise and with cosmic rays."""
     from ..kernels.combining import combine_rows
 

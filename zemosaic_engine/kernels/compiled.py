@@ -20,6 +20,7 @@ says so by `simd.fma`.
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import os
 import shutil
@@ -143,6 +144,13 @@ jit: Any = _compiler(**_COUNTED)
 jit_borrowing: Any = _compiler(**_UNCOUNTED)
 #: The same, inlined before optimisation, so that constants of the caller become constants of the loops.
 jit_inline: Any = _compiler(forceinline=True, **_UNCOUNTED)
+
+
+def is_kept(kernel: Any) -> bool:
+    """True if machine code of a kernel is kept from an earlier run, or if none is ever kept."""
+    function = kernel.py_func
+    name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
+    return _FOLDER is None or next(_FOLDER.rglob(f"{glob.escape(name)}-*.nbc"), None) is not None
 
 
 class _FirstCompile(_events.Listener if _events else object):  # type: ignore[misc]

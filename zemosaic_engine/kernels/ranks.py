@@ -65,17 +65,11 @@ def _middle(a: Any, b: Any, c: Any) -> Any:
 @jit_borrowing
 def median(values: Any, count: int) -> float:
     """Median of the first `count`, of which there is at least one, and which change places."""
-    return float(ranked(values, count, (count - 1) // 2) + ranked(values, count, count // 2)) * 0.5
-
-
-@jit_borrowing
-def median_of_all(values: Any) -> float:
-    """`median` of all values in one search."""
-    half = values.shape[0] // 2
-    upper = ranked(values, values.shape[0], half)
-    if values.shape[0] % 2:
+    half = count // 2
+    upper = ranked(values, count, half)
+    if count % 2:
         return float(upper)
-    lower = values[0]
+    lower = values[0]  # the values before a rank are no larger
     for i in range(1, half):
         lower = max(lower, values[i])
     return 0.5 * float(lower + upper)

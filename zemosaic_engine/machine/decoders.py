@@ -4,15 +4,12 @@ Cfitsio's HCOMPRESS decoder, which astropy calls, divides by zero and writes beh
 wrong; LibRaw has decoders for hundreds of cameras, and prints to standard error. A crash would end the run, and with it
 the work on all other subs. Here it ends a small process that does nothing else. It takes requests on standard input,
 answers on standard output, is used again, and ends by itself when nobody asks any more.
-
-It is started by `subprocess`, not by `multiprocessing`: a host's daemonic process may start no children of that kind.
 """
 
 from __future__ import annotations
 
 import atexit
 import json
-import os
 import pkgutil
 import signal
 import struct
@@ -23,6 +20,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+
+from .python_process import NoProcess, end_process, start_python
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +34,7 @@ _PIXELS_A_SHARE = 4_000_000
 _ROOM_BYTES = 256 * 1024**2  # that the process may ask for beside what it has and what the pixels take
 _BYTES_A_PIXEL = 64
 _LENGTH = struct.Struct(">Q")
-_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from {module} import serve; serve()"
+_START = "from {module} import serve; serve()"
 
 
 class DecoderEnded(Exception):  # noqa: N818 - what became of the process
@@ -98,20 +97,10 @@ def decode_apart(decoder: str, request: bytes, pixels: int) -> tuple[dict[str, A
 
 
 def _started() -> subprocess.Popen[bytes]:
-    if getattr(sys, "frozen", False) or not sys.executable:
-        raise NoDecoder("this program was packed without the Python that it needs for that")
-    path = json.dumps([place or os.getcwd() for place in sys.path])
-    flags = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # of Windows
     try:
-        return subprocess.Popen(
-            [sys.executable, "-c", _START.format(module=__name__), path],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            creationflags=flags,
-        )
-    except OSError as error:
-        raise NoDecoder(error.strerror or str(error)) from error
+        return start_python(_START.format(module=__name__))
+    except NoProcess as problem:
+        raise NoDecoder(str(problem)) from problem
 
 
 def _ask(process: subprocess.Popen[bytes], head: bytes, request: bytes) -> tuple[dict[str, Any], NDArray[np.generic]]:
@@ -139,7 +128,7 @@ def _ask(process: subprocess.Popen[bytes], head: bytes, request: bytes) -> tuple
             with _lock:
                 _idle.append(process)
         else:
-            _end(process)
+            end_process(process)
     if "damage" in answer:
         raise DecoderRefused(str(answer["damage"]))
     return answer["facts"], np.frombuffer(data, dtype=np.dtype(answer["dtype"])).reshape(answer["shape"])
@@ -170,22 +159,13 @@ def _how_it_ended(process: subprocess.Popen[bytes]) -> str:
     return f"exit code {code}"
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    for stream in (process.stdin, process.stdout):
-        if stream is not None:
-            with suppress(OSError):  # of what could not be written any more
-                stream.close()
-    process.wait()
-
-
 @atexit.register
 def end_all() -> None:
     """End the idle processes; they would end by themselves within a minute."""
     with _lock:
         ending, _idle[:] = list(_idle), []
     for process in ending:
-        _end(process)
+        end_process(process)
 
 
 # --- the process

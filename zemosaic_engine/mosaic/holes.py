@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..geometry import Box
 from ..machine.large_arrays import release
+from ..validity import true_places
 from .mask import Flag, flagged_places
 
 
@@ -99,7 +100,7 @@ def dark_rings(
     values : ndarray of float32
         The median of the pixels around that are not too dark themselves.
     """
-    y, x = np.nonzero(_grown(plane > bright, _RING_PX))
+    y, x = true_places(_grown(plane > bright, _RING_PX))
     rows, columns = y // SKY_BLOCK_PX, x // SKY_BLOCK_PX
     lowest = _block_medians(plane, rows, columns)[rows, columns] - depth
     with np.errstate(invalid="ignore"):

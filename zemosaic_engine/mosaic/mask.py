@@ -17,7 +17,7 @@ from ..events import CancelToken
 from ..machine.large_arrays import LargeArray, picked, release
 from ..machine.threads import run_all, run_in_order
 from ..photometry.sky import clipped_median
-from ..validity import valid_pixels
+from ..validity import true_places, valid_pixels
 from ..weighted_image import WeightedImage
 
 _STATISTICS_STEP = 1000  # pixels along a side that the statistics are taken from
@@ -195,7 +195,7 @@ def _parts_of(
             data[there, 1:-1] = valid_pixels(pixels[row : row + 1])[0]
     light, rim = np.zeros(count + 1), np.zeros(count + 1, dtype=np.int64)
     missing = labels > 0
-    y, x = np.nonzero(missing & _near_data(data))
+    y, x = true_places(missing & _near_data(data))
     number = labels[y, x]
     for dy, dx in _NEIGHBOURS:
         seen = data[y + 1 + dy, x + 1 + dx]
@@ -283,7 +283,7 @@ def flagged_places(mask: NDArray[np.uint8], flags: Flag) -> tuple[NDArray[np.int
     """Return the rows and columns of the pixels that have one of some flags, row by row."""
     y, x = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     for first, strip in mask_strips(mask):
-        rows, columns = np.nonzero(strip & np.uint8(flags))
+        rows, columns = true_places((strip & np.uint8(flags)) > 0)
         y.append(rows + first)
         x.append(columns)
     return np.concatenate(y), np.concatenate(x)

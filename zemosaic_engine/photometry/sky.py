@@ -90,9 +90,9 @@ def quiet_noise(image: NDArray[np.float32], parts: int = 8) -> NDArray[np.float6
 
 def _clipped_spread(differences: NDArray) -> float:
     """Standard deviation of the core of a distribution, what stars add to its wings clipped off."""
-    from ..kernels.ranks import median_of_all, ranked
+    from ..kernels.ranks import median, ranked
 
-    away = np.abs(differences - median_of_all(differences.copy()))
+    away = np.abs(differences - median(differences.copy(), differences.size))
     squares = np.square(away, dtype=np.float64)
     spread = 1.4826 * float(ranked(away.copy(), away.size, away.size // 2))
     for _ in range(5):

@@ -35,6 +35,7 @@ from ..settings import GridSettings
 from ..subs.frames import SubInfo
 from ..subs.hot_pixels import sensor_key
 from ..subs.loader import SubLoader
+from .compile_ahead import compiling_ahead
 from .prepare import plan_request
 from .reference_stars import reference_stars
 from .register import register
@@ -183,7 +184,10 @@ def open_run(
         checkpoints = checkpoints or Checkpoints()
         inputs = [info.path for info in (planned.infos[0], planned.infos[-1])]
         scheduler = planned.settings.scheduler
-        with open_executor(scheduler, checkpoints.folder, inputs, reporter, cancel) as executor:
+        with (
+            compiling_ahead(planned),
+            open_executor(scheduler, checkpoints.folder, inputs, reporter, cancel) as executor,
+        ):
             planned = register(planned, reporter, cancel, checkpoints, executor)
             yield _run_of(planned, reporter, cancel, checkpoints, executor)
 
