@@ -214,7 +214,8 @@ class _Cells:
         index = (row.ravel() * self.columns + column.ravel())[there].astype(np.int64)
         level = gain * self._scene[index][:, None] * troubles.light(u, v) + troubles.dark(u, v, sky, gradient)
         error = np.broadcast_to(1.2533 * np.sqrt(sky) / (self._cell / 2.0), level.shape)
-        return SkyCells(index, u, v, level + error * rng.normal(size=level.shape), np.array(error))
+        seen = level + error * rng.normal(size=level.shape)
+        return SkyCells(index.astype(np.int32), *(part.astype(np.float32) for part in (u, v, seen, error)))
 
 
 class _Stars:
@@ -238,4 +239,4 @@ class _Stars:
         error = np.hypot(np.sqrt(bright + _STAR_NOISE_ADU**2), 0.0)
         flux = bright * (1.0 + _NEVER_REPEATED * rng.normal(size=(len(there), 1))) + error * rng.normal(size=true.shape)
         moved = xy + 0.1 * rng.normal(size=xy.shape)
-        return StarFluxes(moved[:, 0], moved[:, 1], u, v, flux, error)
+        return StarFluxes(moved[:, 0], moved[:, 1], *(part.astype(np.float32) for part in (u, v, flux, error)))

@@ -38,7 +38,7 @@ def test_a_pedestal_makes_no_bowl(pedestal, vignetting):
     troubles = Troubles(vignetting=vignetting, pedestal_adu=pedestal)
     made = make_up_survey((3, 3), 6, 3, seed=4, troubles=troubles)
     told = made.background_error(told_the_truth(made, troubles))
-    assert (told < 1e-9).all()
+    assert (told < 1e-4).all()  # places of cells are float32
     found = solve_survey(made.subs)
     assert (made.background_error(found.calibrations) < 1.0).all()
     (pattern,) = found.patterns

@@ -114,7 +114,7 @@ def _level(new: SubMeasurement, sky: StandingSky, bare: SubCalibration, slope: F
     _, mine, theirs = np.intersect1d(new.cells.index, sky.cell, return_indices=True)
     if len(mine) < _LEAST_CELLS:
         return None
-    u, v = new.cells.u[mine], new.cells.v[mine]
+    u, v = (part[mine].astype(np.float64) for part in (new.cells.u, new.cells.v))
     factor, background = bare.at(u, v)
     missing = sky.level[theirs] - (new.cells.level[mine] * factor + background)
     weight = 1.0 / np.square(new.cells.error[mine] * factor)

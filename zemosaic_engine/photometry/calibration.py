@@ -190,12 +190,13 @@ class SubCalibration:
 
     def at(self, u: NDArray, v: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Factor and background at places of the sensor, each (..., C): calibrated = value * factor + background."""
+        u, v = np.broadcast_arrays(np.asarray(u, dtype=np.float64), np.asarray(v, dtype=np.float64))
         factor = self.gain / self.illumination(u, v)
         added: NDArray[np.float64] | float = 0.0
         if self.fixed is not None:
             added, gained = self.fixed.at(u, v)
             factor = factor / (1.0 + gained)
-        places = np.stack(np.broadcast_arrays(np.asarray(u, np.float64), np.asarray(v, np.float64)), axis=-1)
+        places = np.stack([u, v], axis=-1)
         background = self.offset + places @ self.slope.T
         if self.curvature is not None:
             background = background + pattern_terms(u, v)[..., _BOWLS] @ self.curvature.T

@@ -166,7 +166,8 @@ def _measure(run: Run, number: int, cell: int) -> SubMeasurement:
     starless = starless_pixels(pixels) if found.starless is None else found.starless
     cells = measure_cells(pixels, starless, on_canvas, cell, -(-canvas.shape[1] // cell))
     sky, noise = sky_of(pixels, cells)
-    fluxes = StarFluxes(stars.x, stars.y, found.u, found.v, stars.flux, stars.flux_error)
+    light = (part.astype(np.float32) for part in (found.u, found.v, stars.flux, stars.flux_error))
+    fluxes = StarFluxes(stars.x, stars.y, *light)
     correction = run.frames.correction(info)
     # Subs that were calibrated in another way have an illumination of their own.
     camera = sensor_key(info) if correction is None else f"{sensor_key(info)}|{correction.name}"

@@ -22,22 +22,24 @@ _LEAST_FILLED = 0.9  # of a cell: those cut by the border of the sub see another
 class StarFluxes:
     """Stars of a sub, where they are on the canvas and on the sensor, and how bright.
 
+    A run holds those of all subs at once. What float32 holds to far below its error is float32.
+
     Attributes
     ----------
     x, y : ndarray of float64, shape (n,)
         On the canvas, in pixels.
-    u, v : ndarray of float64, shape (n,)
+    u, v : ndarray of float32, shape (n,)
         On the sensor, as `calibration.sensor_places`.
-    flux, error : ndarray of float64, shape (n, C)
+    flux, error : ndarray of float32, shape (n, C)
         Aperture sums and their errors in ADU.
     """
 
     x: NDArray[np.float64]
     y: NDArray[np.float64]
-    u: NDArray[np.float64]
-    v: NDArray[np.float64]
-    flux: NDArray[np.float64]
-    error: NDArray[np.float64]
+    u: NDArray[np.float32]
+    v: NDArray[np.float32]
+    flux: NDArray[np.float32]
+    error: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -46,19 +48,19 @@ class SkyCells:
 
     Attributes
     ----------
-    index : ndarray of int64, shape (n,)
+    index : ndarray of int32, shape (n,)
         Number of each cell on the canvas; the same number is the same piece of sky in all subs.
-    u, v : ndarray of float64, shape (n,)
+    u, v : ndarray of float32, shape (n,)
         Mean place of the cell's pixels on the sensor.
-    level, error : ndarray of float64, shape (n, C)
+    level, error : ndarray of float32, shape (n, C)
         Star-clipped median and its error in ADU.
     """
 
-    index: NDArray[np.int64]
-    u: NDArray[np.float64]
-    v: NDArray[np.float64]
-    level: NDArray[np.float64]
-    error: NDArray[np.float64]
+    index: NDArray[np.int32]
+    u: NDArray[np.float32]
+    v: NDArray[np.float32]
+    level: NDArray[np.float32]
+    error: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,8 @@ def measure_cells(
         # A whole cell holds as many pixels of the sub as the fullest ones do.
         index = index[count[index] >= _LEAST_FILLED * np.quantile(count[index], 0.9)]
     if index.size == 0:
-        empty = np.zeros((0, channels))
-        return SkyCells(index, np.zeros(0), np.zeros(0), empty, empty)
+        none, empty = np.zeros(0, dtype=np.float32), np.zeros((0, channels), dtype=np.float32)
+        return SkyCells(index.astype(np.int32), none, none, empty, empty)
     place = np.full(count.size, -1, dtype=np.int64)
     place[index] = np.arange(index.size)
     values = np.full((index.size, channels, int(count[index].max())), np.nan, dtype=np.float32)
@@ -143,13 +145,14 @@ def measure_cells(
     u, v = sensor_places(x, y, (height, width))
     good = (valid >= 0.5 * filled[:, None]).all(axis=1) & np.isfinite(median).all(axis=1)
     error = np.maximum(median_error(spread, kept), 1e-6 * np.abs(median))
-    return SkyCells(index[good] + first_number, u[good], v[good], median[good], error[good])
+    found = (part[good].astype(np.float32) for part in (u, v, median, error))
+    return SkyCells((index[good] + first_number).astype(np.int32), *found)
 
 
 def sky_of(pixels: NDArray[np.float32], cells: SkyCells) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Level and noise a pixel of the sky of a sub, per channel; NaN where there is none."""
     if cells.index.size:
-        return np.median(cells.level, axis=0), sky_noise(pixels)
+        return np.median(cells.level, axis=0).astype(np.float64), sky_noise(pixels)
     middle = np.full(pixels.shape[2], np.nan)
     for channel in range(middle.size):
         values = pixels[::4, ::4, channel]

@@ -81,14 +81,13 @@ def match_stars(
     sub = np.concatenate([np.full(s.x[places].size, i) for i, (s, places) in enumerate(stars)]).astype(np.int64)
     x = np.concatenate([s.x[places] for s, places in stars])
     y = np.concatenate([s.y[places] for s, places in stars])
-    flux = np.concatenate([s.flux[places] for s, places in stars])
-    error = np.concatenate([s.error[places] for s, places in stars])
-    flux, error = flux / unit, error / unit
+    flux = np.concatenate([s.flux[places] for s, places in stars]).astype(np.float64) / unit
+    error = np.concatenate([s.error[places] for s, places in stars]).astype(np.float64) / unit
     good = np.isfinite(x) & np.isfinite(y) & (flux.sum(axis=1) > 0) & np.isfinite(flux).all(axis=1)
     star = np.full(x.size, -1, dtype=np.int64)
     star[good] = group_by_position(x[good], y[good], sub[good], radius_px)
-    u = np.concatenate([s.u[places] for s, places in stars])
-    v = np.concatenate([s.v[places] for s, places in stars])
+    u = np.concatenate([s.u[places] for s, places in stars]).astype(np.float64)
+    v = np.concatenate([s.v[places] for s, places in stars]).astype(np.float64)
     reports = StarReports(sub, star, flux, error, pattern_terms(u, v)).chosen(star >= 0)
     return replace(_safely_detected(reports, len(subs), few), row=None)
 
