@@ -81,6 +81,12 @@ def test_none_is_started_where_it_would_not_help(started, request_):
         assert not started
 
 
+def test_none_is_started_where_memory_is_short(started, monkeypatch):
+    monkeypatch.setattr(compile_ahead.memory, "available_bytes", lambda: 1_500_000_000)
+    with compile_ahead.compiling_ahead(order()):
+        assert not started
+
+
 def test_none_is_started_once_machine_code_is_kept(started, monkeypatch):
     monkeypatch.setattr(compiled, "is_kept", lambda kernel: True)
     with compile_ahead.compiling_ahead(order()):
