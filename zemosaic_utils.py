@@ -629,7 +629,10 @@ def through_curve(image: NDArray[np.float32], curve: Curve | None) -> NDArray[np
         rows = max(1, _STRIP_BYTES // (16 * width * channels))
         for row in range(0, height, rows):
             picture[row : row + rows] = curve.apply(image[row : row + rows])
-        grey = over_channels(np.add, picture.astype(np.float32)) / np.float32(channels) / np.float32(255.0)
+        grey = np.zeros((height, width), dtype=np.float32)
+        for channel in range(channels):
+            grey += picture[..., channel]
+        grey = grey / np.float32(channels) / np.float32(255.0)
         picture[bright_holes(~valid_pixels(image), grey, _BRIGHT_RIM)] = 255
     return picture
 

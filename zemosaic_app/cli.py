@@ -56,17 +56,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_address_space()
         code: int = args.run(args)
     except SettingsError as error:
-        return _fail(error, WRONG_USAGE, args.debug)
+        return _leave(_fail(error, WRONG_USAGE, args.debug))
     except (Cancelled, KeyboardInterrupt) as error:
         again = " The same command goes on where it was." if args.goes_on else ""
         return _leave(_fail((str(error) or "Stopped.") + again, STOPPED, False))
     except ZeMosaicError as error:
-        return _fail(error, FAILED, args.debug)
+        return _leave(_fail(error, FAILED, args.debug))
     except MemoryError:
-        return _fail("Not enough memory; lower --memory-gb or --threads.", FAILED, args.debug)
+        return _leave(_fail("Not enough memory; lower --memory-gb or --threads.", FAILED, args.debug))
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        return _fail(f"{error.strerror or error}{where}.", FAILED, args.debug)
+        return _leave(_fail(f"{error.strerror or error}{where}.", FAILED, args.debug))
     return code
 
 

@@ -17,7 +17,9 @@ def channel_names(channels: int) -> tuple[str, ...]:
 
 
 def over_channels(function: Callable[[Any, Any], Any], image: NDArray[Any]) -> Any:
-    """Return ``function.reduce(image, axis=-1)`` of a NumPy function, plane by plane.
+    """Return ``function.reduce(image, axis=-1)`` of a NumPy function, plane by plane and in the type of the image.
+
+    Where there is one channel, the result is a view of it.
 
     NumPy itself reduces pixel by pixel along an axis of three values, which takes ten times as long.
     """

@@ -11,7 +11,7 @@ import pytest
 
 from zemosaic_engine.kernels import compiled
 from zemosaic_engine.machine.python_process import NoProcess, start_python
-from zemosaic_engine.run import compile_ahead
+from zemosaic_engine.run import compile_ahead, resources
 from zemosaic_engine.settings import GridSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,6 +50,7 @@ def started(monkeypatch):
 
     monkeypatch.setattr(compile_ahead, "start_python", start)
     monkeypatch.setattr(compiled, "is_kept", lambda kernel: False)
+    monkeypatch.setattr(resources.memory, "available_bytes", lambda: 8_000_000_000)
     return processes
 
 
@@ -82,7 +83,7 @@ def test_none_is_started_where_it_would_not_help(started, request_):
 
 
 def test_none_is_started_where_memory_is_short(started, monkeypatch):
-    monkeypatch.setattr(compile_ahead.memory, "available_bytes", lambda: 1_500_000_000)
+    monkeypatch.setattr(resources.memory, "available_bytes", lambda: 3_000_000_000)
     with compile_ahead.compiling_ahead(order()):
         assert not started
 

@@ -8,6 +8,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from scipy import ndimage
 
+from zemosaic_engine.errors import RunError
 from zemosaic_engine.mosaic import holes
 from zemosaic_engine.mosaic.files import write_mosaic
 from zemosaic_engine.mosaic.mask import mosaic_mask
@@ -55,6 +56,20 @@ def test_no_pixel_around_a_star_is_darker_than_the_sky(science, tmp_path):
         header, image = hdus[0].header, hdus[0].data * hdus[0].header["ZMSCALE"] - hdus[0].header["ZMPED"]
     assert around(image, STAR, 6).min() > SKY - 7.0 * NOISE
     assert header["ZMPED"] == 0.0
+
+
+@pytest.mark.parametrize("loss", ["another", "none"])
+def test_a_mosaic_that_changes_while_it_is_read_is_told(science, tmp_path, loss):
+    path, other = tmp_path / "mosaic.fits", tmp_path / "other.fits"
+    for copy in (path, other):
+        copy.write_bytes(science.read_bytes())
+    with open_filled(path, "none") as mosaic:
+        if loss == "another":
+            other.replace(path)
+        else:
+            path.unlink()
+        with pytest.raises(RunError, match="changed while it was read" if loss == "another" else "cannot be read"):
+            mosaic.adu(mosaic.box)
 
 
 def test_everything_else_stays_as_it_is(science):

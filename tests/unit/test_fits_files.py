@@ -19,6 +19,7 @@ from zemosaic_engine.fits.headers import HeaderCards
 from zemosaic_engine.fits.reader import find_image, read_header, read_image
 from zemosaic_engine.fits.rice import RiceError, is_of_rice_rows, undo_rice_rows
 from zemosaic_engine.fits.writer import _sync_folder, atomic_path, write_fits
+from zemosaic_engine.kernels.unpacking import unpack_rice
 
 SHAPE = (24, 36)
 
@@ -231,6 +232,14 @@ def test_rice_that_is_damaged_is_a_sub_error_or_other_pixels(tmp_path):
             reasons.append(str(error))
     assert 10 < len(reasons) < 300
     assert all("is damaged" in reason for reason in reasons)
+
+
+@pytest.mark.parametrize(("first", "count"), [
+    (2**63 - 6, 50), (0, 2**63 - 1), (-1, 10), (0, 1), (59, 2), (2**62, 2**62),
+])  # fmt: skip
+def test_rows_of_rice_outside_of_the_heap_are_not_read(first, count):
+    heap, out = np.zeros(60, np.uint8), np.zeros((1, 40), np.uint16)
+    assert unpack_rice(heap, np.array([first]), np.array([count]), 32, out) == 0
 
 
 def test_a_table_of_rice_with_too_few_tiles_is_refused(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 
 from zemosaic_engine.errors import Cancelled
 from zemosaic_engine.events import CancelToken
-from zemosaic_engine.machine.threads import run_all, run_in_order, run_interruptibly, work_left_behind
+from zemosaic_engine.machine.threads import BackgroundTask, run_all, run_in_order, run_interruptibly, work_left_behind
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -53,6 +53,19 @@ def test_a_cancel_waits_for_no_long_item():
     deadline = time.monotonic() + 5.0
     while work_left_behind() and time.monotonic() < deadline:
         time.sleep(0.02)
+    assert not work_left_behind()
+
+
+def test_a_task_that_nobody_waits_for_is_left_behind():
+    """As when another step fails, or is cancelled, while it goes on."""
+    release = threading.Event()
+    task = BackgroundTask(release.wait, CancelToken())
+    assert work_left_behind()
+    release.set()
+    task.wait()
+    for thread in threading.enumerate():
+        if thread.name.startswith("zemosaic_"):
+            thread.join()
     assert not work_left_behind()
 
 

@@ -1,8 +1,8 @@
 """Reads the first image of a FITS file.
 
 Plain and gzipped files are read here card by card and byte by byte: it is quick, it says what is
-wrong with a broken file, and it never warns. So are images whose rows are compressed by Rice's method (`rice`). Others
-that are tile-compressed go through astropy, with a table header of nothing but the cards that describe the compression.
+wrong with a broken file, and it never warns. Images whose rows are compressed by Rice's method are unpacked by `rice`.
+Other tile compression goes through astropy, with a table header of nothing but the cards that describe it.
 """
 
 from __future__ import annotations

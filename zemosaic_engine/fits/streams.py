@@ -98,7 +98,7 @@ def write_image(
     pixels : ndarray, Planes, Parts or None
         Of at most three axes, in any memory order; unsigned integers are stored by BZERO.
     check : callable
-        Called before every piece; it may raise.
+        Called before every piece, by several threads at once; it may raise.
     sync : bool
         Bring what is written to disk on the way, or the sync at the end would take long in one piece.
     threads : int
@@ -118,9 +118,9 @@ def write_image(
 
     try:
         run_in_order(make, data.write, _pieces(pixels), min(threads, _MOST_THREADS), CancelToken())
+        total = data.end()
     finally:
         data.wait()
-    total = data.end()
     end = file.tell()
     cards["DATASUM"] = (str(total), "of the data unit")
     cards["CHECKSUM"] = (_NO_CHECKSUM, "of the HDU")
@@ -131,7 +131,7 @@ def write_image(
 
 
 class _Data:
-    """Writes the data unit of an HDU and sums up its words; what is written goes to disk beside that."""
+    """Writes the data unit of an HDU and sums up its words; what is written goes to disk meanwhile."""
 
     def __init__(self, file: IO[bytes], sync: bool) -> None:
         self._file, self._sync = file, sync

@@ -68,7 +68,8 @@ def _find_edge_shares(edges: Any, k: int, x: int, y: int, feather: float, radial
 def _find_whole_columns(taper: Any, y: int, left: int, width: int, whole: Any) -> None:
     """Fill in the first and the last column of a row between which each sub has its whole weight.
 
-    They are a pixel inside of where its edges begin to count; (0, -1) stands for none, or where nobody knows.
+    They are a pixel inside of where its edges begin to count; (0, -1) stands for none, and for a sub whose
+    weight falls with the radius.
     """
     edges, feather, radial = taper
     for k in range(edges.shape[0]):

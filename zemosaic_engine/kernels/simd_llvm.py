@@ -57,11 +57,11 @@ def _same(builder: Any, value: Any) -> Any:
     return builder.shuffle_vector(row, nothing, _places([0] * LANES))
 
 
-def _is_finite(builder: Any, row: Any) -> Any:
+def _is_present(builder: Any, row: Any) -> Any:
     return builder.fcmp_ordered("<", row, _all(_F32, float("inf")))
 
 
-def _is_within_infinities(builder: Any, row: Any) -> Any:
+def _is_finite(builder: Any, row: Any) -> Any:
     """True for finite numbers: NaN and both infinities fail."""
     kind = row.type
     infinity = [float("inf")] * kind.count
@@ -161,7 +161,7 @@ def _make_network(pairs: Any) -> Any:
 
 
 #: Sort rows pixel by pixel: every `step`-th of `source` from `first` on, and write them to `rows` from `into` on. Those
-#: that are merged must be bitonic: rise and then fall, or the reverse, or begin amid that.
+#: that are merged must be bitonic: a rotation of a sequence that rises and then falls.
 sort_eight, merge_eight, merge_four = (_make_network(pairs) for pairs in (SORT_EIGHT, MERGE_EIGHT, MERGE_FOUR))
 
 
@@ -174,7 +174,7 @@ def distances(typing: Any, rows: Any, count: Any, centre: Any, away: Any) -> Any
         with cgutils.for_range(builder, given[1]) as loop:
             value = _load(builder, _address(context, builder, signature.args[0], given[0], loop.index))
             distance = builder.fptrunc(builder.fsub(builder.fpext(value, _F64), middle), _F32)
-            distance = builder.select(_is_finite(builder, value), distance, _all(_F32, 0.0))
+            distance = builder.select(_is_present(builder, value), distance, _all(_F32, 0.0))
             place = _address(context, builder, signature.args[3], given[3], loop.index)
             builder.store(distance, place, align=4)
         return context.get_dummy_value()
@@ -206,7 +206,7 @@ def clipped_moments(typing: Any, away: Any, count: Any, low: Any, high: Any, sum
 def huber_step(
     typing: Any, sums: Any, squares: Any, n: Any, going: Any, factor: Any, near: Any, spread: Any, low: Any, high: Any
 ) -> Any:
-    """Make of the moments of `n` winsorised samples their spread, times `factor`, and limits at 1.5 times that.
+    """Replace the spread by that of `n` winsorised samples times `factor`, and the limits by 1.5 times that.
 
     Only the pixels whose bit is set in `going` change. Returned are the bits of those whose spread changed by more
     than the share `near` of what it was.
@@ -259,7 +259,7 @@ def outlier_bits(typing: Any, rows: Any, row: Any, centre: Any, below: Any, abov
             builder.fcmp_ordered(">", away, up),
             builder.fcmp_ordered(">", builder.fsub(_all(_F64, -0.0), away), down),
         )
-        is_far = builder.and_(is_far, _is_finite(builder, value))
+        is_far = builder.and_(is_far, _is_present(builder, value))
         return builder.zext(builder.bitcast(is_far, ir.IntType(LANES)), _I64)
 
     return types.int64(rows, types.int64, centre, below, above), code
@@ -278,7 +278,7 @@ def weighted_sums(
             value, share = (
                 _load(builder, _address(context, builder, signature.args[k], given[k], loop.index)) for k in (0, 1)
             )
-            counts = _is_finite(builder, value)
+            counts = _is_present(builder, value)
             share = builder.select(counts, builder.fpext(share, _F64), _all(_F64, 0.0))
             value = builder.select(counts, builder.fpext(value, _F64), _all(_F64, 0.0))
             one = builder.fpext(builder.load(builder.gep(noise, [loop.index])), ir.DoubleType())
@@ -293,7 +293,7 @@ def weighted_sums(
 
 
 def _fetch_ahead(builder: Any, address: Any, count: int) -> None:
-    """Have the `count` numbers behind those at an address brought into the cache.
+    """Prefetch the `count` numbers that follow as many at an address.
 
     The samples of a pixel lie in as many places as there are subs, more than the processor itself looks ahead for.
     """
@@ -333,7 +333,7 @@ def _make_loader(channels: int) -> Any:
             )
             factor, shift, share = (_same(builder, given[k]) for k in (2, 3, 4))
             value = builder.fadd(builder.fmul(value, factor), shift)
-            counted = _is_within_infinities(builder, value)
+            counted = _is_finite(builder, value)
             value = builder.select(counted, value, _all(_F32, float("inf")))
             share = builder.select(counted, share, _all(_F32, 0.0))
             for k, found in ((5, value), (6, share)):
@@ -446,7 +446,7 @@ def lanczos_pixel_of_valid(
         for j in range(TAPS):
             place = builder.gep(pixels, [builder.add(at, builder.mul(stride, ir.Constant(stride.type, j)))])
             row = _load(builder, builder.bitcast(place, taps.as_pointer()))
-            counts = _is_within_infinities(builder, row)
+            counts = _is_finite(builder, row)
             share = builder.fmul(_shuffled(builder, wy, [j] * (4 * TAPS)), along)
             share = builder.select(counts, share, nothing)
             weight = builder.fadd(weight, share)
@@ -459,7 +459,7 @@ def lanczos_pixel_of_valid(
         value = four.larger(value, four.folded(low, TAPS, four.smaller))
         middle = builder.bitcast(builder.gep(pixels, [nearest]), ir.VectorType(f32, 4).as_pointer())
         enough = builder.fcmp_ordered(">=", weight, four.same(least_weight))
-        enough = builder.and_(enough, _is_within_infinities(builder, _load(builder, middle)))
+        enough = builder.and_(enough, _is_finite(builder, _load(builder, middle)))
         value = builder.select(enough, value, ir.Constant(ir.VectorType(f32, 4), [float("nan")] * 4))
         data = context.make_array(signature.args[11])(context, builder, coefficients).data
         value = builder.fptrunc(

@@ -45,7 +45,7 @@ def sort_eight(source: Any, first: int, rows: Any, into: int, step: int) -> None
 
 @jit
 def merge_eight(source: Any, first: int, rows: Any, into: int, step: int) -> None:
-    """Sort eight rows that are bitonic: they rise and then fall, or the reverse, or begin amid that."""
+    """Sort eight rows that are bitonic: a rotation of a sequence that rises and then falls."""
     _network(MERGE_EIGHT, 8, source, first, rows, into, step)
 
 
@@ -82,7 +82,7 @@ def clipped_moments(away: Any, count: int, low: Any, high: Any, sums: Any, squar
 def huber_step(
     sums: Any, squares: Any, n: Any, going: int, factor: float, near: float, spread: Any, low: Any, high: Any
 ) -> int:
-    """Make of the moments of `n` winsorised samples their spread, times `factor`, and limits at 1.5 times that."""
+    """Replace the spread by that of `n` winsorised samples times `factor`, and the limits by 1.5 times that."""
     moved = 0
     for lane in range(LANES):
         if going >> lane & 1:

@@ -178,9 +178,11 @@ def unpack_rice(heap: Any, first: Any, count: Any, block: int, out: Any) -> int:
     split_bits, plain = (3, 6) if width == 8 else (4, 14) if width == 16 else (5, 25)
     mask = (np.int64(1) << width) - 1
     for row in range(out.shape[0]):
-        at, end = first[row], first[row] + count[row]
-        if at < 0 or end > heap.size or count[row] < out.itemsize:
+        at = first[row]
+        # Not by the sum of both, which may be too large for its type.
+        if at < 0 or count[row] < out.itemsize or count[row] > heap.size - at:
             return row
+        end = at + count[row]
         last = np.int64(0)
         for _ in range(out.itemsize):
             last, at = last << 8 | heap[at], at + 1

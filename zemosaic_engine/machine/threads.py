@@ -135,6 +135,8 @@ class BackgroundTask(Generic[Result]):
     def __init__(self, function: Callable[[], Result], cancel: CancelToken) -> None:
         self._workers = _Workers(lambda _: function(), (None,), cancel)
         self._threads = self._workers.start(1)
+        # The caller may fail, or be cancelled, before it waits for the result.
+        _left_behind[:] = [thread for thread in _left_behind if thread.is_alive()] + self._threads
 
     def wait(self) -> None:
         """Wait until the function has ended, however it ended; raises only `Cancelled`."""
@@ -147,7 +149,7 @@ class BackgroundTask(Generic[Result]):
 
 
 def work_left_behind() -> bool:
-    """True while a computation of a cancelled run goes on, its result unwanted.
+    """True while a computation of a run that was cancelled or failed goes on, its result unwanted.
 
     A program that ends now should leave by ``os._exit``: the interpreter's own end does not go well
     with threads that are in the middle of compiled code.

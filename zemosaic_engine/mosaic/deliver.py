@@ -150,6 +150,7 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
     report_moving(run, tile_set)
     # Steps and noise above are those of the tiles, before their common factors.
     colours = run.interruptibly(lambda: set_colours(run, mosaic, stars.result))
+    # From here on the pixels are only read: several steps look at them at once.
     masked = beside(lambda: mosaic_mask(mosaic, scratch, run.threads, run.cancel))
     balanced = None if colours is None or colours.balance is None else colours.stars
     used = list(by_number.values())

@@ -115,7 +115,7 @@ def _grown(mask: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
     size = 2 * reach + 1
     for _ in range(2):  # along one axis, then along the other
         seen = np.pad(mask, ((reach, reach), (0, 0)))
-        width = 1  # of the pixels that an element has seen, from itself on
+        width = 1  # number of pixels that each element covers, itself the first
         while 2 * width <= size:
             seen = seen[:-width] | seen[width:]
             width *= 2

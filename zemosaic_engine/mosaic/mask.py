@@ -23,6 +23,7 @@ from ..weighted_image import WeightedImage
 _STATISTICS_STEP = 1000  # pixels along a side that the statistics are taken from
 _BRIGHT_QUANTILE = 0.9999
 #: Between the sky and the brightest pixels: what the rim of a hole reaches around a saturated star.
+_LIGHT_STEPS = 2.0**20  # of a brightness of 1; sums of whole steps do not depend on the strips
 _BRIGHT_RIM = 0.17
 #: Dark holes of more pixels are places that no sub has seen.
 _LARGEST_HOLE = 100
@@ -173,7 +174,7 @@ def _kind_of(parts: Sequence[_Parts], hole: NDArray[np.int32]) -> NDArray[np.uin
     kind = np.full(size.size, np.uint8(Flag.OUTSIDE))
     kind[inside & (size <= _LARGEST_HOLE)] = np.uint8(Flag.HOLE)
     # The dark around the mosaic has stars at its rim too, but it is no core of one.
-    kind[inside & (light > _BRIGHT_RIM * np.maximum(rim, 1.0))] = np.uint8(Flag.SATURATED)
+    kind[inside & (light > _LIGHT_STEPS * _BRIGHT_RIM * np.maximum(rim, 1.0))] = np.uint8(Flag.SATURATED)
     return kind[hole]
 
 
@@ -200,7 +201,7 @@ def _parts_of(
     for dy, dx in _NEIGHBOURS:
         seen = data[y + 1 + dy, x + 1 + dx]
         beside = pixels[first + y[seen] + dy, x[seen] + dx]
-        light += np.bincount(number[seen], brightness(beside), count + 1)
+        light += np.bincount(number[seen], np.rint(brightness(beside) * _LIGHT_STEPS), count + 1)
         rim += np.bincount(number[seen], minlength=count + 1)
     size = np.bincount(labels[missing], minlength=count + 1)
     return _Parts(size[1:], at_edge[1:], light[1:], rim[1:])

@@ -17,7 +17,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from ..errors import RunError
+from ..errors import RunError, SubError, reason_of
 from ..events import CancelToken
 from ..fits import streams
 from ..fits.headers import HeaderCards
@@ -26,6 +26,7 @@ from ..fits.writer import atomic_path
 from ..geometry import Box
 from ..machine.large_arrays import release
 from ..machine.threads import run_all
+from ..regular_files import FileState, file_state
 from ..sentences import say
 from .holes import SKY_BLOCK_PX, Fills, dark_rings, fill_holes
 from .mask import Flag, mask_strips
@@ -301,6 +302,7 @@ class _Planes:
     """The channels of a mosaic in a file, which threads may read at once."""
 
     path: Path
+    state: FileState
     images: Sequence[StoredImage]
 
     @classmethod
@@ -312,12 +314,22 @@ class _Planes:
         bitpix = hdu.header["BITPIX"]
         return cls(
             path,
+            file_state(path),
             [StoredImage(HeaderCards({}), 0, start + n * size, size, shape, bitpix, False) for n in range(channels)],
         )
 
     def read(self, channel: int, box: Box) -> NDArray[np.float32]:
-        """A part of a channel."""
-        return read_part(self.path, self.images[channel], box).astype(np.float32, copy=False)
+        """A part of a channel; a `RunError` where the file is gone or another one by now."""
+        try:
+            part = read_part(self.path, self.images[channel], box).astype(np.float32, copy=False)
+            is_same = file_state(self.path) == self.state
+        except (SubError, OSError) as error:
+            raise RunError(
+                say("{path} cannot be read ({reason}): make the mosaic again.", path=self.path, reason=reason_of(error))
+            ) from error
+        if not is_same:
+            raise RunError(say("{path} changed while it was read: try again.", path=self.path))
+        return part
 
 
 @dataclass(frozen=True)

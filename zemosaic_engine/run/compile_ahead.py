@@ -16,14 +16,15 @@ from contextlib import contextmanager
 import numpy as np
 
 from ..executors.kernel_check import made_up_stack
-from ..machine import backend, memory
+from ..machine import backend
 from ..machine.python_process import NoProcess, end_process, start_python
 from ..machine.threads import thread_count
 from ..photometry.calibration import SubCalibration
 from ..subs.demosaic import demosaic
 from .request import GridRequest
+from .resources import memory_budget
 
-_LEAST_FREE_BYTES = 2_000_000_000  # the process takes 0.4 GB, which no plan of the run counts
+_LEAST_BUDGET_BYTES = 2_000_000_000  # of the run: the process takes 0.4 GB, which no plan of the run counts
 _START = "from {module} import serve; serve({bayer})"
 
 
@@ -49,7 +50,7 @@ def _is_wanted(request: GridRequest) -> bool:
     settings = request.settings
     if request.tiles_only or thread_count(settings.threads) < 2 or not compiled.compiles():
         return False
-    if memory.available_bytes() < _LEAST_FREE_BYTES:
+    if memory_budget(settings) < _LEAST_BUDGET_BYTES:
         return False
     return backend.choose_device(settings.device) == "cpu" and not compiled.is_kept(combining._combine_rows)
 

@@ -322,7 +322,7 @@ class _Channel:
         width = SUB_UNKNOWNS + CAMERA_TERMS + SESSION_TERMS
         local, value = np.zeros((rows, width), dtype=np.float32), np.empty(rows)
         light = self._light_on_stars()
-        local[:first, 0] = not self._tells_apart  # else among the other entries
+        local[:first, 0] = not self._tells_apart  # else in a column of its own (`split`)
         local[:first, 4 : 4 + len(FITTED_TERMS)] = -stars.terms[:, FITTED_TERMS] / light[:, None]
         value[:first] = stars.value(self.log_gain, light)
 

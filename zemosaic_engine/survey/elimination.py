@@ -116,8 +116,9 @@ class Records:
     fixed_at : ndarray of int32, shape (R, m)
         Their columns.
     split : ndarray of int64, shape (N,), or None
-        Columns of unknowns that some records of a sub have beside its first one, and others have not. Instead of both,
-        the former have the sum of the two, in the column of the first; the latter have the first alone, in this column.
+        Column ``split[i]`` has the entries of records of sub i that know its first unknown alone; its usual column has
+        those of records that know the sum of that and of the unknown ``split[i]``. Sums over records are brought back
+        to the two unknowns.
     """
 
     layout: Layout
