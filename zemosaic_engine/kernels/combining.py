@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .compiled import jit, jit_borrowing
+from .pixel_runs import make_gathered, make_rejecting, make_runs
 from .reference.combining import REJECT, CombineOptions
 from .reference.scatter import RANGE_NOISE, RANGE_REACH
 from .reference.tapers import LEAST_TAPER
@@ -24,7 +25,6 @@ from .sample_stack import CombinedRows, SampleStack, SkyLevel, Taper, squares_of
 from .simd import LANES, load_scaled_colour, load_scaled_mono, weighted_sums
 
 _INFINITY = np.float32(np.inf)
-_MOST_RUNS, _HELD_SAMPLES = 8, 512  # runs of pixels that are held together, and samples of a pixel of all of them
 _NO_SPANS = np.zeros((0, 0, 0), np.float32)
 _NO_LOOK = (np.zeros((0, 0, 0), np.float32), np.zeros((0, 0, 0), np.uint16))
 _NOTHING_DRIZZLED = (np.zeros(0, np.float32), np.zeros(0, np.float32), np.zeros((0, 0), np.float32))
@@ -109,23 +109,15 @@ def _sky_of_run(level: Any, step: int, row: int, first: int, c: int, into: Any) 
 
 @jit_borrowing
 def _collect(
-    samples: Any,
-    start: Any,
-    boxes: Any,
-    row: int,
-    first: int,
-    last: int,
-    scale: Any,
-    taper: Any,
-    origin: Any,
-    drizzled: Any,
-    psfs: Any,
-    into: Any,
-) -> int:
-    """Collect the samples of the pixels first..last of a row, one row of lanes for each sub; return how many subs."""
+    samples: Any, start: Any, boxes: Any, row: int, first: int, last: int, scale: Any, taper: Any, tapers: Any,
+    origin: Any, drizzled: Any, psfs: Any, runs: Any, run: int,
+) -> None:  # fmt: skip
+    """Collect the samples of the pixels first..last of a row in a run: one row of lanes for each sub."""
     gain, offset, weight, sigma = scale
     edges, feather, radial = taper
-    value, share, noise, n, drizzled_value, drizzle_noise, psf, subs, (part, whole_columns) = into
+    part, whole_columns = tapers
+    value, share, n, psf = runs.value[run], runs.share[run], runs.n[run], runs.psf[run]
+    noise, drizzled_value, drizzle_noise = runs.noise[run], runs.drizzled[run], runs.drizzle_noise[run]
     channels, count = gain.shape[1], 0
     n[:] = 0
     for k in range(start.shape[0]):
@@ -135,7 +127,7 @@ def _collect(
         whole = whole_columns[k, 0] <= first and last - 1 <= whole_columns[k, 1]
         if not whole:
             _find_edge_shares(edges, k, origin[1] + first, origin[0] + row, feather, radial, part)
-        subs[count] = k
+        runs.subs[run, count] = k
         psf[0, count], psf[1, count] = psfs[k, 0], psfs[k, 1]
         for c in range(channels):
             noise[c, count] = sigma[k, c]
@@ -175,7 +167,7 @@ def _collect(
                     n[c, lane] += 1
                 at += 1
         count += 1
-    return count
+    runs.first[run], runs.counts[run] = first, count
 
 
 @jit_borrowing
@@ -265,145 +257,156 @@ def _is_looked_at(span: Any, first: int, last: int) -> bool:
 
 
 @jit_borrowing
-def _are_of_same_subs(subs: Any, counts: Any, one: int, other: int) -> bool:
+def _are_of_same_subs(runs: Any, one: int, other: int) -> bool:
     """True if two runs have samples of the same subs."""
-    if counts[one] != counts[other]:
-        return False
-    same = True
-    for j in range(counts[one]):
-        same = same and subs[one, j] == subs[other, j]
+    same = runs.counts[one] == runs.counts[other]
+    for j in range(runs.counts[one] if same else 0):
+        same = same and runs.subs[one, j] == runs.subs[other, j]
     return same
 
 
 @jit_borrowing
 def _reject_in_runs(
-    runs: Any, c: int, number: int, reject: int, limits: Any, subs: Any, estimate: Any, skipped: Any, rows: Any,
-    work: Any, outlying: Any, gathered: Any,
+    runs: Any, c: int, number: int, reject: int, limits: Any, work: Any, gathered: Any
 ) -> None:  # fmt: skip
     """Reject outliers among the samples of one channel of neighbouring runs."""
-    value, noise, n, levels, reach, usual, psf, counts, low_ones, going = runs
     begin = 0
     while begin < number:
         end = begin + 1
-        while end < number and _are_of_same_subs(subs, counts, begin, end):
+        while end < number and _are_of_same_subs(runs, begin, end):
             end += 1
         once = end - begin > 1
         for run in range(begin, end):
-            going[run, :] = False
-            if not skipped[run]:
-                reject_outliers(
-                    value[run, c], noise[run, c], counts[run], n[run, c], levels[run], reject, limits, rows, work,
-                    outlying, (reach[run], usual[run], psf[run]), low_ones[run], estimate[run], once,
-                )  # fmt: skip
+            runs.going[run, :] = False
+            if not runs.skipped[run]:
+                reject_outliers(runs, run, c, reject, limits, work, once)
                 for lane in range(LANES):
-                    going[run, lane] = work[6][lane]
+                    runs.going[run, lane] = work.active[lane]
         if once:
-            reject_further(runs, c, begin, end, reject, limits, rows, work, outlying, gathered)
+            reject_further(runs, c, begin, end, reject, limits, work, gathered)
         begin = end
 
 
 @jit_borrowing
-def _look_at_run(into: Any, runs: Any, run: int, c: int, drizzles: bool, spans: Any, span: Any, plain: Any) -> bool:
+def _look_at_run(runs: Any, run: int, c: int, drizzles: bool, spans: Any) -> bool:
     """Measure how steep the light is at the pixels of a run that are looked at again; True if there are any.
 
     `spans` are those of the pixels of the run.
     """
-    value, share, noise, _, drizzled_value, _, psf, _, _ = into
-    _, _, _, _, reach, usual, _, counts, _, _ = runs
     wanted = False
     for lane in range(LANES):
-        span[run, lane] = spans[lane, c] if lane < spans.shape[0] else 0.0
-        wanted = wanted or span[run, lane] > 0.0
+        runs.span[run, lane] = spans[lane, c] if lane < spans.shape[0] else 0.0
+        wanted = wanted or runs.span[run, lane] > 0.0
     if wanted:
-        count, of_drops = counts[run], drizzled_value[run, c] if drizzles else value[run, c]
-        _measure_steep(value[run, c], noise[run, c], count, span[run], psf[run], reach[run], usual[run])
-        _plain_means(value[run, c], of_drops, share[run, c], count, drizzles, span[run], plain[run])
+        value, count, span = runs.value[run, c], runs.counts[run], runs.span[run]
+        _measure_steep(value, runs.noise[run, c], count, span, runs.psf[run], runs.reach[run], runs.usual[run])
+        of_drops = runs.drizzled[run, c] if drizzles else value
+        _plain_means(value, of_drops, runs.share[run, c], count, drizzles, span, runs.plain[run])
     return wanted
 
 
 @jit_borrowing
 def _finish_run(
-    into: Any, runs: Any, run: int, c: int, drizzles: bool, bounds: Any, median: bool, again: bool, place: Any,
-    found: Any, span: Any, plain: Any, rows: Any, sums: Any, low: Any, out: Any,
+    runs: Any, run: int, c: int, drizzles: bool, bounds: Any, median: bool, again: bool, row: int, rows: Any,
+    sums: Any, low: Any, out: Any,
 ) -> None:  # fmt: skip
     """Add up the samples that are left of the pixels of a run, and write what they are combined to."""
-    value, share, noise, n, drizzled_value, drizzle_noise, psf, _, _ = into
-    _, _, _, levels, reach, usual, _, counts, low_ones, _ = runs
-    row, first, last = place
-    count, sigma = counts[run], noise[run, c]
+    value, share, n, count = runs.value[run, c], runs.share[run, c], runs.n[run, c], runs.counts[run]
+    sigma, reach = runs.noise[run, c], runs.reach[run]
     if drizzles:
-        sigma = drizzle_noise[run, c]
+        sigma = runs.drizzle_noise[run, c]
         take_drizzled(
-            value[run, c], drizzled_value[run, c], share[run, c], sigma, count, n[run, c], levels[run], bounds, rows,
-            (reach[run], usual[run], psf[run]), low_ones[run],
+            value, runs.drizzled[run, c], share, sigma, count, n, runs.level[run], bounds, rows,
+            (reach, runs.usual[run], runs.psf[run]), runs.low_ones[run],
         )  # fmt: skip
-    _count_low(low_ones[run], share[run, c], count, drizzles, low)
-    weighted_sums(value[run, c], share[run, c], sigma, count, sums[0], sums[1], sums[2])
+    _count_low(runs.low_ones[run], share, count, drizzles, low)
+    weighted_sums(value, share, sigma, count, sums[0], sums[1], sums[2])
     if median:
-        sort_into(rows, value[run, c], count)
+        sort_into(rows, value, count)
+    first, width = runs.first[run], out[0].shape[1]
     _write_pixels(
-        row, first, last, c, again, span[run], median, rows, sums, (n[run, c], found[run], low), reach[run], plain[run],
-        out,
+        row, first, min(first + LANES, width), c, again, runs.span[run], median, rows, sums,
+        (n, runs.found[run], low), reach, runs.plain[run], out,
     )  # fmt: skip
+
+
+@jit_borrowing
+def _collect_runs(
+    samples: Any, start: Any, boxes: Any, row: int, columns: Any, scale: Any, taper: Any, tapers: Any, origin: Any,
+    drizzled: Any, psfs: Any, spans: Any, runs: Any,
+) -> int:  # fmt: skip
+    """Collect the samples of the runs between two columns of a row, with `spans` of those that are looked at again."""
+    number, (left, right) = 0, columns
+    for first in range(left, right, LANES):
+        last = min(first + LANES, right)
+        if spans.shape[0] == 0 or _is_looked_at(spans, first, last):
+            _collect(
+                samples, start, boxes, row, first, last, scale, taper, tapers, origin, drizzled, psfs, runs, number
+            )
+            number += 1
+    return number
+
+
+@jit_borrowing
+def _prepare_run(runs: Any, run: int, c: int, drizzles: bool, sky: Any, row: int, column: int) -> None:
+    """Count the samples of a channel of a run that may be used, and find the level of the sky at its pixels."""
+    for lane in range(LANES):
+        runs.found[run, lane] = runs.n[run, c, lane]
+    if drizzles:
+        count_drizzled(runs.value[run, c], runs.share[run, c], runs.counts[run], runs.found[run])
+    _sky_of_run(sky[0], sky[1], row, column + runs.first[run], c, runs.level[run])
+    runs.low_ones[run, : runs.counts[run]] = 0
+
+
+@jit_borrowing
+def _write_look(first_look: Any, number: int, row: int, c: int, runs: Any, is_estimate: bool) -> None:
+    """Write the number of samples of the pixels of some runs, or the first estimate of their light."""
+    for run in range(number):
+        first = runs.first[run]
+        for lane in range(min(LANES, first_look[0].shape[1] - first)):
+            if is_estimate:
+                first_look[0][row, first + lane, c] = runs.estimate[run, lane]
+            else:
+                first_look[1][row, first + lane, c] = runs.n[run, c, lane]
 
 
 @jit_borrowing
 def _combine_runs(
     samples: Any, start: Any, boxes: Any, rows_of: Any, scale: Any, taper: Any, sky: Any, origin: Any, reject: int,
-    limits: Any, median: bool, drizzled: Any, psfs: Any, spans: Any, first_look: Any, out: Any, into: Any, runs: Any,
-    work: Any, buffers: Any, gathered: Any,
+    limits: Any, median: bool, drizzled: Any, psfs: Any, spans: Any, first_look: Any, out: Any, runs: Any, work: Any,
+    gathered: Any, tapers: Any, sums: Any, low: Any,
 ) -> None:  # fmt: skip
     """Do what `_combine_rows` says, some runs of `LANES` pixels at a time, in the memory that it has made."""
     width, channels = out[0].shape[1], out[0].shape[2]
     again, looks, drizzles = spans.shape[0] > 0, first_look[0].shape[0] > 0, drizzled[0].shape[0] > 0
-    value, share, noise, n, drizzled_value, drizzle_noise, psf, subs, tapers = into
-    _, _, _, levels, _, _, _, counts, low_ones, _ = runs
-    rows, outlying, firsts, skipped, found, span, plain, estimate, low, sums = buffers
     row0, row1, top, bottom = rows_of
     bounds = (limits[0], limits[1]) if reject != 0 else (np.inf, np.inf)
-    wide = LANES * value.shape[0]
+    wide = LANES * runs.counts.size
     for row in range(top, bottom):
-        _find_whole_columns(taper, origin[0] + row, origin[1], width, tapers[1])
+        y = origin[0] + row
+        _find_whole_columns(taper, y, origin[1], width, tapers[1])
+        spans_of_row = spans[row - row0] if again else spans[:, 0]
         for left in range(0, width, wide):
-            number = 0
-            for first in range(left, min(left + wide, width), LANES):
-                last = min(first + LANES, width)
-                if again and not _is_looked_at(spans[row - row0], first, last):
-                    continue
-                firsts[number] = first
-                counts[number] = _collect(
-                    samples, start, boxes, row, first, last, scale, taper, origin, drizzled, psfs,
-                    (value[number], share[number], noise[number], n[number], drizzled_value[number],
-                     drizzle_noise[number], psf[number], subs[number], tapers),
-                )  # fmt: skip
-                number += 1
+            columns = left, min(left + wide, width)
+            number = _collect_runs(
+                samples, start, boxes, row, columns, scale, taper, tapers, origin, drizzled, psfs, spans_of_row, runs
+            )
             for c in range(channels):
+                if looks:
+                    _write_look(first_look, number, row - top, c, runs, False)
                 for run in range(number):
-                    first, last = firsts[run], min(firsts[run] + LANES, width)
-                    for lane in range(LANES):
-                        found[run, lane] = n[run, c, lane]
-                        if looks and lane < last - first:
-                            first_look[1][row - top, first + lane, c] = n[run, c, lane]
-                    skipped[run] = again and not _look_at_run(
-                        into, runs, run, c, drizzles, spans[row - row0, first:last], span, plain
-                    )
-                    if drizzles:
-                        count_drizzled(value[run, c], share[run, c], counts[run], found[run])
-                    _sky_of_run(sky[0], sky[1], origin[0] + row, origin[1] + first, c, levels[run])
-                    low_ones[run, : counts[run]] = 0
+                    pixels = slice(runs.first[run], runs.first[run] + LANES)
+                    runs.skipped[run] = again and not _look_at_run(runs, run, c, drizzles, spans_of_row[pixels])
+                    _prepare_run(runs, run, c, drizzles, sky, y, origin[1])
                 if reject != 0:
-                    _reject_in_runs(
-                        runs, c, number, reject, limits, subs, estimate, skipped, rows, work, outlying, gathered
-                    )
-                for run in range(number):
-                    first, last = firsts[run], min(firsts[run] + LANES, width)
-                    for lane in range(last - first if looks else 0):
-                        first_look[0][row - top, first + lane, c] = estimate[run, lane]
-                    if row0 <= row < row1 and not skipped[run]:
+                    _reject_in_runs(runs, c, number, reject, limits, work, gathered)
+                if looks:
+                    _write_look(first_look, number, row - top, c, runs, True)
+                for run in range(number if row0 <= row < row1 else 0):
+                    if not runs.skipped[run]:
                         _finish_run(
-                            into, runs, run, c, drizzles, bounds, median, again, (row - row0, first, last), found,
-                            span, plain, rows, sums, low, out,
-                        )  # fmt: skip
+                            runs, run, c, drizzles, bounds, median, again, row - row0, work.rows, sums, low, out
+                        )
 
 
 @jit
@@ -416,37 +419,13 @@ def _combine_rows(
     With `first_look` the first estimate and the number of samples of every pixel are written to it; it has rows above
     and below those of `out`, in which nothing else is done.
     """
-    channels, most = out[0].shape[2], start.shape[0]
-    many = max(1, min(_MOST_RUNS, _HELD_SAMPLES // max(most, 1)))
-    shape, drops = (many, channels, most, LANES), most if drizzled[0].shape[0] > 0 else 0
-    value, share = np.empty(shape, np.float32), np.empty(shape, np.float32)
-    noise, n = np.empty((many, channels, most), np.float32), np.empty((many, channels, LANES), np.int64)
-    drizzled_value = np.empty((many, channels, drops, LANES), np.float32)
-    drizzle_noise = np.empty((many, channels, drops), np.float32)
-    psf, subs = np.empty((many, 2, most)), np.empty((many, most), np.int64)
-    tapers = (np.empty(LANES), np.empty((most, 2), np.int64))
-    into = (value, share, noise, n, drizzled_value, drizzle_noise, psf, subs, tapers)
-    levels, reach, usual = np.empty((many, LANES)), np.zeros((many, LANES)), np.ones((many, LANES))
-    counts, low_ones = np.empty(many, np.int64), np.empty((many, most), np.int64)
-    going = np.empty((many, LANES), np.bool_)
-    runs = (value, noise, n, levels, reach, usual, psf, counts, low_ones, going)
-    gathered = (
-        np.empty((most, LANES), np.float32), np.empty(LANES, np.int64), np.empty(LANES), np.empty(LANES),
-        np.empty(LANES), np.empty(most, np.int64), np.empty((LANES, 2), np.int64),
-    )  # fmt: skip
-    least, greatest = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
-    winsor = (np.empty((most, LANES), np.float32), least, greatest, np.empty(LANES), np.empty(LANES))
-    centre, spread, below, above = np.empty(LANES), np.empty(LANES), np.empty(LANES), np.empty(LANES)
-    lost, lowest, active = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(LANES, np.bool_)
-    work = (centre, spread, below, above, lost, lowest, active, winsor)
-    rows, outlying = np.empty((most + 7, LANES), np.float32), np.empty(most, np.int64)
-    firsts, skipped, found = np.empty(many, np.int64), np.empty(many, np.bool_), np.empty((many, LANES), np.int64)
-    span, plain, estimate = np.zeros((many, LANES)), np.zeros((many, LANES)), np.empty((many, LANES))
-    low, sums = np.empty(LANES, np.int64), (np.empty(LANES), np.empty(LANES), np.empty(LANES))
-    buffers = (rows, outlying, firsts, skipped, found, span, plain, estimate, low, sums)
+    most = start.shape[0]
+    runs = make_runs(out[0].shape[2], most, drizzled[0].shape[0] > 0)
+    tapers = np.empty(LANES), np.empty((most, 2), np.int64)
+    sums, low = (np.empty(LANES), np.empty(LANES), np.empty(LANES)), np.empty(LANES, np.int64)
     _combine_runs(
         samples, start, boxes, rows_of, scale, taper, sky, origin, reject, limits, median, drizzled, psfs, spans,
-        first_look, out, into, runs, work, buffers, gathered,
+        first_look, out, runs, make_rejecting(most), make_gathered(most), tapers, sums, low,
     )  # fmt: skip
 
 

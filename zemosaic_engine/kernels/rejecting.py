@@ -153,36 +153,36 @@ def _psf_variance(reach: float, square: float, misplaced: float, usual: float) -
 
 
 @jit_borrowing
-def _median_deviations(rows: Any, first: Any, n: Any, active: Any, centre: Any, spread: Any) -> None:
+def _median_deviations(work: Any, n: Any) -> None:
     """Compute sigma of the active pixels from their median absolute deviation."""
     for lane in range(LANES):
-        if active[lane]:
-            k, middle = n[lane], centre[lane]
-            lower = _deviation_of_rank(rows, lane, first[lane], k, middle, (k - 1) // 2)
-            upper = _deviation_of_rank(rows, lane, first[lane], k, middle, k // 2)
-            spread[lane] = 1.4826 * (0.5 * (lower + upper))
+        if work.active[lane]:
+            k, first, middle = n[lane], work.first[lane], work.centre[lane]
+            lower = _deviation_of_rank(work.rows, lane, first, k, middle, (k - 1) // 2)
+            upper = _deviation_of_rank(work.rows, lane, first, k, middle, k // 2)
+            work.spread[lane] = 1.4826 * (0.5 * (lower + upper))
 
 
 @jit_borrowing
-def _winsorised_sigmas(
-    rows: Any, count: int, first: Any, n: Any, active: Any, centre: Any, cut_low: float, cut_high: float, winsor: Any,
-    spread: Any,
-) -> None:  # fmt: skip
+def _winsorised_sigmas(work: Any, count: int, n: Any, cut_low: float, cut_high: float) -> None:
     """Compute sigma of the active pixels by winsorising (Huber 1981)."""
-    away, low, high, sums, squares = winsor
     going = 0
     for lane in range(LANES):
-        low[lane], high[lane] = 0.0, 0.0
-        if active[lane]:
+        work.least[lane], work.greatest[lane] = 0.0, 0.0
+        if work.active[lane]:
             going |= 1 << lane
-            spread[lane] = 0.0
-            low[lane] = rows[first[lane] + int(np.floor(cut_low * n[lane])), lane] - centre[lane]
-            high[lane] = rows[first[lane] + n[lane] - 1 - int(np.floor(cut_high * n[lane])), lane] - centre[lane]
-    distances(rows, count, centre, away)
+            work.spread[lane] = 0.0
+            first, middle = work.first[lane], work.centre[lane]
+            last = first + n[lane] - 1
+            work.least[lane] = work.rows[first + int(np.floor(cut_low * n[lane])), lane] - middle
+            work.greatest[lane] = work.rows[last - int(np.floor(cut_high * n[lane])), lane] - middle
+    distances(work.rows, count, work.centre, work.away)
     factor, near = 1.0, 0.0
     for _ in range(_HUBER_PASSES + 1):
-        clipped_moments(away, count, low, high, sums, squares)
-        going = huber_step(sums, squares, n, going, factor, near, spread, low, high)
+        clipped_moments(work.away, count, work.least, work.greatest, work.sums, work.squares)
+        going = huber_step(
+            work.sums, work.squares, n, going, factor, near, work.spread, work.least, work.greatest
+        )  # fmt: skip
         if going == 0:
             break
         factor, near = 1.134, 0.005
@@ -205,20 +205,7 @@ def _keep_nearest(
 
 @jit_borrowing
 def _reject_once(
-    value: Any,
-    sigma: Any,
-    rows: Any,
-    count: int,
-    first: Any,
-    n: Any,
-    active: Any,
-    limits: Any,
-    sky: Any,
-    steep: Any,
-    work: Any,
-    outlying: Any,
-    low_ones: Any,
-    last: bool,
+    value: Any, sigma: Any, count: int, n: Any, limits: Any, sky: Any, steep: Any, work: Any, low_ones: Any, last: bool
 ) -> None:
     """Reject samples in one pass. Pixels that lost none become inactive.
 
@@ -227,7 +214,8 @@ def _reject_once(
     """
     low, high = limits
     reach, usual, psf = steep
-    centre, spread, below, above, lost = work
+    rows, first, active, outlying = work.rows, work.first, work.active, work.outlying
+    centre, spread, below, above, lost = work.centre, work.spread, work.below, work.above, work.lost
     for lane in range(LANES):
         # Infinite limits reject nothing from a pixel that is done.
         below[lane] = low * spread[lane] if active[lane] else np.inf
@@ -349,119 +337,107 @@ def _first_estimate(rows: Any, count: int, lane: int, sky: float) -> float:
 
 @jit_borrowing
 def _reject_in_passes(
-    value: Any, sigma: Any, count: int, n: Any, sky: Any, how: int, limits: Any, rows: Any, work: Any, outlying: Any,
-    steep: Any, low_ones: Any, done: int, once: bool,
+    value: Any, sigma: Any, count: int, n: Any, sky: Any, how: int, limits: Any, work: Any, steep: Any, low_ones: Any,
+    done: int, once: bool,
 ) -> None:  # fmt: skip
-    """Reject among the active pixels, whose samples are sorted in `rows`: once, or until no sample is rejected.
+    """Reject among the active pixels, whose samples are sorted in `work.rows`: once, or until none is rejected.
 
     `done` passes were made before. The pixels that lost samples in the last pass remain active.
     """
     low, high, cut_low, cut_high = limits
-    centre, spread, below, above, lost, first, active, winsor = work
     going = True
     while going and not (how == 1 and done == _KAPPA_PASSES):
         done += 1
         for lane in range(LANES):
-            centre[lane] = median_of(rows, first[lane], n[lane], lane) if active[lane] else 0.0
+            middle = median_of(work.rows, work.first[lane], n[lane], lane) if work.active[lane] else 0.0
+            work.centre[lane] = middle
         if how == 1:
-            _median_deviations(rows, first, n, active, centre, spread)
+            _median_deviations(work, n)
         else:
-            _winsorised_sigmas(rows, count, first, n, active, centre, cut_low, cut_high, winsor, spread)
-        _reject_once(
-            value, sigma, rows, count, first, n, active, (low, high), sky, steep, (centre, spread, below, above, lost),
-            outlying, low_ones, once,
-        )  # fmt: skip
+            _winsorised_sigmas(work, count, n, cut_low, cut_high)
+        _reject_once(value, sigma, count, n, (low, high), sky, steep, work, low_ones, once)
         going = False
         for lane in range(LANES):
-            going = going or (active[lane] and not once)
+            going = going or (work.active[lane] and not once)
 
 
 @jit_borrowing
-def reject_outliers(
-    value: Any, sigma: Any, count: int, n: Any, sky: Any, how: int, limits: Any, rows: Any, work: Any, outlying: Any,
-    steep: Any, low_ones: Any, estimate: Any, once: bool,
-) -> None:  # fmt: skip
-    """Set the rejected samples of a row of pixels to +inf, and count those that remain.
+def reject_outliers(runs: Any, run: int, c: int, how: int, limits: Any, work: Any, once: bool) -> None:
+    """Set the rejected samples of a channel of a run to +inf, and count those that remain.
 
-    `low_ones` gets a bit for each rejected sample below the centre, `estimate` the light that is there at least. With
-    `once` a single pass is made, and the pixels that lost samples in it are left active, for `reject_further`.
+    With `once` a single pass is made, and the pixels that lost samples in it are left active, for `reject_further`.
     """
+    value, sigma, count, n = runs.value[run, c], runs.noise[run, c], runs.counts[run], runs.n[run, c]
+    sky, steep, low_ones = runs.level[run], (runs.reach[run], runs.usual[run], runs.psf[run]), runs.low_ones[run]
     low, high, _, _ = limits
-    _, _, _, _, _, first, active, _ = work
     going = False
     low_ones[:count] = 0
-    sort_into(rows, value, count)
-    first[:] = 0
+    sort_into(work.rows, value, count)
+    work.first[:] = 0
     near = min(low, high) * _least(sigma, count)
     for lane in range(LANES):
         k = n[lane]
-        active[lane] = k >= FEW_SAMPLES
-        going = going or active[lane]
-        estimate[lane] = _first_estimate(rows, k, lane, sky[lane])
+        work.active[lane] = k >= FEW_SAMPLES
+        going = going or work.active[lane]
+        runs.estimate[run, lane] = _first_estimate(work.rows, k, lane, sky[lane])
         # No sample is further from the middle than the samples are apart: most pixels lose none.
-        if not active[lane] and k > 1 and not float(rows[k - 1, lane]) - float(rows[0, lane]) < near:
+        apart = float(work.rows[k - 1, lane]) - float(work.rows[0, lane]) if k > 1 else 0.0
+        if not work.active[lane] and k > 1 and not apart < near:
             n[lane] = _reject_few(value, sigma, count, k, lane, sky[lane], steep, (low, high), low_ones)
     if going:
-        _reject_in_passes(
-            value, sigma, count, n, sky, how, limits, rows, work, outlying, steep, low_ones, 0, once
-        )  # fmt: skip
+        _reject_in_passes(value, sigma, count, n, sky, how, limits, work, steep, low_ones, 0, once)
 
 
 @jit_borrowing
 def reject_further(
-    runs: Any, c: int, begin: int, end: int, how: int, limits: Any, rows: Any, work: Any, outlying: Any, gathered: Any
-) -> None:
+    runs: Any, c: int, begin: int, end: int, how: int, limits: Any, work: Any, gathered: Any
+) -> None:  # fmt: skip
     """Make all further passes for those pixels of the runs begin..end-1 that lost samples in the first one.
 
     They are few: gathered from many runs, `LANES` of them go through every step together. The runs are of the same
     subs.
     """
-    going, place = runs[-1], gathered[-1]
     filled = 0
     for run in range(begin, end):
         for lane in range(LANES):
-            if going[run, lane]:
-                place[filled, 0], place[filled, 1] = run, lane
+            if runs.going[run, lane]:
+                gathered.place[filled, 0], gathered.place[filled, 1] = run, lane
                 filled += 1
                 if filled == LANES:
-                    _reject_gathered(runs, c, filled, how, limits, rows, work, outlying, gathered)
+                    _reject_gathered(runs, c, filled, how, limits, work, gathered)
                     filled = 0
     if filled > 0:
-        _reject_gathered(runs, c, filled, how, limits, rows, work, outlying, gathered)
+        _reject_gathered(runs, c, filled, how, limits, work, gathered)
 
 
 @jit_borrowing
-def _reject_gathered(
-    runs: Any, c: int, filled: int, how: int, limits: Any, rows: Any, work: Any, outlying: Any, gathered: Any
-) -> None:
+def _reject_gathered(runs: Any, c: int, filled: int, how: int, limits: Any, work: Any, gathered: Any) -> None:
     """Gather pixels of runs, reject among their samples, and put what is left of them back."""
-    values, sigma, kept, levels, reaches, usuals, psf, counts, lows, _ = runs
-    value, n, level, reach, usual, low_ones, place = gathered
-    first, active = work[5], work[6]
+    place, n, low_ones = gathered.place, gathered.n, gathered.low_ones
     some = place[0, 0]
-    count = counts[some]
+    count = runs.counts[some]
     for slot in range(LANES):
-        active[slot] = slot < filled
+        work.active[slot] = slot < filled
         run, lane = place[min(slot, filled - 1), 0], place[min(slot, filled - 1), 1]
         for j in range(count):
-            value[j, slot] = values[run, c, j, lane]
-        n[slot], level[slot] = kept[run, c, lane], levels[run, lane]
-        reach[slot], usual[slot] = reaches[run, lane], usuals[run, lane]
+            gathered.value[j, slot] = runs.value[run, c, j, lane]
+        n[slot], gathered.level[slot] = runs.n[run, c, lane], runs.level[run, lane]
+        gathered.reach[slot], gathered.usual[slot] = runs.reach[run, lane], runs.usual[run, lane]
     low_ones[:count] = 0
-    sort_into(rows, value, count)
-    first[:] = 0
+    sort_into(work.rows, gathered.value, count)
+    work.first[:] = 0
     _reject_in_passes(
-        value, sigma[some, c], count, n, level, how, limits, rows, work, outlying, (reach, usual, psf[some]), low_ones,
-        1, False,
+        gathered.value, runs.noise[some, c], count, n, gathered.level, how, limits, work,
+        (gathered.reach, gathered.usual, runs.psf[some]), low_ones, 1, False,
     )  # fmt: skip
     for slot in range(filled):
         run, lane = place[slot, 0], place[slot, 1]
-        if n[slot] == kept[run, c, lane]:
+        if n[slot] == runs.n[run, c, lane]:
             continue
-        kept[run, c, lane] = n[slot]
+        runs.n[run, c, lane] = n[slot]
         for j in range(count):
-            values[run, c, j, lane] = value[j, slot]
-            lows[run, j] |= (low_ones[j] >> slot & 1) << lane
+            runs.value[run, c, j, lane] = gathered.value[j, slot]
+            runs.low_ones[run, j] |= (low_ones[j] >> slot & 1) << lane
 
 
 @jit_borrowing
