@@ -21,7 +21,7 @@ pixels, one = np.ones((40, 3), np.float32), np.ones(40, np.float32)
 sources._light_row_of_colours(pixels.ravel(), (one[0], one[0], one[0]), one, one.copy(), one > 0)
 sources._smooth_row(one, one.copy())
 demosaicing._add_detail(one, one, one, one, one.copy())
-rejecting._sort(np.ones((9, 16), np.float32), 9)
+rejecting.sort_into(np.empty((16, 16), np.float32), np.ones((9, 16), np.float32), 9)
 """
 
 
