@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import mmap
 import os
+import subprocess
 import sys
 
 import numpy as np
@@ -126,3 +128,19 @@ def test_resident_memory_follows_what_is_held():
 def test_a_canvas_holds_its_sums_and_what_finishing_needs():
     """Sums of light and of two weights, counts, and masks: 22 bytes a channel."""
     assert canvas_bytes((10, 20), 3) == 200 * 3 * 22
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc is asked")
+def test_memory_that_was_freed_goes_back_to_the_system():
+    """What lies below a block that is still in use stays with the process until it is asked for."""
+    program = """
+from zemosaic_engine.machine.memory import return_freed, rss_bytes
+blocks = [bytearray(65536) for _ in range(3000)]
+full = rss_bytes()
+del blocks[:-1]
+return_freed()
+print(full - rss_bytes())
+"""
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    if hasattr(ctypes.CDLL(None), "malloc_trim"):
+        assert int(told.stdout) > 150_000_000

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..canvas.coordinates import footprint_box
 from ..geometry import Box
+from ..machine import memory
 from ..machine.large_arrays import LargeArray
 from ..machine.threads import run_all, run_in_order
 from ..resampling.resample import Kernel
@@ -65,6 +66,7 @@ def assemble(run: Run, tile_set: TileSet, scaling: TileScaling) -> WeightedImage
         In memory, or mapped from scratch files in the output folder where memory is too small for it.
     """
     tiles = tile_set.tiles
+    memory.return_freed()  # what the stacking has freed is in no plan of the joining
 
     def joined() -> WeightedImage:
         if all(tile.on_canvas for tile in tiles):
