@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,13 +20,12 @@ from numpy.typing import NDArray
 from ..errors import RunError, SubError, reason_of
 from ..events import CancelToken
 from ..fits import streams
-from ..fits.headers import HeaderCards
-from ..fits.reader import StoredImage, read_part
+from ..fits.reader import StoredImage, find_image, read_part
 from ..fits.writer import atomic_path
 from ..geometry import Box
 from ..machine.large_arrays import release
 from ..machine.threads import run_all
-from ..regular_files import FileState, file_state
+from ..regular_files import file_state
 from ..sentences import say
 from .holes import SKY_BLOCK_PX, Fills, dark_rings, fill_holes
 from .mask import Flag, mask_strips
@@ -211,16 +210,14 @@ def open_filled(
     try:
         hdus = fits.open(science, memmap=False)
     except OSError as error:
-        raise RunError(
-            say("{path} cannot be read ({reason}): make the mosaic again.", path=science, reason=error)
-        ) from error
+        raise _unreadable(science, error) from error
     with hdus:
         if "MASK" not in hdus:
             raise RunError(
                 say("{path} holds no MASK: it was written by an older version, make the mosaic again.", path=science)
             )
         mask = _mapped(science, hdus["MASK"])
-        planes = _Planes.of(science, hdus[0])
+        planes = _Planes.of(science)
         cards = hdus[0].header
     channels = len(planes.images)
     box = crop_box(mask, crop)
@@ -292,6 +289,10 @@ def processing_cards(mosaic: FilledMosaic) -> fits.Header:
     return header
 
 
+def _unreadable(path: Path, reason: object) -> RunError:
+    return RunError(say("{path} cannot be read ({reason}): make the mosaic again.", path=path, reason=reason))
+
+
 def _mapped(path: Path, hdu: fits.ImageHDU) -> NDArray[np.uint8]:
     """The pixels of an image of bytes, mapped from its file."""
     return np.memmap(path, dtype=np.uint8, mode="r", offset=hdu.fileinfo()["datLoc"], shape=hdu.shape)
@@ -302,31 +303,32 @@ class _Planes:
     """The channels of a mosaic in a file, which threads may read at once."""
 
     path: Path
-    state: FileState
     images: Sequence[StoredImage]
 
     @classmethod
-    def of(cls, path: Path, hdu: fits.PrimaryHDU) -> _Planes:
-        """The planes of an HDU (C, H, W) or (H, W)."""
-        shape, start = hdu.shape[-2:], hdu.fileinfo()["datLoc"]
-        size = math.prod(shape) * abs(hdu.header["BITPIX"]) // 8
-        channels = hdu.shape[0] if len(hdu.shape) == 3 else 1
-        bitpix = hdu.header["BITPIX"]
+    def of(cls, path: Path) -> _Planes:
+        """The planes of the first image of a file, (C, H, W) or (H, W)."""
+        try:
+            image = find_image(path)
+        except SubError as error:
+            raise _unreadable(path, reason_of(error)) from error
+        shape = image.shape[-2:]
+        size = math.prod(shape) * abs(image.bitpix) // 8
         return cls(
             path,
-            file_state(path),
-            [StoredImage(HeaderCards({}), 0, start + n * size, size, shape, bitpix, False) for n in range(channels)],
+            [
+                replace(image, offset=image.offset + start, nbytes=size, shape=shape)
+                for start in range(0, image.nbytes, size)
+            ],
         )
 
     def read(self, channel: int, box: Box) -> NDArray[np.float32]:
         """A part of a channel; a `RunError` where the file is gone or another one by now."""
         try:
             part = read_part(self.path, self.images[channel], box).astype(np.float32, copy=False)
-            is_same = file_state(self.path) == self.state
+            is_same = file_state(self.path) == self.images[channel].state
         except (SubError, OSError) as error:
-            raise RunError(
-                say("{path} cannot be read ({reason}): make the mosaic again.", path=self.path, reason=reason_of(error))
-            ) from error
+            raise _unreadable(self.path, reason_of(error)) from error
         if not is_same:
             raise RunError(say("{path} changed while it was read: try again.", path=self.path))
         return part
