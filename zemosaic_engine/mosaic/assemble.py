@@ -66,7 +66,6 @@ def assemble(run: Run, tile_set: TileSet, scaling: TileScaling) -> WeightedImage
         In memory, or mapped from scratch files in the output folder where memory is too small for it.
     """
     tiles = tile_set.tiles
-    memory.return_freed()  # what the stacking has freed is in no plan of the joining
 
     def joined() -> WeightedImage:
         if all(tile.on_canvas for tile in tiles):
@@ -154,6 +153,7 @@ def _join(run: Run, tiles: Sequence[Tile], join: _Join[Ready]) -> WeightedImage:
         run.reporter.step()
 
     for first in range(0, len(bands), run.threads):
+        memory.return_freed()  # what the stacking and earlier bands have freed is in no plan
         group = range(first, min(first + run.threads, len(bands)))
         needed = sorted({tile for number in group for tile in touching[number]})
         for tile in [tile for tile in prepared if tile not in needed]:
