@@ -23,7 +23,7 @@ from benchmarks.survival import science
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError
 from zemosaic_engine.events import CancelToken, LogLine
 from zemosaic_engine.executors import worker
-from zemosaic_engine.executors.cluster import open_executor
+from zemosaic_engine.executors.cluster import _local_cluster, open_executor
 from zemosaic_engine.executors.executor import Witness
 from zemosaic_engine.executors.kernel_check import kernel_fingerprint
 from zemosaic_engine.fits.headers import celestial_wcs
@@ -153,6 +153,19 @@ def test_a_number_of_processes_that_is_none_is_refused(scheduler, tmp_path):
     pytest.importorskip("distributed")
     with pytest.raises(SettingsError, match="local:4"), open_executor(scheduler, tmp_path, [], None, None):
         pass
+
+
+@pytest.mark.slow
+def test_no_process_of_a_local_cluster_outlives_it(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    with _local_cluster("local:2") as cluster:
+        with distributed.Client(cluster, set_as_default=False) as client:
+            processes = list(client.run(os.getpid).values())
+        os.kill(processes[0], signal.SIGSTOP)  # it cannot answer, and has to be killed
+    assert cluster.status == distributed.Status.closed
+    for process in processes:
+        with pytest.raises(ProcessLookupError):
+            os.kill(process, 0)
 
 
 # --- a WCS travels without loss

@@ -36,6 +36,7 @@ ORDERS_A_THREAD = 4
 _LOOK_EVERY_S = 0.2
 _CONNECT_S = 15.0
 _CLOSE_S = 1.0
+_STOP_S = 60.0  # for workers of our own: they are killed after some seconds, which take longer on a busy machine
 _COUNT_EVERY_S = 2.0
 _WITHOUT_WORKERS_S = 30.0  # after which the run goes on by itself
 _GONE_S = 5.0  # without a scheduler, after which it is taken for dead
@@ -281,7 +282,7 @@ def _connected(scheduler: str) -> Iterator[Client]:
                     why=error,
                 )
             ) from error
-        stack.callback(_close, client)
+        stack.callback(_close, client, _CLOSE_S)
         if not client.nthreads():
             raise SettingsError(
                 say(
@@ -319,10 +320,10 @@ def _local_cluster(scheduler: str) -> Iterator[LocalCluster]:
     try:
         yield cluster
     finally:
-        _close(cluster)
+        _close(cluster, _STOP_S)
 
 
-def _close(connection: Client | LocalCluster) -> None:
+def _close(connection: Client | LocalCluster, timeout_s: float) -> None:
     """Close what may be gone already, or busy for longer than anybody wants to wait."""
     with suppress(OSError, RuntimeError):
-        connection.close(timeout=_CLOSE_S)
+        connection.close(timeout=timeout_s)
