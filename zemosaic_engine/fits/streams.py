@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import IO, Any, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
 import numpy as np
 from astropy.io import fits
@@ -109,10 +109,10 @@ def write_image(
     file.write(_header_bytes(cards))
     data = _Data(file, sync)
 
-    def make(piece: Callable[[], NDArray[Any]]) -> bytes:
+    def make(piece: Callable[[], NDArray[Any]]) -> _Piece:
         check()
         part = piece()
-        stored = _stored_bytes(part)
+        stored = _Piece.of(_stored(part))
         release(part)
         return stored
 
@@ -130,6 +130,17 @@ def write_image(
     file.seek(end)
 
 
+class _Piece(NamedTuple):
+    """Bytes of a data unit, and the sum of their words; 0 where the last word is not whole."""
+
+    data: memoryview
+    total: int
+
+    @classmethod
+    def of(cls, data: NDArray[np.uint8]) -> _Piece:
+        return cls(data.data, add_words(0, data) if data.size % 4 == 0 else 0)
+
+
 class _Data:
     """Writes the data unit of an HDU and sums up its words; what is written goes to disk meanwhile."""
 
@@ -139,16 +150,18 @@ class _Data:
         self._left_over = b""  # less than a word
         self._syncing: BackgroundTask[None] | None = None
 
-    def write(self, data: bytes) -> None:
+    def write(self, piece: _Piece) -> None:
         """Write the next bytes."""
-        data = self._left_over + data
-        whole = len(data) - len(data) % 4
-        self._left_over = data[whole:]
-        self._put(data[:whole])
+        if self._left_over or len(piece.data) % 4:
+            data = self._left_over + bytes(piece.data)
+            whole = len(data) - len(data) % 4
+            self._left_over = data[whole:]
+            piece = _Piece(memoryview(data)[:whole], add_words(0, data[:whole]))
+        self._put(piece)
 
     def end(self) -> int:
         """Fill the last block up and return the sum."""
-        self._put(self._left_over)
+        self._put(_Piece(memoryview(self._left_over), add_words(0, self._left_over)))
         self._file.write(bytes(-self._size % _BLOCK))
         self._end_sync()
         return self._total
@@ -158,14 +171,15 @@ class _Data:
         if self._syncing is not None:
             self._syncing.wait()
 
-    def _put(self, data: bytes) -> None:
-        self._file.write(data)
-        self._total = add_words(self._total, data)
-        if self._sync and self._size // _SYNC_BYTES != (self._size + len(data)) // _SYNC_BYTES:
+    def _put(self, piece: _Piece) -> None:
+        size = len(piece.data)
+        self._file.write(piece.data)
+        self._total = _folded(self._total + piece.total)
+        if self._sync and self._size // _SYNC_BYTES != (self._size + size) // _SYNC_BYTES:
             self._end_sync()  # a disk that is slower than the program holds it up here
             self._file.flush()
             self._syncing = BackgroundTask(partial(os.fsync, self._file.fileno()), CancelToken())
-        self._size += len(data)
+        self._size += size
 
     def _end_sync(self) -> None:
         if self._syncing is not None:
@@ -214,20 +228,25 @@ def _rows_of(plane: NDArray | Plane, rows: slice) -> NDArray[Any]:
     return plane[rows]
 
 
-def _stored_bytes(part: NDArray) -> bytes:
+def _stored(part: NDArray) -> NDArray[np.uint8]:
+    """The bytes of a part as they are in the file."""
     size = part.dtype.itemsize
     if part.dtype.kind == "u" and size > 1:  # subtracting half the range flips the top bit and nothing else
         part = part ^ part.dtype.type(1 << (8 * size - 1))
-    return np.ascontiguousarray(part).astype(part.dtype.newbyteorder(">"), copy=False).tobytes()
+    return np.ascontiguousarray(part).astype(part.dtype.newbyteorder(">"), copy=False).reshape(-1).view(np.uint8)
 
 
 # --- checksums
 
 
-def add_words(total: int, data: bytes) -> int:
+def add_words(total: int, data: bytes | NDArray[np.uint8]) -> int:
     """Ones' complement sum of `total` and the 32-bit words of `data`, which is filled up with zeros."""
-    data += bytes(-len(data) % 4)
-    total += int(np.frombuffer(data, dtype=">u4").sum(dtype=np.uint64))
+    if len(data) % 4:
+        data = bytes(data) + bytes(-len(data) % 4)
+    return _folded(total + int(np.frombuffer(data, dtype=">u4").sum(dtype=np.uint64)))
+
+
+def _folded(total: int) -> int:
     while total >> 32:
         total = (total & 0xFFFFFFFF) + (total >> 32)
     return total
