@@ -96,15 +96,15 @@ FAULTS = (
     Fault(
         "zemosaic_engine/photometry/tile_scaling.py",
         "apply_tile_photometric_scaling",
-        "scaled *= gain",
-        "scaled /= gain",
+        "change_channels(np.multiply, pixels, gain)",
+        "change_channels(np.divide, pixels, gain)",
         ("tests/truth/test_stack_core.py::test_a_planted_scale_comes_back_and_is_applied[True-2.0-200.0]",),
     ),
     Fault(
         "zemosaic_engine/photometry/tile_scaling.py",
         "apply_tile_photometric_scaling",
-        "scaled += offset",
-        "scaled -= offset",
+        "change_channels(np.add, pixels, offset)",
+        "change_channels(np.subtract, pixels, offset)",
         ("tests/truth/test_stack_core.py::test_a_planted_scale_comes_back_and_is_applied[True-2.0-200.0]",),
     ),
     Fault(
@@ -232,8 +232,8 @@ FAULTS = (
     Fault(
         "zemosaic_engine/mosaic/scaled_tiles.py",
         "scaled_part",
-        "content.weight / np.square(gains)",
-        "content.weight * np.square(gains)",
+        "change_channels(np.divide, weight",
+        "change_channels(np.multiply, weight",
         (
             "tests/truth/test_maps_and_scales.py::test_the_weight_of_a_scaled_tile_is_the_inverse_variance_of_its_scaled_pixels",
         ),
@@ -248,8 +248,8 @@ FAULTS = (
     Fault(
         "zemosaic_engine/mosaic/scaled_tiles.py",
         "blend_weight",
-        "np.float32(1e-12))",
-        "np.float32(0.0))",
+        "np.float32(1e-12)",
+        "np.float32(0.0)",
         ("tests/truth/test_maps_and_scales.py::test_a_tile_fades_to_its_edge_and_loses_no_pixel",),
     ),
     Fault(

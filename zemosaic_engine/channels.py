@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -24,3 +26,16 @@ def over_channels(function: Callable[[Any, Any], Any], image: NDArray[Any]) -> A
     NumPy itself reduces pixel by pixel along an axis of three values, which takes ten times as long.
     """
     return reduce(function, (image[..., channel] for channel in range(image.shape[-1])))
+
+
+def change_channels(function: np.ufunc, image: NDArray[Any], values: NDArray[Any]) -> None:
+    """Set `image` to ``function(image, values)``, with one value of its own type for each channel.
+
+    NumPy itself goes pixel by pixel over an axis of three values, which takes five times as long.
+    """
+    if image.flags.c_contiguous:
+        height, width, channels = image.shape
+        rows = image.reshape(height, width * channels)
+        function(rows, np.tile(values, width), out=rows)
+    else:
+        function(image, values, out=image)

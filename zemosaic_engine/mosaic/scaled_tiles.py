@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..channels import change_channels
 from ..geometry import Box
 from ..photometry.tile_scaling import apply_tile_photometric_scaling
 from ..settings import GridSettings
@@ -34,7 +35,9 @@ def scaled_part(tile: Tile, number: int, scaling: TileScaling, part: Box) -> Wei
         inside = part.relative_to(tile.outer)
         x, y = np.arange(inside.x0, inside.x1)[None, :], np.arange(inside.y0, inside.y1)[:, None]
         pixels += plane_at(scaling.plane[number], *tile_places(x, y, tile.outer.shape))
-    return WeightedImage(pixels, content.weight / np.square(gains), content.coverage)
+    weight = content.weight.copy()
+    change_channels(np.divide, weight, np.square(gains))
+    return WeightedImage(pixels, weight, content.coverage)
 
 
 def taper_of(tile: Tile, settings: GridSettings) -> NDArray[np.float32]:
@@ -55,5 +58,9 @@ def blend_weight(
 ) -> NDArray[np.float32]:
     """Inverse variance inside, falling smoothly over the overlap to the edge of valid data."""
     # Where the noise could not be measured the weight is 0, but the pixel must not be lost.
-    certain = np.where(weight > 0, weight, np.float32(1e-12))
-    return np.where(np.isfinite(pixels), taper[..., None] * certain, np.float32(0.0))
+    blend = weight.copy()
+    blend[~(weight > 0)] = np.float32(1e-12)
+    for channel in range(blend.shape[2]):
+        blend[..., channel] *= taper
+    blend[~np.isfinite(pixels)] = 0.0
+    return blend

@@ -9,6 +9,7 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from ..channels import over_channels
 from ..geometry import Box
 from ..weighted_image import Sighting
 
@@ -63,7 +64,8 @@ def crowded_boxes(lost_above: NDArray[np.integer], samples: NDArray[np.integer],
     rows, columns = (side // _CELL_PX for side in samples.shape)
     if rows < 2 or columns < 2:
         return []
-    share, depth = (_cell_means(each, rows, columns) for each in (lost_above.max(axis=2) > 0, samples))
+    any_lost = over_channels(np.maximum, lost_above) > 0
+    share, depth = (_cell_means(each, rows, columns) for each in (any_lost, samples))
     # With a rate r of losses a sample, a share 1 - exp(-r n) of the pixels with n samples loses one.
     spared = -np.log(np.maximum(1.0 - share, 0.5 / _CELL_PX**2))
     usual = float(np.median(spared[depth > 0] / depth[depth > 0])) if (depth > 0).any() else 0.0
@@ -80,8 +82,10 @@ def crowded_boxes(lost_above: NDArray[np.integer], samples: NDArray[np.integer],
 
 
 def _cell_means(values: NDArray, rows: int, columns: int) -> NDArray[np.float64]:
-    cells = values[: rows * _CELL_PX, : columns * _CELL_PX].reshape(rows, _CELL_PX, columns, _CELL_PX)
-    return np.asarray(cells.mean(axis=(1, 3)))
+    strips = values[: rows * _CELL_PX, : columns * _CELL_PX].reshape(rows, _CELL_PX, -1)
+    # Whole rows are added up fast.
+    sums = strips.sum(axis=1, dtype=np.int64).reshape(rows, columns, _CELL_PX).sum(axis=2)
+    return np.asarray(sums / _CELL_PX**2)
 
 
 def sighting_of(

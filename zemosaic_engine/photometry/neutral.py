@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..channels import change_channels
 from ..machine import backend as devices
 from ..sentences import Sentence, say
 from .sky import clipped_median, sky_noise
@@ -63,8 +64,8 @@ class Neutral:
     def apply(self, pixels: NDArray[np.float32]) -> None:
         """Change an image (H, W, 3) in place; NaN stays NaN."""
         if not np.isnan(self.level):
-            pixels *= self.gains.astype(np.float32)
-            pixels += self.offsets.astype(np.float32)
+            change_channels(np.multiply, pixels, self.gains.astype(np.float32))
+            change_channels(np.add, pixels, self.offsets.astype(np.float32))
 
 
 def equalize_rgb_medians_inplace(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..channels import change_channels
 from ..machine import backend as devices
 from ..sentences import say
 from .overlap_fits import OverlapFit, measure_overlap
@@ -109,11 +110,10 @@ def apply_tile_photometric_scaling(
         raise ValueError(f"{channels} gains and offsets are needed, not {gain.shape} and {offset.shape}")
     if not (np.isfinite(gain).all() and np.isfinite(offset).all()):
         raise ValueError("gains and offsets must be finite")
-    if tile.ndim == 2:
-        gain, offset = gain[0], offset[0]
-    scaled = tile.astype(np.float32, copy=True)
-    scaled *= gain
-    scaled += offset
+    scaled = tile.astype(np.float32, order="C")
+    pixels = scaled[..., np.newaxis] if tile.ndim == 2 else scaled
+    change_channels(np.multiply, pixels, gain)
+    change_channels(np.add, pixels, offset)
     if logger.isEnabledFor(logging.DEBUG):
         _log_ranges(tile, scaled, gain, offset)
     return scaled

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import queue
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from ..canvas.pixel_maps import PixelMap, pixel_map
 from ..canvas.plan import CanvasPlan
 from ..errors import SubError
 from ..events import CancelToken
-from ..geometry import Box, cut_evenly
+from ..geometry import Box, cut_evenly, without
 from ..kernels.reference import RANGE_REACH, CombineOptions, Psfs
 from ..kernels.sample_stack import CombinedRows, Drizzled, SampleStack, SkyLevel, Taper
 from ..machine.threads import run_all, thread_count
@@ -175,19 +176,23 @@ class BlockStacker:
         used : set of int
             Numbers of the subs that have a valid sample.
         """
-        whole = _nothing((*box.shape, self._channels))
+        whole = _nothing(box, fresh, self._channels)
         at_once = self._blocks_at_once(fresh, subs)
         blocks = [block for part in fresh for block in self._cut(part, subs, self._sample_bytes // at_once)]
         # The longest first, so that no thread is left with one while the others have nothing to do.
         blocks.sort(key=lambda block: self._bytes_of(block, subs), reverse=True)
 
         at_once = max(1, min(at_once, len(blocks)))
-        buffers, threads = _Buffers(), self._threads // at_once
+        buffers = _Buffers()
         work = [block.width * block.height for block in blocks]
         behind = itertools.accumulate(work)  # the order in which they are finished is nearly that of their beginning
+        busy = threading.BoundedSemaphore(self._threads)
 
-        def stack_one(block: Box) -> set[int]:
-            into, used = self._stack_block(block, subs, sky, buffers, threads, cancel)
+        def stack_one(numbered: tuple[int, Box]) -> set[int]:
+            number, block = numbered
+            # Those that are left to the last take over the threads of those that end before them.
+            threads = self._threads // (at_once if number < len(blocks) - at_once else 1)
+            into, used = self._stack_block(block, subs, sky, buffers, (threads, busy), cancel)
             where = block.relative_to(box).slices
             targets: tuple[NDArray, ...] = whole.part(where)
             for target, made in zip(targets, into, strict=True):
@@ -195,7 +200,7 @@ class BlockStacker:
             progress(next(behind) / sum(work))
             return used
 
-        used = set().union(*run_all(stack_one, blocks, at_once, cancel))
+        used = set().union(*run_all(stack_one, enumerate(blocks), at_once, cancel))
         buffers.release()
         return Stack.of_rows(whole, None, self._sightings(box, whole, subs, cancel)), used
 
@@ -327,9 +332,20 @@ class BlockStacker:
         return 4 * self._channels * self._planes * pixels
 
     def _stack_block(
-        self, block: Box, subs: Sequence[BlockSub], sky: SkyMap, buffers: _Buffers, threads: int, cancel: CancelToken
+        self,
+        block: Box,
+        subs: Sequence[BlockSub],
+        sky: SkyMap,
+        buffers: _Buffers,
+        work_on: tuple[int, threading.BoundedSemaphore],
+        cancel: CancelToken,
     ) -> tuple[CombinedRows, set[int]]:
-        """Combined pixels of a block, and who is in it."""
+        """Combined pixels of a block, and who is in it.
+
+        It works on so many threads, of which no more go on at once, those of other blocks included, than the semaphore
+        lets.
+        """
+        threads, busy = work_on
         height, width = self._canvas.shape
         grown = block.grow(self._margin, self._margin).intersect(Box(0, height, 0, width))
         there = [(sub, sub.footprint.box.intersect(grown)) for sub in subs if sub.footprint.meets(grown)]
@@ -342,16 +358,18 @@ class BlockStacker:
             def place(index: int) -> tuple[bool, bool]:
                 sub, crop = there[index]
                 target = [plane[start[index] : start[index + 1]].reshape(*crop.shape, -1) for plane in planes]
-                found = self._place(sub, crop, target)
-                return found > 0, found > 0 and _is_inside(target[0], crop, block, found)
+                with busy:
+                    found = self._place(sub, crop, target)
+                    return found > 0, found > 0 and _is_inside(target[0], crop, block, found)
 
             placed = run_all(place, range(len(there)), threads, cancel)
             kept = [index for index, (is_there, _) in enumerate(placed) if is_there]
 
             def combine(rows: tuple[int, int]) -> None:
                 first, last = rows
-                at = block.y0 - grown.y0 + first
-                self._combine(grown, at, [there[n] for n in kept], planes, start[kept], sky, out.rows(first, last))
+                at, into = block.y0 - grown.y0 + first, out.rows(first, last)
+                with busy:
+                    self._combine(grown, at, [there[n] for n in kept], planes, start[kept], sky, into)
 
             run_all(combine, cut_evenly(block.height, block.height / threads), threads, cancel)
         used = {sub.number for (sub, _), (_, is_inside) in zip(there, placed, strict=True) if is_inside}
@@ -408,13 +426,16 @@ def _cut_into(box: Box, rows: int, columns: int) -> list[Box]:
     return [Box(box.y0 + y0, box.y0 + y1, box.x0 + x0, box.x0 + x1) for y0, y1 in down for x0, x1 in along]
 
 
-def _nothing(shape: tuple[int, int, int]) -> CombinedRows:
-    """Pixels that no sub has seen."""
-    nothing = CombinedRows.empty(shape)
-    for array in nothing:
-        array.fill(0)
-    nothing.value.fill(np.nan)
-    nothing.taken.fill(np.nan)
+def _nothing(box: Box, written: Sequence[Box], channels: int) -> CombinedRows:
+    """Pixels of a box that no sub has seen, but for those of some parts of it, which are written later."""
+    nothing = CombinedRows.empty((*box.shape, channels))
+    unseen, _ = without(box, written)
+    for part in unseen:
+        here = nothing.part(part.relative_to(box).slices)
+        for array in here:
+            array.fill(0)
+        here.value.fill(np.nan)
+        here.taken.fill(np.nan)
     return nothing
 
 

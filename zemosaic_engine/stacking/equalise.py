@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..channels import change_channels
 from ..photometry.neutral import Neutral, neutral, neutralise
 from ..photometry.sky import clipped_median, sky_noise
 from ..run.run import Run
@@ -52,7 +53,7 @@ class RgbEqualiser:
         else:
             found = neutralise(tile.pixels, tile.coverage)
         gains = found.gains.astype(np.float32)
-        tile.weight[...] /= np.square(gains)
+        change_channels(np.divide, tile.weight, np.square(gains))
         if tile.taken is not None:
-            tile.taken[...] *= gains
+            change_channels(np.multiply, tile.taken, gains)
         self._reporter.log(found.told(name))
