@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from ..canvas.footprints import footprint_of
 from ..events import MosaicWritten
 from ..machine.threads import BackgroundTask
+from ..photometry.stars_by_cells import CELL_BYTES
 from ..resume.written import WrittenFiles
 from ..run import provenance
 from ..run.request import GridOutcome
+from ..run.resources import threads_with_room
 from ..run.run import Run
 from ..sentences import say
 from ..tiles.match import TileMatch, report_losses, report_metrics
@@ -158,7 +160,10 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
     told = fits.Header()
     if run.takes_tiles:
         told = tie_to_told_zero_points(used, match.scaling.gain, scale, run.reporter)
-    tied = run.interruptibly(lambda: tie_to_sky(mosaic.pixels, wcs, run.catalogue, told, run.reporter, balanced))
+    threads = threads_with_room(settings, CELL_BYTES)
+    tied = run.interruptibly(
+        lambda: tie_to_sky(mosaic.pixels, wcs, run.catalogue, told, run.reporter, balanced, threads)
+    )
     cards = provenance.mosaic_cards(
         used, settings, tiles=len(tiles), ready_made_tiles=run.takes_tiles, pixel_scale_arcsec=scale
     )

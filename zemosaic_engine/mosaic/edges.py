@@ -117,7 +117,7 @@ def _together(corners: FloatArray, keys: Sequence[Hashable]) -> list[list[int]]:
     for place, key in enumerate(keys):
         near = max(_SAME_PX, _SAME_SHARE * float(np.hypot(*(corners[place, 2] - corners[place, 0]))))
         known = leaders.setdefault(key, [])
-        apart = np.array([_farthest(corners[place], corners[leader]) for leader in known])
+        apart = _farthest(corners[place], corners[known])
         if apart.size and apart.min() <= near:
             groups[known[int(np.argmin(apart))]].append(place)
         else:
@@ -126,9 +126,11 @@ def _together(corners: FloatArray, keys: Sequence[Hashable]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _farthest(one: FloatArray, other: FloatArray) -> float:
-    """Largest distance of corners; the order may begin at another corner."""
-    return float(min(np.hypot(*(np.roll(one, k, axis=0) - other).T).max() for k in range(_SIDES)))
+def _farthest(one: FloatArray, others: FloatArray) -> FloatArray:
+    """Largest distance of the corners of a footprint to those of each of others; the order may begin at another."""
+    orders = np.stack([np.roll(one, k, axis=0) for k in range(_SIDES)])
+    apart = orders[:, np.newaxis] - others
+    return np.asarray(np.hypot(apart[..., 0], apart[..., 1]).max(axis=2).min(axis=0))
 
 
 def _name(kind: str, subs: NDArray[np.int64], names: Sequence[str], sessions: Sequence[str]) -> str:

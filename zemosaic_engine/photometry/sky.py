@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Box
-from ..machine.large_arrays import picked
+from ..machine.large_arrays import release
 
 _LAG_PX = 5  # beyond the reach of demosaicing and of a Lanczos-3 kernel, so that the two pixels are independent
 _MAX_SAMPLES = 50_000  # the noise is then known to better than half a percent
@@ -25,7 +25,7 @@ def sky_noise(image: NDArray[np.float32], lag: int = _LAG_PX, max_samples: int =
     Parameters
     ----------
     image : ndarray of float32, shape (H, W, C)
-        In ADU; NaN is ignored.
+        In ADU; what is not finite is ignored.
     lag : int
         In pixels.
     max_samples : int
@@ -36,24 +36,20 @@ def sky_noise(image: NDArray[np.float32], lag: int = _LAG_PX, max_samples: int =
     ndarray of float64, shape (C,)
         In ADU; NaN where fewer than 32 differences are left.
     """
-    height, width, channels = image.shape
-    step = max(1, int(np.sqrt(height * width / max_samples)))
-    noise = np.full(channels, np.nan)
-    for channel in range(channels):
-        plane = image[..., channel]
-        every, ahead, behind = slice(None, None, step), slice(lag, None, step), slice(None, -lag, step)
-        differences = []
-        if width > lag:
-            differences.append((picked(plane, every, ahead) - picked(plane, every, behind)).ravel())
-        if height > lag:
-            differences.append((picked(plane, ahead, every) - picked(plane, behind, every)).ravel())
-        if not differences:
-            continue
-        both = np.concatenate(differences)
-        both = both[np.isfinite(both)]
-        if both.size >= 32:
-            noise[channel] = _clipped_spread(both) / np.sqrt(2.0)
-    return noise
+    height, width, _ = image.shape
+    return _noise_of_parts(image, np.array([[0, height, 0, width]]), lag, max_samples)[0]
+
+
+def _noise_of_parts(
+    image: NDArray[np.float32], parts: NDArray[np.int64], lag: int, max_samples: int
+) -> NDArray[np.float64]:
+    """`sky_noise` of parts ``(y0, y1, x0, x1)`` of an image, (n, C)."""
+    from ..kernels.sky_noise import noise_of_parts
+
+    noises = np.empty((len(parts), image.shape[2]))
+    noise_of_parts(np.ascontiguousarray(image, dtype=np.float32), parts, lag, max_samples, noises)
+    release(image)
+    return noises
 
 
 def quiet_noise(image: NDArray[np.float32], parts: int = 8) -> NDArray[np.float64]:
@@ -69,13 +65,10 @@ def quiet_noise(image: NDArray[np.float32], parts: int = 8) -> NDArray[np.float6
     parts : int
         Along either side.
     """
-    noises = np.array(
-        [
-            sky_noise(part, max_samples=_MAX_SAMPLES_OF_PART)
-            for rows in np.array_split(image, parts)
-            for part in np.array_split(rows, parts, axis=1)
-        ]
-    )
+    height, width, _ = image.shape
+    rows, columns = [np.array_split(np.arange(side), parts) for side in (height, width)]
+    boxes = [(y[0], y[-1] + 1, x[0], x[-1] + 1) for y in rows for x in columns if y.size and x.size]
+    noises = _noise_of_parts(image, np.array(boxes), _LAG_PX, _MAX_SAMPLES_OF_PART)
     known = np.isfinite(noises) & (noises > 0.0)
     whole = sky_noise(image) if not known.any(axis=0).all() else None
     return np.array(
@@ -86,24 +79,6 @@ def quiet_noise(image: NDArray[np.float32], parts: int = 8) -> NDArray[np.float6
             for channel in range(image.shape[2])
         ]
     )
-
-
-def _clipped_spread(differences: NDArray) -> float:
-    """Standard deviation of the core of a distribution, what stars add to its wings clipped off."""
-    from ..kernels.ranks import median, ranked
-
-    away = np.abs(differences - median(differences.copy(), differences.size))
-    squares = np.square(away, dtype=np.float64)
-    spread = 1.4826 * float(ranked(away.copy(), away.size, away.size // 2))
-    for _ in range(5):
-        core = away <= 2.5 * spread
-        number = np.count_nonzero(core)
-        # 0.9546 is the standard deviation of a unit Gaussian cut at 2.5.
-        narrower = float(np.sqrt((squares * core).sum() / number)) / 0.9546 if number else 0.0
-        if abs(narrower - spread) <= 1e-3 * spread:
-            break
-        spread = narrower
-    return spread
 
 
 def clipped_median(values: NDArray, clip: float = 3.0) -> tuple[float, float, int]:

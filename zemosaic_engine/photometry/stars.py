@@ -110,12 +110,11 @@ def find_sources(
     """
     from ..kernels import sources
 
-    height, width, _ = image.shape
+    width = image.shape[1]
     background = background or background_of(image)
     if background is None or not (background.noise > 0.0).any():
         return None
-    light, valid = np.empty((height, width), dtype=np.float32), np.empty((height, width), dtype=np.bool_)
-    sources.light_above(np.ascontiguousarray(image), *background.in_units_of_noise(), light, valid)
+    light, valid = light_above(image, background)
     low = min(_MASK_SIGMA, threshold)
     index, value = np.empty(light.size, dtype=np.int32), np.empty(light.size, dtype=np.float32)
     count = sources.bright_pixels(light, low, index, value)
@@ -135,6 +134,15 @@ def find_sources(
     sources.mask_sources(index, parent, size, count, _MASK_MARGIN_PX, starless)
     x, y, flux = found[np.argsort(-found[:, 5], kind="stable")][:, [0, 1, 5]].T
     return Sources(background, light, valid, starless, x, y, flux)
+
+
+def light_above(image: NDArray[np.float32], background: Background) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """`light` and `valid` of the sources of an image (H, W, C)."""
+    from ..kernels import sources
+
+    light, valid = np.empty(image.shape[:2], dtype=np.float32), np.empty(image.shape[:2], dtype=np.bool_)
+    sources.light_above(np.ascontiguousarray(image), *background.in_units_of_noise(), light, valid)
+    return light, valid
 
 
 def _elongation(xx: NDArray, yy: NDArray, xy: NDArray) -> NDArray:
@@ -342,11 +350,19 @@ class Measured:
     has_ring: NDArray[np.bool_]
 
 
-def measure_apertures(image: NDArray[np.float32], sources: Sources, x: NDArray, y: NDArray, radius: float) -> Measured:
-    """Measure stars at known places as `detect_stars` does with starless rings."""
-    total, _, is_whole = _circle_sums(sources.light[..., None], x, y, radius)
-    rings = _rings(image, sources.starless, x, y, radius)
-    flux, error, whole = _aperture_sums(image, sources.background.noise, x, y, radius, rings)
+def measure_apertures(
+    image: NDArray[np.float32],
+    background: Background,
+    starless: NDArray[np.bool_],
+    x: NDArray,
+    y: NDArray,
+    radius: float,
+) -> Measured:
+    """Measure stars at known places as `detect_stars` does with starless rings, which `Sources` tells."""
+    light, _ = light_above(image, background)
+    total, _, is_whole = _circle_sums(light[..., None], x, y, radius)
+    rings = _rings(image, starless, x, y, radius)
+    flux, error, whole = _aperture_sums(image, background.noise, x, y, radius, rings)
     return Measured(flux, error, total[:, 0], is_whole, whole & (rings.pixels >= _LEAST_RING))
 
 

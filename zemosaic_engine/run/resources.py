@@ -14,7 +14,7 @@ from ..geometry import Box
 from ..machine import memory
 from ..machine.memory import size_text
 from ..machine.threads import thread_count
-from ..photometry.stars_by_cells import WHOLE_PIXELS
+from ..photometry.stars_by_cells import CELL_BYTES, MOST_CELLS, WHOLE_PIXELS
 from ..sentences import say
 from ..settings import GridSettings
 
@@ -99,6 +99,11 @@ def check_samples(output: Path, deepest: int, budget: int) -> None:
 def memory_budget(settings: GridSettings) -> int:
     """Bytes that a run may use: the limit of the settings, else half of what is free."""
     return int(settings.memory_gb * 1e9) or memory.available_bytes() // 2
+
+
+def threads_with_room(settings: GridSettings, bytes_each: int) -> int:
+    """Threads of a run that each find room for so many bytes in half of what it may use; at least one."""
+    return max(1, min(memory_budget(settings) // (2 * bytes_each), thread_count(settings.threads)))
 
 
 def planned_bytes(
@@ -187,6 +192,8 @@ def joining_bytes(
     kept = int((touching @ area).max()) * (channels * 4 * 4 if reprojecting else 4)
     landing = threads * int(area.max(initial=0)) * channels * _LANDING_BYTES if reprojecting else 0
     stars = min(height * width, WHOLE_PIXELS) * _STARS_BYTES
+    if height * width > WHOLE_PIXELS:
+        stars = max(stars, min(threads_with_room(settings, CELL_BYTES), MOST_CELLS) * CELL_BYTES)
     held = 0
     if not on_disk(shape, channels, memory_budget(settings)):
         held = mosaic_bytes(shape, channels) + (height * width * channels * (2 + 2) if settings.rejection_map else 0)

@@ -13,7 +13,8 @@ from ..errors import SubError, SubsLost
 from ..geometry import Box
 from ..machine.threads import run_all
 from ..photometry.sky import quiet_noise
-from ..run.run import Run, memory_budget
+from ..run.resources import threads_with_room
+from ..run.run import Run
 from ..sentences import say
 from ..subs.faults import read_guarded
 from ..subs.frames import SubInfo, load_frame
@@ -73,7 +74,7 @@ def take_tiles(run: Run) -> TileSet:
 def _threads(run: Run) -> int:
     """As many threads as have room for a tile each, while it is read, weighed and written."""
     largest = max(info.shape[0] * info.shape[1] * info.channels for info in run.subs) * _BYTES_A_NUMBER
-    return min(max(memory_budget(run.settings) // (2 * largest), 1), run.threads)
+    return threads_with_room(run.settings, largest)
 
 
 def _layout(number: int, info: SubInfo) -> TileLayout:
