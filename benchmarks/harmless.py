@@ -206,7 +206,7 @@ HARMLESS = (
     ),
     Harmless(
         "zemosaic_engine/photometry/stars_by_cells.py", "4", "(5)",
-        "how many sources are looked at beyond the stars that are kept", line="rows = rows[np.argsort",
+        "how many sources are looked at beyond the stars that are kept", line="order = np.argsort",
     ),
     Harmless(
         "zemosaic_engine/photometry/background.py",

@@ -15,9 +15,9 @@ from zemosaic_engine.kernels import fused, simd_choice, simd_llvm, simd_plain
 from zemosaic_engine.kernels.simd_layout import LANES, STRIDE, TABLE_WIDTH
 
 NAMES = (
-    "clipped_moments", "compare_exchange", "distances", "huber_step", "lanczos_pixel", "lanczos_pixel_of_valid",
-    "load_scaled_colour", "load_scaled_mono", "merge_eight", "merge_four", "outlier_bits", "sort_eight",
-    "weighted_sums",
+    "clipped_moments", "compare_exchange", "distances", "huber_step", "lanczos_mono", "lanczos_pixel",
+    "lanczos_pixel_of_valid", "load_scaled_colour", "load_scaled_mono", "merge_eight", "merge_four", "outlier_bits",
+    "sort_eight", "weighted_sums",
 )  # fmt: skip
 
 
@@ -122,7 +122,7 @@ def test_functions_agree_on_any_samples(both, seed, spread, holes):
     results = []
     for trial in both:
         arrays = [rows.copy(), sums.copy(), image.copy(), table, calibration, np.zeros(24, np.float32),
-                  np.zeros(4, np.int64), np.zeros(LANES, np.int64), np.zeros(LANES + 8), away.copy(),
+                  np.zeros(4, np.int64), np.zeros(LANES, np.int64), np.zeros(2 * LANES + 1), away.copy(),
                   np.zeros((23, LANES), np.float32)]  # fmt: skip
         trial(*arrays)
         results.append(arrays)

@@ -15,7 +15,9 @@ from .compiled import jit as _jit
 from .compiled import jit_borrowing as _jit_borrowing
 from .compiled import jit_inline as _jit_inline
 from .fused import fma
+from .lanczos import resample_mono
 from .reference import interpolating as reference
+from .simd import TABLE_WIDTH, TAPS
 
 # Typed, so that arithmetic on pixels stays in 32 bits.
 _UNDERSHOOT, _OVERSHOOT = np.float32(reference.UNDERSHOOT), np.float32(reference.OVERSHOOT)
@@ -236,7 +238,7 @@ def _make_resampler(fixed_taps: int, fixed_channels: int) -> Any:
     return resample
 
 
-_resamplers = {(taps, channels): _make_resampler(taps, channels) for taps in (4, 6) for channels in (1, 3)}
+_resamplers = {taps_and_channels: _make_resampler(*taps_and_channels) for taps_and_channels in ((4, 1), (4, 3), (6, 3))}
 _resample_any = _make_resampler(0, 0)
 
 
@@ -317,6 +319,10 @@ def resample_box(
     whole = (int(origin[0]), int(origin[1])), (int(shape[0]), int(shape[1]))
     if nearest:
         _copy_nearest(source, nodes, step, first_row, first_column, out, calibration, *whole)
+        return
+    if (table.shape[1], source.shape[2], inner) == (TAPS, 1, 2):
+        padded = np.pad(table, ((0, 0), (0, TABLE_WIDTH - TAPS)))
+        resample_mono(source, whole[0], whole[1], nodes, step, first_row, first_column, padded, calibration, out)
         return
     kernel = _resamplers.get((table.shape[1], source.shape[2]), _resample_any)
     if inner != 2:

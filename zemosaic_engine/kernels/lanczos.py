@@ -1,8 +1,8 @@
-"""Colour subs resampled by Lanczos-3 and calibrated in one pass: a fast twin of `reference.resample`.
+"""Images resampled by Lanczos-3 and calibrated in one pass: a fast twin of `reference.resample`.
 
-Pixels of the source have four numbers, three colours and one that is not used, so that the colours of a pixel fill a
-vector register. The code is serial and releases the interpreter's lock. The value of a pixel does not depend on the
-part of the source or of the target that a call works on.
+Pixels of colour subs have four numbers, three colours and one that is not used, so that the colours of a pixel fill a
+vector register; of one channel, eight neighbours do. The code is serial and releases the interpreter's lock. The value
+of a pixel does not depend on the part of the source or of the target that a call works on.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .calibration import calibrated, sensor_frame
 from .compiled import jit, jit_borrowing, jit_inline
 from .fused import fma
 from .reference import interpolating as reference
-from .simd import STRIDE, TAPS, lanczos_pixel, lanczos_pixel_of_valid
+from .simd import STRIDE, TABLE_WIDTH, TAPS, lanczos_mono, lanczos_pixel, lanczos_pixel_of_valid
 
 # Typed, so that arithmetic on pixels stays in 32 bits.
 _UNDERSHOOT, _OVERSHOOT = np.float32(reference.UNDERSHOOT), np.float32(reference.OVERSHOOT)
@@ -152,3 +152,74 @@ def resample_part(
         _places_of_row(nodes, step, first_row + r, first_column, along)
         found += _resample_row(source, origin, shape, along, table, sensor, calibration, out[r])
     return found
+
+
+@jit_borrowing
+def _resample_mono_row(
+    source: Any, origin: Any, shape: Any, along: Any, table: Any, sensor: Any, calibration: Any, corner: Any, out: Any
+) -> None:
+    height, width = shape
+    middle_x, middle_y, per_half = sensor
+    phases, stride = table.shape[0] - 1, source.shape[1]
+    flat, target = source.reshape(source.size), out.reshape(out.size)
+    for q in range(out.shape[0]):
+        x, y = along[0, q], along[1, q]
+        target[q] = np.nan
+        # NaN fails these comparisons too.
+        if not (x >= -0.5 and x < width - 0.5 and y >= -0.5 and y < height - 0.5):
+            continue
+        near_x, near_y = int(np.floor(x + 0.5)) - origin[1], int(np.floor(y + 0.5)) - origin[0]
+        if not abs(flat[near_y * stride + near_x]) < _INFINITY:
+            continue
+        left, top = int(np.floor(x)), int(np.floor(y))
+        phase_x, phase_y = (x - left) * phases, (y - top) * phases
+        row_x, row_y = min(int(phase_x), phases - 1), min(int(phase_y), phases - 1)
+        t_x, t_y = np.float32(phase_x - row_x), np.float32(phase_y - row_y)
+        x0, y0 = left - 2 - origin[1], top - 2 - origin[0]
+        value, at = np.float32(np.nan), y0 * stride + x0
+        if x0 >= 0 and y0 >= 0 and x0 + TAPS <= stride and y0 + TAPS <= source.shape[0]:
+            if at + (TAPS - 1) * stride + TABLE_WIDTH <= flat.size:
+                value = lanczos_mono(flat, at, stride, table, row_x, t_x, row_y, t_y, _UNDERSHOOT, _OVERSHOOT)
+            else:  # the last numbers that it reads lie behind the array
+                for j in range(TAPS):
+                    for i in range(TAPS):
+                        corner[j * TABLE_WIDTH + i] = flat[at + j * stride + i]
+                value = lanczos_mono(corner, 0, TABLE_WIDTH, table, row_x, t_x, row_y, t_y, _UNDERSHOOT, _OVERSHOOT)
+        if not abs(value) < _INFINITY:
+            value = _over_valid(source, y0, x0, 0, table, (row_y, t_y), (row_x, t_x))
+        if calibration.shape[0]:
+            u, v = (x - middle_x) * per_half, (y - middle_y) * per_half
+            value = calibrated(np.float64(value), u, v, calibration[0])
+        target[q] = value
+
+
+@jit
+def resample_mono(
+    source: Any,
+    origin: Any,
+    shape: Any,
+    nodes: Any,
+    step: int,
+    first_row: int,
+    first_column: int,
+    table: Any,
+    calibration: Any,
+    out: Any,
+) -> None:
+    """Fill a box of the canvas from a part of an image of one channel.
+
+    Parameters
+    ----------
+    source : float32 (h, w, 1), C-contiguous
+    calibration : float64 (1, 11)
+        ``SubCalibration.coefficients``; (0, 11) leaves the values as they are.
+    out : float32 (h, w, 1), C-contiguous
+        Written whole; NaN where there is nothing.
+    origin, shape, nodes, step, first_row, first_column, table
+        As for `resample_part`.
+    """
+    sensor = sensor_frame(shape[0], shape[1])
+    along, corner = np.empty((2, out.shape[1])), np.zeros(TAPS * TABLE_WIDTH, np.float32)
+    for r in range(out.shape[0]):
+        _places_of_row(nodes, step, first_row + r, first_column, along)
+        _resample_mono_row(source, origin, shape, along, table, sensor, calibration, corner, out[r])

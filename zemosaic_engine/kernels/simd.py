@@ -22,6 +22,7 @@ clipped_moments: Any = _chosen.clipped_moments
 compare_exchange: Any = _chosen.compare_exchange
 distances: Any = _chosen.distances
 huber_step: Any = _chosen.huber_step
+lanczos_mono: Any = _chosen.lanczos_mono
 lanczos_pixel: Any = _chosen.lanczos_pixel
 lanczos_pixel_of_valid: Any = _chosen.lanczos_pixel_of_valid
 load_scaled_colour: Any = _chosen.load_scaled_colour
@@ -42,6 +43,7 @@ __all__ = [
     "compare_exchange",
     "distances",
     "huber_step",
+    "lanczos_mono",
     "lanczos_pixel",
     "lanczos_pixel_of_valid",
     "load_scaled_colour",

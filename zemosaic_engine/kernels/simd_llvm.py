@@ -10,7 +10,9 @@ This module builds on internals of Numba and llvmlite, which may change. `simd` 
 
 from __future__ import annotations
 
+import functools
 import platform
+from functools import partial
 from typing import Any
 
 import numba
@@ -418,6 +420,56 @@ def lanczos_pixel(
 
 
 @intrinsic
+def lanczos_mono(
+    typing: Any, source: Any, at: Any, stride: Any, table: Any, row_x: Any, t_x: Any, row_y: Any, t_y: Any,
+    undershoot: Any, overshoot: Any,
+) -> Any:  # fmt: skip
+    """Resample one pixel of one channel; NaN or infinite if a tap is.
+
+    `source` is flat, `at` is the index of the first tap and `stride` the count of pixels of a row; eight pixels of each
+    row are read. `table` holds `TABLE_WIDTH` weights a phase.
+    """
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        source, at, stride, table, row_x, t_x, row_y, t_y, under, over = given
+        pixels = context.make_array(signature.args[0])(context, builder, source).data
+        weights = context.make_array(signature.args[3])(context, builder, table).data
+        wx, wy = (_phase_weights(builder, weights, row, t) for row, t in ((row_x, t_x), (row_y, t_y)))
+        eight = ir.VectorType(ir.FloatType(), TABLE_WIDTH)
+        rows = []
+        for j in range(TAPS):
+            place = builder.gep(pixels, [builder.add(at, builder.mul(stride, ir.Constant(stride.type, j)))])
+            rows.append(_load(builder, builder.bitcast(place, eight.as_pointer())))
+        shares = [_shuffled(builder, wy, [j] * TABLE_WIDTH) for j in range(TAPS)]
+        total = _fma(builder, rows[0], shares[0], builder.fmul(rows[1], shares[1]))
+        for row, share in zip(rows[2:], shares[2:], strict=True):
+            total = _fma(builder, row, share, total)
+        total = builder.fmul(total, wx)
+        pairs = builder.fadd(_shuffled(builder, total, (0, 2, 4)), _shuffled(builder, total, (1, 3, 5)))
+        value = builder.fadd(
+            builder.fadd(_number(builder, pairs, 0), _number(builder, pairs, 1)), _number(builder, pairs, 2)
+        )
+        inner = rows[1 : 1 + INNER_TAPS]
+        least, most = (
+            _folded(builder, functools.reduce(partial(joined, builder), inner), joined)
+            for joined in (_smaller, _larger)
+        )
+        middle = _larger(builder, rows[2], rows[3])
+        across = _smaller(builder, _number(builder, middle, 1), _number(builder, middle, INNER_TAPS))
+        top, bottom = (
+            _larger(builder, _number(builder, row, 2), _number(builder, row, 3)) for row in (rows[1], rows[INNER_TAPS])
+        )
+        raised = builder.fsub(_larger(builder, across, _smaller(builder, top, bottom)), least)
+        limited = _larger(builder, value, builder.fsub(least, builder.fmul(under, raised)))
+        limited = _smaller(builder, limited, builder.fadd(most, builder.fmul(over, builder.fsub(most, least))))
+        # No limit makes a number of what is none.
+        return builder.select(builder.fcmp_ordered("==", value, value), limited, value)
+
+    f32, i64 = types.float32, types.int64
+    return f32(source, i64, i64, table, i64, f32, i64, f32, f32, f32), code
+
+
+@intrinsic
 def lanczos_pixel_of_valid(
     typing: Any, source: Any, at: Any, stride: Any, table: Any, row_x: Any, t_x: Any, row_y: Any, t_y: Any,
     least_weight: Any, nearest: Any, wanted: Any, calibration: Any, u: Any, v: Any, target: Any, where: Any,
@@ -484,6 +536,24 @@ def _shuffled(builder: Any, vector: Any, places: Any) -> Any:
     return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), mask)
 
 
+def _number(builder: Any, vector: Any, place: int) -> Any:
+    return builder.extract_element(vector, ir.Constant(ir.IntType(32), place))
+
+
+def _smaller(builder: Any, a: Any, b: Any) -> Any:
+    return builder.select(builder.fcmp_ordered("<", a, b), a, b)
+
+
+def _larger(builder: Any, a: Any, b: Any) -> Any:
+    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+
+def _folded(builder: Any, row: Any, joined: Any) -> Any:
+    """Combine the inner taps of a row, pairwise."""
+    pairs = joined(builder, _shuffled(builder, row, (1, 3)), _shuffled(builder, row, (2, 4)))
+    return joined(builder, _number(builder, pairs, 0), _number(builder, pairs, 1))
+
+
 def _phase_weights(builder: Any, table: Any, row: Any, t: Any) -> Any:
     """Weights of eight taps between two rows of the table."""
     eight = ir.VectorType(ir.FloatType(), TABLE_WIDTH)
@@ -527,10 +597,10 @@ class _Colours:
         return _shuffled(self._builder, one, [0] * 4)
 
     def smaller(self, a: Any, b: Any) -> Any:
-        return self._builder.select(self._builder.fcmp_ordered("<", a, b), a, b)
+        return _smaller(self._builder, a, b)
 
     def larger(self, a: Any, b: Any) -> Any:
-        return self._builder.select(self._builder.fcmp_ordered(">", a, b), a, b)
+        return _larger(self._builder, a, b)
 
     def ends_of_trough(self, rows: Any) -> Any:
         """Height to which the inner taps rise at both ends of their middle rows or columns."""
@@ -599,6 +669,7 @@ def trial(
         image, 4, 10 * STRIDE, table, 0, table[0, 0], 1, table[0, 1], table[0, 2], table[0, 3], calibration, 0.3, -0.2,
         target, 1,
     )  # fmt: skip
+    wide[2 * LANES] = lanczos_mono(image, 3, 17, table, 0, table[0, 0], 1, table[0, 1], table[0, 2], table[0, 3])
     image[4 + 4 * STRIDE] = np.nan
     image[5 + 10 * STRIDE] = -np.inf
     lanczos_pixel_of_valid(

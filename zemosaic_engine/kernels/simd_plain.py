@@ -220,6 +220,31 @@ def lanczos_pixel(
 
 
 @jit
+def lanczos_mono(
+    source: Any, at: int, stride: int, table: Any, row_x: int, t_x: Any, row_y: int, t_y: Any, undershoot: Any,
+    overshoot: Any,
+) -> Any:  # fmt: skip
+    """Resample one pixel of one channel; NaN or infinite if a tap is."""
+    wy, sums = np.empty(TAPS, np.float32), np.empty(TAPS, np.float32)
+    low, high = np.empty(INNER_TAPS, np.float32), np.empty(INNER_TAPS, np.float32)
+    for j in range(TAPS):
+        wy[j] = _tap_weight(table, row_y, t_y, j)
+    for i in range(TAPS):
+        total, least, most = _column(source, at + i, stride, wy)
+        sums[i] = total * _tap_weight(table, row_x, t_x, i)
+        if 1 <= i <= INNER_TAPS:
+            low[i - 1], high[i - 1] = least, most
+    value = ((sums[0] + sums[1]) + (sums[2] + sums[3])) + (sums[4] + sums[5])
+    least = _smaller(_smaller(low[0], low[1]), _smaller(low[2], low[3]))
+    most = _larger(_larger(high[0], high[1]), _larger(high[2], high[3]))
+    across = _smaller(_ends(source, at + 2 * stride + 1, stride), _ends(source, at + 2 * stride + 4, stride))
+    down = _smaller(_ends(source, at + stride + 2, 1), _ends(source, at + 4 * stride + 2, 1))
+    limited = _larger(value, least - undershoot * (_larger(across, down) - least))
+    limited = _smaller(limited, most + overshoot * (most - least))
+    return limited if value == value else value
+
+
+@jit
 def lanczos_pixel_of_valid(
     source: Any, at: int, stride: int, table: Any, row_x: int, t_x: Any, row_y: int, t_y: Any,
     least_weight: Any, nearest: int, wanted: int, calibration: Any, u: float, v: float, target: Any, where: int,
