@@ -233,7 +233,8 @@ def _stored(part: NDArray) -> NDArray[np.uint8]:
     size = part.dtype.itemsize
     if part.dtype.kind == "u" and size > 1:  # subtracting half the range flips the top bit and nothing else
         part = part ^ part.dtype.type(1 << (8 * size - 1))
-    return np.ascontiguousarray(part).astype(part.dtype.newbyteorder(">"), copy=False).reshape(-1).view(np.uint8)
+    # A copy in any case: a mapped part is released before the copy is written.
+    return part.astype(part.dtype.newbyteorder(">"), order="C").reshape(-1).view(np.uint8)
 
 
 # --- checksums
