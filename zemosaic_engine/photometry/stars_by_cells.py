@@ -32,8 +32,8 @@ from .stars import (
 WHOLE_PIXELS = 64_000_000
 _CELL_PX = 128 * MESH_PX
 _MARGIN_PX = 8 * MESH_PX  # around a cell; the light of no star that is measured reaches so far
-#: What looking at a cell takes.
-CELL_BYTES = 250_000_000
+#: What looking at a cell in three colours takes; one in a single colour takes two thirds of it.
+CELL_BYTES = 520_000_000
 #: Cells that are looked at at once.
 MOST_CELLS = 4
 _MIN_SNR = 10.0
