@@ -29,7 +29,7 @@ def over_channels(function: Callable[[Any, Any], Any], image: NDArray[Any]) -> A
 
 
 def change_channels(function: np.ufunc, image: NDArray[Any], values: NDArray[Any]) -> None:
-    """Set `image` to ``function(image, values)``, with one value of its own type for each channel.
+    """Set `image` (H, W, C) to ``function(image, values)``; `values` has a number of the same type for each channel.
 
     NumPy itself goes pixel by pixel over an axis of three values, which takes five times as long.
     """

@@ -277,6 +277,32 @@ def test_resampling(kernel, matrix, channels):
         np.testing.assert_allclose(to_numpy(reference.resample(*strict, kernel)), slow, rtol=1e-6)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_an_infinite_pixel_counts_as_one_that_is_missing(value, channels):
+    pixels = np.random.default_rng(4).normal(1000, 100, (30, 40, channels)).astype(np.float32)
+    mapped = affine_map(Box(0, 30, 0, 40), [[1.0, 0.02], [-0.02, 1.0]], (0.31, 0.62))
+    for y, x in ((12, 15), (13, 16), (14, 20), (29, 39), (29, 33)):
+        bad = pixels.copy()
+        bad[y, x] = value
+        missing = np.where(np.isinf(bad), np.float32(np.nan), bad)
+        np.testing.assert_array_equal(resample(bad, mapped), resample(missing, mapped))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 50), (50, 3), (7, 7), (6, 8), (40, 9)])
+def test_small_images_of_one_channel_are_resampled_as_defined(shape):
+    pixels = np.random.default_rng(5).normal(1000, 100, (*shape, 1)).astype(np.float32)
+    mapped = affine_map(Box(0, 30, 0, 40), [[0.97, 0.11], [-0.13, 0.98]], (-1.3, 0.6))
+    x, y = mapped.evaluate()
+    slow = reference.resample(pixels, x, y, "lanczos3", 1.0)
+    fast = resample(pixels, mapped)
+    # Rounding decides where half of the weight remains.
+    assert np.count_nonzero(np.isnan(fast) != np.isnan(slow)) <= 2
+    both = np.isfinite(fast) & np.isfinite(slow)
+    assert both.any()
+    np.testing.assert_allclose(fast[both], slow[both], rtol=2e-4)
+
+
 def bayer_stars(pattern, shape=(58, 66)):
     """Noise with sharp stars of many brightnesses, in weak blue and strong red, and invalid pixels."""
     rng = np.random.default_rng(4)

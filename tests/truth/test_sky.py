@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from zemosaic_engine.geometry import Box
+from zemosaic_engine.machine.large_arrays import LargeArray
 from zemosaic_engine.photometry.sky import (
     cell_medians,
     cell_samples,
@@ -154,6 +155,20 @@ def test_the_kernel_takes_the_differences_that_numpy_takes(shape):
         down = (plane[5::step, ::step] - plane[:-5:step, ::step]).ravel()
         both = np.concatenate([along, down])
         assert found == pytest.approx(spread_by_numpy(both[np.isfinite(both)]) / np.sqrt(2.0), rel=1e-9)
-    np.testing.assert_array_equal(
-        sky_noise(np.moveaxis(np.moveaxis(image, 2, 0).copy(), 0, 2), lag=5), sky_noise(image, lag=5)
-    )
+
+
+def test_noise_is_the_same_wherever_an_image_lies(tmp_path):
+    image = starry((300, 410, 3), 7.0)
+    image[np.random.default_rng(1).random(image.shape) < 0.05] = np.nan
+    mapped = LargeArray(image.shape, np.float32, tmp_path)
+    mapped.put(0, image)
+    for other in (mapped.values, np.moveaxis(np.moveaxis(image, 2, 0).copy(), 0, 2), image.astype(">f4")):
+        np.testing.assert_array_equal(sky_noise(other), sky_noise(image))
+        np.testing.assert_array_equal(quiet_noise(other), quiet_noise(image))
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 1), (5, 0, 3), (0, 0, 1), (3, 3, 2)])
+def test_noise_of_hardly_any_pixels_is_not_known(shape):
+    image = np.zeros(shape, dtype=np.float32)
+    assert np.isnan(sky_noise(image)).all()
+    assert np.isnan(quiet_noise(image)).all()

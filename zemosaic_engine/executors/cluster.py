@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import pickle
@@ -36,7 +37,8 @@ ORDERS_A_THREAD = 4
 _LOOK_EVERY_S = 0.2
 _CONNECT_S = 15.0
 _CLOSE_S = 1.0
-_STOP_S = 60.0  # for workers of our own: they are killed after some seconds, which take longer on a busy machine
+_KILL_AFTER_S = 1.0  # what does not end by itself
+_STOP_S = 60.0  # for all workers of our own, on a busy machine
 _COUNT_EVERY_S = 2.0
 _WITHOUT_WORKERS_S = 30.0  # after which the run goes on by itself
 _GONE_S = 5.0  # without a scheduler, after which it is taken for dead
@@ -320,7 +322,19 @@ def _local_cluster(scheduler: str) -> Iterator[LocalCluster]:
     try:
         yield cluster
     finally:
-        _close(cluster, _STOP_S)
+        _stop(cluster)
+
+
+def _stop(cluster: LocalCluster) -> None:
+    """End the workers, by force what does not end soon, and with them the cluster."""
+
+    async def end() -> None:
+        workers = list(cluster.workers.values())
+        await asyncio.gather(*(worker.close(timeout=_KILL_AFTER_S) for worker in workers), return_exceptions=True)
+
+    with suppress(OSError, RuntimeError):
+        cluster.sync(end, callback_timeout=_STOP_S)
+    _close(cluster, _STOP_S)
 
 
 def _close(connection: Client | LocalCluster, timeout_s: float) -> None:

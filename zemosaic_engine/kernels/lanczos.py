@@ -177,10 +177,11 @@ def _resample_mono_row(
         t_x, t_y = np.float32(phase_x - row_x), np.float32(phase_y - row_y)
         x0, y0 = left - 2 - origin[1], top - 2 - origin[0]
         value, at = np.float32(np.nan), y0 * stride + x0
+        # A part holds all taps that the whole has, so that this is the same for both.
         if x0 >= 0 and y0 >= 0 and x0 + TAPS <= stride and y0 + TAPS <= source.shape[0]:
             if at + (TAPS - 1) * stride + TABLE_WIDTH <= flat.size:
                 value = lanczos_mono(flat, at, stride, table, row_x, t_x, row_y, t_y, _UNDERSHOOT, _OVERSHOOT)
-            else:  # the last numbers that it reads lie behind the array
+            else:  # it would read beyond the end of the array
                 for j in range(TAPS):
                     for i in range(TAPS):
                         corner[j * TABLE_WIDTH + i] = flat[at + j * stride + i]

@@ -8,7 +8,7 @@ LANES = 16
 TAPS, INNER_TAPS = 6, 4
 #: Numbers of a pixel in memory: three colours, and one that is not used.
 STRIDE = 4
-#: Weights of a phase in the table of `lanczos_pixel`; those beyond `TAPS` are 0.
+#: Weights of a phase in the tables of the Lanczos functions; those beyond `TAPS` are 0.
 TABLE_WIDTH = 8
 #: Pairs of rows that are put in order one after the other: they sort eight rows (19 pairs, the fewest there are), and
 #: eight or four that are bitonic (Batcher 1968).

@@ -426,8 +426,8 @@ def lanczos_mono(
 ) -> Any:  # fmt: skip
     """Resample one pixel of one channel; NaN or infinite if a tap is.
 
-    `source` is flat, `at` is the index of the first tap and `stride` the count of pixels of a row; eight pixels of each
-    row are read. `table` holds `TABLE_WIDTH` weights a phase.
+    `source` is flat, `at` is the index of the first tap and `stride` the count of pixels of a row. Eight pixels of each
+    of six rows are read: the caller sees to it that the array holds them. `table` holds `TABLE_WIDTH` weights a phase.
     """
 
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
@@ -462,8 +462,10 @@ def lanczos_mono(
         raised = builder.fsub(_larger(builder, across, _smaller(builder, top, bottom)), least)
         limited = _larger(builder, value, builder.fsub(least, builder.fmul(under, raised)))
         limited = _smaller(builder, limited, builder.fadd(most, builder.fmul(over, builder.fsub(most, least))))
-        # No limit makes a number of what is none.
-        return builder.select(builder.fcmp_ordered("==", value, value), limited, value)
+        # The limits would make a number of what is none.
+        below = builder.fcmp_ordered("<", value, ir.Constant(value.type, float("inf")))
+        above = builder.fcmp_ordered(">", value, ir.Constant(value.type, float("-inf")))
+        return builder.select(builder.and_(below, above), limited, value)
 
     f32, i64 = types.float32, types.int64
     return f32(source, i64, i64, table, i64, f32, i64, f32, f32, f32), code

@@ -241,7 +241,7 @@ def lanczos_mono(
     down = _smaller(_ends(source, at + stride + 2, 1), _ends(source, at + 4 * stride + 2, 1))
     limited = _larger(value, least - undershoot * (_larger(across, down) - least))
     limited = _smaller(limited, most + overshoot * (most - least))
-    return limited if value == value else value
+    return limited if abs(value) < _INFINITY else value
 
 
 @jit

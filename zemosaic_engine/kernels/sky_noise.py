@@ -10,7 +10,7 @@ from .compiled import jit, jit_borrowing
 from .ranks import median, ranked
 
 _INFINITY = np.float32(np.inf)
-_LEAST_DIFFERENCES = 32
+LEAST_DIFFERENCES = 32
 _CLIP = 2.5
 _SD_OF_CORE = 0.9546  # standard deviation of a unit Gaussian that is cut at _CLIP
 _MAD_TO_SD = 1.4826
@@ -70,6 +70,20 @@ def _core_spread(values: Any, count: int, spare: Any, squares: Any, numbers: Any
 
 
 @jit
+def spread_of(differences: Any, spare: Any) -> float:
+    """Standard deviation of the core of some finite differences.
+
+    Parameters
+    ----------
+    differences : float32 (n,)
+        At least one; overwritten.
+    spare : float32 (n,)
+        Overwritten.
+    """
+    return _core_spread(differences, differences.size, spare, np.empty(_LANES), np.empty(_LANES, np.int64))
+
+
+@jit
 def noise_of_parts(image: Any, parts: Any, lag: int, most: int, out: Any) -> None:
     """Find the noise a pixel in parts of an image.
 
@@ -95,5 +109,5 @@ def noise_of_parts(image: Any, parts: Any, lag: int, most: int, out: Any) -> Non
         for c in range(image.shape[2]):
             count = _differences(image, parts[p], c, lag, step, values)
             out[p, c] = np.nan
-            if count >= _LEAST_DIFFERENCES:
+            if count >= LEAST_DIFFERENCES:
                 out[p, c] = _core_spread(values, count, spare, squares, numbers) / np.sqrt(2.0)

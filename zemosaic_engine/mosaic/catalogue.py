@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -104,7 +105,7 @@ def tie_to_catalogue(
     catalogue: Catalogue | None,
     reporter: Reporter,
     balanced: Stars | None = None,
-    threads: int = 1,
+    find_stars: Callable[[NDArray[np.float32]], Stars] = detect_stars_of_mosaic,
 ) -> fits.Header:
     """Return header cards with the zero point of every channel of a mosaic, and log them; none without a catalogue.
 
@@ -117,13 +118,13 @@ def tie_to_catalogue(
     reporter : Reporter
     balanced : Stars, optional
         Of the mosaic, if its colours are balanced: zero points with a colour term are then those of a white star.
-    threads : int
-        As for `detect_stars_of_mosaic`.
+    find_stars : callable, optional
+        Finds the stars of the mosaic.
     """
     if catalogue is None:
         return fits.Header()
     names = tuple(catalogue.magnitude)
-    stars = detect_stars_of_mosaic(pixels, threads) if balanced is None else balanced
+    stars = find_stars(pixels) if balanced is None else balanced
     match = match_catalogue(stars, pixels.shape[:2], wcs, catalogue)
     points = zero_points(pixels, match, catalogue, of_white=balanced is not None)
     if catalogue.band and not all(np.isfinite(point.value) for point in points):

@@ -20,14 +20,13 @@ from ..machine.threads import run_all
 from ..photometry.colour_balance import ColourBalance, balance_on_colours, balance_on_locus
 from ..photometry.sky import clipped_median
 from ..photometry.stars import Stars
-from ..photometry.stars_by_cells import CELL_BYTES, detect_stars_of_mosaic
-from ..run.resources import threads_with_room
 from ..run.run import Run
 from ..sentences import say
 from ..settings import GridSettings
 from ..weighted_image import WeightedImage
 from .catalogue import CatalogueMatch, match_catalogue
 from .mask import strips_of
+from .mosaic_stars import stars_of_mosaic
 
 _STATISTICS_PIXELS = 1_000_000
 _SPECTRUM_ERROR_MAG = 0.02
@@ -85,7 +84,7 @@ def stars_for_colours(run: Run, mosaic: WeightedImage) -> Stars | None:
         return None
     if run.settings.colour == "auto" and (run.takes_tiles or not run.settings.grid_rgb_equalize):
         return None  # nothing else changes their colours either
-    return detect_stars_of_mosaic(mosaic.pixels, threads_with_room(run.settings, CELL_BYTES))
+    return stars_of_mosaic(run, mosaic.pixels)
 
 
 def set_colours(run: Run, mosaic: WeightedImage, find_stars: Callable[[], Stars | None]) -> ColourTie | None:

@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 from ..canvas.footprints import footprint_of
 from ..events import MosaicWritten
 from ..machine.threads import BackgroundTask
-from ..photometry.stars_by_cells import CELL_BYTES
 from ..resume.written import WrittenFiles
 from ..run import provenance
 from ..run.request import GridOutcome
-from ..run.resources import threads_with_room
 from ..run.run import Run
 from ..sentences import say
 from ..tiles.match import TileMatch, report_losses, report_metrics
@@ -30,6 +28,7 @@ from .colour import ColourTie, colour_cards, colour_rows, set_colours, stars_for
 from .evenness import measure_evenness, report_evenness
 from .holes import fill_cores
 from .mask import mosaic_mask
+from .mosaic_stars import stars_of_mosaic
 from .moving import report_moving
 from .names import name_field
 from .processing import PROCESSING_NAME, write_processing
@@ -160,9 +159,9 @@ def deliver(run: Run, tile_set: TileSet, match: TileMatch, mosaic: WeightedImage
     told = fits.Header()
     if run.takes_tiles:
         told = tie_to_told_zero_points(used, match.scaling.gain, scale, run.reporter)
-    threads = threads_with_room(settings, CELL_BYTES)
+    find_stars = partial(stars_of_mosaic, run)
     tied = run.interruptibly(
-        lambda: tie_to_sky(mosaic.pixels, wcs, run.catalogue, told, run.reporter, balanced, threads)
+        lambda: tie_to_sky(mosaic.pixels, wcs, run.catalogue, told, run.reporter, balanced, find_stars)
     )
     cards = provenance.mosaic_cards(
         used, settings, tiles=len(tiles), ready_made_tiles=run.takes_tiles, pixel_scale_arcsec=scale

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
@@ -25,7 +27,7 @@ def tie_to_sky(
     told: fits.Header,
     reporter: Reporter,
     balanced: Stars | None = None,
-    threads: int = 1,
+    find_stars: Callable[[NDArray[np.float32]], Stars] = detect_stars_of_mosaic,
 ) -> fits.Header:
     """Return header cards with zero points, limiting magnitudes and sky brightness, and log them.
 
@@ -40,8 +42,8 @@ def tie_to_sky(
     reporter : Reporter
     balanced : Stars, optional
         As for `tie_to_catalogue`.
-    threads : int
-        As for `detect_stars_of_mosaic`.
+    find_stars : callable, optional
+        Finds the stars of the mosaic.
 
     Notes
     -----
@@ -51,11 +53,11 @@ def tie_to_sky(
     """
     if told and catalogue is not None and catalogue.band:
         catalogue = None
-    cards = tie_to_catalogue(pixels, wcs, catalogue, reporter, balanced, threads)
+    cards = tie_to_catalogue(pixels, wcs, catalogue, reporter, balanced, find_stars)
     if told and not any(card.startswith("ZMZP") for card in cards):
         names = channel_names(pixels.shape[2])
         points = [float(told[told_card(name, len(names))]) for name in names]
         scale = pixel_scale_arcsec(wcs, pixels.shape[:2])
-        cards.update(depth_cards(pixels, detect_stars_of_mosaic(pixels, threads).fwhm_px, scale, points, reporter))
+        cards.update(depth_cards(pixels, find_stars(pixels).fwhm_px, scale, points, reporter))
     cards.update(told)
     return cards

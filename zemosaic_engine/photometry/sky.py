@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Box
-from ..machine.large_arrays import release
+from ..machine.large_arrays import is_mapped, picked
 
 _LAG_PX = 5  # beyond the reach of demosaicing and of a Lanczos-3 kernel, so that the two pixels are independent
 _MAX_SAMPLES = 50_000  # the noise is then known to better than half a percent
@@ -47,9 +47,29 @@ def _noise_of_parts(
     from ..kernels.sky_noise import noise_of_parts
 
     noises = np.empty((len(parts), image.shape[2]))
-    noise_of_parts(np.ascontiguousarray(image, dtype=np.float32), parts, lag, max_samples, noises)
-    release(image)
+    if is_mapped(image) or not image.flags.c_contiguous or image.dtype != np.float32:
+        for out, (y0, y1, x0, x1) in zip(noises, parts, strict=True):
+            out[:] = [_noise_of_plane(image[y0:y1, x0:x1, c], lag, max_samples) for c in range(image.shape[2])]
+    else:
+        noise_of_parts(image, parts, lag, max_samples, noises)
     return noises
+
+
+def _noise_of_plane(plane: NDArray, lag: int, max_samples: int) -> float:
+    """The same of one channel, of which only some rows are in memory at once if it is mapped."""
+    from ..kernels.sky_noise import LEAST_DIFFERENCES, spread_of
+
+    height, width = plane.shape
+    step = max(1, int(np.sqrt(height * width / max_samples)))
+    every, ahead, behind = slice(None, None, step), slice(lag, None, step), slice(None, -lag, step)
+    differences = []
+    if width > lag:
+        differences.append((picked(plane, every, ahead) - picked(plane, every, behind)).ravel())
+    if height > lag:
+        differences.append((picked(plane, ahead, every) - picked(plane, behind, every)).ravel())
+    both = np.concatenate(differences or [np.zeros(0)]).astype(np.float32)
+    both = both[np.isfinite(both)]
+    return float(spread_of(both, np.empty_like(both)) / np.sqrt(2.0)) if both.size >= LEAST_DIFFERENCES else np.nan
 
 
 def quiet_noise(image: NDArray[np.float32], parts: int = 8) -> NDArray[np.float64]:
@@ -68,7 +88,7 @@ def quiet_noise(image: NDArray[np.float32], parts: int = 8) -> NDArray[np.float6
     height, width, _ = image.shape
     rows, columns = [np.array_split(np.arange(side), parts) for side in (height, width)]
     boxes = [(y[0], y[-1] + 1, x[0], x[-1] + 1) for y in rows for x in columns if y.size and x.size]
-    noises = _noise_of_parts(image, np.array(boxes), _LAG_PX, _MAX_SAMPLES_OF_PART)
+    noises = _noise_of_parts(image, np.array(boxes, dtype=np.int64).reshape(-1, 4), _LAG_PX, _MAX_SAMPLES_OF_PART)
     known = np.isfinite(noises) & (noises > 0.0)
     whole = sky_noise(image) if not known.any(axis=0).all() else None
     return np.array(

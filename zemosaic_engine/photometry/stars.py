@@ -358,7 +358,7 @@ def measure_apertures(
     y: NDArray,
     radius: float,
 ) -> Measured:
-    """Measure stars at known places as `detect_stars` does with starless rings, which `Sources` tells."""
+    """Measure stars at known places as `detect_stars` does with starless rings; `starless` is that of `Sources`."""
     light, _ = light_above(image, background)
     total, _, is_whole = _circle_sums(light[..., None], x, y, radius)
     rings = _rings(image, starless, x, y, radius)

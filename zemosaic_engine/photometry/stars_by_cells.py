@@ -40,7 +40,7 @@ _MIN_SNR = 10.0
 _MOST_STARS = 2000
 
 
-def detect_stars_of_mosaic(image: NDArray[np.float32], threads: int = 1) -> Stars:
+def detect_stars_of_mosaic(image: NDArray[np.float32], threads: int = 1, cancel: CancelToken | None = None) -> Stars:
     """The stars that `detect_stars` finds with its defaults and starless rings.
 
     An image of more than 64 megapixels is looked at in cells that overlap, on the background of all of it. A source
@@ -52,6 +52,8 @@ def detect_stars_of_mosaic(image: NDArray[np.float32], threads: int = 1) -> Star
         In ADU; NaN is masked.
     threads : int
         Cells at once, `MOST_CELLS` of them at most; each takes `CELL_BYTES`.
+    cancel : CancelToken, optional
+        Looked at before each cell.
     """
     height, width, channels = image.shape
     if height * width <= WHOLE_PIXELS:
@@ -59,9 +61,9 @@ def detect_stars_of_mosaic(image: NDArray[np.float32], threads: int = 1) -> Star
     background = background_of(image)
     if background is None or not (background.noise > 0.0).any():
         return no_stars(channels)
-    threads = min(threads, MOST_CELLS)
+    threads, cancel = min(threads, MOST_CELLS), cancel or CancelToken()
     cells = [_Cell(image, background, box) for box in _boxes(height, width)]
-    seen = run_all(lambda cell: cell.sources(4 * _MOST_STARS), cells, threads, CancelToken())
+    seen = run_all(lambda cell: cell.sources(4 * _MOST_STARS), cells, threads, cancel)
     x, y, owner, fwhm = _candidates(seen)
     if not x.size:
         return no_stars(channels)
@@ -72,7 +74,7 @@ def detect_stars_of_mosaic(image: NDArray[np.float32], threads: int = 1) -> Star
         mine = members[number]
         return cells[number].measured(seen[number], x[mine], y[mine], radius)
 
-    found = run_all(measured, members, threads, CancelToken())
+    found = run_all(measured, members, threads, cancel)
     flux, error = np.empty((x.size, channels)), np.empty((x.size, channels))
     total, whole, clear = np.zeros(x.size), np.zeros(x.size, dtype=bool), np.zeros(x.size, dtype=bool)
     for mine, one in zip(members.values(), found, strict=True):
@@ -107,7 +109,7 @@ class _Seen(NamedTuple):
     rows : ndarray of float64, shape (n, 4)
         x, y, light and width of its brightest sources.
     starless : ndarray of uint8
-        Pixels away from sources, eight in a byte: what takes longest to find.
+        Pixels away from sources, eight in a byte; kept because it takes longest to find.
     """
 
     rows: NDArray[np.float64]

@@ -42,6 +42,7 @@ from .samples import planes_of, radial_weights
 
 _LARGEST_SIDE_PX = 512  # of a block, in pixels of the canvas or of the subs, whichever are finer
 _LEAST_SIDE_PX = 16
+_LEAST_BAND_ROWS = 64
 _NOISE_SIDE_PX = 192
 _SIGHTING_BYTES_A_PIXEL = 48  # samples of a sub, the part of it that they come from, and what is found on them
 _NOISE_PLACES = ((0.5, 0.5), (0.25, 0.25), (0.75, 0.75), (0.25, 0.75), (0.75, 0.25))  # of height and width
@@ -190,9 +191,9 @@ class BlockStacker:
 
         def stack_one(numbered: tuple[int, Box]) -> set[int]:
             number, block = numbered
-            # Those that are left to the last take over the threads of those that end before them.
-            threads = self._threads // (at_once if number < len(blocks) - at_once else 1)
-            into, used = self._stack_block(block, subs, sky, buffers, (threads, busy), cancel)
+            # The last ones take over the threads of those that end before them.
+            threads = max(self._threads // at_once, min(2 * self._threads // (len(blocks) - number), self._threads))
+            into, used = self._stack_block(block, subs, sky, buffers, threads, busy, cancel)
             where = block.relative_to(box).slices
             targets: tuple[NDArray, ...] = whole.part(where)
             for target, made in zip(targets, into, strict=True):
@@ -337,15 +338,11 @@ class BlockStacker:
         subs: Sequence[BlockSub],
         sky: SkyMap,
         buffers: _Buffers,
-        work_on: tuple[int, threading.BoundedSemaphore],
+        threads: int,
+        busy: threading.BoundedSemaphore,
         cancel: CancelToken,
     ) -> tuple[CombinedRows, set[int]]:
-        """Combined pixels of a block, and who is in it.
-
-        It works on so many threads, of which no more go on at once, those of other blocks included, than the semaphore
-        lets.
-        """
-        threads, busy = work_on
+        """Combined pixels of a block, and who is in it; `busy` limits how many threads of all blocks work at once."""
         height, width = self._canvas.shape
         grown = block.grow(self._margin, self._margin).intersect(Box(0, height, 0, width))
         there = [(sub, sub.footprint.box.intersect(grown)) for sub in subs if sub.footprint.meets(grown)]
@@ -359,6 +356,7 @@ class BlockStacker:
                 sub, crop = there[index]
                 target = [plane[start[index] : start[index + 1]].reshape(*crop.shape, -1) for plane in planes]
                 with busy:
+                    cancel.check()
                     found = self._place(sub, crop, target)
                     return found > 0, found > 0 and _is_inside(target[0], crop, block, found)
 
@@ -369,9 +367,12 @@ class BlockStacker:
                 first, last = rows
                 at, into = block.y0 - grown.y0 + first, out.rows(first, last)
                 with busy:
+                    cancel.check()
                     self._combine(grown, at, [there[n] for n in kept], planes, start[kept], sky, into)
 
-            run_all(combine, cut_evenly(block.height, block.height / threads), threads, cancel)
+            # Rejection looks at some rows above and below a band, too.
+            bands = cut_evenly(block.height, max(block.height / threads, _LEAST_BAND_ROWS))
+            run_all(combine, bands, threads, cancel)
         used = {sub.number for (sub, _), (_, is_inside) in zip(there, placed, strict=True) if is_inside}
         return out.part((slice(None), slice(block.x0 - grown.x0, block.x1 - grown.x0))), used
 
