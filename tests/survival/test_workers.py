@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 import pickle
 import signal
@@ -21,8 +22,9 @@ from hypothesis import strategies as st
 
 from benchmarks.survival import science
 from zemosaic_engine.errors import Cancelled, RunError, SettingsError
-from zemosaic_engine.events import CancelToken, LogLine
+from zemosaic_engine.events import CancelToken, LogLine, Reporter
 from zemosaic_engine.executors import worker
+from zemosaic_engine.executors.cluster import Cluster as ClusterExecutor
 from zemosaic_engine.executors.cluster import _local_cluster, open_executor
 from zemosaic_engine.executors.executor import Witness
 from zemosaic_engine.executors.kernel_check import kernel_fingerprint
@@ -303,6 +305,24 @@ def test_a_run_whose_scheduler_dies_says_so_and_goes_on_later(survey, tmp_path, 
     with pytest.raises(SettingsError, match="no Dask scheduler at"):
         runs(tmp_path / "out", scheduler=workers.address)
     assert runs(tmp_path / "out") == science(reference)
+
+
+@pytest.mark.slow
+def test_a_client_that_closes_by_itself_says_that_the_scheduler_is_gone(tmp_path, proof):
+    """A slow machine: the client gives up its scheduler before the run notices."""
+    distributed = pytest.importorskip("distributed")
+    worker.write_proof(*proof)
+    with (
+        _local_cluster("local:1") as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        executor = ClusterExecutor(client, (proof[0], proof[1].name), Reporter(lambda event: None), CancelToken())
+
+        def close(number, result):
+            client.close()
+
+        with pytest.raises(RunError, match="scheduler is gone"):
+            executor.ahead(operator.is_, list(range(20)), close)
 
 
 @pytest.mark.slow

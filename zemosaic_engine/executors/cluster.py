@@ -132,8 +132,9 @@ class Cluster:
                     break
                 while waiting and len(out) < places:
                     number = waiting.popleft()
-                    out[number] = self._submit(task, orders[number], number)
-                    out[number].add_done_callback(partial(_note_end, ended, number))
+                    with self._unless_closed():
+                        out[number] = self._submit(task, orders[number], number)
+                        out[number].add_done_callback(partial(_note_end, ended, number))
                 with suppress(queue.Empty):
                     number = ended.get(timeout=_LOOK_EVERY_S)
                     performed = self._result_of(out.pop(number))
@@ -166,7 +167,7 @@ class Cluster:
         """Threads of the workers, which come and go; asked for now and then."""
         now = time.monotonic()
         if now - self._counted_at > _COUNT_EVERY_S:
-            with suppress(OSError):  # the scheduler may be going; `_look` will say so
+            with suppress(OSError), self._unless_closed():  # the scheduler may be going
                 self._threads = sum(self._client.nthreads().values())
             self._counted_at = now
             self._idle_since = min(self._idle_since, now) if self._threads == 0 else math.inf
@@ -178,6 +179,15 @@ class Cluster:
             return False
         self._reporter.log(say("All workers are gone: this process does the rest"), "WARN")
         return True
+
+    @contextmanager
+    def _unless_closed(self) -> Iterator[None]:
+        """Pass over what fails because the client closed in this moment, without its scheduler; `_look` tells that."""
+        try:
+            yield
+        except Exception:
+            if self._client.status != "closed":
+                raise
 
     def _look(self) -> None:
         """Raise if the run was stopped or the scheduler is gone; wait, and let the workers wait, while it is paused."""
@@ -222,7 +232,8 @@ class Cluster:
 
     def _take_back(self, out: Sequence[Future]) -> None:
         """Take orders back."""
-        with suppress(OSError, RuntimeError):  # the cluster may be gone: nothing is left to be stopped then
+        # The cluster may be gone: nothing is left to be stopped then.
+        with suppress(OSError, RuntimeError), self._unless_closed():
             self._client.cancel(out, force=True)
             if self._cancel.is_cancelled:
                 self._steer("cancel")
