@@ -15,6 +15,7 @@ from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RunError, SettingsError
@@ -132,7 +133,7 @@ class Cluster:
                     break
                 while waiting and len(out) < places:
                     number = waiting.popleft()
-                    with self._unless_closed():
+                    with _UnlessClosed(self._client):
                         out[number] = self._submit(task, orders[number], number)
                         out[number].add_done_callback(partial(_note_end, ended, number))
                 with suppress(queue.Empty):
@@ -167,7 +168,7 @@ class Cluster:
         """Threads of the workers, which come and go; asked for now and then."""
         now = time.monotonic()
         if now - self._counted_at > _COUNT_EVERY_S:
-            with suppress(OSError), self._unless_closed():  # the scheduler may be going
+            with suppress(OSError), _UnlessClosed(self._client):  # the scheduler may be going
                 self._threads = sum(self._client.nthreads().values())
             self._counted_at = now
             self._idle_since = min(self._idle_since, now) if self._threads == 0 else math.inf
@@ -179,15 +180,6 @@ class Cluster:
             return False
         self._reporter.log(say("All workers are gone: this process does the rest"), "WARN")
         return True
-
-    @contextmanager
-    def _unless_closed(self) -> Iterator[None]:
-        """Pass over what fails because the client closed in this moment, without its scheduler; `_look` tells that."""
-        try:
-            yield
-        except Exception:
-            if self._client.status != "closed":
-                raise
 
     def _look(self) -> None:
         """Raise if the run was stopped or the scheduler is gone; wait, and let the workers wait, while it is paused."""
@@ -233,13 +225,26 @@ class Cluster:
     def _take_back(self, out: Sequence[Future]) -> None:
         """Take orders back."""
         # The cluster may be gone: nothing is left to be stopped then.
-        with suppress(OSError, RuntimeError), self._unless_closed():
+        with suppress(OSError, RuntimeError), _UnlessClosed(self._client):
             self._client.cancel(out, force=True)
             if self._cancel.is_cancelled:
                 self._steer("cancel")
 
     def _steer(self, wish: str) -> None:
         self._client.run(worker.steer, self._proof[1], wish, wait=False, on_error="ignore")
+
+
+class _UnlessClosed:
+    """Passes over what fails because a client closed in this moment, since it lost its scheduler; others tell that."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
+        return isinstance(error, Exception) and self._client.status == "closed"
 
 
 def _note_end(ended: queue.SimpleQueue[int], number: int, future: Future) -> None:
