@@ -29,6 +29,15 @@ def _between(table: Any, row: int, t: Any, k: int) -> Any:
     return fma(t, table[row + 1, k] - table[row, k], table[row, k])
 
 
+@jit_inline
+def _phase_of(place: float, phases: int) -> Any:
+    """The pixel at or before a place, the row of the table for the rest of the way, and how far off the next row is."""
+    pixel = int(np.floor(place))
+    phase = (place - pixel) * phases
+    row = min(int(phase), phases - 1)
+    return pixel, row, np.float32(phase - row)
+
+
 @jit_borrowing
 def _over_valid(source: Any, top: int, left: int, c: int, table: Any, at_y: Any, at_x: Any) -> Any:
     """Sum of the taps that are inside and finite, renormalised and limited to their range, where some are outside."""
@@ -82,10 +91,8 @@ def _resample_row(
             for c in range(_COLOURS):
                 target[where + c] = np.nan
             continue
-        left, top = int(np.floor(x)), int(np.floor(y))
-        phase_x, phase_y = (x - left) * phases, (y - top) * phases
-        row_x, row_y = min(int(phase_x), phases - 1), min(int(phase_y), phases - 1)
-        t_x, t_y = np.float32(phase_x - row_x), np.float32(phase_y - row_y)
+        left, row_x, t_x = _phase_of(x, phases)
+        top, row_y, t_y = _phase_of(y, phases)
         u, v = (x - middle_x) * per_half, (y - middle_y) * per_half
         x0, y0 = left - 2 - origin[1], top - 2 - origin[0]
         near_x, near_y = int(np.floor(x + 0.5)) - origin[1], int(np.floor(y + 0.5)) - origin[0]
@@ -171,10 +178,8 @@ def _resample_mono_row(
         near_x, near_y = int(np.floor(x + 0.5)) - origin[1], int(np.floor(y + 0.5)) - origin[0]
         if not abs(flat[near_y * stride + near_x]) < _INFINITY:
             continue
-        left, top = int(np.floor(x)), int(np.floor(y))
-        phase_x, phase_y = (x - left) * phases, (y - top) * phases
-        row_x, row_y = min(int(phase_x), phases - 1), min(int(phase_y), phases - 1)
-        t_x, t_y = np.float32(phase_x - row_x), np.float32(phase_y - row_y)
+        left, row_x, t_x = _phase_of(x, phases)
+        top, row_y, t_y = _phase_of(y, phases)
         x0, y0 = left - 2 - origin[1], top - 2 - origin[0]
         value, at = np.float32(np.nan), y0 * stride + x0
         # A part holds all taps that the whole has, so that this is the same for both.
