@@ -24,7 +24,6 @@ from zemosaic_engine.stacking.blocks import BlockStacker, BlockSub
 from zemosaic_engine.stacking.combine import combine, sky_of_stack, weigh
 from zemosaic_engine.stacking.samples import Samples
 from zemosaic_engine.stacking.scales import SampleFacts, Scales
-from zemosaic_engine.survey.sky_map import SkyMap
 
 DARK = 1e6  # a sky above all samples: no light of stars is there to be tolerated
 BOX = Box(0, 3, 0, 21)  # wider than the pixels that are worked on together
@@ -62,7 +61,9 @@ def settings_of(options, weights="noise_variance"):
 def block_stacker(count, settings, subs, calibrations=None):
     infos = made_up_infos(count, 1)
     footprint = Footprint(BOX, FAR, np.zeros(2), np.nan)
-    stacker = BlockStacker(infos, [footprint] * count, CANVAS, None, calibrations or {}, settings, 10**8)
+    stacker = BlockStacker(
+        infos, dict.fromkeys(range(count), footprint), CANVAS, None, calibrations or {}, settings, 10**8
+    )
     stacker._placer = subs
     return stacker, footprint
 
@@ -95,7 +96,7 @@ def by_kernel(values, noise, options, sky, twin=combining):
 def by_blocks(values, noise, options, sky):
     stacker, footprint = block_stacker(len(values), settings_of(options), ConstantSubs(values))
     subs = [BlockSub(n, footprint, None, None, None, np.full(3, s, np.float32), None) for n, s in enumerate(noise)]
-    level = SkyMap(np.full((1, 1, 3), sky, np.float32), 64, np.full(3, sky))
+    level = SkyLevel(np.full(3, sky, np.float32))
     stack, used = stacker.stack(BOX, [BOX], subs, level, CancelToken())
     assert used == set(range(len(values)))
     value, certainty, coverage = same_everywhere(stack.pixels, stack.weight, stack.coverage)
@@ -238,12 +239,12 @@ def test_the_noise_of_a_sub_in_blocks_grows_with_its_gain():
     calibrations = {n: SubCalibration.exact(np.full(3, g), *nothing) for n, g in ((0, 1.0), (1, 4.0))}
     settings = GridSettings(threads=1, edge_feather_px=0.0, stack_reject_algo="none")
     stacker, _ = block_stacker(2, settings, ConstantSubs([100.0, 100.0], [5.0, 5.0]), calibrations)
-    stacker._footprints = [Footprint(Box(0, 200, 0, 200), FAR, np.zeros(2), np.nan)] * 2
+    stacker._footprints = dict.fromkeys(range(2), Footprint(Box(0, 200, 0, 200), FAR, np.zeros(2), np.nan))
     first, second = stacker.prepare([0, 1], CancelToken())
     assert first.noise == pytest.approx(np.full(3, 5.0), rel=0.05)
     assert second.noise == pytest.approx(np.full(3, 20.0), rel=0.05)
     stacker._placer = ConstantSubs([100.0, 134.0])
-    sky = SkyMap(np.zeros((1, 1, 3), np.float32), 64, np.zeros(3))
+    sky = SkyLevel(np.zeros(3, np.float32))
     stack, _ = stacker.stack(BOX, [BOX], [first, second], sky, CancelToken())
     assert stack.pixels == pytest.approx(np.full(stack.pixels.shape, 100.0 + 34.0 / 17.0), abs=0.15)
 
@@ -277,10 +278,10 @@ def test_a_cancelled_run_stops_inside_of_a_tile():
     infos = made_up_infos(1, 1)
     box = Box(0, 128, 0, 128)
     footprint = Footprint(box, FAR, np.zeros(2), np.nan)
-    stacker = BlockStacker(infos, [footprint], CANVAS, None, {}, GridSettings(threads=1), sample_bytes=1)
+    stacker = BlockStacker(infos, {0: footprint}, CANVAS, None, {}, GridSettings(threads=1), sample_bytes=1)
     stacker._placer = subs
     noise = np.ones(3, np.float32)
-    sky = SkyMap(np.zeros((1, 1, 3), np.float32), 64, np.zeros(3))
+    sky = SkyLevel(np.zeros(3, np.float32))
     with pytest.raises(Cancelled):
         stacker.stack(box, [box], [BlockSub(0, footprint, None, None, None, noise, noise)], sky, cancel)
     assert subs.placed < 10  # of 64

@@ -15,6 +15,7 @@ from zemosaic_engine.errors import RunError, SubError
 from zemosaic_engine.events import CancelToken
 from zemosaic_engine.fits.reader import read_image
 from zemosaic_engine.geometry import Box, cut_evenly, without
+from zemosaic_engine.kernels.sample_stack import SkyLevel
 from zemosaic_engine.photometry.calibration import SubCalibration
 from zemosaic_engine.resampling import drizzle
 from zemosaic_engine.resampling.resample import resample
@@ -25,7 +26,6 @@ from zemosaic_engine.stacking.place import Placer
 from zemosaic_engine.subs import folder
 from zemosaic_engine.subs.frames import load_frame, read_sub_info
 from zemosaic_engine.subs.parts import SubParts
-from zemosaic_engine.survey.sky_map import SkyMap
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_a_part_is_the_frame_to_the_last_bit(surveys, tmp_path, sensor, zipped):
 def stacker(survey, tmp_path, settings, sample_bytes):
     infos = folder.scan_folder(survey).infos
     canvas = plan_canvas(infos, settings.pixel_scale_arcsec, 400.0)
-    footprints = [footprint_of(info, canvas) for info in infos]
+    footprints = {number: footprint_of(info, canvas) for number, info in enumerate(infos)}
     parts = SubParts(infos, lambda _: None, tmp_path, {})
     made = BlockStacker(infos, footprints, canvas, parts, {}, settings, sample_bytes)
     return made, made.prepare(range(len(infos)), CancelToken()), canvas, infos
@@ -110,7 +110,7 @@ KINDS = [
 def test_a_stack_depends_neither_on_its_blocks_nor_on_threads(surveys, tmp_path, sensor, kernel, scale):
     survey, channels = surveys(sensor), 1 if sensor == "mono" else 3
     level = np.linspace(400, 600, 4 * 5 * channels).reshape(4, 5, channels).astype(np.float32)
-    sky = SkyMap(level, 70, np.full(channels, 500.0))
+    sky = SkyLevel(level, 70)
     scale *= folder.scan_folder(survey).infos[0].pixel_scale_arcsec
     found = []
     for threads, sample_bytes, cut in ((1, 10**9, False), (2, 300_000, False), (1, 10**7, True)):
@@ -195,7 +195,7 @@ def test_a_sub_without_a_middle_has_the_noise_of_its_other_parts(surveys, tmp_pa
     fits.PrimaryHDU(stored, fits.getheader(infos[0].path)).writeto(tmp_path / "no_middle.fits")
     info = replace(infos[0], path=tmp_path / "no_middle.fits")
     parts = SubParts([info], lambda _: None, tmp_path, {})
-    footprints = [footprint_of(info, canvas)]
+    footprints = {0: footprint_of(info, canvas)}
     (sub,) = BlockStacker([info], footprints, canvas, parts, {}, settings, 10**9).prepare([0], CancelToken())
     np.testing.assert_allclose(sub.noise, subs[0].noise, rtol=0.1)
     np.testing.assert_allclose(sub.drop_noise, subs[0].drop_noise, rtol=0.1)

@@ -17,11 +17,11 @@ BYTES_A_PIXEL = SUBS * 3 * 4
 
 
 def stacker_and_subs(sample_bytes, threads=2, boxes=(PART,) * SUBS):
-    footprints = [Footprint(box, np.zeros((4, 3)), np.zeros(2), np.nan) for box in boxes]
+    footprints = {n: Footprint(box, np.zeros((4, 3)), np.zeros(2), np.nan) for n, box in enumerate(boxes)}
     infos = made_up_infos(1) * len(boxes)
     canvas = SimpleNamespace(pixel_scale_arcsec=infos[0].pixel_scale_arcsec)
     made = BlockStacker(infos, footprints, canvas, None, {}, GridSettings(threads=threads), sample_bytes)
-    return made, [SimpleNamespace(footprint=footprint) for footprint in footprints]
+    return made, [SimpleNamespace(footprint=footprint) for footprint in footprints.values()]
 
 
 @pytest.mark.parametrize("most_pixels", [300, 5_000, 41_000, 72_000, 130_000])

@@ -66,7 +66,7 @@ def grow_tiles(
         key, known = standing.get(tile.name, ""), laid.get(tile.name, ())
         if not key or tile.subs != known:
             key = key_of(run, tile, subs)
-            if standing.get(tile.name) and len(known) >= _LEAST_SUBS and layout.by_blocks and subs.sky is not None:
+            if standing.get(tile.name) and len(known) >= _LEAST_SUBS and subs.sky is not None:
                 deep.add(tile.name)
                 key = key and fingerprint("grown", standing[tile.name], key)
         keys[tile.name] = key

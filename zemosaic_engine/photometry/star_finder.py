@@ -88,6 +88,17 @@ class StarFinder:
             self._on_found(count)
         return SubStars(frame, *self._found[number], starless)
 
+    def on_canvas(self, number: int) -> Stars:
+        """Return the stars of a sub; its frame is read only if nobody has looked for them before.
+
+        Raises
+        ------
+        SubError
+            If the sub cannot be used.
+        """
+        known = self._found.get(number)
+        return self.find(number).stars if known is None else known[0]
+
     def _find_in(
         self, frame: Frame, info: SubInfo
     ) -> tuple[tuple[Stars, NDArray[np.float64], NDArray[np.float64]], NDArray[np.bool_]]:

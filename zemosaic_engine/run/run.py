@@ -117,11 +117,6 @@ class Run:
         return thread_count(self.settings.threads)
 
     @property
-    def calibrates_subs(self) -> bool:
-        """True if every sub is brought to the common scale before it is stacked."""
-        return _calibrates_subs(self.settings, self.known_calibrations)
-
-    @property
     def tile_photometry(self) -> Literal["survey", "tiles", "none"]:
         """How tiles are matched; ready-made tiles were not calibrated sub by sub, so they are matched as tiles."""
         if self.takes_tiles and self.settings.photometry == "survey":
@@ -208,8 +203,7 @@ def _run_of(
         for sensor, pixels in hot.items():
             reporter.log(say("Sensor {sensor}: {n} hot pixels left out", sensor=sensor, n=np.count_nonzero(pixels)))
     # Blocks decode the parts that they need: whole subs are measured and forgotten.
-    decodes_parts = device is None and _calibrates_subs(settings, request.calibrations)
-    budget = 0 if decodes_parts else memory_budget(settings) // 2
+    budget = 0 if device is None else memory_budget(settings) // 2
     loader = SubLoader(
         subs, lambda info: hot.get(sensor_key(info)), budget, reporter.set_aside, reuse.is_same, frames.correction
     )
@@ -286,10 +280,6 @@ def _calibrated(
     return run_interruptibly(
         lambda: calibrate_frames(found, subs, settings, workshop, checkpoints, reporter, save, executor), cancel
     )
-
-
-def _calibrates_subs(settings: GridSettings, known: Mapping[Path | str, SubCalibration] | None) -> bool:
-    return settings.photometry == "survey" or known is not None
 
 
 def _gpu(settings: GridSettings, reporter: Reporter) -> Gpu | None:

@@ -1,18 +1,22 @@
-"""Stacks tiles block by block, from subs that are calibrated one by one."""
+"""Stacks tiles block by block."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from ..canvas.tile_layout import TileLayout
+from ..canvas.footprints import Footprint
+from ..canvas.plan import CanvasPlan
+from ..canvas.tile_layout import TileLayout, footprints_on
 from ..errors import SubError
 from ..geometry import Box, without
+from ..kernels.reference import Psfs
+from ..kernels.sample_stack import SkyLevel
 from ..run.run import Run
 from ..subs.parts import SubParts
 from ..survey.calibrate import CalibratedSubs
-from ..survey.sky_map import SkyMap
 from ..tiles.store import EarlierTiles
 from ..weighted_image import WeightedImage
 from .blocks import BlockStacker
@@ -20,35 +24,41 @@ from .combine import Stack
 from .equalise import RgbEqualiser
 from .layout import Layout, steps_of
 from .report import report_gaps, report_stack
+from .tile_scale import scale_on_tile
+
+_SHARE_OF_SCALE = 0.4  # of the time that a tile takes
 
 
 class BlockTiles:
     """Stacks the tiles of a run block by block.
 
-    Where an earlier tile holds the same pixels already they are taken from its file, bit by bit what would be
-    computed again. A context manager that closes the scratch file of its subs.
+    Subs that are on one scale are stacked as they are. Where an earlier tile holds the same pixels already they are
+    taken from its file, bit by bit what would be computed again. Other subs are measured on each tile, and brought to
+    its scale there. A context manager that closes the scratch file of its subs.
 
     Parameters
     ----------
     run : Run
     layout : Layout
     subs : CalibratedSubs
-    sky : SkyMap
-        Where predicted noise starts to grow with the signal.
     """
 
-    def __init__(self, run: Run, layout: Layout, subs: CalibratedSubs, sky: SkyMap) -> None:
-        self._run, self._footprints, self._sky = run, layout.footprints, sky
+    def __init__(self, run: Run, layout: Layout, subs: CalibratedSubs) -> None:
+        self._run, self._subs, self._footprints = run, subs, layout.footprints
+        self._sample_bytes = layout.sample_bytes
         loader = run.loader
         self._parts = SubParts(
             run.subs, loader.hot_pixels, run.output, loader.rules, run.reuse.is_same, loader.corrections
         )
-        calibrations = {number: c for number, c in enumerate(subs.calibrations) if c is not None}
-        self._blocks = BlockStacker(
-            run.subs, layout.footprints, run.canvas, self._parts, calibrations, run.settings, layout.sample_bytes,
-            subs.psfs,
-        )  # fmt: skip
+        self._calibrations = {number: c for number, c in enumerate(subs.calibrations) if c is not None}
+        self._on_canvas = self._stacker(run.canvas, dict(enumerate(layout.footprints)), subs.psfs)
         self._equaliser = RgbEqualiser(run, subs)
+
+    def _stacker(self, grid: CanvasPlan, footprints: Mapping[int, Footprint], psfs: Psfs | None) -> BlockStacker:
+        run = self._run
+        return BlockStacker(
+            run.subs, footprints, grid, self._parts, self._calibrations, run.settings, self._sample_bytes, psfs
+        )
 
     def __enter__(self) -> BlockTiles:
         return self
@@ -86,13 +96,36 @@ class BlockTiles:
             The subs that are in it.
         """
         run, before = self._run, set(self._parts.failures)
+        readable = [number for number in tile.subs if number not in run.loader.failures]
+        progress = run.reporter.part(steps_of([tile]))
+        # The sky of the run lies on the canvas.
+        if self._subs.sky is not None and tile.grid is None:
+            sky = SkyLevel(self._subs.sky.level, self._subs.sky.cell_px)
+            stack, numbers = self._stack_on_run_scale(tile, readable, sky, store, progress)
+        else:
+            stack, numbers = self._stack_on_own_scale(tile, readable, progress)
+        progress(1.0)
+        for number in set(self._parts.failures) - before:
+            run.reporter.set_aside(self._parts.failures[number])
+        if numbers and run.settings.resample_kernel == "drizzle":
+            report_gaps(run, tile.name, stack)
+        return (stack if numbers else None), numbers
+
+    def _stack_on_run_scale(
+        self,
+        tile: TileLayout,
+        readable: Sequence[int],
+        sky: SkyLevel,
+        store: EarlierTiles,
+        progress: Callable[[float], None],
+    ) -> tuple[Stack, list[int]]:
+        """Stack the pixels that no earlier tile holds, and take the others from there."""
+        run, blocks = self._run, self._on_canvas
         earlier = store.with_content()
         fresh, held = without(tile.outer, [other.outer for other in earlier])
-        readable = [number for number in tile.subs if number not in run.loader.failures]
-        subs = self._blocks.prepare(readable, run.cancel)
-        progress = run.reporter.part(steps_of([tile]))
-        stack, used = self._blocks.stack(tile.outer, fresh, subs, self._sky, run.cancel, progress)
-        progress(1.0)
+        subs = blocks.prepare(readable, run.cancel)
+        stack, used = blocks.stack(tile.outer, fresh, subs, sky, run.cancel, progress)
+        stack = replace(stack, sightings=blocks.sightings(tile.outer, stack, subs, run.cancel))
         copied = {
             number
             for part, owner in held
@@ -100,9 +133,7 @@ class BlockTiles:
             if number not in used
         }
         others = [sub for sub in subs if sub.number in copied]
-        also_used = self._blocks.seen_in([part for part, _ in held], others, run.cancel)
-        for number in set(self._parts.failures) - before:
-            run.reporter.set_aside(self._parts.failures[number])
+        also_used = blocks.seen_in([part for part, _ in held], others, run.cancel)
         if used:
             numbers = [number for number in tile.subs if number in used]
             report_stack(run, tile, numbers, stack)
@@ -110,9 +141,29 @@ class BlockTiles:
         used |= also_used
         for part, owner in held:
             _copy(tile, stack, part, earlier[owner], store, with_rejections=run.settings.rejection_map)
-        if used and run.settings.resample_kernel == "drizzle":
-            report_gaps(run, tile.name, stack)
-        return (stack if used else None), [number for number in tile.subs if number in used]
+        return stack, [number for number in tile.subs if number in used]
+
+    def _stack_on_own_scale(
+        self, tile: TileLayout, readable: Sequence[int], progress: Callable[[float], None]
+    ) -> tuple[Stack, list[int]]:
+        """Stack the whole of a tile on the scale of its best sub, or as its subs are if they are calibrated."""
+        run, blocks, settings, psfs = self._run, self._on_canvas, self._run.settings, self._subs.psfs
+        if tile.grid is not None:
+            placed = footprints_on(tile, run.subs, self._footprints)
+            blocks, psfs = self._stacker(tile.grid, dict(zip(tile.subs, placed, strict=True)), None), None
+        if self._subs.on_one_scale:
+            settings = settings.model_copy(update={"stack_norm_method": "none"})
+        subs = blocks.prepare(readable, run.cancel)
+        scaled = scale_on_tile(run, tile, blocks, subs, settings, psfs, lambda share: progress(_SHARE_OF_SCALE * share))
+        stack, used = blocks.stack(
+            tile.outer, [tile.outer], scaled.subs, scaled.sky, run.cancel,
+            lambda share: progress(_SHARE_OF_SCALE + (1.0 - _SHARE_OF_SCALE) * share),
+        )  # fmt: skip
+        stack = replace(stack, scales=scaled.scales)
+        if used:
+            report_stack(run, tile, [sub.number for sub in scaled.subs], stack, on_run_scale=self._subs.on_one_scale)
+            self._equaliser.equalise(tile.name, stack)
+        return stack, [number for number in tile.subs if number in used]
 
     def _members(self, tile: TileLayout, part: Box, other: TileLayout, store: EarlierTiles) -> list[int]:
         """The subs of a tile whose light may be in a part that another tile holds."""

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..canvas.footprints import Footprint
-from ..canvas.pixel_maps import PixelMap, pixel_map
+from ..canvas.pixel_maps import PixelMap, pixel_map, source_box
 from ..canvas.plan import CanvasPlan
 from ..errors import SubError
 from ..events import CancelToken
@@ -34,7 +34,6 @@ from ..photometry.sky import sky_noise
 from ..settings import GridSettings
 from ..subs.frames import SubInfo
 from ..subs.parts import SubParts
-from ..survey.sky_map import SkyMap
 from ..weighted_image import Sighting
 from .combine import Stack, sub_weights
 from .place import Placer
@@ -46,6 +45,22 @@ _LEAST_BAND_ROWS = 64
 _NOISE_SIDE_PX = 192
 _SIGHTING_BYTES_A_PIXEL = 48  # samples of a sub, the part of it that they come from, and what is found on them
 _NOISE_PLACES = ((0.5, 0.5), (0.25, 0.25), (0.75, 0.75), (0.25, 0.75), (0.75, 0.25))  # of height and width
+
+
+@dataclass(frozen=True)
+class SampleScale:
+    """How the samples of a sub come to the scale of a stack on which they were measured.
+
+    Attributes
+    ----------
+    gain, offset : ndarray of float32, shape (C,)
+        A sample becomes ``gain * v + offset``.
+    weight : ndarray of float32, shape (C,)
+    """
+
+    gain: NDArray[np.float32]
+    offset: NDArray[np.float32]
+    weight: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -62,9 +77,11 @@ class BlockSub:
         From its pixels to the canvas; None without drizzle.
     calibration : SubCalibration or None
     noise, drop_noise : ndarray of float32, shape (C,)
-        Sky noise of a resampled pixel, and of a drop, on the common scale.
+        Sky noise of a resampled pixel, and of a drop, on the scale of the stack.
     fwhm_px, misplaced_px : float
         Width of its stars, and their distance from where the other subs have them, in pixels of the canvas.
+    scale : SampleScale or None
+        None where its samples come on the scale of the stack.
     """
 
     number: int
@@ -76,6 +93,7 @@ class BlockSub:
     drop_noise: NDArray[np.float32]
     fwhm_px: float = USUAL_FWHM_PX
     misplaced_px: float = 0.0
+    scale: SampleScale | None = None
 
 
 class _Buffers:
@@ -100,21 +118,18 @@ class _Buffers:
         finally:
             self._free.put(buffer)
 
-    def release(self) -> None:
-        """Give back all memory that is not lent."""
-        self._free = queue.SimpleQueue()
-
 
 class BlockStacker:
-    """Stacks boxes of the canvas from subs that are calibrated one by one.
+    """Stacks boxes of a pixel grid.
 
     Parameters
     ----------
     infos : sequence of SubInfo
         The subs; numbers refer to this order.
-    footprints : sequence of Footprint
-        Of the subs, in the same order.
+    footprints : mapping of int to Footprint
+        Of the subs on the grid, by number.
     canvas : CanvasPlan
+        The grid: that of the run, or of a tile.
     parts : SubParts
     calibrations : mapping of int to SubCalibration
         A sub without one keeps its ADU.
@@ -128,7 +143,7 @@ class BlockStacker:
     def __init__(
         self,
         infos: Sequence[SubInfo],
-        footprints: Sequence[Footprint],
+        footprints: Mapping[int, Footprint],
         canvas: CanvasPlan,
         parts: SubParts,
         calibrations: Mapping[int, SubCalibration],
@@ -164,11 +179,23 @@ class BlockStacker:
         box: Box,
         fresh: Sequence[Box],
         subs: Sequence[BlockSub],
-        sky: SkyMap,
+        sky: SkyLevel,
         cancel: CancelToken,
         progress: Callable[[float], None] = lambda share: None,
     ) -> tuple[Stack, set[int]]:
-        """Stack the parts `fresh` of `box`; the rest is left empty. `progress` is told the share that is done.
+        """Stack the parts `fresh` of `box`; the rest is left empty.
+
+        Parameters
+        ----------
+        box : Box
+        fresh : sequence of Box
+        subs : sequence of BlockSub
+            From `prepare`.
+        sky : SkyLevel
+            Where predicted noise starts to grow with the signal.
+        cancel : CancelToken
+        progress : callable
+            Is told the share that is done.
 
         Returns
         -------
@@ -202,8 +229,7 @@ class BlockStacker:
             return used
 
         used = set().union(*run_all(stack_one, enumerate(blocks), at_once, cancel))
-        buffers.release()
-        return Stack.of_rows(whole, None, self._sightings(box, whole, subs, cancel)), used
+        return Stack.of_rows(whole, None), used
 
     def seen_in(self, parts: Sequence[Box], subs: Sequence[BlockSub], cancel: CancelToken) -> set[int]:
         """Numbers of the subs with a valid sample in one of some boxes, as `stack` would find if it stacked them."""
@@ -222,20 +248,42 @@ class BlockStacker:
         planes = [np.empty((*box.shape, self._channels), dtype=np.float32) for _ in range(self._planes)]
         return self._place(sub, box, planes) > 0
 
-    def _sightings(
-        self, box: Box, whole: CombinedRows, subs: Sequence[BlockSub], cancel: CancelToken
-    ) -> list[Sighting]:
-        """What single subs have in places where most pixels of a box lost light."""
+    def samples_of(self, sub: BlockSub, box: Box) -> NDArray[np.float32] | None:
+        """Interpolated samples of a sub in a box before its `scale` is applied, (h, w, C); None without a valid one."""
+        samples = np.empty((*box.shape, self._channels), dtype=np.float32)
+        return samples if self._place(replace(sub, forward_map=None), box, [samples]) else None
+
+    def noise_of_drops(self, sub: BlockSub) -> NDArray[np.float64]:
+        """Sky noise of a drop of a sub before its `scale` is applied, from all of its pixels, (C,).
+
+        That of a resampled pixel without drizzle, whose samples do not drop.
+
+        Raises
+        ------
+        SubError
+            If it cannot be read.
+        """
+        if self._planes == 1:
+            return sub.noise.astype(np.float64)
+        height, width = self._infos[sub.number].shape
+        noise = self._placer.noise_of_drops(sub.number, Box(0, height, 0, width))
+        return self._on_scale(sub.number, noise, sub.calibration).astype(np.float64)
+
+    def sightings(self, box: Box, stack: Stack, subs: Sequence[BlockSub], cancel: CancelToken) -> list[Sighting]:
+        """What single subs on one scale have in places where most pixels of the stack of a box lost light."""
+        if stack.rejections is None:
+            return []
 
         def look(at: tuple[BlockSub, Box]) -> Sighting | None:
             sub, crop = at
-            samples = np.empty((*crop.shape, self._channels), dtype=np.float32)
-            if not self._place(replace(sub, forward_map=None), crop, [samples]):
+            samples = self.samples_of(sub, crop)
+            if samples is None:
                 return None
-            return sighting_of(sub.number, samples, whole.value[crop.relative_to(box).slices], sub.noise, crop)
+            return sighting_of(sub.number, samples, stack.pixels[crop.relative_to(box).slices], sub.noise, crop)
 
-        samples = whole.coverage[..., 0] + whole.rejected[..., 0]
-        crowded = crowded_boxes(whole.rejected - whole.rejected_low, samples, box)
+        low, high = stack.rejections
+        samples = stack.coverage[..., 0] + low[..., 0] + high[..., 0]
+        crowded = crowded_boxes(high, samples, box)
         there = [(sub, sub.footprint.box.intersect(one)) for one in crowded for sub in subs if sub.footprint.meets(one)]
         there = [(sub, crop) for sub, crop in there if not crop.is_empty]
         # In the memory of the samples, which are combined.
@@ -274,7 +322,8 @@ class BlockStacker:
             self._placer.place(number, mapping, None, part, (samples,), None)
             noise = np.where(noise > 0, noise, sky_noise(samples))
             if self._planes > 1:
-                drop_noise = np.where(drop_noise > 0, drop_noise, self._placer.noise_of_drops(number, mapping, part))
+                seen = source_box(mapping, part, self._infos[number].shape, 0)
+                drop_noise = np.where(drop_noise > 0, drop_noise, self._placer.noise_of_drops(number, seen))
             if (noise > 0).all():
                 break
         on_scale = self._on_scale(number, noise, calibration)
@@ -336,7 +385,7 @@ class BlockStacker:
         self,
         block: Box,
         subs: Sequence[BlockSub],
-        sky: SkyMap,
+        sky: SkyLevel,
         buffers: _Buffers,
         threads: int,
         busy: threading.BoundedSemaphore,
@@ -390,7 +439,7 @@ class BlockStacker:
         there: Sequence[tuple[BlockSub, Box]],
         planes: NDArray[np.float32],
         start: NDArray[np.int64],
-        sky: SkyMap,
+        sky: SkyLevel,
         out: CombinedRows,
     ) -> None:
         from ..kernels import combining
@@ -409,11 +458,14 @@ class BlockStacker:
             np.array([sub.misplaced_px for sub, _ in there], dtype=np.float32),
         )
         weight = sub_weights(noise, psfs.fwhm_px, settings)
-        one, zero = np.ones_like(noise), np.zeros_like(noise)
+        gain, offset = np.ones_like(noise), np.zeros_like(noise)
+        for number, (sub, _) in enumerate(there):
+            if sub.scale is not None:
+                gain[number], offset[number], weight[number] = sub.scale.gain, sub.scale.offset, sub.scale.weight
         combining.combine_rows(
-            SampleStack(planes[0], start, boxes, one, zero, weight, noise, drizzled, psfs),
+            SampleStack(planes[0], start, boxes, gain, offset, weight, noise, drizzled, psfs),
             Taper(edges, settings.edge_feather_px, radial_weights(footprints, settings)),
-            SkyLevel(sky.level, sky.cell_px),
+            sky,
             CombineOptions.from_settings(settings),
             out,
             first_row=first_row,

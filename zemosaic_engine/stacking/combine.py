@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,8 +54,23 @@ class Stack(WeightedImage):
         )
 
 
+class Crops(Protocol):
+    """Samples of subs on the pixels of a stack, at their places as in `Samples`; a crop may be made when asked for."""
+
+    @property
+    def boxes(self) -> NDArray[np.int64]:
+        """Of each crop in the stack, (N, 4)."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the stack."""
+
+    def crop(self, index: int) -> NDArray[np.float32]:
+        """Crop `index`, (h, w, C)."""
+
+
 def normalise(
-    samples: Samples, facts: Sequence[SampleFacts], settings: GridSettings, cancel: CancelToken | None = None
+    samples: Crops, facts: Sequence[SampleFacts], settings: GridSettings, cancel: CancelToken | None = None
 ) -> Scales:
     """Gain and offset of every sample: from shared stars and background, all samples at once.
 
@@ -66,28 +82,34 @@ def normalise(
         return solve_scales(facts, method, channels=channels)
     anchor = rank_samples(facts)[0]
     errors = np.stack([solve_gains(facts, channel).error for channel in range(channels)], axis=1)
-    weak = [(int(number), int(channel)) for number, channel in np.argwhere(errors > _WEAK_GAIN_ERROR)]
+    weak = errors > _WEAK_GAIN_ERROR
+    if not weak.any():
+        return solve_scales(facts, method, channels=channels)
+    best = samples.crop(anchor)
 
-    def compare(case: tuple[int, int]) -> list[PairGain]:
-        fit = _fit_crops(samples, anchor, *case)
-        if not np.isfinite(fit.gain_error):
-            return []
-        return [PairGain(anchor, *case, float(np.log(fit.gain)), max(fit.gain_error, 1e-4))]
+    def compare(number: int) -> list[PairGain]:
+        target, pairs = samples.crop(number), []
+        for channel in np.flatnonzero(weak[number]).tolist():
+            fit = _fit_crops(samples.boxes, (anchor, number), (best[..., channel], target[..., channel]))
+            if np.isfinite(fit.gain_error):
+                pairs.append(PairGain(anchor, number, channel, float(np.log(fit.gain)), max(fit.gain_error, 1e-4)))
+        return pairs
 
-    found = run_all(compare, weak, thread_count(settings.threads), cancel or CancelToken())
+    numbers = np.flatnonzero(weak.any(axis=1)).tolist()
+    found = run_all(compare, numbers, thread_count(settings.threads), cancel or CancelToken())
     return solve_scales(facts, method, [pair for pairs in found for pair in pairs], channels=channels)
 
 
-def _fit_crops(samples: Samples, reference: int, target: int, channel: int) -> OverlapFit:
-    """Overlap fit of two crops of one stack."""
-    first, second = Box(*map(int, samples.boxes[reference])), Box(*map(int, samples.boxes[target]))
+def _fit_crops(
+    boxes: NDArray[np.int64], pair: tuple[int, int], crops: tuple[NDArray[np.float32], NDArray[np.float32]]
+) -> OverlapFit:
+    """Overlap fit of one channel of two crops of one stack."""
+    first, second = (Box(*map(int, boxes[number])) for number in pair)
     common = first.intersect(second)
     if common.is_empty:
         return OverlapFit(reason="the samples do not overlap")
-    return measure_overlap(
-        samples.crop(reference)[common.relative_to(first).slices][..., channel],
-        samples.crop(target)[common.relative_to(second).slices][..., channel],
-    )
+    mine, theirs = (crop[common.relative_to(box).slices] for crop, box in zip(crops, (first, second), strict=True))
+    return measure_overlap(mine, theirs)
 
 
 @dataclass(frozen=True)
@@ -137,7 +159,7 @@ def weigh(facts: Sequence[SampleFacts], scales: Scales, settings: GridSettings, 
     cloud, a dark frame) counts only where there is nothing else.
     """
     noise = scaled_noise([f.noise for f in facts], scales.gain)
-    weight = sub_weights(noise, (psfs or _psfs_of(facts)).fwhm_px, settings)
+    weight = sub_weights(noise, (psfs or psfs_of(facts)).fwhm_px, settings)
     weight[scales.guessed] *= np.float32(_GUESSED_WEIGHT)
     return Weighing(weight, noise)
 
@@ -170,7 +192,7 @@ def combine(
     cancel : CancelToken, optional
         Looked at between bands of rows.
     """
-    psfs = psfs or _psfs_of(facts)
+    psfs = psfs or psfs_of(facts)
     weighing = weighing or weigh(facts, scales, settings, psfs)
     sky = sky_of_stack(facts, scales)
     stack = SampleStack(
@@ -196,7 +218,7 @@ def combine(
     return Stack.of_rows(out, scales)
 
 
-def _psfs_of(facts: Sequence[SampleFacts]) -> Psfs:
+def psfs_of(facts: Sequence[SampleFacts]) -> Psfs:
     """What the stars of the samples tell of their PSFs."""
     stars = [f.stars for f in facts]
     order = [np.argsort(-np.nansum(star.flux, axis=1), kind="stable") for star in stars]

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..canvas.coordinates import footprint_box
 from ..canvas.named_field import name_of_field, objects_in_field, size_of_field
 from ..canvas.plan import CanvasPlan
 from ..canvas.tile_layout import TileLayout
 from ..machine.threads import thread_count
-from ..run.resources import joining_bytes, planned_bytes
+from ..run.resources import planned_bytes
 from ..settings import GridSettings
 from ..subs.frames import SubInfo
 from .memory_plan import plan_memory
@@ -75,13 +74,7 @@ def forecast(
     """
     threads = thread_count(settings.threads)
     found = objects_in_field(canvas.wcs, canvas.shape)
-    plan = plan_memory(infos, canvas, tiles, settings, planes_of(settings))
-    peak = plan.peak
-    grids = [tile.grid for tile in tiles if tile.grid is not None]
-    if grids:  # tiles on grids of their own are reprojected onto the canvas
-        boxes = [footprint_box(grid.wcs, grid.shape, canvas.wcs, canvas.shape) for grid in grids]
-        joining = joining_bytes(canvas.shape, infos[0].channels, settings, boxes, reprojecting=True)
-        peak = max(peak, plan.process + joining)
+    peak = plan_memory(infos, canvas, tiles, settings, planes_of(settings)).peak
     pixels = sum(info.shape[0] * info.shape[1] for info in infos) * (1.0 + further / len(infos))
     subs = len(infos) + further
     return Forecast(

@@ -39,16 +39,12 @@ class Layout:
     tiles : sequence of TileLayout
     footprints : sequence of Footprint
         Of the subs on the canvas, by number.
-    by_blocks : bool
-        True if tiles can be stacked block by block: they are cells of the canvas, and every sub is calibrated
-        before it is stacked.
     sample_bytes : int
         Samples that are held in memory at once.
     """
 
     tiles: Sequence[TileLayout]
     footprints: Sequence[Footprint]
-    by_blocks: bool
     sample_bytes: int
 
 
@@ -120,8 +116,7 @@ def _checked(run: Run, tiles: Sequence[TileLayout], footprints: Sequence[Footpri
     planes = planes_of(run.settings)
     if run.settings.resample_kernel == "drizzle":
         _check_drizzle(run, max((len(tile.subs) for tile in tiles), default=0))
-    by_blocks = run.device is None and run.calibrates_subs and all(tile.grid is None for tile in tiles)
-    if by_blocks:
+    if run.device is None:
         limit = int(run.settings.memory_gb * 1e9)
         planned = plan_memory(run.subs, run.canvas, tiles, run.settings, planes)
         run.reporter.log(
@@ -140,11 +135,11 @@ def _checked(run: Run, tiles: Sequence[TileLayout], footprints: Sequence[Footpri
                 ),
                 "WARN",
             )
-        return Layout(tiles, footprints, True, planned.samples)
+        return Layout(tiles, footprints, planned.samples)
     sizes = (sample_bytes(tile, footprints_on(tile, run.subs, footprints), run.channels, planes) for tile in tiles)
     budget = memory_budget(run.settings) // 2
     resources.check_samples(run.output, max(sizes, default=0), budget)
-    return Layout(tiles, footprints, False, budget)
+    return Layout(tiles, footprints, budget)
 
 
 def _check_drizzle(run: Run, subs: int) -> None:

@@ -1,8 +1,8 @@
 """Plans the peak memory of a run.
 
-Three stages follow each other, and the largest of them is the peak: subs are measured, one a thread; tiles are
-stacked, block by block; the mosaic is joined. What a stage needs beside its samples follows from the
-shapes alone; the samples of the blocks get what the limit leaves.
+Stages follow each other, and the largest of them is the peak: subs are measured, one a thread; where each tile has a
+scale of its own, they are measured on it; tiles are stacked, block by block; the mosaic is joined. What a stage needs
+beside its samples follows from the shapes alone; the samples of the blocks get what the limit leaves.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..canvas.coordinates import footprint_box
 from ..canvas.plan import CanvasPlan
 from ..canvas.tile_layout import TileLayout
 from ..machine import memory
@@ -23,6 +24,7 @@ _MEASURING_BYTES_A_VALUE = 24  # of a channel of a frame: itself, its plane abov
 _KEPT_BYTES_A_VALUE = 8  # of the latest frame that stays, and the hot pixels
 _TILE_BYTES_A_PIXEL = 54  # three colours of value, weight, coverage, and what was rejected and taken
 _WRITTEN_BYTES_A_PIXEL = 60  # the tile before, which is being written: the same, and as FITS orders it
+_SCALING_BYTES_A_VALUE = 24  # of a sub on a tile: its samples, the part of it that they come from, its cells
 _PART_BYTES = 40_000_000  # a decoded part of a sub and the results of a block
 _SUB_BYTES = 45_000  # the map of a sub and its calibration
 #: Samples that all threads together hold if nothing limits them: more makes blocks no faster.
@@ -38,8 +40,8 @@ class MemoryPlan:
     ----------
     process : int
         Resident before the first stage, the masters of calibration frames among it, and what will be loaded.
-    measuring, stacking, joining : int
-        `stacking` without samples.
+    measuring, scaling, stacking, joining : int
+        `scaling` is 0 where the subs of all tiles are on one scale; `stacking` is without samples.
     samples : int
         Of all blocks under way.
     reached : int
@@ -48,6 +50,7 @@ class MemoryPlan:
 
     process: int
     measuring: int
+    scaling: int
     stacking: int
     joining: int
     samples: int
@@ -56,7 +59,8 @@ class MemoryPlan:
     @property
     def peak(self) -> int:
         """Planned peak of the whole run."""
-        return max(self.reached, self.process + max(self.measuring, self.stacking + self.samples, self.joining))
+        stages = self.measuring, self.scaling, self.stacking + self.samples, self.joining
+        return max(self.reached, self.process + max(stages))
 
 
 def plan_memory(
@@ -90,7 +94,10 @@ def plan_memory(
         + threads * _PART_BYTES
         + deepest * _SUB_BYTES
     )
-    joining = joining_bytes(canvas.shape, channels, settings, [layout.outer for layout in layouts])
+    scaling, joining = (
+        _scaling_bytes(infos, canvas, layouts, settings),
+        _joining_bytes(infos, canvas, layouts, settings),
+    )
     samples = _ENOUGH_SAMPLES_BYTES
     if limit_bytes:
         # Deep stacks make small blocks, whose borders are decoded twice: whatever is left helps them.
@@ -100,4 +107,28 @@ def plan_memory(
     # No tile has more samples than this, and tiles are stacked one after another.
     most = max((len(layout.subs) * size for layout, size in zip(layouts, tiles, strict=True)), default=0) * sample
     samples = max(_LEAST_SAMPLES_BYTES, min(samples, most))
-    return MemoryPlan(process, measuring, stacking, joining, samples, memory.peak_rss_bytes())
+    return MemoryPlan(process, measuring, scaling, stacking, joining, samples, memory.peak_rss_bytes())
+
+
+def _scaling_bytes(
+    infos: Sequence[SubInfo], canvas: CanvasPlan, layouts: Sequence[TileLayout], settings: GridSettings
+) -> int:
+    """Return the bytes of measuring the subs of a tile on it; 0 where all tiles share the scale of the run."""
+    if settings.photometry == "survey" and all(layout.grid is None for layout in layouts):
+        return 0
+    largest = max((layout.outer.height * layout.outer.width for layout in layouts), default=0)
+    # The box around a turned sub has up to twice its area.
+    scales = ((info, info.pixel_scale_arcsec / canvas.pixel_scale_arcsec) for info in infos)
+    crop = min(largest, max(int(2.0 * info.shape[0] * info.shape[1] * scale**2) for info, scale in scales))
+    at_once = thread_count(settings.threads) + 1  # the best sub is kept, to which others are compared
+    return crop * infos[0].channels * _SCALING_BYTES_A_VALUE * at_once + largest * _WRITTEN_BYTES_A_PIXEL
+
+
+def _joining_bytes(
+    infos: Sequence[SubInfo], canvas: CanvasPlan, layouts: Sequence[TileLayout], settings: GridSettings
+) -> int:
+    """Return the bytes of joining the tiles, which are reprojected where they have pixel grids of their own."""
+    grids = [layout.grid for layout in layouts if layout.grid is not None]
+    boxes = [footprint_box(grid.wcs, grid.shape, canvas.wcs, canvas.shape) for grid in grids]
+    boxes = boxes or [layout.outer for layout in layouts]
+    return joining_bytes(canvas.shape, infos[0].channels, settings, boxes, reprojecting=bool(grids))

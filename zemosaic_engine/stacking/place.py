@@ -98,10 +98,9 @@ class Placer:
             )  # fmt: skip
         return found
 
-    def noise_of_drops(self, number: int, mapping: PixelMap, box: Box) -> NDArray[np.float64]:
-        """Sky noise of a drop in ADU of the sub, per channel, from the part of it that a box looks at."""
+    def noise_of_drops(self, number: int, part: Box) -> NDArray[np.float64]:
+        """Sky noise of a drop in ADU of a sub, per channel, from a part of its pixels; NaN where it tells nothing."""
         info = self._infos[number]
-        part = source_box(mapping, box, info.shape, 0)
         if part.is_empty:
             return np.full(info.channels, np.nan)
         pixels, _ = self._parts.read(number, part)  # begins at an even row and column: with the pattern of the sub

@@ -10,7 +10,6 @@ from ..canvas.tile_layout import TileLayout
 from ..executors.executor import Seat
 from ..resume.fingerprints import fingerprint
 from ..resume.sub_digests import DigestNote
-from ..run.resources import memory_budget
 from ..run.run import Run
 from ..run.worker_run import RunFacts, notes_of, worker_run
 from ..sentences import say
@@ -42,7 +41,6 @@ class _TileOrder:
         The same subs, without the sky.
     sky_key : str
         Record of the sky of the run; empty for none.
-    by_blocks : bool
     key : str
         Of the tile.
     """
@@ -53,15 +51,12 @@ class _TileOrder:
     notes: Sequence[DigestNote | None]
     subs: CalibratedSubs
     sky_key: str
-    by_blocks: bool
     key: str
 
 
 def stacker_of(run: Run, layout: Layout, subs: CalibratedSubs) -> BlockTiles | WholeTiles:
-    """Blocks need the sky of the run for rejection among few samples; whole tiles measure their own."""
-    if layout.by_blocks and subs.sky is not None:
-        return BlockTiles(run, layout, subs, subs.sky)
-    return WholeTiles(run, layout, subs)
+    """What stacks the tiles: block by block, or on a GPU each from all of its samples."""
+    return BlockTiles(run, layout, subs) if run.device is None else WholeTiles(run, layout, subs)
 
 
 def key_of(run: Run, tile: TileLayout, subs: CalibratedSubs) -> str:
@@ -100,7 +95,6 @@ def stack_ahead(run: Run, layout: Layout, subs: CalibratedSubs, store: TileStore
             notes_of(run, tile.subs),
             without_sky.of(tile.subs),
             sky_key,
-            layout.by_blocks,
             keys[tile.name],
         )
         for tile in tiles
@@ -126,17 +120,11 @@ def stack_tile(order: _TileOrder, seat: Seat) -> StackedTile | None:
     if key_of(run, order.tile, subs) != order.key:
         return None
     footprints = [footprint_of(info, run.canvas) for info in order.infos]
-    layout = Layout([order.tile], footprints, order.by_blocks, _sample_bytes(run, order))
+    planned = plan_memory(run.subs, run.canvas, [order.tile], run.settings, planes_of(run.settings))
+    layout = Layout([order.tile], footprints, planned.samples)
     with stacker_of(run, layout, subs) as stacker:
         content, numbers = stacker.stack(order.tile, NoEarlierTiles())
         if stacker.failures:
             return None
     path = worker_tile_path(run.output, order.key)
     return write_stacked(run, order.tile, content, list(numbers), path)
-
-
-def _sample_bytes(run: Run, order: _TileOrder) -> int:
-    """Samples that a worker may hold at once."""
-    if not order.by_blocks:
-        return memory_budget(run.settings) // 2
-    return plan_memory(run.subs, run.canvas, [order.tile], run.settings, planes_of(run.settings)).samples

@@ -1,4 +1,4 @@
-"""Stacks whole tiles: every sub is resampled onto the pixels of a tile and measured there."""
+"""Stacks whole tiles, for a GPU: every sub is resampled onto the pixels of a tile and measured there."""
 
 from __future__ import annotations
 
@@ -7,17 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..canvas.coordinates import pixel_to_sky, sky_to_pixel
 from ..canvas.footprints import Footprint
 from ..canvas.pixel_maps import pixel_map
-from ..canvas.plan import CanvasPlan
 from ..canvas.tile_layout import TileLayout, footprints_on
 from ..errors import SubError
-from ..geometry import Box
 from ..kernels.reference import Psfs
 from ..machine.memory import SampleStore
 from ..machine.threads import run_all
-from ..photometry.stars import Stars
 from ..resampling.drizzle import drop, drop_map, sample_noise
 from ..resampling.resample import resample
 from ..run.run import Run
@@ -30,6 +26,7 @@ from .layout import STEPS_A_SUB, Layout
 from .report import report_gaps, report_stack
 from .samples import Drops, Samples, interpolation_of, measure_sample, planes_of, radial_weights
 from .scales import SampleFacts
+from .tile_scale import on_grid, stars_in
 
 
 class WholeTiles:
@@ -128,7 +125,7 @@ def resample_subs(
             drop(pixels, forward, crop, settings.drizzle_pixfrac, info.bayer, into, calibration)
             noise = sample_noise(found.frame.pixels, info.bayer)
             drops.noise[index] = noise if calibration is None else noise * calibration.gain
-        stars = _stars_in(_on_grid(found.stars, run.canvas, tile.grid), crop)
+        stars = stars_in(on_grid(found.stars, run.canvas, tile.grid), crop)
         return measure_sample(target, crop, stars, info.exposure_s, frame_stars=len(found.stars))
 
     measured = run_all(resample_one, range(len(crops)), run.threads, run.cancel)
@@ -143,17 +140,3 @@ def resample_subs(
         None if drops is None else replace(drops, noise=drops.noise[kept]),
     )
     return samples, [facts for facts in measured if facts is not None], [tile.subs[index] for index in kept]
-
-
-def _on_grid(stars: Stars, canvas: CanvasPlan, grid: CanvasPlan | None) -> Stars:
-    """Stars of the canvas at their places on the grid of a tile; their fluxes are those on pixels of one size."""
-    if grid is None:
-        return stars
-    x, y = sky_to_pixel(grid.wcs, *pixel_to_sky(canvas.wcs, stars.x, stars.y, like=grid.wcs))
-    return replace(stars, x=x, y=y)
-
-
-def _stars_in(stars: Stars, box: Box) -> Stars:
-    """The stars whose centre lies in the box."""
-    inside = (stars.x >= box.x0) & (stars.x < box.x1) & (stars.y >= box.y0) & (stars.y < box.y1)
-    return Stars(stars.x[inside], stars.y[inside], stars.flux[inside], stars.flux_error[inside], stars.fwhm_px)
