@@ -15,7 +15,7 @@ from zemosaic_engine.geometry import Box
 from zemosaic_engine.mosaic.assemble import assemble
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.tiles.match import match_tiles, rank_tiles, report_metrics
-from zemosaic_engine.tiles.overlaps import _places, find_overlaps, read_overlap
+from zemosaic_engine.tiles.overlaps import PlacesOnTile, find_overlaps, read_overlap
 from zemosaic_engine.tiles.tile import Tile, TileHealth, TileSet, examine, write_tile
 from zemosaic_engine.weighted_image import WeightedImage
 
@@ -201,6 +201,6 @@ def test_the_assembled_mosaic_has_the_planes_that_were_solved(pair):
 def test_places_on_a_tile_are_counted_over_all_of_it():
     """Its overlap with the neighbours included: what a plane adds is 0 in its middle."""
     tile = SimpleNamespace(inner=Box(20, 60, 30, 90), outer=Box(10, 71, 20, 101))
-    u, v = _places(Box(40, 71, 20, 61), tile, np.arange(31), np.arange(41))
+    u, v = PlacesOnTile.on_own_grid(Box(40, 71, 20, 61), tile).at(np.arange(31), np.arange(41))
     assert np.ravel(u)[[0, -1]] == pytest.approx([-1.0, 0.0])
     assert np.ravel(v)[[0, -1]] == pytest.approx([0.0, 1.0])

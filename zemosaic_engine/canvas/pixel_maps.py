@@ -70,13 +70,20 @@ class PixelMap:
         self, rows: NDArray[np.int64], columns: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Source (x, y) of every pixel of some rows and columns, counted from the first node."""
-        j, i = rows // self.step, columns // self.step
-        v, u = ((rows % self.step) / self.step)[:, None, None], ((columns % self.step) / self.step)[None, :, None]
-        upper, lower = self.nodes[j], self.nodes[j + 1]
-        above = upper[:, i] * (1.0 - u) + upper[:, i + 1] * u
-        below = lower[:, i] * (1.0 - u) + lower[:, i + 1] * u
-        both = above * (1.0 - v) + below * v
-        return both[..., 0], both[..., 1]
+        return between_nodes(self.nodes, self.step, rows, columns)
+
+
+def between_nodes(
+    nodes: NDArray[np.float64], step: int, rows: NDArray[np.int64], columns: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both values of nodes (h, w, 2) at some rows and columns, counted from the first node; linear along both axes."""
+    j, i = rows // step, columns // step
+    v, u = ((rows % step) / step)[:, None, None], ((columns % step) / step)[None, :, None]
+    upper, lower = nodes[j], nodes[j + 1]
+    above = upper[:, i] * (1.0 - u) + upper[:, i + 1] * u
+    below = lower[:, i] * (1.0 - u) + lower[:, i + 1] * u
+    both = above * (1.0 - v) + below * v
+    return both[..., 0], both[..., 1]
 
 
 def source_box(pixel_map: PixelMap, box: Box, shape: tuple[int, int], reach: int) -> Box:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .compiled import jit
+from .ranks import below, not_above
 
 _INFINITY = np.float32(np.inf)
 _SWEEPS = 4
@@ -90,32 +91,6 @@ def collect_cells(
 
 
 @jit
-def _below(ordered: Any, n: int, bound: float) -> int:
-    """Return the number of the first `n` sorted values that are smaller than `bound`."""
-    low, high = 0, n
-    while low < high:
-        middle = (low + high) // 2
-        if float(ordered[middle]) < bound:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-@jit
-def _not_above(ordered: Any, n: int, bound: float) -> int:
-    """Return the number of the first `n` sorted values that are not larger than `bound`."""
-    low, high = 0, n
-    while low < high:
-        middle = (low + high) // 2
-        if float(ordered[middle]) <= bound:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-@jit
 def clipped_medians(ordered: Any, median: Any, spread: Any, kept: Any, count: Any) -> None:
     """Median of each row without the light of stars; see `sky.clipped_medians_sorted`.
 
@@ -130,16 +105,16 @@ def clipped_medians(ordered: Any, median: Any, spread: Any, kept: Any, count: An
     """
     for row in range(ordered.shape[0]):
         v, last = ordered[row], ordered.shape[1] - 1
-        finite = _below(v, ordered.shape[1], np.inf)
+        finite = below(v, ordered.shape[1], np.inf)
         first = 0
         while first < finite and v[first] == -_INFINITY:
             first += 1
         low, high = 0, finite
         for _ in range(_SWEEPS):
             middle = float(v[min(max((low + high) // 2, 0), last)])
-            below = middle - float(v[min(max(low + ((high - low) * 16) // 100, 0), last)])
-            low = _below(v, finite, middle - 3.0 * below)
-            high = min(_not_above(v, finite, middle + 3.0 * below), finite)
+            width = middle - float(v[min(max(low + ((high - low) * 16) // 100, 0), last)])
+            low = below(v, finite, middle - 3.0 * width)
+            high = min(not_above(v, finite, middle + 3.0 * width), finite)
             high = max(high, low + 1)
         span = high - low
         one, other = low + (span - 1) // 2, low + span // 2

@@ -76,6 +76,32 @@ def median(values: Any, count: int) -> float:
 
 
 @jit_borrowing
+def below(ordered: Any, n: int, bound: float) -> int:
+    """Return the number of the first `n` sorted values that are smaller than `bound`."""
+    low, high = 0, n
+    while low < high:
+        middle = (low + high) // 2
+        if float(ordered[middle]) < bound:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@jit_borrowing
+def not_above(ordered: Any, n: int, bound: float) -> int:
+    """Return the number of the first `n` sorted values that are not larger than `bound`."""
+    low, high = 0, n
+    while low < high:
+        middle = (low + high) // 2
+        if float(ordered[middle]) <= bound:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@jit_borrowing
 def _sort_by_digit(keys: Any, shift: int, counts: Any, out: Any) -> None:
     """Sort by one digit, of each value of which `counts` has the number; equal ones keep their order."""
     first = 0

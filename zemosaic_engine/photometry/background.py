@@ -45,6 +45,10 @@ class Background:
         top, left, bottom, right = (side // MESH_PX for side in (box.y0, box.x0, box.y1 - 1, box.x1 - 1))
         return Background(self.level[top : bottom + 3, left : right + 3], self.noise)
 
+    def of_channel(self, channel: int) -> Background:
+        """The background of one channel."""
+        return Background(self.level[..., channel : channel + 1], self.noise[channel : channel + 1])
+
     def in_units_of_noise(self) -> tuple[NDArray[np.float32], NDArray[np.float32], int]:
         """Weights of the channels whose sum has noise 1, the background of that sum on the meshes, and their side.
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..geometry import cut_evenly
 from ..validity import valid_pixels
-from .sky import clipped_median, sky_noise
+from .sky import clipped_median, clipped_medians_of_parts, sky_noise
 
 MIN_PIXELS = 32
 _STAR_SIGMA = 5.0
@@ -119,6 +120,41 @@ def measure_overlap(
     return OverlapFit(gain, gain_error, offset, offset_error, level, gain * level + offset, pixels, stars)
 
 
+def difference_on_one_scale(
+    images: tuple[NDArray[np.float32], NDArray[np.float32]],
+    gains: NDArray[np.float32],
+    offsets: tuple[NDArray[np.float64], NDArray[np.float64]],
+    nodes: NDArray[np.int64],
+    every: int,
+) -> NDArray[np.float32]:
+    """First image less the second, each times a gain and with an offset that changes over it.
+
+    Parameters
+    ----------
+    images : two ndarrays of float32, shape (h, w, C)
+        In ADU, NaN where missing.
+    gains : ndarray of float32, shape (2, C)
+    offsets : two ndarrays of float64, shape (rows, columns, C)
+        In ADU at nodes, linear along both axes in between.
+    nodes : ndarray of int64, shape (2, 3)
+        Of each image the distance of the nodes in pixels, and the row and column of its first pixel counted from the
+        first node.
+    every : int
+        Distance of the rows and columns of the images in these pixels.
+
+    Returns
+    -------
+    ndarray of float32, shape (h, w, C)
+        In ADU, NaN where either is missing.
+    """
+    from ..kernels import image_pairs
+
+    first, second = (np.ascontiguousarray(image) for image in images)
+    difference = np.empty_like(first)
+    image_pairs.difference_on_one_scale((first, second), gains, offsets, nodes, every, difference)
+    return difference
+
+
 def _identical(image: NDArray, pixels: int) -> OverlapFit:
     """Return the fit of two images that are equal to the last bit."""
     level, error, _ = clipped_median(image)
@@ -153,20 +189,12 @@ def _may_be_shared(reference: NDArray, target: NDArray, common: NDArray[np.bool_
 
 def _line_through(reference: NDArray, target: NDArray, common: NDArray[np.bool_]) -> tuple[float, float, float] | None:
     """Slope of one image on the other, what pixels are off it, and the sum of squares behind it; None for a few."""
-    x, y = target[common].astype(np.float64), reference[common].astype(np.float64)
-    kept = np.ones(x.size, dtype=bool)
-    for _ in range(3):  # a few pixels may be clipped in one of them
-        if np.count_nonzero(kept) < MIN_PIXELS:
-            return None
-        spread_x = x[kept] - x[kept].mean()
-        # Not by products of vectors: those of a BLAS wait for its threads, and depend on how many there are.
-        power = float(np.square(spread_x).sum())
-        gain = float((spread_x * y[kept]).sum()) / power if power > 0.0 else 0.0
-        left = y - gain * x
-        left -= np.median(left[kept])
-        spread = 1.4826 * float(np.median(np.abs(left[kept])))
-        kept = np.abs(left) <= 5.0 * spread
-    return None if np.count_nonzero(kept) < MIN_PIXELS else (gain, spread, power)
+    from ..kernels.image_pairs import line_through
+
+    found = np.empty(3)
+    images = (np.ascontiguousarray(image) for image in (target, reference, common))
+    kept = line_through(*images, MIN_PIXELS, found)
+    return None if kept < MIN_PIXELS else (float(found[0]), float(found[1]), float(found[2]))
 
 
 def _noise_of_both(reference: NDArray, target: NDArray, gain: float) -> float:
@@ -187,15 +215,11 @@ def _shared_fit(
 
 def _unevenness(difference: NDArray) -> float:
     """Return how much a level changes over the overlap beyond its noise."""
-    levels: list[float] = []
-    errors: list[float] = []
-    for rows in np.array_split(difference, _SIDE, axis=0):
-        for part in np.array_split(rows, _SIDE, axis=1):
-            level, error, count = clipped_median(part)
-            if count >= MIN_PIXELS:
-                levels.append(level)
-                errors.append(error)
-    if len(levels) < 2:
+    down, along = (cut_evenly(side, side / _SIDE) for side in difference.shape)
+    parts = np.array([(*rows, *columns) for rows in down for columns in along], dtype=np.int64)
+    found, kept = clipped_medians_of_parts(np.ascontiguousarray(difference)[..., None], parts)
+    levels, errors = found[kept[:, 0] >= MIN_PIXELS, 0].T
+    if levels.size < 2:
         return 0.0
     return float(np.sqrt(max(0.0, float(np.var(levels, ddof=1) - np.mean(np.square(errors))))))
 

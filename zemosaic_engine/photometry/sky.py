@@ -12,7 +12,6 @@ _LAG_PX = 5  # beyond the reach of demosaicing and of a Lanczos-3 kernel, so tha
 _MAX_SAMPLES = 50_000  # the noise is then known to better than half a percent
 _MAX_SAMPLES_OF_PART = 2048  # to two percent, where there are many parts
 _MAX_VALUES = 100_000  # a median of more is known better than any sky is even
-_MANY = 4096  # values that are sorted digit by digit
 CELL_PX = 32
 
 
@@ -107,37 +106,45 @@ def clipped_median(values: NDArray, clip: float = 3.0) -> tuple[float, float, in
     The upper side is clipped harder with each sweep, since stars only add light; the spread
     is taken from the values below the median. NaN is ignored; no value gives ``(nan, nan, 0)``.
     """
-    kept = values[np.isfinite(values)]
-    kept = _sorted(kept[:: max(1, kept.size // _MAX_VALUES)]).astype(np.float64)  # what is kept lies side by side
-    if kept.size == 0:
+    if values.dtype == np.float32 and not is_mapped(values):
+        row = np.ascontiguousarray(values).reshape(1, -1, 1)
+        found, kept = clipped_medians_of_parts(row, np.array([[0, 1, 0, row.size]]), clip)
+        return float(found[0, 0, 0]), float(found[0, 0, 1]), int(kept[0, 0])
+    from ..kernels.clipped import clipped_median_of_sorted
+
+    finite = values[np.isfinite(values)]
+    ordered = np.sort(finite[:: max(1, finite.size // _MAX_VALUES)])
+    if ordered.size == 0:
         return float("nan"), float("nan"), 0
-    for _ in range(8):
-        centre = _middle(kept)
-        spread = 1.4826 * (centre - _middle(kept[: np.searchsorted(kept, centre, side="right")]))
-        if not spread > 0:
-            break
-        low = np.searchsorted(kept, centre - clip * spread, side="left")
-        high = np.searchsorted(kept, centre + clip * spread, side="right")
-        if high - low == kept.size:
-            break
-        kept = kept[low:high]
-    return _middle(kept), float(1.2533 * kept.std() / np.sqrt(kept.size)), int(kept.size)
+    found = np.empty(2)
+    count = clipped_median_of_sorted(ordered.astype(np.float64), clip, found)
+    return float(found[0]), float(found[1]), int(count)
 
 
-def _sorted(values: NDArray) -> NDArray:
-    """Sorted copy of finite values."""
-    if values.dtype != np.float32 or values.size < _MANY:
-        return np.sort(values)
-    from ..kernels.ranks import sort_floats
+def clipped_medians_of_parts(
+    image: NDArray[np.float32], parts: NDArray[np.int64], clip: float = 3.0
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """`clipped_median` of each channel in parts ``(y0, y1, x0, x1)`` of an image.
 
-    ordered = values.copy()
-    sort_floats(ordered.view(np.uint32), np.empty((2, ordered.size), np.uint32))
-    return ordered
+    Parameters
+    ----------
+    image : ndarray of float32, shape (H, W, C), C-contiguous
+        NaN is ignored.
+    parts : ndarray of int64, shape (n, 4)
 
+    Returns
+    -------
+    found : ndarray of float64, shape (n, C, 2)
+        Medians and their standard errors; NaN without a value.
+    kept : ndarray of int64, shape (n, C)
+        Values kept.
+    """
+    from ..kernels import clipped
 
-def _middle(values: NDArray[np.floating]) -> float:
-    """Median of sorted values."""
-    return 0.5 * float(values[(values.size - 1) // 2] + values[values.size // 2])
+    found = np.empty((len(parts), image.shape[2], 2))
+    kept = np.empty(found.shape[:2], dtype=np.int64)
+    clipped.clipped_medians_of_parts(image, parts, clip, _MAX_VALUES, found, kept)
+    return found, kept
 
 
 def cell_medians(image: NDArray[np.float32], origin: Box, cell: int = CELL_PX) -> tuple[NDArray, NDArray, NDArray]:

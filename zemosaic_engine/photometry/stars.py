@@ -234,8 +234,8 @@ def match_fluxes(
     x, y, _ = _star_positions(sources, 2.0 * threshold, 2000)
     radii = []
     for channel in range(2):
-        above = pair[..., channel] - sources.background.plane(channel, reference.shape)
-        above[~sources.valid] = 0.0
+        one = np.where(sources.valid, pair[..., channel], np.float32(np.nan))[..., None]
+        above, _ = light_above(one, sources.background.of_channel(channel))
         radii.append(aperture_radius(_median_width(above, x, y), APERTURE_FWHM))
     rings = _rings(pair, sources.starless, x, y, max(radii))
     sums = [_aperture_sums(pair, sources.background.noise, x, y, radius, rings) for radius in radii]

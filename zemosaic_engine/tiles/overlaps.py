@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..canvas.coordinates import footprint_box, pixel_to_sky
-from ..canvas.pixel_maps import PixelMap, pixel_map, source_box
+from ..canvas.pixel_maps import PixelMap, between_nodes, pixel_map, source_box
 from ..fits.headers import unit_vectors
 from ..geometry import Box
-from ..photometry.sky import cell_medians, cell_medians_of_thinned, clipped_median
+from ..photometry.overlap_fits import difference_on_one_scale
+from ..photometry.sky import cell_medians, cell_medians_of_thinned, clipped_medians_of_parts
 from ..photometry.tile_scaling import compute_tile_photometric_scaling
 from ..resampling.resample import kernel_reach, resample
 from ..validity import erode, valid_pixels
-from .gradients import GradientCells, plane_at, tile_places
+from .gradients import GradientCells, tile_places
 from .scaling import PairFit, TileScaling
 from .tile import Tile
 
@@ -26,14 +25,43 @@ _ERODE_PX = 2  # edges of coverage carry half-filled pixels
 _GRADIENT_CELL_PX = 16  # overlaps may be narrow
 _ENOUGH_PX = 32768  # of an overlap; of more, every second of every second row says as much
 
-Places = tuple[NDArray, NDArray]
 
+@dataclass(frozen=True)
+class PlacesOnTile:
+    """Where the pixels of an overlap lie on one of its tiles.
 
-class OnTile(Protocol):
-    """Where the pixels of an overlap lie on one of its tiles."""
+    Attributes
+    ----------
+    nodes : ndarray of float64, shape (rows, columns, 2)
+        (u, v), -1..1 from edge to edge of the tile, at nodes; linear along both axes in between, as in `PixelMap`.
+    step : int
+        Distance of the nodes in pixels of the overlap.
+    first_row, first_column : int
+        Of the overlap, counted from the first node.
+    """
 
-    def __call__(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Places:
-        """(u, v), -1..1 from edge to edge of the tile, of some rows and columns of the box; they broadcast."""
+    nodes: NDArray[np.float64]
+    step: int
+    first_row: int
+    first_column: int
+
+    @classmethod
+    def on_own_grid(cls, box: Box, tile: Tile) -> PlacesOnTile:
+        """The places of a box of the tile's own grid."""
+        inside, step = box.relative_to(tile.outer), max(box.shape)
+        x, y = (np.array([first, first + step]) for first in (inside.x0, inside.y0))
+        u, v = tile_places(x[None, :], y[:, None], tile.outer.shape)
+        return cls(np.stack(np.broadcast_arrays(u, v), axis=2), step, 0, 0)
+
+    @classmethod
+    def mapped(cls, mapping: PixelMap, shape: tuple[int, int]) -> PlacesOnTile:
+        """The places of the box of a map, on a tile of another grid."""
+        box, nodes = mapping.box, np.stack(tile_places(*np.moveaxis(mapping.nodes, 2, 0), shape), axis=2)
+        return cls(nodes, mapping.step, box.y0 - mapping.node_y0, box.x0 - mapping.node_x0)
+
+    def at(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> tuple[NDArray, NDArray]:
+        """(u, v) of every pixel of some rows and columns of the overlap."""
+        return between_nodes(self.nodes, self.step, self.first_row + rows, self.first_column + columns)
 
 
 @dataclass(frozen=True)
@@ -55,15 +83,15 @@ class OverlapPixels:
         In ADU.
     mask : ndarray of bool, shape (h, w)
         True where both have coverage, 2 px inside its edge.
-    on_first, on_second : OnTile
+    on_first, on_second : PlacesOnTile
         Where its pixels lie on each tile.
     """
 
     first: NDArray[np.float32]
     second: NDArray[np.float32]
     mask: NDArray[np.bool_]
-    on_first: OnTile
-    on_second: OnTile
+    on_first: PlacesOnTile
+    on_second: PlacesOnTile
 
     @property
     def pixels(self) -> int:
@@ -91,7 +119,7 @@ class OverlapSamples:
         1, or 2 for every second of every second row.
     shape : tuple of int
         Rows and columns of the overlap.
-    on_first, on_second : OnTile
+    on_first, on_second : PlacesOnTile
         As in `OverlapPixels`.
     """
 
@@ -99,8 +127,8 @@ class OverlapSamples:
     second: NDArray[np.float32]
     every: int
     shape: tuple[int, int]
-    on_first: OnTile
-    on_second: OnTile
+    on_first: PlacesOnTile
+    on_second: PlacesOnTile
 
     @property
     def nbytes(self) -> int:
@@ -171,14 +199,14 @@ def read_overlap(overlap: Overlap, tiles: Sequence[Tile]) -> OverlapPixels:
     first, both = one.read_covered(overlap.box)
     if one.on_canvas and other.on_canvas:
         second, covered = other.read_covered(overlap.box)
-        on_second: OnTile = partial(_places, overlap.box, other)
+        on_second = PlacesOnTile.on_own_grid(overlap.box, other)
     else:
         mapping = pixel_map(other.wcs, one.wcs, overlap.box)
         second = _resampled(other, mapping)
         covered = valid_pixels(second)
-        on_second = partial(_mapped_places, mapping, other.outer.shape)
+        on_second = PlacesOnTile.mapped(mapping, other.outer.shape)
     mask = erode(both & covered, _ERODE_PX)
-    return OverlapPixels(first, second, mask, partial(_places, overlap.box, one), on_second)
+    return OverlapPixels(first, second, mask, PlacesOnTile.on_own_grid(overlap.box, one), on_second)
 
 
 def _resampled(tile: Tile, mapping: PixelMap) -> NDArray[np.float32]:
@@ -191,20 +219,6 @@ def _resampled(tile: Tile, mapping: PixelMap) -> NDArray[np.float32]:
     return resample(pixels, mapping, origin=(part.y0, part.x0), shape=tile.outer.shape)
 
 
-def _places(box: Box, tile: Tile, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Places:
-    """(u, v) of some rows and columns of a box on the tile's own grid."""
-    inside = box.relative_to(tile.outer)
-    return tile_places((inside.x0 + columns)[None, :], (inside.y0 + rows)[:, None], tile.outer.shape)
-
-
-def _mapped_places(
-    mapping: PixelMap, shape: tuple[int, int], rows: NDArray[np.int64], columns: NDArray[np.int64]
-) -> Places:
-    """(u, v) of some rows and columns of the box of a map, on a tile of another grid."""
-    first_row, first_column = mapping.box.y0 - mapping.node_y0, mapping.box.x0 - mapping.node_x0
-    return tile_places(*mapping.at(first_row + rows, first_column + columns), shape)
-
-
 def fit_overlap(overlap: Overlap, shared: OverlapPixels) -> PairFit:
     """Gain and offset of the second tile against the first, per channel."""
     fits = compute_tile_photometric_scaling(shared.first, shared.second, mask=shared.mask).fits
@@ -215,7 +229,8 @@ def seam_step(overlap: Overlap, samples: OverlapSamples, tiles: Sequence[Tile], 
     """Return the step between two tiles on their overlap after `scaling`."""
     one, other = overlap.first, overlap.second
     difference = scaled_difference(overlap, samples, scaling)
-    step = np.array([clipped_median(difference[..., channel])[0] for channel in range(difference.shape[2])])
+    whole = np.array([[0, difference.shape[0], 0, difference.shape[1]]])
+    step = clipped_medians_of_parts(difference, whole)[0][0, :, 0]
     noise = 0.5 * (tiles[one].health.noise * scaling.gain[one] + tiles[other].health.noise * scaling.gain[other])
     with np.errstate(divide="ignore", invalid="ignore"):
         return SeamStep(step, np.where(noise > 0, step / noise, np.nan))
@@ -223,17 +238,18 @@ def seam_step(overlap: Overlap, samples: OverlapSamples, tiles: Sequence[Tile], 
 
 def scaled_difference(overlap: Overlap, samples: OverlapSamples, scaling: TileScaling) -> NDArray[np.float32]:
     """First minus second tile at the samples of their overlap once `scaling` is applied; NaN outside the mask."""
-    rows, columns = (np.arange(0, side, samples.every) for side in samples.shape)
-    scaled = []
-    for tile, pixels, on_tile in (
-        (overlap.first, samples.first, samples.on_first),
-        (overlap.second, samples.second, samples.on_second),
-    ):
-        level = pixels * scaling.gain[tile] + scaling.offset[tile]
-        if scaling.plane[tile].any():
-            level += plane_at(scaling.plane[tile], *on_tile(rows, columns))
-        scaled.append(level)
-    return np.asarray(scaled[0] - scaled[1])
+    both = ((overlap.first, samples.on_first), (overlap.second, samples.on_second))
+    first, second = (_offsets(scaling, tile, places) for tile, places in both)
+    nodes = np.array([(places.step, places.first_row, places.first_column) for _, places in both])
+    gains = np.array([scaling.gain[tile] for tile, _ in both])
+    return difference_on_one_scale((samples.first, samples.second), gains, (first, second), nodes, samples.every)
+
+
+def _offsets(scaling: TileScaling, tile: int, places: PlacesOnTile) -> NDArray[np.float64]:
+    """Offset of a tile with its plane at the nodes of the places on it, (rows, columns, C)."""
+    u, v = np.moveaxis(places.nodes, 2, 0)[..., None]
+    plane = scaling.plane[tile].astype(np.float64)
+    return scaling.offset[tile] + plane[:, 0] + plane[:, 1] * u + plane[:, 2] * v
 
 
 def gradient_cells(overlap: Overlap, samples: OverlapSamples, scaling: TileScaling) -> GradientCells:
@@ -249,9 +265,8 @@ def gradient_cells(overlap: Overlap, samples: OverlapSamples, scaling: TileScali
         np.minimum(np.arange(0, side, _GRADIENT_CELL_PX) + _GRADIENT_CELL_PX // 2, side - 1) for side in samples.shape
     )
 
-    def at_cells(on_tile: OnTile) -> NDArray[np.float64]:
-        places = (np.broadcast_to(place, (rows.size, columns.size)) for place in on_tile(rows, columns))
-        return np.stack([place[index[:, 0], index[:, 1]] for place in places], axis=1)
+    def at_cells(on_tile: PlacesOnTile) -> NDArray[np.float64]:
+        return np.stack([place[index[:, 0], index[:, 1]] for place in on_tile.at(rows, columns)], axis=1)
 
     first, second = at_cells(samples.on_first), at_cells(samples.on_second)
     return GradientCells(overlap.first, overlap.second, first, second, median, error)
