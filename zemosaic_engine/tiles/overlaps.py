@@ -56,7 +56,8 @@ class PlacesOnTile:
     @classmethod
     def mapped(cls, mapping: PixelMap, shape: tuple[int, int]) -> PlacesOnTile:
         """The places of the box of a map, on a tile of another grid."""
-        box, nodes = mapping.box, np.stack(tile_places(*np.moveaxis(mapping.nodes, 2, 0), shape), axis=2)
+        box, (x, y) = mapping.box, np.moveaxis(mapping.nodes, 2, 0)
+        nodes = np.stack(tile_places(x, y, shape), axis=2)
         return cls(nodes, mapping.step, box.y0 - mapping.node_y0, box.x0 - mapping.node_x0)
 
     def at(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> tuple[NDArray, NDArray]:
