@@ -500,8 +500,8 @@ FAULTS = (
     Fault(
         "zemosaic_engine/stacking/memory_plan.py",
         "plan_memory",
-        "measuring = frame * channels",
-        "measuring = frame // 2 * channels",
+        "measuring = frame * (",
+        "measuring = frame // 2 * (",
         ("tests/resources/test_planned_peak.py::test_the_planned_peak_is_the_measured_one[spec3-mono-options3]",),
     ),
     Fault(

@@ -23,7 +23,7 @@ _JOINED_VALUES = 8_000_000  # by all threads together
 _MOSAIC_BYTES = 4 + 4 + 2  # a value: of the mosaic, of its weight and of its coverage
 _MASK_BYTES = 1
 _BESIDE_A_BAND = 3  # times a band: parts of tiles that are read and scaled
-_LANDING_BYTES = 60  # a value of a tile while it is reprojected
+_LANDING_BYTES = 30  # a value of a tile while it is reprojected
 _STARS_BYTES = 11  # a pixel of an image whose stars are looked for
 _LOOKED_AT = 200  # rows of the canvas
 _STATE_BYTES_A_SUB = 120_000  # a measurement: some 500 cells and as many stars
@@ -190,7 +190,7 @@ def joining_bytes(
     first = np.linspace(0, height, _LOOKED_AT, dtype=np.int64)[:, None]
     touching = (boxes[:, 0] < first + threads * rows) & (boxes[:, 1] > first)
     kept = int((touching @ area).max()) * (channels * 4 * 4 if reprojecting else 4)
-    landing = threads * int(area.max(initial=0)) * channels * _LANDING_BYTES if reprojecting else 0
+    landing = min(threads, len(boxes)) * int(area.max(initial=0)) * channels * _LANDING_BYTES if reprojecting else 0
     stars = min(height * width, WHOLE_PIXELS) * _STARS_BYTES
     if height * width > WHOLE_PIXELS:
         stars = max(stars, min(threads_with_room(settings, CELL_BYTES), MOST_CELLS) * CELL_BYTES)

@@ -20,13 +20,15 @@ from ..settings import GridSettings
 from ..subs.frames import SubInfo
 
 _LIBRARIES_BYTES = 150_000_000  # code and compiled kernels that are loaded on the way
-_MEASURING_BYTES_A_VALUE = 24  # of a channel of a frame: itself, its plane above the background, what detection copies
-_KEPT_BYTES_A_VALUE = 8  # of the latest frame that stays, and the hot pixels
+# Of a frame whose stars are looked for: its values and those of its sky, and its light above the background.
+_MEASURING_BYTES_A_VALUE, _MEASURING_BYTES_A_PIXEL = 9, 17
+_KEPT_BYTES_A_VALUE = 5  # of the latest frame that stays, and the hot pixels
 _TILE_BYTES_A_PIXEL = 54  # three colours of value, weight, coverage, and what was rejected and taken
 _WRITTEN_BYTES_A_PIXEL = 60  # the tile before, which is being written: the same, and as FITS orders it
-_SCALING_BYTES_A_VALUE = 24  # of a sub on a tile: its samples, the part of it that they come from, its cells
+_SCALING_BYTES_A_VALUE = 15  # of a sub on a tile: its samples, the part of it that they come from, its cells
 _PART_BYTES = 40_000_000  # a decoded part of a sub and the results of a block
 _SUB_BYTES = 45_000  # the map of a sub and its calibration
+_LOOKED_AT = 50  # subs
 #: Samples that all threads together hold if nothing limits them: more makes blocks no faster.
 _ENOUGH_SAMPLES_BYTES = 256_000_000
 _LEAST_SAMPLES_BYTES = 32_000_000
@@ -88,7 +90,8 @@ def plan_memory(
     tiles = [layout.outer.height * layout.outer.width for layout in layouts]
     deepest = max((len(layout.subs) for layout in layouts), default=0)
     process = memory.rss_bytes() + _LIBRARIES_BYTES
-    measuring = frame * channels * (_MEASURING_BYTES_A_VALUE * threads + _KEPT_BYTES_A_VALUE)
+    a_thread = _MEASURING_BYTES_A_VALUE * channels + _MEASURING_BYTES_A_PIXEL
+    measuring = frame * (threads * a_thread + _KEPT_BYTES_A_VALUE * channels)
     stacking = (
         max(tiles, default=0) * (_TILE_BYTES_A_PIXEL + _WRITTEN_BYTES_A_PIXEL)
         + threads * _PART_BYTES
@@ -117,11 +120,14 @@ def _scaling_bytes(
     if settings.photometry == "survey" and all(layout.grid is None for layout in layouts):
         return 0
     largest = max((layout.outer.height * layout.outer.width for layout in layouts), default=0)
-    # The box around a turned sub has up to twice its area.
-    scales = ((info, info.pixel_scale_arcsec / canvas.pixel_scale_arcsec) for info in infos)
-    crop = min(largest, max(int(2.0 * info.shape[0] * info.shape[1] * scale**2) for info, scale in scales))
-    at_once = thread_count(settings.threads) + 1  # the best sub is kept, to which others are compared
-    return crop * infos[0].channels * _SCALING_BYTES_A_VALUE * at_once + largest * _WRITTEN_BYTES_A_PIXEL
+    # Some of the subs tell how they are turned: the box around one has up to twice its area.
+    some = infos[:: max(1, len(infos) // _LOOKED_AT)]
+    boxes = (footprint_box(info.wcs, info.shape, canvas.wcs, canvas.shape) for info in some)
+    crop = min(largest, max((box.height * box.width for box in boxes), default=0)) * infos[0].channels
+    threads = min(thread_count(settings.threads), len(infos))
+    # The best sub is kept, to which others are compared; the tile before is being written.
+    written = largest * _WRITTEN_BYTES_A_PIXEL if len(layouts) > 1 else 0
+    return crop * (threads * _SCALING_BYTES_A_VALUE + 4) + written
 
 
 def _joining_bytes(
