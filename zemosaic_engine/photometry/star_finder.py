@@ -99,6 +99,11 @@ class StarFinder:
         known = self._found.get(number)
         return self.find(number).stars if known is None else known[0]
 
+    def forget(self) -> None:
+        """Forget all stars: they are found again where anyone asks for them."""
+        with self._lock:
+            self._found.clear()
+
     def _find_in(
         self, frame: Frame, info: SubInfo
     ) -> tuple[tuple[Stars, NDArray[np.float64], NDArray[np.float64]], NDArray[np.bool_]]:

@@ -53,6 +53,8 @@ class BlockTiles:
         self._calibrations = {number: c for number, c in enumerate(subs.calibrations) if c is not None}
         self._on_canvas = self._stacker(run.canvas, dict(enumerate(layout.footprints)), subs.psfs)
         self._equaliser = RgbEqualiser(run, subs)
+        if subs.sky is not None and all(tile.grid is None for tile in layout.tiles):
+            run.stars.forget()  # measurements hold them in less memory
 
     def _stacker(self, grid: CanvasPlan, footprints: Mapping[int, Footprint], psfs: Psfs | None) -> BlockStacker:
         run = self._run

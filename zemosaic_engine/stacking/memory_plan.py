@@ -28,6 +28,7 @@ _WRITTEN_BYTES_A_PIXEL = 60  # the tile before, which is being written: the same
 _SCALING_BYTES_A_VALUE = 15  # of a sub on a tile: its samples, the part of it that they come from, its cells
 _PART_BYTES = 40_000_000  # a decoded part of a sub and the results of a block
 _SUB_BYTES = 45_000  # the map of a sub and its calibration
+_MEASURED_BYTES = 90_000  # what is known of each sub of the run once it is measured and solved for: its cells and stars
 _LOOKED_AT = 50  # subs
 #: Samples that all threads together hold if nothing limits them: more makes blocks no faster.
 _ENOUGH_SAMPLES_BYTES = 256_000_000
@@ -41,7 +42,8 @@ class MemoryPlan:
     Attributes
     ----------
     process : int
-        Resident before the first stage, the masters of calibration frames among it, and what will be loaded.
+        Resident before the first stage, the masters of calibration frames among it, what will be loaded, and what
+        will be known of all subs.
     measuring, scaling, stacking, joining : int
         `scaling` is 0 where the subs of all tiles are on one scale; `stacking` is without samples.
     samples : int
@@ -89,7 +91,7 @@ def plan_memory(
     frame = max(info.shape[0] * info.shape[1] for info in infos)
     tiles = [layout.outer.height * layout.outer.width for layout in layouts]
     deepest = max((len(layout.subs) for layout in layouts), default=0)
-    process = memory.rss_bytes() + _LIBRARIES_BYTES
+    process = memory.rss_bytes() + _LIBRARIES_BYTES + len(infos) * _MEASURED_BYTES
     a_thread = _MEASURING_BYTES_A_VALUE * channels + _MEASURING_BYTES_A_PIXEL
     measuring = frame * (threads * a_thread + _KEPT_BYTES_A_VALUE * channels)
     stacking = (

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..canvas.tile_layout import TileLayout
 from ..errors import SubError, SubsLost
+from ..machine import memory
 from ..run.run import Run
 from ..subs.faults import read_guarded
 from ..subs.lost_inputs import raise_if_lost
@@ -44,6 +45,7 @@ def stack_tiles(run: Run, layout: Layout, subs: CalibratedSubs) -> TileSet:
         If no tile has a valid pixel.
     """
     tiles = layout.tiles
+    memory.return_freed()  # what the solution has freed is in no plan
     run = choose_kernel(run, tiles, subs)
     keys = keys_of(run, tiles, subs)
     with TileStore(run, tiles, keys) as store, stacker_of(run, layout, subs) as stacker:
