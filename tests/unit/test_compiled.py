@@ -18,11 +18,12 @@ from zemosaic_engine.kernels.compiled import jit_borrowing
 ROOT = Path(__file__).resolve().parents[2]
 
 FIRST_USE = """
+import numpy as np
 from zemosaic_engine.kernels import compiled
 told = []
 with compiled.first_compile_told(told.append):
-    from zemosaic_engine.kernels import cells
-    cells._below([0.5, 0.7], 2, 0.6)
+    from zemosaic_engine.kernels import clipped
+    clipped.clipped_median_of_sorted(np.array([0.5, 0.7]), 3.0, np.empty(2))
 print(len(told), told[0] if told else "")
 """
 
