@@ -502,8 +502,8 @@ class GridSettings(BaseModel):
     memory_gb: float = _setting(
         0.0,
         "Memory that the run may use at its peak; 0 uses as much as makes it fast, at most about half of "
-        "what is free. Mosaics that take more than half of it lie in scratch files in the output folder; so do "
-        "the samples of a tile that a GPU stacks, if they do not fit. The result does not depend on it.",
+        "what is free. Mosaics that take more than half of it lie in scratch files in the output folder. The "
+        "result does not depend on it.",
         group="machine",
         simple=True,
         stage="none",

@@ -5,13 +5,13 @@ import re
 import numpy as np
 import pytest
 from astropy.io import fits
+from whole_tiles import WholeTiles
 
 import zemosaic_worker
 from zemosaic_engine.events import CancelToken, LogLine
 from zemosaic_engine.settings import GridSettings
 from zemosaic_engine.simulate.survey import PRESETS, simulate_survey
-from zemosaic_engine.stacking import stack_ahead, stack_tiles
-from zemosaic_engine.stacking.whole_tiles import WholeTiles
+from zemosaic_engine.stacking import stack_tiles
 from zemosaic_worker import RunOrder
 
 #: Turned subs of two nights, with few stars on each tile: some are compared by what is between the stars, too.
@@ -40,7 +40,6 @@ CASES = [
     ("grid", {}),
     pytest.param("classic", {}, marks=pytest.mark.slow),
     pytest.param("grid", {"photometry": "none"}, marks=pytest.mark.slow),
-    pytest.param("grid", {"resample_kernel": "drizzle"}, marks=pytest.mark.slow),
     pytest.param("classic", {"resample_kernel": "cubic", "stack_norm_method": "median"}, marks=pytest.mark.slow),
 ]
 
@@ -48,8 +47,7 @@ CASES = [
 @pytest.mark.parametrize(("mode", "settings"), CASES)
 def test_blocks_make_the_mosaic_of_whole_tiles(survey, tmp_path, monkeypatch, mode, settings):
     (value, weight, coverage), told = made(survey, tmp_path / "blocks", mode, **settings)
-    for module in (stack_ahead, stack_tiles):
-        monkeypatch.setattr(module, "stacker_of", WholeTiles)
+    monkeypatch.setattr(stack_tiles, "BlockTiles", WholeTiles)
     (other, other_weight, other_coverage), other_told = made(survey, tmp_path / "whole", mode, **settings)
     np.testing.assert_array_equal(np.isnan(value), np.isnan(other))
     same = (coverage == other_coverage) & np.isfinite(value)
@@ -61,7 +59,10 @@ def test_blocks_make_the_mosaic_of_whole_tiles(survey, tmp_path, monkeypatch, mo
     assert [line.split("scale of")[1] for line in told] == [line.split("scale of")[1] for line in other_told]
 
 
-@pytest.mark.parametrize(("mode", "settings"), CASES)
+DRIZZLED = pytest.param("grid", {"resample_kernel": "drizzle"}, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("mode", "settings"), [*CASES, DRIZZLED])
 def test_they_depend_neither_on_memory_nor_on_threads(survey, tmp_path, mode, settings):
     first, _ = made(survey, tmp_path / "first", mode, threads=2, **settings)
     other, _ = made(survey, tmp_path / "other", mode, threads=1, memory_gb=0.001, **settings)

@@ -146,9 +146,7 @@ def test_the_flux_of_a_star_does_not_depend_on_the_pixels_of_the_telescope(tmp_p
         path = tmp_path / f"{scale}.fits"
         fits.PrimaryHDU(pixels.astype(np.float32), header).writeto(path)
         infos.append(read_sub_info(path))
-    finder = StarFinder(
-        SubLoader(infos, lambda info: None, 0, lambda error: None), wcs_of(2.0, 150, 150), lambda n: None
-    )
+    finder = StarFinder(SubLoader(infos, lambda info: None, lambda error: None), wcs_of(2.0, 150, 150), lambda n: None)
     first, second = (finder.find(number).stars for number in (0, 1))
     distance = np.hypot(first.x[:, None] - second.x, first.y[:, None] - second.y)
     pairs = [(one, int(row.argmin())) for one, row in enumerate(distance) if row.min() < 0.5]
@@ -202,7 +200,7 @@ def test_a_sub_that_cannot_be_used_is_set_aside_once_and_refused_each_time(tmp_p
     infos = [read_sub_info(tmp_path / f"{name}.fits") for name in ("cut", "flat", "good")]
     infos[0].path.write_bytes(infos[0].path.read_bytes()[:6000])
     told = []
-    loader = SubLoader(infos, lambda info: None, 0, told.append)
+    loader = SubLoader(infos, lambda info: None, told.append)
     for number, reason in ((0, "pixels"), (1, "one value"), (0, "pixels")):
         with pytest.raises(SubError, match=reason):
             loader.load(number)

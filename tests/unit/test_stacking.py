@@ -1,7 +1,5 @@
 """Stacking by hand: samples of a block, the noise of a sub on the common scale, what is rejected, what is kept."""
 
-import threading
-from collections import OrderedDict
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +11,6 @@ from zemosaic_engine.stacking.blocks import BlockStacker
 from zemosaic_engine.stacking.combine import Stack
 from zemosaic_engine.stacking.report import fewer_gaps_with
 from zemosaic_engine.stacking.samples import Samples
-from zemosaic_engine.subs.loader import SubLoader
 
 
 def test_a_crop_is_cut_from_a_buffer_by_its_box():
@@ -56,13 +53,3 @@ def test_what_drizzle_leaves_empty_is_a_share_of_the_covered_area():
 def test_a_full_drop_cannot_be_raised_against_gaps():
     full, smaller = (fewer_gaps_with(GridSettings(drizzle_pixfrac=share)) for share in (1.0, 0.9))
     assert (full, smaller) == ("pixel_scale_arcsec", "drizzle_pixfrac or pixel_scale_arcsec")
-
-
-def test_subs_are_kept_as_long_as_they_fit_the_budget():
-    loader = SimpleNamespace(_lock=threading.Lock(), _kept=OrderedDict(), _bytes=0, _budget=200)
-    frame = SimpleNamespace(pixels=SimpleNamespace(nbytes=100))
-    for number, kept in ((1, [1]), (2, [1, 2]), (3, [2, 3])):
-        SubLoader._keep(loader, number, frame)
-        assert (list(loader._kept), loader._bytes) == (kept, 100 * len(kept))
-    SubLoader._keep(loader, 4, SimpleNamespace(pixels=SimpleNamespace(nbytes=900)))
-    assert list(loader._kept) == [4]  # the newest stays, however large

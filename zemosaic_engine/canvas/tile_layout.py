@@ -71,9 +71,3 @@ def footprints_on(layout: TileLayout, infos: Sequence[SubInfo], footprints: Sequ
     if layout.grid is None:
         return [footprints[number] for number in layout.subs]
     return [footprint_of(infos[number], layout.grid) for number in layout.subs]
-
-
-def sample_bytes(layout: TileLayout, placed_subs: Sequence[Footprint], channels: int, planes: int = 1) -> int:
-    """Memory for the samples of a tile, `planes` float32 each, each of its subs cropped to where it meets the tile."""
-    crops = (footprint.box.intersect(layout.outer) for footprint in placed_subs)
-    return 4 * planes * channels * sum(crop.height * crop.width for crop in crops)

@@ -19,7 +19,7 @@ from ..run.run import Run
 from ..settings import GridSettings
 from ..stacking.block_tiles import BlockTiles
 from ..stacking.layout import Layout, steps_of
-from ..stacking.stack_ahead import key_of, stacker_of
+from ..stacking.stack_ahead import key_of
 from ..stacking.stack_tiles import put_missing
 from ..survey.calibrate import CalibratedSubs
 from ..tiles.files import tile_path
@@ -73,13 +73,13 @@ def grow_tiles(
     records = {name: run.reuse.tile(standing[name], StackedTile) for name in deep}
     with (
         TileStore(run, layout.tiles, keys, replaced=deep) as store,
-        stacker_of(run, layout, subs) as stacker,
+        BlockTiles(run, layout, subs) as stacker,
     ):
         run.reporter.expect(-steps_of(tile for tile in layout.tiles if tile.name in store.done))
 
         def make(tile: TileLayout) -> tuple[WeightedImage | None, Sequence[int]]:
             record = records.get(tile.name)
-            if isinstance(stacker, BlockTiles) and record is not None and _is_whole(run, tile, record):
+            if record is not None and _is_whole(run, tile, record):
                 return _grown(run, stacker, tile, laid[tile.name], record)
             return stacker.stack(tile, store)
 

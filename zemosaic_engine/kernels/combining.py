@@ -509,7 +509,6 @@ def combine_rows(
         If the arrays of `out` do not have one shape, with the channels of the stack.
     """
     out.check(stack)
-    levels = np.reshape(sky.level, (1, 1, -1)) if np.ndim(sky.level) == 1 else sky.level
     scale = stack.gain, stack.offset, stack.weight, stack.sigma
     begin, end = int(first_row), int(first_row) + out.value.shape[0]
     common = (
@@ -519,7 +518,7 @@ def combine_rows(
             float(taper.feather_px),
             np.ascontiguousarray(taper.radial, dtype=np.float64),
         ),
-        (np.ascontiguousarray(levels, dtype=np.float32), int(sky.cell_px)),
+        (sky.at_cells(), int(sky.cell_px)),
         (int(origin[0]), int(origin[1])),
         REJECT[options.reject],
         (float(options.kappa_low), float(options.kappa_high), float(options.winsor_low), float(options.winsor_high)),

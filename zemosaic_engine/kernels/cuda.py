@@ -68,6 +68,9 @@ class Gpu:
         inner: int,
         out: Any,
         calibration: Any,
+        *,
+        origin: tuple[int, int] = (0, 0),
+        shape: tuple[int, int] | None = None,
     ) -> None:
         """As `interpolating.resample_box`.
 
@@ -77,6 +80,7 @@ class Gpu:
             If the device has no room for the source and one row.
         """
         height, width, channels = source.shape
+        whole = shape or (height, width)
         fixed = source.nbytes + nodes.nbytes + table.nbytes
         a_row = _FLOAT * out.shape[1] * channels
 
@@ -84,8 +88,9 @@ class Gpu:
             there = self._library.empty((end - begin, out.shape[1], channels), dtype=np.float32)
             self._launch(
                 "resample_rows", (end - begin) * out.shape[1],
-                self._put(source, np.float32), height, width, channels, self._put(nodes, np.float64), nodes.shape[1],
-                step, first_row + begin, first_column, self._put(table, np.float32), table.shape[0] - 1,
+                self._put(source, np.float32), height, width, *map(int, origin), *map(int, whole), channels,
+                self._put(nodes, np.float64), nodes.shape[1], step,
+                first_row + begin, first_column, self._put(table, np.float32), table.shape[0] - 1,
                 table.shape[1], int(nearest), inner, end - begin, out.shape[1], int(len(calibration) > 0),
                 self._put(calibration if len(calibration) else np.zeros((1, 11)), np.float64), there,
             )  # fmt: skip
@@ -102,6 +107,7 @@ class Gpu:
         out: CombinedRows,
         *,
         first_row: int = 0,
+        origin: tuple[int, int] = (0, 0),
     ) -> None:
         """Combine rows of a tile, as `combining.combine_rows` does.
 
@@ -110,18 +116,18 @@ class Gpu:
         RunError
             If the device has no room for the samples of one row.
         ValueError
-            If the arrays of `out` do not fit, or if there is more than one sky level a channel.
+            If the arrays of `out` do not fit.
         """
         out.check(stack)
-        if np.ndim(sky.level) != 1:
-            raise ValueError("the GPU takes one sky level for each channel, not a map of them")
+        levels = sky.at_cells()
         boxes = np.asarray(stack.boxes, dtype=np.int64).reshape(-1, 4)
         count, (rows, width, channels) = len(boxes), out.value.shape
         drizzled, spares = stack.drizzled, stack.psfs is not None and options.reject != "none"
         crops = _FLOAT * channels * int((boxes[:, 3] - boxes[:, 2]).sum()) * (1 if drizzled is None else 3)
         a_row = width * channels * (_KEY * count + 6 * _FLOAT + 4 * _COUNT) + crops
         scale = stack.gain, stack.offset, stack.weight, stack.sigma
-        per_sub = [self._plain(a, np.float32) for a in (*scale, taper.edges, taper.radial, sky.level)]
+        per_sub = [self._plain(a, np.float32) for a in (*scale, levels)]
+        tapers = [self._plain(a, np.float64) for a in (taper.edges, taper.radial)]
         limits = [float(x) for x in (options.kappa_low, options.kappa_high, options.winsor_low, options.winsor_high)]
         margin = RANGE_REACH if spares else 0
 
@@ -142,15 +148,17 @@ class Gpu:
             estimate, mean, spans = (empty(shape, dtype=np.float32) for _ in range(3))
             valid = empty(shape, dtype=np.uint16)
             keys = empty(max(1, count) * threads, dtype=np.uint64)
-            gain, offset, weight, sigma, edges, radial, level = (self._put(a, np.float32) for a in per_sub)
+            gain, offset, weight, sigma, level = (self._put(a, np.float32) for a in per_sub)
+            edges, radial = (self._put(a, np.float64) for a in tapers)
             psfs = self._put(squares_of(stack), np.float64)
             flat, places, cut = self._put(flat, np.float32), self._put(places, np.int64), self._put(cut, np.int64)
 
             def combine_band(again: bool) -> None:
                 self._launch(
                     "combine_band", threads, flat, places, cut, count, top, bottom - top, width, channels, gain,
-                    offset, weight, sigma, edges, float(taper.feather_px), radial, level, REJECT[options.reject],
-                    *limits, COMBINE[options.combine], int(drizzled is not None), values, shares, drizzle_sigma,
+                    offset, weight, sigma, edges, float(taper.feather_px), radial, *map(int, origin), level,
+                    *levels.shape[:2], int(sky.cell_px), REJECT[options.reject], *limits,
+                    COMBINE[options.combine], int(drizzled is not None), values, shares, drizzle_sigma,
                     psfs, int(again), spans, estimate, valid, keys, *there,
                 )  # fmt: skip
 

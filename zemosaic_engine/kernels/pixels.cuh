@@ -36,9 +36,10 @@ struct Subs {
     const long long *start, *boxes; /* (N,), (N, 4): y0 y1 x0 x1 */
     int count, channels;
     const float *gain, *offset, *weight, *sigma; /* (N, C) */
-    const float *edges;                          /* (N, 4, 3) */
+    const double *edges;                         /* (N, 4, 3) */
     double feather;
-    const float *radial;                                   /* (N, 5) */
+    const double *radial;                                 /* (N, 5) */
+    long long row0, column0; /* of the first pixel, where edges, radial and sky are counted */
     const float *dropped, *dropped_share, *dropped_sigma; /* null without drizzle */
 };
 
@@ -244,22 +245,24 @@ __device__ int reject_samples(Samples *p, int n, double sky, const Rejection *r)
 /* ------------------------------------------------------------------------- combining */
 
 /* Share of its weight that a sub has at a pixel: falls to its edges and, if wanted, with the radius. */
-__device__ double edge_share(const Subs *s, int k, int row, int x) {
+__device__ double edge_share(const Subs *s, int k, long long row, long long x) {
     double share = 1.0;
+    row += s->row0;
+    x += s->column0;
     if (s->feather > 0.0) {
         for (int e = 0; e < 4; e++) {
-            const float *edge = s->edges + 12 * (long long)k + 3 * e;
-            double distance = ((double)edge[0] * x + (double)edge[1] * row + (double)edge[2]) / s->feather;
+            const double *edge = s->edges + 12 * (long long)k + 3 * e;
+            double distance = (edge[0] * x + edge[1] * row + edge[2]) / s->feather;
             if (distance < share) share = distance;
         }
         if (share < LEAST_TAPER) share = LEAST_TAPER;
     }
-    const float *radial = s->radial + 5 * (long long)k;
-    if (radial[4] > 0.0f) {
-        double width = (double)radial[3] - (double)radial[2];
+    const double *radial = s->radial + 5 * (long long)k;
+    if (radial[4] > 0.0) {
+        double width = radial[3] - radial[2];
         double t = (hypot((double)x - radial[0], (double)row - radial[1]) - radial[2]) / (width > 1e-6 ? width : 1e-6);
         if (t > 0.0) {
-            double fall = pow(cos(HALF_PI * (t < 1.0 ? t : 1.0)), (double)radial[4]);
+            double fall = pow(cos(HALF_PI * (t < 1.0 ? t : 1.0)), radial[4]);
             share *= fall > LEAST_TAPER ? fall : LEAST_TAPER;
         }
     }
@@ -347,11 +350,29 @@ __device__ double plain_mean(const Subs *s, const Samples *p, int n) {
     return total / weights;
 }
 
+/* Level of the sky at a place: linear between the middles of cells, constant beyond them. */
+__device__ double sky_at(const float *level, long long rows, long long columns, long long cell, int channels, int c,
+                         long long row, long long column) {
+    double y = (row + 0.5) / cell - 0.5, x = (column + 0.5) / cell - 0.5;
+    y = y < 0.0 ? 0.0 : y > rows - 1.0 ? rows - 1.0 : y;
+    x = x < 0.0 ? 0.0 : x > columns - 1.0 ? columns - 1.0 : x;
+    long long last_row = rows > 2 ? rows - 2 : 0, last_column = columns > 2 ? columns - 2 : 0;
+    long long j = (long long)y < last_row ? (long long)y : last_row;
+    long long i = (long long)x < last_column ? (long long)x : last_column;
+    long long below = j + 1 < rows ? j + 1 : j, right = i + 1 < columns ? i + 1 : i;
+    const float *at = level + c;
+    float one = at[(j * columns + i) * channels], other = at[(below * columns + i) * channels];
+    double upper = one + (x - i) * (at[(j * columns + right) * channels] - one);
+    double lower = other + (x - i) * (at[(below * columns + right) * channels] - other);
+    return upper + (y - j) * (lower - upper);
+}
+
 /* All pixels of a band; or again those whose span is above 0. The first time the light of each is estimated too. */
 extern "C" __global__ void combine_band(
     const float *samples, const long long *start, const long long *boxes, long long count, long long row0,
     long long rows, long long width, long long channels, const float *gain, const float *offset, const float *weight,
-    const float *sigma, const float *edges, double feather, const float *radial, const float *sky, long long how,
+    const float *sigma, const double *edges, double feather, const double *radial, long long origin_row,
+    long long origin_column, const float *sky, long long sky_rows, long long sky_columns, long long cell, long long how,
     double low, double high, double cut_low, double cut_high, long long median, long long drizzled,
     const float *dropped, const float *dropped_share, const float *dropped_sigma, const double *psfs, long long again,
     const float *spans, float *estimate, unsigned short *valid, sample_key *keys, float *out_value, float *out_weight,
@@ -360,7 +381,8 @@ extern "C" __global__ void combine_band(
     if (t >= threads || (again && !(spans[t] > 0.0f))) return;
     int c = (int)(t % channels), x = (int)(t / channels % width), row = (int)(row0 + t / channels / width);
     Subs s = {samples, start, boxes, (int)count, (int)channels, gain, offset, weight, sigma, edges, feather, radial,
-              drizzled ? dropped : 0, dropped_share, dropped_sigma};
+              origin_row, origin_column, drizzled ? dropped : 0, dropped_share, dropped_sigma};
+    double level = sky_at(sky, sky_rows, sky_columns, cell, (int)channels, c, origin_row + row, origin_column + x);
     Samples p = {keys + t, threads, sigma, (int)channels, c, psfs, 0.0, 1.0, &s, row, x, 0};
     Rejection r = {(int)how, low, high, cut_low, cut_high};
     int n = 0, found = 0;
@@ -380,16 +402,16 @@ extern "C" __global__ void combine_band(
     } else {
         double light = n > 1 ? value_at(&p, (n - 1) / 4) : 0.0;
         if (n == 3 || n == 4) { /* below the sky: see reference.scatter.first_estimate */
-            double next = value_at(&p, 1), level = (double)sky[c];
+            double next = value_at(&p, 1);
             if (next > level) next = level;
             if (next > light) light = next;
         }
         estimate[t] = n > 1 ? (float)light : NAN_FLOAT;
         valid[t] = (unsigned short)n;
     }
-    if (how) n = reject_samples(&p, n, (double)sky[c], &r);
+    if (how) n = reject_samples(&p, n, level, &r);
     if (drizzled) {
-        n = take_dropped(&s, &p, n, row, x, (double)sky[c], &r, median != 0);
+        n = take_dropped(&s, &p, n, row, x, level, &r, median != 0);
         p.sigma = dropped_sigma;
     }
     weigh_survivors(&s, &p, n, row, x, median != 0, out_value + t, out_weight + t);
@@ -472,10 +494,12 @@ __device__ float ends_of_trough(const float *first, long long row, long long col
     return larger(smaller(left, right), smaller(top, bottom));
 }
 
-/* Sum over the taps that are inside and finite; see `warp.resample` for the rules. */
-__device__ float sum_taps(const float *source, long long height, long long width, int channels, int c, double x,
-                          double y, const float *table, long long phases, int taps, int inner) {
-    long long x0 = (long long)floor(x) - taps / 2 + 1, y0 = (long long)floor(y) - taps / 2 + 1;
+/* Sum over the taps that are inside and finite; see `resampling.resample` for the rules. The source is a part that
+   begins at (left, top). */
+__device__ float sum_taps(const float *source, long long height, long long width, long long top, long long left,
+                          int channels, int c, double x, double y, const float *table, long long phases, int taps,
+                          int inner) {
+    long long x0 = (long long)floor(x) - left - taps / 2 + 1, y0 = (long long)floor(y) - top - taps / 2 + 1;
     double fx = x - floor(x), fy = y - floor(y);
     int skip = taps / 2 - inner, valid = 0;
     float total = 0.0f, weight = 0.0f, least = __uint_as_float(0x7f800000u), most = -least;
@@ -516,8 +540,10 @@ __device__ float calibrated(float value, double x, double y, long long height, l
     return (float)(((double)value - k[1]) * (k[0] / light) + (k[2] + k[3] * u + k[4] * v));
 }
 
-extern "C" __global__ void resample_rows(const float *source, long long height, long long width, long long channels,
-                                         const double *nodes, long long columns, long long step, long long first_row,
+/* The source holds the rows and columns from (left, top) of an image of whole_height and whole_width. */
+extern "C" __global__ void resample_rows(const float *source, long long height, long long width, long long top,
+                                         long long left, long long whole_height, long long whole_width,
+                                         long long channels, const double *nodes, long long columns, long long step, long long first_row,
                                          long long first_column, const float *table, long long phases, long long taps,
                                          long long nearest, long long inner, long long rows, long long out_width,
                                          long long calibrating, const double *calibration, float *out) {
@@ -526,16 +552,18 @@ extern "C" __global__ void resample_rows(const float *source, long long height, 
     long long r = first_row + t / out_width, q = first_column + t % out_width, j = r / step, i = q / step;
     double v = (double)(r - j * step) / step, u = (double)(q - i * step) / step;
     double x = at_nodes(nodes, columns, j, i, v, u, 0), y = at_nodes(nodes, columns, j, i, v, u, 1);
-    bool inside = x >= -0.5 && x < width - 0.5 && y >= -0.5 && y < height - 0.5; /* NaN is not */
+    bool inside = x >= -0.5 && x < whole_width - 0.5 && y >= -0.5 && y < whole_height - 0.5; /* NaN is not */
     for (int c = 0; c < channels; c++) {
         float value = NAN_FLOAT;
         if (inside) {
-            value = source[((long long)floor(y + 0.5) * width + (long long)floor(x + 0.5)) * channels + c];
+            long long row = (long long)floor(y + 0.5) - top, column = (long long)floor(x + 0.5) - left;
+            value = source[(row * width + column) * channels + c];
             if (!is_finite(value))
                 value = NAN_FLOAT;
             else if (!nearest)
-                value = sum_taps(source, height, width, (int)channels, c, x, y, table, phases, (int)taps, (int)inner);
-            if (calibrating) value = calibrated(value, x, y, height, width, calibration + 11 * c);
+                value = sum_taps(source, height, width, top, left, (int)channels, c, x, y, table, phases, (int)taps,
+                                 (int)inner);
+            if (calibrating) value = calibrated(value, x, y, whole_height, whole_width, calibration + 11 * c);
         }
         out[t * channels + c] = value;
     }

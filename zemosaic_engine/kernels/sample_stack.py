@@ -103,6 +103,11 @@ class SkyLevel(NamedTuple):
     level: NDArray[np.float32]
     cell_px: int = 1
 
+    def at_cells(self) -> NDArray[np.float32]:
+        """Return the levels in the middles of cells, (rows, columns, C): one cell where there is one a channel."""
+        level = np.asarray(self.level, dtype=np.float32)
+        return np.ascontiguousarray(level.reshape(1, 1, -1) if level.ndim == 1 else level)
+
 
 class CombinedRows(NamedTuple):
     """Rows of a tile that are written, each array of shape (h, w, C).

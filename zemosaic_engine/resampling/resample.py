@@ -86,7 +86,7 @@ def resample(
         Row and column of ``pixels[0, 0]`` on the source, and its height and width, if `pixels` are a part of it:
         that of `source_box` with a reach of `kernel_reach`. Values are those of the whole source, to the last bit.
     gpu : Gpu, optional
-        Device that computes, from whole sources; the result comes back to NumPy.
+        Device that computes; the result comes back to NumPy.
 
     Returns
     -------
@@ -127,10 +127,8 @@ def resample(
         out,
         _AS_IT_IS if calibration is None else calibration.coefficients,
     )
-    if gpu is not None:
-        gpu.resample_box(*given)
-    else:
-        interpolating.resample_box(*given, origin=origin, shape=shape or pixels.shape[:2])
+    twin = interpolating if gpu is None else gpu
+    twin.resample_box(*given, origin=origin, shape=shape or pixels.shape[:2])
     return out
 
 

@@ -23,7 +23,7 @@ _JOINED_VALUES = 8_000_000  # by all threads together
 _MOSAIC_BYTES = 4 + 4 + 2  # a value: of the mosaic, of its weight and of its coverage
 _MASK_BYTES = 1
 _BESIDE_A_BAND = 3  # times a band: parts of tiles that are read and scaled
-_LANDING_BYTES = 30  # a value of a tile while it is reprojected
+_LANDING_BYTES = 36  # a value of a tile while it is reprojected
 _STARS_BYTES = 11  # a pixel of an image whose stars are looked for
 _LOOKED_AT = 200  # rows of the canvas
 _STATE_BYTES_A_SUB = 120_000  # a measurement: some 500 cells and as many stars
@@ -75,23 +75,6 @@ def check_memory(canvas: CanvasPlan, needed: int) -> None:
                 size=size_text(needed),
                 size2=size_text(free),
                 scale=canvas.pixel_scale_arcsec,
-            )
-        )
-
-
-def check_samples(output: Path, deepest: int, budget: int) -> None:
-    """Raise `RunError` if the samples of the deepest tile fit neither the memory budget nor the disk."""
-    free = shutil.disk_usage(output).free
-    if deepest > budget and deepest > free:
-        raise RunError(
-            say(
-                "The deepest tile needs {size} for its samples: more than the memory for them ({size2}) "
-                "and more than is free in {output} ({size3}). Make room, raise memory_gb, or lower "
-                "grid_size_factor.",
-                size=size_text(deepest),
-                size2=size_text(budget),
-                output=output,
-                size3=size_text(free),
             )
         )
 

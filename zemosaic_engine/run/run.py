@@ -202,10 +202,8 @@ def _run_of(
         hot = reuse.hot_pixels()
         for sensor, pixels in hot.items():
             reporter.log(say("Sensor {sensor}: {n} hot pixels left out", sensor=sensor, n=np.count_nonzero(pixels)))
-    # Blocks decode the parts that they need: whole subs are measured and forgotten.
-    budget = 0 if device is None else memory_budget(settings) // 2
     loader = SubLoader(
-        subs, lambda info: hot.get(sensor_key(info)), budget, reporter.set_aside, reuse.is_same, frames.correction
+        subs, lambda info: hot.get(sensor_key(info)), reporter.set_aside, reuse.is_same, frames.correction
     )
     total = len(subs)
     stars = StarFinder(loader, request.canvas.wcs, lambda count: reporter.sink(SubCount(count, total)))
@@ -243,7 +241,7 @@ def with_more_subs(
         if hot is not None:
             keys.know_hot_pixels(sensor_key(info), hot)
     reuse = Reuse(infos, checkpoints, keys, reporter, cancel)
-    loader = SubLoader(infos, hot_pixels, 0, reporter.set_aside, reuse.is_same, frames.correction)
+    loader = SubLoader(infos, hot_pixels, reporter.set_aside, reuse.is_same, frames.correction)
     stars = StarFinder(loader, run.canvas.wcs, lambda count: None)
     return replace(
         run, subs=infos, frames=frames, executor=Here(), loader=loader, stars=stars, reuse=reuse, reporter=reporter,

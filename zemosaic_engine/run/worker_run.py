@@ -100,7 +100,7 @@ def worker_run(facts: RunFacts, subs: Sequence[SubInfo], notes: Sequence[DigestN
     sensors = {sensor_key(info) for info in subs}
     hot = reuse.kept_hot_pixels({sensor: key for sensor, key in facts.hot_pixel_keys.items() if sensor in sensors})
     loader = SubLoader(
-        subs, lambda info: hot.get(sensor_key(info)), 0, lambda error: None, reuse.is_same, frames.correction
+        subs, lambda info: hot.get(sensor_key(info)), lambda error: None, reuse.is_same, frames.correction
     )
     return Run(
         subs=subs,

@@ -59,8 +59,9 @@ class BlockTiles:
     def _stacker(self, grid: CanvasPlan, footprints: Mapping[int, Footprint], psfs: Psfs | None) -> BlockStacker:
         run = self._run
         return BlockStacker(
-            run.subs, footprints, grid, self._parts, self._calibrations, run.settings, self._sample_bytes, psfs
-        )
+            run.subs, footprints, grid, self._parts, self._calibrations, run.settings, self._sample_bytes, psfs,
+            run.device,
+        )  # fmt: skip
 
     def __enter__(self) -> BlockTiles:
         return self

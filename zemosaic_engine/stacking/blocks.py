@@ -24,6 +24,7 @@ from ..canvas.plan import CanvasPlan
 from ..errors import SubError
 from ..events import CancelToken
 from ..geometry import Box, cut_evenly, without
+from ..kernels.cuda import Gpu
 from ..kernels.reference import RANGE_REACH, CombineOptions, Psfs
 from ..kernels.sample_stack import CombinedRows, Drizzled, SampleStack, SkyLevel, Taper
 from ..machine.threads import run_all, thread_count
@@ -138,6 +139,8 @@ class BlockStacker:
         Samples held at once by all threads together.
     psfs : Psfs, optional
         How sharp the subs are and how well placed, in the same order; without it, all as they usually are.
+    device : Gpu, optional
+        Where subs are interpolated and samples combined; the CPU without one.
     """
 
     def __init__(
@@ -150,9 +153,10 @@ class BlockStacker:
         settings: GridSettings,
         sample_bytes: int,
         psfs: Psfs | None = None,
+        device: Gpu | None = None,
     ) -> None:
         self._infos, self._footprints, self._canvas = infos, footprints, canvas
-        self._placer = Placer(infos, canvas, parts, settings)
+        self._placer, self._device = Placer(infos, canvas, parts, settings, device), device
         self._calibrations, self._settings = calibrations, settings
         self._channels, self._planes = infos[0].channels, planes_of(settings)
         self._threads, self._sample_bytes = thread_count(settings.threads), sample_bytes
@@ -165,7 +169,10 @@ class BlockStacker:
         self._margin = RANGE_REACH if settings.stack_reject_algo != "none" else 0
 
     def prepare(self, numbers: Sequence[int], cancel: CancelToken) -> list[BlockSub]:
-        """Maps and noise of some subs, those that can be read; the others are in ``failures`` of the parts."""
+        """Maps and noise of some subs, of those that reach the grid and can be read.
+
+        What keeps a sub from being read is in ``failures`` of the parts.
+        """
         missing = [number for number in numbers if number not in self._known]
         wanted = set(numbers)
         self._known = {number: sub for number, sub in self._known.items() if number in wanted}
@@ -253,22 +260,6 @@ class BlockStacker:
         samples = np.empty((*box.shape, self._channels), dtype=np.float32)
         return samples if self._place(replace(sub, forward_map=None), box, [samples]) else None
 
-    def noise_of_drops(self, sub: BlockSub) -> NDArray[np.float64]:
-        """Sky noise of a drop of a sub before its `scale` is applied, from all of its pixels, (C,).
-
-        That of a resampled pixel without drizzle, whose samples do not drop.
-
-        Raises
-        ------
-        SubError
-            If it cannot be read.
-        """
-        if self._planes == 1:
-            return sub.noise.astype(np.float64)
-        height, width = self._infos[sub.number].shape
-        noise = self._placer.noise_of_drops(sub.number, Box(0, height, 0, width))
-        return self._on_scale(sub.number, noise, sub.calibration).astype(np.float64)
-
     def sightings(self, box: Box, stack: Stack, subs: Sequence[BlockSub], cancel: CancelToken) -> list[Sighting]:
         """What single subs on one scale have in places where most pixels of the stack of a box lost light."""
         if stack.rejections is None:
@@ -294,6 +285,8 @@ class BlockStacker:
 
     def _prepare_one(self, number: int) -> BlockSub | None:
         info, footprint = self._infos[number], self._footprints[number]
+        if footprint.box.is_empty:
+            return None
         mapping = pixel_map(info.wcs, self._canvas.wcs, footprint.box, src_shape=info.shape)
         calibration = self._calibrations.get(number)
         try:
@@ -327,7 +320,9 @@ class BlockStacker:
             if (noise > 0).all():
                 break
         on_scale = self._on_scale(number, noise, calibration)
-        return on_scale, on_scale if self._planes == 1 else self._on_scale(number, drop_noise, calibration)
+        if self._planes == 1:
+            return on_scale, on_scale
+        return on_scale, self._on_scale(number, np.where(drop_noise > 0, drop_noise, noise), calibration)
 
     def _on_scale(
         self, number: int, noise: NDArray[np.float64], calibration: SubCalibration | None
@@ -462,7 +457,8 @@ class BlockStacker:
         for number, (sub, _) in enumerate(there):
             if sub.scale is not None:
                 gain[number], offset[number], weight[number] = sub.scale.gain, sub.scale.offset, sub.scale.weight
-        combining.combine_rows(
+        twin = combining if self._device is None else self._device
+        twin.combine_rows(
             SampleStack(planes[0], start, boxes, gain, offset, weight, noise, drizzled, psfs),
             Taper(edges, settings.edge_feather_px, radial_weights(footprints, settings)),
             sky,

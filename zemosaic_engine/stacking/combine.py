@@ -11,21 +11,19 @@ from numpy.typing import NDArray
 
 from ..events import CancelToken
 from ..geometry import Box
-from ..kernels.cuda import Gpu
 from ..kernels.reference import CombineOptions, Psfs
-from ..kernels.sample_stack import CombinedRows, Drizzled, SampleStack, SkyLevel, Taper
+from ..kernels.sample_stack import CombinedRows, SampleStack, SkyLevel, Taper
 from ..machine.threads import run_all, thread_count
 from ..photometry.overlap_fits import OverlapFit, measure_overlap
 from ..photometry.psfs import USUAL_FWHM_PX, measure_psfs
 from ..settings import GridSettings
-from ..weighted_image import Rejections, Sighting, WeightedImage
+from ..weighted_image import Rejections, WeightedImage
 from .samples import Samples
 from .scales import PairGain, SampleFacts, Scales, rank_samples, solve_gains, solve_scales
 
 _WEAK_GAIN_ERROR = 0.05  # relative; worse than this, diffuse structure is asked as well
 _GUESSED_WEIGHT = 1e-3
 _BAND_ROWS = 128
-_GPU_ROWS = 1024  # between looks at the cancel token; the GPU cuts them as its memory asks for
 
 
 @dataclass(frozen=True)
@@ -44,14 +42,12 @@ class Stack(WeightedImage):
     scales: Scales | None = field(default=None, repr=False)
 
     @classmethod
-    def of_rows(cls, rows: CombinedRows, scales: Scales | None, sightings: Sequence[Sighting] = ()) -> Stack:
+    def of_rows(cls, rows: CombinedRows, scales: Scales | None) -> Stack:
         """The stack that all its rows make."""
         kept, lost = (int(array.sum(dtype=np.int64)) for array in (rows.coverage, rows.rejected))
         share = 100.0 * lost / max(1, kept + lost)
         rejections = Rejections(rows.rejected_low, rows.rejected - rows.rejected_low)
-        return cls(
-            rows.value, rows.inverse_variance, rows.coverage, rows.taken, list(sightings), rejections, share, scales
-        )
+        return cls(rows.value, rows.inverse_variance, rows.coverage, rows.taken, [], rejections, share, scales)
 
 
 class Crops(Protocol):
@@ -85,7 +81,8 @@ def normalise(
     weak = errors > _WEAK_GAIN_ERROR
     if not weak.any():
         return solve_scales(facts, method, channels=channels)
-    best = samples.crop(anchor)
+    cancel = cancel or CancelToken()
+    (best,) = run_all(samples.crop, [anchor], 1, cancel)
 
     def compare(number: int) -> list[PairGain]:
         target, pairs = samples.crop(number), []
@@ -96,7 +93,7 @@ def normalise(
         return pairs
 
     numbers = np.flatnonzero(weak.any(axis=1)).tolist()
-    found = run_all(compare, numbers, thread_count(settings.threads), cancel or CancelToken())
+    found = run_all(compare, numbers, thread_count(settings.threads), cancel)
     return solve_scales(facts, method, [pair for pairs in found for pair in pairs], channels=channels)
 
 
@@ -169,11 +166,7 @@ def combine(
     facts: Sequence[SampleFacts],
     scales: Scales,
     settings: GridSettings,
-    *,
     weighing: Weighing | None = None,
-    psfs: Psfs | None = None,
-    device: Gpu | None = None,
-    cancel: CancelToken | None = None,
 ) -> Stack:
     """Weigh, reject and combine: all samples of a pixel meet in one rejection.
 
@@ -185,36 +178,24 @@ def combine(
         ``stack_*`` and ``edge_feather_px`` are used.
     weighing : Weighing, optional
         In place of the one that `settings` ask for.
-    psfs : Psfs, optional
-        How sharp the samples are and how well placed; what their stars tell without it.
-    device : Gpu, optional
-        The device that computes; the CPU without one.
-    cancel : CancelToken, optional
-        Looked at between bands of rows.
     """
-    psfs = psfs or psfs_of(facts)
+    from ..kernels import combining
+
+    psfs = psfs_of(facts)
     weighing = weighing or weigh(facts, scales, settings, psfs)
-    sky = sky_of_stack(facts, scales)
     stack = SampleStack(
         samples.buffer, samples.start, samples.boxes, scales.gain, scales.offset, weighing.weight, weighing.noise,
-        _drizzled_on_scale(samples, scales), psfs,
+        psfs=psfs,
     )  # fmt: skip
-    taper = Taper(samples.edges, settings.edge_feather_px, samples.radial)
+    taper, sky = Taper(samples.edges, settings.edge_feather_px, samples.radial), SkyLevel(sky_of_stack(facts, scales))
     options = CombineOptions.from_settings(settings)
-    out = CombinedRows.empty(samples.shape)
-    step = _BAND_ROWS if device is None else _GPU_ROWS
-    height = samples.shape[0]
+    out, height = CombinedRows.empty(samples.shape), samples.shape[0]
 
     def combine_band(first: int) -> None:
-        from ..kernels import combining
+        rows = out.rows(first, min(first + _BAND_ROWS, height))
+        combining.combine_rows(stack, taper, sky, options, rows, first_row=first)
 
-        rows = out.rows(first, min(first + step, height))
-        (combining if device is None else device).combine_rows(
-            stack, taper, SkyLevel(sky), options, rows, first_row=first
-        )
-
-    threads = thread_count(settings.threads) if device is None else 1
-    run_all(combine_band, range(0, height, step), threads, cancel or CancelToken())
+    run_all(combine_band, range(0, height, _BAND_ROWS), thread_count(settings.threads), CancelToken())
     return Stack.of_rows(out, scales)
 
 
@@ -224,12 +205,6 @@ def psfs_of(facts: Sequence[SampleFacts]) -> Psfs:
     order = [np.argsort(-np.nansum(star.flux, axis=1), kind="stable") for star in stars]
     places = [np.stack([star.x, star.y], axis=1)[mine] for star, mine in zip(stars, order, strict=True)]
     return measure_psfs([star.fwhm_px for star in stars], places)
-
-
-def _drizzled_on_scale(samples: Samples, scales: Scales) -> Drizzled | None:
-    """What was drizzled, with its noise on the scale of the stack; None without drizzle."""
-    drops = samples.dropped
-    return None if drops is None else Drizzled(drops.values, drops.shares, scaled_noise(list(drops.noise), scales.gain))
 
 
 def scaled_noise(noise: Sequence[NDArray[np.float64]], gain: NDArray[np.float32]) -> NDArray[np.float32]:

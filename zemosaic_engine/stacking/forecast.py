@@ -74,7 +74,7 @@ def forecast(
     """
     threads = thread_count(settings.threads)
     found = objects_in_field(canvas.wcs, canvas.shape)
-    peak = plan_memory(infos, canvas, tiles, settings, planes_of(settings)).peak
+    peak = plan_memory(infos, canvas, tiles, settings, planes_of(settings), len(infos) + further).peak
     pixels = sum(info.shape[0] * info.shape[1] for info in infos) * (1.0 + further / len(infos))
     subs = len(infos) + further
     return Forecast(

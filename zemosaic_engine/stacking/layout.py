@@ -10,14 +10,12 @@ import numpy as np
 
 from ..canvas.footprints import Footprint, footprint_of
 from ..canvas.pointings import pointing_tiles
-from ..canvas.tile_layout import TileLayout, footprints_on, grid_tiles, sample_bytes
+from ..canvas.tile_layout import TileLayout, grid_tiles
 from ..errors import RunError
 from ..kernels.reference import RANGE_REACH
 from ..machine import memory
 from ..machine.threads import run_all
 from ..resampling.drizzle import filled_share
-from ..run import resources
-from ..run.resources import memory_budget
 from ..run.run import Run
 from ..sentences import say
 from ..survey.calibrate import STEPS_OF_SOLUTION, is_solved
@@ -80,7 +78,7 @@ def lay_out_more(run: Run, standing: Layout, own: int) -> Layout:
     names = {tile.outer: tile.name for tile in standing.tiles}
     fresh = itertools.count(len(names))
     named = [replace(tile, name=names.get(tile.outer) or f"tile_{next(fresh):04d}") for tile in laid]
-    return _checked(run, sorted(named, key=lambda tile: tile.name), footprints)
+    return _checked(run, sorted(named, key=lambda tile: tile.name), footprints, to_measure=0)
 
 
 def lay_out_pointings(run: Run) -> Layout:
@@ -109,37 +107,34 @@ def _footprints(run: Run) -> list[Footprint]:
     return run_all(lambda info: footprint_of(info, run.canvas), run.subs, 1, run.cancel)
 
 
-def _checked(run: Run, tiles: Sequence[TileLayout], footprints: Sequence[Footprint]) -> Layout:
-    """The layout, if there is room for its samples."""
+def _checked(
+    run: Run, tiles: Sequence[TileLayout], footprints: Sequence[Footprint], to_measure: int | None = None
+) -> Layout:
+    """The layout, with the memory that is planned for its samples."""
     run.reporter.expect(steps_of(tiles) + STEPS_OF_SOLUTION * is_solved(run))  # now, so that progress never falls
     run.reporter.log(say("{n} subs on {n2} tiles", n=len(run.subs), n2=len(tiles)))
     planes = planes_of(run.settings)
     if run.settings.resample_kernel == "drizzle":
         _check_drizzle(run, max((len(tile.subs) for tile in tiles), default=0))
-    if run.device is None:
-        limit = int(run.settings.memory_gb * 1e9)
-        planned = plan_memory(run.subs, run.canvas, tiles, run.settings, planes)
+    limit = int(run.settings.memory_gb * 1e9)
+    planned = plan_memory(run.subs, run.canvas, tiles, run.settings, planes, to_measure)
+    run.reporter.log(
+        say(
+            "Memory: a peak of {peak} is planned, {samples} of it for samples",
+            peak=memory.size_text(planned.peak),
+            samples=memory.size_text(planned.samples),
+        )
+    )
+    if 0 < limit < planned.peak:
         run.reporter.log(
             say(
-                "Memory: a peak of {peak} is planned, {samples} of it for samples",
-                peak=memory.size_text(planned.peak),
-                samples=memory.size_text(planned.samples),
-            )
+                "memory_gb = {gigabytes:g} is less than this run needs; {size} is the least",
+                gigabytes=run.settings.memory_gb,
+                size=memory.size_text(planned.peak),
+            ),
+            "WARN",
         )
-        if 0 < limit < planned.peak:
-            run.reporter.log(
-                say(
-                    "memory_gb = {gigabytes:g} is less than this run needs; {size} is the least",
-                    gigabytes=run.settings.memory_gb,
-                    size=memory.size_text(planned.peak),
-                ),
-                "WARN",
-            )
-        return Layout(tiles, footprints, planned.samples)
-    sizes = (sample_bytes(tile, footprints_on(tile, run.subs, footprints), run.channels, planes) for tile in tiles)
-    budget = memory_budget(run.settings) // 2
-    resources.check_samples(run.output, max(sizes, default=0), budget)
-    return Layout(tiles, footprints, budget)
+    return Layout(tiles, footprints, planned.samples)
 
 
 def _check_drizzle(run: Run, subs: int) -> None:

@@ -22,7 +22,7 @@ from ..subs.frames import SubInfo
 _LIBRARIES_BYTES = 150_000_000  # code and compiled kernels that are loaded on the way
 # Of a frame whose stars are looked for: its values and those of its sky, and its light above the background.
 _MEASURING_BYTES_A_VALUE, _MEASURING_BYTES_A_PIXEL = 9, 17
-_KEPT_BYTES_A_VALUE = 5  # of the latest frame that stays, and the hot pixels
+_KEPT_BYTES_A_VALUE = 1  # the hot pixels
 _TILE_BYTES_A_PIXEL = 54  # three colours of value, weight, coverage, and what was rejected and taken
 _WRITTEN_BYTES_A_PIXEL = 60  # the tile before, which is being written: the same, and as FITS orders it
 _SCALING_BYTES_A_VALUE = 15  # of a sub on a tile: its samples, the part of it that they come from, its cells
@@ -73,6 +73,7 @@ def plan_memory(
     layouts: Sequence[TileLayout],
     settings: GridSettings,
     planes: int = 1,
+    to_measure: int | None = None,
 ) -> MemoryPlan:
     """Plan a run that stacks block by block.
 
@@ -84,6 +85,8 @@ def plan_memory(
         With threads, and with the limit of the peak; where it cannot be kept the plan is the least there is.
     planes : int
         Numbers that are held of each sample.
+    to_measure : int, optional
+        How many subs will be measured yet and held; all by default.
     """
     threads, limit_bytes = thread_count(settings.threads), int(settings.memory_gb * 1e9)
     channels = infos[0].channels
@@ -91,7 +94,8 @@ def plan_memory(
     frame = max(info.shape[0] * info.shape[1] for info in infos)
     tiles = [layout.outer.height * layout.outer.width for layout in layouts]
     deepest = max((len(layout.subs) for layout in layouts), default=0)
-    process = memory.rss_bytes() + _LIBRARIES_BYTES + len(infos) * _MEASURED_BYTES
+    known_later = len(infos) if to_measure is None else to_measure
+    process = memory.rss_bytes() + _LIBRARIES_BYTES + known_later * _MEASURED_BYTES
     a_thread = _MEASURING_BYTES_A_VALUE * channels + _MEASURING_BYTES_A_PIXEL
     measuring = frame * (threads * a_thread + _KEPT_BYTES_A_VALUE * channels)
     stacking = (
@@ -118,7 +122,10 @@ def plan_memory(
 def _scaling_bytes(
     infos: Sequence[SubInfo], canvas: CanvasPlan, layouts: Sequence[TileLayout], settings: GridSettings
 ) -> int:
-    """Return the bytes of measuring the subs of a tile on it; 0 where all tiles share the scale of the run."""
+    """Return the bytes of measuring the subs of a tile on it; 0 where all tiles share the scale of the run.
+
+    An estimate: of subs whose calibrations are given, the settings do not tell which is so.
+    """
     if settings.photometry == "survey" and all(layout.grid is None for layout in layouts):
         return 0
     largest = max((layout.outer.height * layout.outer.width for layout in layouts), default=0)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..canvas.pixel_maps import PixelMap, source_box
 from ..canvas.plan import CanvasPlan
 from ..geometry import Box
+from ..kernels.cuda import Gpu
 from ..photometry.calibration import SubCalibration
 from ..resampling import drizzle
 from ..resampling.resample import kernel_reach, kernel_stretch, kernel_table, resample
@@ -37,10 +38,20 @@ class Placer:
     parts : SubParts
     settings : GridSettings
         ``resample_kernel`` and ``drizzle_pixfrac`` are used.
+    device : Gpu, optional
+        Where subs are interpolated; the CPU without one.
     """
 
-    def __init__(self, infos: Sequence[SubInfo], canvas: CanvasPlan, parts: SubParts, settings: GridSettings) -> None:
+    def __init__(
+        self,
+        infos: Sequence[SubInfo],
+        canvas: CanvasPlan,
+        parts: SubParts,
+        settings: GridSettings,
+        device: Gpu | None = None,
+    ) -> None:
         self._infos, self._canvas, self._parts, self._settings = infos, canvas, parts, settings
+        self._device = device
         self._kernel, self._drops = interpolation_of(settings), planes_of(settings) > 1
 
     def forward_map(self, number: int) -> PixelMap | None:
@@ -127,11 +138,15 @@ class Placer:
             )  # fmt: skip
         if info.bayer is not None:
             pixels = np.ascontiguousarray(pixels[..., :_COLOURS])
-        resample(pixels, mapping, box, self._kernel, out, calibration, origin=origin, shape=info.shape)
+        resample(
+            pixels, mapping, box, self._kernel, out, calibration, origin=origin, shape=info.shape, gpu=self._device
+        )
         return int(np.count_nonzero(np.isfinite(out).any(axis=2)))
 
     def _is_plain_lanczos(self, info: SubInfo, mapping: PixelMap) -> bool:
-        """True for a Bayer sensor by Lanczos-3 at about its own scale: it has a kernel of its own."""
+        """True for a Bayer sensor by Lanczos-3 at about its own scale: it has a kernel of its own on the CPU."""
+        if self._device is not None:
+            return False
         return info.bayer is not None and self._kernel == "lanczos3" and kernel_stretch(mapping.scale) == 1.0
 
     def _reach_px(self, number: int, mapping: PixelMap) -> int:

@@ -21,23 +21,6 @@ _JUDGE: Kernel = "lanczos3"
 
 
 @dataclass(frozen=True)
-class Drops:
-    """What subs dropped onto the pixels of a stack.
-
-    Attributes
-    ----------
-    values, shares : ndarray of float32, shape (n,)
-        As ``Samples.buffer``: mean of the drops in each pixel, and the sum of their shares (0 for none).
-    noise : ndarray of float64, shape (N, C)
-        Noise of a drop of each sub, in ADU, before the gain of the stack.
-    """
-
-    values: NDArray[np.float32]
-    shares: NDArray[np.float32]
-    noise: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
 class Samples:
     """Resampled pieces of subs in one flat buffer, each with its place in the stack.
 
@@ -54,8 +37,6 @@ class Samples:
         ``(cx, cy, r_start, r_end, power)`` of the radial weight; power 0 disables it.
     shape : tuple of int
         ``(height, width, channels)`` of the stack.
-    dropped : Drops or None
-        What drizzle dropped beside them; the samples then only judge which of it is used.
     """
 
     buffer: NDArray[np.float32]
@@ -64,7 +45,6 @@ class Samples:
     edges: NDArray[np.float64]
     radial: NDArray[np.float64]
     shape: tuple[int, int, int]
-    dropped: Drops | None = None
 
     def crop(self, index: int) -> NDArray[np.float32]:
         """Crop `index` as an (h, w, C) view."""

@@ -23,7 +23,6 @@ from .block_tiles import BlockTiles
 from .layout import Layout, steps_of
 from .memory_plan import plan_memory
 from .samples import planes_of
-from .whole_tiles import WholeTiles
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,6 @@ class _TileOrder:
     subs: CalibratedSubs
     sky_key: str
     key: str
-
-
-def stacker_of(run: Run, layout: Layout, subs: CalibratedSubs) -> BlockTiles | WholeTiles:
-    """What stacks the tiles: block by block, or on a GPU each from all of its samples."""
-    return BlockTiles(run, layout, subs) if run.device is None else WholeTiles(run, layout, subs)
 
 
 def key_of(run: Run, tile: TileLayout, subs: CalibratedSubs) -> str:
@@ -120,9 +114,9 @@ def stack_tile(order: _TileOrder, seat: Seat) -> StackedTile | None:
     if key_of(run, order.tile, subs) != order.key:
         return None
     footprints = [footprint_of(info, run.canvas) for info in order.infos]
-    planned = plan_memory(run.subs, run.canvas, [order.tile], run.settings, planes_of(run.settings))
+    planned = plan_memory(run.subs, run.canvas, [order.tile], run.settings, planes_of(run.settings), to_measure=0)
     layout = Layout([order.tile], footprints, planned.samples)
-    with stacker_of(run, layout, subs) as stacker:
+    with BlockTiles(run, layout, subs) as stacker:
         content, numbers = stacker.stack(order.tile, NoEarlierTiles())
         if stacker.failures:
             return None

@@ -22,8 +22,7 @@ from .block_tiles import BlockTiles
 from .choose_kernel import choose_kernel
 from .equalise import RgbEqualiser
 from .layout import Layout, steps_of
-from .stack_ahead import keys_of, stack_ahead, stacker_of
-from .whole_tiles import WholeTiles
+from .stack_ahead import keys_of, stack_ahead
 
 
 def stack_tiles(run: Run, layout: Layout, subs: CalibratedSubs) -> TileSet:
@@ -45,10 +44,10 @@ def stack_tiles(run: Run, layout: Layout, subs: CalibratedSubs) -> TileSet:
         If no tile has a valid pixel.
     """
     tiles = layout.tiles
-    memory.return_freed()  # what the solution has freed is in no plan
     run = choose_kernel(run, tiles, subs)
     keys = keys_of(run, tiles, subs)
-    with TileStore(run, tiles, keys) as store, stacker_of(run, layout, subs) as stacker:
+    with TileStore(run, tiles, keys) as store, BlockTiles(run, layout, subs) as stacker:
+        memory.return_freed()  # what the solution has freed is in no plan
         run.reporter.expect(-steps_of(tile for tile in tiles if tile.name in store.done))
         stack_ahead(run, layout, subs, store, keys)
         return put_missing(run, subs, store, stacker, lambda tile: stacker.stack(tile, store))
@@ -58,7 +57,7 @@ def put_missing(
     run: Run,
     subs: CalibratedSubs,
     store: TileStore,
-    stacker: BlockTiles | WholeTiles,
+    stacker: BlockTiles,
     make: Callable[[TileLayout], tuple[WeightedImage | None, Sequence[int]]],
 ) -> TileSet:
     """Put the tiles that are not on disk there, one after another, and return all tiles.
@@ -68,7 +67,7 @@ def put_missing(
     run : Run
     subs : CalibratedSubs
     store : TileStore
-    stacker : BlockTiles or WholeTiles
+    stacker : BlockTiles
         Knows which subs could not be read.
     make : callable
         ``make(tile)`` returns the content of a tile, None without a valid pixel, and the numbers of the subs in it.

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +24,7 @@ from ..photometry.stars import Stars
 from ..run.run import Run
 from ..settings import GridSettings
 from .blocks import BlockStacker, BlockSub, SampleScale
-from .combine import normalise, psfs_of, scaled_noise, sky_of_stack, weigh
+from .combine import normalise, psfs_of, sky_of_stack, weigh
 from .samples import measure_sample
 from .scales import SampleFacts, Scales
 
@@ -77,27 +76,27 @@ def scale_on_tile(
     """
     done = itertools.count(1)
 
-    def measure(sub: BlockSub) -> _Shown | None:
+    def measure(sub: BlockSub) -> tuple[BlockSub, SampleFacts] | None:
         try:
-            return _shown(run, tile, blocks, sub)
+            facts = _measured(run, tile, blocks, sub)
+            return None if facts is None else (sub, facts)
         finally:
             progress(next(done) / len(subs))
 
     measured = run_all(measure, subs, run.threads, run.cancel)
     shown = [one for one in measured if one is not None]
-    there, facts = [one.sub for one in shown], [one.facts for one in shown]
+    there, facts = [sub for sub, _ in shown], [one for _, one in shown]
     scales = normalise(_CropsOfTile(tile.outer, blocks, there, run.channels), facts, settings, run.cancel)
     sky = SkyLevel(sky_of_stack(facts, scales))
     if not there:
         return ScaledSubs([], scales, sky)
     psfs = psfs_of(facts) if known is None else Psfs(*(values[[sub.number for sub in there]] for values in known))
     weighing = weigh(facts, scales, settings, psfs)
-    drop_noise = scaled_noise([one.drop_noise for one in shown], scales.gain)
     scaled = [
         replace(
             sub,
             noise=weighing.noise[number],
-            drop_noise=drop_noise[number],
+            drop_noise=weighing.noise[number] * (sub.drop_noise / sub.noise),  # both are of the middle of the sub
             fwhm_px=float(psfs.fwhm_px[number]),
             misplaced_px=float(psfs.misplaced_px[number]),
             scale=SampleScale(scales.gain[number], scales.offset[number], weighing.weight[number]),
@@ -107,27 +106,20 @@ def scale_on_tile(
     return ScaledSubs(scaled, scales, sky)
 
 
-class _Shown(NamedTuple):
-    """What a sub shows on a tile; the noise of its drops in its own ADU, (C,)."""
-
-    sub: BlockSub
-    facts: SampleFacts
-    drop_noise: NDArray[np.float64]
-
-
-def _shown(run: Run, tile: TileLayout, blocks: BlockStacker, sub: BlockSub) -> _Shown | None:
-    """Measure a sub on a tile; None if it has no valid sample there, or cannot be read."""
+def _measured(run: Run, tile: TileLayout, blocks: BlockStacker, sub: BlockSub) -> SampleFacts | None:
+    """What a sub shows on a tile; None if it has no valid sample there, or cannot be read."""
     crop = sub.footprint.box.intersect(tile.outer)
-    samples = None if crop.is_empty else blocks.samples_of(sub, crop)
-    if samples is None:
+    if crop.is_empty:
         return None
     try:
-        stars, drop_noise = run.stars.on_canvas(sub.number), blocks.noise_of_drops(sub)
-    except SubError:  # noted where it was read, told at the end of the tile
+        stars = run.stars.on_canvas(sub.number)  # before its samples are held: a whole frame may be read for them
+    except SubError:  # told where it was read
+        return None
+    samples = blocks.samples_of(sub, crop)
+    if samples is None:
         return None
     here = stars_in(on_grid(stars, run.canvas, tile.grid), crop)
-    exposure_s = run.subs[sub.number].exposure_s
-    return _Shown(sub, measure_sample(samples, crop, here, exposure_s, frame_stars=len(stars)), drop_noise)
+    return measure_sample(samples, crop, here, run.subs[sub.number].exposure_s, frame_stars=len(stars))
 
 
 class _CropsOfTile:

@@ -1,9 +1,8 @@
-"""Reads whole subs on demand, and keeps the latest ones within a memory budget."""
+"""Reads whole subs on demand."""
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -19,7 +18,7 @@ from .unchanged import IsSame, read_unchanged, trust
 
 
 class SubLoader:
-    """Reads and demosaics subs on demand; keeps the latest ones within a budget.
+    """Reads and demosaics subs on demand.
 
     Parameters
     ----------
@@ -27,8 +26,6 @@ class SubLoader:
         The subs of the run; numbers below refer to this order.
     hot_pixels : callable
         ``hot_pixels(info)`` gives the map of the sub's sensor, or None.
-    budget_bytes : int
-        Pixels kept in memory beyond those in use.
     on_failure : callable
         Called once for each sub that turns out to be unusable.
     is_same : callable, optional
@@ -41,23 +38,18 @@ class SubLoader:
         self,
         infos: Sequence[SubInfo],
         hot_pixels: Callable[[SubInfo], NDArray[np.bool_] | None],
-        budget_bytes: int,
         on_failure: Callable[[SubError], None],
         is_same: IsSame = trust,
         corrections: Corrections = uncorrected,
     ) -> None:
         self._infos = infos
         self.hot_pixels, self.corrections = hot_pixels, corrections
-        self._budget = budget_bytes
         self._on_failure = on_failure
         self._is_same = is_same
         #: Which values of each sub are invalid, by number, as far as subs were read.
         self.rules: dict[int, InvalidValues] = {}
-        self._kept: OrderedDict[int, Frame] = OrderedDict()
         self._failed: dict[int, SubError] = {}
-        self._bytes = 0
         self._lock = threading.Lock()
-        self._busy = [threading.Lock() for _ in infos]
 
     @property
     def failures(self) -> Mapping[int, SubError]:
@@ -69,7 +61,7 @@ class SubLoader:
         return self._infos[number]
 
     def load(self, number: int) -> Frame:
-        """The sub, from memory or from its file.
+        """The sub from its file.
 
         Raises
         ------
@@ -78,20 +70,14 @@ class SubLoader:
         RunError
             If it cannot be read because the whole folder of subs is gone.
         """
-        with self._busy[number]:  # two tiles asking for one sub read it once
-            with self._lock:
-                if number in self._failed:
-                    raise self._failed[number]
-                if number in self._kept:
-                    self._kept.move_to_end(number)
-                    return self._kept[number]
-            try:
-                loaded = read_guarded(self._infos[number].path, lambda: self._read(number))
-            except SubError as error:
-                self.set_aside(number, error)
-                raise
-            self._keep(number, loaded)
-            return loaded
+        with self._lock:
+            if number in self._failed:
+                raise self._failed[number]
+        try:
+            return read_guarded(self._infos[number].path, lambda: self._read(number))
+        except SubError as error:
+            self.set_aside(number, error)
+            raise
 
     def set_aside(self, number: int, error: SubError) -> None:
         """Note a sub that cannot be used, once.
@@ -119,12 +105,3 @@ class SubLoader:
         if top - bottom <= 1e-5 * abs(top):  # interpolation makes one value wobble in its last digits
             raise SubError(info.path, say("all its valid pixels have one value"))
         return frame
-
-    def _keep(self, number: int, loaded: Frame) -> None:
-        """Keep the newest; let the longest unused go until the budget holds."""
-        with self._lock:
-            self._kept[number] = loaded
-            self._bytes += loaded.pixels.nbytes
-            while self._bytes > self._budget and len(self._kept) > 1:
-                _, oldest = self._kept.popitem(last=False)
-                self._bytes -= oldest.pixels.nbytes
