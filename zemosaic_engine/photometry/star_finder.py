@@ -45,7 +45,7 @@ class SubStars:
 
 
 class StarFinder:
-    """Finds the stars of each sub once.
+    """Finds the stars of each sub once, until they are forgotten.
 
     Parameters
     ----------
