@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from zemosaic_engine.canvas.coordinates import footprint_polygon, pixel_to_sky, sky_to_pixel
 from zemosaic_engine.canvas.named_field import FoundObject
+from zemosaic_engine.fits.headers import celestial_wcs
 from zemosaic_engine.sentences import say
 
 from .charts import short
@@ -172,8 +173,8 @@ def tile_places(frame: SkyFrame, headers: Sequence[tuple[str, fits.Header]]) -> 
         inner, outer = (
             [int(header[f"{word}{side}"]) for side in ("Y0", "Y1", "X0", "X1")] for word in ("INNER", "OUTER")
         )
-        wcs, shape = WCS(header, naxis=2), (int(header["NAXIS2"]), int(header["NAXIS1"]))
-        outline = footprint_polygon(wcs, shape, frame.wcs)
+        shape = int(header["NAXIS2"]), int(header["NAXIS1"])
+        outline = footprint_polygon(celestial_wcs(header, shape), shape, frame.wcs)
         if not len(outline):
             continue
         if inner == outer:  # on a grid of its own
