@@ -15,10 +15,9 @@ from zemosaic_engine.stacking.samples import Samples
 
 def test_a_crop_is_cut_from_a_buffer_by_its_box():
     boxes, shape = np.array([[3, 5, 10, 13], [7, 11, 2, 4]]), (20, 20, 2)
-    samples = SimpleNamespace(boxes=boxes, start=np.array([0, 12]), shape=shape)
-    flat = np.arange(28.0)
-    np.testing.assert_array_equal(Samples.crop_of(samples, flat, 0), np.arange(12.0).reshape(2, 3, 2))
-    np.testing.assert_array_equal(Samples.crop_of(samples, flat, 1), np.arange(12.0, 28.0).reshape(4, 2, 2))
+    samples = SimpleNamespace(buffer=np.arange(28.0), boxes=boxes, start=np.array([0, 12]), shape=shape)
+    np.testing.assert_array_equal(Samples.crop(samples, 0), np.arange(12.0).reshape(2, 3, 2))
+    np.testing.assert_array_equal(Samples.crop(samples, 1), np.arange(12.0, 28.0).reshape(4, 2, 2))
 
 
 def test_a_noise_that_was_not_measured_is_that_of_the_weight():

@@ -48,13 +48,9 @@ class Samples:
 
     def crop(self, index: int) -> NDArray[np.float32]:
         """Crop `index` as an (h, w, C) view."""
-        return self.crop_of(self.buffer, index)
-
-    def crop_of(self, flat: NDArray[np.float32], index: int) -> NDArray[np.float32]:
-        """Crop `index` of another buffer of the same order."""
         y0, y1, x0, x1 = self.boxes[index]
         size = (y1 - y0) * (x1 - x0) * self.shape[2]
-        return flat[self.start[index] : self.start[index] + size].reshape(y1 - y0, x1 - x0, self.shape[2])
+        return self.buffer[self.start[index] : self.start[index] + size].reshape(y1 - y0, x1 - x0, self.shape[2])
 
 
 def planes_of(settings: GridSettings) -> int:
