@@ -27,7 +27,7 @@ class Samples:
     Attributes
     ----------
     buffer : ndarray of float32, shape (n,)
-        Crop ``i`` is ``buffer[start[i]:].reshape(h, w, C)``; may be mapped from a scratch file.
+        Crop ``i`` is ``buffer[start[i]:].reshape(h, w, C)``.
     start : ndarray of int64, shape (N,)
     boxes : ndarray of int64, shape (N, 4)
         Half-open ``(y0, y1, x0, x1)`` of each crop in the stack.
