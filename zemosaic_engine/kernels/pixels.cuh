@@ -543,10 +543,11 @@ __device__ float calibrated(float value, double x, double y, long long height, l
 /* The source holds the rows and columns from (left, top) of an image of whole_height and whole_width. */
 extern "C" __global__ void resample_rows(const float *source, long long height, long long width, long long top,
                                          long long left, long long whole_height, long long whole_width,
-                                         long long channels, const double *nodes, long long columns, long long step, long long first_row,
-                                         long long first_column, const float *table, long long phases, long long taps,
-                                         long long nearest, long long inner, long long rows, long long out_width,
-                                         long long calibrating, const double *calibration, float *out) {
+                                         long long channels, const double *nodes, long long columns, long long step,
+                                         long long first_row, long long first_column, const float *table,
+                                         long long phases, long long taps, long long nearest, long long inner,
+                                         long long rows, long long out_width, long long calibrating,
+                                         const double *calibration, float *out) {
     long long t = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (t >= rows * out_width) return;
     long long r = first_row + t / out_width, q = first_column + t % out_width, j = r / step, i = q / step;
